@@ -1,0 +1,72 @@
+"""Guards in observe mode: what a guard raises, or its wish to stop, is noted, and training goes on.
+
+One run then fills the whole row of the kill matrix, since no guard hides what another would have seen later.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from faultlab.detectors.notice import Notice, safe_text
+from faultlab.detectors.warned import Warnings
+from faultlab.seams import lightning
+from faultlab.seams.clock import Clock
+
+# A run that stops because it is done is no alarm; the rest of EarlyStopping's reasons are.
+_DONE = ("patience_exhausted", "stopping_threshold")
+
+
+class Observer:
+    """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind."""
+
+    def __init__(self, clock: Clock, warnings: Warnings) -> None:
+        self.notices: list[Notice] = []
+        self._clock = clock
+        self._warnings = warnings
+
+    def observe(self, guard: Any, name: str) -> Any:
+        """The same guard object with its hooks watched."""
+        base = lightning.base_callback(type(guard))
+        for hook in dir(type(guard)):
+            method = getattr(guard, hook)
+            is_hook = hook.startswith("on_") or hook in ("setup", "teardown")
+            if is_hook and callable(method) and getattr(type(guard), hook) is not getattr(base, hook, None):
+                object.__setattr__(guard, hook, self._watched(method, guard, name))
+        return guard
+
+    def _watched(self, method: Callable[..., Any], guard: Any, name: str) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def watched(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+            stop_before = getattr(trainer, "should_stop", False)
+            warned_before = set(self._warnings.seen)
+            try:
+                return method(trainer, *args, **kwargs)
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                self._note(name, f"{type(error).__name__}: {safe_text(error)}", "raised", type(error).__name__)
+                return None
+            finally:
+                if getattr(trainer, "should_stop", False) and not stop_before:
+                    trainer.should_stop = False
+                    self._note(name, *_why_stopped(guard))
+                for key in set(self._warnings.seen) - warned_before:
+                    self._note(name, self._warnings.seen[key][1], "warned", key)
+
+        return watched
+
+    def _note(self, name: str, message: str, how: str, reason: str) -> None:
+        notice = Notice("guard", name, self._clock.step, message, how, reason)
+        if not any(notice.same_alarm(known) for known in self.notices):
+            self.notices.append(notice)
+
+
+def is_alarm(notice: Notice) -> bool:
+    """Whether a guard's notice on a clean run is a false alarm, rather than training that is simply done."""
+    return not (notice.how == "stopped" and notice.reason in _DONE)
+
+
+def _why_stopped(guard: Any) -> tuple[str, str, str]:
+    reason = str(getattr(getattr(guard, "stopping_reason", None), "value", ""))
+    message = getattr(guard, "stopping_reason_message", None)
+    return (message or "asked the Trainer to stop"), "stopped", reason

@@ -1,0 +1,42 @@
+"""A notice: that somebody raised or signalled, at which step, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# In order of worth: a guard or test that names the cause beats one that does not, beats the user's own check, beats luck.
+KINDS = ("guard", "test", "module", "framework", "process")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """``how`` is raised, stopped, warned, exited or died; ``reason`` groups alike signals (an exception's class, say)."""
+
+    kind: str
+    name: str
+    step: int
+    message: str
+    how: str = "raised"
+    reason: str = ""
+
+    def same_alarm(self, other: Notice) -> bool:
+        """Whether the other notice is the same alarm, at whatever step."""
+        return (self.kind, self.name, self.how, self.reason) == (other.kind, other.name, other.how, other.reason)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Notice:
+        return cls(**data)
+
+
+def safe_text(error: object, limit: int = 2000) -> str:
+    """An exception's or object's text, whatever its ``__str__`` does."""
+    try:
+        text = str(error)
+    except Exception as broken:  # a victim's __str__ may raise too
+        text = f"<{type(error).__name__}, whose text raised {type(broken).__name__}>"
+    return text if len(text) <= limit else text[:limit] + "..."

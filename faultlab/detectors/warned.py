@@ -1,0 +1,66 @@
+"""The warnings that a user would see: Python's and those that libraries log, each once, with its first step."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from faultlab.seams.clock import Clock
+
+# Lightning's loggers do not propagate.
+_LOGGERS = ("", "pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric")
+_VARYING = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+
+class Warnings:
+    """Collects what is shown. Filters are left alone: what a user's filters hide, nobody notices."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.seen: dict[str, tuple[int, str]] = {}
+        self._clock = clock
+
+    def note(self, text: str) -> None:
+        if len(self.seen) < 200:
+            self.seen.setdefault(normalised(text), (self._clock.step, text[:500]))
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Collects inside the context; what was shown before is still shown."""
+        shown = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+            self.note(f"{category.__name__}: {message}")
+            shown(message, category, *args, **kwargs)
+
+        handler = _Handler(self)
+        warnings.showwarning = show
+        for name in _LOGGERS:
+            logging.getLogger(name).addHandler(handler)
+        try:
+            yield
+        finally:
+            if warnings.showwarning is show:
+                warnings.showwarning = shown
+            for name in _LOGGERS:
+                logging.getLogger(name).removeHandler(handler)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, warnings: Warnings) -> None:
+        super().__init__(logging.WARNING)
+        self._warnings = warnings
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._warnings.note(f"{record.name}: {record.getMessage()}")
+        except Exception:  # a victim's log call with the wrong arguments is not ours to report
+            return
+
+
+def normalised(text: str) -> str:
+    """The text with numbers and addresses blanked, so that the same warning at another step is the same."""
+    return _VARYING.sub("#", text)

@@ -1,0 +1,55 @@
+"""The sections of an injector's docstring, which `explain`, the docs and the report all read.
+
+A docstring begins with one sentence and goes on with sections whose titles stand alone before a colon::
+
+    `training_step` forgets its `return`.
+
+    Effect: What happens on stock Lightning.
+    Why it goes unnoticed: ...
+    Example: ...
+    Remedy: ...
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+
+SECTIONS = ("Effect", "Why it goes unnoticed", "Example", "Remedy")
+_TITLE = re.compile(rf"^({'|'.join(SECTIONS)}):[ \t]*", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Sections:
+    """A parsed docstring; a section that is missing is an empty string."""
+
+    summary: str = ""
+    effect: str = ""
+    unnoticed: str = ""
+    example: str = ""
+    remedy: str = ""
+
+    def missing(self) -> list[str]:
+        named = {"summary": self.summary, **dict(zip(SECTIONS, (self.effect, self.unnoticed, self.example, self.remedy)))}
+        return [title for title, text in named.items() if not text]
+
+
+def parse_sections(docstring: str | None) -> Sections:
+    """Splits a docstring into its sections; line breaks within prose are folded, an indented Example keeps its lines."""
+    text = inspect.cleandoc(docstring or "")
+    pieces = _TITLE.split(text)
+    found = {title: body for title, body in zip(pieces[1::2], pieces[2::2])}
+    return Sections(_fold(pieces[0]), *(_fold(found.get(title, "")) for title in SECTIONS))
+
+
+def _fold(text: str) -> str:
+    paragraphs = re.split(r"\n\s*\n", text.strip("\n"))
+    return "\n\n".join(_fold_paragraph(p) for p in paragraphs if p.strip()).strip()
+
+
+def _fold_paragraph(paragraph: str) -> str:
+    lines = paragraph.splitlines()
+    code = [line for line in lines if line.startswith("    ")]
+    prose = " ".join(line.strip() for line in lines if not line.startswith("    "))
+    return "\n".join(filter(None, [prose, *code]))

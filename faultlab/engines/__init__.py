@@ -1,0 +1,55 @@
+"""How runs are carried out. An engine takes orders and gives back outcomes; it judges nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from faultlab.engines.protocol import Order, Outcome
+
+NAMES = ("fork", "spawn")
+
+
+class Engine(Protocol):
+    """What a campaign needs of an engine. Engines are closed when they are done with, whatever happened."""
+
+    jobs: int
+
+    def open(self, name: str, scenario: Mapping[str, Any]) -> None:
+        """Makes a scenario ready, leaving the one before it. Raises faultlab.target.TargetError's data as TargetBroken."""
+
+    def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        """Carries the orders out, ``jobs`` at a time, and yields each outcome as it comes."""
+
+    def close(self) -> None:
+        """Ends every process that the engine started."""
+
+
+class TargetBroken(Exception):
+    """The scenario's code can't be imported or called as written; ``where`` is the key's path in the file."""
+
+    def __init__(self, where: Sequence[str | int], message: str, remedy: str = "") -> None:
+        self.where = tuple(where)
+        self.message = message
+        self.remedy = remedy
+        super().__init__(message)
+
+
+def create(name: str, jobs: int) -> Engine:
+    """The engine of that name; ``fork`` needs a system that can fork."""
+    from faultlab.errors import UsageError
+
+    if name == "spawn":
+        from faultlab.engines.spawn import SpawnEngine
+
+        return SpawnEngine(jobs)
+    if not hasattr(os, "fork"):
+        raise UsageError("this system can't fork processes; use --engine spawn")
+    from faultlab.engines.fork import ForkEngine
+
+    return ForkEngine(jobs)
+
+
+def default() -> str:
+    return "fork" if hasattr(os, "fork") else "spawn"

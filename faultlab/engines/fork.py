@@ -1,0 +1,217 @@
+"""The fork engine's driver side: nurseries connect to it, and it hands each order to the one nearest to its trigger.
+
+The clean run is the trunk: it leaves a stem at every step where a fault begins, so the clean prefix is paid once. Orders
+whose stem never came to be (live loader workers can't be copied) run from the beginning instead, with the same verdict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from faultlab.engines import TargetBroken
+from faultlab.engines.protocol import Lines, Order, Outcome, Place, encode
+
+_OVERDUE = 30.0
+
+
+class _Link:
+    """One nursery's connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.lines = Lines()
+        self.place: Place | None = None
+        self.scenario = ""
+        self.pid = 0
+        self.running: dict[str, tuple[Order, float]] = {}
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        # A nursery that is gone shows as the end of its stream, where its orders are taken back.
+        with contextlib.suppress(OSError):
+            self.socket.sendall(encode(message))
+
+    def give(self, order: Order) -> None:
+        self.running[order.id] = (order, time.monotonic())
+        self.send({"order": order.to_json()})
+
+
+class ForkEngine:
+    """See `faultlab.engines.Engine`."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
+        self._address = os.path.join(self._folder.name, "s")
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(self._address)
+        self._listener.listen()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._links: list[_Link] = []
+        self._warm: subprocess.Popen[bytes] | None = None
+        self._scenario: tuple[str, Mapping[str, Any]] = ("", {})
+        self._finished: list[Outcome] = []
+        self._taken_back: list[Order] = []
+        self._preload: list[str] = []
+        self._serial = 0
+
+    def open(self, name: str, scenario: Mapping[str, Any]) -> None:
+        self._hang_up("construct")
+        # Two scenarios may have one name; what still trickles in of the one before must not be taken for this one's.
+        self._serial += 1
+        self._scenario = (f"{self._serial}-{name}", scenario)
+        self._open()
+
+    def preload(self, package: str) -> None:
+        """Has later scenarios find a package imported already."""
+        if package not in self._preload:
+            self._preload.append(package)
+            if (warm := self._link("warm")) is not None:
+                warm.send({"import": package})
+
+    def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        waiting = list(orders)
+        retried: set[str] = set()
+        while waiting or self._running():
+            self._dispatch(waiting)
+            self._listen()
+            for order in self._taken_back:
+                if order.id in retried:
+                    lost = "the process that ran it was killed, twice"
+                    self._finished.append(Outcome(order.id, lost=lost))
+                else:
+                    retried.add(order.id)
+                    waiting.append(replace(order, at="construct", stems=()))
+            self._taken_back.clear()
+            finished, self._finished = self._finished, []
+            yield from finished
+
+    def close(self) -> None:
+        for link in list(self._links):
+            self._drop(link)
+        if self._warm is not None:
+            try:
+                self._warm.wait(10)
+            except subprocess.TimeoutExpired:
+                self._warm.kill()
+                self._warm.wait()
+        self._listener.close()
+        self._selector.close()
+        self._folder.cleanup()
+
+    @property
+    def root(self) -> str:
+        """Where runs may write."""
+        return self._folder.name
+
+    def _running(self) -> int:
+        return sum(len(link.running) for link in self._links if link.place != "warm")
+
+    def _link(self, place: Place) -> _Link | None:
+        scenario = "" if place == "warm" else self._scenario[0]
+        return next((link for link in self._links if link.place == place and link.scenario == scenario), None)
+
+    def _dispatch(self, waiting: list[Order]) -> None:
+        trunk_runs = any(order.stems for link in self._links for order, _ in link.running.values())
+        for order in list(waiting):
+            if self._running() >= self.jobs:
+                return
+            link = self._link(order.at)
+            if link is None and (order.at == "construct" or not trunk_runs):
+                if (link := self._link("construct")) is None:
+                    self._open()
+                    link = self._link("construct")
+            if link is not None:
+                waiting.remove(order)
+                link.give(order)
+                trunk_runs = trunk_runs or bool(order.stems)
+
+    def _open(self) -> None:
+        """Has the warm process fork this scenario's own, which imports the user's code."""
+        self._start_warm()
+        name, scenario = self._scenario
+        warm = self._link("warm")
+        assert warm is not None
+        warm.give(Order(name, 0, fault=json.dumps(scenario), deadline=float("inf")))
+        while self._link("construct") is None:
+            self._listen()
+            opened = [outcome for outcome in self._finished if outcome.id == name]
+            if opened:
+                self._finished.remove(opened[0])
+                error = (opened[0].result or {}).get("target_error")
+                if error:
+                    raise TargetBroken(error["where"], error["message"], error["remedy"])
+                raise TargetBroken((), f"importing the target ended the process (status {opened[0].exit}):\n{opened[0].output}")
+            if self._link("warm") is None:
+                raise TargetBroken((), "the process that imports the target was killed")
+
+    def _start_warm(self) -> None:
+        if self._link("warm") is not None:
+            return
+        command = [sys.executable, "-m", "faultlab.engines.zygote", self._address]
+        self._warm = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        while self._link("warm") is None:
+            self._listen()
+            if self._warm.poll() is not None:
+                raise TargetBroken((), f"the process that imports torch ended with status {self._warm.returncode}")
+        for package in self._preload:
+            self._link("warm").send({"import": package})  # type: ignore[union-attr]
+
+    def _listen(self) -> None:
+        for key, _ in self._selector.select(0.5):
+            if key.fileobj is self._listener:
+                connection, _ = self._listener.accept()
+                link = _Link(connection)
+                self._links.append(link)
+                self._selector.register(connection, selectors.EVENT_READ, link)
+            else:
+                self._read(key.data)
+        now = time.monotonic()
+        for link in list(self._links):
+            if any(now - started > order.deadline + _OVERDUE for order, started in link.running.values()):
+                # The nursery enforces deadlines; one that does not is stuck itself.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(link.pid, signal.SIGKILL)
+
+    def _read(self, link: _Link) -> None:
+        try:
+            data = link.socket.recv(1 << 16)
+        except OSError:
+            data = b""
+        if not data:
+            self._taken_back += [order for order, _ in link.running.values() if link.place != "warm"]
+            self._drop(link)
+            return
+        for message in link.lines.feed(data):
+            if "hello" in message:
+                hello = message["hello"]
+                link.place, link.pid, link.scenario = hello["nursery"], hello["pid"], hello.get("scenario", "")
+            elif "outcome" in message:
+                outcome = Outcome.from_json(message["outcome"])
+                link.running.pop(outcome.id, None)
+                if link.place == "warm" or link.scenario == self._scenario[0]:
+                    self._finished.append(outcome)
+
+    def _hang_up(self, *places: Place) -> None:
+        """Leaves the scenario's nurseries: they end with whatever they still run."""
+        for link in list(self._links):
+            if link.place != "warm":
+                self._drop(link)
+
+    def _drop(self, link: _Link) -> None:
+        self._links.remove(link)
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(link.socket)
+        link.socket.close()

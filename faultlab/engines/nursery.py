@@ -1,0 +1,213 @@
+"""A process that forks victims on demand, watches over them and reports how each ended.
+
+`serve` returns only in the victims, in the middle of whatever the nursery's process was doing: a nursery at step 8 of a
+training is a paused copy of that training, and each victim goes on from there. Of everything that a victim may do
+(hang, crash, exit, flood, leave processes behind) nothing reaches the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from faultlab.engines import processes
+from faultlab.engines.processes import Output
+from faultlab.engines.protocol import Lines, Order, Outcome, encode
+
+_TICK = 0.05
+_GRACE = 2.0
+_CHUNK = 1 << 16
+
+
+class Channel:
+    """A victim's way to report: messages down a pipe that nobody else reads."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def send(self, message: dict[str, Any]) -> None:
+        data = encode(message)
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+@dataclass
+class _Victim:
+    pid: int
+    order: Order
+    report: int
+    printed: int
+    ended: int | None
+    outcome: Outcome
+    started: float = field(default_factory=time.monotonic)
+    reported: float = 0.0
+    lines: Lines = field(default_factory=Lines)
+    output: Output = field(default_factory=Output)
+
+
+class Nursery:
+    """Connects to the driver at ``address`` and says ``hello``; then serves its orders."""
+
+    def __init__(self, address: str, hello: dict[str, Any]) -> None:
+        self._driver = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._driver.connect(address)
+        self._driver.sendall(encode({"hello": {**hello, "pid": os.getpid()}}))
+        self._lines = Lines()
+        self._victims: dict[int, _Victim] = {}
+        self._stems: set[int] = set()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._driver, selectors.EVENT_READ)
+        self.on_control: Callable[[dict[str, Any]], None] = lambda message: None
+        processes.adopt_orphans()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def serve(self) -> tuple[Order, Channel]:
+        """Returns in each victim, with its order and its channel. The nursery itself ends when the driver hangs up."""
+        while True:
+            for key, _ in self._selector.select(_TICK if self._victims else None):
+                if key.fileobj is self._driver:
+                    for message in self._receive():
+                        if "order" not in message:
+                            self.on_control(message)
+                        elif (born := self._fork(Order.from_json(message["order"]))) is not None:
+                            return born
+                else:
+                    self._read(key.data, key.fd)
+            for victim in list(self._victims.values()):
+                self._watch(victim)
+
+    def _receive(self) -> list[dict[str, Any]]:
+        try:
+            data = self._driver.recv(_CHUNK)
+        except OSError:
+            data = b""
+        if not data:
+            self._end()
+        return self._lines.feed(data)
+
+    def _end(self) -> NoReturn:
+        for victim in self._victims.values():
+            processes.kill_group(victim.pid)
+        for victim in self._victims.values():
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(victim.pid, 0)
+        processes.sweep_orphans(self._stems)
+        os._exit(0)
+
+    def _fork(self, order: Order) -> tuple[Order, Channel] | None:
+        report_end, report = os.pipe()
+        printed_end, printed = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._become_victim(report_end, printed_end, printed)
+            return order, Channel(report)
+        os.close(report)
+        os.close(printed)
+        # Where the system has process descriptors, the end of a victim wakes the loop at once.
+        ended = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+        victim = _Victim(pid, order, report_end, printed_end, ended, Outcome(order.id))
+        self._victims[pid] = victim
+        for descriptor in (report_end, printed_end):
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_NONBLOCK)
+            self._selector.register(descriptor, selectors.EVENT_READ, victim)
+        if ended is not None:
+            self._selector.register(ended, selectors.EVENT_READ, victim)
+        return None
+
+    def _become_victim(self, report_end: int, printed_end: int, printed: int) -> None:
+        os.setsid()
+        processes.die_with_parent()
+        for victim in self._victims.values():
+            for descriptor in filter(None, (victim.report, victim.printed, victim.ended)):
+                os.close(descriptor)
+        self._driver.close()
+        self._selector.close()
+        os.close(report_end)
+        os.close(printed_end)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+        os.close(nothing)
+        os.close(printed)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _read(self, victim: _Victim, descriptor: int) -> None:
+        if descriptor == victim.ended:
+            return
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            self._selector.unregister(descriptor)
+        elif descriptor == victim.printed:
+            victim.output.feed(data)
+        else:
+            for message in victim.lines.feed(data):
+                self._hear(victim, message)
+
+    def _hear(self, victim: _Victim, message: dict[str, Any]) -> None:
+        if "acting" in message:
+            victim.outcome.acting = message["acting"]
+        elif "stem" in message:
+            self._stems.add(message["pid"])
+            victim.outcome.stems.append(message["stem"])
+        elif "result" in message:
+            victim.outcome.result = message["result"]
+            victim.reported = time.monotonic()
+
+    def _watch(self, victim: _Victim) -> None:
+        pid, status = os.waitpid(victim.pid, os.WNOHANG)
+        if pid:
+            self._bury(victim, os.waitstatus_to_exitcode(status))
+            return
+        now = time.monotonic()
+        late = now - victim.started > victim.order.deadline
+        if late or (victim.reported and now - victim.reported > _GRACE):
+            victim.outcome.timed_out = not victim.reported
+            processes.kill_group(victim.pid)
+            self._bury(victim, os.waitstatus_to_exitcode(os.waitpid(victim.pid, 0)[1]))
+
+    def _bury(self, victim: _Victim, exit_code: int) -> None:
+        processes.kill_group(victim.pid)
+        self._drain(victim, victim.report)
+        self._drain(victim, victim.printed)
+        for descriptor in filter(None, (victim.report, victim.printed, victim.ended)):
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(descriptor)
+            os.close(descriptor)
+        del self._victims[victim.pid]
+        processes.sweep_orphans(self._stems | set(self._victims))
+        outcome = victim.outcome
+        outcome.exit = exit_code
+        outcome.output = victim.output.text()
+        outcome.seconds = (victim.reported or time.monotonic()) - victim.started
+        self._driver.sendall(encode({"outcome": outcome.to_json()}))
+
+    def _drain(self, victim: _Victim, descriptor: int) -> None:
+        # Bounded: a grandchild that escaped may still be writing.
+        for _ in range(64):
+            try:
+                data = os.read(descriptor, _CHUNK)
+            except OSError:
+                return
+            if not data:
+                return
+            if descriptor == victim.printed:
+                victim.output.feed(data)
+            else:
+                for message in victim.lines.feed(data):
+                    self._hear(victim, message)

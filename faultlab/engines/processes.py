@@ -1,0 +1,79 @@
+"""Process hygiene: groups that are killed whole, orphans that come back to their nursery, output that can't flood."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def die_with_parent() -> None:
+    """Has the kernel kill this process when its parent dies (Linux; elsewhere the closed pipe tells it)."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of its descendants' orphans (Linux), so that none can escape by forking twice."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def kill_group(pid: int) -> None:
+    """Kills the process group that a victim leads, at once; no signal handler of a victim is trusted with it."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+
+
+def sweep_orphans(known: set[int]) -> None:
+    """Kills and reaps every child of this process that is not among the known ones."""
+    for _ in range(20):
+        orphans = children_of(os.getpid()) - known
+        if not orphans:
+            return
+        for pid in orphans:
+            kill_group(pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def children_of(pid: int) -> set[int]:
+    """The direct children of a process; empty where the system does not tell."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return set()
+    return {int(word) for word in text.split()}
+
+
+class Output:
+    """Keeps the head and the tail of a stream and counts the rest, so that a flood costs no memory and no disk."""
+
+    def __init__(self, keep: int = 16_384) -> None:
+        self._keep = keep
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    def feed(self, data: bytes) -> None:
+        room = self._keep - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:] if room > 0 else data
+        if (excess := len(self._tail) - self._keep) > 0:
+            del self._tail[:excess]
+            self._dropped += excess
+
+    def text(self) -> str:
+        middle = f"\n... {self._dropped} bytes left out ...\n".encode() if self._dropped else b""
+        return bytes(self._head + middle + self._tail).decode(errors="replace")

@@ -1,0 +1,92 @@
+"""What the driver and the processes that run victims say to each other: orders there, outcomes back, as lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from faultlab.detectors.notice import safe_text
+
+Place = str | int
+"""Where a run begins: ``construct`` (from nothing), ``fit`` (built, before fit), or the step that it is about to run."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One run to be carried out. ``deadline`` is in seconds; ``stems`` are the places a trunk leaves stems at."""
+
+    id: str
+    seed: int
+    fault: str | None = None
+    at: Place = "construct"
+    deadline: float = 600.0
+    root: str = ""
+    recon: dict[str, Any] | None = None
+    probe: bool = False
+    flags: bool = True
+    stems: tuple[Place, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Order:
+        return cls(**{**data, "stems": tuple(data.get("stems", ()))})
+
+
+@dataclass
+class Outcome:
+    """How a run ended, as its nursery saw it.
+
+    ``result`` is what the victim reported (None where it never did), ``exit`` its status (negative: the signal),
+    ``acting`` the step at which the fault was first about to act, ``output`` the head and tail of what it printed.
+    """
+
+    id: str
+    result: dict[str, Any] | None = None
+    exit: int = 0
+    timed_out: bool = False
+    acting: int | None = None
+    output: str = ""
+    seconds: float = 0.0
+    lost: str = ""
+    stems: list[Place] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Outcome:
+        return cls(**data)
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One line. What JSON can't hold becomes its text: a victim's values must not break the messenger."""
+    try:
+        line = json.dumps(message, default=safe_text)
+    except (ValueError, TypeError, RecursionError):
+        line = json.dumps({key: safe_text(value) for key, value in message.items()})
+    return line.encode() + b"\n"
+
+
+class Lines:
+    """Collects bytes and gives back the messages whose lines are complete."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        self._buffer += data
+        *complete, rest = bytes(self._buffer).split(b"\n")
+        self._buffer = bytearray(rest)
+        messages = []
+        for line in complete:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue  # a victim that found the pipe and wrote into it
+            if isinstance(message, dict):
+                messages.append(message)
+        return messages

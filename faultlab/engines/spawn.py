@@ -1,0 +1,119 @@
+"""The spawn engine: every run in a fresh interpreter, for systems without fork. Slow, and the verdicts are the same."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from faultlab.engines.processes import Output, kill_group
+from faultlab.engines.protocol import Lines, Order, Outcome
+
+_TICK = 0.02
+_IMPORTS = 60.0
+
+
+@dataclass
+class _Run:
+    order: Order
+    process: subprocess.Popen[bytes]
+    report: Path
+    pump: threading.Thread
+    output: Output
+    started: float = field(default_factory=time.monotonic)
+
+
+class SpawnEngine:
+    """See `faultlab.engines.Engine`. Deadlines are longer than ordered by the time that imports may take."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
+        self._scenario: Mapping[str, Any] = {}
+        self._runs: list[_Run] = []
+
+    @property
+    def root(self) -> str:
+        """Where runs may write."""
+        return self._folder.name
+
+    def open(self, name: str, scenario: Mapping[str, Any]) -> None:
+        self._scenario = scenario
+
+    def preload(self, package: str) -> None:
+        """Nothing outlives a run here."""
+
+    def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        waiting = list(orders)
+        while waiting or self._runs:
+            while waiting and len(self._runs) < self.jobs:
+                self._runs.append(self._start(waiting.pop(0)))
+            for run in list(self._runs):
+                late = time.monotonic() - run.started > run.order.deadline + _IMPORTS
+                if late:
+                    _kill(run.process)
+                if late or run.process.poll() is not None:
+                    self._runs.remove(run)
+                    yield self._finish(run, late)
+            time.sleep(_TICK)
+
+    def close(self) -> None:
+        for run in self._runs:
+            _kill(run.process)
+            run.process.wait()
+        self._folder.cleanup()
+
+    def _start(self, order: Order) -> _Run:
+        descriptor, report = tempfile.mkstemp(dir=self._folder.name, suffix=".jsonl")
+        os.close(descriptor)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "faultlab.engines.spawned", report],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=hasattr(os, "fork"),
+        )
+        output = Output()
+        assert process.stdin is not None and process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps({"scenario": self._scenario, "order": order.to_json()}).encode())
+            process.stdin.close()
+        pump = threading.Thread(target=_pump, args=(process.stdout, output), daemon=True)
+        pump.start()
+        return _Run(order, process, Path(report), pump, output)
+
+    def _finish(self, run: _Run, late: bool) -> Outcome:
+        _kill(run.process)
+        status = run.process.wait()
+        run.pump.join(1.0)
+        outcome = Outcome(run.order.id, exit=status, timed_out=late, output=run.output.text())
+        outcome.seconds = time.monotonic() - run.started
+        for message in Lines().feed(run.report.read_bytes()):
+            if "acting" in message:
+                outcome.acting = message["acting"]
+            elif "result" in message:
+                outcome.result = message["result"]
+                outcome.timed_out = False
+        run.report.unlink()
+        return outcome
+
+
+def _pump(stream: IO[bytes], output: Output) -> None:
+    while data := os.read(stream.fileno(), 1 << 16):
+        output.feed(data)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        kill_group(process.pid)
+    elif process.poll() is None:
+        process.kill()

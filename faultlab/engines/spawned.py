@@ -1,0 +1,44 @@
+"""One run in a fresh interpreter. Run as ``python -m faultlab.engines.spawned REPORT`` with the order on stdin."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+from faultlab.engines.protocol import Order, encode
+
+
+def main(report: str) -> None:
+    """Runs the order and appends what the victim reports to the file."""
+    task = json.load(sys.stdin)
+    sys.path[:0] = task["scenario"]["path"]
+    import torch
+
+    torch.set_num_threads(1)
+
+    from faultlab.harness.session import Session
+    from faultlab.target import Target, TargetError
+
+    with open(report, "ab", buffering=0) as file:
+
+        def send(message: dict[str, Any]) -> None:
+            file.write(encode(message))
+
+        try:
+            target = Target(task["scenario"])
+        except TargetError as error:
+            broken = {"where": error.where, "message": error.message, "remedy": error.remedy}
+            send({"result": {"target_error": broken}})
+            return
+        Session(target, Order.from_json(task["order"]), send).run()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

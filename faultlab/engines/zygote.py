@@ -1,0 +1,76 @@
+"""The warm processes of the fork engine: one that has imported torch, and of it one a scenario that knows the target.
+
+Run as ``python -m faultlab.engines.zygote ADDRESS`` by the driver.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Before torch is imported: a fork after a multi-threaded torch operation hangs in the child.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import contextlib
+import gc
+import importlib
+import json
+from typing import Any, NoReturn
+
+from faultlab.engines.nursery import Channel, Nursery
+from faultlab.engines.protocol import Order, Place
+
+
+def main(address: str) -> NoReturn:
+    """Serves the driver at the address until it hangs up."""
+    warm = Nursery(address, {"nursery": "warm"})
+    import torch
+
+    torch.set_num_threads(1)
+    with contextlib.suppress(RuntimeError):
+        torch.set_num_interop_threads(1)
+
+    warm.on_control = lambda message: importlib.import_module(message["import"]) and None
+    order, channel = warm.serve()
+    _scenario(address, json.loads(order.fault or "{}"), order.id, channel)
+
+
+def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channel) -> NoReturn:
+    sys.path[:0] = scenario["path"]
+    from faultlab import catalogue
+    from faultlab.harness.session import Session
+    from faultlab.target import Target, TargetError
+
+    try:
+        target = Target(scenario)
+        catalogue.load()
+    except TargetError as error:
+        message = {"where": error.where, "message": error.message, "remedy": error.remedy}
+        channel.send({"result": {"target_error": message}})
+        os._exit(0)
+    nursery = Nursery(address, {"nursery": "construct", "scenario": name})
+    # What is warm by now lives as long as every victim; scanning it in each would copy its pages.
+    gc.collect()
+    gc.freeze()
+    order, channel = nursery.serve()
+
+    def stem(place: Place) -> tuple[Order, Any] | None:
+        pid = os.fork()
+        if pid:
+            channel.send({"stem": place, "pid": pid})
+            return None
+        os.setsid()
+        channel.close()
+        gc.freeze()
+        order, own_channel = Nursery(address, {"nursery": place, "scenario": name}).serve()
+        return order, own_channel.send
+
+    Session(target, order, channel.send, stem if order.stems else None).run()
+    sys.stdout.flush()
+    # No exit handlers: they belong to the processes this one is a copy of.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

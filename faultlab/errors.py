@@ -1,0 +1,60 @@
+"""What can go wrong that is not the victim's doing, each with what the reader should do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class FaultlabError(Exception):
+    """Base of faultlab's own errors. ``exit_code`` is the command's status when it gets that far."""
+
+    exit_code = 70
+
+
+class FaultSyntaxError(FaultlabError, ValueError):
+    """The text of a fault or trigger can't be read."""
+
+    exit_code = 2
+
+
+class CatalogueError(FaultlabError):
+    """A failure mode is declared wrongly, or twice."""
+
+    exit_code = 2
+
+
+class BaselineError(FaultlabError):
+    """The clean run fails, so nothing can be said of faulted ones."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a scenario file, where it stands (line and column from 1), and what to do."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.file}:{self.line}:{self.column}: {self.message}"
+        return f"{text}\n    {self.remedy}" if self.remedy else text
+
+
+class ScenarioError(FaultlabError):
+    """Everything wrong with a scenario file, all at once."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+class UsageError(FaultlabError):
+    """The command was asked for something that can't be done."""
+
+    exit_code = 2

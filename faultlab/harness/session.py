@@ -1,0 +1,237 @@
+"""One run of the target inside a victim's process, clean or with a fault, from its beginning or from a fork half-way.
+
+A trunk is a clean session that leaves stems behind at the places it was told. Each stem is a copy of the process that
+waits there; a victim born of one continues in the same session, at the same line, with another order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import active_children
+from typing import Any
+
+from faultlab import catalogue
+from faultlab.detectors import exceptions
+from faultlab.detectors.guards import Observer
+from faultlab.detectors.notice import Notice
+from faultlab.detectors.warned import Warnings
+from faultlab.engines.protocol import Order, Place
+from faultlab.fault import Fault
+from faultlab.harness.trajectory import Trajectory, digest, recorder
+from faultlab.probe import Probe
+from faultlab.recon import Recon
+from faultlab.seams.armed import Armed, BrokenInjector
+from faultlab.seams.base import Site
+from faultlab.seams.clock import Clock
+from faultlab.seams.patching import Patches
+from faultlab.target import Built, Target, TargetError
+
+Send = Callable[[dict[str, Any]], None]
+Stem = Callable[[Place], "tuple[Order, Send] | None"]
+
+
+class Session:
+    """Runs one order against a target and sends the result; see `run`."""
+
+    def __init__(self, target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
+        self._target = target
+        self._order = order
+        self._send = send
+        self._stem = stem
+        self._clock = Clock()
+        self._warnings = Warnings(self._clock)
+        self._observer = Observer(self._clock, self._warnings)
+        self._trajectory = Trajectory()
+        self._notices: list[Notice] = []
+        self._armed: Armed | None = None
+        self._fault_patches = Patches()
+        self._built: Built | None = None
+        self._recon: Recon | None = None
+        self._started = time.perf_counter()
+
+    def run(self) -> None:
+        """Carries the order out and sends ``{"result": ...}`` with all that was seen, or what kept it from running."""
+        try:
+            result = self._run()
+        except TargetError as error:
+            result = {"target_error": {"where": error.where, "message": error.message, "remedy": error.remedy}}
+        except BrokenInjector as error:
+            result = {"broken": str(error)}
+        self._send({"result": {**result, "seconds": time.perf_counter() - self._started}})
+        shutil.rmtree(self._order.root, ignore_errors=True)
+
+    def _run(self) -> dict[str, Any]:
+        os.makedirs(self._order.root, exist_ok=True)
+        with Patches() as patches, self._warnings.listening():
+            error = self._build()
+            if error is None:
+                assert self._built is not None
+                self._clock.attach(patches)
+                self._clock.on_step.append(self._reach)
+                site = Site(type(self._built.module), self._built.module)
+                probe = Probe(site, self._clock) if self._order.probe else None
+                with probe.watching() if probe else contextlib.nullcontext():
+                    error = self._fit()
+                if probe and error is None:
+                    trajectory = self._trajectory
+                    self._recon = probe.recon(self._trainer, trajectory.steps, trajectory.validation_batches)
+            if error is not None:
+                self._ended_by(error)
+            if self._armed is not None:
+                self._armed.enabled = False
+            self._fault_patches.close()
+        if self._built is not None:
+            self._trajectory.digest = digest(self._built.module)
+            if error is None:
+                self._evaluate()
+        return self._result()
+
+    def _build(self) -> BaseException | None:
+        self._seed()
+        try:
+            self._built = built = self._target.build(self._order.root, self._order.flags)
+            for name, guard in built.guards.items():
+                self._observer.observe(guard, name)
+            arguments = dict(built.trainer_arguments)
+            arguments["callbacks"] = [*arguments["callbacks"], recorder(built.namespace, self._trajectory, self._clock)]
+            self._trainer = built.trainer_class(**arguments)
+        except TargetError:
+            raise
+        except BaseException as error:
+            return error
+        return None
+
+    def _fit(self) -> BaseException | None:
+        assert self._built is not None
+        self._reach("fit")
+        if self._order.fault and self._armed is None:
+            self._arm()
+        try:
+            self._trainer.fit(self._built.module, **self._built.fit)
+        except BrokenInjector:
+            return None
+        except BaseException as error:
+            return error
+        return None
+
+    def _seed(self) -> None:
+        # Lightning's own seed_everything would print, and says in the environment what no clean run of a user's says.
+        import numpy
+        import torch
+
+        random.seed(self._order.seed)
+        numpy.random.seed(self._order.seed % 2**32)
+        torch.manual_seed(self._order.seed)
+
+    def _reach(self, place: Place) -> None:
+        """Leaves a stem here if the order asks for one; in a victim born of it, takes up the new order."""
+        if self._stem is None or place not in self._order.stems or not _can_fork():
+            return
+        born = self._stem(place)
+        if born is None:
+            return
+        old_root = self._order.root
+        self._order, self._send = born
+        self._started = time.perf_counter()
+        if os.path.isdir(old_root):
+            shutil.copytree(old_root, self._order.root, dirs_exist_ok=True)
+        _relocate(self._trainer, old_root, self._order.root)
+        if self._order.fault:
+            self._arm()
+
+    def _arm(self) -> None:
+        assert self._built is not None and self._order.fault is not None and self._order.recon is not None
+        fault = Fault.parse(self._order.fault)
+        registered = catalogue.load()[fault.mode]
+        recon = Recon.from_json(self._order.recon)
+        self._armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
+        self._armed.ctx.module = self._built.module
+        site = Site(type(self._built.module), self._built.module)
+        registered.seam.install(self._fault_patches, self._armed, site)
+
+    def _ended_by(self, error: BaseException) -> None:
+        notice = exceptions.classify(error, self._clock.step, tuple(self._target.flags if self._order.flags else ()))
+        print(exceptions.text(error), flush=True)
+        if isinstance(error, SystemExit):
+            self._trajectory.end = "exited"
+            self._trajectory.exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            if not self._trajectory.exit_code:
+                return
+        else:
+            self._trajectory.end = "raised"
+            self._trajectory.exit_code = 1
+        self._notices.append(notice)
+
+    def _evaluate(self) -> None:
+        """Validates the final weights anew, with a Trainer of its own: metrics seen while a fault acts can't be trusted."""
+        assert self._built is not None
+        loaders = getattr(self._trainer, "val_dataloaders", None)
+        if not self._trajectory.validation_batches and loaders is None:
+            return
+        self._seed()
+        arguments = {**self._built.trainer_arguments, **_EVALUATION, "callbacks": None}
+        data = {"datamodule": self._built.fit["datamodule"]} if "datamodule" in self._built.fit else {"dataloaders": loaders}
+        try:
+            found = self._built.trainer_class(**arguments).validate(self._built.module, verbose=False, **data)
+        except Exception as error:  # the fault's lasting damage, or a module that only validates within fit
+            print("the independent evaluation failed:", exceptions.text(error), flush=True)
+            return
+        self._trajectory.final = {str(name): float(value) for metrics in found for name, value in metrics.items()}
+
+    def _result(self) -> dict[str, Any]:
+        armed = self._armed
+        return {
+            "trajectory": self._trajectory.to_json(),
+            "notices": [notice.to_json() for notice in [*self._observer.notices, *self._notices]],
+            "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
+            "activations": armed.activations if armed else 0,
+            "first_step": armed.first_step if armed else None,
+            "broken": armed.broken if armed else None,
+            "recon": self._recon.to_json() if self._recon else None,
+            "guards": list(self._built.guards) if self._built else [],
+            "versions": _versions(self._built) if self._order.probe else None,
+        }
+
+
+_EVALUATION: dict[str, Any] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "fast_dev_run": False,
+    "overfit_batches": 0.0,
+}
+
+
+def _can_fork() -> bool:
+    """A process with threads or live workers can't be copied whole: loader workers stay with the parent."""
+    return threading.active_count() == 1 and not active_children()
+
+
+def _relocate(trainer: Any, old_root: str, new_root: str) -> None:
+    """Points callbacks and loggers that were told to write under the trunk's folder to the victim's own."""
+    for owner in [trainer, *trainer.callbacks, *trainer.loggers, *(x for x in _experiments(trainer))]:
+        for name, value in list(getattr(owner, "__dict__", {}).items()):
+            if isinstance(value, (str, os.PathLike)) and str(value).startswith(old_root):
+                with contextlib.suppress(AttributeError):
+                    setattr(owner, name, new_root + str(value)[len(old_root) :])
+
+
+def _experiments(trainer: Any) -> Iterator[Any]:
+    for logger in trainer.loggers:
+        if (experiment := getattr(logger, "_experiment", None)) is not None:
+            yield experiment
+
+
+def _versions(built: Built | None) -> dict[str, str]:
+    names = ["torch", built.namespace.__name__.partition(".")[0] if built else "pytorch_lightning"]
+    return {
+        name.replace("pytorch_", ""): str(getattr(importlib.import_module(name), "__version__", "")) for name in names
+    }

@@ -1,0 +1,138 @@
+"""What a run did, step by step: the record that a faulted run is compared by with its clean twin.
+
+The recorder is a Lightning callback that only looks. It comes last in the list, after the guards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Series = list[tuple[int, float]]
+
+
+@dataclass
+class Trajectory:
+    """The course of one run.
+
+    ``losses`` and ``learning_rates`` hold (step, value), ``metrics`` for each name (step, value) as logged at the end
+    of epochs and validations. ``digest`` is over all parameters and buffers at the end, ``final`` the metrics of an
+    independent evaluation of the final weights with the fault taken off. ``end`` is finished, raised or exited.
+    """
+
+    steps: int = 0
+    global_step: int = 0
+    epochs: int = 0
+    validation_batches: int = 0
+    losses: Series = field(default_factory=list)
+    learning_rates: Series = field(default_factory=list)
+    metrics: dict[str, Series] = field(default_factory=dict)
+    digest: str = ""
+    final: dict[str, float] = field(default_factory=dict)
+    end: str = "finished"
+    exit_code: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Trajectory:
+        def series(pairs: Any) -> Series:
+            return [(int(step), float(value)) for step, value in pairs]
+
+        metrics = {name: series(pairs) for name, pairs in data["metrics"].items()}
+        numbers = {"losses": series(data["losses"]), "learning_rates": series(data["learning_rates"])}
+        return cls(**{**data, **numbers, "metrics": metrics})
+
+    def same_as(self, other: Trajectory) -> bool:
+        """Whether the two runs are the same to the bit."""
+        return self._canonical() == other._canonical()
+
+    def distance(self, other: Trajectory) -> float:
+        """How far apart the losses and final metrics are: the largest relative difference; infinite on another course."""
+        if [step for step, _ in self.losses] != [step for step, _ in other.losses]:
+            return math.inf
+        if (self.steps, self.validation_batches, self.end) != (other.steps, other.validation_batches, other.end):
+            return math.inf
+        pairs = [(a, b) for (_, a), (_, b) in zip(self.losses, other.losses)]
+        pairs += [(value, other.final.get(name, math.nan)) for name, value in self.final.items()]
+        return max((_relative(a, b) for a, b in pairs), default=0.0)
+
+    def _canonical(self) -> str:
+        # repr, since NaN must equal NaN here
+        return repr(sorted(self.to_json().items()))
+
+
+def _relative(a: float, b: float) -> float:
+    if math.isnan(a) or math.isnan(b):
+        return 0.0 if math.isnan(a) and math.isnan(b) else math.inf
+    return 0.0 if a == b else abs(a - b) / max(abs(a), abs(b))
+
+
+def digest(module: Any) -> str:
+    """A hash of every parameter and buffer, to the bit."""
+    import torch
+
+    total = hashlib.sha256()
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        if not tensor.is_sparse and tensor.device.type != "meta":
+            raw = tensor.detach().cpu().contiguous().reshape(-1)
+            total.update(raw.view(torch.uint8).numpy().tobytes() if raw.numel() else b"")
+    return total.hexdigest()
+
+
+def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
+    """A callback of the given Lightning namespace that writes into ``trajectory``."""
+    seen: set[int] = set()
+
+    def loss_of(outputs: Any) -> float | None:
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        return _number(loss)
+
+    class Recorder(namespace.Callback):  # type: ignore[misc, name-defined]
+        """Only looks: no random numbers, no gradients, no modes."""
+
+        def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+            if not pl_module.automatic_optimization and (value := _number(loss)) is not None:
+                trajectory.losses.append((clock.step, value))
+                seen.add(clock.step)
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            trajectory.steps += 1
+            trajectory.global_step = int(trainer.global_step)
+            if clock.step not in seen and (value := loss_of(outputs)) is not None:
+                trajectory.losses.append((clock.step, value))
+            for optimizer in trainer.optimizers:
+                for group in getattr(optimizer, "param_groups", []):
+                    if (rate := _number(group.get("lr"))) is not None:
+                        trajectory.learning_rates.append((clock.step, rate))
+
+        def on_validation_batch_end(self, trainer: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
+            if not trainer.sanity_checking:
+                trajectory.validation_batches += 1
+
+        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+            if not trainer.sanity_checking:
+                self._note(trainer)
+
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            trajectory.epochs += 1
+            self._note(trainer)
+
+        def _note(self, trainer: Any) -> None:
+            for name, value in trainer.callback_metrics.items():
+                if (number := _number(value)) is not None:
+                    trajectory.metrics.setdefault(str(name), []).append((clock.step, number))
+
+    return Recorder()
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except Exception:  # a missing, vector or odd-typed loss has no number to record
+        return None

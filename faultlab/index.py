@@ -1,0 +1,75 @@
+"""The catalogue read without importing it: the declarations are parsed from the injectors' source.
+
+Importing an injector imports torch, seconds that `faultlab list` and `explain` must not cost. A declaration is made of
+literals, doses and a seam's name, so the syntax tree holds all of it, and no generated file can go stale.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from faultlab.catalogue import ENTRY_POINT_GROUP, CatalogueError, Dose, FailureMode, declare
+
+_HERE = Path(__file__).parent
+
+
+@lru_cache(maxsize=1)
+def modes() -> Mapping[str, FailureMode]:
+    """Every failure mode by id, built in and of third parties, in order."""
+    found: dict[str, FailureMode] = {}
+    for file in _files():
+        for mode in read(file):
+            if mode.id in found:
+                raise CatalogueError(f"{mode.id} is declared twice: in {found[mode.id].file} and {mode.file}")
+            found[mode.id] = mode
+    return dict(sorted(found.items()))
+
+
+def read(file: Path) -> Iterator[FailureMode]:
+    """The failure modes that one source file declares."""
+    for node in ast.parse(file.read_text(encoding="utf-8"), str(file)).body:
+        if isinstance(node, ast.FunctionDef):
+            for decorator in node.decorator_list:
+                if isinstance(decorator, ast.Call) and _name(decorator.func) == "failure_mode":
+                    yield _mode(file, node, decorator)
+
+
+def _files() -> Iterator[Path]:
+    yield from sorted((_HERE / "injectors").glob("[!_]*.py"))
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        spec = importlib.util.find_spec(entry.module)
+        if spec is None or spec.origin is None:
+            raise CatalogueError(f"the entry point {entry.name} names {entry.module}, which can't be found")
+        yield Path(spec.origin)
+
+
+def _mode(file: Path, function: ast.FunctionDef, call: ast.Call) -> FailureMode:
+    try:
+        fields = {keyword.arg: _value(keyword.value) for keyword in call.keywords if keyword.arg}
+        id = _value(call.args[0])
+    except ValueError as error:
+        raise CatalogueError(f"{file}:{call.lineno}: a declaration is made of literals: {error}") from None
+    line = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
+    return declare(id=id, docstring=ast.get_docstring(function, clean=False), file=str(file), line=line, **fields)
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Call) and _name(node.func) != "Dose":
+        return _name(node.func)
+    if isinstance(node, ast.Call):
+        return Dose(*map(_value, node.args), **{str(k.arg): _value(k.value) for k in node.keywords})
+    if isinstance(node, ast.Tuple):
+        return tuple(map(_value, node.elts))
+    return ast.literal_eval(node)
+
+
+def _name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")

@@ -1,0 +1,4 @@
+"""What breaks: one family of failure modes a file, each a pure function under its description.
+
+A module of this package needs no registration: the catalogue imports every one of them.
+"""

@@ -1,0 +1,161 @@
+"""Takes the recon: wraps itself around one clean run and writes down how the target is made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as hooks
+
+from faultlab import roles
+from faultlab.recon import Leaf, Recon
+from faultlab.seams import Site, lightning, tree
+from faultlab.seams.clock import Clock
+from faultlab.seams.data import _FETCHERS
+from faultlab.seams.patching import Patches
+
+_HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
+          "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step", "configure_optimizers",
+          "configure_gradient_clipping", "transfer_batch_to_device", "setup", "teardown")  # fmt: skip
+
+
+class Probe:
+    """Watches a clean run. Structure and roles come from the first training step, counts from the whole run."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self._site = site
+        self._clock = clock
+        self._hooks: set[str] = set()
+        self._flow = roles.DataFlow()
+        self._batch: Any = None
+        self._output: Any = None
+        self._losses = 0
+        self._children: list[str] = []
+        self._width: int | None = None
+        self._thread = threading.get_ident()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """The probe is attached inside the context and gone without trace after it."""
+        with Patches() as patches:
+            for namespace in lightning.loaded():
+                for fetcher in _FETCHERS:
+                    patches.wrap(lightning.part(namespace, fetcher), "__next__", self._fetching)
+            base = lightning.base_module(self._site.cls)
+            names = [name for name in dir(base) if name.startswith("on_")] + list(_HOOKS)
+            for name in names:
+                if callable(getattr(self._site.cls, name, None)):
+                    patches.wrap(self._site.owner(name), name, self._calling(name))
+            patches.wrap(torch.Tensor, "backward", self._backwards)
+            patches.on_exit(hooks.register_module_forward_hook(self._after_forward).remove)
+            yield
+
+    @property
+    def _first_step(self) -> bool:
+        return self._clock.step == 0 and self._clock.stage == "train" and self._output is None
+
+    def _fetching(self, advance: Callable[..., Any]) -> Callable[..., Any]:
+        def fetching(fetcher: Any) -> Any:
+            item = advance(fetcher)
+            if self._batch is None and self._clock.stage == "train" and isinstance(item, tuple) and len(item) == 3:
+                self._batch = item[0]
+                self._flow.watch(self._batch)
+            return item
+
+        return fetching
+
+    def _calling(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(method: Callable[..., Any]) -> Callable[..., Any]:
+            def calling(*args: Any, **kwargs: Any) -> Any:
+                self._hooks.add(name)
+                if name != "training_step" or not self._first_step:
+                    return method(*args, **kwargs)
+                with self._flow:
+                    output = method(*args, **kwargs)
+                self._flow.reached_loss(output)
+                self._output = (output,)
+                return output
+
+            return calling
+
+        return make
+
+    def _backwards(self, backward: Callable[..., Any]) -> Callable[..., Any]:
+        def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            self._losses += self._clock.step == 0
+            return backward(tensor, *args, **kwargs)
+
+        return backwards
+
+    def _after_forward(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not self._first_step or threading.get_ident() != self._thread or module is self._site.module:
+            return
+        path = next((name for name, part in self._site.module.named_modules() if part is module), "")
+        if path and next(module.parameters(), None) is not None:
+            self._children.append(path)
+            found = tree.tensors(output)
+            if found and found[0][1].dim() > 1:
+                self._width = found[0][1].shape[-1]
+
+    def recon(self, trainer: Any, steps: int, validation_batches: int) -> Recon:
+        """The findings, once the run is over."""
+        module = self._site.module
+        batch = self._batch
+        inputs, labels = roles.infer(batch, self._flow) if batch is not None else ((), ())
+        leaves = {path: _leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
+        sizes = [leaves[path].shape[0] for path in (*inputs, *labels, *leaves) if leaves[path].shape]
+        return Recon(
+            namespace=lightning.namespace_of(self._site.cls),
+            module=f"{self._site.cls.__module__}.{self._site.cls.__qualname__}",
+            automatic=bool(module.automatic_optimization),
+            forward=self._forward(),
+            hooks=tuple(sorted(self._hooks)),
+            losses=self._losses,
+            output=_kind(self._output[0]) if self._output else "none",
+            batch=_kind(batch),
+            batch_size=sizes[0] if sizes else None,
+            leaves=leaves,
+            inputs=inputs,
+            labels=labels,
+            steps=steps,
+            epochs=int(trainer.current_epoch),
+            validation_batches=validation_batches,
+            layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
+            trainable_tensors=sum(parameter.requires_grad for parameter in module.parameters()),
+            outputs_per_sample=self._width,
+            optimizers=tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
+            metrics=tuple(sorted(map(str, trainer.callback_metrics))),
+        )
+
+    def _forward(self) -> str | None:
+        if "forward" in self._hooks and lightning.overrides(self._site.cls, "forward"):
+            return ""
+        # Children finish before their parents, so the shallowest of the last call's ancestors is the one to break.
+        shallowest = min((path.count(".") for path in self._children), default=None)
+        last = [path for path in self._children if path.count(".") == shallowest]
+        return last[-1] if last else None
+
+
+def _leaf(tensor: torch.Tensor) -> Leaf:
+    numbers = tensor.detach().double() if tensor.numel() and not tensor.is_complex() and not tensor.is_sparse else None
+    return Leaf(
+        kind="floating" if tensor.is_floating_point() or tensor.is_complex() else "integer",
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        shape=tuple(tensor.shape),
+        low=None if numbers is None else float(numbers.min()),
+        high=None if numbers is None else float(numbers.max()),
+    )
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, torch.Tensor):
+        return "tensor"
+    if isinstance(value, dict):
+        return "dict"
+    return "tuple" if isinstance(value, (tuple, list)) else "object"

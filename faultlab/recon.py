@@ -1,0 +1,65 @@
+"""What the clean run teaches about the target: plain data, learnt once in a process of its own, read by everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One tensor of the batch as the loader yields it. ``kind`` is floating or integer; ``low``/``high`` its values."""
+
+    kind: str
+    dtype: str
+    shape: tuple[int, ...]
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Recon:
+    """The structure of a target.
+
+    ``forward`` is the path of the module whose forward does the work ("" for the target itself, None for none);
+    ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
+    backward; ``inputs`` and ``labels`` paths into the batch; ``batch`` the batch's outermost type (tuple, dict, tensor
+    or object); ``output`` what training_step returns (tensor, dict, none or other).
+    """
+
+    namespace: str = ""
+    module: str = ""
+    automatic: bool = True
+    forward: str | None = None
+    hooks: tuple[str, ...] = ()
+    losses: int = 0
+    output: str = "none"
+    batch: str = ""
+    batch_size: int | None = None
+    leaves: Mapping[str, Leaf] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    steps: int = 0
+    epochs: int = 0
+    validation_batches: int = 0
+    layers: tuple[str, ...] = ()
+    trainable_tensors: int = 0
+    outputs_per_sample: int | None = None
+    optimizers: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(1, self.steps // max(1, self.epochs))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Recon:
+        lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+        leaves = {
+            path: Leaf(**{**leaf, "shape": tuple(leaf["shape"])}) for path, leaf in data.get("leaves", {}).items()
+        }
+        return cls(**{**data, **lists, "leaves": leaves})

@@ -1,0 +1,27 @@
+"""The seams: where injectors attach. An injector never patches anything itself."""
+
+from faultlab.seams.backward import Gradients, Loss, OptimizerStep, ZeroGrad
+from faultlab.seams.base import Seam, Site, attach
+from faultlab.seams.data import Batch, Loader, Stream
+from faultlab.seams.forward import ModuleInput, ModuleOutput
+from faultlab.seams.mode import Mode
+from faultlab.seams.steps import Definition, StepCall, StepOutput
+
+__all__ = [
+    "Batch",
+    "Definition",
+    "Gradients",
+    "Loader",
+    "Loss",
+    "Mode",
+    "ModuleInput",
+    "ModuleOutput",
+    "OptimizerStep",
+    "Seam",
+    "Site",
+    "StepCall",
+    "StepOutput",
+    "Stream",
+    "ZeroGrad",
+    "attach",
+]

@@ -1,0 +1,154 @@
+"""A fault attached to a running victim: decides whether it acts, runs the injector, and counts what really changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from faultlab.catalogue import Registered
+from faultlab.fault import Fault, Trigger
+from faultlab.seams import tree
+from faultlab.seams.clock import Clock
+
+if TYPE_CHECKING:
+    from faultlab.recon import Recon
+
+
+class BrokenInjector(BaseException):
+    """The injector itself failed. No Exception, so that a victim's ``except`` can't hide it."""
+
+
+class Context:
+    """What an injector may know and use.
+
+    ``dose`` holds the amounts by name, ``generator`` is a torch.Generator seeded by the fault, ``memory`` a dict that
+    lives as long as the fault is armed, ``module`` and ``trainer`` the victim's (None where there is none yet).
+    """
+
+    def __init__(self, fault: Fault, dose: dict[str, Any], clock: Clock, recon: Recon) -> None:
+        self.dose = SimpleNamespace(**dose)
+        self.recon = recon
+        self.memory: dict[Any, Any] = {}
+        self.module: Any = None
+        seed = hashlib.sha256(f"{fault.mode}/{sorted(dose.items())}/{fault.seed}".encode()).digest()
+        self.generator = torch.Generator().manual_seed(int.from_bytes(seed[:7], "big"))
+        self._clock = clock
+
+    step = property(lambda self: self._clock.step, doc="the training step, from 0 over all epochs")
+    epoch = property(lambda self: self._clock.epoch, doc="the epoch, from 0")
+    stage = property(lambda self: self._clock.stage, doc="train, validate, test or predict")
+    rank = property(lambda self: self._clock.rank, doc="the process's global rank")
+    trainer = property(lambda self: self._clock.trainer, doc="the Trainer, or None")
+
+    def intended(self, error: BaseException) -> BaseException:
+        """Marks an exception as the fault itself: ``raise ctx.intended(RuntimeError(...))``. Others are injector bugs."""
+        error.__faultlab_intended__ = True  # type: ignore[attr-defined]
+        return error
+
+
+class Call:
+    """The original behaviour that an "around" injector is given: counts its calls and remembers what they raised."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.count = 0
+        self.result: Any = None
+        self.raised: BaseException | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.count += 1
+        try:
+            self.result = self._function(*args, **kwargs)
+        except BaseException as error:
+            self.raised = error
+            raise
+        return self.result
+
+
+class Armed:
+    """One fault in one process. Seams ask ``due`` and then hand the value to ``map``, ``around`` or ``in_place``."""
+
+    def __init__(
+        self,
+        fault: Fault,
+        registered: Registered,
+        clock: Clock,
+        recon: Recon,
+        on_first: Callable[[int], None] = lambda step: None,
+    ) -> None:
+        self.fault = fault
+        self.mode = registered.mode
+        self.seam = registered.seam
+        self.recon = recon
+        self.clock = clock
+        self.ctx = Context(fault, dict(self.mode.amounts(fault)), clock, recon)
+        self.activations = 0
+        self.first_step: int | None = None
+        self.broken: str | None = None
+        self.enabled = True
+        self._injector = registered.injector
+        self._trigger = fault.trigger or Trigger()
+        self._stages = (self._trigger.stage,) if self._trigger.stage else self.mode.stages
+        self._on_first = on_first
+        self._announced = False
+
+    def due(self, stage: str | None = None) -> bool:
+        """Whether the fault acts now; ``stage`` where the seam knows better than the clock."""
+        if not self.enabled or (stage or self.clock.stage) not in self._stages:
+            return False
+        if self._trigger.rank is not None and self._trigger.rank != self.clock.rank:
+            return False
+        return self._trigger.fires(self.clock.step, self.clock.epoch, self.activations, self.fault.seed)
+
+    def map(self, value: Any) -> Any:
+        """The injector's value for this one. Counts an activation where it differs."""
+        new = self._inject(value)
+        if not tree.identical(value, new):
+            self._acted()
+        return new
+
+    def around(self, function: Callable[..., Any]) -> Any:
+        """Runs the injector around a call. It acted if the call was skipped, repeated, or ended in another way."""
+        call = Call(function)
+        try:
+            result = self._inject(call, call)
+        except BaseException as error:
+            if error is not call.raised or call.count != 1:
+                self._acted()
+            raise
+        if call.count != 1 or call.raised is not None or not tree.identical(call.result, result):
+            self._acted()
+        return result
+
+    def in_place(self, value: Any, state: Callable[[Any], Any]) -> None:
+        """Lets the injector change ``value`` in place; ``state(value)`` before and after tells whether it did."""
+        before = state(value)
+        self._inject(value)
+        if not tree.identical(before, state(value)):
+            self._acted()
+
+    def _inject(self, value: Any, call: Call | None = None) -> Any:
+        if not self._announced:
+            # Said before it acts: an injector that kills the process can't say it afterwards.
+            self._announced = True
+            self._on_first(self.clock.step)
+        try:
+            return self._injector(value, self.ctx)
+        except BaseException as error:
+            if getattr(error, "__faultlab_intended__", False):
+                if call is None:
+                    self._acted()
+                raise
+            if call is not None and error is call.raised:
+                raise
+            self.broken = f"{type(error).__name__}: {error}"
+            raise BrokenInjector(f"the injector of {self.fault} failed: {self.broken}") from error
+
+    def _acted(self) -> None:
+        if self.first_step is None:
+            self.first_step = self.clock.step
+        self.activations += 1

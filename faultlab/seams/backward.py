@@ -1,0 +1,136 @@
+"""From the loss to the update: the loss itself, the gradients that backward leaves, and the calls around the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from faultlab.seams import lightning
+from faultlab.seams.base import Seam, Site
+from faultlab.seams.patching import Patches
+
+if TYPE_CHECKING:
+    from faultlab.recon import Recon
+    from faultlab.seams.armed import Armed
+
+
+@dataclass(frozen=True)
+class Loss(Seam):
+    """The loss, whatever form the step's return has. The injector maps loss -> loss (a tensor of one element).
+
+    Under manual optimisation it is what goes into ``manual_backward``, or into ``Tensor.backward`` where the module
+    calls that itself.
+    """
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        if armed.recon.automatic:
+            patches.wrap(site.owner("training_step"), "training_step", self._in_output(armed))
+        elif "manual_backward" in armed.recon.hooks:
+            position = site.first_argument("manual_backward")
+            patches.wrap(site.owner("manual_backward"), "manual_backward", self._in_argument(armed, position))
+        else:
+            patches.wrap(torch.Tensor, "backward", self._in_argument(armed, 0))
+
+    def _in_output(self, armed: Armed) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(step: Callable[..., Any]) -> Callable[..., Any]:
+            def mapped(*args: Any, **kwargs: Any) -> Any:
+                output = step(*args, **kwargs)
+                if not armed.due("train"):
+                    return output
+                if isinstance(output, torch.Tensor):
+                    return armed.map(output)
+                if isinstance(output, Mapping) and isinstance(output.get("loss"), torch.Tensor):
+                    return {**output, "loss": armed.map(output["loss"])}
+                return output
+
+            return mapped
+
+        return make
+
+    def _in_argument(self, armed: Armed, position: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(backward: Callable[..., Any]) -> Callable[..., Any]:
+            def mapped(*args: Any, **kwargs: Any) -> Any:
+                if len(args) > position and isinstance(args[position], torch.Tensor) and armed.due("train"):
+                    args = (*args[:position], armed.map(args[position]), *args[position + 1 :])
+                return backward(*args, **kwargs)
+
+            return mapped
+
+        return make
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.losses else "no loss was seen in the clean run"
+
+
+@dataclass(frozen=True)
+class Gradients(Seam):
+    """The gradients after backward. The injector gets the parameters that have one and changes ``.grad`` in place.
+
+    It acts before any ``on_after_backward``, so that guards see what it did.
+    """
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(backward: Callable[..., Any]) -> Callable[..., Any]:
+            def then_inject(*args: Any, **kwargs: Any) -> Any:
+                result = backward(*args, **kwargs)
+                module = armed.clock.trainer.lightning_module if armed.clock.trainer else site.module
+                parameters = [p for p in module.parameters() if p.grad is not None]
+                if parameters and armed.due("train"):
+                    armed.in_place(parameters, _gradients)
+                return result
+
+            return then_inject
+
+        if "backward" in armed.recon.hooks:
+            patches.wrap(site.owner("backward"), "backward", make)
+        else:
+            patches.wrap(torch.Tensor, "backward", make)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.losses else "no backward was seen in the clean run"
+
+
+@dataclass(frozen=True)
+class OptimizerStep(Seam):
+    """Around ``optimizer.step(closure)``, of automatic and manual optimisation. The injector is given the call.
+
+    Attached to Lightning's wrapper: a patched ``step`` on the optimizer itself brings torch's warning about the order of
+    scheduler and optimizer. ``ctx.memory["closure"]`` holds the closure, which runs the training step under automatic
+    optimisation.
+    """
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(step: Callable[..., Any]) -> Callable[..., Any]:
+            def around(optimizer: Any, closure: Any = None, **kwargs: Any) -> Any:
+                if not armed.due("train"):
+                    return step(optimizer, closure, **kwargs)
+                armed.ctx.memory["closure"] = closure
+                return armed.around(lambda: step(optimizer, closure, **kwargs))
+
+            return around
+
+        for namespace in lightning.loaded():
+            patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", make)
+
+
+@dataclass(frozen=True)
+class ZeroGrad(Seam):
+    """Around ``optimizer.zero_grad()``, of automatic and manual optimisation. The injector is given the call."""
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(zero_grad: Callable[..., Any]) -> Callable[..., Any]:
+            def around(*args: Any, **kwargs: Any) -> Any:
+                if not armed.due("train"):
+                    return zero_grad(*args, **kwargs)
+                return armed.around(lambda: zero_grad(*args, **kwargs))
+
+            return around
+
+        patches.wrap(torch.optim.Optimizer, "zero_grad", make)
+
+
+def _gradients(parameters: list[torch.nn.Parameter]) -> list[torch.Tensor | None]:
+    return [None if p.grad is None else p.grad.detach().clone() for p in parameters]

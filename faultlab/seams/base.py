@@ -1,0 +1,57 @@
+"""What a seam is: the place in torch or Lightning where injectors attach. It owns all patching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from faultlab.seams.patching import Patches
+
+if TYPE_CHECKING:
+    from faultlab.recon import Recon
+    from faultlab.seams.armed import Armed
+
+
+@dataclass(frozen=True)
+class Site:
+    """Whom a seam attaches to: the user's class, and the instance where it exists already."""
+
+    cls: type
+    module: Any = None
+
+    def owner(self, name: str) -> Any:
+        """The instance where the user has set the attribute on it, which would hide the class's; else the class."""
+        return self.module if self.module is not None and name in vars(self.module) else self.cls
+
+    def first_argument(self, name: str) -> int:
+        """Where the first argument after ``self`` stands in a call of the owner's method."""
+        return 1 if self.owner(name) is self.cls else 0
+
+
+@dataclass(frozen=True)
+class Seam:
+    """Base of the seams. ``attach_at`` is ``fit`` where it has to be in place before fit begins, else ``step``."""
+
+    attach_at = "step"
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        """Attaches through ``patches`` alone; the value goes through ``armed``."""
+        raise NotImplementedError
+
+    def inapplicable(self, recon: Recon) -> str:
+        """Why nothing flows through this seam on this target, or an empty string."""
+        return ""
+
+
+@contextmanager
+def attach(armed: Armed, site: Site) -> Iterator[None]:
+    """The fault is in place inside the context, and gone without trace after it."""
+    with Patches() as patches:
+        armed.seam.install(patches, armed, site)
+        yield

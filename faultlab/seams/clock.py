@@ -1,0 +1,63 @@
+"""Where the training is: the step, the epoch and the stage, for triggers, latencies and fork points alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from faultlab.seams import lightning
+from faultlab.seams.patching import Patches
+
+_STAGES = {"train": "train", "sanity_check": "validate", "validate": "validate", "test": "test", "predict": "predict"}
+
+
+class Clock:
+    """Counts training steps over all epochs, from 0, one for every batch that Lightning's training loop begins.
+
+    Lightning's ``global_step`` is no such clock: it counts optimizer steps. Before the first batch ``step`` is 0.
+    """
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.trainer: Any = None
+        self.on_step: list[Callable[[int], None]] = []
+        self._begun = 0
+
+    def attach(self, patches: Patches) -> None:
+        """Follows every Trainer of the process, of each namespace that is imported."""
+        for namespace in lightning.loaded():
+            patches.wrap(lightning.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop"), "advance", self._ticking)
+            for loop in ("fit_loop:_FitLoop", "evaluation_loop:_EvaluationLoop", "prediction_loop:_PredictionLoop"):
+                patches.wrap(lightning.part(namespace, f"loops.{loop}"), "run", self._seeing)
+
+    def _ticking(self, advance: Callable[..., Any]) -> Callable[..., Any]:
+        def ticking(loop: Any, *args: Any, **kwargs: Any) -> Any:
+            self.trainer = loop.trainer
+            self.step = self._begun
+            self._begun += 1
+            for listener in list(self.on_step):
+                listener(self.step)
+            return advance(loop, *args, **kwargs)
+
+        return ticking
+
+    def _seeing(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def seeing(loop: Any, *args: Any, **kwargs: Any) -> Any:
+            self.trainer = loop.trainer
+            return run(loop, *args, **kwargs)
+
+        return seeing
+
+    @property
+    def stage(self) -> str:
+        """One of train, validate, test and predict; Lightning's sanity check counts as validate."""
+        stage = getattr(getattr(self.trainer, "state", None), "stage", None)
+        return _STAGES.get(str(getattr(stage, "value", "train")), "train")
+
+    @property
+    def epoch(self) -> int:
+        return int(getattr(self.trainer, "current_epoch", 0))
+
+    @property
+    def rank(self) -> int:
+        return int(getattr(self.trainer, "global_rank", 0))

@@ -1,0 +1,104 @@
+"""What the loaders yield: batches as they come out, before guards and transfer hooks see them, and the iterator itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from faultlab.seams import lightning, tree
+from faultlab.seams.base import Seam, Site
+from faultlab.seams.patching import Patches
+
+if TYPE_CHECKING:
+    from faultlab.recon import Recon
+    from faultlab.seams.armed import Armed
+
+# A training_step that asks for `dataloader_iter` pulls its batches through the second.
+_FETCHERS = ("loops.fetchers:_PrefetchDataFetcher", "loops.fetchers:_DataFetcherWrapper")
+
+
+@dataclass(frozen=True)
+class Batch(Seam):
+    """The batches that the loader yields.
+
+    Without a role the injector maps batch -> batch. With ``role`` (inputs or labels) it maps tensor -> tensor, for every
+    leaf of the batch that plays it; ``kind`` (floating, integer or any) narrows the leaves. Batches are never written
+    into: they may share storage with the dataset, and one broken batch would poison every later epoch.
+    """
+
+    role: str = ""
+    kind: str = "any"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(advance: Callable[..., Any]) -> Callable[..., Any]:
+            def mapped(fetcher: Any) -> Any:
+                item = advance(fetcher)
+                if not (isinstance(item, tuple) and len(item) == 3 and armed.due()):
+                    return item
+                batch, batch_idx, dataloader_idx = item
+                return self._map(batch, armed), batch_idx, dataloader_idx
+
+            return mapped
+
+        for namespace in lightning.loaded():
+            for fetcher in _FETCHERS:
+                patches.wrap(lightning.part(namespace, fetcher), "__next__", make)
+
+    def _map(self, batch: Any, armed: Armed) -> Any:
+        if not self.role:
+            return armed.map(batch)
+        changed = {path: armed.map(tree.get(batch, path)) for path in self._paths(batch, armed.recon)}
+        return tree.replace(batch, changed)
+
+    def _paths(self, batch: Any, recon: Recon) -> list[str]:
+        wanted = recon.inputs if self.role == "inputs" else recon.labels
+        return [path for path, leaf in tree.tensors(batch) if path in wanted and self._fits(leaf)]
+
+    def _fits(self, leaf: torch.Tensor) -> bool:
+        if self.kind == "floating":
+            return leaf.is_floating_point()
+        return self.kind == "any" or not (leaf.is_floating_point() or leaf.is_complex())
+
+    def inapplicable(self, recon: Recon) -> str:
+        if not self.role:
+            return ""
+        paths = recon.inputs if self.role == "inputs" else recon.labels
+        if not paths:
+            return f"no part of the batch is used as {self.role}"
+        kinds = {recon.leaves[path].kind for path in paths if path in recon.leaves}
+        if self.kind != "any" and self.kind not in kinds:
+            return f"the {self.role} hold no {self.kind} tensor"
+        return ""
+
+
+@dataclass
+class Stream:
+    """The batches of one epoch as a fetcher takes them: the iterator, and the number that it was promised (or None)."""
+
+    iterator: Iterator[Any]
+    length: int | None
+
+
+@dataclass(frozen=True)
+class Loader(Seam):
+    """How batches arrive. The injector maps Stream -> Stream, once an epoch; the stream yields (batch, index, loader)."""
+
+    attach_at = "fit"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(begin: Callable[..., Any]) -> Callable[..., Any]:
+            def mapped(fetcher: Any) -> Any:
+                result = begin(fetcher)
+                if armed.due():
+                    new = armed.map(Stream(fetcher.iterator, fetcher.length))
+                    fetcher.iterator, fetcher.length = new.iterator, new.length
+                    fetcher.done = new.length == 0
+                return result
+
+            return mapped
+
+        for namespace in lightning.loaded():
+            patches.wrap(lightning.part(namespace, "loops.fetchers:_DataFetcher"), "__iter__", make)

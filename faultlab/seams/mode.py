@@ -1,0 +1,47 @@
+"""Train or eval, gradients on or off, at the moment a step begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from faultlab.seams import lightning
+from faultlab.seams.base import Seam, Site
+from faultlab.seams.patching import Patches
+from faultlab.seams.steps import STEP_METHODS
+
+if TYPE_CHECKING:
+    from faultlab.seams.armed import Armed
+
+
+@dataclass(frozen=True)
+class Mode(Seam):
+    """The mode of the module and its submodules as a step finds it. The injector changes the module's mode in place.
+
+    Lightning restores modes after validation by setting ``training`` directly, so nothing that wraps ``train()`` would
+    see it; the entry of the step is where a wrong mode begins to matter.
+    """
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def setting(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+            def make(step: Callable[..., Any]) -> Callable[..., Any]:
+                def mapped(*args: Any, **kwargs: Any) -> Any:
+                    module = site.module if armed.clock.trainer is None else armed.clock.trainer.lightning_module
+                    if armed.due(stage):
+                        armed.in_place(module, _mode)
+                    return step(*args, **kwargs)
+
+                return mapped
+
+            return make
+
+        for name, stage in STEP_METHODS.items():
+            if lightning.overrides(site.cls, name):
+                patches.wrap(site.owner(name), name, setting(stage))
+
+
+def _mode(module: torch.nn.Module) -> list[bool]:
+    return [torch.is_grad_enabled(), *(part.training for part in module.modules())]

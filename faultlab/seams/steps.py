@@ -1,0 +1,86 @@
+"""The module's own methods: what a step returns, how a hook is called, and whether the class defines it at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from faultlab.seams import lightning
+from faultlab.seams.base import Seam, Site
+from faultlab.seams.patching import Patches
+
+if TYPE_CHECKING:
+    from faultlab.recon import Recon
+    from faultlab.seams.armed import Armed
+
+STEP_METHODS = {
+    "training_step": "train",
+    "validation_step": "validate",
+    "test_step": "test",
+    "predict_step": "predict",
+}
+
+
+@dataclass(frozen=True)
+class StepOutput(Seam):
+    """What ``training_step`` and its siblings return. The injector maps output -> output."""
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def mapping(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+            def make(step: Callable[..., Any]) -> Callable[..., Any]:
+                def mapped(*args: Any, **kwargs: Any) -> Any:
+                    output = step(*args, **kwargs)
+                    return armed.map(output) if armed.due(stage) else output
+
+                return mapped
+
+            return make
+
+        for name, stage in STEP_METHODS.items():
+            if lightning.overrides(site.cls, name):
+                patches.wrap(site.owner(name), name, mapping(stage))
+
+
+@dataclass(frozen=True)
+class StepCall(Seam):
+    """The call of one of the module's hooks. The injector is "around": it may raise, skip, repeat or swallow."""
+
+    hook: str = "training_step"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(method: Callable[..., Any]) -> Callable[..., Any]:
+            def around(*args: Any, **kwargs: Any) -> Any:
+                if not armed.due(STEP_METHODS.get(self.hook)):
+                    return method(*args, **kwargs)
+                return armed.around(lambda: method(*args, **kwargs))
+
+            return around
+
+        patches.wrap(site.owner(self.hook), self.hook, make)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if self.hook in recon.hooks else f"{self.hook} is never called in the clean run"
+
+
+@dataclass(frozen=True)
+class Definition(Seam):
+    """What the class defines under a hook's name. The injector maps function or None -> function or None (not defined).
+
+    Lightning decides before training which hooks a module has, so this seam is in place before fit.
+    """
+
+    hook: str = "training_step"
+    attach_at = "fit"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        own = getattr(site.cls, self.hook) if lightning.overrides(site.cls, self.hook) else None
+        if not armed.due(STEP_METHODS.get(self.hook, "train")):
+            return
+        new = armed.map(own)
+        if new is own:
+            return
+        fallback = getattr(lightning.base_module(site.cls), self.hook, None)
+        if new is None and fallback is None:
+            return
+        patches.set(site.owner(self.hook), self.hook, fallback if new is None else new)

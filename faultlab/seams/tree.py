@@ -1,0 +1,156 @@
+"""Batches and step outputs as trees of leaves, whatever they are made of, rebuilt without touching the original.
+
+Tuples, lists, mappings, NamedTuples, dataclasses, slotted classes and plain objects with tensor attributes are nodes;
+everything else is a leaf. A leaf's path joins its keys with dots: ``"0"``, ``"x.image"``; a lone tensor's path is ``""``.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+import torch
+
+_MAX_DEPTH = 8
+_OPAQUE_PACKAGES = ("numpy", "pandas", "polars", "torch", "builtins", "datetime", "pathlib", "PIL")
+
+Path = str
+
+
+def leaves(value: Any) -> list[tuple[Path, Any]]:
+    """Every leaf with its path, in order."""
+    return list(_walk(value, "", _MAX_DEPTH, set()))
+
+
+def tensors(value: Any) -> list[tuple[Path, torch.Tensor]]:
+    """Every tensor leaf with its path, in order."""
+    return [(path, leaf) for path, leaf in leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
+def under(path: Path, prefixes: tuple[Path, ...]) -> bool:
+    """Whether the path is one of the prefixes or lies beneath one."""
+    return any(prefix in ("", path) or path.startswith(prefix + ".") for prefix in prefixes)
+
+
+def replace(value: Any, changed: Mapping[Path, Any]) -> Any:
+    """The tree with some leaves replaced. Nodes on the way are copied, the rest is shared, the original is untouched."""
+    return _rebuild(value, "", changed) if changed else value
+
+
+def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
+    """The tree with every tensor leaf mapped."""
+    return replace(value, {path: function(tensor) for path, tensor in tensors(value)})
+
+
+def identical(one: Any, other: Any) -> bool:
+    """Whether two trees are the same to the bit: structure, types, dtypes, shapes, values and place in the graph."""
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    ones, others = leaves(one), leaves(other)
+    return [path for path, _ in ones] == [path for path, _ in others] and all(
+        _same(a, b) for (_, a), (_, b) in zip(ones, others)
+    )
+
+
+def same_values(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors hold the same values, NaN being equal to NaN."""
+    if one.dtype != other.dtype or one.shape != other.shape or one.device != other.device:
+        return False
+    if one.is_sparse or other.is_sparse:
+        return one is other
+    return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, torch.Tensor):
+        # Two results with a graph are told apart by the graph: equal values may still teach different gradients.
+        if one.requires_grad != other.requires_grad or one.grad_fn is not other.grad_fn:
+            return False
+        if one.requires_grad and one.grad_fn is None:
+            return False
+        return same_values(one.detach(), other.detach())
+    try:
+        return bool(one == other)
+    except Exception:  # an object whose == is no truth value, such as an array: another object is another value
+        return False
+
+
+def _children(value: Any) -> list[tuple[str, Any]] | None:
+    """The named parts of a node, or None for a leaf."""
+    if isinstance(value, torch.Tensor) or isinstance(value, type) or callable(getattr(value, "named_parameters", None)):
+        return None
+    if isinstance(value, Mapping) or _is_tensordict(value):
+        return [(str(key), value[key]) for key in value.keys()]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return list(zip(value._fields, value))
+    if isinstance(value, (list, tuple)):
+        return [(str(index), item) for index, item in enumerate(value)]
+    if type(value).__module__.partition(".")[0] in _OPAQUE_PACKAGES or callable(value):
+        return None
+    names = _attribute_names(value)
+    return [(name, getattr(value, name)) for name in names if hasattr(value, name)] if names else None
+
+
+def _attribute_names(value: Any) -> list[str]:
+    if dataclasses.is_dataclass(value):
+        return [field.name for field in dataclasses.fields(value)]
+    names = list(getattr(value, "__dict__", {}))
+    for cls in type(value).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else list(slots)
+    return [name for name in dict.fromkeys(names) if not name.startswith("__")]
+
+
+def _is_tensordict(value: Any) -> bool:
+    return type(value).__name__ == "TensorDict" and hasattr(value, "keys")
+
+
+def _walk(value: Any, path: Path, depth: int, seen: set[int]) -> Iterator[tuple[Path, Any]]:
+    children = _children(value) if depth and id(value) not in seen else None
+    if children is None:
+        yield path, value
+        return
+    seen = seen | {id(value)}
+    for name, child in children:
+        yield from _walk(child, f"{path}.{name}" if path else name, depth - 1, seen)
+
+
+def _rebuild(value: Any, path: Path, changed: Mapping[Path, Any]) -> Any:
+    if path in changed:
+        return changed[path]
+    prefix = f"{path}." if path else ""
+    if not any(key.startswith(prefix) for key in changed):
+        return value
+    children = _children(value)
+    if children is None:
+        return value
+    new = {name: _rebuild(child, prefix + name, changed) for name, child in children}
+    if isinstance(value, MutableMapping) or _is_tensordict(value):
+        result = copy.copy(value)
+        for key in list(value.keys()):
+            result[key] = new[str(key)]
+        return result
+    if isinstance(value, Mapping):
+        return type(value)({key: new[str(key)] for key in value})  # type: ignore[call-arg]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*new.values())
+    if isinstance(value, (list, tuple)):
+        return type(value)(new.values())
+    result = copy.copy(value)
+    for name, child in children:
+        if new[name] is not child:
+            object.__setattr__(result, name, new[name])
+    return result
+
+
+def get(value: Any, path: Path) -> Any:
+    """The leaf at a path; raises KeyError where there is none."""
+    return dict(leaves(value))[path]

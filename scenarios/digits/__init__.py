@@ -1,0 +1,1 @@
+"""Handwritten digits: an image classifier, with and without guards."""

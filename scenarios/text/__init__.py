@@ -1,0 +1,1 @@
+"""Python's own help texts: a character-level language model."""
