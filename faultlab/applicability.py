@@ -97,5 +97,100 @@ def _several_features(recon: Recon) -> str:
     return "" if wide else "the inputs have no feature dimension"
 
 
+@requirement("sample-dimension")
+def _sample_dimension(recon: Recon) -> str:
+    return "the batch has no dimension of samples" if recon.batch_size is None else ""
+
+
+@requirement("several-tensors")
+def _several_tensors(recon: Recon) -> str:
+    return "" if len(recon.leaves) > 1 else "the batch holds a single tensor"
+
+
+@requirement("more-than-inputs")
+def _more_than_inputs(recon: Recon) -> str:
+    parts = {path.partition(".")[0] for path in recon.leaves}
+    used = {path.partition(".")[0] for path in recon.inputs}
+    return _batch_parts(recon) or _inputs(recon) or ("" if parts - used else "every part of the batch is an input")
+
+
+@requirement("single-precision-inputs")
+def _single_precision_inputs(recon: Recon) -> str:
+    single = any(leaf.dtype == "float32" for leaf in _leaves(recon, recon.inputs))
+    return "" if single else "the inputs hold no float32 tensor"
+
+
+@requirement("matrix-inputs")
+def _matrix_inputs(recon: Recon) -> str:
+    shapes = [leaf.shape for leaf in _leaves(recon, recon.inputs)]
+    turned = any(len(shape) == 2 or (len(shape) > 2 and shape[1:] != shape[2:] + shape[1:2]) for shape in shapes)
+    square = any(len(shape) > 2 and max(shape[1:]) > 1 for shape in shapes)
+    return "" if turned or square else "the inputs have no two dimensions to exchange"
+
+
+@requirement("varied-inputs")
+def _varied_inputs(recon: Recon) -> str:
+    return "" if any(_varied(leaf) for leaf in _leaves(recon, recon.inputs)) else "the inputs all have one value"
+
+
+@requirement("nonzero-inputs")
+def _nonzero_inputs(recon: Recon) -> str:
+    return "" if any(leaf.low or leaf.high for leaf in _leaves(recon, recon.inputs)) else "the inputs are all zero"
+
+
+@requirement("several-labels")
+def _several_labels(recon: Recon) -> str:
+    rows = [leaf.shape[0] for leaf in _leaves(recon, recon.labels) if leaf.shape]
+    return _labels(recon) or ("" if max(rows, default=0) > 1 else "a batch holds a single label")
+
+
+@requirement("varied-labels")
+def _varied_labels(recon: Recon) -> str:
+    varied = any(_varied(leaf) for leaf in _leaves(recon, recon.labels))
+    return _labels(recon) or ("" if varied else "the labels all have one value")
+
+
+@requirement("several-classes")
+def _several_classes(recon: Recon) -> str:
+    varied = any(_varied(leaf) and leaf.kind == "integer" for leaf in _leaves(recon, recon.labels))
+    return _class_labels(recon) or ("" if varied else "the labels are all of one class")
+
+
+@requirement("numbered-classes")
+def _numbered_classes(recon: Recon) -> str:
+    numbered = any(leaf.kind == "integer" and leaf.dtype != "bool" for leaf in _leaves(recon, recon.labels))
+    return _class_labels(recon) or ("" if numbered else "the labels are true or false, which have no range to leave")
+
+
+@requirement("class-per-sample")
+def _class_per_sample(recon: Recon) -> str:
+    shapes = [leaf.shape for leaf in _leaves(recon, recon.labels) if leaf.kind == "integer" and _varied(leaf)]
+    alone = any(len(shape) == 1 or (len(shape) == 2 and shape[1] == 1) for shape in shapes)
+    return _several_classes(recon) or ("" if alone else "a sample has more than one label")
+
+
+@requirement("coded-classes")
+def _coded_classes(recon: Recon) -> str:
+    leaves = [leaf for leaf in _leaves(recon, recon.labels) if _varied(leaf)]
+    coded = any(leaf.kind == "integer" or _indicators(leaf) for leaf in leaves)
+    return _labels(recon) or ("" if coded else "the labels are neither class numbers nor one-hot")
+
+
+@requirement("broadcastable-labels")
+def _broadcastable_labels(recon: Recon) -> str:
+    shapes = [leaf.shape for leaf in _leaves(recon, recon.labels) if leaf.kind == "floating"]
+    columns = any(shape and shape[0] > 1 and shape[1:] in ((), (1,)) for shape in shapes)
+    return _real_labels(recon) or ("" if columns else "the labels are no single column of numbers")
+
+
+def _varied(leaf: Leaf) -> bool:
+    return leaf.low is not None and leaf.high is not None and leaf.low < leaf.high
+
+
+def _indicators(leaf: Leaf) -> bool:
+    """One column a class, as one-hot labels have."""
+    return len(leaf.shape) == 2 and leaf.shape[1] > 1 and (leaf.low, leaf.high) == (0, 1)
+
+
 def _leaves(recon: Recon, paths: tuple[str, ...]) -> list[Leaf]:
     return [recon.leaves[path] for path in paths if path in recon.leaves]

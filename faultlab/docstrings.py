@@ -45,7 +45,8 @@ def parse_sections(docstring: str | None) -> Sections:
 
 def _fold(text: str) -> str:
     paragraphs = re.split(r"\n\s*\n", text.strip("\n"))
-    return "\n\n".join(_fold_paragraph(p) for p in paragraphs if p.strip()).strip()
+    folded = "\n\n".join(_fold_paragraph(p) for p in paragraphs if p.strip()).strip("\n")
+    return folded[:1].upper() + folded[1:]
 
 
 def _fold_paragraph(paragraph: str) -> str:

@@ -24,9 +24,12 @@ class CatalogueError(FaultlabError):
 
 
 class BaselineError(FaultlabError):
-    """The clean run fails, so nothing can be said of faulted ones."""
+    """The clean run fails, so nothing can be said of faulted ones. ``log`` is the file with what it printed."""
 
     exit_code = 3
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(f"{message}\n    What it printed is in {log}." if log else message)
 
 
 @dataclass(frozen=True)

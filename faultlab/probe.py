@@ -34,6 +34,7 @@ class Probe:
         self._batch: Any = None
         self._output: Any = None
         self._losses = 0
+        self._in_backward = False
         self._children: list[str] = []
         self._width: int | None = None
         self._thread = threading.get_ident()
@@ -86,8 +87,13 @@ class Probe:
 
     def _backwards(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            self._losses += self._clock.step == 0
-            return backward(tensor, *args, **kwargs)
+            # While the data is followed, torch calls the patched method once more from within.
+            self._losses += self._clock.step == 0 and not self._in_backward
+            self._in_backward = True
+            try:
+                return backward(tensor, *args, **kwargs)
+            finally:
+                self._in_backward = False
 
         return backwards
 

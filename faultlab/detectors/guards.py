@@ -14,10 +14,6 @@ from faultlab.detectors.warned import Warnings
 from faultlab.seams import lightning
 from faultlab.seams.clock import Clock
 
-# A run that stops because it is done is no alarm; the rest of EarlyStopping's reasons are.
-_DONE = ("patience_exhausted", "stopping_threshold")
-
-
 class Observer:
     """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind."""
 
@@ -59,11 +55,6 @@ class Observer:
         notice = Notice("guard", name, self._clock.step, message, how, reason)
         if not any(notice.same_alarm(known) for known in self.notices):
             self.notices.append(notice)
-
-
-def is_alarm(notice: Notice) -> bool:
-    """Whether a guard's notice on a clean run is a false alarm, rather than training that is simply done."""
-    return not (notice.how == "stopped" and notice.reason in _DONE)
 
 
 def _why_stopped(guard: Any) -> tuple[str, str, str]:

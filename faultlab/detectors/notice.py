@@ -33,6 +33,15 @@ class Notice:
         return cls(**data)
 
 
+# A run that stops because it is done is no alarm; the rest of EarlyStopping's reasons are.
+_DONE = ("patience_exhausted", "stopping_threshold")
+
+
+def is_alarm(notice: Notice) -> bool:
+    """Whether a notice on a clean run is a false alarm, rather than training that is simply done."""
+    return notice.kind == "guard" and not (notice.how == "stopped" and notice.reason in _DONE)
+
+
 def safe_text(error: object, limit: int = 2000) -> str:
     """An exception's or object's text, whatever its ``__str__`` does."""
     try:

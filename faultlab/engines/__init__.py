@@ -16,8 +16,15 @@ class Engine(Protocol):
 
     jobs: int
 
+    @property
+    def root(self) -> str:
+        """The folder that runs may write under; it goes with the engine."""
+
+    def preload(self, package: str) -> None:
+        """Has later scenarios find a package imported already, where that is possible."""
+
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
-        """Makes a scenario ready, leaving the one before it. Raises faultlab.target.TargetError's data as TargetBroken."""
+        """Makes a scenario ready, leaving the one before it. Raises TargetBroken."""
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         """Carries the orders out, ``jobs`` at a time, and yields each outcome as it comes."""

@@ -113,7 +113,7 @@ class ForkEngine:
 
     @property
     def root(self) -> str:
-        """Where runs may write."""
+        """See Engine."""
         return self._folder.name
 
     def _running(self) -> int:

@@ -195,7 +195,10 @@ class Nursery:
         outcome.exit = exit_code
         outcome.output = victim.output.text()
         outcome.seconds = (victim.reported or time.monotonic()) - victim.started
-        self._driver.sendall(encode({"outcome": outcome.to_json()}))
+        try:
+            self._driver.sendall(encode({"outcome": outcome.to_json()}))
+        except OSError:
+            self._end()
 
     def _drain(self, victim: _Victim, descriptor: int) -> None:
         # Bounded: a grandchild that escaped may still be writing.

@@ -15,7 +15,10 @@ Place = str | int
 
 @dataclass(frozen=True)
 class Order:
-    """One run to be carried out. ``deadline`` is in seconds; ``stems`` are the places a trunk leaves stems at."""
+    """One run to be carried out. ``deadline`` is in seconds; ``stems`` are the places a trunk leaves stems at.
+
+    ``plan`` asks for no run but for the plan, which takes the injectors' seams to make.
+    """
 
     id: str
     seed: int
@@ -27,6 +30,7 @@ class Order:
     probe: bool = False
     flags: bool = True
     stems: tuple[Place, ...] = ()
+    plan: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

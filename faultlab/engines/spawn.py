@@ -43,7 +43,7 @@ class SpawnEngine:
 
     @property
     def root(self) -> str:
-        """Where runs may write."""
+        """See Engine."""
         return self._folder.name
 
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:

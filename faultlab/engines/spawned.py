@@ -21,7 +21,7 @@ def main(report: str) -> None:
 
     torch.set_num_threads(1)
 
-    from faultlab.harness.session import Session
+    from faultlab.harness.session import carry_out
     from faultlab.target import Target, TargetError
 
     with open(report, "ab", buffering=0) as file:
@@ -35,7 +35,7 @@ def main(report: str) -> None:
             broken = {"where": error.where, "message": error.message, "remedy": error.remedy}
             send({"result": {"target_error": broken}})
             return
-        Session(target, Order.from_json(task["order"]), send).run()
+        carry_out(target, Order.from_json(task["order"]), send)
     sys.stdout.flush()
     os._exit(0)
 

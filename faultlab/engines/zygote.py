@@ -39,7 +39,7 @@ def main(address: str) -> NoReturn:
 def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channel) -> NoReturn:
     sys.path[:0] = scenario["path"]
     from faultlab import catalogue
-    from faultlab.harness.session import Session
+    from faultlab.harness.session import carry_out
     from faultlab.target import Target, TargetError
 
     try:
@@ -66,7 +66,7 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
         order, own_channel = Nursery(address, {"nursery": place, "scenario": name}).serve()
         return order, own_channel.send
 
-    Session(target, order, channel.send, stem if order.stems else None).run()
+    carry_out(target, order, channel.send, stem if order.stems else None)
     sys.stdout.flush()
     # No exit handlers: they belong to the processes this one is a copy of.
     os._exit(0)

@@ -24,6 +24,7 @@ from faultlab.detectors.notice import Notice
 from faultlab.detectors.warned import Warnings
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
+from faultlab.harness import plan
 from faultlab.harness.trajectory import Trajectory, digest, recorder
 from faultlab.probe import Probe
 from faultlab.recon import Recon
@@ -35,6 +36,14 @@ from faultlab.target import Built, Target, TargetError
 
 Send = Callable[[dict[str, Any]], None]
 Stem = Callable[[Place], "tuple[Order, Send] | None"]
+
+
+def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
+    """Does what the order asks, in this process, and sends ``{"result": ...}``."""
+    if order.plan is not None:
+        send({"result": plan.in_victim(order.plan)})
+    else:
+        Session(target, order, send, stem).run()
 
 
 class Session:

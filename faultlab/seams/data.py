@@ -50,7 +50,12 @@ class Batch(Seam):
     def _map(self, batch: Any, armed: Armed) -> Any:
         if not self.role:
             return armed.map(batch)
-        changed = {path: armed.map(tree.get(batch, path)) for path in self._paths(batch, armed.recon)}
+        shared, changed = armed.ctx.memory, {}
+        for path in self._paths(batch, armed.recon):
+            # A memory of its own for each leaf: what one remembers is of another's shape and meaning.
+            armed.ctx.memory = shared.setdefault(path, {})
+            changed[path] = armed.map(tree.get(batch, path))
+        armed.ctx.memory = shared
         return tree.replace(batch, changed)
 
     def _paths(self, batch: Any, recon: Recon) -> list[str]:
@@ -58,9 +63,9 @@ class Batch(Seam):
         return [path for path, leaf in tree.tensors(batch) if path in wanted and self._fits(leaf)]
 
     def _fits(self, leaf: torch.Tensor) -> bool:
-        if self.kind == "floating":
-            return leaf.is_floating_point()
-        return self.kind == "any" or not (leaf.is_floating_point() or leaf.is_complex())
+        if leaf.is_complex() or leaf.is_nested or leaf.layout is not torch.strided:
+            return False
+        return self.kind == "any" or leaf.is_floating_point() == (self.kind == "floating")
 
     def inapplicable(self, recon: Recon) -> str:
         if not self.role:
@@ -68,9 +73,10 @@ class Batch(Seam):
         paths = recon.inputs if self.role == "inputs" else recon.labels
         if not paths:
             return f"no part of the batch is used as {self.role}"
-        kinds = {recon.leaves[path].kind for path in paths if path in recon.leaves}
-        if self.kind != "any" and self.kind not in kinds:
-            return f"the {self.role} hold no {self.kind} tensor"
+        # Complex and sparse tensors, which injectors are spared, have no lowest value either.
+        kinds = {leaf.kind for path in paths if (leaf := recon.leaves.get(path)) and leaf.low is not None}
+        if not kinds or (self.kind != "any" and self.kind not in kinds):
+            return f"the {self.role} hold no {self.kind.replace('any', 'ordinary')} tensor"
         return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,11 +13,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 NUM_FEATURES = 10
-Batch = tuple[Tensor, Tensor]
+Split = tuple[Tensor, Tensor]
+Batch = Sequence[Tensor]  # a DataLoader collates pairs into a list of two
 
 
 @lru_cache(maxsize=4)
-def load_splits(split_seed: int) -> dict[str, Batch]:
+def load_splits(split_seed: int) -> dict[str, Split]:
     """Return the splits (70/15/15) as features, `float32[n, 10]`, and target, `float32[n, 1]`, both standardised.
 
     Cached: reading the bundled file takes about as long as one whole fit.
@@ -34,7 +36,7 @@ def load_splits(split_seed: int) -> dict[str, Batch]:
     features = (features - features[train].mean(axis=0)) / features[train].std(axis=0)
     target = (target - target[train].mean(axis=0)) / target[train].std(axis=0)
 
-    def as_tensors(rows: list[int]) -> Batch:
+    def as_tensors(rows: list[int]) -> Split:
         return torch.tensor(features[rows], dtype=torch.float32), torch.tensor(target[rows], dtype=torch.float32)
 
     return {"train": as_tensors(train), "validation": as_tensors(validation), "test": as_tensors(test)}
@@ -96,13 +98,13 @@ class LitDiabetes(pl.LightningModule):
     def _evaluate(self, batch: Batch, stage: str) -> None:
         features, target = batch
         predicted = self(features)
-        self.log_dict({
-            f"{stage}_loss": F.mse_loss(predicted, target),
-            f"{stage}_mae": F.l1_loss(predicted, target),
-        })
+        self.log_dict(
+            {
+                f"{stage}_loss": F.mse_loss(predicted, target),
+                f"{stage}_mae": F.l1_loss(predicted, target),
+            }
+        )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Plain SGD with momentum at a constant rate: the fit is too short for a schedule to matter."""
-        return torch.optim.SGD(
-            self.parameters(), lr=self.hparams["learning_rate"], momentum=self.hparams["momentum"]
-        )
+        return torch.optim.SGD(self.parameters(), lr=self.hparams["learning_rate"], momentum=self.hparams["momentum"])

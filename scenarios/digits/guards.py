@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
@@ -20,7 +20,7 @@ class FiniteLoss(Callback):
     """Stops as soon as a training step gives no loss, or one that is NaN or infinite."""
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look at what the step returned."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
@@ -36,15 +36,13 @@ class ParametersMove(Callback):
     def __init__(self) -> None:
         self._before: dict[str, Tensor] = {}
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember the parameters."""
         trainable = ((name, p) for name, p in pl_module.named_parameters() if p.requires_grad)
         self._before = {name: p.detach().clone() for name, p in trainable}
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Compare with what was remembered."""
         now = dict(pl_module.named_parameters())
@@ -56,25 +54,25 @@ class ParametersMove(Callback):
 class BatchContract(Callback):
     """Stops at a batch that is not `(float32[n, 1, 8, 8] in [0, 1], int64[n] in 0..9)`."""
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Check a training batch."""
         self._check(batch, f"training batch {batch_idx}")
 
     def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Check a validation batch."""
         self._check(batch, f"validation batch {batch_idx}")
 
     def _check(self, batch: Any, where: str) -> None:
+        if not (isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):
+            raise TypeError(f"BatchContract: {where} is not a pair of tensors")
         images, labels = batch
         if images.dtype != torch.float32 or labels.dtype != torch.int64:
             raise TypeError(f"BatchContract: {where} has images of {images.dtype} and labels of {labels.dtype}")
         if len(images) == 0 or images.shape[1:] != (1, 8, 8) or labels.shape != images.shape[:1]:
             raise ValueError(f"BatchContract: {where} has shapes {tuple(images.shape)} and {tuple(labels.shape)}")
-        # Written so that a NaN fails it too.
+        # Not as `min < 0 or max > 1`: a NaN would pass.
         if not (images.min() >= 0 and images.max() <= 1):
             raise ValueError(f"BatchContract: {where} has pixels outside [0, 1] or NaN")
         if not (labels.min() >= 0 and labels.max() < NUM_CLASSES):
@@ -87,12 +85,12 @@ class LossBeatsChance(Callback):
     def __init__(self, metric: str = "val_loss") -> None:
         self.metric = metric
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the metric, which validation has just logged, with ln(10)."""
         if self.metric not in trainer.callback_metrics:
             raise RuntimeError(f"LossBeatsChance: nobody logged {self.metric} by the end of the epoch")
         loss, chance = float(trainer.callback_metrics[self.metric]), math.log(NUM_CLASSES)
-        # Written so that a NaN fails it too.
+        # Not as `loss >= chance`: a NaN would pass.
         if not loss < chance:
             raise RuntimeError(f"LossBeatsChance: {self.metric} is {loss:.3f}, guessing gives {chance:.3f}")
 
@@ -101,7 +99,7 @@ class EvaluationMode(Callback):
     """Stops when validation runs with a layer still in training mode, where dropout drops and BatchNorm learns."""
 
     def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Look at every layer's mode."""
         training = [name or "the module" for name, layer in pl_module.named_modules() if layer.training]

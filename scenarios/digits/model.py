@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 NUM_CLASSES = 10
-Batch = tuple[Tensor, Tensor]
+Split = tuple[Tensor, Tensor]
+Batch = Sequence[Tensor]  # a DataLoader collates pairs into a list of two
 
 
 @lru_cache(maxsize=4)
-def load_splits(split_seed: int) -> dict[str, Batch]:
+def load_splits(split_seed: int) -> dict[str, Split]:
     """Return the stratified splits (70/15/15) as images in [0, 1], `float32[n, 1, 8, 8]`, and labels, `int64[n]`.
 
     Cached: unpacking the bundled file takes about as long as one whole fit.
@@ -37,7 +40,7 @@ def load_splits(split_seed: int) -> dict[str, Batch]:
 class DigitsData(pl.LightningDataModule):
     """The digits in three disjoint splits; which digit falls into which split depends on `split_seed` alone."""
 
-    def __init__(self, batch_size: int = 48, split_seed: int = 0) -> None:
+    def __init__(self, batch_size: int = 64, split_seed: int = 0) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.splits: dict[str, TensorDataset] = {}
@@ -125,7 +128,7 @@ class LitDigits(pl.LightningModule):
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
         self.log_dict({f"{stage}_loss": F.cross_entropy(logits, labels), f"{stage}_accuracy": accuracy})
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, its rate lowered after every epoch."""
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.hparams["learning_rate"], weight_decay=self.hparams["weight_decay"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scenarios.digits.model import DigitsData
+from scenarios.digits.model import Batch, DigitsData
 
 __all__ = ["DigitsData", "LitGAN"]
-
-Batch = tuple[Tensor, Tensor]
 
 
 class Generator(nn.Module):
@@ -20,7 +21,7 @@ class Generator(nn.Module):
     def __init__(self, latent: int, hidden: int) -> None:
         super().__init__()
         self.network = nn.Sequential(
-            nn.Linear(latent, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, 64), nn.Sigmoid()
+            nn.Linear(latent, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 64), nn.Sigmoid()
         )
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -48,9 +49,9 @@ class LitGAN(pl.LightningModule):
     def __init__(
         self,
         latent: int = 16,
-        hidden: int = 64,
-        generator_rate: float = 0.005,
-        discriminator_rate: float = 0.005,
+        hidden: int = 128,
+        generator_rate: float = 0.01,
+        discriminator_rate: float = 0.01,
         samples: int = 256,
     ) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class LitGAN(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Improve the discriminator, then the generator against it."""
         real, _ = batch
-        generator_optimizer, discriminator_optimizer = self.optimizers()
+        generator_optimizer, discriminator_optimizer = cast(list[LightningOptimizer], self.optimizers())
         noise = torch.randn(len(real), self.hparams["latent"], device=self.device)
         fake = self(noise)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -67,7 +67,9 @@ class NextCharacter(Dataset[Batch]):
 class TextData(pl.LightningDataModule):
     """Training windows from the front of the text and validation windows from its end, which never overlap."""
 
-    def __init__(self, train_text: str, validation_text: str, vocabulary: Vocabulary, window: int, batch_size: int) -> None:
+    def __init__(
+        self, train_text: str, validation_text: str, vocabulary: Vocabulary, window: int, batch_size: int
+    ) -> None:
         super().__init__()
         # The texts would swell every checkpoint.
         self.save_hyperparameters("window", "batch_size")
@@ -93,7 +95,7 @@ class TextData(pl.LightningDataModule):
 class Block(nn.Module):
     """Causal self-attention and a feed-forward layer, each normalised first and added to its input."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(width)
@@ -102,7 +104,6 @@ class Block(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map `float32[n, t, width]` to the same shape; position i sees positions up to i only."""
@@ -110,8 +111,8 @@ class Block(nn.Module):
         projected = self.query_key_value(self.attention_norm(hidden)).view(n, t, 3, self.heads, width // self.heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        hidden = hidden + self.dropout(self.merge(attended.transpose(1, 2).reshape(n, t, width)))
-        return hidden + self.dropout(self.feed_forward(hidden))
+        hidden = hidden + self.merge(attended.transpose(1, 2).reshape(n, t, width))
+        return hidden + self.feed_forward(hidden)
 
 
 class LitCharTransformer(pl.LightningModule):
@@ -125,21 +126,26 @@ class LitCharTransformer(pl.LightningModule):
         heads: int = 2,
         layers: int = 1,
         dropout: float = 0.05,
-        learning_rate: float = 0.01,
+        learning_rate: float = 0.02,
         warmup_steps: int = 5,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.characters = nn.Embedding(vocabulary_size, width)
         self.positions = nn.Embedding(window, width)
-        self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(layers)))
+        # Embeddings of the default size one would drown what the first block adds to them.
+        nn.init.normal_(self.characters.weight, std=0.1)
+        nn.init.normal_(self.positions.weight, std=0.1)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary_size)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Return the logits of each next character, `float32[n, t, vocabulary]`."""
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-        return self.head(self.norm(self.blocks(self.characters(input_ids) + self.positions(positions))))
+        embedded = self.dropout(self.characters(input_ids) + self.positions(positions))
+        return self.head(self.norm(self.blocks(embedded)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Cross-entropy per character on one batch."""
@@ -156,9 +162,9 @@ class LitCharTransformer(pl.LightningModule):
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a linear warm-up, counted in steps and not in epochs."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.hparams["learning_rate"])
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.hparams["learning_rate"], betas=(0.9, 0.99))
         warmup = torch.optim.lr_scheduler.LinearLR(
             optimizer, start_factor=0.2, total_iters=self.hparams["warmup_steps"]
         )
@@ -168,9 +174,9 @@ class LitCharTransformer(pl.LightningModule):
 def build(
     characters: int = 40_000,
     validation_fraction: float = 0.1,
-    window: int = 32,
-    batch_size: int = 32,
-    learning_rate: float = 0.01,
+    window: int = 16,
+    batch_size: int = 48,
+    learning_rate: float = 0.02,
 ) -> tuple[LitCharTransformer, TextData]:
     """Build the module and its data together: the vocabulary comes from the training text and sizes the module."""
     text = load_text(characters)

@@ -1,0 +1,39 @@
+"""faultlab breaks a working LightningModule, one failure mode at a time, and reports who noticed.
+
+The public API is small: ``run`` carries out a scenario and returns a ``Report``; ``failure_mode`` declares another way
+to fail; ``Fault`` is one fault and its text form. Nothing here imports torch until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Fault": "faultlab.fault",
+    "Trigger": "faultlab.fault",
+    "Dose": "faultlab.catalogue",
+    "FailureMode": "faultlab.catalogue",
+    "failure_mode": "faultlab.catalogue",
+    "Report": "faultlab.results",
+    "Status": "faultlab.results",
+    "Scenario": "faultlab.scenario",
+    "run": "faultlab.api",
+}
+
+if TYPE_CHECKING:
+    from faultlab.api import run
+    from faultlab.catalogue import Dose, FailureMode, failure_mode
+    from faultlab.fault import Fault, Trigger
+    from faultlab.results import Report, Status
+    from faultlab.scenario import Scenario
+
+__all__ = ["Dose", "FailureMode", "Fault", "Report", "Scenario", "Status", "Trigger", "failure_mode", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'faultlab' has no attribute {name!r}")

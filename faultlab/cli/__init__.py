@@ -1,0 +1,79 @@
+"""The command line: one command a file, imported when it is called, since `--help` must not wait for any of them."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+from typing import Any
+
+import click
+
+from faultlab import __version__
+from faultlab.errors import FaultlabError
+
+_COMMANDS = {
+    "run": "Break the modules of scenarios and report who noticed.",
+    "list": "List the failure modes.",
+    "explain": "Explain one failure mode.",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        return import_module(f"faultlab.cli.{name}_command").command  # type: ignore[no-any-return]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in _COMMANDS:
+            from faultlab.catalogue import nearest
+
+            ctx.fail(f"no such command {args[0]!r}. {nearest(args[0], _COMMANDS)}".strip())
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="faultlab")
+@click.option("--debug", is_flag=True, help="Show tracebacks of faultlab's own errors.")
+@click.pass_context
+def group(ctx: click.Context, debug: bool) -> None:
+    """Break a working LightningModule, one failure mode at a time, and see who notices.
+
+    Exit codes: 0 the gate passed, 1 it did not, 2 usage or scenario error, 3 the clean run failed or raised a false
+    alarm, 4 inconclusive, 70 an internal error, 130 interrupted.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main() -> None:
+    """The entry point: every error of faultlab's own ends in one clear message and its exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        sys.exit(group.main(standalone_mode=False))
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except FaultlabError as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(f"faultlab failed: {type(error).__name__}: {error}\n    `faultlab --debug ...` shows where.", err=True)
+        sys.exit(70)

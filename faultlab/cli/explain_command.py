@@ -1,0 +1,91 @@
+"""``faultlab explain``."""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+
+import click
+
+from faultlab import index
+from faultlab.catalogue import FailureMode, nearest
+from faultlab.errors import UsageError
+from faultlab.fault import STAGES
+
+_EFFECTS = {"raises": "ends the run with an error", "warns": "warns and goes on", "silent": "says nothing"}
+
+
+@click.command("explain")
+@click.argument("id")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(id: str, as_json: bool) -> None:
+    """Explain one failure mode: what is broken, why it goes unnoticed, and what to do about it."""
+    modes = index.modes()
+    if id not in modes:
+        raise UsageError(f"unknown failure mode {id!r}. {nearest(id, modes) or '`faultlab list` shows them all.'}")
+    mode = modes[id]
+    if as_json:
+        from faultlab.cli.list_command import summary
+        from faultlab.results import dump
+
+        sections = mode.sections
+        text = {"effect_text": sections.effect, "unnoticed": sections.unnoticed, "example": sections.example}
+        place = {"remedy": sections.remedy, "source": f"{_relative(mode.file)}:{mode.line}"}
+        click.echo(dump({**summary(mode), **text, **place}, indent=1))
+        return
+    click.secho(mode.id, bold=True)
+    click.echo(_wrapped(mode.summary))
+    for title, text in _paragraphs(mode):
+        click.echo()
+        click.secho(title, bold=True)
+        click.echo(_wrapped(text))
+
+
+def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
+    sections = mode.sections
+    acts = "by default in every step" if mode.when == "always" else "by default in one step, half-way"
+    stages = "" if mode.stages == ("train",) else " in every stage" if mode.stages == STAGES else f" of {mode.stages[0]}"
+    doses = [
+        f"{dose.name} (default {dose.default}{_bounds(dose.low, dose.high)}): {dose.meaning}" for dose in mode.doses
+    ]
+    return [
+        ("Effect", sections.effect),
+        ("Why it goes unnoticed", sections.unnoticed),
+        ("Example", sections.example),
+        ("Remedy", sections.remedy),
+        ("In short", f"{mode.severity}; stock Lightning {_EFFECTS[mode.effect]}; acts {acts}{stages}, at {mode.seam}."),
+        *([("Doses", "\n".join(doses))] if doses else []),
+        ("Evidence", "\n".join(map(link, mode.evidence)) or mode.no_evidence),
+        ("Source", f"{_relative(mode.file)}:{mode.line}"),
+    ]
+
+
+def link(evidence: str) -> str:
+    """An evidence entry with its address, where it names a GitHub thread, an arXiv paper or a DOI."""
+    if match := re.fullmatch(r"([\w.-]+/[\w.-]+)#(\d+)", evidence):
+        return f"{evidence}  https://github.com/{match[1]}/issues/{match[2]}"
+    if match := re.match(r"arXiv:(\d+\.\d+)", evidence):
+        return f"{evidence}  https://arxiv.org/abs/{match[1]}"
+    if match := re.match(r"doi:(\S+)", evidence):
+        return f"{evidence}  https://doi.org/{match[1]}"
+    return evidence
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    return "" if low is None and high is None else f", {low} to {high}" if high is not None else f", at least {low}"
+
+
+def _wrapped(text: str) -> str:
+    lines = []
+    for line in text.split("\n"):
+        is_code = line.startswith("    ")
+        lines.append(line if is_code else textwrap.fill(line, 100, initial_indent="  ", subsequent_indent="  "))
+    return "\n".join(lines)
+
+
+def _relative(file: str) -> str:
+    try:
+        return os.path.relpath(file)
+    except ValueError:
+        return file

@@ -1,0 +1,110 @@
+"""What a person sees of a campaign: a live bar on a terminal, plain lines elsewhere, and the findings at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from faultlab.report.overview import family_rows, one_line, silent_rows
+from faultlab.results import Baseline, FaultResult, Report, Status
+
+_SILENT_SHOWN = 12
+_STYLES = {Status.NOTICED: "green", Status.WARNED: "yellow", Status.SILENT: "red"}
+
+
+class Progress:
+    """The listener of the command line. ``quiet`` keeps it to a line a scenario, ``silent`` to errors."""
+
+    def __init__(self, quiet: bool = False, silent: bool = False) -> None:
+        self._console = Console(highlight=False, soft_wrap=False)
+        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._quiet = quiet
+        self._silent = silent
+        self._name = ""
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        if self._console.is_terminal and not quiet:
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bar = Bar(*columns, console=self._console, transient=True)
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def started(self, scenario: str) -> None:
+        self._name = scenario
+        if self._bar is not None:
+            self._task = self._bar.add_task(f"{scenario}: importing", total=None)
+        else:
+            self._say(f"{scenario}: importing and running clean")
+
+    def measured(self, baseline: Baseline) -> None:
+        kind = "deterministic" if baseline.deterministic else "not deterministic"
+        self._say(f"{self._name}: clean run {baseline.seconds:.2f} s, {baseline.steps} steps, {kind}")
+        for alarm in baseline.false_alarms:
+            self._say(f"{self._name}: [red]false alarm[/red] by {escape(alarm['name'])}: {escape(alarm['message'])}")
+
+    def planned(self, total: int) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=self._name, total=total)
+        else:
+            self._say(f"{self._name}: {total} faults")
+
+    def judged(self, result: FaultResult) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)
+
+    def finished(self, report: Report, page: Path) -> None:
+        """Shows the findings."""
+        self._remove_task()
+        if self._silent:
+            return
+        if self._quiet:
+            self._console.print(escape(one_line(report)))
+            return
+        self._console.print(_table(report))
+        silent = silent_rows(report)
+        for row in silent[:_SILENT_SHOWN]:
+            self._console.print(f"  [red]silent[/red] {escape(row)}")
+        if len(silent) > _SILENT_SHOWN:
+            self._console.print(f"  ... and {len(silent) - _SILENT_SHOWN} more silent faults in the report")
+        for reason in report.reasons:
+            self._console.print(f"  [yellow]{escape(reason)}[/yellow]")
+        self._console.print(f"[bold]{escape(one_line(report))}[/bold]")
+        self._console.print(f"  {escape(str(page))}\n", soft_wrap=True)
+
+    def failed(self, error: Exception) -> None:
+        """Says what kept a scenario from being carried out."""
+        self._remove_task()
+        self._errors.print(escape(str(error)), style="red")
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text)
+
+    def _remove_task(self) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+
+
+def _table(report: Report) -> Table:
+    table = Table(title=f"{report.scenario}: failure modes by family", title_justify="left", pad_edge=False)
+    table.add_column("family")
+    for status in (Status.NOTICED, Status.WARNED, Status.SILENT):
+        table.add_column(status.value, justify="right", style=_STYLES[status])
+    for title in ("no effect", "not applicable", "inconclusive", "ignored"):
+        table.add_column(title, justify="right")
+    for family, counts in family_rows(report):
+        table.add_row(family, *(str(count) if count else "" for count in counts))
+    return table

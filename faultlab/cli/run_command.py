@@ -1,0 +1,85 @@
+"""``faultlab run``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from faultlab import engines
+from faultlab.cli.progress import Progress
+from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
+from faultlab.harness.campaign import Campaign, Options
+from faultlab.harness.gate import exit_code
+from faultlab.results import Report, dump
+from faultlab.scenario import Scenario, check_pattern, load_all
+
+# Of several scenarios the gravest status counts.
+_GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
+
+
+@click.command("run")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
+@click.option("--ignore", "skip", multiple=True, metavar="GLOB", help="Not these failure modes (repeatable).")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the clean and faulted runs.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), help="Deadline of a faulted run in seconds.  [default: from the clean run]")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted campaign.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
+@click.option("--engine", type=click.Choice(engines.NAMES), help="How runs are carried out.  [default: fork, where there is one]")
+@click.option("--fail-under", type=click.FloatRange(0, 1), metavar="RATIO", help="Fail where coverage is less.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
+def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
+            timeout: float | None, resume: bool, out: Path, engine: str | None, fail_under: float | None, as_json: bool,
+            quiet: bool) -> int:  # fmt: skip
+    """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who noticed.
+
+    A scenario imports and runs the code that it names.
+    """
+    for pattern in (*select, *skip):
+        if (wrong := check_pattern(pattern, whole_faults=True)) is not None:
+            raise click.UsageError(" ".join(filter(None, wrong)))
+    scenarios = load_all(paths)
+    options = Options(select, skip, seed, timeout, resume, out, fail_under)
+    progress = Progress(quiet=quiet or as_json, silent=as_json)
+    reports: list[Report] = []
+    statuses: list[int] = []
+    with progress:
+        working = engines.create(engine or engines.default(), jobs or os.cpu_count() or 1)
+        try:
+            for scenario in scenarios:
+                report, status = _carry_out(scenario, working, options, progress)
+                statuses.append(status)
+                if report is not None:
+                    reports.append(report)
+                if status == 130:
+                    break
+        except KeyboardInterrupt:
+            statuses.append(130)
+        finally:
+            working.close()
+    if as_json:
+        click.echo(dump([report.to_json() for report in reports], indent=1))
+    return next(status for status in _GRAVEST_FIRST if status in statuses)
+
+
+def _carry_out(scenario: Scenario, working: engines.Engine, options: Options, progress: Progress) -> tuple[Report | None, int]:
+    """One scenario; what is wrong with it is said, and does not keep the others from being carried out."""
+    from faultlab.report import html
+
+    campaign = Campaign(scenario, working, options, progress)
+    try:
+        report = campaign.run()
+    except (ScenarioError, BaselineError) as error:
+        named = error if isinstance(error, ScenarioError) else ScenarioError([Problem(str(scenario.file), 1, 1, str(error))])
+        progress.failed(named)
+        return None, error.exit_code
+    except FaultlabError as error:
+        progress.failed(error)
+        return None, error.exit_code
+    page = html.write(report, options.out)
+    progress.finished(report, page)
+    return report, 130 if campaign.interrupted else exit_code(report)

@@ -1,0 +1,279 @@
+"""One scenario carried out: baseline, plan, runs, verdicts, report. The driver's side: it never imports torch."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Protocol
+
+from faultlab import __version__, index
+from faultlab.detectors.notice import Notice, is_alarm
+from faultlab.engines import Engine, TargetBroken
+from faultlab.engines.protocol import Order, Outcome
+from faultlab.errors import BaselineError, UsageError
+from faultlab.fault import Fault
+from faultlab.harness import plan, verdict
+from faultlab.harness.gate import check
+from faultlab.harness.plan import Planned
+from faultlab.harness.records import Records
+from faultlab.harness.trajectory import Trajectory
+from faultlab.harness.verdict import Twin
+from faultlab.recon import Recon
+from faultlab.results import Baseline, FaultResult, Report, Status
+from faultlab.scenario import Scenario
+
+_BASELINE_DEADLINE = 900.0
+_DEADLINE_FACTOR = 10.0
+_DEADLINE_FLOOR = 10.0
+CANARY = "step.raises@always"
+NULL = "step.raises@step=1000000000"
+
+
+class Listener(Protocol):
+    """Told of a campaign's progress."""
+
+    def started(self, scenario: str) -> None: ...
+
+    def measured(self, baseline: Baseline) -> None: ...
+
+    def planned(self, total: int) -> None: ...
+
+    def judged(self, result: FaultResult) -> None: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to a scenario. ``timeout`` is a faulted run's deadline in seconds."""
+
+    select: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    seed: int = 0
+    timeout: float | None = None
+    resume: bool = False
+    out: Path = Path("reports")
+    fail_under: float | None = None
+
+
+@dataclass
+class Campaign:
+    """Carries one scenario out with an engine; ``run`` returns the report, also of a campaign that was interrupted."""
+
+    scenario: Scenario
+    engine: Engine
+    options: Options
+    listener: Listener
+    interrupted: bool = False
+    _results: dict[str, FaultResult] = field(default_factory=dict)
+
+    def run(self) -> Report:
+        """Raises ScenarioError where the target can't be built, BaselineError where the clean run fails."""
+        begun = time.perf_counter()
+        report = Report(self.scenario.name, faultlab=__version__)
+        self.listener.started(self.scenario.name)
+        records = Records(self.options.out / self.scenario.name)
+        try:
+            self.engine.open(self.scenario.name, self.scenario.for_victims())
+            imported = time.perf_counter()
+            twin, recon = self._baseline(report, records)
+            self.listener.measured(report.baseline)
+            measured = time.perf_counter()
+            report.timing = {"import": imported - begun, "baseline": measured - imported}
+            planned = self._plan(recon)
+            self._inject(planned, recon, twin, report, records)
+        except TargetBroken as error:
+            raise self.scenario.problem(error.where, error.message, error.remedy) from None
+        except KeyboardInterrupt:
+            self.interrupted = True
+            report.reasons.append("interrupted: what was done is kept, --resume goes on from here")
+        ended = time.perf_counter()
+        report.timing["faults"] = ended - begun - sum(report.timing.values())
+        report.timing["total"] = ended - begun
+        report.timing = {name: round(seconds, 3) for name, seconds in report.timing.items()}
+        report.timing["jobs"] = self.engine.jobs
+        report.faults = sorted(self._results.values(), key=lambda result: result.id)
+        report.reasons += check(report, self.scenario.gate, self.options.fail_under)
+        report.passed = not report.reasons
+        records.write_report(report)
+        return report
+
+    def _baseline(self, report: Report, records: Records) -> tuple[Twin, Recon]:
+        seed = self.options.seed
+        seeds = [seed, seed + 1, seed + 2]
+        orders = [self._order(f"clean-{s}", s, probe=s == seed, deadline=_BASELINE_DEADLINE) for s in seeds]
+        orders.append(self._order(f"clean-{seed}-again", seed, deadline=_BASELINE_DEADLINE))
+        outcomes = self._clean(orders, records)
+        twins = [outcomes[f"clean-{seed}"], outcomes[f"clean-{seed}-again"]]
+        first, again = (Trajectory.from_json(_result(outcome)["trajectory"]) for outcome in twins)
+        tolerance = 0.0 if first.same_as(again) else self._tolerance(first, again, records)
+        trajectories = [Trajectory.from_json(_result(outcome)["trajectory"]) for outcome in outcomes.values()]
+        result = _result(twins[0])
+        recon = self._corrected(Recon.from_json(result["recon"]))
+        self.engine.preload(recon.namespace)
+        notices = [Notice.from_json(notice) for outcome in outcomes.values() for notice in _result(outcome)["notices"]]
+        metric, lower = verdict.choose_metric(first, self.scenario.monitor and self.scenario.monitor.model_dump())
+        report.versions = {**result["versions"], "python": platform.python_version()}
+        report.baseline = Baseline(
+            seconds=round(_result(twins[1])["seconds"], 4),
+            steps=first.steps,
+            deterministic=not tolerance,
+            seeds=seeds,
+            metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
+            false_alarms=[
+                {"kind": n.kind, "name": n.name, "step": n.step, "message": n.message} for n in _distinct(notices) if is_alarm(n)
+            ],
+        )
+        warnings = {entry["key"] for outcome in outcomes.values() for entry in _result(outcome)["warnings"]}
+        return Twin(first, trajectories, notices, frozenset(warnings), tolerance, metric, lower), recon
+
+    def _clean(self, orders: Sequence[Order], records: Records) -> dict[str, Outcome]:
+        """Runs clean orders; raises BaselineError where one does not train to its end."""
+        outcomes: dict[str, Outcome] = {}
+        for outcome in self.engine.run(orders):
+            records.log(outcome)
+            outcomes[outcome.id] = outcome
+            result = outcome.result or {}
+            if "target_error" in result:
+                error = result["target_error"]
+                raise TargetBroken(error["where"], error["message"], error["remedy"])
+            if outcome.timed_out:
+                raise BaselineError(f"the clean run does not end within {_BASELINE_DEADLINE:.0f} s; limit its steps under `trainer:`")
+            if not result:
+                raise BaselineError(f"the clean run's process ended with status {outcome.exit}\n{outcome.output[-2000:]}")
+            trajectory = result["trajectory"]
+            if trajectory["end"] != "finished":
+                message = result["notices"][-1]["message"] if result["notices"] else "it exits"
+                raise BaselineError(f"the clean run already fails: {message}", log=records.log_file(outcome.id))
+            if not trajectory["steps"]:
+                raise BaselineError("the clean run trains no step: the training loader yields no batch")
+        return {order.id: outcomes[order.id] for order in orders}
+
+    def _tolerance(self, first: Trajectory, again: Trajectory, records: Records) -> float:
+        """How far two clean runs of one seed stray from each other, over five of them."""
+        seed = self.options.seed
+        orders = [self._order(f"clean-{seed}-{n}", seed, deadline=_BASELINE_DEADLINE) for n in range(3)]
+        more = [Trajectory.from_json(_result(outcome)["trajectory"]) for outcome in self._clean(orders, records).values()]
+        distances = [one.distance(other) for one, other in combinations([first, again, *more], 2)]
+        return 2 * max([distance for distance in distances if math.isfinite(distance)], default=0.0) or math.ulp(0.0)
+
+    def _corrected(self, recon: Recon) -> Recon:
+        """The recon with the roles that the scenario says, where it says them."""
+        roles = self.scenario.batch
+        for name in ("inputs", "labels"):
+            said = getattr(roles, name, None)
+            if said is None:
+                continue
+            prefixes = (said,) if isinstance(said, str) else tuple(said)
+            found = tuple(path for path in recon.leaves if any(path == p or path.startswith(f"{p}.") for p in prefixes))
+            if not found:
+                remedy = f"The batch has {', '.join(recon.leaves) or 'no tensors'}."
+                raise self.scenario.problem(("batch", name), f"no part of the batch is called {said!r}", remedy)
+            recon = replace(recon, **{name: found})
+        return recon
+
+    def _plan(self, recon: Recon) -> list[Planned]:
+        selection = self.scenario.selection(self.options.select, self.options.skip)
+        task = {"selection": selection.to_json(), "recon": recon.to_json()}
+        (outcome,) = self.engine.run([replace(self._order("plan", 0), plan=task)])
+        result = outcome.result or {"plan_error": outcome.output[-2000:]}
+        if "plan_error" in result:
+            raise UsageError(f"the plan could not be made: {result['plan_error']}")
+        return [Planned(**entry) for entry in result["plan"]]
+
+    def _inject(self, planned: Sequence[Planned], recon: Recon, twin: Twin, report: Report, records: Records) -> None:
+        digest = plan.digest(planned, self.scenario.for_victims(), self.options.seed, __version__)
+        known = records.begin(planned, digest, self.options, resume=self.options.resume)
+        self.listener.planned(len(planned))
+        for entry in planned:
+            if entry.status:
+                self._settle(_unrun(entry), records)
+            elif entry.id in known:
+                self._settle(known[entry.id], records)
+        waiting = [entry for entry in planned if entry.id not in self._results]
+        report.reasons += self._canaries(recon, twin, report, records)
+        outcomes: dict[str, Outcome] = {}
+        again: list[Order] = []
+        orders = [self._faulted(entry, recon, report) for entry in waiting]
+        stems = {order.at for order in orders if order.at != "construct"}
+        trunk = self._order("trunk", self.options.seed, deadline=_BASELINE_DEADLINE)
+        trunk = replace(trunk, stems=tuple(sorted(stems, key=str)))
+        for outcome in self.engine.run([trunk, *orders] if stems else orders):
+            records.log(outcome)
+            if outcome.id == "trunk":
+                continue
+            if self._ended_by_flag(outcome):
+                # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
+                outcomes[outcome.id] = outcome
+                order = next(order for order in orders if order.id == outcome.id)
+                again.append(replace(order, at="construct", flags=False))
+            else:
+                self._settle(self._judge(outcome, twin), records)
+        for outcome in self.engine.run(again):
+            records.log(outcome)
+            others = [Notice.from_json(notice) for notice in (outcome.result or {}).get("notices", [])]
+            guards = [notice for notice in others if notice.kind == "guard"]
+            self._settle(self._judge(outcomes[outcome.id], twin, guards), records)
+
+    def _canaries(self, recon: Recon, twin: Twin, report: Report, records: Records) -> list[str]:
+        """A total break must be noticed, and a fault that never acts must change nothing; else nothing is proven."""
+        entries = [Planned(CANARY, "fit"), Planned(NULL, "fit")]
+        orders = [replace(self._faulted(entry, recon, report), at="construct") for entry in entries]
+        reasons = []
+        for outcome in self.engine.run(orders):
+            records.log(outcome)
+            result = self._judge(outcome, twin)
+            if outcome.id == CANARY and result.status is not Status.NOTICED:
+                reasons.append(f"inconclusive: the canary {CANARY} was not noticed ({result.status.value}: {result.reason})")
+            if outcome.id == NULL:
+                trajectory = Trajectory.from_json(_result(outcome)["trajectory"]) if outcome.result else Trajectory()
+                strays = trajectory.distance(twin.trajectory) > twin.tolerance
+                if strays if twin.tolerance else not trajectory.same_as(twin.trajectory):
+                    reasons.append("inconclusive: a fault that never acts changes the run; the target can't be observed untouched")
+        return reasons
+
+    def _judge(self, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
+        return verdict.judge(outcome.id, index.modes()[Fault.parse(outcome.id).mode], outcome, twin, extra)
+
+    def _settle(self, result: FaultResult, records: Records) -> None:
+        self._results[result.id] = result
+        records.add(result)
+        self.listener.judged(result)
+
+    def _ended_by_flag(self, outcome: Outcome) -> bool:
+        flags = {name for guard in self.scenario.guards for name in guard.trainer_flag or ()}
+        callbacks = any(guard.class_path for guard in self.scenario.guards)
+        result = outcome.result or {}
+        raised = result.get("trajectory", {}).get("end") == "raised"
+        return bool(raised and callbacks and result["notices"] and result["notices"][-1]["name"] in flags)
+
+    def _faulted(self, entry: Planned, recon: Recon, report: Report) -> Order:
+        deadline = self.options.timeout or max(_DEADLINE_FLOOR, _DEADLINE_FACTOR * report.baseline.seconds)
+        order = self._order(entry.id, self.options.seed, deadline=deadline)
+        return replace(order, fault=entry.id, at=entry.at, recon=recon.to_json())
+
+    def _order(self, id: str, seed: int, probe: bool = False, deadline: float = 60.0) -> Order:
+        safe = "".join(letter if letter.isalnum() else "-" for letter in id)
+        return Order(id, seed, root=str(Path(self.engine.root) / safe), probe=probe, deadline=deadline)
+
+
+def _result(outcome: Outcome) -> Mapping[str, Any]:
+    return outcome.result or {}
+
+
+def _distinct(notices: Sequence[Notice]) -> list[Notice]:
+    distinct: list[Notice] = []
+    for notice in notices:
+        if not any(notice.same_alarm(known) for known in distinct):
+            distinct.append(notice)
+    return distinct
+
+
+def _unrun(entry: Planned) -> FaultResult:
+    mode = index.modes()[Fault.parse(entry.id).mode]
+    return FaultResult(entry.id, mode.id, mode.family, mode.severity, Status(entry.status), entry.reason)
+
+

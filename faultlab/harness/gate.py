@@ -1,0 +1,48 @@
+"""Whether a campaign passes. Nothing passes by accident: what is inconclusive is a reason, whatever the gate asks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from faultlab.results import INCONCLUSIVE, Report, Status
+
+
+class Demands(Protocol):
+    """What a scenario's ``gate:`` asks for."""
+
+    coverage: float | None
+    silent: dict[str, int]
+    false_alarms: int | None
+
+
+def check(report: Report, gate: Demands, fail_under: float | None = None) -> list[str]:
+    """Every reason why the campaign does not pass; those that begin with ``inconclusive`` prove nothing either way."""
+    reasons = [
+        f"inconclusive: {fault.id} is {fault.status.value} ({fault.reason})"
+        for fault in report.faults
+        if fault.status in INCONCLUSIVE
+    ]
+    if report.ratio is None and not any(fault.status is Status.NO_EFFECT for fault in report.faults):
+        reasons.append("inconclusive: no fault was activated")
+    for demanded in (gate.coverage, fail_under):
+        if demanded is not None and (report.ratio or 0.0) < demanded:
+            reasons.append(f"coverage {report.ratio or 0:.2f} is under {demanded:.2f}")
+    modes = report.by_mode()
+    severity = {fault.mode: fault.severity for fault in report.faults}
+    for level, allowed in gate.silent.items():
+        silent = [mode for mode, status in modes.items() if status is Status.SILENT and severity[mode] == level]
+        if len(silent) > allowed:
+            reasons.append(f"{len(silent)} {level} failure modes are silent, {allowed} allowed: {', '.join(silent)}")
+    alarms = len(report.baseline.false_alarms)
+    if gate.false_alarms is not None and alarms > gate.false_alarms:
+        reasons.append(f"{alarms} false alarms on clean runs, {gate.false_alarms} allowed")
+    return reasons
+
+
+def exit_code(report: Report) -> int:
+    """The command's status for one report: 0 passed, 1 not, 3 a false alarm, 4 inconclusive."""
+    if report.baseline.false_alarms:
+        return 3
+    if any(reason.startswith("inconclusive") for reason in report.reasons):
+        return 4
+    return 0 if report.passed else 1

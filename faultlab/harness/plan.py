@@ -1,0 +1,120 @@
+"""What will be run: applicable failure modes times their triggers, decided from the recon and written down first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from faultlab import catalogue
+from faultlab.applicability import inapplicable
+from faultlab.catalogue import Registered
+from faultlab.engines.protocol import Place
+from faultlab.errors import FaultlabError
+from faultlab.fault import Fault, Trigger
+from faultlab.recon import Recon
+from faultlab.results import Status, dump
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One fault of the plan: run from ``at`` where ``status`` is empty, else settled without a run."""
+
+    id: str
+    at: Place = "construct"
+    status: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which faults are asked for: globs or whole faults, other triggers by glob, and (glob, reason) of excuses."""
+
+    select: Sequence[str] = ("*",)
+    skip: Sequence[str] = ()
+    when: Mapping[str, Sequence[str]] | None = None
+    excuses: Sequence[tuple[str, str]] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def in_victim(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes the plan where torch is imported already: whether a mode applies is for its seam to say."""
+    try:
+        planned = make(Selection(**task["selection"]), Recon.from_json(task["recon"]), catalogue.load())
+    except FaultlabError as error:
+        return {"plan_error": str(error)}
+    return {"plan": [asdict(entry) for entry in planned]}
+
+
+def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered]) -> list[Planned]:
+    """The plan, in the order of the failure modes' ids."""
+    faults = _selected(selection, registry)
+    planned: dict[str, Planned] = {}
+    for fault in faults:
+        registered = registry[fault.mode]
+        complete = registered.mode.complete(fault, recon.steps)
+        excuse = _excuse(selection, fault.mode)
+        if reason := inapplicable(registered, recon):
+            entry = Planned(str(complete), status=Status.NOT_APPLICABLE.value, reason=reason)
+        elif excuse:
+            entry = Planned(str(complete), status=Status.IGNORED.value, reason=excuse)
+        else:
+            entry = Planned(str(complete), at=place(complete, registered, recon))
+        planned.setdefault(entry.id, entry)
+    return list(planned.values())
+
+
+def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
+    """The latest place from which the fault can still begin as it should."""
+    trigger = fault.trigger or Trigger()
+    stages = (trigger.stage,) if trigger.stage else registered.mode.stages
+    if registered.seam.attach_at != "step" or stages != ("train",):
+        return "fit"
+    if trigger.kind == "step" and trigger.number is not None and trigger.number < recon.steps:
+        return int(trigger.number)
+    if trigger.kind == "epoch" and trigger.number:
+        # One step early, since hooks of the epoch's start come before its first step.
+        return max(0, min(int(trigger.number) * recon.steps_per_epoch, recon.steps) - 1)
+    return 0
+
+
+def digest(planned: Sequence[Planned], scenario: Mapping[str, Any], seed: int, version: str) -> str:
+    """Tells whether results of an interrupted campaign may be taken over: the same plan, scenario, seed and version."""
+    text = dump([[asdict(entry) for entry in planned], _plain(scenario), seed, version])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _selected(selection: Selection, registry: Mapping[str, Registered]) -> list[Fault]:
+    skipped = {id for pattern in selection.skip for id in catalogue.matching(pattern, registry)}
+    faults: list[Fault] = []
+    for entry in selection.select:
+        if any(mark in entry for mark in ":@") or entry in registry:
+            asked = [Fault.parse(entry)]
+        else:
+            asked = [Fault(id) for id in catalogue.matching(entry, registry)]
+        faults += [fault for fault in asked if fault.mode not in skipped]
+    return [timed for fault in sorted(faults, key=lambda fault: fault.mode) for timed in _timed(fault, selection)]
+
+
+def _timed(fault: Fault, selection: Selection) -> list[Fault]:
+    if fault.trigger is not None:
+        return [fault]
+    for pattern, triggers in (selection.when or {}).items():
+        if catalogue.matching(pattern, [fault.mode]):
+            return [fault.with_trigger(Trigger.parse(text)) for text in triggers]
+    return [fault]
+
+
+def _excuse(selection: Selection, mode: str) -> str:
+    return next((reason for pattern, reason in selection.excuses if catalogue.matching(pattern, [mode])), "")
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(value) for value in data]
+    return data if isinstance(data, (int, float, bool, type(None))) else str(data)

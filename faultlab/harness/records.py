@@ -1,0 +1,95 @@
+"""What a campaign leaves on disk while it runs: the plan first, then a line for each verdict, and the victims' logs.
+
+Only the driver writes, and every line is on disk before the next run is judged: a campaign that is killed loses none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from faultlab.engines.protocol import Outcome
+from faultlab.harness.plan import Planned
+from faultlab.results import SCHEMA, FaultResult, Report, dump
+
+
+class Records:
+    """The run folder of one scenario."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lines: IO[str] | None = None
+        self._kept: set[str] = set()
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+
+    def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
+        """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, if asked to resume."""
+        known = self._left_over(digest) if resume else {}
+        plan = {
+            "schema": SCHEMA,
+            "digest": digest,
+            "seed": options.seed,
+            "faults": [asdict(entry) for entry in planned],
+        }
+        _write(self._folder / "plan.json", dump(plan, indent=1))
+        # Rewritten and not appended to: a line that was cut short by a kill would swallow the next one.
+        lines = "".join(_line(result) for result in known.values())
+        _write(self._folder / "outcomes.jsonl", lines)
+        self._kept = set(known)
+        self._lines = (self._folder / "outcomes.jsonl").open("a", encoding="utf-8")
+        return known
+
+    def add(self, result: FaultResult) -> None:
+        """Puts a verdict on disk."""
+        if result.id in self._kept:
+            return
+        assert self._lines is not None
+        self._lines.write(_line(result))
+        self._lines.flush()
+        os.fsync(self._lines.fileno())
+
+    def log(self, outcome: Outcome) -> None:
+        """Keeps what a victim printed, where it printed anything."""
+        if outcome.output:
+            Path(self.log_file(outcome.id)).write_text(outcome.output, encoding="utf-8", errors="replace")
+
+    def log_file(self, id: str) -> str:
+        return str(self._folder / "logs" / (re.sub(r"[^A-Za-z0-9.@=,-]", "_", id) + ".log"))
+
+    def write_report(self, report: Report) -> None:
+        """Writes report.json and closes the list of outcomes."""
+        if self._lines is not None:
+            self._lines.close()
+        _write(self._folder / "report.json", dump(report.to_json(), indent=1))
+
+    def _left_over(self, digest: str) -> dict[str, FaultResult]:
+        try:
+            if json.loads((self._folder / "plan.json").read_text(encoding="utf-8"))["digest"] != digest:
+                return {}
+            text = (self._folder / "outcomes.jsonl").read_text(encoding="utf-8")
+        except (OSError, ValueError, KeyError):
+            return {}
+        found: dict[str, FaultResult] = {}
+        for line in text.splitlines():
+            try:
+                result = FaultResult.from_json(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                continue
+            found[result.id] = result
+        return found
+
+
+def _line(result: FaultResult) -> str:
+    return dump(asdict(result)) + "\n"
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all: a reader never sees half a file."""
+    temporary = file.with_name(file.name + ".new")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, file)

@@ -1,0 +1,149 @@
+"""The verdict on a fault: its outcome against the clean twin's. A verdict is earned: no activation, no verdict."""
+
+from __future__ import annotations
+
+import math
+import signal
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from faultlab.catalogue import FailureMode
+from faultlab.detectors.notice import Notice
+from faultlab.engines.protocol import Outcome
+from faultlab.harness.trajectory import Trajectory
+from faultlab.results import Detection, FaultResult, Harm, Status
+
+_HIGHER_IS_BETTER = ("acc", "auc", "f1", "precision", "recall", "r2", "iou", "bleu", "rouge", "map", "score", "psnr", "ssim")
+_LEAST_HARM = 0.05
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The clean runs: the twin itself (same seed), what it and its siblings signalled, and how far runs may stray.
+
+    ``tolerance`` is 0 for a deterministic target, else the distance that two clean runs of one seed may have.
+    """
+
+    trajectory: Trajectory
+    others: Sequence[Trajectory] = ()
+    notices: Sequence[Notice] = ()
+    warnings: frozenset[str] = frozenset()
+    tolerance: float = 0.0
+    metric: str = ""
+    lower_is_better: bool = True
+
+    def value(self, trajectory: Trajectory) -> float | None:
+        """The metric that harm is measured by: of the independent evaluation, else the mean of the last losses."""
+        if self.metric in trajectory.final:
+            return trajectory.final[self.metric]
+        if self.metric in trajectory.metrics:
+            return trajectory.metrics[self.metric][-1][1]
+        losses = [loss for _, loss in trajectory.losses]
+        return statistics.fmean(losses[-max(1, len(losses) // 4) :]) if losses else None
+
+
+def choose_metric(trajectory: Trajectory, monitor: Mapping[str, Any] | None) -> tuple[str, bool]:
+    """The metric for harm and whether lower is better: the scenario's, else a validation loss, else what there is."""
+    if monitor:
+        return monitor["metric"], monitor.get("mode", "min") == "min"
+    names = sorted(trajectory.final) or sorted(trajectory.metrics)
+    losses = [name for name in names if "loss" in name]
+    name = next((name for name in losses if "val" in name), losses[0] if losses else names[0] if names else "loss")
+    return name, not any(word in name.lower() for word in _HIGHER_IS_BETTER)
+
+
+def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
+    """The verdict on one fault. ``extra`` are notices of a second run, with the Trainer flags off."""
+    result = outcome.result or {}
+    base: dict[str, Any] = {
+        "id": fault_id,
+        "mode": mode.id,
+        "family": mode.family,
+        "severity": mode.severity,
+        "activations": result.get("activations", int(outcome.acting is not None)),
+        "first_step": result.get("first_step") if outcome.result else outcome.acting,
+        "seconds": round(outcome.seconds, 4),
+    }
+
+    def verdict(status: Status, reason: str = "", **more: Any) -> FaultResult:
+        return FaultResult(**{**base, **more}, status=status, reason=reason)
+
+    if outcome.lost:
+        return verdict(Status.ERROR, outcome.lost)
+    if "target_error" in result:
+        return verdict(Status.ERROR, f"the target could not be built again: {result['target_error']['message']}")
+    if result.get("broken"):
+        return verdict(Status.ERROR, f"the injector failed: {result['broken']}")
+    if outcome.timed_out:
+        return _timed_out(mode, outcome, verdict, base)
+    if outcome.result is None:
+        return _died(mode, outcome, verdict, base)
+    if not base["activations"]:
+        return verdict(Status.NOT_ACTIVATED, "the fault never changed a value, though nothing says that it can't")
+
+    trajectory = Trajectory.from_json(result["trajectory"])
+    notices = [Notice.from_json(notice) for notice in result["notices"]] + list(extra)
+    new = [notice for notice in notices if not any(notice.same_alarm(clean) for clean in twin.notices)]
+    detections = sorted((_detection(notice, base["first_step"], mode) for notice in new), key=lambda d: (d.worth, d.step))
+    warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]
+    same = trajectory.same_as(twin.trajectory) if not twin.tolerance else trajectory.distance(twin.trajectory) <= twin.tolerance
+    seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": _harm(trajectory, twin)}
+    if detections:
+        return verdict(Status.NOTICED, **seen)
+    if warnings:
+        return verdict(Status.WARNED, **seen)
+    if same:
+        return verdict(Status.NO_EFFECT, "the run is the clean one" + (", to the bit" if not twin.tolerance else ""), **seen)
+    if trajectory.end == "exited":
+        return verdict(Status.SILENT, "the process exits with status 0 before the training is done", **seen)
+    return verdict(Status.SILENT, **seen)
+
+
+def _timed_out(mode: FailureMode, outcome: Outcome, verdict: Any, base: dict[str, Any]) -> FaultResult:
+    late = f"still running after its deadline of {outcome.seconds:.0f} s"
+    if mode.hangs and outcome.acting is not None:
+        found = Detection("process", "deadline", outcome.acting, 0, False, late)
+        return verdict(Status.NOTICED, noticed_by=[found])  # type: ignore[no-any-return]
+    if outcome.acting is None:
+        late += ", and the fault had not acted"
+    return verdict(Status.TIMEOUT, late)  # type: ignore[no-any-return]
+
+
+def _died(mode: FailureMode, outcome: Outcome, verdict: Any, base: dict[str, Any]) -> FaultResult:
+    how = f"the process was killed by {_signal_name(-outcome.exit)}" if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
+    if outcome.acting is None:
+        return verdict(Status.ERROR, f"{how} before the fault acted")  # type: ignore[no-any-return]
+    if outcome.exit == 0:
+        return verdict(Status.SILENT, "the process exits with status 0 before the training is done")  # type: ignore[no-any-return]
+    found = Detection("process", "exit", outcome.acting, 0, False, how)
+    return verdict(Status.NOTICED, noticed_by=[found])  # type: ignore[no-any-return]
+
+
+def _detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Detection:
+    names_cause = any(word in notice.message.lower() for word in mode.cause)
+    latency = max(0, notice.step - (first_step or 0))
+    return Detection(notice.kind, notice.name, notice.step, latency, names_cause, notice.message)
+
+
+def _harm(trajectory: Trajectory, twin: Twin) -> Harm:
+    clean = twin.value(twin.trajectory)
+    if trajectory.end != "finished":
+        return Harm(twin.metric, clean, None, True)
+    faulty = twin.value(trajectory)
+    if clean is None or faulty is None:
+        return Harm(twin.metric, clean, faulty, clean is not None)
+    if not math.isfinite(faulty):
+        return Harm(twin.metric, clean, None, True)
+    worse = faulty - clean if twin.lower_is_better else clean - faulty
+    known = [value for other in twin.others if (value := twin.value(other)) is not None]
+    spread = statistics.stdev(known) if len(known) > 1 else 0.0
+    return Harm(twin.metric, clean, faulty, worse > max(3 * spread, _LEAST_HARM * abs(clean)))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

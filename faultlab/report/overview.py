@@ -1,0 +1,49 @@
+"""The findings of a report in words and rows, for the terminal and the page alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from faultlab.results import INCONCLUSIVE, FaultResult, Report, Status
+
+_COLUMNS = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT, Status.NOT_APPLICABLE)
+
+
+def one_line(report: Report) -> str:
+    """The coverage in one line."""
+    counts = Counter(report.by_mode().values())
+    ratio = "no coverage ratio" if report.ratio is None else f"coverage {report.ratio:.2f}"
+    harmful = sum(1 for fault in report.silent() if fault.harm is not None and fault.harm.harmful)
+    gate = "passed" if report.passed else "NOT passed"
+    return (
+        f"{report.scenario}: {ratio}: {counts[Status.NOTICED]} noticed, {counts[Status.WARNED]} only warned, "
+        f"{counts[Status.SILENT]} silent ({harmful} harmful); gate {gate}; {report.timing.get('total', 0):.1f} s"
+    )
+
+
+def family_rows(report: Report) -> list[tuple[str, list[int]]]:
+    """A row a family: noticed, warned, silent, no effect, not applicable, inconclusive, ignored failure modes."""
+    grouped: dict[str, Counter[Status]] = {}
+    for mode, status in report.by_mode().items():
+        grouped.setdefault(mode.partition(".")[0], Counter())[status] += 1
+    rows = []
+    for family, counts in sorted(grouped.items()):
+        inconclusive = sum(counts[status] for status in INCONCLUSIVE)
+        rows.append((family, [*(counts[status] for status in _COLUMNS), inconclusive, counts[Status.IGNORED]]))
+    return rows
+
+
+def silent_rows(report: Report) -> list[str]:
+    """A line a silent fault, the worst first, with what it cost."""
+    return [f"{fault.id}: {cost(fault)}" for fault in report.silent()]
+
+
+def cost(fault: FaultResult) -> str:
+    """What a fault cost, in words."""
+    harm = fault.harm
+    if harm is None or harm.clean is None:
+        return fault.reason or "its cost could not be measured"
+    if harm.faulty is None:
+        return fault.reason or f"{harm.metric} is no longer finite (clean {harm.clean:.4g})"
+    verdict = "harmful" if harm.harmful else "within what clean runs show"
+    return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g} ({verdict})"

@@ -1,0 +1,219 @@
+"""What a campaign found: plain data, written to report.json and read back, the same for every format and for the gate."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+
+
+class Status(str, Enum):
+    """The verdict on a fault. One meaning each; see docs/DESIGN.md."""
+
+    NOTICED = "noticed"
+    WARNED = "warned"
+    SILENT = "silent"
+    NO_EFFECT = "no_effect"
+    NOT_APPLICABLE = "not_applicable"
+    NOT_ACTIVATED = "not_activated"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+    IGNORED = "ignored"
+
+
+# A failure mode is as bad as its worst fault; what is inconclusive must not hide behind what was noticed.
+_WORST_FIRST = [Status.SILENT, Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT, Status.WARNED, Status.NOTICED,
+                Status.NO_EFFECT, Status.NOT_APPLICABLE, Status.IGNORED]  # fmt: skip
+INCONCLUSIVE = (Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT)
+_SEVERITY_ORDER = {"critical": 0, "major": 1, "minor": 2}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Who noticed: ``latency`` is in training steps from the first activation; ``names_cause`` as the message says."""
+
+    kind: str
+    name: str
+    step: int
+    latency: int
+    names_cause: bool
+    message: str
+
+    @property
+    def worth(self) -> int:
+        """From 0 (a guard or test that names the cause) to 3 (it fell over by luck)."""
+        if self.kind in ("guard", "test"):
+            return 0 if self.names_cause else 1
+        return 2 if self.kind == "module" else 3
+
+
+@dataclass(frozen=True)
+class Harm:
+    """What the fault cost: the metric of the final weights, clean and faulty. ``faulty`` is None where no run ended."""
+
+    metric: str
+    clean: float | None
+    faulty: float | None
+    harmful: bool
+
+
+@dataclass(frozen=True)
+class FaultResult:
+    """The verdict on one fault and what it rests on. ``first_step`` is the training step of the first activation."""
+
+    id: str
+    mode: str
+    family: str
+    severity: str
+    status: Status
+    reason: str = ""
+    activations: int = 0
+    first_step: int | None = None
+    noticed_by: list[Detection] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    harm: Harm | None = None
+    prescription: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def best(self) -> Detection | None:
+        """The detection worth most."""
+        return min(self.noticed_by, key=lambda found: found.worth, default=None)
+
+    @property
+    def badness(self) -> tuple[bool, int, float]:
+        """Sorts silent faults, the worst first."""
+        harm = self.harm
+        cost = 0.0
+        if harm is not None and harm.harmful:
+            known = harm.clean is not None and harm.faulty is not None
+            cost = abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12) if known else math.inf  # type: ignore[operator]
+        return (not (harm is not None and harm.harmful), _SEVERITY_ORDER.get(self.severity, 9), -cost)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FaultResult:
+        fields = dict(data)
+        fields["status"] = Status(fields["status"])
+        fields["noticed_by"] = [Detection(**found) for found in fields["noticed_by"]]
+        fields["harm"] = None if fields["harm"] is None else Harm(**fields["harm"])
+        return cls(**fields)
+
+
+@dataclass
+class Baseline:
+    """What healthy looks like."""
+
+    seconds: float = 0.0
+    steps: int = 0
+    deterministic: bool = True
+    seeds: list[int] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    false_alarms: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """One scenario's campaign. ``to_json`` is the contract of report.json."""
+
+    scenario: str
+    versions: dict[str, str] = field(default_factory=dict)
+    baseline: Baseline = field(default_factory=Baseline)
+    faults: list[FaultResult] = field(default_factory=list)
+    timing: dict[str, float] = field(default_factory=dict)
+    passed: bool = True
+    reasons: list[str] = field(default_factory=list)
+    faultlab: str = ""
+
+    def by_mode(self) -> dict[str, Status]:
+        """Each failure mode's status: that of its worst fault."""
+        modes: dict[str, list[Status]] = {}
+        for fault in self.faults:
+            modes.setdefault(fault.mode, []).append(fault.status)
+        return {mode: min(found, key=_WORST_FIRST.index) for mode, found in sorted(modes.items())}
+
+    @property
+    def ratio(self) -> float | None:
+        """Noticed over noticed, warned and silent failure modes; None where there is none of these."""
+        counts = Counter(self.by_mode().values())
+        counted = counts[Status.NOTICED] + counts[Status.WARNED] + counts[Status.SILENT]
+        return counts[Status.NOTICED] / counted if counted else None
+
+    def silent(self) -> list[FaultResult]:
+        """The faults that nobody noticed, the worst first."""
+        return sorted((fault for fault in self.faults if fault.status is Status.SILENT), key=lambda f: f.badness)
+
+    def by_detector(self) -> dict[str, int]:
+        """How many failure modes each detector noticed, at one fault at least."""
+        found: dict[str, set[str]] = {}
+        for fault in self.faults:
+            for detection in fault.noticed_by if fault.status is Status.NOTICED else []:
+                name = f"{detection.kind}:{detection.name}" if detection.kind in ("guard", "test") else detection.kind
+                found.setdefault(name, set()).add(fault.mode)
+        return {name: len(modes) for name, modes in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "scenario": self.scenario,
+            "faultlab": self.faultlab,
+            "versions": self.versions,
+            "baseline": asdict(self.baseline),
+            "faults": [asdict(fault) for fault in self.faults],
+            "coverage": {
+                "modes": _counts(self.by_mode().values()),
+                "faults": _counts(fault.status for fault in self.faults),
+                "ratio": self.ratio,
+                "by_detector": self.by_detector(),
+            },
+            "timing": self.timing,
+            "gate": {"passed": self.passed, "reasons": self.reasons},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Report:
+        if data.get("schema") != SCHEMA:
+            raise ValueError(f"a report of schema {data.get('schema')}; this version reads schema {SCHEMA}")
+        return cls(
+            scenario=data["scenario"],
+            versions=dict(data["versions"]),
+            baseline=Baseline(**data["baseline"]),
+            faults=[FaultResult.from_json(fault) for fault in data["faults"]],
+            timing=dict(data["timing"]),
+            passed=data["gate"]["passed"],
+            reasons=list(data["gate"]["reasons"]),
+            faultlab=data["faultlab"],
+        )
+
+    @classmethod
+    def read(cls, file: Path) -> Report:
+        """Reads a report.json; raises ValueError where it is none."""
+        return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
+
+
+def dump(data: Any, indent: int | None = None) -> str:
+    """Strict JSON: what is not finite becomes null, since JSON has no word for it."""
+    return json.dumps(_finite(data), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Enum):
+        return data.value
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(value) for value in data]
+    return data
+
+
+def _counts(statuses: Iterable[Status]) -> dict[str, int]:
+    counted = Counter(statuses)
+    return {status.value: counted[status] for status in Status}
