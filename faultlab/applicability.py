@@ -123,9 +123,8 @@ def _single_precision_inputs(recon: Recon) -> str:
 @requirement("matrix-inputs")
 def _matrix_inputs(recon: Recon) -> str:
     shapes = [leaf.shape for leaf in _leaves(recon, recon.inputs)]
-    turned = any(len(shape) == 2 or (len(shape) > 2 and shape[1:] != shape[2:] + shape[1:2]) for shape in shapes)
-    square = any(len(shape) > 2 and max(shape[1:]) > 1 for shape in shapes)
-    return "" if turned or square else "the inputs have no two dimensions to exchange"
+    turned = any(len(shape) == 2 or (len(shape) > 2 and max(shape[1:]) > 1) for shape in shapes)
+    return "" if turned else "the inputs have no two dimensions to exchange"
 
 
 @requirement("varied-inputs")
@@ -190,6 +189,17 @@ def _varied(leaf: Leaf) -> bool:
 def _indicators(leaf: Leaf) -> bool:
     """One column a class, as one-hot labels have."""
     return len(leaf.shape) == 2 and leaf.shape[1] > 1 and (leaf.low, leaf.high) == (0, 1)
+
+
+@requirement("class-scores")
+def _class_scores(recon: Recon) -> str:
+    return "" if (recon.outputs_per_sample or 0) > 1 else "the output has no dimension of classes"
+
+
+@requirement("several-layers")
+def _several_layers(recon: Recon) -> str:
+    # A weight and a bias make one layer.
+    return "" if recon.trainable_tensors > 2 else "the module has a single layer"
 
 
 def _leaves(recon: Recon, paths: tuple[str, ...]) -> list[Leaf]:

@@ -45,9 +45,10 @@ class Dose:
         """Raises UsageError where the value is outside the range or of another kind."""
         if isinstance(self.default, str) != isinstance(value, str):
             raise UsageError(f"the dose {self.name} is {'a word' if isinstance(self.default, str) else 'a number'}")
-        if not isinstance(value, str):
-            if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-                raise UsageError(f"the dose {self.name}={value} is outside {self.low} to {self.high}")
+        if isinstance(value, str):
+            return
+        if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
+            raise UsageError(f"the dose {self.name}={value} is outside {self.low} to {self.high}")
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def failure_mode(
         )
         known = _REGISTRY.get(id)
         if known is not None and (known.mode.file, known.mode.line) != (mode.file, mode.line):
-            raise CatalogueError(f"{id} is declared twice: in {known.mode.file}:{known.mode.line} and {mode.file}:{mode.line}")
+            places = f"{known.mode.file}:{known.mode.line} and {mode.file}:{mode.line}"
+            raise CatalogueError(f"{id} is declared twice: in {places}")
         _REGISTRY[id] = Registered(mode, placed, injector)
         return injector
 

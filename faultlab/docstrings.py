@@ -31,15 +31,15 @@ class Sections:
     remedy: str = ""
 
     def missing(self) -> list[str]:
-        named = {"summary": self.summary, **dict(zip(SECTIONS, (self.effect, self.unnoticed, self.example, self.remedy)))}
-        return [title for title, text in named.items() if not text]
+        texts = (self.summary, self.effect, self.unnoticed, self.example, self.remedy)
+        return [title for title, text in zip(("summary", *SECTIONS), texts) if not text]
 
 
 def parse_sections(docstring: str | None) -> Sections:
-    """Splits a docstring into its sections; line breaks within prose are folded, an indented Example keeps its lines."""
+    """Splits a docstring into its sections; line breaks within prose are folded, indented code keeps its lines."""
     text = inspect.cleandoc(docstring or "")
     pieces = _TITLE.split(text)
-    found = {title: body for title, body in zip(pieces[1::2], pieces[2::2])}
+    found = dict(zip(pieces[1::2], pieces[2::2]))
     return Sections(_fold(pieces[0]), *(_fold(found.get(title, "")) for title in SECTIONS))
 
 

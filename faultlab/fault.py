@@ -135,7 +135,7 @@ class Fault:
         head, at, tail = text.strip().partition("@")
         mode, colon, doses = head.partition(":")
         if (colon and not doses) or (at and not tail):
-            raise FaultSyntaxError(f"{text!r} ends too early; write mode:dose=value@trigger, such as return.none@step=8")
+            raise FaultSyntaxError(f"{text!r} ends too early; write mode:dose=value@trigger, as in return.none@step=8")
         trigger: Trigger | None = None
         seed = 0
         if tail:

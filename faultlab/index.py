@@ -14,7 +14,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from faultlab.catalogue import ENTRY_POINT_GROUP, CatalogueError, Dose, FailureMode, declare
+from faultlab.catalogue import ENTRY_POINT_GROUP, Dose, FailureMode, declare
+from faultlab.errors import CatalogueError
 
 _HERE = Path(__file__).parent
 

@@ -1,4 +1,4 @@
-"""What a campaign found: plain data, written to report.json and read back, the same for every format and for the gate."""
+"""What a campaign found: plain data, written to report.json and read back, the same for every format and the gate."""
 
 from __future__ import annotations
 
@@ -91,11 +91,12 @@ class FaultResult:
     def badness(self) -> tuple[bool, int, float]:
         """Sorts silent faults, the worst first."""
         harm = self.harm
-        cost = 0.0
-        if harm is not None and harm.harmful:
-            known = harm.clean is not None and harm.faulty is not None
-            cost = abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12) if known else math.inf  # type: ignore[operator]
-        return (not (harm is not None and harm.harmful), _SEVERITY_ORDER.get(self.severity, 9), -cost)
+        severity = _SEVERITY_ORDER.get(self.severity, 9)
+        if harm is None or not harm.harmful:
+            return True, severity, 0.0
+        if harm.clean is None or harm.faulty is None:
+            return False, severity, -math.inf
+        return False, severity, -abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FaultResult:

@@ -1,4 +1,4 @@
-"""Scenario files: typed, and read so that everything wrong is reported at once, each thing with its place and a remedy."""
+"""Scenario files: typed, and read so that all that is wrong is said at once, each thing with its place and a remedy."""
 
 from __future__ import annotations
 
@@ -209,7 +209,8 @@ def _inconsistencies(scenario: Scenario) -> list[tuple[Key, str, str]]:
         found += _check_pattern(("faults", "ignore", number, "mode"), excuse.mode)
     for severity in scenario.gate.silent:
         if severity not in SEVERITIES:
-            found.append((("gate", "silent", severity), f"unknown severity {severity!r}", f"Use {', '.join(SEVERITIES)}."))
+            remedy = f"Use {', '.join(SEVERITIES)}."
+            found.append((("gate", "silent", severity), f"unknown severity {severity!r}", remedy))
     return found
 
 

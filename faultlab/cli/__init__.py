@@ -75,5 +75,6 @@ def main() -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"faultlab failed: {type(error).__name__}: {error}\n    `faultlab --debug ...` shows where.", err=True)
+        click.echo(f"faultlab failed: {type(error).__name__}: {error}", err=True)
+        click.echo("    `faultlab --debug ...` shows where.", err=True)
         sys.exit(70)

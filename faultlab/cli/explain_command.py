@@ -30,9 +30,9 @@ def command(id: str, as_json: bool) -> None:
         from faultlab.results import dump
 
         sections = mode.sections
-        text = {"effect_text": sections.effect, "unnoticed": sections.unnoticed, "example": sections.example}
+        told = {"effect_text": sections.effect, "unnoticed": sections.unnoticed, "example": sections.example}
         place = {"remedy": sections.remedy, "source": f"{_relative(mode.file)}:{mode.line}"}
-        click.echo(dump({**summary(mode), **text, **place}, indent=1))
+        click.echo(dump({**summary(mode), **told, **place}, indent=1))
         return
     click.secho(mode.id, bold=True)
     click.echo(_wrapped(mode.summary))
@@ -45,7 +45,7 @@ def command(id: str, as_json: bool) -> None:
 def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
     sections = mode.sections
     acts = "by default in every step" if mode.when == "always" else "by default in one step, half-way"
-    stages = "" if mode.stages == ("train",) else " in every stage" if mode.stages == STAGES else f" of {mode.stages[0]}"
+    stages = {("train",): "", STAGES: " of every stage"}.get(mode.stages, f" of {' and '.join(mode.stages)}")
     doses = [
         f"{dose.name} (default {dose.default}{_bounds(dose.low, dose.high)}): {dose.meaning}" for dose in mode.doses
     ]

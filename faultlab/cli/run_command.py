@@ -24,11 +24,11 @@ _GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
 @click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
 @click.option("--ignore", "skip", multiple=True, metavar="GLOB", help="Not these failure modes (repeatable).")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the clean and faulted runs.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), help="Deadline of a faulted run in seconds.  [default: from the clean run]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), help="Deadline of a faulted run, s.  [default: 10 clean runs]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted campaign.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
-@click.option("--engine", type=click.Choice(engines.NAMES), help="How runs are carried out.  [default: fork, where there is one]")
+@click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
 @click.option("--fail-under", type=click.FloatRange(0, 1), metavar="RATIO", help="Fail where coverage is less.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
@@ -66,7 +66,9 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     return next(status for status in _GRAVEST_FIRST if status in statuses)
 
 
-def _carry_out(scenario: Scenario, working: engines.Engine, options: Options, progress: Progress) -> tuple[Report | None, int]:
+def _carry_out(
+    scenario: Scenario, working: engines.Engine, options: Options, progress: Progress
+) -> tuple[Report | None, int]:
     """One scenario; what is wrong with it is said, and does not keep the others from being carried out."""
     from faultlab.report import html
 
@@ -74,8 +76,8 @@ def _carry_out(scenario: Scenario, working: engines.Engine, options: Options, pr
     try:
         report = campaign.run()
     except (ScenarioError, BaselineError) as error:
-        named = error if isinstance(error, ScenarioError) else ScenarioError([Problem(str(scenario.file), 1, 1, str(error))])
-        progress.failed(named)
+        in_file = isinstance(error, ScenarioError)
+        progress.failed(error if in_file else ScenarioError([Problem(str(scenario.file), 1, 1, str(error))]))
         return None, error.exit_code
     except FaultlabError as error:
         progress.failed(error)

@@ -14,6 +14,7 @@ from faultlab.detectors.warned import Warnings
 from faultlab.seams import lightning
 from faultlab.seams.clock import Clock
 
+
 class Observer:
     """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind."""
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# In order of worth: a guard or test that names the cause beats one that does not, beats the user's own check, beats luck.
-KINDS = ("guard", "test", "module", "framework", "process")
-
 
 @dataclass(frozen=True)
 class Notice:
-    """``how`` is raised, stopped, warned, exited or died; ``reason`` groups alike signals (an exception's class, say)."""
+    """``kind`` is guard, test, module, framework or process; ``how`` is raised, stopped, warned or exited.
+
+    ``reason`` groups alike signals: an exception's class, EarlyStopping's reason, a warning's text without numbers.
+    """
 
     kind: str
     name: str

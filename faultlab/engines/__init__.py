@@ -24,7 +24,7 @@ class Engine(Protocol):
         """Has later scenarios find a package imported already, where that is possible."""
 
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
-        """Makes a scenario ready, leaving the one before it. Raises TargetBroken."""
+        """Makes a scenario ready, leaving the one before it. Raises TargetBrokenError."""
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         """Carries the orders out, ``jobs`` at a time, and yields each outcome as it comes."""
@@ -33,7 +33,7 @@ class Engine(Protocol):
         """Ends every process that the engine started."""
 
 
-class TargetBroken(Exception):
+class TargetBrokenError(Exception):
     """The scenario's code can't be imported or called as written; ``where`` is the key's path in the file."""
 
     def __init__(self, where: Sequence[str | int], message: str, remedy: str = "") -> None:

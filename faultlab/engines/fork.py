@@ -1,7 +1,8 @@
 """The fork engine's driver side: nurseries connect to it, and it hands each order to the one nearest to its trigger.
 
-The clean run is the trunk: it leaves a stem at every step where a fault begins, so the clean prefix is paid once. Orders
-whose stem never came to be (live loader workers can't be copied) run from the beginning instead, with the same verdict.
+The clean run is the trunk: it leaves a stem at every step where a fault begins, so the clean prefix is paid once.
+Orders whose stem never came to be (live loader workers can't be copied) run from the beginning instead, to the same
+verdict.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from faultlab.engines import TargetBroken
+from faultlab.engines import TargetBrokenError
+from faultlab.engines.processes import one_thread_environment
 from faultlab.engines.protocol import Lines, Order, Outcome, Place, encode
 
 _OVERDUE = 30.0
@@ -130,13 +132,16 @@ class ForkEngine:
                 return
             link = self._link(order.at)
             if link is None and (order.at == "construct" or not trunk_runs):
-                if (link := self._link("construct")) is None:
-                    self._open()
-                    link = self._link("construct")
+                link = self._construct()
             if link is not None:
                 waiting.remove(order)
                 link.give(order)
                 trunk_runs = trunk_runs or bool(order.stems)
+
+    def _construct(self) -> _Link | None:
+        if self._link("construct") is None:
+            self._open()
+        return self._link("construct")
 
     def _open(self) -> None:
         """Has the warm process fork this scenario's own, which imports the user's code."""
@@ -152,20 +157,23 @@ class ForkEngine:
                 self._finished.remove(opened[0])
                 error = (opened[0].result or {}).get("target_error")
                 if error:
-                    raise TargetBroken(error["where"], error["message"], error["remedy"])
-                raise TargetBroken((), f"importing the target ended the process (status {opened[0].exit}):\n{opened[0].output}")
+                    raise TargetBrokenError(error["where"], error["message"], error["remedy"])
+                ended = f"importing the target ended the process with status {opened[0].exit}"
+                raise TargetBrokenError((), f"{ended}\n{opened[0].output}")
             if self._link("warm") is None:
-                raise TargetBroken((), "the process that imports the target was killed")
+                raise TargetBrokenError((), "the process that imports the target was killed")
 
     def _start_warm(self) -> None:
         if self._link("warm") is not None:
             return
         command = [sys.executable, "-m", "faultlab.engines.zygote", self._address]
-        self._warm = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        self._warm = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, env=one_thread_environment()
+        )
         while self._link("warm") is None:
             self._listen()
             if self._warm.poll() is not None:
-                raise TargetBroken((), f"the process that imports torch ended with status {self._warm.returncode}")
+                raise TargetBrokenError((), f"the process that imports torch ended with status {self._warm.returncode}")
         for package in self._preload:
             self._link("warm").send({"import": package})  # type: ignore[union-attr]
 

@@ -13,6 +13,15 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
+def one_thread_environment() -> dict[str, str]:
+    """The environment for a process that will import torch and fork.
+
+    It has to be set before the import: a fork after a multi-threaded torch operation hangs in the child.
+    """
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(names, "1")}
+
+
 def die_with_parent() -> None:
     """Has the kernel kill this process when its parent dies (Linux; elsewhere the closed pipe tells it)."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What the driver and the processes that run victims say to each other: orders there, outcomes back, as lines of JSON."""
+"""What the driver and the processes that run victims say to each other: orders and outcomes, as lines of JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from faultlab.detectors.notice import safe_text
 
 Place = str | int
-"""Where a run begins: ``construct`` (from nothing), ``fit`` (built, before fit), or the step that it is about to run."""
+"""Where a run begins: ``construct`` (from nothing), ``fit`` (built, before fit), or the step that it is about to do."""
 
 
 @dataclass(frozen=True)

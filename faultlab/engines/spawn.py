@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from faultlab.engines.processes import Output, kill_group
+from faultlab.engines.processes import Output, kill_group, one_thread_environment
 from faultlab.engines.protocol import Lines, Order, Outcome
 
 _TICK = 0.02
@@ -81,9 +81,11 @@ class SpawnEngine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=hasattr(os, "fork"),
+            env=one_thread_environment(),
         )
         output = Output()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps({"scenario": self._scenario, "order": order.to_json()}).encode())
             process.stdin.close()

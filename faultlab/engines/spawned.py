@@ -7,9 +7,6 @@ import os
 import sys
 from typing import Any
 
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
-    os.environ[_name] = "1"
-
 from faultlab.engines.protocol import Order, encode
 
 

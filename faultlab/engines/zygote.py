@@ -8,10 +8,6 @@ from __future__ import annotations
 import os
 import sys
 
-# Before torch is imported: a fork after a multi-threaded torch operation hangs in the child.
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
-    os.environ[_name] = "1"
-
 import contextlib
 import gc
 import importlib
@@ -31,7 +27,10 @@ def main(address: str) -> NoReturn:
     with contextlib.suppress(RuntimeError):
         torch.set_num_interop_threads(1)
 
-    warm.on_control = lambda message: importlib.import_module(message["import"]) and None
+    def preload(message: dict[str, Any]) -> None:
+        importlib.import_module(message["import"])
+
+    warm.on_control = preload
     order, channel = warm.serve()
     _scenario(address, json.loads(order.fault or "{}"), order.id, channel)
 

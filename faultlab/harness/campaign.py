@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from faultlab import __version__, index
 from faultlab.detectors.notice import Notice, is_alarm
-from faultlab.engines import Engine, TargetBroken
+from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.errors import BaselineError, UsageError
 from faultlab.fault import Fault
@@ -85,7 +85,7 @@ class Campaign:
             report.timing = {"import": imported - begun, "baseline": measured - imported}
             planned = self._plan(recon)
             self._inject(planned, recon, twin, report, records)
-        except TargetBroken as error:
+        except TargetBrokenError as error:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
         except KeyboardInterrupt:
             self.interrupted = True
@@ -108,14 +108,14 @@ class Campaign:
         orders.append(self._order(f"clean-{seed}-again", seed, deadline=_BASELINE_DEADLINE))
         outcomes = self._clean(orders, records)
         twins = [outcomes[f"clean-{seed}"], outcomes[f"clean-{seed}-again"]]
-        first, again = (Trajectory.from_json(_result(outcome)["trajectory"]) for outcome in twins)
+        first, again = map(_trajectory, twins)
         tolerance = 0.0 if first.same_as(again) else self._tolerance(first, again, records)
-        trajectories = [Trajectory.from_json(_result(outcome)["trajectory"]) for outcome in outcomes.values()]
+        trajectories = list(map(_trajectory, outcomes.values()))
         result = _result(twins[0])
         recon = self._corrected(Recon.from_json(result["recon"]))
         self.engine.preload(recon.namespace)
         notices = [Notice.from_json(notice) for outcome in outcomes.values() for notice in _result(outcome)["notices"]]
-        metric, lower = verdict.choose_metric(first, self.scenario.monitor and self.scenario.monitor.model_dump())
+        metric, lower = verdict.choose_metric(first, self.scenario.monitor)
         report.versions = {**result["versions"], "python": platform.python_version()}
         report.baseline = Baseline(
             seconds=round(_result(twins[1])["seconds"], 4),
@@ -124,7 +124,9 @@ class Campaign:
             seeds=seeds,
             metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
             false_alarms=[
-                {"kind": n.kind, "name": n.name, "step": n.step, "message": n.message} for n in _distinct(notices) if is_alarm(n)
+                {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}
+                for notice in _distinct(notices)
+                if is_alarm(notice)
             ],
         )
         warnings = {entry["key"] for outcome in outcomes.values() for entry in _result(outcome)["warnings"]}
@@ -139,11 +141,12 @@ class Campaign:
             result = outcome.result or {}
             if "target_error" in result:
                 error = result["target_error"]
-                raise TargetBroken(error["where"], error["message"], error["remedy"])
+                raise TargetBrokenError(error["where"], error["message"], error["remedy"])
             if outcome.timed_out:
-                raise BaselineError(f"the clean run does not end within {_BASELINE_DEADLINE:.0f} s; limit its steps under `trainer:`")
+                raise BaselineError(f"the clean run goes on after {_BASELINE_DEADLINE:.0f} s; limit its steps")
             if not result:
-                raise BaselineError(f"the clean run's process ended with status {outcome.exit}\n{outcome.output[-2000:]}")
+                ended = f"the clean run's process ended with status {outcome.exit}"
+                raise BaselineError(ended, log=records.log_file(outcome.id))
             trajectory = result["trajectory"]
             if trajectory["end"] != "finished":
                 message = result["notices"][-1]["message"] if result["notices"] else "it exits"
@@ -156,7 +159,7 @@ class Campaign:
         """How far two clean runs of one seed stray from each other, over five of them."""
         seed = self.options.seed
         orders = [self._order(f"clean-{seed}-{n}", seed, deadline=_BASELINE_DEADLINE) for n in range(3)]
-        more = [Trajectory.from_json(_result(outcome)["trajectory"]) for outcome in self._clean(orders, records).values()]
+        more = [_trajectory(outcome) for outcome in self._clean(orders, records).values()]
         distances = [one.distance(other) for one, other in combinations([first, again, *more], 2)]
         return 2 * max([distance for distance in distances if math.isfinite(distance)], default=0.0) or math.ulp(0.0)
 
@@ -164,7 +167,7 @@ class Campaign:
         """The recon with the roles that the scenario says, where it says them."""
         roles = self.scenario.batch
         for name in ("inputs", "labels"):
-            said = getattr(roles, name, None)
+            said: str | list[str] | None = getattr(roles, name, None)
             if said is None:
                 continue
             prefixes = (said,) if isinstance(said, str) else tuple(said)
@@ -172,7 +175,7 @@ class Campaign:
             if not found:
                 remedy = f"The batch has {', '.join(recon.leaves) or 'no tensors'}."
                 raise self.scenario.problem(("batch", name), f"no part of the batch is called {said!r}", remedy)
-            recon = replace(recon, **{name: found})
+            recon = replace(recon, inputs=found) if name == "inputs" else replace(recon, labels=found)
         return recon
 
     def _plan(self, recon: Recon) -> list[Planned]:
@@ -227,12 +230,12 @@ class Campaign:
             records.log(outcome)
             result = self._judge(outcome, twin)
             if outcome.id == CANARY and result.status is not Status.NOTICED:
-                reasons.append(f"inconclusive: the canary {CANARY} was not noticed ({result.status.value}: {result.reason})")
+                found = f"{result.status.value}: {result.reason}"
+                reasons.append(f"inconclusive: the canary {CANARY} was not noticed ({found})")
             if outcome.id == NULL:
-                trajectory = Trajectory.from_json(_result(outcome)["trajectory"]) if outcome.result else Trajectory()
-                strays = trajectory.distance(twin.trajectory) > twin.tolerance
-                if strays if twin.tolerance else not trajectory.same_as(twin.trajectory):
-                    reasons.append("inconclusive: a fault that never acts changes the run; the target can't be observed untouched")
+                trajectory = _trajectory(outcome) if outcome.result else Trajectory()
+                if not twin.same_run(trajectory):
+                    reasons.append("inconclusive: a fault that never acts changes the run")
         return reasons
 
     def _judge(self, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
@@ -262,6 +265,10 @@ class Campaign:
 
 def _result(outcome: Outcome) -> Mapping[str, Any]:
     return outcome.result or {}
+
+
+def _trajectory(outcome: Outcome) -> Trajectory:
+    return Trajectory.from_json(_result(outcome)["trajectory"])
 
 
 def _distinct(notices: Sequence[Notice]) -> list[Notice]:

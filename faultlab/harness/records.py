@@ -28,7 +28,7 @@ class Records:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
 
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
-        """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, if asked to resume."""
+        """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, where resumed."""
         known = self._left_over(digest) if resume else {}
         plan = {
             "schema": SCHEMA,

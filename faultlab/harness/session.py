@@ -156,7 +156,9 @@ class Session:
             self._arm()
 
     def _arm(self) -> None:
-        assert self._built is not None and self._order.fault is not None and self._order.recon is not None
+        assert self._built is not None
+        assert self._order.fault is not None
+        assert self._order.recon is not None
         fault = Fault.parse(self._order.fault)
         registered = catalogue.load()[fault.mode]
         recon = Recon.from_json(self._order.recon)
@@ -179,14 +181,15 @@ class Session:
         self._notices.append(notice)
 
     def _evaluate(self) -> None:
-        """Validates the final weights anew, with a Trainer of its own: metrics seen while a fault acts can't be trusted."""
+        """Validates the final weights anew: metrics that were logged while a fault acted can't be trusted."""
         assert self._built is not None
         loaders = getattr(self._trainer, "val_dataloaders", None)
         if not self._trajectory.validation_batches and loaders is None:
             return
         self._seed()
         arguments = {**self._built.trainer_arguments, **_EVALUATION, "callbacks": None}
-        data = {"datamodule": self._built.fit["datamodule"]} if "datamodule" in self._built.fit else {"dataloaders": loaders}
+        module_data = self._built.fit.get("datamodule")
+        data = {"datamodule": module_data} if module_data is not None else {"dataloaders": loaders}
         try:
             found = self._built.trainer_class(**arguments).validate(self._built.module, verbose=False, **data)
         except Exception as error:  # the fault's lasting damage, or a module that only validates within fit

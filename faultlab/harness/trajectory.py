@@ -52,7 +52,7 @@ class Trajectory:
         return self._canonical() == other._canonical()
 
     def distance(self, other: Trajectory) -> float:
-        """How far apart the losses and final metrics are: the largest relative difference; infinite on another course."""
+        """How far apart losses and final metrics are: the largest relative difference, infinite on another course."""
         if [step for step, _ in self.losses] != [step for step, _ in other.losses]:
             return math.inf
         if (self.steps, self.validation_batches, self.end) != (other.steps, other.validation_batches, other.end):
@@ -93,7 +93,7 @@ def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         return _number(loss)
 
-    class Recorder(namespace.Callback):  # type: ignore[misc, name-defined]
+    class Recorder(namespace.Callback):  # type: ignore[misc]
         """Only looks: no random numbers, no gradients, no modes."""
 
         def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:

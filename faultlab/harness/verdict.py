@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import signal
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from faultlab.catalogue import FailureMode
 from faultlab.detectors.notice import Notice
@@ -15,7 +15,7 @@ from faultlab.engines.protocol import Outcome
 from faultlab.harness.trajectory import Trajectory
 from faultlab.results import Detection, FaultResult, Harm, Status
 
-_HIGHER_IS_BETTER = ("acc", "auc", "f1", "precision", "recall", "r2", "iou", "bleu", "rouge", "map", "score", "psnr", "ssim")
+_HIGHER_IS_BETTER = ("acc", "auc", "f1", "precision", "recall", "r2", "iou", "bleu", "rouge", "score", "psnr", "ssim")
 _LEAST_HARM = 0.05
 
 
@@ -34,6 +34,12 @@ class Twin:
     metric: str = ""
     lower_is_better: bool = True
 
+    def same_run(self, trajectory: Trajectory) -> bool:
+        """Whether the run is the clean one: to the bit, or as near as clean runs of this target are to each other."""
+        if self.tolerance:
+            return trajectory.distance(self.trajectory) <= self.tolerance
+        return trajectory.same_as(self.trajectory)
+
     def value(self, trajectory: Trajectory) -> float | None:
         """The metric that harm is measured by: of the independent evaluation, else the mean of the last losses."""
         if self.metric in trajectory.final:
@@ -44,10 +50,20 @@ class Twin:
         return statistics.fmean(losses[-max(1, len(losses) // 4) :]) if losses else None
 
 
-def choose_metric(trajectory: Trajectory, monitor: Mapping[str, Any] | None) -> tuple[str, bool]:
+class Monitored(Protocol):
+    """What a scenario's ``monitor:`` says."""
+
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def mode(self) -> str: ...
+
+
+def choose_metric(trajectory: Trajectory, monitor: Monitored | None) -> tuple[str, bool]:
     """The metric for harm and whether lower is better: the scenario's, else a validation loss, else what there is."""
-    if monitor:
-        return monitor["metric"], monitor.get("mode", "min") == "min"
+    if monitor is not None:
+        return monitor.metric, monitor.mode == "min"
     names = sorted(trajectory.final) or sorted(trajectory.metrics)
     losses = [name for name in names if "loss" in name]
     name = next((name for name in losses if "val" in name), losses[0] if losses else names[0] if names else "loss")
@@ -77,48 +93,49 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
     if result.get("broken"):
         return verdict(Status.ERROR, f"the injector failed: {result['broken']}")
     if outcome.timed_out:
-        return _timed_out(mode, outcome, verdict, base)
+        return _timed_out(mode, outcome, verdict)
     if outcome.result is None:
-        return _died(mode, outcome, verdict, base)
+        return _died(outcome, verdict)
     if not base["activations"]:
         return verdict(Status.NOT_ACTIVATED, "the fault never changed a value, though nothing says that it can't")
 
     trajectory = Trajectory.from_json(result["trajectory"])
     notices = [Notice.from_json(notice) for notice in result["notices"]] + list(extra)
     new = [notice for notice in notices if not any(notice.same_alarm(clean) for clean in twin.notices)]
-    detections = sorted((_detection(notice, base["first_step"], mode) for notice in new), key=lambda d: (d.worth, d.step))
+    detections = sorted((_detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
     warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]
-    same = trajectory.same_as(twin.trajectory) if not twin.tolerance else trajectory.distance(twin.trajectory) <= twin.tolerance
     seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": _harm(trajectory, twin)}
     if detections:
         return verdict(Status.NOTICED, **seen)
     if warnings:
         return verdict(Status.WARNED, **seen)
-    if same:
-        return verdict(Status.NO_EFFECT, "the run is the clean one" + (", to the bit" if not twin.tolerance else ""), **seen)
+    if twin.same_run(trajectory):
+        how = "as near as clean runs are to each other" if twin.tolerance else "to the bit"
+        return verdict(Status.NO_EFFECT, f"the run is the clean one, {how}", **seen)
     if trajectory.end == "exited":
         return verdict(Status.SILENT, "the process exits with status 0 before the training is done", **seen)
     return verdict(Status.SILENT, **seen)
 
 
-def _timed_out(mode: FailureMode, outcome: Outcome, verdict: Any, base: dict[str, Any]) -> FaultResult:
+def _timed_out(mode: FailureMode, outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
     late = f"still running after its deadline of {outcome.seconds:.0f} s"
     if mode.hangs and outcome.acting is not None:
         found = Detection("process", "deadline", outcome.acting, 0, False, late)
-        return verdict(Status.NOTICED, noticed_by=[found])  # type: ignore[no-any-return]
+        return verdict(Status.NOTICED, noticed_by=[found])
     if outcome.acting is None:
         late += ", and the fault had not acted"
-    return verdict(Status.TIMEOUT, late)  # type: ignore[no-any-return]
+    return verdict(Status.TIMEOUT, late)
 
 
-def _died(mode: FailureMode, outcome: Outcome, verdict: Any, base: dict[str, Any]) -> FaultResult:
-    how = f"the process was killed by {_signal_name(-outcome.exit)}" if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
+def _died(outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
+    killed = f"the process was killed by {_signal_name(-outcome.exit)}"
+    how = killed if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
     if outcome.acting is None:
-        return verdict(Status.ERROR, f"{how} before the fault acted")  # type: ignore[no-any-return]
+        return verdict(Status.ERROR, f"{how} before the fault acted")
     if outcome.exit == 0:
-        return verdict(Status.SILENT, "the process exits with status 0 before the training is done")  # type: ignore[no-any-return]
+        return verdict(Status.SILENT, "the process exits with status 0 before the training is done")
     found = Detection("process", "exit", outcome.acting, 0, False, how)
-    return verdict(Status.NOTICED, noticed_by=[found])  # type: ignore[no-any-return]
+    return verdict(Status.NOTICED, noticed_by=[found])
 
 
 def _detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Detection:

@@ -3,7 +3,7 @@
 from faultlab.seams.backward import Gradients, Loss, OptimizerStep, ZeroGrad
 from faultlab.seams.base import Seam, Site, attach
 from faultlab.seams.data import Batch, Loader, Stream
-from faultlab.seams.forward import ModuleInput, ModuleOutput
+from faultlab.seams.forward import HeadInput, ModuleInput, ModuleOutput
 from faultlab.seams.mode import Mode
 from faultlab.seams.steps import Definition, StepCall, StepOutput
 
@@ -11,6 +11,7 @@ __all__ = [
     "Batch",
     "Definition",
     "Gradients",
+    "HeadInput",
     "Loader",
     "Loss",
     "Mode",

@@ -45,7 +45,7 @@ class Context:
     trainer = property(lambda self: self._clock.trainer, doc="the Trainer, or None")
 
     def intended(self, error: BaseException) -> BaseException:
-        """Marks an exception as the fault itself: ``raise ctx.intended(RuntimeError(...))``. Others are injector bugs."""
+        """Marks an exception as the fault itself: ``raise ctx.intended(...)``. Any other is a bug of the injector."""
         error.__faultlab_intended__ = True  # type: ignore[attr-defined]
         return error
 

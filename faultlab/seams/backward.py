@@ -97,8 +97,8 @@ class Gradients(Seam):
 class OptimizerStep(Seam):
     """Around ``optimizer.step(closure)``, of automatic and manual optimisation. The injector is given the call.
 
-    Attached to Lightning's wrapper: a patched ``step`` on the optimizer itself brings torch's warning about the order of
-    scheduler and optimizer. ``ctx.memory["closure"]`` holds the closure, which runs the training step under automatic
+    Attached to Lightning's wrapper: a patched ``step`` on the optimizer itself brings torch's warning about the order
+    of scheduler and optimizer. ``ctx.memory["closure"]`` holds the closure, which runs the training step under automatic
     optimisation.
     """
 

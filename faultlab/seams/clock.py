@@ -26,7 +26,8 @@ class Clock:
     def attach(self, patches: Patches) -> None:
         """Follows every Trainer of the process, of each namespace that is imported."""
         for namespace in lightning.loaded():
-            patches.wrap(lightning.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop"), "advance", self._ticking)
+            epoch_loop = lightning.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop")
+            patches.wrap(epoch_loop, "advance", self._ticking)
             for loop in ("fit_loop:_FitLoop", "evaluation_loop:_EvaluationLoop", "prediction_loop:_PredictionLoop"):
                 patches.wrap(lightning.part(namespace, f"loops.{loop}"), "run", self._seeing)
 

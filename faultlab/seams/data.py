@@ -1,4 +1,4 @@
-"""What the loaders yield: batches as they come out, before guards and transfer hooks see them, and the iterator itself."""
+"""What the loaders yield: batches before guards and transfer hooks see them, and the iterator itself."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _FETCHERS = ("loops.fetchers:_PrefetchDataFetcher", "loops.fetchers:_DataFetcher
 class Batch(Seam):
     """The batches that the loader yields.
 
-    Without a role the injector maps batch -> batch. With ``role`` (inputs or labels) it maps tensor -> tensor, for every
-    leaf of the batch that plays it; ``kind`` (floating, integer or any) narrows the leaves. Batches are never written
-    into: they may share storage with the dataset, and one broken batch would poison every later epoch.
+    Without a role the injector maps batch -> batch. With ``role`` (inputs or labels) it maps tensor -> tensor, for
+    every leaf of the batch that plays it; ``kind`` (floating, integer or any) narrows the leaves. Batches are never
+    written into: they may share storage with the dataset, and one broken batch would poison every later epoch.
     """
 
     role: str = ""
@@ -90,7 +90,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Loader(Seam):
-    """How batches arrive. The injector maps Stream -> Stream, once an epoch; the stream yields (batch, index, loader)."""
+    """How batches arrive. The injector maps Stream -> Stream once an epoch; it yields (batch, index, loader index)."""
 
     attach_at = "fit"
 

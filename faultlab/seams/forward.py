@@ -69,6 +69,69 @@ class ModuleInput(_Forward):
             patches.on_exit(hooks.register_module_forward_pre_hook(hook).remove)
 
 
+@dataclass(frozen=True)
+class HeadInput(_Forward):
+    """What enters the last layer of forward that has parameters of its own. The injector maps input -> input.
+
+    Which layer is last shows only when forward is over. So it is the one of the forward before and, until there was
+    one, the last that the module registers.
+    """
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        layers = _Layers(site.module or armed.clock.trainer.lightning_module)
+
+        def before(module: nn.Module, args: tuple[Any, ...]) -> Any:
+            if _is_target(module, armed):
+                layers.begin()
+            return _first_mapped(args, armed) if layers.is_head(module) else None
+
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            if _is_target(module, armed):
+                layers.end()
+
+        def make(forward: Callable[..., Any]) -> Callable[..., Any]:
+            def followed(*args: Any, **kwargs: Any) -> Any:
+                layers.begin()
+                try:
+                    return forward(*args, **kwargs)
+                finally:
+                    layers.end()
+
+            return followed
+
+        patches.on_exit(hooks.register_module_forward_pre_hook(before).remove)
+        if armed.recon.forward == "":
+            patches.wrap(site.owner("forward"), "forward", make)
+        else:
+            patches.on_exit(hooks.register_module_forward_hook(after).remove)
+
+
+class _Layers:
+    """Follows the layers with parameters of their own that run while forward does."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self._head = next((part for part in reversed(list(root.modules())) if _has_parameters(part)), None)
+        self._ran: nn.Module | None = None
+        self._inside = False
+
+    def begin(self) -> None:
+        self._ran, self._inside = None, True
+
+    def end(self) -> None:
+        self._head, self._inside = self._ran or self._head, False
+
+    def is_head(self, module: nn.Module) -> bool:
+        """Notes that the layer runs; whether it is the last one."""
+        if not self._inside or not _has_parameters(module):
+            return False
+        self._ran = module
+        return module is self._head
+
+
+def _has_parameters(module: nn.Module) -> bool:
+    return next(module.parameters(recurse=False), None) is not None
+
+
 def _first_mapped(args: tuple[Any, ...], armed: Armed) -> tuple[Any, ...]:
     return (armed.map(args[0]), *args[1:]) if args and armed.due() else args
 

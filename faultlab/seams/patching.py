@@ -11,7 +11,7 @@ _MISSING = object()
 
 
 class Patches:
-    """A stack of replaced attributes; leaving the context puts every one back as it was, also one that was inherited."""
+    """A stack of replaced attributes; leaving the context puts every one back, one that was inherited too."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
@@ -25,7 +25,7 @@ class Patches:
         original = getattr(owner, name)
         shown = getattr(original, "__wrapped__", original)
         wrapper = functools.update_wrapper(make(original), original)
-        wrapper.__wrapped__ = getattr(shown, "__func__", shown)  # type: ignore[attr-defined]
+        wrapper.__wrapped__ = getattr(shown, "__func__", shown)
         self.set(owner, name, wrapper)
 
     def set(self, owner: Any, name: str, value: Any) -> None:

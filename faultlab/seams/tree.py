@@ -1,7 +1,7 @@
 """Batches and step outputs as trees of leaves, whatever they are made of, rebuilt without touching the original.
 
 Tuples, lists, mappings, NamedTuples, dataclasses, slotted classes and plain objects with tensor attributes are nodes;
-everything else is a leaf. A leaf's path joins its keys with dots: ``"0"``, ``"x.image"``; a lone tensor's path is ``""``.
+everything else is a leaf. A leaf's path joins its keys with dots: ``"0"``, ``"x.image"``; a lone tensor's is ``""``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def under(path: Path, prefixes: tuple[Path, ...]) -> bool:
 
 
 def replace(value: Any, changed: Mapping[Path, Any]) -> Any:
-    """The tree with some leaves replaced. Nodes on the way are copied, the rest is shared, the original is untouched."""
+    """The tree with some leaves replaced: nodes on the way are copied, the rest is shared, the original untouched."""
     return _rebuild(value, "", changed) if changed else value
 
 
@@ -85,10 +85,10 @@ def _same(one: Any, other: Any) -> bool:
 
 def _children(value: Any) -> list[tuple[str, Any]] | None:
     """The named parts of a node, or None for a leaf."""
-    if isinstance(value, torch.Tensor) or isinstance(value, type) or callable(getattr(value, "named_parameters", None)):
+    if isinstance(value, (torch.Tensor, type)) or callable(getattr(value, "named_parameters", None)):
         return None
     if isinstance(value, Mapping) or _is_tensordict(value):
-        return [(str(key), value[key]) for key in value.keys()]
+        return [(str(key), value[key]) for key in list(value.keys())]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return list(zip(value._fields, value))
     if isinstance(value, (list, tuple)):

@@ -1,0 +1,437 @@
+"""batch: the structure of what the loader yields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from faultlab.catalogue import Dose, failure_mode
+from faultlab.seams import Batch, tree
+from faultlab.seams.armed import Context
+
+
+def size(batch: Any, ctx: Context) -> int:
+    """The number of samples: the length of the first input, or of the first tensor where no input has one."""
+    lengths = {path: len(leaf) for path, leaf in tree.tensors(batch) if leaf.ndim}
+    return next((length for path, length in lengths.items() if path in ctx.recon.inputs), next(iter(lengths.values()), 0))
+
+
+def rows(batch: Any, index: torch.Tensor, ctx: Context) -> Any:
+    """The batch made of these of its samples, in every tensor that holds one row a sample."""
+    samples = size(batch, ctx)
+
+    def take(leaf: torch.Tensor) -> torch.Tensor:
+        return leaf.index_select(0, index.to(leaf.device)) if leaf.ndim and len(leaf) == samples else leaf
+
+    return tree.map_tensors(batch, take)
+
+
+def _parts(batch: Any) -> dict[Any, Any]:
+    """The outermost parts by name, of a tuple, a list or a mapping; of anything else, none."""
+    if isinstance(batch, Mapping):
+        return dict(batch)
+    if isinstance(batch, (tuple, list)):
+        return dict(zip(getattr(batch, "_fields", map(str, range(len(batch)))), batch))
+    return {}
+
+
+@failure_mode(
+    "batch.inputs-only",
+    seam=Batch,
+    severity="major",
+    effect="raises",
+    cause=("label", "target", "batch", "unpack", "part"),
+    needs=("more-than-inputs",),
+    evidence=("moskomule/homura#20",),
+)
+def keep_inputs(batch: Any, ctx: Context) -> Any:
+    """The batch holds the inputs and nothing else: the dataset was built without its labels.
+
+    Effect: unpacking raises a ValueError: not enough values to unpack; a dict raises a KeyError.
+    Why it goes unnoticed: it does not, unless the step takes the labels only where they are there.
+    Example:
+        TensorDataset(images)               # instead of TensorDataset(images, labels)
+    Remedy: pull one batch out of every loader in a test and compare its structure with what the step expects.
+    """
+    kept = {name: part for name, part in _parts(batch).items() if _holds_input(str(name), ctx)}
+    return kept if isinstance(batch, Mapping) else list(kept.values()) if kept else batch
+
+
+def _holds_input(name: str, ctx: Context) -> bool:
+    return any(tree.under(path, (name,)) for path in ctx.recon.inputs)
+
+
+@failure_mode(
+    "batch.swapped",
+    seam=Batch,
+    severity="major",
+    effect="raises",
+    cause=("order", "swap", "dtype", "shape", "batch"),
+    needs=("several-tensors",),
+    evidence=("weiaicunzai/pytorch-cifar100#7",),
+)
+def swap(batch: Any, ctx: Context) -> Any:
+    """Inputs and labels have changed places.
+
+    Effect: the first layer raises a RuntimeError about a shape or a dtype that names neither inputs nor labels. Where
+    both have one form, such as token ids and their successors, training goes on and learns the reverse.
+    Why it goes unnoticed: two tensors of the same shape and dtype can't be told apart by any check of either.
+    Example:
+        return label, image                 # in __getitem__; the step unpacks `image, label`
+    Remedy: name the parts of a batch, with a dict or a NamedTuple, in place of counting them.
+    """
+    leaves = dict(tree.tensors(batch))
+    first = next((path for path in leaves if path in ctx.recon.inputs), next(iter(leaves), ""))
+    others = [path for path in leaves if path != first]
+    other = next((path for path in others if path in ctx.recon.labels), others[0] if others else first)
+    return tree.replace(batch, {first: leaves[other], other: leaves[first]} if others else {})
+
+
+@failure_mode(
+    "batch.extra-element",
+    seam=Batch,
+    severity="major",
+    effect="raises",
+    cause=("unpack", "element", "extra", "batch", "part"),
+    needs=("batch-parts",),
+    evidence=("lightly-ai/lightly#1279",),
+)
+def append_element(batch: Any, ctx: Context) -> Any:
+    """The batch has one part more than the step unpacks: the samples' numbers.
+
+    Effect: unpacking raises a ValueError: too many values to unpack. A dict with one key more changes nothing, unless
+    the step passes on all of it.
+    Why it goes unnoticed: a step that takes `batch[0]` and `batch[1]` never looks at the rest.
+    Example:
+        return image, label, index          # in __getitem__, since the data package was updated
+    Remedy: test one batch of every loader against the step; pin the package that brings the dataset.
+    """
+    numbers = torch.arange(size(batch, ctx))
+    if isinstance(batch, Mapping):
+        return {**batch, "index": numbers}
+    if isinstance(batch, (tuple, list)):
+        return [*batch, numbers] if isinstance(batch, list) else (*batch, numbers)
+    return batch
+
+
+@failure_mode(
+    "batch.as-dict",
+    seam=Batch,
+    severity="major",
+    effect="raises",
+    cause=("dict", "tuple", "type", "batch", "structure"),
+    needs=("batch-parts",),
+    evidence=("Lightning-AI/pytorch-lightning#1221",),
+)
+def change_container(batch: Any, ctx: Context) -> Any:
+    """The batch is a dict where the step expects a tuple, or the other way round.
+
+    Effect: a dict unpacks into its keys, so that the first layer raises a TypeError: it was given a string. A tuple
+    indexed by a key raises a TypeError at once.
+    Why it goes unnoticed: unpacking a dict of as many parts raises nothing; the error comes lines later and speaks of
+    strings.
+    Example:
+        def collate(samples):
+            return {"x": torch.stack(...), "y": torch.tensor(...)}      # the step unpacks `x, y = batch`
+    Remedy: change the collate function and the step in one commit, with a test that runs both.
+    """
+    parts = _parts(batch)
+    return tuple(parts.values()) if isinstance(batch, Mapping) else parts or batch
+
+
+@failure_mode(
+    "batch.none",
+    seam=Batch,
+    severity="minor",
+    effect="warns",
+    cause=("none", "batch", "skip"),
+    when="middle",
+    evidence=("Lightning-AI/pytorch-lightning#6753", "Lightning-AI/pytorch-lightning#7342"),
+)
+def no_batch(batch: Any, ctx: Context) -> Any:
+    """The collate function returns None in place of a batch.
+
+    Effect: TODO
+    Why it goes unnoticed: TODO
+    Example:
+        samples = [sample for sample in samples if sample is not None]
+        return default_collate(samples) if samples else None
+    Remedy: filter bad samples out of the dataset, once and counted, and not while batches are collated.
+    """
+    return None
+
+
+@failure_mode(
+    "batch.empty",
+    seam=Batch,
+    severity="critical",
+    effect="silent",
+    cause=("empty", "batch size", "no sample", "zero sample", "finite", "nan"),
+    needs=("sample-dimension",),
+    when="middle",
+    evidence=("graphnet-team/graphnet#424", "pytorch/pytorch#57429"),
+)
+def empty_batch(batch: Any, ctx: Context) -> Any:
+    """One batch holds no sample: every one of them was filtered out.
+
+    Effect: TODO
+    Why it goes unnoticed: TODO
+    Example:
+        keep = (scores > threshold).nonzero().flatten()     # nothing passes
+        return images[keep], labels[keep]
+    Remedy: skip such a batch on purpose, and count how often; assert `len(images) > 0`.
+    """
+    return rows(batch, torch.arange(0), ctx)
+
+
+@failure_mode(
+    "batch.single-sample",
+    seam=Batch,
+    severity="minor",
+    effect="silent",
+    cause=("single", "one sample", "batch size", "1 value", "batchnorm"),
+    needs=("several-samples",),
+    when="middle",
+    evidence=("pytorch/pytorch#4534", "scverse/scvi-tools#2314"),
+)
+def single_sample(batch: Any, ctx: Context) -> Any:
+    """One batch holds a single sample: the remainder of the dataset.
+
+    Effect: TODO
+    Why it goes unnoticed: TODO
+    Example:
+        DataLoader(dataset, batch_size=32)  # 1,025 samples, and no drop_last=True
+    Remedy: `drop_last=True` in training; `.squeeze(1)` with the dimension named, never a bare `.squeeze()`.
+    """
+    return rows(batch, torch.arange(min(1, size(batch, ctx))), ctx)
+
+
+@failure_mode(
+    "batch.double-inputs",
+    seam=Batch("inputs", "floating"),
+    severity="major",
+    effect="raises",
+    cause=("double", "float64", "dtype"),
+    needs=("single-precision-inputs",),
+    evidence=("pytorch/pytorch#15436", "YosefLab/mrvi_archive#5"),
+)
+def double_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The inputs are float64, as NumPy makes them.
+
+    Effect: the first layer raises a RuntimeError: input and weight have different types.
+    Why it goes unnoticed: it does not, unless the module converts what it is given, or has only operations that promote.
+    Example:
+        torch.from_numpy(features)          # without .float()
+    Remedy: convert where the dataset is made; assert the dtype of one sample in a test.
+    """
+    return inputs.double()
+
+
+@failure_mode(
+    "batch.integer-inputs",
+    seam=Batch("inputs", "floating"),
+    severity="major",
+    effect="raises",
+    cause=("integer", "int64", "long", "dtype", "floating"),
+    evidence=("pytorch/pytorch#64145", "pytorch/pytorch#2458"),
+)
+def integer_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The inputs are whole numbers: the conversion to floats is missing, or came after one to integers.
+
+    Effect: the first layer raises a RuntimeError: input and weight have different types.
+    Why it goes unnoticed: where the module converts its inputs itself, everything after the decimal point is gone, and
+    images in [0, 1] are black.
+    Example:
+        torch.tensor(rows, dtype=torch.long)
+    Remedy: assert the dtype and the range of one sample in a test.
+    """
+    return inputs.nan_to_num().long()
+
+
+@failure_mode(
+    "batch.half-inputs",
+    seam=Batch("inputs", "floating"),
+    severity="major",
+    effect="raises",
+    cause=("half", "float16", "dtype", "precision"),
+    needs=("single-precision-inputs",),
+    evidence=("d8ahazard/sd_dreambooth_extension#503", "Megvii-BaseDetection/BEVDepth#165"),
+)
+def half_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The inputs are float16 while the weights are float32.
+
+    Effect: the first layer raises a RuntimeError: input and weight have different types.
+    Why it goes unnoticed: under autocast both are converted, and inputs beyond 65,504 have turned infinite before.
+    Example:
+        np.save(path, features.astype(np.float16))      # to halve the files, and never converted back
+    Remedy: leave precision to the Trainer's `precision`; convert where the dataset is read.
+    """
+    return inputs.half()
+
+
+@failure_mode(
+    "batch.transposed",
+    seam=Batch("inputs"),
+    severity="major",
+    effect="raises",
+    cause=("shape", "transpose", "channel", "dimension"),
+    needs=("matrix-inputs",),
+    evidence=("arXiv:1910.11015 (taxonomy of real faults: wrong input format)",),
+)
+def transpose(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The inputs' dimensions have another order: channels last, or features before samples.
+
+    Effect: the first layer raises a RuntimeError about channels or about shapes that can't be multiplied. A square
+    input, such as 32 sequences of 32 tokens, goes through and mixes samples with positions.
+    Why it goes unnoticed: wherever both dimensions are of one size, no shape changes.
+    Example:
+        torch.from_numpy(image)             # height, width, channels
+    Remedy: assert the shape of one sample; try a batch size that no other dimension has.
+    """
+    if inputs.ndim < 2:
+        return inputs
+    return (inputs.t() if inputs.ndim == 2 else inputs.movedim(1, -1)).contiguous()
+
+
+@failure_mode(
+    "batch.extra-dimension",
+    seam=Batch("inputs"),
+    severity="major",
+    effect="raises",
+    cause=("dimension", "shape", "squeeze", "broadcast", "size"),
+    evidence=("arXiv:1910.11015 (taxonomy of real faults: wrong tensor shape, missing squeeze)",),
+)
+def extra_dimension(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """Each sample of the inputs has one dimension more, of size one.
+
+    Effect: a convolution raises a RuntimeError about the number of dimensions. Linear layers accept it; the output then
+    has the dimension too, and a mean squared error broadcasts over it with no more than a warning.
+    Why it goes unnoticed: layers that work on the last dimension take any number of others.
+    Example:
+        features = table[[row]]             # [1, f] and not [f]
+    Remedy: assert that output and target have one shape before the loss compares them.
+    """
+    return inputs.unsqueeze(min(1, inputs.ndim))
+
+
+@failure_mode(
+    "batch.length-mismatch",
+    seam=Batch("labels"),
+    severity="major",
+    effect="raises",
+    cause=("length", "batch_size", "batch size", "size", "match", "shape"),
+    needs=("several-labels",),
+    evidence=("arXiv:1910.11015 (taxonomy of real faults: wrong labels for training data)",),
+)
+def drop_last_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """There is one label less than there are inputs.
+
+    Effect: the loss raises a ValueError that gives both batch sizes; a mean squared error raises a RuntimeError about
+    sizes.
+    Why it goes unnoticed: a loss that broadcasts, or that zips outputs with labels, goes on with pairs that are not.
+    Example:
+        inputs, labels = series[:-1], series[2:]
+    Remedy: assert `len(inputs) == len(labels)` where the batch is made.
+    """
+    return labels[:-1] if labels.ndim else labels
+
+
+@failure_mode(
+    "batch.samples-dropped",
+    seam=Batch,
+    severity="minor",
+    effect="silent",
+    cause=("batch size", "sample", "drop", "fewer"),
+    needs=("several-samples",),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of each batch's samples that is lost"),),
+    evidence=("pytorch/pytorch#57429", "LMResiliency/lm-resiliency (docs/fault_injection.md: drop, input)"),
+)
+def drop_samples(batch: Any, ctx: Context) -> Any:
+    """Every batch loses a part of its samples on the way.
+
+    Effect: training is silent and goes on with smaller batches; at the default dose half of the data is never seen.
+    Why it goes unnoticed: the number of batches, the progress bar and the loss look as they always do.
+    Example:
+        samples = [sample for sample in samples if sample is not None]  # and a file server that is down
+        return default_collate(samples)
+    Remedy: count the samples of an epoch and compare with the dataset's length; log how many were filtered out.
+    """
+    samples = size(batch, ctx)
+    kept = max(1, int(samples * (1 - ctx.dose.fraction)))
+    return rows(batch, torch.randperm(samples, generator=ctx.generator)[:kept].sort().values, ctx)
+
+
+@failure_mode(
+    "batch.samples-merged",
+    seam=Batch,
+    severity="major",
+    effect="raises",
+    cause=("batch size", "sample", "shape", "dimension", "merge"),
+    needs=("several-samples",),
+    evidence=("huggingface/transformers#34204", "arXiv:2506.14813 (TrainCheck: transformers-34204)"),
+)
+def merge_samples(batch: Any, ctx: Context) -> Any:
+    """All samples of a batch are joined to a single one; of what can't be joined, the first sample's is kept.
+
+    Effect: the first layer raises a RuntimeError about a shape. A model of sequences of any length raises nothing and
+    trains on one long sample a step.
+    Why it goes unnoticed: the number of batches is right, and so is the number of values in each.
+    Example:
+        torch.cat(images).unsqueeze(0)      # instead of torch.stack(images)
+    Remedy: assert the batch size where the batch is made.
+    """
+    samples = size(batch, ctx)
+
+    def merge(leaf: torch.Tensor) -> torch.Tensor:
+        if leaf.ndim == 0 or len(leaf) != samples:
+            return leaf
+        return leaf[:1] if leaf.ndim == 1 else leaf.flatten(0, 1).unsqueeze(0)
+
+    return tree.map_tensors(batch, merge)
+
+
+@failure_mode(
+    "batch.repeated",
+    seam=Batch,
+    severity="critical",
+    effect="silent",
+    cause=("same", "repeat", "identical", "batch"),
+    needs=("several-steps",),
+    evidence=("wandb/examples#444", "ZhaoJ9014/face.evoLVe#39"),
+)
+def repeat_batch(batch: Any, ctx: Context) -> Any:
+    """Every step is given the same batch.
+
+    Effect: training is silent and learns a handful of samples by heart.
+    Why it goes unnoticed: the training loss falls faster than ever; only validation tells.
+    Example:
+        batch = next(iter(loader))          # inside the loop: a fresh iterator each time
+    Remedy: compare a batch's inputs with those of the batch before; watch validation and not only the training loss.
+    """
+    if "batch" not in ctx.memory:
+        ctx.memory["batch"] = tree.map_tensors(batch, torch.Tensor.clone)
+    # A copy each time: a step may change what it is given.
+    return tree.map_tensors(ctx.memory["batch"], torch.Tensor.clone)
+
+
+@failure_mode(
+    "batch.non-tensor",
+    seam=Batch("inputs"),
+    severity="major",
+    effect="raises",
+    cause=("list", "tensor", "type", "collate", "stack"),
+    evidence=("pytorch/pytorch#50272", "junhsss/consistency-models#12"),
+)
+def unstack(inputs: torch.Tensor, ctx: Context) -> list[torch.Tensor]:
+    """The inputs are a list of samples: collating left them unstacked.
+
+    Effect: the first layer raises a TypeError: it must be given a tensor, not a list.
+    Why it goes unnoticed: lists have a length and can be indexed, so that code which only asks for those runs on.
+    Example:
+        images, labels = zip(*samples)
+        return list(images), torch.tensor(labels)
+    Remedy: stack in the collate function; assert the type of a batch's parts.
+    """
+    return list(inputs.unbind()) if inputs.ndim else [inputs]
