@@ -76,6 +76,11 @@ def _several_samples(recon: Recon) -> str:
     return "" if (recon.batch_size or 0) > 1 else "a batch holds a single sample"
 
 
+@requirement("clipped-gradients")
+def _clipped_gradients(recon: Recon) -> str:
+    return "" if recon.clips else "no gradient is clipped in the clean run"
+
+
 @requirement("several-steps")
 def _several_steps(recon: Recon) -> str:
     return "" if recon.steps > 1 else "the run has a single step"
@@ -123,7 +128,7 @@ def _single_precision_inputs(recon: Recon) -> str:
 @requirement("matrix-inputs")
 def _matrix_inputs(recon: Recon) -> str:
     shapes = [leaf.shape for leaf in _leaves(recon, recon.inputs)]
-    turned = any(len(shape) == 2 or (len(shape) > 2 and max(shape[1:]) > 1) for shape in shapes)
+    turned = any(len(shape) > 1 and max(shape[len(shape) > 2 :]) > 1 for shape in shapes)
     return "" if turned else "the inputs have no two dimensions to exchange"
 
 
@@ -164,8 +169,8 @@ def _numbered_classes(recon: Recon) -> str:
 @requirement("class-per-sample")
 def _class_per_sample(recon: Recon) -> str:
     shapes = [leaf.shape for leaf in _leaves(recon, recon.labels) if leaf.kind == "integer" and _varied(leaf)]
-    alone = any(len(shape) == 1 or (len(shape) == 2 and shape[1] == 1) for shape in shapes)
-    return _several_classes(recon) or ("" if alone else "a sample has more than one label")
+    alone = any(shape in ((recon.batch_size,), (recon.batch_size, 1)) for shape in shapes)
+    return _several_classes(recon) or ("" if alone else "the labels are not one class a sample")
 
 
 @requirement("coded-classes")
@@ -183,7 +188,8 @@ def _broadcastable_labels(recon: Recon) -> str:
 
 
 def _varied(leaf: Leaf) -> bool:
-    return leaf.low is not None and leaf.high is not None and leaf.low < leaf.high
+    # NaN among the values makes both bounds NaN, which differ: they vary.
+    return leaf.low is not None and leaf.low != leaf.high
 
 
 def _indicators(leaf: Leaf) -> bool:

@@ -41,6 +41,13 @@ class Dose:
     high: float | None = None
     meaning: str = ""
 
+    @property
+    def bounds(self) -> str:
+        """The range in words; empty where there is none."""
+        if self.low is None:
+            return "" if self.high is None else f"at most {self.high}"
+        return f"at least {self.low}" if self.high is None else f"{self.low} to {self.high}"
+
     def check(self, value: DoseValue) -> None:
         """Raises UsageError where the value is outside the range or of another kind."""
         if isinstance(self.default, str) != isinstance(value, str):
@@ -48,7 +55,7 @@ class Dose:
         if isinstance(value, str):
             return
         if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-            raise UsageError(f"the dose {self.name}={value} is outside {self.low} to {self.high}")
+            raise UsageError(f"the dose {self.name}={value} is not {self.bounds}")
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,11 @@ def declare(*, id: str, docstring: str | None, **fields: Any) -> FailureMode:
             raise refuse(f"{name} must be one of {', '.join(allowed)}")
     if fields.get("stages") == "every":
         fields["stages"] = STAGES
+    for name in ("cause", "stages", "doses", "needs", "evidence"):
+        if not isinstance(fields.get(name, ()), tuple):
+            raise refuse(f"{name} is a tuple; one of a single word is written with a comma, as in ('loss',)")
+    if unheard := [word for word in fields.get("cause", ()) if not word.strip() or word != word.lower()]:
+        raise refuse(f"the words of a cause are met in lowercase text, which {unheard} never is")
     if unknown := [stage for stage in fields.get("stages", ()) if stage not in STAGES]:
         raise refuse(f"unknown stages {unknown}")
     if bool(fields.get("evidence")) == bool(fields.get("no_evidence")):

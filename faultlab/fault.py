@@ -41,7 +41,7 @@ class Trigger:
             if self.number is not None:
                 raise FaultSyntaxError(f"@{self.kind} takes no number")
         elif self.kind in ("step", "epoch", "every"):
-            if self.number is None or not float(self.number).is_integer() or self.number < (self.kind == "every"):
+            if self.number is None or not _is_whole(self.number) or self.number < (self.kind == "every"):
                 raise FaultSyntaxError(f"@{self.kind} needs a whole number, such as @{self.kind}=8")
             object.__setattr__(self, "number", int(self.number))
         elif self.kind == "p":
@@ -105,13 +105,14 @@ class Fault:
                 raise FaultSyntaxError(f"{name!r} is no dose name")
             if isinstance(value, float) and not math.isfinite(value):
                 raise FaultSyntaxError(f"the dose {name} must be finite")
-            if isinstance(value, str) and (not _DOSE_WORD.match(value) or _is_number(value)):
+            is_word = isinstance(value, str) and _DOSE_WORD.match(value) and not _is_number(value)
+            if isinstance(value, bool) or (isinstance(value, str) and not is_word):
                 raise FaultSyntaxError(f"the dose {name} must be a number or a plain word, not {value!r}")
         if self.seed < 0:
             raise FaultSyntaxError("a seed is not negative")
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash((self.mode, frozenset(self.dose.items()), self.trigger, self.seed))
 
     @property
     def family(self) -> str:
@@ -140,7 +141,7 @@ class Fault:
         seed = 0
         if tail:
             if re.fullmatch(r"seed=\d+", tail):
-                seed = int(tail[5:])
+                seed = _whole("seed", tail[5:])
             else:
                 trigger, extra = _parse_trigger(tail)
                 seed = _whole("seed", extra.pop("seed", "0"))
@@ -181,9 +182,11 @@ def _parse_pairs(text: str) -> dict[str, DoseValue]:
 
 
 def _dose_value(text: str) -> DoseValue:
-    if re.fullmatch(r"[+-]?\d+", text):
-        return int(text)
-    return float(text) if _is_number(text) else text
+    return _number("a dose", text) if _is_number(text) else text
+
+
+def _is_whole(number: float) -> bool:
+    return isinstance(number, int) or number.is_integer()
 
 
 def _is_number(text: str) -> bool:
@@ -197,10 +200,17 @@ def _is_number(text: str) -> bool:
 def _number(name: str, text: str) -> float:
     if not _is_number(text):
         raise FaultSyntaxError(f"{name} needs a number, not {text!r}")
-    return float(text)
+    return _integer(name, text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
 
 
 def _whole(name: str, text: str) -> int:
     if not re.fullmatch(r"\d+", text):
         raise FaultSyntaxError(f"{name} needs a whole number, not {text!r}")
-    return int(text)
+    return _integer(name, text)
+
+
+def _integer(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # Python reads no more than some thousand digits
+        raise FaultSyntaxError(f"{name} needs a smaller number than one of {len(text)} digits") from None

@@ -44,28 +44,39 @@ def read(file: Path) -> Iterator[FailureMode]:
 def _files() -> Iterator[Path]:
     yield from sorted((_HERE / "injectors").glob("[!_]*.py"))
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        spec = importlib.util.find_spec(entry.module)
+        try:
+            spec = importlib.util.find_spec(entry.module)
+        except ImportError:  # of the package that holds it
+            spec = None
         if spec is None or spec.origin is None:
             raise CatalogueError(f"the entry point {entry.name} names {entry.module}, which can't be found")
         yield Path(spec.origin)
 
 
 def _mode(file: Path, function: ast.FunctionDef, call: ast.Call) -> FailureMode:
-    try:
-        fields = {keyword.arg: _value(keyword.value) for keyword in call.keywords if keyword.arg}
-        id = _value(call.args[0])
-    except ValueError as error:
-        raise CatalogueError(f"{file}:{call.lineno}: a declaration is made of literals: {error}") from None
+    if len(call.args) != 1 or any(keyword.arg is None for keyword in call.keywords):
+        raise CatalogueError(f"{file}:{call.lineno}: a declaration is the id and then arguments by name")
+    fields: dict[str, Any] = {}
+    for name, node in [("id", call.args[0]), *((str(keyword.arg), keyword.value) for keyword in call.keywords)]:
+        try:
+            fields[name] = _seam(node) if name == "seam" else _value(node)
+        except (ValueError, TypeError):
+            what = f"{name} is made of literals, so that it can be read without being run, not of {ast.unparse(node)}"
+            raise CatalogueError(f"{file}:{node.lineno}: {what}") from None
     line = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
-    return declare(id=id, docstring=ast.get_docstring(function, clean=False), file=str(file), line=line, **fields)
+    return declare(docstring=ast.get_docstring(function, clean=False), file=str(file), line=line, **fields)
+
+
+def _seam(node: ast.expr) -> str:
+    """A seam is named, or made with arguments of its own: its name is its class's."""
+    name = _name(node.func if isinstance(node, ast.Call) else node)
+    if not name:
+        raise ValueError
+    return name
 
 
 def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Call) and _name(node.func) != "Dose":
-        return _name(node.func)
-    if isinstance(node, ast.Call):
+    if isinstance(node, ast.Call) and _name(node.func) == "Dose":
         return Dose(*map(_value, node.args), **{str(k.arg): _value(k.value) for k in node.keywords})
     if isinstance(node, ast.Tuple):
         return tuple(map(_value, node.elts))

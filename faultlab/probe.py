@@ -133,6 +133,7 @@ class Probe:
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             trainable_tensors=sum(parameter.requires_grad for parameter in module.parameters()),
             outputs_per_sample=self._width,
+            clips=bool(trainer.gradient_clip_val) or lightning.overrides(self._site.cls, "configure_gradient_clipping"),
             optimizers=tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
             metrics=tuple(sorted(map(str, trainer.callback_metrics))),
         )
@@ -147,7 +148,7 @@ class Probe:
 
 
 def _leaf(tensor: torch.Tensor) -> Leaf:
-    numbers = tensor.detach().double() if tensor.numel() and not tensor.is_complex() and not tensor.is_sparse else None
+    numbers = tensor.detach().double() if _countable(tensor) else None
     return Leaf(
         kind="floating" if tensor.is_floating_point() or tensor.is_complex() else "integer",
         dtype=str(tensor.dtype).removeprefix("torch."),
@@ -155,6 +156,10 @@ def _leaf(tensor: torch.Tensor) -> Leaf:
         low=None if numbers is None else float(numbers.min()),
         high=None if numbers is None else float(numbers.max()),
     )
+
+
+def _countable(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and tensor.numel() > 0 and not tensor.is_complex()
 
 
 def _kind(value: Any) -> str:

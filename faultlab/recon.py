@@ -25,7 +25,8 @@ class Recon:
     ``forward`` is the path of the module whose forward does the work ("" for the target itself, None for none);
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
     backward; ``inputs`` and ``labels`` paths into the batch; ``batch`` the batch's outermost type (tuple, dict, tensor
-    or object); ``output`` what training_step returns (tensor, dict, none or other).
+    or object); ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are
+    clipped.
     """
 
     namespace: str = ""
@@ -47,6 +48,7 @@ class Recon:
     trainable_tensors: int = 0
     outputs_per_sample: int | None = None
     optimizers: tuple[str, ...] = ()
+    clips: bool = False
     metrics: tuple[str, ...] = ()
 
     @property

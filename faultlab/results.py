@@ -195,12 +195,18 @@ class Report:
     @classmethod
     def read(cls, file: Path) -> Report:
         """Reads a report.json; raises ValueError where it is none."""
-        return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
+        data = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            return cls.from_json(data)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{file} is no report of faultlab: {type(error).__name__}: {error}") from None
 
 
 def dump(data: Any, indent: int | None = None) -> str:
     """Strict JSON: what is not finite becomes null, since JSON has no word for it."""
-    return json.dumps(_finite(data), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_finite(data), indent=indent, ensure_ascii=False, allow_nan=False)
+    # A victim's message may hold half a character, which no file takes; its escape is JSON's own.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _finite(data: Any) -> Any:

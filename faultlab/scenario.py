@@ -3,21 +3,86 @@
 from __future__ import annotations
 
 import datetime
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from faultlab import index
 from faultlab.catalogue import SEVERITIES, matching, nearest
 from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
 from faultlab.fault import Fault, Trigger
 from faultlab.harness.plan import Selection
+from faultlab.yamlfile import Key, YamlFile
 
-Key = tuple[str | int, ...]
+_LIST = "`faultlab list` shows them all."
+
+
+def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] | None:
+    """What is wrong with a glob over failure modes (or with a whole fault's text) and its remedy, or None."""
+    modes = index.modes()
+    if whole_faults and any(mark in pattern for mark in ":@"):
+        try:
+            fault = Fault.parse(pattern)
+            if fault.mode in modes:
+                modes[fault.mode].complete(fault, 1)
+                return None
+        except FaultlabError as error:
+            return str(error), ""
+        return f"unknown failure mode {fault.mode!r}", nearest(fault.mode, modes) or _LIST
+    if matching(pattern, modes):
+        return None
+    return f"no failure mode matches {pattern!r}", nearest(pattern, modes) or _LIST
+
+
+def _wrong(message: str, remedy: str = "") -> PydanticCustomError:
+    return PydanticCustomError("faultlab", "{message}", {"message": message, "remedy": remedy})
+
+
+def _pattern(text: str) -> str:
+    if wrong := check_pattern(text):
+        raise _wrong(*wrong)
+    return text
+
+
+def _pattern_or_fault(text: str) -> str:
+    if wrong := check_pattern(text, whole_faults=True):
+        raise _wrong(*wrong)
+    return text
+
+
+def _trigger(text: str) -> str:
+    try:
+        Trigger.parse(text)
+    except FaultlabError as error:
+        raise _wrong(str(error)) from None
+    return text
+
+
+def _severity(word: str) -> str:
+    if word not in SEVERITIES:
+        raise _wrong(f"unknown severity {word!r}", f"Use {', '.join(SEVERITIES)}.")
+    return word
+
+
+def _paths(value: Any) -> Any:
+    # By hand: of a union, pydantic says what is wrong once for every member.
+    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(path, str) for path in value)):
+        return value
+    raise _wrong(f"a path into the batch, or a list of them, is a text, not {value!r}", "Put it in quotes.")
+
+
+Paths = Annotated[str | list[str], PlainValidator(_paths)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+PatternOrFault = Annotated[str, AfterValidator(_pattern_or_fault)]
+TriggerText = Annotated[str, AfterValidator(_trigger)]
+Triggers = Annotated[list[TriggerText], Field(min_length=1)]
+Severity = Annotated[str, AfterValidator(_severity)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class _Part(BaseModel):
@@ -39,6 +104,12 @@ class Guard(_Part):
     name: str | None = None
     trainer_flag: dict[str, Any] | None = None
 
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Guard:
+        if (self.class_path is None) == (self.trainer_flag is None):
+            raise _wrong("a guard has either `class_path` or `trainer_flag`", "Give one of them.")
+        return self
+
 
 class Monitor(_Part):
     """The metric by which harm is measured."""
@@ -50,14 +121,14 @@ class Monitor(_Part):
 class BatchRoles(_Part):
     """Paths into the batch, where the inference is wrong."""
 
-    inputs: str | list[str] | None = None
-    labels: str | list[str] | None = None
+    inputs: Paths | None = None
+    labels: Paths | None = None
 
 
 class Excuse(_Part):
     """Failure modes that are excused, why, and until when."""
 
-    mode: str
+    mode: Pattern
     reason: str = Field(min_length=3)
     expires: datetime.date
 
@@ -65,8 +136,8 @@ class Excuse(_Part):
 class Faults(_Part):
     """Which faults are injected, when, and which are excused."""
 
-    select: list[str] = ["*"]
-    when: dict[str, list[str]] = {}
+    select: list[PatternOrFault] = ["*"]
+    when: dict[Pattern, Triggers] = {}
     ignore: list[Excuse] = []
 
 
@@ -74,8 +145,8 @@ class Gate(_Part):
     """What the campaign must reach to pass."""
 
     coverage: float | None = Field(default=None, ge=0, le=1)
-    silent: dict[str, int] = {}
-    false_alarms: int | None = Field(default=None, ge=0)
+    silent: dict[Severity, Count] = {}
+    false_alarms: Count | None = None
 
 
 class Scenario(_Part):
@@ -95,7 +166,7 @@ class Scenario(_Part):
     gate: Gate = Gate()
 
     _file: Path = Path()
-    _marks: dict[Key, tuple[int, int]] = {}
+    _yaml: YamlFile | None = None
 
     @property
     def file(self) -> Path:
@@ -103,7 +174,9 @@ class Scenario(_Part):
 
     def problem(self, where: Key, message: str, remedy: str = "") -> ScenarioError:
         """An error at a key of the file."""
-        return ScenarioError([_problem(str(self._file), self._marks, where, message, remedy)])
+        if self._yaml is None:
+            return ScenarioError([Problem(str(self._file), 1, 1, message, remedy)])
+        return ScenarioError([self._yaml.problem(where, message, remedy)])
 
     def selection(self, select: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> Selection:
         """What the file asks for, narrowed by the command line."""
@@ -113,7 +186,8 @@ class Scenario(_Part):
 
     def for_victims(self) -> dict[str, Any]:
         """The part that the victims' processes need, as plain data."""
-        plain = self.model_dump(mode="json", include={"module", "data", "build", "trainer", "guards"})
+        parts = {"module", "data", "build", "trainer", "guards"}
+        plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
         return {**plain, "path": [str(Path.cwd()), str(_project_root(self._file))]}
 
 
@@ -157,123 +231,51 @@ def load_all(paths: tuple[Path, ...]) -> list[Scenario]:
 
 def load(file: Path) -> Scenario:
     """Reads one scenario file; raises ScenarioError with everything wrong in it."""
+    yaml = YamlFile(file)
+    problems = list(yaml.problems)
     try:
-        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        data = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        text = getattr(error, "problem", None) or str(error)
-        raise ScenarioError([Problem(str(file), line, column, f"not YAML: {text}", "Mend the syntax.")]) from None
-    except UnicodeDecodeError as error:
-        raise ScenarioError([Problem(str(file), 1, 1, f"not UTF-8: {error.reason}", "Save it as UTF-8.")]) from None
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
-    marks: dict[Key, tuple[int, int]] = {(): (1, 1)}
-    problems: list[Problem] = []
-    if not isinstance(node, yaml.MappingNode):
-        raise ScenarioError([Problem(str(file), 1, 1, "a scenario is a mapping", "Begin with `schema: 1`.")])
-    _mark(node, (), marks, str(file), problems)
-    try:
-        scenario = Scenario.model_validate(data)
+        scenario = Scenario.model_validate(yaml.data)
     except ValidationError as error:
-        for detail in error.errors():
-            problems.append(_explain(str(file), marks, detail))
-        raise ScenarioError(sorted(problems, key=lambda p: (p.line, p.column))) from None
-    scenario._file, scenario._marks = file, marks
-    problems += [_problem(str(file), marks, *found) for found in _inconsistencies(scenario)]
+        problems += [_explain(yaml, detail) for detail in error.errors()]
+    problems += [yaml.problem(*found) for found in _inconsistencies(yaml.data)]
     if problems:
-        raise ScenarioError(sorted(problems, key=lambda p: (p.line, p.column)))
+        raise ScenarioError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+    scenario._file, scenario._yaml = file, yaml
     return scenario
 
 
-def _inconsistencies(scenario: Scenario) -> list[tuple[Key, str, str]]:
+def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
+    """What is wrong between keys, each of which may be right."""
     found: list[tuple[Key, str, str]] = []
-    if (scenario.module is None) == (scenario.build is None):
+    if (data.get("module") is None) == (data.get("build") is None):
         found.append(((), "give either `module` or `build`", "`build` names a factory that returns (module, data)."))
-    if scenario.build is not None and scenario.data is not None:
+    if data.get("build") is not None and data.get("data") is not None:
         found.append((("data",), "`build` brings the data already", "Remove `data`."))
-    for number, guard in enumerate(scenario.guards):
-        if (guard.class_path is None) == (guard.trainer_flag is None):
-            found.append((("guards", number), "a guard has either `class_path` or `trainer_flag`", ""))
-    for number, pattern in enumerate(scenario.faults.select):
-        found += _check_pattern(("faults", "select", number), pattern, whole_faults=True)
-    for pattern, triggers in scenario.faults.when.items():
-        found += _check_pattern(("faults", "when", pattern), pattern)
-        for number, trigger in enumerate(triggers):
-            try:
-                Trigger.parse(trigger)
-            except FaultlabError as error:
-                found.append((("faults", "when", pattern, number), str(error), ""))
-    for number, excuse in enumerate(scenario.faults.ignore):
-        found += _check_pattern(("faults", "ignore", number, "mode"), excuse.mode)
-    for severity in scenario.gate.silent:
-        if severity not in SEVERITIES:
-            remedy = f"Use {', '.join(SEVERITIES)}."
-            found.append((("gate", "silent", severity), f"unknown severity {severity!r}", remedy))
     return found
 
 
-def _check_pattern(where: Key, pattern: str, whole_faults: bool = False) -> list[tuple[Key, str, str]]:
-    if remedy := check_pattern(pattern, whole_faults):
-        return [(where, *remedy)]
-    return []
-
-
-def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] | None:
-    """What is wrong with a glob over failure modes (or with a whole fault's text) and its remedy, or None."""
-    modes = index.modes()
-    if whole_faults and any(mark in pattern for mark in ":@"):
-        try:
-            fault = Fault.parse(pattern)
-            if fault.mode in modes:
-                modes[fault.mode].complete(fault, 1)
-                return None
-        except FaultlabError as error:
-            return str(error), ""
-        return f"unknown failure mode {fault.mode!r}", nearest(fault.mode, modes) or _LIST
-    if matching(pattern, modes):
-        return None
-    return f"no failure mode matches {pattern!r}", nearest(pattern, modes) or _LIST
-
-
-_LIST = "`faultlab list` shows them all."
-
-
-def _mark(node: yaml.Node, path: Key, marks: dict[Key, tuple[int, int]], file: str, problems: list[Problem]) -> None:
-    marks.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            name = key.value
-            place = (key.start_mark.line + 1, key.start_mark.column + 1)
-            if (*path, name) in marks:
-                problems.append(Problem(file, *place, f"the key {name!r} stands twice", "Keep one of them."))
-            marks[(*path, name)] = place
-            _mark(value, (*path, name), marks, file, problems)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            _mark(item, (*path, number), marks, file, problems)
-
-
-def _problem(file: str, marks: Mapping[Key, tuple[int, int]], where: Key, message: str, remedy: str) -> Problem:
-    while where not in marks:
-        where = where[:-1]
-    return Problem(file, *marks[where], message, remedy)
-
-
-def _explain(file: str, marks: Mapping[Key, tuple[int, int]], detail: Any) -> Problem:
-    where = tuple(part for part in detail["loc"] if (*(), part) is not None)
+def _explain(yaml: YamlFile, detail: Any) -> Problem:
+    where = tuple(detail["loc"])
     key = where[-1] if where else ""
+    if detail["type"] == "faultlab":
+        return yaml.problem(where, detail["ctx"]["message"], detail["ctx"]["remedy"])
     if detail["type"] == "extra_forbidden":
         fields = _fields_at(where[:-1])
         remedy = nearest(str(key), fields) or f"Known keys: {', '.join(fields)}."
-        return _problem(file, marks, where, f"unknown key {key!r}", remedy)
+        return yaml.problem(where, f"unknown key {key!r}", remedy)
     if detail["type"] == "missing":
-        return _problem(file, marks, where[:-1], f"the key {key!r} is missing", f"Add `{key}:`.")
-    name = ".".join(map(str, where))
-    given = detail.get("input")
-    message = f"{name}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {given!r}"
-    return _problem(file, marks, where, message, _remedy(detail))
+        return yaml.problem(where[:-1], f"the key {key!r} is missing", f"Add `{key}:`.")
+    name = ".".join(map(str, yaml.nearest(where)))
+    message = f"{name}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {reprlib.repr(detail.get('input'))}"
+    return yaml.problem(where, message, _remedy(detail))
+
+
+_REMEDIES = {
+    "string_type": "Write a text; put it in quotes where it looks like a number.",
+    "list_type": "Write a list: [...].",
+    "dict_type": "Write a mapping: {...}.",
+    "model_type": "Write a mapping: {...}.",
+}
 
 
 def _remedy(detail: Any) -> str:
@@ -281,7 +283,7 @@ def _remedy(detail: Any) -> str:
         return "Write the full path, such as package.module.Class."
     if detail["type"].startswith("date"):
         return "Write a date as 2027-06-30."
-    return ""
+    return _REMEDIES.get(detail["type"], "")
 
 
 def _fields_at(where: Key) -> list[str]:

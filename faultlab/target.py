@@ -90,9 +90,15 @@ class Target:
     def _trainer(self, namespace: ModuleType, extra: dict[str, Any], with_flags: bool) -> tuple[type, dict[str, Any]]:
         trainer_class = extra.pop("trainer_class", namespace.Trainer)
         own = dict(self._scenario.get("trainer") or {})
+        where: tuple[str | int, ...] = ("trainer",)
         if "class_path" in own:
             trainer_class = self._import(("trainer",), own)
             own = dict(own.get("init_args") or {})
+            where = ("trainer", "init_args")
+        _check_names(trainer_class, {key: (*where, key) for key in own})
+        for index, guard in enumerate(self._scenario.get("guards", [])):
+            flags = guard.get("trainer_flag") or {}
+            _check_names(trainer_class, {key: ("guards", index, "trainer_flag", key) for key in flags})
         own = {key: self._made(("trainer", key), value) for key, value in own.items()}
         return trainer_class, {**_QUIET, **extra, **own, **(self.flags if with_flags else {})}
 
@@ -151,6 +157,21 @@ class Target:
         if isinstance(value, list):
             return [self._made((*where, index), item) for index, item in enumerate(value)]
         return value
+
+
+def _check_names(factory: Any, names: Mapping[str, tuple[str | int, ...]]) -> None:
+    """Raises TargetError for the first argument that the factory does not take; each name comes with its place."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except ValueError:  # no signature to check, as with some C classes
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name, where in names.items():
+        if name not in parameters:
+            from faultlab.catalogue import nearest
+
+            raise TargetError(where, f"{factory.__name__} has no argument {name!r}", nearest(name, parameters))
 
 
 def _fit_arguments(data: Any, namespace: ModuleType) -> dict[str, Any]:

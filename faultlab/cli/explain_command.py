@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import textwrap
 
 import click
@@ -12,6 +11,7 @@ from faultlab import index
 from faultlab.catalogue import FailureMode, nearest
 from faultlab.errors import UsageError
 from faultlab.fault import STAGES
+from faultlab.report.text import address
 
 _EFFECTS = {"raises": "ends the run with an error", "warns": "warns and goes on", "silent": "says nothing"}
 
@@ -47,7 +47,8 @@ def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
     acts = "by default in every step" if mode.when == "always" else "by default in one step, half-way"
     stages = {("train",): "", STAGES: " of every stage"}.get(mode.stages, f" of {' and '.join(mode.stages)}")
     doses = [
-        f"{dose.name} (default {dose.default}{_bounds(dose.low, dose.high)}): {dose.meaning}" for dose in mode.doses
+        f"{dose.name} ({', '.join(filter(None, [f'default {dose.default}', dose.bounds]))}): {dose.meaning}"
+        for dose in mode.doses
     ]
     return [
         ("Effect", sections.effect),
@@ -56,24 +57,13 @@ def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
         ("Remedy", sections.remedy),
         ("In short", f"{mode.severity}; stock Lightning {_EFFECTS[mode.effect]}; acts {acts}{stages}, at {mode.seam}."),
         *([("Doses", "\n".join(doses))] if doses else []),
-        ("Evidence", "\n".join(map(link, mode.evidence)) or mode.no_evidence),
+        ("Evidence", "\n".join(map(_link, mode.evidence)) or mode.no_evidence),
         ("Source", f"{_relative(mode.file)}:{mode.line}"),
     ]
 
 
-def link(evidence: str) -> str:
-    """An evidence entry with its address, where it names a GitHub thread, an arXiv paper or a DOI."""
-    if match := re.fullmatch(r"([\w.-]+/[\w.-]+)#(\d+)", evidence):
-        return f"{evidence}  https://github.com/{match[1]}/issues/{match[2]}"
-    if match := re.match(r"arXiv:(\d+\.\d+)", evidence):
-        return f"{evidence}  https://arxiv.org/abs/{match[1]}"
-    if match := re.match(r"doi:(\S+)", evidence):
-        return f"{evidence}  https://doi.org/{match[1]}"
-    return evidence
-
-
-def _bounds(low: float | None, high: float | None) -> str:
-    return "" if low is None and high is None else f", {low} to {high}" if high is not None else f", at least {low}"
+def _link(evidence: str) -> str:
+    return f"{evidence}  {address(evidence)}".rstrip()
 
 
 def _wrapped(text: str) -> str:

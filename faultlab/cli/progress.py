@@ -22,7 +22,7 @@ class Progress:
     """The listener of the command line. ``quiet`` keeps it to a line a scenario, ``silent`` to errors."""
 
     def __init__(self, quiet: bool = False, silent: bool = False) -> None:
-        self._console = Console(highlight=False, soft_wrap=False)
+        self._console = Console(highlight=False, soft_wrap=True)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
         self._quiet = quiet
         self._silent = silent
@@ -74,7 +74,7 @@ class Progress:
         if self._quiet:
             self._console.print(escape(one_line(report)))
             return
-        self._console.print(_table(report))
+        self._console.print(_table(report), soft_wrap=False)
         silent = silent_rows(report)
         for row in silent[:_SILENT_SHOWN]:
             self._console.print(f"  [red]silent[/red] {escape(row)}")
@@ -83,7 +83,7 @@ class Progress:
         for reason in report.reasons:
             self._console.print(f"  [yellow]{escape(reason)}[/yellow]")
         self._console.print(f"[bold]{escape(one_line(report))}[/bold]")
-        self._console.print(f"  {escape(str(page))}\n", soft_wrap=True)
+        self._console.print(f"  {escape(str(page))}\n")
 
     def failed(self, error: Exception) -> None:
         """Says what kept a scenario from being carried out."""

@@ -25,7 +25,7 @@ _GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
 @click.option("--ignore", "skip", multiple=True, metavar="GLOB", help="Not these failure modes (repeatable).")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), help="Deadline of a faulted run, s.  [default: 10 clean runs]")
+@click.option("--timeout", type=click.FloatRange(min=0.1), help="Deadline of a faulted run, s.  [default: measured]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted campaign.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
 @click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
@@ -39,8 +39,9 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
 
     A scenario imports and runs the code that it names.
     """
-    for pattern in (*select, *skip):
-        if (wrong := check_pattern(pattern, whole_faults=True)) is not None:
+    asked = [(pattern, True) for pattern in select] + [(pattern, False) for pattern in skip]
+    for pattern, whole_faults in asked:
+        if (wrong := check_pattern(pattern, whole_faults)) is not None:
             raise click.UsageError(" ".join(filter(None, wrong)))
     scenarios = load_all(paths)
     options = Options(select, skip, seed, timeout, resume, out, fail_under)

@@ -65,6 +65,7 @@ class ForkEngine:
         self._warm: subprocess.Popen[bytes] | None = None
         self._scenario: tuple[str, Mapping[str, Any]] = ("", {})
         self._finished: list[Outcome] = []
+        self._ended_scenarios: dict[str, Outcome] = {}
         self._taken_back: list[Order] = []
         self._preload: list[str] = []
         self._serial = 0
@@ -147,19 +148,19 @@ class ForkEngine:
         """Has the warm process fork this scenario's own, which imports the user's code."""
         self._start_warm()
         name, scenario = self._scenario
+        self._ended_scenarios.pop(name, None)
         warm = self._link("warm")
         assert warm is not None
         warm.give(Order(name, 0, fault=json.dumps(scenario), deadline=float("inf")))
         while self._link("construct") is None:
             self._listen()
-            opened = [outcome for outcome in self._finished if outcome.id == name]
-            if opened:
-                self._finished.remove(opened[0])
-                error = (opened[0].result or {}).get("target_error")
+            ended = self._ended_scenarios.pop(name, None)
+            if ended is not None:
+                error = (ended.result or {}).get("target_error")
                 if error:
                     raise TargetBrokenError(error["where"], error["message"], error["remedy"])
-                ended = f"importing the target ended the process with status {opened[0].exit}"
-                raise TargetBrokenError((), f"{ended}\n{opened[0].output}")
+                message = f"importing the target ended the process with status {ended.exit}"
+                raise TargetBrokenError((), f"{message}\n{ended.output}")
             if self._link("warm") is None:
                 raise TargetBrokenError((), "the process that imports the target was killed")
 
@@ -209,7 +210,9 @@ class ForkEngine:
             elif "outcome" in message:
                 outcome = Outcome.from_json(message["outcome"])
                 link.running.pop(outcome.id, None)
-                if link.place == "warm" or link.scenario == self._scenario[0]:
+                if link.place == "warm":
+                    self._ended_scenarios[outcome.id] = outcome
+                elif link.scenario == self._scenario[0]:
                     self._finished.append(outcome)
 
     def _hang_up(self, *places: Place) -> None:

@@ -5,13 +5,12 @@ Run as ``python -m faultlab.engines.zygote ADDRESS`` by the driver.
 
 from __future__ import annotations
 
-import os
-import sys
-
 import contextlib
 import gc
 import importlib
 import json
+import os
+import sys
 from typing import Any, NoReturn
 
 from faultlab.engines.nursery import Channel, Nursery

@@ -138,6 +138,7 @@ class Campaign:
         for outcome in self.engine.run(orders):
             records.log(outcome)
             outcomes[outcome.id] = outcome
+            log = records.log_file(outcome.id) if outcome.output else ""
             result = outcome.result or {}
             if "target_error" in result:
                 error = result["target_error"]
@@ -146,11 +147,11 @@ class Campaign:
                 raise BaselineError(f"the clean run goes on after {_BASELINE_DEADLINE:.0f} s; limit its steps")
             if not result:
                 ended = f"the clean run's process ended with status {outcome.exit}"
-                raise BaselineError(ended, log=records.log_file(outcome.id))
+                raise BaselineError(ended, log=log)
             trajectory = result["trajectory"]
             if trajectory["end"] != "finished":
                 message = result["notices"][-1]["message"] if result["notices"] else "it exits"
-                raise BaselineError(f"the clean run already fails: {message}", log=records.log_file(outcome.id))
+                raise BaselineError(f"the clean run already fails: {message}", log=log)
             if not trajectory["steps"]:
                 raise BaselineError("the clean run trains no step: the training loader yields no batch")
         return {order.id: outcomes[order.id] for order in orders}

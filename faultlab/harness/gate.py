@@ -26,7 +26,8 @@ def check(report: Report, gate: Demands, fail_under: float | None = None) -> lis
         reasons.append("inconclusive: no fault was activated")
     for demanded in (gate.coverage, fail_under):
         if demanded is not None and (report.ratio or 0.0) < demanded:
-            reasons.append(f"coverage {report.ratio or 0:.2f} is under {demanded:.2f}")
+            reached, wanted = _apart(report.ratio or 0.0, demanded)
+            reasons.append(f"coverage {reached} is under {wanted}")
     modes = report.by_mode()
     severity = {fault.mode: fault.severity for fault in report.faults}
     for level, allowed in gate.silent.items():
@@ -37,6 +38,12 @@ def check(report: Report, gate: Demands, fail_under: float | None = None) -> lis
     if gate.false_alarms is not None and alarms > gate.false_alarms:
         reasons.append(f"{alarms} false alarms on clean runs, {gate.false_alarms} allowed")
     return reasons
+
+
+def _apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with as many digits, two at least, as it takes to tell them apart."""
+    texts = ((f"{one:.{digits}f}", f"{other:.{digits}f}") for digits in range(2, 9))
+    return next((pair for pair in texts if pair[0] != pair[1]), (str(one), str(other)))
 
 
 def exit_code(report: Report) -> int:

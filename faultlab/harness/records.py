@@ -36,10 +36,11 @@ class Records:
             "seed": options.seed,
             "faults": [asdict(entry) for entry in planned],
         }
-        _write(self._folder / "plan.json", dump(plan, indent=1))
-        # Rewritten and not appended to: a line that was cut short by a kill would swallow the next one.
+        # Rewritten and not appended to: a line that was cut short by a kill would swallow the next one. And before the
+        # plan: a kill in between must not leave a new plan with the verdicts of an old one.
         lines = "".join(_line(result) for result in known.values())
         _write(self._folder / "outcomes.jsonl", lines)
+        _write(self._folder / "plan.json", dump(plan, indent=1))
         self._kept = set(known)
         self._lines = (self._folder / "outcomes.jsonl").open("a", encoding="utf-8")
         return known
@@ -72,10 +73,10 @@ class Records:
             if json.loads((self._folder / "plan.json").read_text(encoding="utf-8"))["digest"] != digest:
                 return {}
             text = (self._folder / "outcomes.jsonl").read_text(encoding="utf-8")
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return {}
         found: dict[str, FaultResult] = {}
-        for line in text.splitlines():
+        for line in text.split("\n"):  # and not at every other character that may separate lines
             try:
                 result = FaultResult.from_json(json.loads(line))
             except (ValueError, KeyError, TypeError):

@@ -58,7 +58,9 @@ class Trajectory:
         if (self.steps, self.validation_batches, self.end) != (other.steps, other.validation_batches, other.end):
             return math.inf
         pairs = [(a, b) for (_, a), (_, b) in zip(self.losses, other.losses)]
-        pairs += [(value, other.final.get(name, math.nan)) for name, value in self.final.items()]
+        if self.final.keys() != other.final.keys():
+            return math.inf
+        pairs += [(value, other.final[name]) for name, value in self.final.items()]
         return max((_relative(a, b) for a, b in pairs), default=0.0)
 
     def _canonical(self) -> str:
@@ -69,7 +71,9 @@ class Trajectory:
 def _relative(a: float, b: float) -> float:
     if math.isnan(a) or math.isnan(b):
         return 0.0 if math.isnan(a) and math.isnan(b) else math.inf
-    return 0.0 if a == b else abs(a - b) / max(abs(a), abs(b))
+    if a == b:
+        return 0.0
+    return math.inf if math.isinf(a) or math.isinf(b) else abs(a - b) / max(abs(a), abs(b))
 
 
 def digest(module: Any) -> str:

@@ -67,7 +67,7 @@ def choose_metric(trajectory: Trajectory, monitor: Monitored | None) -> tuple[st
     names = sorted(trajectory.final) or sorted(trajectory.metrics)
     losses = [name for name in names if "loss" in name]
     name = next((name for name in losses if "val" in name), losses[0] if losses else names[0] if names else "loss")
-    return name, not any(word in name.lower() for word in _HIGHER_IS_BETTER)
+    return name, "loss" in name or not any(word in name.lower() for word in _HIGHER_IS_BETTER)
 
 
 def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
@@ -154,7 +154,8 @@ def _harm(trajectory: Trajectory, twin: Twin) -> Harm:
     if not math.isfinite(faulty):
         return Harm(twin.metric, clean, None, True)
     worse = faulty - clean if twin.lower_is_better else clean - faulty
-    known = [value for other in twin.others if (value := twin.value(other)) is not None]
+    values = [twin.value(other) for other in twin.others]
+    known = [value for value in values if value is not None and math.isfinite(value)]
     spread = statistics.stdev(known) if len(known) > 1 else 0.0
     return Harm(twin.metric, clean, faulty, worse > max(3 * spread, _LEAST_HARM * abs(clean)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,17 +15,24 @@ from faultlab.seams.armed import Context
 def size(batch: Any, ctx: Context) -> int:
     """The number of samples: the length of the first input, or of the first tensor where no input has one."""
     lengths = {path: len(leaf) for path, leaf in tree.tensors(batch) if leaf.ndim}
-    return next((length for path, length in lengths.items() if path in ctx.recon.inputs), next(iter(lengths.values()), 0))
+    of_inputs = [length for path, length in lengths.items() if path in ctx.recon.inputs]
+    return next(iter([*of_inputs, *lengths.values()]), 0)
 
 
 def rows(batch: Any, index: torch.Tensor, ctx: Context) -> Any:
-    """The batch made of these of its samples, in every tensor that holds one row a sample."""
+    """The batch made of these of its samples."""
+    return _map_samples(batch, lambda leaf: leaf[index.to(leaf.device)], ctx)
+
+
+def _map_samples(batch: Any, function: Callable[[torch.Tensor], torch.Tensor], ctx: Context) -> Any:
+    """The batch with every tensor mapped that holds one row a sample; sparse ones can't be indexed alike."""
     samples = size(batch, ctx)
 
-    def take(leaf: torch.Tensor) -> torch.Tensor:
-        return leaf.index_select(0, index.to(leaf.device)) if leaf.ndim and len(leaf) == samples else leaf
+    def mapped(leaf: torch.Tensor) -> torch.Tensor:
+        sampled = leaf.layout is torch.strided and leaf.ndim and len(leaf) == samples
+        return function(leaf) if sampled else leaf
 
-    return tree.map_tensors(batch, take)
+    return tree.map_tensors(batch, mapped)
 
 
 def _parts(batch: Any) -> dict[Any, Any]:
@@ -42,7 +49,7 @@ def _parts(batch: Any) -> dict[Any, Any]:
     seam=Batch,
     severity="major",
     effect="raises",
-    cause=("label", "target", "batch", "unpack", "part"),
+    cause=("label", "target", "unpack", "pair", "structure", "parts"),
     needs=("more-than-inputs",),
     evidence=("moskomule/homura#20",),
 )
@@ -68,7 +75,7 @@ def _holds_input(name: str, ctx: Context) -> bool:
     seam=Batch,
     severity="major",
     effect="raises",
-    cause=("order", "swap", "dtype", "shape", "batch"),
+    cause=("swap", "order", "dtype", "shape", "integer", "floating"),
     needs=("several-tensors",),
     evidence=("weiaicunzai/pytorch-cifar100#7",),
 )
@@ -94,7 +101,7 @@ def swap(batch: Any, ctx: Context) -> Any:
     seam=Batch,
     severity="major",
     effect="raises",
-    cause=("unpack", "element", "extra", "batch", "part"),
+    cause=("unpack", "element", "extra", "pair", "structure", "parts"),
     needs=("batch-parts",),
     evidence=("lightly-ai/lightly#1279",),
 )
@@ -121,7 +128,7 @@ def append_element(batch: Any, ctx: Context) -> Any:
     seam=Batch,
     severity="major",
     effect="raises",
-    cause=("dict", "tuple", "type", "batch", "structure"),
+    cause=("dict", "tuple", "pair", "type", "structure"),
     needs=("batch-parts",),
     evidence=("Lightning-AI/pytorch-lightning#1221",),
 )
@@ -146,15 +153,16 @@ def change_container(batch: Any, ctx: Context) -> Any:
     seam=Batch,
     severity="minor",
     effect="warns",
-    cause=("none", "batch", "skip"),
+    cause=("none", "skip"),
     when="middle",
     evidence=("Lightning-AI/pytorch-lightning#6753", "Lightning-AI/pytorch-lightning#7342"),
 )
 def no_batch(batch: Any, ctx: Context) -> Any:
     """The collate function returns None in place of a batch.
 
-    Effect: TODO
-    Why it goes unnoticed: TODO
+    Effect: Lightning skips the batch and says so in one warning a process: train_dataloader yielded None. The step is
+    not run.
+    Why it goes unnoticed: the warning comes once, however many batches are lost, and scrolls by.
     Example:
         samples = [sample for sample in samples if sample is not None]
         return default_collate(samples) if samples else None
@@ -166,9 +174,9 @@ def no_batch(batch: Any, ctx: Context) -> Any:
 @failure_mode(
     "batch.empty",
     seam=Batch,
-    severity="critical",
+    severity="major",
     effect="silent",
-    cause=("empty", "batch size", "no sample", "zero sample", "finite", "nan"),
+    cause=("empty", "batch size", "no sample", "shape", "nan", "finite"),
     needs=("sample-dimension",),
     when="middle",
     evidence=("graphnet-team/graphnet#424", "pytorch/pytorch#57429"),
@@ -176,8 +184,10 @@ def no_batch(batch: Any, ctx: Context) -> Any:
 def empty_batch(batch: Any, ctx: Context) -> Any:
     """One batch holds no sample: every one of them was filtered out.
 
-    Effect: TODO
-    Why it goes unnoticed: TODO
+    Effect: the loss, a mean over nothing, is NaN and is logged so. The gradients are zero, so that the weights stay
+    finite and the next batch's loss looks as before. Nobody warns.
+    Why it goes unnoticed: one gap in a curve is easily taken for a plotting error; a moving average or an epoch's mean
+    that turns NaN names no batch.
     Example:
         keep = (scores > threshold).nonzero().flatten()     # nothing passes
         return images[keep], labels[keep]
@@ -190,8 +200,8 @@ def empty_batch(batch: Any, ctx: Context) -> Any:
     "batch.single-sample",
     seam=Batch,
     severity="minor",
-    effect="silent",
-    cause=("single", "one sample", "batch size", "1 value", "batchnorm"),
+    effect="raises",
+    cause=("single", "one sample", "1 sample", "1 value", "batch size"),
     needs=("several-samples",),
     when="middle",
     evidence=("pytorch/pytorch#4534", "scverse/scvi-tools#2314"),
@@ -199,8 +209,10 @@ def empty_batch(batch: Any, ctx: Context) -> Any:
 def single_sample(batch: Any, ctx: Context) -> Any:
     """One batch holds a single sample: the remainder of the dataset.
 
-    Effect: TODO
-    Why it goes unnoticed: TODO
+    Effect: BatchNorm over features raises a ValueError: expected more than 1 value per channel when training. Behind
+    convolutions, or without BatchNorm, training is silent: a step on one sample, as large as any.
+    Why it goes unnoticed: convolutions give BatchNorm many values a sample; and a `.squeeze()` that takes the batch
+    dimension along raises nothing either where the loss broadcasts.
     Example:
         DataLoader(dataset, batch_size=32)  # 1,025 samples, and no drop_last=True
     Remedy: `drop_last=True` in training; `.squeeze(1)` with the dimension named, never a bare `.squeeze()`.
@@ -221,7 +233,8 @@ def double_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The inputs are float64, as NumPy makes them.
 
     Effect: the first layer raises a RuntimeError: input and weight have different types.
-    Why it goes unnoticed: it does not, unless the module converts what it is given, or has only operations that promote.
+    Why it goes unnoticed: it does not, unless the module converts what it is given, or has only operations that
+    promote.
     Example:
         torch.from_numpy(features)          # without .float()
     Remedy: convert where the dataset is made; assert the dtype of one sample in a test.
@@ -234,7 +247,7 @@ def double_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     seam=Batch("inputs", "floating"),
     severity="major",
     effect="raises",
-    cause=("integer", "int64", "long", "dtype", "floating"),
+    cause=("integer", "int64", "dtype", "floating"),
     evidence=("pytorch/pytorch#64145", "pytorch/pytorch#2458"),
 )
 def integer_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
@@ -278,7 +291,7 @@ def half_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     effect="raises",
     cause=("shape", "transpose", "channel", "dimension"),
     needs=("matrix-inputs",),
-    evidence=("arXiv:1910.11015 (taxonomy of real faults: wrong input format)",),
+    evidence=("arXiv:1910.11015 (Humbatova et al.: wrong input format)",),
 )
 def transpose(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The inputs' dimensions have another order: channels last, or features before samples.
@@ -300,8 +313,8 @@ def transpose(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     seam=Batch("inputs"),
     severity="major",
     effect="raises",
-    cause=("dimension", "shape", "squeeze", "broadcast", "size"),
-    evidence=("arXiv:1910.11015 (taxonomy of real faults: wrong tensor shape, missing squeeze)",),
+    cause=("dimension", "shape", "squeeze", "broadcast"),
+    evidence=("arXiv:1910.11015 (Humbatova et al.: wrong tensor shape, missing squeeze)",),
 )
 def extra_dimension(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """Each sample of the inputs has one dimension more, of size one.
@@ -321,9 +334,9 @@ def extra_dimension(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     seam=Batch("labels"),
     severity="major",
     effect="raises",
-    cause=("length", "batch_size", "batch size", "size", "match", "shape"),
+    cause=("length", "batch_size", "batch size", "match", "shape"),
     needs=("several-labels",),
-    evidence=("arXiv:1910.11015 (taxonomy of real faults: wrong labels for training data)",),
+    evidence=("arXiv:1910.11015 (Humbatova et al.: wrong labels for training data)",),
 )
 def drop_last_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """There is one label less than there are inputs.
@@ -343,7 +356,7 @@ def drop_last_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     seam=Batch,
     severity="minor",
     effect="silent",
-    cause=("batch size", "sample", "drop", "fewer"),
+    cause=("batch size", "fewer", "dropped", "smaller", "shape"),
     needs=("several-samples",),
     doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of each batch's samples that is lost"),),
     evidence=("pytorch/pytorch#57429", "LMResiliency/lm-resiliency (docs/fault_injection.md: drop, input)"),
@@ -351,7 +364,7 @@ def drop_last_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 def drop_samples(batch: Any, ctx: Context) -> Any:
     """Every batch loses a part of its samples on the way.
 
-    Effect: training is silent and goes on with smaller batches; at the default dose half of the data is never seen.
+    Effect: training is silent and goes on with smaller batches, at the default dose of half the size.
     Why it goes unnoticed: the number of batches, the progress bar and the loss look as they always do.
     Example:
         samples = [sample for sample in samples if sample is not None]  # and a file server that is down
@@ -368,7 +381,7 @@ def drop_samples(batch: Any, ctx: Context) -> Any:
     seam=Batch,
     severity="major",
     effect="raises",
-    cause=("batch size", "sample", "shape", "dimension", "merge"),
+    cause=("batch size", "shape", "dimension", "merge"),
     needs=("several-samples",),
     evidence=("huggingface/transformers#34204", "arXiv:2506.14813 (TrainCheck: transformers-34204)"),
 )
@@ -382,14 +395,7 @@ def merge_samples(batch: Any, ctx: Context) -> Any:
         torch.cat(images).unsqueeze(0)      # instead of torch.stack(images)
     Remedy: assert the batch size where the batch is made.
     """
-    samples = size(batch, ctx)
-
-    def merge(leaf: torch.Tensor) -> torch.Tensor:
-        if leaf.ndim == 0 or len(leaf) != samples:
-            return leaf
-        return leaf[:1] if leaf.ndim == 1 else leaf.flatten(0, 1).unsqueeze(0)
-
-    return tree.map_tensors(batch, merge)
+    return _map_samples(batch, lambda leaf: leaf[:1] if leaf.ndim == 1 else leaf.flatten(0, 1).unsqueeze(0), ctx)
 
 
 @failure_mode(
@@ -397,7 +403,7 @@ def merge_samples(batch: Any, ctx: Context) -> Any:
     seam=Batch,
     severity="critical",
     effect="silent",
-    cause=("same", "repeat", "identical", "batch"),
+    cause=("same", "repeat", "identical", "duplicate"),
     needs=("several-steps",),
     evidence=("wandb/examples#444", "ZhaoJ9014/face.evoLVe#39"),
 )
@@ -421,7 +427,7 @@ def repeat_batch(batch: Any, ctx: Context) -> Any:
     seam=Batch("inputs"),
     severity="major",
     effect="raises",
-    cause=("list", "tensor", "type", "collate", "stack"),
+    cause=("list", "tensors", "not a tensor", "collate", "stack"),
     evidence=("pytorch/pytorch#50272", "junhsss/consistency-models#12"),
 )
 def unstack(inputs: torch.Tensor, ctx: Context) -> list[torch.Tensor]:

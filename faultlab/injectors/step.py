@@ -27,8 +27,7 @@ def raise_in_step(call: Call, ctx: Context) -> Any:
     Why it goes unnoticed: it does not, unless whoever started the run restarts it without a look at why it died.
     Example:
         spectrum = batch[0].reshape(-1, 2)      # the one empty spectrum of a million
-    Remedy: validate the batch where it is built, save checkpoints more often than once an epoch, and test the callbacks'
-    `on_exception`.
+    Remedy: validate the batch where it is built, and save checkpoints more often than once an epoch.
     """
     raise ctx.intended(RuntimeError("injected by step.raises: this batch can't be processed"))
 
@@ -60,7 +59,7 @@ def raise_in_validation_step(call: Call, ctx: Context) -> Any:
     seam=StepCall("training_step"),
     severity="major",
     effect="warns",
-    cause=("none", "skipped", "swallow", "lost"),
+    cause=("none", "skipped", "swallow"),
     when="middle",
     evidence=("Lightning-AI/pytorch-lightning#7544", "coqui-ai/TTS#3637"),
 )
@@ -71,8 +70,8 @@ def swallow_to_none(call: Call, ctx: Context) -> Any:
 
     Effect: Lightning skips backward and warns once a process that `training_step` returned None; the optimizer still
     steps. Under manual optimisation None is the rule, and not even the warning appears.
-    Why it goes unnoticed: the exception is gone for good, and a batch more or less shows in no curve. Should every batch
-    fail, training is a standstill that looks like a plateau.
+    Why it goes unnoticed: the exception is gone for good, and a batch more or less shows in no curve. Should every
+    batch fail, training is a standstill that looks like a plateau.
     Example:
         try:
             return self.loss(batch)
@@ -92,7 +91,7 @@ def swallow_to_none(call: Call, ctx: Context) -> Any:
     effect="silent",
     cause=("inf", "finite", "swallow"),
     when="middle",
-    no_evidence="a placeholder heard of from users and seen in no public report; its silent form is the one worth a probe",
+    no_evidence="the placeholder for a failed step, in the form that stays silent: nobody is made to report it",
 )
 def swallow_to_infinity(call: Call, ctx: Context) -> Any:
     """An error late in `training_step` is swallowed, and an infinite loss that requires grad takes the result's place.
@@ -124,8 +123,9 @@ def swallow_to_infinity(call: Call, ctx: Context) -> Any:
 def stop_iteration_in_step(call: Call, ctx: Context) -> Any:
     """`training_step` lets a StopIteration out.
 
-    Effect: Lightning takes it for the end of the data: the epoch ends at once, its validation is skipped, and the next
-    epoch begins, all in silence. Under manual optimisation only the one step is dropped, as silently.
+    Effect: Lightning takes it for the end of the data: the epoch ends at once, its validation is skipped, schedulers of
+    the epoch miss their step, and the next epoch begins, all in silence. Under manual optimisation only the one step is
+    dropped, as silently.
     Why it goes unnoticed: the exit status is 0 and every epoch is counted as complete.
     Example:
         unlabelled = next(self.unlabelled_batches)      # the shorter of two iterators is spent
@@ -192,10 +192,14 @@ def interrupt_step(call: Call, ctx: Context) -> Any:
     """A KeyboardInterrupt arrives in the middle of a step.
 
     Effect: Lightning shuts down in order, calls `on_exception`, and ends the program with exit status 1.
-    Why it goes unnoticed: up to Lightning 2.2 `fit` returned as if it were done, and whatever the script did next was
-    done with a half-trained model.
-    Example: Ctrl+C, a notebook's stop button, or a scheduler that sends SIGINT.
-    Remedy: look at `trainer.state.status` or `trainer.interrupted` before using the model.
+    Why it goes unnoticed: older versions returned from `fit` as if it were done, and whatever the script did next was
+    done with a half-trained model; a handler around `fit` brings that back.
+    Example:
+        try:
+            trainer.fit(model)
+        except SystemExit:                      # "training was stopped by hand, go on"
+            pass
+    Remedy: look at `trainer.interrupted` before the model is used or its success is written down.
     """
     raise ctx.intended(KeyboardInterrupt())
 
@@ -215,7 +219,7 @@ def rename_training_step(definition: Any, ctx: Context) -> Any:
     Why it goes unnoticed: it does not, except in a test that calls the method by its wrong name.
     Example:
         def train_step(self, batch, batch_idx):
-    Remedy: run one batch through the Trainer in a test; mark overrides with `typing.override`, which type checkers verify.
+    Remedy: run one batch through the Trainer in a test; mark overrides with `typing.override` for the type checker.
     """
     return None
 
@@ -247,7 +251,7 @@ def rename_validation_step(definition: Any, ctx: Context) -> Any:
     seam=StepCall("on_train_batch_start"),
     severity="major",
     effect="silent",
-    cause=("-1", "fewer", "cut short", "skipped", "missing batch"),
+    cause=("fewer", "cut short", "skipped", "missing batch"),
     when="middle",
     evidence=("Lightning-AI/pytorch-lightning#4481",),
 )
@@ -272,7 +276,7 @@ def skip_epoch(call: Call, ctx: Context) -> Any:
     severity="critical",
     effect="silent",
     cause=("stopiteration", "fewer epochs", "ended early", "cut short"),
-    no_evidence="follows from loops that take StopIteration for their end; its siblings inside steps have been reported",
+    no_evidence="loops that take StopIteration for their end take it from this hook too; only steps have been reported",
 )
 def stop_iteration_at_epoch_end(call: Call, ctx: Context) -> Any:
     """`on_train_epoch_end` lets a StopIteration out.
@@ -299,7 +303,8 @@ def legacy_hook(definition: Any, ctx: Context) -> Any:
     """The module still has `training_epoch_end`, which Lightning 2.0 removed.
 
     Effect: Lightning raises a NotImplementedError before training that names the hook and its successor.
-    Why it goes unnoticed: this one does not. Other names of the 1.x series are just methods that nobody calls.
+    Why it goes unnoticed: this one does not. Others of the 1.x series, such as `training_step_end`, have become methods
+    that nobody calls.
     Example:
         def training_epoch_end(self, outputs):
     Remedy: move the code to `on_train_epoch_end` and keep the outputs on self.
@@ -325,7 +330,7 @@ def skip_closure(call: Call, ctx: Context) -> Any:
     the first of them, which may be late in the run.
     Example:
         def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
-            if self.trainer.global_step % 2:
+            if batch_idx % 2 == 0:              # every other batch
                 optimizer.step(closure=optimizer_closure)
     Remedy: call the closure in every branch, or use `accumulate_grad_batches`.
     """
@@ -343,11 +348,13 @@ def skip_closure(call: Call, ctx: Context) -> Any:
 def run_step_twice(call: Call, ctx: Context) -> Any:
     """`training_step` runs twice for each batch.
 
-    Effect: the second loss is the one that counts, so the update is the usual one at twice the time; BatchNorm and
-    dropout go on twice as fast. Under manual optimisation each batch is trained on twice. Nobody says a word.
+    Effect: the second loss is the one that counts: an update like any other at twice the price, while BatchNorm's
+    statistics take each batch in twice. Under manual optimisation each batch is trained on twice. Nobody says a word.
     Why it goes unnoticed: losses look right, and a slow epoch is put down to the machine.
     Example:
-        loss = super().training_step(batch, batch_idx)      # and the base class's decorator calls it again
+        def optimizer_step(self, epoch, batch_idx, optimizer, closure):
+            closure()
+            optimizer.step(closure=closure)     # runs it again
     Remedy: count forward passes per batch in a test; watch the time of a step.
     """
     call()

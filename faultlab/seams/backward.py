@@ -69,17 +69,26 @@ class Loss(Seam):
 class Gradients(Seam):
     """The gradients after backward. The injector gets the parameters that have one and changes ``.grad`` in place.
 
+    It sees what this one backward left; what was accumulated before is added again afterwards. A sign turned on the sum
+    would be turned back by the next batch that is accumulated.
     It acts before any ``on_after_backward``, so that guards see what it did.
     """
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(backward: Callable[..., Any]) -> Callable[..., Any]:
             def then_inject(*args: Any, **kwargs: Any) -> Any:
-                result = backward(*args, **kwargs)
+                if not armed.due("train"):
+                    return backward(*args, **kwargs)
                 module = armed.clock.trainer.lightning_module if armed.clock.trainer else site.module
+                earlier = [(p, p.grad) for p in module.parameters() if p.grad is not None]
+                for parameter, _ in earlier:
+                    parameter.grad = None
+                result = backward(*args, **kwargs)
                 parameters = [p for p in module.parameters() if p.grad is not None]
-                if parameters and armed.due("train"):
+                if parameters:
                     armed.in_place(parameters, _gradients)
+                for parameter, gradient in earlier:
+                    parameter.grad = gradient if parameter.grad is None else gradient.add_(parameter.grad)
                 return result
 
             return then_inject
@@ -98,8 +107,8 @@ class OptimizerStep(Seam):
     """Around ``optimizer.step(closure)``, of automatic and manual optimisation. The injector is given the call.
 
     Attached to Lightning's wrapper: a patched ``step`` on the optimizer itself brings torch's warning about the order
-    of scheduler and optimizer. ``ctx.memory["closure"]`` holds the closure, which runs the training step under automatic
-    optimisation.
+    of scheduler and optimizer. ``ctx.memory["closure"]`` holds the closure, which runs the training step under
+    automatic optimisation.
     """
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:

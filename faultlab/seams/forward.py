@@ -39,11 +39,30 @@ class ModuleOutput(_Forward):
 
             patches.wrap(site.owner("forward"), "forward", make)
         else:
+            forgotten = False
 
             def hook(module: nn.Module, args: Any, output: Any) -> Any:
-                return armed.map(output) if _is_target(module, armed) and armed.due() else output
+                nonlocal forgotten
+                if not (_is_target(module, armed) and armed.due()):
+                    return output
+                new = armed.map(output)
+                forgotten = new is None
+                return new
+
+            def make_call(call: Callable[..., Any]) -> Callable[..., Any]:
+                def calling(*args: Any, **kwargs: Any) -> Any:
+                    nonlocal forgotten
+                    output = call(*args, **kwargs)
+                    if not (forgotten and _is_target(args[0], armed)):
+                        return output
+                    forgotten = False
+                    return None
+
+                return calling
 
             patches.on_exit(hooks.register_module_forward_hook(hook).remove)
+            # torch takes a hook's None for "no change".
+            patches.wrap(nn.Module, "__call__", make_call)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def same_values(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether two tensors hold the same values, NaN being equal to NaN."""
     if one.dtype != other.dtype or one.shape != other.shape or one.device != other.device:
         return False
-    if one.is_sparse or other.is_sparse:
+    if one.layout is not torch.strided or other.layout is not torch.strided:
         return one is other
     return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())
 

@@ -1,0 +1,402 @@
+"""forward: what the model's forward gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from faultlab.catalogue import Dose, failure_mode
+from faultlab.seams import HeadInput, ModuleOutput, tree
+from faultlab.seams.armed import Context
+
+
+def _floating(output: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The output, whatever it is made of, with its floating tensors mapped."""
+    return tree.map_tensors(output, lambda tensor: function(tensor) if tensor.is_floating_point() else tensor)
+
+
+def _scores(output: Any, ctx: Context, function: Callable[[torch.Tensor, int], torch.Tensor]) -> Any:
+    """The output with its class scores mapped; the function is given them and the dimension of the classes.
+
+    That is the one behind the samples where the labels have all the others, as for images, and else the last.
+    """
+    shapes = [leaf.shape[1:] for path, leaf in ctx.recon.leaves.items() if path in ctx.recon.labels]
+
+    def mapped(tensor: torch.Tensor) -> torch.Tensor:
+        spatial = tensor.dim() > 2 and tuple(tensor.shape[2:]) in shapes
+        return function(tensor, 1 if spatial else -1) if tensor.dim() > 1 else tensor
+
+    return _floating(output, mapped)
+
+
+@failure_mode(
+    "forward.raises",
+    seam=ModuleOutput,
+    severity="minor",
+    effect="raises",
+    cause=("forward raised", "forward failed", "in forward"),
+    when="middle",
+    evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: exception)",),
+)
+def raise_in_forward(output: Any, ctx: Context) -> Any:
+    """forward raises at one batch.
+
+    Effect: the exception leaves `fit` as it is.
+    Why it goes unnoticed: it does not, unless the step is wrapped in a bare except.
+    Example:
+        return self.head(hidden.view(32, -1))   # the last batch of the epoch is smaller
+    Remedy: test forward with a batch of one and with the remainder of an epoch.
+    """
+    raise ctx.intended(RuntimeError("injected by forward.raises: this batch can't be computed"))
+
+
+@failure_mode(
+    "forward.none",
+    seam=ModuleOutput,
+    severity="minor",
+    effect="raises",
+    cause=("none", "forward", "return"),
+    stages="every",
+    evidence=("pytorch/pytorch#12436",),
+)
+def forget_return_in_forward(output: Any, ctx: Context) -> Any:
+    """forward forgets its `return`.
+
+    Effect: whatever uses the output first raises a TypeError or AttributeError about None, in the sanity check already.
+    Why it goes unnoticed: it does not.
+    Example:
+        def forward(self, x):
+            x = self.head(self.features(x))     # and no `return x`
+    Remedy: annotate what forward returns, and let a type checker find the missing return.
+    """
+    return None
+
+
+@failure_mode(
+    "forward.tuple",
+    seam=ModuleOutput,
+    severity="minor",
+    effect="raises",
+    cause=("tuple", "auxiliary"),
+    evidence=("pytorch/vision#302",),
+)
+def return_auxiliary(output: Any, ctx: Context) -> Any:
+    """While it trains, forward returns a second, auxiliary output beside the first.
+
+    Effect: the first use raises a TypeError or AttributeError about a tuple, at the first training batch and not in the
+    sanity check, which runs in eval mode.
+    Why it goes unnoticed: tests in eval mode pass. A step that takes `output[0]` to be the first sample goes on.
+    Example:
+        model = torchvision.models.inception_v3()       # (logits, aux_logits) in training mode, logits in eval mode
+    Remedy: test the step in training mode; unpack the output in one place.
+    """
+    return (output, output)
+
+
+@failure_mode(
+    "forward.nan",
+    seam=ModuleOutput,
+    severity="critical",
+    effect="silent",
+    cause=("nan", "finite"),
+    when="middle",
+    evidence=(
+        "LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, set_value nan, output)",
+        "motional/nuplan-devkit#91",
+    ),
+)
+def nan_output(output: Any, ctx: Context) -> Any:
+    """forward returns NaN for one batch.
+
+    Effect: the loss is NaN, backward fills every gradient with NaN, and after this one step so is every parameter. The
+    run goes on to its end without a word.
+    Why it goes unnoticed: the log says NaN and nobody stops for it; `argmax` of NaN is a class like any other, so
+    accuracy is a number.
+    Example: an overflow in half precision, a division by a standard deviation of 0, a log of 0.
+    Remedy: stop at a loss that is not finite, by `EarlyStopping(check_finite=True)` on the training loss or
+    `detect_anomaly=True`; skip the optimizer step where a gradient isn't finite.
+    """
+    return _floating(output, lambda tensor: tensor * torch.nan)
+
+
+@failure_mode(
+    "forward.constant",
+    seam=ModuleOutput,
+    severity="critical",
+    effect="silent",
+    cause=("constant", "same output", "variance", "collapse"),
+    stages="every",
+    evidence=("arXiv:2204.00694 (TheDeepChecker: out_cons)",),
+)
+def constant_output(output: Any, ctx: Context) -> Any:
+    """forward returns the same for every sample: zeros.
+
+    Effect: every gradient is zero, so nothing is learnt; only weight decay still moves the weights.
+    Why it goes unnoticed: the loss is finite and constant, as on a plateau, and accuracy is that of naming one class
+    every time.
+    Example:
+        return self.head(self.relu(self.features(x))) * self.gate       # a gate that starts at 0 and gets no gradient
+    Remedy: check that outputs differ from sample to sample, and that a single batch can be overfitted.
+    """
+    return _floating(output, lambda tensor: tensor * 0)
+
+
+@failure_mode(
+    "forward.no-grad",
+    seam=ModuleOutput,
+    severity="major",
+    effect="raises",
+    cause=("no grad", "require grad", "requires_grad", "detach"),
+    evidence=("Lightning-AI/pytorch-lightning#19517", "Lightning-AI/pytorch-lightning#18222"),
+)
+def forward_without_grad(output: Any, ctx: Context) -> Any:
+    """forward runs under `torch.no_grad()`.
+
+    Effect: backward raises: element 0 of tensors does not require grad. Where another network with parameters stands
+    between the output and the loss, as a discriminator after a generator, backward succeeds, and the generator alone
+    never learns, in silence.
+    Why it goes unnoticed: whatever else goes into the loss and has a graph hides it.
+    Example:
+        @torch.no_grad()                        # pasted along with the inference code
+        def forward(self, x):
+    Remedy: assert that every trainable parameter has a gradient after the first backward.
+    """
+    return tree.map_tensors(output, lambda tensor: tensor.detach())
+
+
+@failure_mode(
+    "forward.detached-midway",
+    seam=HeadInput,
+    severity="critical",
+    effect="silent",
+    cause=("no grad", "detach", "frozen", "did not change"),
+    needs=("several-layers",),
+    evidence=("lucidrains/CoCa-pytorch#6",),
+)
+def detach_midway(value: Any, ctx: Context) -> Any:
+    """Within forward the features are detached, so that only the last layer learns.
+
+    Effect: backward succeeds, and the parameters before the last layer get no gradient at all; their weights stay as
+    initialised, without a word.
+    Why it goes unnoticed: the loss falls, since a linear layer on random features learns a good deal.
+    Example:
+        features = self.backbone(x).detach()    # for the plot, and then used
+        return self.head(features)
+    Remedy: assert that every trainable parameter has a gradient after the first backward.
+    """
+    return tree.map_tensors(value, lambda tensor: tensor.detach())
+
+
+@failure_mode(
+    "forward.mixes-samples",
+    seam=ModuleOutput,
+    severity="critical",
+    effect="silent",
+    cause=("mix", "other sample", "across samples", "independen", "leak"),
+    stages="every",
+    doses=(Dose("share", 0.5, 0.0, 1.0, "how much of a sample's output is its neighbour's"),),
+    needs=("several-samples",),
+    evidence=("IBM/TabFormer#14", "arXiv:2204.00694 (TheDeepChecker: op_dep)"),
+)
+def mix_samples(output: Any, ctx: Context) -> Any:
+    """A sample's output depends on the other samples of its batch.
+
+    Effect: each output is a mixture with its neighbour's; the model trains on it as well as it can, without a word.
+    Why it goes unnoticed: shapes are right and the loss falls; what is learnt depends on who shares the batch, and
+    predictions change with the batch size.
+    Example:
+        self.encoder = nn.TransformerEncoder(layer, 2)      # batch_first=False, given (batch, time, features)
+    Remedy: a test that changes one sample and asserts that only its own output changes.
+    """
+    share = ctx.dose.share
+
+    def mixed(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor if tensor.dim() == 0 else (1 - share) * tensor + share * tensor.roll(1, 0)
+
+    return _floating(output, mixed)
+
+
+@failure_mode(
+    "forward.permutes-samples",
+    seam=ModuleOutput,
+    severity="critical",
+    effect="silent",
+    cause=("permut", "reorder", "shuffl", "sample order", "align"),
+    stages="every",
+    needs=("several-samples", "labels"),
+    evidence=(
+        "atong01/conditional-flow-matching#172",
+        "LMResiliency/lm-resiliency (docs/fault_injection.md: reorder, output)",
+    ),
+)
+def permute_samples(output: Any, ctx: Context) -> Any:
+    """forward returns its outputs in another order than its inputs came.
+
+    Effect: each sample is judged by the label of another; the model learns the labels' frequencies and no more.
+    Why it goes unnoticed: shapes and values are right, the loss falls a little, and validation is as wrong as training.
+    Example:
+        order = lengths.argsort(descending=True)
+        return self.rnn(x[order])[0]            # and never back into the batch's order
+    Remedy: a test that compares the outputs of a batch with those of its samples one by one.
+    """
+    orders: dict[int, torch.Tensor] = {}
+
+    def permuted(tensor: torch.Tensor) -> torch.Tensor:
+        n = len(tensor) if tensor.dim() else 0
+        order = orders.setdefault(n, torch.randperm(n, generator=ctx.generator))
+        return tensor[order.to(tensor.device)] if n > 1 else tensor
+
+    return tree.map_tensors(output, permuted)
+
+
+@failure_mode(
+    "forward.noise",
+    seam=ModuleOutput,
+    severity="major",
+    effect="silent",
+    cause=("nois", "determin", "random"),
+    stages="every",
+    doses=(Dose("scale", 1.0, 0.0, 1e6, "the noise's standard deviation, in mean magnitudes of the output"),),
+    evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, noise, output)",),
+)
+def noisy_output(output: Any, ctx: Context) -> Any:
+    """forward's output carries noise.
+
+    Effect: training goes on with gradients that are noisier, validation judges noisy outputs; nobody says a word.
+    Why it goes unnoticed: the loss is a little higher than it could be, and nothing tells how low it could be.
+    Example:
+        logits = logits + self.sigma * torch.randn_like(logits)     # exploration that evaluation never turns off
+    Remedy: a test that two passes in eval mode over one batch agree.
+    """
+
+    def noisy(tensor: torch.Tensor) -> torch.Tensor:
+        noise = torch.randn(tensor.shape, generator=ctx.generator).to(tensor)
+        return tensor + noise.mul(ctx.dose.scale * tensor.detach().abs().mean())
+
+    return _floating(output, noisy)
+
+
+@failure_mode(
+    "forward.extra-class",
+    seam=ModuleOutput,
+    severity="minor",
+    effect="silent",
+    cause=("classes", "extra class", "output shape"),
+    stages="every",
+    needs=("class-labels", "class-scores"),
+    evidence=("BVLC/caffe#3782",),
+)
+def add_class(output: Any, ctx: Context) -> Any:
+    """The output has a class more than the labels.
+
+    Effect: cross-entropy accepts it and pushes the extra class down; nobody says a word.
+    Why it goes unnoticed: accuracy hardly suffers. What reads the outputs by position later, or shares the model with
+    data of another number of classes, does.
+    Example:
+        self.head = nn.Linear(width, 11)        # ten digits, and a background class that no label has
+    Remedy: take the number of classes from the data; assert it on the output.
+    """
+    return _scores(output, ctx, lambda scores, dim: torch.cat([scores, scores.mean(dim, keepdim=True)], dim))
+
+
+@failure_mode(
+    "forward.missing-class",
+    seam=ModuleOutput,
+    severity="major",
+    effect="raises",
+    cause=("classes", "missing class", "out of bounds", "output shape"),
+    stages="every",
+    needs=("class-labels", "class-scores"),
+    evidence=("tensorflow/tensorflow#53436", "BVLC/caffe#3782"),
+)
+def drop_class(output: Any, ctx: Context) -> Any:
+    """The output lacks the last of the labels' classes.
+
+    Effect: on the CPU cross-entropy raises an IndexError, target out of bounds, at the first batch that holds the
+    class; with balanced classes that is in the sanity check.
+    Why it goes unnoticed: where the last class is rare, many batches pass before the first that holds it.
+    Example:
+        self.head = nn.Linear(width, labels.max())      # and not max() + 1
+    Remedy: take the number of classes from the data, `labels.max() + 1` over all splits.
+    """
+    return _scores(output, ctx, lambda scores, dim: scores.narrow(dim, 0, max(1, scores.shape[dim] - 1)))
+
+
+@failure_mode(
+    "forward.double-softmax",
+    seam=ModuleOutput,
+    severity="critical",
+    effect="silent",
+    cause=("softmax", "logit", "probabilit"),
+    stages="every",
+    needs=("class-labels", "class-scores"),
+    evidence=(
+        "Lightning-Universe/lightning-bolts#654",
+        "arXiv:1910.11015 (Humbatova et al.: redundant softmax layer)",
+    ),
+)
+def softmax_twice(output: Any, ctx: Context) -> Any:
+    """forward ends in a softmax, and cross-entropy applies another.
+
+    Effect: the loss can't fall below `log(1 + (C - 1) / e)`, 1.46 for ten classes, and gradients are small; the model
+    learns more slowly and pushes its logits to extremes, without a word.
+    Why it goes unnoticed: the order of the classes is kept, so accuracy rises, and a loss that levels off looks like
+    the end of what can be learnt.
+    Example:
+        return self.head(x).softmax(dim=-1)     # and then F.cross_entropy
+    Remedy: return logits; compare the loss of an overfitted batch with 0.
+    """
+    return _scores(output, ctx, lambda scores, dim: scores.softmax(dim))
+
+
+@failure_mode(
+    "forward.half-precision-output",
+    seam=ModuleOutput,
+    severity="major",
+    effect="silent",
+    cause=("half", "float16", "precision", "dtype"),
+    stages="every",
+    evidence=("jingyuanli001/RFR-Inpainting#8",),
+)
+def halve_precision(output: Any, ctx: Context) -> Any:
+    """forward returns half precision (bfloat16 where it was half already).
+
+    Effect: cross-entropy computes in half precision and mean squared error promotes it; training goes on with errors in
+    the fourth digit, without a word. Where another layer takes the output, as a discriminator does a generator's, that
+    layer raises at once: Half and Float don't mix.
+    Why it goes unnoticed: the results agree to three digits, until a value passes 65504 and is infinite, or a small
+    gradient is rounded to zero.
+    Example:
+        return self.head(x).half()              # saves memory at inference
+    Remedy: assert the output's dtype; cast to float before the loss.
+    """
+    return _floating(output, lambda tensor: tensor.to(torch.bfloat16 if tensor.dtype == torch.half else torch.half))
+
+
+@failure_mode(
+    "forward.cached",
+    seam=ModuleOutput,
+    severity="critical",
+    effect="raises",
+    cause=("cache", "stale", "freed", "second time", "same output"),
+    needs=("several-steps",),
+    evidence=(
+        "pytorch/pytorch#71062",
+        "LMResiliency/lm-resiliency (docs/fault_injection.md: stale_state, output)",
+    ),
+)
+def cache_output(output: Any, ctx: Context) -> Any:
+    """forward returns the output of the first batch for ever: a cache that is never cleared.
+
+    Effect: backward raises at the second batch: the graph has been freed already.
+    Why it goes unnoticed: with a cache of detached outputs, or with `retain_graph=True`, it trains on the first batch's
+    outputs against every batch's labels.
+    Example:
+        if self._features is None:
+            self._features = self.backbone(x)
+        return self.head(self._features)
+    Remedy: keep no tensor with a graph on self between steps; a test that two different batches give different outputs.
+    """
+    return ctx.memory.setdefault("output", output)

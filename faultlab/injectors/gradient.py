@@ -1,0 +1,344 @@
+"""gradient: what backward leaves on the parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from faultlab.catalogue import Dose, failure_mode
+from faultlab.seams import Gradients, StepCall
+from faultlab.seams.armed import Call, Context
+
+Parameters = list[Any]  # those that have a gradient
+
+
+@failure_mode(
+    "gradient.none",
+    seam=Gradients,
+    severity="critical",
+    effect="silent",
+    cause=("gradient", "grad is none", "no grad", "did not change", "no parameter"),
+    evidence=("Lightning-AI/pytorch-lightning#19517",),
+)
+def drop_gradients(parameters: Parameters, ctx: Context) -> None:
+    """No parameter has a gradient after backward.
+
+    Effect: the optimizer passes over every parameter; nothing is learnt, without a word.
+    Why it goes unnoticed: `global_step` counts up, and code that looks at gradients skips those that are None.
+    Example:
+        self.optimizers().zero_grad()           # in on_after_backward
+    Remedy: assert after the first backward that every trainable parameter has a gradient.
+    """
+    for parameter in parameters:
+        parameter.grad = None
+
+
+@failure_mode(
+    "gradient.zero",
+    seam=Gradients,
+    severity="critical",
+    effect="silent",
+    cause=("zero", "vanish", "gradient", "did not change"),
+    evidence=(
+        "awslabs/sagemaker-debugger-rulesconfig (AllZero)",
+        "LMResiliency/lm-resiliency (docs/fault_injection.md: drop, gradient)",
+    ),
+)
+def zero_gradients(parameters: Parameters, ctx: Context) -> None:
+    """Every gradient is zero.
+
+    Effect: nothing is learnt; weight decay goes on shrinking the weights. Nobody says a word.
+    Why it goes unnoticed: with weight decay the parameters do change, so a check that they move passes.
+    Example:
+        y = self.head(x).clamp(max=0).relu()    # flat everywhere
+    Remedy: look at the norm of the gradients, not only at whether they exist or parameters move.
+    """
+    for parameter in parameters:
+        parameter.grad.zero_()
+
+
+@failure_mode(
+    "gradient.nan",
+    seam=Gradients,
+    severity="critical",
+    effect="silent",
+    cause=("nan", "finite"),
+    when="middle",
+    evidence=(
+        "Lightning-AI/pytorch-lightning#4956",
+        "LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, set_value nan, gradient)",
+    ),
+)
+def nan_gradients(parameters: Parameters, ctx: Context) -> None:
+    """The gradients of one step are NaN.
+
+    Effect: after this one step every parameter that the optimizer holds is NaN; the run goes on to its end without a
+    word. Clipping by norm does not help: the norm is NaN too.
+    Why it goes unnoticed: the loss of this step is finite; only the next one is NaN, when it is too late.
+    Example:
+        norm = (a - b).pow(2).sum().sqrt()      # a equals b: the slope of the root at 0 is infinite
+    Remedy: check the gradients before the step and skip it where they aren't finite.
+    """
+    for parameter in parameters:
+        parameter.grad.mul_(torch.nan)
+
+
+@failure_mode(
+    "gradient.negated",
+    seam=Gradients,
+    severity="critical",
+    effect="silent",
+    cause=("sign", "negat", "diverg", "rises", "increas"),
+    evidence=(
+        "arXiv:2204.00694 (TheDeepChecker: flipped sign)",
+        "LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, sign_flip, gradient)",
+    ),
+)
+def negate_gradients(parameters: Parameters, ctx: Context) -> None:
+    """The gradients have the wrong sign.
+
+    Effect: each step climbs the loss, without a word.
+    Why it goes unnoticed: norms of gradients and updates are right; only the loss's curve points the wrong way.
+    Example:
+        parameter.data += lr * parameter.grad   # a hand-written update
+    Remedy: stop when the loss, after some epochs, is above that of the untrained model.
+    """
+    for parameter in parameters:
+        parameter.grad.neg_()
+
+
+@failure_mode(
+    "gradient.random",
+    seam=Gradients,
+    severity="critical",
+    effect="silent",
+    cause=("random", "nois", "not learn", "no progress"),
+    evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, noise, gradient)",),
+)
+def randomise_gradients(parameters: Parameters, ctx: Context) -> None:
+    """The gradients are noise of the size that they should have.
+
+    Effect: parameters move at random, at their usual pace; nothing is learnt, without a word.
+    Why it goes unnoticed: norms, updates and activity are right; only the loss stays where it is.
+    Example: a faulty accelerator or link that corrupts gradients; noise added for privacy, on the wrong scale.
+    Remedy: stop when the loss, after some epochs, is no better than guessing; check that one batch can be overfitted.
+    """
+    for parameter in parameters:
+        noise = torch.randn(parameter.shape, generator=ctx.generator).to(parameter.grad)
+        parameter.grad.copy_(noise * (parameter.grad.norm() / noise.norm()))
+
+
+@failure_mode(
+    "gradient.exploding",
+    seam=Gradients,
+    severity="critical",
+    effect="silent",
+    cause=("explod", "gradient norm", "grad norm", "spike", "too large"),
+    when="middle",
+    doses=(Dose("factor", 1e4, 1.0, 1e30, "what the gradients of the step are multiplied by"),),
+    evidence=(
+        "awslabs/sagemaker-debugger-rulesconfig (ExplodingTensor)",
+        "arXiv:2204.00694 (TheDeepChecker: exploding gradient)",
+    ),
+)
+def explode_gradients(parameters: Parameters, ctx: Context) -> None:
+    """The gradients of one step are far too large.
+
+    Effect: SGD throws the parameters far off; Adam takes one step of ordinary size and then, its second moment being
+    huge, hardly moves for a long time. Clipping by norm heals it. Nobody says a word.
+    Why it goes unnoticed: one step among thousands; what is left looks like a bad initialisation or a plateau.
+    Example: a recurrent network over a long sequence, a corrupt sample, a division by a small standard deviation.
+    Remedy: set `gradient_clip_val`; log the norm of the gradients and stop at a spike.
+    """
+    for parameter in parameters:
+        parameter.grad.mul_(ctx.dose.factor)
+
+
+@failure_mode(
+    "gradient.vanishing",
+    seam=Gradients,
+    severity="critical",
+    effect="silent",
+    cause=("vanish", "gradient norm", "grad norm", "too small", "zero"),
+    doses=(Dose("factor", 1e-8, 0.0, 1.0, "what the gradients are multiplied by"),),
+    evidence=(
+        "awslabs/sagemaker-debugger-rulesconfig (VanishingGradient)",
+        "arXiv:2204.00694 (TheDeepChecker: vanishing gradient)",
+    ),
+)
+def vanish_gradients(parameters: Parameters, ctx: Context) -> None:
+    """The gradients are all but zero.
+
+    Effect: under SGD nothing moves. Adam scales small gradients up, down to its epsilon of 1e-8, and is slowed rather
+    than stopped. Nobody says a word.
+    Why it goes unnoticed: gradients exist, are finite and not exactly zero.
+    Example:
+        self.layers = nn.Sequential(*[nn.Sequential(nn.Linear(64, 64), nn.Sigmoid()) for _ in range(30)])
+    Remedy: log the norm of the gradients by layer; compare the size of updates with that of the weights.
+    """
+    for parameter in parameters:
+        parameter.grad.mul_(ctx.dose.factor)
+
+
+@failure_mode(
+    "gradient.layer-zero",
+    seam=Gradients,
+    severity="major",
+    effect="silent",
+    cause=("zero", "vanish", "frozen", "did not change"),
+    needs=("several-layers",),
+    evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: drop, gradient of one module)",),
+)
+def zero_first_layer(parameters: Parameters, ctx: Context) -> None:
+    """The gradients of one layer, the module's first, are zero.
+
+    Effect: the layer stays as initialised but for weight decay, the others learn around it, without a word.
+    Why it goes unnoticed: the loss falls, and sums over all gradients or parameters look healthy.
+    Example:
+        hidden = torch.where(mask, self.embed(x), 0.0)      # a mask that is never true
+    Remedy: check gradients layer by layer, for their norm and not only for None.
+    """
+    owners = {id(p): name.rpartition(".")[0] for name, p in ctx.module.named_parameters() if p.requires_grad}
+    first = next(iter(owners.values()))
+    for parameter in parameters:
+        if owners.get(id(parameter)) == first:
+            parameter.grad.zero_()
+
+
+@failure_mode(
+    "gradient.stale",
+    seam=Gradients,
+    severity="major",
+    effect="silent",
+    cause=("stale", "same gradient", "previous", "repeated"),
+    needs=("several-steps",),
+    evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: stale_state, gradient)",),
+)
+def delay_gradients(parameters: Parameters, ctx: Context) -> None:
+    """Each step is taken with the gradients of the backward before.
+
+    Effect: training lags by one batch; small learning rates forgive it, large ones overshoot. Nobody says a word.
+    Why it goes unnoticed: gradients are there, of the right size, and nearly of the right direction.
+    Example:
+        optimizer.step()                        # before backward, in a hand-written loop
+        self.manual_backward(loss)
+    Remedy: a test that compares one update with `weight - lr * gradient` worked out by hand.
+    """
+    for parameter in parameters:
+        current = parameter.grad.clone()
+        parameter.grad.copy_(ctx.memory.get(id(parameter), current))
+        ctx.memory[id(parameter)] = current
+
+
+@failure_mode(
+    "gradient.doubled",
+    seam=Gradients,
+    severity="minor",
+    effect="silent",
+    cause=("double", "twice", "gradient norm", "grad norm", "accumulat"),
+    doses=(Dose("times", 2.0, 1.0, 1e6, "how many times each gradient is counted"),),
+    evidence=("huggingface/transformers#35438",),
+)
+def double_gradients(parameters: Parameters, ctx: Context) -> None:
+    """Each gradient is counted twice.
+
+    Effect: under SGD it is the learning rate that doubles; Adam divides the factor out again. Nobody says a word.
+    Why it goes unnoticed: the loss is right, since only what comes after it is wrong.
+    Example:
+        self.manual_backward(loss, retain_graph=True)
+        self.manual_backward(loss)              # once more for the logs
+    Remedy: a test that compares one update with `weight - lr * gradient` worked out by hand.
+    """
+    for parameter in parameters:
+        parameter.grad.mul_(ctx.dose.times)
+
+
+@failure_mode(
+    "gradient.clip-crushing",
+    seam=Gradients,
+    severity="major",
+    effect="silent",
+    cause=("clip", "gradient norm", "grad norm", "too small", "vanish"),
+    doses=(Dose("norm", 1e-3, 1e-30, 1e3, "the norm that all gradients together are clipped to"),),
+    evidence=("doi:10.1145/3460319.3464825 (DeepCrime: change gradient clip)",),
+)
+def crush_gradients(parameters: Parameters, ctx: Context) -> None:
+    """Gradients are clipped to a norm far below their own.
+
+    Effect: every step has the same tiny length: SGD all but stands still, Adam hardly notices. Nobody says a word.
+    Why it goes unnoticed: the loss falls a little, and clipping is known to make training calm.
+    Example:
+        trainer = Trainer(gradient_clip_val=0.001)      # meant as a learning rate
+    Remedy: log the norm before clipping; clipping that acts at every step is set too low.
+    """
+    torch.nn.utils.clip_grad_norm_(parameters, ctx.dose.norm)
+
+
+@failure_mode(
+    "gradient.clip-disabled",
+    seam=StepCall("configure_gradient_clipping"),
+    severity="major",
+    effect="silent",
+    cause=("clip", "gradient norm", "grad norm", "explod"),
+    needs=("automatic-optimization", "clipped-gradients"),
+    evidence=("simchowitzlabpublic/nano-world-model#22", "Lightning-AI/pytorch-lightning#12595"),
+)
+def skip_clipping(call: Call, ctx: Context) -> None:
+    """Gradients are not clipped, whatever the Trainer was told.
+
+    Effect: a spike in the gradients goes through at full size; where no step passes the limit, none at all. Nobody says
+    a word.
+    Why it goes unnoticed: `gradient_clip_val` stands in the configuration for everybody to see.
+    Example:
+        def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
+            self.log("grad_norm", self.norm())          # and no self.clip_gradients(...)
+    Remedy: check the norm in `on_before_zero_grad`, after clipping has had its turn.
+    """
+
+
+@failure_mode(
+    "gradient.accumulation-misnormalised",
+    seam=Gradients,
+    severity="major",
+    effect="silent",
+    cause=("accumulat", "misnormal", "gradient norm", "grad norm"),
+    doses=(Dose("spread", 0.75, 0.0, 1.0, "by how much batches in turn weigh too much and too little"),),
+    needs=("several-steps",),
+    evidence=("Lightning-AI/pytorch-lightning#20350", "huggingface/transformers#37766"),
+)
+def misweigh_gradients(parameters: Parameters, ctx: Context) -> None:
+    """Batches are accumulated with the wrong weights, as a mean of means gives those of unequal size.
+
+    Expressed without accumulation, so that it acts on every target: batches in turn weigh too much and too little.
+
+    Effect: the samples of some batches count several times as much as those of others; nobody says a word.
+    Why it goes unnoticed: on the average over batches the weight is right, and so is each loss by itself.
+    Example:
+        loss = losses.sum() / mask.sum()        # by this batch's tokens; accumulate_grad_batches=8 then takes the mean
+    Remedy: a test that accumulating batches of unequal size gives the gradient of the one large batch.
+    """
+    for parameter in parameters:
+        parameter.grad.mul_(1 + ctx.dose.spread * (-1) ** ctx.step)
+
+
+@failure_mode(
+    "gradient.backward-skipped",
+    seam=StepCall("backward"),
+    severity="critical",
+    effect="silent",
+    cause=("backward", "gradient", "no grad", "did not change"),
+    evidence=("zylo117/Yet-Another-EfficientDet-Pytorch#544",),
+)
+def skip_backward(call: Call, ctx: Context) -> None:
+    """backward is never called.
+
+    Effect: the hooks before and after it run, the optimizer steps on no gradient, and nothing is learnt. Nobody says a
+    word.
+    Why it goes unnoticed: the loss is computed and logged, and `global_step` counts up.
+    Example:
+        def backward(self, loss, *args, **kwargs):
+            if self.ready:                      # never set
+                loss.backward(*args, **kwargs)
+    Remedy: assert after `on_after_backward` that gradients exist.
+    """

@@ -1,0 +1,369 @@
+"""input: the values of what the model is given."""
+
+from __future__ import annotations
+
+import torch
+
+from faultlab.catalogue import Dose, failure_mode
+from faultlab.seams import Batch
+from faultlab.seams.armed import Context
+
+
+def derangement(count: int, ctx: Context) -> torch.Tensor:
+    """A random order of ``count`` things in which none keeps its place."""
+    order = torch.randperm(count, generator=ctx.generator)
+    return order.roll(1)[order.argsort()]
+
+
+def replace_one(tensor: torch.Tensor, value: float, ctx: Context) -> torch.Tensor:
+    """The tensor with one of its values, drawn at random, replaced."""
+    if not tensor.numel():
+        return tensor
+    chosen = torch.zeros(tensor.numel(), dtype=torch.bool)
+    chosen[torch.randint(tensor.numel(), (1,), generator=ctx.generator)] = True
+    return tensor.masked_fill(chosen.view(tensor.shape).to(tensor.device), value)
+
+
+def _range(inputs: torch.Tensor) -> tuple[float, float]:
+    finite = inputs.detach()[inputs.isfinite()].double()
+    return (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 0.0)
+
+
+def _spread(inputs: torch.Tensor) -> float:
+    """The standard deviation, or 1 where the values do not vary."""
+    finite = inputs.detach()[inputs.isfinite()].double()
+    return (float(finite.std(correction=0)) if finite.numel() else 0.0) or 1.0
+
+
+@failure_mode(
+    "input.nan",
+    seam=Batch("inputs", "floating"),
+    severity="critical",
+    effect="silent",
+    cause=("nan", "finite"),
+    when="middle",
+    evidence=("ratschlab/DeepSpot#9", "BerkeleyHCI/umlaut (umserver/errors.py: NaNInInputError)"),
+)
+def nan_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The inputs of one batch are NaN.
+
+    Effect: the loss is NaN at once and stays so: one step makes every parameter NaN. Training runs to its end; nobody
+    warns.
+    Why it goes unnoticed: the most likely class of NaN is class 0, so that accuracy stays a number; and an
+    EarlyStopping that does stop says nothing unless it is verbose.
+    Example:
+        image = (image - image.mean()) / image.std()    # a blank image: 0 / 0
+    Remedy: assert that inputs are finite where the batch is made. `Trainer(detect_anomaly=True)` raises at once too,
+    but names a function of backward.
+    """
+    return torch.full_like(inputs, torch.nan)
+
+
+@failure_mode(
+    "input.one-nan",
+    seam=Batch("inputs", "floating"),
+    severity="critical",
+    effect="silent",
+    cause=("nan", "finite"),
+    when="middle",
+    evidence=("Lightning-AI/pytorch-lightning#4956",),
+)
+def one_nan(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """A single value of one batch's inputs is NaN.
+
+    Effect: the same as of a batch that is NaN altogether: the mean over the batch spreads it, the loss is NaN at once,
+    and after one step so is every parameter.
+    Why it goes unnoticed: it takes one value of one sample in millions, and the step it comes at depends on the
+    shuffling.
+    Example:
+        table = pd.read_csv("measurements.csv")         # one empty cell
+    Remedy: assert that inputs are finite where the dataset is read, over all of it and not for the first sample.
+    """
+    return replace_one(inputs, torch.nan, ctx)
+
+
+@failure_mode(
+    "input.infinite",
+    seam=Batch("inputs", "floating"),
+    severity="critical",
+    effect="silent",
+    cause=("inf", "finite"),
+    when="middle",
+    evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, set_value inf, input)",),
+)
+def infinite_input(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """A single value of one batch's inputs is infinite.
+
+    Effect: BatchNorm makes NaN of it at once. Bounded activations, such as tanh, give a finite loss for that batch and
+    NaN gradients; either way the weights are NaN after the step, and nobody warns.
+    Why it goes unnoticed: the loss of the very batch may be finite, so that a check of the loss alone points to the
+    batch after it.
+    Example:
+        ratio = assets / debts              # one of a million firms has no debts
+    Remedy: test with `isfinite` and not with `isnan`, which lets infinity through.
+    """
+    return replace_one(inputs, torch.inf, ctx)
+
+
+@failure_mode(
+    "input.zero",
+    seam=Batch("inputs"),
+    severity="critical",
+    effect="silent",
+    cause=("zero", "constant", "same", "blank", "vary", "spread"),
+    needs=("nonzero-inputs",),
+    evidence=("arXiv:2204.00694 (TheDeepChecker: features_constant)",),
+)
+def zero_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """All inputs are zero; token ids are all of token 0.
+
+    Effect: training is silent and learns how frequent the labels are, nothing else; the loss stays that of guessing.
+    Why it goes unnoticed: a loss that does not fall looks like a learning rate that is wrong; validation inputs are as
+    they should be.
+    Example:
+        images = np.zeros((count, 1, 28, 28))
+        for path in paths: read(path)       # and never assigned
+    Remedy: assert that a batch's inputs vary; look at one batch by eye.
+    """
+    return torch.zeros_like(inputs)
+
+
+@failure_mode(
+    "input.constant",
+    seam=Batch("inputs"),
+    severity="critical",
+    effect="silent",
+    cause=("constant", "same", "identical", "vary", "duplicate"),
+    needs=("several-samples", "varied-inputs"),
+    evidence=("arXiv:2204.00694 (TheDeepChecker: features_constant)",),
+)
+def constant_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """All samples of a batch have the inputs of its first one, and labels of their own.
+
+    Effect: training is silent and learns how frequent the labels are; the loss stays near that of guessing.
+    Why it goes unnoticed: shapes, dtypes, range and the mean over many batches are right; only within a batch does
+    nothing vary.
+    Example:
+        torch.stack([samples[0]["image"] for sample in samples])
+    Remedy: assert that the samples of a batch differ; try to overfit a single batch, which this makes impossible.
+    """
+    return inputs[:1].expand_as(inputs).clone() if inputs.ndim else inputs
+
+
+@failure_mode(
+    "input.noise",
+    seam=Batch("inputs", "floating"),
+    severity="major",
+    effect="silent",
+    cause=("noise", "range", "outside", "distribution", "spread"),
+    doses=(Dose("scale", 1.0, 0.001, 100.0, "the noise's standard deviation, in those of the inputs"),),
+    evidence=(
+        "doi:10.1145/3460319.3464825 (DeepCrime: add noise)",
+        "arXiv:1805.05206 (DeepMutation: noise perturbation)",
+    ),
+)
+def noisy_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """Gaussian noise lies over the training inputs, at the default dose as strong as the inputs themselves.
+
+    Effect: training is silent and slower, and validation, without noise, is worse too. A small dose is an augmentation
+    and may do no harm.
+    Why it goes unnoticed: the loss falls, if less, and nothing says how far it could have fallen.
+    Example:
+        image = image + sigma * torch.randn_like(image)     # sigma meant for pixels up to 255
+    Remedy: watch training and validation side by side; look at augmented samples by eye.
+    """
+    noise = torch.randn(inputs.shape, generator=ctx.generator).to(inputs)
+    return inputs + float(ctx.dose.scale) * _spread(inputs) * noise
+
+
+@failure_mode(
+    "input.unscaled",
+    seam=Batch("inputs", "floating"),
+    severity="major",
+    effect="silent",
+    cause=("scale", "range", "outside", "normalis", "normaliz"),
+    needs=("nonzero-inputs",),
+    doses=(Dose("factor", 255, 0.001, 1e6, "what the inputs were not divided by"),),
+    evidence=(
+        "arXiv:1910.11015 (Humbatova et al.: missing preprocessing step, input scaling)",
+        "arXiv:2204.00694 (TheDeepChecker: unnormalized features)",
+    ),
+)
+def unscaled_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The training inputs were never scaled down: pixels go to 255 and not to 1.
+
+    Effect: training is silent. BatchNorm takes the scale out again, so that the training loss is the same as ever,
+    while validation, with scaled inputs and running statistics of unscaled ones, is no better than guessing. Without
+    BatchNorm a tanh saturates, and the loss falls less.
+    Why it goes unnoticed: the training loss of a normalising network does not show it at all.
+    Example:
+        torch.from_numpy(image).float()     # without / 255
+    Remedy: assert the range of a batch's inputs, in training and in validation.
+    """
+    return inputs * float(ctx.dose.factor)
+
+
+@failure_mode(
+    "input.shifted",
+    seam=Batch("inputs", "floating"),
+    severity="major",
+    effect="silent",
+    cause=("shift", "mean", "range", "outside", "normalis", "normaliz"),
+    doses=(Dose("offset", 3.0, -1000.0, 1000.0, "what the inputs are shifted by, in standard deviations"),),
+    evidence=(
+        "arXiv:1910.11015 (Humbatova et al.: missing preprocessing step, normalisation)",
+        "arXiv:2204.00694 (TheDeepChecker: unnormalized features)",
+    ),
+)
+def shifted_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The training inputs are off centre: their mean was never subtracted.
+
+    Effect: training is silent and a little slower; validation, with centred inputs, is near guessing.
+    Why it goes unnoticed: the training loss falls, since the first layer's bias or BatchNorm takes the shift out again.
+    Example:
+        features / features.std(dim=0)      # without - features.mean(dim=0)
+    Remedy: assert mean and spread of a batch's inputs, in training and in validation.
+    """
+    return inputs + float(ctx.dose.offset) * _spread(inputs)
+
+
+@failure_mode(
+    "input.clipped",
+    seam=Batch("inputs", "floating"),
+    severity="minor",
+    effect="silent",
+    cause=("clip", "clamp", "range", "satur"),
+    needs=("varied-inputs",),
+    doses=(Dose("fraction", 0.25, 0.01, 0.5, "the part of the range that is cut off at either end"),),
+    no_evidence="a clamp with the bounds of another range is easily written, and too mild to be reported when found",
+)
+def clipped_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The training inputs are clamped to the middle of their range.
+
+    Effect: training is silent; validation is slightly worse.
+    Why it goes unnoticed: the values are all plausible, and so is the loss; what was cut off is gone before anybody
+    sees it.
+    Example:
+        x.clamp(-1, 1)                      # x has a standard deviation of 1, not a range of 1
+    Remedy: count how many values lie exactly at the bounds; compare the range of training and validation inputs.
+    """
+    low, high = _range(inputs)
+    margin = ctx.dose.fraction * (high - low)
+    return inputs.clamp(low + margin, high - margin)
+
+
+@failure_mode(
+    "input.features-permuted",
+    seam=Batch("inputs"),
+    severity="critical",
+    effect="silent",
+    cause=("order", "permut", "feature", "column"),
+    needs=("several-features", "varied-inputs"),
+    evidence=("sktime/sktime#5673", "novoalab/EpiNano#119"),
+)
+def permuted_features(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The training inputs' features, their last dimension, have another order than in validation.
+
+    Effect: training is silent and its loss falls nearly as before, for a network learns any order; validation, with the
+    right one, is close to guessing. Token ids in another order teach another language.
+    Why it goes unnoticed: shapes, dtypes and range are all right, and the training loss is too.
+    Example:
+        columns = list(set(table.columns) - {"target"})     # another order in every process
+    Remedy: take columns by name and keep their list with the model; compare mean and spread of each feature.
+    """
+    width = inputs.shape[-1] if inputs.ndim > 1 else 0
+    order = ctx.memory.setdefault(width, derangement(width, ctx))
+    return inputs[..., order.to(inputs.device)] if width else inputs
+
+
+@failure_mode(
+    "input.features-dropped",
+    seam=Batch("inputs"),
+    severity="major",
+    effect="silent",
+    cause=("feature", "column", "zero", "constant", "missing"),
+    needs=("several-features", "nonzero-inputs"),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of the features that is zero"),),
+    evidence=("arXiv:1910.11015 (Humbatova et al.: discarding important features)",),
+)
+def dropped_features(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """A part of the training inputs' features, their last dimension, is always zero.
+
+    Effect: training is silent and slower; validation, which has all features, is far worse where they mattered, and can
+    be better where they were noise.
+    Why it goes unnoticed: the loss falls, and a model with half of the features is seldom compared with another.
+    Example:
+        table = table.reindex(columns=wanted).fillna(0)     # half of the names are spelt otherwise
+    Remedy: assert that every feature varies over the training data.
+    """
+    width = inputs.shape[-1] if inputs.ndim > 1 else 0
+    order = ctx.memory.setdefault(width, torch.randperm(width, generator=ctx.generator))
+    hidden = order < ctx.dose.fraction * width
+    return inputs.masked_fill(hidden.to(inputs.device), 0) if width else inputs
+
+
+@failure_mode(
+    "input.train-only-transform",
+    seam=Batch("inputs", "floating"),
+    severity="critical",
+    effect="silent",
+    cause=("transform", "normalis", "normaliz", "differ", "range", "outside"),
+    evidence=("PolymathicAI/the_well#68", "mlpack/examples#213"),
+)
+def train_only_transform(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """Training inputs are normalised and validation inputs are not.
+
+    Effect: training is silent, its loss falls as before or better, and validation is no better than guessing.
+    Why it goes unnoticed: it looks like overfitting, and is answered with dropout and weight decay.
+    Example:
+        train = Images(root, transform=Compose([ToTensor(), Normalize(mean=0.45, std=0.225)]))
+        validation = Images(root, transform=ToTensor())
+    Remedy: compare mean and spread of a training batch and a validation batch.
+    """
+    return (inputs - 0.45) / 0.225
+
+
+@failure_mode(
+    "input.quantised",
+    seam=Batch("inputs", "floating"),
+    severity="minor",
+    effect="silent",
+    cause=("quanti", "level", "precision", "resolution"),
+    doses=(Dose("bits", 8, 1, 16, "what is left of each value"),),
+    evidence=("arXiv:1910.11015 (Humbatova et al.: missing conversion to 8-bit unsigned integer format for images)",),
+)
+def quantised_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The training inputs were stored with 8 bits each.
+
+    Effect: training is silent and hardly differs, at 8 bits or at 2; at a single bit validation is a little worse.
+    Why it goes unnoticed: shapes, range and the falling loss are right; it matters only where small differences do.
+    Example:
+        cv2.imwrite(path, (255 * depth / depth.max()).astype(np.uint8))
+    Remedy: count the distinct values of a feature; store what isn't a picture as floats.
+    """
+    low, high = _range(inputs)
+    levels, span = float(2 ** int(ctx.dose.bits)), (high - low) or 1.0
+    level = ((inputs.double() - low) / span * levels).floor().clamp(0, levels - 1)
+    # The middle of each level, as a converter gives it back: no input is its own approximation by luck.
+    return (low + (level + 0.5) / levels * span).to(inputs.dtype)
+
+
+@failure_mode(
+    "input.adversarial-sign",
+    seam=Batch("inputs", "floating"),
+    severity="critical",
+    effect="silent",
+    cause=("negat", "invert", "opposite", "range", "outside"),
+    needs=("nonzero-inputs",),
+    evidence=("arXiv:1910.11015 (Humbatova et al.: wrong preprocessing, wrong pixel encoding)",),
+)
+def negated_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """The training inputs have the opposite sign: dark is light, and up is down.
+
+    Effect: training is silent and its loss falls as before; validation, with the right sign, is worse than guessing.
+    Why it goes unnoticed: a network learns from negatives as well as from pictures, so the training loss is right.
+    Example:
+        mean - image                        # instead of image - mean
+    Remedy: compare the range of training and validation inputs; look at one batch by eye.
+    """
+    return -inputs

@@ -1,0 +1,45 @@
+"""Text of others, made fit to be shown: links for evidence, and a victim's words, which may be long or hostile."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 3000
+# What no page may hold, what a terminal would obey, and what turns the direction of the text around it.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def short(text: str, longest: int = 300) -> str:
+    """The text, or its beginning and how long all of it is."""
+    return text if len(text) <= longest else f"{text[:longest]} ... [shortened: {len(text):,} characters in full]"
+
+
+def harmless(text: str) -> str:
+    """The text with control characters as a Python literal has them, and shortened where it is beyond reading."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], short(text, LONGEST).replace("\r\n", "\n"))
+
+
+def blocks(text: str) -> list[tuple[bool, str]]:
+    """A docstring's section as prose and indented code in turn: whether it is code, and its text."""
+    found: list[tuple[bool, list[str]]] = []
+    for line in text.splitlines():
+        is_code = line.startswith("    ") if line else bool(found) and found[-1][0]
+        if not found or found[-1][0] != is_code:
+            found.append((is_code, []))
+        found[-1][1].append(line[4:] if is_code else line)
+    return [(is_code, "\n".join(lines).strip("\n")) for is_code, lines in found]
+
+
+def address(evidence: str) -> str:
+    """The address of a GitHub thread or repository, an arXiv paper or a DOI; an empty string for any other entry."""
+    if match := re.fullmatch(r"([\w.-]+/[\w.-]+)#(\d+)", evidence):
+        return f"https://github.com/{match[1]}/issues/{match[2]}"
+    if match := re.fullmatch(r"([\w.-]+/[\w.-]+) \(.*\)", evidence):
+        return f"https://github.com/{match[1]}"
+    if match := re.match(r"arXiv:(\d+\.\d+)", evidence):
+        return f"https://arxiv.org/abs/{match[1]}"
+    if match := re.match(r"doi:(\S+)", evidence):
+        return f"https://doi.org/{match[1].rstrip('.,;')}"
+    return ""

@@ -1,0 +1,5 @@
+"""Is a class, and no LightningModule."""
+
+
+class Model:
+    pass

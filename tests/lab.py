@@ -1,0 +1,83 @@
+"""A bench for trying faults on a zoo model: one warm process a model, each run a fork of it, outcomes as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from faultlab import index
+from faultlab.detectors.notice import Notice
+from faultlab.engines import Engine, create
+from faultlab.engines.protocol import Order, Outcome, Place
+from faultlab.fault import Fault
+from faultlab.harness import verdict
+from faultlab.harness.trajectory import Trajectory
+from faultlab.harness.verdict import Twin
+from faultlab.recon import Recon
+from faultlab.results import FaultResult
+
+ROOT = Path(__file__).parents[1]
+
+
+class Lab:
+    """One model under test. Its clean run is taken when it opens."""
+
+    def __init__(self, engine: Engine, factory: str, **init_args: Any) -> None:
+        self.engine = engine
+        self._serial = 0
+        build = {"class_path": factory, "init_args": init_args}
+        scenario = {"path": [str(ROOT)], "build": build, "trainer": {"max_epochs": 2}, "guards": []}
+        engine.open(factory, scenario)
+        (clean,) = engine.run([replace(self._order("clean"), probe=True)])
+        assert clean.result is not None, clean.output
+        assert "trajectory" in clean.result, clean.result
+        self.clean = clean.result
+        self.recon = Recon.from_json(clean.result["recon"])
+        self.trajectory = Trajectory.from_json(clean.result["trajectory"])
+
+    @property
+    def twin(self) -> Twin:
+        keys = frozenset(entry["key"] for entry in self.clean["warnings"])
+        notices = [Notice.from_json(notice) for notice in self.clean["notices"]]
+        metric, lower = verdict.choose_metric(self.trajectory, None)
+        return Twin(self.trajectory, [], notices, keys, metric=metric, lower_is_better=lower)
+
+    def plan(self, select: Iterable[str] = ("*",)) -> dict[str, str]:
+        """The faults that the plan has for this model, with the reason why one does not apply (or an empty string)."""
+        task = {"selection": {"select": tuple(select)}, "recon": self.recon.to_json()}
+        (outcome,) = self.engine.run([replace(self._order("plan"), plan=task)])
+        assert outcome.result is not None, outcome.output
+        return {entry["id"]: entry["reason"] for entry in outcome.result["plan"]}
+
+    def run(self, faults: Iterable[str], at: Place = "fit", deadline: float = 30.0) -> dict[str, Outcome]:
+        """Runs each fault, off a copy of the built target unless told otherwise; what each process left, by fault."""
+        recon = self.recon.to_json()
+        orders = [replace(self._order(id), fault=id, recon=recon, at=at, deadline=deadline) for id in faults]
+        trunk = replace(self._order("trunk"), stems=() if at == "construct" else (at,))
+        outcomes = self.engine.run([trunk, *orders])
+        return {outcome.id: outcome for outcome in outcomes if outcome.id != "trunk"}
+
+    def is_clean(self, outcome: Outcome) -> bool:
+        """Whether the run was the clean one to the bit."""
+        assert outcome.result is not None
+        return Trajectory.from_json(outcome.result["trajectory"]).same_as(self.trajectory)
+
+    def judge(self, outcome: Outcome) -> FaultResult:
+        return verdict.judge(outcome.id, index.modes()[Fault.parse(outcome.id).mode], outcome, self.twin)
+
+    def _order(self, id: str) -> Order:
+        self._serial += 1
+        return Order(id, seed=0, root=f"{self.engine.root}/{self._serial}", deadline=120.0)
+
+
+@contextmanager
+def engine(name: str = "fork", jobs: int = 2) -> Iterator[Engine]:
+    """An engine that is closed whatever happens."""
+    working = create(name, jobs)
+    try:
+        yield working
+    finally:
+        working.close()

@@ -1,0 +1,261 @@
+"""The failure modes as they are declared: read from the source and imported, the two must agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faultlab import catalogue, index
+from faultlab.applicability import REQUIREMENTS
+from faultlab.catalogue import Dose, FailureMode, declare, failure_mode, nearest
+from faultlab.errors import CatalogueError, UsageError
+from faultlab.fault import MODE_ID, Fault, Trigger
+
+MODES = index.modes()
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def imported() -> dict[str, catalogue.Registered]:
+    return dict(catalogue.load())
+
+
+def test_the_index_and_the_imported_catalogue_list_the_same_failure_modes(
+    imported: dict[str, catalogue.Registered],
+) -> None:
+    assert list(MODES) == list(imported)
+    assert MODES
+
+
+@pytest.mark.parametrize("id", MODES)
+def test_the_index_and_the_imported_catalogue_agree_on_every_field(
+    imported: dict[str, catalogue.Registered], id: str
+) -> None:
+    for field in fields(FailureMode):
+        assert getattr(MODES[id], field.name) == getattr(imported[id].mode, field.name), field.name
+    assert MODES[id].seam == imported[id].seam.name
+
+
+@pytest.mark.parametrize("id", MODES)
+def test_a_failure_mode_is_well_declared(id: str) -> None:
+    mode = MODES[id]
+    assert MODE_ID.match(id)
+    assert mode.id == id
+    assert Path(mode.file).stem.rstrip("_") == mode.family, "one family a file"
+    assert mode.sections.missing() == []
+    assert all(mode.evidence) if mode.evidence else len(mode.no_evidence) > 10
+    assert set(mode.needs) <= set(REQUIREMENTS), set(mode.needs) - set(REQUIREMENTS)
+    assert mode.cause
+    assert all(word and word == word.lower() for word in mode.cause)
+    for dose in mode.doses:
+        dose.check(dose.default)
+        assert dose.meaning
+        assert Fault.parse(str(Fault(id, {dose.name: dose.default}))).dose == {dose.name: dose.default}
+
+
+def test_no_id_is_declared_in_two_places() -> None:
+    files = sorted((ROOT / "faultlab" / "injectors").glob("[!_]*.py"))
+    counts = Counter(mode.id for file in files for mode in index.read(file))
+    assert [id for id, count in counts.items() if count > 1] == []
+
+
+DECLARED: dict[str, Any] = {
+    "seam": "StepOutput",
+    "severity": "minor",
+    "effect": "silent",
+    "cause": ("loss",),
+    "evidence": ("a/b#1",),
+}
+
+
+@pytest.mark.parametrize(
+    ("id", "changed", "said"),
+    [
+        ("Loss.nan", {}, "family.kebab-name"),
+        ("loss", {}, "family.kebab-name"),
+        ("loss.x", {"severity": "bad"}, "critical, major, minor"),
+        ("loss.x", {"effect": "loud"}, "raises, warns, silent"),
+        ("loss.x", {"when": "never"}, "always, middle"),
+        ("loss.x", {"stages": ("train", "fit")}, "fit"),
+        ("loss.x", {"evidence": ()}, "no_evidence"),
+        ("loss.x", {"no_evidence": "both"}, "no_evidence"),
+        ("loss.x", {"cause": "loss"}, "tuple"),
+        ("loss.x", {"cause": ("Loss",)}, "lowercase"),
+        ("loss.x", {"cause": ("",)}, "lowercase"),
+        ("loss.x", {"needs": "labels"}, "tuple"),
+        ("loss.x", {"colour": "red"}, "colour"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_with_its_place(id: str, changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(CatalogueError) as refusal:
+        declare(id=id, docstring="Says it.", file="mine.py", line=7, **{**DECLARED, **changed})
+    assert said in str(refusal.value)
+    assert repr(id) in str(refusal.value)
+    assert "mine.py:7" in str(refusal.value)
+
+
+def test_declaring_a_failure_mode_twice_is_refused_and_both_places_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from faultlab.seams import StepOutput
+
+    monkeypatch.setattr(catalogue, "_REGISTRY", {})
+    register = failure_mode("made.up", **{**DECLARED, "seam": StepOutput})
+    first, second = (lambda output, ctx: None), (  # two functions on two lines
+        lambda output, ctx: 0
+    )
+    register(first)
+    register(first)
+    with pytest.raises(CatalogueError, match=r"made\.up is declared twice: in .*test_catalogue\.py:\d+ and .*:\d+"):
+        register(second)
+
+
+def _source(declaration: str) -> str:
+    return f'from faultlab.catalogue import failure_mode\n\n\n{declaration}\ndef broken(output, ctx):\n    "Says it."\n'
+
+
+GOOD = 'seam=StepOutput, severity="minor", effect="silent", cause=("loss",), evidence=("a/b#1",)'
+
+
+def test_declaring_twice_is_refused_by_the_index_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    for file in (one, other):
+        file.write_text(_source(f'@failure_mode("made.up", {GOOD})'))
+    monkeypatch.setattr(index, "_files", lambda: [one, other])
+    with pytest.raises(CatalogueError, match=r"made\.up is declared twice.*one\.py.*other\.py"):
+        index.modes.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        f'@failure_mode("made.up", {GOOD}, needs=NEEDS)',
+        f'@failure_mode("made.up", {GOOD}, needs=("a", *NEEDS))',
+        f'@failure_mode("made.up", {GOOD}, doses=tuple(DOSES))',
+        f'@failure_mode("made.up", {GOOD}, doses=(Dose("x", float("inf")),))',
+        f'@failure_mode("made." + name, {GOOD})',
+        f"@failure_mode(ID, {GOOD})",
+        f'@failure_mode("made.up", {GOOD}, **more)',
+        f'@failure_mode(id="made.up", {GOOD})',
+        '@failure_mode("made.up", "StepOutput")',
+        f'@failure_mode("made.up", {GOOD}, hangs=1 < 2)',
+        f'@failure_mode("made.up", {GOOD.replace("StepOutput", "SEAMS[0]")})',
+    ],
+)
+def test_a_declaration_of_other_things_than_literals_gives_an_error_with_its_line(
+    tmp_path: Path, declaration: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(_source(declaration))
+    with pytest.raises(CatalogueError) as refusal:
+        list(index.read(file))
+    assert str(refusal.value).startswith(f"{file}:4: ")
+
+
+def test_the_index_reads_a_declaration_in_full(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    more = 'doses=(Dose("share", 0.5, low=-1.0, meaning="how much"),), stages="every", when="middle", hangs=True'
+    file.write_text(_source(f'@failure_mode("made.up", {GOOD.replace("StepOutput", "seams.Batch(1)")}, {more})'))
+    (mode,) = index.read(file)
+    assert (mode.seam, mode.when, mode.hangs) == ("Batch", "middle", True)
+    assert (mode.file, mode.line) == (str(file), 4)
+    assert mode.doses == (Dose("share", 0.5, low=-1.0, meaning="how much"),)
+    assert mode.stages == ("train", "validate", "test", "predict")
+
+
+_THIRD_PARTY = '''
+"""Another project's failure mode."""
+
+from faultlab.catalogue import failure_mode
+from faultlab.seams import StepOutput
+
+
+@failure_mode("theirs.own", seam=StepOutput, severity="minor", effect="silent", cause=("own",), no_evidence="made up")
+def own(output, ctx):
+    """Theirs.
+
+    Effect: none.
+    """
+    return output
+'''
+_ASK = """
+import json, sys
+from dataclasses import asdict
+from faultlab import index, catalogue
+read = asdict(index.modes()["theirs.own"])
+light = "torch" not in sys.modules
+print(json.dumps([light, read, asdict(catalogue.load()["theirs.own"].mode)]))
+"""
+
+
+def test_a_third_partys_failure_mode_is_found_through_the_entry_point_group(tmp_path: Path) -> None:
+    _install(tmp_path, "theirs.modes")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "__init__.py").touch()
+    (tmp_path / "theirs" / "modes.py").write_text(_THIRD_PARTY.lstrip())
+    done = _python(tmp_path, _ASK)
+    assert done.returncode == 0, done.stderr
+    light, read, loaded = json.loads(done.stdout)
+    assert light, "reading the index imported torch"
+    assert read == loaded
+    assert read["line"] == 7
+    assert read["sections"]["effect"] == "None."
+
+
+def test_an_entry_point_that_names_nothing_gives_a_clear_error(tmp_path: Path) -> None:
+    _install(tmp_path, "nowhere.modes")
+    done = _python(tmp_path, "from faultlab.cli import main\nimport sys\nsys.argv[1:] = ['list']\nmain()")
+    assert done.returncode == 2
+    assert "the entry point more names nowhere.modes, which can't be found" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _install(folder: Path, module: str) -> None:
+    info = folder / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[faultlab.injectors]\nmore = {module}\n")
+
+
+def _python(path: Path, code: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": f"{path}{os.pathsep}{ROOT}"}
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+
+
+def _mode(**changed: Any) -> FailureMode:
+    return declare(id="made.up", docstring="Says it.", **{**DECLARED, **changed})
+
+
+def test_a_fault_is_completed_by_its_failure_modes_default_trigger() -> None:
+    assert _mode().complete(Fault("made.up"), 9).trigger == Trigger("always")
+    assert _mode(when="middle").complete(Fault("made.up"), 9).trigger == Trigger("step", 4)
+    assert _mode(when="middle").complete(Fault.parse("made.up@once,seed=3"), 9) == Fault.parse("made.up@once,seed=3")
+
+
+@pytest.mark.parametrize(
+    ("dose", "said"),
+    [
+        ("y=1", "it has x"),
+        ("x=word", "a number"),
+        ("x=-0.1", "0.0 to 1.0"),
+        ("x=1.1", "0.0 to 1.0"),
+        ("n=0", "at least 1"),
+        ("m=3", "at most 2"),
+    ],
+)
+def test_a_dose_outside_its_range_is_refused(dose: str, said: str) -> None:
+    mode = _mode(doses=(Dose("x", 0.5, 0.0, 1.0), Dose("n", 2, low=1), Dose("m", 1, high=2)))
+    with pytest.raises(UsageError, match=said):
+        mode.complete(Fault.parse(f"made.up:{dose}"), 9)
+    assert mode.amounts(Fault.parse("made.up:x=1")) == {"x": 1, "n": 2, "m": 1}
+
+
+def test_the_nearest_word_is_offered_and_nothing_that_is_far_off() -> None:
+    assert nearest("return.non", ["loss.nan", "return.none"]) == "Did you mean 'return.none'?"
+    assert nearest("qqqq", ["loss.nan", "return.none"]) == ""

@@ -1,0 +1,246 @@
+"""The command line as a user meets it: what it prints, where, and the status it ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faultlab import index
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "pytorch_lightning", "lightning", "numpy", "scipy"}
+_WATCHED = """
+import atexit, json, sys
+atexit.register(lambda: print("MODULES", json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr))
+sys.argv = ["faultlab", *sys.argv[1:]]
+from faultlab.cli import main
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left; ``modules`` are the packages that it imported."""
+
+    status: int
+    out: str
+    err: str
+    modules: frozenset[str]
+
+
+def _faultlab(*arguments: str | Path) -> Done:
+    command = [sys.executable, "-c", _WATCHED, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, env={**os.environ, "COLUMNS": "80"})
+    err, _, modules = done.stderr.partition("MODULES ")
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    return Done(done.returncode, done.stdout, err, frozenset(json.loads(modules)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--help"], "Exit codes: 0 the gate passed"),
+        (["run", "--help"], "--fail-under"),
+        (["--version"], "0.1.0"),
+        (["list"], "return.none"),
+        (["list", "return.*"], "return.none"),
+        (["explain", "return.none"], "Why it goes unnoticed"),
+    ],
+)
+def test_what_only_reads_imports_no_torch(arguments: list[str], said: str) -> None:
+    done = _faultlab(*arguments)
+    assert (done.status, done.err) == (0, "")
+    assert said in done.out
+    assert not done.modules & HEAVY
+
+
+def test_list_as_json_is_one_document_with_every_failure_mode() -> None:
+    done = _faultlab("list", "--json")
+    listed = json.loads(done.out)
+    assert [entry["id"] for entry in listed] == list(index.modes())
+    assert not done.modules & HEAVY
+    some = json.loads(_faultlab("list", "--json", "return.*", "step.raises").out)
+    assert {entry["family"] for entry in some} == {"return", "step"}
+    assert len([entry for entry in some if entry["family"] == "step"]) == 1
+
+
+def test_explain_as_json_is_one_document_with_the_sections() -> None:
+    done = _faultlab("explain", "--json", "return.none")
+    told = json.loads(done.out)
+    assert told["id"] == "return.none"
+    assert told["source"].startswith("faultlab/injectors/return_.py:")
+    assert all(told[section] for section in ("summary", "effect_text", "unnoticed", "example", "remedy"))
+    assert not done.modules & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lits"], "'list'"),
+        (["explain", "return.nane"], "'return.none'"),
+        (["explain", "qqqqqqqq"], "faultlab list"),
+        (["explain"], "ID"),
+        (["list", "retrun.*"], "'retrun.*'"),
+        (["list", "return.nane"], "'return.none'"),
+        (["list", "--jsno"], "--json"),
+        (["run", "--select", "return.nane"], "'return.none'"),
+        (["run", "--select", "return.none@sometimes"], "@always"),
+        (["run", "--ignore", "return.nane"], "'return.none'"),
+        (["run", "--ignore", "return.none@step=3"], "return.none@step=3"),
+        (["run", "--jobs", "0"], "--jobs"),
+        (["run", "--engine", "warp"], "fork"),
+        (["run", "nowhere.yaml"], "nowhere.yaml: no such file or folder"),
+    ],
+)
+def test_wrong_usage_ends_with_status_2_and_what_to_write_instead(arguments: list[str], said: str) -> None:
+    done = _faultlab(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+    assert not done.modules & HEAVY
+
+
+def _scenario(folder: Path, name: str, module: str = "healthy.Model", data: str = "healthy.loader", **more: Any) -> Path:
+    file = folder / f"{name}.yaml"
+    lines = [
+        "schema: 1",
+        f"name: {name}",
+        f"module: {{class_path: tests.broken.{module}}}",
+        f"data: {{class_path: tests.broken.{data}}}",
+        *(f"{key}: {value}" for key, value in {"trainer": "{max_epochs: 2}", **more}.items()),
+    ]
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_every_file_that_is_wrong_is_reported_at_once_before_torch_is_imported(tmp_path: Path) -> None:
+    _scenario(tmp_path, "good")
+    syntax = _scenario(tmp_path, "syntax", trainer="{max_epochs: [}")
+    types = _scenario(tmp_path, "types", tests="5", gate="{coverage: high}")
+    done = _faultlab("run", tmp_path, "--out", tmp_path / "out")
+    assert (done.status, done.out) == (2, "")
+    assert f"{syntax}:5:24: not YAML" in done.err
+    assert f"{types}:6:1: tests: input should be a valid list, not 5" in done.err
+    assert f"{types}:7:8: gate.coverage: " in done.err
+    assert not done.modules & HEAVY
+
+
+def test_a_folder_without_scenarios_is_refused(tmp_path: Path) -> None:
+    done = _faultlab("run", tmp_path)
+    assert done.status == 2
+    assert f"{tmp_path}: no scenario in this folder" in done.err
+
+
+@pytest.fixture(scope="module")
+def unbuildable(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """One run of every scenario whose code can't be called as the file says."""
+    folder = tmp_path_factory.mktemp("unbuildable")
+    _scenario(folder, "module", "nowhere.Model")
+    _scenario(folder, "class", "healthy.Modle")
+    _scenario(folder, "arguments", "healthy.Model, init_args: {speed: 1}")
+    _scenario(folder, "kind", "no_lightning_module.Model")
+    _scenario(folder, "import", "fails_to_import.Model")
+    _scenario(folder, "trainer", trainer="{max_epoch: 2}")
+    _scenario(folder, "guard", guards="[{trainer_flag: {detect_anomoly: true}}]")
+    return _faultlab("run", folder, "--json", "--out", folder / "out")
+
+
+@pytest.mark.parametrize(
+    ("place", "said", "remedy"),
+    [
+        ("module.yaml:3:10", "no module named 'tests.broken.nowhere'", "Run from the folder"),
+        ("class.yaml:3:10", "'tests.broken.healthy' has no 'Modle'", "Did you mean 'Model'?"),
+        ("arguments.yaml:3:50", "unexpected keyword argument 'speed'", "init_args"),
+        ("kind.yaml:3:1", "no_lightning_module.Model is no LightningModule", "Name a LightningModule"),
+        ("import.yaml:3:10", "raised RuntimeError: no licence found", "importable"),
+        ("trainer.yaml:5:11", "Trainer has no argument 'max_epoch'", "Did you mean 'max_epochs'?"),
+        ("guard.yaml:6:27", "Trainer has no argument 'detect_anomoly'", "Did you mean 'detect_anomaly'?"),
+    ],
+)
+def test_a_scenario_that_names_what_is_not_there_is_told_where(
+    unbuildable: Done, place: str, said: str, remedy: str
+) -> None:
+    lines = unbuildable.err.splitlines()
+    told = [number for number, line in enumerate(lines) if f"/{place}: " in line]
+    assert len(told) == 1, unbuildable.err
+    assert said in lines[told[0]]
+    assert remedy in lines[told[0] + 1]
+
+
+def test_scenarios_that_can_not_be_built_end_with_status_2(unbuildable: Done) -> None:
+    assert unbuildable.status == 2
+    assert json.loads(unbuildable.out) == []
+    assert not unbuildable.modules & {"torch", "pytorch_lightning", "lightning"}, "the driver needs none of them"
+
+
+def test_a_clean_run_that_fails_ends_with_status_3_and_says_why(tmp_path: Path) -> None:
+    for name in ("construct", "train"):
+        _scenario(tmp_path, name, f"fails_to_{name}.Model")
+    _scenario(tmp_path, "exits", "exits.Model")
+    _scenario(tmp_path, "empty", data="without_data.loader")
+    done = _faultlab("run", tmp_path, "--out", tmp_path / "out")
+    assert done.status == 3
+    for said in (
+        "construct.yaml:1:1: the clean run already fails: FileNotFoundError: weights.pt is missing",
+        "train.yaml:1:1: the clean run already fails: ZeroDivisionError: the clean run divides by zero",
+        "empty.yaml:1:1: the clean run trains no step: the training loader yields no batch",
+        "exits.yaml:1:1: the clean run's process ended with status 9",
+    ):
+        assert said in done.err
+    for log in _logs_named(done.err):
+        assert log.is_file(), log
+
+
+def _logs_named(text: str) -> Iterator[Path]:
+    for line in text.splitlines():
+        if "What it printed is in " in line:
+            yield ROOT / line.partition("What it printed is in ")[2].removesuffix(".")
+
+
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """One quiet run of two scenarios of which the second asks for more than it gets."""
+    folder = tmp_path_factory.mktemp("ordinary")
+    _scenario(folder, "first")
+    _scenario(folder, "second", gate="{coverage: 1.0}")
+    select = ("--select", "return.none", "--select", "step.raises@step=1")
+    return folder, _faultlab("run", folder, "-q", *select, "--out", folder / "out")
+
+
+def test_quiet_prints_one_line_a_scenario(ordinary: tuple[Path, Done]) -> None:
+    _, done = ordinary
+    first, second = done.out.splitlines()
+    assert first.startswith("first: coverage 0.50: 1 noticed, 1 only warned, 0 silent")
+    assert "gate passed" in first
+    assert "gate NOT passed" in second
+    assert (done.status, done.err) == (1, "")
+
+
+def test_a_run_leaves_its_records(ordinary: tuple[Path, Done]) -> None:
+    folder, _ = ordinary
+    out = folder / "out" / "first"
+    assert {"plan.json", "outcomes.jsonl", "report.json", "index.html", "logs"} <= {path.name for path in out.iterdir()}
+    written = json.loads((out / "report.json").read_text())
+    assert [fault["id"] for fault in written["faults"]] == ["return.none@always", "step.raises@step=1"]
+    lines = (out / "outcomes.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["id"] for line in lines) == [fault["id"] for fault in written["faults"]]
+
+
+def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[Path, Done]) -> None:
+    folder, _ = ordinary
+    select = ("--select", "return.none", "--select", "step.raises@step=1")
+    file, out = folder / "first.yaml", folder / "out"
+    judged = json.loads((out / "first" / "report.json").read_text())["faults"]
+    done = _faultlab("run", file, "--json", "--resume", *select, "--out", out, "--fail-under", "0.6")
+    (told,) = json.loads(done.out)
+    assert told == json.loads((out / "first" / "report.json").read_text())
+    assert told["faults"] == judged, "seconds and all: they were taken over"
+    assert told["gate"] == {"passed": False, "reasons": ["coverage 0.50 is under 0.60"]}
+    assert (done.status, done.err) == (1, "")

@@ -1,0 +1,128 @@
+"""After a fault is taken off, everything that a seam may touch is as it was: classes, hooks, globals, random state."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.nn.modules import module as hooks
+
+from faultlab import catalogue
+from faultlab.applicability import inapplicable
+from faultlab.fault import Fault
+from faultlab.probe import Probe
+from faultlab.recon import Recon
+from faultlab.seams import Site, attach, lightning
+from faultlab.seams.armed import Armed, BrokenInjector
+from faultlab.seams.clock import Clock
+from faultlab.seams.patching import Patches
+from tests.zoo import models
+
+FACTORIES = {"classifier": models.classifier, "regressor": models.regressor, "adversarial": models.adversarial}
+TRAINER: dict[str, Any] = {
+    "max_epochs": 1,
+    "limit_train_batches": 4,
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before, handler = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    torch.set_grad_enabled(True)
+    # Lightning itself leaves SIGINT ignored once it was interrupted.
+    signal.signal(signal.SIGINT, handler)
+
+
+def _recon(factory: Any) -> tuple[Recon, pl.Trainer]:
+    module, data = factory()
+    clock = Clock()
+    trainer = pl.Trainer(**TRAINER)
+    with Patches() as patches:
+        clock.attach(patches)
+        probe = Probe(Site(type(module), module), clock)
+        with probe.watching():
+            trainer.fit(module, *data)
+    return probe.recon(trainer, 4, 2), trainer
+
+
+def _touchable(module: Any) -> list[Any]:
+    classes = [*type(module).__mro__, torch.Tensor, torch.optim.Optimizer]
+    for path in ("loops.training_epoch_loop:_TrainingEpochLoop", "loops.fit_loop:_FitLoop",
+                 "loops.evaluation_loop:_EvaluationLoop", "loops.prediction_loop:_PredictionLoop",
+                 "loops.fetchers:_DataFetcher", "loops.fetchers:_PrefetchDataFetcher",
+                 "loops.fetchers:_DataFetcherWrapper", "core.optimizer:LightningOptimizer"):  # fmt: skip
+        classes.append(lightning.part("pytorch_lightning", path))
+    return classes
+
+
+def _picture(module: Any) -> dict[str, Any]:
+    """Identities of every attribute that a seam could have replaced, and of torch's process-wide hooks."""
+    picture = {
+        f"{cls.__module__}.{cls.__qualname__}.{name}": id(value)
+        for cls in _touchable(module)
+        for name, value in vars(cls).items()
+        if not name.startswith("_abc") and name != "__dict__" and not isinstance(value, ModuleType)
+    }
+    picture |= {f"instance.{name}": True for name in vars(module) if callable(vars(module)[name])}
+    for name in ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks"):
+        picture[name] = list(getattr(hooks, name))
+    return picture
+
+
+def _random_state() -> list[Any]:
+    return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # type: ignore[index]
+
+
+@pytest.fixture(scope="module")
+def recons() -> dict[str, Recon]:
+    return {name: _recon(factory)[0] for name, factory in FACTORIES.items()}
+
+
+@pytest.mark.parametrize("mode", sorted(catalogue.load()))
+def test_it_detaches_without_trace(recons: dict[str, Recon], mode: str) -> None:
+    registered = catalogue.load()[mode]
+    name = next(name for name in [*FACTORIES, ""] if not name or not inapplicable(registered, recons[name]))
+    if not name:
+        pytest.skip("applies to none of these three models; the contract tests run it on a fourth")
+    module, data = FACTORIES[name]()
+    clock = Clock()
+    fault = registered.mode.complete(Fault(mode), 4)
+    armed = Armed(fault, registered, clock, recons[name])
+    armed.ctx.module = module
+    before = _picture(module)
+    with Patches() as patches:
+        clock.attach(patches)
+        with attach(armed, Site(type(module), module)):
+            try:
+                pl.Trainer(**TRAINER).fit(module, *data)
+            except BrokenInjector:
+                raise
+            except BaseException:  # whatever the fault does to the run is not the question here
+                pass
+    assert _picture(module) == before
+
+
+@pytest.mark.parametrize("mode", sorted(catalogue.load()))
+def test_attaching_and_detaching_draws_no_random_number(recons: dict[str, Recon], mode: str) -> None:
+    registered = catalogue.load()[mode]
+    module, _ = models.classifier()
+    before = _random_state()
+    armed = Armed(registered.mode.complete(Fault(mode), 4), registered, Clock(), recons["classifier"])
+    with attach(armed, Site(type(module), module)):
+        pass
+    assert _random_state() == before

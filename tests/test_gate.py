@@ -1,0 +1,130 @@
+"""Whether a campaign passes, and the status that the command ends with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from faultlab.harness.gate import check, exit_code
+from faultlab.results import Baseline, Report
+from tests.support import report, result
+
+
+@dataclass
+class Demands:
+    coverage: float | None = None
+    silent: dict[str, int] = field(default_factory=dict)
+    false_alarms: int | None = None
+
+
+NOTHING = Demands()
+NOTICED = result("a.noticed@always", "noticed")
+SILENT = result("a.silent@always", "silent", severity="critical")
+WARNED = result("a.warned@always", "warned")
+ALARM = {"kind": "guard", "name": "Spike", "step": 1, "message": "too high"}
+
+
+def _judged(found: Report, demands: Demands = NOTHING, fail_under: float | None = None) -> tuple[list[str], int]:
+    found.reasons = check(found, demands, fail_under)
+    found.passed = not found.reasons
+    return found.reasons, exit_code(found)
+
+
+def test_a_scenario_without_a_gate_passes_with_whatever_coverage() -> None:
+    assert _judged(report(SILENT)) == ([], 0)
+    assert _judged(report(NOTICED, SILENT, WARNED)) == ([], 0)
+
+
+@pytest.mark.parametrize(("demanded", "passes"), [(0.0, True), (0.5, True), (0.51, False), (1.0, False)])
+def test_coverage_has_to_reach_what_is_demanded(demanded: float, passes: bool) -> None:
+    for reasons, status in (
+        _judged(report(NOTICED, SILENT), Demands(coverage=demanded)),
+        _judged(report(NOTICED, SILENT), NOTHING, fail_under=demanded),
+    ):
+        assert (reasons == [], status) == ((True, 0) if passes else (False, 1))
+
+
+def test_fail_under_comes_on_top_of_the_gates_own_coverage() -> None:
+    assert _judged(report(NOTICED, SILENT), Demands(coverage=0.9), 0.1)[1] == 1
+    assert _judged(report(NOTICED, SILENT), Demands(coverage=0.1), 0.9)[1] == 1
+    (reason,) = check(report(NOTICED, SILENT), Demands(coverage=0.1), 0.9)
+    assert "coverage 0.50 is under 0.90" in reason
+
+
+def test_a_coverage_that_just_misses_is_not_said_to_equal_what_was_demanded() -> None:
+    modes = [result(f"a.m{number}@always", "noticed") for number in range(799)]
+    missed = [result(f"b.m{number}@always", "silent") for number in range(201)]
+    (reason,) = check(report(*modes, *missed), Demands(coverage=0.8))
+    assert "0.799" in reason
+
+
+def test_a_warning_does_not_count_as_noticed() -> None:
+    assert _judged(report(NOTICED, WARNED), Demands(coverage=0.6))[1] == 1
+
+
+def test_silent_failure_modes_are_limited_by_their_severity() -> None:
+    faults = [SILENT, result("a.other@always", "silent", severity="minor"), NOTICED]
+    assert _judged(report(*faults), Demands(silent={"critical": 1, "minor": 1, "major": 0})) == ([], 0)
+    reasons, status = _judged(report(*faults), Demands(silent={"critical": 0}))
+    assert status == 1
+    assert "1 critical" in reasons[0]
+    assert "a.silent" in reasons[0]
+    assert "a.other" not in reasons[0]
+
+
+def test_two_silent_faults_of_one_failure_mode_count_once() -> None:
+    twice = [result("a.b@step=1", "silent", severity="critical"), result("a.b@step=2", "silent", severity="critical")]
+    assert _judged(report(*twice), Demands(silent={"critical": 1})) == ([], 0)
+
+
+def test_false_alarms_are_counted_and_give_their_own_status() -> None:
+    alarmed = Baseline(false_alarms=[ALARM])
+    reasons, status = _judged(report(NOTICED, baseline=alarmed), Demands(false_alarms=0))
+    assert status == 3
+    assert "1 false alarm" in reasons[0]
+    reasons, _ = _judged(report(NOTICED, baseline=alarmed), Demands(false_alarms=1))
+    assert reasons == []
+
+
+@pytest.mark.parametrize("status", ["not_activated", "error", "timeout"])
+def test_what_is_inconclusive_never_passes(status: str) -> None:
+    doubtful = result("a.b@always", status, reason="it broke")
+    reasons, code = _judged(report(NOTICED, doubtful))
+    assert code == 4
+    assert reasons == [f"inconclusive: a.b@always is {status} (it broke)"]
+
+
+def test_what_is_inconclusive_weighs_more_than_a_coverage_that_is_missed() -> None:
+    reasons, code = _judged(report(SILENT, result("a.b@always", "error")), Demands(coverage=0.5))
+    assert len(reasons) == 2
+    assert code == 4
+
+
+@pytest.mark.parametrize("faults", [[], ["not_applicable"], ["ignored"], ["not_applicable", "ignored"]])
+def test_a_campaign_in_which_nothing_was_activated_never_passes(faults: list[str]) -> None:
+    found = [result(f"a.b{number}@always", status) for number, status in enumerate(faults)]
+    reasons, code = _judged(report(*found))
+    assert reasons == ["inconclusive: no fault was activated"]
+    assert code == 4
+
+
+def test_a_fault_without_effect_was_activated_and_leaves_no_coverage_to_demand() -> None:
+    assert _judged(report(result("a.b@always", "no_effect"))) == ([], 0)
+    assert _judged(report(result("a.b@always", "no_effect")), Demands(coverage=0.5))[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("reasons", "alarms", "status"),
+    [
+        ([], [], 0),
+        (["coverage 0.50 is under 0.90"], [], 1),
+        (["inconclusive: the canary was not noticed"], [], 4),
+        (["coverage 0.50 is under 0.90", "inconclusive: no fault was activated"], [], 4),
+        ([], [ALARM], 3),
+        (["inconclusive: no fault was activated"], [ALARM], 3),
+    ],
+)
+def test_each_outcome_has_its_exit_code(reasons: list[str], alarms: list[dict[str, object]], status: int) -> None:
+    found = report(NOTICED, baseline=Baseline(false_alarms=alarms), reasons=reasons, passed=not reasons)
+    assert exit_code(found) == status

@@ -1,0 +1,157 @@
+"""What will be run, from where, and what is settled without a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from faultlab.catalogue import Dose, Registered, declare
+from faultlab.errors import UsageError
+from faultlab.fault import Fault
+from faultlab.harness.plan import Planned, Selection, make, place
+from faultlab.recon import Recon
+
+RECON = Recon(steps=32, epochs=2, validation_batches=3)
+
+
+@dataclass(frozen=True)
+class MadeUpSeam:
+    attach_at: str = "step"
+    reason: str = ""
+
+    def inapplicable(self, recon: Recon) -> str:
+        return self.reason
+
+
+def _registered(id: str, seam: MadeUpSeam | None = None, **more: Any) -> Registered:
+    known: dict[str, Any] = {"seam": "MadeUpSeam", "severity": "minor", "effect": "silent", "cause": ("x",)}
+    mode = declare(id=id, docstring="Made up.", no_evidence="made up", **{**known, **more})
+    return Registered(mode, seam or MadeUpSeam(), lambda value, ctx: value)  # type: ignore[arg-type]
+
+
+REGISTRY = {
+    registered.mode.id: registered
+    for registered in [
+        _registered("input.noisy", doses=(Dose("scale", 1.0, 0.0, 9.0),)),
+        _registered("loss.nan", when="middle"),
+        _registered("loss.zero"),
+        _registered("step.raises"),
+    ]
+}
+
+
+def _ids(recon: Recon = RECON, **selection: Any) -> list[str]:
+    return [entry.id for entry in make(Selection(**selection), recon, REGISTRY)]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "at"),
+    [
+        ("always", 0),
+        ("once", 0),
+        ("every=5", 0),
+        ("p=0.5", 0),
+        ("step=0", 0),
+        ("step=8", 8),
+        ("step=31", 31),
+        ("step=32", 0),
+        ("epoch=0", 0),
+        ("epoch=1", 15),
+        ("epoch=2", 31),
+        ("epoch=9", 31),
+        ("step=8,rank=0", 8),
+        ("step=8,stage=train", 8),
+        ("step=8,stage=validate", "fit"),
+        ("always,stage=test", "fit"),
+    ],
+)
+def test_a_run_begins_at_the_latest_place_that_the_trigger_allows(trigger: str, at: int | str) -> None:
+    assert place(Fault.parse(f"loss.zero@{trigger}"), REGISTRY["loss.zero"], RECON) == at
+
+
+def test_a_seam_that_must_be_in_place_before_fit_begins_there() -> None:
+    early = _registered("step.early", MadeUpSeam(attach_at="fit"))
+    assert place(Fault.parse("step.early@step=8"), early, RECON) == "fit"
+
+
+def test_a_failure_mode_that_acts_outside_training_begins_before_fit() -> None:
+    for stages in (("validate",), ("train", "validate"), "every"):
+        mode = _registered("step.early", stages=stages)
+        assert place(Fault.parse("step.early@step=8"), mode, RECON) == "fit"
+        assert place(Fault.parse("step.early@step=8,stage=train"), mode, RECON) == 8
+
+
+def test_the_plan_holds_every_failure_mode_with_its_default_trigger_in_order() -> None:
+    expected = [
+        Planned("input.noisy@always", 0),
+        Planned("loss.nan@step=16", 16),
+        Planned("loss.zero@always", 0),
+        Planned("step.raises@always", 0),
+    ]
+    assert make(Selection(), RECON, dict(reversed(REGISTRY.items()))) == expected
+
+
+@pytest.mark.parametrize(
+    ("select", "ids"),
+    [
+        (["loss.*"], ["loss.nan@step=16", "loss.zero@always"]),
+        (["step.raises", "loss.zero"], ["loss.zero@always", "step.raises@always"]),
+        (["loss.nan@step=3"], ["loss.nan@step=3"]),
+        (["loss.nan", "loss.nan@step=3"], ["loss.nan@step=16", "loss.nan@step=3"]),
+        (["loss.nan", "loss.*", "*.nan", "loss.nan@step=16"], ["loss.nan@step=16", "loss.zero@always"]),
+        (["input.noisy:scale=2"], ["input.noisy:scale=2@always"]),
+        (["input.noisy:scale=2@once,seed=4"], ["input.noisy:scale=2@once,seed=4"]),
+        (["loss.zero@seed=4"], ["loss.zero@always,seed=4"]),
+        ([], []),
+    ],
+)
+def test_globs_and_whole_faults_are_selected_each_once(select: list[str], ids: list[str]) -> None:
+    assert _ids(select=select) == ids
+
+
+def test_what_is_skipped_is_not_planned_however_it_was_selected() -> None:
+    assert _ids(select=["*", "loss.nan@step=3"], skip=["loss.*", "step.raises"]) == ["input.noisy@always"]
+
+
+def test_other_triggers_replace_the_default_and_the_first_glob_that_matches_counts() -> None:
+    when = {"loss.nan": ["@once", "step=3"], "loss.*": ["@every=2"]}
+    assert _ids(select=["loss.*"], when=when) == ["loss.nan@once", "loss.nan@step=3", "loss.zero@every=2"]
+
+
+def test_other_triggers_do_not_replace_one_that_was_asked_for_but_keep_doses() -> None:
+    when = {"*": ["@once"]}
+    assert _ids(select=["loss.nan@step=3"], when=when) == ["loss.nan@step=3"]
+    assert _ids(select=["input.noisy:scale=2"], when=when) == ["input.noisy:scale=2@once"]
+
+
+def test_an_excuse_settles_a_fault_without_a_run_and_says_why() -> None:
+    plan = make(Selection(select=["loss.*"], excuses=[("*.nan", "on purpose"), ("*", "later")]), RECON, REGISTRY)
+    assert plan[0] == Planned("loss.nan@step=16", status="ignored", reason="on purpose")
+    assert plan[1] == Planned("loss.zero@always", status="ignored", reason="later")
+
+
+def test_what_cannot_apply_is_settled_with_the_reason_even_where_it_is_excused() -> None:
+    registry = {
+        "loss.nan": _registered("loss.nan", MadeUpSeam(reason="there is no loss")),
+        "loss.zero": _registered("loss.zero", needs=("validation", "automatic-optimization")),
+        "loss.validated": _registered("loss.validated", stages=("validate",)),
+    }
+    bare = Recon(steps=32, epochs=2, automatic=False)
+    plan = {entry.id: entry for entry in make(Selection(excuses=[("*", "on purpose")]), bare, registry)}
+    assert {(entry.id, entry.status, entry.reason) for entry in plan.values()} == {
+        ("loss.nan@always", "not_applicable", "there is no loss"),
+        ("loss.zero@always", "not_applicable", "there is no validation loop"),
+        ("loss.validated@always", "not_applicable", "there is no validation loop"),
+    }
+
+
+def test_a_dose_that_the_failure_mode_lacks_is_refused() -> None:
+    with pytest.raises(UsageError, match="no dose 'size'"):
+        _ids(select=["input.noisy:size=2"])
+
+
+def test_a_selection_is_read_back_from_its_json() -> None:
+    selection = Selection(["loss.*"], ["x"], {"loss.nan": ["@once"]}, [("*", "why")])
+    assert Selection(**selection.to_json()) == selection

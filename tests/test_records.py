@@ -1,0 +1,153 @@
+"""What a campaign leaves on disk, and what a resumed one takes over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from faultlab.engines.protocol import Outcome
+from faultlab.harness import records as module
+from faultlab.harness.campaign import Options
+from faultlab.harness.plan import Planned, digest
+from faultlab.harness.records import Records
+from faultlab.results import FaultResult
+from tests.support import detection, report, result
+
+PLAN = [Planned("a.one@always", at=0), Planned("a.two@step=3", at=3), Planned("a.three@always", "fit")]
+ONE = result("a.one@always", "noticed", noticed_by=[detection()], warnings=["watch\u2028out\x85 \ud800"])
+TWO = result("a.two@step=3", "silent", reason="nobody looked")
+THREE = result("a.three@always", "error", reason="it broke")
+
+
+def _campaign(
+    folder: Path, *results: FaultResult, digest: str = "same", resume: bool = False
+) -> dict[str, FaultResult]:
+    records = Records(folder)
+    known = dict(records.begin(PLAN, digest, Options(seed=7), resume))
+    for found in results:
+        records.add(found)
+    return known
+
+
+def test_the_plan_is_on_disk_before_the_first_outcome(tmp_path: Path) -> None:
+    Records(tmp_path).begin(PLAN, "same", Options(seed=7), resume=False)
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert (plan["schema"], plan["digest"], plan["seed"]) == (1, "same", 7)
+    assert plan["faults"][1] == {"id": "a.two@step=3", "at": 3, "status": "", "reason": ""}
+    assert (tmp_path / "outcomes.jsonl").read_text() == ""
+
+
+def test_every_verdict_is_a_line_on_disk_at_once(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.begin(PLAN, "same", Options(), resume=False)
+    for number, found in enumerate((ONE, TWO), start=1):
+        records.add(found)
+        lines = (tmp_path / "outcomes.jsonl").read_text(encoding="utf-8").split("\n")
+        assert len(lines) == number + 1
+        assert FaultResult.from_json(json.loads(lines[number - 1])) == found
+
+
+def test_a_resumed_campaign_takes_over_what_was_judged_and_adds_the_rest(tmp_path: Path) -> None:
+    _campaign(tmp_path, ONE, TWO)
+    assert _campaign(tmp_path, ONE, TWO, THREE, resume=True) == {ONE.id: ONE, TWO.id: TWO}
+    assert _campaign(tmp_path, resume=True) == {ONE.id: ONE, TWO.id: TWO, THREE.id: THREE}
+    assert len((tmp_path / "outcomes.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")) == 3
+
+
+def test_nothing_is_taken_over_unless_asked(tmp_path: Path) -> None:
+    _campaign(tmp_path, ONE)
+    assert _campaign(tmp_path) == {}
+    assert _campaign(tmp_path, resume=True) == {}, "the old outcomes are gone"
+
+
+def test_nothing_is_taken_over_from_another_plan(tmp_path: Path) -> None:
+    _campaign(tmp_path, ONE)
+    assert _campaign(tmp_path, digest="another", resume=True) == {}
+    assert (tmp_path / "outcomes.jsonl").read_text() == ""
+
+
+def test_nothing_is_taken_over_where_there_is_nothing(tmp_path: Path) -> None:
+    assert _campaign(tmp_path, resume=True) == {}
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20])
+def test_a_line_that_was_cut_short_is_dropped_and_nothing_else(tmp_path: Path, cut: int) -> None:
+    _campaign(tmp_path, ONE, TWO)
+    file = tmp_path / "outcomes.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-cut])
+    kept = {ONE.id: ONE} if cut > 1 else {ONE.id: ONE, TWO.id: TWO}
+    assert _campaign(tmp_path, resume=True) == kept
+    _campaign(tmp_path, TWO, resume=True)
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("junk", ["", "[]", "5", "{}", '{"id": "x"}', "\x00", "null"])
+def test_a_line_that_is_no_verdict_is_dropped_and_nothing_else(tmp_path: Path, junk: str) -> None:
+    _campaign(tmp_path, ONE, TWO)
+    file = tmp_path / "outcomes.jsonl"
+    first, second, _ = file.read_text(encoding="utf-8").split("\n")
+    file.write_text(f"{first}\n{junk}\n{second}\n", encoding="utf-8")
+    assert _campaign(tmp_path, resume=True) == {ONE.id: ONE, TWO.id: TWO}
+
+
+@pytest.mark.parametrize("plan", ["", "[]", "{}", "5", "\x00"])
+def test_a_plan_that_is_none_is_no_plan_to_resume(tmp_path: Path, plan: str) -> None:
+    _campaign(tmp_path, ONE)
+    (tmp_path / "plan.json").write_text(plan)
+    assert _campaign(tmp_path, resume=True) == {}
+
+
+def test_a_campaign_killed_at_its_start_does_not_pass_old_outcomes_off_as_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _campaign(tmp_path, ONE)
+    written = module._write
+    killed_after: list[Path] = []
+
+    def write_once(file: Path, text: str) -> None:
+        if killed_after:
+            raise KeyboardInterrupt
+        killed_after.append(file)
+        written(file, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_write", write_once)
+        with pytest.raises(KeyboardInterrupt):
+            _campaign(tmp_path, digest="another")
+    assert _campaign(tmp_path, digest="another", resume=True) == {}
+
+
+def test_the_digest_changes_with_anything_that_the_results_depend_on() -> None:
+    scenario = {"module": {"class_path": "a.B", "init_args": {"x": 1}}}
+    same = digest(PLAN, scenario, 0, "0.1.0")
+    assert digest(list(PLAN), json.loads(json.dumps(scenario)), 0, "0.1.0") == same
+    others = [
+        digest(PLAN[:2], scenario, 0, "0.1.0"),
+        digest([*PLAN[:2], Planned("a.three@always", "construct")], scenario, 0, "0.1.0"),
+        digest(PLAN, {"module": {"class_path": "a.B", "init_args": {"x": 2}}}, 0, "0.1.0"),
+        digest(PLAN, scenario, 1, "0.1.0"),
+        digest(PLAN, scenario, 0, "0.2.0"),
+    ]
+    assert len({same, *others}) == 6
+
+
+def test_what_a_victim_printed_is_kept_under_its_faults_name(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.log(Outcome("label.noisy:fraction=0.3@step=8", output="said \ud800 so"))
+    records.log(Outcome("label.quiet", output=""))
+    (file,) = (tmp_path / "logs").iterdir()
+    assert file == Path(records.log_file("label.noisy:fraction=0.3@step=8"))
+    assert file.name == "label.noisy_fraction=0.3@step=8.log"
+    assert file.read_text() == "said ? so"
+
+
+def test_the_report_is_written_whole_and_the_outcomes_stay(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.begin(PLAN, "same", Options(), resume=False)
+    records.add(ONE)
+    records.write_report(report(ONE))
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["faults"][0]["id"] == ONE.id
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["logs", "outcomes.jsonl", "plan.json", "report.json"]

@@ -1,0 +1,113 @@
+"""The seams on what real projects bring: both namespaces, odd batches, iterators, workers, manual optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from faultlab.engines import Engine
+from faultlab.results import Status
+from tests.lab import Lab, engine
+
+ZOO = "tests.zoo.models"
+
+
+@pytest.fixture(scope="module")
+def working() -> Iterator[Engine]:
+    with engine() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("namespace", ["pytorch_lightning", "lightning.pytorch"])
+def test_seams_attach_in_either_namespace(working: Engine, namespace: str) -> None:
+    lab = Lab(working, f"{ZOO}.classifier", namespace=namespace)
+    assert lab.recon.namespace == namespace
+    faults = ["return.none@always", "input.nan@step=5", "forward.constant@always", "gradient.zero@always",
+              "step.raises@step=3", "loss.zeroed@always", "label.shuffled@always"]  # fmt: skip
+    results = {id: lab.judge(outcome) for id, outcome in lab.run(faults).items()}
+    assert {id: result.activations > 0 for id, result in results.items()} == dict.fromkeys(faults, True)
+    assert results["step.raises@step=3"].first_step == 3
+    assert results["input.nan@step=5"].activations == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "labels"),
+    [
+        ("tuple", ("0",), ("1",)),
+        ("dict", ("nested.features",), ("target",)),
+        ("pair", ("features",), ("target",)),
+        ("record", ("features",), ("target",)),
+        ("bag", ("features",), ("target",)),
+    ],
+)
+def test_roles_are_found_in_every_kind_of_batch(
+    working: Engine, kind: str, inputs: tuple[str, ...], labels: tuple[str, ...]
+) -> None:
+    lab = Lab(working, f"{ZOO}.classifier", kind=kind)
+    assert (lab.recon.inputs, lab.recon.labels) == (inputs, labels)
+    outcomes = lab.run(["input.zero@always", "label.shuffled@always"])
+    for outcome in outcomes.values():
+        result = lab.judge(outcome)
+        assert (result.status, result.activations) == (Status.SILENT, lab.recon.steps), result
+
+
+def test_one_corrupted_batch_does_not_poison_the_dataset(working: Engine) -> None:
+    lab = Lab(working, f"{ZOO}.regressor")
+    (outcome,) = lab.run(["input.nan@step=0,stage=validate"]).values()
+    assert outcome.result is not None
+    assert lab.judge(outcome).activations > 0
+    assert outcome.result["trajectory"]["final"] == lab.clean["trajectory"]["final"]
+
+
+@pytest.mark.parametrize("model", ["streaming", "pulling"])
+def test_batches_that_are_read_ahead_or_pulled_by_the_step_are_broken_at_the_right_step(
+    working: Engine, model: str
+) -> None:
+    lab = Lab(working, f"{ZOO}.{model}")
+    (outcome,) = lab.run(["input.infinite@step=4"]).values()
+    result = lab.judge(outcome)
+    assert (result.first_step, result.activations) == (4, 1), result
+    losses = dict(outcome.result["trajectory"]["losses"])  # type: ignore[index]
+    clean = dict(lab.clean["trajectory"]["losses"])
+    assert all(losses[step] == clean[step] for step in range(4))
+    assert losses[4] != clean[4]
+
+
+def test_under_manual_optimisation_losses_gradients_and_steps_are_reached(working: Engine) -> None:
+    lab = Lab(working, f"{ZOO}.adversarial")
+    assert not lab.recon.automatic
+    assert lab.recon.losses == 2
+    results = {id: lab.judge(o) for id, o in lab.run(["loss.nan@step=2", "gradient.negated@always"]).items()}
+    assert results["loss.nan@step=2"].activations == 2
+    assert results["gradient.negated@always"].activations == 2 * lab.recon.steps
+
+
+def test_a_run_with_loader_workers_begins_anew_and_ends_alike(working: Engine) -> None:
+    lab = Lab(working, f"{ZOO}.classifier", workers=1)
+    (outcome,) = lab.run(["return.none@step=5"], at=5).values()
+    result = lab.judge(outcome)
+    assert (result.status, result.first_step, result.activations) == (Status.WARNED, 5, 1), result
+    assert outcome.stems == []
+
+
+def test_a_fault_forked_at_its_step_ends_as_one_armed_from_the_beginning(working: Engine) -> None:
+    lab = Lab(working, f"{ZOO}.classifier")
+    step = lab.recon.steps // 2
+    faults = [f"{mode}@step={step}" for mode in ("loss.nan", "label.shuffled", "input.noise", "gradient.random")]
+    forked, whole = lab.run(faults, at=step), lab.run(faults, at="construct")
+    for fault in faults:
+        one, other = forked[fault].result, whole[fault].result
+        assert one is not None
+        assert other is not None
+        assert one["activations"] == 1
+        assert repr(one["trajectory"]) == repr(other["trajectory"]), fault
+
+
+def test_the_independent_evaluation_is_not_fooled_by_what_was_logged(working: Engine) -> None:
+    lab = Lab(working, f"{ZOO}.classifier")
+    (outcome,) = lab.run(["forward.constant@always,stage=validate"]).values()
+    assert outcome.result is not None
+    faulted = outcome.result["trajectory"]
+    assert faulted["metrics"]["val_loss"] != lab.clean["trajectory"]["metrics"]["val_loss"]
+    assert faulted["final"] == lab.clean["trajectory"]["final"]

@@ -1,0 +1,270 @@
+"""The verdict on made-up outcomes: every status, who noticed, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from faultlab.catalogue import FailureMode, declare
+from faultlab.detectors.notice import Notice
+from faultlab.engines.protocol import Outcome
+from faultlab.harness.trajectory import Trajectory
+from faultlab.harness.verdict import Twin, choose_metric, judge
+from faultlab.results import FaultResult, Harm, Status
+
+FAULT = "loss.made-up@step=2"
+LOSSES = [(0, 4.0), (1, 3.0), (2, 2.0), (3, 1.0)]
+
+
+def _mode(**more: Any) -> FailureMode:
+    known: dict[str, Any] = {"seam": "Loss", "severity": "critical", "effect": "silent", "cause": ("loss", "nan")}
+    return declare(id="loss.made-up", docstring="Made up.", no_evidence="made up", **{**known, **more})
+
+
+def _run(**changed: Any) -> Trajectory:
+    fields: dict[str, Any] = {"steps": 4, "losses": list(LOSSES), "digest": "abc", "final": {"val_loss": 1.0}}
+    return Trajectory(**{**fields, **changed})
+
+
+def _outcome(run: Trajectory | None = None, **changed: Any) -> Outcome:
+    """An outcome as it arrives from a victim: through JSON."""
+    result = {
+        "trajectory": (run or _run(digest="other")).to_json(),
+        "notices": [],
+        "warnings": [],
+        "activations": 2,
+        "first_step": 2,
+        "broken": None,
+        **changed,
+    }
+    return Outcome(FAULT, result=json.loads(json.dumps(result)), acting=2, seconds=0.123456)
+
+
+def _judge(outcome: Outcome, twin: Twin | None = None, mode: FailureMode | None = None) -> FaultResult:
+    return judge(FAULT, mode or _mode(), outcome, twin or Twin(_run(), metric="val_loss"))
+
+
+def _notice(
+    kind: str = "guard", name: str = "Spike", step: int = 3, message: str = "oh", how: str = "raised", **more: Any
+) -> dict[str, Any]:
+    return Notice(kind, name, step, message, how, **more).to_json()
+
+
+def test_a_fault_that_somebody_signalled_is_noticed_with_its_latency() -> None:
+    found = _judge(_outcome(notices=[_notice(step=3)]))
+    assert found.status is Status.NOTICED
+    assert (found.activations, found.first_step, found.seconds) == (2, 2, 0.1235)
+    assert [(who.kind, who.name, who.step, who.latency) for who in found.noticed_by] == [("guard", "Spike", 3, 1)]
+    assert (found.id, found.mode, found.family, found.severity) == (FAULT, "loss.made-up", "loss", "critical")
+
+
+def test_a_fault_that_only_new_warnings_tell_of_is_warned() -> None:
+    told = [{"key": "old #", "step": 0, "text": "old 1"}, {"key": "new #", "step": 2, "text": "new 7"}]
+    found = _judge(_outcome(warnings=told), Twin(_run(), warnings=frozenset({"old #"})))
+    assert (found.status, found.warnings) == (Status.WARNED, ["new 7"])
+
+
+def test_a_warning_that_the_clean_run_has_too_is_none() -> None:
+    told = [{"key": "old #", "step": 2, "text": "old 2"}]
+    found = _judge(_outcome(warnings=told), Twin(_run(), warnings=frozenset({"old #"})))
+    assert (found.status, found.warnings) == (Status.SILENT, [])
+
+
+def test_a_fault_that_changes_the_run_and_that_nobody_notices_is_silent() -> None:
+    found = _judge(_outcome())
+    assert (found.status, found.reason, found.noticed_by) == (Status.SILENT, "", [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"digest": "b"},
+        {"losses": [*LOSSES[:3], (3, math.nextafter(1.0, 2.0))]},
+        {"losses": LOSSES[:3]},
+        {"learning_rates": [(0, 0.1)]},
+        {"metrics": {"acc": [(3, 0.5)]}},
+        {"validation_batches": 1},
+        {"global_step": 3},
+        {"epochs": 1},
+        {"final": {}},
+        {"final": {"val_loss": math.nan}},
+    ],
+)
+def test_on_a_deterministic_target_any_difference_is_an_effect(change: dict[str, Any]) -> None:
+    assert _judge(_outcome(_run(**change))).status is Status.SILENT
+
+
+def test_a_run_that_is_the_clean_one_to_the_bit_has_no_effect() -> None:
+    odd = {"losses": [(0, math.nan), (1, math.inf)], "final": {"val_loss": math.nan}}
+    for run in (_run(), _run(**odd)):
+        found = _judge(_outcome(run), Twin(run, metric="val_loss"))
+        assert (found.status, found.reason) == (Status.NO_EFFECT, "the run is the clean one, to the bit")
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"digest": "b"}, Status.NO_EFFECT),
+        ({"losses": [*LOSSES[:3], (3, 1.009)]}, Status.NO_EFFECT),
+        ({"final": {"val_loss": 1.009}}, Status.NO_EFFECT),
+        ({"losses": [*LOSSES[:3], (3, 1.02)]}, Status.SILENT),
+        ({"losses": [*LOSSES[:3], (3, math.inf)]}, Status.SILENT),
+        ({"losses": [*LOSSES[:3], (3, math.nan)]}, Status.SILENT),
+        ({"losses": LOSSES[:3]}, Status.SILENT),
+        ({"final": {"val_loss": 1.02}}, Status.SILENT),
+        ({"final": {"val_loss": math.nan}}, Status.SILENT),
+        ({"final": {}}, Status.SILENT),
+        ({"final": {"val_loss": 1.0, "more": 2.0}}, Status.SILENT),
+        ({"steps": 3}, Status.SILENT),
+        ({"validation_batches": 2}, Status.SILENT),
+        ({"end": "exited"}, Status.SILENT),
+    ],
+)
+def test_on_another_target_a_run_has_no_effect_within_the_tolerance(change: dict[str, Any], status: Status) -> None:
+    assert _judge(_outcome(_run(**change)), Twin(_run(), tolerance=0.01)).status is status
+
+
+def test_an_alarm_that_the_clean_run_raises_too_is_no_detection() -> None:
+    clean = [Notice("guard", "Spike", 0, "another step, another text", "stopped", "patience")]
+    same = _notice(how="stopped", reason="patience")
+    assert _judge(_outcome(notices=[same]), Twin(_run(), notices=clean)).status is Status.SILENT
+    for other in ({"reason": "divergence"}, {"how": "raised"}, {"name": "Other"}, {"kind": "test"}):
+        found = _judge(_outcome(notices=[{**same, **other}]), Twin(_run(), notices=clean))
+        assert found.status is Status.NOTICED, other
+
+
+def test_who_noticed_stands_in_the_order_of_worth_and_then_of_time() -> None:
+    said = [
+        _notice("framework", "exception", 2, "the loss is nan"),
+        _notice("module", "LitModel.training_step", 2, "the loss is nan"),
+        _notice("guard", "Late", 9, "stopped", "stopped"),
+        _notice("guard", "Early", 4, "stopped", "stopped"),
+        _notice("test", "test_loss", 7, "the LOSS is negative"),
+        _notice("guard", "Spike", 5, "NaN met"),
+    ]
+    found = _judge(_outcome(notices=said))
+    named = ["Spike", "test_loss", "Early", "Late", "LitModel.training_step", "exception"]
+    assert [who.name for who in found.noticed_by] == named
+    assert [who.names_cause for who in found.noticed_by] == [True, True, False, False, True, True]
+    assert found.best is not None
+    assert found.best.name == "Spike"
+
+
+def test_notices_of_a_second_run_without_flags_count_too() -> None:
+    found = judge(FAULT, _mode(), _outcome(), Twin(_run()), [Notice("guard", "Spike", 3, "oh")])
+    assert [who.name for who in found.noticed_by] == ["Spike"]
+
+
+def test_a_fault_that_never_acted_gets_no_verdict_whoever_signalled() -> None:
+    found = _judge(_outcome(activations=0, first_step=None, notices=[_notice()]))
+    assert (found.status, found.noticed_by) == (Status.NOT_ACTIVATED, [])
+    assert found.reason
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Outcome(FAULT, lost="its nursery is gone"), "its nursery is gone"),
+        (_outcome(broken="KeyError: 'x'"), "the injector failed: KeyError: 'x'"),
+        (Outcome(FAULT, result={"broken": "KeyError"}), "the injector failed: KeyError"),
+        (Outcome(FAULT, result={"target_error": {"message": "no module"}}), "could not be built again: no module"),
+        (Outcome(FAULT, exit=-11), "killed by SIGSEGV before the fault acted"),
+        (Outcome(FAULT, exit=3), "ended with status 3 before the fault acted"),
+        (Outcome(FAULT, exit=0), "ended with status 0 before the fault acted"),
+    ],
+)
+def test_what_is_not_the_victims_doing_is_an_error(outcome: Outcome, said: str) -> None:
+    found = _judge(outcome)
+    assert found.status is Status.ERROR
+    assert said in found.reason
+
+
+@pytest.mark.parametrize(
+    ("exit", "said"),
+    [(-9, "killed by SIGKILL"), (-11, "killed by SIGSEGV"), (-99, "killed by signal 99"), (7, "ended with status 7")],
+)
+def test_a_process_that_the_fault_kills_is_noticed_by_process(exit: int, said: str) -> None:
+    found = _judge(Outcome(FAULT, exit=exit, acting=5))
+    (who,) = found.noticed_by
+    assert (found.status, found.activations, found.first_step) == (Status.NOTICED, 1, 5)
+    assert (who.kind, who.step, who.worth) == ("process", 5, 3)
+    assert said in who.message
+
+
+def test_an_early_exit_with_status_0_is_silent() -> None:
+    unreported = _judge(Outcome(FAULT, exit=0, acting=5))
+    reported = _judge(_outcome(_run(end="exited")))
+    for found in (unreported, reported):
+        assert (found.status, found.noticed_by) == (Status.SILENT, [])
+        assert "exits with status 0" in found.reason
+    assert reported.harm == Harm("val_loss", 1.0, None, True)
+
+
+def test_a_deadline_is_noticed_by_process_only_where_the_failure_mode_hangs() -> None:
+    late = Outcome(FAULT, timed_out=True, acting=2, seconds=10.0, exit=-9)
+    found = _judge(late, mode=_mode(hangs=True))
+    assert (found.status, found.noticed_by[0].kind) == (Status.NOTICED, "process")
+    assert "deadline of 10 s" in found.noticed_by[0].message
+    assert _judge(late).status is Status.TIMEOUT
+    assert "deadline of 10 s" in _judge(late).reason
+
+
+def test_a_deadline_before_the_fault_acted_is_inconclusive_even_where_the_mode_hangs() -> None:
+    found = _judge(Outcome(FAULT, timed_out=True, seconds=10.0), mode=_mode(hangs=True))
+    assert found.status is Status.TIMEOUT
+    assert "had not acted" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("faulty", "others", "lower", "harmful"),
+    [
+        (1.04, [], True, False),
+        (1.06, [], True, True),
+        (0.5, [], True, False),
+        (0.94, [], False, True),
+        (1.5, [], False, False),
+        (1.2, [0.9, 1.0, 1.1], True, False),
+        (1.31, [0.9, 1.0, 1.1], True, True),
+        (1.06, [1.0, math.inf, math.nan], True, True),
+    ],
+)
+def test_harm_is_what_exceeds_the_spread_over_seeds(
+    faulty: float, others: list[float], lower: bool, harmful: bool
+) -> None:
+    siblings = [_run(final={"val_loss": value}) for value in others]
+    twin = Twin(_run(), siblings, metric="val_loss", lower_is_better=lower)
+    assert _judge(_outcome(_run(final={"val_loss": faulty})), twin).harm == Harm("val_loss", 1.0, faulty, harmful)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_metric_that_is_no_longer_finite_is_harm(value: float) -> None:
+    assert _judge(_outcome(_run(final={"val_loss": value}))).harm == Harm("val_loss", 1.0, None, True)
+
+
+def test_the_metric_is_taken_from_the_evaluation_else_the_log_else_the_last_losses() -> None:
+    twin = Twin(_run(), metric="val_loss")
+    logged = {"val_loss": [(1, 9.0), (3, 2.0)]}
+    assert twin.value(_run(metrics=logged)) == 1.0
+    assert twin.value(_run(final={}, metrics=logged)) == 2.0
+    assert twin.value(_run(final={})) == 1.0
+    assert twin.value(_run(final={}, losses=[(step, float(step)) for step in range(8)])) == 6.5
+    assert twin.value(_run(final={}, losses=[])) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["train_loss", "val_acc", "val_loss"], ("val_loss", True)),
+        (["train_loss", "val_acc"], ("train_loss", True)),
+        (["val_acc"], ("val_acc", False)),
+        (["val_error"], ("val_error", True)),
+        (["val_encoder2_loss"], ("val_encoder2_loss", True)),
+        (["val_iou_loss"], ("val_iou_loss", True)),
+        ([], ("loss", True)),
+    ],
+)
+def test_the_metric_for_harm_is_a_validation_loss_if_there_is_one(names: list[str], chosen: tuple[str, bool]) -> None:
+    assert choose_metric(_run(final=dict.fromkeys(names, 1.0)), None) == chosen

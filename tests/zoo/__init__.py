@@ -1,0 +1,1 @@
+"""Small models that differ in what a seam has to cope with."""
