@@ -105,14 +105,14 @@ class Target:
     def _guards(self) -> dict[str, Any]:
         guards: dict[str, Any] = {}
         for index, entry in enumerate(self._scenario.get("guards", [])):
-            if "class_path" in entry:
+            if entry.get("class_path"):
                 guard = self._make(("guards", index), entry)
                 name = entry.get("name") or type(guard).__name__
                 guards[name if name not in guards else f"{name}-{index}"] = guard
         return guards
 
     def _import(self, where: tuple[str | int, ...], entry: Any) -> Any:
-        if not isinstance(entry, Mapping) or "class_path" not in entry:
+        if not isinstance(entry, Mapping) or not entry.get("class_path"):
             return None
         path = entry["class_path"]
         module_path, _, name = path.rpartition(".")

@@ -107,9 +107,11 @@ def test_declaring_a_failure_mode_twice_is_refused_and_both_places_are_named(mon
 
     monkeypatch.setattr(catalogue, "_REGISTRY", {})
     register = failure_mode("made.up", **{**DECLARED, "seam": StepOutput})
-    first, second = (lambda output, ctx: None), (  # two functions on two lines
-        lambda output, ctx: 0
-    )
+
+    def first(output: Any, ctx: Any) -> None: ...
+
+    def second(output: Any, ctx: Any) -> None: ...
+
     register(first)
     register(first)
     with pytest.raises(CatalogueError, match=r"made\.up is declared twice: in .*test_catalogue\.py:\d+ and .*:\d+"):

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,11 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "pytorch_lightning", "lightning", "numpy", "scipy"}
 _WATCHED = """
 import atexit, json, sys
-atexit.register(lambda: print("MODULES", json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr))
+
+def tell():
+    print("MODULES", json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr)
+
+atexit.register(tell)
 sys.argv = ["faultlab", *sys.argv[1:]]
 from faultlab.cli import main
 main()
@@ -38,7 +41,8 @@ class Done:
 
 def _faultlab(*arguments: str | Path) -> Done:
     command = [sys.executable, "-c", _WATCHED, *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, env={**os.environ, "COLUMNS": "80"})
+    env = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
     err, _, modules = done.stderr.partition("MODULES ")
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return Done(done.returncode, done.stdout, err, frozenset(json.loads(modules)))
@@ -107,7 +111,9 @@ def test_wrong_usage_ends_with_status_2_and_what_to_write_instead(arguments: lis
     assert not done.modules & HEAVY
 
 
-def _scenario(folder: Path, name: str, module: str = "healthy.Model", data: str = "healthy.loader", **more: Any) -> Path:
+def _scenario(
+    folder: Path, name: str, module: str = "healthy.Model", data: str = "healthy.loader", **more: str
+) -> Path:
     file = folder / f"{name}.yaml"
     lines = [
         "schema: 1",
@@ -161,7 +167,7 @@ def unbuildable(tmp_path_factory: pytest.TempPathFactory) -> Done:
         ("kind.yaml:3:1", "no_lightning_module.Model is no LightningModule", "Name a LightningModule"),
         ("import.yaml:3:10", "raised RuntimeError: no licence found", "importable"),
         ("trainer.yaml:5:11", "Trainer has no argument 'max_epoch'", "Did you mean 'max_epochs'?"),
-        ("guard.yaml:6:27", "Trainer has no argument 'detect_anomoly'", "Did you mean 'detect_anomaly'?"),
+        ("guard.yaml:6:26", "Trainer has no argument 'detect_anomoly'", "Did you mean 'detect_anomaly'?"),
     ],
 )
 def test_a_scenario_that_names_what_is_not_there_is_told_where(
@@ -209,7 +215,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """One quiet run of two scenarios of which the second asks for more than it gets."""
     folder = tmp_path_factory.mktemp("ordinary")
     _scenario(folder, "first")
-    _scenario(folder, "second", gate="{coverage: 1.0}")
+    _scenario(folder, "second", gate="{coverage: 1.0}", guards="[{trainer_flag: {detect_anomaly: true}}]")
     select = ("--select", "return.none", "--select", "step.raises@step=1")
     return folder, _faultlab("run", folder, "-q", *select, "--out", folder / "out")
 

@@ -154,6 +154,12 @@ def test_an_inconclusive_fault_does_not_hide_behind_another_that_was_noticed(wor
     assert found.ratio is None
 
 
+def test_nothing_is_worse_than_silence() -> None:
+    for status in STATUSES:
+        found = report(result("a.b@step=1", status), result("a.b@step=2", "silent"))
+        assert found.by_mode() == {"a.b": Status.SILENT}
+
+
 def test_the_ratio_is_of_failure_modes_that_acted_and_had_an_effect() -> None:
     counted = [
         result("a.a@step=1", "noticed"),

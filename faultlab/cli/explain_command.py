@@ -70,7 +70,8 @@ def _wrapped(text: str) -> str:
     lines = []
     for line in text.split("\n"):
         is_code = line.startswith("    ")
-        lines.append(line if is_code else textwrap.fill(line, 100, initial_indent="  ", subsequent_indent="  "))
+        filled = textwrap.fill(line, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        lines.append(line if is_code else filled)
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -101,11 +102,11 @@ class Progress:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title=f"{report.scenario}: failure modes by family", title_justify="left", pad_edge=False)
+    table = Table(title=f"{report.scenario}: failure modes by family", title_justify="left", box=SIMPLE)
     table.add_column("family")
     for status in (Status.NOTICED, Status.WARNED, Status.SILENT):
         table.add_column(status.value, justify="right", style=_STYLES[status])
-    for title in ("no effect", "not applicable", "inconclusive", "ignored"):
+    for title in ("no effect", "n/a", "inconclusive", "ignored"):
         table.add_column(title, justify="right")
     for family, counts in family_rows(report):
         table.add_row(family, *(str(count) if count else "" for count in counts))

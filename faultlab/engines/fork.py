@@ -69,6 +69,7 @@ class ForkEngine:
         self._taken_back: list[Order] = []
         self._preload: list[str] = []
         self._serial = 0
+        self._openings = 0
 
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
         self._hang_up("construct")
@@ -86,17 +87,20 @@ class ForkEngine:
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         waiting = list(orders)
-        retried: set[str] = set()
-        while waiting or self._running():
+        suspects: list[Order] = []
+        alone = ""
+        while waiting or suspects or self._running():
+            if suspects and not waiting and not self._running():
+                # One at a time: a victim that kills its nursery must not take the others' second chance with it.
+                alone = suspects[0].id
+                waiting.append(suspects.pop(0))
             self._dispatch(waiting)
             self._listen()
             for order in self._taken_back:
-                if order.id in retried:
-                    lost = "the process that ran it was killed, twice"
-                    self._finished.append(Outcome(order.id, lost=lost))
+                if order.id == alone:
+                    self._finished.append(Outcome(order.id, lost="it kills the process that watches over it"))
                 else:
-                    retried.add(order.id)
-                    waiting.append(replace(order, at="construct", stems=()))
+                    suspects.append(replace(order, at="construct", stems=()))
             self._taken_back.clear()
             finished, self._finished = self._finished, []
             yield from finished
@@ -148,13 +152,15 @@ class ForkEngine:
         """Has the warm process fork this scenario's own, which imports the user's code."""
         self._start_warm()
         name, scenario = self._scenario
-        self._ended_scenarios.pop(name, None)
+        self._openings += 1
+        # Of a process that was killed the end may be heard of only after the next one has been asked for.
+        opening = f"{self._openings}/{name}"
         warm = self._link("warm")
         assert warm is not None
-        warm.give(Order(name, 0, fault=json.dumps(scenario), deadline=float("inf")))
+        warm.give(Order(opening, 0, fault=json.dumps(scenario), deadline=float("inf")))
         while self._link("construct") is None:
             self._listen()
-            ended = self._ended_scenarios.pop(name, None)
+            ended = self._ended_scenarios.pop(opening, None)
             if ended is not None:
                 error = (ended.result or {}).get("target_error")
                 if error:

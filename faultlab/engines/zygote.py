@@ -31,7 +31,7 @@ def main(address: str) -> NoReturn:
 
     warm.on_control = preload
     order, channel = warm.serve()
-    _scenario(address, json.loads(order.fault or "{}"), order.id, channel)
+    _scenario(address, json.loads(order.fault or "{}"), order.id.partition("/")[2], channel)
 
 
 def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channel) -> NoReturn:

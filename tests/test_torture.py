@@ -1,0 +1,165 @@
+"""Whatever a victim does costs its own verdict alone: nothing is lost, nothing hangs, no process stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DEADLINE = 3.0
+
+# Each at the first step and half-way: fifty faults, among which as many honest ones must come through unharmed.
+EXPECTED = {
+    "torture.hang-busy": ("timeout", "still running"),
+    "torture.hang-asleep": ("timeout", "still running"),
+    "torture.hang-locked": ("noticed", ""),
+    "torture.stopped": ("timeout", "still running"),
+    "torture.segfault": ("noticed", ""),
+    "torture.abort": ("noticed", ""),
+    "torture.killed": ("noticed", ""),
+    "torture.exits-0": ("silent", "status 0"),
+    "torture.exits-3": ("noticed", ""),
+    "torture.kills-parent": ("error", "kills the process that watches over it"),
+    "torture.floods": ("warned", ""),
+    "torture.floods-for-ever": ("timeout", "still running"),
+    "torture.leaves-child": ("warned", ""),
+    "torture.leaves-daemon": ("warned", ""),
+    "torture.leaves-many": ("timeout", "still running"),
+    "torture.closes-pipes": ("noticed", ""),
+    "torture.scribbles": ("warned", ""),
+    "torture.mute-error": ("noticed", ""),
+    "torture.huge-error": ("noticed", ""),
+    "torture.surrogate-error": ("noticed", ""),
+    "torture.breaks-json": ("noticed", ""),
+    "torture.leaves-thread": ("warned", ""),
+    "torture.vandalises": ("warned", ""),
+    "torture.broken-injector": ("error", "the injector failed"),
+    "torture.does-nothing": ("not_activated", ""),
+}
+HONEST = ["return.none@step=1", "input.nan@step=6", "loss.negated@always", "label.shuffled@always",
+          "gradient.zero@step=6"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a scenario, and the tortures installed as a third party's distribution would be."""
+    folder = tmp_path_factory.mktemp("torture")
+    info = folder / "site" / "faultlab_torture-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faultlab-torture\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[faultlab.injectors]\ntorture = tests.torture.injectors\n")
+    (folder / "scenario.yaml").write_text(
+        "schema: 1\nname: torture\nbuild: {class_path: tests.zoo.models.classifier}\ntrainer: {max_epochs: 2}\n"
+    )
+    return folder
+
+
+def _command(bench: Path, out: str, *more: str) -> list[str]:
+    selected = [f"{mode}@step={step}" for mode in EXPECTED for step in (0, 6)] + HONEST
+    options = [word for fault in selected for word in ("--select", fault)]
+    return [sys.executable, "-m", "faultlab", "run", str(bench / "scenario.yaml"), "--out", str(bench / out),
+            "--timeout", str(DEADLINE), *options, *more]  # fmt: skip
+
+
+def _environment(bench: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(bench / "site"), str(ROOT)])}
+
+
+def _statuses(bench: Path, out: str) -> dict[str, dict[str, Any]]:
+    report = json.loads((bench / out / "torture" / "report.json").read_text())
+    return {fault["id"]: fault for fault in report["faults"]}
+
+
+def _left_behind() -> list[str]:
+    words = ("faultlab-torture", "faultlab.engines")
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if any(word in line for word in words) and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(f"{process.pid} {line[:80]}")
+    return found
+
+
+def _none_left() -> bool:
+    for _ in range(100):
+        if not _left_behind():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture(scope="module")
+def tortured(bench: Path) -> dict[str, dict[str, Any]]:
+    done = subprocess.run(
+        _command(bench, "whole"), cwd=ROOT, env=_environment(bench), capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 4, done.stdout[-3000:] + done.stderr[-3000:]
+    return _statuses(bench, "whole")
+
+
+@pytest.mark.parametrize("mode", sorted(EXPECTED))
+def test_a_tortured_run_costs_its_own_verdict_alone(tortured: dict[str, dict[str, Any]], mode: str) -> None:
+    status, reason = EXPECTED[mode]
+    for step in (0, 6):
+        fault = tortured[f"{mode}@step={step}"]
+        assert (fault["status"], reason in fault["reason"]) == (status, True), fault
+        if status == "noticed" and mode in ("torture.segfault", "torture.abort", "torture.killed", "torture.exits-3"):
+            assert [found["kind"] for found in fault["noticed_by"]] == ["process"]
+
+
+def test_honest_faults_among_them_are_judged_as_ever(tortured: dict[str, dict[str, Any]]) -> None:
+    statuses = {fault: tortured[fault]["status"] for fault in HONEST}
+    assert statuses == dict(zip(HONEST, ["warned", "silent", "silent", "silent", "silent"]))
+
+
+def test_no_process_stays_behind(tortured: dict[str, dict[str, Any]]) -> None:
+    assert _none_left(), _left_behind()
+
+
+def test_a_flood_fills_no_disk(bench: Path, tortured: dict[str, dict[str, Any]]) -> None:
+    logs = list((bench / "whole" / "torture" / "logs").iterdir())
+    assert logs
+    assert max(log.stat().st_size for log in logs) < 100_000
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_driver_that_is_ended_at_random_moments_resumes_and_loses_nothing(
+    bench: Path, tortured: dict[str, dict[str, Any]], kill: signal.Signals
+) -> None:
+    out = f"ended-{kill.name}"
+    moments = random.Random(kill)
+    lines: list[str] = []
+    for attempt in range(12):
+        with (bench / "ended.log").open("w") as log:
+            driver = subprocess.Popen(
+                _command(bench, out, "--resume"), cwd=ROOT, env=_environment(bench), stdout=log, stderr=log
+            )
+            try:
+                status = driver.wait(moments.uniform(5, 12) + 4 * attempt)
+            except subprocess.TimeoutExpired:
+                driver.send_signal(kill)
+                status = driver.wait(20)
+        assert _none_left(), _left_behind()
+        outcomes = bench / out / "torture" / "outcomes.jsonl"
+        now = outcomes.read_text().splitlines() if outcomes.exists() else []
+        assert set(lines) <= set(now) | {lines[-1] if lines else ""}
+        lines = now
+        if status == 4:
+            break
+        assert status == (130 if kill == signal.SIGINT else -kill), (bench / "ended.log").read_text()[-2000:]
+    else:
+        pytest.fail("the campaign never came to its end")
+    resumed = _statuses(bench, out)
+    assert {id: fault["status"] for id, fault in resumed.items()} == {
+        id: fault["status"] for id, fault in tortured.items()
+    }
