@@ -28,7 +28,7 @@ ALARM = {"kind": "guard", "name": "Spike", "step": 1, "message": "too high"}
 def _judged(found: Report, demands: Demands = NOTHING, fail_under: float | None = None) -> tuple[list[str], int]:
     found.reasons = check(found, demands, fail_under)
     found.passed = not found.reasons
-    return found.reasons, exit_code(found)
+    return found.reasons, exit_code(found, demands)
 
 
 def test_a_scenario_without_a_gate_passes_with_whatever_coverage() -> None:
@@ -127,4 +127,10 @@ def test_a_fault_without_effect_was_activated_and_leaves_no_coverage_to_demand()
 )
 def test_each_outcome_has_its_exit_code(reasons: list[str], alarms: list[dict[str, object]], status: int) -> None:
     found = report(NOTICED, baseline=Baseline(false_alarms=alarms), reasons=reasons, passed=not reasons)
-    assert exit_code(found) == status
+    assert exit_code(found, NOTHING) == status
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(None, 3), (0, 3), (1, 0)])
+def test_a_false_alarm_that_the_gate_allows_does_not_end_in_status_3(allowed: int | None, status: int) -> None:
+    found = report(NOTICED, baseline=Baseline(false_alarms=[ALARM]))
+    assert _judged(found, Demands(false_alarms=allowed))[1] == status

@@ -18,7 +18,7 @@ from tests.support import detection, report, result
 PLAN = [Planned("a.one@always", at=0), Planned("a.two@step=3", at=3), Planned("a.three@always", "fit")]
 ONE = result("a.one@always", "noticed", noticed_by=[detection()], warnings=["watch\u2028out\x85 \ud800"])
 TWO = result("a.two@step=3", "silent", reason="nobody looked")
-THREE = result("a.three@always", "error", reason="it broke")
+THREE = result("a.three@always", "warned")
 
 
 def _campaign(
@@ -47,6 +47,12 @@ def test_every_verdict_is_a_line_on_disk_at_once(tmp_path: Path) -> None:
         lines = (tmp_path / "outcomes.jsonl").read_text(encoding="utf-8").split("\n")
         assert len(lines) == number + 1
         assert FaultResult.from_json(json.loads(lines[number - 1])) == found
+
+
+@pytest.mark.parametrize("status", ["error", "timeout", "not_activated"])
+def test_what_was_inconclusive_is_tried_again_on_resume(tmp_path: Path, status: str) -> None:
+    _campaign(tmp_path, ONE, result(TWO.id, status))
+    assert _campaign(tmp_path, resume=True) == {ONE.id: ONE}
 
 
 def test_a_resumed_campaign_takes_over_what_was_judged_and_adds_the_rest(tmp_path: Path) -> None:

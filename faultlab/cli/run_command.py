@@ -85,4 +85,4 @@ def _carry_out(
         return None, error.exit_code
     page = html.write(report, options.out)
     progress.finished(report, page)
-    return report, 130 if campaign.interrupted else exit_code(report)
+    return report, 130 if campaign.interrupted else exit_code(report, scenario.gate)

@@ -69,6 +69,7 @@ class Campaign:
     listener: Listener
     interrupted: bool = False
     _results: dict[str, FaultResult] = field(default_factory=dict)
+    _sources: str = ""
 
     def run(self) -> Report:
         """Raises ScenarioError where the target can't be built, BaselineError where the clean run fails."""
@@ -112,6 +113,7 @@ class Campaign:
         tolerance = 0.0 if first.same_as(again) else self._tolerance(first, again, records)
         trajectories = list(map(_trajectory, outcomes.values()))
         result = _result(twins[0])
+        self._sources = result["sources"]
         recon = self._corrected(Recon.from_json(result["recon"]))
         self.engine.preload(recon.namespace)
         notices = [Notice.from_json(notice) for outcome in outcomes.values() for notice in _result(outcome)["notices"]]
@@ -189,7 +191,8 @@ class Campaign:
         return [Planned(**entry) for entry in result["plan"]]
 
     def _inject(self, planned: Sequence[Planned], recon: Recon, twin: Twin, report: Report, records: Records) -> None:
-        digest = plan.digest(planned, self.scenario.for_victims(), self.options.seed, __version__)
+        asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
+        digest = plan.digest(planned, asked, recon.to_json(), self._sources, self.options.seed, __version__)
         known = records.begin(planned, digest, self.options, resume=self.options.resume)
         self.listener.planned(len(planned))
         for entry in planned:

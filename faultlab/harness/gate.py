@@ -46,9 +46,9 @@ def _apart(one: float, other: float) -> tuple[str, str]:
     return next((pair for pair in texts if pair[0] != pair[1]), (str(one), str(other)))
 
 
-def exit_code(report: Report) -> int:
-    """The command's status for one report: 0 passed, 1 not, 3 a false alarm, 4 inconclusive."""
-    if report.baseline.false_alarms:
+def exit_code(report: Report, gate: Demands) -> int:
+    """The command's status for one report: 0 passed, 1 not, 3 a false alarm beyond those allowed, 4 inconclusive."""
+    if len(report.baseline.false_alarms) > (gate.false_alarms or 0):
         return 3
     if any(reason.startswith("inconclusive") for reason in report.reasons):
         return 4

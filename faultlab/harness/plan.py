@@ -81,9 +81,9 @@ def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
     return 0
 
 
-def digest(planned: Sequence[Planned], scenario: Mapping[str, Any], seed: int, version: str) -> str:
-    """Tells whether results of an interrupted campaign may be taken over: the same plan, scenario, seed and version."""
-    text = dump([[asdict(entry) for entry in planned], _plain(scenario), seed, version])
+def digest(planned: Sequence[Planned], *circumstances: Any) -> str:
+    """Tells whether results of an interrupted campaign may be taken over: the same plan in the same circumstances."""
+    text = dump([[asdict(entry) for entry in planned], _plain(circumstances)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

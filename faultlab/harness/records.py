@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from faultlab.engines.protocol import Outcome
 from faultlab.harness.plan import Planned
-from faultlab.results import SCHEMA, FaultResult, Report, dump
+from faultlab.results import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump
 
 
 class Records:
@@ -81,7 +81,9 @@ class Records:
                 result = FaultResult.from_json(json.loads(line))
             except (ValueError, KeyError, TypeError):
                 continue
-            found[result.id] = result
+            # What was inconclusive, for the machine's load perhaps, deserves another try.
+            if result.status not in INCONCLUSIVE:
+                found[result.id] = result
         return found
 
 

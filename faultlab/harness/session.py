@@ -7,14 +7,17 @@ waits there; a victim born of one continues in the same session, at the same lin
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import os
 import random
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import active_children
+from pathlib import Path
 from typing import Any
 
 from faultlab import catalogue
@@ -209,6 +212,7 @@ class Session:
             "recon": self._recon.to_json() if self._recon else None,
             "guards": list(self._built.guards) if self._built else [],
             "versions": _versions(self._built) if self._order.probe else None,
+            "sources": _sources(self._built) if self._order.probe else None,
         }
 
 
@@ -240,6 +244,18 @@ def _experiments(trainer: Any) -> Iterator[Any]:
     for logger in trainer.loggers:
         if (experiment := getattr(logger, "_experiment", None)) is not None:
             yield experiment
+
+
+def _sources(built: Built | None) -> str:
+    """A hash of the files that define the target and its guards: results of other code are not this code's."""
+    parts = [built.module, built.trainer_class, *built.fit.values(), *built.guards.values()] if built else []
+    classes = {cls for part in parts for cls in (part if isinstance(part, type) else type(part)).__mro__}
+    files = {file for cls in classes - {object} if (file := getattr(sys.modules.get(cls.__module__), "__file__", None))}
+    total = hashlib.sha256()
+    for file in sorted(files):
+        with contextlib.suppress(OSError):
+            total.update(Path(file).read_bytes())
+    return total.hexdigest()
 
 
 def _versions(built: Built | None) -> dict[str, str]:

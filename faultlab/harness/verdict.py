@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import statistics
 from collections.abc import Callable, Sequence
@@ -101,7 +102,9 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
 
     trajectory = Trajectory.from_json(result["trajectory"])
     notices = [Notice.from_json(notice) for notice in result["notices"]] + list(extra)
-    new = [notice for notice in notices if not any(notice.same_alarm(clean) for clean in twin.notices)]
+    # What was signalled before the fault acted was not signalled because of it.
+    caused = [notice for notice in notices if notice.step >= (base["first_step"] or 0)]
+    new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in twin.notices)]
     detections = sorted((_detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
     warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]
     seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": _harm(trajectory, twin)}
@@ -139,7 +142,8 @@ def _died(outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
 
 
 def _detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Detection:
-    names_cause = any(word in notice.message.lower() for word in mode.cause)
+    # Stems of words, and only where a word begins: "nan" is not named by "dominant".
+    names_cause = any(re.search(rf"(?<![a-z]){re.escape(stem)}", notice.message.lower()) for stem in mode.cause)
     latency = max(0, notice.step - (first_step or 0))
     return Detection(notice.kind, notice.name, notice.step, latency, names_cause, notice.message)
 
