@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from faultlab import engines
@@ -23,15 +24,27 @@ class _Quiet:
     def judged(self, result: FaultResult) -> None: ...
 
 
-def run(scenario: Scenario | Path | str, *, jobs: int | None = None, engine: str | None = None, seed: int = 0,
-        out: Path | str = "reports") -> Report:  # fmt: skip
+def run(
+    scenario: Scenario | Path | str,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    jobs: int | None = None,
+    engine: str | None = None,
+    seed: int = 0,
+    out: Path | str = "reports",
+) -> Report:
     """Carries out one scenario, given as a file or loaded, and returns its report.
+
+    ``select`` and ``ignore`` are globs over failure modes (``select`` takes whole faults too), ``jobs`` the runs at a
+    time (default: the cores), ``engine`` is fork or spawn, ``out`` the folder that reports are written to.
 
     Raises ScenarioError where the file or the target it names is wrong, BaselineError where the clean run fails.
     """
     loaded = scenario if isinstance(scenario, Scenario) else load(Path(scenario))
+    options = Options(select=tuple(select), skip=tuple(ignore), seed=seed, out=Path(out))
     working = engines.create(engine or engines.default(), jobs or os.cpu_count() or 1)
     try:
-        return Campaign(loaded, working, Options(seed=seed, out=Path(out)), _Quiet()).run()
+        return Campaign(loaded, working, options, _Quiet()).run()
     finally:
         working.close()

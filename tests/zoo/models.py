@@ -235,3 +235,28 @@ def pulling(namespace: str = PLAIN) -> tuple[Any, Any]:
 
     assert issubclass(Pulling, pl.LightningModule)
     return Pulling(), data
+
+
+def asserting(namespace: str = PLAIN) -> tuple[Any, Any]:
+    """The classifier, with a check of its own in the step."""
+    module, data = classifier(namespace)
+
+    class Asserting(type(module)):  # type: ignore[misc]
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            assert torch.isfinite(batch[0]).all(), "inputs must be finite"
+            return super().training_step(batch, batch_idx)
+
+    return Asserting(), data
+
+
+def restless(namespace: str = PLAIN) -> tuple[Any, Any]:
+    """The classifier, drawing noise from a source that no seed reaches: two runs never agree to the bit."""
+    module, data = classifier(namespace)
+
+    class Restless(type(module)):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            source = torch.Generator()
+            source.seed()
+            return super().forward(x + 1e-4 * torch.randn(x.shape, generator=source))
+
+    return Restless(), data

@@ -1,0 +1,145 @@
+"""Whole campaigns: the verdicts are those of stock Lightning, repeatable, and the same from either engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import faultlab
+from faultlab.results import FaultResult, Report, Status
+
+ROOT = Path(__file__).parents[1]
+DIGITS = ROOT / "scenarios" / "digits"
+
+
+def _faults(report: Report) -> dict[str, FaultResult]:
+    return {fault.mode: fault for fault in report.faults}
+
+
+def _scenario(folder: Path, factory: str, more: str = "") -> Path:
+    file = folder / "scenario.yaml"
+    head = f"schema: 1\nname: trial\nbuild: {{class_path: tests.zoo.models.{factory}}}\ntrainer: {{max_epochs: 2}}\n"
+    file.write_text(head + more)
+    return file
+
+
+@pytest.fixture(scope="module", autouse=True)
+def from_the_root() -> object:
+    patch = pytest.MonkeyPatch()
+    patch.chdir(ROOT)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return faultlab.run(DIGITS / "scenario.yaml", out=tmp_path_factory.mktemp("digits"))
+
+
+def test_unguarded_digits_are_judged_as_stock_lightning_behaves(digits: Report) -> None:
+    faults = _faults(digits)
+    assert faults["return.none"].status is Status.WARNED
+    for mode in ("return.constant-leaf", "loss.nan", "label.shuffled", "batch.repeated", "gradient.zero"):
+        assert faults[mode].status is Status.SILENT, faults[mode]
+    for mode in ("batch.inputs-only", "return.dict-without-loss", "return.infinite-no-grad"):
+        assert faults[mode].status is Status.NOTICED, faults[mode]
+        assert [found.kind for found in faults[mode].noticed_by] == ["framework"]
+
+
+def test_every_applicable_fault_is_activated_and_none_is_inconclusive(digits: Report) -> None:
+    counts = digits.to_json()["coverage"]["faults"]
+    assert (counts["error"], counts["not_activated"], counts["timeout"]) == (0, 0, 0)
+    assert digits.passed
+    assert digits.baseline.deterministic
+    assert digits.baseline.false_alarms == []
+
+
+def test_the_same_seed_gives_the_same_verdicts(digits: Report, tmp_path: Path) -> None:
+    again = faultlab.run(DIGITS / "scenario.yaml", out=tmp_path)
+    for first, second in zip(digits.faults, again.faults, strict=True):
+        assert (first.id, first.status, first.activations, first.first_step, first.harm) == (
+            second.id, second.status, second.activations, second.first_step, second.harm,
+        )  # fmt: skip
+
+
+def test_guards_raise_the_coverage_and_name_causes(digits: Report, tmp_path: Path) -> None:
+    guarded = faultlab.run(DIGITS / "guarded.yaml", out=tmp_path)
+    assert guarded.baseline.false_alarms == []
+    assert guarded.ratio is not None
+    assert digits.ratio is not None
+    assert guarded.ratio > digits.ratio + 0.2
+    best = _faults(guarded)["loss.nan"].best
+    assert best is not None
+    assert (best.kind, best.names_cause, best.latency) == ("guard", True, 0)
+
+
+def test_one_run_fills_the_whole_row_whatever_each_guard_does(tmp_path: Path) -> None:
+    guards = "\n".join(f"  - {{class_path: tests.zoo.guards.{name}}}" for name in ("FiniteLoss", "Stopper", "Warner"))
+    scenario = _scenario(tmp_path, "classifier", f"guards:\n{guards}\n  - trainer_flag: {{detect_anomaly: true}}\n")
+    report = faultlab.run(scenario, select=["loss.nan@step=4", "input.nan@step=4"], out=tmp_path)
+    for fault in report.faults:
+        found = {detection.name: detection.step for detection in fault.noticed_by if detection.kind == "guard"}
+        assert found == {"FiniteLoss": 4, "Stopper": 4, "Warner": 4, "detect_anomaly": 4}, fault
+
+
+def test_a_check_in_the_users_own_step_counts_as_the_modules(tmp_path: Path) -> None:
+    report = faultlab.run(_scenario(tmp_path, "asserting"), select=["input.nan@step=4"], out=tmp_path)
+    (found,) = report.faults[0].noticed_by
+    assert (found.kind, found.step, found.latency) == ("module", 4, 0)
+    assert "inputs must be finite" in found.message
+
+
+def test_a_guard_that_fires_on_the_clean_run_is_a_false_alarm_and_catches_nothing(tmp_path: Path) -> None:
+    scenario = _scenario(tmp_path, "classifier", "guards:\n  - {class_path: tests.zoo.guards.CriesWolf}\n")
+    report = faultlab.run(scenario, select=["loss.zeroed"], out=tmp_path)
+    assert [alarm["name"] for alarm in report.baseline.false_alarms] == ["CriesWolf"]
+    assert _faults(report)["loss.zeroed"].status is Status.SILENT
+
+
+def test_a_target_that_never_repeats_itself_is_judged_by_how_far_it_strays(tmp_path: Path) -> None:
+    report = faultlab.run(_scenario(tmp_path, "restless"), select=["loss.negated", "return.none@step=3"], out=tmp_path)
+    assert not report.baseline.deterministic
+    assert _faults(report)["loss.negated"].status is Status.SILENT
+    assert not any(reason.startswith("inconclusive") for reason in report.reasons)
+
+
+def test_the_scenario_may_say_what_inputs_and_labels_are(tmp_path: Path) -> None:
+    scenario = _scenario(tmp_path, "classifier", 'batch: {inputs: "1", labels: "0"}\n')
+    report = faultlab.run(scenario, select=["label.off-by-one", "input.noise"], out=tmp_path)
+    statuses = {fault.mode: (fault.status, fault.reason) for fault in report.faults}
+    assert statuses["label.off-by-one"][0] is Status.NOT_APPLICABLE
+    assert statuses["input.noise"][0] is Status.NOT_APPLICABLE
+
+
+def test_excuses_hold_until_they_expire(tmp_path: Path) -> None:
+    excuses = """faults:
+  select: ["loss.zeroed", "loss.negated"]
+  ignore:
+    - {mode: loss.zeroed, reason: by design, expires: 2999-01-01}
+    - {mode: loss.negated, reason: by design, expires: 2020-01-01}
+"""
+    report = faultlab.run(_scenario(tmp_path, "classifier", excuses), out=tmp_path)
+    faults = _faults(report)
+    assert faults["loss.zeroed"].status is Status.IGNORED
+    assert "by design" in faults["loss.zeroed"].reason
+    assert faults["loss.negated"].status is Status.SILENT
+
+
+def test_both_engines_come_to_the_same_verdicts(tmp_path: Path) -> None:
+    faults = ["return.none@step=5", "loss.nan@step=5", "label.shuffled@always", "step.raises@step=2",
+              "forward.nan@always,stage=validate", "step.system-exit@step=3", "step.renamed@always"]  # fmt: skip
+    scenario = _scenario(tmp_path, "classifier")
+    reports = [faultlab.run(scenario, select=faults, engine=name, out=tmp_path / name) for name in ("fork", "spawn")]
+    forked, spawned = ([{**fault.__dict__, "seconds": 0} for fault in report.faults] for report in reports)
+    assert forked == spawned
+    assert len(forked) == len(faults)
+
+
+def test_the_plan_is_on_disk_and_the_report_reads_back(digits: Report, tmp_path: Path) -> None:
+    report = faultlab.run(_scenario(tmp_path, "classifier"), select=["loss.*"], out=tmp_path)
+    plan = json.loads((tmp_path / "trial" / "plan.json").read_text())
+    assert [entry["id"] for entry in plan["faults"]] == [fault.id for fault in report.faults]
+    read = Report.read(tmp_path / "trial" / "report.json")
+    assert read.to_json() == json.loads((tmp_path / "trial" / "report.json").read_text())
