@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def run(
     """
     loaded = scenario if isinstance(scenario, Scenario) else load(Path(scenario))
     options = Options(select=tuple(select), skip=tuple(ignore), seed=seed, out=Path(out))
-    working = engines.create(engine or engines.default(), jobs or os.cpu_count() or 1)
+    working = engines.create(engine or engines.default(), jobs or engines.cores())
     try:
         return Campaign(loaded, working, options, _Quiet()).run()
     finally:

@@ -155,3 +155,10 @@ def test_a_dose_that_the_failure_mode_lacks_is_refused() -> None:
 def test_a_selection_is_read_back_from_its_json() -> None:
     selection = Selection(["loss.*"], ["x"], {"loss.nan": ["@once"]}, [("*", "why")])
     assert Selection(**selection.to_json()) == selection
+
+
+def test_a_step_that_the_run_never_reaches_is_settled_as_inconclusive_and_says_how_many_there_are() -> None:
+    (entry,) = make(Selection(select=["loss.nan@step=32"]), RECON, REGISTRY)
+    assert (entry.status, entry.reason) == ("not_activated", "the clean run has only 32 steps")
+    (entry,) = make(Selection(select=["loss.nan@step=31"]), RECON, REGISTRY)
+    assert (entry.status, entry.at) == ("", 31)

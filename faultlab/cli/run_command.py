@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -49,7 +48,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     reports: list[Report] = []
     statuses: list[int] = []
     with progress:
-        working = engines.create(engine or engines.default(), jobs or os.cpu_count() or 1)
+        working = engines.create(engine or engines.default(), jobs or engines.cores())
         try:
             for scenario in scenarios:
                 report, status = _carry_out(scenario, working, options, progress)

@@ -58,5 +58,10 @@ def create(name: str, jobs: int) -> Engine:
     return ForkEngine(jobs)
 
 
+def cores() -> int:
+    """The cores that this process may use, fewer than the machine's in a container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default() -> str:
     return "fork" if hasattr(os, "fork") else "spawn"

@@ -28,6 +28,13 @@ from faultlab.engines.protocol import Lines, Order, Outcome, Place, encode
 _OVERDUE = 30.0
 
 
+def _earliest_first(order: Order) -> tuple[int, int]:
+    """The trunk first, for the others hang on it; then by what is left to run, since a long run at the end runs alone."""
+    if order.stems:
+        return (0, 0)
+    return (2, int(order.at)) if isinstance(order.at, int) else (1, int(order.at == "fit"))
+
+
 class _Link:
     """One nursery's connection."""
 
@@ -68,6 +75,7 @@ class ForkEngine:
         self._ended_scenarios: dict[str, Outcome] = {}
         self._taken_back: list[Order] = []
         self._preload: list[str] = []
+        self._lazy: list[str] = []
         self._serial = 0
         self._openings = 0
 
@@ -76,6 +84,7 @@ class ForkEngine:
         # Two scenarios may have one name; what still trickles in of the one before must not be taken for this one's.
         self._serial += 1
         self._scenario = (f"{self._serial}-{name}", scenario)
+        self._lazy = []
         self._open()
 
     def preload(self, package: str) -> None:
@@ -86,9 +95,10 @@ class ForkEngine:
                 warm.send({"import": package})
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        waiting = list(orders)
+        waiting = sorted(orders, key=_earliest_first)
         suspects: list[Order] = []
         alone = ""
+        self._preload_lazy()
         while waiting or suspects or self._running():
             if suspects and not waiting and not self._running():
                 # One at a time: a victim that kills its nursery must not take the others' second chance with it.
@@ -102,6 +112,9 @@ class ForkEngine:
                 else:
                     suspects.append(replace(order, at="construct", stems=()))
             self._taken_back.clear()
+            if self._finished:
+                # No slot stays empty while the caller judges what has ended and waits for the disk.
+                self._dispatch(waiting)
             finished, self._finished = self._finished, []
             yield from finished
 
@@ -142,6 +155,17 @@ class ForkEngine:
                 waiting.remove(order)
                 link.give(order)
                 trunk_runs = trunk_runs or bool(order.stems)
+
+    def _preload_lazy(self) -> None:
+        """Has every later victim find imported what the clean run imported on its way.
+
+        Only once the baseline's runs are over: they are compared with each other, so all of them go one way. That
+        importing early changes nothing is what the null canary shows.
+        """
+        construct = self._link("construct")
+        if self._lazy and construct is not None:
+            construct.send({"imports": self._lazy})
+        self._lazy = []
 
     def _construct(self) -> _Link | None:
         if self._link("construct") is None:
@@ -220,6 +244,7 @@ class ForkEngine:
                     self._ended_scenarios[outcome.id] = outcome
                 elif link.scenario == self._scenario[0]:
                     self._finished.append(outcome)
+                    self._lazy += (outcome.result or {}).get("imported") or []
 
     def _hang_up(self, *places: Place) -> None:
         """Leaves the scenario's nurseries: they end with whatever they still run."""

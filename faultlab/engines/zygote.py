@@ -48,9 +48,16 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
         channel.send({"result": {"target_error": message}})
         os._exit(0)
     nursery = Nursery(address, {"nursery": "construct", "scenario": name})
-    # What is warm by now lives as long as every victim; scanning it in each would copy its pages.
-    gc.collect()
-    gc.freeze()
+
+    def preload(message: dict[str, Any]) -> None:
+        for module in message["imports"]:
+            # Some of what is listed among the modules has no file to import it from, and was made by another.
+            with contextlib.suppress(Exception):
+                importlib.import_module(module)
+        _settle()
+
+    nursery.on_control = preload
+    _settle()
     order, channel = nursery.serve()
 
     def stem(place: Place) -> tuple[Order, Any] | None:
@@ -68,6 +75,12 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
     sys.stdout.flush()
     # No exit handlers: they belong to the processes this one is a copy of.
     os._exit(0)
+
+
+def _settle() -> None:
+    # What is warm by now lives as long as every victim; scanning it in each would copy its pages.
+    gc.collect()
+    gc.freeze()
 
 
 if __name__ == "__main__":

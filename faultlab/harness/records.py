@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from faultlab.engines.protocol import Outcome
+from faultlab.errors import UsageError
 from faultlab.harness.plan import Planned
 from faultlab.results import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump
 
@@ -25,7 +26,10 @@ class Records:
         self._folder = folder
         self._lines: IO[str] | None = None
         self._kept: set[str] = set()
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        try:
+            (folder / "logs").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --out") from None
 
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
         """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, where resumed."""

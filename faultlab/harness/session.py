@@ -66,6 +66,7 @@ class Session:
         self._fault_patches = Patches()
         self._built: Built | None = None
         self._recon: Recon | None = None
+        self._imported_before = set(sys.modules) if order.probe else set()
         self._started = time.perf_counter()
 
     def run(self) -> None:
@@ -212,6 +213,7 @@ class Session:
             "recon": self._recon.to_json() if self._recon else None,
             "guards": list(self._built.guards) if self._built else [],
             "versions": _versions(self._built) if self._order.probe else None,
+            "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
             "sources": _sources(self._built) if self._order.probe else None,
         }
 
@@ -227,8 +229,11 @@ _EVALUATION: dict[str, Any] = {
 
 
 def _can_fork() -> bool:
-    """A process with threads or live workers can't be copied whole: loader workers stay with the parent."""
-    return threading.active_count() == 1 and not active_children()
+    """A process with threads, live workers or a GPU in use can't be copied whole."""
+    import torch
+
+    on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return threading.active_count() == 1 and not active_children() and not on_gpu
 
 
 def _relocate(trainer: Any, old_root: str, new_root: str) -> None:
