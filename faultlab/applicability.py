@@ -98,7 +98,7 @@ def _batch_parts(recon: Recon) -> str:
 
 @requirement("several-features")
 def _several_features(recon: Recon) -> str:
-    wide = [leaf for leaf in _leaves(recon, recon.inputs) if len(leaf.shape) > 1 and leaf.shape[-1] > 1]
+    wide = [leaf for leaf in _leaves(recon, recon.contents) if len(leaf.shape) > 1 and leaf.shape[-1] > 1]
     return "" if wide else "the inputs have no feature dimension"
 
 
@@ -121,25 +121,25 @@ def _more_than_inputs(recon: Recon) -> str:
 
 @requirement("single-precision-inputs")
 def _single_precision_inputs(recon: Recon) -> str:
-    single = any(leaf.dtype == "float32" for leaf in _leaves(recon, recon.inputs))
+    single = any(leaf.dtype == "float32" for leaf in _leaves(recon, recon.contents))
     return "" if single else "the inputs hold no float32 tensor"
 
 
 @requirement("matrix-inputs")
 def _matrix_inputs(recon: Recon) -> str:
-    shapes = [leaf.shape for leaf in _leaves(recon, recon.inputs)]
+    shapes = [leaf.shape for leaf in _leaves(recon, recon.contents)]
     turned = any(len(shape) > 1 and max(shape[len(shape) > 2 :]) > 1 for shape in shapes)
     return "" if turned else "the inputs have no two dimensions to exchange"
 
 
 @requirement("varied-inputs")
 def _varied_inputs(recon: Recon) -> str:
-    return "" if any(_varied(leaf) for leaf in _leaves(recon, recon.inputs)) else "the inputs all have one value"
+    return "" if any(_varied(leaf) for leaf in _leaves(recon, recon.contents)) else "the inputs all have one value"
 
 
 @requirement("nonzero-inputs")
 def _nonzero_inputs(recon: Recon) -> str:
-    return "" if any(leaf.low or leaf.high for leaf in _leaves(recon, recon.inputs)) else "the inputs are all zero"
+    return "" if any(leaf.low or leaf.high for leaf in _leaves(recon, recon.contents)) else "the inputs are all zero"
 
 
 @requirement("several-labels")

@@ -7,6 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
+_SELECTORS = ("mask", "length", "lengths", "len", "lens")
+
+
+def last_word(path: str) -> str:
+    """The last word of a leaf's name: ``mask`` of ``text.attention_mask``."""
+    return path.rpartition(".")[2].lower().rpartition("_")[2]
+
+
 @dataclass(frozen=True)
 class Leaf:
     """One tensor of the batch as the loader yields it. ``kind`` is floating or integer; ``low``/``high`` its values."""
@@ -50,6 +58,18 @@ class Recon:
     optimizers: tuple[str, ...] = ()
     clips: bool = False
     metrics: tuple[str, ...] = ()
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """The inputs without the masks and lengths that say which of the others count; all where no others are left.
+
+        A mask that is zero, or a length of zero, is another failure than inputs that are, and is noticed by others.
+        """
+        return tuple(path for path in self.inputs if not self._selects(path)) or self.inputs
+
+    def _selects(self, path: str) -> bool:
+        leaf = self.leaves.get(path)
+        return last_word(path) in _SELECTORS or (leaf is not None and leaf.dtype == "bool")
 
     @property
     def steps_per_epoch(self) -> int:

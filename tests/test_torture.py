@@ -174,3 +174,14 @@ def test_a_driver_that_is_ended_at_random_moments_resumes_and_loses_nothing(benc
         pytest.fail("the campaign never came to its end")
     ids = {fault["id"] for fault in json.loads((bench / out / "torture" / "plan.json").read_text())["faults"]}
     assert set(_statuses(bench, out)) == ids
+
+
+def test_the_spawn_engine_survives_as_well(bench: Path, tortured: dict[str, dict[str, Any]]) -> None:
+    tried = ["torture.segfault@step=6", "torture.exits-0@step=6", "torture.leaves-child@step=6",
+             "torture.floods@step=6", "torture.mute-error@step=6", "return.none@step=1"]  # fmt: skip
+    command = _command(bench, "spawned", tried, "--engine", "spawn")
+    done = subprocess.run(command, cwd=ROOT, env=_environment(bench), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    statuses = {id: fault["status"] for id, fault in _statuses(bench, "spawned").items()}
+    assert statuses == {id: tortured[id]["status"] for id in tried}
+    assert _none_left(), _left_behind()

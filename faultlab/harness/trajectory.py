@@ -137,6 +137,7 @@ def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
 
 def _number(value: Any) -> float | None:
     try:
-        return float(value)
+        # torch warns of a number made from a loss with its graph, once a process: the user's own warning, not ours.
+        return float(value.detach() if hasattr(value, "detach") else value)
     except Exception:  # a missing, vector or odd-typed loss has no number to record
         return None

@@ -90,7 +90,7 @@ def swap(batch: Any, ctx: Context) -> Any:
     Remedy: name the parts of a batch, with a dict or a NamedTuple, in place of counting them.
     """
     leaves = dict(tree.tensors(batch))
-    first = next((path for path in leaves if path in ctx.recon.inputs), next(iter(leaves), ""))
+    first = next((path for path in leaves if path in ctx.recon.contents), next(iter(leaves), ""))
     others = [path for path in leaves if path != first]
     other = next((path for path in others if path in ctx.recon.labels), others[0] if others else first)
     return tree.replace(batch, {first: leaves[other], other: leaves[first]} if others else {})

@@ -25,8 +25,8 @@ class Batch(Seam):
     """The batches that the loader yields.
 
     Without a role the injector maps batch -> batch. With ``role`` (inputs or labels) it maps tensor -> tensor, for
-    every leaf of the batch that plays it; ``kind`` (floating, integer or any) narrows the leaves. Batches are never
-    written into: they may share storage with the dataset, and one broken batch would poison every later epoch.
+    every leaf of the batch that plays it, but for masks and lengths among the inputs; ``kind`` (floating, integer or
+    any) narrows the leaves. Batches are never written into: they may share storage with the dataset, and one broken batch would poison every later epoch.
     """
 
     role: str = ""
@@ -51,16 +51,24 @@ class Batch(Seam):
         if not self.role:
             return armed.map(batch)
         shared, changed = armed.ctx.memory, {}
-        for path in self._paths(batch, armed.recon):
-            # A memory of its own for each leaf: what one remembers is of another's shape and meaning.
-            armed.ctx.memory = shared.setdefault(path, {})
-            changed[path] = armed.map(tree.get(batch, path))
+        mapped: dict[int, Any] = {}
+        leaves = self._leaves(batch, armed.recon)
+        for path, leaf in leaves:
+            if id(leaf) not in mapped:
+                # A memory of its own for each leaf: what one remembers is of another's shape and meaning.
+                armed.ctx.memory = shared.setdefault(path, {})
+                mapped[id(leaf)] = armed.map(leaf)
+            # One tensor under two names, as targets are in forecasting, is broken alike under both.
+            changed[path] = mapped[id(leaf)]
         armed.ctx.memory = shared
         return tree.replace(batch, changed)
 
-    def _paths(self, batch: Any, recon: Recon) -> list[str]:
-        wanted = recon.inputs if self.role == "inputs" else recon.labels
-        return [path for path, leaf in tree.tensors(batch) if path in wanted and self._fits(leaf)]
+    def _leaves(self, batch: Any, recon: Recon) -> list[tuple[str, torch.Tensor]]:
+        wanted = self._paths(recon)
+        return [(path, leaf) for path, leaf in tree.tensors(batch) if path in wanted and self._fits(leaf)]
+
+    def _paths(self, recon: Recon) -> tuple[str, ...]:
+        return recon.contents if self.role == "inputs" else recon.labels
 
     def _fits(self, leaf: torch.Tensor) -> bool:
         if leaf.is_complex() or leaf.is_nested or leaf.layout is not torch.strided:
@@ -70,7 +78,7 @@ class Batch(Seam):
     def inapplicable(self, recon: Recon) -> str:
         if not self.role:
             return ""
-        paths = recon.inputs if self.role == "inputs" else recon.labels
+        paths = self._paths(recon)
         if not paths:
             return f"no part of the batch is used as {self.role}"
         # Complex and sparse tensors, which injectors are spared, have no lowest value either.

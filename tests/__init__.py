@@ -1,0 +1,1 @@
+"""The tests; `lab` and `support` help them, `zoo`, `broken` and `torture` hold what they are run on."""
