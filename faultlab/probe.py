@@ -135,6 +135,7 @@ class Probe:
             outputs_per_sample=self._width,
             clips=bool(trainer.gradient_clip_val) or lightning.overrides(self._site.cls, "configure_gradient_clipping"),
             optimizers=tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
+            schedulers=tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             metrics=tuple(sorted(map(str, trainer.callback_metrics))),
         )
 

@@ -56,6 +56,7 @@ class Recon:
     trainable_tensors: int = 0
     outputs_per_sample: int | None = None
     optimizers: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
     clips: bool = False
     metrics: tuple[str, ...] = ()
 

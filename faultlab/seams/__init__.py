@@ -5,9 +5,11 @@ from faultlab.seams.base import Seam, Site, attach
 from faultlab.seams.data import Batch, Loader, Stream
 from faultlab.seams.forward import HeadInput, ModuleInput, ModuleOutput
 from faultlab.seams.mode import Mode
+from faultlab.seams.model import Architecture, Optimizers, Weights
 from faultlab.seams.steps import Definition, StepCall, StepOutput
 
 __all__ = [
+    "Architecture",
     "Batch",
     "Definition",
     "Gradients",
@@ -18,11 +20,13 @@ __all__ = [
     "ModuleInput",
     "ModuleOutput",
     "OptimizerStep",
+    "Optimizers",
     "Seam",
     "Site",
     "StepCall",
     "StepOutput",
     "Stream",
+    "Weights",
     "ZeroGrad",
     "attach",
 ]

@@ -104,10 +104,14 @@ class Armed:
             return False
         return self._trigger.fires(self.clock.step, self.clock.epoch, self.activations, self.fault.seed)
 
-    def map(self, value: Any) -> Any:
-        """The injector's value for this one. Counts an activation where it differs."""
+    def map(self, value: Any, state: Callable[[Any], Any] | None = None) -> Any:
+        """The injector's value for this one. Counts an activation where it differs.
+
+        ``state`` describes values that an injector may also change from within.
+        """
+        before = state(value) if state else None
         new = self._inject(value)
-        if not tree.identical(value, new):
+        if not tree.identical(value, new) or (state and not tree.identical(before, state(new))):
             self._acted()
         return new
 

@@ -22,6 +22,12 @@ STEP_METHODS = {
 }
 
 
+_WITHIN_STEPS = (*STEP_METHODS, "on_train_batch_start", "on_train_batch_end", "backward", "manual_backward",
+                 "on_before_backward", "on_after_backward", "optimizer_step", "optimizer_zero_grad",
+                 "on_before_zero_grad", "on_before_optimizer_step", "configure_gradient_clipping", "lr_scheduler_step",
+                 "on_train_epoch_end")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class StepOutput(Seam):
     """What ``training_step`` and its siblings return. The injector maps output -> output."""
@@ -47,6 +53,11 @@ class StepCall(Seam):
     """The call of one of the module's hooks. The injector is "around": it may raise, skip, repeat or swallow."""
 
     hook: str = "training_step"
+
+    @property
+    def attach_at(self) -> str:  # type: ignore[override]
+        """At the step only for what Lightning calls after it: hooks of the fit's or epoch's start are over by then."""
+        return "step" if self.hook in _WITHIN_STEPS else "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(method: Callable[..., Any]) -> Callable[..., Any]:
