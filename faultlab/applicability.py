@@ -73,7 +73,7 @@ def _real_labels(recon: Recon) -> str:
 
 @requirement("several-samples")
 def _several_samples(recon: Recon) -> str:
-    return "" if (recon.batch_size or 0) > 1 else "a batch holds a single sample"
+    return _sample_dimension(recon) or ("" if (recon.batch_size or 0) > 1 else "a batch holds a single sample")
 
 
 @requirement("clipped-gradients")

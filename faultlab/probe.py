@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ from faultlab.seams.patching import Patches
 _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
           "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step", "configure_optimizers",
           "configure_gradient_clipping", "transfer_batch_to_device", "setup", "teardown")  # fmt: skip
+
+_EDGES = ("edge_index", "adj_t")
 
 
 class Probe:
@@ -39,7 +41,7 @@ class Probe:
         self._width: int | None = None
         self._thread = threading.get_ident()
 
-    @contextmanager
+    @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """The probe is attached inside the context and gone without trace after it."""
         with Patches() as patches:
@@ -51,6 +53,7 @@ class Probe:
             for name in names:
                 if callable(getattr(self._site.cls, name, None)):
                     patches.wrap(self._site.owner(name), name, self._calling(name))
+            patches.wrap(self._site.cls, "_apply_batch_transfer_handler", self._transferring)
             patches.wrap(torch.Tensor, "backward", self._backwards)
             patches.on_exit(hooks.register_module_forward_hook(self._after_forward).remove)
             yield
@@ -68,6 +71,14 @@ class Probe:
             return item
 
         return fetching
+
+    def _transferring(self, transfer: Callable[..., Any]) -> Callable[..., Any]:
+        def transferring(*args: Any, **kwargs: Any) -> Any:
+            # What reaches the step may be another tensor by then: moved to a device, or augmented by a hook.
+            with self._flow if self._first_step else contextlib.nullcontext():
+                return transfer(*args, **kwargs)
+
+        return transferring
 
     def _calling(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,6 +125,8 @@ class Probe:
         inputs, labels = roles.infer(batch, self._flow) if batch is not None else ((), ())
         leaves = {path: _leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
         sizes = [leaves[path].shape[0] for path in (*inputs, *labels, *leaves) if leaves[path].shape]
+        # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
+        graph = any(path.rpartition(".")[2] in _EDGES for path in inputs)
         return Recon(
             namespace=lightning.namespace_of(self._site.cls),
             module=f"{self._site.cls.__module__}.{self._site.cls.__qualname__}",
@@ -123,7 +136,7 @@ class Probe:
             losses=self._losses,
             output=_kind(self._output[0]) if self._output else "none",
             batch=_kind(batch),
-            batch_size=sizes[0] if sizes else None,
+            batch_size=sizes[0] if sizes and not graph else None,
             leaves=leaves,
             inputs=inputs,
             labels=labels,
@@ -168,6 +181,6 @@ def _kind(value: Any) -> str:
         return "none"
     if isinstance(value, torch.Tensor):
         return "tensor"
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return "dict"
     return "tuple" if isinstance(value, (tuple, list)) else "object"

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-
-_SELECTORS = ("mask", "length", "lengths", "len", "lens")
+_SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
 
 
 def last_word(path: str) -> str:
@@ -34,7 +33,7 @@ class Recon:
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
     backward; ``inputs`` and ``labels`` paths into the batch; ``batch`` the batch's outermost type (tuple, dict, tensor
     or object); ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are
-    clipped.
+    clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none.
     """
 
     namespace: str = ""
@@ -62,9 +61,9 @@ class Recon:
 
     @property
     def contents(self) -> tuple[str, ...]:
-        """The inputs without the masks and lengths that say which of the others count; all where no others are left.
+        """The inputs without masks, lengths and indices, which say what of the others counts or belongs together.
 
-        A mask that is zero, or a length of zero, is another failure than inputs that are, and is noticed by others.
+        All of them where no others are left. A mask or length of zero is another failure than inputs that are zero.
         """
         return tuple(path for path in self.inputs if not self._selects(path)) or self.inputs
 

@@ -82,20 +82,28 @@ def infer(batch: Any, flow: DataFlow) -> tuple[tuple[str, ...], tuple[str, ...]]
         return _by_name(batch)
     inputs = tuple(path for path in paths if path in flow.met_parameter)
     reached = [path for path in paths if path in flow.met_loss and path not in flow.met_parameter]
-    # Weights, masks and scales of the loss take the same way as labels.
-    labels = [path for path in reached if last_word(path) not in _WEIGHT_NAMES] or _both(batch, inputs, flow) or reached
+    # Weights, masks and scales of the loss take the same way as labels; a mask of an odd name is all ones in most data.
+    named = [path for path in reached if last_word(path) not in _WEIGHT_NAMES]
+    varied = [path for path in named if _varies(tree.get(batch, path))]
+    labels = varied or _both(batch, inputs, flow, by_place=not reached) or named or reached
     return tuple(path for path in inputs if path not in labels), tuple(labels)
 
 
-def _both(batch: Any, inputs: tuple[str, ...], flow: DataFlow) -> list[str]:
-    """The labels among parts that the model is given too. Where no other part is left, inputs are their own labels."""
+def _both(batch: Any, inputs: tuple[str, ...], flow: DataFlow, by_place: bool) -> list[str]:
+    """The label among parts that the model is given too. Where no other part is left, inputs are their own labels."""
     both = [path for path in inputs if path in flow.met_loss_apart]
-    if len(both) == len(inputs):
+    if not both or len(both) == len(inputs):
         return []
-    labels = [path for path in both if last_word(path) in _LABEL_NAMES]
-    if not labels and isinstance(batch, (tuple, list)) and not hasattr(batch, "_fields") and both:
-        labels = [path for path in both if path == inputs[-1]]
-    return labels
+    if labels := [path for path in both if last_word(path) in _LABEL_NAMES]:
+        return labels[-1:]
+    at_end = by_place and isinstance(batch, (tuple, list)) and not hasattr(batch, "_fields")
+    return both[-1:] if at_end and both[-1] == inputs[-1] else []
+
+
+def _varies(tensor: torch.Tensor) -> bool:
+    if tensor.layout is not torch.strided or not tensor.numel():
+        return True
+    return bool((tensor != tensor.flatten()[0]).any())
 
 
 def _by_name(batch: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

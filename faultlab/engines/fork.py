@@ -29,7 +29,7 @@ _OVERDUE = 30.0
 
 
 def _earliest_first(order: Order) -> tuple[int, int]:
-    """The trunk first, for the others hang on it; then by what is left to run, since a long run at the end runs alone."""
+    """The trunk first, since others wait for its stems; then by what is left to run: a long run at the end is alone."""
     if order.stems:
         return (0, 0)
     return (2, int(order.at)) if isinstance(order.at, int) else (1, int(order.at == "fit"))

@@ -103,7 +103,8 @@ class Nursery:
         for victim in self._victims.values():
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(victim.pid, 0)
-        processes.sweep_orphans(self._stems)
+        # Stems too: left to themselves they would end, but with nobody to reap them where init does not.
+        processes.sweep_orphans(set())
         os._exit(0)
 
     def _fork(self, order: Order) -> tuple[Order, Channel] | None:

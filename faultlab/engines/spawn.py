@@ -53,7 +53,8 @@ class SpawnEngine:
         """Nothing outlives a run here."""
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        waiting = list(orders)
+        # A trunk is run for its stems, and there are none here.
+        waiting = [order for order in orders if not order.stems]
         while waiting or self._runs:
             while waiting and len(self._runs) < self.jobs:
                 self._runs.append(self._start(waiting.pop(0)))

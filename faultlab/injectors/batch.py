@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -63,7 +63,17 @@ def keep_inputs(batch: Any, ctx: Context) -> Any:
     Remedy: pull one batch out of every loader in a test and compare its structure with what the step expects.
     """
     kept = {name: part for name, part in _parts(batch).items() if _holds_input(str(name), ctx)}
+    if isinstance(batch, MutableMapping):
+        return _with_items(batch, kept)
     return kept if isinstance(batch, Mapping) else list(kept.values()) if kept else batch
+
+
+def _with_items(batch: MutableMapping[Any, Any], items: dict[Any, Any]) -> MutableMapping[Any, Any]:
+    """A mapping of the batch's own type, whose methods and attributes the step may use, with these items alone."""
+    result: MutableMapping[Any, Any] = tree.shell(batch)
+    result.clear()
+    result.update(items)
+    return result
 
 
 def _holds_input(name: str, ctx: Context) -> bool:
@@ -116,6 +126,8 @@ def append_element(batch: Any, ctx: Context) -> Any:
     Remedy: test one batch of every loader against the step; pin the package that brings the dataset.
     """
     numbers = torch.arange(size(batch, ctx))
+    if isinstance(batch, MutableMapping):
+        return _with_items(batch, {**batch, "index": numbers})
     if isinstance(batch, Mapping):
         return {**batch, "index": numbers}
     if isinstance(batch, (tuple, list)):

@@ -25,8 +25,9 @@ class Batch(Seam):
     """The batches that the loader yields.
 
     Without a role the injector maps batch -> batch. With ``role`` (inputs or labels) it maps tensor -> tensor, for
-    every leaf of the batch that plays it, but for masks and lengths among the inputs; ``kind`` (floating, integer or
-    any) narrows the leaves. Batches are never written into: they may share storage with the dataset, and one broken batch would poison every later epoch.
+    every leaf of the batch that plays it, but for masks, lengths and indices among the inputs; ``kind`` (floating,
+    integer or any) narrows the leaves. Batches are never written into: they may share storage with the dataset, and one
+    broken batch would poison every later epoch.
     """
 
     role: str = ""

@@ -93,7 +93,8 @@ def _children(value: Any) -> list[tuple[str, Any]] | None:
         return list(zip(value._fields, value))
     if isinstance(value, (list, tuple)):
         return [(str(index), item) for index, item in enumerate(value)]
-    if type(value).__module__.partition(".")[0] in _OPAQUE_PACKAGES or callable(value):
+    # A graph of PyTorch Geometric can be called and is a batch all the same; what else can be called holds no data.
+    if type(value).__module__.partition(".")[0] in _OPAQUE_PACKAGES or (callable(value) and not hasattr(value, "to")):
         return None
     names = _attribute_names(value)
     return [(name, getattr(value, name)) for name in names if hasattr(value, name)] if names else None
@@ -134,7 +135,7 @@ def _rebuild(value: Any, path: Path, changed: Mapping[Path, Any]) -> Any:
         return value
     new = {name: _rebuild(child, prefix + name, changed) for name, child in children}
     if isinstance(value, MutableMapping) or _is_tensordict(value):
-        result = copy.copy(value)
+        result = shell(value)
         for key in list(value.keys()):
             result[key] = new[str(key)]
         return result
@@ -148,6 +149,16 @@ def _rebuild(value: Any, path: Path, changed: Mapping[Path, Any]) -> Any:
     for name, child in children:
         if new[name] is not child:
             object.__setattr__(result, name, new[name])
+    return result
+
+
+def shell(value: Any) -> Any:
+    """A copy that shares the parts but not what holds them: writing into it leaves the original as it was."""
+    result = copy.copy(value)
+    for name, part in list(getattr(result, "__dict__", {}).items()):
+        # A mapping that is written by hand keeps its items in a dict of its own, which copy.copy shares.
+        if isinstance(part, dict) and part is vars(value).get(name):
+            object.__setattr__(result, name, copy.copy(part))
     return result
 
 

@@ -1,0 +1,104 @@
+"""Forms of batches and steps that modules of other projects brought, and that roles or injectors once got wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from faultlab.engines import Engine
+from faultlab.results import Status
+from faultlab.seams import tree
+from tests.lab import Lab, engine
+from tests.zoo.foreign import Encoding, Graph, Store
+
+FOREIGN = "tests.zoo.foreign"
+
+
+@pytest.fixture(scope="module")
+def working() -> Iterator[Engine]:
+    with engine() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "labels"),
+    [
+        ("teacher_forced", ("0",), ("1",)),
+        ("autoencoder", ("x", "group"), ()),
+        ("weighed", ("0",), ("1",)),
+        ("forecaster", ("0.history", "0.history_lengths"), ("0.future", "1.0")),
+        ("encoded", ("input_ids", "attention_mask"), ("labels",)),
+        ("graphs", ("store.x", "store.edge_index", "store.batch"), ("store.y",)),
+    ],
+)
+def test_roles_are_found(working: Engine, model: str, inputs: tuple[str, ...], labels: tuple[str, ...]) -> None:
+    lab = Lab(working, f"{FOREIGN}.{model}")
+    assert (lab.recon.inputs, lab.recon.labels) == (inputs, labels)
+
+
+@pytest.mark.parametrize("namespace", ["pytorch_lightning", "lightning.pytorch"])
+def test_roles_are_found_behind_a_hook_that_replaces_the_batch(working: Engine, namespace: str) -> None:
+    lab = Lab(working, f"{FOREIGN}.augmented", namespace=namespace)
+    assert (lab.recon.inputs, lab.recon.labels) == (("1",), ("0",))
+
+
+def test_targets_that_the_model_is_given_too_are_labels_by_their_name(working: Engine) -> None:
+    lab = Lab(working, f"{FOREIGN}.teacher_forced", named=True)
+    assert (lab.recon.inputs, lab.recon.labels) == (("source",), ("labels",))
+    results = [lab.judge(outcome) for outcome in lab.run(["label.shuffled@always", "input.zero@always"]).values()]
+    assert [result.status for result in results] == [Status.SILENT] * 2
+
+
+def test_one_tensor_in_two_places_is_broken_alike_in_both(working: Engine) -> None:
+    lab = Lab(working, f"{FOREIGN}.forecaster")
+    (outcome,) = lab.run(["label.shuffled@always"]).values()
+    assert lab.judge(outcome).activations == lab.recon.steps
+
+
+@pytest.mark.parametrize("model", ["forecaster", "encoded", "graphs"])
+def test_lengths_masks_and_edges_are_not_what_is_broken_in_inputs(working: Engine, model: str) -> None:
+    lab = Lab(working, f"{FOREIGN}.{model}")
+    outcomes = lab.run(["input.zero@always", "batch.transposed@always"])
+    zero, transposed = (lab.judge(outcome) for outcome in outcomes.values())
+    assert (zero.status, zero.activations) == (Status.SILENT, lab.recon.steps), zero
+    # Lengths of zero would be noticed, and a mask of zeros would make NaN.
+    result = outcomes["input.zero@always"].result
+    assert result is not None
+    assert all(math.isfinite(loss) for _, loss in result["trajectory"]["losses"])
+    assert transposed.activations in (1, lab.recon.steps)
+
+
+def test_a_mapping_that_is_no_dict_stays_what_it_is(working: Engine) -> None:
+    lab = Lab(working, f"{FOREIGN}.encoded")
+    assert lab.recon.batch == "dict"
+    results = {id.partition("@")[0]: lab.judge(outcome) for id, outcome in lab.run(
+        ["batch.extra-element@always", "batch.inputs-only@always", "batch.as-dict@always"]
+    ).items()}  # fmt: skip
+    assert results["batch.extra-element"].status is Status.NO_EFFECT
+    assert "'labels'" in results["batch.inputs-only"].noticed_by[0].message
+    assert results["batch.as-dict"].status is Status.NOTICED
+
+
+def test_of_a_graph_no_samples_are_taken(working: Engine) -> None:
+    lab = Lab(working, f"{FOREIGN}.graphs")
+    plan = lab.plan(["batch.empty", "batch.samples-dropped", "input.constant", "input.nan", "label.shuffled"])
+    reason = "the batch has no dimension of samples"
+    assert list(plan.values()) == [reason, reason, reason, "", ""]
+
+
+def test_what_a_batch_is_made_of_is_never_written_into() -> None:
+    graph = Graph(x=torch.ones(2), y=torch.ones(1))
+    store, encoding = Store(x=torch.ones(2)), Encoding(x=torch.ones(2))
+    for batch, path in ((graph, "store.x"), (store, "x"), (encoding, "x")):
+        changed = tree.replace(batch, {path: torch.zeros(2)})
+        assert type(changed) is type(batch)
+        assert tree.get(changed, path).sum() == 0
+        assert tree.get(batch, path).sum() == 2
+
+
+def test_recording_the_losses_of_manual_optimisation_warns_of_nothing(working: Engine) -> None:
+    lab = Lab(working, "tests.zoo.models.adversarial")
+    assert not [entry["text"] for entry in lab.clean["warnings"] if "requires_grad" in entry["text"]]
