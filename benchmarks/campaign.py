@@ -91,11 +91,8 @@ class Measured:
 
     @cached_property
     def _runs(self) -> list[dict[str, Any]]:
-        """All but the canaries, once each: the plan may hold a fault of the same name."""
-        runs = [run for batch in self.batches for run in batch["runs"]]
-        for canary in (CANARY, NULL):
-            runs.remove(next(run for run in runs if run["id"] == canary))
-        return runs
+        """All but the canaries."""
+        return [run for batch in self.batches for run in batch["runs"] if run["id"] not in (CANARY, NULL)]
 
     @cached_property
     def faulted(self) -> list[dict[str, Any]]:

@@ -38,12 +38,17 @@ def run(
     ``select`` and ``ignore`` are globs over failure modes (``select`` takes whole faults too), ``jobs`` the runs at a
     time (default: the cores), ``engine`` is fork or spawn, ``out`` the folder that reports are written to.
 
-    Raises ScenarioError where the file or the target it names is wrong, BaselineError where the clean run fails.
+    Raises ScenarioError where the file or the target it names is wrong, BaselineError where the clean run fails, and
+    KeyboardInterrupt once the report of what was done until then is on disk.
     """
     loaded = scenario if isinstance(scenario, Scenario) else load(Path(scenario))
     options = Options(select=tuple(select), skip=tuple(ignore), seed=seed, out=Path(out))
     working = engines.create(engine or engines.default(), jobs or engines.cores())
+    campaign = Campaign(loaded, working, options, _Quiet())
     try:
-        return Campaign(loaded, working, options, _Quiet()).run()
+        report = campaign.run()
     finally:
         working.close()
+    if campaign.interrupted:
+        raise KeyboardInterrupt
+    return report

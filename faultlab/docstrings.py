@@ -1,6 +1,7 @@
 """The sections of an injector's docstring, which `explain`, the docs and the report all read.
 
-A docstring begins with one sentence and goes on with sections whose titles stand alone before a colon::
+A docstring begins with one sentence, perhaps with paragraphs of details after it, and goes on with sections whose
+titles stand alone before a colon::
 
     `training_step` forgets its `return`.
 
@@ -29,6 +30,7 @@ class Sections:
     unnoticed: str = ""
     example: str = ""
     remedy: str = ""
+    details: str = ""
 
     def missing(self) -> list[str]:
         texts = (self.summary, self.effect, self.unnoticed, self.example, self.remedy)
@@ -40,7 +42,9 @@ def parse_sections(docstring: str | None) -> Sections:
     text = inspect.cleandoc(docstring or "")
     pieces = _TITLE.split(text)
     found = dict(zip(pieces[1::2], pieces[2::2]))
-    return Sections(_fold(pieces[0]), *(_fold(found.get(title, "")) for title in SECTIONS))
+    summary, _, details = _fold(pieces[0]).partition("\n\n")
+    effect, unnoticed, example, remedy = (_fold(found.get(title, "")) for title in SECTIONS)
+    return Sections(summary, effect, unnoticed, example, remedy, details)
 
 
 def _fold(text: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from faultlab.detectors.exceptions import UserCode
 from faultlab.detectors.notice import safe_text
 from faultlab.seams import lightning
 
@@ -54,6 +55,11 @@ class Target:
             self._import(where, scenario.get(where[0]))
         for index, guard in enumerate(scenario.get("guards", [])):
             self._import(("guards", index), guard)
+
+    @property
+    def code(self) -> UserCode:
+        """What counts as the user's own code."""
+        return UserCode(frozenset(_packages(self._scenario)) | {"__main__"}, tuple(self._scenario.get("path", ())))
 
     @property
     def flags(self) -> dict[str, Any]:
@@ -172,6 +178,18 @@ def _check_names(factory: Any, names: Mapping[str, tuple[str | int, ...]]) -> No
             from faultlab.catalogue import nearest
 
             raise TargetError(where, f"{factory.__name__} has no argument {name!r}", nearest(name, parameters))
+
+
+def _packages(entry: Any) -> Iterator[str]:
+    """The top-level packages of every class path in a scenario."""
+    if isinstance(entry, Mapping):
+        if isinstance(entry.get("class_path"), str):
+            yield entry["class_path"].partition(".")[0]
+        for value in entry.values():
+            yield from _packages(value)
+    elif isinstance(entry, list):
+        for value in entry:
+            yield from _packages(value)
 
 
 def _fit_arguments(data: Any, namespace: ModuleType) -> dict[str, Any]:

@@ -30,6 +30,11 @@ def test_a_docstring_is_split_into_its_sections() -> None:
     assert sections.missing() == []
 
 
+def test_what_follows_the_first_paragraph_are_details() -> None:
+    sections = parse_sections("One sentence.\n\nMore of it\nhere.\n\nEffect: none.")
+    assert (sections.summary, sections.details, sections.effect) == ("One sentence.", "More of it here.", "None.")
+
+
 def test_a_docstring_says_which_sections_it_lacks() -> None:
     assert parse_sections(None).missing() == ["summary", "Effect", "Why it goes unnoticed", "Example", "Remedy"]
     assert parse_sections("One.\n\nRemedy: two.").missing() == ["Effect", "Why it goes unnoticed", "Example"]

@@ -62,7 +62,7 @@ def test_one_tensor_in_two_places_is_broken_alike_in_both(working: Engine) -> No
 def test_lengths_masks_and_edges_are_not_what_is_broken_in_inputs(working: Engine, model: str) -> None:
     lab = Lab(working, f"{FOREIGN}.{model}")
     outcomes = lab.run(["input.zero@always", "batch.transposed@always"])
-    zero, transposed = (lab.judge(outcome) for outcome in outcomes.values())
+    zero, transposed = (lab.judge(outcomes[f"{mode}@always"]) for mode in ("input.zero", "batch.transposed"))
     assert (zero.status, zero.activations) == (Status.SILENT, lab.recon.steps), zero
     # Lengths of zero would be noticed, and a mask of zeros would make NaN.
     result = outcomes["input.zero@always"].result
@@ -102,3 +102,12 @@ def test_what_a_batch_is_made_of_is_never_written_into() -> None:
 def test_recording_the_losses_of_manual_optimisation_warns_of_nothing(working: Engine) -> None:
     lab = Lab(working, "tests.zoo.models.adversarial")
     assert not [entry["text"] for entry in lab.clean["warnings"] if "requires_grad" in entry["text"]]
+
+
+def test_a_victim_has_the_files_that_were_written_before_its_step_and_no_later_ones(working: Engine) -> None:
+    lab = Lab(working, f"{FOREIGN}.writing")
+    faults = [f"loss.zeroed@step={step}" for step in (3, 4, 5)]
+    for at in (3, 5):
+        for fault, outcome in lab.run(faults, at=at).items():
+            assert outcome.result is not None, outcome.output
+            assert outcome.result["trajectory"]["end"] == "finished", (fault, outcome.output)

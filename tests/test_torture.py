@@ -77,7 +77,8 @@ def _command(bench: Path, out: str, selected: list[str], *more: str) -> list[str
 
 
 def _environment(bench: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(bench / "site"), str(ROOT)])}
+    path = os.pathsep.join([str(bench / "site"), str(ROOT)])
+    return {**os.environ, "PYTHONPATH": path, "FAULTLAB_BENCH": str(bench)}
 
 
 def _statuses(bench: Path, out: str) -> dict[str, dict[str, Any]]:
@@ -85,19 +86,19 @@ def _statuses(bench: Path, out: str) -> dict[str, dict[str, Any]]:
     return {fault["id"]: fault for fault in report["faults"]}
 
 
-def _left_behind() -> list[str]:
-    words = ("faultlab-torture", "faultlab.engines")
+def _left_behind(bench: Path) -> list[str]:
+    """The processes that descend from this test's drivers, told by the environment that they were started with."""
     found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if any(word in line for word in words) and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(f"{process.pid} {line[:80]}")
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        environment = process.info["environ"] or {}
+        if environment.get("FAULTLAB_BENCH") == str(bench):
+            found.append(f"{process.pid} {' '.join(process.info['cmdline'] or [])[:80]}")
     return found
 
 
-def _none_left() -> bool:
+def _none_left(bench: Path) -> bool:
     for _ in range(100):
-        if not _left_behind():
+        if not _left_behind(bench):
             return True
         time.sleep(0.1)
     return False
@@ -127,8 +128,8 @@ def test_honest_faults_among_them_are_judged_as_ever(tortured: dict[str, dict[st
     assert statuses == dict(zip(HONEST, ["warned", "silent", "silent", "silent", "silent"]))
 
 
-def test_no_process_stays_behind(tortured: dict[str, dict[str, Any]]) -> None:
-    assert _none_left(), _left_behind()
+def test_no_process_stays_behind(bench: Path, tortured: dict[str, dict[str, Any]]) -> None:
+    assert _none_left(bench), _left_behind(bench)
 
 
 def test_a_flood_fills_no_disk(bench: Path, tortured: dict[str, dict[str, Any]]) -> None:
@@ -163,7 +164,7 @@ def test_a_driver_that_is_ended_at_random_moments_resumes_and_loses_nothing(benc
             except subprocess.TimeoutExpired:
                 driver.send_signal(kill)
                 status = driver.wait(20)
-        assert _none_left(), _left_behind()
+        assert _none_left(bench), _left_behind(bench)
         now = _lines(bench, out)
         assert before.items() <= now.items()
         before = now
@@ -184,4 +185,4 @@ def test_the_spawn_engine_survives_as_well(bench: Path, tortured: dict[str, dict
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     statuses = {id: fault["status"] for id, fault in _statuses(bench, "spawned").items()}
     assert statuses == {id: tortured[id]["status"] for id in tried}
-    assert _none_left(), _left_behind()
+    assert _none_left(bench), _left_behind(bench)

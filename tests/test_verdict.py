@@ -244,14 +244,37 @@ def test_a_metric_that_is_no_longer_finite_is_harm(value: float) -> None:
     assert _judge(_outcome(_run(final={"val_loss": value}))).harm == Harm("val_loss", 1.0, None, True)
 
 
-def test_the_metric_is_taken_from_the_evaluation_else_the_log_else_the_last_losses() -> None:
-    twin = Twin(_run(), metric="val_loss")
+def test_the_metric_is_read_where_the_clean_run_has_it_and_nowhere_else() -> None:
     logged = {"val_loss": [(1, 9.0), (3, 2.0)]}
-    assert twin.value(_run(metrics=logged)) == 1.0
-    assert twin.value(_run(final={}, metrics=logged)) == 2.0
-    assert twin.value(_run(final={})) == 1.0
-    assert twin.value(_run(final={}, losses=[(step, float(step)) for step in range(8)])) == 6.5
-    assert twin.value(_run(final={}, losses=[])) is None
+    evaluated = Twin(_run(), metric="val_loss")
+    assert evaluated.value(_run(metrics=logged)) == 1.0
+    assert evaluated.value(_run(final={}, metrics=logged)) is None
+    only_logged = Twin(_run(final={}, metrics=logged), metric="val_loss")
+    assert only_logged.value(_run(final={}, metrics=logged)) == 2.0
+    assert only_logged.value(_run(final={})) is None
+    neither = Twin(_run(final={}), metric="loss")
+    assert neither.value(_run(final={}, losses=[(step, float(step)) for step in range(8)])) == 6.5
+    assert neither.value(_run(final={}, losses=[])) is None
+
+
+def test_an_evaluation_that_fails_under_the_fault_is_harm() -> None:
+    logged = {"val_loss": [(3, 0.9)]}
+    assert _judge(_outcome(_run(final={}, metrics=logged))).harm == Harm("val_loss", 1.0, None, True)
+
+
+def test_what_clean_repeats_agree_in_to_the_bit_has_to_agree_in_a_nondeterministic_target_too() -> None:
+    repeats = [_run(losses=[(0, 4.01), (1, 3.0), (2, 2.0), (3, 1.0)])]
+    twin = Twin(_run(), tolerance=0.1, metric="val_loss", repeats=repeats)
+    assert twin.same_run(_run(losses=[(0, 4.02), (1, 3.0), (2, 2.0), (3, 1.0)]))
+    assert not twin.same_run(_run(digest="other"))
+    assert not twin.same_run(_run(losses=[(0, 5.0), (1, 3.0), (2, 2.0), (3, 1.0)]))
+
+
+def test_a_goal_that_is_reached_early_notices_nothing() -> None:
+    reached = Notice("guard", "EarlyStopping", 2, "Stopping threshold reached", "stopped", "stopping_threshold")
+    spent = Notice("guard", "EarlyStopping", 2, "did not improve", "stopped", "patience_exhausted")
+    assert reached.reached_goal
+    assert not spent.reached_goal
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
         for dose in mode.doses
     ]
     return [
+        *([("What exactly", sections.details)] if sections.details else []),
         ("Effect", sections.effect),
         ("Why it goes unnoticed", sections.unnoticed),
         ("Example", sections.example),

@@ -8,22 +8,37 @@ for others. Those count as ``framework``. The raising instruction tells the two 
 from __future__ import annotations
 
 import dis
-import sysconfig
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import CodeType, FrameType, TracebackType
 
 from faultlab.detectors.notice import Notice, safe_text
 
 _FRAMEWORK = ("torch", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "torchmetrics",
               "faultlab", "numpy")  # fmt: skip
-_SITE = [Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib", "platstdlib")]
 
 # What a Trainer flag raises, by the words of the installed versions' messages.
 _FLAG_MESSAGES = {"detect_anomaly": "returned nan values in its"}
 
 
-def classify(error: BaseException, step: int, flags: tuple[str, ...] = ()) -> Notice:
+@dataclass(frozen=True)
+class UserCode:
+    """What counts as the user's own code: the packages that the scenario names, and files in its folders."""
+
+    packages: frozenset[str] = frozenset()
+    folders: tuple[str, ...] = ()
+
+    def holds(self, frame: FrameType) -> bool:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in _FRAMEWORK:
+            return False
+        file = Path(frame.f_code.co_filename)
+        installed = {"site-packages", "dist-packages"} & set(file.parts)
+        return package in self.packages or (not installed and any(file.is_relative_to(f) for f in self.folders))
+
+
+def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, ...] = ()) -> Notice:
     """The notice that an exception stands for; ``flags`` names the scenario's Trainer flags that count as guards."""
     message = f"{type(error).__name__}: {safe_text(error)}"
     for flag in flags:
@@ -32,9 +47,11 @@ def classify(error: BaseException, step: int, flags: tuple[str, ...] = ()) -> No
     place = _place(error.__traceback__)
     if isinstance(error, SystemExit):
         return Notice("process", "exit", step, f"the process exits with status {error.code}", "exited", str(error.code))
-    kind = "module" if place is not None and _is_users(place[0].co_filename) and _raises(*place) else "framework"
-    name = _function(place[0]) if place is not None and kind == "module" else "exception"
-    return Notice(kind, name, step, message, reason=type(error).__name__)
+    # An exception that is the fault itself was raised by nobody who checked.
+    intended = getattr(error, "__faultlab_intended__", False)
+    if place is None or intended or not code.holds(place[0]) or not _raises(place[0].f_code, place[1]):
+        return Notice("framework", "exception", step, message, reason=type(error).__name__)
+    return Notice("module", _function(place[0].f_code), step, message, reason=type(error).__name__)
 
 
 def text(error: BaseException) -> str:
@@ -45,23 +62,12 @@ def text(error: BaseException) -> str:
         return safe_text(error)
 
 
-def _place(tb: TracebackType | None) -> tuple[CodeType, int] | None:
+def _place(tb: TracebackType | None) -> tuple[FrameType, int] | None:
     place = None
     while tb is not None:
-        place = (tb.tb_frame.f_code, tb.tb_lasti)
+        place = (tb.tb_frame, tb.tb_lasti)
         tb = tb.tb_next
     return place
-
-
-def _is_users(filename: str) -> bool:
-    if filename.startswith("<"):
-        return False
-    path = Path(filename)
-    for base in sorted(_SITE, key=lambda base: -len(base.parts)):
-        if path.is_relative_to(base):
-            installed = base in _SITE[:2]
-            return installed and path.relative_to(base).parts[0] not in _FRAMEWORK
-    return not path.is_relative_to(Path(__file__).parents[1])
 
 
 def _function(code: CodeType) -> str:

@@ -26,10 +26,10 @@ class Observer:
     def observe(self, guard: Any, name: str) -> Any:
         """The same guard object with its hooks watched."""
         base = lightning.base_callback(type(guard))
-        for hook in dir(type(guard)):
-            method = getattr(guard, hook)
-            is_hook = hook.startswith("on_") or hook in ("setup", "teardown")
-            if is_hook and callable(method) and getattr(type(guard), hook) is not getattr(base, hook, None):
+        for hook in _hooks(base or lightning.any_callback()):
+            method = getattr(guard, hook, None)
+            own = hook in vars(guard) or getattr(type(guard), hook, None) is not getattr(base, hook, None)
+            if own and callable(method):
                 object.__setattr__(guard, hook, self._watched(method, guard, name))
         return guard
 
@@ -56,6 +56,10 @@ class Observer:
         notice = Notice("guard", name, self._clock.step, message, how, reason)
         if not any(notice.same_alarm(known) for known in self.notices):
             self.notices.append(notice)
+
+
+def _hooks(callback: type) -> list[str]:
+    return [name for name in dir(callback) if name.startswith("on_") or name in ("setup", "teardown")]
 
 
 def _why_stopped(guard: Any) -> tuple[str, str, str]:

@@ -21,6 +21,11 @@ class Notice:
     how: str = "raised"
     reason: str = ""
 
+    @property
+    def reached_goal(self) -> bool:
+        """Whether it only says that training got where it was meant to: no notice of anything."""
+        return self.how == "stopped" and self.reason == "stopping_threshold"
+
     def same_alarm(self, other: Notice) -> bool:
         """Whether the other notice is the same alarm, at whatever step."""
         return (self.kind, self.name, self.how, self.reason) == (other.kind, other.name, other.how, other.reason)

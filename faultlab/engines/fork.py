@@ -26,6 +26,9 @@ from faultlab.engines.processes import one_thread_environment
 from faultlab.engines.protocol import Lines, Order, Outcome, Place, encode
 
 _OVERDUE = 30.0
+_IMPORT_DEADLINE = 600.0
+# What systems allow for the path of a socket; temporary folders may be longer.
+_LONGEST_ADDRESS = 100
 
 
 def _earliest_first(order: Order) -> tuple[int, int]:
@@ -40,6 +43,8 @@ class _Link:
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
+        self.socket.setblocking(False)
+        self.unsent = bytearray()
         self.lines = Lines()
         self.place: Place | None = None
         self.scenario = ""
@@ -47,9 +52,19 @@ class _Link:
         self.running: dict[str, tuple[Order, float]] = {}
 
     def send(self, message: Mapping[str, Any]) -> None:
-        # A nursery that is gone shows as the end of its stream, where its orders are taken back.
-        with contextlib.suppress(OSError):
-            self.socket.sendall(encode(message))
+        self.unsent += encode(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Sends what the nursery takes now: one that is itself waiting to be heard must not be waited for."""
+        try:
+            while self.unsent:
+                del self.unsent[: self.socket.send(self.unsent)]
+        except BlockingIOError:
+            return
+        except OSError:
+            # A nursery that is gone shows as the end of its stream, where its orders are taken back.
+            self.unsent.clear()
 
     def give(self, order: Order) -> None:
         self.running[order.id] = (order, time.monotonic())
@@ -63,6 +78,10 @@ class ForkEngine:
         self.jobs = jobs
         self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
         self._address = os.path.join(self._folder.name, "s")
+        if len(self._address) > _LONGEST_ADDRESS:
+            self._folder.cleanup()
+            self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", dir="/tmp", ignore_cleanup_errors=True)
+            self._address = os.path.join(self._folder.name, "s")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self._address)
         self._listener.listen()
@@ -182,8 +201,11 @@ class ForkEngine:
         warm = self._link("warm")
         assert warm is not None
         warm.give(Order(opening, 0, fault=json.dumps(scenario), deadline=float("inf")))
+        asked = time.monotonic()
         while self._link("construct") is None:
             self._listen()
+            if time.monotonic() - asked > _IMPORT_DEADLINE:
+                raise TargetBrokenError((), f"importing the target takes more than {_IMPORT_DEADLINE:.0f} s")
             ended = self._ended_scenarios.pop(opening, None)
             if ended is not None:
                 error = (ended.result or {}).get("target_error")
@@ -209,14 +231,20 @@ class ForkEngine:
             self._link("warm").send({"import": package})  # type: ignore[union-attr]
 
     def _listen(self) -> None:
-        for key, _ in self._selector.select(0.5):
+        for link in self._links:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.unsent else 0)
+            self._selector.modify(link.socket, events, link)
+        for key, events in self._selector.select(0.5):
             if key.fileobj is self._listener:
                 connection, _ = self._listener.accept()
                 link = _Link(connection)
                 self._links.append(link)
                 self._selector.register(connection, selectors.EVENT_READ, link)
             else:
-                self._read(key.data)
+                if events & selectors.EVENT_WRITE:
+                    key.data.flush()
+                if events & selectors.EVENT_READ:
+                    self._read(key.data)
         now = time.monotonic()
         for link in list(self._links):
             if any(now - started > order.deadline + _OVERDUE for order, started in link.running.values()):
@@ -227,6 +255,8 @@ class ForkEngine:
     def _read(self, link: _Link) -> None:
         try:
             data = link.socket.recv(1 << 16)
+        except BlockingIOError:
+            return
         except OSError:
             data = b""
         if not data:

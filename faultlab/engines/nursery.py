@@ -65,7 +65,8 @@ class Nursery:
         self._driver.sendall(encode({"hello": {**hello, "pid": os.getpid()}}))
         self._lines = Lines()
         self._victims: dict[int, _Victim] = {}
-        self._stems: set[int] = set()
+        # Helpers that the user's import started, and later the stems: children, but no victim's orphans.
+        self._known = processes.children_of(os.getpid())
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._driver, selectors.EVENT_READ)
         self.on_control: Callable[[dict[str, Any]], None] = lambda message: None
@@ -110,7 +111,7 @@ class Nursery:
     def _fork(self, order: Order) -> tuple[Order, Channel] | None:
         report_end, report = os.pipe()
         printed_end, printed = os.pipe()
-        pid = os.fork()
+        pid = processes.fork()
         if pid == 0:
             self._become_victim(report_end, printed_end, printed)
             return order, Channel(report)
@@ -164,7 +165,7 @@ class Nursery:
         if "acting" in message:
             victim.outcome.acting = message["acting"]
         elif "stem" in message:
-            self._stems.add(message["pid"])
+            self._known.add(message["pid"])
             victim.outcome.stems.append(message["stem"])
         elif "result" in message:
             victim.outcome.result = message["result"]
@@ -191,7 +192,7 @@ class Nursery:
                 self._selector.unregister(descriptor)
             os.close(descriptor)
         del self._victims[victim.pid]
-        processes.sweep_orphans(self._stems | set(self._victims))
+        processes.sweep_orphans(self._known | set(self._victims))
         outcome = victim.outcome
         outcome.exit = exit_code
         outcome.output = victim.output.text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import sys
 from pathlib import Path
@@ -20,6 +21,15 @@ def one_thread_environment() -> dict[str, str]:
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     return {**os.environ, **dict.fromkeys(names, "1")}
+
+
+def fork() -> int:
+    """Forks, and leaves the child the state of Python's random numbers, which CPython would draw anew."""
+    state = random.getstate()
+    pid = os.fork()
+    if pid == 0:
+        random.setstate(state)
+    return pid
 
 
 def die_with_parent() -> None:

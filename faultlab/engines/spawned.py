@@ -7,11 +7,14 @@ import os
 import sys
 from typing import Any
 
+from faultlab.engines.processes import die_with_parent
 from faultlab.engines.protocol import Order, encode
 
 
 def main(report: str) -> None:
     """Runs the order and appends what the victim reports to the file."""
+    die_with_parent()
+    del sys.argv[1:]
     task = json.load(sys.stdin)
     sys.path[:0] = task["scenario"]["path"]
     import torch

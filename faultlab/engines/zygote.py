@@ -13,6 +13,7 @@ import os
 import sys
 from typing import Any, NoReturn
 
+from faultlab.engines import processes
 from faultlab.engines.nursery import Channel, Nursery
 from faultlab.engines.protocol import Order, Place
 
@@ -36,6 +37,8 @@ def main(address: str) -> NoReturn:
 
 def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channel) -> NoReturn:
     sys.path[:0] = scenario["path"]
+    # User code that parses arguments when it is imported must not find ours.
+    del sys.argv[1:]
     from faultlab import catalogue
     from faultlab.harness.session import carry_out
     from faultlab.target import Target, TargetError
@@ -61,7 +64,7 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
     order, channel = nursery.serve()
 
     def stem(place: Place) -> tuple[Order, Any] | None:
-        pid = os.fork()
+        pid = processes.fork()
         if pid:
             channel.send({"stem": place, "pid": pid})
             return None

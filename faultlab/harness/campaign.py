@@ -30,8 +30,7 @@ from faultlab.scenario import Scenario
 _BASELINE_DEADLINE = 900.0
 _DEADLINE_FACTOR = 10.0
 _DEADLINE_FLOOR = 10.0
-CANARY = "step.raises@always"
-NULL = "step.raises@step=1000000000"
+TRUNK, CANARY, NULL = "trunk", "canary", "null"
 
 
 class Listener(Protocol):
@@ -77,6 +76,7 @@ class Campaign:
         report = Report(self.scenario.name, faultlab=__version__)
         self.listener.started(self.scenario.name)
         records = Records(self.options.out / self.scenario.name)
+        records.clear(self.options.resume)
         try:
             self.engine.open(self.scenario.name, self.scenario.for_victims())
             imported = time.perf_counter()
@@ -105,19 +105,24 @@ class Campaign:
     def _baseline(self, report: Report, records: Records) -> tuple[Twin, Recon]:
         seed = self.options.seed
         seeds = [seed, seed + 1, seed + 2]
-        orders = [self._order(f"clean-{s}", s, probe=s == seed, deadline=_BASELINE_DEADLINE) for s in seeds]
+        orders = [self._order(f"clean-{s}", s, probe=s == seed + 1, deadline=_BASELINE_DEADLINE) for s in seeds]
         orders.append(self._order(f"clean-{seed}-again", seed, deadline=_BASELINE_DEADLINE))
         outcomes = self._clean(orders, records)
         twins = [outcomes[f"clean-{seed}"], outcomes[f"clean-{seed}-again"]]
         first, again = map(_trajectory, twins)
-        tolerance = 0.0 if first.same_as(again) else self._tolerance(first, again, records)
-        trajectories = list(map(_trajectory, outcomes.values()))
-        result = _result(twins[0])
+        repeats = [] if first.same_as(again) else [again, *self._repeated(records)]
+        tolerance = _tolerance([first, *repeats]) if repeats else 0.0
+        siblings = [_trajectory(outcomes[f"clean-{s}"]) for s in seeds]
+        # Of another seed than the twin: the twin must be a run that nothing but the recorder looked at.
+        result = _result(outcomes[f"clean-{seed + 1}"])
         self._sources = result["sources"]
         recon = self._corrected(Recon.from_json(result["recon"]))
         self.engine.preload(recon.namespace)
         notices = [Notice.from_json(notice) for outcome in outcomes.values() for notice in _result(outcome)["notices"]]
         metric, lower = verdict.choose_metric(first, self.scenario.monitor)
+        if self.scenario.monitor and metric not in {**first.final, **first.metrics}:
+            remedy = f"It logs {', '.join(sorted({**first.final, **first.metrics})) or 'nothing'}."
+            raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)
         report.versions = {**result["versions"], "python": platform.python_version()}
         report.baseline = Baseline(
             seconds=round(_result(twins[1])["seconds"], 4),
@@ -132,7 +137,7 @@ class Campaign:
             ],
         )
         warnings = {entry["key"] for outcome in outcomes.values() for entry in _result(outcome)["warnings"]}
-        return Twin(first, trajectories, notices, frozenset(warnings), tolerance, metric, lower), recon
+        return Twin(first, siblings, notices, frozenset(warnings), tolerance, metric, lower, repeats), recon
 
     def _clean(self, orders: Sequence[Order], records: Records) -> dict[str, Outcome]:
         """Runs clean orders; raises BaselineError where one does not train to its end."""
@@ -158,13 +163,11 @@ class Campaign:
                 raise BaselineError("the clean run trains no step: the training loader yields no batch")
         return {order.id: outcomes[order.id] for order in orders}
 
-    def _tolerance(self, first: Trajectory, again: Trajectory, records: Records) -> float:
-        """How far two clean runs of one seed stray from each other, over five of them."""
+    def _repeated(self, records: Records) -> list[Trajectory]:
+        """Three more clean runs of the same seed, of a target that does not repeat itself."""
         seed = self.options.seed
         orders = [self._order(f"clean-{seed}-{n}", seed, deadline=_BASELINE_DEADLINE) for n in range(3)]
-        more = [_trajectory(outcome) for outcome in self._clean(orders, records).values()]
-        distances = [one.distance(other) for one, other in combinations([first, again, *more], 2)]
-        return 2 * max([distance for distance in distances if math.isfinite(distance)], default=0.0) or math.ulp(0.0)
+        return [_trajectory(outcome) for outcome in self._clean(orders, records).values()]
 
     def _corrected(self, recon: Recon) -> Recon:
         """The recon with the roles that the scenario says, where it says them."""
@@ -200,47 +203,47 @@ class Campaign:
                 self._settle(_unrun(entry), records)
             elif entry.id in known:
                 self._settle(known[entry.id], records)
-        waiting = [entry for entry in planned if entry.id not in self._results]
-        report.reasons += self._canaries(recon, twin, report, records)
-        outcomes: dict[str, Outcome] = {}
-        again: list[Order] = []
-        orders = [self._faulted(entry, recon, report) for entry in waiting]
-        stems = {order.at for order in orders if order.at != "construct"}
-        trunk = self._order("trunk", self.options.seed, deadline=_BASELINE_DEADLINE)
-        trunk = replace(trunk, stems=tuple(sorted(stems, key=str)))
-        for outcome in self.engine.run([trunk, *orders] if stems else orders):
+        orders = {entry.id: self._faulted(entry, recon, report) for entry in planned if entry.id not in self._results}
+        ended_by_flag: dict[str, Outcome] = {}
+        for outcome in self.engine.run(self._with_trunk([*self._canaries(recon, report), *orders.values()])):
             records.log(outcome)
-            if outcome.id == "trunk":
-                continue
-            if self._ended_by_flag(outcome):
-                # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
-                outcomes[outcome.id] = outcome
-                order = next(order for order in orders if order.id == outcome.id)
-                again.append(replace(order, at="construct", flags=False))
+            if outcome.id not in orders:
+                report.reasons += self._check_canary(outcome, twin)
+            elif self._ended_by_flag(outcome):
+                ended_by_flag[outcome.id] = outcome
             else:
                 self._settle(self._judge(outcome, twin), records)
+        # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
+        again = [replace(orders[id], at="construct", flags=False) for id in ended_by_flag]
         for outcome in self.engine.run(again):
             records.log(outcome)
             others = [Notice.from_json(notice) for notice in (outcome.result or {}).get("notices", [])]
             guards = [notice for notice in others if notice.kind == "guard"]
-            self._settle(self._judge(outcomes[outcome.id], twin, guards), records)
+            self._settle(self._judge(ended_by_flag[outcome.id], twin, guards), records)
 
-    def _canaries(self, recon: Recon, twin: Twin, report: Report, records: Records) -> list[str]:
-        """A total break must be noticed, and a fault that never acts must change nothing; else nothing is proven."""
-        entries = [Planned(CANARY, "fit"), Planned(NULL, "fit")]
-        orders = [replace(self._faulted(entry, recon, report), at="construct") for entry in entries]
-        reasons = []
-        for outcome in self.engine.run(orders):
-            records.log(outcome)
-            result = self._judge(outcome, twin)
-            if outcome.id == CANARY and result.status is not Status.NOTICED:
-                found = f"{result.status.value}: {result.reason}"
-                reasons.append(f"inconclusive: the canary {CANARY} was not noticed ({found})")
-            if outcome.id == NULL:
-                trajectory = _trajectory(outcome) if outcome.result else Trajectory()
-                if not twin.same_run(trajectory):
-                    reasons.append("inconclusive: a fault that never acts changes the run")
-        return reasons
+    def _with_trunk(self, orders: Sequence[Order]) -> list[Order]:
+        """The clean run that the others are forked off goes first."""
+        stems = sorted({order.at for order in orders if order.at != "construct"}, key=str)
+        trunk = self._order(TRUNK, self.options.seed, deadline=_BASELINE_DEADLINE)
+        return [replace(trunk, stems=tuple(stems)), *orders]
+
+    def _canaries(self, recon: Recon, report: Report) -> list[Order]:
+        """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
+        faults = {CANARY: "step.raises@always", NULL: "step.raises@step=1000000000"}
+        return [replace(self._faulted(Planned(id, "fit"), recon, report), fault=fault) for id, fault in faults.items()]
+
+    def _check_canary(self, outcome: Outcome, twin: Twin) -> list[str]:
+        """Why nothing is proven: the total break was not noticed, or what changes nothing did not run like the twin."""
+        if outcome.id == CANARY:
+            result = verdict.judge(CANARY, index.modes()["step.raises"], outcome, twin)
+            if result.status is Status.NOTICED:
+                return []
+            found = f"{result.status.value}: {result.reason}"
+            return [f"inconclusive: a step that always raises was not noticed ({found})"]
+        if outcome.result is not None and twin.same_run(_trajectory(outcome)):
+            return []
+        what = "the clean run" if outcome.id == TRUNK else "a fault that never acts"
+        return [f"inconclusive: {what} does not run like the clean run before it"]
 
     def _judge(self, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
         return verdict.judge(outcome.id, index.modes()[Fault.parse(outcome.id).mode], outcome, twin, extra)
@@ -273,6 +276,12 @@ def _result(outcome: Outcome) -> Mapping[str, Any]:
 
 def _trajectory(outcome: Outcome) -> Trajectory:
     return Trajectory.from_json(_result(outcome)["trajectory"])
+
+
+def _tolerance(repeats: Sequence[Trajectory]) -> float:
+    """How far clean runs of one seed stray from each other, doubled."""
+    distances = [one.distance(other) for one, other in combinations(repeats, 2)]
+    return 2 * max([distance for distance in distances if math.isfinite(distance)], default=0.0) or math.ulp(0.0)
 
 
 def _distinct(notices: Sequence[Notice]) -> list[Notice]:

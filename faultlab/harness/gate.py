@@ -34,9 +34,9 @@ def check(report: Report, gate: Demands, fail_under: float | None = None) -> lis
         silent = [mode for mode, status in modes.items() if status is Status.SILENT and severity[mode] == level]
         if len(silent) > allowed:
             reasons.append(f"{len(silent)} {level} failure modes are silent, {allowed} allowed: {', '.join(silent)}")
-    alarms = len(report.baseline.false_alarms)
-    if gate.false_alarms is not None and alarms > gate.false_alarms:
-        reasons.append(f"{alarms} false alarms on clean runs, {gate.false_alarms} allowed")
+    alarms, allowed = len(report.baseline.false_alarms), gate.false_alarms or 0
+    if alarms > allowed:
+        reasons.append(f"{alarms} false alarms on clean runs, {allowed} allowed")
     return reasons
 
 

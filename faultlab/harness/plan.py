@@ -59,11 +59,11 @@ def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered])
         excuse = _excuse(selection, fault.mode)
         if reason := inapplicable(registered, recon):
             entry = Planned(str(complete), status=Status.NOT_APPLICABLE.value, reason=reason)
+        elif excuse:
+            entry = Planned(str(complete), status=Status.IGNORED.value, reason=excuse)
         elif (trigger := complete.trigger) and trigger.kind == "step" and (trigger.number or 0) >= recon.steps:
             late = f"the clean run has only {recon.steps} steps"
             entry = Planned(str(complete), status=Status.NOT_ACTIVATED.value, reason=late)
-        elif excuse:
-            entry = Planned(str(complete), status=Status.IGNORED.value, reason=excuse)
         else:
             entry = Planned(str(complete), at=place(complete, registered, recon))
         planned.setdefault(entry.id, entry)

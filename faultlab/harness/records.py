@@ -31,6 +31,13 @@ class Records:
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --out") from None
 
+    def clear(self, resume: bool) -> None:
+        """Takes away what a campaign before this one concluded: it must not stand if this one fails."""
+        for file in [self._folder / "report.json", self._folder / "index.html"]:
+            file.unlink(missing_ok=True)
+        for log in [] if resume else (self._folder / "logs").glob("*.log"):
+            log.unlink()
+
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
         """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, where resumed."""
         known = self._left_over(digest) if resume else {}

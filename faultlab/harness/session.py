@@ -107,6 +107,8 @@ class Session:
         return self._result()
 
     def _build(self) -> BaseException | None:
+        import torch
+
         self._seed()
         try:
             self._built = built = self._target.build(self._order.root, self._order.flags)
@@ -115,6 +117,9 @@ class Session:
             arguments = dict(built.trainer_arguments)
             arguments["callbacks"] = [*arguments["callbacks"], recorder(built.namespace, self._trajectory, self._clock)]
             self._trainer = built.trainer_class(**arguments)
+            _check_single_process(self._trainer)
+            # User code may have asked for more, and a fork after a multi-threaded operation hangs.
+            torch.set_num_threads(1)
         except TargetError:
             raise
         except BaseException as error:
@@ -147,14 +152,18 @@ class Session:
         """Leaves a stem here if the order asks for one; in a victim born of it, takes up the new order."""
         if self._stem is None or place not in self._order.stems or not _can_fork():
             return
+        old_root = self._order.root
+        # As it is now: the trunk writes on, and tidies up at its end, while victims are still being born of the stem.
+        written = f"{old_root}-at-{place}"
+        if os.path.isdir(old_root):
+            shutil.copytree(old_root, written, dirs_exist_ok=True)
         born = self._stem(place)
         if born is None:
             return
-        old_root = self._order.root
         self._order, self._send = born
         self._started = time.perf_counter()
-        if os.path.isdir(old_root):
-            shutil.copytree(old_root, self._order.root, dirs_exist_ok=True)
+        if os.path.isdir(written):
+            shutil.copytree(written, self._order.root, dirs_exist_ok=True)
         _relocate(self._trainer, old_root, self._order.root)
         if self._order.fault:
             self._arm()
@@ -172,7 +181,7 @@ class Session:
         registered.seam.install(self._fault_patches, self._armed, site)
 
     def _ended_by(self, error: BaseException) -> None:
-        notice = exceptions.classify(error, self._clock.step, tuple(self._target.flags if self._order.flags else ()))
+        notice = exceptions.classify(error, self._clock.step, self._target.code, self._flags)
         print(exceptions.text(error), flush=True)
         if isinstance(error, SystemExit):
             self._trajectory.end = "exited"
@@ -183,6 +192,10 @@ class Session:
             self._trajectory.end = "raised"
             self._trajectory.exit_code = 1
         self._notices.append(notice)
+
+    @property
+    def _flags(self) -> tuple[str, ...]:
+        return tuple(self._target.flags) if self._order.flags else ()
 
     def _evaluate(self) -> None:
         """Validates the final weights anew: metrics that were logged while a fault acted can't be trusted."""
@@ -196,7 +209,7 @@ class Session:
         data = {"datamodule": module_data} if module_data is not None else {"dataloaders": loaders}
         try:
             found = self._built.trainer_class(**arguments).validate(self._built.module, verbose=False, **data)
-        except Exception as error:  # the fault's lasting damage, or a module that only validates within fit
+        except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
             return
         self._trajectory.final = {str(name): float(value) for metrics in found for name, value in metrics.items()}
@@ -228,21 +241,39 @@ _EVALUATION: dict[str, Any] = {
 }
 
 
+def _check_single_process(trainer: Any) -> None:
+    """Refuses what would launch further processes, each of which would take itself for the first."""
+    if trainer.num_devices * trainer.num_nodes > 1 or getattr(trainer.strategy, "launcher", None) is not None:
+        remedy = "Set `devices: 1` and leave the strategy out."
+        raise TargetError(("trainer",), "training on several devices or processes can't be broken yet", remedy)
+
+
 def _can_fork() -> bool:
     """A process with threads, live workers or a GPU in use can't be copied whole."""
     import torch
 
     on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return threading.active_count() == 1 and not active_children() and not on_gpu
+    native = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else [""]
+    return threading.active_count() == len(native) == 1 and not active_children() and not on_gpu
 
 
 def _relocate(trainer: Any, old_root: str, new_root: str) -> None:
     """Points callbacks and loggers that were told to write under the trunk's folder to the victim's own."""
     for owner in [trainer, *trainer.callbacks, *trainer.loggers, *(x for x in _experiments(trainer))]:
         for name, value in list(getattr(owner, "__dict__", {}).items()):
-            if isinstance(value, (str, os.PathLike)) and str(value).startswith(old_root):
+            moved = _moved(value, old_root, new_root)
+            if moved is not value:
                 with contextlib.suppress(AttributeError):
-                    setattr(owner, name, new_root + str(value)[len(old_root) :])
+                    setattr(owner, name, moved)
+
+
+def _moved(value: Any, old_root: str, new_root: str) -> Any:
+    if isinstance(value, (str, Path)):
+        return type(value)(new_root + str(value)[len(old_root) :]) if str(value).startswith(old_root) else value
+    if type(value) is dict:
+        moved = {_moved(k, old_root, new_root): _moved(v, old_root, new_root) for k, v in value.items()}
+        return moved if list(moved) != list(value) or any(moved[key] is not value[key] for key in value) else value
+    return value
 
 
 def _experiments(trainer: Any) -> Iterator[Any]:

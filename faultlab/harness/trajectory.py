@@ -18,9 +18,10 @@ Series = list[tuple[int, float]]
 class Trajectory:
     """The course of one run.
 
-    ``losses`` and ``learning_rates`` hold (step, value), ``metrics`` for each name (step, value) as logged at the end
-    of epochs and validations. ``digest`` is over all parameters and buffers at the end, ``final`` the metrics of an
-    independent evaluation of the final weights with the fault taken off. ``end`` is finished, raised or exited.
+    ``losses`` and ``learning_rates`` hold (step, value), the latter where one changes; ``metrics`` holds for each name
+    (step, value) as logged at the end of epochs and validations. ``digest`` is over all parameters and buffers at the
+    end, ``final`` the metrics of an independent evaluation of the final weights with the fault taken off. ``end`` is
+    finished, raised or exited.
     """
 
     steps: int = 0
@@ -49,7 +50,13 @@ class Trajectory:
 
     def same_as(self, other: Trajectory) -> bool:
         """Whether the two runs are the same to the bit."""
-        return self._canonical() == other._canonical()
+        return self.parts() == other.parts()
+
+    def parts(self) -> dict[str, str]:
+        """Each thing that two runs may agree or differ in, by name; NaN agrees with NaN."""
+        whole = self.to_json()
+        nested = {f"{kind} {name}": value for kind in ("metrics", "final") for name, value in whole.pop(kind).items()}
+        return {name: repr(value) for name, value in {**whole, **nested}.items()}
 
     def distance(self, other: Trajectory) -> float:
         """How far apart losses and final metrics are: the largest relative difference, infinite on another course."""
@@ -62,10 +69,6 @@ class Trajectory:
             return math.inf
         pairs += [(value, other.final[name]) for name, value in self.final.items()]
         return max((_relative(a, b) for a, b in pairs), default=0.0)
-
-    def _canonical(self) -> str:
-        # repr, since NaN must equal NaN here
-        return repr(sorted(self.to_json().items()))
 
 
 def _relative(a: float, b: float) -> float:
@@ -92,6 +95,7 @@ def digest(module: Any) -> str:
 def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
     """A callback of the given Lightning namespace that writes into ``trajectory``."""
     seen: set[int] = set()
+    rates: dict[int, float] = {}
 
     def loss_of(outputs: Any) -> float | None:
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
@@ -110,10 +114,12 @@ def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
             trajectory.global_step = int(trainer.global_step)
             if clock.step not in seen and (value := loss_of(outputs)) is not None:
                 trajectory.losses.append((clock.step, value))
-            for optimizer in trainer.optimizers:
-                for group in getattr(optimizer, "param_groups", []):
-                    if (rate := _number(group.get("lr"))) is not None:
-                        trajectory.learning_rates.append((clock.step, rate))
+            groups = [group for optimizer in trainer.optimizers for group in getattr(optimizer, "param_groups", [])]
+            for index, group in enumerate(groups):
+                rate = _number(group.get("lr"))
+                if rate is not None and rate != rates.get(index):
+                    rates[index] = rate
+                    trajectory.learning_rates.append((clock.step, rate))
 
         def on_validation_batch_end(self, trainer: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
             if not trainer.sanity_checking:

@@ -24,7 +24,8 @@ _LEAST_HARM = 0.05
 class Twin:
     """The clean runs: the twin itself (same seed), what it and its siblings signalled, and how far runs may stray.
 
-    ``tolerance`` is 0 for a deterministic target, else the distance that two clean runs of one seed may have.
+    ``tolerance`` is 0 for a deterministic target, else the distance that two clean runs of one seed may have, and
+    ``repeats`` are further clean runs of that seed: what is the same in all of them has to be so in a faulted one.
     """
 
     trajectory: Trajectory
@@ -34,19 +35,30 @@ class Twin:
     tolerance: float = 0.0
     metric: str = ""
     lower_is_better: bool = True
+    repeats: Sequence[Trajectory] = ()
 
     def same_run(self, trajectory: Trajectory) -> bool:
         """Whether the run is the clean one: to the bit, or as near as clean runs of this target are to each other."""
-        if self.tolerance:
-            return trajectory.distance(self.trajectory) <= self.tolerance
-        return trajectory.same_as(self.trajectory)
+        if not self.tolerance:
+            return trajectory.same_as(self.trajectory)
+        clean, found = self.trajectory.parts(), trajectory.parts()
+        others = [repeat.parts() for repeat in self.repeats]
+        steady = [name for name in clean if others and all(other.get(name) == clean[name] for other in others)]
+        return (
+            clean.keys() == found.keys()
+            and all(found[name] == clean[name] for name in steady)
+            and trajectory.distance(self.trajectory) <= self.tolerance
+        )
 
     def value(self, trajectory: Trajectory) -> float | None:
-        """The metric that harm is measured by: of the independent evaluation, else the mean of the last losses."""
-        if self.metric in trajectory.final:
-            return trajectory.final[self.metric]
-        if self.metric in trajectory.metrics:
-            return trajectory.metrics[self.metric][-1][1]
+        """The metric that harm is measured by, of the same source as the clean run's; None where that is missing.
+
+        The source is the independent evaluation; for a target without one what it logs, or the mean of its last losses.
+        """
+        if self.metric in self.trajectory.final:
+            return trajectory.final.get(self.metric)
+        if self.metric in self.trajectory.metrics:
+            return trajectory.metrics[self.metric][-1][1] if self.metric in trajectory.metrics else None
         losses = [loss for _, loss in trajectory.losses]
         return statistics.fmean(losses[-max(1, len(losses) // 4) :]) if losses else None
 
@@ -103,7 +115,7 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
     trajectory = Trajectory.from_json(result["trajectory"])
     notices = [Notice.from_json(notice) for notice in result["notices"]] + list(extra)
     # What was signalled before the fault acted was not signalled because of it.
-    caused = [notice for notice in notices if notice.step >= (base["first_step"] or 0)]
+    caused = [n for n in notices if n.step >= (base["first_step"] or 0) and not n.reached_goal]
     new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in twin.notices)]
     detections = sorted((_detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
     warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]

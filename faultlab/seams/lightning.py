@@ -39,6 +39,12 @@ def base_callback(cls: type) -> type | None:
     return next((base for base in callbacks if issubclass(cls, base)), None)
 
 
+def any_callback() -> type:
+    """A Callback of Lightning's, for the names of its hooks."""
+    callback: type = sys.modules[loaded()[0]].Callback
+    return callback
+
+
 def part(namespace: str, path: str) -> Any:
     """An attribute of a Lightning submodule, such as ``loops.fetchers:_PrefetchDataFetcher``."""
     module_path, _, attribute = path.partition(":")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import UserDict
 from collections.abc import Callable, Iterator, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -208,3 +209,17 @@ def graphs(namespace: str = PLAIN) -> tuple[Any, Any]:
         return F.cross_entropy(module.head(pooled), y)
 
     return _fit(namespace, {"message": nn.Linear(4, 8), "head": nn.Linear(8, 2)}, loss, batches)
+
+
+def writing(namespace: str = PLAIN) -> tuple[Any, Any]:
+    """Writes a file at every step where the Trainer says, and insists that those of all steps before are there."""
+    base, data = weighed(namespace)
+
+    class Module(type(base)):  # type: ignore[misc]
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            folder, step = Path(self.trainer.default_root_dir), self.trainer.global_step
+            assert sorted(path.name for path in folder.glob("step-*")) == [f"step-{n}" for n in range(step)]
+            (folder / f"step-{step}").touch()
+            return super().training_step(batch, batch_idx)
+
+    return Module(), data

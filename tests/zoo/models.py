@@ -145,7 +145,7 @@ def regressor(namespace: str = PLAIN) -> tuple[Any, Any]:
 
 
 def language(namespace: str = PLAIN) -> tuple[Any, Any]:
-    """Token ids in dicts, a recurrent net, no validation loop."""
+    """Token ids in dicts, a recurrent net, clipped gradients, no validation loop."""
     pl = importlib.import_module(namespace)
 
     class Language(pl.LightningModule):
@@ -158,6 +158,11 @@ def language(namespace: str = PLAIN) -> tuple[Any, Any]:
         def training_step(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             hidden, _ = self.recurrent(self.embedding(batch["input_ids"]))
             return F.cross_entropy(self.head(hidden).flatten(0, 1), batch["labels"].flatten())
+
+        def configure_gradient_clipping(
+            self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+        ) -> None:
+            self.clip_gradients(optimizer, gradient_clip_val=0.1, gradient_clip_algorithm="norm")
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.AdamW(self.parameters(), lr=0.02)
