@@ -143,3 +143,12 @@ def test_the_plan_is_on_disk_and_the_report_reads_back(digits: Report, tmp_path:
     assert [entry["id"] for entry in plan["faults"]] == [fault.id for fault in report.faults]
     read = Report.read(tmp_path / "trial" / "report.json")
     assert read.to_json() == json.loads((tmp_path / "trial" / "report.json").read_text())
+
+
+def test_guards_with_helpers_and_with_hooks_on_the_instance_are_observed(tmp_path: Path) -> None:
+    guards = "\n".join(f"  - {{class_path: tests.zoo.guards.{name}}}" for name in ("WithHelper", "with_instance_hook"))
+    scenario = _scenario(tmp_path, "classifier", f"guards:\n{guards}\n")
+    report = faultlab.run(scenario, select=["loss.nan@step=4"], out=tmp_path)
+    assert report.baseline.false_alarms == []
+    found = {(detection.kind, detection.name, detection.step) for detection in report.faults[0].noticed_by}
+    assert found == {("guard", "WithHelper", 4), ("guard", "LambdaCallback", 4)}

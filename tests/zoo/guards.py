@@ -37,3 +37,24 @@ class CriesWolf(pl.Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         raise RuntimeError("wolf")
+
+
+class WithHelper(pl.Callback):
+    """Has a method that looks like a hook and is none."""
+
+    def on_loss(self, value: float) -> None:
+        if value != value:
+            raise ValueError("the loss is NaN")
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.on_loss(float(outputs["loss"]))
+
+
+def with_instance_hook() -> pl.Callback:
+    """A LambdaCallback, whose hooks are attributes of the instance."""
+
+    def check(trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if torch.isnan(outputs["loss"]):
+            raise ValueError("the loss is NaN")
+
+    return pl.callbacks.LambdaCallback(on_train_batch_end=check)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -265,3 +267,15 @@ def restless(namespace: str = PLAIN) -> tuple[Any, Any]:
             return super().forward(x + 1e-4 * torch.randn(x.shape, generator=source))
 
     return Restless(), data
+
+
+def dicey(namespace: str = PLAIN) -> tuple[Any, Any]:
+    """The classifier, with noise from Python's and NumPy's own random numbers in every step."""
+    module, data = classifier(namespace)
+
+    class Dicey(type(module)):  # type: ignore[misc]
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            x, y = batch
+            return super().training_step((x + random.random() + float(np.random.rand()), y), batch_idx)
+
+    return Dicey(), data
