@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from faultlab.catalogue import Registered
-from faultlab.recon import Leaf, Recon
+from faultlab.recon import ACTIVATIONS, DENSE, NORMALISATIONS, Leaf, Recon
 
 Requirement = Callable[[Recon], str]
 
@@ -206,6 +206,135 @@ def _class_scores(recon: Recon) -> str:
 def _several_layers(recon: Recon) -> str:
     # A weight and a bias make one layer.
     return "" if recon.trainable_tensors > 2 else "the module has a single layer"
+
+
+@requirement("several-optimized")
+def _several_optimized(recon: Recon) -> str:
+    return "" if recon.optimized_tensors > 1 else "the optimizers hold a single parameter of the module"
+
+
+@requirement("epsilon")
+def _epsilon(recon: Recon) -> str:
+    return "" if "eps" in recon.optimizer_settings else "no optimizer has an epsilon"
+
+
+@requirement("weight-decay")
+def _weight_decay(recon: Recon) -> str:
+    return "" if "weight_decay" in recon.optimizer_settings else "no optimizer has weight decay"
+
+
+@requirement("optimizer-state")
+def _optimizer_state(recon: Recon) -> str:
+    if not recon.optimizer_state or recon.first_update is None:
+        return "no optimizer remembers anything from step to step"
+    return "" if recon.first_update < recon.steps // 2 else "no optimizer is stepped in the first half of the run"
+
+
+@requirement("scheduler")
+def _scheduler(recon: Recon) -> str:
+    return "" if recon.schedulers else "no scheduler is configured"
+
+
+@requirement("epoch-scheduler")
+def _epoch_scheduler(recon: Recon) -> str:
+    per_epoch = "epoch" in recon.scheduler_intervals
+    return _scheduler(recon) or ("" if per_epoch else "no scheduler is stepped once an epoch")
+
+
+@requirement("training-after-validation")
+def _training_after_validation(recon: Recon) -> str:
+    if recon.first_validation is None:
+        return "there is no validation loop"
+    return "" if recon.first_validation < recon.steps - 1 else "no training follows the first validation"
+
+
+@requirement("several-epochs")
+def _several_epochs(recon: Recon) -> str:
+    return "" if recon.epochs > 1 else "the run has a single epoch"
+
+
+@requirement("frozen-parameters")
+def _frozen_parameters(recon: Recon) -> str:
+    return "" if recon.frozen_tensors else "no parameter is frozen"
+
+
+@requirement("floating-buffers")
+def _floating_buffers(recon: Recon) -> str:
+    return "" if recon.floating_buffers else "the module has no buffer of floating-point numbers"
+
+
+@requirement("dense-layer")
+def _dense_layer(recon: Recon) -> str:
+    return _of_kinds(recon, DENSE, "linear or convolutional layer")
+
+
+@requirement("neurons")
+def _neurons(recon: Recon) -> str:
+    wide = any(part.width > 1 and part.kind in ("linear", "convolution") for part in recon.parts.values())
+    return "" if wide else "no linear or convolutional layer has two neurons"
+
+
+@requirement("biased-layer")
+def _biased_layer(recon: Recon) -> str:
+    found = any(part.biased and part.kind in DENSE for part in recon.parts.values())
+    return "" if found else "no linear or convolutional layer has a bias"
+
+
+@requirement("unbiased-layer")
+def _unbiased_layer(recon: Recon) -> str:
+    found = any(part.width and not part.biased and part.kind in DENSE for part in recon.parts.values())
+    return "" if found else "every linear or convolutional layer has a bias"
+
+
+@requirement("steady-layer")
+def _steady_layer(recon: Recon) -> str:
+    return "" if recon.steady else "no layer with weights gives the shape that it takes"
+
+
+@requirement("weighted-layer")
+def _weighted_layer(recon: Recon) -> str:
+    return "" if recon.weighted else "no layer has weights of its own"
+
+
+@requirement("activation")
+def _activation(recon: Recon) -> str:
+    found = any(part.steady and part.kind in ACTIVATIONS for part in recon.parts.values())
+    return "" if found else "no activation is a layer of its own"
+
+
+@requirement("relu")
+def _relu(recon: Recon) -> str:
+    found = any(recon.parts[path].biased for path in recon.fed("relu"))
+    return "" if found else "no layer with a bias feeds a ReLU that is a layer of its own"
+
+
+@requirement("bounded-activation")
+def _bounded_activation(recon: Recon) -> str:
+    return "" if recon.fed("bounded") else "no layer with weights feeds a sigmoid or tanh that is a layer of its own"
+
+
+@requirement("dropout")
+def _dropout(recon: Recon) -> str:
+    return _of_kinds(recon, ("dropout",), "dropout layer that drops anything")
+
+
+@requirement("normalisation")
+def _normalisation(recon: Recon) -> str:
+    return _of_kinds(recon, NORMALISATIONS, "normalising layer")
+
+
+@requirement("batchnorm")
+def _batchnorm(recon: Recon) -> str:
+    return _of_kinds(recon, ("batchnorm",), "batch normalisation that keeps running statistics")
+
+
+@requirement("pooling")
+def _pooling(recon: Recon) -> str:
+    return _of_kinds(recon, ("pooling",), "pooling layer")
+
+
+def _of_kinds(recon: Recon, kinds: tuple[str, ...], name: str) -> str:
+    return "" if any(part.kind in kinds for part in recon.parts.values()) else f"there is no {name}"
 
 
 def _leaves(recon: Recon, paths: tuple[str, ...]) -> list[Leaf]:

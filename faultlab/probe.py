@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules import module as hooks
+from torch.nn.modules.lazy import LazyModuleMixin
 
-from faultlab import roles
-from faultlab.recon import Leaf, Recon
+from faultlab import layers, roles
+from faultlab.recon import Leaf, Part, Recon
 from faultlab.seams import Site, lightning, tree
 from faultlab.seams.clock import Clock
 from faultlab.seams.data import _FETCHERS
+from faultlab.seams.model import optimizers_in
 from faultlab.seams.patching import Patches
 
 _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
@@ -36,18 +39,30 @@ class Probe:
         self._batch: Any = None
         self._output: Any = None
         self._losses = 0
+        self._first_update: int | None = None
+        self._first_validation: int | None = None
         self._in_backward = False
         self._children: list[str] = []
+        self._parts: dict[str, Part] = {}
+        self._lazy: set[int] = set()
+        self._frozen = 0
+        self._buffers = 0
         self._width: int | None = None
         self._thread = threading.get_ident()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """The probe is attached inside the context and gone without trace after it."""
+        if self._site.module is not None:
+            self._frozen = sum(_frozen(parameter) for parameter in self._site.module.parameters())
+            self._buffers = len(list(layers.buffers(self._site.module)))
+            self._lazy = {id(part) for part in self._site.module.modules() if isinstance(part, LazyModuleMixin)}
         with Patches() as patches:
             for namespace in lightning.loaded():
                 for fetcher in _FETCHERS:
                     patches.wrap(lightning.part(namespace, fetcher), "__next__", self._fetching)
+                patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", self._updating)
+            patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             base = lightning.base_module(self._site.cls)
             names = [name for name in dir(base) if name.startswith("on_")] + list(_HOOKS)
             for name in names:
@@ -84,6 +99,8 @@ class Probe:
         def make(method: Callable[..., Any]) -> Callable[..., Any]:
             def calling(*args: Any, **kwargs: Any) -> Any:
                 self._hooks.add(name)
+                if name == "validation_step" and self._first_validation is None and not self._sanity_checking:
+                    self._first_validation = self._clock.step
                 if name != "training_step" or not self._first_step:
                     return method(*args, **kwargs)
                 with self._flow:
@@ -95,6 +112,19 @@ class Probe:
             return calling
 
         return make
+
+    @property
+    def _sanity_checking(self) -> bool:
+        return bool(getattr(self._clock.trainer, "sanity_checking", False))
+
+    def _updating(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def updating(*args: Any, **kwargs: Any) -> Any:
+            self._hooks.add("LightningOptimizer.step")
+            if self._first_update is None:
+                self._first_update = self._clock.step
+            return step(*args, **kwargs)
+
+        return updating
 
     def _backwards(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -112,6 +142,12 @@ class Probe:
         if not self._first_step or threading.get_ident() != self._thread or module is self._site.module:
             return
         path = next((name for name, part in self._site.module.named_modules() if part is module), "")
+        if path:
+            part = layers.part(module, args, output)
+            if id(module) in self._lazy:  # before fit its tensors aren't there to be changed
+                part = replace(part, biased=False, width=0)
+            known = self._parts.setdefault(path, part)
+            self._parts[path] = known if part.steady else part
         if path and next(module.parameters(), None) is not None:
             self._children.append(path)
             found = tree.tensors(output)
@@ -124,6 +160,9 @@ class Probe:
         batch = self._batch
         inputs, labels = roles.infer(batch, self._flow) if batch is not None else ((), ())
         leaves = {path: _leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
+        optimizers = optimizers_in(trainer.optimizers)
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        held = {id(parameter) for group in groups for parameter in group["params"]}
         sizes = [leaves[path].shape[0] for path in (*inputs, *labels, *leaves) if leaves[path].shape]
         # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
         graph = any(path.rpartition(".")[2] in _EDGES for path in inputs)
@@ -144,10 +183,19 @@ class Probe:
             epochs=int(trainer.current_epoch),
             validation_batches=validation_batches,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
+            parts=self._parts,
             trainable_tensors=sum(parameter.requires_grad for parameter in module.parameters()),
+            frozen_tensors=self._frozen,
+            floating_buffers=self._buffers,
             outputs_per_sample=self._width,
             clips=bool(trainer.gradient_clip_val) or lightning.overrides(self._site.cls, "configure_gradient_clipping"),
             optimizers=tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
+            optimized_tensors=sum(id(parameter) in held for parameter in module.parameters()),
+            optimizer_settings=tuple(sorted({str(key) for group in groups for key in group})),
+            optimizer_state=any(state for optimizer in optimizers for state in optimizer.state.values()),
+            first_update=self._first_update,
+            first_validation=self._first_validation,
+            scheduler_intervals=tuple(config.interval for config in trainer.lr_scheduler_configs),
             schedulers=tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             metrics=tuple(sorted(map(str, trainer.callback_metrics))),
         )
@@ -159,6 +207,10 @@ class Probe:
         shallowest = min((path.count(".") for path in self._children), default=None)
         last = [path for path in self._children if path.count(".") == shallowest]
         return last[-1] if last else None
+
+
+def _frozen(parameter: torch.Tensor) -> bool:
+    return not parameter.requires_grad and layers.writable(parameter)
 
 
 def _leaf(tensor: torch.Tensor) -> Leaf:

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+DENSE = ("linear", "convolution", "transposed")
+ACTIVATIONS = ("relu", "bounded", "activation")
+NORMALISATIONS = ("batchnorm", "normalisation")
+
 _SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
 
 
@@ -26,6 +30,20 @@ class Leaf:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One submodule that the first training step calls.
+
+    ``kind`` is that of ``faultlab.layers``, ``steady`` whether it gives the shape that it takes, ``biased`` whether it
+    has a bias of its own, ``width`` the first dimension of its own weight (0 without one).
+    """
+
+    kind: str
+    steady: bool = False
+    biased: bool = False
+    width: int = 0
+
+
+@dataclass(frozen=True)
 class Recon:
     """The structure of a target.
 
@@ -33,7 +51,11 @@ class Recon:
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
     backward; ``inputs`` and ``labels`` paths into the batch; ``batch`` the batch's outermost type (tuple, dict, tensor
     or object); ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are
-    clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none.
+    clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none. ``hooks``
+    also holds ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called. ``optimized_tensors`` counts
+    the module's parameters that an optimizer holds, ``optimizer_settings`` names what its groups set,
+    ``optimizer_state`` says whether it remembers anything; ``first_update`` and ``first_validation`` are the steps of
+    the first update and of the first validation after the sanity check.
     """
 
     namespace: str = ""
@@ -52,10 +74,19 @@ class Recon:
     epochs: int = 0
     validation_batches: int = 0
     layers: tuple[str, ...] = ()
+    parts: Mapping[str, Part] = field(default_factory=dict)
     trainable_tensors: int = 0
+    frozen_tensors: int = 0
+    floating_buffers: int = 0
     outputs_per_sample: int | None = None
     optimizers: tuple[str, ...] = ()
+    optimized_tensors: int = 0
+    optimizer_settings: tuple[str, ...] = ()
+    optimizer_state: bool = False
+    first_update: int | None = None
+    first_validation: int | None = None
     schedulers: tuple[str, ...] = ()
+    scheduler_intervals: tuple[str, ...] = ()
     clips: bool = False
     metrics: tuple[str, ...] = ()
 
@@ -72,6 +103,23 @@ class Recon:
         return last_word(path) in _SELECTORS or (leaf is not None and leaf.dtype == "bool")
 
     @property
+    def weighted(self) -> list[str]:
+        """The layers with weights of their own, in the order of their calls."""
+        return [path for path, part in self.parts.items() if part.width and part.kind != "container"]
+
+    @property
+    def steady(self) -> list[str]:
+        """The layers with weights that give the shape they take; those that normalise come last."""
+        found = [path for path in self.weighted if self.parts[path].steady]
+        return sorted(found, key=lambda path: self.parts[path].kind in NORMALISATIONS)
+
+    def fed(self, kind: str) -> list[str]:
+        """For each activation of a kind the layer with weights called before it, which feeds it."""
+        calls = list(self.parts)
+        earlier = [calls[: calls.index(path)] for path, part in self.parts.items() if part.kind == kind]
+        return [found[-1] for before in earlier if (found := [path for path in self.weighted if path in before])]
+
+    @property
     def steps_per_epoch(self) -> int:
         return max(1, self.steps // max(1, self.epochs))
 
@@ -84,4 +132,5 @@ class Recon:
         leaves = {
             path: Leaf(**{**leaf, "shape": tuple(leaf["shape"])}) for path, leaf in data.get("leaves", {}).items()
         }
-        return cls(**{**data, **lists, "leaves": leaves})
+        parts = {path: Part(**part) for path, part in data.get("parts", {}).items()}
+        return cls(**{**data, **lists, "leaves": leaves, "parts": parts})

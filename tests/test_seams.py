@@ -115,6 +115,9 @@ def test_the_independent_evaluation_is_not_fooled_by_what_was_logged(working: En
 
 def test_a_fork_goes_on_with_the_random_numbers_of_the_run_it_left(working: Engine) -> None:
     lab = Lab(working, f"{ZOO}.dicey")
-    for place in ("fit", 5):
+    courses = []
+    for place in ("construct", "fit", 5):
         (outcome,) = lab.run(["step.raises@step=1000000000"], at=place).values()
-        assert lab.is_clean(outcome), place
+        assert outcome.result is not None
+        courses.append(repr(outcome.result["trajectory"]))
+    assert courses[0] == courses[1] == courses[2]

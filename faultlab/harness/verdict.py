@@ -79,7 +79,8 @@ def choose_metric(trajectory: Trajectory, monitor: Monitored | None) -> tuple[st
         return monitor.metric, monitor.mode == "min"
     names = sorted(trajectory.final) or sorted(trajectory.metrics)
     losses = [name for name in names if "loss" in name]
-    name = next((name for name in losses if "val" in name), losses[0] if losses else names[0] if names else "loss")
+    likely = [name for name in losses if name == "val_loss"] + [name for name in losses if "val" in name] + losses
+    name = next(iter(likely + names), "loss")
     return name, "loss" in name or not any(word in name.lower() for word in _HIGHER_IS_BETTER)
 
 

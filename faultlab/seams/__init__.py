@@ -5,7 +5,7 @@ from faultlab.seams.base import Seam, Site, attach
 from faultlab.seams.data import Batch, Loader, Stream
 from faultlab.seams.forward import HeadInput, ModuleInput, ModuleOutput
 from faultlab.seams.mode import Mode
-from faultlab.seams.model import Architecture, Optimizers, Weights
+from faultlab.seams.model import Architecture, Optimizers, OptimizerState, Weights
 from faultlab.seams.steps import Definition, StepCall, StepOutput
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Mode",
     "ModuleInput",
     "ModuleOutput",
+    "OptimizerState",
     "OptimizerStep",
     "Optimizers",
     "Seam",

@@ -51,12 +51,14 @@ class Context:
 
 
 class Call:
-    """The original behaviour that an "around" injector is given: counts its calls and remembers what they raised."""
+    """The original behaviour that an "around" injector is given: counts its calls and remembers how they ended."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], state: Callable[[], Any] | None = None) -> None:
         self._function = function
+        self._state = state
         self.count = 0
         self.result: Any = None
+        self.left: Any = None
         self.raised: BaseException | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -66,6 +68,7 @@ class Call:
         except BaseException as error:
             self.raised = error
             raise
+        self.left = self._state() if self._state else None
         return self.result
 
 
@@ -115,16 +118,20 @@ class Armed:
             self._acted()
         return new
 
-    def around(self, function: Callable[..., Any]) -> Any:
-        """Runs the injector around a call. It acted if the call was skipped, repeated, or ended in another way."""
-        call = Call(function)
+    def around(self, function: Callable[..., Any], state: Callable[[], Any] | None = None) -> Any:
+        """Runs the injector around a call. It acted if the call was skipped, repeated, or ended in another way.
+
+        ``state`` describes what the call leaves behind, where an injector may undo that.
+        """
+        call = Call(function, state)
         try:
             result = self._inject(call, call)
         except BaseException as error:
             if error is not call.raised or call.count != 1:
                 self._acted()
             raise
-        if call.count != 1 or call.raised is not None or not tree.identical(call.result, result):
+        untouched = call.count == 1 and call.raised is None and tree.identical(call.result, result)
+        if not untouched or (state and not tree.identical(call.left, state())):
             self._acted()
         return result
 

@@ -108,7 +108,8 @@ class OptimizerStep(Seam):
 
     Attached to Lightning's wrapper: a patched ``step`` on the optimizer itself brings torch's warning about the order
     of scheduler and optimizer. ``ctx.memory["closure"]`` holds the closure, which runs the training step under
-    automatic optimisation.
+    automatic optimisation; the call takes another in its stead. ``ctx.memory["optimizer"]`` holds the optimizer.
+    What the parameters are after the call counts too.
     """
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
@@ -116,13 +117,16 @@ class OptimizerStep(Seam):
             def around(optimizer: Any, closure: Any = None, **kwargs: Any) -> Any:
                 if not armed.due("train"):
                     return step(optimizer, closure, **kwargs)
-                armed.ctx.memory["closure"] = closure
-                return armed.around(lambda: step(optimizer, closure, **kwargs))
+                armed.ctx.memory.update(closure=closure, optimizer=optimizer)
+                return armed.around(lambda own=closure: step(optimizer, own, **kwargs), lambda: _held(optimizer))
 
             return around
 
         for namespace in lightning.loaded():
             patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", make)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if "LightningOptimizer.step" in recon.hooks else "no optimizer is stepped in the clean run"
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,14 @@ class ZeroGrad(Seam):
 
         patches.wrap(torch.optim.Optimizer, "zero_grad", make)
 
+    def inapplicable(self, recon: Recon) -> str:
+        called = "Optimizer.zero_grad" in recon.hooks
+        return "" if called else "no optimizer's zero_grad is called in the clean run"
+
 
 def _gradients(parameters: list[torch.nn.Parameter]) -> list[torch.Tensor | None]:
     return [None if p.grad is None else p.grad.detach().clone() for p in parameters]
+
+
+def _held(optimizer: Any) -> list[torch.Tensor]:
+    return [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]

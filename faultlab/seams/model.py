@@ -8,26 +8,41 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from faultlab.seams import tree
 from faultlab.seams.base import Seam, Site
 from faultlab.seams.patching import Patches
 
 if TYPE_CHECKING:
+    from faultlab.recon import Recon
     from faultlab.seams.armed import Armed
 
 
 @dataclass(frozen=True)
 class Architecture(Seam):
-    """The module after construction and before fit. The injector changes the module's layers in place.
+    """The module after construction and before fit. The injector changes the module's layers or modes in place.
 
-    The change is to this one module and stays with it; the next run builds another.
+    The change is to this one module and stays with it; the next run builds another. Where there is nothing to change
+    yet, since the module makes its layers in ``setup`` or ``configure_model``, it has its turn when they are there.
     """
 
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        if armed.due("train"):
-            armed.in_place(site.module, _structure)
+        def change() -> None:
+            if not armed.activations and armed.due("train"):
+                armed.in_place(site.module, _structure)
+
+        def make(configure: Callable[..., Any]) -> Callable[..., Any]:
+            def later(*args: Any, **kwargs: Any) -> Any:
+                change()
+                return configure(*args, **kwargs)
+
+            return later
+
+        change()
+        patches.wrap(site.owner("configure_optimizers"), "configure_optimizers", make)
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,8 @@ class Weights(Seam):
 class Optimizers(Seam):
     """What ``configure_optimizers`` returns. The injector maps result -> result, or changes what is in it in place.
 
-    The result has any of the forms that Lightning takes; ``optimizers_in`` and ``schedulers_in`` find the parts.
+    The result has any of the forms that Lightning takes; ``optimizers_in`` and ``schedules_in`` find the parts, and as
+    a pair they are another such form. Which parameters the module has by then counts too.
     """
 
     attach_at = "fit"
@@ -63,11 +79,37 @@ class Optimizers(Seam):
         def make(configure: Callable[..., Any]) -> Callable[..., Any]:
             def mapped(*args: Any, **kwargs: Any) -> Any:
                 result = configure(*args, **kwargs)
-                return armed.map(result, _configuration) if armed.due("train") else result
+                if not armed.due("train"):
+                    return result
+                module = armed.ctx.module or site.module
+                return armed.map(result, lambda result: [_configuration(result), _identities(module)])
 
             return mapped
 
         patches.wrap(site.owner("configure_optimizers"), "configure_optimizers", make)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.optimized_tensors else "no optimizer holds a parameter of the module"
+
+
+@dataclass(frozen=True)
+class OptimizerState(Seam):
+    """What the optimizers remember (momenta, moments), as a training step finds it.
+
+    The injector gets the list of optimizers and changes their ``state`` in place.
+    """
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(step: Callable[..., Any]) -> Callable[..., Any]:
+            def around(*args: Any, **kwargs: Any) -> Any:
+                if armed.due("train"):
+                    optimizers = optimizers_in(getattr(armed.clock.trainer, "optimizers", None))
+                    armed.in_place(optimizers, _memories)
+                return step(*args, **kwargs)
+
+            return around
+
+        patches.wrap(site.owner("training_step"), "training_step", make)
 
 
 def optimizers_in(result: Any) -> list[torch.optim.Optimizer]:
@@ -78,6 +120,32 @@ def optimizers_in(result: Any) -> list[torch.optim.Optimizer]:
 def schedulers_in(result: Any) -> list[Any]:
     """Every scheduler in what ``configure_optimizers`` returned, in order."""
     return [part for part in _parts(result) if hasattr(part, "step") and not isinstance(part, torch.optim.Optimizer)]
+
+
+def schedules_in(result: Any, monitor: Any = None) -> list[dict[str, Any]]:
+    """Every scheduler in what ``configure_optimizers`` returned, in order, as the dict that Lightning takes."""
+    if isinstance(result, Mapping):
+        if "scheduler" in result:
+            return [dict(result)]
+        return [found for value in result.values() for found in schedules_in(value, result.get("monitor"))]
+    if isinstance(result, (list, tuple)):
+        return [found for value in result for found in schedules_in(value, monitor)]
+    return [{"scheduler": part, **({"monitor": monitor} if monitor else {})} for part in schedulers_in(result)]
+
+
+def hand_over(schedules: list[dict[str, Any]], old: torch.optim.Optimizer, new: torch.optim.Optimizer) -> None:
+    """Gives the old optimizer's schedulers to the new one, without a word from torch."""
+    for outer in [schedule["scheduler"] for schedule in schedules]:
+        for scheduler in [outer, *getattr(outer, "_schedulers", [])]:
+            if getattr(scheduler, "optimizer", None) is not old:
+                continue
+            settings = [dict(group) for group in new.param_groups]
+            # A scheduler's constructor has torch count the optimizer's steps; without that it warns of their order.
+            torch.optim.lr_scheduler.LambdaLR(new, lambda epoch: 1.0)
+            for group, before in zip(new.param_groups, settings):
+                group.clear()
+                group.update(before)
+            scheduler.optimizer = new
 
 
 def _parts(result: Any) -> Iterator[Any]:
@@ -97,14 +165,39 @@ def _configuration(result: Any) -> list[Any]:
         for group in optimizer.param_groups:
             settings = sorted((key, repr(value)) for key, value in group.items() if key != "params")
             found.append([type(optimizer).__name__, [id(parameter) for parameter in group["params"]], settings])
-    return [found, [repr(sorted(map(repr, vars(scheduler).items()))) for scheduler in schedulers_in(result)]]
+    schedulers = [
+        [id(getattr(scheduler, "optimizer", None)), repr(sorted(map(repr, vars(scheduler).items())))]
+        for scheduler in schedulers_in(result)
+    ]
+    return [found, schedulers]
+
+
+def _identities(module: nn.Module | None) -> list[int]:
+    return [] if module is None else [id(parameter) for parameter in module.parameters()]
+
+
+def _memories(optimizers: list[torch.optim.Optimizer]) -> list[Any]:
+    return [[_copied(state) for state in optimizer.state.values()] for optimizer in optimizers]
+
+
+def _copied(state: Any) -> Any:
+    return tree.map_tensors(state, lambda tensor: tensor.detach().clone()) if isinstance(state, Mapping) else state
 
 
 def _structure(module: nn.Module) -> list[Any]:
-    layers = [(name, id(part), type(part).__name__, part.extra_repr()) for name, part in module.named_modules()]
+    layers = [
+        (name, id(part), type(part).__name__, part.extra_repr(), part.training) for name, part in module.named_modules()
+    ]
     return [layers, _values(module)]
 
 
 def _values(module: nn.Module) -> list[Any]:
     tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    return [(name, tensor.requires_grad, tensor.detach().clone()) for name, tensor in tensors]
+    return [(name, tensor.requires_grad, _content(tensor)) for name, tensor in tensors]
+
+
+def _content(tensor: torch.Tensor) -> Any:
+    """The tensor's values; its identity where it has none to compare (not yet initialised, or sparse)."""
+    if is_lazy(tensor) or tensor.layout is not torch.strided:
+        return id(tensor)
+    return tensor.detach().clone()

@@ -121,13 +121,19 @@ def _parts(batch: Any, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def regressor(namespace: str = PLAIN) -> tuple[Any, Any]:
-    """One real target of shape [n, 1]; no `forward` of its own, the step calls the submodule and returns a dict."""
+    """One real target of shape [n, 1]; no `forward` of its own, the step calls the submodule and returns a dict.
+
+    It pools, keeps its first bias frozen, and its last layer has no bias.
+    """
     pl = importlib.import_module(namespace)
 
     class Regressor(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1))
+            self.net = nn.Sequential(
+                nn.Linear(6, 6), nn.Linear(6, 16), nn.Tanh(), nn.AvgPool1d(2), nn.Linear(8, 1, bias=False)
+            )
+            self.net[0].bias.requires_grad_(False)
 
         def training_step(self, batch: Any, batch_idx: int) -> dict[str, torch.Tensor]:
             x, y = batch

@@ -1,0 +1,169 @@
+"""init: the values that parameters begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from faultlab import layers
+from faultlab.catalogue import Dose, failure_mode
+from faultlab.seams import Architecture, Weights
+from faultlab.seams.armed import Context
+
+Module = Any
+
+
+@failure_mode(
+    "init.constant",
+    seam=Architecture,
+    severity="critical",
+    effect="silent",
+    cause=("constant", "symmetr", "identical", "initiali", "variance"),
+    doses=(Dose("value", 0.1, -1e3, 1e3, "what every weight begins with"),),
+    evidence=(
+        "doi:10.1145/3460319.3464825 (DeepCrime: change weights initialisation)",
+        "thedeepchecker/thedeepchecker (buggy_synthetic_programs/wrong_init: constant)",
+    ),
+)
+def initialise_constant(module: Module, ctx: Context) -> None:
+    """Every weight begins with the same value.
+
+    Effect: the neurons of a layer get the same gradient and stay alike, so that each layer is one neuron wide; only
+    dropout and different biases tell them apart. Nobody says a word.
+    Why it goes unnoticed: the loss falls, as far as a model that narrow can take it.
+    Example:
+        for parameter in self.parameters():
+            nn.init.constant_(parameter, 0.1)
+    Remedy: check before the first step that the rows of each weight differ.
+    """
+    with torch.no_grad():
+        for weight in layers.weights(module):
+            weight.fill_(ctx.dose.value)
+
+
+@failure_mode(
+    "init.zero",
+    seam=Architecture,
+    severity="critical",
+    effect="silent",
+    cause=("zero", "symmetr", "initiali", "vanish", "did not change"),
+    evidence=(
+        "lucidrains/deep-cross-attention#2",
+        "doi:10.1145/3460319.3464825 (DeepCrime: change weights initialisation to zeros)",
+    ),
+)
+def initialise_zero(module: Module, ctx: Context) -> None:
+    """Every weight and bias begins with zero.
+
+    Effect: with two layers or more, hidden outputs and the gradients behind them are zero; the last bias alone learns,
+    and the model gives every sample the same answer. Nobody says a word.
+    Why it goes unnoticed: the loss falls at first, to that of guessing by frequency.
+    Example:
+        state = {name: torch.zeros_like(value) for name, value in self.state_dict().items()}
+        self.load_state_dict(state)             # a placeholder for the real checkpoint
+    Remedy: assert after the first backward that every layer has a gradient other than zero.
+    """
+    with torch.no_grad():
+        for name, parameter in layers.trainable(module):
+            if parameter.dim() > 1 or layers.is_bias(name):
+                parameter.zero_()
+
+
+@failure_mode(
+    "init.huge",
+    seam=Architecture,
+    severity="major",
+    effect="silent",
+    cause=("large", "huge", "initiali", "explod", "spike", "satur", "variance"),
+    doses=(Dose("factor", 100.0, 1.0, 1e30, "what the weights are multiplied by"),),
+    evidence=(
+        "awslabs/sagemaker-debugger-rulesconfig (PoorWeightInitialization)",
+        "doi:10.1145/3460319.3464825 (DeepCrime: change weights initialisation)",
+    ),
+)
+def initialise_huge(module: Module, ctx: Context) -> None:
+    """The weights begin far too large.
+
+    Effect: activations saturate, the first loss is enormous, and gradients vanish or explode; where batch normalisation
+    divides the factor out again, the layer only learns slowly. Nobody says a word.
+    Why it goes unnoticed: the loss falls steeply, from where it should never have been.
+    Example:
+        nn.init.normal_(self.head.weight)       # a standard deviation of 1, whatever the width
+    Remedy: compare the first loss with that of guessing: log(classes), or the variance of the target.
+    """
+    with torch.no_grad():
+        for weight in layers.weights(module):
+            weight.mul_(ctx.dose.factor)
+
+
+@failure_mode(
+    "init.nan",
+    seam=Architecture,
+    severity="critical",
+    effect="silent",
+    cause=("nan", "finite"),
+    evidence=("gordicaleksa/pytorch-GAT#11", "kmkurn/pytorch-crf#1"),
+)
+def initialise_nan(module: Module, ctx: Context) -> None:
+    """One weight of the last layer begins with NaN.
+
+    Effect: the first loss is NaN, and after the first step so is every parameter that it reaches. Nobody says a word.
+    Why it goes unnoticed: memory without initialisation holds NaN on some machines and on some days only.
+    Example:
+        self.scale = nn.Parameter(torch.empty(width))       # and no nn.init
+    Remedy: assert before fit that all parameters are finite.
+    """
+    with torch.no_grad():
+        for weight in layers.weights(module)[-1:]:
+            weight[(0,) * weight.dim()] = torch.nan
+
+
+@failure_mode(
+    "init.repeated",
+    seam=Weights,
+    severity="critical",
+    effect="silent",
+    cause=("initiali", "reset", "jump", "spike"),
+    needs=("several-epochs",),
+    evidence=("rwth-i6/returnn#1109", "arXiv:1910.11015 (taxonomy of faults: multiple initializations)"),
+)
+def initialise_each_epoch(module: Module, ctx: Context) -> None:
+    """The parameters are initialised anew whenever an epoch begins.
+
+    Effect: the second epoch and every later one start from nothing, but with the optimizer's state of the epoch before.
+    Nobody says a word.
+    Why it goes unnoticed: within an epoch the loss falls as it should, and averages over epochs look like a plateau.
+    Example:
+        def on_train_epoch_start(self):
+            self.apply(init_weights)            # belongs into __init__
+    Remedy: check that the first loss of an epoch is near the last one of the epoch before.
+    """
+    if ctx.epoch > ctx.memory.setdefault("epoch", 0):
+        ctx.memory["epoch"] = ctx.epoch
+        layers.redraw(module, ctx.generator)
+
+
+@failure_mode(
+    "init.skipped",
+    seam=Architecture,
+    severity="critical",
+    effect="silent",
+    cause=("initiali", "nan", "finite", "large", "huge", "spike", "explod"),
+    doses=(Dose("fraction", 0.2, 0.0, 1.0, "the share of the layer's weights that hold what was left in memory"),),
+    evidence=("openai/CLIP#15", "sauradip/STALE#16"),
+)
+def skip_initialisation(module: Module, ctx: Context) -> None:
+    """The weights of the last layer are never initialised and hold what was left in memory: zeros and wild numbers.
+
+    Effect: the first loss is of any size, mostly far too large, infinite or NaN; nobody says a word.
+    Why it goes unnoticed: fresh pages of memory are all zeros, so that it works in a short test.
+    Example:
+        self.queries = nn.Parameter(torch.empty(512, width))
+    Remedy: compare the standard deviation of each parameter with what its initialisation promises.
+    """
+    with torch.no_grad():
+        for weight in layers.weights(module)[-1:]:
+            left = torch.rand(weight.shape, generator=ctx.generator) < ctx.dose.fraction
+            exponents = torch.empty(weight.shape).uniform_(-126, 127, generator=ctx.generator)
+            weight.copy_(torch.where(left, torch.exp2(exponents), 0.0))

@@ -1,0 +1,440 @@
+"""layer: which layers the model is made of, and how they are set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from faultlab import layers
+from faultlab.catalogue import Dose, failure_mode
+from faultlab.recon import ACTIVATIONS, DENSE, NORMALISATIONS
+from faultlab.seams import Architecture, Gradients, Weights
+from faultlab.seams.armed import Context
+
+Module = Any
+
+
+class _Row(nn.Module):
+    """Layers one after the other in the place of the first, whose attributes it still answers for."""
+
+    def __init__(self, *row: nn.Module) -> None:
+        super().__init__()
+        self.row = nn.ModuleList(row)
+
+    def forward(self, *args: Any, **named: Any) -> Any:
+        for layer in self.row:
+            output = layer(*args, **named)
+            args, named = (output, *args[1:]), named if args else {}
+        return output
+
+    def __getattr__(self, name: str) -> Any:
+        return _inherited(self, name, lambda: self.row[0])
+
+
+class _Unregistered(nn.Module):
+    """A layer in a plain list, where nn.Module does not look for parameters."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.kept = [layer]
+
+    def forward(self, *args: Any, **named: Any) -> Any:
+        return self.kept[0](*args, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return _inherited(self, name, lambda: self.kept[0])
+
+
+def _inherited(module: nn.Module, name: str, layer: Any) -> Any:
+    try:
+        return nn.Module.__getattr__(module, name)
+    except AttributeError:
+        if name.startswith("__") or name in ("row", "kept"):
+            raise
+        return getattr(layer(), name)
+
+
+def _share(items: list[Any], fraction: float) -> list[Any]:
+    return items[: max(1, int(fraction * len(items)))]
+
+
+def _activations(module: Module, ctx: Context) -> list[Any]:
+    parts = {path: part for path, part in ctx.recon.parts.items() if part.steady}
+    return _share(layers.running(module, parts, *ACTIVATIONS), ctx.dose.fraction)
+
+
+@failure_mode(
+    "layer.activation-removed",
+    seam=Architecture,
+    severity="major",
+    effect="silent",
+    cause=("activation", "linear"),
+    doses=(Dose("fraction", 1.0, 0.0, 1.0, "the share of the activations, from the first; one at least"),),
+    needs=("activation",),
+    evidence=(
+        "doi:10.1145/3460319.3464825 (DeepCrime: remove activation function)",
+        "arXiv:1805.05206 (DeepMutation: activation function removal)",
+    ),
+)
+def remove_activations(module: Module, ctx: Context) -> None:
+    """The activations are missing.
+
+    Effect: layers without an activation between them are one linear layer, and the model learns no more than that can.
+    Nobody says a word.
+    Why it goes unnoticed: the loss falls, often faster than before, and on easy data about as far.
+    Example:
+        nn.Sequential(nn.Linear(10, 32), nn.Linear(32, 1))
+    Remedy: compare with a linear baseline; a test that doubling the input does not just double the output.
+    """
+    for activation in _activations(module, ctx):
+        layers.replace(module, activation, nn.Identity())
+
+
+@failure_mode(
+    "layer.activation-changed",
+    seam=Architecture,
+    severity="minor",
+    effect="silent",
+    cause=("activation", "satur", "vanish"),
+    doses=(Dose("fraction", 1.0, 0.0, 1.0, "the share of the activations, from the first; one at least"),),
+    needs=("activation",),
+    evidence=(
+        "doi:10.1145/3460319.3464825 (DeepCrime: change activation function)",
+        "thedeepchecker/thedeepchecker (buggy_synthetic_programs/wrong_activation)",
+    ),
+)
+def change_activations(module: Module, ctx: Context) -> None:
+    """Other activations stand where these should: ReLU for sigmoid and tanh, sigmoid for all others.
+
+    Effect: a sigmoid passes on a quarter of the gradient at most, and training slows down; an output that a sigmoid
+    kept between 0 and 1 leaves that range. Nobody says a word.
+    Why it goes unnoticed: the loss falls, more slowly.
+    Example:
+        self.activation = getattr(nn, hparams.activation)()     # of another experiment's settings
+    Remedy: compare the gradients' norms layer by layer; a test of the output's range.
+    """
+    for activation in _activations(module, ctx):
+        layers.replace(module, activation, nn.ReLU() if layers.kind(activation) == "bounded" else nn.Sigmoid())
+
+
+@failure_mode(
+    "layer.activation-added",
+    seam=Architecture,
+    severity="critical",
+    effect="silent",
+    cause=("activation", "relu", "output", "negative", "range"),
+    needs=("dense-layer",),
+    evidence=("doi:10.1145/3460319.3464825 (DeepCrime: add activation function)",),
+)
+def add_activation(module: Module, ctx: Context) -> None:
+    """A ReLU follows the last layer.
+
+    Effect: the output is never negative, and where it is zero nothing is learnt. Nobody says a word.
+    Why it goes unnoticed: logits above zero can still tell classes apart, and the loss falls.
+    Example:
+        for i, o in pairwise(sizes):
+            layers += [nn.Linear(i, o), nn.ReLU()]          # after the last one too
+    Remedy: a test that the untrained model's outputs have both signs.
+    """
+    for layer in layers.running(module, ctx.recon.parts, *DENSE)[-1:]:
+        layers.replace(module, layer, _Row(layer, nn.ReLU()))
+
+
+@failure_mode(
+    "layer.removed",
+    seam=Architecture,
+    severity="minor",
+    effect="silent",
+    cause=("layer", "missing", "parameters"),
+    needs=("steady-layer",),
+    evidence=("wellido/mutation_tool (cnn_mutation: layer remove)", "inria-thoth/HySUPP#3"),
+)
+def remove_layer(module: Module, ctx: Context) -> None:
+    """A layer is left out: the first whose output has the shape of its input, better one that does not normalise.
+
+    Effect: the model is one layer less deep; the loss ends at another value, and nobody says a word.
+    Why it goes unnoticed: the shapes fit, and the other layers make up for most of it.
+    Example:
+        self.mix = nn.Linear(width, width)      # made in __init__, and never called in forward
+    Remedy: assert after the first backward that every parameter has a gradient; a test that counts the parameters.
+    """
+    for path in ctx.recon.steady[:1]:
+        if layer := layers.at(module, path):
+            layers.replace(module, layer, nn.Identity())
+
+
+@failure_mode(
+    "layer.duplicated",
+    seam=Architecture,
+    severity="minor",
+    effect="silent",
+    cause=("layer", "twice", "shared", "duplicat"),
+    needs=("steady-layer",),
+    evidence=("SSinyu/RED-CNN#8", "linkedin/Liger-Kernel#269"),
+)
+def run_layer_twice(module: Module, ctx: Context) -> None:
+    """One layer stands twice in the network, with one and the same weights.
+
+    Effect: the output of the layer goes through it once more; nobody says a word.
+    Why it goes unnoticed: printed, the model has the layers that it should have.
+    Example:
+        self.blocks = nn.Sequential(*[nn.Linear(width, width)] * 2)         # the same layer, twice
+    Remedy: a test that counts the parameters.
+    """
+    for path in ctx.recon.steady[:1]:
+        if layer := layers.at(module, path):
+            layers.replace(module, layer, _Row(layer, layer))
+
+
+@failure_mode(
+    "layer.unregistered",
+    seam=Architecture,
+    severity="critical",
+    effect="silent",
+    cause=("regist", "optimizer", "did not change", "untrained", "missing"),
+    needs=("several-layers", "weighted-layer"),
+    evidence=("pytorch/pytorch#1053", "LianpoWang/SLIIF#13"),
+)
+def hide_layer(module: Module, ctx: Context) -> None:
+    """A layer is kept in a plain list, where `nn.Module` does not find it.
+
+    Effect: the first layer gets gradients, but is in no optimizer, no checkpoint, and moves to no device: it stays as
+    initialised. On the CPU nobody says a word; on another device the first batch fails.
+    Why it goes unnoticed: the other layers learn, the loss falls; a loaded checkpoint lacks the layer.
+    Example:
+        self.layers = [nn.Linear(10, 32), nn.Linear(32, 1)]     # and not nn.ModuleList
+    Remedy: a test that counts the parameters; one that compares outputs after a checkpoint was saved and loaded.
+    """
+    for path in ctx.recon.weighted[:1]:
+        if layer := layers.at(module, path):
+            layers.replace(module, layer, _Unregistered(layer))
+
+
+@failure_mode(
+    "layer.dropout-off",
+    seam=Architecture,
+    severity="minor",
+    effect="silent",
+    cause=("dropout", "overfit"),
+    needs=("dropout",),
+    evidence=("doi:10.1145/3460319.3464825 (DeepCrime: change dropout rate)", "mp2893/medgan#7"),
+)
+def disable_dropout(module: Module, ctx: Context) -> None:
+    """Dropout drops nothing.
+
+    Effect: the model overfits sooner, if it can; nobody says a word.
+    Why it goes unnoticed: the training loss is better.
+    Example:
+        nn.Dropout(p=hparams.get("drop_out", 0.0))          # the key is "dropout"
+    Remedy: a test that two passes in train mode differ.
+    """
+    for layer in layers.running(module, ctx.recon.parts, "dropout"):
+        layer.p = 0.0
+
+
+@failure_mode(
+    "layer.dropout-total",
+    seam=Architecture,
+    severity="critical",
+    effect="silent",
+    cause=("dropout", "zero", "vanish", "no grad"),
+    needs=("dropout",),
+    evidence=("hassony2/kinetics_i3d_pytorch#6", "doi:10.1145/3460319.3464825 (DeepCrime: change dropout rate)"),
+)
+def drop_everything(module: Module, ctx: Context) -> None:
+    """Dropout drops everything.
+
+    Effect: in training nothing but biases and by-passes gets past it, and nothing before it learns; validation, which
+    drops nothing, runs on a model that was never trained so. Nobody says a word.
+    Why it goes unnoticed: the loss falls to that of guessing by frequency; validation shows other numbers again.
+    Example:
+        nn.Dropout(p=keep_probability)          # 1.0 meant: keep all
+    Remedy: assert after the first backward that every layer has a gradient other than zero.
+    """
+    for layer in layers.running(module, ctx.recon.parts, "dropout"):
+        layer.p = 1.0
+
+
+@failure_mode(
+    "layer.normalisation-removed",
+    seam=Architecture,
+    severity="minor",
+    effect="silent",
+    cause=("normali", "activation", "variance", "explod", "vanish"),
+    doses=(Dose("fraction", 1.0, 0.0, 1.0, "the share of the normalisations, from the first; one at least"),),
+    needs=("normalisation",),
+    evidence=("thedeepchecker/thedeepchecker (buggy_synthetic_programs/missing_batchnorm)",),
+)
+def remove_normalisations(module: Module, ctx: Context) -> None:
+    """The normalising layers are missing.
+
+    Effect: training is slower, and less steady the deeper the model; a shallow one hardly notices. Nobody says a word.
+    Why it goes unnoticed: the loss falls.
+    Example:
+        layers += [nn.BatchNorm2d(width)] if hparams.norm == "batch" else []        # it says "batchnorm"
+    Remedy: log mean and spread of each layer's output; a test that names the layers.
+    """
+    found = layers.running(module, ctx.recon.parts, *NORMALISATIONS)
+    for layer in _share(found, ctx.dose.fraction):
+        layers.replace(module, layer, nn.Identity())
+
+
+@failure_mode(
+    "layer.batchnorm-frozen",
+    seam=Architecture,
+    severity="critical",
+    effect="silent",
+    cause=("batch", "running", "momentum", "statistic", "validation"),
+    needs=("batchnorm",),
+    evidence=("Cadene/pretrained-models.pytorch#5",),
+)
+def freeze_statistics(module: Module, ctx: Context) -> None:
+    """The momentum of batch normalisation is 0: running statistics stay at mean 0 and variance 1.
+
+    Effect: training uses the batch's own statistics and is right to the bit; validation uses the running ones, and is
+    bad. Nobody says a word.
+    Why it goes unnoticed: it looks like overfitting.
+    Example:
+        nn.BatchNorm2d(width, momentum=0.0)     # in other frameworks the weight of the old value, here of the new
+    Remedy: evaluate a training batch in train and in eval mode, and compare.
+    """
+    for layer in layers.running(module, ctx.recon.parts, "batchnorm"):
+        layer.momentum = 0.0
+
+
+@failure_mode(
+    "layer.batchnorm-corrupted",
+    seam=Weights,
+    severity="critical",
+    effect="silent",
+    cause=("batch", "running", "statistic", "validation"),
+    doses=(Dose("scale", 1.0, 1e-6, 30.0, "how far the means, and the logarithms of the variances, are off"),),
+    needs=("batchnorm",),
+    evidence=("hiwonjoon/tf-frrn#2", "FlyreelAI/sesemi#36"),
+)
+def corrupt_statistics(module: Module, ctx: Context) -> None:
+    """The running statistics of batch normalisation are those of something else, at every step.
+
+    Effect: training does not use them and is right to the bit; validation does, and is bad. Nobody says a word.
+    Why it goes unnoticed: it looks like overfitting; no parameter is wrong.
+    Example:
+        for parameter, average in zip(model.parameters(), averaged.parameters()):
+            average.lerp_(parameter, 0.01)      # the buffers are forgotten
+    Remedy: evaluate a training batch in train and in eval mode, and compare.
+    """
+    with torch.no_grad():
+        for layer in layers.running(module, ctx.recon.parts, "batchnorm"):
+            mean, spread = ctx.dose.scale * torch.randn(2, len(layer.running_mean), generator=ctx.generator)
+            layer.running_mean.copy_(mean)
+            layer.running_var.copy_(spread.exp())
+
+
+@failure_mode(
+    "layer.dead-relu",
+    seam=Architecture,
+    severity="critical",
+    effect="silent",
+    cause=("dead", "relu", "zero", "activation", "vanish"),
+    doses=(Dose("bias", -100.0, -1e30, 0.0, "the bias of the layer that feeds the ReLU"),),
+    needs=("relu",),
+    evidence=("awslabs/sagemaker-debugger-rulesconfig (DeadRelu)", "keras-team/keras#7057"),
+)
+def kill_relu(module: Module, ctx: Context) -> None:
+    """All neurons of a ReLU (or GELU, SiLU), the first, are dead: their inputs are far below zero.
+
+    Effect: the output is zero for every sample, and so is the gradient: what is before it never learns again, what is
+    behind it sees nothing of the input but by other ways. Nobody says a word.
+    Why it goes unnoticed: the loss falls to that of guessing by frequency; zeros are finite.
+    Example: a learning rate that is too high throws the biases far below zero in one step.
+    Remedy: watch the share of zeros behind each ReLU; stop at a layer whose gradient is zero.
+    """
+    biased = [path for path in ctx.recon.fed("relu") if ctx.recon.parts[path].biased]
+    with torch.no_grad():
+        for path in biased[:1]:
+            if (layer := layers.at(module, path)) and layers.writable(layer.bias):
+                layer.bias.fill_(ctx.dose.bias)
+
+
+@failure_mode(
+    "layer.saturated",
+    seam=Architecture,
+    severity="major",
+    effect="silent",
+    cause=("satur", "vanish", "activation", "large", "gradient norm", "grad norm"),
+    doses=(Dose("factor", 100.0, 1.0, 1e30, "what the weights before the activation are multiplied by"),),
+    needs=("bounded-activation",),
+    evidence=("awslabs/sagemaker-debugger-rulesconfig (SaturatedActivation)",),
+)
+def saturate(module: Module, ctx: Context) -> None:
+    """A sigmoid or tanh, the first, is saturated: its inputs are far too large.
+
+    Effect: its outputs are all but -1 (or 0) and 1, its slope all but zero: what is before it hardly learns, what is
+    behind it learns from coarse features. Nobody says a word.
+    Why it goes unnoticed: the loss falls, as far as the layers behind can take it.
+    Example: inputs that are not scaled; a recurrent net initialised too large.
+    Remedy: watch the share of outputs near the bounds; compare the gradients' norms layer by layer.
+    """
+    with torch.no_grad():
+        for path in ctx.recon.fed("bounded")[:1]:
+            if (layer := layers.at(module, path)) and layers.writable(layer.weight):
+                layer.weight.mul_(ctx.dose.factor)
+
+
+@failure_mode(
+    "layer.regularisation-added",
+    seam=Gradients,
+    severity="major",
+    effect="silent",
+    cause=("regulari", "penalty", "decay", "shrink", "norm"),
+    doses=(Dose("strength", 0.1, 1e-30, 1e6, "the weight of the squared norm in the loss"),),
+    evidence=(
+        "doi:10.1145/3460319.3464825 (DeepCrime: add weights regularisation)",
+        "thedeepchecker/thedeepchecker (buggy_synthetic_programs/over_regulariaztion)",
+    ),
+)
+def regularise(parameters: list[Any], ctx: Context) -> None:
+    """The squared norm of the weights is added to what is minimised.
+
+    Effect: the gradient pulls every weight towards zero, at the cost of the task; nobody says a word.
+    Why it goes unnoticed: the logged loss is the task's own; it stops falling early, as for a model that is too small.
+    Example:
+        optimizer = SGD(self.parameters(), lr=0.02, weight_decay=0.2)       # meant as 0.0002
+    Remedy: log the weights' norms; a test that one batch can be overfitted.
+    """
+    for parameter in parameters:
+        parameter.grad.add_(parameter.detach(), alpha=2 * ctx.dose.strength)
+
+
+@failure_mode(
+    "layer.pooling-wrong",
+    seam=Architecture,
+    severity="minor",
+    effect="silent",
+    cause=("pool",),
+    doses=(Dose("fraction", 1.0, 0.0, 1.0, "the share of the pooling layers, from the first; one at least"),),
+    needs=("pooling",),
+    evidence=(
+        "arXiv:1910.11015 (taxonomy of faults: wrong amount and type of pooling in convolutional layer)",
+        "deeplearning4j/deeplearning4j#8981",
+    ),
+)
+def exchange_pooling(module: Module, ctx: Context) -> None:
+    """Pooling layers take the mean where they should take the maximum, or the other way round.
+
+    Effect: shapes fit; the loss ends at another value, and nobody says a word.
+    Why it goes unnoticed: both learn; the wrong one is a little worse.
+    Example:
+        nn.AvgPool2d(2)                         # the paper says: max pooling
+    Remedy: a test that compares the layers with those of the reference, or outputs under its checkpoint.
+    """
+    for layer in _share(layers.running(module, ctx.recon.parts, "pooling"), ctx.dose.fraction):
+        name = type(layer).__name__
+        other = getattr(nn, name.replace("Max", "Avg") if "Max" in name else name.replace("Avg", "Max"))
+        if "Adaptive" in name:
+            layers.replace(module, layer, other(layer.output_size))
+        else:
+            layers.replace(
+                module, layer, other(layer.kernel_size, layer.stride, layer.padding, ceil_mode=layer.ceil_mode)
+            )

@@ -1,0 +1,199 @@
+"""scheduler: the course of the learning rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
+
+from faultlab.catalogue import Dose, failure_mode
+from faultlab.seams import Optimizers, StepCall
+from faultlab.seams.armed import Call, Context
+from faultlab.seams.model import optimizers_in, schedules_in
+
+_TIMING = ("interval", "frequency", "name")
+
+
+def _timing(schedule: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schedule.items() if key in _TIMING}
+
+
+def _without_schedulers(result: Any) -> list[torch.optim.Optimizer]:
+    """The optimizers, their rates as they were before a scheduler's constructor set its first one."""
+    optimizers = optimizers_in(result)
+    for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
+        group["lr"] = group.get("initial_lr", group["lr"])
+    return optimizers
+
+
+@failure_mode(
+    "scheduler.missing",
+    seam=Optimizers,
+    severity="minor",
+    effect="silent",
+    cause=("scheduler", "learning rate", "learning_rate", "constant"),
+    needs=("scheduler",),
+    evidence=("Linaqruf/kohya-trainer#38",),
+)
+def leave_out_scheduler(result: Any, ctx: Context) -> Any:
+    """There is no scheduler: the learning rate stays what it is at the beginning.
+
+    Effect: no warm-up, no decay, without a word.
+    Why it goes unnoticed: training works; without warm-up it may diverge early, without decay it ends a little worse.
+    Example:
+        scheduler = CosineAnnealingLR(optimizer, self.trainer.max_epochs)
+        return optimizer                        # and the scheduler?
+    Remedy: log the learning rate, and check that it moves.
+    """
+    return _without_schedulers(result)
+
+
+@failure_mode(
+    "scheduler.unstepped",
+    seam=StepCall("lr_scheduler_step"),
+    severity="minor",
+    effect="silent",
+    cause=("scheduler", "learning rate", "learning_rate", "constant", "warm"),
+    needs=("scheduler",),
+    evidence=("voicepaw/so-vits-svc-fork#291", "Lightning-AI/pytorch-lightning#6825"),
+)
+def leave_unstepped(call: Call, ctx: Context) -> None:
+    """The scheduler is there and never stepped.
+
+    Effect: the learning rate stays at the scheduler's first value, which with warm-up is a tiny one; nobody says a
+    word.
+    Why it goes unnoticed: the scheduler is configured and saved in every checkpoint. Under manual optimisation it is
+    the module that has to step it, which a module that was converted does not do.
+    Example:
+        def lr_scheduler_step(self, scheduler, metric):
+            if self.trainer.global_step > self.hparams.warmup:      # never, in a short run
+                scheduler.step()
+    Remedy: log the learning rate, and check that it moves.
+    """
+
+
+@failure_mode(
+    "scheduler.per-batch",
+    seam=Optimizers,
+    severity="major",
+    effect="silent",
+    cause=("scheduler", "learning rate", "learning_rate", "interval", "decay"),
+    needs=("epoch-scheduler", "automatic-optimization"),
+    evidence=("automl/Auto-PyTorch#210", "ivadomed/ivadomed#55"),
+)
+def step_per_batch(result: Any, ctx: Context) -> Any:
+    """A scheduler that counts in epochs is stepped after every batch.
+
+    Effect: the learning rate runs through its whole course in the first few epochs, or batches, and is all but zero
+    from then on. Nobody says a word. ReduceLROnPlateau raises where its metric is not there yet.
+    Why it goes unnoticed: the loss falls and then flattens, as it does when a model has converged.
+    Example:
+        {"scheduler": StepLR(optimizer, 1, 0.95), "interval": "step"}
+    Remedy: log the learning rate at each step, and check that it is not negligible half-way.
+    """
+    return optimizers_in(result), [{**schedule, "interval": "step"} for schedule in schedules_in(result)]
+
+
+@failure_mode(
+    "scheduler.key-typo",
+    seam=Optimizers,
+    severity="minor",
+    effect="warns",
+    cause=("key", "scheduler", "learning rate", "learning_rate"),
+    needs=("scheduler",),
+    evidence=("iKernels/transformers-lightning#44", "Lightning-AI/pytorch-lightning#4929"),
+)
+def misspell_key(result: Any, ctx: Context) -> Any:
+    """The scheduler is returned under a key that Lightning does not know.
+
+    Effect: Lightning warns of unsupported keys in the optimizer configuration and trains without the scheduler, at the
+    first value that its constructor set.
+    Why it goes unnoticed: it is one line among the warnings of start-up.
+    Example:
+        return {"optimizer": optimizer, "scheduler": scheduler}     # "lr_scheduler" is the key
+    Remedy: turn the warning into an error; check that the trainer has as many `lr_scheduler_configs` as were made.
+    """
+    schedules = schedules_in(result)
+    return [
+        {"optimizer": optimizer, "schedulers": [s for s in schedules if s["scheduler"].optimizer is optimizer]}
+        for optimizer in optimizers_in(result)
+    ]
+
+
+@failure_mode(
+    "scheduler.collapses",
+    seam=Optimizers,
+    severity="major",
+    effect="silent",
+    cause=("scheduler", "learning rate", "learning_rate", "collaps", "decay"),
+    doses=(Dose("gamma", 1e-3, 0.0, 1.0, "what the learning rate is multiplied by each time"),),
+    needs=("scheduler",),
+    evidence=("shayneobrien/coreference-resolution#22", "LINCellularNeuroscience/VAME#26"),
+)
+def collapse_rate(result: Any, ctx: Context) -> Any:
+    """The scheduler multiplies the learning rate by far too small a factor.
+
+    Effect: from the scheduler's first turn on the rate is negligible and training stands still, without a word.
+    Why it goes unnoticed: the loss is flat and calm, as it is when a model has converged.
+    Example:
+        ExponentialLR(optimizer, gamma=self.hparams.decay)      # a decay of 0.001 is a gamma of 0.999
+    Remedy: log the learning rate, and check that it is not negligible half-way.
+    """
+    optimizers = _without_schedulers(result)
+    return optimizers, [
+        {**_timing(schedule), "scheduler": ExponentialLR(schedule["scheduler"].optimizer, ctx.dose.gamma)}
+        for schedule in schedules_in(result)
+    ]
+
+
+@failure_mode(
+    "scheduler.foreign-optimizer",
+    seam=Optimizers,
+    severity="minor",
+    effect="raises",
+    cause=("scheduler", "attached", "optimizer"),
+    needs=("scheduler",),
+    evidence=("Lightning-AI/pytorch-lightning#5338", "roboterax/video-prediction-policy#14"),
+)
+def schedule_foreign_optimizer(result: Any, ctx: Context) -> Any:
+    """The scheduler steers another optimizer than the one that trains.
+
+    Effect: Lightning raises a MisconfigurationException before training: some schedulers are attached with an
+    optimizer that wasn't returned.
+    Why it goes unnoticed: it does not; in a training loop of one's own, the rate is constant without a word.
+    Example:
+        scheduler = StepLR(self.make_optimizer(), 10)
+        return [self.make_optimizer()], [scheduler]     # the second one made
+    Remedy: make the optimizer once; run `fast_dev_run=True` in a test.
+    """
+    for schedule in schedules_in(result):
+        parameters = [p for group in schedule["scheduler"].optimizer.param_groups for p in group["params"]]
+        schedule["scheduler"].optimizer = torch.optim.SGD(parameters, lr=1e-3)
+    return result
+
+
+@failure_mode(
+    "scheduler.monitor-missing",
+    seam=Optimizers,
+    severity="minor",
+    effect="raises",
+    cause=("monitor", "metric", "not available"),
+    needs=("scheduler", "automatic-optimization"),
+    evidence=("jbohnslav/deepethogram#89", "Lightning-AI/pytorch-lightning#20829"),
+)
+def monitor_nothing(result: Any, ctx: Context) -> Any:
+    """ReduceLROnPlateau, in the scheduler's place, waits for a metric that nobody logs.
+
+    Effect: Lightning raises a MisconfigurationException at the scheduler's first turn: the metric is not available.
+    Why it goes unnoticed: it does not, but it comes at the end of the first epoch, after its validation. With
+    `strict=False` it is a warning, and the rate stays constant.
+    Example:
+        {"scheduler": ReduceLROnPlateau(optimizer), "monitor": "val/loss"}      # logged as val_loss
+    Remedy: train two short epochs in a test; `fast_dev_run=True` finds it too.
+    """
+    optimizers = _without_schedulers(result)
+    return optimizers, [
+        {**_timing(schedule), "scheduler": ReduceLROnPlateau(schedule["scheduler"].optimizer), "monitor": "unlogged"}
+        for schedule in schedules_in(result)
+    ]

@@ -1,0 +1,418 @@
+"""weights: what happens to parameters and buffers, and to what learns, once the model is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from faultlab import layers
+from faultlab.catalogue import Dose, failure_mode
+from faultlab.recon import DENSE
+from faultlab.seams import Architecture, Weights
+from faultlab.seams.armed import Context
+
+Module = Any
+
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def _neurons(module: Module, ctx: Context) -> tuple[list[torch.Tensor], list[int]]:
+    """Weight and bias of the first linear or convolutional layer of two neurons or more; its neurons, shuffled."""
+    found = layers.running(module, ctx.recon.parts, "linear", "convolution")
+    weight, bias = next((own for layer in found if len((own := _own(layer))[0]) > 1), (torch.empty(0), None))
+    neurons = torch.randperm(len(weight), generator=ctx.generator).tolist()
+    return [tensor for tensor in (weight, bias) if tensor is not None], neurons
+
+
+def _own(layer: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Weight and bias where they are parameters of the layer, there already, and not worked out of others."""
+    own = {name: tensor for name, tensor in layer.named_parameters(recurse=False) if layers.writable(tensor)}
+    return own.get("weight", torch.empty(0)), own.get("bias")
+
+
+def _share(items: list[Any], fraction: float) -> list[Any]:
+    return items[: max(1, int(fraction * len(items)))]
+
+
+@failure_mode(
+    "weights.reinitialised",
+    seam=Weights,
+    severity="critical",
+    effect="silent",
+    cause=("initiali", "reset", "jump", "spike"),
+    when="middle",
+    evidence=("Nixtla/neuralforecast#674", "huggingface/transformers#46620"),
+)
+def reinitialise(module: Module, ctx: Context) -> None:
+    """All parameters are initialised anew in the middle of training.
+
+    Effect: what was learnt is lost, the optimizer's state fits no more, and training starts over. Nobody says a word.
+    Why it goes unnoticed: the loss jumps once and falls again; in a smoothed curve it is a bump.
+    Example:
+        self.model = build_model(self.hparams)  # in a hook that is called again
+    Remedy: stop when the loss leaps up, or when parameters move farther in a step than the learning rate can take them.
+    """
+    layers.redraw(module, ctx.generator)
+
+
+@failure_mode(
+    "weights.nan",
+    seam=Weights,
+    severity="critical",
+    effect="silent",
+    cause=("nan", "finite"),
+    when="middle",
+    evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, weight)",),
+)
+def nan_weight(module: Module, ctx: Context) -> None:
+    """One weight of the last layer becomes NaN.
+
+    Effect: from this step on the loss is NaN, and after the step so is all that the gradient reaches. Nobody says a
+    word.
+    Why it goes unnoticed: NaN raises nothing; checkpoints go on being written.
+    Example:
+        weight.div_(weight.norm())              # of a weight that was zero
+    Remedy: check loss and parameters for finite values, before a checkpoint is written at the latest.
+    """
+    with torch.no_grad():
+        for weight in layers.weights(module)[-1:]:
+            weight[(0,) * weight.dim()] = torch.nan
+
+
+@failure_mode(
+    "weights.bit-flip",
+    seam=Weights,
+    severity="critical",
+    effect="silent",
+    cause=("bit", "large", "huge", "finite", "nan", "spike", "explod"),
+    when="middle",
+    doses=(
+        Dose("bit", 30, 0, 63, "which bit, counted from the least; modulo the number that the weight has"),
+        Dose("count", 1, 1, 1000000, "in how many weights"),
+    ),
+    evidence=("pytorchfi/pytorchfi (weight_error_models)", "elliothe/BFA"),
+)
+def flip_bits(module: Module, ctx: Context) -> None:
+    """A bit of a weight flips in memory.
+
+    Effect: with the exponent's highest bit, the default, a weight of ordinary size turns into about 1e38: the loss is
+    enormous, infinite or NaN, unless the weight is not used; a bit of the mantissa hardly shows. Nobody says a word.
+    Why it goes unnoticed: hardware without error correction does not report it, and no line of code did it.
+    Example: memory or a link that fails under heat; cosmic rays.
+    Remedy: stop when the loss leaps or a weight leaves its range; compare checksums of weights that should not change.
+    """
+    weights = layers.weights(module)
+    with torch.no_grad():
+        for _ in range(int(ctx.dose.count) if weights else 0):
+            weight = weights[int(torch.randint(len(weights), (), generator=ctx.generator))]
+            index = torch.randint(weight.numel(), (), generator=ctx.generator)
+            values = weight.detach().clone().contiguous()
+            bits = values.view(_BITS[values.element_size()]).view(-1)
+            width = 8 * values.element_size()
+            bit = int(ctx.dose.bit) % width
+            bits[index] ^= -(1 << bit) if bit == width - 1 and width > 8 else 1 << bit
+            weight.copy_(values)
+
+
+@failure_mode(
+    "weights.fuzzed",
+    seam=Weights,
+    severity="major",
+    effect="silent",
+    cause=("noise", "nois", "jump", "spike", "weight"),
+    when="middle",
+    doses=(Dose("scale", 1.0, 1e-6, 1e6, "the size of the noise, in mean sizes of the parameter"),),
+    evidence=("arXiv:1805.05206 (DeepMutation: Gaussian fuzzing)", "wellido/mutation_tool (cnn_mutation)"),
+)
+def fuzz_weights(module: Module, ctx: Context) -> None:
+    """Noise is added to every parameter in the middle of training.
+
+    Effect: the loss jumps; training goes on from there and mostly recovers. Nobody says a word.
+    Why it goes unnoticed: a single step; the weights' range stays an ordinary one.
+    Example:
+        parameter.data += torch.randn_like(parameter) * self.noise      # on the wrong scale
+    Remedy: stop when the loss leaps up, or when parameters move farther in a step than the learning rate can take them.
+    """
+    with torch.no_grad():
+        for _, parameter in layers.trainable(module):
+            noise = torch.randn(parameter.shape, generator=ctx.generator).to(parameter)
+            parameter.add_(noise, alpha=ctx.dose.scale * float(parameter.abs().mean()))
+
+
+@failure_mode(
+    "weights.shuffled",
+    seam=Weights,
+    severity="critical",
+    effect="silent",
+    cause=("shuffl", "order", "permut", "jump", "spike"),
+    when="middle",
+    evidence=("arXiv:1805.05206 (DeepMutation: weight shuffling)", "wellido/mutation_tool (cnn_mutation)"),
+)
+def shuffle_weights(module: Module, ctx: Context) -> None:
+    """The weights of each layer change places among themselves.
+
+    Effect: what was learnt is lost; the loss jumps, and training starts over. Nobody says a word.
+    Why it goes unnoticed: mean, norm and histogram of every weight stay the same to the bit.
+    Example:
+        weight.copy_(saved.reshape(weight.shape))       # saved in another layout, such as input first
+    Remedy: after loading or converting weights, compare outputs on a fixed batch.
+    """
+    with torch.no_grad():
+        for weight in layers.weights(module):
+            order = torch.randperm(weight.numel(), generator=ctx.generator).to(weight.device)
+            weight.copy_(weight.reshape(-1)[order].view(weight.shape))
+
+
+@failure_mode(
+    "weights.neuron-blocked",
+    seam=Weights,
+    severity="minor",
+    effect="silent",
+    cause=("neuron", "channel", "zero", "dead", "constant"),
+    doses=(Dose("fraction", 0.25, 0.0, 1.0, "the share of the layer's neurons; one at least"),),
+    needs=("neurons",),
+    evidence=("arXiv:1805.05206 (DeepMutation: neuron effect blocking)", "wellido/mutation_tool (cnn_mutation)"),
+)
+def block_neurons(module: Module, ctx: Context) -> None:
+    """Some neurons of the first layer are held at zero.
+
+    Effect: the layer is that much narrower; the loss ends a little higher, and nobody says a word.
+    Why it goes unnoticed: the other neurons make up for most of it.
+    Example:
+        weight.mul_(self.mask)                  # of a pruning that was only tried out
+    Remedy: count the neurons whose output never changes over an epoch.
+    """
+    if "chosen" not in ctx.memory:
+        ctx.memory["chosen"] = _neurons(module, ctx)
+    tensors, neurons = ctx.memory["chosen"]
+    with torch.no_grad():
+        for tensor in tensors:
+            tensor[_share(neurons, ctx.dose.fraction)] = 0
+
+
+@failure_mode(
+    "weights.neuron-inverted",
+    seam=Weights,
+    severity="minor",
+    effect="silent",
+    cause=("neuron", "channel", "sign", "invert", "negat", "jump", "spike"),
+    when="middle",
+    doses=(Dose("fraction", 0.25, 0.0, 1.0, "the share of the layer's neurons; one at least"),),
+    needs=("neurons",),
+    evidence=("arXiv:1805.05206 (DeepMutation: neuron activation inverse)", "wellido/mutation_tool (cnn_mutation)"),
+)
+def invert_neurons(module: Module, ctx: Context) -> None:
+    """Some neurons of the first layer change their sign.
+
+    Effect: the layers behind them are given the opposite of what they were trained on; the loss jumps and falls again
+    as they adapt. Nobody says a word.
+    Why it goes unnoticed: norms stay the same to the bit, and a few steps heal it.
+    Example:
+        filters = torch.linalg.svd(patches).Vh          # computed anew: its signs are arbitrary
+    Remedy: stop when the loss leaps up; after a conversion, compare outputs on a fixed batch.
+    """
+    tensors, neurons = _neurons(module, ctx)
+    with torch.no_grad():
+        for tensor in tensors:
+            tensor[_share(neurons, ctx.dose.fraction)] *= -1
+
+
+@failure_mode(
+    "weights.neurons-switched",
+    seam=Weights,
+    severity="minor",
+    effect="silent",
+    cause=("neuron", "channel", "order", "switch", "swap", "permut", "jump", "spike"),
+    when="middle",
+    needs=("neurons",),
+    evidence=("arXiv:1805.05206 (DeepMutation: neuron switch)", "wellido/mutation_tool (cnn_mutation)"),
+)
+def switch_neurons(module: Module, ctx: Context) -> None:
+    """Two neurons of the first layer change places.
+
+    Effect: the next layer reads each for the other; the loss rises a little and falls again. Nobody says a word.
+    Why it goes unnoticed: the layer holds the same numbers, and two among many hardly show.
+    Example:
+        merged = torch.cat([weights[name] for name in sorted(weights)])     # head.10 sorts before head.2
+    Remedy: after a conversion, compare outputs on a fixed batch.
+    """
+    tensors, neurons = _neurons(module, ctx)
+    with torch.no_grad():
+        for tensor in tensors:
+            tensor[neurons[:2]] = tensor[neurons[1::-1]]
+
+
+@failure_mode(
+    "weights.layer-frozen",
+    seam=Architecture,
+    severity="major",
+    effect="silent",
+    cause=("frozen", "freez", "requires_grad", "trainable", "did not change", "no grad"),
+    needs=("several-layers",),
+    evidence=("wannabeOG/MAS-PyTorch#1", "OrderLab/TrainCheck (bugs.md: PT-FORUM-84911)"),
+)
+def freeze_layer(module: Module, ctx: Context) -> None:
+    """A layer, the module's first, does not learn.
+
+    Effect: the layer stays as initialised; the others learn around it, without a word.
+    Why it goes unnoticed: the loss falls; a frozen layer is an ordinary sight in transfer learning.
+    Example:
+        for parameter in self.encoder.parameters():
+            parameter.requires_grad = False     # and no pretrained weights
+    Remedy: assert after some steps that each parameter meant to learn has changed.
+    """
+    found = layers.trainable(module)
+    for name, parameter in found:
+        if name.rpartition(".")[0] == found[0][0].rpartition(".")[0]:
+            parameter.requires_grad_(False)
+
+
+@failure_mode(
+    "weights.all-frozen",
+    seam=Architecture,
+    severity="critical",
+    effect="raises",
+    cause=("frozen", "freez", "require grad", "requires_grad", "trainable", "grad_fn", "did not change"),
+    evidence=("OrderLab/TrainCheck (bugs.md: PT-FORUM-84911)",),
+)
+def freeze_all(module: Module, ctx: Context) -> None:
+    """No parameter learns.
+
+    Effect: backward raises a RuntimeError: the loss does not require grad and does not have a grad_fn.
+    Why it goes unnoticed: it does not, unless something else in the loss requires grad, such as an input that is itself
+    optimised.
+    Example:
+        model.freeze()                          # for a prediction in between; and no unfreeze
+    Remedy: assert that there are trainable parameters before fit.
+    """
+    for _, parameter in layers.trainable(module):
+        parameter.requires_grad_(False)
+
+
+@failure_mode(
+    "weights.unfrozen",
+    seam=Architecture,
+    severity="major",
+    effect="silent",
+    cause=("frozen", "freez", "requires_grad", "trainable", "changed"),
+    needs=("frozen-parameters",),
+    evidence=("open-mmlab/mmpretrain#702", "catalyst-team/catalyst#79"),
+)
+def unfreeze(module: Module, ctx: Context) -> None:
+    """Parameters that should stay as they are learn too.
+
+    Effect: they move with the others; with pretrained weights, what these knew is lost. Nobody says a word.
+    Why it goes unnoticed: the training loss falls all the faster.
+    Example:
+        self.backbone.requires_grad = False     # sets an attribute; requires_grad_(False) freezes
+    Remedy: assert after some steps that each frozen parameter is what it was.
+    """
+    for parameter in module.parameters():
+        if layers.writable(parameter):
+            parameter.requires_grad_(True)
+
+
+@failure_mode(
+    "weights.buffer-nan",
+    seam=Weights,
+    severity="critical",
+    effect="silent",
+    cause=("nan", "finite", "buffer", "running"),
+    when="middle",
+    needs=("floating-buffers",),
+    evidence=("pytorch/pytorch#1206", "pytorch/pytorch#10008"),
+)
+def nan_buffers(module: Module, ctx: Context) -> None:
+    """The buffers become NaN, as running statistics do after one bad batch.
+
+    Effect: batch normalisation never gets rid of it: training, which uses the batch's own statistics, goes on as if
+    nothing had happened, while validation is NaN. A buffer that training uses makes the loss NaN. Nobody says a word.
+    Why it goes unnoticed: the training loss is right to the bit; gradients and parameters are finite.
+    Example:
+        running.lerp_(values.var(dim=0), 0.1)   # of a batch with a single sample
+    Remedy: check buffers for finite values and not only parameters.
+    """
+    with torch.no_grad():
+        for buffer in layers.buffers(module):
+            buffer.fill_(torch.nan)
+
+
+@failure_mode(
+    "weights.bias-removed",
+    seam=Architecture,
+    severity="minor",
+    effect="silent",
+    cause=("bias",),
+    doses=(Dose("fraction", 1.0, 0.0, 1.0, "the share of the layers, from the first; one at least"),),
+    needs=("biased-layer",),
+    evidence=(
+        "doi:10.1145/3460319.3464825 (DeepCrime: remove bias)",
+        "arXiv:1910.11015 (taxonomy of faults: missing bias)",
+    ),
+)
+def remove_biases(module: Module, ctx: Context) -> None:
+    """Linear and convolutional layers have no bias.
+
+    Effect: zero inputs can only give zero outputs; with centred data hardly anything changes. Nobody says a word.
+    Why it goes unnoticed: nearly the same loss, unless the target's mean is far from zero.
+    Example:
+        layer = nn.Linear(width, 1, bias=False)
+    Remedy: a test that counts the model's parameters, or names them.
+    """
+    found = [layer for layer in layers.running(module, ctx.recon.parts, *DENSE) if _own(layer)[1] is not None]
+    for layer in _share(found, ctx.dose.fraction):
+        layer.bias = None
+
+
+@failure_mode(
+    "weights.bias-added",
+    seam=Architecture,
+    severity="minor",
+    effect="silent",
+    cause=("bias",),
+    doses=(Dose("fraction", 1.0, 0.0, 1.0, "the share of the layers, from the first; one at least"),),
+    needs=("unbiased-layer",),
+    evidence=("doi:10.1145/3460319.3464825 (DeepCrime: add bias)",),
+)
+def add_biases(module: Module, ctx: Context) -> None:
+    """Linear and convolutional layers have a bias that they should not have.
+
+    Effect: more parameters; before a batch normalisation they change nothing, since it subtracts them again. Nobody
+    says a word.
+    Why it goes unnoticed: the loss is nearly the same.
+    Example:
+        layer = nn.Conv2d(8, 16, 3)             # and not bias=False, as in the checkpoint's model
+    Remedy: a test that counts the model's parameters; load checkpoints with `strict=True`.
+    """
+    found = [layer for layer in layers.running(module, ctx.recon.parts, *DENSE) if layer.bias is None]
+    for layer in _share([layer for layer in found if len(_own(layer)[0])], ctx.dose.fraction):
+        outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+        bound = (outputs / layer.weight.numel()) ** 0.5
+        drawn = torch.empty(outputs).uniform_(-bound, bound, generator=ctx.generator)
+        layer.bias = nn.Parameter(drawn.to(layer.weight))
+
+
+@failure_mode(
+    "weights.decayed",
+    seam=Weights,
+    severity="major",
+    effect="silent",
+    cause=("decay", "shrink", "norm", "scale"),
+    doses=(Dose("factor", 0.95, 0.0, 0.999999, "what the weights are multiplied by at every step"),),
+    evidence=("google/flax#5576", "dylanyunlon/Neuron_SP#13"),
+)
+def decay_weights(module: Module, ctx: Context) -> None:
+    """Something scales the weights down at every step.
+
+    Effect: the weights lose what they learn almost as fast as they learn it; the loss stops falling early. Nobody says
+    a word.
+    Why it goes unnoticed: gradients and updates are right, and weight decay is a thing that one expects.
+    Example:
+        weight.copy_(weight / norm)             # a normalisation that is written back into the weight
+    Remedy: after a step, compare the change of the weights with what the optimizer was to do.
+    """
+    with torch.no_grad():
+        for weight in layers.weights(module):
+            weight.mul_(ctx.dose.factor)
