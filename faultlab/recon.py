@@ -49,13 +49,13 @@ class Recon:
 
     ``forward`` is the path of the module whose forward does the work ("" for the target itself, None for none);
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
-    backward; ``inputs`` and ``labels`` paths into the batch; ``batch`` the batch's outermost type (tuple, dict, tensor
-    or object); ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are
-    clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none. ``hooks``
-    also holds ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called. ``optimized_tensors`` counts
-    the module's parameters that an optimizer holds, ``optimizer_settings`` names what its groups set,
-    ``optimizer_state`` says whether it remembers anything; ``first_update`` and ``first_validation`` are the steps of
-    the first update and of the first validation after the sanity check.
+    backward; ``inputs`` and ``labels`` paths into the batch; ``batch`` the batch's outermost type (tuple, dict,
+    tensor or object); ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether
+    gradients are clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are
+    none. ``hooks`` also holds ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called.
+    ``optimized_tensors`` counts the module's parameters that an optimizer holds, ``optimizer_settings`` names what
+    its groups set, ``optimizer_state`` says whether it remembers anything; ``first_update`` and
+    ``first_validation`` are the steps of the first update and of the first validation after the sanity check.
     """
 
     namespace: str = ""
