@@ -13,10 +13,10 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from faultlab.report.overview import family_rows, one_line, silent_rows
-from faultlab.results import Baseline, FaultResult, Report, Status
+from faultlab.results import Baseline, FaultResult, Report
 
 _SILENT_SHOWN = 12
-_STYLES = {Status.NOTICED: "green", Status.WARNED: "yellow", Status.SILENT: "red"}
+_STYLES = {"noticed": "green", "warned": "yellow", "silent": "red"}
 
 
 class Progress:
@@ -104,10 +104,12 @@ class Progress:
 def _table(report: Report) -> Table:
     table = Table(title=f"{report.scenario}: failure modes by family", title_justify="left", box=SIMPLE)
     table.add_column("family")
-    for status in (Status.NOTICED, Status.WARNED, Status.SILENT):
-        table.add_column(status.value, justify="right", style=_STYLES[status])
-    for title in ("no effect", "n/a", "inconclusive", "ignored"):
-        table.add_column(title, justify="right")
-    for family, counts in family_rows(report):
-        table.add_row(family, *(str(count) if count else "" for count in counts))
+    rows = family_rows(report)
+    titles = ["noticed", "warned", "silent", "no effect", "n/a", "inconclusive", "ignored"]
+    # The columns that say something of every report, and of the others those that say something of this one.
+    shown = [index for index in range(len(titles)) if index < len(_STYLES) or any(counts[index] for _, counts in rows)]
+    for index in shown:
+        table.add_column(titles[index], justify="right", style=_STYLES.get(titles[index]))
+    for family, counts in rows:
+        table.add_row(family, *(str(counts[index] or "") for index in shown))
     return table
