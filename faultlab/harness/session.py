@@ -224,7 +224,6 @@ class Session:
             "first_step": armed.first_step if armed else None,
             "broken": armed.broken if armed else None,
             "recon": self._recon.to_json() if self._recon else None,
-            "guards": list(self._built.guards) if self._built else [],
             "versions": _versions(self._built) if self._order.probe else None,
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
             "sources": _sources(self._built) if self._order.probe else None,
