@@ -43,14 +43,12 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="faultlab")
 @click.option("--debug", is_flag=True, help="Show tracebacks of faultlab's own errors.")
-@click.pass_context
-def group(ctx: click.Context, debug: bool) -> None:
+def group(debug: bool) -> None:
     """Break a working LightningModule, one failure mode at a time, and see who notices.
 
     Exit codes: 0 the gate passed, 1 it did not, 2 usage or scenario error, 3 the clean run failed or raised a false
     alarm, 4 inconclusive, 70 an internal error, 130 interrupted.
     """
-    ctx.obj = {"debug": debug}
 
 
 def main() -> None:

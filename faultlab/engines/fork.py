@@ -99,7 +99,7 @@ class ForkEngine:
         self._openings = 0
 
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
-        self._hang_up("construct")
+        self._hang_up()
         # Two scenarios may have one name; what still trickles in of the one before must not be taken for this one's.
         self._serial += 1
         self._scenario = (f"{self._serial}-{name}", scenario)
@@ -276,7 +276,7 @@ class ForkEngine:
                     self._finished.append(outcome)
                     self._lazy += (outcome.result or {}).get("imported") or []
 
-    def _hang_up(self, *places: Place) -> None:
+    def _hang_up(self) -> None:
         """Leaves the scenario's nurseries: they end with whatever they still run."""
         for link in list(self._links):
             if link.place != "warm":

@@ -258,7 +258,7 @@ def _can_fork() -> bool:
 
 def _relocate(trainer: Any, old_root: str, new_root: str) -> None:
     """Points callbacks and loggers that were told to write under the trunk's folder to the victim's own."""
-    for owner in [trainer, *trainer.callbacks, *trainer.loggers, *(x for x in _experiments(trainer))]:
+    for owner in [trainer, *trainer.callbacks, *trainer.loggers, *_experiments(trainer)]:
         for name, value in list(getattr(owner, "__dict__", {}).items()):
             moved = _moved(value, old_root, new_root)
             if moved is not value:
