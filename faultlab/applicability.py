@@ -27,6 +27,8 @@ def inapplicable(registered: Registered, recon: Recon) -> str:
     reason = registered.seam.inapplicable(recon)
     for name in registered.mode.needs:
         reason = reason or REQUIREMENTS[name](recon)
+    if not reason and registered.mode.judged_by == "reload":
+        reason = recon.unreloadable
     if not reason and registered.mode.stages == ("validate",) and not recon.validation_batches:
         reason = "there is no validation loop"
     return reason
