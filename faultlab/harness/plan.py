@@ -55,7 +55,7 @@ def in_victim(task: Mapping[str, Any]) -> dict[str, Any]:
 def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered]) -> list[Planned]:
     """The plan, in the order of the failure modes' ids."""
     planned: dict[str, Planned] = {}
-    for fault in [each for fault in selected(selection, registry) for each in _each(fault, registry, recon)]:
+    for fault in [one for asked in selected(selection, registry) for one in _each(asked, registry, recon)]:
         registered = registry[fault.mode]
         complete = registered.mode.complete(fault, recon.steps)
         excuse = _excuse(selection, fault.mode)

@@ -65,8 +65,8 @@ def named_callbacks(trainer: Any) -> list[tuple[str, Any]]:
     for callback in trainer.callbacks:
         name = type(callback).__name__
         if name not in _DECORATION and type(callback).__module__.partition(".")[0] != "faultlab":
-            count = sum(known.partition("-")[0] == name for known in named)
-            named[f"{name}-{count}" if count else name] = callback
+            count = sum(type(known).__name__ == name for known in named.values())
+            named[f"{name}{count + 1}" if count else name] = callback
     return list(named.items())
 
 
