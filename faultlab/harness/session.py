@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Session:
         self._send = send
         self._stem = stem
         self._clock = Clock()
-        self._warnings = Warnings(self._clock)
+        self._warnings = Warnings(self._clock, order.root)
         self._observer = Observer(self._clock, self._warnings)
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
@@ -188,6 +189,7 @@ class Session:
         if born is None:
             return
         self._order, self._send = born
+        self._warnings.root = self._order.root
         self._started = time.perf_counter()
         if os.path.isdir(written):
             shutil.copytree(written, self._order.root, dirs_exist_ok=True)
@@ -246,7 +248,10 @@ class Session:
         armed = self._armed
         return {
             "trajectory": self._trajectory.to_json(),
-            "notices": [notice.to_json() for notice in [*self._observer.notices, *self._notices]],
+            "notices": [
+                replace(notice, message=self._warnings.told(notice.message)).to_json()
+                for notice in [*self._observer.notices, *self._notices]
+            ],
             "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
             "activations": armed.activations if armed else 0,
             "first_step": armed.first_step if armed else None,
