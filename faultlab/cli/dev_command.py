@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,6 +43,27 @@ def docs(check: bool, into: Path | None) -> int:
     renewed = "all fresh" if check else f"{len(stale)} renewed"
     click.echo(f"{folder}: {len(fresh)} pages, {renewed}")
     return 0
+
+
+@command.command("new")
+@click.argument("id")
+@click.option("--seam", metavar="SEAM", help="Where it attaches.  [default: where the family's last one does]")
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False, exists=True),
+              help="The folder of the families' files.  [default: faultlab/injectors of the checkout]")  # fmt: skip
+def new(id: str, seam: str | None, into: Path | None) -> None:
+    """Begin the failure mode ID, such as loss.wrong-sign, in its family's file."""
+    from faultlab import scaffold
+
+    try:
+        file, mode = scaffold.add(id, seam, into or _checkout() / "faultlab" / "injectors")
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}") from None
+    click.echo(f"{os.path.relpath(file)}:{mode.line}: {mode.id}, to be filled in: {', '.join(scaffold.unfilled(mode))}")
+    click.echo(f"    {mode.seam}: {scaffold.seams()[mode.seam].about}")
+    click.echo(
+        "    Its tests fail until it is: `pytest tests/test_catalogue.py tests/test_dev.py tests/test_contract.py`,"
+    )
+    click.echo("    then `python -m tests.measure` and `faultlab dev docs`.")
 
 
 def _renew(folder: Path, texts: Mapping[str, str | None]) -> None:
