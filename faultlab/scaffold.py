@@ -6,6 +6,7 @@ import ast
 import builtins
 import keyword
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,8 @@ def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
     if id in known:
         raise UsageError(f"{id} is there already: {known[id].file}:{known[id].line}")
     sources = seams()
-    chosen = seam or next((mode.seam for mode in reversed(siblings.values())), "StepOutput")
+    usual = Counter(mode.seam for mode in siblings.values()).most_common(1)
+    chosen = seam or (usual[0][0] if usual else "StepOutput")
     if chosen not in sources:
         raise UsageError(f"there is no seam {chosen!r}. {nearest(chosen, sources) or 'Seams: ' + ', '.join(sources)}")
     kind = sources[chosen].kind

@@ -9,7 +9,7 @@ import pytest
 from faultlab import index, measured
 from faultlab.cli import explain_command
 from faultlab.measured import Table
-from faultlab.report import described
+from faultlab.report import described, pages
 from tests.test_cli import _faultlab
 
 MADE_UP = Table(
@@ -47,7 +47,9 @@ def test_the_effects_are_told_with_their_models_and_with_those_that_are_spared()
 def test_what_was_never_measured_is_said_to_be_so() -> None:
     mode = index.modes()["return.float"]
     assert described.effects(mode) == "not measured"
-    assert "never measured" in described.models(mode)[0]
+    assert described.models(mode) == []
+    assert ("Measured", "Not yet.") in explain_command._paragraphs(mode)
+    assert "- Measured on Lightning 2.0.0: not yet\n" in pages.pages({mode.id: mode})["return.md"]
 
 
 @pytest.mark.usefixtures("made_up")

@@ -47,11 +47,14 @@ def docs(check: bool, into: Path | None) -> int:
 
 @command.command("new")
 @click.argument("id")
-@click.option("--seam", metavar="SEAM", help="Where it attaches.  [default: where the family's last one does]")
+@click.option("--seam", metavar="SEAM", help="Where it attaches.  [default: where most of the family do]")
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="The folder of the families' files.  [default: faultlab/injectors of the checkout]")  # fmt: skip
 def new(id: str, seam: str | None, into: Path | None) -> None:
-    """Begin the failure mode ID, such as loss.wrong-sign, in its family's file."""
+    """Begin a failure mode in its family's file.
+
+    ID is its name, such as loss.wrong-sign.
+    """
     from faultlab import scaffold
 
     try:

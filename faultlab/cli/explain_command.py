@@ -46,7 +46,7 @@ def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
     return [
         *described.sections(mode),
         ("In short", f"{mode.severity}; stock Lightning {described.STOCK[mode.effect]}; {acts}."),
-        (_measured_on(), "\n".join(described.models(mode))),
+        *([(_measured_on(), "\n".join(models))] if (models := described.models(mode)) else [("Measured", "Not yet.")]),
         *([("Needs", needs)] if needs else []),
         *([("Doses", "\n".join(f"{dose}  {meaning}" for dose, meaning in doses))] if doses else []),
         ("Evidence", "\n".join(map(_link, mode.evidence)) or mode.no_evidence),

@@ -10,7 +10,6 @@ from faultlab.fault import STAGES
 from faultlab.report.text import blocks
 
 STOCK = {"raises": "ends the run with an error", "warns": "warns and goes on", "silent": "says nothing"}
-_NEVER_MEASURED = "It was never measured: the published table has only what faultlab's own tests run."
 
 
 def sections(mode: FailureMode) -> list[tuple[str, str]]:
@@ -53,10 +52,10 @@ def effects(mode: FailureMode) -> str:
 
 
 def models(mode: FailureMode) -> list[str]:
-    """A line an effect that was measured, with the models, and one with those that the failure mode can't happen to."""
+    """A line an effect that was measured, with its models, and one with the models that are spared; empty without any."""
     found = _measured(mode)
     if not found:
-        return [_NEVER_MEASURED]
+        return []
     affected = {model for models in found.values() for model in models}
     others = [model for model in measured.table().models if model not in affected]
     lines = [_counted(effect, "on", models) for effect, models in found.items()]

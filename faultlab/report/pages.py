@@ -61,7 +61,7 @@ def _mode(mode: FailureMode) -> Iterator[str]:
     yield f"## `{mode.id}`\n\n{_inline(mode.summary)}\n"
     yield f"- Severity: {mode.severity}"
     yield f"- Stock Lightning: {described.STOCK[mode.effect]}"
-    yield f"- Measured on Lightning {described.version()}: {'; '.join(described.models(mode))}"
+    yield f"- Measured on Lightning {described.version()}: {'; '.join(described.models(mode)) or 'not yet'}"
     yield f"- Acts: {described.timing(mode)}, at the seam `{mode.seam}`"
     if needs := described.needs(mode):
         yield f"- Needs: {needs}"
