@@ -66,6 +66,7 @@ def _class(folder: Path, body: str) -> None:
 
 def _in(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Done:
     monkeypatch.setenv("PYTHONPATH", f"{folder}:{ROOT}")
+    monkeypatch.setenv("TMPDIR", str(folder))
     return _faultlab("list", "--applicable-to", "own.Lit", *arguments)
 
 
@@ -98,7 +99,10 @@ def test_a_class_that_needs_more_is_refused_with_a_scenario_for_remedy(
     assert "write a scenario file" in done.err
 
 
-def test_a_scenario_whose_clean_run_fails_ends_as_its_campaign_would(tmp_path: Path) -> None:
+def test_a_scenario_whose_clean_run_fails_ends_as_its_campaign_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     file = tmp_path / "fails.yaml"
     parts = (
         "module: {class_path: tests.broken.fails_to_train.Model}",
