@@ -52,7 +52,7 @@ def effects(mode: FailureMode) -> str:
 
 
 def models(mode: FailureMode) -> list[str]:
-    """A line an effect that was measured, with its models, and one with the models that are spared; none without any."""
+    """A line an effect that was measured, with its models, and one with those that are spared; none without any."""
     found = _measured(mode)
     if not found:
         return []
