@@ -29,6 +29,7 @@ BUILTIN_PACKAGE = "faultlab.injectors"
 SEVERITIES = ("critical", "major", "minor")
 EFFECTS = ("raises", "warns", "silent")
 WHENS = ("always", "middle")
+JUDGES = ("run", "reload", "report")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ class FailureMode:
     what happens once. ``needs`` names what the target must have (see ``faultlab.applicability``). ``effect`` is what
     stock Lightning does about it on an ordinary model: raises, warns or stays silent. ``cause`` holds words of which
     a message that names the cause has at least one. ``stages`` are those it acts in, or "every".
+
+    ``judged_by`` says where the failure bites: in the ``run``'s own weights; in what a user gets who goes on from the
+    checkpoints it wrote (``reload``); or in what it reports, which an evaluation of the same weights contradicts
+    (``report``).
     """
 
     id: str
@@ -81,6 +86,7 @@ class FailureMode:
     evidence: tuple[str, ...] = ()
     no_evidence: str = ""
     hangs: bool = False
+    judged_by: str = "run"
     file: str = ""
     line: int = 0
 
@@ -167,7 +173,7 @@ def declare(*, id: str, docstring: str | None, **fields: Any) -> FailureMode:
 
     if not MODE_ID.match(id):
         raise refuse("an id has the form family.kebab-name")
-    for name, allowed in (("severity", SEVERITIES), ("effect", EFFECTS), ("when", WHENS)):
+    for name, allowed in (("severity", SEVERITIES), ("effect", EFFECTS), ("when", WHENS), ("judged_by", JUDGES)):
         if fields.get(name, allowed[0]) not in allowed:
             raise refuse(f"{name} must be one of {', '.join(allowed)}")
     if fields.get("stages") == "every":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -12,12 +13,16 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.utils.data import IterableDataset
 
 from faultlab import layers, roles
-from faultlab.recon import Leaf, Part, Recon
+from faultlab.recon import Leaf, LoaderFacts, Part, Recon
 from faultlab.seams import Site, lightning, tree
+from faultlab.seams.callbacks import named_callbacks
 from faultlab.seams.clock import Clock
+from faultlab.seams.construction import found_class
 from faultlab.seams.data import _FETCHERS
+from faultlab.seams.loading import read, training_loaders, validation_loaders
 from faultlab.seams.model import optimizers_in
 from faultlab.seams.patching import Patches
 
@@ -45,6 +50,7 @@ class Probe:
         self._children: list[str] = []
         self._parts: dict[str, Part] = {}
         self._lazy: set[int] = set()
+        self._logged: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
         self._frozen = 0
         self._buffers = 0
         self._width: int | None = None
@@ -68,6 +74,7 @@ class Probe:
             for name in names:
                 if callable(getattr(self._site.cls, name, None)):
                     patches.wrap(self._site.owner(name), name, self._calling(name))
+            patches.wrap(base, "log", self._logging)
             patches.wrap(self._site.cls, "_apply_batch_transfer_handler", self._transferring)
             patches.wrap(torch.Tensor, "backward", self._backwards)
             patches.on_exit(hooks.register_module_forward_hook(self._after_forward).remove)
@@ -112,6 +119,13 @@ class Probe:
             return calling
 
         return make
+
+    def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
+        def logging(module: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+            self._logged.get(self._clock.stage, {})[name] = None
+            return log(module, name, *args, **kwargs)
+
+        return logging
 
     @property
     def _sanity_checking(self) -> bool:
@@ -198,6 +212,16 @@ class Probe:
             scheduler_intervals=tuple(config.interval for config in trainer.lr_scheduler_configs),
             schedulers=tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             metrics=tuple(sorted(map(str, trainer.callback_metrics))),
+            loading=_facts(training_loaders(trainer)),
+            validation_loading=_facts(validation_loaders(trainer)),
+            validates_on_training_data=_shared(training_loaders(trainer), validation_loaders(trainer)),
+            arguments=_arguments(module),
+            logged_in_training=tuple(self._logged["train"]),
+            logged_in_validation=tuple(self._logged["validate"]),
+            callbacks=tuple(name for name, _ in named_callbacks(trainer)),
+            monitors=_monitors(trainer),
+            loggers=tuple(type(logger).__name__ for logger in trainer.loggers),
+            precision=str(trainer.precision),
         )
 
     def _forward(self) -> str | None:
@@ -207,6 +231,37 @@ class Probe:
         shallowest = min((path.count(".") for path in self._children), default=None)
         last = [path for path in self._children if path.count(".") == shallowest]
         return last[-1] if last else None
+
+
+def _facts(loaders: list[Any]) -> LoaderFacts | None:
+    if not loaders:
+        return None
+    loading = read(loaders[0])
+    samples = None if isinstance(loading.dataset, IterableDataset) else len(loading.dataset)
+    return LoaderFacts(samples, loading.batch_size, loading.shuffled, loading.drop_last, loading.num_workers)
+
+
+def _shared(training: list[Any], validation: list[Any]) -> bool:
+    return any(one.dataset is other.dataset for one in training for other in validation)
+
+
+def _arguments(module: Any) -> dict[str, Any]:
+    """The constructor's arguments that are plain values, as far as the module has kept them."""
+    cls = type(module)
+    if found_class(f"{cls.__module__}.{cls.__qualname__}") is not cls:
+        return {}
+    parameters = inspect.signature(cls).parameters
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    kept = {name: value for name, value in dict(module.hparams).items() if name in parameters}
+    return {k: v for k, v in {**defaults, **kept}.items() if isinstance(v, (bool, int, float, str))}
+
+
+def _monitors(trainer: Any) -> dict[str, str]:
+    return {name: str(callback.monitor) for name, callback in named_callbacks(trainer) if _monitored(callback)}
+
+
+def _monitored(callback: Any) -> bool:
+    return isinstance(getattr(callback, "monitor", None), str) and hasattr(callback, "mode")
 
 
 def _frozen(parameter: torch.Tensor) -> bool:

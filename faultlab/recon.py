@@ -44,6 +44,23 @@ class Part:
 
 
 @dataclass(frozen=True)
+class LoaderFacts:
+    """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch."""
+
+    samples: int | None = None
+    batch_size: int | None = None
+    shuffled: bool = False
+    drop_last: bool = False
+    workers: int = 0
+
+    @property
+    def uneven(self) -> bool:
+        """Whether its last batch is smaller than the others."""
+        sized = self.samples is not None and self.batch_size is not None and not self.drop_last
+        return sized and (self.samples or 0) % (self.batch_size or 1) > 0
+
+
+@dataclass(frozen=True)
 class Recon:
     """The structure of a target.
 
@@ -56,6 +73,12 @@ class Recon:
     ``optimized_tensors`` counts the module's parameters that an optimizer holds, ``optimizer_settings`` names what
     its groups set, ``optimizer_state`` says whether it remembers anything; ``first_update`` and
     ``first_validation`` are the steps of the first update and of the first validation after the sanity check.
+    ``loading`` and ``validation_loading`` describe the first DataLoader of each kind, ``validates_on_training_data``
+    says that one dataset serves both; ``arguments`` are those of the
+    module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation`` what the module
+    logs where; ``callbacks`` the user's own, ``monitors`` what each of them monitors, ``loggers`` the Trainer's.
+    ``monitor`` is the metric that the campaign judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the
+    clean run can't go on from its own checkpoints.
     """
 
     namespace: str = ""
@@ -89,6 +112,29 @@ class Recon:
     scheduler_intervals: tuple[str, ...] = ()
     clips: bool = False
     metrics: tuple[str, ...] = ()
+    loading: LoaderFacts | None = None
+    validation_loading: LoaderFacts | None = None
+    validates_on_training_data: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    logged_in_training: tuple[str, ...] = ()
+    logged_in_validation: tuple[str, ...] = ()
+    callbacks: tuple[str, ...] = ()
+    monitors: Mapping[str, str] = field(default_factory=dict)
+    loggers: tuple[str, ...] = ()
+    precision: str = "32-true"
+    monitor: str = ""
+    monitor_mode: str = "min"
+    unreloadable: str = ""
+
+    @property
+    def workers(self) -> int:
+        """The workers of the training loader."""
+        return self.loading.workers if self.loading else 0
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """Whatever the module logs."""
+        return self.logged_in_training + self.logged_in_validation
 
     @property
     def contents(self) -> tuple[str, ...]:
@@ -133,4 +179,7 @@ class Recon:
             path: Leaf(**{**leaf, "shape": tuple(leaf["shape"])}) for path, leaf in data.get("leaves", {}).items()
         }
         parts = {path: Part(**part) for path, part in data.get("parts", {}).items()}
-        return cls(**{**data, **lists, "leaves": leaves, "parts": parts})
+        facts = {
+            name: LoaderFacts(**data[name]) for name in ("loading", "validation_loading") if data.get(name) is not None
+        }
+        return cls(**{**data, **lists, **facts, "leaves": leaves, "parts": parts})

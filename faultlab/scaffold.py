@@ -35,6 +35,7 @@ _DECLARATION = '''
     evidence=(),
     no_evidence="?",
     hangs=False,
+    judged_by="run",
 )
 def {function}({signature}:
     """Say in one sentence what is broken.

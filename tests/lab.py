@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from faultlab.engines import Engine, create
 from faultlab.engines.protocol import Order, Outcome, Place
 from faultlab.fault import Fault
 from faultlab.harness import verdict
+from faultlab.harness.plan import begins_at_construction
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
 from faultlab.recon import Recon
@@ -35,15 +37,33 @@ class Lab:
         assert clean.result is not None, clean.output
         assert "trajectory" in clean.result, clean.result
         self.clean = clean.result
-        self.recon = Recon.from_json(clean.result["recon"])
+        recon = Recon.from_json(clean.result["recon"])
         self.trajectory = Trajectory.from_json(clean.result["trajectory"])
+        self._metric, self._lower = verdict.choose_metric(self.trajectory, None)
+        monitor = {"monitor": self._metric, "monitor_mode": "min" if self._lower else "max"}
+        self.recon = replace(recon, **monitor) if self._metric in recon.metrics else recon
 
     @property
     def twin(self) -> Twin:
-        keys = frozenset(entry["key"] for entry in self.clean["warnings"])
-        notices = [Notice.from_json(notice) for notice in self.clean["notices"]]
-        metric, lower = verdict.choose_metric(self.trajectory, None)
-        return Twin(self.trajectory, [], notices, keys, metric=metric, lower_is_better=lower)
+        return self._twin(self.clean)
+
+    @cached_property
+    def reloaded_twin(self) -> Twin:
+        """The clean run that goes on from its own checkpoints."""
+        (clean,) = self.engine.run([replace(self._order("reloaded"), reload=True, recon=self.recon.to_json())])
+        assert clean.result is not None, clean.output
+        assert clean.result["trajectory"]["end"] == "finished", clean.output
+        return self._twin(clean.result)
+
+    def _twin(self, clean: dict[str, Any]) -> Twin:
+        keys = frozenset(entry["key"] for entry in clean["warnings"])
+        notices = [Notice.from_json(notice) for notice in clean["notices"]]
+        trajectory = Trajectory.from_json(clean["trajectory"])
+        return Twin(trajectory, [], notices, keys, metric=self._metric, lower_is_better=self._lower)
+
+    def twin_of(self, fault: str) -> Twin:
+        """The clean run that a faulted one is compared with."""
+        return self.reloaded_twin if _reloads(fault) else self.twin
 
     def plan(self, select: Iterable[str] = ("*",)) -> dict[str, str]:
         """The faults that the plan has for this model, with the reason why one does not apply (or an empty string)."""
@@ -55,7 +75,17 @@ class Lab:
     def run(self, faults: Iterable[str], at: Place = "fit", deadline: float = 30.0) -> dict[str, Outcome]:
         """Runs each fault, off a copy of the built target unless told otherwise; what each process left, by fault."""
         recon = self.recon.to_json()
-        orders = [replace(self._order(id), fault=id, recon=recon, at=at, deadline=deadline) for id in faults]
+        orders = [
+            replace(
+                self._order(id),
+                fault=id,
+                recon=recon,
+                at="construct" if _reloads(id) or begins_at_construction(id) else at,
+                reload=_reloads(id),
+                deadline=6.0 if index.modes()[Fault.parse(id).mode].hangs else deadline,
+            )
+            for id in faults
+        ]
         trunk = replace(self._order("trunk"), stems=() if at == "construct" else (at,))
         outcomes = self.engine.run([trunk, *orders])
         return {outcome.id: outcome for outcome in outcomes if outcome.id != "trunk"}
@@ -63,14 +93,18 @@ class Lab:
     def is_clean(self, outcome: Outcome) -> bool:
         """Whether the run was the clean one to the bit."""
         assert outcome.result is not None
-        return Trajectory.from_json(outcome.result["trajectory"]).same_as(self.trajectory)
+        return Trajectory.from_json(outcome.result["trajectory"]).same_as(self.twin_of(outcome.id).trajectory)
 
     def judge(self, outcome: Outcome) -> FaultResult:
-        return verdict.judge(outcome.id, index.modes()[Fault.parse(outcome.id).mode], outcome, self.twin)
+        return verdict.judge(outcome.id, index.modes()[Fault.parse(outcome.id).mode], outcome, self.twin_of(outcome.id))
 
     def _order(self, id: str) -> Order:
         self._serial += 1
         return Order(id, seed=0, root=f"{self.engine.root}/{self._serial}", deadline=120.0)
+
+
+def _reloads(fault: str) -> bool:
+    return index.modes()[Fault.parse(fault).mode].judged_by == "reload"
 
 
 @contextmanager

@@ -17,7 +17,8 @@ Place = str | int
 class Order:
     """One run to be carried out. ``deadline`` is in seconds; ``stems`` are the places a trunk leaves stems at.
 
-    ``plan`` asks for no run but for the plan, which takes the injectors' seams to make.
+    ``plan`` asks for no run but for the plan, which takes the injectors' seams to make. With ``reload`` the run goes
+    on to what a user does with its checkpoints.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Order:
     flags: bool = True
     stems: tuple[Place, ...] = ()
     plan: dict[str, Any] | None = None
+    reload: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -19,7 +19,7 @@ from faultlab.errors import BaselineError, UsageError
 from faultlab.fault import Fault
 from faultlab.harness import plan, verdict
 from faultlab.harness.gate import check
-from faultlab.harness.plan import Planned
+from faultlab.harness.plan import Planned, Selection
 from faultlab.harness.records import Records
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
@@ -30,7 +30,9 @@ from faultlab.scenario import Scenario
 _BASELINE_DEADLINE = 900.0
 _DEADLINE_FACTOR = 10.0
 _DEADLINE_FLOOR = 10.0
-TRUNK, CANARY, NULL = "trunk", "canary", "null"
+_HANG_FACTOR = 3.0
+_HANG_FLOOR = 3.0
+TRUNK, CANARY, NULL, RELOADED = "trunk", "canary", "null", "clean-reloaded"
 
 
 class Listener(Protocol):
@@ -69,6 +71,7 @@ class Campaign:
     interrupted: bool = False
     _results: dict[str, FaultResult] = field(default_factory=dict)
     _sources: str = ""
+    _reloaded_twin: Twin | None = None
 
     def run(self) -> Report:
         """Raises ScenarioError where the target can't be built, BaselineError where the clean run fails."""
@@ -84,7 +87,11 @@ class Campaign:
             self.listener.measured(report.baseline)
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}
-            planned = self._plan(recon)
+            selection = self.scenario.selection(self.options.select, self.options.skip)
+            asked = {fault.mode for fault in plan.selected(selection, index.modes())}
+            if any(index.modes()[id].judged_by == "reload" for id in asked):
+                recon = self._reload(recon, twin, records)
+            planned = self._plan(selection, recon)
             self._inject(planned, recon, twin, report, records)
         except TargetBrokenError as error:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
@@ -105,21 +112,25 @@ class Campaign:
     def _baseline(self, report: Report, records: Records) -> tuple[Twin, Recon]:
         seed = self.options.seed
         seeds = [seed, seed + 1, seed + 2]
-        orders = [self._order(f"clean-{s}", s, probe=s == seed + 1, deadline=_BASELINE_DEADLINE) for s in seeds]
+        # Of another seed than the twin: the twin must be a run that nothing but the recorder looked at. It goes first
+        # and alone, and what it imports on its way the others find imported already.
+        probe = self._order(f"clean-{seed + 1}", seed + 1, probe=True, deadline=_BASELINE_DEADLINE)
+        orders = [self._order(f"clean-{s}", s, deadline=_BASELINE_DEADLINE) for s in (seed, seed + 2)]
         orders.append(self._order(f"clean-{seed}-again", seed, deadline=_BASELINE_DEADLINE))
-        outcomes = self._clean(orders, records)
+        outcomes = {**self._clean([probe], records), **self._clean(orders, records)}
         twins = [outcomes[f"clean-{seed}"], outcomes[f"clean-{seed}-again"]]
         first, again = map(_trajectory, twins)
         repeats = [] if first.same_as(again) else [again, *self._repeated(records)]
         tolerance = _tolerance([first, *repeats]) if repeats else 0.0
         siblings = [_trajectory(outcomes[f"clean-{s}"]) for s in seeds]
-        # Of another seed than the twin: the twin must be a run that nothing but the recorder looked at.
         result = _result(outcomes[f"clean-{seed + 1}"])
         self._sources = result["sources"]
         recon = self._corrected(Recon.from_json(result["recon"]))
         self.engine.preload(recon.namespace)
         notices = [Notice.from_json(notice) for outcome in outcomes.values() for notice in _result(outcome)["notices"]]
         metric, lower = verdict.choose_metric(first, self.scenario.monitor)
+        if metric in recon.metrics:
+            recon = replace(recon, monitor=metric, monitor_mode="min" if lower else "max")
         if self.scenario.monitor and metric not in {**first.final, **first.metrics}:
             remedy = f"It logs {', '.join(sorted({**first.final, **first.metrics})) or 'nothing'}."
             raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)
@@ -184,8 +195,33 @@ class Campaign:
             recon = replace(recon, inputs=found) if name == "inputs" else replace(recon, labels=found)
         return recon
 
-    def _plan(self, recon: Recon) -> list[Planned]:
-        selection = self.scenario.selection(self.options.select, self.options.skip)
+    def _reload(self, recon: Recon, twin: Twin, records: Records) -> Recon:
+        """Takes the twin of the runs that go on from their checkpoints; the recon says if the target can't."""
+        names = [RELOADED, f"{RELOADED}-again"]
+        known = recon.to_json()
+        orders = [self._order(name, self.options.seed, deadline=_BASELINE_DEADLINE) for name in names]
+        outcomes = list(self.engine.run([replace(order, reload=True, recon=known) for order in orders]))
+        for outcome in outcomes:
+            records.log(outcome)
+            if "trajectory" not in _result(outcome) or _trajectory(outcome).end != "finished":
+                notices = _result(outcome).get("notices") or [{"message": f"it ended with status {outcome.exit}"}]
+                said = notices[-1]["message"].partition("\n")[0]
+                return replace(recon, unreloadable=f"the clean run can't go on from its own checkpoints: {said}")
+        first, again = map(_trajectory, outcomes)
+        strays = [] if first.same_as(again) else [first, again]
+        notices = [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome)["notices"]]
+        warnings = twin.warnings | {entry["key"] for outcome in outcomes for entry in _result(outcome)["warnings"]}
+        self._reloaded_twin = replace(
+            twin,
+            trajectory=first,
+            notices=[*twin.notices, *notices],
+            warnings=warnings,
+            tolerance=max(twin.tolerance, _tolerance(strays)) if strays else twin.tolerance,
+            repeats=[*twin.repeats, *strays],
+        )
+        return recon
+
+    def _plan(self, selection: Selection, recon: Recon) -> list[Planned]:
         task = {"selection": selection.to_json(), "recon": recon.to_json()}
         (outcome,) = self.engine.run([replace(self._order("plan", 0), plan=task)])
         result = outcome.result or {"plan_error": outcome.output[-2000:]}
@@ -230,7 +266,7 @@ class Campaign:
     def _canaries(self, recon: Recon, report: Report) -> list[Order]:
         """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
         faults = {CANARY: "step.raises@always", NULL: "step.raises@step=1000000000"}
-        return [replace(self._faulted(Planned(id, "fit"), recon, report), fault=fault) for id, fault in faults.items()]
+        return [self._faulted(Planned(id, "fit"), recon, report, fault) for id, fault in faults.items()]
 
     def _check_canary(self, outcome: Outcome, twin: Twin) -> list[str]:
         """Why nothing is proven: the total break was not noticed, or what changes nothing did not run like the twin."""
@@ -246,7 +282,10 @@ class Campaign:
         return [f"inconclusive: {what} does not run like the clean run before it"]
 
     def _judge(self, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
-        return verdict.judge(outcome.id, index.modes()[Fault.parse(outcome.id).mode], outcome, twin, extra)
+        mode = index.modes()[Fault.parse(outcome.id).mode]
+        if mode.judged_by == "reload" and self._reloaded_twin is not None:
+            twin = self._reloaded_twin
+        return verdict.judge(outcome.id, mode, outcome, twin, extra)
 
     def _settle(self, result: FaultResult, records: Records) -> None:
         self._results[result.id] = result
@@ -260,10 +299,14 @@ class Campaign:
         raised = result.get("trajectory", {}).get("end") == "raised"
         return bool(raised and callbacks and result["notices"] and result["notices"][-1]["name"] in flags)
 
-    def _faulted(self, entry: Planned, recon: Recon, report: Report) -> Order:
-        deadline = self.options.timeout or max(_DEADLINE_FLOOR, _DEADLINE_FACTOR * report.baseline.seconds)
+    def _faulted(self, entry: Planned, recon: Recon, report: Report, fault: str = "") -> Order:
+        mode = index.modes()[Fault.parse(fault or entry.id).mode]
+        # What hangs says so when it begins, and then the rest of a clean run is all that there is to wait for.
+        factor, floor = (_HANG_FACTOR, _HANG_FLOOR) if mode.hangs else (_DEADLINE_FACTOR, _DEADLINE_FLOOR)
+        reload = mode.judged_by == "reload"
+        deadline = self.options.timeout or max(floor, factor * report.baseline.seconds * (1 + 2 * reload))
         order = self._order(entry.id, self.options.seed, deadline=deadline)
-        return replace(order, fault=entry.id, at=entry.at, recon=recon.to_json())
+        return replace(order, fault=fault or entry.id, at=entry.at, recon=recon.to_json(), reload=reload)
 
     def _order(self, id: str, seed: int, probe: bool = False, deadline: float = 60.0) -> Order:
         safe = "".join(letter if letter.isalnum() else "-" for letter in id)
@@ -295,5 +338,3 @@ def _distinct(notices: Sequence[Notice]) -> list[Notice]:
 def _unrun(entry: Planned) -> FaultResult:
     mode = index.modes()[Fault.parse(entry.id).mode]
     return FaultResult(entry.id, mode.id, mode.family, mode.severity, Status(entry.status), entry.reason)
-
-

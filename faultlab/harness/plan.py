@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from faultlab.errors import FaultlabError
 from faultlab.fault import Fault, Trigger
 from faultlab.recon import Recon
 from faultlab.results import Status, dump
+
+EACH = "each"
+"""A dose ``callback`` of this stands for every callback of the user's in turn."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,8 @@ def in_victim(task: Mapping[str, Any]) -> dict[str, Any]:
 
 def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered]) -> list[Planned]:
     """The plan, in the order of the failure modes' ids."""
-    faults = _selected(selection, registry)
     planned: dict[str, Planned] = {}
-    for fault in faults:
+    for fault in [one for asked in selected(selection, registry) for one in _each(asked, registry, recon)]:
         registered = registry[fault.mode]
         complete = registered.mode.complete(fault, recon.steps)
         excuse = _excuse(selection, fault.mode)
@@ -74,6 +76,8 @@ def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
     """The latest place from which the fault can still begin as it should."""
     trigger = fault.trigger or Trigger()
     stages = (trigger.stage,) if trigger.stage else registered.mode.stages
+    if registered.seam.attach_at == "construct" or registered.mode.judged_by == "reload":
+        return "construct"
     if registered.seam.attach_at != "step" or stages != ("train",):
         return "fit"
     if trigger.kind == "step" and trigger.number is not None and trigger.number < recon.steps:
@@ -84,13 +88,19 @@ def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
     return 0
 
 
+def begins_at_construction(fault: str) -> bool:
+    """Whether the fault's seam has to be in place before the target is built."""
+    return catalogue.load()[Fault.parse(fault).mode].seam.attach_at == "construct"
+
+
 def digest(planned: Sequence[Planned], *circumstances: Any) -> str:
     """Tells whether results of an interrupted campaign may be taken over: the same plan in the same circumstances."""
     text = dump([[asdict(entry) for entry in planned], _plain(circumstances)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _selected(selection: Selection, registry: Mapping[str, Registered]) -> list[Fault]:
+def selected(selection: Selection, registry: Collection[str]) -> list[Fault]:
+    """The faults that are asked for, of the failure modes with these ids."""
     skipped = {id for pattern in selection.skip for id in catalogue.matching(pattern, registry)}
     faults: list[Fault] = []
     for entry in selection.select:
@@ -109,6 +119,13 @@ def _timed(fault: Fault, selection: Selection) -> list[Fault]:
         if catalogue.matching(pattern, [fault.mode]):
             return [fault.with_trigger(Trigger.parse(text)) for text in triggers]
     return [fault]
+
+
+def _each(fault: Fault, registry: Mapping[str, Registered], recon: Recon) -> list[Fault]:
+    """A fault of each of the user's callbacks in turn, where the failure mode's dose asks for that."""
+    if registry[fault.mode].mode.amounts(fault).get("callback") != EACH or not recon.callbacks:
+        return [fault]
+    return [Fault(fault.mode, {**fault.dose, "callback": name}, fault.trigger, fault.seed) for name in recon.callbacks]
 
 
 def _excuse(selection: Selection, mode: str) -> str:

@@ -15,7 +15,8 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from faultlab.detectors.notice import Notice
 from faultlab.detectors.warned import Warnings
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
-from faultlab.harness import plan
+from faultlab.harness import plan, reload
 from faultlab.harness.trajectory import Trajectory, digest, recorder
 from faultlab.probe import Probe
 from faultlab.recon import Recon
@@ -58,7 +59,7 @@ class Session:
         self._send = send
         self._stem = stem
         self._clock = Clock()
-        self._warnings = Warnings(self._clock)
+        self._warnings = Warnings(self._clock, order.root)
         self._observer = Observer(self._clock, self._warnings)
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
@@ -92,6 +93,8 @@ class Session:
                 probe = Probe(site, self._clock) if self._order.probe else None
                 with probe.watching() if probe else contextlib.nullcontext():
                     error = self._fit()
+                    if error is None and self._order.reload and not (self._armed and self._armed.broken):
+                        error = self._go_on()
                 if probe and error is None:
                     trajectory = self._trajectory
                     self._recon = probe.recon(self._trainer, trajectory.steps, trajectory.validation_batches)
@@ -107,21 +110,42 @@ class Session:
         return self._result()
 
     def _build(self) -> BaseException | None:
-        import torch
-
         self._seed()
         try:
-            self._built = built = self._target.build(self._order.root, self._order.flags)
-            for name, guard in built.guards.items():
-                self._observer.observe(guard, name)
-            arguments = dict(built.trainer_arguments)
-            arguments["callbacks"] = [*arguments["callbacks"], recorder(built.namespace, self._trajectory, self._clock)]
-            self._trainer = built.trainer_class(**arguments)
+            if self._order.fault and plan.begins_at_construction(self._order.fault):
+                self._arm()
+            self._built, self._trainer = self._build_target({}, interrupted=self._order.reload)
             _check_single_process(self._trainer)
-            # User code may have asked for more, and a fork after a multi-threaded operation hangs.
-            torch.set_num_threads(1)
-        except TargetError:
+        except (TargetError, BrokenInjector):
             raise
+        except BaseException as error:
+            return error
+        return None
+
+    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
+        import torch
+
+        built = self._target.build(self._order.root, self._order.flags)
+        for name, guard in built.guards.items():
+            self._observer.observe(guard, name)
+        arguments = {**built.trainer_arguments, **changed}
+        if self._order.reload:
+            known = self._order.recon or {}
+            monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
+            arguments = reload.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
+        extra = [reload.interruption(built.namespace, self._epochs)] if interrupted else []
+        extra.append(recorder(built.namespace, self._trajectory, self._clock))
+        arguments["callbacks"] = [*arguments["callbacks"], *extra]
+        trainer = built.trainer_class(**arguments)
+        # User code may have asked for more, and a fork after a multi-threaded operation hangs.
+        torch.set_num_threads(1)
+        return built, trainer
+
+    def _go_on(self) -> BaseException | None:
+        try:
+            self._built, self._trainer = reload.go_on(self._trainer, self._trajectory, self._epochs, self._build_target)
+        except BrokenInjector:
+            return None
         except BaseException as error:
             return error
         return None
@@ -138,6 +162,10 @@ class Session:
         except BaseException as error:
             return error
         return None
+
+    @property
+    def _epochs(self) -> int:
+        return int((self._order.recon or {}).get("epochs", 0))
 
     def _seed(self) -> None:
         # Lightning's own seed_everything would print, and says in the environment what no clean run of a user's says.
@@ -161,6 +189,7 @@ class Session:
         if born is None:
             return
         self._order, self._send = born
+        self._warnings.root = self._order.root
         self._started = time.perf_counter()
         if os.path.isdir(written):
             shutil.copytree(written, self._order.root, dirs_exist_ok=True)
@@ -169,15 +198,16 @@ class Session:
             self._arm()
 
     def _arm(self) -> None:
-        assert self._built is not None
         assert self._order.fault is not None
         assert self._order.recon is not None
         fault = Fault.parse(self._order.fault)
         registered = catalogue.load()[fault.mode]
         recon = Recon.from_json(self._order.recon)
         self._armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
-        self._armed.ctx.module = self._built.module
-        site = Site(type(self._built.module), self._built.module)
+        site = Site(type(None))
+        if self._built is not None:
+            self._armed.ctx.module = self._built.module
+            site = Site(type(self._built.module), self._built.module)
         registered.seam.install(self._fault_patches, self._armed, site)
 
     def _ended_by(self, error: BaseException) -> None:
@@ -218,7 +248,10 @@ class Session:
         armed = self._armed
         return {
             "trajectory": self._trajectory.to_json(),
-            "notices": [notice.to_json() for notice in [*self._observer.notices, *self._notices]],
+            "notices": [
+                replace(notice, message=self._warnings.told(notice.message)).to_json()
+                for notice in [*self._observer.notices, *self._notices]
+            ],
             "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
             "activations": armed.activations if armed else 0,
             "first_step": armed.first_step if armed else None,

@@ -1,4 +1,4 @@
-"""Which failure modes apply to a target: its clean run and the plan, and no fault."""
+"""Which failure modes apply to a target: its clean runs and the plan, and no fault."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from faultlab import engines
+from faultlab import engines, index
 from faultlab.engines import TargetBrokenError
 from faultlab.errors import BaselineError, UsageError
 from faultlab.fault import Fault
 from faultlab.harness.campaign import Campaign, Listener, Options
+from faultlab.harness.plan import Selection
 from faultlab.harness.records import Records
-from faultlab.recon import Recon
-from faultlab.results import Status
+from faultlab.results import Report, Status
 from faultlab.scenario import Scenario, load
 
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z")
@@ -39,13 +39,13 @@ def survey(target: str, modes: Sequence[str], listener: Listener) -> Mapping[str
 
 
 class _Survey(Campaign):
-    """The beginning of a campaign, up to its plan."""
+    """The beginning of a campaign, up to its plan: what it says applies is what `run` would run."""
 
     def reasons(self, records: Records) -> dict[str, str]:
-        order = self._order("clean", self.options.seed, probe=True, deadline=900.0)
-        outcome = self._clean([order], records)[order.id]
-        assert outcome.result is not None
-        planned = self._plan(self._corrected(Recon.from_json(outcome.result["recon"])))
+        twin, recon = self._baseline(Report(self.scenario.name), records)
+        if any(index.modes()[id].judged_by == "reload" for id in self.options.select):
+            recon = self._reload(recon, twin, records)
+        planned = self._plan(Selection(self.options.select), recon)
         inapplicable = {entry.id: entry.reason for entry in planned if entry.status == Status.NOT_APPLICABLE.value}
         return {Fault.parse(entry.id).mode: inapplicable.get(entry.id, "") for entry in planned}
 
@@ -77,7 +77,7 @@ def _survey_class(path: str, modes: Sequence[str], listener: Listener) -> dict[s
 def _carry_out(scenario: Scenario, modes: Sequence[str], listener: Listener) -> dict[str, str]:
     folder = Path(tempfile.mkdtemp(prefix="faultlab-"))
     kept = False
-    working = engines.create(engines.default(), 1)
+    working = engines.create(engines.default(), engines.cores())
     try:
         listener.started(scenario.name)
         working.open(scenario.name, scenario.for_victims())

@@ -20,8 +20,8 @@ class Trajectory:
 
     ``losses`` and ``learning_rates`` hold (step, value), the latter where one changes; ``metrics`` holds for each name
     (step, value) as logged at the end of epochs and validations. ``digest`` is over all parameters and buffers at the
-    end, ``final`` the metrics of an independent evaluation of the final weights with the fault taken off. ``end`` is
-    finished, raised or exited.
+    end, ``final`` the metrics of an independent evaluation of the final weights with the fault taken off, ``reloaded``
+    those of the best checkpoint where the run goes on to that. ``end`` is finished, raised or exited.
     """
 
     steps: int = 0
@@ -33,6 +33,7 @@ class Trajectory:
     metrics: dict[str, Series] = field(default_factory=dict)
     digest: str = ""
     final: dict[str, float] = field(default_factory=dict)
+    reloaded: dict[str, float] = field(default_factory=dict)
     end: str = "finished"
     exit_code: int = 0
 
@@ -55,7 +56,11 @@ class Trajectory:
     def parts(self) -> dict[str, str]:
         """Each thing that two runs may agree or differ in, by name; NaN agrees with NaN."""
         whole = self.to_json()
-        nested = {f"{kind} {name}": value for kind in ("metrics", "final") for name, value in whole.pop(kind).items()}
+        nested = {
+            f"{kind} {name}": value
+            for kind in ("metrics", "final", "reloaded")
+            for name, value in whole.pop(kind).items()
+        }
         return {name: repr(value) for name, value in {**whole, **nested}.items()}
 
     def distance(self, other: Trajectory) -> float:

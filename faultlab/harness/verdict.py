@@ -120,7 +120,8 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
     new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in twin.notices)]
     detections = sorted((_detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
     warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]
-    seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": _harm(trajectory, twin)}
+    harm = _report_harm(trajectory, twin) if mode.judged_by == "report" else _harm(trajectory, twin)
+    seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": harm}
     if detections:
         return verdict(Status.NOTICED, **seen)
     if warnings:
@@ -162,17 +163,45 @@ def _detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Det
 
 
 def _harm(trajectory: Trajectory, twin: Twin) -> Harm:
-    clean = twin.value(twin.trajectory)
+    """How much worse the weights are: those that the run ended with, or those of its best checkpoint if reloaded."""
+    harm = _compare(trajectory, twin, twin.value)
+    if trajectory.end != "finished" or twin.metric not in twin.trajectory.reloaded or harm.harmful:
+        return harm
+    return _compare(trajectory, twin, lambda run: run.reloaded.get(twin.metric))
+
+
+def _report_harm(trajectory: Trajectory, twin: Twin) -> Harm:
+    """How far what was reported is from what an evaluation of the same weights says.
+
+    ``clean`` is the latter. A metric that the clean run reports and the faulted one does not is a harm as well.
+    """
+    if twin.metric not in twin.trajectory.metrics or twin.metric not in twin.trajectory.final:
+        return _harm(trajectory, twin)
+
+    def gap(run: Trajectory) -> float:
+        return abs(run.metrics[twin.metric][-1][1] - run.final[twin.metric])
+
+    true = trajectory.final.get(twin.metric)
+    if trajectory.end != "finished" or true is None or twin.metric not in trajectory.metrics:
+        return Harm(twin.metric, true, None, True)
+    reported = trajectory.metrics[twin.metric][-1][1]
+    if not math.isfinite(reported):
+        return Harm(twin.metric, true, None, True)
+    usual = max(map(gap, [twin.trajectory, *twin.others]))
+    return Harm(twin.metric, true, reported, gap(trajectory) > max(2 * usual, _LEAST_HARM * abs(true)))
+
+
+def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], float | None]) -> Harm:
+    clean = value(twin.trajectory)
     if trajectory.end != "finished":
         return Harm(twin.metric, clean, None, True)
-    faulty = twin.value(trajectory)
+    faulty = value(trajectory)
     if clean is None or faulty is None:
         return Harm(twin.metric, clean, faulty, clean is not None)
     if not math.isfinite(faulty):
         return Harm(twin.metric, clean, None, True)
     worse = faulty - clean if twin.lower_is_better else clean - faulty
-    values = [twin.value(other) for other in twin.others]
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    known = [found for other in twin.others if (found := value(other)) is not None and math.isfinite(found)]
     spread = statistics.stdev(known) if len(known) > 1 else 0.0
     return Harm(twin.metric, clean, faulty, worse > max(3 * spread, _LEAST_HARM * abs(clean)))
 

@@ -2,31 +2,51 @@
 
 from faultlab.seams.backward import Gradients, Loss, OptimizerStep, ZeroGrad
 from faultlab.seams.base import Seam, Site, attach
+from faultlab.seams.callbacks import CallbackHook
+from faultlab.seams.checkpoints import Checkpoint, Restored
+from faultlab.seams.construction import ModuleArguments, TrainerArguments
 from faultlab.seams.data import Batch, Loader, Stream
 from faultlab.seams.forward import HeadInput, ModuleInput, ModuleOutput
+from faultlab.seams.loading import LoaderArguments, Loading, Sample
+from faultlab.seams.logging import Logged, LoggerCall, Logging, MetricReset
 from faultlab.seams.mode import Mode
 from faultlab.seams.model import Architecture, Optimizers, OptimizerState, Weights
+from faultlab.seams.process import Process, RandomState
 from faultlab.seams.steps import Definition, StepCall, StepOutput
 
 __all__ = [
     "Architecture",
     "Batch",
+    "CallbackHook",
+    "Checkpoint",
     "Definition",
     "Gradients",
     "HeadInput",
     "Loader",
+    "LoaderArguments",
+    "Loading",
+    "Logged",
+    "LoggerCall",
+    "Logging",
     "Loss",
+    "MetricReset",
     "Mode",
+    "ModuleArguments",
     "ModuleInput",
     "ModuleOutput",
     "OptimizerState",
     "OptimizerStep",
     "Optimizers",
+    "Process",
+    "RandomState",
+    "Restored",
+    "Sample",
     "Seam",
     "Site",
     "StepCall",
     "StepOutput",
     "Stream",
+    "TrainerArguments",
     "Weights",
     "ZeroGrad",
     "attach",

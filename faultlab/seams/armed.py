@@ -13,6 +13,7 @@ from faultlab.catalogue import Registered
 from faultlab.fault import Fault, Trigger
 from faultlab.seams import tree
 from faultlab.seams.clock import Clock
+from faultlab.seams.tally import Tally
 
 if TYPE_CHECKING:
     from faultlab.recon import Recon
@@ -89,23 +90,53 @@ class Armed:
         self.recon = recon
         self.clock = clock
         self.ctx = Context(fault, dict(self.mode.amounts(fault)), clock, recon)
-        self.activations = 0
-        self.first_step: int | None = None
-        self.broken: str | None = None
         self.enabled = True
+        self._tally = Tally()
         self._injector = registered.injector
         self._trigger = fault.trigger or Trigger()
         self._stages = (self._trigger.stage,) if self._trigger.stage else self.mode.stages
         self._on_first = on_first
         self._announced = False
 
-    def due(self, stage: str | None = None) -> bool:
-        """Whether the fault acts now; ``stage`` where the seam knows better than the clock."""
+    @property
+    def activations(self) -> int:
+        return self._tally.activations
+
+    @property
+    def first_step(self) -> int | None:
+        return self._tally.first_step
+
+    @property
+    def broken(self) -> str:
+        return self._tally.broken
+
+    def follow_in_workers(self) -> None:
+        """Has copies of this process know the step that the original is at; they call `catch_up` to learn it."""
+
+        def tell(step: int) -> None:
+            self._tally.step = step
+
+        tell(self.clock.step)
+        self.clock.on_step.append(tell)
+
+    def catch_up(self) -> None:
+        """Sets a worker's clock to the step that the victim's own process is at."""
+        self.clock.step = self._tally.step
+
+    def due(self, stage: str | None = None, late: bool = False) -> bool:
+        """Whether the fault acts now; ``stage`` where the seam knows better than the clock.
+
+        ``late`` takes the first moment from the trigger's step on, where what is done ahead may have passed it already.
+        """
         if not self.enabled or (stage or self.clock.stage) not in self._stages:
             return False
-        if self._trigger.rank is not None and self._trigger.rank != self.clock.rank:
+        trigger = self._trigger
+        if trigger.rank is not None and trigger.rank != self.clock.rank:
             return False
-        return self._trigger.fires(self.clock.step, self.clock.epoch, self.activations, self.fault.seed)
+        if late and trigger.kind == "step" and trigger.number is not None:
+            return self.clock.step >= trigger.number and not self.activations
+        acted = self.activations if trigger.kind == "once" else 0
+        return trigger.fires(self.clock.step, self.clock.epoch, acted, self.fault.seed)
 
     def map(self, value: Any, state: Callable[[Any], Any] | None = None) -> Any:
         """The injector's value for this one. Counts an activation where it differs.
@@ -142,11 +173,14 @@ class Armed:
         if not tree.identical(before, state(value)):
             self._acted()
 
+    def strike(self) -> None:
+        """Runs an injector that may not return, since the process dies of it: it has acted before it begins."""
+        self._announce()
+        self._acted()
+        self._inject(None)
+
     def _inject(self, value: Any, call: Call | None = None) -> Any:
-        if not self._announced:
-            # Said before it acts: an injector that kills the process can't say it afterwards.
-            self._announced = True
-            self._on_first(self.clock.step)
+        self._announce()
         try:
             return self._injector(value, self.ctx)
         except BaseException as error:
@@ -156,10 +190,14 @@ class Armed:
                 raise
             if call is not None and error is call.raised:
                 raise
-            self.broken = f"{type(error).__name__}: {error}"
+            self._tally.broken = f"{type(error).__name__}: {error}"
             raise BrokenInjector(f"the injector of {self.fault} failed: {self.broken}") from error
 
+    def _announce(self) -> None:
+        if not self._announced:
+            # Said before it acts: an injector that kills the process can't say it afterwards.
+            self._announced = True
+            self._on_first(self.clock.step)
+
     def _acted(self) -> None:
-        if self.first_step is None:
-            self.first_step = self.clock.step
-        self.activations += 1
+        self._tally.acted(self.clock.step)

@@ -8,7 +8,13 @@ from typing import Any
 from faultlab.seams import lightning
 from faultlab.seams.patching import Patches
 
-_STAGES = {"train": "train", "sanity_check": "validate", "validate": "validate", "test": "test", "predict": "predict"}
+STAGES_OF_LIGHTNING = {
+    "train": "train",
+    "sanity_check": "validate",
+    "validate": "validate",
+    "test": "test",
+    "predict": "predict",
+}
 
 
 class Clock:
@@ -53,7 +59,7 @@ class Clock:
     def stage(self) -> str:
         """One of train, validate, test and predict; Lightning's sanity check counts as validate."""
         stage = getattr(getattr(self.trainer, "state", None), "stage", None)
-        return _STAGES.get(str(getattr(stage, "value", "train")), "train")
+        return STAGES_OF_LIGHTNING.get(str(getattr(stage, "value", "train")), "train")
 
     @property
     def epoch(self) -> int:

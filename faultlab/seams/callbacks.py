@@ -1,0 +1,97 @@
+"""The user's callbacks, as Lightning calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from faultlab.seams import lightning
+from faultlab.seams.base import Seam, Site
+from faultlab.seams.patching import Patches
+
+if TYPE_CHECKING:
+    from faultlab.recon import Recon
+    from faultlab.seams.armed import Armed
+
+FIRST = "first"
+
+# What Lightning adds by itself, and what does nothing to a training but show it.
+_DECORATION = ("ProgressBar", "TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary", "Timer",
+               "GradientAccumulationScheduler", "_EvaluationLoopTimer")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CallbackHook(Seam):
+    """The hooks of one of the user's callbacks, as the Trainer calls them. The injector is around each call.
+
+    The callback is the first, or the one that the dose ``callback`` names. ``hook`` narrows it to one; "" is every
+    hook. The harness watches guards from within: what is done here is done to the guard, and not noticed by it.
+    """
+
+    hook: str = ""
+    attach_at = "fit"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(call: Callable[..., Any]) -> Callable[..., Any]:
+            def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+                callback = self._callback(trainer, armed)
+                if callback is None or hook not in own_hooks(callback) or self.hook not in ("", hook):
+                    return call(trainer, hook, *args, **kwargs)
+                armed.ctx.memory["hook"] = hook
+                # The setup hooks come before the loops, by which the clock gets to know the trainer.
+                armed.clock.trainer = armed.clock.trainer or trainer
+                with _around(callback, hook, armed, trainer):
+                    return call(trainer, hook, *args, **kwargs)
+
+            return calling
+
+        for namespace in lightning.loaded():
+            patches.wrap(lightning.part(namespace, "trainer:call"), "_call_callback_hooks", make)
+
+    def _callback(self, trainer: Any, armed: Armed) -> Any:
+        named = dict(named_callbacks(trainer))
+        asked = getattr(armed.ctx.dose, "callback", FIRST)
+        return next(iter(named.values()), None) if asked == FIRST else named.get(asked)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.callbacks else "the Trainer has no callback of the user's"
+
+
+def named_callbacks(trainer: Any) -> list[tuple[str, Any]]:
+    """The user's callbacks by class name, numbered from the second of a class on."""
+    named: dict[str, Any] = {}
+    for callback in trainer.callbacks:
+        name = type(callback).__name__
+        if name not in _DECORATION and type(callback).__module__.partition(".")[0] != "faultlab":
+            count = sum(type(known).__name__ == name for known in named.values())
+            named[f"{name}{count + 1}" if count else name] = callback
+    return list(named.items())
+
+
+def own_hooks(callback: Any) -> list[str]:
+    """The hooks that a callback's class defines itself."""
+    base = lightning.base_callback(type(callback)) or lightning.any_callback()
+    names = [name for name in dir(base) if name.startswith("on_") or name in ("setup", "teardown")]
+    return [name for name in names if getattr(type(callback), name, None) is not getattr(base, name)]
+
+
+@contextmanager
+def _around(callback: Any, hook: str, armed: Armed, trainer: Any) -> Iterator[None]:
+    """The callback's hook is broken for one call, on the instance: an instance may carry a watcher of its own."""
+    if not armed.due():
+        yield
+        return
+    module = trainer.lightning_module
+
+    def left_behind() -> Any:
+        tensors = [*module.parameters(), *module.buffers()] if module is not None else []
+        return [trainer.should_stop, [tensor.detach().clone() for tensor in tensors]]
+
+    def make(method: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: armed.around(lambda: method(*args, **kwargs), left_behind)
+
+    with Patches() as patches:
+        patches.wrap(callback, hook, make)
+        yield

@@ -1,0 +1,90 @@
+"""What the module and the Trainer are built with."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from faultlab.seams import lightning
+from faultlab.seams.base import Seam, Site
+from faultlab.seams.patching import Patches
+
+if TYPE_CHECKING:
+    from faultlab.recon import Recon
+    from faultlab.seams.armed import Armed
+
+
+@dataclass(frozen=True)
+class ModuleArguments(Seam):
+    """The arguments that the module is constructed with. The injector maps dict -> dict, defaults included."""
+
+    attach_at = "construct"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        cls = found_class(armed.recon.module)
+        if cls is not None:
+            patches.wrap(cls, "__init__", _mapping(armed))
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.arguments else "the module's class takes no arguments, or can't be found by its name"
+
+
+@dataclass(frozen=True)
+class TrainerArguments(Seam):
+    """The arguments that the Trainer is constructed with. The injector maps dict -> dict; only what is given is in it.
+
+    ``callbacks`` is always there, a list.
+    """
+
+    attach_at = "construct"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        for namespace in lightning.loaded():
+            trainer = sys.modules[namespace].Trainer
+            patches.wrap(trainer, "__init__", _mapping(armed, given={"callbacks": []}))
+
+
+def found_class(path: str) -> type | None:
+    """The class of that dotted path among the imported modules; None for one that was made inside a function."""
+    module, _, name = path.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    return found if isinstance(found, type) else None
+
+
+def arguments_of(call: inspect.BoundArguments) -> dict[str, Any]:
+    """The arguments of a call by name, those of ``**kwargs`` among them; positional-only and ``*args`` left out."""
+    named: dict[str, Any] = {}
+    for name, parameter in call.signature.parameters.items():
+        if name in call.arguments and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            named[name] = call.arguments[name]
+        elif name in call.arguments and parameter.kind is parameter.VAR_KEYWORD:
+            named.update(call.arguments[name])
+    return named
+
+
+def _mapping(armed: Armed, given: dict[str, Any] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def make(init: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(init)
+
+        def mapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if not armed.due("train"):
+                return init(self, *args, **kwargs)
+            call = signature.bind(self, *args, **kwargs)
+            if given is None:
+                call.apply_defaults()
+            before = arguments_of(call)
+            before.pop(next(iter(signature.parameters)))
+            for name, default in (given or {}).items():
+                value = before.get(name)
+                before[name] = default if value is None else value if isinstance(value, list) else [value]
+            after = armed.map(before)
+            if after is before:
+                return init(self, *args, **kwargs)
+            return init(self, *call.arguments.get("args", ()), **after)
+
+        return mapped
+
+    return make

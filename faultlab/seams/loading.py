@@ -1,0 +1,187 @@
+"""How the data is loaded: the items of a dataset, and the arguments of the DataLoaders over it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+    default_convert,
+    get_worker_info,
+)
+from torch.utils.data._utils import fetch
+
+from faultlab.seams import lightning
+from faultlab.seams.base import Seam, Site
+from faultlab.seams.clock import STAGES_OF_LIGHTNING
+from faultlab.seams.patching import Patches
+
+if TYPE_CHECKING:
+    from faultlab.recon import Recon
+    from faultlab.seams.armed import Armed
+
+
+@dataclass(frozen=True)
+class Sample(Seam):
+    """The items of the dataset, as they are fetched for a batch. The injector maps item -> item.
+
+    It has its turn in the loaders' workers too, which are copies of the victim: what it remembers there the victim's
+    own process does not know. A step's trigger acts at the first item that is fetched from that step on, since workers
+    fetch ahead.
+    """
+
+    attach_at = "fit"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(get: Callable[..., Any]) -> Callable[..., Any]:
+            def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
+                if get_worker_info() is not None:
+                    armed.catch_up()
+                items = _Items(fetcher.dataset, armed)
+                shown = "dataset_iter" if hasattr(fetcher, "dataset_iter") else "dataset"
+                genuine = getattr(fetcher, shown)
+                setattr(fetcher, shown, items.iterated(genuine) if shown == "dataset_iter" else items)
+                try:
+                    return get(fetcher, *args, **kwargs)
+                finally:
+                    setattr(fetcher, shown, genuine)
+
+            return fetching
+
+        armed.follow_in_workers()
+        for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
+            patches.wrap(fetcher, "fetch", make)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.loading else "the training data comes from no DataLoader"
+
+
+class _Items:
+    """A dataset as its fetcher sees it, each item of which the fault may map."""
+
+    def __init__(self, dataset: Any, armed: Armed) -> None:
+        self._dataset = dataset
+        self._armed = armed
+        if getattr(dataset, "__getitems__", None):
+            self.__getitems__ = lambda indices: [self._map(item) for item in dataset.__getitems__(indices)]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._map(self._dataset[index])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dataset, name)
+
+    def iterated(self, items: Iterator[Any]) -> Iterator[Any]:
+        return map(self._map, items)
+
+    def _map(self, item: Any) -> Any:
+        return self._armed.map(item) if self._armed.due(late=True) else item
+
+
+@dataclass(frozen=True)
+class Loading:
+    """The arguments of one DataLoader. ``batch_size`` is None where the loader does not batch.
+
+    ``training`` gives the arguments of the (first) training DataLoader, whichever this one is.
+    """
+
+    dataset: Any
+    shuffled: bool
+    batch_size: int | None
+    drop_last: bool
+    num_workers: int
+    worker_init_fn: Callable[[int], Any] | None
+    training: Callable[[], Loading] | None = None
+
+
+@dataclass(frozen=True)
+class LoaderArguments(Seam):
+    """The arguments of each DataLoader when Lightning takes it over. The injector maps Loading -> Loading."""
+
+    attach_at = "fit"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(prepare: Callable[..., Any]) -> Callable[..., Any]:
+            def mapped(connector: Any, dataloader: Any, shuffle: bool, mode: Any) -> Any:
+                if isinstance(dataloader, DataLoader) and armed.due(STAGES_OF_LIGHTNING[mode.value]):
+                    before = replace(read(dataloader), training=lambda: read(training_loaders(connector.trainer)[0]))
+                    dataloader = _rebuilt(dataloader, before, armed.map(before), armed.recon)
+                return prepare(connector, dataloader, shuffle, mode)
+
+            return mapped
+
+        for namespace in lightning.loaded():
+            connector = lightning.part(namespace, "trainer.connectors.data_connector:_DataConnector")
+            patches.wrap(connector, "_prepare_dataloader", make)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.loading else "the training data comes from no DataLoader"
+
+
+def training_loaders(trainer: Any) -> list[DataLoader[Any]]:
+    """The DataLoaders that the trainer has for training, or would get by asking for them."""
+    loop = trainer.fit_loop
+    # A CombinedLoader has a length only while it is iterated, so it can't be asked whether it is true.
+    found = loop._data_source.dataloader() if loop._combined_loader is None else loop._combined_loader
+    return list(_dataloaders(getattr(found, "iterables", found)))
+
+
+def validation_loaders(trainer: Any) -> list[DataLoader[Any]]:
+    """The DataLoaders that the trainer has validated with."""
+    return list(_dataloaders(getattr(trainer, "val_dataloaders", None)))
+
+
+def _dataloaders(found: Any) -> Iterator[DataLoader[Any]]:
+    if isinstance(found, DataLoader):
+        yield found
+    elif isinstance(found, dict):
+        for part in found.values():
+            yield from _dataloaders(part)
+    elif isinstance(found, (list, tuple)):
+        for part in found:
+            yield from _dataloaders(part)
+
+
+def read(loader: DataLoader[Any]) -> Loading:
+    """The arguments of a loader that is made already."""
+    batches = getattr(loader, "batch_sampler", None)
+    return Loading(
+        dataset=loader.dataset,
+        shuffled=isinstance(loader.sampler, RandomSampler),
+        batch_size=loader.batch_size or getattr(batches, "batch_size", None),
+        drop_last=loader.drop_last or bool(getattr(batches, "drop_last", False)),
+        num_workers=loader.num_workers,
+        worker_init_fn=loader.worker_init_fn,
+    )
+
+
+def _rebuilt(loader: DataLoader[Any], before: Loading, after: Loading, recon: Recon) -> DataLoader[Any]:
+    """A loader of the same class with other arguments; the original, which belongs to the user, stays as it is."""
+    if after == before:
+        return loader
+    new = copy.copy(loader)
+    # A DataLoader refuses to have these assigned once it is made, and its subclasses take other arguments.
+    own = vars(new)
+    own.update(num_workers=after.num_workers, worker_init_fn=after.worker_init_fn)
+    if replace(after, num_workers=before.num_workers, worker_init_fn=before.worker_init_fn) == before:
+        return new
+    if after.dataset is not before.dataset or after.shuffled != before.shuffled:
+        own["dataset"] = after.dataset
+        if not isinstance(after.dataset, IterableDataset):
+            shuffled = after.shuffled and len(after.dataset) > 0
+            sampler = RandomSampler(after.dataset, generator=loader.generator) if shuffled else None
+            own["sampler"] = sampler or SequentialSampler(after.dataset)
+    own.update(batch_size=after.batch_size, drop_last=after.drop_last, batch_sampler=None)
+    if after.batch_size is not None:
+        own["batch_sampler"] = BatchSampler(own["sampler"], after.batch_size, after.drop_last)
+    elif own["collate_fn"] is default_collate:
+        own["collate_fn"] = default_convert
+    return new

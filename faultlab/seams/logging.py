@@ -1,0 +1,87 @@
+"""What is logged: the values that a module reports, and what the loggers are handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from faultlab.seams import lightning
+from faultlab.seams.base import Seam, Site
+from faultlab.seams.patching import Patches
+
+if TYPE_CHECKING:
+    from faultlab.recon import Recon
+    from faultlab.seams.armed import Armed
+
+
+@dataclass
+class Logged:
+    """One call of ``self.log``: the name, the value (a number, a tensor or a torchmetrics Metric) and the options."""
+
+    name: str
+    value: Any
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Logging(Seam):
+    """What the module logs with ``log`` and ``log_dict``. The injector maps Logged -> Logged, or None for nothing."""
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(log: Callable[..., Any]) -> Callable[..., Any]:
+            def mapped(module: Any, name: str, value: Any, *args: Any, **options: Any) -> Any:
+                if not armed.due():
+                    return log(module, name, value, *args, **options)
+                new = armed.map(Logged(name, value, options))
+                return None if new is None else log(module, new.name, new.value, *args, **new.options)
+
+            return mapped
+
+        patches.wrap(lightning.base_module(site.cls), "log", make)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.logged else "the module logs nothing"
+
+
+@dataclass(frozen=True)
+class MetricReset(Seam):
+    """What clears a logged metric between epochs. The injector is around the reset."""
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(reset: Callable[..., Any]) -> Callable[..., Any]:
+            def around(metric: Any) -> Any:
+                # Lightning also has empty ones reset, which leaves no trace whether it is done or not.
+                used = getattr(metric, "update_count", 0) or getattr(metric, "_update_count", 0)
+                return armed.around(lambda: reset(metric)) if used and armed.due() else reset(metric)
+
+            return around
+
+        for namespace in lightning.loaded():
+            results = "trainer.connectors.logger_connector.result:_ResultMetric"
+            patches.wrap(lightning.part(namespace, results), "reset", make)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.logged else "the module logs nothing"
+
+
+@dataclass(frozen=True)
+class LoggerCall(Seam):
+    """What Lightning hands the loggers. The injector is around the call."""
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(log_metrics: Callable[..., Any]) -> Callable[..., Any]:
+            def around(connector: Any, metrics: Any, *args: Any, **kwargs: Any) -> Any:
+                def call() -> Any:
+                    return log_metrics(connector, metrics, *args, **kwargs)
+
+                return armed.around(call) if metrics and connector.trainer.loggers and armed.due() else call()
+
+            return around
+
+        for namespace in lightning.loaded():
+            connector = "trainer.connectors.logger_connector.logger_connector:_LoggerConnector"
+            patches.wrap(lightning.part(namespace, connector), "log_metrics", make)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.loggers else "the Trainer has no logger"

@@ -1,0 +1,104 @@
+"""The process itself, and the random numbers that it draws."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import get_worker_info
+from torch.utils.data._utils import fetch
+
+from faultlab.seams import lightning
+from faultlab.seams.base import Seam, Site
+from faultlab.seams.patching import Patches
+
+if TYPE_CHECKING:
+    from faultlab.recon import Recon
+    from faultlab.seams.armed import Armed
+
+
+@dataclass(frozen=True)
+class Process(Seam):
+    """A process of the training. The injector does something to it, from which it may not return.
+
+    It is the main process, as a training step begins; with ``worker=True`` a loader's worker, as it is about to fetch
+    its first batch from the trigger's step on.
+    """
+
+    worker: bool = False
+
+    @property
+    def attach_at(self) -> str:  # type: ignore[override]
+        """A worker is a copy of the process that starts it, so it has to be armed by then."""
+        return "fit" if self.worker else "step"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        if self.worker:
+            armed.follow_in_workers()
+            for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
+                patches.wrap(fetcher, "fetch", lambda get: _in_worker(armed, get))
+        else:
+            patches.wrap(site.owner("training_step"), "training_step", lambda step: _in_step(armed, step))
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if not self.worker or recon.workers else "the training loader has no workers"
+
+
+def _in_worker(armed: Armed, get: Callable[..., Any]) -> Callable[..., Any]:
+    def fetching(*args: Any, **kwargs: Any) -> Any:
+        if get_worker_info() is not None:
+            armed.catch_up()
+            if armed.due(late=True):
+                armed.strike()
+        return get(*args, **kwargs)
+
+    return fetching
+
+
+def _in_step(armed: Armed, step: Callable[..., Any]) -> Callable[..., Any]:
+    def stepping(*args: Any, **kwargs: Any) -> Any:
+        if armed.due("train"):
+            armed.strike()
+        return step(*args, **kwargs)
+
+    return stepping
+
+
+@dataclass(frozen=True)
+class RandomState(Seam):
+    """The state of the process's random numbers. The injector changes it in place.
+
+    ``before`` is ``step``, as each training step begins, or ``construction``, as the module's constructor does.
+    """
+
+    before: str = "step"
+
+    @property
+    def attach_at(self) -> str:  # type: ignore[override]
+        """See Seam."""
+        return "construct" if self.before == "construction" else "step"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(call: Callable[..., Any]) -> Callable[..., Any]:
+            def changing(*args: Any, **kwargs: Any) -> Any:
+                again = self.before == "construction" and armed.activations
+                if not again and armed.due("train"):
+                    armed.in_place(None, _random_state)
+                return call(*args, **kwargs)
+
+            return changing
+
+        if self.before == "step":
+            patches.wrap(site.owner("training_step"), "training_step", make)
+        else:
+            for namespace in lightning.loaded():
+                patches.wrap(lightning.part(namespace, "core:LightningModule"), "__init__", make)
+
+
+def _random_state(_: Any) -> list[Any]:
+    import numpy
+
+    return [torch.get_rng_state(), random.getstate(), numpy.random.get_state()[1].tolist()]  # type: ignore[index]

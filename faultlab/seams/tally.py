@@ -1,0 +1,67 @@
+"""What a fault did, counted over the victim's process and the loader workers that are copies of it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+_CLOCK = struct.Struct("<q")
+_ENTRY = struct.Struct("<qqq")
+_ENTRIES = 64
+_TEXT = 2048
+_FIRST_ENTRY = _CLOCK.size
+_TEXT_AT = _FIRST_ENTRY + _ENTRIES * _ENTRY.size
+
+
+class Tally:
+    """A page of memory that forked workers share with the process that armed the fault.
+
+    Each process counts in an entry of its own, so that none needs a lock which a killed worker would never give back.
+    ``step`` is the training step as the victim's own process knows it: a worker's copy of the clock stands still.
+    """
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, _TEXT_AT + _TEXT)
+
+    @property
+    def step(self) -> int:
+        return int(_CLOCK.unpack_from(self._page, 0)[0])
+
+    @step.setter
+    def step(self, step: int) -> None:
+        _CLOCK.pack_into(self._page, 0, step)
+
+    @property
+    def activations(self) -> int:
+        return sum(count for _, count, _ in self._entries())
+
+    @property
+    def first_step(self) -> int | None:
+        return min((first for _, count, first in self._entries() if count), default=None)
+
+    @property
+    def broken(self) -> str:
+        """What the injector failed with, in whichever process; an empty string where it did not."""
+        return self._page[_TEXT_AT:].rstrip(b"\0").decode(errors="replace")
+
+    @broken.setter
+    def broken(self, message: str) -> None:
+        self._page[_TEXT_AT:] = message.encode()[:_TEXT].ljust(_TEXT, b"\0")
+
+    def acted(self, step: int) -> None:
+        offset, count, first = self._own_entry()
+        _ENTRY.pack_into(self._page, offset, os.getpid(), count + 1, first if count else step)
+
+    def _entries(self) -> list[tuple[int, int, int]]:
+        return list(_ENTRY.iter_unpack(self._page[_FIRST_ENTRY:_TEXT_AT]))
+
+    def _own_entry(self) -> tuple[int, int, int]:
+        pid = os.getpid()
+        for probe in range(_ENTRIES):
+            offset = _FIRST_ENTRY + (pid + probe) % _ENTRIES * _ENTRY.size
+            owner, count, first = _ENTRY.unpack_from(self._page, offset)
+            if owner in (0, pid):
+                break
+        # After more processes than there are entries one entry is shared, at the risk of a lost count.
+        return offset, count, first

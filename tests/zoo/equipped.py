@@ -1,0 +1,114 @@
+"""Zoo models that bring more with them: callbacks, a logger, mixed precision, loader workers, several loaders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from tests.zoo.models import _Endless, _points
+
+
+class Watcher(pl.Callback):
+    """A user's guard that only looks."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.seen += 1
+        assert torch.isfinite(torch.as_tensor(outputs["loss"])), "the loss is not finite"
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        self.seen += 1
+
+
+class Configured(pl.LightningModule):
+    """A classifier whose constructor takes what its builders may get wrong, and which keeps its arguments."""
+
+    def __init__(self, hidden: int = 16, learning_rate: float = 0.1) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Linear(6, hidden), nn.ReLU(), nn.Linear(hidden, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        x, y = batch
+        loss = F.cross_entropy(self(x), y)
+        self.log_dict({"train_loss": loss, "train_accuracy": (self(x).argmax(1) == y).float().mean()})
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        x, y = batch
+        scores = self(x)
+        self.log("val_loss", F.cross_entropy(scores, y), batch_size=len(y))
+        self.log("val_accuracy", (scores.argmax(1) == y).float().mean(), batch_size=len(y))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=self.hparams["learning_rate"], momentum=0.9)
+
+
+def equipped() -> tuple[Any, Any, dict[str, Any]]:
+    """Early stopping, checkpoints, a guard, a logger, and a last validation batch that is smaller than the first."""
+    validation = DataLoader(TensorDataset(*_points(44)), batch_size=20)
+    loaders = (DataLoader(TensorDataset(*_points()), batch_size=8, shuffle=True), validation)
+    callbacks = [
+        pl.callbacks.EarlyStopping("val_loss", patience=5),
+        pl.callbacks.ModelCheckpoint(monitor="val_loss"),
+        Watcher(),
+    ]
+    trainer = {"callbacks": callbacks, "logger": True, "enable_checkpointing": True, "log_every_n_steps": 1}
+    return Configured(), loaders, trainer
+
+
+def mixed() -> tuple[Any, Any, dict[str, Any]]:
+    """The same module, its steps under autocast, the gradients of two batches accumulated."""
+    data = TensorDataset(*_points())
+    loaders = (DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=24))
+    return Configured(), loaders, {"precision": "bf16-mixed", "accumulate_grad_batches": 2}
+
+
+class _Noisy(Dataset):  # type: ignore[type-arg]
+    """Augments its items with NumPy's random numbers, as image pipelines do."""
+
+    def __init__(self) -> None:
+        self._x, self._y = _points()
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        noise = torch.from_numpy(np.random.normal(size=6).astype("float32"))
+        return self._x[index] + 0.1 * noise + 0.1 * torch.randn(6), self._y[index]
+
+
+def crewed() -> tuple[Any, Any]:
+    """Two loader workers."""
+    train = DataLoader(_Noisy(), batch_size=8, shuffle=True, num_workers=2)
+    return Configured(), (train, DataLoader(TensorDataset(*_points()), batch_size=24))
+
+
+class _Paired(Configured):
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        (x, y), (other, _) = batch
+        loss = F.cross_entropy(self(x), y) + 0.01 * self(other).pow(2).mean()
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        x, y = batch
+        self.log("val_loss", F.cross_entropy(self(x), y), add_dataloader_idx=True)
+
+
+def paired() -> tuple[Any, Any]:
+    """A list of two training loaders, one of them over a stream, and two validation loaders."""
+    data = TensorDataset(*_points())
+    train = [DataLoader(data, batch_size=8, shuffle=True), DataLoader(_Endless(), batch_size=4)]
+    return _Paired(), (train, [DataLoader(data, batch_size=24), DataLoader(data, batch_size=16)])
