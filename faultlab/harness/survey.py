@@ -8,14 +8,15 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from faultlab import engines, index
+from faultlab import engines
 from faultlab.engines import TargetBrokenError
 from faultlab.errors import BaselineError, UsageError
 from faultlab.fault import Fault
-from faultlab.harness.campaign import Campaign, Listener, Options
+from faultlab.harness.campaign import Listener
 from faultlab.harness.plan import Selection
+from faultlab.harness.preparation import Preparation
 from faultlab.harness.records import Records
-from faultlab.results import Report, Status
+from faultlab.results import Status
 from faultlab.scenario import Scenario, load
 
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z")
@@ -36,18 +37,6 @@ def survey(target: str, modes: Sequence[str], listener: Listener) -> Mapping[str
     if _CLASS_PATH.match(target):
         return _survey_class(target, modes, listener)
     raise UsageError(f"{target!r} is neither a scenario file nor the path of a class, such as package.module.LitModel")
-
-
-class _Survey(Campaign):
-    """The beginning of a campaign, up to its plan: what it says applies is what `run` would run."""
-
-    def reasons(self, records: Records) -> dict[str, str]:
-        twin, recon = self._baseline(Report(self.scenario.name), records)
-        if any(index.modes()[id].judged_by == "reload" for id in self.options.select):
-            recon = self._reload(recon, twin, records)
-        planned = self._plan(Selection(self.options.select), recon)
-        inapplicable = {entry.id: entry.reason for entry in planned if entry.status == Status.NOT_APPLICABLE.value}
-        return {Fault.parse(entry.id).mode: inapplicable.get(entry.id, "") for entry in planned}
 
 
 def _survey_file(file: Path, modes: Sequence[str], listener: Listener) -> dict[str, str]:
@@ -81,7 +70,11 @@ def _carry_out(scenario: Scenario, modes: Sequence[str], listener: Listener) -> 
     try:
         listener.started(scenario.name)
         working.open(scenario.name, scenario.for_victims())
-        return _Survey(scenario, working, Options(select=tuple(modes)), listener).reasons(Records(folder))
+        preparation = Preparation(scenario, working, Records(folder), seed=0)
+        selection = Selection(tuple(modes))
+        planned = preparation.plan(selection, preparation.take(selection).recon)
+        inapplicable = {entry.id: entry.reason for entry in planned if entry.status == Status.NOT_APPLICABLE.value}
+        return {Fault.parse(entry.id).mode: inapplicable.get(entry.id, "") for entry in planned}
     except BaselineError:
         # Its message names the log, which is in the folder.
         kept = True
