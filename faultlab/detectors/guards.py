@@ -12,6 +12,7 @@ from typing import Any
 from faultlab.detectors.notice import Notice, safe_text
 from faultlab.detectors.warned import Warnings
 from faultlab.seams import lightning
+from faultlab.seams.callbacks import watch
 from faultlab.seams.clock import Clock
 
 
@@ -30,7 +31,7 @@ class Observer:
             method = getattr(guard, hook, None)
             own = hook in vars(guard) or getattr(type(guard), hook, None) is not getattr(base, hook, None)
             if own and callable(method):
-                object.__setattr__(guard, hook, self._watched(method, guard, name))
+                watch(guard, hook, self._watched(method, guard, name))
         return guard
 
     def _watched(self, method: Callable[..., Any], guard: Any, name: str) -> Callable[..., Any]:
