@@ -29,7 +29,7 @@ from faultlab.detectors.warned import Warnings
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
 from faultlab.harness import plan, reload
-from faultlab.harness.trajectory import Trajectory, digest, recorder
+from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
 from faultlab.probe import Probe
 from faultlab.recon import Recon
 from faultlab.seams.armed import Armed, BrokenInjector
@@ -87,6 +87,7 @@ class Session:
             error = self._build()
             if error is None:
                 assert self._built is not None
+                count_logger_calls(self._trainer.loggers, self._trajectory, patches)
                 self._clock.attach(patches)
                 self._clock.on_step.append(self._reach)
                 site = Site(type(self._built.module), self._built.module)
@@ -230,11 +231,18 @@ class Session:
     def _evaluate(self) -> None:
         """Validates the final weights anew: metrics that were logged while a fault acted can't be trusted."""
         assert self._built is not None
+        clean = self._order.recon or {}
+        validates = self._trajectory.validation_batches or clean.get("validation_batches")
         loaders = getattr(self._trainer, "val_dataloaders", None)
-        if not self._trajectory.validation_batches and loaders is None:
+        if loaders is None and validates:
+            loaders = self._built.fit.get("val_dataloaders")
+        if not validates and loaders is None:
             return
         self._seed()
         arguments = {**self._built.trainer_arguments, **_EVALUATION, "callbacks": None}
+        if clean.get("precision", self._trainer.precision) != self._trainer.precision:
+            # The fault has left the weights in it.
+            arguments["precision"] = self._trainer.precision
         module_data = self._built.fit.get("datamodule")
         data = {"datamodule": module_data} if module_data is not None else {"dataloaders": loaders}
         try:

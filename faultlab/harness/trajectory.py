@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from faultlab.seams.patching import Patches
 
 Series = list[tuple[int, float]]
 
@@ -21,13 +23,15 @@ class Trajectory:
     ``losses`` and ``learning_rates`` hold (step, value), the latter where one changes; ``metrics`` holds for each name
     (step, value) as logged at the end of epochs and validations. ``digest`` is over all parameters and buffers at the
     end, ``final`` the metrics of an independent evaluation of the final weights with the fault taken off, ``reloaded``
-    those of the best checkpoint where the run goes on to that. ``end`` is finished, raised or exited.
+    those of the best checkpoint where the run goes on to that. ``logger_calls`` counts the times that metrics reached a
+    logger. ``end`` is finished, raised or exited.
     """
 
     steps: int = 0
     global_step: int = 0
     epochs: int = 0
     validation_batches: int = 0
+    logger_calls: int = 0
     losses: Series = field(default_factory=list)
     learning_rates: Series = field(default_factory=list)
     metrics: dict[str, Series] = field(default_factory=dict)
@@ -95,6 +99,20 @@ def digest(module: Any) -> str:
             raw = tensor.detach().cpu().contiguous().reshape(-1)
             total.update(raw.view(torch.uint8).numpy().tobytes() if raw.numel() else b"")
     return total.hexdigest()
+
+
+def count_logger_calls(loggers: Iterable[Any], trajectory: Trajectory, patches: Patches) -> None:
+    """Has ``trajectory`` count what reaches the loggers, which leaves no trace in the training itself."""
+
+    def make(log_metrics: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            trajectory.logger_calls += 1
+            return log_metrics(*args, **kwargs)
+
+        return counting
+
+    for cls in {type(logger) for logger in loggers if hasattr(type(logger), "log_metrics")}:
+        patches.wrap(cls, "log_metrics", make)
 
 
 def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
