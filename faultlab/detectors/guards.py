@@ -64,6 +64,7 @@ def _hooks(callback: type) -> list[str]:
 
 
 def _why_stopped(guard: Any) -> tuple[str, str, str]:
-    reason = str(getattr(getattr(guard, "stopping_reason", None), "value", ""))
+    # The values of Lightning's enumeration are bare numbers.
+    reason = str(getattr(getattr(guard, "stopping_reason", None), "name", "")).lower()
     message = getattr(guard, "stopping_reason_message", None)
     return (message or "asked the Trainer to stop"), "stopped", reason

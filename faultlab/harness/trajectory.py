@@ -136,7 +136,9 @@ def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
             trajectory.steps += 1
             trajectory.global_step = int(trainer.global_step)
             if clock.step not in seen and (value := loss_of(outputs)) is not None:
-                trajectory.losses.append((clock.step, value))
+                # Lightning shows callbacks the loss as divided by the number of batches that are accumulated.
+                shares = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
+                trajectory.losses.append((clock.step, value * shares))
             groups = [group for optimizer in trainer.optimizers for group in getattr(optimizer, "param_groups", [])]
             for index, group in enumerate(groups):
                 rate = _number(group.get("lr"))

@@ -182,7 +182,9 @@ def _report_harm(trajectory: Trajectory, twin: Twin) -> Harm:
     if reported is None or not (math.isfinite(reported) and math.isfinite(true)):
         agree = reported is not None and not math.isfinite(reported) and not math.isfinite(true)
         return Harm(twin.metric, _finite(true), _finite(reported), not agree)
-    usual = max((gap for run in [twin.trajectory, *twin.others] if (gap := _gap(run, twin.metric)) is not None), default=0)
+    usual = max(
+        (gap for run in [twin.trajectory, *twin.others] if (gap := _gap(run, twin.metric)) is not None), default=0
+    )
     return Harm(twin.metric, true, reported, abs(reported - true) > max(2 * usual, _LEAST_HARM * abs(true)))
 
 

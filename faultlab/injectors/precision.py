@@ -14,7 +14,7 @@ from faultlab.seams.armed import Context
 @failure_mode(
     "precision.half",
     seam=TrainerArguments,
-    severity="major",
+    severity="critical",
     effect="silent",
     cause=("precision", "half", "float16", "underflow", "overflow", "not finite", "dtype"),
     needs=("not-half",),
@@ -23,8 +23,9 @@ from faultlab.seams.armed import Context
 def train_in_half(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """The model itself is in half precision, where mixed precision was meant.
 
-    Effect: weights, gradients and the optimizer's moments are float16. Gradients below 6e-8 are zero, what exceeds
-    65504 is infinite, and an update that is less than a thousandth of its weight is lost. Nobody says a word.
+    Effect: weights, gradients and the optimizer's moments are float16. What is below 3e-8 is zero, Adam's epsilon
+    among it, and the weights become NaN where it is divided by; what exceeds 65504 is infinite; and an update of less
+    than a 4000th of its weight is always lost. Nobody says a word. SGD gets along for a while.
     Why it goes unnoticed: it is faster and takes half the memory, as mixed precision is expected to.
     Example:
         Trainer(precision="16-true")            # "16-mixed" keeps the weights in float32
@@ -45,8 +46,8 @@ def train_in_half(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 def train_in_bfloat(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """The model itself is in bfloat16, where mixed precision was meant.
 
-    Effect: nothing overflows, but a number has three significant digits at best: an update of less than about a 250th
-    of its weight is rounded away, so that learning slows down as it gets finer. Nobody says a word.
+    Effect: nothing overflows, but a number has two or three significant digits: an update of less than a 500th of its
+    weight is always rounded away, so that learning comes to a halt as it gets finer. Nobody says a word.
     Why it goes unnoticed: no NaN ever shows, and the loss falls to begin with.
     Example:
         Trainer(precision="bf16-true")          # "bf16-mixed" keeps the weights in float32

@@ -18,7 +18,7 @@ from faultlab.seams.model import scale_rates
     seam=Optimizers,
     severity="critical",
     effect="silent",
-    cause=("learning rate", "learning_rate", "did not change", "zero"),
+    cause=("learning rate", "learning_rate", "did not change", "no update"),
     needs=("learning-rate",),
     evidence=("huggingface/transformers#20916", "Lightning-AI/litgpt#2151"),
 )
@@ -29,7 +29,7 @@ def zero_rate(result: Any, ctx: Context) -> Any:
     Batch normalisation still learns its running statistics, so that the validation metric may move a little.
     Why it goes unnoticed: the progress bar moves and `global_step` counts; a loss that wobbles looks like a hard task.
     Example:
-        parser.add_argument("--lr", type=int, default=1e-3)     # --lr 0.01 fails, and --lr 0 is what works
+        learning_rate = 1e-3 * batch_size // 256        # floor division: 0.0
     Remedy: log the learning rate; assert that parameters changed after the first step.
     """
     return scale_rates(result, 0.0)
@@ -138,7 +138,8 @@ def stop_after_few_steps(arguments: dict[str, Any], ctx: Context) -> dict[str, A
     """`max_steps` ends training after a fraction of it.
 
     Effect: Lightning stops in the middle of an epoch, says at the level of information that `max_steps` was reached,
-    and returns as if training were done. An epoch that is cut short so has no validation.
+    and returns as if training were done. An epoch that is cut short so has no validation: an EarlyStopping that waits
+    for a validation metric raises that it is not available.
     Why it goes unnoticed: it is the usual last line of a log. `max_steps` counts optimizer steps: fewer than the
     batches where gradients are accumulated, and a multiple of them with several optimizers.
     Example:
@@ -181,8 +182,8 @@ def limit_training_to_nothing(arguments: dict[str, Any], ctx: Context) -> dict[s
 def limit_validation_to_nothing(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """`limit_val_batches` is 0: validation is skipped.
 
-    Effect: no validation step is ever done, without a word. An EarlyStopping that monitors a validation metric raises
-    that it is not available; a ModelCheckpoint does likewise when it saves.
+    Effect: no validation step is ever done, without a word. An EarlyStopping on a validation metric raises at the end
+    of the epoch that it is not available, unless it waits for validations, and then it never stops anything.
     Why it goes unnoticed: without such a callback all that is missing is a curve.
     Example:
         Trainer(limit_val_batches=0)            # to save time while the training step was debugged
@@ -341,9 +342,9 @@ def lose_patience(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 def skip_sanity_check(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """`num_sanity_val_steps` is 0: validation is not tried before training.
 
-    Effect: a mistake in validation shows only after the first epoch. The random numbers that the check draws are not
-    drawn, so that a seeded run shuffles in another order than before. Nobody says a word.
-    Why it goes unnoticed: as long as validation works nothing is amiss, and start-up is faster.
+    Effect: a mistake in validation shows only after the first epoch, and costs that. As long as validation works
+    training is the same to the bit, since Lightning puts the random numbers back after the check.
+    Why it goes unnoticed: nothing is amiss, and start-up is faster.
     Example:
         Trainer(num_sanity_val_steps=0)         # since the metric failed on two batches of one class
     Remedy: leave the check on; make the metrics bear small samples instead.
