@@ -137,7 +137,7 @@ def schedules_in(result: Any, monitor: Any = None) -> list[dict[str, Any]]:
 
 
 def scale_rates(result: Any, factor: float) -> Any:
-    """Multiplies the learning rates in what ``configure_optimizers`` returned, those that schedulers set out from too."""
+    """Multiplies the learning rates in what ``configure_optimizers`` returned, those in its schedulers too."""
     for group in [group for optimizer in dict.fromkeys(optimizers_in(result)) for group in optimizer.param_groups]:
         group.update({name: group[name] * factor for name in _RATES if group.get(name) is not None})
     for outer in dict.fromkeys(schedulers_in(result)):
