@@ -95,7 +95,7 @@ def report_nothing(logged: Logged, ctx: Context) -> None:
     seam=Logging,
     severity="minor",
     effect="silent",
-    cause=("metric", "missing", "not available", "not found", "could not find"),
+    cause=("metric", "missing", "not available", "not found", "could not find", "logged"),
     stages=("validate",),
     judged_by="report",
     needs=("validation-metrics",),

@@ -357,7 +357,7 @@ def skip_sanity_check(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]
     seam=ModuleArguments,
     severity="major",
     effect="silent",
-    cause=("hidden", "width", "size", "units", "did not improve", "capacity"),
+    cause=("hidden", "width", "units", "neurons", "did not improve", "capacity"),
     doses=(Dose("units", 1, 1, None, "how wide the layer is instead"),),
     needs=("hidden-size",),
     no_evidence="no thread of the silent form was found: that a layer is too narrow shows only in how the model does",
