@@ -18,17 +18,20 @@ from torch.utils.data import IterableDataset
 from faultlab import layers, roles
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
 from faultlab.seams import Site, lightning, tree
-from faultlab.seams.callbacks import named_callbacks
+from faultlab.seams.callbacks import named_callbacks, ranks, stops_early
 from faultlab.seams.clock import Clock
 from faultlab.seams.construction import found_class
 from faultlab.seams.data import _FETCHERS
 from faultlab.seams.loading import read, training_loaders, validation_loaders
+from faultlab.seams.logging import is_plain
 from faultlab.seams.model import optimizers_in
 from faultlab.seams.patching import Patches
 
 _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
           "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step", "configure_optimizers",
           "configure_gradient_clipping", "transfer_batch_to_device", "setup", "teardown")  # fmt: skip
+
+_FLAGS = ("fast_dev_run", "overfit_batches", "num_sanity_val_steps", "_detect_anomaly")
 
 _EDGES = ("edge_index", "adj_t")
 
@@ -51,6 +54,7 @@ class Probe:
         self._parts: dict[str, Part] = {}
         self._lazy: set[int] = set()
         self._logged: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
+        self._logged_objects: dict[str, None] = {}
         self._frozen = 0
         self._buffers = 0
         self._width: int | None = None
@@ -121,9 +125,11 @@ class Probe:
         return make
 
     def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
-        def logging(module: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
             self._logged.get(self._clock.stage, {})[name] = None
-            return log(module, name, *args, **kwargs)
+            if not is_plain(value):
+                self._logged_objects[name] = None
+            return log(module, name, value, *args, **kwargs)
 
         return logging
 
@@ -222,6 +228,15 @@ class Probe:
             monitors=_monitors(trainer),
             loggers=tuple(type(logger).__name__ for logger in trainer.loggers),
             precision=str(trainer.precision),
+            updates=int(trainer.global_step),
+            learning_rate=max((_rate(group) for group in groups), default=0.0),
+            accumulates=int(trainer.accumulate_grad_batches),
+            clip_value=trainer.gradient_clip_val,
+            clips_itself=lightning.overrides(self._site.cls, "configure_gradient_clipping"),
+            flags=tuple(name.removeprefix("_") for name in _FLAGS if getattr(trainer, name, False)),
+            patience={name: callback.patience for name, callback in named_callbacks(trainer) if stops_early(callback)},
+            ranking=tuple(name for name, callback in named_callbacks(trainer) if ranks(callback)),
+            logged_objects=tuple(self._logged_objects),
         )
 
     def _forward(self) -> str | None:
@@ -254,6 +269,12 @@ def _arguments(module: Any) -> dict[str, Any]:
     defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     kept = {name: value for name, value in dict(module.hparams).items() if name in parameters}
     return {k: v for k, v in {**defaults, **kept}.items() if isinstance(v, (bool, int, float, str))}
+
+
+def _rate(group: Mapping[str, Any]) -> float:
+    """The size of the rate that a parameter group set out with, as far as it still says."""
+    rates = [group.get(name) for name in ("lr", "initial_lr", "max_lr")]
+    return max((abs(float(rate)) for rate in rates if rate is not None), default=0.0)
 
 
 def _monitors(trainer: Any) -> dict[str, str]:

@@ -11,6 +11,8 @@ ACTIVATIONS = ("relu", "bounded", "activation")
 NORMALISATIONS = ("batchnorm", "normalisation")
 
 _SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
+_NOT_HIDDEN = ("batch", "class", "classes", "epoch", "epochs", "heads", "in", "input", "labels", "layers", "num", "out",
+               "output", "seed", "steps", "vocab", "workers")  # fmt: skip
 
 
 def last_word(path: str) -> str:
@@ -77,6 +79,11 @@ class Recon:
     says that one dataset serves both; ``arguments`` are those of the
     module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation`` what the module
     logs where; ``callbacks`` the user's own, ``monitors`` what each of them monitors, ``loggers`` the Trainer's.
+    ``updates`` counts the optimizer steps, ``learning_rate`` is the largest that an optimizer set out with;
+    ``accumulates`` and ``clip_value`` are the Trainer's settings, ``clips_itself`` says that the module overrides how
+    gradients are clipped, ``flags`` names the switches of the Trainer that are on; ``patience`` is that of each
+    callback that stops early, ``ranking`` names those that tell better from worse, ``logged_objects`` what is logged as
+    a torchmetrics Metric.
     ``monitor`` is the metric that the campaign judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the
     clean run can't go on from its own checkpoints.
     """
@@ -122,6 +129,15 @@ class Recon:
     monitors: Mapping[str, str] = field(default_factory=dict)
     loggers: tuple[str, ...] = ()
     precision: str = "32-true"
+    updates: int = 0
+    learning_rate: float = 0.0
+    accumulates: int = 1
+    clip_value: float | None = None
+    clips_itself: bool = False
+    flags: tuple[str, ...] = ()
+    patience: Mapping[str, int] = field(default_factory=dict)
+    ranking: tuple[str, ...] = ()
+    logged_objects: tuple[str, ...] = ()
     monitor: str = ""
     monitor_mode: str = "min"
     unreloadable: str = ""
@@ -135,6 +151,13 @@ class Recon:
     def logged(self) -> tuple[str, ...]:
         """Whatever the module logs."""
         return self.logged_in_training + self.logged_in_validation
+
+    @property
+    def hidden_sizes(self) -> list[str]:
+        """The module's arguments that are the width of a hidden layer, those called after something else left out."""
+        widths = {self.parts[path].width for path in self.weighted[:-1]} - {0, 1}
+        sizes = [name for name, value in self.arguments.items() if type(value) is int and value in widths]
+        return [name for name in sizes if not set(name.lower().split("_")) & set(_NOT_HIDDEN)]
 
     @property
     def contents(self) -> tuple[str, ...]:

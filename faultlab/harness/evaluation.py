@@ -5,9 +5,8 @@ Metrics that were logged while a fault acted can't be trusted: a broken loss fal
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from faultlab.harness.trajectory import Trajectory, recorder
@@ -30,21 +29,24 @@ _ARGUMENTS: dict[str, Any] = {
 _BATCHES = 8
 
 
-def evaluate(built: Built, validates: bool) -> dict[str, float]:
-    """The metrics of the target's own validation; its training loss, where it has none that logs anything."""
-    return (_validate(built) if validates else {}) or _training_loss(built)
+def evaluate(built: Built, validates: bool, arguments: dict[str, Any]) -> dict[str, float]:
+    """The metrics of the target's own validation; its training loss, where it has none that logs anything.
+
+    ``arguments`` are what the Trainer is built with besides the target's own.
+    """
+    arguments = {**built.trainer_arguments, **_ARGUMENTS, **arguments}
+    return (_validate(built, arguments) if validates else {}) or _training_loss(built, arguments)
 
 
-def _validate(built: Built) -> dict[str, float]:
+def _validate(built: Built, arguments: dict[str, Any]) -> dict[str, float]:
     # From the target's own data: what the training's Trainer holds may be the fault's.
     data_module = built.fit.get("datamodule")
     data = {"dataloaders": built.fit.get("val_dataloaders")} if data_module is None else {"datamodule": data_module}
-    trainer = built.trainer_class(**{**built.trainer_arguments, **_ARGUMENTS})
-    found = trainer.validate(built.module, verbose=False, **data)
+    found = built.trainer_class(**arguments).validate(built.module, verbose=False, **data)
     return {str(name): float(value) for metrics in found for name, value in metrics.items()}
 
 
-def _training_loss(built: Built) -> dict[str, float]:
+def _training_loss(built: Built, arguments: dict[str, Any]) -> dict[str, float]:
     """The mean loss over the first training batches, by a training whose optimizers never step.
 
     So it is whatever the module's step is, under manual optimisation too, and the parameters stay as they are.
@@ -54,17 +56,14 @@ def _training_loss(built: Built) -> dict[str, float]:
     watching = [recorder(built.namespace, trajectory, clock := Clock())]
     with Patches() as patches:
         clock.attach(patches)
-        with _no_updates(patches):
-            trainer = built.trainer_class(
-                **{**built.trainer_arguments, **_ARGUMENTS, **short, "callbacks": watching, "num_sanity_val_steps": 0}
-            )
-            trainer.fit(built.module, **built.fit)
+        _without_updates(patches)
+        trainer = built.trainer_class(**{**arguments, **short, "num_sanity_val_steps": 0, "callbacks": watching})
+        trainer.fit(built.module, **built.fit)
     losses = [loss for _, loss in trajectory.losses]
     return {LOSS: statistics.fmean(losses)} if losses else {}
 
 
-@contextlib.contextmanager
-def _no_updates(patches: Patches) -> Iterator[None]:
+def _without_updates(patches: Patches) -> None:
     def make(step: Callable[..., Any]) -> Callable[..., Any]:
         def evaluating(optimizer: Any, closure: Any = None, **kwargs: Any) -> Any:
             return closure() if closure is not None else None
@@ -73,4 +72,3 @@ def _no_updates(patches: Patches) -> Iterator[None]:
 
     for namespace in lightning.loaded():
         patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", make)
-    yield

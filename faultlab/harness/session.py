@@ -29,7 +29,7 @@ from faultlab.detectors.warned import Warnings
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
 from faultlab.harness import evaluation, plan, reload
-from faultlab.harness.trajectory import Trajectory, digest, recorder
+from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
 from faultlab.probe import Probe
 from faultlab.recon import Recon
 from faultlab.seams.armed import Armed, BrokenInjector
@@ -87,6 +87,7 @@ class Session:
             error = self._build()
             if error is None:
                 assert self._built is not None
+                count_logger_calls(self._trainer.loggers, self._trajectory, patches)
                 self._clock.attach(patches)
                 self._clock.on_step.append(self._reach)
                 site = Site(type(self._built.module), self._built.module)
@@ -231,9 +232,13 @@ class Session:
         """Evaluates the final weights anew."""
         assert self._built is not None
         self._seed()
-        validates = self._trajectory.validation_batches or (self._order.recon or {}).get("validation_batches")
+        clean = self._order.recon or {}
+        validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))
+        # In the precision that the fault has left the weights in.
+        changed = clean.get("precision", self._trainer.precision) != self._trainer.precision
+        arguments = {"precision": self._trainer.precision} if changed else {}
         try:
-            self._trajectory.final = evaluation.evaluate(self._built, bool(validates))
+            self._trajectory.final = evaluation.evaluate(self._built, validates, arguments)
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
 

@@ -112,3 +112,14 @@ def paired() -> tuple[Any, Any]:
     data = TensorDataset(*_points())
     train = [DataLoader(data, batch_size=8, shuffle=True), DataLoader(_Endless(), batch_size=4)]
     return _Paired(), (train, [DataLoader(data, batch_size=24), DataLoader(data, batch_size=16)])
+
+
+def stopped() -> tuple[Any, Any, dict[str, Any]]:
+    """Validates after every step, with a loss that wobbles, until early stopping ends it before its time."""
+    data = TensorDataset(*_points())
+    loaders = (DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=24))
+    callbacks = [
+        pl.callbacks.EarlyStopping("val_loss", patience=3, check_on_train_epoch_end=False),
+        pl.callbacks.ModelCheckpoint(monitor="val_accuracy", mode="max"),
+    ]
+    return Configured(learning_rate=0.5), loaders, {"callbacks": callbacks, "val_check_interval": 1}
