@@ -24,7 +24,7 @@ from faultlab.seams.construction import found_class
 from faultlab.seams.data import _FETCHERS
 from faultlab.seams.loading import read, training_loaders, validation_loaders
 from faultlab.seams.logging import is_plain
-from faultlab.seams.model import optimizers_in
+from faultlab.seams.model import groups_in, optimizers_in
 from faultlab.seams.patching import Patches
 
 _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
@@ -47,6 +47,8 @@ class Probe:
         self._batch: Any = None
         self._output: Any = None
         self._losses = 0
+        self._decays = False
+        self._transfers = False
         self._first_update: int | None = None
         self._first_validation: int | None = None
         self._in_backward = False
@@ -112,6 +114,11 @@ class Probe:
                 self._hooks.add(name)
                 if name == "validation_step" and self._first_validation is None and not self._sanity_checking:
                     self._first_validation = self._clock.step
+                self._transfers |= name == "transfer_batch_to_device" and self._clock.stage == "train"
+                if name == "configure_optimizers":
+                    result = method(*args, **kwargs)
+                    self._decays = any(group.get("weight_decay") for group in groups_in(result))
+                    return result
                 if name != "training_step" or not self._first_step:
                     return method(*args, **kwargs)
                 with self._flow:
@@ -181,7 +188,7 @@ class Probe:
         inputs, labels = roles.infer(batch, self._flow) if batch is not None else ((), ())
         leaves = {path: _leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
         optimizers = optimizers_in(trainer.optimizers)
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        groups = groups_in(optimizers)
         held = {id(parameter) for group in groups for parameter in group["params"]}
         sizes = [leaves[path].shape[0] for path in (*inputs, *labels, *leaves) if leaves[path].shape]
         # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
@@ -212,7 +219,9 @@ class Probe:
             optimizers=tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
             optimized_tensors=sum(id(parameter) in held for parameter in module.parameters()),
             optimizer_settings=tuple(sorted({str(key) for group in groups for key in group})),
+            decays=self._decays,
             optimizer_state=any(state for optimizer in optimizers for state in optimizer.state.values()),
+            transfers=self._transfers,
             first_update=self._first_update,
             first_validation=self._first_validation,
             scheduler_intervals=tuple(config.interval for config in trainer.lr_scheduler_configs),

@@ -73,7 +73,9 @@ class Recon:
     gradients are clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are
     none. ``hooks`` also holds ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called.
     ``optimized_tensors`` counts the module's parameters that an optimizer holds, ``optimizer_settings`` names what
-    its groups set, ``optimizer_state`` says whether it remembers anything; ``first_update`` and
+    its groups set, ``decays`` says whether any sets out with a weight decay other than 0, ``optimizer_state`` whether
+    it remembers anything; ``transfers`` says whether the module moves the training's batches to the device;
+    ``first_update`` and
     ``first_validation`` are the steps of the first update and of the first validation after the sanity check.
     ``loading`` and ``validation_loading`` describe the first DataLoader of each kind, ``validates_on_training_data``
     says that one dataset serves both; ``arguments`` are those of the
@@ -112,7 +114,9 @@ class Recon:
     optimizers: tuple[str, ...] = ()
     optimized_tensors: int = 0
     optimizer_settings: tuple[str, ...] = ()
+    decays: bool = False
     optimizer_state: bool = False
+    transfers: bool = False
     first_update: int | None = None
     first_validation: int | None = None
     schedulers: tuple[str, ...] = ()
@@ -166,6 +170,15 @@ class Recon:
         All of them where no others are left. A mask or length of zero is another failure than inputs that are zero.
         """
         return tuple(path for path in self.inputs if not self._selects(path)) or self.inputs
+
+    @property
+    def movable(self) -> tuple[str, ...]:
+        """The inputs, and then the labels, of which torch notices whether they are on the device that they should be.
+
+        It takes a single number from anywhere, and by indices without values it reads whatever lies in memory.
+        """
+        leaves = {path: self.leaves[path] for path in (*self.contents, *self.labels) if path in self.leaves}
+        return tuple(path for path, leaf in leaves.items() if leaf.kind == "floating" and leaf.shape)
 
     def _selects(self, path: str) -> bool:
         leaf = self.leaves.get(path)

@@ -8,8 +8,9 @@ from faultlab.measured import Table
 from faultlab.results import FaultResult, Status
 from tests.lab import Lab, engine
 
-ZOO = ["classifier", "regressor", "language", "adversarial"]
+ZOO = ["classifier", "regressor", "language", "adversarial", "seeing"]
 MODES = sorted(index.modes())
+_FILES = {"seeing": "equipped"}
 NEVER = "step=1000000000"
 
 _EFFECTS = {
@@ -36,7 +37,7 @@ class Findings:
         self.versions: dict[str, str] = {}
         with engine() as working:
             for model in ZOO:
-                self._study(model, Lab(working, f"tests.zoo.models.{model}"))
+                self._study(model, Lab(working, f"tests.zoo.{_FILES.get(model, 'models')}.{model}"))
 
     def table(self) -> Table:
         """The findings in the form that is published."""

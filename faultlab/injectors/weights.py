@@ -395,6 +395,33 @@ def add_biases(module: Module, ctx: Context) -> None:
 
 
 @failure_mode(
+    "weights.bias-shifted",
+    seam=Weights,
+    severity="minor",
+    effect="silent",
+    cause=("bias", "shift", "jump", "spike"),
+    when="middle",
+    doses=(Dose("shift", 1.0, 1e-6, 1e6, "the spread of what is added to the biases, about zero"),),
+    needs=("biased-layer",),
+    evidence=("ieeexplore.ieee.org/document/8431960 (MuNN: change bias value)",),
+)
+def shift_biases(module: Module, ctx: Context) -> None:
+    """The biases of linear and convolutional layers are moved, each by a random amount, in the middle of training.
+
+    Effect: every neuron answers as if its inputs had moved; the loss jumps and falls again within some steps. A bias
+    before a batch normalisation changes nothing in training. Nobody says a word.
+    Why it goes unnoticed: a single step; biases are few among the weights, and hardly show in a norm over all of them.
+    Example:
+        layer.bias.data += layer.bias.grad      # left over from an attempt at an update by hand
+    Remedy: stop when the loss leaps up, or when parameters move farther in a step than the learning rate can take them.
+    """
+    with torch.no_grad():
+        for layer in layers.running(module, ctx.recon.parts, *DENSE):
+            if (bias := _own(layer)[1]) is not None:
+                bias.add_(torch.randn(bias.shape, generator=ctx.generator).to(bias), alpha=ctx.dose.shift)
+
+
+@failure_mode(
     "weights.decayed",
     seam=Weights,
     severity="major",

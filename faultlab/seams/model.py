@@ -120,6 +120,11 @@ def optimizers_in(result: Any) -> list[torch.optim.Optimizer]:
     return [part for part in _parts(result) if isinstance(part, torch.optim.Optimizer)]
 
 
+def groups_in(result: Any) -> list[dict[str, Any]]:
+    """Every parameter group of those optimizers, in order."""
+    return [group for optimizer in optimizers_in(result) for group in optimizer.param_groups]
+
+
 def schedulers_in(result: Any) -> list[Any]:
     """Every scheduler in what ``configure_optimizers`` returned, in order."""
     return [part for part in _parts(result) if hasattr(part, "step") and not isinstance(part, torch.optim.Optimizer)]

@@ -123,3 +123,34 @@ def stopped() -> tuple[Any, Any, dict[str, Any]]:
         pl.callbacks.ModelCheckpoint(monitor="val_accuracy", mode="max"),
     ]
     return Configured(learning_rate=0.5), loaders, {"callbacks": callbacks, "val_check_interval": 1}
+
+
+class _Seeing(Configured):
+    """Convolutions, dropout and a pooling of any size; every weight decays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 3),
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=0.02, weight_decay=0.1)
+
+
+def seeing() -> tuple[Any, Any]:
+    """Small images, whose classes are bars that lie, stand, or neither."""
+    generator = torch.Generator().manual_seed(7)
+    labels = torch.arange(48) % 3
+    images = 0.3 * torch.randn(48, 1, 8, 8, generator=generator)
+    images[labels == 0, :, 3] += 1.0
+    images[labels == 1, :, :, 3] += 1.0
+    data = TensorDataset(images, labels)
+    return _Seeing(), (DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=24))
