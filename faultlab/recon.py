@@ -77,6 +77,9 @@ class Recon:
     says that one dataset serves both; ``arguments`` are those of the
     module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation`` what the module
     logs where; ``callbacks`` the user's own, ``monitors`` what each of them monitors, ``loggers`` the Trainer's.
+    ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way or later;
+    ``checkpoints`` names the callbacks that write checkpoints, ``saves`` counts the steps at which any was saved in the
+    clean run that goes on from its checkpoints (None before that).
     ``monitor`` is the metric that the campaign judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the
     clean run can't go on from its own checkpoints.
     """
@@ -120,6 +123,9 @@ class Recon:
     logged_in_validation: tuple[str, ...] = ()
     callbacks: tuple[str, ...] = ()
     monitors: Mapping[str, str] = field(default_factory=dict)
+    callback_hooks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    checkpoints: tuple[str, ...] = ()
+    saves: int | None = None
     loggers: tuple[str, ...] = ()
     precision: str = "32-true"
     monitor: str = ""
@@ -135,6 +141,11 @@ class Recon:
     def logged(self) -> tuple[str, ...]:
         """Whatever the module logs."""
         return self.logged_in_training + self.logged_in_validation
+
+    def busiest_hook(self, callback: str) -> str:
+        """The hook of a callback that is called most, an empty string without any."""
+        calls = self.callback_hooks.get(callback, {})
+        return max(calls, key=lambda hook: calls[hook], default="")
 
     @property
     def contents(self) -> tuple[str, ...]:

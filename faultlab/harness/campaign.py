@@ -217,7 +217,7 @@ class Campaign:
             tolerance=max(twin.tolerance, _tolerance(strays)) if strays else twin.tolerance,
             repeats=[*twin.repeats, *strays],
         )
-        return recon
+        return replace(recon, saves=int(_result(outcomes[0])["saves"]))
 
     def _plan(self, selection: Selection, recon: Recon) -> list[Planned]:
         task = {"selection": selection.to_json(), "recon": recon.to_json()}

@@ -27,7 +27,7 @@ from faultlab.detectors.notice import Notice
 from faultlab.detectors.warned import Warnings
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
-from faultlab.harness import plan, reload
+from faultlab.harness import confinement, plan, reload
 from faultlab.harness.trajectory import Trajectory, digest, recorder
 from faultlab.probe import Probe
 from faultlab.recon import Recon
@@ -66,6 +66,7 @@ class Session:
         self._fault_patches = Patches()
         self._built: Built | None = None
         self._recon: Recon | None = None
+        self._saved_at: set[int] = set()
         self._imported_before = set(sys.modules) if order.probe else set()
         self._started = time.perf_counter()
 
@@ -87,6 +88,7 @@ class Session:
             if error is None:
                 assert self._built is not None
                 self._clock.attach(patches)
+                confinement.confine_saving(patches, self._root, self._saved_at)
                 self._clock.on_step.append(self._reach)
                 site = Site(type(self._built.module), self._built.module)
                 probe = Probe(site, self._clock) if self._order.probe else None
@@ -132,11 +134,19 @@ class Session:
             known = self._order.recon or {}
             monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
             arguments = reload.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
-        arguments["callbacks"] = [*arguments["callbacks"], recorder(built.namespace, self._trajectory, self._clock)]
+        arguments["callbacks"] = [
+            *arguments["callbacks"],
+            confinement.latecomers(built.namespace, self._root),
+            recorder(built.namespace, self._trajectory, self._clock),
+        ]
         trainer = built.trainer_class(**arguments)
+        confinement.confine(trainer, self._order.root)
         # User code may have asked for more, and a fork after a multi-threaded operation hangs.
         torch.set_num_threads(1)
         return built, trainer
+
+    def _root(self) -> str:
+        return self._order.root
 
     def _go_on(self) -> BaseException | None:
         evaluates = self._trajectory.validation_batches > 0
@@ -246,6 +256,7 @@ class Session:
             "activations": armed.activations if armed else 0,
             "first_step": armed.first_step if armed else None,
             "broken": armed.broken if armed else None,
+            "saves": len(self._saved_at),
             "recon": self._recon.to_json() if self._recon else None,
             "versions": _versions(self._built) if self._order.probe else None,
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,

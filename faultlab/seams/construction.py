@@ -36,7 +36,7 @@ class ModuleArguments(Seam):
 class TrainerArguments(Seam):
     """The arguments that the Trainer is constructed with. The injector maps dict -> dict; only what is given is in it.
 
-    ``callbacks`` is always there, a list.
+    ``callbacks`` is always there, a list, whose callbacks may also be changed in place.
     """
 
     attach_at = "construct"
@@ -44,7 +44,7 @@ class TrainerArguments(Seam):
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         for namespace in lightning.loaded():
             trainer = sys.modules[namespace].Trainer
-            patches.wrap(trainer, "__init__", _mapping(armed, given={"callbacks": []}))
+            patches.wrap(trainer, "__init__", _mapping(armed, given={"callbacks": []}, state=_settings))
 
 
 def found_class(path: str) -> type | None:
@@ -65,7 +65,17 @@ def arguments_of(call: inspect.BoundArguments) -> dict[str, Any]:
     return named
 
 
-def _mapping(armed: Armed, given: dict[str, Any] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _settings(arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the callbacks are set to, as far as it is numbers and words."""
+    plain = (bool, int, float, str)
+    return [{k: v for k, v in vars(one).items() if isinstance(v, plain)} for one in arguments["callbacks"]]
+
+
+def _mapping(
+    armed: Armed,
+    given: dict[str, Any] | None = None,
+    state: Callable[[Any], Any] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def make(init: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(init)
 
@@ -80,7 +90,7 @@ def _mapping(armed: Armed, given: dict[str, Any] | None = None) -> Callable[[Cal
             for name, default in (given or {}).items():
                 value = before.get(name)
                 before[name] = default if value is None else value if isinstance(value, list) else [value]
-            after = armed.map(before)
+            after = armed.map(before, state)
             if after is before:
                 return init(self, *args, **kwargs)
             return init(self, *call.arguments.get("args", ()), **after)

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import get_worker_info
 from torch.utils.data._utils import fetch
 
+from faultlab import limits
 from faultlab.seams import lightning
 from faultlab.seams.base import Seam, Site
 from faultlab.seams.patching import Patches
@@ -41,6 +42,8 @@ class Process(Seam):
             for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
                 patches.wrap(fetcher, "fetch", lambda get: _in_worker(armed, get))
         else:
+            # Whatever the injector leaves the process to do with is what it had once the fault is taken off.
+            patches.on_exit(limits.remember())
             patches.wrap(site.owner("training_step"), "training_step", lambda step: _in_step(armed, step))
 
     def inapplicable(self, recon: Recon) -> str:
