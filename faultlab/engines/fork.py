@@ -95,6 +95,7 @@ class ForkEngine:
         self._taken_back: list[Order] = []
         self._preload: list[str] = []
         self._lazy: list[str] = []
+        self._learnt: list[str] = []
         self._serial = 0
         self._openings = 0
 
@@ -104,6 +105,9 @@ class ForkEngine:
         self._serial += 1
         self._scenario = (f"{self._serial}-{name}", scenario)
         self._lazy = []
+        for module in self._learnt:
+            self.preload(module)
+        self._learnt = []
         self._open()
 
     def preload(self, package: str) -> None:
@@ -184,6 +188,8 @@ class ForkEngine:
         construct = self._link("construct")
         if self._lazy and construct is not None:
             construct.send({"imports": self._lazy})
+            # The next scenario's victims are spared torch's share too, which is much the same for every training.
+            self._learnt += [module for module in self._lazy if module.startswith("torch.")]
         self._lazy = []
 
     def _construct(self) -> _Link | None:

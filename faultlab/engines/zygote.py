@@ -27,10 +27,7 @@ def main(address: str) -> NoReturn:
     with contextlib.suppress(RuntimeError):
         torch.set_num_interop_threads(1)
 
-    def preload(message: dict[str, Any]) -> None:
-        importlib.import_module(message["import"])
-
-    warm.on_control = preload
+    warm.on_control = lambda message: _import([message["import"]])
     order, channel = warm.serve()
     _scenario(address, json.loads(order.fault or "{}"), order.id.partition("/")[2], channel)
 
@@ -53,10 +50,7 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
     nursery = Nursery(address, {"nursery": "construct", "scenario": name})
 
     def preload(message: dict[str, Any]) -> None:
-        for module in message["imports"]:
-            # Some of what is listed among the modules has no file to import it from, and was made by another.
-            with contextlib.suppress(Exception):
-                importlib.import_module(module)
+        _import(message["imports"])
         _settle()
 
     nursery.on_control = preload
@@ -78,6 +72,13 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
     sys.stdout.flush()
     # No exit handlers: they belong to the processes this one is a copy of.
     os._exit(0)
+
+
+def _import(modules: list[str]) -> None:
+    for module in modules:
+        # Some of what is listed among the modules has no file to import it from, and was made by another.
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
 
 
 def _settle() -> None:

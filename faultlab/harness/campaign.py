@@ -112,15 +112,17 @@ class Campaign:
     def _baseline(self, report: Report, records: Records) -> tuple[Twin, Recon]:
         seed = self.options.seed
         seeds = [seed, seed + 1, seed + 2]
-        orders = [self._order(f"clean-{s}", s, probe=s == seed + 1, deadline=_BASELINE_DEADLINE) for s in seeds]
+        # Of another seed than the twin: the twin must be a run that nothing but the recorder looked at. It goes first
+        # and alone, and what it imports on its way the others find imported already.
+        probe = self._order(f"clean-{seed + 1}", seed + 1, probe=True, deadline=_BASELINE_DEADLINE)
+        orders = [self._order(f"clean-{s}", s, deadline=_BASELINE_DEADLINE) for s in (seed, seed + 2)]
         orders.append(self._order(f"clean-{seed}-again", seed, deadline=_BASELINE_DEADLINE))
-        outcomes = self._clean(orders, records)
+        outcomes = {**self._clean([probe], records), **self._clean(orders, records)}
         twins = [outcomes[f"clean-{seed}"], outcomes[f"clean-{seed}-again"]]
         first, again = map(_trajectory, twins)
         repeats = [] if first.same_as(again) else [again, *self._repeated(records)]
         tolerance = _tolerance([first, *repeats]) if repeats else 0.0
         siblings = [_trajectory(outcomes[f"clean-{s}"]) for s in seeds]
-        # Of another seed than the twin: the twin must be a run that nothing but the recorder looked at.
         result = _result(outcomes[f"clean-{seed + 1}"])
         self._sources = result["sources"]
         recon = self._corrected(Recon.from_json(result["recon"]))

@@ -1,11 +1,13 @@
-"""What a user does with the checkpoints of a training: evaluates the best one, and goes on from the last.
+"""What a user does with the checkpoints of a training: goes on from the last one, and evaluates the best.
 
-Faults of checkpoints bite only here. A run that is judged so is a training with checkpoints, then these two, each on a
-target that is built anew; the clean twin does the same.
+Faults of checkpoints bite only here. A run that is judged so is a training that is interrupted half-way, then one that
+is resumed and trained to its end, then an evaluation of the best checkpoint, each on a target that is built anew. The
+clean twin does the same.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,29 +28,47 @@ def with_checkpoints(arguments: dict[str, Any], namespace: Any, root: str, monit
     return {**arguments, "callbacks": callbacks, "enable_checkpointing": True}
 
 
-def go_on(trainer: Any, trajectory: Trajectory, evaluates: bool, build_again: BuildAgain) -> tuple[Built, Any]:
-    """Evaluates the best checkpoint and trains on from the last, in a fresh target; returns that and its Trainer.
+def interruption(namespace: Any, epochs: int) -> Any:
+    """A callback that ends a training half-way through its epochs; one of a single epoch it leaves alone."""
 
-    The findings are added to ``trajectory``; what goes wrong is raised.
+    class Interruption(namespace.Callback):  # type: ignore[misc]
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            trainer.should_stop = trainer.should_stop or trainer.current_epoch + 1 == epochs // 2
+
+    return Interruption()
+
+
+def go_on(trainer: Any, trajectory: Trajectory, epochs: int, build_again: BuildAgain) -> tuple[Built, Any]:
+    """Trains on from the last checkpoint in a fresh target, evaluates the best; returns that target and its Trainer.
+
+    ``epochs`` are those of the uninterrupted training. The findings are added to ``trajectory``; what goes wrong is
+    raised.
     """
+    fresh, resumed = build_again({} if epochs > 1 else _longer(trainer))
     kept = trainer.checkpoint_callback
-    if evaluates:
-        fresh, _ = build_again({})
-        data = {"datamodule": fresh.fit["datamodule"]} if "datamodule" in fresh.fit else _loaders(fresh)
-        found = trainer.validate(fresh.module, ckpt_path="best", verbose=False, **data)
-        trajectory.reloaded = {str(name): float(value) for metrics in found for name, value in metrics.items()}
-    fresh, resumed = build_again(_longer(trainer))
     last = getattr(kept, "last_model_path", "") or getattr(kept, "best_model_path", "")
-    resumed.fit(fresh.module, ckpt_path=last or "last", **fresh.fit)
+    resumed.fit(fresh.module, ckpt_path=last or "last", **_trusting(resumed.fit), **fresh.fit)
+    if trajectory.validation_batches:
+        evaluated, _ = build_again({})
+        data = {"datamodule": evaluated.fit["datamodule"]} if "datamodule" in evaluated.fit else _loaders(evaluated)
+        trust = _trusting(resumed.validate)
+        found = resumed.validate(evaluated.module, ckpt_path="best", verbose=False, **trust, **data)
+        trajectory.reloaded = {str(name): float(value) for metrics in found for name, value in metrics.items()}
     return fresh, resumed
 
 
-def _loaders(fresh: Built) -> dict[str, Any]:
-    loaders = fresh.fit.get("val_dataloaders")
+def _trusting(entry: Callable[..., Any]) -> dict[str, Any]:
+    """Has torch load whatever the user's own checkpoint holds; older Lightning always does."""
+    return {"weights_only": False} if "weights_only" in inspect.signature(entry).parameters else {}
+
+
+def _loaders(built: Built) -> dict[str, Any]:
+    loaders = built.fit.get("val_dataloaders")
     return {} if loaders is None else {"dataloaders": loaders}
 
 
 def _longer(trainer: Any) -> dict[str, Any]:
+    """Arguments with which a training that is over has something left to train."""
     if trainer.max_steps != -1:
         return {"max_steps": 2 * trainer.max_steps}
     return {"max_epochs": trainer.current_epoch + 1}

@@ -115,7 +115,7 @@ class Session:
         try:
             if self._order.fault and plan.begins_at_construction(self._order.fault):
                 self._arm()
-            self._built, self._trainer = self._build_target({})
+            self._built, self._trainer = self._build_target({}, interrupted=self._order.reload)
             _check_single_process(self._trainer)
         except (TargetError, BrokenInjector):
             raise
@@ -123,7 +123,7 @@ class Session:
             return error
         return None
 
-    def _build_target(self, changed: Mapping[str, Any]) -> tuple[Built, Any]:
+    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
         import torch
 
         built = self._target.build(self._order.root, self._order.flags)
@@ -134,11 +134,10 @@ class Session:
             known = self._order.recon or {}
             monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
             arguments = reload.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
-        arguments["callbacks"] = [
-            *arguments["callbacks"],
-            confinement.latecomers(built.namespace, self._root),
-            recorder(built.namespace, self._trajectory, self._clock),
-        ]
+        extra = [reload.interruption(built.namespace, self._epochs)] if interrupted else []
+        extra.append(confinement.latecomers(built.namespace, self._root))
+        extra.append(recorder(built.namespace, self._trajectory, self._clock))
+        arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
         confinement.confine(trainer, self._order.root)
         # User code may have asked for more, and a fork after a multi-threaded operation hangs.
@@ -149,9 +148,8 @@ class Session:
         return self._order.root
 
     def _go_on(self) -> BaseException | None:
-        evaluates = self._trajectory.validation_batches > 0
         try:
-            self._built, self._trainer = reload.go_on(self._trainer, self._trajectory, evaluates, self._build_target)
+            self._built, self._trainer = reload.go_on(self._trainer, self._trajectory, self._epochs, self._build_target)
         except BrokenInjector:
             return None
         except BaseException as error:
@@ -170,6 +168,10 @@ class Session:
         except BaseException as error:
             return error
         return None
+
+    @property
+    def _epochs(self) -> int:
+        return int((self._order.recon or {}).get("epochs", 0))
 
     def _seed(self) -> None:
         # Lightning's own seed_everything would print, and says in the environment what no clean run of a user's says.
