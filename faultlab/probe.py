@@ -244,7 +244,7 @@ class Probe:
             callbacks=tuple(name for name, _ in named_callbacks(trainer)),
             monitors=_monitors(trainer),
             callback_hooks=self._callback_hooks(steps),
-            checkpoints=tuple(name for name, one in named_callbacks(trainer) if one in trainer.checkpoint_callbacks),
+            checkpoints=tuple(name for name, one in named_callbacks(trainer) if hasattr(one, "best_model_path")),
             loggers=tuple(type(logger).__name__ for logger in trainer.loggers),
             precision=str(trainer.precision),
         )

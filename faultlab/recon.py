@@ -78,7 +78,7 @@ class Recon:
     module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation`` what the module
     logs where; ``callbacks`` the user's own, ``monitors`` what each of them monitors, ``loggers`` the Trainer's.
     ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way or later;
-    ``checkpoints`` names the callbacks that write checkpoints, ``saves`` counts the steps at which any was saved in the
+    ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was saved in the
     clean run that goes on from its checkpoints (None before that).
     ``monitor`` is the metric that the campaign judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the
     clean run can't go on from its own checkpoints.

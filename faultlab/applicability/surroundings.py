@@ -26,9 +26,19 @@ def _best_checkpoint(recon: Recon) -> str:
     return "" if recon.monitor else "nothing is logged by which a checkpoint could be the best"
 
 
-@requirement("several-saves")
-def _several_saves(recon: Recon) -> str:
-    return "the clean run saves its weights at one step only" if (recon.saves or 2) < 2 else ""
+@requirement("evaluated-best")
+def _evaluated_best(recon: Recon) -> str:
+    never = "without a validation loop no checkpoint is evaluated as the best"
+    return _best_checkpoint(recon) or ("" if recon.validation_batches else never)
+
+
+@requirement("later-save")
+def _later_save(recon: Recon) -> str:
+    if recon.saves is not None and recon.saves < 2:
+        return "the clean run saves its weights at one step only"
+    # A training that is interrupted half-way resumes from its first epoch's checkpoint if it has no more than three.
+    resumed = recon.epochs > 3 or bool(recon.checkpoints)
+    return "" if recon.validation_batches or resumed else "only the first checkpoint is ever loaded"
 
 
 @requirement("remembering-optimizer")

@@ -6,6 +6,7 @@ out of reach.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -48,13 +49,9 @@ def confine(trainer: Any, root: str) -> None:
 
 
 def _move(logger: Any, name: str, folder: str) -> None:
-    from fsspec.implementations.local import LocalFileSystem
-
-    if folder == vars(logger)[name]:
-        return
+    if folder != vars(logger)[name] and "_fs" in vars(logger):
+        logger._fs = importlib.import_module("fsspec").filesystem("file")
     setattr(logger, name, folder)
-    if "_fs" in vars(logger):
-        logger._fs = LocalFileSystem()
 
 
 def confine_saving(patches: Patches, root: Callable[[], str], saved_at: set[int]) -> None:

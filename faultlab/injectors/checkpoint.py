@@ -75,11 +75,12 @@ def cut_off(content: bytes, ctx: Context) -> bytes:
 def scramble(content: bytes, ctx: Context) -> bytes:
     """Some bytes of every checkpoint file are not those that were written.
 
-    Effect: training ends well; loading raises. The archive holds checksums of its parts, and torch compares them: a
-    single byte of the weights is noticed.
+    Effect: training ends well; loading raises where the archive's directory or the description of the tensors is hit,
+    as it is sooner or later. What only hits the weights is loaded without a word: the archive holds checksums of its
+    parts, and torch does not compare them.
     Why it goes unnoticed: the file is there and has the right size, and is not opened before it is needed.
     Example: a disk or network share that fails; a file that was transferred as text.
-    Remedy: load each checkpoint once where it will lie, and keep several.
+    Remedy: compare checksums of your own, or test the archive with `python -m zipfile -t last.ckpt`; keep several.
     """
     scrambled = bytearray(content)
     count = max(1, int(len(content) * ctx.dose.fraction))
@@ -127,7 +128,7 @@ def empty_optimizer(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: the best checkpoint evaluates well. A resumed training starts with no momentum, and Adam without its
     averages: its first steps are of full size in every direction. Nobody says a word.
-    Why it goes unnoticed: weights, epoch and learning rate come back right, and the loss is bumpy after a resume anyway.
+    Why it goes unnoticed: weights, epoch and learning rate come back right, and a loss is bumpy after a resume anyway.
     Example:
         checkpoint["optimizer_states"] = [optimizer.state_dict()]       # in a hook, of an optimizer made just now
     Remedy: in a test, train two epochs at once and in two halves with a resume between them, and compare the weights.
@@ -165,7 +166,7 @@ def load_nothing(restored: Restored, ctx: Context) -> Restored:
     severity="critical",
     effect="silent",
     cause=("best", "worst", "mode", "monitor"),
-    needs=("best-checkpoint",),
+    needs=("evaluated-best",),
     evidence=("pyg-team/pytorch_geometric#6306",),
     judged_by="reload",
 )
@@ -314,7 +315,7 @@ def start_from_scratch(call: Call, ctx: Context) -> None:
     effect="silent",
     cause=("stale", "same weights", "did not change", "unchanged", "old"),
     stages="every",
-    needs=("several-saves",),
+    needs=("later-save",),
     evidence=("MIC-DKFZ/nnUNet#2350",),
     judged_by="reload",
 )

@@ -16,7 +16,6 @@ from faultlab.seams.armed import Context
 Module = Any
 
 
-
 def _neurons(module: Module, ctx: Context) -> tuple[list[torch.Tensor], list[int]]:
     """Weight and bias of the first linear or convolutional layer of two neurons or more; its neurons, shuffled."""
     found = layers.running(module, ctx.recon.parts, "linear", "convolution")
