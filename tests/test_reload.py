@@ -116,16 +116,28 @@ def test_a_disk_that_fills_up_in_a_training_ends_it_when_something_is_written(re
     assert (result.status, result.activations, result.first_step) == (Status.NOTICED, 1, 6), result
 
 
+def _report(folder: Path, factory: str, *select: str) -> dict[str, FaultResult]:
+    file = folder / "scenario.yaml"
+    file.write_text(f"schema: 1\nname: trial\nbuild: {{class_path: tests.zoo.{factory}}}\ntrainer: {{max_epochs: 2}}\n")
+    return {fault.mode: fault for fault in faultlab.run(file, select=select, out=folder).faults}
+
+
+def test_a_campaign_comes_to_the_same_verdicts(
+    results: dict[str, FaultResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    modes = ["checkpoint.resume-ignored", "checkpoint.not-saved", "process.terminated", "process.killed"]
+    found = _report(tmp_path, "models.classifier", *modes)
+    for mode in modes:
+        one, other = found[mode], results[mode]
+        assert (one.status, one.warnings, one.harm) == (other.status, other.warnings, other.harm), mode
+
+
 def test_a_target_that_can_not_go_on_from_its_checkpoints_has_no_faults_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    file = tmp_path / "scenario.yaml"
-    file.write_text(
-        "schema: 1\nname: growing\nbuild: {class_path: tests.zoo.equipped.growing}\ntrainer: {max_epochs: 2}\n"
-    )
-    report = faultlab.run(file, select=["checkpoint.truncated", "return.none"], out=tmp_path)
-    found = {fault.mode: fault for fault in report.faults}
+    found = _report(tmp_path, "equipped.growing", "checkpoint.truncated", "return.none")
     assert found["return.none"].status is not Status.NOT_APPLICABLE
     refused = found["checkpoint.truncated"]
     assert refused.status is Status.NOT_APPLICABLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,17 +13,24 @@ from faultlab.seams.clock import Clock
 
 # Lightning's loggers do not propagate.
 _LOGGERS = ("", "pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric")
+_RUN = "<run>"
 _VARYING = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 class Warnings:
-    """Collects what is shown. Filters are left alone: what a user's filters hide, nobody notices."""
+    """Collects what is shown. Filters are left alone: what a user's filters hide, nobody notices.
 
-    def __init__(self, clock: Clock) -> None:
+    ``root`` gives the folder of the run, by which the same warning would be another in each run.
+    """
+
+    def __init__(self, clock: Clock, root: Callable[[], str] = str) -> None:
         self.seen: dict[str, tuple[int, str]] = {}
         self._clock = clock
+        self._root = root
 
     def note(self, text: str) -> None:
+        if root := self._root():
+            text = text.replace(root, _RUN)
         if len(self.seen) < 200:
             self.seen.setdefault(normalised(text), (self._clock.step, text[:500]))
 

@@ -58,7 +58,7 @@ class Session:
         self._send = send
         self._stem = stem
         self._clock = Clock()
-        self._warnings = Warnings(self._clock)
+        self._warnings = Warnings(self._clock, self._root)
         self._observer = Observer(self._clock, self._warnings)
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
