@@ -113,6 +113,18 @@ def test_the_independent_evaluation_is_not_fooled_by_what_was_logged(working: En
     assert faulted["final"] == lab.clean["trajectory"]["final"]
 
 
+def test_a_target_that_logs_nothing_is_measured_by_its_loss_anew_and_not_by_what_a_fault_made_of_it(
+    working: Engine,
+) -> None:
+    lab = Lab(working, "tests.zoo.models.language")
+    outcomes = lab.run(["loss.negated@always", "loss.scaled@always"])
+    negated, scaled = (lab.judge(outcomes[id]) for id in ("loss.negated@always", "loss.scaled@always"))
+    assert negated.harm is not None
+    assert scaled.harm is not None
+    assert negated.harm.harmful, "its own curve falls and falls"
+    assert not scaled.harm.harmful, "clipped gradients do not see the factor, and its own curve is in the thousands"
+
+
 def test_a_fork_goes_on_with_the_random_numbers_of_the_run_it_left(working: Engine) -> None:
     lab = Lab(working, f"{ZOO}.dicey")
     courses = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,26 +13,28 @@ from faultlab.seams.clock import Clock
 
 # Lightning's loggers do not propagate.
 _LOGGERS = ("", "pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric")
-_RUN = "<run>"
 _VARYING = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 class Warnings:
     """Collects what is shown. Filters are left alone: what a user's filters hide, nobody notices.
 
-    ``root`` gives the folder of the run, by which the same warning would be another in each run.
+    ``root`` is the folder that the run writes to. Each run has another, so it stands as ``<run>`` in the texts.
     """
 
-    def __init__(self, clock: Clock, root: Callable[[], str] = str) -> None:
+    def __init__(self, clock: Clock, root: str = "") -> None:
         self.seen: dict[str, tuple[int, str]] = {}
+        self.root = root
         self._clock = clock
-        self._root = root
 
     def note(self, text: str) -> None:
-        if root := self._root():
-            text = text.replace(root, _RUN)
+        text = self.told(text)
         if len(self.seen) < 200:
             self.seen.setdefault(normalised(text), (self._clock.step, text[:500]))
+
+    def told(self, text: str) -> str:
+        """The text as it is the same for every run."""
+        return text.replace(self.root, "<run>") if self.root else text
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from faultlab.detectors.notice import Notice
 from faultlab.detectors.warned import Warnings
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
-from faultlab.harness import confinement, plan, reload
+from faultlab.harness import confinement, evaluation, plan, reload
 from faultlab.harness.trajectory import Trajectory, digest, recorder
 from faultlab.probe import Probe
 from faultlab.recon import Recon
@@ -58,7 +59,7 @@ class Session:
         self._send = send
         self._stem = stem
         self._clock = Clock()
-        self._warnings = Warnings(self._clock, self._root)
+        self._warnings = Warnings(self._clock, order.root)
         self._observer = Observer(self._clock, self._warnings)
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
@@ -195,6 +196,7 @@ class Session:
         if born is None:
             return
         self._order, self._send = born
+        self._warnings.root = self._order.root
         self._started = time.perf_counter()
         if os.path.isdir(written):
             shutil.copytree(written, self._order.root, dirs_exist_ok=True)
@@ -233,27 +235,23 @@ class Session:
         return tuple(self._target.flags) if self._order.flags else ()
 
     def _evaluate(self) -> None:
-        """Validates the final weights anew: metrics that were logged while a fault acted can't be trusted."""
+        """Evaluates the final weights anew."""
         assert self._built is not None
-        loaders = getattr(self._trainer, "val_dataloaders", None)
-        if not self._trajectory.validation_batches and loaders is None:
-            return
         self._seed()
-        arguments = {**self._built.trainer_arguments, **_EVALUATION, "callbacks": None}
-        module_data = self._built.fit.get("datamodule")
-        data = {"datamodule": module_data} if module_data is not None else {"dataloaders": loaders}
+        validates = self._trajectory.validation_batches or (self._order.recon or {}).get("validation_batches")
         try:
-            found = self._built.trainer_class(**arguments).validate(self._built.module, verbose=False, **data)
+            self._trajectory.final = evaluation.evaluate(self._built, bool(validates))
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
-            return
-        self._trajectory.final = {str(name): float(value) for metrics in found for name, value in metrics.items()}
 
     def _result(self) -> dict[str, Any]:
         armed = self._armed
         return {
             "trajectory": self._trajectory.to_json(),
-            "notices": [notice.to_json() for notice in [*self._observer.notices, *self._notices]],
+            "notices": [
+                replace(notice, message=self._warnings.told(notice.message)).to_json()
+                for notice in [*self._observer.notices, *self._notices]
+            ],
             "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
             "activations": armed.activations if armed else 0,
             "first_step": armed.first_step if armed else None,
@@ -264,16 +262,6 @@ class Session:
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
             "sources": _sources(self._built) if self._order.probe else None,
         }
-
-
-_EVALUATION: dict[str, Any] = {
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "fast_dev_run": False,
-    "overfit_batches": 0.0,
-}
 
 
 def _check_single_process(trainer: Any) -> None:
