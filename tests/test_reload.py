@@ -150,13 +150,16 @@ def _picture(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["of the Trainer", "of the module"])
-def test_no_run_touches_the_checkpoints_and_logs_of_the_users_own_folder(tmp_path: Path, late: bool) -> None:
+@pytest.mark.parametrize("validated", [False, True], ids=["not validated", "validated"])
+def test_no_run_touches_the_checkpoints_and_logs_of_the_users_own_folder(
+    tmp_path: Path, late: bool, validated: bool
+) -> None:
     for name in ("best/best.ckpt", "late/own.ckpt", "last.ckpt", "logs/mine/metrics.csv", "logs/mine/hparams.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"the user's own {name}")
     before = _picture(tmp_path)
     with engine() as working:
-        lab = Lab(working, "tests.zoo.equipped.keeping", folder=str(tmp_path), late=late)
+        lab = Lab(working, "tests.zoo.equipped.keeping", folder=str(tmp_path), late=late, validated=validated)
         faults = ["checkpoint.truncated@always", "checkpoint.not-saved@always", "checkpoint.stale@always",
                   "checkpoint.scrambled@always", "step.raises@step=8", "weights.bit-flip@step=8"]  # fmt: skip
         outcomes = lab.run(faults)

@@ -17,7 +17,7 @@ from faultlab.seams.patching import Patches
 _ELSEWHERE = "elsewhere"
 _LOCAL = "file:"
 # Where Lightning's loggers keep the folder that they were given.
-_LOGGER_FOLDERS = ("_root_dir", "_save_dir", "_tracking_uri")
+_LOGGER_FOLDERS = ("_root_dir", "_save_dir")
 
 
 def confined(path: Any, root: str) -> str:
@@ -31,36 +31,21 @@ def confined(path: Any, root: str) -> str:
     return os.path.join(root, _ELSEWHERE, os.path.splitdrive(whole)[1].lstrip(os.sep))
 
 
-def confine(trainer: Any, root: str) -> None:
-    """Points checkpoints, loggers and the profiler to below ``root``."""
-    for owner in [*trainer.checkpoint_callbacks, trainer.profiler]:
-        if getattr(owner, "dirpath", None):
-            owner.dirpath = confined(owner.dirpath, root)
-    for logger in trainer.loggers:
-        for name in _LOGGER_FOLDERS:
-            folder = vars(logger).get(name)
-            if folder and str(folder).startswith(_LOCAL):
-                setattr(logger, name, _LOCAL + confined(str(folder)[len(_LOCAL) :], root))
-            elif folder and name != "_tracking_uri":
-                _move(logger, name, confined(folder, root))
-        started = vars(logger).get("_wandb_init")
-        if isinstance(started, dict) and started.get("dir"):
-            started["dir"] = confined(started["dir"], root)
+def confine(patches: Patches, root: Callable[[], str], saved_at: set[int]) -> None:
+    """Has every Trainer write below the folder that ``root`` gives, the user's own saving of checkpoints included.
 
-
-def _move(logger: Any, name: str, folder: str) -> None:
-    if folder != vars(logger)[name] and "_fs" in vars(logger):
-        logger._fs = importlib.import_module("fsspec").filesystem("file")
-    setattr(logger, name, folder)
-
-
-def confine_saving(patches: Patches, root: Callable[[], str], saved_at: set[int]) -> None:
-    """Has ``Trainer.save_checkpoint`` write below the run's folder whatever it is told, by the user's code too.
-
-    The steps at which it does are added to ``saved_at``.
+    The steps at which checkpoints are saved are added to ``saved_at``.
     """
 
-    def make(save: Callable[..., Any]) -> Callable[..., Any]:
+    def moving(attach: Callable[..., Any]) -> Callable[..., Any]:
+        def attaching(connector: Any, *args: Any, **kwargs: Any) -> Any:
+            attached = attach(connector, *args, **kwargs)
+            move(connector.trainer, root())
+            return attached
+
+        return attaching
+
+    def redirecting(save: Callable[..., Any]) -> Callable[..., Any]:
         def saving(trainer: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
             saved_at.add(int(trainer.global_step))
             return save(trainer, confined(filepath, root()), *args, **kwargs)
@@ -68,16 +53,32 @@ def confine_saving(patches: Patches, root: Callable[[], str], saved_at: set[int]
         return saving
 
     for namespace in lightning.loaded():
-        patches.wrap(lightning.part(namespace, "trainer:Trainer"), "save_checkpoint", make)
+        # Those that the module brings come when a Trainer begins, just before callbacks are set up.
+        connector = lightning.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
+        patches.wrap(connector, "_attach_model_callbacks", moving)
+        patches.wrap(lightning.part(namespace, "trainer:Trainer"), "save_checkpoint", redirecting)
 
 
-def latecomers(namespace: Any, root: Callable[[], str]) -> Any:
-    """A callback that confines those that the module brings by ``configure_callbacks``, which come when fit begins."""
+def move(trainer: Any, root: str) -> None:
+    """Points the Trainer's checkpoints, loggers and profiler to below ``root``, where it would look for any too."""
+    for owner in [*trainer.checkpoint_callbacks, trainer.profiler]:
+        if getattr(owner, "dirpath", None):
+            owner.dirpath = confined(owner.dirpath, root)
+    for logger in trainer.loggers:
+        for name in _LOGGER_FOLDERS:
+            if folder := vars(logger).get(name):
+                _move_logger(logger, name, str(folder), root)
+        started = vars(logger).get("_wandb_init")
+        if isinstance(started, dict) and started.get("dir"):
+            started["dir"] = confined(started["dir"], root)
+        uri = str(vars(logger).get("_tracking_uri"))
+        if uri.startswith(_LOCAL):
+            logger._tracking_uri = _LOCAL + confined(uri[len(_LOCAL) :], root)
 
-    class Confining(namespace.Callback):  # type: ignore[misc]
-        """Lightning sets callbacks up before those that write checkpoints."""
 
-        def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-            confine(trainer, root())
-
-    return Confining()
+def _move_logger(logger: Any, name: str, folder: str, root: str) -> None:
+    moved = confined(folder, root)
+    if moved != folder:
+        setattr(logger, name, moved)
+        if "_fs" in vars(logger):
+            logger._fs = importlib.import_module("fsspec").filesystem("file")

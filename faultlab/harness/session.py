@@ -89,7 +89,7 @@ class Session:
             if error is None:
                 assert self._built is not None
                 self._clock.attach(patches)
-                confinement.confine_saving(patches, self._root, self._saved_at)
+                confinement.confine(patches, self._root, self._saved_at)
                 self._clock.on_step.append(self._reach)
                 site = Site(type(self._built.module), self._built.module)
                 probe = Probe(site, self._clock) if self._order.probe else None
@@ -136,11 +136,10 @@ class Session:
             monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
             arguments = reload.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
         extra = [reload.interruption(built.namespace, self._epochs)] if interrupted else []
-        extra.append(confinement.latecomers(built.namespace, self._root))
         extra.append(recorder(built.namespace, self._trajectory, self._clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
-        confinement.confine(trainer, self._order.root)
+        confinement.move(trainer, self._order.root)
         # User code may have asked for more, and a fork after a multi-threaded operation hangs.
         torch.set_num_threads(1)
         return built, trainer
@@ -240,7 +239,9 @@ class Session:
         self._seed()
         validates = self._trajectory.validation_batches or (self._order.recon or {}).get("validation_batches")
         try:
-            self._trajectory.final = evaluation.evaluate(self._built, bool(validates))
+            with Patches() as patches:
+                confinement.confine(patches, self._root, set())
+                self._trajectory.final = evaluation.evaluate(self._built, bool(validates))
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
 

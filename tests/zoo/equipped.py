@@ -131,12 +131,13 @@ class _Keeping(Configured):
         self.trainer.save_checkpoint(f"{self.folder}/last.ckpt")
 
 
-def keeping(folder: str, late: bool = False) -> tuple[Any, Any, dict[str, Any]]:
+def keeping(folder: str, late: bool = False, validated: bool = True) -> tuple[Any, Any, dict[str, Any]]:
     """A target that would write over what lies in the folder already; ``late``, by a callback of the module's."""
     data = TensorDataset(*_points())
-    loaders = (DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=24))
+    train = DataLoader(data, batch_size=8, shuffle=True)
+    loaders = (train, DataLoader(data, batch_size=24) if validated else None)
     callbacks = [
-        pl.callbacks.ModelCheckpoint(f"{folder}/best", "best", monitor="val_loss", enable_version_counter=False),
+        pl.callbacks.ModelCheckpoint(f"{folder}/best", "best", monitor="train_loss", enable_version_counter=False),
         pl.callbacks.OnExceptionCheckpoint(folder, "last"),
     ]
     logger = pl.loggers.CSVLogger(folder, name="logs", version="mine")
