@@ -148,3 +148,14 @@ def _shape(value: Any) -> torch.Size | None:
 
 def _numbers(value: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def flip_bit(values: torch.Tensor, index: torch.Tensor, bit: int) -> None:
+    """Flips a bit of one value of a contiguous tensor, counted from the least, modulo the number that a value has."""
+    bits = values.view(_BITS[values.element_size()]).view(-1)
+    width = 8 * values.element_size()
+    bit %= width
+    bits[index] ^= -(1 << bit) if bit == width - 1 and width > 8 else 1 << bit

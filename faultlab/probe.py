@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset
 from faultlab import layers, roles
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
 from faultlab.seams import Site, lightning, tree
-from faultlab.seams.callbacks import named_callbacks, ranks, stops_early
+from faultlab.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
 from faultlab.seams.clock import Clock
 from faultlab.seams.construction import found_class
 from faultlab.seams.data import _FETCHERS
@@ -57,6 +57,7 @@ class Probe:
         self._lazy: set[int] = set()
         self._logged: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
         self._logged_objects: dict[str, None] = {}
+        self._callback_calls: dict[str, dict[str, list[int]]] = {}
         self._frozen = 0
         self._buffers = 0
         self._width: int | None = None
@@ -74,6 +75,7 @@ class Probe:
                 for fetcher in _FETCHERS:
                     patches.wrap(lightning.part(namespace, fetcher), "__next__", self._fetching)
                 patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", self._updating)
+                patches.wrap(lightning.part(namespace, "trainer:call"), "_call_callback_hooks", self._calling_back)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             base = lightning.base_module(self._site.cls)
             names = [name for name in dir(base) if name.startswith("on_")] + list(_HOOKS)
@@ -139,6 +141,27 @@ class Probe:
             return log(module, name, value, *args, **kwargs)
 
         return logging
+
+    def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+            # On the instances: Lightning calls some hooks of some callbacks only.
+            with Patches() as patches:
+                for name, callback in named_callbacks(trainer):
+                    if hook in own_hooks(callback):
+                        patches.wrap(callback, hook, self._counting(name, hook))
+                return call(trainer, hook, *args, **kwargs)
+
+        return calling
+
+    def _counting(self, name: str, hook: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(method: Callable[..., Any]) -> Callable[..., Any]:
+            def counting(*args: Any, **kwargs: Any) -> Any:
+                self._callback_calls.setdefault(name, {}).setdefault(hook, []).append(self._clock.step)
+                return method(*args, **kwargs)
+
+            return counting
+
+        return make
 
     @property
     def _sanity_checking(self) -> bool:
@@ -235,6 +258,8 @@ class Probe:
             logged_in_validation=tuple(self._logged["validate"]),
             callbacks=tuple(name for name, _ in named_callbacks(trainer)),
             monitors=_monitors(trainer),
+            callback_hooks=self._callback_hooks(steps),
+            checkpoints=tuple(name for name, one in named_callbacks(trainer) if hasattr(one, "best_model_path")),
             loggers=tuple(type(logger).__name__ for logger in trainer.loggers),
             precision=str(trainer.precision),
             updates=int(trainer.global_step),
@@ -247,6 +272,12 @@ class Probe:
             ranking=tuple(name for name, callback in named_callbacks(trainer) if ranks(callback)),
             logged_objects=tuple(self._logged_objects),
         )
+
+    def _callback_hooks(self, steps: int) -> dict[str, dict[str, int]]:
+        return {
+            name: {hook: len(calls) for hook, calls in hooks.items() if calls[-1] + 1 >= steps // 2}
+            for name, hooks in self._callback_calls.items()
+        }
 
     def _forward(self) -> str | None:
         if "forward" in self._hooks and lightning.overrides(self._site.cls, "forward"):

@@ -86,6 +86,9 @@ class Recon:
     gradients are clipped, ``flags`` names the switches of the Trainer that are on; ``patience`` is that of each
     callback that stops early, ``ranking`` names those that tell better from worse, ``logged_objects`` what is logged as
     a torchmetrics Metric.
+    ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way or later;
+    ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was saved in the
+    clean run that goes on from its checkpoints (None before that).
     ``monitor`` is the metric that the campaign judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the
     clean run can't go on from its own checkpoints.
     """
@@ -131,6 +134,9 @@ class Recon:
     logged_in_validation: tuple[str, ...] = ()
     callbacks: tuple[str, ...] = ()
     monitors: Mapping[str, str] = field(default_factory=dict)
+    callback_hooks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    checkpoints: tuple[str, ...] = ()
+    saves: int | None = None
     loggers: tuple[str, ...] = ()
     precision: str = "32-true"
     updates: int = 0
@@ -155,6 +161,11 @@ class Recon:
     def logged(self) -> tuple[str, ...]:
         """Whatever the module logs."""
         return self.logged_in_training + self.logged_in_validation
+
+    def busiest_hook(self, callback: str) -> str:
+        """The hook of a callback that is called most, an empty string without any."""
+        calls = self.callback_hooks.get(callback, {})
+        return max(calls, key=lambda hook: calls[hook], default="")
 
     @property
     def hidden_sizes(self) -> list[str]:

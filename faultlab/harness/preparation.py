@@ -172,6 +172,7 @@ class Preparation:
         strays = [] if first.same_as(again) else [first, again]
         notices = [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome)["notices"]]
         warnings = {entry["key"] for outcome in outcomes for entry in _result(outcome)["warnings"]}
+        findings.recon = replace(findings.recon, saves=int(_result(outcomes[0])["saves"]))
         findings.reloaded = replace(
             twin,
             trajectory=first,

@@ -28,7 +28,7 @@ from faultlab.detectors.notice import Notice
 from faultlab.detectors.warned import Warnings
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
-from faultlab.harness import evaluation, plan, reload
+from faultlab.harness import confinement, evaluation, plan, reload
 from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
 from faultlab.probe import Probe
 from faultlab.recon import Recon
@@ -67,6 +67,7 @@ class Session:
         self._fault_patches = Patches()
         self._built: Built | None = None
         self._recon: Recon | None = None
+        self._saved_at: set[int] = set()
         self._imported_before = set(sys.modules) if order.probe else set()
         self._started = time.perf_counter()
 
@@ -89,6 +90,7 @@ class Session:
                 assert self._built is not None
                 count_logger_calls(self._trainer.loggers, self._trajectory, patches)
                 self._clock.attach(patches)
+                confinement.confine(patches, self._root, self._saved_at)
                 self._clock.on_step.append(self._reach)
                 site = Site(type(self._built.module), self._built.module)
                 probe = Probe(site, self._clock) if self._order.probe else None
@@ -138,9 +140,13 @@ class Session:
         extra.append(recorder(built.namespace, self._trajectory, self._clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
+        confinement.move(trainer, self._order.root)
         # User code may have asked for more, and a fork after a multi-threaded operation hangs.
         torch.set_num_threads(1)
         return built, trainer
+
+    def _root(self) -> str:
+        return self._order.root
 
     def _go_on(self) -> BaseException | None:
         try:
@@ -238,7 +244,9 @@ class Session:
         changed = clean.get("precision", self._trainer.precision) != self._trainer.precision
         arguments = {"precision": self._trainer.precision} if changed else {}
         try:
-            self._trajectory.final = evaluation.evaluate(self._built, validates, arguments)
+            with Patches() as patches:
+                confinement.confine(patches, self._root, set())
+                self._trajectory.final = evaluation.evaluate(self._built, validates, arguments)
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
 
@@ -254,6 +262,7 @@ class Session:
             "activations": armed.activations if armed else 0,
             "first_step": armed.first_step if armed else None,
             "broken": armed.broken if armed else None,
+            "saves": len(self._saved_at),
             "recon": self._recon.to_json() if self._recon else None,
             "versions": _versions(self._built) if self._order.probe else None,
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,

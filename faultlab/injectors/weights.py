@@ -15,8 +15,6 @@ from faultlab.seams.armed import Context
 
 Module = Any
 
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
 
 def _neurons(module: Module, ctx: Context) -> tuple[list[torch.Tensor], list[int]]:
     """Weight and bias of the first linear or convolutional layer of two neurons or more; its neurons, shuffled."""
@@ -109,10 +107,7 @@ def flip_bits(module: Module, ctx: Context) -> None:
             weight = weights[int(torch.randint(len(weights), (), generator=ctx.generator))]
             index = torch.randint(weight.numel(), (), generator=ctx.generator)
             values = weight.detach().clone().contiguous()
-            bits = values.view(_BITS[values.element_size()]).view(-1)
-            width = 8 * values.element_size()
-            bit = int(ctx.dose.bit) % width
-            bits[index] ^= -(1 << bit) if bit == width - 1 and width > 8 else 1 << bit
+            layers.flip_bit(values, index, int(ctx.dose.bit))
             weight.copy_(values)
 
 
