@@ -8,9 +8,13 @@ from faultlab.measured import Table
 from faultlab.results import FaultResult, Status
 from tests.lab import Lab, engine
 
-ZOO = ["classifier", "regressor", "language", "adversarial", "seeing"]
+_FILES = {
+    "models": ("classifier", "regressor", "language", "adversarial", "streaming"),
+    "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing"),
+}
+FACTORIES = {model: f"tests.zoo.{file}.{model}" for file, models in _FILES.items() for model in models}
+ZOO = list(FACTORIES)
 MODES = sorted(index.modes())
-_FILES = {"seeing": "equipped"}
 NEVER = "step=1000000000"
 
 _EFFECTS = {
@@ -36,8 +40,8 @@ class Findings:
         self.reasons: dict[str, dict[str, str]] = {}
         self.versions: dict[str, str] = {}
         with engine() as working:
-            for model in ZOO:
-                self._study(model, Lab(working, f"tests.zoo.{_FILES.get(model, 'models')}.{model}"))
+            for model, factory in FACTORIES.items():
+                self._study(model, Lab(working, factory))
 
     def table(self) -> Table:
         """The findings in the form that is published."""
