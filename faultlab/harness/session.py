@@ -34,6 +34,7 @@ from faultlab.recon import Recon
 from faultlab.seams.armed import Armed, BrokenInjector
 from faultlab.seams.base import Site
 from faultlab.seams.clock import Clock
+from faultlab.seams.loading import genuine
 from faultlab.seams.patching import Patches
 from faultlab.target import Built, Target, TargetError
 
@@ -228,7 +229,7 @@ class Session:
     def _evaluate(self) -> None:
         """Validates the final weights anew: metrics that were logged while a fault acted can't be trusted."""
         assert self._built is not None
-        loaders = getattr(self._trainer, "val_dataloaders", None)
+        loaders = genuine(getattr(self._trainer, "val_dataloaders", None))
         if not self._trajectory.validation_batches and loaders is None:
             return
         self._seed()

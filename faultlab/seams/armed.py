@@ -177,7 +177,8 @@ class Armed:
         """Runs an injector that may not return, since the process dies of it: it has acted before it begins."""
         self._announce()
         self._acted()
-        self._inject(None)
+        # With a call, since what it raises on purpose is not counted again.
+        self._inject(None, Call(lambda: None))
 
     def _inject(self, value: Any, call: Call | None = None) -> Any:
         self._announce()

@@ -17,6 +17,7 @@ from torch.utils.data import (
     default_convert,
     get_worker_info,
 )
+from torch.utils._pytree import tree_map_only
 from torch.utils.data._utils import fetch
 
 from faultlab.seams import lightning
@@ -126,6 +127,36 @@ class LoaderArguments(Seam):
         return "" if recon.loading else "the training data comes from no DataLoader"
 
 
+@dataclass(frozen=True)
+class Loaders(Seam):
+    """What Lightning is given when it asks for loaders: one, or several in lists and dicts.
+
+    The injector maps loaders -> loaders, whether a hook of the target's returns them or ``fit`` was passed them.
+    """
+
+    attach_at = "fit"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(ask: Callable[..., Any]) -> Callable[..., Any]:
+            def mapped(source: Any) -> Any:
+                loaders = ask(source)
+                return armed.map(loaders) if armed.due(_STAGES_OF_HOOKS.get(source.name)) else loaders
+
+            return mapped
+
+        for namespace in lightning.loaded():
+            source = lightning.part(namespace, "trainer.connectors.data_connector:_DataLoaderSource")
+            patches.wrap(source, "dataloader", make)
+
+
+_STAGES_OF_HOOKS = {
+    "train_dataloader": "train",
+    "val_dataloader": "validate",
+    "test_dataloader": "test",
+    "predict_dataloader": "predict",
+}
+
+
 def training_loaders(trainer: Any) -> list[DataLoader[Any]]:
     """The DataLoaders that the trainer has for training, or would get by asking for them."""
     loop = trainer.fit_loop
@@ -150,6 +181,24 @@ def _dataloaders(found: Any) -> Iterator[DataLoader[Any]]:
             yield from _dataloaders(part)
 
 
+def genuine(loaders: Any) -> Any:
+    """The user's own loaders in place of those that a fault has been at."""
+    return tree_map_only(DataLoader, lambda loader: vars(loader).get(_ORIGINAL, loader), loaders)
+
+
+_ORIGINAL = "_faultlab_original"
+
+
+def samples_as_torch_does(loader: DataLoader[Any]) -> bool:
+    """Whether the order of its samples is the plain one or a plain shuffle, so that it can be had anew."""
+    batches, sampler = getattr(loader, "batch_sampler", None), loader.sampler
+    if batches is not None and type(batches) is not BatchSampler:
+        return False
+    if type(sampler) is RandomSampler:
+        return not sampler.replacement and sampler._num_samples is None
+    return type(sampler) is SequentialSampler or isinstance(loader.dataset, IterableDataset)
+
+
 def read(loader: DataLoader[Any]) -> Loading:
     """The arguments of a loader that is made already."""
     batches = getattr(loader, "batch_sampler", None)
@@ -170,7 +219,7 @@ def _rebuilt(loader: DataLoader[Any], before: Loading, after: Loading, recon: Re
     new = copy.copy(loader)
     # A DataLoader refuses to have these assigned once it is made, and its subclasses take other arguments.
     own = vars(new)
-    own.update(num_workers=after.num_workers, worker_init_fn=after.worker_init_fn)
+    own.update({"num_workers": after.num_workers, "worker_init_fn": after.worker_init_fn, _ORIGINAL: loader})
     if replace(after, num_workers=before.num_workers, worker_init_fn=before.worker_init_fn) == before:
         return new
     if after.dataset is not before.dataset or after.shuffled != before.shuffled:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Process(Seam):
     """A process of the training. The injector does something to it, from which it may not return.
 
-    It is the main process, as a training step begins; with ``worker=True`` a loader's worker, as it is about to fetch
-    its first batch from the trigger's step on.
+    It is the main process, as a training step begins; with ``worker=True`` the first of a loader's workers, as it is
+    about to fetch its first batch from the trigger's step on.
     """
 
     worker: bool = False
@@ -49,7 +49,8 @@ class Process(Seam):
 
 def _in_worker(armed: Armed, get: Callable[..., Any]) -> Callable[..., Any]:
     def fetching(*args: Any, **kwargs: Any) -> Any:
-        if get_worker_info() is not None:
+        # One of them alone: which of several comes first would be another one in every run.
+        if (worker := get_worker_info()) is not None and worker.id == 0:
             armed.catch_up()
             if armed.due(late=True):
                 armed.strike()
