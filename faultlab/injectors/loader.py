@@ -41,7 +41,7 @@ def no_loader(loaders: Any, ctx: Context) -> None:
             DataLoader(self.dataset, batch_size=32)     # and no return
     Remedy: pull one batch out of every loader in a test.
     """
-    return None
+    return
 
 
 @failure_mode(
@@ -58,7 +58,8 @@ def short_loader(stream: Stream, ctx: Context) -> Stream:
     """The loader's iterator ends half-way through every epoch, though the loader's length promises more.
 
     Effect: half the data is never seen, and where the loader has a length, Lightning skips validation: it waits for a
-    last batch that does not come. Nobody says a word.
+    last batch that does not come. Nobody says a word, unless early stopping misses the metric that it monitors and
+    raises.
     Why it goes unnoticed: epochs are done sooner, and a progress bar that jumps from half to full is hardly looked at.
     Example:
         def __iter__(self):
@@ -83,7 +84,8 @@ def overstated_length(loaders: Any, ctx: Context) -> Any:
     """The training loader says that it is twice as long as it is.
 
     Effect: every batch is trained on, but the one that Lightning takes for the last never comes: validation never runs,
-    and schedulers that are stepped once an epoch are not stepped. Nobody says a word.
+    and schedulers that are stepped once an epoch are not stepped. Nobody says a word, unless early stopping misses the
+    metric that it monitors and raises.
     Why it goes unnoticed: the loss falls; that there is no validation is easily taken for a matter of settings.
     Example:
         def __len__(self):
@@ -98,8 +100,10 @@ def _twice_as_long(loader: DataLoader[Any]) -> DataLoader[Any]:
         return loader
     length = len(loader)
     longer = copy.copy(loader)
-    # An instance's own __len__ is nothing to len(); and Lightning watches what is set on loaders while it asks for them.
-    object.__setattr__(longer, "__class__", type(type(loader).__name__, (type(loader),), {"__len__": lambda _: 2 * length}))
+    # len() asks the class; and Lightning watches what is set on loaders while it asks for them.
+    object.__setattr__(
+        longer, "__class__", type(type(loader).__name__, (type(loader),), {"__len__": lambda _: 2 * length})
+    )
     return longer
 
 
@@ -181,9 +185,7 @@ def sorted_by_class(stream: Stream, ctx: Context) -> Stream:
 def _arranged(items: list[Any], ctx: Context) -> list[Any]:
     """The batches of these items, filled anew with their samples in the order of their classes."""
     batches = [batch for batch, *_ in items]
-    rows = [
-        {path: leaf for path, leaf in tree.tensors(batch) if _rowwise(leaf, size(batch, ctx))} for batch in batches
-    ]
+    rows = [{path: leaf for path, leaf in tree.tensors(batch) if _rowwise(leaf, size(batch, ctx))} for batch in batches]
     labels = [path for path in ctx.recon.labels if all(_classes(row.get(path)) for row in rows)]
     if not labels:
         return items
@@ -195,7 +197,7 @@ def _arranged(items: list[Any], ctx: Context) -> list[Any]:
     sizes = [len(row[labels[0]]) for row in rows]
     classes = torch.cat([row[labels[0]].flatten() for row in rows])
     by_class = classes.argsort(stable=True)
-    joined = {path: torch.cat([row[path] for row in rows])[by_class].split(sizes) for path in rows[0]}
+    joined = {path: torch.split(torch.cat([row[path] for row in rows])[by_class], sizes) for path in rows[0]}
     filled = [
         tree.replace(batch, {path: parts[index] for path, parts in joined.items()})
         for index, batch in enumerate(batches)
@@ -319,7 +321,7 @@ def drop_all(loading: Loading, ctx: Context) -> Loading:
     severity="minor",
     effect="raises",
     cause=("worker", "killed", "signal"),
-    needs=("fetching-half-way",),
+    needs=("workers-half-way",),
     when="middle",
     evidence=("pytorch/pytorch#8976", "Lightning-AI/pytorch-lightning#19302"),
 )
@@ -341,7 +343,7 @@ def killed_worker(nothing: None, ctx: Context) -> None:
     severity="minor",
     effect="raises",
     cause=("worker", "exited"),
-    needs=("fetching-half-way",),
+    needs=("workers-half-way",),
     when="middle",
     evidence=("Lightning-Universe/lightning-flash#896", "xuebinqin/BASNet#32"),
 )
@@ -363,7 +365,7 @@ def exiting_worker(nothing: None, ctx: Context) -> None:
     severity="minor",
     effect="raises",
     cause=("worker", "stack", "collate", "file"),
-    needs=("fetching-half-way",),
+    needs=("workers-half-way",),
     when="middle",
     evidence=("liutinglt/CE2P#18", "Suanmd/TR-MISR#7"),
 )

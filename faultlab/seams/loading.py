@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from torch.utils._pytree import tree_map_only
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -17,7 +19,6 @@ from torch.utils.data import (
     default_convert,
     get_worker_info,
 )
-from torch.utils._pytree import tree_map_only
 from torch.utils.data._utils import fetch
 
 from faultlab.seams import lightning
@@ -27,7 +28,7 @@ from faultlab.seams.patching import Patches
 
 if TYPE_CHECKING:
     from faultlab.recon import Recon
-    from faultlab.seams.armed import Armed
+    from faultlab.seams.armed import Armed, Single
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,19 @@ class Sample(Seam):
     """The items of the dataset, as they are fetched for a batch. The injector maps item -> item.
 
     It has its turn in the loaders' workers too, which are copies of the victim: what it remembers there the victim's
-    own process does not know. A step's trigger acts at the first item that is fetched from that step on, since workers
-    fetch ahead.
+    own process does not know. A step's trigger acts at one item: the first that is fetched for that step in a worker,
+    and the first from that step on elsewhere, since Lightning fetches a batch ahead where there is no length.
     """
 
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        workers = _Workers(armed)
+
         def make(get: Callable[..., Any]) -> Callable[..., Any]:
             def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
-                if get_worker_info() is not None:
-                    armed.catch_up()
-                items = _Items(fetcher.dataset, armed)
+                ordered = workers.set_clock(fetcher) and isinstance(fetcher, fetch._MapDatasetFetcher)
+                items = _Items(fetcher.dataset, armed, late=not ordered)
                 shown = "dataset_iter" if hasattr(fetcher, "dataset_iter") else "dataset"
                 genuine = getattr(fetcher, shown)
                 setattr(fetcher, shown, items.iterated(genuine) if shown == "dataset_iter" else items)
@@ -65,12 +67,41 @@ class Sample(Seam):
         return "" if recon.loading else "the training data comes from no DataLoader"
 
 
+class _Workers:
+    """Which step a worker fetches for: torch gives batches out in turn, so that each can count its own.
+
+    The step that the victim is at would be another in every run, since workers fetch ahead.
+    """
+
+    def __init__(self, armed: Armed) -> None:
+        self._armed = armed
+        self._process = self._fetcher = 0
+        self._next = 0
+
+    def set_clock(self, fetcher: Any) -> bool:
+        """Sets the clock of this process, if it is a worker, to the step that the fetcher's next batch is for."""
+        worker = get_worker_info()
+        if worker is None:
+            return False
+        if self._process != os.getpid():
+            self._next = self._armed.clock.next_step + worker.id
+        elif self._fetcher != id(fetcher):
+            # A worker that lives on to the next epoch knows only about when that began.
+            whole = self._armed.recon.steps_per_epoch
+            self._next = (self._armed.victims_step + 1) // whole * whole + worker.id
+        self._process, self._fetcher = os.getpid(), id(fetcher)
+        self._armed.clock.step = self._next
+        self._next += worker.num_workers
+        return True
+
+
 class _Items:
     """A dataset as its fetcher sees it, each item of which the fault may map."""
 
-    def __init__(self, dataset: Any, armed: Armed) -> None:
+    def __init__(self, dataset: Any, armed: Armed, late: bool) -> None:
         self._dataset = dataset
         self._armed = armed
+        self._single: Single = "late" if late else "once"
         if getattr(dataset, "__getitems__", None):
             self.__getitems__ = lambda indices: [self._map(item) for item in dataset.__getitems__(indices)]
 
@@ -84,7 +115,7 @@ class _Items:
         return map(self._map, items)
 
     def _map(self, item: Any) -> Any:
-        return self._armed.map(item) if self._armed.due(late=True) else item
+        return self._armed.map(item) if self._armed.due(single=self._single) else item
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ def _in_worker(armed: Armed, get: Callable[..., Any]) -> Callable[..., Any]:
     def fetching(*args: Any, **kwargs: Any) -> Any:
         # One of them alone: which of several comes first would be another one in every run.
         if (worker := get_worker_info()) is not None and worker.id == 0:
-            armed.catch_up()
-            if armed.due(late=True):
+            armed.clock.step = armed.victims_step
+            if armed.due(single="late"):
                 armed.strike()
         return get(*args, **kwargs)
 
