@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from faultlab.seams.callbacks import named_callbacks
 from faultlab.seams.clock import Clock
 from faultlab.seams.construction import found_class
 from faultlab.seams.data import _FETCHERS
-from faultlab.seams.loading import read, samples_as_torch_does, training_loaders, validation_loaders
+from faultlab.seams.loading import is_sized, read, samples_as_torch_does, training_loaders, validation_loaders
 from faultlab.seams.model import optimizers_in
 from faultlab.seams.patching import Patches
 
@@ -241,9 +241,9 @@ def _facts(loaders: list[Any]) -> LoaderFacts | None:
     if not loaders:
         return None
     loader, loading = loaders[0], read(loaders[0])
-    sized = isinstance(loading.dataset, Sized) and not isinstance(loading.dataset, IterableDataset)
     return LoaderFacts(
-        samples=len(loading.dataset) if sized else None,
+        samples=len(loading.dataset) if is_sized(loading.dataset) else None,
+        batches=loading.length,
         batch_size=loading.batch_size,
         shuffled=loading.shuffled,
         drop_last=loading.drop_last,

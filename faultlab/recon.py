@@ -47,11 +47,13 @@ class Part:
 class LoaderFacts:
     """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch.
 
-    ``own_sampling`` says that its sampler is none of torch's plain ones, ``arrays`` that its items hold an array with a
-    dimension; ``ahead`` counts the batches that its workers fetch ahead.
+    ``batches`` is the number that it promises, or None. ``own_sampling`` says that its sampler is none of torch's plain
+    ones, ``arrays`` that its items hold an array with a dimension; ``ahead`` counts the batches that its workers fetch
+    ahead.
     """
 
     samples: int | None = None
+    batches: int | None = None
     batch_size: int | None = None
     shuffled: bool = False
     drop_last: bool = False
@@ -82,8 +84,9 @@ class Recon:
     ``first_validation`` are the steps of the first update and of the first validation after the sanity check.
     ``loading`` and ``validation_loading`` describe the first DataLoader of each kind, ``validates_on_training_data``
     says that one dataset serves both, ``validation_leaves`` are those of the first validation batch; ``arguments`` are
-    those of the module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation`` what the module
-    logs where; ``callbacks`` the user's own, ``monitors`` what each of them monitors, ``loggers`` the Trainer's.
+    those of the module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation``
+    what the module logs where; ``callbacks`` the user's own, ``monitors`` what each of them monitors, ``loggers`` the
+    Trainer's.
     ``monitor`` is the metric that the campaign judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the
     clean run can't go on from its own checkpoints.
     """

@@ -96,6 +96,8 @@ def recons() -> dict[str, Recon]:
 @pytest.mark.parametrize("mode", sorted(catalogue.load()))
 def test_it_detaches_without_trace(recons: dict[str, Recon], mode: str) -> None:
     registered = catalogue.load()[mode]
+    if registered.mode.hangs:
+        pytest.skip("it would hang the process that runs the tests")
     name = next(name for name in [*FACTORIES, ""] if not name or not inapplicable(registered, recons[name]))
     if not name:
         pytest.skip("applies to none of these three models; the contract tests run it on a fourth")

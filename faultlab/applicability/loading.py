@@ -15,6 +15,12 @@ def _sized_dataset(recon: Recon) -> str:
     return "" if recon.loading.samples > 1 else "the training data is a single sample"
 
 
+@requirement("sized-loader")
+def _sized_loader(recon: Recon) -> str:
+    promised = recon.loading is not None and recon.loading.batches is not None
+    return "" if promised else "the training loader has no length"
+
+
 @requirement("plain-sampling")
 def _plain_sampling(recon: Recon) -> str:
     own = recon.loading is not None and recon.loading.own_sampling
@@ -23,6 +29,8 @@ def _plain_sampling(recon: Recon) -> str:
 
 @requirement("sized-validation")
 def _sized_validation(recon: Recon) -> str:
+    if not recon.validation_batches:
+        return "there is no validation loop"
     if recon.validation_loading is None:
         return "the validation data comes from no DataLoader"
     if recon.validation_loading.samples is None:
@@ -37,6 +45,8 @@ def _separate_validation(recon: Recon) -> str:
 
 @requirement("validation-labels")
 def _validation_labels(recon: Recon) -> str:
+    if not recon.validation_batches:
+        return "there is no validation loop"
     leaves = [recon.validation_leaves[path] for path in recon.labels if path in recon.validation_leaves]
     if not leaves:
         return "the labels are not found in the validation batch"

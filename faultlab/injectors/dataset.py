@@ -108,8 +108,8 @@ def item_none(item: Any, ctx: Context) -> None:
 def item_stops(item: Any, ctx: Context) -> Any:
     """A single item raises StopIteration, from a `next` in its code that ran dry.
 
-    Effect: to the loop the epoch is over: the rest of its batches never comes, and its validation is skipped. Nobody
-    says a word.
+    Effect: to the loop the epoch is over: the rest of its batches never comes, and where the loader has a length, the
+    epoch's validation is skipped. Nobody says a word.
     Why it goes unnoticed: the next epoch begins as usual, and a progress bar that jumps is easily overlooked.
     Example:
         def __getitem__(self, index):
@@ -260,8 +260,8 @@ def empty_validation(loading: Loading, ctx: Context) -> Loading:
 def validate_on_training(loading: Loading, ctx: Context) -> Loading:
     """Validation is on the training data.
 
-    Effect: training is silent and its weights are what they were; what is called validation measures how well the model
-    has learnt by heart, so that the metric is too good, and so are early stopping and the choice of the checkpoint.
+    Effect: training is silent and healthy; what is called validation measures how well the model has learnt by heart,
+    so that the metric is too good, and early stopping and the choice of the checkpoint go by it.
     Why it goes unnoticed: two curves that lie close together look like a model that generalises.
     Example:
         val_loader = DataLoader(dataset)        # val_dataset, made two lines above, is never used

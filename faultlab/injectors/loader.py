@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import signal
 import time
@@ -13,8 +12,7 @@ from typing import Any
 
 import numpy
 import torch
-from torch.utils._pytree import tree_map_only
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
 from faultlab.catalogue import Dose, failure_mode
 from faultlab.injectors.batch import size
@@ -73,14 +71,14 @@ def short_loader(stream: Stream, ctx: Context) -> Stream:
 
 @failure_mode(
     "loader.overstated-length",
-    seam=Loaders,
+    seam=LoaderArguments,
     severity="critical",
     effect="silent",
     cause=("length", "len", "validation", "batches"),
-    needs=("sized-dataset",),
+    needs=("sized-loader",),
     evidence=("Lightning-AI/pytorch-lightning#10290", "Lightning-AI/pytorch-lightning#19624"),
 )
-def overstated_length(loaders: Any, ctx: Context) -> Any:
+def overstated_length(loading: Loading, ctx: Context) -> Loading:
     """The training loader says that it is twice as long as it is.
 
     Effect: every batch is trained on, but the one that Lightning takes for the last never comes: validation never runs,
@@ -92,19 +90,7 @@ def overstated_length(loaders: Any, ctx: Context) -> Any:
             return math.ceil(self.samples / self.batch_size)    # samples, before the invalid ones were filtered
     Remedy: compare `len(loader)` with the batches that come; check that validation ran.
     """
-    return tree_map_only(DataLoader, _twice_as_long, loaders)
-
-
-def _twice_as_long(loader: DataLoader[Any]) -> DataLoader[Any]:
-    if isinstance(loader.dataset, IterableDataset):
-        return loader
-    length = len(loader)
-    longer = copy.copy(loader)
-    # len() asks the class; and Lightning watches what is set on loaders while it asks for them.
-    object.__setattr__(
-        longer, "__class__", type(type(loader).__name__, (type(loader),), {"__len__": lambda _: 2 * length})
-    )
-    return longer
+    return loading if loading.length is None else replace(loading, length=2 * loading.length)
 
 
 @failure_mode(

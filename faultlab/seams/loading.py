@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +122,8 @@ class _Items:
 class Loading:
     """The arguments of one DataLoader. ``batch_size`` is None where the loader does not batch.
 
-    ``training`` gives the arguments of the (first) training DataLoader, whichever this one is.
+    ``length`` is the number of batches that it promises, or None where it promises none. ``training`` gives the
+    arguments of the (first) training DataLoader, whichever this one is.
     """
 
     dataset: Any
@@ -131,6 +132,7 @@ class Loading:
     drop_last: bool
     num_workers: int
     worker_init_fn: Callable[[int], Any] | None
+    length: int | None = None
     training: Callable[[], Loading] | None = None
 
 
@@ -220,6 +222,18 @@ def genuine(loaders: Any) -> Any:
 _ORIGINAL = "_faultlab_original"
 
 
+def is_sized(dataset: Any) -> bool:
+    """Whether it has as many items as it says; a stream may have a length, which is no more than a hint."""
+    return isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
+
+
+def _length(loader: DataLoader[Any]) -> int | None:
+    try:
+        return len(loader) if is_sized(loader.dataset) else None
+    except TypeError:  # its sampler has none
+        return None
+
+
 def samples_as_torch_does(loader: DataLoader[Any]) -> bool:
     """Whether the order of its samples is the plain one or a plain shuffle, so that it can be had anew."""
     batches, sampler = getattr(loader, "batch_sampler", None), loader.sampler
@@ -240,6 +254,7 @@ def read(loader: DataLoader[Any]) -> Loading:
         drop_last=loader.drop_last or bool(getattr(batches, "drop_last", False)),
         num_workers=loader.num_workers,
         worker_init_fn=loader.worker_init_fn,
+        length=_length(loader),
     )
 
 
@@ -251,7 +266,11 @@ def _rebuilt(loader: DataLoader[Any], before: Loading, after: Loading, recon: Re
     # A DataLoader refuses to have these assigned once it is made, and its subclasses take other arguments.
     own = vars(new)
     own.update({"num_workers": after.num_workers, "worker_init_fn": after.worker_init_fn, _ORIGINAL: loader})
-    if replace(after, num_workers=before.num_workers, worker_init_fn=before.worker_init_fn) == before:
+    if after.length != before.length:
+        # len() asks the class.
+        new.__class__ = type(type(loader).__name__, (type(loader),), {"__len__": lambda _: after.length})
+    same = {name: getattr(before, name) for name in ("num_workers", "worker_init_fn", "length")}
+    if replace(after, **same) == before:
         return new
     if after.dataset is not before.dataset or after.shuffled != before.shuffled:
         own["dataset"] = after.dataset
