@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -215,7 +216,7 @@ class Probe:
             scheduler_intervals=tuple(config.interval for config in trainer.lr_scheduler_configs),
             schedulers=tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             metrics=tuple(sorted(map(str, trainer.callback_metrics))),
-            loading=_facts(training_loaders(trainer)),
+            loading=_facts(training_loaders(trainer), _finite(trainer.num_training_batches)),
             validation_loading=_facts(validation_loaders(trainer)),
             validation_leaves=self._validation_leaves or {},
             validates_on_training_data=_shared(training_loaders(trainer), validation_loaders(trainer)),
@@ -237,21 +238,24 @@ class Probe:
         return last[-1] if last else None
 
 
-def _facts(loaders: list[Any]) -> LoaderFacts | None:
+def _facts(loaders: list[Any], batches: int | None = None) -> LoaderFacts | None:
     if not loaders:
         return None
     loader, loading = loaders[0], read(loaders[0])
     return LoaderFacts(
         samples=len(loading.dataset) if is_sized(loading.dataset) else None,
-        batches=loading.length,
+        batches=batches,
         batch_size=loading.batch_size,
         shuffled=loading.shuffled,
         drop_last=loading.drop_last,
         workers=loading.num_workers,
         own_sampling=not samples_as_torch_does(loader),
         arrays=_holds_arrays(loader),
-        ahead=loading.num_workers * (loader.prefetch_factor or 0),
     )
+
+
+def _finite(number: float) -> int | None:
+    return int(number) if math.isfinite(number) else None
 
 
 def _holds_arrays(loader: Any) -> bool:

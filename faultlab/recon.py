@@ -47,9 +47,8 @@ class Part:
 class LoaderFacts:
     """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch.
 
-    ``batches`` is the number that it promises, or None. ``own_sampling`` says that its sampler is none of torch's plain
-    ones, ``arrays`` that its items hold an array with a dimension; ``ahead`` counts the batches that its workers fetch
-    ahead.
+    ``batches`` is the number of a training epoch, None where none is promised. ``own_sampling`` says that its sampler is
+    none of torch's plain ones, ``arrays`` that its items hold an array with a dimension.
     """
 
     samples: int | None = None
@@ -60,7 +59,6 @@ class LoaderFacts:
     workers: int = 0
     own_sampling: bool = False
     arrays: bool = False
-    ahead: int = 0
 
     @property
     def uneven(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faultlab.applicability import requirement
-from faultlab.recon import Leaf, LoaderFacts, Recon
+from faultlab.recon import Leaf, Recon
 
 
 @requirement("sized-dataset")
@@ -98,23 +98,11 @@ def _several_workers(recon: Recon) -> str:
     return _workers(recon) or ("" if recon.workers > 1 else "the training loader has a single worker")
 
 
-@requirement("items-half-way")
-def _items_half_way(recon: Recon) -> str:
-    # A worker knows which step an item is for; Lightning itself fetches a batch ahead where there is no length.
-    loading = recon.loading or LoaderFacts()
-    return _fetched_late(recon, int(loading.samples is None and not loading.workers))
-
-
-@requirement("workers-half-way")
-def _workers_half_way(recon: Recon) -> str:
-    return _fetched_late(recon, recon.loading.ahead if recon.loading else 0)
-
-
-def _fetched_late(recon: Recon, ahead: int) -> str:
-    # Each batch is asked for as many steps early as batches are fetched ahead, or as its epoch begins.
-    within = ahead < recon.steps_per_epoch
-    last = recon.steps - 1 - (ahead if within else recon.steps_per_epoch)
-    return "" if max(last, 0) >= recon.steps // 2 else "all batches are fetched before the run is half-way"
+@requirement("fetching-half-way")
+def _fetching_half_way(recon: Recon) -> str:
+    # Without a length Lightning fetches a batch ahead.
+    early = recon.loading is not None and recon.loading.batches is None
+    return "the batches of both steps are fetched in the first" if early and recon.steps == 2 else ""
 
 
 def _rows(leaf: Leaf) -> int:

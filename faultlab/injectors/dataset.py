@@ -53,7 +53,7 @@ def _content(row: torch.Tensor) -> bytes:
     severity="minor",
     effect="raises",
     cause=("nonetype", "subscript", "item", "sample", "image", "read"),
-    needs=("items-half-way",),
+    needs=("fetching-half-way",),
     when="middle",
     evidence=("liutinglt/CE2P#18",),
 )
@@ -76,7 +76,7 @@ def item_raises(item: Any, ctx: Context) -> Any:
     severity="minor",
     effect="raises",
     cause=("nonetype", "none"),
-    needs=("items-half-way",),
+    needs=("fetching-half-way",),
     when="middle",
     evidence=("pytorch/pytorch#74337", "Megvii-BaseDetection/YOLOX#1523"),
 )
@@ -101,7 +101,7 @@ def item_none(item: Any, ctx: Context) -> None:
     severity="critical",
     effect="silent",
     cause=("stopiteration", "stop iteration", "epoch", "batches", "validation"),
-    needs=("items-half-way",),
+    needs=("fetching-half-way",),
     when="middle",
     evidence=("Lightning-AI/pytorch-lightning#5055",),
 )
@@ -125,7 +125,7 @@ def item_stops(item: Any, ctx: Context) -> Any:
     severity="minor",
     effect="raises",
     cause=("size", "shape", "stack", "resiz", "collate"),
-    needs=("items-half-way", "array-items", "batching-loader"),
+    needs=("fetching-half-way", "array-items", "batching-loader"),
     when="middle",
     evidence=("facebookresearch/pytorchvideo#56", "amdegroot/ssd.pytorch#546"),
 )

@@ -127,8 +127,8 @@ def exhausted_loader(stream: Stream, ctx: Context) -> Stream:
 def empty_epoch(stream: Stream, ctx: Context) -> Stream:
     """One epoch, that in the middle of the run, gets no batch at all.
 
-    Effect: the epoch begins and ends without a step and without validation; the next one is as it should be. Lightning
-    1.2 raised an obscure exception, today's says nothing.
+    Effect: the epoch begins and ends without a step and without validation; the next one is as it should be. An
+    older Lightning raised an obscure exception, today's says nothing.
     Why it goes unnoticed: all curves are drawn over steps, and no step was taken.
     Example:
         def __iter__(self):
@@ -307,14 +307,14 @@ def drop_all(loading: Loading, ctx: Context) -> Loading:
     severity="minor",
     effect="raises",
     cause=("worker", "killed", "signal"),
-    needs=("workers-half-way",),
+    needs=("fetching-half-way",),
     when="middle",
     evidence=("pytorch/pytorch#8976", "Lightning-AI/pytorch-lightning#19302"),
 )
 def killed_worker(nothing: None, ctx: Context) -> None:
     """The operating system kills a worker of the loader, for want of memory for instance.
 
-    Effect: the training ends in a RuntimeError: DataLoader worker is killed by signal.
+    Effect: the training ends in a RuntimeError: DataLoader worker is killed by signal, or exited unexpectedly.
     Why it goes unnoticed: it does not; but the message does not say who killed it, or why.
     Example:
         DataLoader(dataset, num_workers=64)     # each with a copy of the index
@@ -329,7 +329,7 @@ def killed_worker(nothing: None, ctx: Context) -> None:
     severity="minor",
     effect="raises",
     cause=("worker", "exited"),
-    needs=("workers-half-way",),
+    needs=("fetching-half-way",),
     when="middle",
     evidence=("Lightning-Universe/lightning-flash#896", "xuebinqin/BASNet#32"),
 )
@@ -350,8 +350,8 @@ def exiting_worker(nothing: None, ctx: Context) -> None:
     seam=Process(worker=True),
     severity="minor",
     effect="raises",
-    cause=("worker", "stack", "collate", "file"),
-    needs=("workers-half-way",),
+    cause=("worker", "open files"),
+    needs=("fetching-half-way",),
     when="middle",
     evidence=("liutinglt/CE2P#18", "Suanmd/TR-MISR#7"),
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from faultlab.recon import Recon
 
 
-Single = Literal["once", "late"]
+Turns = Literal["one", "late"]
 
 
 class BrokenInjector(BaseException):
@@ -127,19 +127,19 @@ class Armed:
         """The step that the victim's own process is at, of which a worker is a copy."""
         return self._tally.step
 
-    def due(self, stage: str | None = None, single: Single | None = None) -> bool:
+    def due(self, stage: str | None = None, turns: Turns | None = None) -> bool:
         """Whether the fault acts now; ``stage`` where the seam knows better than the clock.
 
-        ``single`` is for seams that have many turns in a step, one of which is enough for a trigger of one step:
-        ``once`` the first of that step, ``late`` the first from that step on, where what is done ahead may miss it.
+        ``turns`` is for seams that have many in a step, one of which is enough for a trigger of one step: ``one`` takes
+        the first of that step, ``late`` the first from that step on, where what is done ahead may miss it.
         """
         if not self.enabled or (stage or self.clock.stage) not in self._stages:
             return False
         trigger = self._trigger
         if trigger.rank is not None and trigger.rank != self.clock.rank:
             return False
-        if single and trigger.kind == "step" and trigger.number is not None:
-            met = self.clock.step == trigger.number or (single == "late" and self.clock.step > trigger.number)
+        if turns and trigger.kind == "step" and trigger.number is not None:
+            met = self.clock.step == trigger.number or (turns == "late" and self.clock.step > trigger.number)
             return met and not self.activations
         acted = self.activations if trigger.kind == "once" else 0
         return trigger.fires(self.clock.step, self.clock.epoch, acted, self.fault.seed)

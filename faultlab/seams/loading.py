@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from torch.utils.data import (
     SequentialSampler,
     default_collate,
     default_convert,
-    get_worker_info,
 )
 from torch.utils.data._utils import fetch
 
@@ -25,10 +23,11 @@ from faultlab.seams import lightning
 from faultlab.seams.base import Seam, Site
 from faultlab.seams.clock import STAGES_OF_LIGHTNING
 from faultlab.seams.patching import Patches
+from faultlab.seams.workers import Workers
 
 if TYPE_CHECKING:
     from faultlab.recon import Recon
-    from faultlab.seams.armed import Armed, Single
+    from faultlab.seams.armed import Armed, Turns
 
 
 @dataclass(frozen=True)
@@ -36,19 +35,21 @@ class Sample(Seam):
     """The items of the dataset, as they are fetched for a batch. The injector maps item -> item.
 
     It has its turn in the loaders' workers too, which are copies of the victim: what it remembers there the victim's
-    own process does not know. A step's trigger acts at one item: the first that is fetched for that step in a worker,
-    and the first from that step on elsewhere, since Lightning fetches a batch ahead where there is no length.
+    own process does not know. A step's trigger acts at one item, the first of the batch that the step waits for; where
+    there is no length, Lightning waits for each batch one step early.
     """
 
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        workers = _Workers(armed)
+        workers = Workers(armed)
 
         def make(get: Callable[..., Any]) -> Callable[..., Any]:
             def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
-                ordered = workers.set_clock(fetcher) and isinstance(fetcher, fetch._MapDatasetFetcher)
-                items = _Items(fetcher.dataset, armed, late=not ordered)
+                purpose = workers.fetch_for(fetcher)
+                if purpose == "nobody":
+                    return get(fetcher, *args, **kwargs)
+                items = _Items(fetcher.dataset, armed, "one" if purpose == "step" else "late")
                 shown = "dataset_iter" if hasattr(fetcher, "dataset_iter") else "dataset"
                 genuine = getattr(fetcher, shown)
                 setattr(fetcher, shown, items.iterated(genuine) if shown == "dataset_iter" else items)
@@ -59,7 +60,6 @@ class Sample(Seam):
 
             return fetching
 
-        armed.follow_in_workers()
         for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
             patches.wrap(fetcher, "fetch", make)
 
@@ -67,41 +67,13 @@ class Sample(Seam):
         return "" if recon.loading else "the training data comes from no DataLoader"
 
 
-class _Workers:
-    """Which step a worker fetches for: torch gives batches out in turn, so that each can count its own.
-
-    The step that the victim is at would be another in every run, since workers fetch ahead.
-    """
-
-    def __init__(self, armed: Armed) -> None:
-        self._armed = armed
-        self._process = self._fetcher = 0
-        self._next = 0
-
-    def set_clock(self, fetcher: Any) -> bool:
-        """Sets the clock of this process, if it is a worker, to the step that the fetcher's next batch is for."""
-        worker = get_worker_info()
-        if worker is None:
-            return False
-        if self._process != os.getpid():
-            self._next = self._armed.clock.next_step + worker.id
-        elif self._fetcher != id(fetcher):
-            # A worker that lives on to the next epoch knows only about when that began.
-            whole = self._armed.recon.steps_per_epoch
-            self._next = (self._armed.victims_step + 1) // whole * whole + worker.id
-        self._process, self._fetcher = os.getpid(), id(fetcher)
-        self._armed.clock.step = self._next
-        self._next += worker.num_workers
-        return True
-
-
 class _Items:
     """A dataset as its fetcher sees it, each item of which the fault may map."""
 
-    def __init__(self, dataset: Any, armed: Armed, late: bool) -> None:
+    def __init__(self, dataset: Any, armed: Armed, turns: Turns) -> None:
         self._dataset = dataset
         self._armed = armed
-        self._single: Single = "late" if late else "once"
+        self._turns = turns
         if getattr(dataset, "__getitems__", None):
             self.__getitems__ = lambda indices: [self._map(item) for item in dataset.__getitems__(indices)]
 
@@ -115,7 +87,7 @@ class _Items:
         return map(self._map, items)
 
     def _map(self, item: Any) -> Any:
-        return self._armed.map(item) if self._armed.due(single=self._single) else item
+        return self._armed.map(item) if self._armed.due(turns=self._turns) else item
 
 
 @dataclass(frozen=True)
