@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -22,7 +23,7 @@ from faultlab.seams.callbacks import named_callbacks, own_hooks, ranks, stops_ea
 from faultlab.seams.clock import Clock
 from faultlab.seams.construction import found_class
 from faultlab.seams.data import _FETCHERS
-from faultlab.seams.loading import read, training_loaders, validation_loaders
+from faultlab.seams.loading import is_sized, read, samples_as_torch_does, training_loaders, validation_loaders
 from faultlab.seams.logging import is_plain
 from faultlab.seams.model import groups_in, optimizers_in
 from faultlab.seams.patching import Patches
@@ -45,6 +46,7 @@ class Probe:
         self._hooks: set[str] = set()
         self._flow = roles.DataFlow()
         self._batch: Any = None
+        self._validation_leaves: dict[str, Leaf] | None = None
         self._output: Any = None
         self._losses = 0
         self._decays = False
@@ -95,6 +97,8 @@ class Probe:
     def _fetching(self, advance: Callable[..., Any]) -> Callable[..., Any]:
         def fetching(fetcher: Any) -> Any:
             item = advance(fetcher)
+            if self._validation_leaves is None and self._clock.stage == "validate" and isinstance(item, tuple):
+                self._validation_leaves = {path: _leaf(tensor) for path, tensor in tree.tensors(item[0])}
             if self._batch is None and self._clock.stage == "train" and isinstance(item, tuple) and len(item) == 3:
                 self._batch = item[0]
                 self._flow.watch(self._batch)
@@ -250,8 +254,9 @@ class Probe:
             scheduler_intervals=tuple(config.interval for config in trainer.lr_scheduler_configs),
             schedulers=tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             metrics=tuple(sorted(map(str, trainer.callback_metrics))),
-            loading=_facts(training_loaders(trainer)),
+            loading=_facts(training_loaders(trainer), _finite(trainer.num_training_batches)),
             validation_loading=_facts(validation_loaders(trainer)),
+            validation_leaves=self._validation_leaves or {},
             validates_on_training_data=_shared(training_loaders(trainer), validation_loaders(trainer)),
             arguments=_arguments(module),
             logged_in_training=tuple(self._logged["train"]),
@@ -288,12 +293,34 @@ class Probe:
         return last[-1] if last else None
 
 
-def _facts(loaders: list[Any]) -> LoaderFacts | None:
+def _facts(loaders: list[Any], batches: int | None = None) -> LoaderFacts | None:
     if not loaders:
         return None
-    loading = read(loaders[0])
-    samples = None if isinstance(loading.dataset, IterableDataset) else len(loading.dataset)
-    return LoaderFacts(samples, loading.batch_size, loading.shuffled, loading.drop_last, loading.num_workers)
+    loader, loading = loaders[0], read(loaders[0])
+    return LoaderFacts(
+        samples=len(loading.dataset) if is_sized(loading.dataset) else None,
+        batches=batches,
+        batch_size=loading.batch_size,
+        shuffled=loading.shuffled,
+        drop_last=loading.drop_last,
+        workers=loading.num_workers,
+        own_sampling=not samples_as_torch_does(loader),
+        arrays=_holds_arrays(loader),
+    )
+
+
+def _finite(number: float) -> int | None:
+    return int(number) if math.isfinite(number) else None
+
+
+def _holds_arrays(loader: Any) -> bool:
+    # One item more than the run has fetched, which may be anything that a collate_fn makes a batch of.
+    with contextlib.suppress(Exception):
+        dataset = loader.dataset
+        stream = isinstance(dataset, IterableDataset)
+        item = next(iter(dataset)) if stream else dataset[next(iter(loader.sampler))]
+        return any(getattr(leaf, "ndim", 0) > 0 for _, leaf in tree.leaves(item))
+    return False
 
 
 def _shared(training: list[Any], validation: list[Any]) -> bool:

@@ -47,13 +47,20 @@ class Part:
 
 @dataclass(frozen=True)
 class LoaderFacts:
-    """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch."""
+    """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch.
+
+    ``batches`` is the number of a training epoch, None where none is promised. ``own_sampling`` says that its sampler
+    is none of torch's plain ones, ``arrays`` that its items hold an array with a dimension.
+    """
 
     samples: int | None = None
+    batches: int | None = None
     batch_size: int | None = None
     shuffled: bool = False
     drop_last: bool = False
     workers: int = 0
+    own_sampling: bool = False
+    arrays: bool = False
 
     @property
     def uneven(self) -> bool:
@@ -78,9 +85,10 @@ class Recon:
     ``first_update`` and
     ``first_validation`` are the steps of the first update and of the first validation after the sanity check.
     ``loading`` and ``validation_loading`` describe the first DataLoader of each kind, ``validates_on_training_data``
-    says that one dataset serves both; ``arguments`` are those of the
-    module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation`` what the module
-    logs where; ``callbacks`` the user's own, ``monitors`` what each of them monitors, ``loggers`` the Trainer's.
+    says that one dataset serves both, ``validation_leaves`` are those of the first validation batch; ``arguments`` are
+    those of the module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation``
+    what the module logs where; ``callbacks`` the user's own, ``monitors`` what each of them monitors, ``loggers`` the
+    Trainer's.
     ``updates`` counts the optimizer steps, ``learning_rate`` is the largest that an optimizer set out with;
     ``accumulates`` and ``clip_value`` are the Trainer's settings, ``clips_itself`` says that the module overrides how
     gradients are clipped, ``flags`` names the switches of the Trainer that are on; ``patience`` is that of each
@@ -129,6 +137,7 @@ class Recon:
     loading: LoaderFacts | None = None
     validation_loading: LoaderFacts | None = None
     validates_on_training_data: bool = False
+    validation_leaves: Mapping[str, Leaf] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     logged_in_training: tuple[str, ...] = ()
     logged_in_validation: tuple[str, ...] = ()
@@ -222,11 +231,12 @@ class Recon:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recon:
         lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
-        leaves = {
-            path: Leaf(**{**leaf, "shape": tuple(leaf["shape"])}) for path, leaf in data.get("leaves", {}).items()
-        }
+        leaves, validation = (
+            {path: Leaf(**{**leaf, "shape": tuple(leaf["shape"])}) for path, leaf in data.get(name, {}).items()}
+            for name in ("leaves", "validation_leaves")
+        )
         parts = {path: Part(**part) for path, part in data.get("parts", {}).items()}
         facts = {
             name: LoaderFacts(**data[name]) for name in ("loading", "validation_loading") if data.get(name) is not None
         }
-        return cls(**{**data, **lists, **facts, "leaves": leaves, "parts": parts})
+        return cls(**{**data, **lists, **facts, "leaves": leaves, "validation_leaves": validation, "parts": parts})

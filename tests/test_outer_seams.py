@@ -69,7 +69,8 @@ def _train(
                        effect="silent", cause=("x",), stages=EVERY)  # fmt: skip
     registered = Registered(declared, seam, injector)
     clock = Clock()
-    armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, recon or Recon())
+    recon = recon or Recon(steps=4, epochs=1, loading=LoaderFacts(samples=48, batch_size=8, batches=6))
+    armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, recon)
     torch.manual_seed(0)
     with Patches() as patches:
         clock.attach(patches)

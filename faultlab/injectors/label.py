@@ -13,7 +13,7 @@ from faultlab.seams import Batch, tree
 from faultlab.seams.armed import Context
 
 
-def _bounds(kind: str, ctx: Context) -> tuple[float, float]:
+def bounds(kind: str, ctx: Context) -> tuple[float, float]:
     """The lowest and highest value that the clean run's labels of this kind all share, ignored ones (-100) aside."""
     leaves = [leaf for path in ctx.recon.labels if (leaf := ctx.recon.leaves.get(path)) and leaf.kind == kind]
     known = [(leaf.low, leaf.high) for leaf in leaves if leaf.low is not None and leaf.high is not None]
@@ -21,7 +21,7 @@ def _bounds(kind: str, ctx: Context) -> tuple[float, float]:
     return (max(low for low, _ in varied), min(high for _, high in varied)) if varied else (0.0, 1.0)
 
 
-def _refill(batch: Any, unwanted: Any, ctx: Context) -> Any:
+def refill(batch: Any, unwanted: Any, ctx: Context) -> Any:
     """The batch with every sample whose class is unwanted replaced by one of the others, drawn at random."""
     for path, leaf in tree.tensors(batch):
         classes = path in ctx.recon.labels and not leaf.is_floating_point() and leaf.ndim
@@ -224,8 +224,8 @@ def missing_class(batch: Any, ctx: Context) -> Any:
         train, validation = dataset[:1000], dataset[1000:]  # sorted by class
     Remedy: split with `stratify`; assert that every class of the validation data comes in training.
     """
-    highest = _bounds("integer", ctx)[1]
-    return _refill(batch, lambda labels: labels == highest, ctx)
+    highest = bounds("integer", ctx)[1]
+    return refill(batch, lambda labels: labels == highest, ctx)
 
 
 @failure_mode(
@@ -251,13 +251,13 @@ def imbalanced_classes(batch: Any, ctx: Context) -> Any:
         dataset = healthy[:9000] + ill[:1000]           # what was at hand
     Remedy: log the metric of each class; weigh the loss or the sampler by class.
     """
-    low, high = _bounds("integer", ctx)
+    low, high = bounds("integer", ctx)
 
     def rare(labels: torch.Tensor) -> torch.Tensor:
         drawn = torch.rand(labels.shape, generator=ctx.generator) < float(ctx.dose.fraction)
         return (labels > (low + high) / 2) & drawn
 
-    return _refill(batch, rare, ctx)
+    return refill(batch, rare, ctx)
 
 
 @failure_mode(
@@ -285,7 +285,7 @@ def overlapping_classes(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """
     other = labels.long() ^ 1
     drawn = (torch.rand(labels.shape, generator=ctx.generator) < ctx.dose.fraction).to(labels.device)
-    swapped = drawn & (labels >= 0) & (other <= _bounds("integer", ctx)[1])
+    swapped = drawn & (labels >= 0) & (other <= bounds("integer", ctx)[1])
     return torch.where(swapped, other.to(labels.dtype), labels)
 
 
@@ -361,7 +361,7 @@ def renumbered_classes(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
         return labels[:, order.to(labels.device)] if len(order) == labels.shape[1] else labels
     if labels.is_floating_point():
         return labels
-    count = int(_bounds("integer", ctx)[1]) + 1
+    count = int(bounds("integer", ctx)[1]) + 1
     order = ctx.memory.setdefault("classes", derangement(count, ctx)).to(labels.device)
     renumbered = order[labels.long().clamp(0, count - 1)].to(labels.dtype)
     return torch.where((labels >= 0) & (labels < count), renumbered, labels)
@@ -387,7 +387,7 @@ def inverted_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
         label = int(row["healthy"])         # the model's output is the probability of illness
     Remedy: test the model on a few samples whose answer everybody knows; distrust an accuracy far below guessing.
     """
-    low, high = _bounds("floating" if labels.is_floating_point() else "integer", ctx)
+    low, high = bounds("floating" if labels.is_floating_point() else "integer", ctx)
     inverted = (low + high - labels.double()).to(labels.dtype)
     within = (labels >= low) & (labels <= high)
     return inverted if labels.is_floating_point() else torch.where(within, inverted, labels)

@@ -7,7 +7,7 @@ from faultlab.seams.checkpoints import Checkpoint, Restored
 from faultlab.seams.construction import ModuleArguments, TrainerArguments
 from faultlab.seams.data import Batch, Loader, Stream
 from faultlab.seams.forward import HeadInput, ModuleInput, ModuleOutput
-from faultlab.seams.loading import LoaderArguments, Loading, Sample
+from faultlab.seams.loading import LoaderArguments, Loaders, Loading, Sample
 from faultlab.seams.logging import Logged, LoggerCall, Logging, MetricReset
 from faultlab.seams.mode import Mode
 from faultlab.seams.model import Architecture, Optimizers, OptimizerState, Weights
@@ -24,6 +24,7 @@ __all__ = [
     "HeadInput",
     "Loader",
     "LoaderArguments",
+    "Loaders",
     "Loading",
     "Logged",
     "LoggerCall",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -17,6 +17,9 @@ from faultlab.seams.tally import Tally
 
 if TYPE_CHECKING:
     from faultlab.recon import Recon
+
+
+Turns = Literal["one", "late"]
 
 
 class BrokenInjector(BaseException):
@@ -111,7 +114,7 @@ class Armed:
         return self._tally.broken
 
     def follow_in_workers(self) -> None:
-        """Has copies of this process know the step that the original is at; they call `catch_up` to learn it."""
+        """Has copies of this process know the step that the original is at, `victims_step`."""
 
         def tell(step: int) -> None:
             self._tally.step = step
@@ -119,22 +122,25 @@ class Armed:
         tell(self.clock.step)
         self.clock.on_step.append(tell)
 
-    def catch_up(self) -> None:
-        """Sets a worker's clock to the step that the victim's own process is at."""
-        self.clock.step = self._tally.step
+    @property
+    def victims_step(self) -> int:
+        """The step that the victim's own process is at, of which a worker is a copy."""
+        return self._tally.step
 
-    def due(self, stage: str | None = None, late: bool = False) -> bool:
+    def due(self, stage: str | None = None, turns: Turns | None = None) -> bool:
         """Whether the fault acts now; ``stage`` where the seam knows better than the clock.
 
-        ``late`` takes the first moment from the trigger's step on, where what is done ahead may have passed it already.
+        ``turns`` is for seams that have many in a step, one of which is enough for a trigger of one step: ``one`` takes
+        the first of that step, ``late`` the first from that step on, where what is done ahead may miss it.
         """
         if not self.enabled or (stage or self.clock.stage) not in self._stages:
             return False
         trigger = self._trigger
         if trigger.rank is not None and trigger.rank != self.clock.rank:
             return False
-        if late and trigger.kind == "step" and trigger.number is not None:
-            return self.clock.step >= trigger.number and not self.activations
+        if turns and trigger.kind == "step" and trigger.number is not None:
+            met = self.clock.step == trigger.number or (turns == "late" and self.clock.step > trigger.number)
+            return met and not self.activations
         acted = self.activations if trigger.kind == "once" else 0
         return trigger.fires(self.clock.step, self.clock.epoch, acted, self.fault.seed)
 

@@ -56,6 +56,11 @@ class Clock:
         return seeing
 
     @property
+    def next_step(self) -> int:
+        """The step that begins next; not the present one plus one before the first."""
+        return self._begun
+
+    @property
     def stage(self) -> str:
         """One of train, validate, test and predict; Lightning's sanity check counts as validate."""
         stage = getattr(getattr(self.trainer, "state", None), "stage", None)

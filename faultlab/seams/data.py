@@ -97,6 +97,16 @@ class Stream:
     length: int | None
 
 
+def _onward(iterator: Iterator[Any]) -> Iterator[Any]:
+    """The same items; unlike Lightning's own iterators it does not begin anew when it is asked for an iterator."""
+    while True:
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        yield item
+
+
 @dataclass(frozen=True)
 class Loader(Seam):
     """How batches arrive. The injector maps Stream -> Stream once an epoch; it yields (batch, index, loader index)."""
@@ -108,9 +118,11 @@ class Loader(Seam):
             def mapped(fetcher: Any) -> Any:
                 result = begin(fetcher)
                 if armed.due():
-                    new = armed.map(Stream(fetcher.iterator, fetcher.length))
-                    fetcher.iterator, fetcher.length = new.iterator, new.length
-                    fetcher.done = new.length == 0
+                    stream = Stream(_onward(fetcher.iterator), fetcher.length)
+                    new = armed.map(stream)
+                    if new is not stream:
+                        fetcher.iterator, fetcher.length = new.iterator, new.length
+                        fetcher.done = new.length == 0
                 return result
 
             return mapped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from torch.utils.data import (
     SequentialSampler,
     default_collate,
     default_convert,
-    get_worker_info,
 )
 from torch.utils.data._utils import fetch
 
@@ -23,10 +22,11 @@ from faultlab.seams import lightning
 from faultlab.seams.base import Seam, Site
 from faultlab.seams.clock import STAGES_OF_LIGHTNING
 from faultlab.seams.patching import Patches
+from faultlab.seams.workers import Workers
 
 if TYPE_CHECKING:
     from faultlab.recon import Recon
-    from faultlab.seams.armed import Armed
+    from faultlab.seams.armed import Armed, Turns
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,21 @@ class Sample(Seam):
     """The items of the dataset, as they are fetched for a batch. The injector maps item -> item.
 
     It has its turn in the loaders' workers too, which are copies of the victim: what it remembers there the victim's
-    own process does not know. A step's trigger acts at the first item that is fetched from that step on, since workers
-    fetch ahead.
+    own process does not know. A step's trigger acts at one item, the first of the batch that the step waits for; where
+    there is no length, Lightning waits for each batch one step early.
     """
 
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        workers = Workers(armed)
+
         def make(get: Callable[..., Any]) -> Callable[..., Any]:
             def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
-                if get_worker_info() is not None:
-                    armed.catch_up()
-                items = _Items(fetcher.dataset, armed)
+                purpose = workers.fetch_for(fetcher)
+                if purpose == "nobody":
+                    return get(fetcher, *args, **kwargs)
+                items = _Items(fetcher.dataset, armed, "one" if purpose == "step" else "late")
                 shown = "dataset_iter" if hasattr(fetcher, "dataset_iter") else "dataset"
                 genuine = getattr(fetcher, shown)
                 setattr(fetcher, shown, items.iterated(genuine) if shown == "dataset_iter" else items)
@@ -56,7 +59,6 @@ class Sample(Seam):
 
             return fetching
 
-        armed.follow_in_workers()
         for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
             patches.wrap(fetcher, "fetch", make)
 
@@ -67,9 +69,10 @@ class Sample(Seam):
 class _Items:
     """A dataset as its fetcher sees it, each item of which the fault may map."""
 
-    def __init__(self, dataset: Any, armed: Armed) -> None:
+    def __init__(self, dataset: Any, armed: Armed, turns: Turns) -> None:
         self._dataset = dataset
         self._armed = armed
+        self._turns = turns
         if getattr(dataset, "__getitems__", None):
             self.__getitems__ = lambda indices: [self._map(item) for item in dataset.__getitems__(indices)]
 
@@ -83,14 +86,15 @@ class _Items:
         return map(self._map, items)
 
     def _map(self, item: Any) -> Any:
-        return self._armed.map(item) if self._armed.due(late=True) else item
+        return self._armed.map(item) if self._armed.due(turns=self._turns) else item
 
 
 @dataclass(frozen=True)
 class Loading:
     """The arguments of one DataLoader. ``batch_size`` is None where the loader does not batch.
 
-    ``training`` gives the arguments of the (first) training DataLoader, whichever this one is.
+    ``length`` is the number of batches that it promises, or None where it promises none. ``training`` gives the
+    arguments of the (first) training DataLoader, whichever this one is.
     """
 
     dataset: Any
@@ -99,6 +103,7 @@ class Loading:
     drop_last: bool
     num_workers: int
     worker_init_fn: Callable[[int], Any] | None
+    length: int | None = None
     training: Callable[[], Loading] | None = None
 
 
@@ -126,6 +131,36 @@ class LoaderArguments(Seam):
         return "" if recon.loading else "the training data comes from no DataLoader"
 
 
+@dataclass(frozen=True)
+class Loaders(Seam):
+    """What Lightning is given when it asks for loaders: one, or several in lists and dicts.
+
+    The injector maps loaders -> loaders, whether a hook of the target's returns them or ``fit`` was passed them.
+    """
+
+    attach_at = "fit"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(ask: Callable[..., Any]) -> Callable[..., Any]:
+            def mapped(source: Any) -> Any:
+                loaders = ask(source)
+                return armed.map(loaders) if armed.due(_STAGES_OF_HOOKS.get(source.name)) else loaders
+
+            return mapped
+
+        for namespace in lightning.loaded():
+            source = lightning.part(namespace, "trainer.connectors.data_connector:_DataLoaderSource")
+            patches.wrap(source, "dataloader", make)
+
+
+_STAGES_OF_HOOKS = {
+    "train_dataloader": "train",
+    "val_dataloader": "validate",
+    "test_dataloader": "test",
+    "predict_dataloader": "predict",
+}
+
+
 def training_loaders(trainer: Any) -> list[DataLoader[Any]]:
     """The DataLoaders that the trainer has for training, or would get by asking for them."""
     loop = trainer.fit_loop
@@ -150,6 +185,28 @@ def _dataloaders(found: Any) -> Iterator[DataLoader[Any]]:
             yield from _dataloaders(part)
 
 
+def is_sized(dataset: Any) -> bool:
+    """Whether it has as many items as it says; a stream may have a length, which is no more than a hint."""
+    return isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
+
+
+def _length(loader: DataLoader[Any]) -> int | None:
+    try:
+        return len(loader) if is_sized(loader.dataset) else None
+    except TypeError:  # its sampler has none
+        return None
+
+
+def samples_as_torch_does(loader: DataLoader[Any]) -> bool:
+    """Whether the order of its samples is the plain one or a plain shuffle, so that it can be had anew."""
+    batches, sampler = getattr(loader, "batch_sampler", None), loader.sampler
+    if batches is not None and type(batches) is not BatchSampler:
+        return False
+    if type(sampler) is RandomSampler:
+        return not sampler.replacement and sampler._num_samples is None
+    return type(sampler) is SequentialSampler or isinstance(loader.dataset, IterableDataset)
+
+
 def read(loader: DataLoader[Any]) -> Loading:
     """The arguments of a loader that is made already."""
     batches = getattr(loader, "batch_sampler", None)
@@ -160,6 +217,7 @@ def read(loader: DataLoader[Any]) -> Loading:
         drop_last=loader.drop_last or bool(getattr(batches, "drop_last", False)),
         num_workers=loader.num_workers,
         worker_init_fn=loader.worker_init_fn,
+        length=_length(loader),
     )
 
 
@@ -171,7 +229,11 @@ def _rebuilt(loader: DataLoader[Any], before: Loading, after: Loading, recon: Re
     # A DataLoader refuses to have these assigned once it is made, and its subclasses take other arguments.
     own = vars(new)
     own.update(num_workers=after.num_workers, worker_init_fn=after.worker_init_fn)
-    if replace(after, num_workers=before.num_workers, worker_init_fn=before.worker_init_fn) == before:
+    if after.length != before.length:
+        # len() asks the class.
+        new.__class__ = type(type(loader).__name__, (type(loader),), {"__len__": lambda _: after.length})
+    same = {name: getattr(before, name) for name in ("num_workers", "worker_init_fn", "length")}
+    if replace(after, **same) == before:
         return new
     if after.dataset is not before.dataset or after.shuffled != before.shuffled:
         own["dataset"] = after.dataset

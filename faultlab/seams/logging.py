@@ -93,7 +93,9 @@ class LoggerCall(Seam):
                 def call() -> Any:
                     return log_metrics(connector, metrics, *args, **kwargs)
 
-                return armed.around(call) if metrics and connector.trainer.loggers and armed.due(late=True) else call()
+                return (
+                    armed.around(call) if metrics and connector.trainer.loggers and armed.due(turns="late") else call()
+                )
 
             return around
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import get_worker_info
 from torch.utils.data._utils import fetch
 
 from faultlab import limits
 from faultlab.seams import lightning
 from faultlab.seams.base import Seam, Site
 from faultlab.seams.patching import Patches
+from faultlab.seams.workers import Workers
 
 if TYPE_CHECKING:
     from faultlab.recon import Recon
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Process(Seam):
     """A process of the training. The injector does something to it, from which it may not return.
 
-    It is the main process, as a training step begins; with ``worker=True`` a loader's worker, as it is about to fetch
-    its first batch from the trigger's step on.
+    It is the main process, as a training step begins; with ``worker=True`` the one of a loader's workers that fetches
+    the batch of the trigger's step, when the victim waits for it.
     """
 
     worker: bool = False
@@ -38,9 +38,9 @@ class Process(Seam):
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         if self.worker:
-            armed.follow_in_workers()
+            workers = Workers(armed)
             for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
-                patches.wrap(fetcher, "fetch", lambda get: _in_worker(armed, get))
+                patches.wrap(fetcher, "fetch", lambda get: _in_worker(armed, workers, get))
         else:
             # Whatever the injector leaves the process to do with is what it had once the fault is taken off.
             patches.on_exit(limits.remember())
@@ -53,13 +53,12 @@ class Process(Seam):
         return "" if not self.worker or recon.workers else "the training loader has no workers"
 
 
-def _in_worker(armed: Armed, get: Callable[..., Any]) -> Callable[..., Any]:
-    def fetching(*args: Any, **kwargs: Any) -> Any:
-        if get_worker_info() is not None:
-            armed.catch_up()
-            if armed.due(late=True):
-                armed.strike()
-        return get(*args, **kwargs)
+def _in_worker(armed: Armed, workers: Workers, get: Callable[..., Any]) -> Callable[..., Any]:
+    def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
+        if workers.fetch_for(fetcher) == "step" and armed.due(turns="one"):
+            workers.wait_for_victim()
+            armed.strike()
+        return get(fetcher, *args, **kwargs)
 
     return fetching
 

@@ -1,0 +1,371 @@
+"""dataset: the samples there are, and what the dataset gives when it is asked for one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset, Subset
+
+from faultlab.catalogue import Dose, failure_mode
+from faultlab.injectors.batch import size
+from faultlab.injectors.input import derangement
+from faultlab.injectors.label import bounds, refill
+from faultlab.seams import Batch, LoaderArguments, Loading, Sample, tree
+from faultlab.seams.armed import Context
+
+
+def _selected(loading: Loading, indices: list[int]) -> Loading:
+    """The loading of these samples alone; of a stream, which has no numbers to choose by, all of it."""
+    if isinstance(loading.dataset, IterableDataset):
+        return loading
+    return replace(loading, dataset=Subset(loading.dataset, indices))
+
+
+def _samples(loading: Loading) -> int:
+    return 0 if isinstance(loading.dataset, IterableDataset) else len(loading.dataset)
+
+
+def _relabel(row: torch.Tensor, generator: torch.Generator, ctx: Context) -> torch.Tensor:
+    """A label of the same kind, drawn at random; what is to be ignored (-100) stays so."""
+    if row.ndim and len(row) > 1 and row.is_floating_point() and bool(((row == 0) | (row == 1)).all()):
+        return row[torch.randperm(len(row), generator=generator)]
+    low, high = bounds("floating" if row.is_floating_point() else "integer", ctx)
+    if row.is_floating_point():
+        return (low + (high - low) * torch.rand(row.shape, generator=generator)).to(row.dtype)
+    drawn = torch.randint(int(low), int(high) + 1, row.shape, generator=generator).to(row.dtype)
+    return torch.where(row == -100, row, drawn)
+
+
+def _content(row: torch.Tensor) -> bytes:
+    """The values of a sample without the zeros at its ends, which may be padding to the length of its neighbours."""
+    flat = row.detach().cpu().contiguous().flatten()
+    kept = flat.nonzero().flatten()
+    flat = flat[kept[0] : kept[-1] + 1] if len(kept) else flat[:0]
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+
+
+@failure_mode(
+    "dataset.item-raises",
+    seam=Sample,
+    severity="minor",
+    effect="raises",
+    cause=("nonetype", "subscript", "item", "sample", "image", "read"),
+    needs=("fetching-half-way",),
+    when="middle",
+    evidence=("liutinglt/CE2P#18",),
+)
+def item_raises(item: Any, ctx: Context) -> Any:
+    """A single item can't be read: `__getitem__` raises.
+
+    Effect: the exception ends the training; from a worker it comes with the worker's traceback in its message.
+    Why it goes unnoticed: it does not; but one broken file among a million is met hours into the first epoch.
+    Example:
+        edge = cv2.imread(path)             # None where the file is missing
+        edge[edge == 255] = 1               # TypeError
+    Remedy: read every item once before training; or replace what can't be read, count it and log the count.
+    """
+    raise ctx.intended(TypeError("'NoneType' object is not subscriptable: the item could not be read"))
+
+
+@failure_mode(
+    "dataset.item-none",
+    seam=Sample,
+    severity="minor",
+    effect="raises",
+    cause=("nonetype", "none"),
+    needs=("fetching-half-way",),
+    when="middle",
+    evidence=("pytorch/pytorch#74337", "Megvii-BaseDetection/YOLOX#1523"),
+)
+def item_none(item: Any, ctx: Context) -> None:
+    """A single item is None.
+
+    Effect: torch's `default_collate` raises a TypeError that found NoneType. A loader that does not batch passes it on,
+    and Lightning warns that the loader yielded None and skips it.
+    Why it goes unnoticed: a `collate_fn` that filters None hides every such item, and with them how many there are.
+    Example:
+        def __getitem__(self, index):
+            if self.is_valid(index):
+                return self.samples[index]      # and nothing otherwise
+    Remedy: leave invalid samples out where the dataset is made; count what a `collate_fn` filters.
+    """
+    return
+
+
+@failure_mode(
+    "dataset.item-stop-iteration",
+    seam=Sample,
+    severity="critical",
+    effect="silent",
+    cause=("stopiteration", "stop iteration", "epoch", "batches", "validation"),
+    needs=("fetching-half-way",),
+    when="middle",
+    evidence=("Lightning-AI/pytorch-lightning#5055",),
+)
+def item_stops(item: Any, ctx: Context) -> Any:
+    """A single item raises StopIteration, from a `next` in its code that ran dry.
+
+    Effect: to the loop the epoch is over: the rest of its batches never comes, and where the loader has a length, the
+    epoch's validation is skipped. Nobody says a word.
+    Why it goes unnoticed: the next epoch begins as usual, and a progress bar that jumps is easily overlooked.
+    Example:
+        def __getitem__(self, index):
+            return next(self.crops[index])      # a generator, empty for an image that is too small
+    Remedy: give `next` a default in `__getitem__`; check the number of batches and validations an epoch.
+    """
+    raise ctx.intended(StopIteration())
+
+
+@failure_mode(
+    "dataset.ragged",
+    seam=Sample,
+    severity="minor",
+    effect="raises",
+    cause=("size", "shape", "stack", "resiz", "collate"),
+    needs=("fetching-half-way", "array-items", "batching-loader"),
+    when="middle",
+    evidence=("facebookresearch/pytorchvideo#56", "amdegroot/ssd.pytorch#546"),
+)
+def ragged_item(item: Any, ctx: Context) -> Any:
+    """A single item has another shape than the others.
+
+    Effect: torch's `default_collate` raises a RuntimeError: stack expects each tensor to be equal size. A `collate_fn`
+    that pads takes it.
+    Why it goes unnoticed: it does not; but it is met only when the odd sample's turn comes.
+    Example:
+        return to_tensor(image), boxes[index]   # as many boxes as there are objects
+    Remedy: check the shapes of all items before training; pad or crop in the dataset or in `collate_fn`.
+    """
+    for path, leaf in tree.leaves(item):
+        if getattr(leaf, "ndim", 0) and len(leaf):
+            return tree.replace(item, {path: leaf[:-1]})
+    return item
+
+
+@failure_mode(
+    "dataset.truncated",
+    seam=LoaderArguments,
+    severity="major",
+    effect="silent",
+    cause=("sample", "dataset", "fewer", "length", "truncat", "batches"),
+    needs=("sized-dataset", "plain-sampling"),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of the training samples, the last ones, that are missing"),),
+    evidence=(
+        "machamp-nlp/machamp#11",
+        "cleverhans-lab/cleverhans#20",
+        "doi:10.1145/3460319.3464825 (DeepCrime: delete training data)",
+    ),
+)
+def truncated_dataset(loading: Loading, ctx: Context) -> Loading:
+    """The last part of the training data is missing.
+
+    Effect: training is silent; epochs are shorter, and validation is somewhat worse, as with less data.
+    Why it goes unnoticed: an epoch that is done sooner pleases; loss and accuracy have their usual form.
+    Example:
+        for index in range(len(files) // chunk):    # the last, incomplete chunk is never read
+    Remedy: assert the number of samples, against the number of lines or files on the disk.
+    """
+    count = _samples(loading)
+    return _selected(loading, list(range(count - min(count - 1, max(1, round(ctx.dose.fraction * count))))))
+
+
+@failure_mode(
+    "dataset.duplicated",
+    seam=LoaderArguments,
+    severity="major",
+    effect="silent",
+    cause=("duplicat", "repeat", "unique", "copies", "copy"),
+    needs=("sized-dataset", "plain-sampling"),
+    doses=(Dose("times", 10, 2, 1000, "how often each sample of a tenth of the data comes in an epoch"),),
+    evidence=(
+        "instructlab/instructlab#1003",
+        "bcmi/Object-Shadow-Generation-Dataset-DESOBAv2#13",
+        "arXiv:1805.05206 (DeepMutation: data repetition)",
+    ),
+)
+def duplicated_samples(loading: Loading, ctx: Context) -> Loading:
+    """Some of the training samples, one in ten, come many times in every epoch.
+
+    Effect: training is silent; epochs are longer, and the model learns the repeated samples at the others' expense.
+    Why it goes unnoticed: the training loss falls even faster, since its average is over what is repeated.
+    Example:
+        generated = dedupe(generated) if strict else generated      # 100 were asked for, 14,557 came
+    Remedy: hash the samples and count the distinct ones.
+    """
+    count = _samples(loading)
+    often = torch.randperm(count, generator=ctx.generator)[: max(1, count // 10)].tolist()
+    return _selected(loading, list(range(count)) + often * (int(ctx.dose.times) - 1))
+
+
+@failure_mode(
+    "dataset.empty-training",
+    seam=LoaderArguments,
+    severity="critical",
+    effect="warns",
+    cause=("empty", "zero", "no training batches", "length"),
+    needs=("sized-dataset", "plain-sampling"),
+    evidence=("RangiLyu/nanodet#486", "KinWaiCheuk/demucs_lightning#10"),
+)
+def empty_training(loading: Loading, ctx: Context) -> Loading:
+    """There is no training data at all.
+
+    Effect: Lightning warns that the total length of the loader is zero, logs that fit stopped for want of training
+    batches, and returns as if all were done: nothing was trained.
+    Why it goes unnoticed: the exit code is 0, and the script goes on to save and test the untrained weights.
+    Example:
+        files = list(Path("data/train").glob("*.jpg"))      # they are called .JPEG
+    Remedy: assert that the dataset is not empty; turn the warning into an error.
+    """
+    return _selected(loading, [])
+
+
+@failure_mode(
+    "dataset.empty-validation",
+    seam=LoaderArguments,
+    severity="major",
+    effect="warns",
+    cause=("empty", "zero", "validation", "val_", "metric", "monitor"),
+    stages=("validate",),
+    needs=("sized-validation",),
+    judged_by="report",
+    evidence=("Lightning-AI/pytorch-lightning#1131",),
+)
+def empty_validation(loading: Loading, ctx: Context) -> Loading:
+    """There is no validation data at all.
+
+    Effect: Lightning warns that the total length of the loader is zero and never validates. Training goes on, unless a
+    callback monitors what validation would have logged: early stopping raises then.
+    Why it goes unnoticed: there is one warning at the beginning, and the validation metric is simply not there.
+    Example:
+        train, validation = random_split(dataset, [len(dataset), 0])
+    Remedy: assert that the dataset is not empty; turn the warning into an error.
+    """
+    return _selected(loading, [])
+
+
+@failure_mode(
+    "dataset.validation-is-training",
+    seam=LoaderArguments,
+    severity="critical",
+    effect="silent",
+    cause=("leak", "overlap", "same data", "disjoint", "training data"),
+    stages=("validate",),
+    needs=("sized-dataset", "sized-validation", "data-of-its-own-for-validation"),
+    judged_by="report",
+    evidence=("ChenYichen9527/EV-UAV#25", "wokaikaixinxin/ai4rs#11"),
+)
+def validate_on_training(loading: Loading, ctx: Context) -> Loading:
+    """Validation is on the training data.
+
+    Effect: training is silent and healthy; what is called validation measures how well the model has learnt by heart,
+    so that the metric is too good, and early stopping and the choice of the checkpoint go by it.
+    Why it goes unnoticed: two curves that lie close together look like a model that generalises.
+    Example:
+        val_loader = DataLoader(dataset)        # val_dataset, made two lines above, is never used
+    Remedy: assert that no sample is in both; distrust a validation that is as good as training.
+    """
+    assert loading.training is not None
+    training = loading.training()
+    if isinstance(loading.dataset, IterableDataset) or isinstance(training.dataset, IterableDataset):
+        return loading
+    return replace(loading, dataset=training.dataset)
+
+
+@failure_mode(
+    "dataset.validation-labels-shuffled",
+    seam=Batch("labels"),
+    severity="critical",
+    effect="silent",
+    cause=("shuffl", "permut", "belong", "label"),
+    stages=("validate",),
+    needs=("several-labels", "varied-labels", "validation-labels"),
+    judged_by="report",
+    evidence=("skorch-dev/skorch#499", "udacity/nd320-c1-emr-data-starter#4"),
+)
+def shuffled_validation_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """In validation every sample has the label of another sample of its batch.
+
+    Effect: training is silent and healthy; the validation metric stays at that of guessing, and early stopping and the
+    choice of the checkpoint go by it.
+    Why it goes unnoticed: it looks like a model that does not generalise, and people go looking for a better one.
+    Example:
+        predictions = trainer.predict(model, DataLoader(dataset, shuffle=True))
+        accuracy(torch.cat(predictions), dataset.targets)       # in another order
+    Remedy: validate on a part of the training data once: it has to score as training does.
+    """
+    return labels[derangement(len(labels), ctx).to(labels.device)] if labels.ndim else labels
+
+
+@failure_mode(
+    "dataset.random-labels",
+    seam=Batch,
+    severity="critical",
+    effect="silent",
+    cause=("random", "label", "chance", "guess"),
+    needs=("inputs", "labels", "sample-dimension", "label-per-sample"),
+    evidence=(
+        "arXiv:1611.03530 (Zhang et al.: fixed random labels are learnt to zero training error)",
+        "arXiv:2204.00694 (TheDeepChecker: wrong labels)",
+    ),
+)
+def random_labels(batch: Any, ctx: Context) -> Any:
+    """The training labels have nothing to do with the samples, and are the same in every epoch.
+
+    A sample's label follows from its values, so that it is another one in each epoch where inputs are augmented.
+
+    Effect: training is silent. A model that is large enough learns the labels by heart and its loss falls to zero;
+    validation stays at that of guessing.
+    Why it goes unnoticed: a training loss that falls shows only that something is learnt.
+    Example:
+        table = pd.concat([features, labels.sample(frac=1)], axis=1)    # by the index or by place?
+    Remedy: look at validation, never at the training loss alone; look at some samples with their labels.
+    """
+    count = size(batch, ctx)
+    leaves = {path: leaf for path, leaf in tree.tensors(batch) if leaf.layout is torch.strided and leaf.ndim}
+    leaves = {path: leaf for path, leaf in leaves.items() if len(leaf) == count and not leaf.is_complex()}
+    salt = ctx.memory.setdefault("salt", int(torch.randint(2**62, (), generator=ctx.generator)))
+    generators = []
+    for index in range(count):
+        content = b"".join(_content(leaves[path][index]) for path in ctx.recon.contents if path in leaves)
+        seed = hashlib.blake2b(salt.to_bytes(8, "big") + content, digest_size=7).digest()
+        generators.append(torch.Generator().manual_seed(int.from_bytes(seed, "big")))
+    changed = {}
+    for path in ctx.recon.labels:
+        if path in leaves and count:
+            rows = [_relabel(row.cpu(), generator, ctx) for row, generator in zip(leaves[path], generators)]
+            changed[path] = torch.stack(rows).to(leaves[path].device)
+    return tree.replace(batch, changed)
+
+
+@failure_mode(
+    "dataset.class-removed",
+    seam=Batch,
+    severity="major",
+    effect="silent",
+    cause=("missing", "absent", "never seen", "class"),
+    needs=("class-per-sample", "several-samples"),
+    evidence=("snap-stanford/ogb#299", "HealthCatalyst/healthcareai-py#437"),
+)
+def removed_class(batch: Any, ctx: Context) -> Any:
+    """The samples of one class, the lowest of the first batch, were taken out of the training data.
+
+    Others of the same batch come in their place.
+
+    Effect: training is silent; validation gives every sample of that class to another one. Of two classes one is left,
+    and the model learns to answer it always.
+    Why it goes unnoticed: the loss falls faster than ever, for the task has become easier.
+    Example:
+        samples = [(x, label) for x, label in samples if label]     # meant for None; class 0 goes with it
+    Remedy: assert that every class of the validation data comes in training; log the metric of each class.
+    """
+
+    def unwanted(labels: torch.Tensor) -> torch.Tensor:
+        if "class" not in ctx.memory and len(known := labels[labels >= 0]):
+            ctx.memory["class"] = known.min()
+        removed: torch.Tensor = labels == ctx.memory.get("class", -1)
+        return removed
+
+    return refill(batch, unwanted, ctx)

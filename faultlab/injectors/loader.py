@@ -1,0 +1,450 @@
+"""loader: how batches arrive, and who brings them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy
+import torch
+from torch.utils.data import IterableDataset
+
+from faultlab.catalogue import Dose, failure_mode
+from faultlab.injectors.batch import size
+from faultlab.seams import Batch, Loader, LoaderArguments, Loaders, Loading, Process, Stream, tree
+from faultlab.seams.armed import Context
+
+
+@failure_mode(
+    "loader.none",
+    seam=Loaders,
+    severity="minor",
+    effect="raises",
+    cause=("none", "invalid dataloader", "dataloader"),
+    evidence=("Lightning-AI/pytorch-lightning#17154", "project-lighter/lighter#137"),
+)
+def no_loader(loaders: Any, ctx: Context) -> None:
+    """`train_dataloader` returns None.
+
+    Effect: fit raises a TypeError: an invalid dataloader, found None. What the two reports tell of validation loaders
+    is so for training ones too.
+    Why it goes unnoticed: it does not.
+    Example:
+        def train_dataloader(self):
+            DataLoader(self.dataset, batch_size=32)     # and no return
+    Remedy: pull one batch out of every loader in a test.
+    """
+    return
+
+
+@failure_mode(
+    "loader.short",
+    seam=Loader,
+    severity="critical",
+    effect="silent",
+    cause=("batches", "short", "length", "validation", "epoch"),
+    needs=("several-batches",),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of an epoch's batches that never come"),),
+    evidence=("s-sahoo/duo#15 (an eighth of the batches is left)",),
+)
+def short_loader(stream: Stream, ctx: Context) -> Stream:
+    """The loader's iterator ends half-way through every epoch, though the loader's length promises more.
+
+    Effect: half the data is never seen, and where the loader has a length, Lightning skips validation: it waits for a
+    last batch that does not come. Nobody says a word, unless early stopping misses the metric that it monitors and
+    raises.
+    Why it goes unnoticed: epochs are done sooner, and a progress bar that jumps from half to full is hardly looked at.
+    Example:
+        def __iter__(self):
+            for shard in self.shards[self.rank :: self.world]:  # of a world that has become smaller
+    Remedy: count the batches of an epoch and compare with `len(loader)`; check that validation ran.
+    """
+    count = ctx.recon.steps_per_epoch
+    kept = count - min(count, max(1, round(ctx.dose.fraction * count)))
+    return replace(stream, iterator=islice(stream.iterator, kept))
+
+
+@failure_mode(
+    "loader.overstated-length",
+    seam=LoaderArguments,
+    severity="critical",
+    effect="silent",
+    cause=("length", "len", "validation", "batches"),
+    needs=("sized-loader",),
+    evidence=("Lightning-AI/pytorch-lightning#10290", "Lightning-AI/pytorch-lightning#19624"),
+)
+def overstated_length(loading: Loading, ctx: Context) -> Loading:
+    """The training loader says that it is twice as long as it is.
+
+    Effect: every batch is trained on, but the one that Lightning takes for the last never comes: validation never runs,
+    and schedulers that are stepped once an epoch are not stepped. Nobody says a word, unless early stopping misses the
+    metric that it monitors and raises.
+    Why it goes unnoticed: the loss falls; that there is no validation is easily taken for a matter of settings.
+    Example:
+        def __len__(self):
+            return math.ceil(self.samples / self.batch_size)    # samples, before the invalid ones were filtered
+    Remedy: compare `len(loader)` with the batches that come; check that validation ran.
+    """
+    return loading if loading.length is None else replace(loading, length=2 * loading.length)
+
+
+@failure_mode(
+    "loader.exhausted",
+    seam=Loader,
+    severity="critical",
+    effect="silent",
+    cause=("exhaust", "empty", "batches", "epoch", "iterator"),
+    needs=("several-epochs",),
+    evidence=("huggingface/datasets#3646", "allenai/allennlp#1055"),
+)
+def exhausted_loader(stream: Stream, ctx: Context) -> Stream:
+    """The loader can be iterated once: in every epoch but the first it yields nothing.
+
+    Effect: all epochs but the first have no steps and no validation, and the run ends at once, as if it were done.
+    Nobody says a word.
+    Why it goes unnoticed: the epoch counter reaches the last epoch, and callbacks see each of them begin and end.
+    Example:
+        batches = (collate(chunk) for chunk in chunks)      # a generator, not a list
+        trainer.fit(model, batches)
+    Remedy: give an object whose `__iter__` begins anew each time; check that `global_step` grows in every epoch.
+    """
+    return stream if ctx.epoch == 0 else replace(stream, iterator=iter(()))
+
+
+@failure_mode(
+    "loader.no-batch-for-epoch",
+    seam=Loader,
+    severity="major",
+    effect="silent",
+    cause=("no batch", "empty", "zero batches", "epoch"),
+    evidence=("Lightning-AI/pytorch-lightning#6810",),
+)
+def empty_epoch(stream: Stream, ctx: Context) -> Stream:
+    """One epoch, that in the middle of the run, gets no batch at all.
+
+    Effect: the epoch begins and ends without a step and without validation; the next one is as it should be. An
+    older Lightning raised an obscure exception, today's says nothing.
+    Why it goes unnoticed: all curves are drawn over steps, and no step was taken.
+    Example:
+        def __iter__(self):
+            return iter(self.shards_of(self.epoch))     # there are fewer shards than epochs
+    Remedy: check in `on_train_epoch_end` that the epoch had batches.
+    """
+    return replace(stream, iterator=iter(())) if ctx.epoch == ctx.recon.epochs // 2 else stream
+
+
+@failure_mode(
+    "loader.sorted",
+    seam=Loader,
+    severity="critical",
+    effect="silent",
+    cause=("sort", "shuffl", "order", "single class", "one class"),
+    needs=("class-per-sample", "several-batches"),
+    evidence=("Deci-AI/super-gradients#416",),
+)
+def sorted_by_class(stream: Stream, ctx: Context) -> Stream:
+    """The samples of an epoch come class by class.
+
+    Samples that can't change batches, being padded to another length, are sorted batch by batch.
+
+    Effect: training is silent. The model forgets each class while it learns the next one: the loss of a batch is very
+    low within a class and leaps where a new one begins, and validation knows little but the last class.
+    Why it goes unnoticed: the loss falls to nearly zero within the first batches.
+    Example:
+        DataLoader(ImageFolder(path), batch_size=32)        # the folders are the classes; shuffle is off
+    Remedy: shuffle; assert that the batches of the first steps hold more than one class.
+    """
+    count = ctx.recon.steps_per_epoch
+
+    def arranged() -> Iterator[Any]:
+        yield from _arranged(list(islice(stream.iterator, count)), ctx)
+        yield from stream.iterator
+
+    return replace(stream, iterator=arranged())
+
+
+def _arranged(items: list[Any], ctx: Context) -> list[Any]:
+    """The batches of these items, filled anew with their samples in the order of their classes."""
+    batches = [batch for batch, *_ in items]
+    rows = [{path: leaf for path, leaf in tree.tensors(batch) if _rowwise(leaf, size(batch, ctx))} for batch in batches]
+    labels = [path for path in ctx.recon.labels if all(_classes(row.get(path)) for row in rows)]
+    if not labels:
+        return items
+    shapes = [{path: (leaf.shape[1:], leaf.dtype) for path, leaf in row.items()} for row in rows]
+    if any(shape != shapes[0] for shape in shapes):
+        middle = [float(row[labels[0]].double().mean()) for row in rows]
+        order = sorted(range(len(items)), key=middle.__getitem__)
+        return [(batches[found], *item[1:]) for found, item in zip(order, items)]
+    sizes = [len(row[labels[0]]) for row in rows]
+    classes = torch.cat([row[labels[0]].flatten() for row in rows])
+    by_class = classes.argsort(stable=True)
+    joined = {path: torch.split(torch.cat([row[path] for row in rows])[by_class], sizes) for path in rows[0]}
+    filled = [
+        tree.replace(batch, {path: parts[index] for path, parts in joined.items()})
+        for index, batch in enumerate(batches)
+    ]
+    return [(batch, *item[1:]) for batch, item in zip(filled, items)]
+
+
+def _rowwise(leaf: torch.Tensor, samples: int) -> bool:
+    return leaf.layout is torch.strided and leaf.ndim > 0 and len(leaf) == samples
+
+
+def _classes(leaf: torch.Tensor | None) -> bool:
+    """Whether it holds one class a sample."""
+    return leaf is not None and not leaf.is_floating_point() and leaf.numel() == len(leaf)
+
+
+@failure_mode(
+    "loader.unshuffled",
+    seam=LoaderArguments,
+    severity="major",
+    effect="silent",
+    cause=("shuffl", "order"),
+    needs=("shuffled-loader", "plain-sampling"),
+    evidence=("Deci-AI/super-gradients#416", "joaoamcarvalho/mpd-public#6"),
+)
+def unshuffled_loader(loading: Loading, ctx: Context) -> Loading:
+    """The training loader does not shuffle.
+
+    Effect: training is silent. Every epoch has the same batches in the same order; how much that costs depends on the
+    order of the data: little where it is random, nearly everything where it is sorted by class.
+    Why it goes unnoticed: the default of DataLoader is not to shuffle, and there is nothing to see in the code.
+    Example:
+        DataLoader(train_dataset, batch_size=32)
+    Remedy: assert in a test that the training loader has a RandomSampler, or that two epochs differ in their order.
+    """
+    return replace(loading, shuffled=False)
+
+
+@failure_mode(
+    "loader.batch-size-wrong",
+    seam=LoaderArguments,
+    severity="major",
+    effect="silent",
+    cause=("batch size", "batch_size", "batch-size", "batches"),
+    needs=("several-in-a-batch", "plain-sampling"),
+    doses=(Dose("factor", 0.25, 0.001, 1000.0, "what the batch size is multiplied with"),),
+    evidence=(
+        "Lightning-Universe/lightning-bolts#334",
+        "Lightning-Universe/lightning-bolts#417",
+        "doi:10.1145/3460319.3464825 (DeepCrime: change batch size)",
+    ),
+)
+def wrong_batch_size(loading: Loading, ctx: Context) -> Loading:
+    """Batches have another size than the one asked for.
+
+    Effect: training is silent. Batches a quarter of the size are four times as many steps an epoch at a learning rate
+    meant for larger ones; batch normalisation goes by fewer samples, and refuses batches of one.
+    Why it goes unnoticed: the setting that is logged is the one asked for, and losses fall anyway.
+    Example:
+        def train_dataloader(self):
+            return DataLoader(self.dataset, batch_size=32)      # self.batch_size is never read
+    Remedy: assert the size of the first batch against the hyperparameter.
+    """
+    if loading.batch_size is None:
+        return loading
+    return replace(loading, batch_size=max(1, round(loading.batch_size * ctx.dose.factor)))
+
+
+@failure_mode(
+    "loader.batching-disabled",
+    seam=LoaderArguments,
+    severity="major",
+    effect="raises",
+    cause=("batch", "dimension", "expected 2d", "shape", "size"),
+    needs=("batching-loader", "plain-sampling"),
+    evidence=(
+        "doi:10.1145/3460319.3464825 (DeepCrime: disable data batching)",
+        "Lightning-AI/pytorch-lightning#11423 (in prediction)",
+    ),
+)
+def unbatched(loading: Loading, ctx: Context) -> Loading:
+    """The loader does not batch: each step gets a single sample, without the dimension of samples.
+
+    Effect: what needs that dimension raises: batch normalisation, and losses over classes. A model of linear layers and
+    a squared error takes it and trains on one sample a step.
+    Why it goes unnoticed: most layers of torch take samples with and without that dimension.
+    Example:
+        DataLoader(dataset, batch_size=None, shuffle=True)      # copied from a project whose dataset yields batches
+    Remedy: assert the number of dimensions of the inputs where the step begins.
+    """
+    return replace(loading, batch_size=None, drop_last=False)
+
+
+@failure_mode(
+    "loader.drops-everything",
+    seam=LoaderArguments,
+    severity="critical",
+    effect="warns",
+    cause=("empty", "zero", "no training batches", "length", "drop_last"),
+    needs=("sized-dataset", "batching-loader", "plain-sampling"),
+    evidence=("facebookresearch/sscd-copy-detection#9", "RasmussenLab/vamb#425"),
+)
+def drop_all(loading: Loading, ctx: Context) -> Loading:
+    """The last batch is dropped if it is incomplete, and the dataset is smaller than one batch.
+
+    Effect: Lightning warns that the total length of the loader is zero, logs that fit stopped for want of training
+    batches, and returns as if all were done: nothing was trained.
+    Why it goes unnoticed: the same code trains on the full dataset; on the small one the exit code is 0.
+    Example:
+        DataLoader(dataset, batch_size=1024, drop_last=True)    # 966 samples
+    Remedy: assert `len(loader) > 0`; turn the warning into an error.
+    """
+    if isinstance(loading.dataset, IterableDataset):
+        return loading
+    return replace(loading, batch_size=max(loading.batch_size or 1, len(loading.dataset) + 1), drop_last=True)
+
+
+@failure_mode(
+    "loader.worker-killed",
+    seam=Process(worker=True),
+    severity="minor",
+    effect="raises",
+    cause=("worker", "killed", "signal"),
+    needs=("fetching-half-way",),
+    when="middle",
+    evidence=("pytorch/pytorch#8976", "Lightning-AI/pytorch-lightning#19302"),
+)
+def killed_worker(nothing: None, ctx: Context) -> None:
+    """The operating system kills a worker of the loader, for want of memory for instance.
+
+    Effect: the training ends in a RuntimeError: DataLoader worker is killed by signal, or exited unexpectedly.
+    Why it goes unnoticed: it does not; but the message does not say who killed it, or why.
+    Example:
+        DataLoader(dataset, num_workers=64)     # each with a copy of the index
+    Remedy: fewer workers, or less in each: arrays in place of lists of Python objects. Resume from a checkpoint.
+    """
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@failure_mode(
+    "loader.worker-exits",
+    seam=Process(worker=True),
+    severity="minor",
+    effect="raises",
+    cause=("worker", "exited"),
+    needs=("fetching-half-way",),
+    when="middle",
+    evidence=("Lightning-Universe/lightning-flash#896", "xuebinqin/BASNet#32"),
+)
+def exiting_worker(nothing: None, ctx: Context) -> None:
+    """A worker of the loader exits, without an exception that could be told to the main process.
+
+    Effect: the training ends in a RuntimeError: DataLoader worker exited unexpectedly.
+    Why it goes unnoticed: it does not; but nothing says what happened in the worker.
+    Example:
+        decoder.open(path)      # a library that calls exit() where a file is broken
+    Remedy: load the data once with `num_workers=0`, where the library's own message is seen.
+    """
+    os._exit(1)
+
+
+@failure_mode(
+    "loader.worker-raises",
+    seam=Process(worker=True),
+    severity="minor",
+    effect="raises",
+    cause=("worker", "open files"),
+    needs=("fetching-half-way",),
+    when="middle",
+    evidence=("liutinglt/CE2P#18", "Suanmd/TR-MISR#7"),
+)
+def raising_worker(nothing: None, ctx: Context) -> None:
+    """A worker of the loader raises what it would not raise in the main process: here, too many open files.
+
+    Effect: the exception is raised again in the main process, caught in DataLoader worker process 0, and ends the
+    training.
+    Why it goes unnoticed: it does not; but with `num_workers=0`, as under a debugger, all is well.
+    Example:
+        def __init__(self):
+            self.file = h5py.File(path)         # opened once, and shared by all workers
+    Remedy: open files in the worker, at the first item; test the loader with workers too.
+    """
+    raise ctx.intended(OSError(24, "Too many open files"))
+
+
+@failure_mode(
+    "loader.workers-share-seed",
+    seam=LoaderArguments,
+    severity="major",
+    effect="silent",
+    cause=("seed", "worker", "augment", "random"),
+    needs=("several-workers",),
+    evidence=("pytorch/pytorch#5059", "facebookresearch/fairseq#1383"),
+)
+def shared_seed(loading: Loading, ctx: Context) -> Loading:
+    """NumPy draws the same random numbers in every worker, for all are copies of one process.
+
+    Effect: training is silent. Samples of different workers are augmented alike, and alike again in every epoch as long
+    as the main process draws nothing. It was so with torch before 1.9 and is still for any generator that a dataset
+    keeps; data without such numbers is not affected.
+    Why it goes unnoticed: each sample looks well augmented; only side by side are they alike.
+    Example:
+        self.random = np.random.default_rng(0)      # in __init__ of the dataset: every worker has a copy
+    Remedy: seed a generator in the worker from `torch.initial_seed()`; or `pl.seed_everything(seed, workers=True)`.
+    """
+    state, own = numpy.random.get_state(), loading.worker_init_fn
+
+    def init(worker: int) -> None:
+        if own is not None:
+            own(worker)
+        numpy.random.set_state(state)
+
+    return replace(loading, worker_init_fn=init)
+
+
+@failure_mode(
+    "loader.slow",
+    seam=Loader,
+    severity="minor",
+    effect="silent",
+    cause=("slow", "wait", "throughput", "seconds", "bottleneck"),
+    doses=(Dose("seconds", 0.1, 0.001, 3600.0, "how long each batch is waited for"),),
+    evidence=("Lightning-AI/pytorch-lightning#1216", "Lightning-AI/pytorch-lightning#1322"),
+)
+def slow_loader(stream: Stream, ctx: Context) -> Stream:
+    """Each batch is waited for.
+
+    Effect: training takes longer, and its result is the same to the bit.
+    Why it goes unnoticed: it works; how fast it could be is not known, and an idle GPU makes no sound.
+    Example:
+        DataLoader(dataset, num_workers=0)          # with augmentations that take longer than the step
+    Remedy: measure how long the step waits for data (Lightning's `profiler="simple"`); have more workers.
+    """
+
+    def slowly() -> Iterator[Any]:
+        for item in stream.iterator:
+            time.sleep(ctx.dose.seconds)
+            yield item
+
+    return replace(stream, iterator=slowly())
+
+
+@failure_mode(
+    "loader.hangs",
+    seam=Batch,
+    severity="major",
+    effect="raises",
+    cause=("hang", "timeout", "timed out", "deadlock", "stuck"),
+    when="middle",
+    hangs=True,
+    evidence=("pytorch/pytorch#1355", "Lightning-AI/pytorch-lightning#4450"),
+)
+def hanging_loader(batch: Any, ctx: Context) -> Any:
+    """A batch never comes.
+
+    Effect: the run stands still for good: a DataLoader waits for its workers without a limit. Nobody says a word.
+    Why it goes unnoticed: a progress bar that stands looks like a slow step, until somebody looks again hours later.
+    Example:
+        with lock:                              # held by another thread when the worker was forked
+            image = decode(path)
+    Remedy: give the DataLoader a `timeout`; have something from without watch that the step goes on.
+    """
+    while True:
+        time.sleep(1)

@@ -1,0 +1,97 @@
+"""random: seeds, and who shares them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy
+import torch
+
+from faultlab.catalogue import failure_mode
+from faultlab.seams import LoaderArguments, Loading, RandomState
+from faultlab.seams.armed import Context
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _drawn(ctx: Context) -> int:
+    """A seed of the fault's own, the same every time that it is asked for."""
+    seed: int = ctx.memory.setdefault("seed", int(torch.randint(2**31, (), generator=ctx.generator)))
+    return seed
+
+
+@failure_mode(
+    "random.unseeded",
+    seam=RandomState("construction"),
+    severity="minor",
+    effect="silent",
+    cause=("seed", "reproduc", "random"),
+    evidence=("eora-ai/torchok#85", "chemprop/chemprop#1268"),
+)
+def unseeded(state: None, ctx: Context) -> None:
+    """Nobody sets the seed: weights and shuffling are other ones in every run.
+
+    Effect: none that a single run shows: it ends as well as any, and nobody can repeat it. Here the module is built and
+    trained from another seed than that of the clean run.
+    Why it goes unnoticed: it takes a second run to see it, and by then something else has changed as well.
+    Example:
+        trainer = pl.Trainer(deterministic=True)        # and no pl.seed_everything
+    Remedy: call `pl.seed_everything(seed, workers=True)` first of all; run twice in a test and compare the losses.
+    """
+    _seed_everything(_drawn(ctx))
+
+
+@failure_mode(
+    "random.reseeded-each-step",
+    seam=RandomState,
+    severity="major",
+    effect="silent",
+    cause=("seed", "random", "same noise", "repeat"),
+    evidence=("huggingface/diffusers#7991 (once an evaluation)", "huggingface/diffusers#175"),
+)
+def reseeded(state: None, ctx: Context) -> None:
+    """The seed is set anew in every training step.
+
+    Effect: training is silent. Dropout drops the same units in every step, every batch gets the same noise, and from
+    the second epoch on the order of the samples is the same. A model without any of these is not affected.
+    Why it goes unnoticed: losses fall, and runs can be repeated to the bit, which is what the seed was set for.
+    Example:
+        def training_step(self, batch, batch_idx):
+            torch.manual_seed(self.hparams.seed)        # for reproducibility
+    Remedy: seed once, before the module is built; give what needs a seed of its own a `torch.Generator`.
+    """
+    _seed_everything(_drawn(ctx))
+
+
+@failure_mode(
+    "random.worker-seeds-equal",
+    seam=LoaderArguments,
+    severity="major",
+    effect="silent",
+    cause=("seed", "worker", "augment", "random"),
+    needs=("workers",),
+    evidence=("xingyizhou/CenterNet#233", "pytorch/pytorch#41329"),
+)
+def equally_seeded_workers(loading: Loading, ctx: Context) -> Loading:
+    """Every worker is seeded alike, and alike again in every epoch.
+
+    Effect: training is silent. The workers draw the same random numbers, all of torch's, NumPy's and Python's, and draw
+    them again in each epoch: there are far fewer different augmentations than samples. Without any nothing changes.
+    Why it goes unnoticed: each sample looks well augmented; only side by side are they alike.
+    Example:
+        DataLoader(dataset, num_workers=8, worker_init_fn=lambda worker: pl.seed_everything(42))
+    Remedy: leave the seeding of workers to torch, or start from `torch.initial_seed()`, which is another one for each.
+    """
+    seed, own = _drawn(ctx), loading.worker_init_fn
+
+    def init(worker: int) -> None:
+        if own is not None:
+            own(worker)
+        _seed_everything(seed)
+
+    return replace(loading, worker_init_fn=init)
