@@ -160,17 +160,22 @@ class ForkEngine:
         return self._folder.name
 
     def _running(self) -> int:
-        return sum(len(link.running) for link in self._links if link.place != "warm")
+        return len(self._given())
+
+    def _given(self) -> list[Order]:
+        return [order for link in self._links if link.place != "warm" for order, _ in link.running.values()]
 
     def _link(self, place: Place) -> _Link | None:
         scenario = "" if place == "warm" else self._scenario[0]
         return next((link for link in self._links if link.place == place and link.scenario == scenario), None)
 
     def _dispatch(self, waiting: list[Order]) -> None:
-        trunk_runs = any(order.stems for link in self._links for order, _ in link.running.values())
+        trunk_runs = any(order.stems for order in self._given())
         for order in list(waiting):
-            if self._running() >= self.jobs:
-                return
+            # Those that sleep are as many again: they take time and memory, but no core.
+            alike = [given for given in self._given() if given.sleeps == order.sleeps]
+            if len(alike) >= self.jobs:
+                continue
             link = self._link(order.at)
             if link is None and (order.at == "construct" or not trunk_runs):
                 link = self._construct()

@@ -17,6 +17,7 @@ Place = str | int
 class Order:
     """One run to be carried out. ``deadline`` is in seconds; ``stems`` are the places a trunk leaves stems at.
 
+    ``sleeps`` says that it is expected to stand still until its deadline, and takes no core while it does.
     ``plan`` asks for no run but for the plan, which takes the injectors' seams to make. With ``reload`` the run goes
     on to what a user does with its checkpoints.
     """
@@ -33,6 +34,7 @@ class Order:
     stems: tuple[Place, ...] = ()
     plan: dict[str, Any] | None = None
     reload: bool = False
+    sleeps: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -191,6 +191,7 @@ class Campaign:
             at=entry.at,
             recon=found.recon.to_json(),
             reload=reload,
+            sleeps=mode.hangs,
         )
 
 
