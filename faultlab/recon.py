@@ -47,8 +47,8 @@ class Part:
 class LoaderFacts:
     """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch.
 
-    ``batches`` is the number of a training epoch, None where none is promised. ``own_sampling`` says that its sampler is
-    none of torch's plain ones, ``arrays`` that its items hold an array with a dimension.
+    ``batches`` is the number of a training epoch, None where none is promised. ``own_sampling`` says that its sampler
+    is none of torch's plain ones, ``arrays`` that its items hold an array with a dimension.
     """
 
     samples: int | None = None
