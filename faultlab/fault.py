@@ -17,7 +17,7 @@ from faultlab.errors import FaultSyntaxError
 STAGES = ("train", "validate", "test", "predict")
 MODE_ID = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\.[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")
 _DOSE_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-_DOSE_WORD = re.compile(r"[a-z][a-z0-9_.-]*\Z")
+_DOSE_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 DoseValue = int | float | str
 

@@ -17,7 +17,7 @@ from typing import Any
 from faultlab.catalogue import ENTRY_POINT_GROUP, Dose, FailureMode, declare
 from faultlab.errors import CatalogueError
 
-_HERE = Path(__file__).parent
+INJECTORS = Path(__file__).parent / "injectors"
 
 
 @lru_cache(maxsize=1)
@@ -42,7 +42,7 @@ def read(file: Path) -> Iterator[FailureMode]:
 
 
 def _files() -> Iterator[Path]:
-    yield from sorted((_HERE / "injectors").glob("[!_]*.py"))
+    yield from sorted(INJECTORS.glob("[!_]*.py"))
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
             spec = importlib.util.find_spec(entry.module)

@@ -83,6 +83,25 @@ def replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
                 setattr(parent, name, new)
 
 
+def enlarge(layer: Any, generator: torch.Generator) -> None:
+    """Makes a convolution's kernel two larger in every dimension, padded so that its output keeps its shape.
+
+    The layer stays the one it is, since its class may be the user's own; the weights are drawn as torch draws them.
+    """
+    if layer.padding != "same":
+        before = [0] * len(layer.dilation) if layer.padding == "valid" else layer.padding
+        layer.padding = tuple(padding + wider for padding, wider in zip(before, layer.dilation))
+    # What a padding that is not of zeros goes by: from the last dimension to the first, each at both ends.
+    both_ends = [wider for wider in reversed(layer.dilation) for _ in range(2)]
+    layer._reversed_padding_repeated_twice = [
+        padding + wider for padding, wider in zip(layer._reversed_padding_repeated_twice, both_ends)
+    ]
+    layer.kernel_size = tuple(size + 2 for size in layer.kernel_size)
+    drawn = torch.empty(*layer.weight.shape[:2], *layer.kernel_size)
+    nn.init.kaiming_uniform_(drawn, a=5**0.5, generator=generator)
+    layer.weight.data = drawn.to(layer.weight)
+
+
 def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """The parameters that learn and can be written to, by name, each once."""
     return [(name, tensor) for name, tensor in module.named_parameters() if tensor.requires_grad and writable(tensor)]
@@ -129,3 +148,14 @@ def _shape(value: Any) -> torch.Size | None:
 
 def _numbers(value: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def flip_bit(values: torch.Tensor, index: torch.Tensor, bit: int) -> None:
+    """Flips a bit of one value of a contiguous tensor, counted from the least, modulo the number that a value has."""
+    bits = values.view(_BITS[values.element_size()]).view(-1)
+    width = 8 * values.element_size()
+    bit %= width
+    bits[index] ^= -(1 << bit) if bit == width - 1 and width > 8 else 1 << bit

@@ -19,17 +19,20 @@ from torch.utils.data import IterableDataset
 from faultlab import layers, roles
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
 from faultlab.seams import Site, lightning, tree
-from faultlab.seams.callbacks import named_callbacks
+from faultlab.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
 from faultlab.seams.clock import Clock
 from faultlab.seams.construction import found_class
 from faultlab.seams.data import _FETCHERS
 from faultlab.seams.loading import is_sized, read, samples_as_torch_does, training_loaders, validation_loaders
-from faultlab.seams.model import optimizers_in
+from faultlab.seams.logging import is_plain
+from faultlab.seams.model import groups_in, optimizers_in
 from faultlab.seams.patching import Patches
 
 _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
           "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step", "configure_optimizers",
           "configure_gradient_clipping", "transfer_batch_to_device", "setup", "teardown")  # fmt: skip
+
+_FLAGS = ("fast_dev_run", "overfit_batches", "num_sanity_val_steps", "_detect_anomaly")
 
 _EDGES = ("edge_index", "adj_t")
 
@@ -46,6 +49,8 @@ class Probe:
         self._validation_leaves: dict[str, Leaf] | None = None
         self._output: Any = None
         self._losses = 0
+        self._decays = False
+        self._transfers = False
         self._first_update: int | None = None
         self._first_validation: int | None = None
         self._in_backward = False
@@ -53,6 +58,8 @@ class Probe:
         self._parts: dict[str, Part] = {}
         self._lazy: set[int] = set()
         self._logged: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
+        self._logged_objects: dict[str, None] = {}
+        self._callback_calls: dict[str, dict[str, list[int]]] = {}
         self._frozen = 0
         self._buffers = 0
         self._width: int | None = None
@@ -70,6 +77,7 @@ class Probe:
                 for fetcher in _FETCHERS:
                     patches.wrap(lightning.part(namespace, fetcher), "__next__", self._fetching)
                 patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", self._updating)
+                patches.wrap(lightning.part(namespace, "trainer:call"), "_call_callback_hooks", self._calling_back)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             base = lightning.base_module(self._site.cls)
             names = [name for name in dir(base) if name.startswith("on_")] + list(_HOOKS)
@@ -112,6 +120,11 @@ class Probe:
                 self._hooks.add(name)
                 if name == "validation_step" and self._first_validation is None and not self._sanity_checking:
                     self._first_validation = self._clock.step
+                self._transfers |= name == "transfer_batch_to_device" and self._clock.stage == "train"
+                if name == "configure_optimizers":
+                    result = method(*args, **kwargs)
+                    self._decays = any(group.get("weight_decay") for group in groups_in(result))
+                    return result
                 if name != "training_step" or not self._first_step:
                     return method(*args, **kwargs)
                 with self._flow:
@@ -125,11 +138,34 @@ class Probe:
         return make
 
     def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
-        def logging(module: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
             self._logged.get(self._clock.stage, {})[name] = None
-            return log(module, name, *args, **kwargs)
+            if not is_plain(value):
+                self._logged_objects[name] = None
+            return log(module, name, value, *args, **kwargs)
 
         return logging
+
+    def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+            # On the instances: Lightning calls some hooks of some callbacks only.
+            with Patches() as patches:
+                for name, callback in named_callbacks(trainer):
+                    if hook in own_hooks(callback):
+                        patches.wrap(callback, hook, self._counting(name, hook))
+                return call(trainer, hook, *args, **kwargs)
+
+        return calling
+
+    def _counting(self, name: str, hook: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(method: Callable[..., Any]) -> Callable[..., Any]:
+            def counting(*args: Any, **kwargs: Any) -> Any:
+                self._callback_calls.setdefault(name, {}).setdefault(hook, []).append(self._clock.step)
+                return method(*args, **kwargs)
+
+            return counting
+
+        return make
 
     @property
     def _sanity_checking(self) -> bool:
@@ -179,7 +215,7 @@ class Probe:
         inputs, labels = roles.infer(batch, self._flow) if batch is not None else ((), ())
         leaves = {path: _leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
         optimizers = optimizers_in(trainer.optimizers)
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        groups = groups_in(optimizers)
         held = {id(parameter) for group in groups for parameter in group["params"]}
         sizes = [leaves[path].shape[0] for path in (*inputs, *labels, *leaves) if leaves[path].shape]
         # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
@@ -210,7 +246,9 @@ class Probe:
             optimizers=tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
             optimized_tensors=sum(id(parameter) in held for parameter in module.parameters()),
             optimizer_settings=tuple(sorted({str(key) for group in groups for key in group})),
+            decays=self._decays,
             optimizer_state=any(state for optimizer in optimizers for state in optimizer.state.values()),
+            transfers=self._transfers,
             first_update=self._first_update,
             first_validation=self._first_validation,
             scheduler_intervals=tuple(config.interval for config in trainer.lr_scheduler_configs),
@@ -225,9 +263,26 @@ class Probe:
             logged_in_validation=tuple(self._logged["validate"]),
             callbacks=tuple(name for name, _ in named_callbacks(trainer)),
             monitors=_monitors(trainer),
+            callback_hooks=self._callback_hooks(steps),
+            checkpoints=tuple(name for name, one in named_callbacks(trainer) if hasattr(one, "best_model_path")),
             loggers=tuple(type(logger).__name__ for logger in trainer.loggers),
             precision=str(trainer.precision),
+            updates=int(trainer.global_step),
+            learning_rate=max((_rate(group) for group in groups), default=0.0),
+            accumulates=int(trainer.accumulate_grad_batches),
+            clip_value=trainer.gradient_clip_val,
+            clips_itself=lightning.overrides(self._site.cls, "configure_gradient_clipping"),
+            flags=tuple(name.removeprefix("_") for name in _FLAGS if getattr(trainer, name, False)),
+            patience={name: callback.patience for name, callback in named_callbacks(trainer) if stops_early(callback)},
+            ranking=tuple(name for name, callback in named_callbacks(trainer) if ranks(callback)),
+            logged_objects=tuple(self._logged_objects),
         )
+
+    def _callback_hooks(self, steps: int) -> dict[str, dict[str, int]]:
+        return {
+            name: {hook: len(calls) for hook, calls in hooks.items() if calls[-1] + 1 >= steps // 2}
+            for name, hooks in self._callback_calls.items()
+        }
 
     def _forward(self) -> str | None:
         if "forward" in self._hooks and lightning.overrides(self._site.cls, "forward"):
@@ -281,6 +336,12 @@ def _arguments(module: Any) -> dict[str, Any]:
     defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     kept = {name: value for name, value in dict(module.hparams).items() if name in parameters}
     return {k: v for k, v in {**defaults, **kept}.items() if isinstance(v, (bool, int, float, str))}
+
+
+def _rate(group: Mapping[str, Any]) -> float:
+    """The size of the rate that a parameter group set out with, as far as it still says."""
+    rates = [group.get(name) for name in ("lr", "initial_lr", "max_lr")]
+    return max((abs(float(rate)) for rate in rates if rate is not None), default=0.0)
 
 
 def _monitors(trainer: Any) -> dict[str, str]:

@@ -11,6 +11,8 @@ ACTIVATIONS = ("relu", "bounded", "activation")
 NORMALISATIONS = ("batchnorm", "normalisation")
 
 _SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
+_NOT_HIDDEN = ("batch", "class", "classes", "epoch", "epochs", "heads", "in", "input", "labels", "layers", "num", "out",
+               "output", "seed", "steps", "vocab", "workers")  # fmt: skip
 
 
 def last_word(path: str) -> str:
@@ -78,13 +80,23 @@ class Recon:
     gradients are clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are
     none. ``hooks`` also holds ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called.
     ``optimized_tensors`` counts the module's parameters that an optimizer holds, ``optimizer_settings`` names what
-    its groups set, ``optimizer_state`` says whether it remembers anything; ``first_update`` and
+    its groups set, ``decays`` says whether any sets out with a weight decay other than 0, ``optimizer_state`` whether
+    it remembers anything; ``transfers`` says whether the module moves the training's batches to the device;
+    ``first_update`` and
     ``first_validation`` are the steps of the first update and of the first validation after the sanity check.
     ``loading`` and ``validation_loading`` describe the first DataLoader of each kind, ``validates_on_training_data``
     says that one dataset serves both, ``validation_leaves`` are those of the first validation batch; ``arguments`` are
     those of the module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation``
     what the module logs where; ``callbacks`` the user's own, ``monitors`` what each of them monitors, ``loggers`` the
     Trainer's.
+    ``updates`` counts the optimizer steps, ``learning_rate`` is the largest that an optimizer set out with;
+    ``accumulates`` and ``clip_value`` are the Trainer's settings, ``clips_itself`` says that the module overrides how
+    gradients are clipped, ``flags`` names the switches of the Trainer that are on; ``patience`` is that of each
+    callback that stops early, ``ranking`` names those that tell better from worse, ``logged_objects`` what is logged as
+    a torchmetrics Metric.
+    ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way or later;
+    ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was saved in the
+    clean run that goes on from its checkpoints (None before that).
     ``monitor`` is the metric that the campaign judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the
     clean run can't go on from its own checkpoints.
     """
@@ -113,7 +125,9 @@ class Recon:
     optimizers: tuple[str, ...] = ()
     optimized_tensors: int = 0
     optimizer_settings: tuple[str, ...] = ()
+    decays: bool = False
     optimizer_state: bool = False
+    transfers: bool = False
     first_update: int | None = None
     first_validation: int | None = None
     schedulers: tuple[str, ...] = ()
@@ -129,8 +143,20 @@ class Recon:
     logged_in_validation: tuple[str, ...] = ()
     callbacks: tuple[str, ...] = ()
     monitors: Mapping[str, str] = field(default_factory=dict)
+    callback_hooks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    checkpoints: tuple[str, ...] = ()
+    saves: int | None = None
     loggers: tuple[str, ...] = ()
     precision: str = "32-true"
+    updates: int = 0
+    learning_rate: float = 0.0
+    accumulates: int = 1
+    clip_value: float | None = None
+    clips_itself: bool = False
+    flags: tuple[str, ...] = ()
+    patience: Mapping[str, int] = field(default_factory=dict)
+    ranking: tuple[str, ...] = ()
+    logged_objects: tuple[str, ...] = ()
     monitor: str = ""
     monitor_mode: str = "min"
     unreloadable: str = ""
@@ -145,6 +171,18 @@ class Recon:
         """Whatever the module logs."""
         return self.logged_in_training + self.logged_in_validation
 
+    def busiest_hook(self, callback: str) -> str:
+        """The hook of a callback that is called most, an empty string without any."""
+        calls = self.callback_hooks.get(callback, {})
+        return max(calls, key=lambda hook: calls[hook], default="")
+
+    @property
+    def hidden_sizes(self) -> list[str]:
+        """The module's arguments that are the width of a hidden layer, those called after something else left out."""
+        widths = {self.parts[path].width for path in self.weighted[:-1]} - {0, 1}
+        sizes = [name for name, value in self.arguments.items() if type(value) is int and value in widths]
+        return [name for name in sizes if not set(name.lower().split("_")) & set(_NOT_HIDDEN)]
+
     @property
     def contents(self) -> tuple[str, ...]:
         """The inputs without masks, lengths and indices, which say what of the others counts or belongs together.
@@ -152,6 +190,15 @@ class Recon:
         All of them where no others are left. A mask or length of zero is another failure than inputs that are zero.
         """
         return tuple(path for path in self.inputs if not self._selects(path)) or self.inputs
+
+    @property
+    def movable(self) -> tuple[str, ...]:
+        """The inputs, and then the labels, of which torch notices whether they are on the device that they should be.
+
+        It takes a single number from anywhere, and by indices without values it reads whatever lies in memory.
+        """
+        leaves = {path: self.leaves[path] for path in (*self.contents, *self.labels) if path in self.leaves}
+        return tuple(path for path, leaf in leaves.items() if leaf.kind == "floating" and leaf.shape)
 
     def _selects(self, path: str) -> bool:
         leaf = self.leaves.get(path)

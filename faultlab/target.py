@@ -90,7 +90,7 @@ class Target:
         arguments["callbacks"] = [*_as_list(arguments.get("callbacks")), *guards.values()]
         if any(isinstance(callback, namespace.callbacks.Checkpoint) for callback in arguments["callbacks"]):
             arguments["enable_checkpointing"] = True
-        arguments.setdefault("default_root_dir", root)
+        arguments["default_root_dir"] = root
         return Built(module, trainer_class, arguments, _fit_arguments(data, namespace), guards, namespace)
 
     def _trainer(self, namespace: ModuleType, extra: dict[str, Any], with_flags: bool) -> tuple[type, dict[str, Any]]:

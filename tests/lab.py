@@ -70,6 +70,7 @@ class Lab:
         task = {"selection": {"select": tuple(select)}, "recon": self.recon.to_json()}
         (outcome,) = self.engine.run([replace(self._order("plan"), plan=task)])
         assert outcome.result is not None, outcome.output
+        assert "plan" in outcome.result, outcome.result
         return {entry["id"]: entry["reason"] for entry in outcome.result["plan"]}
 
     def run(self, faults: Iterable[str], at: Place = "fit", deadline: float = 30.0) -> dict[str, Outcome]:

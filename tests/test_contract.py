@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from faultlab import index
-from faultlab.fault import Fault
-from faultlab.results import INCONCLUSIVE, FaultResult, Status
-from tests.lab import Lab, engine
+from faultlab import index, measured
+from faultlab.results import INCONCLUSIVE
+from tests.findings import MODES, ZOO, Findings, effect
 
-ZOO = ["classifier", "regressor", "language", "adversarial"]
-MODES = sorted(index.modes())
-NEVER = "step=1000000000"
-
-EFFECTS = {
-    Status.NOTICED: "raises",
-    Status.WARNED: "warns",
-    Status.SILENT: "silent",
-    Status.NO_EFFECT: "silent",
-}
-
-
-class Findings:
-    """Every failure mode on every model of the zoo, and on its first model once more and with a trigger never met."""
-
-    def __init__(self) -> None:
-        self.results: dict[str, dict[str, FaultResult]] = {mode: {} for mode in MODES}
-        self.again: dict[str, FaultResult] = {}
-        self.untouched: dict[str, bool] = {}
-        self.reasons: dict[str, dict[str, str]] = {}
-        with engine() as working:
-            for model in ZOO:
-                self._study(model, Lab(working, f"tests.zoo.models.{model}"))
-
-    def _study(self, model: str, lab: Lab) -> None:
-        plan = lab.plan()
-        self.reasons[model] = {Fault.parse(id).mode: reason for id, reason in plan.items()}
-        applicable = {Fault.parse(id).mode: id for id, reason in plan.items() if not reason}
-        new = [mode for mode in applicable if not self.results[mode]]
-        for outcome in lab.run(applicable.values()).values():
-            result = lab.judge(outcome)
-            self.results[result.mode][model] = result
-        for outcome in lab.run(applicable[mode] for mode in new).values():
-            result = lab.judge(outcome)
-            self.again[result.mode] = result
-        for id, outcome in lab.run(f"{mode}@{NEVER}" for mode in new).items():
-            result_of = outcome.result or {}
-            untouched = "trajectory" in result_of and lab.is_clean(outcome)
-            self.untouched[Fault.parse(id).mode] = untouched
+ROOT = Path(__file__).parents[1]
+RENEW = "`python -m tests.measure` renews faultlab/measured.json"
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +32,27 @@ def test_it_applies_and_acts_wherever_it_is_said_to(findings: Findings, mode: st
 @pytest.mark.parametrize("mode", MODES)
 def test_it_does_on_stock_lightning_what_it_says(findings: Findings, mode: str) -> None:
     model, result = next(iter(findings.results[mode].items()))
-    assert EFFECTS[result.status] == index.modes()[mode].effect, (model, result)
+    found = effect(result)
+    assert ("silent" if found == "no effect" else found) == index.modes()[mode].effect, (model, result)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_stock_lightning_does_what_the_published_table_says(findings: Findings, mode: str) -> None:
+    table = measured.table()
+    if findings.versions != table.versions:
+        pytest.skip(f"the table is of {table.versions}, and this is {findings.versions}")
+    assert mode in table.modes, f"{mode} was never measured; {RENEW}"
+    assert findings.table().modes[mode] == table.modes[mode], RENEW
+
+
+def test_the_published_table_is_of_these_modes_and_models_and_of_the_versions_that_are_pinned() -> None:
+    table = measured.table()
+    assert sorted(table.modes) == MODES, RENEW
+    assert list(table.models) == ZOO, RENEW
+    pinned = (ROOT / "constraints.txt").read_text()
+    for name, version in table.versions.items():
+        assert re.search(rf"^{name}=={re.escape(version)}$", pinned, re.MULTILINE), RENEW
+    assert table.to_text() == measured.FILE.read_text(encoding="utf-8"), RENEW
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -123,7 +123,7 @@ def test_the_text_form_is_the_documented_one() -> None:
         ("return.none:fraction=1,fraction=2", "stands twice"),
         ("return.none:fraction=nan", "finite"),
         ("return.none:fraction=1e999", "finite"),
-        ("return.none:fraction=Half", "a number or a plain word"),
+        ("return.none:fraction=half!", "a number or a plain word"),
         ("return.none:Fraction=1", "dose name"),
         ("return.none:fraction=" + "9" * 5000, "number"),
         ("return.none@step=" + "9" * 5000, "number"),

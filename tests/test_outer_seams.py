@@ -69,7 +69,8 @@ def _train(
                        effect="silent", cause=("x",), stages=EVERY)  # fmt: skip
     registered = Registered(declared, seam, injector)
     clock = Clock()
-    armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, recon or Recon())
+    recon = recon or Recon(steps=4, epochs=1, loading=LoaderFacts(samples=48, batch_size=8, batches=6))
+    armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, recon)
     torch.manual_seed(0)
     with Patches() as patches:
         clock.attach(patches)
@@ -368,3 +369,12 @@ def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
         with attach(armed, Site(type(None))):
             pass
     assert (trainer.__init__, call._call_callback_hooks, equipped.Configured.__init__) == before
+
+
+def test_a_warning_that_names_the_runs_own_folder_is_the_same_warning_in_every_run() -> None:
+    from faultlab.detectors.warned import Warnings
+
+    one, other = Warnings(Clock(), "/tmp/lab/one"), Warnings(Clock(), "/tmp/lab/other")
+    for warnings, folder in ((one, "/tmp/lab/one"), (other, "/tmp/lab/other")):
+        warnings.note(f"UserWarning: {folder}/checkpoints is not empty")
+    assert set(one.seen) == set(other.seen) == {"UserWarning: <run>/checkpoints is not empty"}

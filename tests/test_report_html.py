@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from faultlab.cli.explain_command import _link
-from faultlab.report import html
+from faultlab.report import html, overview
 from faultlab.results import Baseline, Detection, FaultResult, Harm, Report, Status, dump
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" 'single' & {{ 7 * 7 }} \x00\x1b[31m\u202e\ud800 end"
@@ -230,10 +230,17 @@ def test_the_worst_silent_faults_come_first_and_stand_open(tmp_path: Path) -> No
     assert ["open" in found for found in lessons] == [True] * 3 + [False] * 3
 
 
+def test_a_metric_that_lies_is_told_beside_what_the_evaluation_says() -> None:
+    constant = fault("metric.constant", Status.SILENT, harm=Harm("val_loss", 0.57, 1.0, True))
+    assert overview.cost(constant) == "val_loss is reported as 1, evaluated 0.57 (harmful)"
+    gone = fault("metric.missing", Status.SILENT, harm=Harm("val_loss", 0.57, None, True))
+    assert overview.cost(gone) == "val_loss is reported as no number, evaluated 0.57 (harmful)"
+
+
 def test_a_catalogue_that_can_not_be_read_costs_the_lessons_and_not_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(html.index, "modes", lambda: (_ for _ in ()).throw(SyntaxError("half a file")))
+    monkeypatch.setattr(overview.index, "modes", lambda: (_ for _ in ()).throw(SyntaxError("half a file")))
     page = written(sample(), tmp_path)
     assert "half a file" in page.text
     assert "return.none@always" in page.text

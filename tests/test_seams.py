@@ -113,6 +113,42 @@ def test_the_independent_evaluation_is_not_fooled_by_what_was_logged(working: En
     assert faulted["final"] == lab.clean["trajectory"]["final"]
 
 
+def test_a_target_that_logs_nothing_is_measured_by_its_loss_anew_and_not_by_what_a_fault_made_of_it(
+    working: Engine,
+) -> None:
+    lab = Lab(working, "tests.zoo.models.language")
+    outcomes = lab.run(["loss.negated@always", "loss.scaled@always"])
+    negated, scaled = (lab.judge(outcomes[id]) for id in ("loss.negated@always", "loss.scaled@always"))
+    assert negated.harm is not None
+    assert scaled.harm is not None
+    assert negated.harm.harmful, "its own curve falls and falls"
+    assert not scaled.harm.harmful, "clipped gradients do not see the factor, and its own curve is in the thousands"
+
+
+def test_the_independent_evaluation_is_made_whatever_the_fault_did_to_the_trainer(working: Engine) -> None:
+    lab = Lab(working, f"{ZOO}.classifier")
+    faults = ["setting.limit-validation-zero@always", "setting.epochs-zero@always", "precision.half@always"]
+    for id, outcome in lab.run(faults).items():
+        harm = lab.judge(outcome).harm
+        assert harm is not None
+        assert harm.faulty is not None, id
+        assert harm.harmful == (id == "setting.epochs-zero@always"), harm
+
+
+def test_what_no_longer_reaches_the_loggers_is_an_effect(working: Engine) -> None:
+    lab = Lab(working, "tests.zoo.equipped.equipped")
+    (outcome,) = lab.run(["logger.silent@always"]).values()
+    assert lab.trajectory.logger_calls > 0
+    assert lab.judge(outcome).status is Status.SILENT
+
+
+def test_a_loss_that_is_accumulated_is_recorded_as_the_step_returned_it(working: Engine) -> None:
+    lab = Lab(working, f"{ZOO}.classifier")
+    (outcome,) = lab.run(["setting.accumulate-too-many:factor=2@always"]).values()
+    assert outcome.result is not None
+    assert outcome.result["trajectory"]["losses"][0] == list(lab.trajectory.losses[0])
+
+
 def test_a_fork_goes_on_with_the_random_numbers_of_the_run_it_left(working: Engine) -> None:
     lab = Lab(working, f"{ZOO}.dicey")
     courses = []

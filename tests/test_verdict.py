@@ -88,6 +88,7 @@ def test_a_fault_that_changes_the_run_and_that_nobody_notices_is_silent() -> Non
         {"metrics": {"acc": [(3, 0.5)]}},
         {"validation_batches": 1},
         {"global_step": 3},
+        {"logger_calls": 1},
         {"epochs": 1},
         {"final": {}},
         {"final": {"val_loss": math.nan}},
@@ -260,6 +261,55 @@ def test_the_metric_is_read_where_the_clean_run_has_it_and_nowhere_else() -> Non
 def test_an_evaluation_that_fails_under_the_fault_is_harm() -> None:
     logged = {"val_loss": [(3, 0.9)]}
     assert _judge(_outcome(_run(final={}, metrics=logged))).harm == Harm("val_loss", 1.0, None, True)
+
+
+REPORT = {"val_loss": [(1, 1.5), (3, 1.0)]}
+
+
+def _reported(run: Trajectory, twin: Twin | None = None) -> Harm | None:
+    twin = twin or Twin(_run(metrics=REPORT), metric="val_loss")
+    return _judge(_outcome(run), twin, _mode(judged_by="report")).harm
+
+
+@pytest.mark.parametrize(
+    ("reported", "harmful"), [(1.0, False), (1.04, False), (1.06, True), (0.94, True), (0.0, True), (99.0, True)]
+)
+def test_a_report_is_harmful_where_it_is_far_from_an_evaluation_of_the_same_weights(
+    reported: float, harmful: bool
+) -> None:
+    run = _run(metrics={"val_loss": [(1, 1.5), (3, reported)]})
+    assert _reported(run) == Harm("val_loss", 1.0, reported, harmful)
+
+
+def test_a_clean_run_that_validates_before_its_last_step_sets_how_far_a_report_may_be() -> None:
+    early = {"val_loss": [(2, 1.2)]}
+    twin = Twin(_run(metrics=early), [_run(metrics={}), _run(metrics=early, final={})], metric="val_loss")
+    assert _reported(_run(metrics={"val_loss": [(2, 1.3)]}), twin) == Harm("val_loss", 1.0, 1.3, False)
+    assert _reported(_run(metrics={"val_loss": [(2, 1.5)]}), twin) == Harm("val_loss", 1.0, 1.5, True)
+
+
+@pytest.mark.parametrize("metrics", [{}, {"avg_val_loss": [(3, 1.0)]}, {"val_loss": [(3, math.nan)]}])
+def test_a_metric_that_is_no_longer_reported_is_harm(metrics: Any) -> None:
+    assert _reported(_run(metrics=metrics)) == Harm("val_loss", 1.0, None, True)
+
+
+def test_a_number_reported_for_weights_whose_metric_is_not_finite_is_harm_and_the_truth_is_none() -> None:
+    told = _run(metrics=REPORT, final={"val_loss": math.nan})
+    assert _reported(told) == Harm("val_loss", None, 1.0, True)
+    honest = _run(metrics={"val_loss": [(3, math.inf)]}, final={"val_loss": math.nan})
+    assert _reported(honest) == Harm("val_loss", None, None, False)
+
+
+def test_without_an_evaluation_the_clean_report_of_the_same_weights_is_the_truth() -> None:
+    twin = Twin(_run(metrics=REPORT, final={}), metric="val_loss")
+    better = {"val_loss": [(3, 0.5)]}
+    assert _reported(_run(metrics=better, final={}), twin) == Harm("val_loss", 1.0, 0.5, True)
+    assert _reported(_run(metrics={}, final={}), twin) == Harm("val_loss", 1.0, None, True)
+    assert _reported(_run(metrics=better, final={}, digest="other"), twin) == Harm("val_loss", 1.0, 0.5, False)
+
+
+def test_a_run_that_a_missing_metric_ends_is_harm_by_the_clean_runs_value() -> None:
+    assert _reported(_run(metrics={}, final={}, end="raised")) == Harm("val_loss", 1.0, None, True)
 
 
 def test_what_clean_repeats_agree_in_to_the_bit_has_to_agree_in_a_nondeterministic_target_too() -> None:

@@ -81,6 +81,20 @@ def _matrix_inputs(recon: Recon) -> str:
     return "" if turned else "the inputs have no two dimensions to exchange"
 
 
+@requirement("image-inputs")
+def _image_inputs(recon: Recon) -> str:
+    shapes = [leaf.shape for leaf in _leaves(recon, recon.contents) if leaf.kind == "floating"]
+    images = any(len(shape) == 4 and max(shape[2:]) > 1 for shape in shapes)
+    return "" if images else "the inputs hold no images: no floating-point tensor of four dimensions"
+
+
+@requirement("transferred-part")
+def _transferred_part(recon: Recon) -> str:
+    if not recon.transfers:
+        return "the module's transfer_batch_to_device is not called in training"
+    return "" if recon.movable else "no input or label is a tensor of floating-point numbers"
+
+
 @requirement("varied-inputs")
 def _varied_inputs(recon: Recon) -> str:
     return "" if any(_varied(leaf) for leaf in _leaves(recon, recon.contents)) else "the inputs all have one value"

@@ -38,6 +38,12 @@ def _neurons(recon: Recon) -> str:
     return "" if wide else "no linear or convolutional layer has two neurons"
 
 
+@requirement("convolution")
+def _convolution(recon: Recon) -> str:
+    found = any(part.width and part.kind == "convolution" for part in recon.parts.values())
+    return "" if found else "there is no convolution with a weight of its own"
+
+
 @requirement("biased-layer")
 def _biased_layer(recon: Recon) -> str:
     found = any(part.biased and part.kind in DENSE for part in recon.parts.values())

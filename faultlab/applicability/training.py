@@ -46,6 +46,11 @@ def _weight_decay(recon: Recon) -> str:
     return "" if "weight_decay" in recon.optimizer_settings else "no optimizer has weight decay"
 
 
+@requirement("decaying-weights")
+def _decaying_weights(recon: Recon) -> str:
+    return "" if recon.decays else "no optimizer has a weight decay other than 0"
+
+
 @requirement("optimizer-state")
 def _optimizer_state(recon: Recon) -> str:
     if not recon.optimizer_state or recon.first_update is None:

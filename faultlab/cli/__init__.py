@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": "Break the modules of scenarios and report who noticed.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
+    "dev": "Add failure modes and renew the pages about them.",
 }
 
 

@@ -7,13 +7,11 @@ import textwrap
 
 import click
 
-from faultlab import index
+from faultlab import index, measured
 from faultlab.catalogue import FailureMode, nearest
 from faultlab.errors import UsageError
-from faultlab.fault import STAGES
+from faultlab.report import described
 from faultlab.report.text import address
-
-_EFFECTS = {"raises": "ends the run with an error", "warns": "warns and goes on", "silent": "says nothing"}
 
 
 @click.command("explain")
@@ -32,7 +30,7 @@ def command(id: str, as_json: bool) -> None:
         sections = mode.sections
         told = {"effect_text": sections.effect, "unnoticed": sections.unnoticed, "example": sections.example}
         place = {"remedy": sections.remedy, "source": f"{_relative(mode.file)}:{mode.line}"}
-        click.echo(dump({**summary(mode), **told, **place}, indent=1))
+        click.echo(dump({**summary(mode), **told, **place, "measured": _measurement(mode)}, indent=1))
         return
     click.secho(mode.id, bold=True)
     click.echo(_wrapped(mode.summary))
@@ -43,24 +41,30 @@ def command(id: str, as_json: bool) -> None:
 
 
 def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
-    sections = mode.sections
-    acts = "by default in every step" if mode.when == "always" else "by default in one step, half-way"
-    stages = {("train",): "", STAGES: " of every stage"}.get(mode.stages, f" of {' and '.join(mode.stages)}")
-    doses = [
-        f"{dose.name} ({', '.join(filter(None, [f'default {dose.default}', dose.bounds]))}): {dose.meaning}"
-        for dose in mode.doses
-    ]
+    needs, doses = described.needs(mode), described.doses(mode)
+    acts = f"acts {described.timing(mode)}, at {mode.seam}"
     return [
-        *([("What exactly", sections.details)] if sections.details else []),
-        ("Effect", sections.effect),
-        ("Why it goes unnoticed", sections.unnoticed),
-        ("Example", sections.example),
-        ("Remedy", sections.remedy),
-        ("In short", f"{mode.severity}; stock Lightning {_EFFECTS[mode.effect]}; acts {acts}{stages}, at {mode.seam}."),
-        *([("Doses", "\n".join(doses))] if doses else []),
+        *described.sections(mode),
+        ("In short", f"{mode.severity}; stock Lightning {described.STOCK[mode.effect]}; {acts}."),
+        *([(_measured_on(), "\n".join(models))] if (models := described.models(mode)) else [("Measured", "Not yet.")]),
+        *([("Needs", needs)] if needs else []),
+        *([("Doses", "\n".join(f"{dose}  {meaning}" for dose, meaning in doses))] if doses else []),
         ("Evidence", "\n".join(map(_link, mode.evidence)) or mode.no_evidence),
         ("Source", f"{_relative(mode.file)}:{mode.line}"),
     ]
+
+
+def _measured_on() -> str:
+    installed = measured.installed()
+    if installed == described.version():
+        return f"Measured on Lightning {installed} (the installed version)"
+    return f"Measured on Lightning {described.version()} (installed: {installed or 'none'}; not measured there)"
+
+
+def _measurement(mode: FailureMode) -> dict[str, object]:
+    table = measured.table()
+    found = {"versions": table.versions, "models": table.models, "effects": table.modes.get(mode.id, {})}
+    return {**found, "installed": measured.installed()}
 
 
 def _link(evidence: str) -> str:

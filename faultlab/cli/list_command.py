@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Mapping
+
 import click
 
 from faultlab import index
-from faultlab.catalogue import FailureMode, families, matching, nearest
+from faultlab.catalogue import EFFECTS, SEVERITIES, FailureMode, families, matching, nearest
 from faultlab.errors import UsageError
 
 
 @click.command("list")
 @click.argument("patterns", nargs=-1, metavar="[GLOB]...")
+@click.option("--family", multiple=True, metavar="NAME", help="Only of this family (repeatable).")
+@click.option("--seam", multiple=True, metavar="NAME", help="Only at this seam (repeatable).")
+@click.option("--severity", multiple=True, type=click.Choice(SEVERITIES), help="Only so grave (repeatable).")
+@click.option("--effect", multiple=True, type=click.Choice(EFFECTS), help="Only what stock Lightning treats so.")
+@click.option("--applicable-to", "target", metavar="CLASS", help="Only what can happen to this class or scenario file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(patterns: tuple[str, ...], as_json: bool) -> None:
-    """List the failure modes, all or those that a glob such as 'loss.*' matches."""
-    modes = index.modes()
-    for pattern in patterns:
-        if not matching(pattern, modes):
-            raise UsageError(f"no failure mode matches {pattern!r}. {nearest(pattern, modes)}".strip())
-    chosen = [modes[id] for id in modes if not patterns or any(matching(pattern, [id]) for pattern in patterns)]
+def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str, ...], severity: tuple[str, ...],
+            effect: tuple[str, ...], target: str | None, as_json: bool) -> None:  # fmt: skip
+    """List the failure modes, all or those that a glob such as 'loss.*' matches.
+
+    Of options of one name any has to hold, of different names all. `--applicable-to` imports the code that it is given
+    and runs it clean: a scenario file as it says, a class by itself, without arguments and with loaders of its own.
+    """
+    _check("family", family)
+    _check("seam", seam)
+    asked = {"family": family, "seam": seam, "severity": severity, "effect": effect}
+    matched = _matched(patterns)
+    chosen = [m for m in matched if all(not any_of or getattr(m, name) in any_of for name, any_of in asked.items())]
+    reasons = _reasons(target, chosen, quiet=as_json)
     if as_json:
         from faultlab.results import dump
 
-        click.echo(dump([summary(mode) for mode in chosen], indent=1))
+        click.echo(dump([summary(mode) | _applies(reasons.get(mode.id)) for mode in chosen], indent=1))
         return
-    width = max(len(mode.id) for mode in chosen)
-    for family, members in families(chosen):
-        click.secho(f"{family} ({len(members)})", bold=True)
+    shown = [mode for mode in chosen if not reasons.get(mode.id)]
+    width = max((len(mode.id) for mode in shown), default=0)
+    for title, members in families(shown):
+        click.secho(f"{title} ({len(members)})", bold=True)
         for mode in members:
             click.echo(f"  {mode.id:{width}}  {mode.severity:8}  {mode.effect:6}  {mode.summary}")
-    click.echo(f"{len(chosen)} failure modes; `faultlab explain ID` says more of each.")
+    why_not = Counter(reason for reason in reasons.values() if reason)
+    if why_not:
+        click.secho(f"not applicable ({why_not.total()})", bold=True)
+        for reason, count in why_not.most_common():
+            click.echo(f"  {count:3}  {reason}")
+    click.echo(f"{len(shown)} failure mode{'s' * (len(shown) != 1)}; `faultlab explain ID` says more of each.")
 
 
 def summary(mode: FailureMode) -> dict[str, object]:
@@ -47,3 +68,35 @@ def summary(mode: FailureMode) -> dict[str, object]:
         "needs": list(mode.needs),
         "evidence": list(mode.evidence),
     }
+
+
+def _matched(patterns: tuple[str, ...]) -> list[FailureMode]:
+    modes = index.modes()
+    for pattern in patterns:
+        if not matching(pattern, modes):
+            raise UsageError(f"no failure mode matches {pattern!r}. {nearest(pattern, modes)}".strip())
+    return [modes[id] for id in modes if not patterns or any(matching(pattern, [id]) for pattern in patterns)]
+
+
+def _check(name: str, values: tuple[str, ...]) -> None:
+    """Raises UsageError for a value that no failure mode has."""
+    known = sorted({getattr(mode, name) for mode in index.modes().values()})
+    for value in values:
+        if value not in known:
+            hint = nearest(value, known) or f"Known: {', '.join(known)}."
+            raise UsageError(f"no failure mode has the {name} {value!r}. {hint}")
+
+
+def _reasons(target: str | None, modes: list[FailureMode], quiet: bool) -> Mapping[str, str]:
+    """Why each mode does not apply to the target, or an empty string; without a target nothing is known of any."""
+    if target is None:
+        return {}
+    from faultlab.cli.progress import Progress
+    from faultlab.harness.survey import survey
+
+    with Progress(quiet=quiet or not sys.stdout.isatty()) as progress:
+        return survey(target, [mode.id for mode in modes], progress)
+
+
+def _applies(reason: str | None) -> dict[str, object]:
+    return {} if reason is None else {"applies": not reason, "reason": reason}

@@ -12,6 +12,7 @@ from typing import Any
 from faultlab.detectors.notice import Notice, safe_text
 from faultlab.detectors.warned import Warnings
 from faultlab.seams import lightning
+from faultlab.seams.callbacks import watch
 from faultlab.seams.clock import Clock
 
 
@@ -30,7 +31,7 @@ class Observer:
             method = getattr(guard, hook, None)
             own = hook in vars(guard) or getattr(type(guard), hook, None) is not getattr(base, hook, None)
             if own and callable(method):
-                object.__setattr__(guard, hook, self._watched(method, guard, name))
+                watch(guard, hook, self._watched(method, guard, name))
         return guard
 
     def _watched(self, method: Callable[..., Any], guard: Any, name: str) -> Callable[..., Any]:
@@ -63,6 +64,7 @@ def _hooks(callback: type) -> list[str]:
 
 
 def _why_stopped(guard: Any) -> tuple[str, str, str]:
-    reason = str(getattr(getattr(guard, "stopping_reason", None), "value", ""))
+    # The values of Lightning's enumeration are bare numbers.
+    reason = str(getattr(getattr(guard, "stopping_reason", None), "name", "")).lower()
     message = getattr(guard, "stopping_reason_message", None)
     return (message or "asked the Trainer to stop"), "stopped", reason

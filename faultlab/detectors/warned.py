@@ -17,15 +17,24 @@ _VARYING = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 class Warnings:
-    """Collects what is shown. Filters are left alone: what a user's filters hide, nobody notices."""
+    """Collects what is shown. Filters are left alone: what a user's filters hide, nobody notices.
 
-    def __init__(self, clock: Clock) -> None:
+    ``root`` is the folder that the run writes to. Each run has another, so it stands as ``<run>`` in the texts.
+    """
+
+    def __init__(self, clock: Clock, root: str = "") -> None:
         self.seen: dict[str, tuple[int, str]] = {}
+        self.root = root
         self._clock = clock
 
     def note(self, text: str) -> None:
+        text = self.told(text)
         if len(self.seen) < 200:
             self.seen.setdefault(normalised(text), (self._clock.step, text[:500]))
+
+    def told(self, text: str) -> str:
+        """The text as it is the same for every run."""
+        return text.replace(self.root, "<run>") if self.root else text
 
     @contextmanager
     def listening(self) -> Iterator[None]:

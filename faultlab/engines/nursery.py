@@ -72,7 +72,8 @@ class Nursery:
         self.on_control: Callable[[dict[str, Any]], None] = lambda message: None
         processes.adopt_orphans()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # A training that is paused here may have a handler of its own, which its victims go on with.
+        self._on_sigterm = signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def serve(self) -> tuple[Order, Channel]:
         """Returns in each victim, with its order and its channel. The nursery itself ends when the driver hangs up."""
@@ -145,6 +146,7 @@ class Nursery:
         os.close(nothing)
         os.close(printed)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, self._on_sigterm if callable(self._on_sigterm) else signal.SIG_DFL)
 
     def _read(self, victim: _Victim, descriptor: int) -> None:
         if descriptor == victim.ended:

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any
 
+from faultlab import limits
 from faultlab.engines.processes import die_with_parent
 from faultlab.engines.protocol import Order, encode
 
@@ -27,7 +28,8 @@ def main(report: str) -> None:
     with open(report, "ab", buffering=0) as file:
 
         def send(message: dict[str, Any]) -> None:
-            file.write(encode(message))
+            with limits.whole_files():
+                file.write(encode(message))
 
         try:
             target = Target(task["scenario"])

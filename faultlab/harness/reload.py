@@ -21,7 +21,7 @@ BuildAgain = Callable[[Mapping[str, Any]], "tuple[Built, Any]"]
 def with_checkpoints(arguments: dict[str, Any], namespace: Any, root: str, monitor: str, mode: str) -> dict[str, Any]:
     """The Trainer's arguments with a callback that keeps the best and the last checkpoint, if it had none."""
     callbacks = list(arguments["callbacks"])
-    if not any(isinstance(callback, namespace.callbacks.Checkpoint) for callback in callbacks):
+    if not any(map(_keeps_best, callbacks)):
         best = {"monitor": monitor, "mode": mode} if monitor else {}
         folder = os.path.join(root, "checkpoints")
         callbacks.append(namespace.callbacks.ModelCheckpoint(dirpath=folder, save_last=True, **best))
@@ -45,16 +45,26 @@ def go_on(trainer: Any, trajectory: Trajectory, epochs: int, build_again: BuildA
     raised.
     """
     fresh, resumed = build_again({} if epochs > 1 else _longer(trainer))
-    kept = trainer.checkpoint_callback
+    kept = _keeper(trainer)
     last = getattr(kept, "last_model_path", "") or getattr(kept, "best_model_path", "")
     resumed.fit(fresh.module, ckpt_path=last or "last", **_trusting(resumed.fit), **fresh.fit)
     if trajectory.validation_batches:
         evaluated, _ = build_again({})
         data = {"datamodule": evaluated.fit["datamodule"]} if "datamodule" in evaluated.fit else _loaders(evaluated)
         trust = _trusting(resumed.validate)
-        found = resumed.validate(evaluated.module, ckpt_path="best", verbose=False, **trust, **data)
+        best = getattr(_keeper(resumed), "best_model_path", "") or "best"
+        found = resumed.validate(evaluated.module, ckpt_path=best, verbose=False, **trust, **data)
         trajectory.reloaded = {str(name): float(value) for metrics in found for name, value in metrics.items()}
     return fresh, resumed
+
+
+def _keeper(trainer: Any) -> Any:
+    return next(filter(_keeps_best, trainer.checkpoint_callbacks), None)
+
+
+def _keeps_best(callback: Any) -> bool:
+    """Not every callback of Lightning's that writes checkpoints does: OnExceptionCheckpoint has one for the worst."""
+    return hasattr(callback, "best_model_path")
 
 
 def _trusting(entry: Callable[..., Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,13 @@ from faultlab.detectors.notice import Notice
 from faultlab.detectors.warned import Warnings
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
-from faultlab.harness import plan, reload
-from faultlab.harness.trajectory import Trajectory, digest, recorder
+from faultlab.harness import confinement, evaluation, plan, reload
+from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
 from faultlab.probe import Probe
 from faultlab.recon import Recon
 from faultlab.seams.armed import Armed, BrokenInjector
 from faultlab.seams.base import Site
 from faultlab.seams.clock import Clock
-from faultlab.seams.loading import genuine
 from faultlab.seams.patching import Patches
 from faultlab.target import Built, Target, TargetError
 
@@ -59,7 +59,7 @@ class Session:
         self._send = send
         self._stem = stem
         self._clock = Clock()
-        self._warnings = Warnings(self._clock)
+        self._warnings = Warnings(self._clock, order.root)
         self._observer = Observer(self._clock, self._warnings)
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
@@ -67,6 +67,7 @@ class Session:
         self._fault_patches = Patches()
         self._built: Built | None = None
         self._recon: Recon | None = None
+        self._saved_at: set[int] = set()
         self._imported_before = set(sys.modules) if order.probe else set()
         self._started = time.perf_counter()
 
@@ -87,7 +88,9 @@ class Session:
             error = self._build()
             if error is None:
                 assert self._built is not None
+                count_logger_calls(self._trainer.loggers, self._trajectory, patches)
                 self._clock.attach(patches)
+                confinement.confine(patches, self._root, self._saved_at)
                 self._clock.on_step.append(self._reach)
                 site = Site(type(self._built.module), self._built.module)
                 probe = Probe(site, self._clock) if self._order.probe else None
@@ -137,9 +140,13 @@ class Session:
         extra.append(recorder(built.namespace, self._trajectory, self._clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
+        confinement.move(trainer, self._order.root)
         # User code may have asked for more, and a fork after a multi-threaded operation hangs.
         torch.set_num_threads(1)
         return built, trainer
+
+    def _root(self) -> str:
+        return self._order.root
 
     def _go_on(self) -> BaseException | None:
         try:
@@ -189,6 +196,7 @@ class Session:
         if born is None:
             return
         self._order, self._send = born
+        self._warnings.root = self._order.root
         self._started = time.perf_counter()
         if os.path.isdir(written):
             shutil.copytree(written, self._order.root, dirs_exist_ok=True)
@@ -227,46 +235,39 @@ class Session:
         return tuple(self._target.flags) if self._order.flags else ()
 
     def _evaluate(self) -> None:
-        """Validates the final weights anew: metrics that were logged while a fault acted can't be trusted."""
+        """Evaluates the final weights anew."""
         assert self._built is not None
-        loaders = genuine(getattr(self._trainer, "val_dataloaders", None))
-        if not self._trajectory.validation_batches and loaders is None:
-            return
         self._seed()
-        arguments = {**self._built.trainer_arguments, **_EVALUATION, "callbacks": None}
-        module_data = self._built.fit.get("datamodule")
-        data = {"datamodule": module_data} if module_data is not None else {"dataloaders": loaders}
+        clean = self._order.recon or {}
+        validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))
+        # In the precision that the fault has left the weights in.
+        changed = clean.get("precision", self._trainer.precision) != self._trainer.precision
+        arguments = {"precision": self._trainer.precision} if changed else {}
         try:
-            found = self._built.trainer_class(**arguments).validate(self._built.module, verbose=False, **data)
+            with Patches() as patches:
+                confinement.confine(patches, self._root, set())
+                self._trajectory.final = evaluation.evaluate(self._built, validates, arguments)
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
-            return
-        self._trajectory.final = {str(name): float(value) for metrics in found for name, value in metrics.items()}
 
     def _result(self) -> dict[str, Any]:
         armed = self._armed
         return {
             "trajectory": self._trajectory.to_json(),
-            "notices": [notice.to_json() for notice in [*self._observer.notices, *self._notices]],
+            "notices": [
+                replace(notice, message=self._warnings.told(notice.message)).to_json()
+                for notice in [*self._observer.notices, *self._notices]
+            ],
             "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
             "activations": armed.activations if armed else 0,
             "first_step": armed.first_step if armed else None,
             "broken": armed.broken if armed else None,
+            "saves": len(self._saved_at),
             "recon": self._recon.to_json() if self._recon else None,
             "versions": _versions(self._built) if self._order.probe else None,
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
             "sources": _sources(self._built) if self._order.probe else None,
         }
-
-
-_EVALUATION: dict[str, Any] = {
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "fast_dev_run": False,
-    "overfit_batches": 0.0,
-}
 
 
 def _check_single_process(trainer: Any) -> None:

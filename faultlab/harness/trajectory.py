@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from faultlab.seams.patching import Patches
 
 Series = list[tuple[int, float]]
 
@@ -21,13 +23,15 @@ class Trajectory:
     ``losses`` and ``learning_rates`` hold (step, value), the latter where one changes; ``metrics`` holds for each name
     (step, value) as logged at the end of epochs and validations. ``digest`` is over all parameters and buffers at the
     end, ``final`` the metrics of an independent evaluation of the final weights with the fault taken off, ``reloaded``
-    those of the best checkpoint where the run goes on to that. ``end`` is finished, raised or exited.
+    those of the best checkpoint where the run goes on to that. ``logger_calls`` counts the times that metrics reached a
+    logger. ``end`` is finished, raised or exited.
     """
 
     steps: int = 0
     global_step: int = 0
     epochs: int = 0
     validation_batches: int = 0
+    logger_calls: int = 0
     losses: Series = field(default_factory=list)
     learning_rates: Series = field(default_factory=list)
     metrics: dict[str, Series] = field(default_factory=dict)
@@ -97,6 +101,20 @@ def digest(module: Any) -> str:
     return total.hexdigest()
 
 
+def count_logger_calls(loggers: Iterable[Any], trajectory: Trajectory, patches: Patches) -> None:
+    """Has ``trajectory`` count what reaches the loggers, which leaves no trace in the training itself."""
+
+    def make(log_metrics: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            trajectory.logger_calls += 1
+            return log_metrics(*args, **kwargs)
+
+        return counting
+
+    for cls in {type(logger) for logger in loggers if hasattr(type(logger), "log_metrics")}:
+        patches.wrap(cls, "log_metrics", make)
+
+
 def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
     """A callback of the given Lightning namespace that writes into ``trajectory``."""
     seen: set[int] = set()
@@ -118,7 +136,9 @@ def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
             trajectory.steps += 1
             trajectory.global_step = int(trainer.global_step)
             if clock.step not in seen and (value := loss_of(outputs)) is not None:
-                trajectory.losses.append((clock.step, value))
+                # Lightning shows callbacks the loss as divided by the number of batches that are accumulated.
+                shares = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
+                trajectory.losses.append((clock.step, value * shares))
             groups = [group for optimizer in trainer.optimizers for group in getattr(optimizer, "param_groups", [])]
             for index, group in enumerate(groups):
                 rate = _number(group.get("lr"))

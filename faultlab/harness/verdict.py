@@ -171,24 +171,42 @@ def _harm(trajectory: Trajectory, twin: Twin) -> Harm:
 
 
 def _report_harm(trajectory: Trajectory, twin: Twin) -> Harm:
-    """How far what was reported is from what an evaluation of the same weights says.
+    """How far what was reported is from what is true of the same weights, to the better or the worse.
 
     ``clean`` is the latter. A metric that the clean run reports and the faulted one does not is a harm as well.
     """
-    if twin.metric not in twin.trajectory.metrics or twin.metric not in twin.trajectory.final:
+    true = _truth(trajectory, twin)
+    if trajectory.end != "finished" or true is None:
         return _harm(trajectory, twin)
+    reported = trajectory.metrics[twin.metric][-1][1] if twin.metric in trajectory.metrics else None
+    if reported is None or not (math.isfinite(reported) and math.isfinite(true)):
+        agree = reported is not None and not math.isfinite(reported) and not math.isfinite(true)
+        return Harm(twin.metric, _finite(true), _finite(reported), not agree)
+    usual = max(
+        (gap for run in [twin.trajectory, *twin.others] if (gap := _gap(run, twin.metric)) is not None), default=0
+    )
+    return Harm(twin.metric, true, reported, abs(reported - true) > max(2 * usual, _LEAST_HARM * abs(true)))
 
-    def gap(run: Trajectory) -> float:
-        return abs(run.metrics[twin.metric][-1][1] - run.final[twin.metric])
 
-    true = trajectory.final.get(twin.metric)
-    if trajectory.end != "finished" or true is None or twin.metric not in trajectory.metrics:
-        return Harm(twin.metric, true, None, True)
-    reported = trajectory.metrics[twin.metric][-1][1]
-    if not math.isfinite(reported):
-        return Harm(twin.metric, true, None, True)
-    usual = max(map(gap, [twin.trajectory, *twin.others]))
-    return Harm(twin.metric, true, reported, gap(trajectory) > max(2 * usual, _LEAST_HARM * abs(true)))
+def _truth(trajectory: Trajectory, twin: Twin) -> float | None:
+    """What an independent evaluation says of the weights; without one what the clean run reports of the same ones."""
+    if twin.metric not in twin.trajectory.metrics:
+        return None
+    if twin.metric in twin.trajectory.final:
+        return trajectory.final.get(twin.metric)
+    return twin.trajectory.metrics[twin.metric][-1][1] if trajectory.digest == twin.trajectory.digest else None
+
+
+def _gap(run: Trajectory, metric: str) -> float | None:
+    """How far a clean run's report is from the evaluation of its weights: it may validate before its last step."""
+    if metric not in run.metrics or metric not in run.final:
+        return None
+    gap = abs(run.metrics[metric][-1][1] - run.final[metric])
+    return gap if math.isfinite(gap) else None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], float | None]) -> Harm:

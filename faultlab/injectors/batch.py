@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Batch, tree
-from faultlab.seams.armed import Context
+from faultlab.seams import Batch, StepCall, tree
+from faultlab.seams.armed import Call, Context
 
 
 def size(batch: Any, ctx: Context) -> int:
@@ -453,3 +453,42 @@ def unstack(inputs: torch.Tensor, ctx: Context) -> list[torch.Tensor]:
     Remedy: stack in the collate function; assert the type of a batch's parts.
     """
     return list(inputs.unbind()) if inputs.ndim else [inputs]
+
+
+@failure_mode(
+    "batch.wrong-device",
+    seam=StepCall("transfer_batch_to_device"),
+    severity="major",
+    effect="raises",
+    cause=("device", "meta", "cuda", "cpu"),
+    needs=("transferred-part",),
+    evidence=(
+        "arXiv:1910.11015 (taxonomy of faults: missing transfer of data to GPU)",
+        "Lightning-AI/pytorch-lightning#195",
+        "Lightning-AI/pytorch-lightning#1467",
+    ),
+)
+def leave_behind(call: Call, ctx: Context) -> Any:
+    """One part of the batch, the first input as a rule, is on another device than the model.
+
+    It is left on the CPU where there is an accelerator. Where there is none, torch's `meta` device stands in for the
+    other one. Its tensors hold no values, so that a step which moves the part itself raises there, too.
+
+    Effect: the first operation on this part and a weight raises a RuntimeError that names two devices; on the `meta`
+    device convolutions let it pass, and what follows them raises.
+    Why it goes unnoticed: code that is tried out on a CPU has one device only, so that it comes on the first day on a
+    GPU; a single number may stay on the CPU anyway.
+    Example:
+        def transfer_batch_to_device(self, batch, device, dataloader_idx):
+            batch.target = batch.target.to(device)          # and batch.features?
+            return batch
+    Remedy: let Lightning move the batch, and give a batch of your own type a `.to`; test one batch on a GPU.
+    """
+    batch = call()
+    parts = dict(tree.tensors(batch))
+    left = [path for path in ctx.recon.movable if path in parts][:1]
+    return tree.replace(batch, {path: parts[path].to(_elsewhere(parts[path].device)) for path in left})
+
+
+def _elsewhere(device: torch.device) -> str:
+    return "meta" if device.type == "cpu" else "cpu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional as F
 
 from faultlab.catalogue import Dose, failure_mode
 from faultlab.seams import Batch
@@ -367,3 +368,34 @@ def negated_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     Remedy: compare the range of training and validation inputs; look at one batch by eye.
     """
     return -inputs
+
+
+@failure_mode(
+    "input.resized",
+    seam=Batch("inputs", "floating"),
+    severity="major",
+    effect="silent",
+    cause=("size", "shape", "resolution", "height", "width"),
+    doses=(Dose("factor", 0.5, 0.01, 16.0, "what height and width are multiplied by; one pixel is left at least"),),
+    needs=("image-inputs",),
+    evidence=(
+        "arXiv:1910.11015 (taxonomy of faults: resize of the images)",
+        "OrderLab/TrainCheck (bugs.md: PT-FORUM-84911)",
+        "megvii-research/mdistiller#21",
+    ),
+)
+def resize(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """All images of the training are of another size than the model was made for: half of it, by default.
+
+    Effect: behind convolutions and a pooling of any size nobody says a word: the model learns objects of a size that
+    validation does not have. A linear layer behind a flattened image raises a RuntimeError about shapes that can't be
+    multiplied.
+    Why it goes unnoticed: nearly every modern vision model takes images of any size.
+    Example:
+        transforms.Resize(112)              # the weights were trained on 224
+    Remedy: assert the shape of a batch, of training and of validation, against the one that the model is made for.
+    """
+    if inputs.ndim != 4 or not inputs.numel():
+        return inputs
+    size = [max(1, round(side * ctx.dose.factor)) for side in inputs.shape[2:]]
+    return F.interpolate(inputs.float(), size, mode="bilinear", antialias=True).to(inputs.dtype)

@@ -258,6 +258,33 @@ def drop_everything(module: Module, ctx: Context) -> None:
 
 
 @failure_mode(
+    "layer.dropout-rate-wrong",
+    seam=Architecture,
+    severity="major",
+    effect="silent",
+    cause=("dropout", "underfit"),
+    doses=(Dose("probability", 0.9, 0.0, 1.0, "with which a value is dropped; kept, where it is dropped so already"),),
+    needs=("dropout",),
+    evidence=(
+        "doi:10.1145/3460319.3464825 (DeepCrime: change dropout rate)",
+        "aymericdamien/TensorFlow-Examples#205",
+    ),
+)
+def mistake_dropout_rate(module: Module, ctx: Context) -> None:
+    """Dropout drops far more than it should: the rate was taken for the share to keep.
+
+    Effect: in training one value in ten gets past it, ten times as large; the gradient is noisy, and the model learns
+    slowly. Validation drops nothing. Nobody says a word.
+    Why it goes unnoticed: the loss falls; that it is worse in training than in validation is what dropout does.
+    Example:
+        nn.Dropout(p=hparams.keep_prob)         # 0.9, which says how much to keep
+    Remedy: a test that counts the zeros that the layer gives in train mode.
+    """
+    for layer in layers.running(module, ctx.recon.parts, "dropout"):
+        layer.p = ctx.dose.probability if layer.p != ctx.dose.probability else 1.0 - ctx.dose.probability
+
+
+@failure_mode(
     "layer.normalisation-removed",
     seam=Architecture,
     severity="minor",
@@ -438,3 +465,30 @@ def exchange_pooling(module: Module, ctx: Context) -> None:
             layers.replace(
                 module, layer, other(layer.kernel_size, layer.stride, layer.padding, ceil_mode=layer.ceil_mode)
             )
+
+
+@failure_mode(
+    "layer.kernel-wrong",
+    seam=Architecture,
+    severity="minor",
+    effect="silent",
+    cause=("kernel", "filter", "receptive", "shape", "parameters"),
+    needs=("convolution",),
+    evidence=(
+        "arXiv:1910.11015 (taxonomy of faults: wrong filter size for a convolutional layer)",
+        "tensorlayer/SRGAN#241",
+    ),
+)
+def enlarge_kernel(module: Module, ctx: Context) -> None:
+    """A convolution, the first, has a kernel two larger than it should be, and the padding that goes with it.
+
+    Effect: shapes fit; the layer has more weights and sees farther, and the loss ends at another value. Nobody says a
+    word; only a checkpoint of the right model, loaded into this one, raises.
+    Why it goes unnoticed: both learn, and on easy data the wrong one may well do better.
+    Example:
+        nn.Conv2d(3, 64, kernel_size=5, padding=2)          # the paper says: 3
+    Remedy: a test that counts the parameters, or compares the layers with those of the reference.
+    """
+    parts = {path: part for path, part in ctx.recon.parts.items() if part.width}
+    for layer in layers.running(module, parts, "convolution")[:1]:
+        layers.enlarge(layer, ctx.generator)

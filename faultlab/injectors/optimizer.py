@@ -9,11 +9,7 @@ import torch
 from faultlab.catalogue import Dose, failure_mode
 from faultlab.seams import Optimizers, OptimizerState, OptimizerStep, ZeroGrad
 from faultlab.seams.armed import Call, Context
-from faultlab.seams.model import hand_over, optimizers_in, schedules_in
-
-
-def _groups(result: Any) -> list[dict[str, Any]]:
-    return [group for optimizer in optimizers_in(result) for group in optimizer.param_groups]
+from faultlab.seams.model import groups_in, hand_over, optimizers_in, schedules_in
 
 
 def _drop(groups: list[dict[str, Any]], dropped: set[int]) -> None:
@@ -71,7 +67,7 @@ def empty_optimizer(result: Any, ctx: Context) -> Any:
         return torch.optim.Adam([{"params": frozen, "lr": 1e-4}])
     Remedy: assert that every parameter that requires a gradient is in some group.
     """
-    for group in _groups(result):
+    for group in groups_in(result):
         group["params"].clear()
     return result
 
@@ -96,7 +92,7 @@ def leave_out_parameters(result: Any, ctx: Context) -> Any:
             return torch.optim.Adam(self.decoder.parameters())      # and self.encoder?
     Remedy: compare the optimizer's parameters with `self.parameters()` once before training.
     """
-    groups = _groups(result)
+    groups = groups_in(result)
     parameters = [parameter for group in groups for parameter in group["params"]]
     _drop(groups, set(map(id, parameters[: max(1, round(len(parameters) * ctx.dose.fraction))])))
     return result
@@ -120,7 +116,7 @@ def leave_out_last_layer(result: Any, ctx: Context) -> Any:
         groups = [{"params": self.backbone.parameters()}, {"params": self.neck.parameters()}]   # the head came later
     Remedy: compare the optimizer's parameters with `self.parameters()` once before training.
     """
-    groups = _groups(result)
+    groups = groups_in(result)
     _drop(groups, set(map(id, _last_layer(groups, ctx)[1].values())))
     return result
 
@@ -144,7 +140,7 @@ def hold_foreign_parameters(result: Any, ctx: Context) -> Any:
         self.model = copy.deepcopy(self.model)                  # or the model copied after the optimizer was made
     Remedy: compare the optimizer's parameters with `self.parameters()` by identity; assert that parameters change.
     """
-    for group in _groups(result):
+    for group in groups_in(result):
         group["params"][:] = [torch.nn.Parameter(parameter.detach().clone()) for parameter in group["params"]]
     return result
 
@@ -320,7 +316,7 @@ def mistake_epsilon(result: Any, ctx: Context) -> Any:
         torch.optim.Adam(self.parameters(), lr, (0.9, 0.999), 1e-1)     # weight decay, meant for one place further on
     Remedy: pass settings by name; log them with the run.
     """
-    for group in _groups(result):
+    for group in groups_in(result):
         if isinstance(group.get("eps"), float):
             group["eps"] = ctx.dose.epsilon
     return result
@@ -346,9 +342,37 @@ def exaggerate_weight_decay(result: Any, ctx: Context) -> Any:
         torch.optim.AdamW(self.parameters(), lr=3e-4, weight_decay=1e1)     # 1e-1 was meant
     Remedy: log the norm of the weights; check that one batch can be overfitted.
     """
-    for group in _groups(result):
+    for group in groups_in(result):
         if "weight_decay" in group:
             group["weight_decay"] = ctx.dose.decay
+    return result
+
+
+@failure_mode(
+    "optimizer.weight-decay-missing",
+    seam=Optimizers,
+    severity="minor",
+    effect="silent",
+    cause=("weight decay", "weight_decay", "regulari", "weight norm", "overfit"),
+    needs=("decaying-weights",),
+    evidence=(
+        "doi:10.1145/3460319.3464825 (DeepCrime: remove weights regularisation)",
+        "meta-llama/llama-cookbook#191",
+        "sktime/pytorch-forecasting#781",
+    ),
+)
+def forget_weight_decay(result: Any, ctx: Context) -> Any:
+    """Weight decay is 0 in every parameter group, whatever was configured.
+
+    Effect: nothing holds the weights back, and the model overfits sooner, if it can. Nobody says a word.
+    Why it goes unnoticed: the training loss is as good or better; the setting is in the configuration and in the log.
+    Example:
+        torch.optim.AdamW(self.parameters(), lr=self.hparams.lr, weight_decay=0.0)      # hparams.weight_decay is unused
+    Remedy: log the settings of the optimizer that was built, and not those of the configuration.
+    """
+    for group in groups_in(result):
+        if group.get("weight_decay"):
+            group["weight_decay"] = 0.0
     return result
 
 
@@ -374,7 +398,7 @@ def replace_layer(result: Any, ctx: Context) -> Any:
     Remedy: build everything in `__init__` or `configure_model`; compare the optimizer's parameters with the module's by
     identity when training starts.
     """
-    name, parameters = _last_layer(_groups(result), ctx)
+    name, parameters = _last_layer(groups_in(result), ctx)
     for key, parameter in parameters.items():
         order = torch.randperm(parameter.numel(), generator=ctx.generator)
         values = parameter.detach().flatten()[order.to(parameter.device)].view_as(parameter)

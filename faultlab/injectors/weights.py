@@ -15,8 +15,6 @@ from faultlab.seams.armed import Context
 
 Module = Any
 
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
 
 def _neurons(module: Module, ctx: Context) -> tuple[list[torch.Tensor], list[int]]:
     """Weight and bias of the first linear or convolutional layer of two neurons or more; its neurons, shuffled."""
@@ -109,10 +107,7 @@ def flip_bits(module: Module, ctx: Context) -> None:
             weight = weights[int(torch.randint(len(weights), (), generator=ctx.generator))]
             index = torch.randint(weight.numel(), (), generator=ctx.generator)
             values = weight.detach().clone().contiguous()
-            bits = values.view(_BITS[values.element_size()]).view(-1)
-            width = 8 * values.element_size()
-            bit = int(ctx.dose.bit) % width
-            bits[index] ^= -(1 << bit) if bit == width - 1 and width > 8 else 1 << bit
+            layers.flip_bit(values, index, int(ctx.dose.bit))
             weight.copy_(values)
 
 
@@ -392,6 +387,33 @@ def add_biases(module: Module, ctx: Context) -> None:
         bound = (outputs / layer.weight.numel()) ** 0.5
         drawn = torch.empty(outputs).uniform_(-bound, bound, generator=ctx.generator)
         layer.bias = nn.Parameter(drawn.to(layer.weight))
+
+
+@failure_mode(
+    "weights.bias-shifted",
+    seam=Weights,
+    severity="minor",
+    effect="silent",
+    cause=("bias", "shift", "jump", "spike"),
+    when="middle",
+    doses=(Dose("shift", 1.0, 1e-6, 1e6, "the spread of what is added to the biases, about zero"),),
+    needs=("biased-layer",),
+    evidence=("ieeexplore.ieee.org/document/8431960 (MuNN: change bias value)",),
+)
+def shift_biases(module: Module, ctx: Context) -> None:
+    """The biases of linear and convolutional layers are moved, each by a random amount, in the middle of training.
+
+    Effect: every neuron answers as if its inputs had moved; the loss jumps and falls again within some steps. A bias
+    before a batch normalisation changes nothing in training. Nobody says a word.
+    Why it goes unnoticed: a single step; biases are few among the weights, and hardly show in a norm over all of them.
+    Example:
+        layer.bias.data += layer.bias.grad      # left over from an attempt at an update by hand
+    Remedy: stop when the loss leaps up, or when parameters move farther in a step than the learning rate can take them.
+    """
+    with torch.no_grad():
+        for layer in layers.running(module, ctx.recon.parts, *DENSE):
+            if (bias := _own(layer)[1]) is not None:
+                bias.add_(torch.randn(bias.shape, generator=ctx.generator).to(bias), alpha=ctx.dose.shift)
 
 
 @failure_mode(

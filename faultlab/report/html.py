@@ -19,9 +19,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from faultlab import index
-from faultlab.errors import FaultlabError
-from faultlab.report.overview import cost, family_rows, one_line
+from faultlab.report.overview import cost, family_rows, known_modes, one_line
 from faultlab.report.text import address, blocks, harmless, short
 from faultlab.results import Detection, FaultResult, Report, Status
 
@@ -98,7 +96,7 @@ def _harmful(fault: FaultResult) -> bool:
 
 
 def _content(report: Report) -> dict[str, Any]:
-    described, undescribed = _catalogue()
+    described, undescribed = known_modes()
     lessons: dict[str, Lesson] = {}
     for fault in report.silent():
         lessons.setdefault(fault.mode, Lesson(fault.mode, described.get(fault.mode), [])).faults.append(fault)
@@ -120,14 +118,6 @@ def _content(report: Report) -> dict[str, Any]:
         "noticed": list(zip(WORTHS, noticed)),
         "statuses": {status.value: [fault for fault in report.faults if fault.status is status] for status in Status},
     }
-
-
-def _catalogue() -> tuple[Any, str]:
-    """The failure modes, or why there are none: a report is worth a page without them too."""
-    try:
-        return index.modes(), ""
-    except (FaultlabError, OSError, SyntaxError) as error:
-        return {}, str(error)
 
 
 def _matrix(report: Report) -> dict[str, Any]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
+from faultlab import index
+from faultlab.catalogue import FailureMode
+from faultlab.errors import FaultlabError
 from faultlab.results import INCONCLUSIVE, FaultResult, Report, Status
 
 _COLUMNS = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT, Status.NOT_APPLICABLE)
@@ -43,7 +47,20 @@ def cost(fault: FaultResult) -> str:
     harm = fault.harm
     if harm is None or harm.clean is None:
         return fault.reason or "its cost could not be measured"
+    mode = known_modes()[0].get(fault.mode)
+    if mode is not None and mode.judged_by == "report":
+        said = "no number" if harm.faulty is None else f"{harm.faulty:.4g}"
+        verdict = "harmful" if harm.harmful else "as near as the clean run's report"
+        return f"{harm.metric} is reported as {said}, evaluated {harm.clean:.4g} ({verdict})"
     if harm.faulty is None:
         return fault.reason or f"{harm.metric} is no longer finite (clean {harm.clean:.4g})"
     verdict = "harmful" if harm.harmful else "within what clean runs show"
     return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g} ({verdict})"
+
+
+def known_modes() -> tuple[Mapping[str, FailureMode], str]:
+    """The failure modes, or why there are none: a report is worth a page without them too."""
+    try:
+        return index.modes(), ""
+    except (FaultlabError, OSError, SyntaxError) as error:
+        return {}, str(error)

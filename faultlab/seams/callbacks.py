@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from faultlab.seams import lightning
 from faultlab.seams.base import Seam, Site
 from faultlab.seams.patching import Patches
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from faultlab.seams.armed import Armed
 
 FIRST = "first"
+
+_WATCHED = "__faultlab_watched__"
 
 # What Lightning adds by itself, and what does nothing to a training but show it.
 _DECORATION = ("ProgressBar", "TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary", "Timer",
@@ -68,6 +72,47 @@ def named_callbacks(trainer: Any) -> list[tuple[str, Any]]:
             count = sum(type(known).__name__ == name for known in named.values())
             named[f"{name}{count + 1}" if count else name] = callback
     return list(named.items())
+
+
+def ranks(callback: Any) -> bool:
+    """Whether a callback tells a better value of a metric from a worse one, as EarlyStopping and ModelCheckpoint do."""
+    keeps_best = hasattr(callback, "best_score") or hasattr(callback, "kth_value")
+    return isinstance(getattr(callback, "monitor", None), str) and _has_mode(callback) and keeps_best
+
+
+def stops_early(callback: Any) -> bool:
+    """Whether a callback ends training when a metric no longer gets better, as EarlyStopping does."""
+    return ranks(callback) and isinstance(getattr(callback, "patience", None), int) and hasattr(callback, "strict")
+
+
+def _has_mode(callback: Any) -> bool:
+    return getattr(callback, "mode", None) in ("min", "max")
+
+
+def watch(callback: Any, hook: str, watcher: Callable[..., Any]) -> None:
+    """Puts a watcher in the place of a callback's hook, on the instance, until `release`."""
+    own = vars(callback).get(hook)
+    object.__setattr__(callback, hook, watcher)
+    vars(watcher)[_WATCHED] = own
+
+
+def release(callback: Any) -> None:
+    """Takes every watcher off a callback again.
+
+    A callback that a fault tampers with is part of the failure: its wish to stop has to take effect, and is no notice.
+    """
+    for hook, method in list(getattr(callback, "__dict__", {}).items()):
+        if _WATCHED in getattr(method, "__dict__", {}):
+            own = vars(method)[_WATCHED]
+            object.__delattr__(callback, hook)
+            if own is not None:
+                object.__setattr__(callback, hook, own)
+
+
+def settings_of(callback: Any) -> dict[str, Any]:
+    """The attributes of a callback that are plain values."""
+    kinds = (bool, int, float, str, type(None), torch.Tensor)
+    return {name: value for name, value in getattr(callback, "__dict__", {}).items() if isinstance(value, kinds)}
 
 
 def own_hooks(callback: Any) -> list[str]:

@@ -30,9 +30,9 @@ class Restored:
 class Checkpoint(Seam):
     """One part of a checkpoint's way.
 
-    ``state``: the dict that is saved, dict -> dict. ``save``: around the saving of one file, whose path is
-    ``ctx.memory["path"]``. ``file``: the file once it is written, bytes -> bytes. ``resume``: around the loading of
-    the checkpoint that ``fit`` was told to go on from. ``weights``: what a module loads, Restored -> Restored.
+    ``state``: the dict that is saved, dict -> dict. ``save``: around the saving of one file. ``file``: the file once it
+    is written, bytes -> bytes; for both, its path is ``ctx.memory["path"]``. ``resume``: around the loading of the
+    checkpoint that ``fit`` was told to go on from. ``weights``: what a module loads, Restored -> Restored.
     """
 
     part: str = "state"
@@ -76,6 +76,7 @@ def _file(armed: Armed, save: Callable[..., Any]) -> Callable[..., Any]:
         result = save(storage, checkpoint, path, *args, **kwargs)
         file = Path(path)
         if armed.due() and file.is_file():
+            armed.ctx.memory["path"] = path
             before = file.read_bytes()
             after = armed.map(before)
             if after != before:

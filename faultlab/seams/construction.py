@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from faultlab.seams import lightning
+from faultlab.seams import lightning, tree
 from faultlab.seams.base import Seam, Site
+from faultlab.seams.callbacks import release, settings_of
 from faultlab.seams.patching import Patches
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class ModuleArguments(Seam):
 class TrainerArguments(Seam):
     """The arguments that the Trainer is constructed with. The injector maps dict -> dict; only what is given is in it.
 
-    ``callbacks`` is always there, a list.
+    ``callbacks`` is always there, a list. A callback in it may be changed in place; the harness no longer watches it
+    then, since what it does is the failure.
     """
 
     attach_at = "construct"
@@ -80,7 +82,12 @@ def _mapping(armed: Armed, given: dict[str, Any] | None = None) -> Callable[[Cal
             for name, default in (given or {}).items():
                 value = before.get(name)
                 before[name] = default if value is None else value if isinstance(value, list) else [value]
-            after = armed.map(before)
+            callbacks = before["callbacks"] if given else []
+            settings = [settings_of(callback) for callback in callbacks]
+            after = armed.map(before, lambda _: [settings_of(callback) for callback in callbacks])
+            for callback, found in zip(callbacks, settings):
+                if not tree.identical(found, settings_of(callback)):
+                    release(callback)
             if after is before:
                 return init(self, *args, **kwargs)
             return init(self, *call.arguments.get("args", ()), **after)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from torch.utils._pytree import tree_map_only
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -186,14 +185,6 @@ def _dataloaders(found: Any) -> Iterator[DataLoader[Any]]:
             yield from _dataloaders(part)
 
 
-def genuine(loaders: Any) -> Any:
-    """The user's own loaders in place of those that a fault has been at."""
-    return tree_map_only(DataLoader, lambda loader: vars(loader).get(_ORIGINAL, loader), loaders)
-
-
-_ORIGINAL = "_faultlab_original"
-
-
 def is_sized(dataset: Any) -> bool:
     """Whether it has as many items as it says; a stream may have a length, which is no more than a hint."""
     return isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
@@ -237,7 +228,7 @@ def _rebuilt(loader: DataLoader[Any], before: Loading, after: Loading, recon: Re
     new = copy.copy(loader)
     # A DataLoader refuses to have these assigned once it is made, and its subclasses take other arguments.
     own = vars(new)
-    own.update({"num_workers": after.num_workers, "worker_init_fn": after.worker_init_fn, _ORIGINAL: loader})
+    own.update(num_workers=after.num_workers, worker_init_fn=after.worker_init_fn)
     if after.length != before.length:
         # len() asks the class.
         new.__class__ = type(type(loader).__name__, (type(loader),), {"__len__": lambda _: after.length})

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Number
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from faultlab.seams import lightning
 from faultlab.seams.base import Seam, Site
@@ -22,6 +25,21 @@ class Logged:
     name: str
     value: Any
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the value is a number or a tensor: a torchmetrics Metric can't give way to one half-way."""
+        return is_plain(self.value)
+
+    def number(self) -> torch.Tensor:
+        """The plain value as a tensor of floating point."""
+        value = torch.as_tensor(self.value).detach()
+        return value if value.is_floating_point() else value.float()
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a logged value is a number or a tensor."""
+    return isinstance(value, (Number, torch.Tensor))
 
 
 @dataclass(frozen=True)
@@ -75,7 +93,9 @@ class LoggerCall(Seam):
                 def call() -> Any:
                     return log_metrics(connector, metrics, *args, **kwargs)
 
-                return armed.around(call) if metrics and connector.trainer.loggers and armed.due() else call()
+                return (
+                    armed.around(call) if metrics and connector.trainer.loggers and armed.due(turns="late") else call()
+                )
 
             return around
 

@@ -44,4 +44,9 @@ class Mode(Seam):
 
 
 def _mode(module: torch.nn.Module) -> list[bool]:
-    return [torch.is_grad_enabled(), *(part.training for part in module.modules())]
+    return [torch.is_grad_enabled(), _autocasts(module), *(part.training for part in module.modules())]
+
+
+def _autocasts(module: torch.nn.Module) -> bool:
+    device = getattr(module, "device", torch.device("cpu"))
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from faultlab.recon import Recon
     from faultlab.seams.armed import Armed
 
+_RATES = ("lr", "initial_lr", "max_lr", "min_lr")
+_SCHEDULED_RATES = ("base_lrs", "max_lrs", "_last_lr")
+
 
 @dataclass(frozen=True)
 class Architecture(Seam):
@@ -117,6 +120,11 @@ def optimizers_in(result: Any) -> list[torch.optim.Optimizer]:
     return [part for part in _parts(result) if isinstance(part, torch.optim.Optimizer)]
 
 
+def groups_in(result: Any) -> list[dict[str, Any]]:
+    """Every parameter group of those optimizers, in order."""
+    return [group for optimizer in optimizers_in(result) for group in optimizer.param_groups]
+
+
 def schedulers_in(result: Any) -> list[Any]:
     """Every scheduler in what ``configure_optimizers`` returned, in order."""
     return [part for part in _parts(result) if hasattr(part, "step") and not isinstance(part, torch.optim.Optimizer)]
@@ -131,6 +139,18 @@ def schedules_in(result: Any, monitor: Any = None) -> list[dict[str, Any]]:
     if isinstance(result, (list, tuple)):
         return [found for value in result for found in schedules_in(value, monitor)]
     return [{"scheduler": part, **({"monitor": monitor} if monitor else {})} for part in schedulers_in(result)]
+
+
+def scale_rates(result: Any, factor: float) -> Any:
+    """Multiplies the learning rates in what ``configure_optimizers`` returned, those in its schedulers too."""
+    for group in [group for optimizer in dict.fromkeys(optimizers_in(result)) for group in optimizer.param_groups]:
+        group.update({name: group[name] * factor for name in _RATES if group.get(name) is not None})
+    for outer in dict.fromkeys(schedulers_in(result)):
+        for scheduler in [outer, *getattr(outer, "_schedulers", [])]:
+            for name in _SCHEDULED_RATES:
+                if isinstance(rates := getattr(scheduler, name, None), list):
+                    setattr(scheduler, name, [rate * factor for rate in rates])
+    return result
 
 
 def hand_over(schedules: list[dict[str, Any]], old: torch.optim.Optimizer, new: torch.optim.Optimizer) -> None:
@@ -188,7 +208,7 @@ def _structure(module: nn.Module) -> list[Any]:
     layers = [
         (name, id(part), type(part).__name__, part.extra_repr(), part.training) for name, part in module.named_modules()
     ]
-    return [layers, _values(module)]
+    return [getattr(module, "automatic_optimization", None), layers, _values(module)]
 
 
 def _values(module: nn.Module) -> list[Any]:

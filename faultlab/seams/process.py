@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data._utils import fetch
 
+from faultlab import limits
 from faultlab.seams import lightning
 from faultlab.seams.base import Seam, Site
 from faultlab.seams.patching import Patches
@@ -41,7 +42,12 @@ class Process(Seam):
             for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
                 patches.wrap(fetcher, "fetch", lambda get: _in_worker(armed, workers, get))
         else:
-            patches.wrap(site.owner("training_step"), "training_step", lambda step: _in_step(armed, step))
+            # Whatever the injector leaves the process to do with is what it had once the fault is taken off.
+            patches.on_exit(limits.remember())
+            # By way of Lightning and not of the class: a training that is resumed may have a module of another one.
+            for namespace in lightning.loaded():
+                calls = lightning.part(namespace, "trainer:call")
+                patches.wrap(calls, "_call_strategy_hook", lambda call: _in_step(armed, call))
 
     def inapplicable(self, recon: Recon) -> str:
         return "" if not self.worker or recon.workers else "the training loader has no workers"
@@ -57,13 +63,13 @@ def _in_worker(armed: Armed, workers: Workers, get: Callable[..., Any]) -> Calla
     return fetching
 
 
-def _in_step(armed: Armed, step: Callable[..., Any]) -> Callable[..., Any]:
-    def stepping(*args: Any, **kwargs: Any) -> Any:
-        if armed.due("train"):
+def _in_step(armed: Armed, call: Callable[..., Any]) -> Callable[..., Any]:
+    def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+        if hook == "training_step" and armed.due("train"):
             armed.strike()
-        return step(*args, **kwargs)
+        return call(trainer, hook, *args, **kwargs)
 
-    return stepping
+    return calling
 
 
 @dataclass(frozen=True)

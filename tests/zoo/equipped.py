@@ -112,3 +112,91 @@ def paired() -> tuple[Any, Any]:
     data = TensorDataset(*_points())
     train = [DataLoader(data, batch_size=8, shuffle=True), DataLoader(_Endless(), batch_size=4)]
     return _Paired(), (train, [DataLoader(data, batch_size=24), DataLoader(data, batch_size=16)])
+
+
+def stopped() -> tuple[Any, Any, dict[str, Any]]:
+    """Validates after every step, with a loss that wobbles, until early stopping ends it before its time."""
+    data = TensorDataset(*_points())
+    loaders = (DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=24))
+    callbacks = [
+        pl.callbacks.EarlyStopping("val_loss", patience=3, check_on_train_epoch_end=False),
+        pl.callbacks.ModelCheckpoint(monitor="val_accuracy", mode="max"),
+    ]
+    return Configured(learning_rate=0.5), loaders, {"callbacks": callbacks, "val_check_interval": 1}
+
+
+class _Seeing(Configured):
+    """Convolutions, dropout and a pooling of any size; every weight decays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 3),
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=0.02, weight_decay=0.1)
+
+
+def seeing() -> tuple[Any, Any]:
+    """Small images, whose classes are bars that lie, stand, or neither."""
+    generator = torch.Generator().manual_seed(7)
+    labels = torch.arange(48) % 3
+    images = 0.3 * torch.randn(48, 1, 8, 8, generator=generator)
+    images[labels == 0, :, 3] += 1.0
+    images[labels == 1, :, :, 3] += 1.0
+    data = TensorDataset(images, labels)
+    return _Seeing(), (DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=24))
+
+
+class _Keeping(Configured):
+    """Writes checkpoints and logs to a folder of the user's, in every way that Lightning has for it."""
+
+    def __init__(self, folder: str, late: bool) -> None:
+        super().__init__()
+        self.folder = folder
+        self.late = late
+
+    def configure_callbacks(self) -> Any:
+        return self.late * [
+            pl.callbacks.ModelCheckpoint(f"{self.folder}/late", filename="own", enable_version_counter=False)
+        ]
+
+    def on_train_end(self) -> None:
+        self.trainer.save_checkpoint(f"{self.folder}/last.ckpt")
+
+
+def keeping(folder: str, late: bool = False, validated: bool = True) -> tuple[Any, Any, dict[str, Any]]:
+    """A target that would write over what lies in the folder already; ``late``, by a callback of the module's."""
+    data = TensorDataset(*_points())
+    train = DataLoader(data, batch_size=8, shuffle=True)
+    loaders = (train, DataLoader(data, batch_size=24) if validated else None)
+    callbacks = [
+        pl.callbacks.ModelCheckpoint(f"{folder}/best", "best", monitor="train_loss", enable_version_counter=False),
+        pl.callbacks.OnExceptionCheckpoint(folder, "last"),
+    ]
+    logger = pl.loggers.CSVLogger(folder, name="logs", version="mine")
+    trainer = {"callbacks": callbacks, "logger": logger, "default_root_dir": folder, "log_every_n_steps": 1}
+    return _Keeping(folder, late), loaders, trainer
+
+
+class _Growing(Configured):
+    """Has a parameter from the first step on, which a checkpoint then holds and a fresh module does not."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        if not hasattr(self, "scale"):
+            self.scale = nn.Parameter(torch.ones(()))
+        return super().training_step(batch, batch_idx)
+
+
+def growing() -> tuple[Any, Any]:
+    """A target that can't go on from its own checkpoints."""
+    data = TensorDataset(*_points())
+    return _Growing(), (DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=24))

@@ -1,0 +1,63 @@
+"""What a failure mode may need of what surrounds the training: callbacks, checkpoints, the process and its system."""
+
+from __future__ import annotations
+
+from faultlab import limits
+from faultlab.applicability import requirement
+from faultlab.recon import Recon
+
+
+@requirement("callback-hook")
+def _callback_hook(recon: Recon) -> str:
+    return "" if _busiest_calls(recon) else "the first callback has no hook that is called half-way or later"
+
+
+@requirement("repeated-callback-hook")
+def _repeated_callback_hook(recon: Recon) -> str:
+    once = "no hook of the first callback is called twice"
+    return _callback_hook(recon) or (once if _busiest_calls(recon) < 2 else "")
+
+
+@requirement("best-checkpoint")
+def _best_checkpoint(recon: Recon) -> str:
+    if recon.checkpoints:
+        monitored = any(name in recon.monitors for name in recon.checkpoints)
+        return "" if monitored else "the callback that writes the checkpoints monitors nothing"
+    return "" if recon.monitor else "nothing is logged by which a checkpoint could be the best"
+
+
+@requirement("evaluated-best")
+def _evaluated_best(recon: Recon) -> str:
+    never = "without a validation loop no checkpoint is evaluated as the best"
+    return _best_checkpoint(recon) or ("" if recon.validation_batches else never)
+
+
+@requirement("later-save")
+def _later_save(recon: Recon) -> str:
+    if recon.saves is not None and recon.saves < 2:
+        return "the clean run saves its weights at one step only"
+    # A training that is interrupted half-way resumes from its first epoch's checkpoint if it has no more than three.
+    resumed = recon.epochs > 3 or bool(recon.checkpoints)
+    return "" if recon.validation_batches or resumed else "only the first checkpoint is ever loaded"
+
+
+@requirement("remembering-optimizer")
+def _remembering_optimizer(recon: Recon) -> str:
+    return "" if recon.optimizer_state else "no optimizer remembers anything from step to step"
+
+
+@requirement("no-workers")
+def _no_workers(recon: Recon) -> str:
+    loaders = (recon.loading, recon.validation_loading)
+    busy = any(loader is not None and loader.workers for loader in loaders)
+    return "a loader's workers share memory as files, which the limit that stands for the disk hits too" if busy else ""
+
+
+@requirement("posix")
+def _posix(recon: Recon) -> str:
+    return "" if limits.exist() else "this system has no POSIX signals and limits"
+
+
+def _busiest_calls(recon: Recon) -> int:
+    first = next(iter(recon.callbacks), "")
+    return recon.callback_hooks.get(first, {}).get(recon.busiest_hook(first), 0)

@@ -1,0 +1,86 @@
+"""``faultlab dev``: what those who write failure modes need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from faultlab import index
+from faultlab.errors import UsageError
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group("dev")
+def command() -> None:
+    """Write failure modes, and keep what is made of them fresh."""
+
+
+@command.command("docs")
+@click.option("--check", is_flag=True, help="Write nothing; end with status 1 where a page is stale.")
+@click.option("--into", type=_FOLDER, help="The folder of the pages.  [default: docs/catalogue of the checkout]")
+def docs(check: bool, into: Path | None) -> int:
+    """Write the catalogue's pages, one a family and a table of all."""
+    from faultlab.report import pages
+
+    folder = into or _checkout() / "docs" / "catalogue"
+    fresh = pages.pages(pages.built_in())
+    present = {file.name: file.read_text(encoding="utf-8", errors="replace") for file in folder.glob("*.md")}
+    stale = [name for name, text in fresh.items() if present.get(name) != text]
+    # Pages of families that are gone; what a person wrote there stays.
+    stale += [name for name, text in present.items() if name not in fresh and pages.MARK in text]
+    if check and stale:
+        click.echo(f"stale in {folder}: {', '.join(sorted(stale))}\n    `faultlab dev docs` renews them.", err=True)
+        return 1
+    if not check:
+        try:
+            _renew(folder, {name: fresh.get(name) for name in stale})
+        except OSError as error:
+            raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --into") from None
+    renewed = "all fresh" if check else f"{len(stale)} renewed"
+    click.echo(f"{folder}: {len(fresh)} pages, {renewed}")
+    return 0
+
+
+@command.command("new")
+@click.argument("id")
+@click.option("--seam", metavar="SEAM", help="Where it attaches.  [default: where most of the family do]")
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False, exists=True),
+              help="The folder of the families' files.  [default: faultlab/injectors of the checkout]")  # fmt: skip
+def new(id: str, seam: str | None, into: Path | None) -> None:
+    """Begin a failure mode in its family's file.
+
+    ID is its name, such as loss.wrong-sign.
+    """
+    from faultlab import scaffold
+
+    try:
+        file, mode = scaffold.add(id, seam, into or _checkout() / "faultlab" / "injectors")
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}") from None
+    click.echo(f"{os.path.relpath(file)}:{mode.line}: {mode.id}, to be filled in: {', '.join(scaffold.unfilled(mode))}")
+    click.echo(f"    {mode.seam}: {scaffold.seams()[mode.seam].about}")
+    click.echo(
+        "    Its tests fail until it is: `pytest tests/test_catalogue.py tests/test_dev.py tests/test_contract.py`,"
+    )
+    click.echo("    then `python -m tests.measure` and `faultlab dev docs`.")
+
+
+def _renew(folder: Path, texts: Mapping[str, str | None]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        if text is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_text(text, encoding="utf-8")
+
+
+def _checkout() -> Path:
+    """The folder that holds faultlab's sources; raises UsageError where it is installed without them."""
+    root = index.INJECTORS.parents[1]
+    if not (root / "pyproject.toml").is_file():
+        raise UsageError(f"{root} is no checkout of faultlab; name the folder to write to by --into")
+    return root

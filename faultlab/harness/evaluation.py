@@ -1,0 +1,74 @@
+"""The independent evaluation of the weights that a run ended with: a Trainer of its own, the fault taken off.
+
+Metrics that were logged while a fault acted can't be trusted: a broken loss falsifies its own curve.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from faultlab.harness.trajectory import Trajectory, recorder
+from faultlab.seams import lightning
+from faultlab.seams.clock import Clock
+from faultlab.seams.patching import Patches
+from faultlab.target import Built
+
+LOSS = "loss"
+
+_ARGUMENTS: dict[str, Any] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "fast_dev_run": False,
+    "overfit_batches": 0.0,
+    "callbacks": None,
+}
+_BATCHES = 8
+
+
+def evaluate(built: Built, validates: bool, arguments: dict[str, Any]) -> dict[str, float]:
+    """The metrics of the target's own validation; its training loss, where it has none that logs anything.
+
+    ``arguments`` are what the Trainer is built with besides the target's own.
+    """
+    arguments = {**built.trainer_arguments, **_ARGUMENTS, **arguments}
+    return (_validate(built, arguments) if validates else {}) or _training_loss(built, arguments)
+
+
+def _validate(built: Built, arguments: dict[str, Any]) -> dict[str, float]:
+    # From the target's own data: what the training's Trainer holds may be the fault's.
+    data_module = built.fit.get("datamodule")
+    data = {"dataloaders": built.fit.get("val_dataloaders")} if data_module is None else {"datamodule": data_module}
+    found = built.trainer_class(**arguments).validate(built.module, verbose=False, **data)
+    return {str(name): float(value) for metrics in found for name, value in metrics.items()}
+
+
+def _training_loss(built: Built, arguments: dict[str, Any]) -> dict[str, float]:
+    """The mean loss over the first training batches, by a training whose optimizers never step.
+
+    So it is whatever the module's step is, under manual optimisation too, and the parameters stay as they are.
+    """
+    trajectory = Trajectory()
+    short = {"max_epochs": 1, "max_steps": -1, "limit_train_batches": _BATCHES, "limit_val_batches": 0}
+    watching = [recorder(built.namespace, trajectory, clock := Clock())]
+    with Patches() as patches:
+        clock.attach(patches)
+        _without_updates(patches)
+        trainer = built.trainer_class(**{**arguments, **short, "num_sanity_val_steps": 0, "callbacks": watching})
+        trainer.fit(built.module, **built.fit)
+    losses = [loss for _, loss in trajectory.losses]
+    return {LOSS: statistics.fmean(losses)} if losses else {}
+
+
+def _without_updates(patches: Patches) -> None:
+    def make(step: Callable[..., Any]) -> Callable[..., Any]:
+        def evaluating(optimizer: Any, closure: Any = None, **kwargs: Any) -> Any:
+            return closure() if closure is not None else None
+
+        return evaluating
+
+    for namespace in lightning.loaded():
+        patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", make)

@@ -1,0 +1,270 @@
+"""metric: what is reported about the model, and who acts on it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from faultlab.catalogue import failure_mode
+from faultlab.seams import Logged, Logging, MetricReset, TrainerArguments
+from faultlab.seams.armed import Call, Context
+from faultlab.seams.callbacks import ranks, stops_early
+
+
+@failure_mode(
+    "metric.constant",
+    seam=Logging,
+    severity="major",
+    effect="silent",
+    cause=("constant", "metric", "did not change", "did not improve", "stuck"),
+    stages=("validate",),
+    judged_by="report",
+    needs=("validation-numbers", "several-validation-batches"),
+    evidence=("perslev/U-Time#43",),
+)
+def report_first_value(logged: Logged, ctx: Context) -> Logged:
+    """Every validation metric stays at the first value that was ever logged.
+
+    Effect: the curve is a flat line at the untrained model's value; the best checkpoint is the first one, and early
+    stopping ends training when its patience is spent. Nobody says a word.
+    Why it goes unnoticed: a metric that does not move reads as a model that does not learn.
+    Example:
+        if self.score is None:                  # never reset
+            self.score = self.metric(predictions, labels)
+        self.log("val_score", self.score)
+    Remedy: assert that the metric differs between two checkpoints whose weights do.
+    """
+    if not logged.plain:
+        return logged
+    return replace(logged, value=ctx.memory.setdefault(logged.name, logged.number().clone()))
+
+
+@failure_mode(
+    "metric.nan",
+    seam=Logging,
+    severity="major",
+    effect="silent",
+    cause=("nan", "not finite", "metric"),
+    stages=("validate",),
+    judged_by="report",
+    needs=("validation-numbers",),
+    evidence=("Lightning-AI/pytorch-lightning#2636",),
+)
+def report_nan(logged: Logged, ctx: Context) -> Logged:
+    """Every validation metric is NaN, while the model is fine.
+
+    Effect: ModelCheckpoint takes NaN for the worst possible value, so that no checkpoint is better than another;
+    EarlyStopping stops at the first one, and says why only if it is verbose. Lightning itself says nothing.
+    Why it goes unnoticed: the training loss falls, and many plots leave NaN out.
+    Example:
+        self.log("val_precision", hits / predicted)     # nothing was predicted: 0 / 0
+    Remedy: assert that logged values are finite; say what the metric of an empty set is.
+    """
+    return replace(logged, value=torch.full_like(logged.number(), torch.nan)) if logged.plain else logged
+
+
+@failure_mode(
+    "metric.missing",
+    seam=Logging,
+    severity="major",
+    effect="silent",
+    cause=("metric", "missing", "not available", "not found", "could not find", "logged"),
+    stages=("validate",),
+    judged_by="report",
+    needs=("validation-metrics",),
+    evidence=("curiousily/Getting-Things-Done-with-Pytorch#23", "invoke-ai/InvokeAI#608"),
+)
+def report_nothing(logged: Logged, ctx: Context) -> None:
+    """Validation runs and logs nothing.
+
+    Effect: silent, unless somebody waits for the metric: EarlyStopping, ModelCheckpoint and ReduceLROnPlateau raise
+    that it is not available.
+    Why it goes unnoticed: the progress bar shows that validation runs; its curves are just not there.
+    Example:
+        def validation_step(self, batch, batch_idx):
+            return {"val_loss": self.loss(batch)}       # returned, and logged by nobody since Lightning 2
+    Remedy: assert after `fit` that the validation metrics are in `trainer.callback_metrics`.
+    """
+
+
+@failure_mode(
+    "metric.renamed",
+    seam=Logging,
+    severity="minor",
+    effect="silent",
+    cause=("metric", "missing", "not available", "not found", "could not find", "logged"),
+    stages=("validate",),
+    judged_by="report",
+    needs=("validation-metrics",),
+    evidence=("Lightning-AI/pytorch-lightning#923", "amanteur/SCNet-PyTorch#2"),
+)
+def report_under_other_name(logged: Logged, ctx: Context) -> Logged:
+    """The validation metrics are logged under other names than those that are looked for.
+
+    Effect: silent, unless somebody waits for the old name: EarlyStopping, ModelCheckpoint and ReduceLROnPlateau raise
+    that it is not available.
+    Why it goes unnoticed: the curve is there, under a name that no comparison with earlier runs finds.
+    Example:
+        self.log("val/loss", loss)              # the callbacks monitor val_loss
+    Remedy: have the name as a constant in one place; assert that it is in `trainer.callback_metrics`.
+    """
+    return replace(logged, name=f"avg_{logged.name}")
+
+
+@failure_mode(
+    "metric.train-as-validation",
+    seam=Logging,
+    severity="critical",
+    effect="silent",
+    cause=("metric", "training", "overfit", "leak", "same value"),
+    stages=("train", "validate"),
+    judged_by="report",
+    needs=("validation-numbers", "training-numbers"),
+    evidence=("JJGO/shrinkbench#7", "Lightning-AI/pytorch-lightning#11601"),
+)
+def report_training_value(logged: Logged, ctx: Context) -> Logged:
+    """What is reported as a validation metric is the value of the last training batch.
+
+    Effect: the curve follows the training loss; overfitting never shows, and the best checkpoint is the one that
+    happened to come after an easy batch. Nobody says a word.
+    Why it goes unnoticed: the metric is plausible, moves as it should, and is pleasantly low.
+    Example:
+        def on_validation_epoch_end(self):
+            self.log("val_loss", self.trainer.callback_metrics["train_loss"])
+    Remedy: compare the reported metric with `trainer.validate` on the same weights.
+    """
+    if not logged.plain:
+        return logged
+    if ctx.stage == "train":
+        ctx.memory[logged.name] = logged.number().clone()
+        return logged
+    twin = re.sub("validation|valid|val", "train", logged.name)
+    known = ctx.memory.get(twin, next(iter(ctx.memory.values()), logged.value))
+    return replace(logged, value=known)
+
+
+@failure_mode(
+    "metric.mean-of-means",
+    seam=Logging,
+    severity="minor",
+    effect="silent",
+    cause=("metric", "mean", "average", "batch size", "batch_size", "weight"),
+    stages=("validate",),
+    judged_by="report",
+    needs=("validation-numbers", "uneven-validation"),
+    evidence=("Lightning-AI/pytorch-lightning#2924", "catalyst-team/catalyst#799"),
+)
+def average_the_averages(logged: Logged, ctx: Context) -> Logged:
+    """Every batch counts the same in the epoch's mean, the small last one too.
+
+    Effect: the samples of the last, smaller batch weigh more than the others; the metric is off by a little, and by
+    another little with another batch size. Nobody says a word.
+    Why it goes unnoticed: it is off in the second or third digit, where models are compared.
+    Example:
+        self.log("val_loss", loss, batch_size=1)        # to silence the warning of an ambiguous batch size
+    Remedy: pass the number of samples as `batch_size`, or log a torchmetrics metric.
+    """
+    return replace(logged, options={**logged.options, "batch_size": 1}) if logged.plain else logged
+
+
+@failure_mode(
+    "metric.loss-not-logged",
+    seam=Logging,
+    severity="minor",
+    effect="silent",
+    cause=("loss", "logged", "missing", "not available", "not found", "could not find"),
+    judged_by="report",
+    needs=("training-loss-logged",),
+    evidence=("weecology/DeepForest#673",),
+)
+def log_no_loss(logged: Logged, ctx: Context) -> Logged | None:
+    """The training loss is not logged.
+
+    Effect: training is as it was, and has no curve. Silent, unless somebody monitors the training loss.
+    Why it goes unnoticed: the validation curves are there; guards that read the training loss from
+    `trainer.callback_metrics` find nothing, and most of them take that for nothing wrong.
+    Example:
+        loss = self.criterion(self(x), y)
+        return loss                             # and the self.log in between went with a merge
+    Remedy: assert after the first epoch that the loss is in `trainer.callback_metrics`.
+    """
+    return None if "loss" in logged.name.lower() else logged
+
+
+@failure_mode(
+    "metric.not-reset",
+    seam=MetricReset,
+    severity="major",
+    effect="silent",
+    cause=("reset", "metric", "accumulat", "average"),
+    stages=("train", "validate"),
+    judged_by="report",
+    needs=("several-epochs",),
+    evidence=("JetBrains-Research/code2seq#112", "Genentech/gReLU#8"),
+)
+def keep_accumulating(call: Call, ctx: Context) -> None:
+    """Metrics are not reset between epochs: each epoch's value is the mean over all that came before.
+
+    Effect: the curves are smoother and lag behind; the sanity check counts too. Nobody says a word.
+    Why it goes unnoticed: the metric moves in the right direction, and noise is gone, which everybody likes.
+    Example:
+        self.accuracy.update(predictions, labels)
+        self.log("val_accuracy", self.accuracy.compute())       # and no self.accuracy.reset()
+    Remedy: log the torchmetrics object itself; compare the metric with `trainer.validate` on the same weights.
+    """
+
+
+@failure_mode(
+    "metric.wrong-mode",
+    seam=TrainerArguments,
+    severity="critical",
+    effect="silent",
+    cause=("mode", "best", "worst", "min", "max", "did not improve"),
+    judged_by="reload",
+    needs=("ranking-callback",),
+    evidence=("mila-iqia/cookiecutter-pyml#119",),
+)
+def rank_backwards(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
+    """Checkpoints and early stopping take the worst value of their metric for the best one.
+
+    Effect: ModelCheckpoint keeps the worst checkpoint, which is mostly the first; EarlyStopping stops a training that
+    gets better with every validation, and goes on with one that gets worse. Nobody says a word.
+    Why it goes unnoticed: `min` is the default: nothing has to be written for an accuracy to be minimised.
+    Example:
+        ModelCheckpoint(monitor="val_accuracy")         # and mode="max"?
+    Remedy: assert after `fit` that `best_model_score` is the best of the values that were logged.
+    """
+    # What the harness added for its own use is no callback of the user's.
+    for callback in [one for one in arguments["callbacks"] if ranks(one) and type(one).__name__ in ctx.recon.monitors]:
+        callback.mode = {"min": "max", "max": "min"}[callback.mode]
+        for name in ("min_delta", "best_score", "kth_value"):
+            if hasattr(callback, name):
+                setattr(callback, name, -getattr(callback, name))
+    return arguments
+
+
+@failure_mode(
+    "metric.not-strict",
+    seam=TrainerArguments,
+    severity="major",
+    effect="silent",
+    cause=("strict", "monitor", "not available", "not found"),
+    needs=("early-stopping",),
+    evidence=("Lightning-AI/pytorch-lightning#542",),
+)
+def monitor_nothing(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
+    """EarlyStopping monitors a metric that nobody logs, and is told not to mind.
+
+    Effect: it never stops anything, neither a model that has long been overfitting nor a metric that became NaN.
+    Without `strict=False` it would raise at its first check; with it there is a warning only if it is verbose.
+    Why it goes unnoticed: training runs through all its epochs, as it does where the model keeps improving.
+    Example:
+        EarlyStopping("val/loss", strict=False)         # logged as val_loss; strict since the sanity check failed
+    Remedy: leave `strict` on; assert after `fit` that the callback's `best_score` is finite.
+    """
+    for callback in filter(stops_early, arguments["callbacks"]):
+        callback.strict, callback.monitor = False, f"{callback.monitor}_renamed"
+    return arguments

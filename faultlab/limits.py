@@ -1,0 +1,91 @@
+"""The room that a process has: for files on the disk, and in memory. POSIX systems let it be made small for real."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+_SPARE = 1 << 26
+
+
+def _resource() -> ModuleType | None:
+    try:
+        import resource
+    except ImportError:  # Windows knows no such limits
+        return None
+    return resource
+
+
+def exist() -> bool:
+    """Whether this system limits what a process may use."""
+    return _resource() is not None
+
+
+def remember() -> Callable[[], None]:
+    """Gives back what restores the limits as they are now."""
+    resource = _resource()
+    if resource is None:
+        return lambda: None
+    kinds = (resource.RLIMIT_FSIZE, resource.RLIMIT_AS)
+    before = {kind: resource.getrlimit(kind) for kind in kinds}
+
+    def restore() -> None:
+        for kind, limit in before.items():
+            resource.setrlimit(kind, limit)
+
+    return restore
+
+
+def fill_disk() -> None:
+    """From now on no file of this process's grows any more: writing to one raises OSError. Pipes are no files."""
+    resource = _resource()
+    assert resource is not None
+    # The signal would kill the process, which a full disk does not. Python ignores it, unless somebody changed that;
+    # and only the main thread can.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def fill_memory() -> None:
+    """From now on there is next to no memory to be had by this process."""
+    resource = _resource()
+    assert resource is not None
+    used = 0
+    with contextlib.suppress(OSError):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    room = used + _SPARE
+    if used and (hard == resource.RLIM_INFINITY or room < hard):
+        resource.setrlimit(resource.RLIMIT_AS, (room, hard))
+
+
+def no_core() -> None:
+    """A crash of this process leaves no core file."""
+    resource = _resource()
+    assert resource is not None
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+@contextlib.contextmanager
+def remembered() -> Iterator[None]:
+    """The limits are as they were when the context ends."""
+    restore = remember()
+    try:
+        yield
+    finally:
+        restore()
+
+
+@contextlib.contextmanager
+def whole_files() -> Iterator[None]:
+    """Files may grow inside the context, even of a process whose disk is full."""
+    with remembered():
+        if (resource := _resource()) is not None:
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        yield

@@ -1,0 +1,59 @@
+"""What stock Lightning was found to do about each failure mode, on the models of the tests' zoo.
+
+The table is written by ``python -m tests.measure`` from runs, and the contract tests hold it to what they see: how
+often a fault goes unnoticed is a finding, and no declaration.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+FILE = Path(__file__).with_name("measured.json")
+EFFECTS = ("raises", "warns", "silent", "no effect")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The versions and models that were measured, and by failure mode the effect on each model that it applies to."""
+
+    versions: Mapping[str, str]
+    models: tuple[str, ...]
+    modes: Mapping[str, Mapping[str, str]]
+
+    def effects(self, mode: str) -> dict[str, list[str]]:
+        """The models by effect, the most frequent effect first; empty for a mode that was not measured."""
+        found = self.modes.get(mode, {})
+        grouped = {effect: [model for model in found if found[model] == effect] for effect in EFFECTS}
+        return {
+            effect: grouped[effect] for effect in sorted(EFFECTS, key=lambda e: -len(grouped[e])) if grouped[effect]
+        }
+
+    def to_text(self) -> str:
+        """The file's text: a line a failure mode, so that a change shows as what it is."""
+        modes = {
+            mode: {model: found[model] for model in self.models if model in found} for mode, found in self.modes.items()
+        }
+        rows = ",\n".join(f"  {json.dumps(mode)}: {json.dumps(modes[mode])}" for mode in sorted(modes))
+        versions, models = json.dumps(dict(self.versions)), json.dumps(self.models)
+        return f'{{\n "versions": {versions},\n "models": {models},\n "modes": {{\n{rows}\n }}\n}}\n'
+
+
+@lru_cache(maxsize=1)
+def table() -> Table:
+    """The published table."""
+    data = json.loads(FILE.read_text(encoding="utf-8"))
+    return Table(data["versions"], tuple(data["models"]), data["modes"])
+
+
+def installed() -> str:
+    """The version of Lightning that is installed; an empty string where there is none."""
+    for name in ("pytorch-lightning", "lightning"):
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return ""

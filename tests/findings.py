@@ -1,0 +1,69 @@
+"""What every failure mode does on every model of the zoo: run once, and read by the contract tests and the table."""
+
+from __future__ import annotations
+
+from faultlab import index
+from faultlab.fault import Fault
+from faultlab.measured import Table
+from faultlab.results import FaultResult, Status
+from tests.lab import Lab, engine
+
+_FILES = {
+    "models": ("classifier", "regressor", "language", "adversarial", "streaming"),
+    "equipped": ("equipped", "stopped", "mixed", "crewed", "paired", "seeing"),
+}
+FACTORIES = {model: f"tests.zoo.{file}.{model}" for file, models in _FILES.items() for model in models}
+ZOO = list(FACTORIES)
+MODES = sorted(index.modes())
+NEVER = "step=1000000000"
+
+_EFFECTS = {
+    Status.NOTICED: "raises",
+    Status.WARNED: "warns",
+    Status.SILENT: "silent",
+    Status.NO_EFFECT: "no effect",
+}
+
+
+def effect(result: FaultResult) -> str:
+    """What stock Lightning did, as the table has it; an inconclusive status is its own word, which no table holds."""
+    return _EFFECTS.get(result.status, result.status.value)
+
+
+class Findings:
+    """Every failure mode on every model of the zoo, and on its first model once more and with a trigger never met."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, dict[str, FaultResult]] = {mode: {} for mode in MODES}
+        self.again: dict[str, FaultResult] = {}
+        self.untouched: dict[str, bool] = {}
+        self.reasons: dict[str, dict[str, str]] = {}
+        self.versions: dict[str, str] = {}
+        with engine() as working:
+            for model, factory in FACTORIES.items():
+                self._study(model, Lab(working, factory))
+
+    def table(self) -> Table:
+        """The findings in the form that is published."""
+        modes = {
+            mode: {model: effect(result) for model, result in found.items()} for mode, found in self.results.items()
+        }
+        return Table(self.versions, tuple(ZOO), modes)
+
+    def _study(self, model: str, lab: Lab) -> None:
+        # Without the part that names a build, for the CPU or a GPU, of the same release.
+        self.versions = {name: text.partition("+")[0] for name, text in sorted(lab.clean["versions"].items())}
+        plan = lab.plan()
+        self.reasons[model] = {Fault.parse(id).mode: reason for id, reason in plan.items()}
+        applicable = {Fault.parse(id).mode: id for id, reason in plan.items() if not reason}
+        new = [mode for mode in applicable if not self.results[mode]]
+        for outcome in lab.run(applicable.values()).values():
+            result = lab.judge(outcome)
+            self.results[result.mode][model] = result
+        for outcome in lab.run(applicable[mode] for mode in new).values():
+            result = lab.judge(outcome)
+            self.again[result.mode] = result
+        for id, outcome in lab.run(f"{mode}@{NEVER}" for mode in new).items():
+            result_of = outcome.result or {}
+            untouched = "trajectory" in result_of and lab.is_clean(outcome)
+            self.untouched[Fault.parse(id).mode] = untouched
