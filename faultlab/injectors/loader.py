@@ -83,7 +83,7 @@ def overstated_length(loading: Loading, ctx: Context) -> Loading:
 
     Effect: every batch is trained on, but the one that Lightning takes for the last never comes: validation never runs,
     and schedulers that are stepped once an epoch are not stepped. Nobody says a word, unless early stopping misses the
-    metric that it monitors and raises.
+    metric that it monitors and raises. An epoch that `limit_train_batches` cuts short is not affected.
     Why it goes unnoticed: the loss falls; that there is no validation is easily taken for a matter of settings.
     Example:
         def __len__(self):
@@ -405,7 +405,7 @@ def shared_seed(loading: Loading, ctx: Context) -> Loading:
     severity="minor",
     effect="silent",
     cause=("slow", "wait", "throughput", "seconds", "bottleneck"),
-    doses=(Dose("seconds", 0.1, 0.001, 3600.0, "how long each batch is waited for"),),
+    doses=(Dose("seconds", 0.02, 0.001, 3600.0, "how long each batch is waited for"),),
     evidence=("Lightning-AI/pytorch-lightning#1216", "Lightning-AI/pytorch-lightning#1322"),
 )
 def slow_loader(stream: Stream, ctx: Context) -> Stream:

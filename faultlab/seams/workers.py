@@ -37,7 +37,7 @@ class Workers:
             return "victim"
         loading, recon = self._armed.recon.loading, self._armed.recon
         promised = loading.batches if loading is not None else None
-        epoch = promised or math.ceil(recon.steps / max(1, recon.epochs))
+        epoch = promised or max(1, math.ceil(recon.steps / max(1, recon.epochs)))
         if self._process != os.getpid() or self._fetcher != id(fetcher):
             begins = self._armed.clock.next_step
             if self._process == os.getpid():
