@@ -83,7 +83,8 @@ class Lab:
                 recon=recon,
                 at="construct" if _reloads(id) or begins_at_construction(id) else at,
                 reload=_reloads(id),
-                deadline=6.0 if index.modes()[Fault.parse(id).mode].hangs else deadline,
+                deadline=4.0 if index.modes()[Fault.parse(id).mode].hangs else deadline,
+                sleeps=index.modes()[Fault.parse(id).mode].hangs,
             )
             for id in faults
         ]

@@ -11,6 +11,9 @@ from faultlab import index, measured
 from faultlab.results import INCONCLUSIVE
 from tests.findings import MODES, ZOO, Findings, effect
 
+# The first test to ask for the findings has some three thousand runs made.
+pytestmark = pytest.mark.timeout(1200)
+
 ROOT = Path(__file__).parents[1]
 RENEW = "`python -m tests.measure` renews faultlab/measured.json"
 
