@@ -108,6 +108,7 @@ class Row:
     labels: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
+    deterministic: bool = True
     clean: float = 0.0
     total: float = 0.0
 
@@ -132,14 +133,15 @@ class Row:
 def main() -> int:
     """Returns 0 if every project reached what it has to, else 1."""
     asked = _arguments()
-    out = asked.out.resolve()
-    with tempfile.TemporaryDirectory(prefix="faultlab-field-") as temporary:
-        rows = []
-        for name in asked.projects or PROJECTS:
-            _say(f"{name} ...")
+    rows = []
+    for name in asked.projects or PROJECTS:
+        # Each takes more than a gigabyte, so those that are not kept go one by one.
+        with tempfile.TemporaryDirectory(prefix="faultlab-field-") as temporary:
             try:
+                _say(f"{name}: installing")
                 python = _environment(name, (asked.venvs or Path(temporary)).resolve() / name)
-                rows.append(_carried_out(name, python, asked.select, out, asked.jobs))
+                _say(f"{name}: running")
+                rows.append(_carried_out(name, python, asked.select, asked.out.resolve(), asked.jobs))
             except FailedError as error:
                 rows.append(Row(name, failed=str(error)))
                 _say(f"{name}: {error}")
@@ -204,6 +206,7 @@ def _carried_out(name: str, python: Path, select: Sequence[str], out: Path, jobs
         labels=tuple(roles["labels"]),
         versions=report["versions"],
         reasons=report["gate"]["reasons"],
+        deterministic=report["baseline"]["deterministic"],
         clean=report["baseline"]["seconds"],
         total=total,
     )
@@ -264,6 +267,7 @@ def _caption(rows: Sequence[Row]) -> str:
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     notes = [f"{row.project}: {reason}" for row in rows for reason in row.reasons]
+    notes += [f"{row.project}: clean runs differ, which hides faults" for row in rows if not row.deterministic]
     for row in rows:
         if row.failed:
             notes.append(f"{row.project}: {row.failed}")

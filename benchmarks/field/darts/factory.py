@@ -27,8 +27,6 @@ def build() -> tuple[Any, Any]:
         num_attention_heads=2,
         dropout=0.1,
         batch_size=16,
-        likelihood=None,
-        loss_fn=None,
         n_epochs=1,
         random_state=0,
         save_checkpoints=False,

@@ -30,10 +30,10 @@ def build() -> tuple[Any, Any]:
     module = NHITS(
         h=4,
         input_size=12,
-        max_steps=40,
+        max_steps=80,
         batch_size=4,
         windows_batch_size=16,
-        val_check_steps=8,
+        val_check_steps=16,
         scaler_type="standard",
         mlp_units=[[16, 16]] * 3,
     )
