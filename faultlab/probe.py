@@ -54,6 +54,7 @@ class Probe:
         self._first_update: int | None = None
         self._first_validation: int | None = None
         self._in_backward = False
+        self._trains_through_forward = False
         self._children: list[str] = []
         self._parts: dict[str, Part] = {}
         self._lazy: set[int] = set()
@@ -118,6 +119,7 @@ class Probe:
         def make(method: Callable[..., Any]) -> Callable[..., Any]:
             def calling(*args: Any, **kwargs: Any) -> Any:
                 self._hooks.add(name)
+                self._trains_through_forward |= name == "forward" and self._clock.stage == "train"
                 if name == "validation_step" and self._first_validation is None and not self._sanity_checking:
                     self._first_validation = self._clock.step
                 self._transfers |= name == "transfer_batch_to_device" and self._clock.stage == "train"
@@ -285,12 +287,18 @@ class Probe:
         }
 
     def _forward(self) -> str | None:
-        if "forward" in self._hooks and lightning.overrides(self._site.cls, "forward"):
+        # Some modules have a forward for validation and prediction alone, and train through their parts.
+        if self._trains_through_forward and lightning.overrides(self._site.cls, "forward"):
             return ""
-        # Children finish before their parents, so the shallowest of the last call's ancestors is the one to break.
-        shallowest = min((path.count(".") for path in self._children), default=None)
-        last = [path for path in self._children if path.count(".") == shallowest]
-        return last[-1] if last else None
+        called = set(self._children)
+        # Of the calls that no other call surrounds, the last gives what the loss is computed from.
+        outermost = [path for path in self._children if not any(above in called for above in _ancestors(path))]
+        return outermost[-1] if outermost else None
+
+
+def _ancestors(path: str) -> list[str]:
+    parts = path.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
 
 
 def _facts(loaders: list[Any], batches: int | None = None) -> LoaderFacts | None:

@@ -45,6 +45,13 @@ def test_roles_are_found_behind_a_hook_that_replaces_the_batch(working: Engine, 
     assert (lab.recon.inputs, lab.recon.labels) == (("1",), ("0",))
 
 
+def test_a_forward_that_only_validation_calls_is_not_what_is_broken_in_training(working: Engine) -> None:
+    lab = Lab(working, f"{FOREIGN}.headed")
+    assert lab.recon.forward == "heads.value"
+    outcomes = lab.run(["forward.nan@step=2", "forward.raises@step=2", "forward.no-grad@always"])
+    assert [(lab.judge(outcome).activations > 0) for outcome in outcomes.values()] == [True] * 3
+
+
 def test_targets_that_the_model_is_given_too_are_labels_by_their_name(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.teacher_forced", named=True)
     assert (lab.recon.inputs, lab.recon.labels) == (("source",), ("labels",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset, get_worker_info
 
+from faultlab import catalogue
 from faultlab.catalogue import Registered, declare
 from faultlab.fault import Fault, Trigger
 from faultlab.recon import LoaderFacts, Recon
@@ -36,6 +38,7 @@ from faultlab.seams import (
 )
 from faultlab.seams.armed import Armed
 from faultlab.seams.clock import Clock
+from faultlab.seams.data import Stream
 from faultlab.seams.patching import Patches
 from faultlab.seams.tally import Tally
 from tests.test_detach import TRAINER
@@ -173,6 +176,19 @@ def test_a_loaders_injector_can_see_the_training_data_from_the_validation_loader
     small = DataLoader(TensorDataset(*models._points(8)), batch_size=4)
     _train(LoaderArguments(), looking, lambda: (module, (train, small)), num_sanity_val_steps=2)
     assert ("validate", 48) in seen
+
+
+def test_a_slow_loader_waits_by_the_step_however_many_steps_there_are() -> None:
+    slow = catalogue.load()["loader.slow"].injector
+    ctx: Any = SimpleNamespace(dose=SimpleNamespace(factor=3.0))
+    seconds = []
+    for steps, step in ((500, 0.0), (5, 0.02)):
+        begun = time.perf_counter()
+        for _ in slow(Stream(iter(range(steps)), steps), ctx).iterator:
+            time.sleep(step)
+        seconds.append(time.perf_counter() - begun)
+    assert seconds[0] < 1
+    assert seconds[1] > 0.4
 
 
 @pytest.mark.parametrize("workers", [0, 2])

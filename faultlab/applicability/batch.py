@@ -37,12 +37,12 @@ def _several_samples(recon: Recon) -> str:
 
 @requirement("sequence-batch")
 def _sequence_batch(recon: Recon) -> str:
-    return "" if recon.batch == "tuple" else f"the batch is a {recon.batch}, not a tuple or list"
+    return "" if recon.batch == "tuple" else f"the batch is {_named(recon.batch)}, not a tuple or list"
 
 
 @requirement("batch-parts")
 def _batch_parts(recon: Recon) -> str:
-    return "" if recon.batch in ("tuple", "dict") else f"the batch is a {recon.batch}, not a tuple or dict"
+    return "" if recon.batch in ("tuple", "dict") else f"the batch is {_named(recon.batch)}, not a tuple or dict"
 
 
 @requirement("several-features")
@@ -148,6 +148,10 @@ def _broadcastable_labels(recon: Recon) -> str:
     shapes = [leaf.shape for leaf in _leaves(recon, recon.labels) if leaf.kind == "floating"]
     columns = any(shape and shape[0] > 1 and shape[1:] in ((), (1,)) for shape in shapes)
     return _real_labels(recon) or ("" if columns else "the labels are no single column of numbers")
+
+
+def _named(kind: str) -> str:
+    return "an object of its own class" if kind == "object" else f"a {kind}"
 
 
 def _varied(leaf: Leaf) -> bool:

@@ -405,7 +405,8 @@ def shared_seed(loading: Loading, ctx: Context) -> Loading:
     severity="minor",
     effect="silent",
     cause=("slow", "wait", "throughput", "seconds", "bottleneck"),
-    doses=(Dose("seconds", 0.02, 0.001, 3600.0, "how long each batch is waited for"),),
+    # Of the step and no fixed time, which a run of many short steps would not end in.
+    doses=(Dose("factor", 3.0, 0.1, 1000.0, "how many times as long as a step each batch is waited for"),),
     evidence=("Lightning-AI/pytorch-lightning#1216", "Lightning-AI/pytorch-lightning#1322"),
 )
 def slow_loader(stream: Stream, ctx: Context) -> Stream:
@@ -420,8 +421,9 @@ def slow_loader(stream: Stream, ctx: Context) -> Stream:
 
     def slowly() -> Iterator[Any]:
         for item in stream.iterator:
-            time.sleep(ctx.dose.seconds)
+            asked = time.perf_counter()
             yield item
+            time.sleep(ctx.dose.factor * (time.perf_counter() - asked))
 
     return replace(stream, iterator=slowly())
 

@@ -128,6 +128,29 @@ def augmented(namespace: str = PLAIN) -> tuple[Any, Any]:
     return Module(), data
 
 
+def headed(namespace: str = PLAIN) -> tuple[Any, Any]:
+    """Trains through a backbone and one of several heads; its forward is there for validation and prediction alone."""
+    g = _random()
+    batches = [(torch.randn(6, 4, generator=g), torch.randn(6, 1, generator=g)) for _ in range(4)]
+    heads = nn.ModuleDict({"value": nn.Sequential(nn.ReLU(), nn.Linear(8, 1)), "unused": nn.Linear(8, 3)})
+
+    def loss(module: Any, batch: Any) -> torch.Tensor:
+        x, y = batch
+        return F.mse_loss(module.heads["value"](module.backbone(x)), y)
+
+    base, data = _fit(namespace, {"backbone": nn.Linear(4, 8), "heads": heads}, loss, batches)
+
+    class Module(type(base)):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.heads["value"](self.backbone(x))  # type: ignore[no-any-return]
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            x, y = batch
+            self.log("val_loss", F.mse_loss(self(x), y))
+
+    return Module(), (data, data)
+
+
 class Encoding(UserDict):  # type: ignore[type-arg]
     """A batch as tokenizers make it: a mapping that is no dict, read by attribute too."""
 

@@ -1,0 +1,32 @@
+"""Prints, as JSON, which parts of a scenario's batch faultlab takes for inputs and for labels: one clean run, probed.
+
+``run.py`` calls it with a project's own interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from faultlab import engines
+from faultlab.engines.protocol import Order
+from faultlab.scenario import load
+
+
+def main(file: Path) -> None:
+    scenario = load(file)
+    engine = engines.create(engines.default(), 1)
+    try:
+        engine.open(scenario.name, scenario.for_victims())
+        (outcome,) = engine.run([Order("probe", 1, root=str(Path(engine.root) / "probe"), probe=True, deadline=900.0)])
+    finally:
+        engine.close()
+    recon = (outcome.result or {}).get("recon")
+    if recon is None:
+        sys.exit(f"{file}: the clean run fails\n{outcome.output}")
+    print(json.dumps({"inputs": recon["inputs"], "labels": recon["labels"]}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
