@@ -14,6 +14,7 @@ from faultlab import catalogue
 from faultlab.detectors.guards import Observer
 from faultlab.detectors.warned import Warnings
 from faultlab.fault import Fault
+from faultlab.harness.reload import interruption
 from faultlab.recon import Part, Recon
 from faultlab.seams import Site, attach
 from faultlab.seams.armed import Armed
@@ -171,3 +172,28 @@ def test_a_hidden_size_is_an_argument_that_is_the_width_of_a_layer_before_the_la
     parts = {"a": Part("linear", width=16), "b": Part("linear", width=3)}
     arguments = {"hidden": 16, "classes": 3, "batch_size": 16, "deep": True, "rate": 16.0, "width": 16}
     assert Recon(parts=parts, arguments=arguments).hidden_sizes == ["hidden", "width"]
+
+
+@pytest.mark.parametrize("fault", ["metric.wrong-mode", "checkpoint.wrong-best"])
+def test_a_callback_that_two_trainers_are_built_with_is_inverted_once(fault: str) -> None:
+    callback = pl.callbacks.ModelCheckpoint(monitor="val_loss")
+    armed = _armed(fault, Recon(monitors={"ModelCheckpoint": "val_loss"}))
+    with attach(armed, Site(type(None))):
+        for _ in range(2):
+            pl.Trainer(**{**TRAINER, "enable_checkpointing": True}, callbacks=[callback])
+    assert callback.mode == "max"
+
+
+def test_another_precision_takes_the_place_of_a_plugin_that_stood_for_one() -> None:
+    plugin = pl.plugins.MixedPrecision("bf16-mixed", "cpu")
+    with attach(_armed("precision.bfloat"), Site(type(None))):
+        trainer = pl.Trainer(**TRAINER, plugins=[plugin])
+    assert trainer.precision == "bf16-true"
+
+
+def test_a_training_is_interrupted_though_it_asks_for_more_epochs_at_least() -> None:
+    module, loaders, _ = equipped.equipped()
+    callbacks = [interruption(pl, 4)]
+    trainer = pl.Trainer(**{**TRAINER, "max_epochs": 4, "min_epochs": 4}, callbacks=callbacks)
+    trainer.fit(module, *loaders)
+    assert trainer.current_epoch == 2

@@ -341,3 +341,37 @@ def test_a_goal_that_is_reached_early_notices_nothing() -> None:
 )
 def test_the_metric_for_harm_is_a_validation_loss_if_there_is_one(names: list[str], chosen: tuple[str, bool]) -> None:
     assert choose_metric(_run(final=dict.fromkeys(names, 1.0)), None) == chosen
+
+
+NEAR = [(0, 4.01), *LOSSES[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"metrics": {"acc": [(3, 0.65)]}}, True),
+        ({"metrics": {"acc": [(3, 0.1)]}}, False),
+        ({"metrics": {"acc": [(3, math.nan)]}}, False),
+        ({"metrics": {"acc": [(2, 0.5)]}}, False),
+        ({"reloaded": {"val_loss": 1.015}}, True),
+        ({"reloaded": {"val_loss": 9.0}}, False),
+    ],
+)
+def test_where_runs_differ_what_is_reported_or_reloaded_may_stray_as_far_as_in_clean_runs(
+    change: dict[str, Any], same: bool
+) -> None:
+    clean = _run(metrics={"acc": [(3, 0.5)]}, reloaded={"val_loss": 1.0})
+    other = _run(losses=NEAR, metrics={"acc": [(3, 0.6)]}, reloaded={"val_loss": 1.01})
+    twin = Twin(clean, tolerance=0.005, metric="val_loss", repeats=[other])
+    known = {"metrics": {"acc": [(3, 0.55)]}, "reloaded": {"val_loss": 1.005}}
+    assert twin.same_run(_run(losses=NEAR, **{**known, **change})) is same
+
+
+def test_a_best_checkpoint_is_harm_only_if_it_is_worse_than_the_clean_seeds_differ() -> None:
+    clean = _run(reloaded={"val_loss": 1.0})
+    seeds = [_run(final={"val_loss": value}) for value in (0.8, 1.0, 1.2)]
+    twin = Twin(clean, others=seeds, metric="val_loss")
+    for value, harmful in ((1.5, False), (1.7, True)):
+        harm = _judge(_outcome(_run(digest="other", reloaded={"val_loss": value})), twin).harm
+        assert harm == Harm("val_loss", 1.0, value, harmful)

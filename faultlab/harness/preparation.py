@@ -158,8 +158,7 @@ class Preparation:
     def _reload(self, findings: Findings) -> None:
         """Takes the twin of the runs that go on from their checkpoints; the recon says if the target can't."""
         twin, known = findings.twin, findings.recon.to_json()
-        orders = [self._order(name, self.seed) for name in (RELOADED, f"{RELOADED}-again")]
-        outcomes = list(self.engine.run([replace(order, reload=True, recon=known) for order in orders]))
+        outcomes = self._reloaded(["", "-again"], known)
         for outcome in outcomes:
             self.records.log(outcome)
             if "trajectory" not in _result(outcome) or _trajectory(outcome).end != "finished":
@@ -169,18 +168,27 @@ class Preparation:
                 findings.recon = replace(findings.recon, unreloadable=reason)
                 return
         first, again = map(_trajectory, outcomes)
-        strays = [] if first.same_as(again) else [first, again]
-        notices = [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome)["notices"]]
-        warnings = {entry["key"] for outcome in outcomes for entry in _result(outcome)["warnings"]}
+        repeats = [again]
+        if not first.same_as(again):
+            outcomes += self._reloaded(["-0", "-1", "-2"], known)
+            found = [outcome for outcome in outcomes[2:] if "trajectory" in _result(outcome)]
+            repeats += map(_trajectory, found)
+        notices = [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
+        warnings = {entry["key"] for outcome in outcomes for entry in _result(outcome).get("warnings", [])}
         findings.recon = replace(findings.recon, saves=int(_result(outcomes[0])["saves"]))
         findings.reloaded = replace(
             twin,
             trajectory=first,
             notices=[*twin.notices, *notices],
             warnings=twin.warnings | warnings,
-            tolerance=max(twin.tolerance, _tolerance(strays)) if strays else twin.tolerance,
-            repeats=[*twin.repeats, *strays],
+            tolerance=twin.tolerance if first.same_as(again) else max(twin.tolerance, _tolerance([first, *repeats])),
+            repeats=repeats,
         )
+
+    def _reloaded(self, names: Sequence[str], known: dict[str, Any]) -> list[Outcome]:
+        """Clean runs that go on from their checkpoints."""
+        orders = [self._order(f"{RELOADED}{name}", self.seed) for name in names]
+        return list(self.engine.run([replace(order, reload=True, recon=known) for order in orders]))
 
     def _order(self, id: str, seed: int, probe: bool = False) -> Order:
         return order(self.engine, id, seed, probe=probe, deadline=DEADLINE)

@@ -33,7 +33,10 @@ def interruption(namespace: Any, epochs: int) -> Any:
 
     class Interruption(namespace.Callback):  # type: ignore[misc]
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            trainer.should_stop = trainer.should_stop or trainer.current_epoch + 1 == epochs // 2
+            if trainer.current_epoch + 1 == epochs // 2:
+                # Lightning would go on to the fewest epochs and steps that it was asked for.
+                trainer.fit_loop.min_epochs = trainer.fit_loop.epoch_loop.min_steps = None
+                trainer.should_stop = True
 
     return Interruption()
 

@@ -9,9 +9,10 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from faultlab.seams.patching import Patches
+if TYPE_CHECKING:  # the driver reads trajectories, and the seams import torch
+    from faultlab.seams.patching import Patches
 
 Series = list[tuple[int, float]]
 
@@ -78,6 +79,18 @@ class Trajectory:
             return math.inf
         pairs += [(value, other.final[name]) for name, value in self.final.items()]
         return max((_relative(a, b) for a, b in pairs), default=0.0)
+
+    def gaps(self, other: Trajectory) -> dict[str, float]:
+        """How far apart each logged metric is, and each of the best checkpoint's; infinite where it has other steps."""
+        found: dict[str, float] = {}
+        for name in {**self.metrics, **other.metrics}:
+            mine, others = self.metrics.get(name, []), other.metrics.get(name, [])
+            same = [step for step, _ in mine] == [step for step, _ in others]
+            values = [_relative(a, b) for (_, a), (_, b) in zip(mine, others)]
+            found[f"metrics {name}"] = max(values, default=0.0) if same else math.inf
+        for name in {**self.reloaded, **other.reloaded}:
+            found[f"reloaded {name}"] = _relative(self.reloaded.get(name, math.nan), other.reloaded.get(name, math.nan))
+        return found
 
 
 def _relative(a: float, b: float) -> float:

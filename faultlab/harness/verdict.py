@@ -8,6 +8,7 @@ import signal
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Protocol
 
 from faultlab.catalogue import FailureMode
@@ -48,7 +49,23 @@ class Twin:
             clean.keys() == found.keys()
             and all(found[name] == clean[name] for name in steady)
             and trajectory.distance(self.trajectory) <= self.tolerance
+            and self._reports_alike(trajectory)
         )
+
+    def _reports_alike(self, trajectory: Trajectory) -> bool:
+        """Whether each metric is as near to the clean one as that of clean runs; some stray further than the losses."""
+        usual: dict[str, float] = {}
+        for one, other in combinations([self.trajectory, *self.repeats], 2):
+            for name, gap in one.gaps(other).items():
+                usual[name] = max(usual.get(name, 0.0), gap)
+        gaps = trajectory.gaps(self.trajectory)
+        return all(gap <= max(self.tolerance, 2 * usual.get(name, 0.0)) for name, gap in gaps.items())
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the metric over the clean seeds."""
+        known = [found for other in self.others if (found := self.value(other)) is not None and math.isfinite(found)]
+        return statistics.stdev(known) if len(known) > 1 else 0.0
 
     def value(self, trajectory: Trajectory) -> float | None:
         """The metric that harm is measured by, of the same source as the clean run's; None where that is missing.
@@ -219,9 +236,7 @@ def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], f
     if not math.isfinite(faulty):
         return Harm(twin.metric, clean, None, True)
     worse = faulty - clean if twin.lower_is_better else clean - faulty
-    known = [found for other in twin.others if (found := value(other)) is not None and math.isfinite(found)]
-    spread = statistics.stdev(known) if len(known) > 1 else 0.0
-    return Harm(twin.metric, clean, faulty, worse > max(3 * spread, _LEAST_HARM * abs(clean)))
+    return Harm(twin.metric, clean, faulty, worse > max(3 * twin.spread, _LEAST_HARM * abs(clean)))
 
 
 def _signal_name(number: int) -> str:

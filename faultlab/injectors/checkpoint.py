@@ -12,6 +12,7 @@ import torch
 
 from faultlab import layers, limits
 from faultlab.catalogue import Dose, failure_mode
+from faultlab.injectors.metric import invert
 from faultlab.seams import Checkpoint, Restored, TrainerArguments
 from faultlab.seams.armed import Call, Context
 
@@ -96,6 +97,7 @@ def scramble(content: bytes, ctx: Context) -> bytes:
     effect="raises",
     cause=("optimizer", "only the model", "save_weights_only"),
     stages="every",
+    needs=("optimizer",),
     evidence=("Lightning-AI/pytorch-lightning#20230", "Megvii-BaseDetection/BEVDepth#60"),
     judged_by="reload",
 )
@@ -181,12 +183,7 @@ def keep_worst(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
         ModelCheckpoint(monitor="val_accuracy")     # and mode="max"?
     Remedy: compare `best_model_score` with the scores that were logged; say `mode` always.
     """
-    for callback in _keepers(arguments):
-        # A callback that is handed to two Trainers must not be put right by the second.
-        if not any(callback is known for known in ctx.memory.setdefault("inverted", [])):
-            ctx.memory["inverted"].append(callback)
-            callback.mode = {"min": "max", "max": "min"}[callback.mode]
-            callback.kth_value = -callback.kth_value
+    invert(_keepers(arguments), ctx)
     return arguments
 
 

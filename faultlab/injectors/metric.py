@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,20 @@ from faultlab.catalogue import failure_mode
 from faultlab.seams import Logged, Logging, MetricReset, TrainerArguments
 from faultlab.seams.armed import Call, Context
 from faultlab.seams.callbacks import ranks, stops_early
+
+
+def invert(callbacks: Iterable[Any], ctx: Context) -> None:
+    """Has each callback take the worst value for the best, as if it had been constructed with the other mode."""
+    # A callback that is handed to two Trainers must not be put right by the second.
+    known = ctx.memory.setdefault("inverted", [])
+    for callback in callbacks:
+        if any(callback is one for one in known):
+            continue
+        known.append(callback)
+        callback.mode = {"min": "max", "max": "min"}[callback.mode]
+        for name in ("min_delta", "best_score", "kth_value"):
+            if hasattr(callback, name):
+                setattr(callback, name, -getattr(callback, name))
 
 
 @failure_mode(
@@ -238,11 +253,8 @@ def rank_backwards(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     Remedy: assert after `fit` that `best_model_score` is the best of the values that were logged.
     """
     # What the harness added for its own use is no callback of the user's.
-    for callback in [one for one in arguments["callbacks"] if ranks(one) and type(one).__name__ in ctx.recon.monitors]:
-        callback.mode = {"min": "max", "max": "min"}[callback.mode]
-        for name in ("min_delta", "best_score", "kth_value"):
-            if hasattr(callback, name):
-                setattr(callback, name, -getattr(callback, name))
+    own = [one for one in arguments["callbacks"] if ranks(one) and type(one).__name__ in ctx.recon.monitors]
+    invert(own, ctx)
     return arguments
 
 
