@@ -24,7 +24,7 @@ from faultlab.seams.clock import Clock
 from faultlab.seams.construction import found_class
 from faultlab.seams.data import _FETCHERS
 from faultlab.seams.loading import is_sized, read, samples_as_torch_does, training_loaders, validation_loaders
-from faultlab.seams.logging import is_plain
+from faultlab.seams.logging import LOGGER_CONNECTOR, is_plain
 from faultlab.seams.model import groups_in, optimizers_in
 from faultlab.seams.patching import Patches
 
@@ -59,10 +59,13 @@ class Probe:
         self._lazy: set[int] = set()
         self._logged: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
         self._logged_objects: dict[str, None] = {}
+        self._logged_before = False
         self._callback_calls: dict[str, dict[str, list[int]]] = {}
         self._frozen = 0
         self._buffers = 0
         self._width: int | None = None
+        self._last_logged: int | None = None
+        self._modules_callbacks: list[Any] = []
         self._thread = threading.get_ident()
 
     @contextlib.contextmanager
@@ -78,12 +81,14 @@ class Probe:
                     patches.wrap(lightning.part(namespace, fetcher), "__next__", self._fetching)
                 patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", self._updating)
                 patches.wrap(lightning.part(namespace, "trainer:call"), "_call_callback_hooks", self._calling_back)
+                patches.wrap(lightning.part(namespace, LOGGER_CONNECTOR), "log_metrics", self._writing)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             base = lightning.base_module(self._site.cls)
             names = [name for name in dir(base) if name.startswith("on_")] + list(_HOOKS)
             for name in names:
                 if callable(getattr(self._site.cls, name, None)):
                     patches.wrap(self._site.owner(name), name, self._calling(name))
+            patches.wrap(self._site.owner("configure_callbacks"), "configure_callbacks", self._configuring)
             patches.wrap(base, "log", self._logging)
             patches.wrap(self._site.cls, "_apply_batch_transfer_handler", self._transferring)
             patches.wrap(torch.Tensor, "backward", self._backwards)
@@ -139,12 +144,36 @@ class Probe:
 
     def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
         def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
-            self._logged.get(self._clock.stage, {})[name] = None
+            stage = self._clock.stage
             if not is_plain(value):
                 self._logged_objects[name] = None
+            elif stage == "validate" and set(self._logged["train"]) - set(self._logged_objects):
+                self._logged_before = True
+            self._logged.get(stage, {})[name] = None
             return log(module, name, value, *args, **kwargs)
 
         return logging
+
+    def _writing(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
+        def writing(connector: Any, metrics: Any, *args: Any, **kwargs: Any) -> Any:
+            if metrics and connector.trainer.loggers:
+                self._last_logged = self._clock.step
+            return log_metrics(connector, metrics, *args, **kwargs)
+
+        return writing
+
+    def _configuring(self, configure: Callable[..., Any]) -> Callable[..., Any]:
+        def configuring(*args: Any, **kwargs: Any) -> Any:
+            result = configure(*args, **kwargs)
+            self._modules_callbacks += result if isinstance(result, (list, tuple)) else [result]
+            return result
+
+        return configuring
+
+    def _given(self, trainer: Any) -> list[tuple[str, Any]]:
+        """The callbacks that the Trainer was built with, without those that the module brought."""
+        brought = {id(callback) for callback in self._modules_callbacks}
+        return [(name, callback) for name, callback in named_callbacks(trainer) if id(callback) not in brought]
 
     def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
@@ -218,6 +247,7 @@ class Probe:
         groups = groups_in(optimizers)
         held = {id(parameter) for group in groups for parameter in group["params"]}
         sizes = [leaves[path].shape[0] for path in (*inputs, *labels, *leaves) if leaves[path].shape]
+        given = self._given(trainer)
         # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
         graph = any(path.rpartition(".")[2] in _EDGES for path in inputs)
         return Recon(
@@ -261,11 +291,13 @@ class Probe:
             arguments=_arguments(module),
             logged_in_training=tuple(self._logged["train"]),
             logged_in_validation=tuple(self._logged["validate"]),
+            logged_before_validation=self._logged_before,
             callbacks=tuple(name for name, _ in named_callbacks(trainer)),
-            monitors=_monitors(trainer),
+            monitors=_monitors(given),
             callback_hooks=self._callback_hooks(steps),
             checkpoints=tuple(name for name, one in named_callbacks(trainer) if hasattr(one, "best_model_path")),
             loggers=tuple(type(logger).__name__ for logger in trainer.loggers),
+            last_logged=self._last_logged,
             precision=str(trainer.precision),
             updates=int(trainer.global_step),
             learning_rate=max((_rate(group) for group in groups), default=0.0),
@@ -273,8 +305,9 @@ class Probe:
             clip_value=trainer.gradient_clip_val,
             clips_itself=lightning.overrides(self._site.cls, "configure_gradient_clipping"),
             flags=tuple(name.removeprefix("_") for name in _FLAGS if getattr(trainer, name, False)),
-            patience={name: callback.patience for name, callback in named_callbacks(trainer) if stops_early(callback)},
-            ranking=tuple(name for name, callback in named_callbacks(trainer) if ranks(callback)),
+            endless=trainer.max_epochs == -1,
+            patience={name: callback.patience for name, callback in given if stops_early(callback)},
+            ranking=tuple(name for name, callback in given if ranks(callback)),
             logged_objects=tuple(self._logged_objects),
         )
 
@@ -344,8 +377,8 @@ def _rate(group: Mapping[str, Any]) -> float:
     return max((abs(float(rate)) for rate in rates if rate is not None), default=0.0)
 
 
-def _monitors(trainer: Any) -> dict[str, str]:
-    return {name: str(callback.monitor) for name, callback in named_callbacks(trainer) if _monitored(callback)}
+def _monitors(callbacks: list[tuple[str, Any]]) -> dict[str, str]:
+    return {name: str(callback.monitor) for name, callback in callbacks if _monitored(callback)}
 
 
 def _monitored(callback: Any) -> bool:

@@ -87,13 +87,15 @@ class Recon:
     ``loading`` and ``validation_loading`` describe the first DataLoader of each kind, ``validates_on_training_data``
     says that one dataset serves both, ``validation_leaves`` are those of the first validation batch; ``arguments`` are
     those of the module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation``
-    what the module logs where; ``callbacks`` the user's own, ``monitors`` what each of them monitors, ``loggers`` the
-    Trainer's.
+    what the module logs where, ``logged_before_validation`` whether any number of training is logged when numbers of
+    validation are; ``callbacks`` the user's own, ``monitors`` what each of those that the Trainer was built
+    with monitors, ``loggers`` the Trainer's, ``last_logged`` the last step in which one was handed anything.
     ``updates`` counts the optimizer steps, ``learning_rate`` is the largest that an optimizer set out with;
     ``accumulates`` and ``clip_value`` are the Trainer's settings, ``clips_itself`` says that the module overrides how
-    gradients are clipped, ``flags`` names the switches of the Trainer that are on; ``patience`` is that of each
-    callback that stops early, ``ranking`` names those that tell better from worse, ``logged_objects`` what is logged as
-    a torchmetrics Metric.
+    gradients are clipped, ``flags`` names the switches of the Trainer that are on, ``endless`` says that no number of
+    epochs ends the training; ``patience`` is that of each callback that stops early, ``ranking`` names those that tell
+    better from worse, both of those that the Trainer was built with; ``logged_objects`` what is logged as a
+    torchmetrics Metric.
     ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way or later;
     ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was saved in the
     clean run that goes on from its checkpoints (None before that).
@@ -141,12 +143,14 @@ class Recon:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     logged_in_training: tuple[str, ...] = ()
     logged_in_validation: tuple[str, ...] = ()
+    logged_before_validation: bool = False
     callbacks: tuple[str, ...] = ()
     monitors: Mapping[str, str] = field(default_factory=dict)
     callback_hooks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     checkpoints: tuple[str, ...] = ()
     saves: int | None = None
     loggers: tuple[str, ...] = ()
+    last_logged: int | None = None
     precision: str = "32-true"
     updates: int = 0
     learning_rate: float = 0.0
@@ -154,6 +158,7 @@ class Recon:
     clip_value: float | None = None
     clips_itself: bool = False
     flags: tuple[str, ...] = ()
+    endless: bool = False
     patience: Mapping[str, int] = field(default_factory=dict)
     ranking: tuple[str, ...] = ()
     logged_objects: tuple[str, ...] = ()

@@ -14,8 +14,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset, get_worker_info
 
+from faultlab.applicability import REQUIREMENTS
 from faultlab.catalogue import Registered, declare
 from faultlab.fault import Fault, Trigger
+from faultlab.probe import Probe
 from faultlab.recon import LoaderFacts, Recon
 from faultlab.seams import (
     CallbackHook,
@@ -378,3 +380,47 @@ def test_a_warning_that_names_the_runs_own_folder_is_the_same_warning_in_every_r
     for warnings, folder in ((one, "/tmp/lab/one"), (other, "/tmp/lab/other")):
         warnings.note(f"UserWarning: {folder}/checkpoints is not empty")
     assert set(one.seen) == set(other.seen) == {"UserWarning: <run>/checkpoints is not empty"}
+
+
+def test_hooks_that_were_set_on_a_callback_are_called_around_too() -> None:
+    seen: list[int] = []
+    callback = importlib.import_module(BOTH[0]).callbacks.LambdaCallback(on_train_batch_end=lambda *_: seen.append(1))
+    done = _train(CallbackHook(), lambda call, ctx: None, _classifier(), callbacks=callback)
+    assert (seen, done.activations) == ([], done.trainer.global_step)
+
+
+def _probed(module: Any, data: tuple[Any, Any], **arguments: Any) -> Recon:
+    clock = Clock()
+    trainer = importlib.import_module(BOTH[0]).Trainer(**{**TRAINER, **arguments})
+    probe = Probe(Site(type(module), module), clock)
+    with Patches() as patches:
+        clock.attach(patches)
+        with probe.watching():
+            trainer.fit(module, *data)
+    return probe.recon(trainer, 4, 2)
+
+
+def test_callbacks_that_the_module_brings_are_out_of_reach_of_the_trainers_arguments() -> None:
+    callbacks = importlib.import_module(BOTH[0]).callbacks
+
+    class Bringing(equipped.Configured):
+        def configure_callbacks(self) -> Any:
+            return [callbacks.EarlyStopping("val_loss"), callbacks.ModelCheckpoint(monitor="val_loss")]
+
+    _, data = _configured()
+    found = _probed(Bringing(), data, enable_checkpointing=True)
+    assert found.callbacks == ("EarlyStopping", "ModelCheckpoint")
+    assert (found.patience, found.ranking, found.monitors) == ({}, (), {})
+    for name in ("early-stopping", "patient-callback", "ranking-callback", "best-checkpoint"):
+        assert "the Trainer is built with" in REQUIREMENTS[name](found)
+    given = _probed(*_configured(), callbacks=[callbacks.EarlyStopping("val_loss", patience=2)])
+    assert (given.patience, given.ranking) == ({"EarlyStopping": 2}, ("EarlyStopping",))
+
+
+def test_a_logger_that_is_never_handed_anything_has_nothing_to_lose(tmp_path: Path) -> None:
+    logger = importlib.import_module(BOTH[0]).loggers.CSVLogger(tmp_path)
+    often = _probed(*_configured(), logger=logger, log_every_n_steps=1)
+    assert (often.last_logged, LoggerCall().inapplicable(often)) == (3, "")
+    seldom = _probed(*_configured(), logger=logger, log_every_n_steps=100, limit_val_batches=0)
+    assert seldom.last_logged is None
+    assert "reaches the logger" in LoggerCall().inapplicable(seldom)

@@ -162,3 +162,10 @@ def test_a_step_that_the_run_never_reaches_is_settled_as_inconclusive_and_says_h
     assert (entry.status, entry.reason) == ("not_activated", "the clean run has only 32 steps")
     (entry,) = make(Selection(select=["loss.nan@step=31"]), RECON, REGISTRY)
     assert (entry.status, entry.at) == ("", 31)
+
+
+def test_each_callback_means_each_of_which_a_hook_is_called() -> None:
+    registry = {"callback.off": _registered("callback.off", doses=(Dose("callback", "each"),))}
+    recon = Recon(steps=4, callbacks=("Mute", "Busy"), callback_hooks={"Busy": {}})
+    planned = make(Selection(), recon, registry)
+    assert [entry.id for entry in planned] == ["callback.off:callback=Busy@always"]

@@ -19,14 +19,19 @@ def _validation_numbers(recon: Recon) -> str:
 
 @requirement("training-numbers")
 def _training_numbers(recon: Recon) -> str:
-    numbers = set(recon.logged_in_training) - set(recon.logged_objects)
-    return "" if numbers else "the module logs no numbers in training"
+    return "" if recon.logged_before_validation else "no number of training is logged before one of validation is"
 
 
 @requirement("training-loss-logged")
 def _training_loss_logged(recon: Recon) -> str:
     logged = any("loss" in name.lower() for name in recon.logged_in_training)
     return "" if logged else "the module logs no loss in training"
+
+
+@requirement("later-logger-call")
+def _later_logger_call(recon: Recon) -> str:
+    late = recon.last_logged is not None and recon.last_logged >= recon.steps // 2
+    return "" if late else "nothing reaches the logger half-way or later"
 
 
 @requirement("several-validation-batches")

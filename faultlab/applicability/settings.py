@@ -43,6 +43,11 @@ def _lightning_clips(recon: Recon) -> str:
     return "the module clips its gradients itself" if recon.clips_itself else ""
 
 
+@requirement("epoch-limit")
+def _epoch_limit(recon: Recon) -> str:
+    return "only its steps would end the training, and then never come" if recon.endless else ""
+
+
 @requirement("hidden-size")
 def _hidden_size(recon: Recon) -> str:
     return "" if recon.hidden_sizes else "no argument of the module is the width of a hidden layer"
@@ -51,18 +56,19 @@ def _hidden_size(recon: Recon) -> str:
 @requirement("patient-callback")
 def _patient_callback(recon: Recon) -> str:
     if not recon.patience:
-        return "no callback stops early"
+        return "no callback that the Trainer is built with stops early"
     return "" if max(recon.patience.values()) > 1 else "no callback waits longer than one validation"
 
 
 @requirement("early-stopping")
 def _early_stopping(recon: Recon) -> str:
-    return "" if recon.patience else "no callback stops early"
+    return "" if recon.patience else "no callback that the Trainer is built with stops early"
 
 
 @requirement("ranking-callback")
 def _ranking_callback(recon: Recon) -> str:
-    return "" if recon.ranking else "no callback tells better from worse by a metric"
+    known = "no callback that the Trainer is built with tells better from worse by a metric"
+    return "" if recon.ranking else known
 
 
 @requirement("mixed-precision")

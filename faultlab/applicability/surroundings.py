@@ -7,6 +7,11 @@ from faultlab.applicability import requirement
 from faultlab.recon import Recon
 
 
+@requirement("called-callback")
+def _called_callback(recon: Recon) -> str:
+    return "" if recon.callback_hooks else "no callback has a hook that is ever called"
+
+
 @requirement("callback-hook")
 def _callback_hook(recon: Recon) -> str:
     return "" if _busiest_calls(recon) else "the first callback has no hook that is called half-way or later"
@@ -22,7 +27,7 @@ def _repeated_callback_hook(recon: Recon) -> str:
 def _best_checkpoint(recon: Recon) -> str:
     if recon.checkpoints:
         monitored = any(name in recon.monitors for name in recon.checkpoints)
-        return "" if monitored else "the callback that writes the checkpoints monitors nothing"
+        return "" if monitored else "no callback that the Trainer is built with keeps checkpoints by a metric"
     return "" if recon.monitor else "nothing is logged by which a checkpoint could be the best"
 
 
@@ -34,11 +39,18 @@ def _evaluated_best(recon: Recon) -> str:
 
 @requirement("later-save")
 def _later_save(recon: Recon) -> str:
+    if not recon.optimizers:
+        return "there is no optimizer, and the weights stay as they are"
     if recon.saves is not None and recon.saves < 2:
         return "the clean run saves its weights at one step only"
     # A training that is interrupted half-way resumes from its first epoch's checkpoint if it has no more than three.
     resumed = recon.epochs > 3 or bool(recon.checkpoints)
     return "" if recon.validation_batches or resumed else "only the first checkpoint is ever loaded"
+
+
+@requirement("optimizer")
+def _optimizer(recon: Recon) -> str:
+    return "" if recon.optimizers else "there is no optimizer"
 
 
 @requirement("remembering-optimizer")

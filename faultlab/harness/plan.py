@@ -123,9 +123,10 @@ def _timed(fault: Fault, selection: Selection) -> list[Fault]:
 
 def _each(fault: Fault, registry: Mapping[str, Registered], recon: Recon) -> list[Fault]:
     """A fault of each of the user's callbacks in turn, where the failure mode's dose asks for that."""
-    if registry[fault.mode].mode.amounts(fault).get("callback") != EACH or not recon.callbacks:
+    called = [name for name in recon.callbacks if name in recon.callback_hooks]
+    if registry[fault.mode].mode.amounts(fault).get("callback") != EACH or not called:
         return [fault]
-    return [Fault(fault.mode, {**fault.dose, "callback": name}, fault.trigger, fault.seed) for name in recon.callbacks]
+    return [Fault(fault.mode, {**fault.dose, "callback": name}, fault.trigger, fault.seed) for name in called]
 
 
 def _excuse(selection: Selection, mode: str) -> str:

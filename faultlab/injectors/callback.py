@@ -109,6 +109,7 @@ def swallow(call: Call, ctx: Context) -> Any:
     cause=("callback", "missing", "not called"),
     stages="every",
     doses=(Dose("callback", "each", meaning="which one, by its class; each in turn if nothing is said"),),
+    needs=("called-callback",),
     evidence=("raspberryice/gen-arg#7", "Lightning-AI/pytorch-lightning#6763"),
 )
 def disable(call: Call, ctx: Context) -> None:

@@ -99,7 +99,7 @@ def overstated_length(loading: Loading, ctx: Context) -> Loading:
     severity="critical",
     effect="silent",
     cause=("exhaust", "empty", "batches", "epoch", "iterator"),
-    needs=("several-epochs",),
+    needs=("several-epochs", "epoch-limit"),
     evidence=("huggingface/datasets#3646", "allenai/allennlp#1055"),
 )
 def exhausted_loader(stream: Stream, ctx: Context) -> Stream:

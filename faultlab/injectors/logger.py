@@ -34,6 +34,7 @@ def write_nothing(call: Call, ctx: Context) -> None:
     effect="raises",
     cause=("connection", "logger", "network", "unreachable"),
     when="middle",
+    needs=("later-logger-call",),
     stages="every",
     evidence=("Lightning-AI/pytorch-lightning#6641", "Lightning-AI/pytorch-lightning#12833"),
 )

@@ -116,10 +116,11 @@ def settings_of(callback: Any) -> dict[str, Any]:
 
 
 def own_hooks(callback: Any) -> list[str]:
-    """The hooks that a callback's class defines itself."""
+    """The hooks that a callback's class defines itself, or that were set on the callback."""
     base = lightning.base_callback(type(callback)) or lightning.any_callback()
     names = [name for name in dir(base) if name.startswith("on_") or name in ("setup", "teardown")]
-    return [name for name in names if getattr(type(callback), name, None) is not getattr(base, name)]
+    own = getattr(callback, "__dict__", {})
+    return [name for name in names if name in own or getattr(type(callback), name, None) is not getattr(base, name)]
 
 
 @contextmanager

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from faultlab.recon import Recon
     from faultlab.seams.armed import Armed
 
+LOGGER_CONNECTOR = "trainer.connectors.logger_connector.logger_connector:_LoggerConnector"
+
 
 @dataclass
 class Logged:
@@ -100,8 +102,9 @@ class LoggerCall(Seam):
             return around
 
         for namespace in lightning.loaded():
-            connector = "trainer.connectors.logger_connector.logger_connector:_LoggerConnector"
-            patches.wrap(lightning.part(namespace, connector), "log_metrics", make)
+            patches.wrap(lightning.part(namespace, LOGGER_CONNECTOR), "log_metrics", make)
 
     def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.loggers else "the Trainer has no logger"
+        if not recon.loggers:
+            return "the Trainer has no logger"
+        return "nothing that is logged reaches the logger" if recon.last_logged is None else ""
