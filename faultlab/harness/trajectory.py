@@ -9,9 +9,10 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from faultlab.seams.patching import Patches
+if TYPE_CHECKING:  # the driver reads trajectories, and the seams import torch
+    from faultlab.seams.patching import Patches
 
 Series = list[tuple[int, float]]
 
