@@ -358,6 +358,16 @@ def test_a_loader_is_uneven_if_its_last_batch_is_smaller() -> None:
     assert not LoaderFacts(samples=None, batch_size=4).uneven
 
 
+@pytest.mark.parametrize(
+    ("steps", "epochs", "batches", "whole"),
+    [(18, 3, 6, 6), (9, 2, 6, 6), (12, 2, 6, 6), (18, 3, 12, 6), (3, 0, 6, 3), (8, 2, None, 4), (8, 2, 0, 4)],
+)
+def test_an_epoch_that_is_cut_short_by_a_number_of_steps_makes_no_other_shorter(
+    steps: int, epochs: int, batches: int | None, whole: int
+) -> None:
+    assert Recon(steps=steps, epochs=epochs, loading=LoaderFacts(batches=batches)).steps_per_epoch == whole
+
+
 def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
     from pytorch_lightning.trainer import call
 
@@ -400,7 +410,7 @@ def _probed(module: Any, data: tuple[Any, Any], **arguments: Any) -> Recon:
     return probe.recon(trainer, 4, 2)
 
 
-def test_callbacks_that_the_module_brings_are_out_of_reach_of_the_trainers_arguments() -> None:
+def test_callbacks_that_the_module_brings_are_out_of_reach_of_the_trainers_arguments(tmp_path: Path) -> None:
     callbacks = importlib.import_module(BOTH[0]).callbacks
 
     class Bringing(equipped.Configured):
@@ -408,7 +418,7 @@ def test_callbacks_that_the_module_brings_are_out_of_reach_of_the_trainers_argum
             return [callbacks.EarlyStopping("val_loss"), callbacks.ModelCheckpoint(monitor="val_loss")]
 
     _, data = _configured()
-    found = _probed(Bringing(), data, enable_checkpointing=True)
+    found = _probed(Bringing(), data, enable_checkpointing=True, default_root_dir=tmp_path)
     assert found.callbacks == ("EarlyStopping", "ModelCheckpoint")
     assert (found.patience, found.ranking, found.monitors) == ({}, (), {})
     for name in ("early-stopping", "patient-callback", "ranking-callback", "best-checkpoint"):
