@@ -434,3 +434,14 @@ def test_a_logger_that_is_never_handed_anything_has_nothing_to_lose(tmp_path: Pa
     seldom = _probed(*_configured(), logger=logger, log_every_n_steps=100, limit_val_batches=0)
     assert seldom.last_logged is None
     assert "reaches the logger" in LoggerCall().inapplicable(seldom)
+
+
+def test_without_an_optimizer_checkpoints_hold_no_state_of_one_and_the_same_weights() -> None:
+    class Untrained(equipped.Configured):
+        def configure_optimizers(self) -> Any:
+            return None
+
+    _, data = _configured()
+    found = _probed(Untrained(), data)
+    for name in ("optimizer", "later-save"):
+        assert "there is no optimizer" in REQUIREMENTS[name](found)
