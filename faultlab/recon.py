@@ -228,6 +228,10 @@ class Recon:
 
     @property
     def steps_per_epoch(self) -> int:
+        """The steps of a whole epoch: a number of steps may end the training within its last one."""
+        batches = (self.loading.batches if self.loading else None) or 0
+        if (self.epochs - 1) * batches < self.steps <= self.epochs * batches:
+            return batches
         return max(1, self.steps // max(1, self.epochs))
 
     def to_json(self) -> dict[str, Any]:

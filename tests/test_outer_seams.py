@@ -374,6 +374,16 @@ def test_a_loader_is_uneven_if_its_last_batch_is_smaller() -> None:
     assert not LoaderFacts(samples=None, batch_size=4).uneven
 
 
+@pytest.mark.parametrize(
+    ("steps", "epochs", "batches", "whole"),
+    [(18, 3, 6, 6), (9, 2, 6, 6), (12, 2, 6, 6), (18, 3, 12, 6), (3, 0, 6, 3), (8, 2, None, 4), (8, 2, 0, 4)],
+)
+def test_an_epoch_that_is_cut_short_by_a_number_of_steps_makes_no_other_shorter(
+    steps: int, epochs: int, batches: int | None, whole: int
+) -> None:
+    assert Recon(steps=steps, epochs=epochs, loading=LoaderFacts(batches=batches)).steps_per_epoch == whole
+
+
 def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
     from pytorch_lightning.trainer import call
 
@@ -416,7 +426,7 @@ def _probed(module: Any, data: tuple[Any, Any], **arguments: Any) -> Recon:
     return probe.recon(trainer, 4, 2)
 
 
-def test_callbacks_that_the_module_brings_are_out_of_reach_of_the_trainers_arguments() -> None:
+def test_callbacks_that_the_module_brings_are_out_of_reach_of_the_trainers_arguments(tmp_path: Path) -> None:
     callbacks = importlib.import_module(BOTH[0]).callbacks
 
     class Bringing(equipped.Configured):
@@ -424,7 +434,7 @@ def test_callbacks_that_the_module_brings_are_out_of_reach_of_the_trainers_argum
             return [callbacks.EarlyStopping("val_loss"), callbacks.ModelCheckpoint(monitor="val_loss")]
 
     _, data = _configured()
-    found = _probed(Bringing(), data, enable_checkpointing=True)
+    found = _probed(Bringing(), data, enable_checkpointing=True, default_root_dir=tmp_path)
     assert found.callbacks == ("EarlyStopping", "ModelCheckpoint")
     assert (found.patience, found.ranking, found.monitors) == ({}, (), {})
     for name in ("early-stopping", "patient-callback", "ranking-callback", "best-checkpoint"):
@@ -440,3 +450,14 @@ def test_a_logger_that_is_never_handed_anything_has_nothing_to_lose(tmp_path: Pa
     seldom = _probed(*_configured(), logger=logger, log_every_n_steps=100, limit_val_batches=0)
     assert seldom.last_logged is None
     assert "reaches the logger" in LoggerCall().inapplicable(seldom)
+
+
+def test_without_an_optimizer_checkpoints_hold_no_state_of_one_and_the_same_weights() -> None:
+    class Untrained(equipped.Configured):
+        def configure_optimizers(self) -> Any:
+            return None
+
+    _, data = _configured()
+    found = _probed(Untrained(), data)
+    for name in ("optimizer", "later-save"):
+        assert "there is no optimizer" in REQUIREMENTS[name](found)

@@ -39,8 +39,8 @@ def _evaluated_best(recon: Recon) -> str:
 
 @requirement("later-save")
 def _later_save(recon: Recon) -> str:
-    if not recon.optimizers:
-        return "there is no optimizer, and the weights stay as they are"
+    if no_optimizer := _optimizer(recon):
+        return f"{no_optimizer}, and the weights stay as they are"
     if recon.saves is not None and recon.saves < 2:
         return "the clean run saves its weights at one step only"
     # A training that is interrupted half-way resumes from its first epoch's checkpoint if it has no more than three.
@@ -50,7 +50,8 @@ def _later_save(recon: Recon) -> str:
 
 @requirement("optimizer")
 def _optimizer(recon: Recon) -> str:
-    return "" if recon.optimizers else "there is no optimizer"
+    # Lightning makes one of its own that does nothing.
+    return "" if set(recon.optimizers) - {"_MockOptimizer"} else "there is no optimizer"
 
 
 @requirement("remembering-optimizer")

@@ -35,6 +35,7 @@ from faultlab.recon import Recon
 from faultlab.seams.armed import Armed, BrokenInjector
 from faultlab.seams.base import Site
 from faultlab.seams.clock import Clock
+from faultlab.seams.construction import in_precision
 from faultlab.seams.patching import Patches
 from faultlab.target import Built, Target, TargetError
 
@@ -242,7 +243,7 @@ class Session:
         validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))
         # In the precision that the fault has left the weights in.
         changed = clean.get("precision", self._trainer.precision) != self._trainer.precision
-        arguments = {"precision": self._trainer.precision} if changed else {}
+        arguments = in_precision(self._trainer.precision, self._built.trainer_arguments) if changed else {}
         try:
             with Patches() as patches:
                 confinement.confine(patches, self._root, set())

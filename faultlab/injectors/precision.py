@@ -9,15 +9,7 @@ import torch
 from faultlab.catalogue import failure_mode
 from faultlab.seams import Mode, TrainerArguments
 from faultlab.seams.armed import Context
-
-
-def _in_precision(precision: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with another precision, and without the plugin that stood for one: Lightning takes either."""
-    given = arguments.get("plugins")
-    plugins = given if isinstance(given, list) else [] if given is None else [given]
-    others = [plugin for plugin in plugins if not any(cls.__name__ == "Precision" for cls in type(plugin).__mro__)]
-    changed = {"plugins": others} if len(others) < len(plugins) else {}
-    return {**arguments, "precision": precision, **changed}
+from faultlab.seams.construction import in_precision
 
 
 @failure_mode(
@@ -40,7 +32,7 @@ def train_in_half(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
         Trainer(precision="16-true")            # "16-mixed" keeps the weights in float32
     Remedy: assert that the parameters are float32, and that weights change by what the learning rate says.
     """
-    return _in_precision("16-true", arguments)
+    return {**arguments, **in_precision("16-true", arguments)}
 
 
 @failure_mode(
@@ -62,7 +54,7 @@ def train_in_bfloat(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
         Trainer(precision="bf16-true")          # "bf16-mixed" keeps the weights in float32
     Remedy: assert that the parameters are float32, and that weights change by what the learning rate says.
     """
-    return _in_precision("bf16-true", arguments)
+    return {**arguments, **in_precision("bf16-true", arguments)}
 
 
 @failure_mode(

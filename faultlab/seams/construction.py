@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,14 @@ def arguments_of(call: inspect.BoundArguments) -> dict[str, Any]:
         elif name in call.arguments and parameter.kind is parameter.VAR_KEYWORD:
             named.update(call.arguments[name])
     return named
+
+
+def in_precision(precision: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Trainer with these arguments needs for another precision: Lightning takes no plugin for one besides."""
+    given = arguments.get("plugins")
+    plugins = given if isinstance(given, list) else [] if given is None else [given]
+    others = [plugin for plugin in plugins if not any(cls.__name__ == "Precision" for cls in type(plugin).__mro__)]
+    return {"precision": precision, **({"plugins": others} if len(others) < len(plugins) else {})}
 
 
 def _mapping(armed: Armed, given: dict[str, Any] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
