@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import math
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from faultlab import layers, roles
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
@@ -67,6 +68,7 @@ class Probe:
         self._width: int | None = None
         self._last_logged: int | None = None
         self._modules_callbacks: list[Any] = []
+        self._fetched_by_torch: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
         self._thread = threading.get_ident()
 
     @contextlib.contextmanager
@@ -83,6 +85,7 @@ class Probe:
                 patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", self._updating)
                 patches.wrap(lightning.part(namespace, "trainer:call"), "_call_callback_hooks", self._calling_back)
                 patches.wrap(lightning.part(namespace, LOGGER_CONNECTOR), "log_metrics", self._writing)
+            patches.wrap(DataLoader, "_get_iterator", self._iterating)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             base = lightning.base_module(self._site.cls)
             names = [name for name in dir(base) if name.startswith("on_")] + list(_HOOKS)
@@ -111,6 +114,13 @@ class Probe:
             return item
 
         return fetching
+
+    def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
+        def iterating(loader: Any) -> Any:
+            self._fetched_by_torch.add(loader)
+            return iterate(loader)
+
+        return iterating
 
     def _transferring(self, transfer: Callable[..., Any]) -> Callable[..., Any]:
         def transferring(*args: Any, **kwargs: Any) -> Any:
@@ -286,8 +296,8 @@ class Probe:
             scheduler_intervals=tuple(config.interval for config in trainer.lr_scheduler_configs),
             schedulers=tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             metrics=tuple(sorted(map(str, trainer.callback_metrics))),
-            loading=_facts(training_loaders(trainer), _finite(trainer.num_training_batches)),
-            validation_loading=_facts(validation_loaders(trainer)),
+            loading=self._facts(training_loaders(trainer), _finite(trainer.num_training_batches)),
+            validation_loading=self._facts(validation_loaders(trainer)),
             validation_leaves=self._validation_leaves or {},
             validates_on_training_data=_shared(training_loaders(trainer), validation_loaders(trainer)),
             arguments=_arguments(module),
@@ -319,6 +329,23 @@ class Probe:
             for name, hooks in self._callback_calls.items()
         }
 
+    def _facts(self, loaders: list[Any], batches: int | None = None) -> LoaderFacts | None:
+        if not loaders:
+            return None
+        loader, loading = loaders[0], read(loaders[0])
+        # A loader that is iterated by a method of its own, such as one of several others, may have no use for them.
+        plain = loader in self._fetched_by_torch and samples_as_torch_does(loader)
+        return LoaderFacts(
+            samples=len(loading.dataset) if is_sized(loading.dataset) else None,
+            batches=batches,
+            batch_size=loading.batch_size,
+            shuffled=loading.shuffled,
+            drop_last=loading.drop_last,
+            workers=loading.num_workers,
+            own_sampling=not plain,
+            arrays=_holds_arrays(loader),
+        )
+
     def _forward(self) -> str | None:
         # Some modules have a forward for validation and prediction alone, and train through their parts.
         if self._trains_through_forward and lightning.overrides(self._site.cls, "forward"):
@@ -332,22 +359,6 @@ class Probe:
 def _ancestors(path: str) -> list[str]:
     parts = path.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts))]
-
-
-def _facts(loaders: list[Any], batches: int | None = None) -> LoaderFacts | None:
-    if not loaders:
-        return None
-    loader, loading = loaders[0], read(loaders[0])
-    return LoaderFacts(
-        samples=len(loading.dataset) if is_sized(loading.dataset) else None,
-        batches=batches,
-        batch_size=loading.batch_size,
-        shuffled=loading.shuffled,
-        drop_last=loading.drop_last,
-        workers=loading.num_workers,
-        own_sampling=not samples_as_torch_does(loader),
-        arrays=_holds_arrays(loader),
-    )
 
 
 def _finite(number: float) -> int | None:

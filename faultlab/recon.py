@@ -12,7 +12,7 @@ NORMALISATIONS = ("batchnorm", "normalisation")
 
 _SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
 _NOT_HIDDEN = ("batch", "class", "classes", "epoch", "epochs", "heads", "in", "input", "labels", "layers", "num", "out",
-               "output", "seed", "steps", "vocab", "workers")  # fmt: skip
+               "output", "patience", "seed", "steps", "vocab", "warmup", "workers")  # fmt: skip
 
 
 def last_word(path: str) -> str:
@@ -49,8 +49,8 @@ class Part:
 class LoaderFacts:
     """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch.
 
-    ``batches`` is the number of a training epoch, None where none is promised. ``own_sampling`` says that its sampler
-    is none of torch's plain ones, ``arrays`` that its items hold an array with a dimension.
+    ``batches`` is the number of a training epoch, None where none is promised. ``own_sampling`` says that its
+    samples are not those of one of torch's plain samplers, ``arrays`` that its items hold an array with a dimension.
     """
 
     samples: int | None = None

@@ -52,6 +52,14 @@ def test_a_forward_that_only_validation_calls_is_not_what_is_broken_in_training(
     assert [(lab.judge(outcome).activations > 0) for outcome in outcomes.values()] == [True] * 3
 
 
+def test_the_arguments_of_a_loader_that_never_asks_for_them_are_not_broken(working: Engine) -> None:
+    lab = Lab(working, f"{FOREIGN}.joined")
+    assert (lab.recon.inputs, lab.recon.labels) == (("0",), ("1",))
+    plan = lab.plan(["dataset.empty-validation", "dataset.truncated", "loader.batching-disabled", "loader.slow"])
+    reasons = [f"the {stage} loader samples in a way of its own" for stage in ("validation", "training", "training")]
+    assert list(plan.values()) == [*reasons, ""]
+
+
 def test_targets_that_the_model_is_given_too_are_labels_by_their_name(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.teacher_forced", named=True)
     assert (lab.recon.inputs, lab.recon.labels) == (("source",), ("labels",))

@@ -170,7 +170,7 @@ def test_a_rate_that_is_a_tensor_or_comes_twice_is_scaled_once() -> None:
 
 def test_a_hidden_size_is_an_argument_that_is_the_width_of_a_layer_before_the_last() -> None:
     parts = {"a": Part("linear", width=16), "b": Part("linear", width=3)}
-    arguments = {"hidden": 16, "classes": 3, "batch_size": 16, "deep": True, "rate": 16.0, "width": 16}
+    arguments = {"hidden": 16, "classes": 3, "batch_size": 16, "patience": 16, "deep": True, "rate": 16.0, "width": 16}
     assert Recon(parts=parts, arguments=arguments).hidden_sizes == ["hidden", "width"]
 
 

@@ -24,7 +24,7 @@ def _sized_loader(recon: Recon) -> str:
 @requirement("plain-sampling")
 def _plain_sampling(recon: Recon) -> str:
     own = recon.loading is not None and recon.loading.own_sampling
-    return "the training loader has a sampler of its own" if own else ""
+    return "the training loader samples in a way of its own" if own else ""
 
 
 @requirement("sized-validation")
@@ -35,7 +35,7 @@ def _sized_validation(recon: Recon) -> str:
         return "the validation data comes from no DataLoader"
     if recon.validation_loading.samples is None:
         return "the validation data has no length"
-    return "the validation loader has a sampler of its own" if recon.validation_loading.own_sampling else ""
+    return "the validation loader samples in a way of its own" if recon.validation_loading.own_sampling else ""
 
 
 @requirement("data-of-its-own-for-validation")

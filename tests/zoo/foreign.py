@@ -151,6 +151,35 @@ def headed(namespace: str = PLAIN) -> tuple[Any, Any]:
     return Module(), (data, data)
 
 
+class Joined(DataLoader[Any]):
+    """Draws from two loaders at once, and from its own dataset nothing."""
+
+    def __init__(self, *loaders: DataLoader[Any]) -> None:
+        super().__init__(loaders[0].dataset, batch_size=loaders[0].batch_size)
+        self.loaders = loaders
+
+    def __len__(self) -> int:
+        return min(map(len, self.loaders))
+
+    def __iter__(self) -> Any:
+        return zip(*self.loaders)
+
+
+def joined(namespace: str = PLAIN) -> tuple[Any, Any]:
+    """Two loaders in one, for training and for validation."""
+    g = _random()
+    loader = Joined(*(DataLoader(list(torch.randn(12, size, generator=g)), batch_size=4) for size in (4, 1)))
+    base, _ = _fit(
+        namespace, {"net": nn.Linear(4, 1)}, lambda module, batch: F.mse_loss(module.net(batch[0]), batch[1]), []
+    )
+
+    class Module(type(base)):  # type: ignore[misc]
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", F.mse_loss(self.net(batch[0]), batch[1]))
+
+    return Module(), (loader, loader)
+
+
 class Encoding(UserDict):  # type: ignore[type-arg]
     """A batch as tokenizers make it: a mapping that is no dict, read by attribute too."""
 
