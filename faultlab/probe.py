@@ -262,6 +262,7 @@ class Probe:
         given = self._given(trainer)
         # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
         graph = any(path.rpartition(".")[2] in _EDGES for path in inputs)
+        training, validation = training_loaders(trainer), validation_loaders(trainer)
         return Recon(
             namespace=lightning.namespace_of(self._site.cls),
             module=f"{self._site.cls.__module__}.{self._site.cls.__qualname__}",
@@ -296,10 +297,10 @@ class Probe:
             scheduler_intervals=tuple(config.interval for config in trainer.lr_scheduler_configs),
             schedulers=tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             metrics=tuple(sorted(map(str, trainer.callback_metrics))),
-            loading=self._facts(training_loaders(trainer), _finite(trainer.num_training_batches)),
-            validation_loading=self._facts(validation_loaders(trainer)),
+            loading=self._facts(training, _finite(trainer.num_training_batches)),
+            validation_loading=self._facts(validation),
             validation_leaves=self._validation_leaves or {},
-            validates_on_training_data=_shared(training_loaders(trainer), validation_loaders(trainer)),
+            validates_on_training_data=_shared(training, validation),
             arguments=_arguments(module),
             logged_in_training=tuple(self._logged["train"]),
             logged_in_validation=tuple(self._logged["validate"]),

@@ -14,14 +14,13 @@ from faultlab.detectors.exceptions import UserCode
 from faultlab.detectors.notice import safe_text
 from faultlab.seams import lightning
 
-_QUIET: dict[str, Any] = {
-    "accelerator": "cpu",
-    "devices": 1,
+SILENT: dict[str, Any] = {
     "logger": False,
     "enable_checkpointing": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
 }
+_DEFAULTS = {"accelerator": "cpu", "devices": 1, **SILENT}
 
 
 class TargetError(Exception):
@@ -106,7 +105,7 @@ class Target:
             flags = guard.get("trainer_flag") or {}
             _check_names(trainer_class, {key: ("guards", index, "trainer_flag", key) for key in flags})
         own = {key: self._made(("trainer", key), value) for key, value in own.items()}
-        return trainer_class, {**_QUIET, **extra, **own, **(self.flags if with_flags else {})}
+        return trainer_class, {**_DEFAULTS, **extra, **own, **(self.flags if with_flags else {})}
 
     def _guards(self) -> dict[str, Any]:
         guards: dict[str, Any] = {}

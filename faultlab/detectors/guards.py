@@ -11,8 +11,7 @@ from typing import Any
 
 from faultlab.detectors.notice import Notice, safe_text
 from faultlab.detectors.warned import Warnings
-from faultlab.seams import lightning
-from faultlab.seams.callbacks import watch
+from faultlab.seams.callbacks import own_hooks, watch
 from faultlab.seams.clock import Clock
 
 
@@ -26,11 +25,9 @@ class Observer:
 
     def observe(self, guard: Any, name: str) -> Any:
         """The same guard object with its hooks watched."""
-        base = lightning.base_callback(type(guard))
-        for hook in _hooks(base or lightning.any_callback()):
+        for hook in own_hooks(guard):
             method = getattr(guard, hook, None)
-            own = hook in vars(guard) or getattr(type(guard), hook, None) is not getattr(base, hook, None)
-            if own and callable(method):
+            if callable(method):
                 watch(guard, hook, self._watched(method, guard, name))
         return guard
 
@@ -57,10 +54,6 @@ class Observer:
         notice = Notice("guard", name, self._clock.step, message, how, reason)
         if not any(notice.same_alarm(known) for known in self.notices):
             self.notices.append(notice)
-
-
-def _hooks(callback: type) -> list[str]:
-    return [name for name in dir(callback) if name.startswith("on_") or name in ("setup", "teardown")]
 
 
 def _why_stopped(guard: Any) -> tuple[str, str, str]:

@@ -170,11 +170,12 @@ class ForkEngine:
         return next((link for link in self._links if link.place == place and link.scenario == scenario), None)
 
     def _dispatch(self, waiting: list[Order]) -> None:
-        trunk_runs = any(order.stems for order in self._given())
+        given = self._given()
+        trunk_runs = any(order.stems for order in given)
+        # Those that sleep are as many again: they take time and memory, but no core.
+        free = {sleeps: self.jobs - sum(order.sleeps == sleeps for order in given) for sleeps in (False, True)}
         for order in list(waiting):
-            # Those that sleep are as many again: they take time and memory, but no core.
-            alike = [given for given in self._given() if given.sleeps == order.sleeps]
-            if len(alike) >= self.jobs:
+            if free[order.sleeps] <= 0:
                 continue
             link = self._link(order.at)
             if link is None and (order.at == "construct" or not trunk_runs):
@@ -182,6 +183,7 @@ class ForkEngine:
             if link is not None:
                 waiting.remove(order)
                 link.give(order)
+                free[order.sleeps] -= 1
                 trunk_runs = trunk_runs or bool(order.stems)
 
     def _preload_lazy(self) -> None:

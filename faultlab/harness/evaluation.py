@@ -13,15 +13,12 @@ from faultlab.harness.trajectory import Trajectory, recorder
 from faultlab.seams import lightning
 from faultlab.seams.clock import Clock
 from faultlab.seams.patching import Patches
-from faultlab.target import Built
+from faultlab.target import SILENT, Built
 
 LOSS = "loss"
 
 _ARGUMENTS: dict[str, Any] = {
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
+    **SILENT,
     "fast_dev_run": False,
     "overfit_batches": 0.0,
     "callbacks": None,

@@ -25,6 +25,10 @@ class Site:
         """The instance where the user has set the attribute on it, which would hide the class's; else the class."""
         return self.module if self.module is not None and name in vars(self.module) else self.cls
 
+    def present(self, trainer: Any) -> Any:
+        """The module in training: the trainer's, which after a resumption is another than the one attached to."""
+        return self.module if trainer is None else trainer.lightning_module
+
     def first_argument(self, name: str) -> int:
         """Where the first argument after ``self`` stands in a call of the owner's method."""
         return 1 if self.owner(name) is self.cls else 0

@@ -29,7 +29,7 @@ class Mode(Seam):
         def setting(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             def make(step: Callable[..., Any]) -> Callable[..., Any]:
                 def mapped(*args: Any, **kwargs: Any) -> Any:
-                    module = site.module if armed.clock.trainer is None else armed.clock.trainer.lightning_module
+                    module = site.present(armed.clock.trainer)
                     if armed.due(stage):
                         armed.in_place(module, _mode)
                     return step(*args, **kwargs)

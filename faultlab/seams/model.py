@@ -59,7 +59,7 @@ class Weights(Seam):
         def make(step: Callable[..., Any]) -> Callable[..., Any]:
             def around(*args: Any, **kwargs: Any) -> Any:
                 if armed.due("train"):
-                    module = site.module if armed.clock.trainer is None else armed.clock.trainer.lightning_module
+                    module = site.present(armed.clock.trainer)
                     armed.in_place(module, _values)
                 return step(*args, **kwargs)
 
