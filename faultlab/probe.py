@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-import math
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,14 +13,14 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from faultlab import layers, roles
+from faultlab.facts import arguments, finite, frozen, holds_arrays, kind, leaf, monitors, rate, shared
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
 from faultlab.seams import Site, lightning, tree
 from faultlab.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
 from faultlab.seams.clock import Clock
-from faultlab.seams.construction import found_class
 from faultlab.seams.data import _FETCHERS
 from faultlab.seams.loading import is_sized, read, samples_as_torch_does, training_loaders, validation_loaders
 from faultlab.seams.logging import LOGGER_CONNECTOR, is_plain
@@ -75,7 +73,7 @@ class Probe:
     def watching(self) -> Iterator[None]:
         """The probe is attached inside the context and gone without trace after it."""
         if self._site.module is not None:
-            self._frozen = sum(_frozen(parameter) for parameter in self._site.module.parameters())
+            self._frozen = sum(frozen(parameter) for parameter in self._site.module.parameters())
             self._buffers = len(list(layers.buffers(self._site.module)))
             self._lazy = {id(part) for part in self._site.module.modules() if isinstance(part, LazyModuleMixin)}
         with Patches() as patches:
@@ -99,6 +97,11 @@ class Probe:
             patches.on_exit(hooks.register_module_forward_hook(self._after_forward).remove)
             yield
 
+    def given(self, batch: Any) -> None:
+        """Has the probe know the batch of a step that is called by hand, which no loader yields."""
+        self._batch = batch
+        self._flow.watch(batch)
+
     @property
     def _first_step(self) -> bool:
         return self._clock.step == 0 and self._clock.stage == "train" and self._output is None
@@ -107,7 +110,7 @@ class Probe:
         def fetching(fetcher: Any) -> Any:
             item = advance(fetcher)
             if self._validation_leaves is None and self._clock.stage == "validate" and isinstance(item, tuple):
-                self._validation_leaves = {path: _leaf(tensor) for path, tensor in tree.tensors(item[0])}
+                self._validation_leaves = {path: leaf(tensor) for path, tensor in tree.tensors(item[0])}
             if self._batch is None and self._clock.stage == "train" and isinstance(item, tuple) and len(item) == 3:
                 self._batch = item[0]
                 self._flow.watch(self._batch)
@@ -250,19 +253,18 @@ class Probe:
                 self._width = found[0][1].shape[-1]
 
     def recon(self, trainer: Any, steps: int, validation_batches: int) -> Recon:
-        """The findings, once the run is over."""
+        """The findings, once the run is over; ``trainer`` is None for a step that was called by hand."""
+        found = self._of_module(steps)
+        return found if trainer is None else replace(found, **self._of_trainer(trainer, steps, validation_batches))
+
+    def _of_module(self, steps: int) -> Recon:
         module = self._site.module
         batch = self._batch
         inputs, labels = roles.infer(batch, self._flow) if batch is not None else ((), ())
-        leaves = {path: _leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
-        optimizers = optimizers_in(trainer.optimizers)
-        groups = groups_in(optimizers)
-        held = {id(parameter) for group in groups for parameter in group["params"]}
+        leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
         sizes = [leaves[path].shape[0] for path in (*inputs, *labels, *leaves) if leaves[path].shape]
-        given = self._given(trainer)
         # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
         graph = any(path.rpartition(".")[2] in _EDGES for path in inputs)
-        training, validation = training_loaders(trainer), validation_loaders(trainer)
         return Recon(
             namespace=lightning.namespace_of(self._site.cls),
             module=f"{self._site.cls.__module__}.{self._site.cls.__qualname__}",
@@ -270,59 +272,72 @@ class Probe:
             forward=self._forward(),
             hooks=tuple(sorted(self._hooks)),
             losses=self._losses,
-            output=_kind(self._output[0]) if self._output else "none",
-            batch=_kind(batch),
+            output=kind(self._output[0]) if self._output else "none",
+            batch=kind(batch),
             batch_size=sizes[0] if sizes and not graph else None,
             leaves=leaves,
             inputs=inputs,
             labels=labels,
             steps=steps,
-            epochs=int(trainer.current_epoch),
-            validation_batches=validation_batches,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,
             trainable_tensors=sum(parameter.requires_grad for parameter in module.parameters()),
             frozen_tensors=self._frozen,
             floating_buffers=self._buffers,
             outputs_per_sample=self._width,
-            clips=bool(trainer.gradient_clip_val) or lightning.overrides(self._site.cls, "configure_gradient_clipping"),
-            optimizers=tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
-            optimized_tensors=sum(id(parameter) in held for parameter in module.parameters()),
-            optimizer_settings=tuple(sorted({str(key) for group in groups for key in group})),
             decays=self._decays,
-            optimizer_state=any(state for optimizer in optimizers for state in optimizer.state.values()),
             transfers=self._transfers,
             first_update=self._first_update,
             first_validation=self._first_validation,
-            scheduler_intervals=tuple(config.interval for config in trainer.lr_scheduler_configs),
-            schedulers=tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
-            metrics=tuple(sorted(map(str, trainer.callback_metrics))),
-            loading=self._facts(training, _finite(trainer.num_training_batches)),
-            validation_loading=self._facts(validation),
             validation_leaves=self._validation_leaves or {},
-            validates_on_training_data=_shared(training, validation),
-            arguments=_arguments(module),
+            arguments=arguments(module),
             logged_in_training=tuple(self._logged["train"]),
             logged_in_validation=tuple(self._logged["validate"]),
             logged_before_validation=self._logged_before,
-            callbacks=tuple(name for name, _ in named_callbacks(trainer)),
-            monitors=_monitors(given),
-            callback_hooks=self._callback_hooks(steps),
-            checkpoints=tuple(name for name, one in named_callbacks(trainer) if hasattr(one, "best_model_path")),
-            loggers=tuple(type(logger).__name__ for logger in trainer.loggers),
             last_logged=self._last_logged,
-            precision=str(trainer.precision),
-            updates=int(trainer.global_step),
-            learning_rate=max((_rate(group) for group in groups), default=0.0),
-            accumulates=int(trainer.accumulate_grad_batches),
-            clip_value=trainer.gradient_clip_val,
-            clips_itself=lightning.overrides(self._site.cls, "configure_gradient_clipping"),
-            flags=tuple(name.removeprefix("_") for name in _FLAGS if getattr(trainer, name, False)),
-            endless=trainer.max_epochs == -1,
-            patience={name: callback.patience for name, callback in given if stops_early(callback)},
-            ranking=tuple(name for name, callback in given if ranks(callback)),
+            clips_itself=self._clips_itself,
             logged_objects=tuple(self._logged_objects),
         )
+
+    def _of_trainer(self, trainer: Any, steps: int, validation_batches: int) -> dict[str, Any]:
+        optimizers = optimizers_in(trainer.optimizers)
+        groups = groups_in(optimizers)
+        held = {id(parameter) for group in groups for parameter in group["params"]}
+        given = self._given(trainer)
+        training, validation = training_loaders(trainer), validation_loaders(trainer)
+        return {
+            "epochs": int(trainer.current_epoch),
+            "validation_batches": validation_batches,
+            "clips": bool(trainer.gradient_clip_val) or self._clips_itself,
+            "optimizers": tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
+            "optimized_tensors": sum(id(parameter) in held for parameter in self._site.module.parameters()),
+            "optimizer_settings": tuple(sorted({str(key) for group in groups for key in group})),
+            "optimizer_state": any(state for optimizer in optimizers for state in optimizer.state.values()),
+            "scheduler_intervals": tuple(config.interval for config in trainer.lr_scheduler_configs),
+            "schedulers": tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
+            "metrics": tuple(sorted(map(str, trainer.callback_metrics))),
+            "loading": self._facts(training, finite(trainer.num_training_batches)),
+            "validation_loading": self._facts(validation),
+            "validates_on_training_data": shared(training, validation),
+            "callbacks": tuple(name for name, _ in named_callbacks(trainer)),
+            "monitors": monitors(given),
+            "callback_hooks": self._callback_hooks(steps),
+            "checkpoints": tuple(name for name, one in named_callbacks(trainer) if hasattr(one, "best_model_path")),
+            "loggers": tuple(type(logger).__name__ for logger in trainer.loggers),
+            "precision": str(trainer.precision),
+            "updates": int(trainer.global_step),
+            "learning_rate": max((rate(group) for group in groups), default=0.0),
+            "accumulates": int(trainer.accumulate_grad_batches),
+            "clip_value": trainer.gradient_clip_val,
+            "flags": tuple(name.removeprefix("_") for name in _FLAGS if getattr(trainer, name, False)),
+            "endless": trainer.max_epochs == -1,
+            "patience": {name: callback.patience for name, callback in given if stops_early(callback)},
+            "ranking": tuple(name for name, callback in given if ranks(callback)),
+        }
+
+    @property
+    def _clips_itself(self) -> bool:
+        return lightning.overrides(self._site.cls, "configure_gradient_clipping")
 
     def _callback_hooks(self, steps: int) -> dict[str, dict[str, int]]:
         return {
@@ -344,7 +359,7 @@ class Probe:
             drop_last=loading.drop_last,
             workers=loading.num_workers,
             own_sampling=not plain,
-            arrays=_holds_arrays(loader),
+            arrays=holds_arrays(loader),
         )
 
     def _forward(self) -> str | None:
@@ -360,75 +375,3 @@ class Probe:
 def _ancestors(path: str) -> list[str]:
     parts = path.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts))]
-
-
-def _finite(number: float) -> int | None:
-    return int(number) if math.isfinite(number) else None
-
-
-def _holds_arrays(loader: Any) -> bool:
-    # One item more than the run has fetched, which may be anything that a collate_fn makes a batch of.
-    with contextlib.suppress(Exception):
-        dataset = loader.dataset
-        stream = isinstance(dataset, IterableDataset)
-        item = next(iter(dataset)) if stream else dataset[next(iter(loader.sampler))]
-        return any(getattr(leaf, "ndim", 0) > 0 for _, leaf in tree.leaves(item))
-    return False
-
-
-def _shared(training: list[Any], validation: list[Any]) -> bool:
-    return any(one.dataset is other.dataset for one in training for other in validation)
-
-
-def _arguments(module: Any) -> dict[str, Any]:
-    """The constructor's arguments that are plain values, as far as the module has kept them."""
-    cls = type(module)
-    if found_class(f"{cls.__module__}.{cls.__qualname__}") is not cls:
-        return {}
-    parameters = inspect.signature(cls).parameters
-    defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
-    kept = {name: value for name, value in dict(module.hparams).items() if name in parameters}
-    return {k: v for k, v in {**defaults, **kept}.items() if isinstance(v, (bool, int, float, str))}
-
-
-def _rate(group: Mapping[str, Any]) -> float:
-    """The size of the rate that a parameter group set out with, as far as it still says."""
-    rates = [group.get(name) for name in ("lr", "initial_lr", "max_lr")]
-    return max((abs(float(rate)) for rate in rates if rate is not None), default=0.0)
-
-
-def _monitors(callbacks: list[tuple[str, Any]]) -> dict[str, str]:
-    return {name: str(callback.monitor) for name, callback in callbacks if _monitored(callback)}
-
-
-def _monitored(callback: Any) -> bool:
-    return isinstance(getattr(callback, "monitor", None), str) and hasattr(callback, "mode")
-
-
-def _frozen(parameter: torch.Tensor) -> bool:
-    return not parameter.requires_grad and layers.writable(parameter)
-
-
-def _leaf(tensor: torch.Tensor) -> Leaf:
-    numbers = tensor.detach().double() if _countable(tensor) else None
-    return Leaf(
-        kind="floating" if tensor.is_floating_point() or tensor.is_complex() else "integer",
-        dtype=str(tensor.dtype).removeprefix("torch."),
-        shape=tuple(tensor.shape),
-        low=None if numbers is None else float(numbers.min()),
-        high=None if numbers is None else float(numbers.max()),
-    )
-
-
-def _countable(tensor: torch.Tensor) -> bool:
-    return tensor.layout is torch.strided and tensor.numel() > 0 and not tensor.is_complex()
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, torch.Tensor):
-        return "tensor"
-    if isinstance(value, Mapping):
-        return "dict"
-    return "tuple" if isinstance(value, (tuple, list)) else "object"

@@ -44,12 +44,12 @@ def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, 
     for flag in flags:
         if flag in _FLAG_MESSAGES and _FLAG_MESSAGES[flag] in message:
             return Notice("guard", flag, step, message, reason=type(error).__name__)
-    place = _place(error.__traceback__)
+    place = place_of(error.__traceback__)
     if isinstance(error, SystemExit):
         return Notice("process", "exit", step, f"the process exits with status {error.code}", "exited", str(error.code))
     # An exception that is the fault itself was raised by nobody who checked.
     intended = getattr(error, "__faultlab_intended__", False)
-    if place is None or intended or not code.holds(place[0]) or not _raises(place[0].f_code, place[1]):
+    if place is None or intended or not code.holds(place[0]) or not raises(place[0].f_code, place[1]):
         return Notice("framework", "exception", step, message, reason=type(error).__name__)
     return Notice("module", _function(place[0].f_code), step, message, reason=type(error).__name__)
 
@@ -62,7 +62,8 @@ def text(error: BaseException) -> str:
         return safe_text(error)
 
 
-def _place(tb: TracebackType | None) -> tuple[FrameType, int] | None:
+def place_of(tb: TracebackType | None) -> tuple[FrameType, int] | None:
+    """The innermost frame of a traceback and the instruction that it stands at."""
     place = None
     while tb is not None:
         place = (tb.tb_frame, tb.tb_lasti)
@@ -74,7 +75,8 @@ def _function(code: CodeType) -> str:
     return str(getattr(code, "co_qualname", code.co_name))  # Python 3.10 has no qualified names here
 
 
-def _raises(code: CodeType, offset: int) -> bool:
+def raises(code: CodeType, offset: int) -> bool:
+    """Whether the instruction raises on purpose, as `raise` and `assert` do."""
     return any(
         instruction.offset == offset and instruction.opname in ("RAISE_VARARGS", "RERAISE")
         for instruction in dis.get_instructions(code)

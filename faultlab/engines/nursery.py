@@ -169,6 +169,8 @@ class Nursery:
         elif "stem" in message:
             self._known.add(message["pid"])
             victim.outcome.stems.append(message["stem"])
+        elif "note" in message:
+            victim.outcome.notes.append(message["note"])
         elif "result" in message:
             victim.outcome.result = message["result"]
             victim.reported = time.monotonic()

@@ -19,7 +19,7 @@ class Order:
 
     ``sleeps`` says that it is expected to stand still until its deadline, and takes no core while it does.
     ``plan`` asks for no run but for the plan, which takes the injectors' seams to make. With ``reload`` the run goes
-    on to what a user does with its checkpoints.
+    on to what a user does with its checkpoints. ``tests`` asks for tests of a collected suite instead.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Order:
     plan: dict[str, Any] | None = None
     reload: bool = False
     sleeps: bool = False
+    tests: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,7 +50,8 @@ class Outcome:
     """How a run ended, as its nursery saw it.
 
     ``result`` is what the victim reported (None where it never did), ``exit`` its status (negative: the signal),
-    ``acting`` the step at which the fault was first about to act, ``output`` the head and tail of what it printed.
+    ``acting`` the step at which the fault was first about to act, ``output`` the head and tail of what it printed,
+    ``notes`` what it said on its way.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Outcome:
     seconds: float = 0.0
     lost: str = ""
     stems: list[Place] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

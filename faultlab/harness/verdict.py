@@ -124,9 +124,9 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
     if result.get("broken"):
         return verdict(Status.ERROR, f"the injector failed: {result['broken']}")
     if outcome.timed_out:
-        return _timed_out(mode, outcome, verdict)
+        return timed_out(mode, outcome, verdict)
     if outcome.result is None:
-        return _died(outcome, verdict)
+        return died(outcome, verdict)
     if not base["activations"]:
         return verdict(Status.NOT_ACTIVATED, "the fault never changed a value, though nothing says that it can't")
 
@@ -135,7 +135,7 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
     # What was signalled before the fault acted was not signalled because of it.
     caused = [n for n in notices if n.step >= (base["first_step"] or 0) and not n.reached_goal]
     new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in twin.notices)]
-    detections = sorted((_detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
+    detections = sorted((detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
     warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]
     harm = _report_harm(trajectory, twin) if mode.judged_by == "report" else _harm(trajectory, twin)
     seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": harm}
@@ -151,7 +151,8 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
     return verdict(Status.SILENT, **seen)
 
 
-def _timed_out(mode: FailureMode, outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
+def timed_out(mode: FailureMode, outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
+    """The verdict on a run that was ended at its deadline."""
     late = f"still running after its deadline of {outcome.seconds:.0f} s"
     if mode.hangs and outcome.acting is not None:
         found = Detection("process", "deadline", outcome.acting, 0, False, late)
@@ -161,7 +162,8 @@ def _timed_out(mode: FailureMode, outcome: Outcome, verdict: Callable[..., Fault
     return verdict(Status.TIMEOUT, late)
 
 
-def _died(outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
+def died(outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
+    """The verdict on a run whose process ended before it said how the run went."""
     killed = f"the process was killed by {_signal_name(-outcome.exit)}"
     how = killed if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
     if outcome.acting is None:
@@ -172,7 +174,8 @@ def _died(outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
     return verdict(Status.NOTICED, noticed_by=[found])
 
 
-def _detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Detection:
+def detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Detection:
+    """What a notice is worth as an answer to the fault."""
     # Stems of words, and only where a word begins: "nan" is not named by "dominant".
     names_cause = any(re.search(rf"(?<![a-z]){re.escape(stem)}", notice.message.lower()) for stem in mode.cause)
     latency = max(0, notice.step - (first_step or 0))

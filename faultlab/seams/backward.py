@@ -79,7 +79,9 @@ class Gradients(Seam):
             def then_inject(*args: Any, **kwargs: Any) -> Any:
                 if not armed.due("train"):
                     return backward(*args, **kwargs)
-                module = armed.clock.trainer.lightning_module if armed.clock.trainer else site.module
+                module = site.present(armed.clock.trainer)
+                if module is None:
+                    return backward(*args, **kwargs)
                 earlier = [(p, p.grad) for p in module.parameters() if p.grad is not None]
                 for parameter, _ in earlier:
                     parameter.grad = None

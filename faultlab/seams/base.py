@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from faultlab.seams.armed import Armed
 
 
-@dataclass(frozen=True)
+@dataclass
 class Site:
-    """Whom a seam attaches to: the user's class, and the instance where it exists already."""
+    """Whom a seam attaches to: the user's class, and the instance where it is known already.
+
+    Where somebody else builds the module, the instance becomes known later, and it may be another one each time.
+    """
 
     cls: type
     module: Any = None
@@ -26,8 +29,9 @@ class Site:
         return self.module if self.module is not None and name in vars(self.module) else self.cls
 
     def present(self, trainer: Any) -> Any:
-        """The module in training: the trainer's, which after a resumption is another than the one attached to."""
-        return self.module if trainer is None else trainer.lightning_module
+        """The module in use: the trainer's, which after a resumption is another than the one attached to."""
+        inside = getattr(trainer, "lightning_module", None)
+        return self.module if inside is None else inside
 
     def first_argument(self, name: str) -> int:
         """Where the first argument after ``self`` stands in a call of the owner's method."""

@@ -40,10 +40,7 @@ class Clock:
     def _ticking(self, advance: Callable[..., Any]) -> Callable[..., Any]:
         def ticking(loop: Any, *args: Any, **kwargs: Any) -> Any:
             self.trainer = loop.trainer
-            self.step = self._begun
-            self._begun += 1
-            for listener in list(self.on_step):
-                listener(self.step)
+            self.tick()
             return advance(loop, *args, **kwargs)
 
         return ticking
@@ -54,6 +51,17 @@ class Clock:
             return run(loop, *args, **kwargs)
 
         return seeing
+
+    def tick(self) -> None:
+        """A training step begins."""
+        self.step = self._begun
+        self._begun += 1
+        for listener in list(self.on_step):
+            listener(self.step)
+
+    def restart(self) -> None:
+        """Another training begins, whose steps are counted from 0 again."""
+        self.step = self._begun = 0
 
     @property
     def next_step(self) -> int:

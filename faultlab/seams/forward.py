@@ -43,7 +43,7 @@ class ModuleOutput(_Forward):
 
             def hook(module: nn.Module, args: Any, output: Any) -> Any:
                 nonlocal forgotten
-                if not (_is_target(module, armed) and armed.due()):
+                if not (_is_target(module, armed, site) and armed.due()):
                     return output
                 new = armed.map(output)
                 forgotten = new is None
@@ -53,7 +53,7 @@ class ModuleOutput(_Forward):
                 def calling(*args: Any, **kwargs: Any) -> Any:
                     nonlocal forgotten
                     output = call(*args, **kwargs)
-                    if not (forgotten and _is_target(args[0], armed)):
+                    if not (forgotten and _is_target(args[0], armed, site)):
                         return output
                     forgotten = False
                     return None
@@ -83,7 +83,7 @@ class ModuleInput(_Forward):
         else:
 
             def hook(module: nn.Module, args: tuple[Any, ...]) -> Any:
-                return _first_mapped(args, armed) if _is_target(module, armed) else None
+                return _first_mapped(args, armed) if _is_target(module, armed, site) else None
 
             patches.on_exit(hooks.register_module_forward_pre_hook(hook).remove)
 
@@ -97,15 +97,15 @@ class HeadInput(_Forward):
     """
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        layers = _Layers(site.module or armed.clock.trainer.lightning_module)
+        layers = _Layers(lambda: site.present(armed.clock.trainer))
 
         def before(module: nn.Module, args: tuple[Any, ...]) -> Any:
-            if _is_target(module, armed):
+            if _is_target(module, armed, site):
                 layers.begin()
             return _first_mapped(args, armed) if layers.is_head(module) else None
 
         def after(module: nn.Module, args: Any, output: Any) -> None:
-            if _is_target(module, armed):
+            if _is_target(module, armed, site):
                 layers.end()
 
         def make(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,13 +128,19 @@ class HeadInput(_Forward):
 class _Layers:
     """Follows the layers with parameters of their own that run while forward does."""
 
-    def __init__(self, root: nn.Module) -> None:
-        self._head = next((part for part in reversed(list(root.modules())) if _has_parameters(part)), None)
+    def __init__(self, find_root: Callable[[], nn.Module]) -> None:
+        self._find_root = find_root
+        self._root: nn.Module | None = None
+        self._head: nn.Module | None = None
         self._ran: nn.Module | None = None
         self._inside = False
 
     def begin(self) -> None:
         self._ran, self._inside = None, True
+        root = self._find_root()
+        if root is not self._root:
+            self._root = root
+            self._head = next((part for part in reversed(list(root.modules())) if _has_parameters(part)), None)
 
     def end(self) -> None:
         self._head, self._inside = self._ran or self._head, False
@@ -155,8 +161,8 @@ def _first_mapped(args: tuple[Any, ...], armed: Armed) -> tuple[Any, ...]:
     return (armed.map(args[0]), *args[1:]) if args and armed.due() else args
 
 
-def _is_target(module: nn.Module, armed: Armed) -> bool:
-    root = getattr(armed.clock.trainer, "lightning_module", None)
+def _is_target(module: nn.Module, armed: Armed, site: Site) -> bool:
+    root = site.present(armed.clock.trainer)
     if root is None or not armed.recon.forward:
         return False
     try:

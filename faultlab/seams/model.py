@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,26 +27,45 @@ _SCHEDULED_RATES = ("base_lrs", "max_lrs", "_last_lr")
 class Architecture(Seam):
     """The module after construction and before fit. The injector changes the module's layers or modes in place.
 
-    The change is to this one module and stays with it; the next run builds another. Where there is nothing to change
-    yet, since the module makes its layers in ``setup`` or ``configure_model``, it has its turn when they are there.
+    The change is to this one module and stays with it; the next run builds another. Where somebody else builds the
+    modules, it is to each of them as its constructor ends. Where there is nothing to change yet, since the module makes
+    its layers in ``setup`` or ``configure_model``, it has its turn when they are there.
     """
 
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        def change() -> None:
-            if not armed.activations and armed.due("train"):
-                armed.in_place(site.module, _structure)
+        changed: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        known = site.module
 
-        def make(configure: Callable[..., Any]) -> Callable[..., Any]:
+        def change(module: nn.Module) -> None:
+            before = armed.activations
+            done = bool(before) if known is not None else module in changed
+            if not done and armed.due("train"):
+                armed.in_place(module, _structure)
+                if armed.activations > before:
+                    changed.add(module)
+
+        def configuring(configure: Callable[..., Any]) -> Callable[..., Any]:
             def later(*args: Any, **kwargs: Any) -> Any:
-                change()
+                change(site.present(armed.clock.trainer))
                 return configure(*args, **kwargs)
 
             return later
 
-        change()
-        patches.wrap(site.owner("configure_optimizers"), "configure_optimizers", make)
+        def constructing(construct: Callable[..., Any]) -> Callable[..., Any]:
+            def constructed(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+                construct(module, *args, **kwargs)
+                if type(module) is site.cls:
+                    change(module)
+
+            return constructed
+
+        if known is not None:
+            change(known)
+        else:
+            patches.wrap(site.cls, "__init__", constructing)
+        patches.wrap(site.owner("configure_optimizers"), "configure_optimizers", configuring)
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,7 @@ class Optimizers(Seam):
                 result = configure(*args, **kwargs)
                 if not armed.due("train"):
                     return result
-                module = armed.ctx.module or site.module
+                module = armed.ctx.module or site.present(armed.clock.trainer)
                 return armed.map(result, lambda result: [_configuration(result), _identities(module)])
 
             return mapped

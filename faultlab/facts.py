@@ -1,0 +1,89 @@
+"""Plain facts about tensors, loaders, callbacks and constructors, of which a recon is made."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset
+
+from faultlab import layers
+from faultlab.recon import Leaf
+from faultlab.seams import tree
+from faultlab.seams.construction import found_class
+
+
+def finite(number: float) -> int | None:
+    return int(number) if math.isfinite(number) else None
+
+
+def holds_arrays(loader: Any) -> bool:
+    # One item more than the run has fetched, which may be anything that a collate_fn makes a batch of.
+    with contextlib.suppress(Exception):
+        dataset = loader.dataset
+        stream = isinstance(dataset, IterableDataset)
+        item = next(iter(dataset)) if stream else dataset[next(iter(loader.sampler))]
+        return any(getattr(leaf, "ndim", 0) > 0 for _, leaf in tree.leaves(item))
+    return False
+
+
+def shared(training: list[Any], validation: list[Any]) -> bool:
+    return any(one.dataset is other.dataset for one in training for other in validation)
+
+
+def arguments(module: Any) -> dict[str, Any]:
+    """The constructor's arguments that are plain values, as far as the module has kept them."""
+    cls = type(module)
+    if found_class(f"{cls.__module__}.{cls.__qualname__}") is not cls:
+        return {}
+    parameters = inspect.signature(cls).parameters
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    kept = {name: value for name, value in dict(module.hparams).items() if name in parameters}
+    return {k: v for k, v in {**defaults, **kept}.items() if isinstance(v, (bool, int, float, str))}
+
+
+def rate(group: Mapping[str, Any]) -> float:
+    """The size of the rate that a parameter group set out with, as far as it still says."""
+    rates = [group.get(name) for name in ("lr", "initial_lr", "max_lr")]
+    return max((abs(float(rate)) for rate in rates if rate is not None), default=0.0)
+
+
+def monitors(callbacks: list[tuple[str, Any]]) -> dict[str, str]:
+    return {name: str(callback.monitor) for name, callback in callbacks if _monitored(callback)}
+
+
+def _monitored(callback: Any) -> bool:
+    return isinstance(getattr(callback, "monitor", None), str) and hasattr(callback, "mode")
+
+
+def frozen(parameter: torch.Tensor) -> bool:
+    return not parameter.requires_grad and layers.writable(parameter)
+
+
+def leaf(tensor: torch.Tensor) -> Leaf:
+    numbers = tensor.detach().double() if _countable(tensor) else None
+    return Leaf(
+        kind="floating" if tensor.is_floating_point() or tensor.is_complex() else "integer",
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        shape=tuple(tensor.shape),
+        low=None if numbers is None else float(numbers.min()),
+        high=None if numbers is None else float(numbers.max()),
+    )
+
+
+def _countable(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and tensor.numel() > 0 and not tensor.is_complex()
+
+
+def kind(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, torch.Tensor):
+        return "tensor"
+    if isinstance(value, Mapping):
+        return "dict"
+    return "tuple" if isinstance(value, (tuple, list)) else "object"

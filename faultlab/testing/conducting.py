@@ -1,0 +1,161 @@
+"""Runs collected tests in a forked copy of pytest's process, each in a unit of its own, and says how each ended.
+
+A unit is one test, or one fixture of a wider scope, which is set up within the first test that needs it.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faultlab.detectors.warned import normalised
+from faultlab.testing import randomness
+from faultlab.testing.failures import Suspects, told, why
+
+Scope = Callable[[str], AbstractContextManager[Any]]
+
+
+@dataclass
+class Ended:
+    """How one test ended. ``kind`` and ``message`` say why it failed; ``outcome`` is passed, failed or skipped."""
+
+    test: str
+    outcome: str = "passed"
+    when: str = ""
+    kind: str = ""
+    message: str = ""
+    seconds: float = 0.0
+    fixtures: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Conductor:
+    """Runs tests, entering ``scope(unit)`` around each unit; every unit begins with the same random numbers."""
+
+    def __init__(self, session: pytest.Session, suspects: Suspects, scope: Scope, rng: Any) -> None:
+        self._session = session
+        self._suspects = suspects
+        self._scope = scope
+        self._rng = rng
+        self._ended = Ended("")
+        self.on_report: Callable[[Any], None] = lambda report: None
+
+    def run(self, items: Sequence[pytest.Item], until_failure: bool = False) -> Generator[tuple[Ended, bool]]:
+        """Yields for each test (how it ended so far, False) as it begins and (how it ended, True) when it is over."""
+        config = self._session.config
+        config.pluginmanager.register(self, "faultlab-conductor")
+        try:
+            for index, item in enumerate(items):
+                following = items[index + 1] if index + 1 < len(items) else None
+                self._ended = Ended(item.nodeid)
+                yield self._ended, False
+                with self._scope(item.nodeid):
+                    randomness.restore(self._rng)
+                    try:
+                        config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                    except (KeyboardInterrupt, pytest.exit.Exception) as error:
+                        # These end the whole session.
+                        self._ended.outcome, self._ended.kind, self._ended.message = "failed", "process", told(error)
+                yield self._ended, True
+                if self._ended.kind == "process":
+                    return
+                if until_failure and self._ended.outcome == "failed":
+                    return
+        finally:
+            config.pluginmanager.unregister(self)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Generator[None, object, object]:
+        if fixturedef.scope == "function":
+            return (yield)
+        before, name = randomness.snapshot(), fixture_name(fixturedef, request._pyfuncitem)
+        started = time.perf_counter()
+        with self._scope(name):
+            randomness.restore(self._rng)
+            try:
+                return (yield)
+            finally:
+                self._ended.fixtures[name] = time.perf_counter() - started
+                # So that the test begins the same whether or not it is the first to need the fixture.
+                randomness.restore(before)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
+        report = yield
+        if report.failed and self._ended.outcome != "failed":
+            self._ended.outcome, self._ended.when = "failed", report.when
+            error = call.excinfo.value if call.excinfo is not None else None
+            self._ended.kind = why(error, self._suspects) if error is not None else "test"
+            self._ended.message = told(error) if error is not None else str(report.longrepr)
+        elif report.skipped and self._ended.outcome == "passed":
+            self._ended.outcome = "skipped"
+        self._ended.seconds += report.duration
+        return report
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.on_report(report)
+
+    def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str) -> None:
+        if nodeid == self._ended.test:
+            text = normalised(f"{warning_message.category.__name__}: {warning_message.message}")[:300]
+            if text not in self._ended.warnings:
+                self._ended.warnings.append(text)
+
+
+def fixture_name(fixturedef: Any, item: pytest.Item) -> str:
+    """A name for the fixture of a wider scope than a test's that this test gets."""
+    # The test's own id, cut off at the scope: every test that shares the fixture has the same there.
+    file, _, rest = item.nodeid.partition("::")
+    within = {"class": f"{file}::{rest.rpartition('::')[0]}", "module": file}.get(fixturedef.scope, fixturedef.baseid)
+    callspec = getattr(item, "callspec", None)
+    parameter = callspec.indices.get(fixturedef.argname, 0) if callspec is not None else 0
+    return f"{fixturedef.scope} fixture {within}::{fixturedef.argname}[{parameter}]"
+
+
+def fixtures_of(item: pytest.Item) -> list[str]:
+    """The fixtures of wider scopes that a test asks for, and those that these ask for."""
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    found = [fixturedef for same_name in definitions.values() for fixturedef in same_name]
+    return [fixture_name(fixturedef, item) for fixturedef in found if fixturedef.scope != "function"]
+
+
+def prepare_process(session: pytest.Session) -> None:
+    """Makes a forked copy of pytest's process one that tests can be run in, and copied for every fault."""
+    capture: Any = session.config.pluginmanager.getplugin("capturemanager")
+    if capture is not None and capture._global_capturing is not None:
+        # Its files would be shared by all copies.
+        capture.stop_global_capturing()
+    gc.collect()
+    gc.freeze()
+
+
+def become_victim(session: pytest.Session, folder: str) -> None:
+    """In a copy: captures anew, into files of its own, and gives the tests temporary folders below ``folder``."""
+    capture: Any = session.config.pluginmanager.getplugin("capturemanager")
+    if capture is not None and capture._global_capturing is None:
+        capture.start_global_capturing()
+        capture.suspend_global_capture()
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory is not None:
+        temporary = Path(folder) / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        factory._basetemp = temporary
+
+
+def end_coverage(keep: bool) -> None:
+    """Ends a measurement of coverage in this copy; what a fault's run covers is nothing that anybody asked for."""
+    coverage = sys.modules.get("coverage")
+    current = coverage.Coverage.current() if coverage is not None else None
+    if current is not None:
+        current.stop()
+        if keep:
+            # By the side of the process's own, which are combined when it ends.
+            current.save()

@@ -1,0 +1,167 @@
+"""Seams in a process that belongs to somebody else, who builds modules, trains them, and calls their steps by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
+from faultlab.seams import lightning, tree
+from faultlab.seams.armed import Armed
+from faultlab.seams.base import Site
+from faultlab.seams.clock import Clock
+from faultlab.seams.patching import Patches
+from faultlab.seams.steps import STEP_METHODS
+
+
+class Embedding:
+    """While the context lasts, the faults act on every module of the target's class, whoever trains or calls it.
+
+    Each training counts its steps from 0; a training step that is called by hand is a step too. ``fingerprint`` tells
+    what the trainings and the calls by hand came to: two runs of the same code that differ have different ones.
+    """
+
+    def __init__(self, target: type, armed: Iterable[Armed], clock: Clock, folder: str = "") -> None:
+        self.target = target
+        self.clock = clock
+        self.fingerprint: list[str] = []
+        self.used = False
+        self.site = Site(target)
+        self.installing = False
+        self._armed = list(armed)
+        self._folder = folder
+        self._patches = Patches()
+        self._depth = 0
+
+    def __enter__(self) -> Embedding:
+        self.clock.attach(self._patches)
+        self.installing = True
+        try:
+            for armed in self._armed:
+                armed.seam.install(self._patches, armed, self.site)
+        except BaseException:
+            self._patches.close()
+            raise
+        finally:
+            self.installing = False
+        # After the seams, so as to come before them: they ask which module is meant and what step it is.
+        base = lightning.base_module(self.target)
+        self._patches.wrap(base, "__init__", self._constructing)
+        for name in STEP_METHODS:
+            if lightning.overrides(self.target, name):
+                self._patches.wrap(self.target, name, self._stepping(name))
+        self._patches.wrap(self.target, "forward", self._calling)
+        for trainer in trainers():
+            self._patches.wrap(trainer, "_run", self._running)
+        if self._folder:
+            write_below(self._folder, self._patches)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for armed in self._armed:
+            armed.enabled = False
+        self._patches.close()
+
+    def _meet(self, module: Any) -> None:
+        if type(module) is not self.target:
+            return
+        self.used = True
+        self.site.module = module
+        for armed in self._armed:
+            armed.ctx.module = module
+
+    def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
+        def constructing(module: Any, *args: Any, **kwargs: Any) -> None:
+            construct(module, *args, **kwargs)
+            self._meet(module)
+
+        return constructing
+
+    def _calling(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(module: Any, *args: Any, **kwargs: Any) -> Any:
+            self._meet(module)
+            return forward(module, *args, **kwargs)
+
+        return calling
+
+    def _stepping(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(step: Callable[..., Any]) -> Callable[..., Any]:
+            def stepping(module: Any, *args: Any, **kwargs: Any) -> Any:
+                if self._depth:
+                    return step(module, *args, **kwargs)
+                self._meet(module)
+                if name == "training_step":
+                    self.clock.tick()
+                output = step(module, *args, **kwargs)
+                self.fingerprint.append(f"{name} {[_told(leaf) for _, leaf in tree.leaves(output)]}")
+                return output
+
+            return stepping
+
+        return make
+
+    def _running(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def running(trainer: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            self._meet(model)
+            if self._depth or type(model) is not self.target:
+                return run(trainer, model, *args, **kwargs)
+            trajectory = Trajectory()
+            if trainer.state.fn == "fit":
+                self.clock.restart()
+            self.clock.trainer = trainer
+            self._depth += 1
+            watcher = recorder(sys.modules[lightning.namespace_of(self.target)], trajectory, self.clock)
+            trainer.callbacks.append(watcher)
+            try:
+                with Patches() as patches:
+                    count_logger_calls(trainer.loggers, trajectory, patches)
+                    return self.around_run(lambda: run(trainer, model, *args, **kwargs), trainer, model, trajectory)
+            except BaseException:
+                trajectory.end = "raised"
+                raise
+            finally:
+                self._depth -= 1
+                self.clock.trainer = None
+                if watcher in trainer.callbacks:
+                    trainer.callbacks.remove(watcher)
+                trajectory.digest = digest(model)
+                metrics = sorted((str(name), _told(value)) for name, value in trainer.callback_metrics.items())
+                self.fingerprint.append(f"{trainer.state.fn} {trajectory.parts()} {metrics}")
+
+        return running
+
+    def around_run(self, run: Callable[[], Any], trainer: Any, model: Any, trajectory: Trajectory) -> Any:
+        """One outermost run of a Trainer with the target; ``trajectory`` is that of the run when it is over."""
+        return run()
+
+
+def trainers() -> list[type]:
+    """The Trainer of each namespace that is imported."""
+    return [sys.modules[name].Trainer for name in lightning.loaded()]
+
+
+def write_below(folder: str, patches: Patches) -> None:
+    """Has Trainers that were given no folder write below this one, not into the user's: runs go on side by side."""
+    for trainer in trainers():
+        own = trainer.default_root_dir.fget  # type: ignore[attr-defined]
+
+        def elsewhere(self: Any, own: Any = own) -> str:
+            found = str(own(self))
+            return folder if found == os.getcwd() else found
+
+        patches.set(trainer, "default_root_dir", property(elsewhere))
+
+
+def _told(value: Any) -> str:
+    """A value's text, the same for values that are the same to the bit."""
+    if isinstance(value, torch.Tensor):
+        plain = value.layout is torch.strided and not value.is_nested
+        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8) if plain and value.numel() else None
+        content = hashlib.sha256(raw.numpy().tobytes()).hexdigest() if raw is not None else ""
+        return f"{value.dtype}{tuple(value.shape)}{value.requires_grad}{content}"
+    return repr(value) if isinstance(value, (int, float, str, bool, type(None))) else type(value).__name__

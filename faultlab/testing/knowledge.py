@@ -1,0 +1,158 @@
+"""What is known of a suite after its clean runs: plain data, which tells the tests that each fault reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from faultlab.applicability import inapplicable
+from faultlab.catalogue import FailureMode, Registered
+from faultlab.fault import Fault, Trigger
+from faultlab.recon import Recon
+from faultlab.testing.learning import Use, richness
+
+INSTALLED = "installed"
+Moment = tuple[str, int, int]
+"""The stage, the step and the epoch at which a fault at some seam would have had its turn."""
+
+
+@dataclass
+class Unit:
+    """One test or one fixture of a wider scope, as the clean run saw it.
+
+    ``target`` is the dotted path of the class that is broken in it, ``recon`` that of its own training (None without
+    one), ``steps`` counts the training steps, ``touches`` holds the moments at each seam. ``fixtures`` are the units
+    that it rests on, ``fingerprint`` what its trainings came to (empty where that differs from run to run).
+    """
+
+    name: str
+    seconds: float = 0.0
+    uses: dict[str, Use] = field(default_factory=dict)
+    target: str = ""
+    recon: Recon | None = None
+    steps: int = 0
+    touches: dict[str, list[Moment]] = field(default_factory=dict)
+    fixtures: list[str] = field(default_factory=list)
+    fingerprint: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Knowledge:
+    """The units by name. ``recons`` holds for each target the recon that has seen the most of it."""
+
+    units: dict[str, Unit] = field(default_factory=dict)
+    targets: list[str] = field(default_factory=list)
+    recons: dict[str, Recon] = field(default_factory=dict)
+
+    def unit(self, name: str) -> Unit:
+        return self.units.setdefault(name, Unit(name))
+
+    def aim(self, targets: Iterable[str]) -> None:
+        """Decides for each unit which of the targets is broken in it: the one that it has most to do with."""
+        self.targets = list(targets)
+        for target in self.targets:
+            found = [use.recon for unit in self.units.values() if (use := unit.uses.get(target)) and use.recon]
+            if found:
+                self.recons[target] = max(found, key=richness)
+        for unit in self.units.values():
+            candidates = [name for name in self.targets if name in unit.uses and name in self.recons]
+            unit.target = max(candidates, key=lambda name: _weight(unit.uses[name]), default="")
+            if unit.target:
+                unit.recon, unit.steps = unit.uses[unit.target].recon, unit.uses[unit.target].steps
+        for unit in self.units.values():
+            # A test that is handed its module by a fixture has built none itself.
+            given = [self.units[name].target for name in unit.fixtures if name in self.units]
+            unit.target = unit.target or next((target for target in given if target), "")
+
+    def recon_of(self, unit: Unit) -> Recon:
+        """The unit's own recon, or the one that has seen the most of its target."""
+        return unit.recon or self.recons[unit.target]
+
+    def complete(self, mode: FailureMode, fault: Fault, unit: Unit) -> Fault:
+        """The fault with its trigger in this unit: half-way through the unit's own training, where that is asked."""
+        return mode.complete(fault, unit.steps)
+
+    def together(self, test: str) -> Iterator[Unit]:
+        """The test's unit and those of the fixtures that it rests on."""
+        unit = self.units[test]
+        yield unit
+        yield from (self.units[name] for name in unit.fixtures if name in self.units)
+
+    def reached(self, registered: Registered, fault: Fault) -> tuple[list[str], str]:
+        """The tests in which the fault has its turn; where there are none, why not."""
+        reached: list[str] = []
+        reasons: list[str] = []
+        for test in [name for name in self.units if not is_fixture(name)]:
+            verdicts = [self._in_unit(registered, fault, unit) for unit in self.together(test) if unit.target]
+            if "" in verdicts:
+                reached.append(test)
+            reasons += [verdict for verdict in verdicts if verdict]
+        if reached:
+            return reached, ""
+        whole = [inapplicable(registered, recon) for recon in self.recons.values()]
+        if whole and all(whole):
+            return [], whole[0]
+        return [], next((reason for reason in reasons if reason != _UNTOUCHED), f"no test reaches it: {_UNTOUCHED}")
+
+    def _in_unit(self, registered: Registered, fault: Fault, unit: Unit) -> str:
+        """Why the fault has no turn in the unit, or an empty string."""
+        moments = unit.touches.get(repr(registered.seam), [])
+        if not moments:
+            return _UNTOUCHED
+        if unit.recon is not None and (reason := inapplicable(registered, unit.recon)):
+            return reason
+        if unit.recon is None and (reason := inapplicable(registered, self.recons[unit.target])):
+            return reason
+        mode = registered.mode
+        complete = self.complete(mode, fault, unit)
+        trigger = complete.trigger or Trigger()
+        stages = (trigger.stage,) if trigger.stage else mode.stages
+        met = any(
+            stage == INSTALLED or (stage in stages and trigger.fires(step, epoch, 0, fault.seed))
+            for stage, step, epoch in moments
+        )
+        return "" if met else "no test trains that long or in that stage"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "units": {
+                name: {
+                    **{key: value for key, value in vars(unit).items() if key not in ("uses", "recon")},
+                    "uses": {path: use.to_json() for path, use in unit.uses.items()},
+                    "recon": unit.recon.to_json() if unit.recon else None,
+                }
+                for name, unit in self.units.items()
+            },
+            "targets": self.targets,
+            "recons": {name: recon.to_json() for name, recon in self.recons.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Knowledge:
+        units = {
+            name: Unit(
+                **{
+                    **unit,
+                    "uses": {path: Use.from_json(use) for path, use in unit["uses"].items()},
+                    "recon": Recon.from_json(unit["recon"]) if unit["recon"] else None,
+                    "touches": {seam: [tuple(moment) for moment in found] for seam, found in unit["touches"].items()},
+                }
+            )
+            for name, unit in data["units"].items()
+        }
+        recons = {name: Recon.from_json(recon) for name, recon in data["recons"].items()}
+        return cls(units, list(data["targets"]), recons)
+
+
+_UNTOUCHED = "none comes by the place where it attaches"
+
+
+def is_fixture(unit: str) -> bool:
+    """Whether a unit's name is a fixture's, which has its scope before it."""
+    return " fixture " in unit and unit.partition(" fixture ")[0] in ("class", "module", "package", "session")
+
+
+def _weight(use: Use) -> tuple[int, int]:
+    return use.steps, use.built

@@ -1,0 +1,150 @@
+"""``pytest --faultlab`` from the collected session to its exit status."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faultlab import __version__, engines
+from faultlab.errors import FaultlabError, UsageError
+from faultlab.harness.gate import check
+from faultlab.harness.plan import Selection
+from faultlab.pytest_plugin import PROCESSES, RESULT
+from faultlab.results import Baseline, Report, dump
+from faultlab.scenario import Gate, check_pattern
+from faultlab.testing.outcome import Matrix
+from faultlab.testing.suite import Asked, Suite
+
+
+def run_suite(session: pytest.Session) -> None:
+    """Runs the clean suite, whose reports are pytest's own, and then the faults; raises as pytest's own loop does."""
+    _one_thread()
+    config = session.config
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    try:
+        suite = Suite(session, _asked(config), _progress(config, terminal))
+        matrix = suite.run(lambda reports: _replay(session, reports))
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    except FaultlabError as error:
+        config.stash[RESULT] = (Matrix(), None, [str(error)])
+        session.testsfailed = max(1, session.testsfailed)
+        return
+    report = report_of(matrix, _versions())
+    report.reasons = check(report, Gate(), config.getoption("faultlab_fail_under"))
+    report.passed = not report.reasons
+    config.stash[RESULT] = (matrix, report, report.reasons)
+    if not report.passed:
+        session.testsfailed += 1
+    _record_properties(config, matrix, report)
+    if config.getoption("faultlab_out"):
+        write(matrix, report, Path(config.getoption("faultlab_out")))
+
+
+def report_of(matrix: Matrix, versions: dict[str, str]) -> Report:
+    """The tests' verdicts as a report like a campaign's."""
+    alarms = [{"kind": "test", "name": test, "step": 0, "message": why} for test, why in matrix.left_out.items()]
+    return Report(
+        scenario="pytest",
+        faultlab=__version__,
+        versions=versions,
+        baseline=Baseline(seconds=round(sum(matrix.seconds.values()), 3), seeds=[0], false_alarms=alarms),
+        faults=[row.result for row in matrix.rows],
+        timing=matrix.timing,
+    )
+
+
+def write(matrix: Matrix, report: Report, folder: Path) -> None:
+    """Writes report.json, tests.json and index.html."""
+    from faultlab.report import html
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(dump(report.to_json(), indent=1), encoding="utf-8")
+    (folder / "tests.json").write_text(dump(matrix.to_json(), indent=1), encoding="utf-8")
+    report.scenario = folder.name
+    html.write(report, folder.parent)
+
+
+def _one_thread() -> None:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    if torch.get_num_threads() > 1:
+        raise pytest.UsageError(
+            f"torch has been given {torch.get_num_threads()} threads while the tests were collected; copies of a "
+            "process that computed on several threads hang. Keep torch.set_num_threads() out of what is imported."
+        )
+    torch.set_num_threads(1)
+
+
+def _asked(config: pytest.Config) -> Asked:
+    option = config.getoption
+    selected, ignored = tuple(option("faultlab_select")) or ("*",), tuple(option("faultlab_ignore"))
+    for pattern, whole in [*((one, True) for one in selected), *((one, False) for one in ignored)]:
+        if (wrong := check_pattern(pattern, whole_faults=whole)) is not None:
+            raise UsageError(" ".join(filter(None, wrong)))
+    jobs = option("faultlab_jobs") or config.stash.get(PROCESSES, None) or engines.cores()
+    return Asked(
+        selection=Selection(select=selected, skip=ignored),
+        targets=tuple(option("faultlab_target")),
+        jobs=jobs,
+        matrix=option("faultlab_matrix"),
+        leave_out=option("faultlab_leave_out"),
+        timeout=option("faultlab_timeout"),
+    )
+
+
+def _replay(session: pytest.Session, reports: Sequence[Any]) -> None:
+    """Has every plugin hear of the clean run's tests as if they had run in this process."""
+    hook, config = session.config.hook, session.config
+    seen: set[str] = set()
+    for data in reports:
+        report = hook.pytest_report_from_serializable(config=config, data=data)
+        if report.nodeid not in seen:
+            seen.add(report.nodeid)
+            hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
+        hook.pytest_runtest_logreport(report=report)
+        if report.when == "teardown":
+            hook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+
+
+def _progress(config: pytest.Config, terminal: Any) -> Any:
+    def say(text: str) -> None:
+        if terminal is not None and terminal.hasmarkup and config.getoption("verbose") >= 0:
+            terminal.rewrite(f"faultlab: {text}", erase=True)
+
+    return say
+
+
+def _record_properties(config: pytest.Config, matrix: Matrix, report: Report) -> None:
+    """Puts the outcome among the properties of pytest's own junit file, where one is asked for."""
+    from _pytest.junitxml import xml_key
+
+    xml = config.stash.get(xml_key, None)
+    if xml is None:
+        return
+    counts = report.to_json()["coverage"]["modes"]
+    xml.add_global_property("faultlab.coverage", report.ratio if report.ratio is not None else "")
+    for status, count in counts.items():
+        xml.add_global_property(f"faultlab.{status}", count)
+    for test, count in matrix.kills().items():
+        xml.add_global_property(f"faultlab.kills[{test}]", count)
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    from faultlab.seams import lightning
+
+    found = {"torch": str(torch.__version__), "python": platform.python_version()}
+    for name in lightning.loaded():
+        package = name.partition(".")[0]
+        found[package.replace("pytorch_", "")] = str(getattr(sys.modules[package], "__version__", ""))
+    return found

@@ -1,0 +1,181 @@
+"""What a forked copy of pytest's process does with the collected tests: the clean passes, and one fault each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from faultlab import catalogue
+from faultlab.engines.protocol import Order
+from faultlab.fault import Fault
+from faultlab.seams.armed import Armed, BrokenInjector
+from faultlab.seams.clock import Clock
+from faultlab.testing.conducting import Conductor, become_victim, end_coverage
+from faultlab.testing.embedding import Embedding
+from faultlab.testing.failures import Suspects
+from faultlab.testing.knowledge import Knowledge, Unit
+from faultlab.testing.learning import Learner, find_class
+from faultlab.testing.touching import touches
+
+PLAIN, LEARN, TOUCH, FAULT = "plain", "learn", "touch", "fault"
+Send = Callable[[dict[str, Any]], None]
+
+
+class Victim:
+    """One order carried out in a copy of pytest's process; every test that is over is sent as a note."""
+
+    def __init__(self, session: pytest.Session, suspects: Suspects, rng: Any, knowledge: Knowledge) -> None:
+        self._session = session
+        self._suspects = suspects
+        self._rng = rng
+        self._knowledge = knowledge
+
+    def carry_out(self, order: Order, send: Send) -> None:
+        """Runs the tests that the order names."""
+        assert order.tests is not None
+        os.makedirs(order.root, exist_ok=True)
+        become_victim(self._session, order.root)
+        passes = {PLAIN: self._plain, LEARN: self._learn, TOUCH: self._touch, FAULT: self._fault}
+        by_name = {item.nodeid: item for item in self._session.items}
+        items = [by_name[name] for name in order.tests["items"]]
+        modules = set(sys.modules)
+        if order.id != PLAIN:
+            end_coverage(keep=False)
+        passes[order.tests["pass"]](order, items, send)
+        if order.id == PLAIN:
+            end_coverage(keep=True)
+        send({"result": {"imported": sorted(set(sys.modules) - modules)}})
+        shutil.rmtree(order.root, ignore_errors=True)
+
+    def _conductor(self, scope: Any) -> Conductor:
+        return Conductor(self._session, self._suspects, scope, self._rng)
+
+    def _plain(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
+        """Nothing attached at all: what pytest itself would say of each test."""
+        conductor, hook = self._conductor(lambda unit: contextlib.nullcontext()), self._session.config.hook
+
+        def report(report: Any) -> None:
+            send({"note": {"report": hook.pytest_report_to_serializable(config=self._session.config, report=report)}})
+
+        conductor.on_report = report
+        for ended, over in conductor.run(items):
+            send({"note": {"ended" if over else "begins": asdict(ended)}})
+
+    def _learn(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
+        """Watches what is built and trained."""
+        learner = Learner(order.root)
+
+        @contextlib.contextmanager
+        def scope(unit: str) -> Iterator[None]:
+            before, learner.uses = learner.uses, {}
+            try:
+                yield
+            finally:
+                send({"note": {"unit": unit, "uses": {path: use.to_json() for path, use in learner.uses.items()}}})
+                learner.uses = before
+
+        with learner:
+            for ended, over in self._conductor(scope).run(items):
+                send({"note": {"ended" if over else "begins": asdict(ended)}})
+
+    def _touch(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
+        """Attaches every seam, none of which ever acts: a test that fails now would fail under any fault."""
+        registry = catalogue.load()
+
+        @contextlib.contextmanager
+        def scope(name: str) -> Iterator[None]:
+            unit = self._knowledge.units.get(name)
+            target = find_class(unit.target) if unit is not None and unit.target else None
+            if unit is None or target is None:
+                yield
+                return
+            clock = Clock()
+            found = touches(registry, clock, self._knowledge.recon_of(unit))
+            embedding = Embedding(target, found.values(), clock, order.root)
+            for touch in found.values():
+                touch.embedding = embedding
+            with embedding:
+                yield
+            moments = {seam: touch.moments for seam, touch in found.items()}
+            send({"note": {"unit": name, "touches": moments, "fingerprint": embedding.fingerprint}})
+
+        for ended, over in self._conductor(scope).run(items):
+            send({"note": {"ended" if over else "begins": asdict(ended)}})
+
+    def _fault(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
+        """Arms the fault anew in every unit that has to do with the target."""
+        fault = Fault.parse(order.fault or "")
+        arming = Arming(fault, self._knowledge, order.root, lambda step: send({"acting": step}))
+        until_failure = not order.tests or order.tests["until_failure"]
+        try:
+            for ended, over in self._conductor(arming.scope).run(items, until_failure):
+                if not over:
+                    send({"note": {"begins": asdict(ended)}})
+                    continue
+                done = arming.done([ended.test, *ended.fixtures, *self._knowledge.units[ended.test].fixtures])
+                send({"note": {"ended": asdict(ended), **done}})
+        except BrokenInjector as error:
+            send({"note": {"broken": str(error)}})
+
+
+class Arming:
+    """One fault, armed anew in every unit; ``done`` says what it did in some of them."""
+
+    def __init__(self, fault: Fault, knowledge: Knowledge, folder: str, acting: Callable[[int], None]) -> None:
+        self._fault = fault
+        self._registered = catalogue.load()[fault.mode]
+        self._knowledge = knowledge
+        self._folder = folder
+        self._acting = acting
+        self._units: dict[str, tuple[Armed, Embedding]] = {}
+
+    @contextlib.contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """The fault is armed in the unit, if the unit has to do with a target."""
+        unit = self._knowledge.units.get(name)
+        target = find_class(unit.target) if unit is not None and unit.target else None
+        if unit is None or target is None:
+            yield
+            return
+        with self._armed(unit, target):
+            yield
+
+    @contextlib.contextmanager
+    def _armed(self, unit: Unit, target: type) -> Iterator[None]:
+        import torch
+
+        clock = Clock()
+        complete = self._knowledge.complete(self._registered.mode, self._fault, unit)
+        armed = Armed(complete, self._registered, clock, self._knowledge.recon_of(unit), self._acting)
+        embedding = Embedding(target, [armed], clock, self._folder)
+        self._units[unit.name] = armed, embedding
+        gradients = torch.is_grad_enabled()
+        try:
+            with embedding:
+                yield
+        finally:
+            # What one test's fault leaves behind is not the next test's doing.
+            torch.set_grad_enabled(gradients)
+
+    def done(self, names: Sequence[str]) -> dict[str, Any]:
+        """What the fault did in these units: activations, first step, step now, and whether all went as on clean runs.
+
+        ``same`` is None where that can't be told.
+        """
+        found = [(name, *self._units[name]) for name in dict.fromkeys(names) if name in self._units]
+        acted = [(name, armed, embedding) for name, armed, embedding in found if armed.activations]
+        clean = [(self._knowledge.units[name].fingerprint, embedding.fingerprint) for name, _, embedding in acted]
+        return {
+            "activations": sum(armed.activations for _, armed, _ in acted),
+            "first_step": min((armed.first_step or 0 for _, armed, _ in acted), default=None),
+            "step": max((armed.clock.step for _, armed, _ in found), default=0),
+            "same": all(one == other for one, other in clean) if all(one for one, _ in clean) else None,
+            "broken": next((armed.broken for _, armed, _ in found if armed.broken), ""),
+        }

@@ -1,0 +1,1 @@
+"""The digits classifier's own tests."""
