@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from faultlab.engines.protocol import Outcome
     from faultlab.results import Report
     from faultlab.testing.outcome import Matrix
+    from faultlab.testing.suite import Suite
 
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 RESULT: pytest.StashKey[tuple[Matrix, Report | None, list[str]]] = pytest.StashKey()
+ALONE: pytest.StashKey[tuple[Suite, Outcome]] = pytest.StashKey()
 PROCESSES: pytest.StashKey[int] = pytest.StashKey()
 
 
@@ -32,6 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--faultlab-leave-out", action="store_true", help="go on without tests that fail or are flaky on clean code")
     add("--faultlab-timeout", type=float, default=None, metavar="SECONDS", help="what the tests of a fault may take")
     add("--faultlab-fail-under", type=float, default=None, metavar="RATIO", help="fail below this coverage")
+    add("--faultlab-inject", default=None, metavar="FAULT", help="run the tests with this one fault in the code")
+    add("--faultlab-learnt", default=None, metavar="FILE", help="where --faultlab-inject keeps what clean runs taught")
     add("--faultlab-out", default=None, metavar="DIR", help="also write report.json, tests.json and index.html here")
 
 
@@ -42,16 +47,20 @@ def pytest_configure(config: pytest.Config) -> None:
         "detects(mode, by=None, within=None): the test passes only if the failure mode, injected into it, is noticed "
         "(by this guard, within so many training steps).",
     )
-    if config.getoption("faultlab"):
+    if _is_asked(config.option):
         _take_over_from_xdist(config.option, config.stash)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    if early_config.known_args_namespace.faultlab:
+    if _is_asked(early_config.known_args_namespace):
         _take_over_from_xdist(early_config.known_args_namespace, early_config.stash)
         # Before torch's first operation: a fork after one on several threads hangs in the child.
         os.environ.update(dict.fromkeys(_THREADS, "1"))
+
+
+def _is_asked(option: Any) -> bool:
+    return bool(option.faultlab or option.faultlab_inject)
 
 
 def _take_over_from_xdist(option: Any, stash: pytest.Stash) -> None:
@@ -63,7 +72,7 @@ def _take_over_from_xdist(option: Any, stash: pytest.Stash) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    if not config.getoption("faultlab"):
+    if not _is_asked(config.option):
         return []
     from faultlab import __version__, index
 
@@ -73,14 +82,24 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> object:
-    if not session.config.getoption("faultlab") or session.config.option.collectonly:
+    if not _is_asked(session.config.option) or session.config.option.collectonly:
         return None
     if session.testsfailed and not session.config.option.continue_on_collection_errors:
         raise session.Interrupted(f"{session.testsfailed} errors during collection")
-    from faultlab.testing.running import run_suite
+    from faultlab.testing import running
 
-    run_suite(session)
+    if session.config.getoption("faultlab_inject"):
+        running.break_session(session)
+        return None
+    running.run_suite(session)
     return True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if ALONE in session.config.stash:
+        from faultlab.testing.running import conclude
+
+        conclude(session)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

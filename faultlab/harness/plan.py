@@ -55,7 +55,7 @@ def in_victim(task: Mapping[str, Any]) -> dict[str, Any]:
 def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered]) -> list[Planned]:
     """The plan, in the order of the failure modes' ids."""
     planned: dict[str, Planned] = {}
-    for fault in [one for asked in selected(selection, registry) for one in _each(asked, registry, recon)]:
+    for fault in [one for asked in selected(selection, registry) for one in each(asked, registry, recon)]:
         registered = registry[fault.mode]
         complete = registered.mode.complete(fault, recon.steps)
         excuse = _excuse(selection, fault.mode)
@@ -121,7 +121,7 @@ def _timed(fault: Fault, selection: Selection) -> list[Fault]:
     return [fault]
 
 
-def _each(fault: Fault, registry: Mapping[str, Registered], recon: Recon) -> list[Fault]:
+def each(fault: Fault, registry: Mapping[str, Registered], recon: Recon) -> list[Fault]:
     """A fault of each of the user's callbacks in turn, where the failure mode's dose asks for that."""
     called = [name for name in recon.callbacks if name in recon.callback_hooks]
     if registry[fault.mode].mode.amounts(fault).get("callback") != EACH or not called:

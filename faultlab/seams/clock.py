@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from faultlab.seams import lightning
@@ -62,6 +63,15 @@ class Clock:
     def restart(self) -> None:
         """Another training begins, whose steps are counted from 0 again."""
         self.step = self._begun = 0
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What happens inside the context is not counted."""
+        before = self.step, self._begun, self.trainer
+        try:
+            yield
+        finally:
+            self.step, self._begun, self.trainer = before
 
     @property
     def next_step(self) -> int:

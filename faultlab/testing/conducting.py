@@ -5,6 +5,7 @@ A unit is one test, or one fixture of a wider scope, which is set up within the 
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import sys
 import time
@@ -38,39 +39,52 @@ class Ended:
 
 
 class Conductor:
-    """Runs tests, entering ``scope(unit)`` around each unit; every unit begins with the same random numbers."""
+    """Enters ``scope(unit)`` around each unit, which always begins with the same random numbers, and notes its end.
 
-    def __init__(self, session: pytest.Session, suspects: Suspects, scope: Scope, rng: Any) -> None:
-        self._session = session
+    A plugin for pytest's own loop, or for `run`, which is one.
+    """
+
+    def __init__(self, suspects: Suspects, scope: Scope, rng: Any) -> None:
+        self.on_report: Callable[[Any], None] = lambda report: None
+        self.on_begin: Callable[[Ended], None] = lambda ended: None
+        self.on_end: Callable[[Ended], None] = lambda ended: None
         self._suspects = suspects
         self._scope = scope
         self._rng = rng
         self._ended = Ended("")
-        self.on_report: Callable[[Any], None] = lambda report: None
 
-    def run(self, items: Sequence[pytest.Item], until_failure: bool = False) -> Generator[tuple[Ended, bool]]:
-        """Yields for each test (how it ended so far, False) as it begins and (how it ended, True) when it is over."""
-        config = self._session.config
-        config.pluginmanager.register(self, "faultlab-conductor")
+    def run(
+        self,
+        session: pytest.Session,
+        items: Sequence[pytest.Item],
+        enough: Callable[[Ended], bool] = lambda ended: False,
+    ) -> None:
+        """Runs the tests in this order, until one ends in a way that is ``enough``."""
+        plugins = session.config.pluginmanager
+        plugins.register(self, "faultlab-conductor")
         try:
             for index, item in enumerate(items):
                 following = items[index + 1] if index + 1 < len(items) else None
-                self._ended = Ended(item.nodeid)
-                yield self._ended, False
-                with self._scope(item.nodeid):
-                    randomness.restore(self._rng)
-                    try:
-                        config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                    except (KeyboardInterrupt, pytest.exit.Exception) as error:
-                        # These end the whole session.
-                        self._ended.outcome, self._ended.kind, self._ended.message = "failed", "process", told(error)
-                yield self._ended, True
-                if self._ended.kind == "process":
-                    return
-                if until_failure and self._ended.outcome == "failed":
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if self._ended.kind == "process" or enough(self._ended):
                     return
         finally:
-            config.pluginmanager.unregister(self)
+            plugins.unregister(self)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        self._ended = Ended(item.nodeid)
+        self.on_begin(self._ended)
+        try:
+            with self._scope(item.nodeid):
+                randomness.restore(self._rng)
+                return (yield)
+        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            # These end the whole session.
+            self._ended.outcome, self._ended.kind, self._ended.message = "failed", "process", told(error)
+            return True
+        finally:
+            self.on_end(self._ended)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Generator[None, object, object]:
@@ -139,6 +153,9 @@ def prepare_process(session: pytest.Session) -> None:
 
 def become_victim(session: pytest.Session, folder: str) -> None:
     """In a copy: captures anew, into files of its own, and gives the tests temporary folders below ``folder``."""
+    if faulthandler.is_enabled():
+        # pytest has it write to the terminal, where a victim's crash is no news.
+        faulthandler.enable(2)
     capture: Any = session.config.pluginmanager.getplugin("capturemanager")
     if capture is not None and capture._global_capturing is None:
         capture.start_global_capturing()

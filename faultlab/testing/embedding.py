@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ class Embedding:
         self._folder = folder
         self._patches = Patches()
         self._depth = 0
+        self._aside = False
 
     def __enter__(self) -> Embedding:
         self.clock.attach(self._patches)
@@ -67,8 +69,20 @@ class Embedding:
             armed.enabled = False
         self._patches.close()
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Inside the context it lets everything pass, as while a fixture is set up that is a unit of its own."""
+        self._aside = True
+        for armed in self._armed:
+            armed.enabled = False
+        with self.clock.aside():
+            yield
+        for armed in self._armed:
+            armed.enabled = True
+        self._aside = False
+
     def _meet(self, module: Any) -> None:
-        if type(module) is not self.target:
+        if self._aside or type(module) is not self.target:
             return
         self.used = True
         self.site.module = module
@@ -92,7 +106,7 @@ class Embedding:
     def _stepping(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(step: Callable[..., Any]) -> Callable[..., Any]:
             def stepping(module: Any, *args: Any, **kwargs: Any) -> Any:
-                if self._depth:
+                if self._depth or self._aside:
                     return step(module, *args, **kwargs)
                 self._meet(module)
                 if name == "training_step":
@@ -108,7 +122,7 @@ class Embedding:
     def _running(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def running(trainer: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
             self._meet(model)
-            if self._depth or type(model) is not self.target:
+            if self._depth or self._aside or type(model) is not self.target:
                 return run(trainer, model, *args, **kwargs)
             trajectory = Trajectory()
             if trainer.state.fn == "fit":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from faultlab.harness.trajectory import Trajectory, recorder
@@ -122,9 +122,12 @@ class Learner:
             probe = Probe(Site(type(model), model), self._clock)
             self._depth += 1
             try:
-                with probe.watching():
+                with probe.watching(), Patches() as patches:
+                    saves: set[int] = set()
+                    patches.wrap(type(trainer), "save_checkpoint", lambda save: _noting(saves, save))
                     result = run(trainer, model, *args, **kwargs)
                 found = probe.recon(trainer, trajectory.steps, trajectory.validation_batches)
+                found = replace(found, saves=len(saves))
                 if use.recon is None or richness(found) > richness(use.recon):
                     use.recon = found
             finally:
@@ -136,6 +139,14 @@ class Learner:
             return result
 
         return running
+
+
+def _noting(steps: set[int], save: Callable[..., Any]) -> Callable[..., Any]:
+    def saving(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        steps.add(int(trainer.global_step))
+        return save(trainer, *args, **kwargs)
+
+    return saving
 
 
 def richness(recon: Recon) -> tuple[bool, int, int]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from faultlab import __version__, engines
-from faultlab.errors import FaultlabError, UsageError
+from faultlab import __version__, engines, index
+from faultlab.engines.protocol import Outcome
+from faultlab.errors import BaselineError, FaultlabError, UsageError
+from faultlab.fault import Fault
 from faultlab.harness.gate import check
 from faultlab.harness.plan import Selection
-from faultlab.pytest_plugin import PROCESSES, RESULT
+from faultlab.pytest_plugin import ALONE, PROCESSES, RESULT
 from faultlab.results import Baseline, Report, dump
 from faultlab.scenario import Gate, check_pattern
-from faultlab.testing.outcome import Matrix
+from faultlab.testing.knowledge import Knowledge
+from faultlab.testing.outcome import Matrix, judge
 from faultlab.testing.suite import Asked, Suite
+from faultlab.testing.victims import Arming
 
 
 def run_suite(session: pytest.Session) -> None:
@@ -44,6 +50,50 @@ def run_suite(session: pytest.Session) -> None:
     _record_properties(config, matrix, report)
     if config.getoption("faultlab_out"):
         write(matrix, report, Path(config.getoption("faultlab_out")))
+
+
+def break_session(session: pytest.Session) -> None:
+    """Has pytest's own loop run every test with one fault armed; the clean passes go before, in copies."""
+    _one_thread()
+    config = session.config
+    learnt = config.getoption("faultlab_learnt")
+    fault = Fault.parse(config.getoption("faultlab_inject"))
+    if (wrong := check_pattern(str(fault), whole_faults=True)) is not None:
+        raise pytest.UsageError(" ".join(filter(None, wrong)))
+    suite = Suite(session, replace(_asked(config), leave_out=True))
+    try:
+        if learnt and Path(learnt).is_file():
+            suite.knowledge = Knowledge.from_json(json.loads(Path(learnt).read_text(encoding="utf-8")))
+        else:
+            suite.learn()
+            if learnt:
+                Path(learnt).write_text(dump(suite.knowledge.to_json()), encoding="utf-8")
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    except BaselineError as error:
+        raise session.Interrupted(str(error)) from None
+    arming = Arming(fault, suite.knowledge, "", lambda step: None)
+    outcome = Outcome(str(fault), result={})
+    conductor = suite.conductor(arming)
+    conductor.on_end = lambda ended: outcome.notes.append({"ended": asdict(ended), **arming.done(ended)})
+    config.pluginmanager.register(conductor, "faultlab-conductor")
+    config.stash[ALONE] = (suite, outcome)
+
+
+def conclude(session: pytest.Session) -> None:
+    """Says what the tests of a session with one fault in it came to."""
+    config = session.config
+    suite, outcome = config.stash[ALONE]
+    mode = index.modes()[Fault.parse(outcome.id).mode]
+    clean = {name: unit.warnings for name, unit in suite.knowledge.units.items()}
+    row = judge(outcome.id, mode, [outcome], clean)
+    suite.matrix.rows, suite.matrix.whole = [row], True
+    suite.matrix.tests = [cell.test for cell in row.cells]
+    suite.matrix.timing = {"total": round(sum(cell.seconds for cell in row.cells), 3), "jobs": 1}
+    report = report_of(suite.matrix, _versions())
+    config.stash[RESULT] = (suite.matrix, report, check(report, Gate()))
+    if config.getoption("faultlab_out"):
+        write(suite.matrix, report, Path(config.getoption("faultlab_out")))
 
 
 def report_of(matrix: Matrix, versions: dict[str, str]) -> Report:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from faultlab import catalogue
+from faultlab.catalogue import Registered
 from faultlab.detectors.exceptions import UserCode
 from faultlab.engines import TargetBrokenError
 from faultlab.engines.collected import CollectedEngine
@@ -28,12 +29,12 @@ from faultlab.harness.plan import Selection
 from faultlab.harness.preparation import DEADLINE, order
 from faultlab.results import FaultResult, Status
 from faultlab.testing import fixtures, randomness
-from faultlab.testing.conducting import fixtures_of, prepare_process
+from faultlab.testing.conducting import Conductor, fixtures_of, prepare_process
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.learning import Use
 from faultlab.testing.outcome import Matrix, Row, judge, remaining
-from faultlab.testing.victims import FAULT, LEARN, PLAIN, TOUCH, Victim
+from faultlab.testing.victims import FAULT, LEARN, PLAIN, TOUCH, Arming, Victim
 
 _DEADLINE_FACTOR = 10.0
 _DEADLINE_FLOOR = 10.0
@@ -78,9 +79,7 @@ class Suite:
         """
         begun = time.perf_counter()
         try:
-            self._plain_and_learn(replay)
-            self._aim()
-            self._touch()
+            self._learn(replay)
             measured = time.perf_counter()
             self._inject()
         except TargetBrokenError as error:
@@ -95,6 +94,26 @@ class Suite:
             "jobs": self._asked.jobs,
         }
         return self.matrix
+
+    def learn(self) -> Knowledge:
+        """The clean passes alone; see `run`."""
+        try:
+            self._learn(lambda reports: None)
+        except TargetBrokenError as error:
+            raise BaselineError(str(error)) from None
+        finally:
+            self._engine.close()
+        return self.knowledge
+
+    def conductor(self, arming: Arming) -> Conductor:
+        """For a fault in this very process; what `learn` or an earlier run has taught has to be in ``knowledge``."""
+        self._know_code()
+        return Conductor(self._suspects, arming.scope, self._rng)
+
+    def _learn(self, replay: Callable[[Sequence[Any]], None]) -> None:
+        self._plain_and_learn(replay)
+        self._aim()
+        self._touch()
 
     def _prepare(self) -> None:
         prepare_process(self._session)
@@ -168,6 +187,9 @@ class Suite:
                 else ("no test builds a LightningModule of yours")
             )
             raise UsageError(f"there is nothing to break: {what}")
+        self._know_code()
+
+    def _know_code(self) -> None:
         self.matrix.targets = list(self.knowledge.recons)
         packages = frozenset(target.partition(".")[0] for target in self.matrix.targets)
         self._suspects = Suspects(self._suspects.files, UserCode(packages, self._suspects.code.folders))
@@ -221,7 +243,7 @@ class Suite:
         self._engine.open("faults", {})
         waiting: dict[str, list[str]] = {}
         excuses = self._asked.selection.excuses
-        for fault in plan.selected(self._asked.selection, registry):
+        for fault in self._selected(registry):
             mode = registry[fault.mode].mode
             # A trigger half-way is another step in every test: it stays the failure mode's own.
             named = fault if fault.trigger or mode.when != "always" else mode.complete(fault, 1)
@@ -236,6 +258,15 @@ class Suite:
         self._say(f"{len(waiting)} faults for {len(self.matrix.tests)} tests")
         self._run_faults(waiting)
         self.matrix.rows.sort(key=lambda row: row.result.id)
+
+    def _selected(self, registry: Mapping[str, Registered]) -> list[Fault]:
+        """The faults that are asked for, those of a callback once for each that any test has."""
+        recons = [unit.recon for unit in self.knowledge.units.values() if unit.recon]
+        found: dict[Fault, None] = {}
+        for fault in plan.selected(self._asked.selection, registry):
+            each = [one for recon in recons for one in plan.each(fault, registry, recon) if one != fault]
+            found.update(dict.fromkeys(each or [fault]))
+        return list(found)
 
     def _run_faults(self, waiting: dict[str, list[str]]) -> None:
         registry = catalogue.load()

@@ -24,6 +24,8 @@ class Touch(Armed):
         self._moments: set[Moment] = set()
 
     def due(self, stage: str | None = None, turns: Turns | None = None) -> bool:
+        if not self.enabled:
+            return False
         if get_worker_info() is not None:
             # A worker's memory goes with it; what it counts does not.
             self._acted()

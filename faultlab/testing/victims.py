@@ -15,9 +15,9 @@ import pytest
 from faultlab import catalogue
 from faultlab.engines.protocol import Order
 from faultlab.fault import Fault
-from faultlab.seams.armed import Armed, BrokenInjector
+from faultlab.seams.armed import Armed
 from faultlab.seams.clock import Clock
-from faultlab.testing.conducting import Conductor, become_victim, end_coverage
+from faultlab.testing.conducting import Conductor, Ended, Scope, become_victim, end_coverage
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge, Unit
@@ -54,19 +54,21 @@ class Victim:
         send({"result": {"imported": sorted(set(sys.modules) - modules)}})
         shutil.rmtree(order.root, ignore_errors=True)
 
-    def _conductor(self, scope: Any) -> Conductor:
-        return Conductor(self._session, self._suspects, scope, self._rng)
+    def _conductor(self, scope: Scope, send: Send) -> Conductor:
+        conductor = Conductor(self._suspects, scope, self._rng)
+        conductor.on_begin = lambda ended: send({"note": {"begins": asdict(ended)}})
+        conductor.on_end = lambda ended: send({"note": {"ended": asdict(ended)}})
+        return conductor
 
     def _plain(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Nothing attached at all: what pytest itself would say of each test."""
-        conductor, hook = self._conductor(lambda unit: contextlib.nullcontext()), self._session.config.hook
+        conductor, hook = self._conductor(lambda unit: contextlib.nullcontext(), send), self._session.config.hook
 
         def report(report: Any) -> None:
             send({"note": {"report": hook.pytest_report_to_serializable(config=self._session.config, report=report)}})
 
         conductor.on_report = report
-        for ended, over in conductor.run(items):
-            send({"note": {"ended" if over else "begins": asdict(ended)}})
+        conductor.run(self._session, items)
 
     def _learn(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Watches what is built and trained."""
@@ -82,47 +84,64 @@ class Victim:
                 learner.uses = before
 
         with learner:
-            for ended, over in self._conductor(scope).run(items):
-                send({"note": {"ended" if over else "begins": asdict(ended)}})
+            self._conductor(scope, send).run(self._session, items)
 
     def _touch(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Attaches every seam, none of which ever acts: a test that fails now would fail under any fault."""
-        registry = catalogue.load()
+        registry, units = catalogue.load(), Units(self._knowledge)
 
         @contextlib.contextmanager
         def scope(name: str) -> Iterator[None]:
-            unit = self._knowledge.units.get(name)
-            target = find_class(unit.target) if unit is not None and unit.target else None
-            if unit is None or target is None:
-                yield
+            aim = units.aim(name)
+            if aim is None:
+                with units.within(None):
+                    yield
                 return
+            unit, target = aim
             clock = Clock()
             found = touches(registry, clock, self._knowledge.recon_of(unit))
             embedding = Embedding(target, found.values(), clock, order.root)
             for touch in found.values():
                 touch.embedding = embedding
-            with embedding:
+            with units.within(embedding):
                 yield
             moments = {seam: touch.moments for seam, touch in found.items()}
             send({"note": {"unit": name, "touches": moments, "fingerprint": embedding.fingerprint}})
 
-        for ended, over in self._conductor(scope).run(items):
-            send({"note": {"ended" if over else "begins": asdict(ended)}})
+        self._conductor(scope, send).run(self._session, items)
 
     def _fault(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Arms the fault anew in every unit that has to do with the target."""
         fault = Fault.parse(order.fault or "")
         arming = Arming(fault, self._knowledge, order.root, lambda step: send({"acting": step}))
         until_failure = not order.tests or order.tests["until_failure"]
+        conductor = self._conductor(arming.scope, send)
+        conductor.on_end = lambda ended: send({"note": {"ended": asdict(ended), **arming.done(ended)}})
+        conductor.run(self._session, items, lambda ended: until_failure and arming.killed(ended))
+
+
+class Units:
+    """The units as they are entered, one within the other: of these the innermost alone has its faults armed."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
+        self._innermost: Embedding | None = None
+
+    def aim(self, name: str) -> tuple[Unit, type] | None:
+        """The unit of that name and the class that is broken in it; None where nothing is."""
+        unit = self._knowledge.units.get(name)
+        target = find_class(unit.target) if unit is not None and unit.target else None
+        return None if unit is None or target is None else (unit, target)
+
+    @contextlib.contextmanager
+    def within(self, embedding: Embedding | None) -> Iterator[None]:
+        """Enters the unit that this is the embedding of."""
+        outer, self._innermost = self._innermost, embedding
         try:
-            for ended, over in self._conductor(arming.scope).run(items, until_failure):
-                if not over:
-                    send({"note": {"begins": asdict(ended)}})
-                    continue
-                done = arming.done([ended.test, *ended.fixtures, *self._knowledge.units[ended.test].fixtures])
-                send({"note": {"ended": asdict(ended), **done}})
-        except BrokenInjector as error:
-            send({"note": {"broken": str(error)}})
+            with outer.suspended() if outer else contextlib.nullcontext(), embedding or contextlib.nullcontext():
+                yield
+        finally:
+            self._innermost = outer
 
 
 class Arming:
@@ -134,23 +153,20 @@ class Arming:
         self._knowledge = knowledge
         self._folder = folder
         self._acting = acting
+        self._entered = Units(knowledge)
         self._units: dict[str, tuple[Armed, Embedding]] = {}
 
     @contextlib.contextmanager
     def scope(self, name: str) -> Iterator[None]:
         """The fault is armed in the unit, if the unit has to do with a target."""
-        unit = self._knowledge.units.get(name)
-        target = find_class(unit.target) if unit is not None and unit.target else None
-        if unit is None or target is None:
-            yield
-            return
-        with self._armed(unit, target):
-            yield
-
-    @contextlib.contextmanager
-    def _armed(self, unit: Unit, target: type) -> Iterator[None]:
         import torch
 
+        aim = self._entered.aim(name)
+        if aim is None:
+            with self._entered.within(None):
+                yield
+            return
+        unit, target = aim
         clock = Clock()
         complete = self._knowledge.complete(self._registered.mode, self._fault, unit)
         armed = Armed(complete, self._registered, clock, self._knowledge.recon_of(unit), self._acting)
@@ -158,17 +174,24 @@ class Arming:
         self._units[unit.name] = armed, embedding
         gradients = torch.is_grad_enabled()
         try:
-            with embedding:
+            with self._entered.within(embedding):
                 yield
         finally:
             # What one test's fault leaves behind is not the next test's doing.
             torch.set_grad_enabled(gradients)
 
-    def done(self, names: Sequence[str]) -> dict[str, Any]:
-        """What the fault did in these units: activations, first step, step now, and whether all went as on clean runs.
+    def killed(self, ended: Ended) -> bool:
+        """Whether the test failed because of the fault."""
+        return ended.outcome == "failed" and self.done(ended)["activations"] > 0
 
-        ``same`` is None where that can't be told.
+    def done(self, ended: Ended) -> dict[str, Any]:
+        """What the fault did in a test and the fixtures that it rests on.
+
+        ``step`` is the training step that it has come to, ``same`` whether all went as on clean runs (None where that
+        can't be told).
         """
+        known = self._knowledge.units.get(ended.test)
+        names = [ended.test, *ended.fixtures, *(known.fixtures if known else ())]
         found = [(name, *self._units[name]) for name in dict.fromkeys(names) if name in self._units]
         acted = [(name, armed, embedding) for name, armed, embedding in found if armed.activations]
         clean = [(self._knowledge.units[name].fingerprint, embedding.fingerprint) for name, _, embedding in acted]
