@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,7 +105,9 @@ class Learner:
                     output = type(module).training_step(module, *args, **kwargs)
             finally:
                 self._depth -= 1
-            use.recon = probe.recon(None, 1, 0)
+            found = probe.recon(None, 1, 0)
+            # Whoever called the step may send its loss backward later, or not at all.
+            use.recon = replace(found, losses=max(found.losses, int(_has_loss(output))))
             return output
 
         return stepping
@@ -147,6 +149,11 @@ def _noting(steps: set[int], save: Callable[..., Any]) -> Callable[..., Any]:
         return save(trainer, *args, **kwargs)
 
     return saving
+
+
+def _has_loss(output: Any) -> bool:
+    loss = output.get("loss") if isinstance(output, Mapping) else output
+    return bool(getattr(loss, "requires_grad", False))
 
 
 def richness(recon: Recon) -> tuple[bool, int, int]:
