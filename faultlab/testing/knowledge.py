@@ -49,6 +49,11 @@ class Knowledge:
     def unit(self, name: str) -> Unit:
         return self.units.setdefault(name, Unit(name))
 
+    @property
+    def warnings(self) -> set[str]:
+        """Whatever the clean suite warns of."""
+        return {text for unit in self.units.values() for text in unit.warnings}
+
     def aim(self, targets: Iterable[str]) -> None:
         """Decides for each unit which of the targets is broken in it: the one that it has most to do with."""
         self.targets = list(targets)

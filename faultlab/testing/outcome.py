@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -100,11 +100,11 @@ class Matrix:
         }
 
 
-def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: Mapping[str, Sequence[str]]) -> Row:
+def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: Collection[str]) -> Row:
     """The verdict of the tests on one fault.
 
     ``outcomes`` are those of the processes that it took: after a crash the tests that were left ran in another.
-    ``clean`` has the warnings of each test's clean runs.
+    ``clean`` has the warnings of the clean suite.
     """
     notes = [note for outcome in outcomes for note in outcome.notes]
     last = outcomes[-1]
@@ -145,7 +145,11 @@ def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: 
     if not any(cell.activations for cell in cells):
         return Row(verdict(Status.NOT_ACTIVATED, "the fault never changed a value in any of these tests"), cells)
     warnings = [
-        text for note in ended for text in note["ended"]["warnings"] if text not in clean.get(note["ended"]["test"], ())
+        # Whichever test comes first gets what is warned of once a process: the suite's clean warnings are one heap.
+        text
+        for note in ended
+        for text in note["ended"]["warnings"]
+        if text not in clean
     ]
     if warnings:
         return Row(verdict(Status.WARNED, warnings=list(dict.fromkeys(warnings))), cells)
