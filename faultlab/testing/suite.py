@@ -318,7 +318,7 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _unfit(left_out: dict[str, str]) -> str:
-    shown = "".join(f"\n    {test} ({reason})" for test, reason in left_out.items())
+    shown = "".join(f"\n    {test} ({reason.splitlines()[0]})" for test, reason in left_out.items())
     return f"{len(left_out)} tests can't be relied on:{shown}\n    Mend them, or go on without: --faultlab-leave-out."
 
 

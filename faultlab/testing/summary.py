@@ -51,7 +51,7 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
     if counts["no_effect"]:
         say(f"no effect on the tests' trainings: {counts['no_effect']}")
     for test, reason in matrix.left_out.items():
-        say(f"left out: {test} ({harmless(short(reason))})")
+        say(f"left out: {test} ({harmless(short(reason.splitlines()[0]))})")
     if matrix.whole:
         for test in matrix.idle():
             say(f"notices nothing: {test}")
