@@ -78,7 +78,8 @@ def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
         "test_it_trains": 3,
         "test_it_predicts": 0,
     }
-    assert (pytester.path / "out" / "index.html").exists()
+    assert {file.name for file in (pytester.path / "out").iterdir()} == {"index.html", "report.json", "tests.json"}
+    assert not (pytester.path / "index.html").exists()
 
 
 def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester) -> None:

@@ -63,9 +63,14 @@ class Cell(NamedTuple):
 def write(report: Report, out: Path) -> Path:
     """Writes the scenario's page, refreshes the index of all scenarios under ``out``, and returns the page's path."""
     page = out / report.scenario / "index.html"
-    _write(page, _rendered("page.jinja", **_content(report)))
+    _write(page, _rendered("page.jinja", index="../index.html", **_content(report)))
     _write(out / "index.html", _rendered("index.jinja", **_overview(out)))
     return page
+
+
+def write_alone(report: Report, page: Path) -> None:
+    """Writes a page that belongs to no index."""
+    _write(page, _rendered("page.jinja", index="", **_content(report)))
 
 
 def parts(report: Report) -> list[Part]:

@@ -117,8 +117,7 @@ def write(matrix: Matrix, report: Report, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(dump(report.to_json(), indent=1), encoding="utf-8")
     (folder / "tests.json").write_text(dump(matrix.to_json(), indent=1), encoding="utf-8")
-    report.scenario = folder.name
-    html.write(report, folder.parent)
+    html.write_alone(report, folder / "index.html")
 
 
 def _one_thread() -> None:

@@ -282,7 +282,9 @@ class Suite:
                 found = outcomes.setdefault(id, [])
                 found.append(outcome)
                 left = remaining(waiting[id], _joined(found))
-                if outcome.result is None and left and self._asked.matrix and not outcome.lost:
+                # One that got to none of its tests would get to none again.
+                begun = any("begins" in note for note in outcome.notes)
+                if begun and left and self._asked.matrix and not outcome.lost:
                     again.append(self._faulted(id, left, f"{id} again {len(found)}"))
                     continue
                 self.matrix.rows.append(judge(id, registry[Fault.parse(id).mode].mode, found, clean))
