@@ -70,14 +70,14 @@ class Ran:
         """The status of each failure mode that was asked for, in the order of their ids."""
         return {fault["mode"]: fault["status"] for fault in self.report["faults"]}
 
-    def cells(self, mode: str) -> dict[str, dict[str, Any]]:
-        """What each test did under the failure mode, by the test's own name, in the order in which they ran."""
-        (row,) = [row for row in self.tests["faults"] if row["id"].partition("@")[0] == mode]
+    def cells(self, fault: str) -> dict[str, dict[str, Any]]:
+        """What each test did under the fault, by the test's own name, in the order in which they ran."""
+        (row,) = [row for row in self.tests["faults"] if row["id"].removesuffix("@always") == fault]
         return {cell["test"].rpartition("::")[2]: cell for cell in row["cells"]}
 
-    def kinds(self, mode: str) -> dict[str, str]:
-        """Why each test failed under the failure mode; empty for those that passed."""
-        return {test: cell["kind"] for test, cell in self.cells(mode).items()}
+    def kinds(self, fault: str) -> dict[str, str]:
+        """Why each test failed under the fault; empty for those that passed."""
+        return {test: cell["kind"] for test, cell in self.cells(fault).items()}
 
 
 def run(pytester: pytest.Pytester, suite: str, *options: str, model: str = MODEL) -> Ran:

@@ -112,12 +112,17 @@ class Suite:
 
     def _learn(self, replay: Callable[[Sequence[Any]], None]) -> None:
         self._plain_and_learn(replay)
-        self._aim()
+        try:
+            self._aim()
+        except UsageError:
+            # Tests that fail are why there is nothing to break, if there are any.
+            self._rely()
+            raise
         self._touch()
 
     def _prepare(self) -> None:
         prepare_process(self._session)
-        fixtures.set_up(self._session, self._items, self._shared)
+        fixtures.set_up(self._session, self._items, self._shared, self._rng)
 
     def _carry_out(self, order: Order, send: Callable[[dict[str, Any]], None]) -> None:
         Victim(self._session, self._suspects, self._rng, self.knowledge).carry_out(order, send)
@@ -211,10 +216,13 @@ class Suite:
             for test, ended in _ended(outcome).items():
                 self.knowledge.units[test].warnings += ended["warnings"]
         self._distrust(first, again)
-        if self.matrix.left_out and not self._asked.leave_out:
-            raise BaselineError(_unfit(self.matrix.left_out))
+        self._rely()
         self.matrix.tests = list(self._tests())
         self.matrix.seconds = {test: self._seconds([test]) for test in self.matrix.tests}
+
+    def _rely(self) -> None:
+        if self.matrix.left_out and not self._asked.leave_out:
+            raise BaselineError(_unfit(self.matrix.left_out))
 
     def _tests(self) -> list[str]:
         return [item.nodeid for item in self._items if item.nodeid in self.knowledge.units]
@@ -239,7 +247,7 @@ class Suite:
 
     def _inject(self) -> None:
         registry = catalogue.load()
-        self._shared = fixtures.shareable(self.knowledge)
+        self._shared = fixtures.shareable(self.knowledge, self._items)
         self._engine.open("faults", {})
         waiting: dict[str, list[str]] = {}
         excuses = self._asked.selection.excuses
@@ -270,7 +278,7 @@ class Suite:
 
     def _run_faults(self, waiting: dict[str, list[str]]) -> None:
         registry = catalogue.load()
-        clean = {name: unit.warnings for name, unit in self.knowledge.units.items()}
+        clean = self.knowledge.warnings()
         outcomes: dict[str, list[Outcome]] = {}
         # The longest first: at the end no core waits for another.
         orders = [self._faulted(id, waiting[id]) for id in sorted(waiting, key=lambda id: -self._seconds(waiting[id]))]
