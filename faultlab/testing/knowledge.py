@@ -115,6 +115,10 @@ class Knowledge:
         )
         return "" if met else "no test trains that long or in that stage"
 
+    def warnings(self) -> set[str]:
+        """Those of the clean runs, of whichever test: a fixture, or a cache, gives each to the first that comes by."""
+        return {text for unit in self.units.values() for text in unit.warnings}
+
     def to_json(self) -> dict[str, Any]:
         return {
             "units": {
