@@ -22,6 +22,8 @@ class _Quiet:
 
     def judged(self, result: FaultResult) -> None: ...
 
+    def testing(self, files: int) -> None: ...
+
 
 def run(
     scenario: Scenario | Path | str,

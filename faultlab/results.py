@@ -47,6 +47,13 @@ class Detection:
     message: str
 
     @property
+    def who(self) -> tuple[str, str]:
+        """The detector: a guard or a test by kind and name, whatever made the test fail; of others the kind alone."""
+        if self.kind in ("guard", "test"):
+            return self.kind, self.name
+        return ("test", self.name) if "::" in self.name else (self.kind, "")
+
+    @property
     def worth(self) -> int:
         """From 0 (a guard or test that names the cause) to 3 (it fell over by luck)."""
         if self.kind in ("guard", "test"):
@@ -155,7 +162,7 @@ class Report:
         found: dict[str, set[str]] = {}
         for fault in self.faults:
             for detection in fault.noticed_by if fault.status is Status.NOTICED else []:
-                name = f"{detection.kind}:{detection.name}" if detection.kind in ("guard", "test") else detection.kind
+                name = ":".join(filter(None, detection.who))
                 found.setdefault(name, set()).add(fault.mode)
         return {name: len(modes) for name, modes in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))}
 

@@ -67,6 +67,12 @@ class Progress:
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
+    def testing(self, files: int) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=f"{self._name}: your tests", total=None)
+        else:
+            self._say(f"{self._name}: running your tests under the same faults")
+
     def finished(self, report: Report, page: Path) -> None:
         """Shows the findings."""
         self._remove_task()

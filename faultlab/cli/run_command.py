@@ -43,9 +43,6 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         if (wrong := check_pattern(pattern, whole_faults)) is not None:
             raise click.UsageError(" ".join(filter(None, wrong)))
     scenarios = load_all(paths)
-    for scenario in scenarios:
-        if scenario.tests:
-            click.echo(f"{scenario.file}: `tests:` is read, but this version judges guards alone", err=True)
     options = Options(select, skip, seed, timeout, resume, out, fail_under)
     progress = Progress(quiet=quiet or as_json, silent=as_json)
     reports: list[Report] = []

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from faultlab import __version__, index
 from faultlab.detectors.notice import Notice
+from faultlab.detectors.tests import Tests, join
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.fault import Fault
@@ -28,6 +29,7 @@ _DEADLINE_FACTOR = 10.0
 _DEADLINE_FLOOR = 10.0
 _HANG_FACTOR = 3.0
 _HANG_FLOOR = 3.0
+UNRUN = (Status.NOT_APPLICABLE, Status.IGNORED)
 TRUNK, CANARY, NULL = "trunk", "canary", "null"
 
 
@@ -41,6 +43,8 @@ class Listener(Protocol):
     def planned(self, total: int) -> None: ...
 
     def judged(self, result: FaultResult) -> None: ...
+
+    def testing(self, files: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Campaign:
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}
             self._inject(preparation.plan(selection, findings.recon), findings, records, report)
+            if self.scenario.tests:
+                self._ask_tests(findings, records, report)
         except TargetBrokenError as error:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
         except KeyboardInterrupt:
@@ -136,6 +142,23 @@ class Campaign:
             for outcome in self.engine.run([replace(orders[id], at="construct")]):
                 records.log(outcome)
                 self._settle(self._judge(outcome, found), records)
+
+    def _ask_tests(self, found: Findings, records: Records, report: Report) -> None:
+        """Has the user's tests judge every fault that was run, and joins what they say with the guards' verdicts."""
+        self.listener.testing(len(self.scenario.tests))
+        path = self.scenario.for_victims()["path"]
+        tests = Tests(self.scenario.test_files, records.folder, path, self.engine.jobs, self.options.timeout)
+        ran = [id for id, result in self._results.items() if result.status not in UNRUN]
+        judged = tests.judge(ran, found.recon.module)
+        for id, result in self._results.items():
+            joined = join(result, judged)
+            if joined != result:
+                self._results[id] = joined
+                records.revise(joined)
+        report.reasons += judged.problems
+        report.baseline.false_alarms += [
+            {"kind": "test", "name": test, "step": 0, "message": why} for test, why in judged.left_out.items()
+        ]
 
     def _with_trunk(self, orders: Sequence[Order]) -> list[Order]:
         """The clean run that the others are forked off goes first."""

@@ -23,7 +23,7 @@ class Records:
     """The run folder of one scenario."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._lines: IO[str] | None = None
         self._kept: set[str] = set()
         try:
@@ -33,9 +33,9 @@ class Records:
 
     def clear(self, resume: bool) -> None:
         """Takes away what a campaign before this one concluded: it must not stand if this one fails."""
-        for file in [self._folder / "report.json", self._folder / "index.html"]:
+        for file in [self.folder / "report.json", self.folder / "index.html"]:
             file.unlink(missing_ok=True)
-        for log in [] if resume else (self._folder / "logs").glob("*.log"):
+        for log in [] if resume else (self.folder / "logs").glob("*.log"):
             log.unlink()
 
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
@@ -50,16 +50,19 @@ class Records:
         # Rewritten and not appended to: a line that was cut short by a kill would swallow the next one. And before the
         # plan: a kill in between must not leave a new plan with the verdicts of an old one.
         lines = "".join(_line(result) for result in known.values())
-        _write(self._folder / "outcomes.jsonl", lines)
-        _write(self._folder / "plan.json", dump(plan, indent=1))
+        _write(self.folder / "outcomes.jsonl", lines)
+        _write(self.folder / "plan.json", dump(plan, indent=1))
         self._kept = set(known)
-        self._lines = (self._folder / "outcomes.jsonl").open("a", encoding="utf-8")
+        self._lines = (self.folder / "outcomes.jsonl").open("a", encoding="utf-8")
         return known
 
     def add(self, result: FaultResult) -> None:
         """Puts a verdict on disk."""
-        if result.id in self._kept:
-            return
+        if result.id not in self._kept:
+            self.revise(result)
+
+    def revise(self, result: FaultResult) -> None:
+        """Puts a verdict on disk, after an earlier one of the same fault, which it replaces."""
         assert self._lines is not None
         self._lines.write(_line(result))
         self._lines.flush()
@@ -71,19 +74,19 @@ class Records:
             Path(self.log_file(outcome.id)).write_text(outcome.output, encoding="utf-8", errors="replace")
 
     def log_file(self, id: str) -> str:
-        return str(self._folder / "logs" / (re.sub(r"[^A-Za-z0-9.@=,-]", "_", id) + ".log"))
+        return str(self.folder / "logs" / (re.sub(r"[^A-Za-z0-9.@=,-]", "_", id) + ".log"))
 
     def write_report(self, report: Report) -> None:
         """Writes report.json and closes the list of outcomes."""
         if self._lines is not None:
             self._lines.close()
-        _write(self._folder / "report.json", dump(report.to_json(), indent=1))
+        _write(self.folder / "report.json", dump(report.to_json(), indent=1))
 
     def _left_over(self, digest: str) -> dict[str, FaultResult]:
         try:
-            if json.loads((self._folder / "plan.json").read_text(encoding="utf-8"))["digest"] != digest:
+            if json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))["digest"] != digest:
                 return {}
-            text = (self._folder / "outcomes.jsonl").read_text(encoding="utf-8")
+            text = (self.folder / "outcomes.jsonl").read_text(encoding="utf-8")
         except (OSError, ValueError, KeyError, TypeError):
             return {}
         found: dict[str, FaultResult] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from markupsafe import Markup
 
 from faultlab.report.overview import cost, family_rows, known_modes, one_line
 from faultlab.report.text import address, blocks, harmless, short
-from faultlab.results import Detection, FaultResult, Report, Status
+from faultlab.results import FaultResult, Report, Status
 
 WORTHS = (
     "noticed by a guard or test that names the cause",
@@ -63,14 +64,19 @@ class Cell(NamedTuple):
 def write(report: Report, out: Path) -> Path:
     """Writes the scenario's page, refreshes the index of all scenarios under ``out``, and returns the page's path."""
     page = out / report.scenario / "index.html"
-    _write(page, _rendered("page.jinja", index="../index.html", **_content(report)))
+    _write_page(report, page, index="../index.html")
     _write(out / "index.html", _rendered("index.jinja", **_overview(out)))
     return page
 
 
 def write_alone(report: Report, page: Path) -> None:
     """Writes a page that belongs to no index."""
-    _write(page, _rendered("page.jinja", index="", **_content(report)))
+    _write_page(report, page, index="")
+
+
+def _write_page(report: Report, page: Path, index: str) -> None:
+    tests = _tests(page.with_name("tests.json"))
+    _write(page, _rendered("page.jinja", **_content(report), tests=tests, index=index))
 
 
 def parts(report: Report) -> list[Part]:
@@ -133,7 +139,7 @@ def _matrix(report: Report) -> dict[str, Any]:
     for fault in report.faults:
         if fault.status in _COUNTED:
             faults.setdefault(fault.mode, []).append(fault)
-            caught.update({_detector(found) for found in fault.noticed_by})
+            caught.update({found.who for found in fault.noticed_by})
     detectors = sorted(caught, key=lambda who: (_KINDS.index(who[0]) if who[0] in _KINDS else 9, -caught[who], who[1]))
     families: dict[str, list[Any]] = {}
     for mode, some in sorted(faults.items()):
@@ -144,12 +150,8 @@ def _matrix(report: Report) -> dict[str, Any]:
     return {"detectors": detectors, "families": [(family, words[family], rows) for family, rows in families.items()]}
 
 
-def _detector(found: Detection) -> tuple[str, str]:
-    return (found.kind, found.name if found.kind == "guard" else "")
-
-
 def _cell(faults: list[FaultResult], detector: tuple[str, str]) -> Cell | None:
-    found = [[d for d in fault.noticed_by if _detector(d) == detector] for fault in faults]
+    found = [[d for d in fault.noticed_by if d.who == detector] for fault in faults]
     firsts = [min(some, key=lambda d: (d.worth, d.latency)) for some in found if some]
     if not firsts:
         return None
@@ -157,6 +159,21 @@ def _cell(faults: list[FaultResult], detector: tuple[str, str]) -> Cell | None:
     latency = f"+{low}" if low == high else f"+{low}\N{EN DASH}{high}"
     part = "" if len(firsts) == len(faults) else f"{len(firsts)} of {len(faults)}"
     return Cell(max(d.worth for d in firsts), latency, part)
+
+
+def _tests(file: Path) -> dict[str, Any] | None:
+    """What the tests are worth, the best first, with the faults that each alone notices; None without any."""
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    alone: dict[str, list[str]] = {}
+    for fault, test in found["killed_once"].items():
+        alone.setdefault(test, []).append(fault)
+    tests = sorted(found["tests"], key=lambda entry: -entry["kills"])
+    return {
+        "rows": [(entry["test"], entry["seconds"], entry["kills"], alone.get(entry["test"], [])) for entry in tests],
+        "left_out": found["left_out"],
+    }
 
 
 def _overview(out: Path) -> dict[str, Any]:

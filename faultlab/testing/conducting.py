@@ -44,13 +44,14 @@ class Conductor:
     A plugin for pytest's own loop, or for `run`, which is one.
     """
 
-    def __init__(self, suspects: Suspects, scope: Scope, rng: Any) -> None:
+    def __init__(self, suspects: Suspects, scope: Scope, rng: Any, root: str = "") -> None:
         self.on_report: Callable[[Any], None] = lambda report: None
         self.on_begin: Callable[[Ended], None] = lambda ended: None
         self.on_end: Callable[[Ended], None] = lambda ended: None
         self._suspects = suspects
         self._scope = scope
         self._rng = rng
+        self._root = root
         self._ended = Ended("")
 
     def run(
@@ -119,7 +120,9 @@ class Conductor:
 
     def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str) -> None:
         if nodeid == self._ended.test:
-            text = normalised(f"{warning_message.category.__name__}: {warning_message.message}")[:300]
+            text = f"{warning_message.category.__name__}: {warning_message.message}"
+            # Every copy writes to another folder.
+            text = normalised(text.replace(self._root, "<run>") if self._root else text)[:300]
             if text not in self._ended.warnings:
                 self._ended.warnings.append(text)
 

@@ -49,6 +49,11 @@ class Knowledge:
     def unit(self, name: str) -> Unit:
         return self.units.setdefault(name, Unit(name))
 
+    @property
+    def warnings(self) -> set[str]:
+        """Whatever the clean suite warns of."""
+        return {text for unit in self.units.values() for text in unit.warnings}
+
     def aim(self, targets: Iterable[str]) -> None:
         """Decides for each unit which of the targets is broken in it: the one that it has most to do with."""
         self.targets = list(targets)
@@ -114,10 +119,6 @@ class Knowledge:
             for stage, step, epoch in moments
         )
         return "" if met else "no test trains that long or in that stage"
-
-    def warnings(self) -> set[str]:
-        """Those of the clean runs, of whichever test: a fixture, or a cache, gives each to the first that comes by."""
-        return {text for unit in self.units.values() for text in unit.warnings}
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -104,7 +104,7 @@ def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: 
     """The verdict of the tests on one fault.
 
     ``outcomes`` are those of the processes that it took: after a crash the tests that were left ran in another.
-    ``clean`` has the warnings of the clean runs.
+    ``clean`` has the warnings of the clean suite.
     """
     notes = [note for outcome in outcomes for note in outcome.notes]
     last = outcomes[-1]
@@ -144,7 +144,13 @@ def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: 
         return Row(verdict(Status.NOTICED, noticed_by=sorted(noticed, key=lambda d: (d.worth, d.step))), cells)
     if not any(cell.activations for cell in cells):
         return Row(verdict(Status.NOT_ACTIVATED, "the fault never changed a value in any of these tests"), cells)
-    warnings = [text for note in ended for text in note["ended"]["warnings"] if text not in clean]
+    warnings = [
+        # Whichever test comes first gets what is warned of once a process: the suite's clean warnings are one heap.
+        text
+        for note in ended
+        for text in note["ended"]["warnings"]
+        if text not in clean
+    ]
     if warnings:
         return Row(verdict(Status.WARNED, warnings=list(dict.fromkeys(warnings))), cells)
     if mode.judged_by == "run" and all(note["same"] for note in ended if note["activations"]):

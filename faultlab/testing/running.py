@@ -85,7 +85,7 @@ def conclude(session: pytest.Session) -> None:
     config = session.config
     suite, outcome = config.stash[ALONE]
     mode = index.modes()[Fault.parse(outcome.id).mode]
-    row = judge(outcome.id, mode, [outcome], suite.knowledge.warnings())
+    row = judge(outcome.id, mode, [outcome], suite.knowledge.warnings)
     suite.matrix.rows, suite.matrix.whole = [row], True
     suite.matrix.tests = [cell.test for cell in row.cells]
     suite.matrix.timing = {"total": round(sum(cell.seconds for cell in row.cells), 3), "jobs": 1}

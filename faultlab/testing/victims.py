@@ -54,15 +54,15 @@ class Victim:
         send({"result": {"imported": sorted(set(sys.modules) - modules)}})
         shutil.rmtree(order.root, ignore_errors=True)
 
-    def _conductor(self, scope: Scope, send: Send) -> Conductor:
-        conductor = Conductor(self._suspects, scope, self._rng)
+    def _conductor(self, order: Order, scope: Scope, send: Send) -> Conductor:
+        conductor = Conductor(self._suspects, scope, self._rng, order.root)
         conductor.on_begin = lambda ended: send({"note": {"begins": asdict(ended)}})
         conductor.on_end = lambda ended: send({"note": {"ended": asdict(ended)}})
         return conductor
 
     def _plain(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Nothing attached at all: what pytest itself would say of each test."""
-        conductor, hook = self._conductor(lambda unit: contextlib.nullcontext(), send), self._session.config.hook
+        conductor, hook = self._conductor(order, lambda unit: contextlib.nullcontext(), send), self._session.config.hook
 
         def report(report: Any) -> None:
             send({"note": {"report": hook.pytest_report_to_serializable(config=self._session.config, report=report)}})
@@ -84,7 +84,7 @@ class Victim:
                 learner.uses = before
 
         with learner:
-            self._conductor(scope, send).run(self._session, items)
+            self._conductor(order, scope, send).run(self._session, items)
 
     def _touch(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Attaches every seam, none of which ever acts: a test that fails now would fail under any fault."""
@@ -108,14 +108,14 @@ class Victim:
             moments = {seam: touch.moments for seam, touch in found.items()}
             send({"note": {"unit": name, "touches": moments, "fingerprint": embedding.fingerprint}})
 
-        self._conductor(scope, send).run(self._session, items)
+        self._conductor(order, scope, send).run(self._session, items)
 
     def _fault(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Arms the fault anew in every unit that has to do with the target."""
         fault = Fault.parse(order.fault or "")
         arming = Arming(fault, self._knowledge, order.root, lambda step: send({"acting": step}))
         until_failure = not order.tests or order.tests["until_failure"]
-        conductor = self._conductor(arming.scope, send)
+        conductor = self._conductor(order, arming.scope, send)
         conductor.on_end = lambda ended: send({"note": {"ended": asdict(ended), **arming.done(ended)}})
         conductor.run(self._session, items, lambda ended: until_failure and arming.killed(ended))
 

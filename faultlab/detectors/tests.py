@@ -1,0 +1,121 @@
+"""The user's tests as one more detector of a campaign: a pytest process of their own judges them, this side joins.
+
+The driver's side: it never imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from faultlab.engines import processes
+from faultlab.engines.processes import one_thread_environment
+from faultlab.fault import Fault
+from faultlab.results import Detection, FaultResult, Report, Status
+
+TESTS_FILE = "tests.json"
+# What a test can turn into noticed: that it changes nothing in the training, or that no guard saw it.
+_OPEN = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
+_POLL = 0.1
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the tests say: detections by fault (mode and dose), those left out and why, and why nothing is proven."""
+
+    detections: Mapping[str, Sequence[Detection]] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Tests:
+    """The tests that a scenario names; ``folder`` is the scenario's run folder, ``path`` where its code is found."""
+
+    __test__ = False
+
+    files: Sequence[str]
+    folder: Path
+    path: Sequence[str]
+    jobs: int
+    timeout: float | None = None
+
+    def judge(self, faults: Iterable[str], target: str) -> Judged:
+        """Runs every test under every one of the faults that reaches it; ``target`` is the dotted path of the class."""
+        asked = list(dict.fromkeys(_without_trigger(fault) for fault in faults))
+        found = self.folder / TESTS_FILE
+        found.unlink(missing_ok=True)
+        if not asked:
+            return Judged()
+        log = self.folder / "logs" / "tests.log"
+        with log.open("wb") as output:
+            status = self._run(asked, target, output)
+        if not found.is_file():
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            why = next((line for line in reversed(said) if "FAULTLAB" in line or "ERROR" in line), "")
+            reason = f"inconclusive: pytest ended with status {status} and judged nothing: {why} (see {log})"
+            return Judged(problems=[reason])
+        report = Report.read(self.folder / "tests" / "report.json")
+        return Judged(
+            detections={_without_trigger(fault.id): fault.noticed_by for fault in report.faults if fault.noticed_by},
+            left_out=json.loads(found.read_text(encoding="utf-8"))["left_out"],
+            problems=[
+                f"inconclusive: under the tests {fault.id} is {fault.status.value} ({fault.reason})"
+                for fault in report.faults
+                if fault.status in (Status.ERROR, Status.TIMEOUT)
+            ],
+        )
+
+    def _run(self, asked: Sequence[str], target: str, output: Any) -> int:
+        options = ["--faultlab", "--faultlab-matrix", "--faultlab-leave-out", f"--faultlab-jobs={self.jobs}"]
+        options += [f"--faultlab-out={self.folder / 'tests'}", *(f"--faultlab-select={fault}" for fault in asked)]
+        if "<locals>" not in target:
+            options.append(f"--faultlab-target={target}")
+        if self.timeout:
+            options.append(f"--faultlab-timeout={self.timeout}")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *self.files]
+        environment = one_thread_environment()
+        environment["PYTHONPATH"] = os.pathsep.join([*self.path, *filter(None, [os.environ.get("PYTHONPATH")])])
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+        try:
+            while process.poll() is None:
+                time.sleep(_POLL)
+        except BaseException:
+            process.send_signal(signal.SIGTERM)
+            processes.kill_group(process.pid)
+            process.wait()
+            raise
+        written = self.folder / "tests" / TESTS_FILE
+        if written.is_file():
+            os.replace(written, self.folder / TESTS_FILE)
+        return process.returncode
+
+
+def join(result: FaultResult, judged: Judged) -> FaultResult:
+    """The verdict of a campaign's run and of the tests together."""
+    found = [
+        detection
+        for detection in judged.detections.get(_without_trigger(result.id), ())
+        if not any((detection.kind, detection.name) == (known.kind, known.name) for known in result.noticed_by)
+    ]
+    if not found or result.status not in _OPEN:
+        return result
+    everybody = sorted([*result.noticed_by, *found], key=lambda detection: (detection.worth, detection.step))
+    activations = max(result.activations, 1)
+    return replace(result, status=Status.NOTICED, reason="", noticed_by=everybody, activations=activations)
+
+
+def _without_trigger(fault: str) -> str:
+    """Tests train for as long as they like: a step of the scenario's training is none of theirs."""
+    parsed = Fault.parse(fault)
+    return str(Fault(parsed.mode, parsed.dose))
