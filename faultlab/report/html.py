@@ -64,9 +64,19 @@ class Cell(NamedTuple):
 def write(report: Report, out: Path) -> Path:
     """Writes the scenario's page, refreshes the index of all scenarios under ``out``, and returns the page's path."""
     page = out / report.scenario / "index.html"
-    _write(page, _rendered("page.jinja", **_content(report), tests=_tests(page.with_name("tests.json"))))
+    _write_page(report, page, index="../index.html")
     _write(out / "index.html", _rendered("index.jinja", **_overview(out)))
     return page
+
+
+def write_alone(report: Report, page: Path) -> None:
+    """Writes a page that belongs to no index."""
+    _write_page(report, page, index="")
+
+
+def _write_page(report: Report, page: Path, index: str) -> None:
+    tests = _tests(page.with_name("tests.json"))
+    _write(page, _rendered("page.jinja", **_content(report), tests=tests, index=index))
 
 
 def parts(report: Report) -> list[Part]:

@@ -14,7 +14,7 @@ import pytest
 
 from faultlab import __version__, engines, index
 from faultlab.engines.protocol import Outcome
-from faultlab.errors import BaselineError, FaultlabError, UsageError
+from faultlab.errors import BaselineError, FaultlabError, FaultSyntaxError, UsageError
 from faultlab.fault import Fault
 from faultlab.harness.gate import check
 from faultlab.harness.plan import Selection
@@ -42,7 +42,9 @@ def run_suite(session: pytest.Session) -> None:
         session.testsfailed = max(1, session.testsfailed)
         return
     report = report_of(matrix, _versions())
-    report.reasons = check(report, Gate(), config.getoption("faultlab_fail_under"))
+    # The tests that are left out are so because somebody asked for it.
+    gate = Gate(false_alarms=len(matrix.left_out))
+    report.reasons = check(report, gate, config.getoption("faultlab_fail_under"))
     report.passed = not report.reasons
     config.stash[RESULT] = (matrix, report, report.reasons)
     if not report.passed:
@@ -57,11 +59,9 @@ def break_session(session: pytest.Session) -> None:
     _one_thread()
     config = session.config
     learnt = config.getoption("faultlab_learnt")
-    fault = Fault.parse(config.getoption("faultlab_inject"))
-    if (wrong := check_pattern(str(fault), whole_faults=True)) is not None:
-        raise pytest.UsageError(" ".join(filter(None, wrong)))
-    suite = Suite(session, replace(_asked(config), leave_out=True))
     try:
+        fault = _injected(config)
+        suite = Suite(session, replace(_asked(config), leave_out=True))
         if learnt and Path(learnt).is_file():
             suite.knowledge = Knowledge.from_json(json.loads(Path(learnt).read_text(encoding="utf-8")))
         else:
@@ -90,7 +90,8 @@ def conclude(session: pytest.Session) -> None:
     suite.matrix.tests = [cell.test for cell in row.cells]
     suite.matrix.timing = {"total": round(sum(cell.seconds for cell in row.cells), 3), "jobs": 1}
     report = report_of(suite.matrix, _versions())
-    config.stash[RESULT] = (suite.matrix, report, check(report, Gate()))
+    reasons = check(report, Gate(false_alarms=len(suite.matrix.left_out)))
+    config.stash[RESULT] = (suite.matrix, report, reasons)
     if config.getoption("faultlab_out"):
         write(suite.matrix, report, Path(config.getoption("faultlab_out")))
 
@@ -115,8 +116,7 @@ def write(matrix: Matrix, report: Report, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(dump(report.to_json(), indent=1), encoding="utf-8")
     (folder / "tests.json").write_text(dump(matrix.to_json(), indent=1), encoding="utf-8")
-    report.scenario = folder.name
-    html.write(report, folder.parent)
+    html.write_alone(report, folder / "index.html")
 
 
 def _one_thread() -> None:
@@ -137,6 +137,8 @@ def _asked(config: pytest.Config) -> Asked:
     for pattern, whole in [*((one, True) for one in selected), *((one, False) for one in ignored)]:
         if (wrong := check_pattern(pattern, whole_faults=whole)) is not None:
             raise UsageError(" ".join(filter(None, wrong)))
+    if (option("faultlab_jobs") or 1) < 1:
+        raise UsageError(f"--faultlab-jobs is {option('faultlab_jobs')}; it takes one copy at least")
     jobs = option("faultlab_jobs") or config.stash.get(PROCESSES, None) or engines.cores()
     return Asked(
         selection=Selection(select=selected, skip=ignored),
@@ -146,6 +148,16 @@ def _asked(config: pytest.Config) -> Asked:
         leave_out=option("faultlab_leave_out"),
         timeout=option("faultlab_timeout"),
     )
+
+
+def _injected(config: pytest.Config) -> Fault:
+    text = config.getoption("faultlab_inject")
+    if (wrong := check_pattern(text, whole_faults=True)) is not None:
+        raise UsageError(" ".join(filter(None, wrong)))
+    try:
+        return Fault.parse(text)
+    except FaultSyntaxError as error:
+        raise UsageError(str(error)) from None
 
 
 def _replay(session: pytest.Session, reports: Sequence[Any]) -> None:

@@ -112,12 +112,17 @@ class Suite:
 
     def _learn(self, replay: Callable[[Sequence[Any]], None]) -> None:
         self._plain_and_learn(replay)
-        self._aim()
+        try:
+            self._aim()
+        except UsageError:
+            # Tests that fail are why there is nothing to break, if there are any.
+            self._rely()
+            raise
         self._touch()
 
     def _prepare(self) -> None:
         prepare_process(self._session)
-        fixtures.set_up(self._session, self._items, self._shared)
+        fixtures.set_up(self._session, self._items, self._shared, self._rng)
 
     def _carry_out(self, order: Order, send: Callable[[dict[str, Any]], None]) -> None:
         Victim(self._session, self._suspects, self._rng, self.knowledge).carry_out(order, send)
@@ -214,10 +219,13 @@ class Suite:
             for test, ended in _ended(outcome).items():
                 self.knowledge.units[test].warnings += ended["warnings"]
         self._distrust(first, again)
-        if self.matrix.left_out and not self._asked.leave_out:
-            raise BaselineError(_unfit(self.matrix.left_out))
+        self._rely()
         self.matrix.tests = list(self._tests())
         self.matrix.seconds = {test: self._seconds([test]) for test in self.matrix.tests}
+
+    def _rely(self) -> None:
+        if self.matrix.left_out and not self._asked.leave_out:
+            raise BaselineError(_unfit(self.matrix.left_out))
 
     def _tests(self) -> list[str]:
         return [item.nodeid for item in self._items if item.nodeid in self.knowledge.units]
@@ -242,7 +250,7 @@ class Suite:
 
     def _inject(self) -> None:
         registry = catalogue.load()
-        self._shared = fixtures.shareable(self.knowledge)
+        self._shared = fixtures.shareable(self.knowledge, self._items)
         self._engine.open("faults", {})
         waiting: dict[str, list[str]] = {}
         excuses = self._asked.selection.excuses
@@ -285,7 +293,9 @@ class Suite:
                 found = outcomes.setdefault(id, [])
                 found.append(outcome)
                 left = remaining(waiting[id], _joined(found))
-                if outcome.result is None and left and self._asked.matrix and not outcome.lost:
+                # One that got to none of its tests would get to none again.
+                begun = any("begins" in note for note in outcome.notes)
+                if begun and left and self._asked.matrix and not outcome.lost:
                     again.append(self._faulted(id, left, f"{id} again {len(found)}"))
                     continue
                 self.matrix.rows.append(judge(id, registry[Fault.parse(id).mode].mode, found, clean))
@@ -321,7 +331,7 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _unfit(left_out: dict[str, str]) -> str:
-    shown = "".join(f"\n    {test} ({reason})" for test, reason in left_out.items())
+    shown = "".join(f"\n    {test} ({reason.splitlines()[0]})" for test, reason in left_out.items())
     return f"{len(left_out)} tests can't be relied on:{shown}\n    Mend them, or go on without: --faultlab-leave-out."
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from faultlab.report.text import harmless, short
-from faultlab.results import Report, Status
+from faultlab.results import Detection, Report, Status
 from faultlab.testing.outcome import Matrix
 
 _SHOWN = 15
@@ -32,11 +33,8 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
     counts = report.to_json()["coverage"]["modes"]
     say = terminal.write_line
     say(f"target: {', '.join(matrix.targets)}")
-    by_kind = dict.fromkeys(_BY_KIND, 0)
-    for fault in report.faults:
-        if fault.status is Status.NOTICED and fault.best is not None:
-            by_kind[fault.best.kind] = by_kind.get(fault.best.kind, 0) + 1
-    noticed = ", ".join(f"{count} by {_BY_KIND[kind]}" for kind, count in by_kind.items() if count)
+    by_kind = Counter(_kinds(report).values())
+    noticed = ", ".join(f"{count} by {_BY_KIND[kind]}" for kind in _BY_KIND if (count := by_kind[kind]))
     say(f"noticed: {counts['noticed']} failure modes{f' ({noticed})' if noticed else ''}")
     if counts["warned"]:
         say(f"only a warning: {counts['warned']}: {_listed(statuses, Status.WARNED)}")
@@ -51,7 +49,7 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
     if counts["no_effect"]:
         say(f"no effect on the tests' trainings: {counts['no_effect']}")
     for test, reason in matrix.left_out.items():
-        say(f"left out: {test} ({harmless(short(reason))})")
+        say(f"left out: {test} ({harmless(short(reason.splitlines()[0]))})")
     if matrix.whole:
         for test in matrix.idle():
             say(f"notices nothing: {test}")
@@ -66,6 +64,15 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
     took = f"{matrix.timing['total']:.1f} s"
     text = f"{ratio}: {counts['noticed']} noticed, {counts['warned']} only warned, {silent} silent{more}; {took}"
     say(text, green=not silent, yellow=bool(silent), bold=True)
+
+
+def _kinds(report: Report) -> dict[str, str]:
+    """Who noticed each failure mode that is noticed: what is worth the least, if one of its faults has nothing better."""
+    statuses, worst = report.by_mode(), dict[str, Detection]()
+    for fault in report.faults:
+        if statuses[fault.mode] is Status.NOTICED and fault.status is Status.NOTICED and fault.best is not None:
+            worst[fault.mode] = max(worst.get(fault.mode, fault.best), fault.best, key=lambda found: found.worth)
+    return {mode: found.kind for mode, found in worst.items()}
 
 
 def _listed(statuses: dict[str, Status], status: Status) -> str:

@@ -1,0 +1,174 @@
+"""What tests are written in and with: fixtures of every scope, unittest's classes, parameters, workers, doctests."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.suites import faultlabbed
+
+FIXTURES = '''
+    import math
+    import pathlib
+    import time
+    import unittest
+    import pytest
+    import torch
+    from mymodel import LitModel, is_finite, loss_of, trained
+
+
+    def doubled(number):
+        """Is a doctest's.
+
+        >>> doubled(2)
+        4
+        """
+        return 2 * number
+
+
+    def note(name):
+        with pathlib.Path(name).open("a") as file:
+            file.write(".")
+
+
+    @pytest.fixture(scope="session")
+    def slow_rows():
+        note("slow_rows")
+        time.sleep(0.2)
+        return torch.randn(8, 4)
+
+
+    @pytest.fixture(scope="session")
+    def slow_folder(tmp_path_factory):
+        time.sleep(0.1)
+        return tmp_path_factory.mktemp("slow")
+
+
+    @pytest.fixture(scope="session")
+    def slow_connection():
+        note("opened")
+        time.sleep(0.1)
+        yield "connection"
+        note("closed")
+
+
+    @pytest.fixture(scope="session")
+    def trained_for_all():
+        note("trained_for_all")
+        return trained()
+
+
+    @pytest.fixture(scope="session")
+    def slow_loss(trained_for_all):
+        time.sleep(0.1)
+        return loss_of(trained_for_all)
+
+
+    @pytest.fixture(scope="module")
+    def trained_for_module(request, slow_rows):
+        return trained()
+
+
+    @pytest.fixture(scope="class", params=[0, 1])
+    def trained_for_class(request):
+        return trained()
+
+
+    def test_of_the_session(trained_for_all):
+        assert is_finite(trained_for_all)
+
+
+    def test_of_the_session_again(trained_for_all, slow_folder):
+        (slow_folder / "file").write_text("")
+        assert is_finite(trained_for_all)
+
+
+    def test_of_what_rests_on_it(slow_loss, slow_rows, slow_connection):
+        assert not math.isnan(slow_loss)
+
+
+    def test_of_the_module(trained_for_module):
+        assert is_finite(trained_for_module)
+
+
+    class TestOfTheClass:
+        def test_first(self, trained_for_class):
+            assert is_finite(trained_for_class)
+
+        def test_second(self, trained_for_class, trained_for_all):
+            assert is_finite(trained_for_class)
+
+
+    @pytest.mark.parametrize("shuffle", [False, True])
+    def test_with_parameters(shuffle, slow_rows):
+        assert len(slow_rows) == 8
+        assert is_finite(trained(shuffle=shuffle))
+
+
+    def test_with_a_worker():
+        assert is_finite(trained(num_workers=1))
+
+
+    def test_by_hand():
+        assert torch.isfinite(LitModel().training_step((torch.ones(2, 4), torch.ones(2, 1)), 0))
+
+
+    class OfUnittest(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls):
+            cls.trainer = trained()
+
+        def setUp(self):
+            self.module = LitModel()
+
+        def test_of_set_up_class(self):
+            self.assertTrue(is_finite(self.trainer))
+
+        def test_with_subtests(self):
+            for name in ("one", "two"):
+                with self.subTest(name):
+                    self.assertTrue(is_finite(self.trainer), name)
+
+
+    class TestWithSetupClass:
+        @classmethod
+        def setup_class(cls):
+            cls.trainer = trained()
+
+        def test_of_setup_class(self):
+            assert is_finite(self.trainer)
+'''
+
+
+TESTS = (
+    "test_of_the_session",
+    "test_of_the_session_again",
+    "test_of_what_rests_on_it",
+    "test_of_the_module",
+    "test_first[0]",
+    "test_first[1]",
+    "test_second[0]",
+    "test_second[1]",
+    "test_with_parameters[False]",
+    "test_with_parameters[True]",
+    "test_with_a_worker",
+    "test_of_set_up_class",
+    "test_with_subtests",
+    "test_of_setup_class",
+)
+
+
+def test_a_fault_reaches_tests_of_every_form_through_their_fixtures(pytester: pytest.Pytester) -> None:
+    faults = "loss.nan loss.nan@step=1 loss.negated loader.worker-raises"
+    ran = faultlabbed(pytester, FIXTURES, "--faultlab-matrix", "--doctest-modules", select=faults)
+    assert ran.verdicts == {"loader.worker-raises": "noticed", "loss.nan": "noticed", "loss.negated": "silent"}, ran.text
+    assert "noticed: 2 failure modes (1 by an assertion of the test, 1 by an incidental crash)" in ran.text
+    assert (ran.status, ran.tests["left_out"]) == (0, {})
+    assert ran.kinds("loader.worker-raises") == {"test_with_a_worker": "framework"}
+    assert ran.kinds("loss.nan") == dict.fromkeys((*TESTS, "test_by_hand"), "test")
+    assert ran.kinds("loss.nan@step=1") == dict.fromkeys(TESTS, "test")
+    assert ran.kinds("loss.negated") == dict.fromkeys((*TESTS, "test_by_hand"), "")
+    assert "= 16 passed" in ran.text
+    assert "PytestRemovedIn" not in ran.text
+    # Four clean passes, and then once for all faults, or once for each of the faults that reaches it.
+    counts = {file: (pytester.path / file).stat().st_size for file in ("slow_rows", "trained_for_all", "opened", "closed")}
+    assert counts == {"slow_rows": 4 + 1, "trained_for_all": 4 + 3, "opened": 4 + 3, "closed": 4 + 3}

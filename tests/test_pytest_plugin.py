@@ -1,0 +1,312 @@
+"""``pytest --faultlab`` as a user meets it: what it says of a suite and of its tests, and the status it ends with."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.suites import MODEL, Ran, faultlabbed, run
+
+SUITE = """
+    import torch
+    from mymodel import LitModel, is_finite, loss_of, trained
+
+
+    def test_loss_is_finite():
+        assert is_finite(trained())
+
+
+    def test_it_trains():
+        trained()
+
+
+    def test_it_predicts():
+        assert LitModel()(torch.zeros(2, 4)).shape == (2, 1)
+"""
+FAULTS = """loss.nan batch.extra-dimension return.string process.killed loss.negated return.none scheduler.unstepped
+    loss.zeroed@step=500"""
+VERDICTS = {
+    "batch.extra-dimension": "noticed",
+    "loss.nan": "noticed",
+    "loss.negated": "silent",
+    "loss.zeroed": "not_applicable",
+    "process.killed": "noticed",
+    "return.none": "warned",
+    "return.string": "noticed",
+    "scheduler.unstepped": "not_applicable",
+}
+
+
+def _says(ran: Ran, *lines: str) -> None:
+    for line in lines:
+        assert line in ran.text, ran.text
+
+
+def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
+    ran = faultlabbed(pytester, SUITE, "--faultlab-matrix", select=FAULTS)
+    assert (ran.status, ran.verdicts) == (0, VERDICTS), ran.text
+    _says(
+        ran,
+        "failure modes, targets: found by running the tests",
+        "target: mymodel.LitModel",
+        "noticed: 4 failure modes (1 by an assertion of the test, 1 by a check in your code, 1 by an incidental crash, "
+        "1 by the end of the process)",
+        "only a warning: 1: return.none",
+        "silent: 1 that every test passes under\n    loss.negated@always  (critical, 8 activations)",
+        "untested: 1 that no test comes by: loss.zeroed",
+        "notices nothing: test_suite.py::test_it_predicts",
+        "alone in noticing 1: test_suite.py::test_loss_is_finite: loss.nan",
+        "coverage 0.67: 4 noticed, 1 only warned, 1 silent",
+        "= 3 passed",
+    )
+    kinds = {
+        "loss.nan": ("test", ""),
+        "batch.extra-dimension": ("module", "module"),
+        "return.string": ("framework", "framework"),
+        "process.killed": ("process", "process"),
+        "loss.negated": ("", ""),
+    }
+    for mode, (finite, trains) in kinds.items():
+        assert ran.kinds(mode) == {"test_loss_is_finite": finite, "test_it_trains": trains}
+    best = {fault["mode"]: fault["noticed_by"][0]["kind"] for fault in ran.report["faults"] if fault["noticed_by"]}
+    assert best == {mode: finite for mode, (finite, _) in kinds.items() if finite}
+    assert {test["test"].rpartition("::")[2]: test["kills"] for test in ran.tests["tests"]} == {
+        "test_loss_is_finite": 4,
+        "test_it_trains": 3,
+        "test_it_predicts": 0,
+    }
+    assert {file.name for file in (pytester.path / "out").iterdir()} == {"index.html", "report.json", "tests.json"}
+    assert not (pytester.path / "index.html").exists()
+
+
+def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester) -> None:
+    options = ("-p", "randomly", "--randomly-seed=1", "-n", "2", "--cov=mymodel", "--cov-report=term-missing",
+               "--junitxml=junit.xml", "--faultlab-fail-under=0.99")  # fmt: skip
+    ran = faultlabbed(pytester, SUITE, *options, select=FAULTS)
+    assert (ran.status, ran.verdicts) == (1, VERDICTS), ran.text
+    lines = textwrap.dedent(MODEL).strip().splitlines()
+    # What faults alone make run, the check, is covered by no clean test.
+    check, unused = (next(n for n, line in enumerate(lines, 1) if text in line) for text in ("raise", "return float"))
+    assert re.search(rf"mymodel\.py +\d+ +2 +\d+% +{check}, {unused}\n", ran.text), ran.text
+    _says(ran, "FAULTLAB FAILED: coverage 0.67 is under 0.99", "= 3 passed")
+    assert "notices nothing" not in ran.text
+    assert ran.tests["timing"]["jobs"] == 2
+    # The first failure is enough, and the quickest test comes first.
+    for row in ran.tests["faults"]:
+        assert [cell["outcome"] for cell in row["cells"][:-1]] == ["passed"] * len(row["cells"][:-1])
+    assert len(ran.cells("batch.extra-dimension")) == 1
+    junit = ElementTree.parse(pytester.path / "junit.xml").getroot()
+    suite = junit.find("testsuite")
+    assert suite is not None
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors")} == {
+        "tests": "3",
+        "failures": "0",
+        "errors": "0",
+    }
+    properties = {item.get("name"): item.get("value") for item in suite.iter("property")}
+    assert properties["faultlab.noticed"] == "4"
+    assert properties["faultlab.silent"] == "1"
+    assert float(properties["faultlab.coverage"] or "") == pytest.approx(0.67, abs=0.01)
+
+
+def test_another_order_of_the_tests_makes_no_other_verdicts(pytester: pytest.Pytester) -> None:
+    options = ("-p", "randomly", "--randomly-seed=2", "--faultlab-target=mymodel:LitModel", "--faultlab-jobs=1")
+    ran = faultlabbed(pytester, SUITE, *options, select=FAULTS)
+    assert (ran.status, ran.verdicts) == (0, VERDICTS), ran.text
+    _says(ran, "targets: mymodel:LitModel")
+    assert ran.tests["timing"]["jobs"] == 1
+
+
+FAILING = """
+    import os
+    import pathlib
+    import pytest
+    from mymodel import LitModel, trained
+
+
+    def test_it_trains():
+        trained()
+
+
+    def test_wrong_sum():
+        assert 1 + 1 == 3
+
+
+    def test_nobody_watches():
+        trained()
+        assert not hasattr(LitModel.training_step, "__wrapped__")
+
+
+    def test_every_second_process():
+        with pathlib.Path("processes").open("a") as file:
+            file.write(".")
+        assert pathlib.Path("processes").stat().st_size % 2
+"""
+
+
+def test_tests_that_can_not_be_relied_on_end_the_run_with_their_names(pytester: pytest.Pytester) -> None:
+    ran = faultlabbed(pytester, FAILING, "--faultlab-jobs=1", select="step.raises")
+    assert ran.status == 1
+    _says(
+        ran,
+        "FAULTLAB FAILED: 3 tests can't be relied on:",
+        "test_suite.py::test_wrong_sum (it fails on the clean code: AssertionError: assert (1 + 1) == 3)",
+        "test_suite.py::test_nobody_watches (broken: it fails whatever the fault: AssertionError",
+        "test_suite.py::test_every_second_process (flaky: it passes and fails on the clean code: AssertionError",
+        "Mend them, or go on without: --faultlab-leave-out.",
+        "= 1 failed, 3 passed",
+    )
+    assert not ran.report
+
+
+def test_they_are_left_out_where_that_is_asked(pytester: pytest.Pytester) -> None:
+    suite = FAILING.replace("1 + 1 == 3", "1 + 1 == 2")
+    ran = faultlabbed(pytester, suite, "--faultlab-jobs=1", "--faultlab-leave-out", "-x", select="step.raises")
+    _says(
+        ran,
+        "left out: test_suite.py::test_nobody_watches (broken: ",
+        "left out: test_suite.py::test_every_second_process (flaky: ",
+        "coverage 1.00: 1 noticed",
+        "= 4 passed",
+    )
+    assert sorted(ran.tests["left_out"]) == [
+        "test_suite.py::test_every_second_process",
+        "test_suite.py::test_nobody_watches",
+    ]
+    assert ran.kinds("step.raises") == {"test_it_trains": "framework"}
+    assert ran.status == 0
+
+
+PLAIN = """
+    def test_something():
+        pass
+"""
+LIGHT = """
+    import sys
+
+    def pytest_sessionfinish():
+        heavy = [name for name in sys.modules if name.partition(".")[0] in ("torch", "faultlab")]
+        print("IMPORTED", sorted(heavy))
+"""
+
+
+def test_a_run_without_the_option_imports_nothing_that_it_would_not_import_anyway(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(LIGHT)
+    ran = run(pytester, PLAIN)
+    assert ran.status == 0
+    _says(ran, "IMPORTED ['faultlab', 'faultlab.pytest_plugin']")
+    ran = run(pytester, PLAIN, "-p", "no:faultlab")
+    assert ran.status == 0
+    _says(ran, "IMPORTED []")
+    ran = run(pytester, PLAIN, "-p", "no:faultlab", "--faultlab")
+    assert ran.status == 4
+    _says(ran, "unrecognized arguments: --faultlab")
+
+
+@pytest.mark.parametrize(
+    ("suite", "options", "said"),
+    [
+        (PLAIN, "--faultlab --faultlab-select=loss.nann", "'loss.nan'"),
+        (PLAIN, "--faultlab --faultlab-jobs=-1", "one copy at least"),
+        (PLAIN, "--faultlab", "there is nothing to break: no test builds a LightningModule of yours"),
+        (SUITE, "--faultlab --faultlab-target=mymodel:Model", "The tests build mymodel.LitModel."),
+        (PLAIN, "--faultlab-inject=loss.*", "family.kebab-name"),
+    ],
+    ids=["select", "jobs", "no module", "target", "inject"],
+)
+def test_wrong_usage_ends_with_status_4_and_what_to_write_instead(
+    pytester: pytest.Pytester, suite: str, options: str, said: str
+) -> None:
+    ran = run(pytester, suite, *options.split())
+    assert ran.status == 4, ran.text
+    assert "INTERNALERROR" not in ran.text
+    assert "Traceback" not in ran.text
+    _says(ran, said)
+
+
+DEADLY = """
+    import ctypes
+    import os
+    import pathlib
+    import pytest
+    from mymodel import is_finite, trained
+
+
+    def test_a_check():
+        assert is_finite(trained())
+
+
+    def test_a_worker_that_exits():
+        if not is_finite(trained()):
+            os._exit(3)
+
+
+    def test_a_bad_pointer():
+        if not is_finite(trained()):
+            ctypes.string_at(0)
+
+
+    def test_a_loop_without_end():
+        finite = is_finite(trained())
+        while not finite:
+            pass
+
+
+    @pytest.mark.timeout(1, method="thread")
+    def test_a_loop_that_a_thread_ends():
+        finite = is_finite(trained())
+        while not finite:
+            pass
+
+
+    @pytest.mark.timeout(1, method="signal")
+    def test_a_loop_that_a_signal_ends():
+        finite = is_finite(trained())
+        while not finite:
+            pass
+
+
+    def test_an_exit():
+        if not is_finite(trained()):
+            pytest.exit("enough")
+
+
+    def test_last():
+        trained()
+        pathlib.Path("ends").open("a").write("x")
+"""
+
+
+def test_what_ends_a_process_costs_one_test_alone(pytester: pytest.Pytester) -> None:
+    faults = "loss.nan loss.negated loss.zeroed batch.extra-dimension"
+    ran = faultlabbed(pytester, DEADLY, "--faultlab-matrix", "--faultlab-timeout=3", "-p", "no:randomly", select=faults)
+    assert ran.verdicts == {
+        "batch.extra-dimension": "noticed",
+        "loss.nan": "noticed",
+        "loss.negated": "silent",
+        "loss.zeroed": "silent",
+    }, ran.text
+    assert ran.kinds("loss.nan") == {
+        "test_a_check": "test",
+        "test_a_worker_that_exits": "process",
+        "test_a_bad_pointer": "process",
+        "test_a_loop_without_end": "process",
+        "test_a_loop_that_a_thread_ends": "process",
+        "test_a_loop_that_a_signal_ends": "test",
+        "test_an_exit": "process",
+        "test_last": "",
+    }
+    told = {test: cell["message"] for test, cell in ran.cells("loss.nan").items()}
+    assert told["test_a_worker_that_exits"] == "the process ended with status 3"
+    assert told["test_a_bad_pointer"] == "the process ended with status -11"
+    assert told["test_a_loop_without_end"] == "it never ended"
+    assert told["test_a_loop_that_a_thread_ends"] == "the process ended with status 1"
+    assert "Timeout" in told["test_a_loop_that_a_signal_ends"]
+    assert "enough" in told["test_an_exit"]
+    assert set(ran.kinds("batch.extra-dimension").values()) == {"module"}
+    assert set(ran.kinds("loss.negated").values()) == {""}
+    assert (pytester.path / "ends").stat().st_size
+    assert ran.status == 0
