@@ -153,7 +153,7 @@ class Suite:
                 self.matrix.left_out[test] = f"it fails on the clean code: {plain[test]['message']}"
             elif plain[test]["outcome"] == "passed":
                 unit = self.knowledge.unit(test)
-                unit.seconds = plain[test]["seconds"]
+                unit.seconds = plain[test]["seconds"] - sum(plain[test]["fixtures"].values())
                 unit.warnings = plain[test]["warnings"]
         for note in outcomes[LEARN].notes:
             if "uses" in note and (note["unit"] in self.knowledge.units or note["unit"] not in by_name):
@@ -164,8 +164,12 @@ class Suite:
                 fixtures = [*fixtures_of(by_name[test]), *ended["fixtures"]]
                 known = [name for name in dict.fromkeys(fixtures) if name in self.knowledge.units]
                 self.knowledge.units[test].fixtures = known
+            for name in ended["fixtures"]:
+                self.knowledge.unit(name)
+        for ended in plain.values():
             for name, seconds in ended["fixtures"].items():
-                self.knowledge.unit(name).seconds = seconds
+                if name in self.knowledge.units:
+                    self.knowledge.units[name].seconds = seconds
         self._distrust(outcomes[LEARN])
 
     def _aim(self) -> None:
@@ -214,7 +218,11 @@ class Suite:
         if self.matrix.left_out and not self._asked.leave_out:
             raise BaselineError(_unfit(self.matrix.left_out))
         self.matrix.tests = list(self._tests())
+        units = self.knowledge.units
         self.matrix.seconds = {test: self._seconds([test]) for test in self.matrix.tests}
+        self.matrix.fixtures = {
+            test: {name: units[name].seconds for name in units[test].fixtures} for test in self.matrix.tests
+        }
 
     def _tests(self) -> list[str]:
         return [item.nodeid for item in self._items if item.nodeid in self.knowledge.units]
