@@ -1,7 +1,8 @@
 """faultlab breaks a working LightningModule, one failure mode at a time, and reports who noticed.
 
 The public API is small: ``run`` carries out a scenario and returns a ``Report``; ``failure_mode`` declares another way
-to fail; ``Fault`` is one fault and its text form. Nothing here imports torch until it is used.
+to fail; ``inject`` and ``assert_noticed`` are for tests; ``Fault`` is one fault and its text form. Nothing here imports
+torch until it is used.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _HOMES = {
     "Status": "faultlab.results",
     "Scenario": "faultlab.scenario",
     "run": "faultlab.api",
+    "inject": "faultlab.testing.injecting",
+    "assert_noticed": "faultlab.testing.injecting",
 }
 
 if TYPE_CHECKING:
@@ -29,8 +32,21 @@ if TYPE_CHECKING:
     from faultlab.fault import Fault, Trigger
     from faultlab.results import Report, Status
     from faultlab.scenario import Scenario
+    from faultlab.testing.injecting import assert_noticed, inject
 
-__all__ = ["Dose", "FailureMode", "Fault", "Report", "Scenario", "Status", "Trigger", "failure_mode", "run"]
+__all__ = [
+    "Dose",
+    "FailureMode",
+    "Fault",
+    "Report",
+    "Scenario",
+    "Status",
+    "Trigger",
+    "assert_noticed",
+    "failure_mode",
+    "inject",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ Light: nothing is imported before it is asked for.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from faultlab.engines.protocol import Outcome
     from faultlab.results import Report
+    from faultlab.testing.injecting import Injection
     from faultlab.testing.outcome import Matrix
     from faultlab.testing.suite import Suite
 
@@ -100,6 +102,29 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         from faultlab.testing.running import conclude
 
         conclude(session)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    marks = list(pyfuncitem.iter_markers("detects"))
+    if not marks:
+        return (yield)
+    if len(marks) > 1:
+        raise pytest.UsageError("a test detects one failure mode; for more, parametrize it and use assert_noticed")
+    from faultlab.testing.injecting import assert_noticed
+
+    result = None
+    with assert_noticed(*marks[0].args, **marks[0].kwargs):
+        result = yield
+    return result
+
+
+@pytest.fixture
+def inject() -> Callable[..., Injection]:
+    """``with inject("loss.nan"):`` has the module that the block trains suffer that fault; see faultlab.inject."""
+    from faultlab.testing.injecting import inject
+
+    return inject
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -6,6 +6,7 @@ One run then fills the whole row of the kill matrix, since no guard hides what a
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +17,11 @@ from faultlab.seams.clock import Clock
 
 
 class Observer:
-    """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind."""
+    """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind, ``calls`` its calls."""
 
     def __init__(self, clock: Clock, warnings: Warnings) -> None:
         self.notices: list[Notice] = []
+        self.calls: dict[str, Counter[str]] = {}
         self._clock = clock
         self._warnings = warnings
 
@@ -28,12 +30,15 @@ class Observer:
         for hook in own_hooks(guard):
             method = getattr(guard, hook, None)
             if callable(method):
-                watch(guard, hook, self._watched(method, guard, name))
+                watch(guard, hook, self._watched(method, guard, name, hook))
         return guard
 
-    def _watched(self, method: Callable[..., Any], guard: Any, name: str) -> Callable[..., Any]:
+    def _watched(self, method: Callable[..., Any], guard: Any, name: str, hook: str) -> Callable[..., Any]:
+        calls = self.calls.setdefault(name, Counter())
+
         @functools.wraps(method)
         def watched(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+            calls[hook] += 1
             stop_before = getattr(trainer, "should_stop", False)
             warned_before = set(self._warnings.seen)
             try:

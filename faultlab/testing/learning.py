@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,13 +47,13 @@ class Learner:
     uses: dict[str, Use] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._clock = Clock()
+        self.clock = Clock()
         self._patches = Patches()
         self._wrapped: set[type] = set()
         self._depth = 0
 
     def __enter__(self) -> Learner:
-        self._clock.attach(self._patches)
+        self.clock.attach(self._patches)
         for name in lightning.loaded():
             base = sys.modules[name].LightningModule
             self._patches.wrap(base, "__init__", self._constructing)
@@ -91,7 +91,7 @@ class Learner:
         def stepping(module: Any, *args: Any, **kwargs: Any) -> Any:
             if self._depth:
                 return step(module, *args, **kwargs)
-            self._clock.tick()
+            self.clock.tick()
             use = self._use(module)
             use.steps += 1
             if use.recon is not None or not (args or kwargs):
@@ -105,7 +105,9 @@ class Learner:
                     output = type(module).training_step(module, *args, **kwargs)
             finally:
                 self._depth -= 1
-            use.recon = probe.recon(None, 1, 0)
+            found = probe.recon(None, 1, 0)
+            # Whoever called the step may send its loss backward later, or not at all.
+            use.recon = replace(found, losses=max(found.losses, int(_has_loss(output))))
             return output
 
         return stepping
@@ -115,11 +117,11 @@ class Learner:
             if self._depth or not is_users(type(model)) or trainer.state.fn != "fit":
                 return run(trainer, model, *args, **kwargs)
             use, trajectory = self._use(model), Trajectory()
-            self._clock.restart()
-            self._clock.trainer = trainer
-            watcher = recorder(sys.modules[lightning.namespace_of(type(model))], trajectory, self._clock)
+            self.clock.restart()
+            self.clock.trainer = trainer
+            watcher = recorder(sys.modules[lightning.namespace_of(type(model))], trajectory, self.clock)
             trainer.callbacks.append(watcher)
-            probe = Probe(Site(type(model), model), self._clock)
+            probe = Probe(Site(type(model), model), self.clock)
             self._depth += 1
             try:
                 with probe.watching(), Patches() as patches:
@@ -132,7 +134,7 @@ class Learner:
                     use.recon = found
             finally:
                 self._depth -= 1
-                self._clock.trainer = None
+                self.clock.trainer = None
                 use.steps += trajectory.steps
                 if watcher in trainer.callbacks:
                     trainer.callbacks.remove(watcher)
@@ -147,6 +149,11 @@ def _noting(steps: set[int], save: Callable[..., Any]) -> Callable[..., Any]:
         return save(trainer, *args, **kwargs)
 
     return saving
+
+
+def _has_loss(output: Any) -> bool:
+    loss = output.get("loss") if isinstance(output, Mapping) else output
+    return bool(getattr(loss, "requires_grad", False))
 
 
 def richness(recon: Recon) -> tuple[bool, int, int]:

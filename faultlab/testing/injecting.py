@@ -1,0 +1,302 @@
+"""For those who write tests: a fault in the code of a block, and the assertion that somebody notices it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+from faultlab import catalogue
+from faultlab.applicability import inapplicable
+from faultlab.detectors import exceptions
+from faultlab.detectors.exceptions import UserCode
+from faultlab.detectors.guards import Observer
+from faultlab.detectors.notice import Notice
+from faultlab.detectors.warned import Warnings
+from faultlab.errors import FaultlabError, UsageError
+from faultlab.fault import Fault
+from faultlab.harness.verdict import detection
+from faultlab.results import Detection
+from faultlab.scenario import check_pattern
+from faultlab.seams import lightning
+from faultlab.seams.armed import Armed
+from faultlab.seams.callbacks import named_callbacks, release
+from faultlab.seams.clock import Clock
+from faultlab.seams.patching import Patches
+from faultlab.testing.embedding import Embedding
+from faultlab.testing.learning import Learner, Use, find_class, path_of
+from faultlab.testing.rehearsal import Rehearsal, RehearsalError
+
+_FLAGS = ("detect_anomaly",)
+By = type | str | None
+Result = TypeVar("Result")
+
+
+class NotActivatedError(FaultlabError, AssertionError):
+    """The fault never acted in the block: nothing is shown by what came of it."""
+
+
+class NotNoticedError(FaultlabError, AssertionError):
+    """Nobody noticed the fault, or not the one who should have, or too late."""
+
+
+class Injection:
+    """``with inject("loss.nan") as fault:`` has every module that the block builds or trains suffer the fault.
+
+    The block runs twice: first without the fault, in a copy of the process, to learn how the module is made. On its end
+    a fault that never acted raises NotActivatedError, since whatever the block asserts it asserts of a clean run.
+
+    ``activations`` counts the times that the fault acted, ``first_step`` is the training step of the first, ``step``
+    the one that the training is at.
+    """
+
+    def __init__(self, fault: str | Fault, target: type | None = None) -> None:
+        text = str(fault)
+        if (wrong := check_pattern(text, whole_faults=True)) is not None:
+            raise UsageError(" ".join(filter(None, wrong)))
+        self.fault = Fault.parse(text)
+        self._target = target
+        self._rehearsal: Rehearsal | None = None
+        self._armed: Armed | None = None
+        self._clock = Clock()
+        self._steps = 0
+        self._stack = ExitStack()
+        self._learner = Learner()
+
+    @property
+    def activations(self) -> int:
+        return self._armed.activations if self._armed else 0
+
+    @property
+    def first_step(self) -> int | None:
+        return self._armed.first_step if self._armed else None
+
+    @property
+    def step(self) -> int:
+        return self._clock.step
+
+    def __enter__(self) -> Injection:
+        if not lightning.loaded():
+            raise UsageError("import Lightning, or your module, before the block: there is nothing to break yet")
+        rehearsal = Rehearsal()
+        learnt = rehearsal.begin()
+        if learnt is None:
+            self._rehearsal = rehearsal
+            try:
+                self._stack.enter_context(self._learner)
+                self._watch(self._stack, self._learner.clock)
+            except BaseException as error:  # a copy must not go on as if it were the process
+                rehearsal.end(self._tell, error)
+            return self
+        self._learn(learnt)
+        uses = {path: Use.from_json(use) for path, use in learnt["uses"].items()}
+        # A block may well assert what is true only with the fault, as long as it trains first.
+        if learnt["error"] and not any(use.recon for use in uses.values()):
+            raise RehearsalError(f"the block fails without any fault: {learnt['error']}")
+        path, use = self._aim(uses)
+        target = self._target or find_class(path)
+        assert target is not None
+        assert use.recon is not None
+        registered = catalogue.load()[self.fault.mode]
+        if reason := inapplicable(registered, use.recon):
+            raise UsageError(f"{self.fault} can't happen to {path}: {reason}")
+        self._steps = use.steps
+        complete = registered.mode.complete(self.fault, use.steps)
+        self._armed = Armed(complete, registered, self._clock, use.recon)
+        with ExitStack() as stack:
+            stack.enter_context(Embedding(target, [self._armed], self._clock))
+            self._watch(stack, self._clock)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        __tracebackhide__ = True
+        if self._rehearsal is not None:
+            self._rehearsal.end(self._tell, error)
+        self._stack.close()
+        assert self._armed is not None
+        if self._armed.broken:
+            raise FaultlabError(f"the injector of {self.fault} failed: {self._armed.broken}") from error
+        if error is None and not self.activations:
+            raise NotActivatedError(f"{self._armed.fault} never acted in the block: {self._why_not()}")
+        return None
+
+    def _why_not(self) -> str:
+        assert self._armed is not None
+        trigger = self._armed.fault.trigger
+        if trigger is not None and trigger.kind == "step" and (trigger.number or 0) >= self._steps:
+            return f"the training there has {self._steps} steps"
+        return "what acts while a module or Trainer is built needs that inside the block"
+
+    def _watch(self, stack: ExitStack, clock: Clock) -> None:
+        """Attaches what else should see the block, clean and faulted alike."""
+
+    def _learn(self, learnt: dict[str, Any]) -> None:
+        """Takes from the rehearsal what else it saw."""
+
+    def _tell(self) -> dict[str, Any]:
+        return {"uses": {path: use.to_json() for path, use in self._learner.uses.items()}}
+
+    def _aim(self, uses: dict[str, Use]) -> tuple[str, Use]:
+        wanted = path_of(self._target) if self._target is not None else ""
+        trained = {path: use for path, use in uses.items() if use.recon is not None}
+        named = {path: use for path, use in trained.items() if not wanted or path == wanted}
+        if not named:
+            what = wanted or "no LightningModule of yours"
+            also = f"; it trains {', '.join(trained)}" if trained else ""
+            raise UsageError(f"the block trains {what if not wanted else f'no {wanted}'}{also}")
+        path, use = max(named.items(), key=lambda item: (item[1].steps, item[1].built))
+        if self._target is None and "<locals>" in path:
+            raise UsageError(f"{path} is made inside a function, anew each time: name the class by target=")
+        return path, use
+
+
+class Noticing(Injection):
+    """See `assert_noticed`. ``notices`` holds who noticed, as far as nobody did so on the clean run."""
+
+    def __init__(self, fault: str | Fault, by: By, within: int | None, target: type | None) -> None:
+        super().__init__(fault, target)
+        self.notices: list[Detection] = []
+        self._by = by if isinstance(by, str) or by is None else by.__name__
+        self._within = within
+        self._clean: list[Notice] = []
+        self._observer: Observer | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        __tracebackhide__ = True
+        if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+            return super().__exit__(kind, error, tb)
+        super().__exit__(kind, error, tb)
+        assert self._armed is not None
+        assert self._observer is not None
+        ended = [self._classified(error)] if error is not None else []
+        if not self.activations:
+            assert error is not None
+            raise NotActivatedError(f"{self._armed.fault} had not acted when the block ended") from error
+        mode = catalogue.load()[self.fault.mode].mode
+        caused = [n for n in [*self._observer.notices, *ended] if n.step >= (self.first_step or 0)]
+        new = [notice for notice in caused if not any(notice.same_alarm(known) for known in self._clean)]
+        self.notices = [detection(notice, self.first_step, mode) for notice in new if not notice.reached_goal]
+        if not any(self._counts(notice) for notice in self.notices):
+            raise NotNoticedError(self._told()) from error
+        return True
+
+    def _watch(self, stack: ExitStack, clock: Clock) -> None:
+        heard = Warnings(clock)
+        stack.enter_context(heard.listening())
+        self._observer = Observer(clock, heard)
+        stack.enter_context(_observing(self._observer))
+
+    def _learn(self, learnt: dict[str, Any]) -> None:
+        if learnt["error"]:
+            raise RehearsalError(f"the block fails without any fault: {learnt['error']}")
+        self._clean = [Notice.from_json(notice) for notice in learnt["notices"]]
+
+    def _tell(self) -> dict[str, Any]:
+        assert self._observer is not None
+        return {**super()._tell(), "notices": [notice.to_json() for notice in self._observer.notices]}
+
+    def _classified(self, error: BaseException) -> Notice:
+        code = UserCode(frozenset({"__main__"}), (os.getcwd(),))
+        notice = exceptions.classify(error, self.step, code, _FLAGS)
+        if isinstance(error, AssertionError) and notice.kind == "module":
+            return Notice("test", "assertion", notice.step, notice.message, reason=notice.reason)
+        return notice
+
+    def _counts(self, found: Detection) -> bool:
+        if self._within is not None and found.latency > self._within:
+            return False
+        if self._by is None:
+            return found.kind != "framework"
+        return self._by in (found.name, found.kind)
+
+    def _told(self) -> str:
+        assert self._armed is not None
+        assert self._observer is not None
+        who = self._by or "nobody"
+        times = f"{self.activations} time{'s' * (self.activations != 1)}, first in step {self.first_step}"
+        within = "" if self._within is None else f" within {self._within} step{'s' * (self._within != 1)}"
+        verb = "did not notice it" if self._by else "noticed it"
+        lines = [f"{self._armed.fault} acted {times}, and {who} {verb}{within}."]
+        for name, calls in self._observer.calls.items():
+            own = [found for found in self.notices if found.name == name]
+            seen = ", ".join(f"{hook} {count}x" for hook, count in calls.items()) or "none of its hooks called"
+            lines.append(f"  {name} ({seen}): " + ("; ".join(map(_said, own)) or "noticed nothing"))
+        if self._by and self._by not in self._observer.calls and self._by[0].isupper():
+            lines.append(f"  {self._by} is not among the Trainer's callbacks.")
+        lines += [f"  {found.kind}: {_said(found)}" for found in self.notices if found.name not in self._observer.calls]
+        if false_alarms := [notice for notice in self._clean if self._by in (None, notice.name)]:
+            lines.append(f"  It says the same without the fault: {false_alarms[0].message}")
+        mode = catalogue.load()[self.fault.mode].mode
+        return "\n".join([*lines, f"  What {mode.id} does: {mode.summary}"])
+
+
+def inject(fault: str | Fault, target: type | None = None) -> Injection:
+    """A context in which the module that the block trains suffers the fault, such as ``loss.nan@step=3``.
+
+    ``target`` is the LightningModule to break, where the block trains several. Guards act as they always do: what one
+    raises comes out of the block. Raises UsageError for a fault that there is not or that can't happen to the module,
+    RehearsalError where the block fails without it, NotActivatedError at the block's end where it never acted.
+    """
+    return Injection(fault, target)
+
+
+def assert_noticed(
+    fault: str | Fault,
+    code: Callable[[], Any] | None = None,
+    *,
+    by: By = None,
+    within: int | None = None,
+    target: type | None = None,
+) -> Noticing:
+    """Asserts that a fault in the block, or in a call of ``code``, is noticed; for a ``with``, or given a function.
+
+    ``by`` is the guard's class or name, or a kind of detector (guard, module, test, framework); without it any counts
+    but an incidental crash of the framework. ``within`` is the most training steps between the fault and the notice.
+    What a guard raises is noted and the training goes on, so that all of them are heard; an exception that the fault
+    leads to is part of the outcome and does not leave the block. Raises NotNoticedError that says what every guard saw,
+    and what `inject` raises.
+    """
+    __tracebackhide__ = True
+    noticing = Noticing(fault, by, within, target)
+    if code is not None:
+        with noticing:
+            code()
+    return noticing
+
+
+@contextmanager
+def _observing(observer: Observer) -> Iterator[None]:
+    """Has the callbacks of every Trainer watched, those that the module brings too."""
+    watched: list[Any] = []
+
+    def make(attach: Callable[..., Any]) -> Callable[..., Any]:
+        def attaching(connector: Any, *args: Any, **kwargs: Any) -> Any:
+            result = attach(connector, *args, **kwargs)
+            for name, callback in named_callbacks(connector.trainer):
+                if callback not in watched:
+                    watched.append(observer.observe(callback, name))
+            return result
+
+        return attaching
+
+    with Patches() as patches:
+        for namespace in lightning.loaded():
+            connector = lightning.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
+            patches.wrap(connector, "_attach_model_callbacks", make)
+        try:
+            yield
+        finally:
+            for callback in watched:
+                release(callback)
+
+
+def _said(found: Detection) -> str:
+    later = f"{found.latency} step{'s' * (found.latency != 1)} later"
+    return f"in step {found.step}, {later}: {found.message.partition(chr(10))[0]}"
