@@ -68,7 +68,7 @@ class Suite:
         files = {Path(item.path) for item in session.items}
         files |= {Path(file) for file in _conftests(session)}
         self._suspects = Suspects(files, UserCode(frozenset(), folders))
-        self._rng = randomness.snapshot()
+        self._rng = randomness.seeded()
         self._engine = CollectedEngine(asked.jobs, self._prepare, self._carry_out)
         self._shared: list[str] = []
 
