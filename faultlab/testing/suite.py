@@ -68,7 +68,7 @@ class Suite:
         files = {Path(item.path) for item in session.items}
         files |= {Path(file) for file in _conftests(session)}
         self._suspects = Suspects(files, UserCode(frozenset(), folders))
-        self._rng = randomness.snapshot()
+        self._rng = randomness.seeded()
         self._engine = CollectedEngine(asked.jobs, self._prepare, self._carry_out)
         self._shared: list[str] = []
 
@@ -158,7 +158,7 @@ class Suite:
                 self.matrix.left_out[test] = f"it fails on the clean code: {plain[test]['message']}"
             elif plain[test]["outcome"] == "passed":
                 unit = self.knowledge.unit(test)
-                unit.seconds = plain[test]["seconds"]
+                unit.seconds = plain[test]["seconds"] - sum(plain[test]["fixtures"].values())
                 unit.warnings = plain[test]["warnings"]
         for note in outcomes[LEARN].notes:
             if "uses" in note and (note["unit"] in self.knowledge.units or note["unit"] not in by_name):
@@ -169,8 +169,12 @@ class Suite:
                 fixtures = [*fixtures_of(by_name[test]), *ended["fixtures"]]
                 known = [name for name in dict.fromkeys(fixtures) if name in self.knowledge.units]
                 self.knowledge.units[test].fixtures = known
+            for name in ended["fixtures"]:
+                self.knowledge.unit(name)
+        for ended in plain.values():
             for name, seconds in ended["fixtures"].items():
-                self.knowledge.unit(name).seconds = seconds
+                if name in self.knowledge.units:
+                    self.knowledge.units[name].seconds = seconds
         self._distrust(outcomes[LEARN])
 
     def _aim(self) -> None:
@@ -221,7 +225,11 @@ class Suite:
         self._distrust(first, again)
         self._rely()
         self.matrix.tests = list(self._tests())
+        units = self.knowledge.units
         self.matrix.seconds = {test: self._seconds([test]) for test in self.matrix.tests}
+        self.matrix.fixtures = {
+            test: {name: units[name].seconds for name in units[test].fixtures} for test in self.matrix.tests
+        }
 
     def _rely(self) -> None:
         if self.matrix.left_out and not self._asked.leave_out:
