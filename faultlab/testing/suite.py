@@ -28,6 +28,7 @@ from faultlab.harness import plan
 from faultlab.harness.plan import Selection
 from faultlab.harness.preparation import DEADLINE, order
 from faultlab.results import FaultResult, Status
+from faultlab.seams import lightning
 from faultlab.testing import fixtures, randomness
 from faultlab.testing.conducting import Conductor, fixtures_of, prepare_process
 from faultlab.testing.failures import Suspects
@@ -149,7 +150,14 @@ class Suite:
         self._engine.open("clean", {})
         everything = [item.nodeid for item in self._session.items]
         mine = [item.nodeid for item in self._items]
-        outcomes = self._passes([self._pass(PLAIN, PLAIN, everything), self._pass(LEARN, LEARN, mine)])
+        orders = [self._pass(PLAIN, PLAIN, everything), self._pass(LEARN, LEARN, mine)]
+        if lightning.loaded():
+            outcomes = self._passes(orders)
+        else:
+            # Tests that import Lightning only when they run: nothing can be watched before it is here.
+            outcomes = self._passes(orders[:1])
+            self._engine.open("imported", {})
+            outcomes.update(self._passes(orders[1:]))
         replay([note["report"] for note in outcomes[PLAIN].notes if "report" in note])
         by_name = {item.nodeid: item for item in self._items}
         plain = _ended(outcomes[PLAIN])
@@ -190,12 +198,7 @@ class Suite:
             targets = own or lasting
         self.knowledge.aim(targets)
         if not self.knowledge.recons:
-            what = (
-                f"none of the tests calls training_step of {', '.join(targets)}"
-                if targets
-                else ("no test builds a LightningModule of yours")
-            )
-            raise UsageError(f"there is nothing to break: {what}")
+            raise UsageError(f"there is nothing to break: {_why_nothing(found, targets)}")
         self._know_code()
 
     def _know_code(self) -> None:
@@ -341,6 +344,13 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
 def _unfit(left_out: dict[str, str]) -> str:
     shown = "".join(f"\n    {test} ({reason.splitlines()[0]})" for test, reason in left_out.items())
     return f"{len(left_out)} tests can't be relied on:{shown}\n    Mend them, or go on without: --faultlab-leave-out."
+
+
+def _why_nothing(found: Iterable[str], targets: Sequence[str]) -> str:
+    if targets:
+        return f"none of the tests calls training_step of {', '.join(targets)}"
+    made = ", ".join(found)
+    return f"{made} are made inside functions; define them in a module" if made else "no test builds a LightningModule"
 
 
 def _dotted(path: str) -> str:
