@@ -160,7 +160,9 @@ TESTS = (
 def test_a_fault_reaches_tests_of_every_form_through_their_fixtures(pytester: pytest.Pytester) -> None:
     faults = "loss.nan loss.nan@step=1 loss.negated loader.worker-raises"
     ran = faultlabbed(pytester, FIXTURES, "--faultlab-matrix", "--doctest-modules", select=faults)
-    assert ran.verdicts == {"loader.worker-raises": "noticed", "loss.nan": "noticed", "loss.negated": "silent"}, ran.text
+    assert ran.verdicts == {"loader.worker-raises": "noticed", "loss.nan": "noticed", "loss.negated": "silent"}, (
+        ran.text
+    )
     assert "noticed: 2 failure modes (1 by an assertion of the test, 1 by an incidental crash)" in ran.text
     assert (ran.status, ran.tests["left_out"]) == (0, {})
     assert ran.kinds("loader.worker-raises") == {"test_with_a_worker": "framework"}
@@ -170,5 +172,7 @@ def test_a_fault_reaches_tests_of_every_form_through_their_fixtures(pytester: py
     assert "= 16 passed" in ran.text
     assert "PytestRemovedIn" not in ran.text
     # Four clean passes, and then once for all faults, or once for each of the faults that reaches it.
-    counts = {file: (pytester.path / file).stat().st_size for file in ("slow_rows", "trained_for_all", "opened", "closed")}
+    counts = {
+        file: (pytester.path / file).stat().st_size for file in ("slow_rows", "trained_for_all", "opened", "closed")
+    }
     assert counts == {"slow_rows": 4 + 1, "trained_for_all": 4 + 3, "opened": 4 + 3, "closed": 4 + 3}
