@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,9 +38,10 @@ def test_nothing_heavy_is_imported():
 
 @dataclass(frozen=True)
 class Measured:
-    """One `pytest --faultlab`: the seconds of the whole command, and what it wrote."""
+    """One `pytest --faultlab`: the seconds of the whole command, the CPU seconds, and what it wrote."""
 
     wall: float
+    cpu: float
     report: dict[str, Any]
     matrix: dict[str, Any]
     load: float
@@ -103,7 +105,7 @@ class Bench:
     def plugin(self, select: Sequence[str]) -> Measured:
         """The whole of it, as a user runs it."""
         selected = [word for pattern in select for word in ("--faultlab-select", pattern)]
-        load = os.getloadavg()[0]
+        load, before = os.getloadavg()[0], _spent()
         with tempfile.TemporaryDirectory(dir=self.folder) as out:
             seconds, process = self._pytest(
                 "--faultlab", "--faultlab-jobs", str(self.jobs), "--faultlab-out", out, *selected
@@ -112,13 +114,17 @@ class Bench:
                 report, matrix = (json.loads(Path(out, name).read_text()) for name in ("report.json", "tests.json"))
             except FileNotFoundError:
                 raise click.ClickException(f"pytest --faultlab failed:\n{process.stdout[-2000:]}") from None
-        return Measured(seconds, report, matrix, load)
+        return Measured(seconds, _spent() - before, report, matrix, load)
 
-    def alone(self, faults: Sequence[str]) -> Iterator[Alone]:
-        """Each in a fresh pytest, until its first failure; what clean runs teach is learnt beforehand."""
+    def alone(self, faults: Sequence[str]) -> tuple[list[Alone], float]:
+        """Each in a fresh pytest, until its first failure, and the CPU seconds of all of them.
+
+        What clean runs teach is learnt beforehand.
+        """
         self._alone(faults[0])
+        before = _spent()
         with ThreadPoolExecutor(self.jobs) as pool:
-            yield from pool.map(self._alone, faults)
+            return list(pool.map(self._alone, faults)), _spent() - before
 
     def _alone(self, fault: str) -> Alone:
         learnt = ["--faultlab-learnt", str(self.folder / "learnt.json")]
@@ -133,6 +139,12 @@ class Bench:
         command = [sys.executable, "-m", "pytest", str(self.tests), *_QUIET, *options]
         process = subprocess.run(command, capture_output=True, text=True, check=False)
         return time.monotonic() - begun, process
+
+
+def _spent() -> float:
+    """The CPU seconds of the processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def start_up(repeats: int, folder: Path) -> tuple[list[float], list[float]]:
@@ -159,6 +171,7 @@ class Comparison:
 
     plugin: Sequence[Measured]
     alone: Sequence[Alone]
+    alone_cpu: float
     plain: tuple[list[float], list[float]]
 
     @property
@@ -170,6 +183,11 @@ class Comparison:
     def naive(self) -> float:
         """All faults, at the mean of those that ran: no core is idle, whichever is the last."""
         return self.faults * statistics.mean(one.seconds for one in self.alone) / self.plugin[0].jobs
+
+    @property
+    def naive_cpu(self) -> float:
+        """The CPU seconds of all faults, which depend less on what else the machine does."""
+        return self.faults * self.alone_cpu / len(self.alone)
 
     def differences(self) -> list[str]:
         first, second = (run.statuses for run in self.plugin)
@@ -185,15 +203,16 @@ class Comparison:
             values = [getattr(run, name) for run in self.plugin]
             return [*values, statistics.median(values)]
 
-        seconds = {name: both(name) for name in ("wall", "clean", "phase", "on_clean_code", "under_faults")}
+        seconds = {name: both(name) for name in ("wall", "cpu", "clean", "phase", "on_clean_code", "under_faults")}
         medians = [statistics.median(values) for values in self.plain]
         return {
             "jobs": self.plugin[0].jobs,
             "faults": len(self.plugin[0].ran),
             "load": [run.load for run in self.plugin] + [os.getloadavg()[0]],
-            "seconds": {**seconds, "naive": self.naive},
+            "seconds": {**seconds, "naive": self.naive, "naive_cpu": self.naive_cpu},
             "ratios": {
                 "naive / plugin": [self.naive / value for value in seconds["wall"]],
+                "naive / plugin, CPU seconds": [self.naive_cpu / value for value in seconds["cpu"]],
                 "phase / floor on clean code": [a / b for a, b in zip(seconds["phase"], seconds["on_clean_code"])],
                 "phase / floor under the faults": [a / b for a, b in zip(seconds["phase"], seconds["under_faults"])],
             },
@@ -213,13 +232,14 @@ class Comparison:
         click.echo(f"\n{'seconds':40}{'plugin':>9}{'again':>9}{'median':>9}{'naive':>9}")
         names = {
             "wall": "whole",
+            "cpu": "  CPU seconds",
             "clean": "  clean passes",
             "phase": "  faults phase",
             "on_clean_code": "floor, the tests on clean code",
             "under_faults": "floor, the tests under the faults",
         }
         for key, name in names.items():
-            naive = f"{seconds['naive']:9.1f}" if key == "wall" else ""
+            naive = {"wall": f"{self.naive:9.1f}", "cpu": f"{self.naive_cpu:9.1f}"}.get(key, "")
             click.echo(f"{name:40}" + "".join(f"{value:9.2f}" for value in seconds[key]) + naive)
         click.echo(f"\n{'ratios':40}{'plugin':>9}{'again':>9}{'median':>9}")
         for name, values in ratios.items():
@@ -270,10 +290,10 @@ def main(
             raise click.ClickException("no fault was run")
         chosen = random.Random(seed).sample(faults, min(sample, len(faults)))
         said(f"{len(chosen)} faults in a pytest of their own, which takes minutes")
-        alone = list(bench.alone(chosen))
+        alone, cpu = bench.alone(chosen)
         said("pytest --faultlab")
         second = bench.plugin(select)
-    comparison = Comparison([first, second], alone, plain)
+    comparison = Comparison([first, second], alone, cpu, plain)
     if as_json:
         click.echo(json.dumps(comparison.to_json()))
     else:
