@@ -76,13 +76,16 @@ class Suite:
     def run(self, replay: Callable[[Sequence[Any]], None]) -> Matrix:
         """The clean passes, whose plain one is given to ``replay`` report by report, and then the faults.
 
-        Raises BaselineError where the clean suite can't be relied on, UsageError where there is nothing to break.
+        An interrupted run of the faults leaves the rows that it has, and a matrix that is not ``complete``. Raises
+        BaselineError where the clean suite can't be relied on, UsageError where there is nothing to break.
         """
         begun = time.perf_counter()
         try:
             self._learn(replay)
             measured = time.perf_counter()
-            self._inject()
+            with suppress(KeyboardInterrupt):
+                self._inject()
+                self.matrix.complete = True
         except TargetBrokenError as error:
             raise BaselineError(str(error)) from None
         finally:
