@@ -12,7 +12,8 @@ from tests.suites import MODEL, Ran, faultlabbed, run
 
 SUITE = """
     import torch
-    from mymodel import LitModel, is_finite, loss_of, trained
+    import warnings
+    from mymodel import LitModel, is_finite, trained
 
 
     def test_loss_is_finite():
@@ -21,6 +22,7 @@ SUITE = """
 
     def test_it_trains():
         trained()
+        warnings.warn("it takes long")
 
 
     def test_it_predicts():
@@ -46,10 +48,11 @@ def _says(ran: Ran, *lines: str) -> None:
 
 
 def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
-    ran = faultlabbed(pytester, SUITE, "--faultlab-matrix", select=FAULTS)
+    ran = faultlabbed(pytester, SUITE, "--faultlab-matrix", "-W", "ignore:`isinstance", select=FAULTS)
     assert (ran.status, ran.verdicts) == (0, VERDICTS), ran.text
     _says(
         ran,
+        "UserWarning: it takes long\n    warnings.warn(",
         "failure modes, targets: found by running the tests",
         "target: mymodel.LitModel",
         "noticed: 4 failure modes (1 by an assertion of the test, 1 by a check in your code, 1 by an incidental crash, "
@@ -60,7 +63,7 @@ def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
         "notices nothing: test_suite.py::test_it_predicts",
         "alone in noticing 1: test_suite.py::test_loss_is_finite: loss.nan",
         "coverage 0.67: 4 noticed, 1 only warned, 1 silent",
-        "= 3 passed",
+        "= 3 passed, 1 warning in",
     )
     kinds = {
         "loss.nan": ("test", ""),
@@ -112,8 +115,11 @@ def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester
     assert float(properties["faultlab.coverage"] or "") == pytest.approx(0.67, abs=0.01)
 
 
-def test_another_order_of_the_tests_makes_no_other_verdicts(pytester: pytest.Pytester) -> None:
-    options = ("-p", "randomly", "--randomly-seed=2", "--faultlab-target=mymodel:LitModel", "--faultlab-jobs=1")
+def test_another_order_of_the_tests_makes_no_other_verdicts(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("-p", "randomly", "--randomly-seed=2", "--faultlab-target=mymodel:LitModel", "-n", "auto")
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "1")
     ran = faultlabbed(pytester, SUITE, *options, select=FAULTS)
     assert (ran.status, ran.verdicts) == (0, VERDICTS), ran.text
     _says(ran, "targets: mymodel:LitModel")
@@ -310,3 +316,21 @@ def test_what_ends_a_process_costs_one_test_alone(pytester: pytest.Pytester) -> 
     assert set(ran.kinds("loss.negated").values()) == {""}
     assert (pytester.path / "ends").stat().st_size
     assert ran.status == 0
+
+
+def test_one_fault_is_injected_into_a_plain_run(pytester: pytest.Pytester) -> None:
+    options = ("--faultlab-inject=loss.nan@step=1", "--faultlab-learnt=learnt.json", "--faultlab-out=out", "-v")
+    ran = run(pytester, SUITE, *options, "-p", "no:randomly")
+    assert ran.status == 1
+    _says(
+        ran,
+        "test_suite.py::test_loss_is_finite FAILED",
+        "test_suite.py::test_it_trains PASSED",
+        "noticed: 1 failure modes (1 by an assertion of the test)",
+        "= 1 failed, 2 passed",
+    )
+    taught = (pytester.path / "learnt.json").read_text()
+    (pytester.path / "learnt.json").write_text(taught.replace("mymodel.LitModel", "mymodel.Gone"))
+    ran = run(pytester, SUITE, *options)
+    assert ran.status == 0, "the file is read in place of the clean passes"
+    _says(ran, "= 3 passed")

@@ -20,6 +20,7 @@ import pytest
 from faultlab.detectors.warned import normalised
 from faultlab.testing import randomness
 from faultlab.testing.failures import Suspects, told, why
+from faultlab.testing.replaying import warning_to_json
 
 Scope = Callable[[str], AbstractContextManager[Any]]
 
@@ -46,6 +47,7 @@ class Conductor:
 
     def __init__(self, suspects: Suspects, scope: Scope, rng: Any, root: str = "") -> None:
         self.on_report: Callable[[Any], None] = lambda report: None
+        self.on_warning: Callable[[dict[str, Any]], None] = lambda warning: None
         self.on_begin: Callable[[Ended], None] = lambda ended: None
         self.on_end: Callable[[Ended], None] = lambda ended: None
         self._suspects = suspects
@@ -118,8 +120,9 @@ class Conductor:
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.on_report(report)
 
-    def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str) -> None:
+    def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str, location: Any) -> None:
         if nodeid == self._ended.test:
+            self.on_warning(warning_to_json(warning_message, nodeid, location))
             text = f"{warning_message.category.__name__}: {warning_message.message}"
             # Every copy writes to another folder.
             text = normalised(text.replace(self._root, "<run>") if self._root else text)[:300]

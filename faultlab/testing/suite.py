@@ -73,7 +73,7 @@ class Suite:
         self._shared: list[str] = []
 
     def run(self, replay: Callable[[Sequence[Any]], None]) -> Matrix:
-        """The clean passes, whose plain one is given to ``replay`` report by report, and then the faults.
+        """The clean passes, whose plain one's notes are given to ``replay``, and then the faults.
 
         Raises BaselineError where the clean suite can't be relied on, UsageError where there is nothing to break.
         """
@@ -150,7 +150,7 @@ class Suite:
         everything = [item.nodeid for item in self._session.items]
         mine = [item.nodeid for item in self._items]
         outcomes = self._passes([self._pass(PLAIN, PLAIN, everything), self._pass(LEARN, LEARN, mine)])
-        replay([note["report"] for note in outcomes[PLAIN].notes if "report" in note])
+        replay(outcomes[PLAIN].notes)
         by_name = {item.nodeid: item for item in self._items}
         plain = _ended(outcomes[PLAIN])
         for test in mine:
