@@ -87,14 +87,16 @@ def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
 
 def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester) -> None:
     options = ("-p", "randomly", "--randomly-seed=1", "-n", "2", "--cov=mymodel", "--cov-report=term-missing",
-               "--junitxml=junit.xml", "--faultlab-fail-under=0.99")  # fmt: skip
-    ran = faultlabbed(pytester, SUITE, *options, select=FAULTS)
-    assert (ran.status, ran.verdicts) == (1, VERDICTS), ran.text
+               "--junitxml=junit.xml", "--timeout=2", "--faultlab-fail-under=0.99")  # fmt: skip
+    ran = faultlabbed(pytester, SUITE, *options, select=f"{FAULTS} process.hangs")
+    assert (ran.status, ran.verdicts) == (1, {**VERDICTS, "process.hangs": "noticed"}), ran.text
+    (hangs,) = ran.cells("process.hangs").values()
+    assert (hangs["kind"], "Timeout (>2.0s)" in hangs["message"]) == ("test", True)
     lines = textwrap.dedent(MODEL).strip().splitlines()
     # What faults alone make run, the check, is covered by no clean test.
     check, unused = (next(n for n, line in enumerate(lines, 1) if text in line) for text in ("raise", "return float"))
     assert re.search(rf"mymodel\.py +\d+ +2 +\d+% +{check}, {unused}\n", ran.text), ran.text
-    _says(ran, "FAULTLAB FAILED: coverage 0.67 is under 0.99", "= 3 passed")
+    _says(ran, "FAULTLAB FAILED: coverage 0.71 is under 0.99", "= 3 passed")
     assert "notices nothing" not in ran.text
     assert ran.tests["timing"]["jobs"] == 2
     # The first failure is enough, and the quickest test comes first.
@@ -110,9 +112,9 @@ def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester
         "errors": "0",
     }
     properties = {item.get("name"): item.get("value") for item in suite.iter("property")}
-    assert properties["faultlab.noticed"] == "4"
+    assert properties["faultlab.noticed"] == "5"
     assert properties["faultlab.silent"] == "1"
-    assert float(properties["faultlab.coverage"] or "") == pytest.approx(0.67, abs=0.01)
+    assert float(properties["faultlab.coverage"] or "") == pytest.approx(5 / 7)
 
 
 def test_another_order_of_the_tests_makes_no_other_verdicts(
