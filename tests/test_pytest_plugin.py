@@ -48,7 +48,7 @@ def _says(ran: Ran, *lines: str) -> None:
 
 
 def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
-    ran = faultlabbed(pytester, SUITE, "--faultlab-matrix", "-W", "ignore:`isinstance", select=FAULTS)
+    ran = faultlabbed(pytester, SUITE, "--faultlab-matrix", "--pdb", "-W", "ignore:`isinstance", select=FAULTS)
     assert (ran.status, ran.verdicts) == (0, VERDICTS), ran.text
     _says(
         ran,
@@ -192,6 +192,17 @@ PLAIN = """
     def test_something():
         pass
 """
+LOCAL = """
+    from pytorch_lightning import LightningModule
+
+
+    def test_something():
+        class Local(LightningModule):
+            def training_step(self, batch, index):
+                return batch
+
+        Local().training_step(1, 0)
+"""
 LIGHT = """
     import sys
 
@@ -219,11 +230,12 @@ def test_a_run_without_the_option_imports_nothing_that_it_would_not_import_anywa
     [
         (PLAIN, "--faultlab --faultlab-select=loss.nann", "'loss.nan'"),
         (PLAIN, "--faultlab --faultlab-jobs=-1", "one copy at least"),
+        (LOCAL, "--faultlab", "test_something.<locals>.Local is made anew by a test; move it"),
         (PLAIN, "--faultlab", "there is nothing to break: no test builds a LightningModule of yours"),
         (SUITE, "--faultlab --faultlab-target=mymodel:Model", "The tests build mymodel.LitModel."),
         (PLAIN, "--faultlab-inject=loss.*", "family.kebab-name"),
     ],
-    ids=["select", "jobs", "no module", "target", "inject"],
+    ids=["select", "jobs", "local class", "no module", "target", "inject"],
 )
 def test_wrong_usage_ends_with_status_4_and_what_to_write_instead(
     pytester: pytest.Pytester, suite: str, options: str, said: str

@@ -162,7 +162,11 @@ def become_victim(session: pytest.Session, folder: str) -> None:
     if faulthandler.is_enabled():
         # pytest has it write to the terminal, where a victim's crash is no news.
         faulthandler.enable(2)
-    capture: Any = session.config.pluginmanager.getplugin("capturemanager")
+    plugins = session.config.pluginmanager
+    if plugins.has_plugin("pdbinvoke"):
+        # Nobody sits at a copy to debug it: the end of the input would end the process.
+        plugins.unregister(name="pdbinvoke")
+    capture: Any = plugins.getplugin("capturemanager")
     if capture is not None and capture._global_capturing is None:
         capture.start_global_capturing()
         capture.suspend_global_capture()

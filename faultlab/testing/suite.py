@@ -186,11 +186,13 @@ class Suite:
             targets = own or lasting
         self.knowledge.aim(targets)
         if not self.knowledge.recons:
-            what = (
-                f"none of the tests calls training_step of {', '.join(targets)}"
-                if targets
-                else ("no test builds a LightningModule of yours")
-            )
+            what = "no test builds a LightningModule of yours"
+            if targets:
+                what = f"none of the tests calls training_step of {', '.join(targets)}"
+            elif found:
+                what = (
+                    f"{', '.join(found)} is made anew by a test; move it to a module, or to the top of the test's file"
+                )
             raise UsageError(f"there is nothing to break: {what}")
         self._know_code()
 
