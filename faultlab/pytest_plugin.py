@@ -105,6 +105,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         conclude(session)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("detects") and type(item) is not pytest.Function:
+        pytest.fail("the mark `detects` is for test functions; here, use faultlab.assert_noticed", pytrace=False)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     marks = list(pyfuncitem.iter_markers("detects"))

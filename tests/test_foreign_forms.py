@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -126,3 +127,28 @@ def test_a_victim_has_the_files_that_were_written_before_its_step_and_no_later_o
         for fault, outcome in lab.run(faults, at=at).items():
             assert outcome.result is not None, outcome.output
             assert outcome.result["trajectory"]["end"] == "finished", (fault, outcome.output)
+
+
+class Named(torch.Tensor):
+    """A tensor that knows the names of its columns, and can't do without."""
+
+    names_of_columns: list[str]
+
+    def clone(self, *args: Any, **kwargs: Any) -> Any:
+        new = super().clone(*args, **kwargs)
+        new.names_of_columns = list(self.names_of_columns)
+        return new
+
+
+def test_a_tensor_that_keeps_more_than_values_is_broken_as_a_plain_one_and_keeps_it() -> None:
+    named = torch.ones(2, 3).as_subclass(Named)
+    named.names_of_columns = ["a", "b", "c"]
+    batch = {"x": named, "y": torch.zeros(2)}
+    bare = tree.bare(batch)
+    assert type(bare["x"]) is torch.Tensor
+    assert bare["y"] is batch["y"]
+    broken = tree.dressed(tree.replace(bare, {"x": (bare["x"] * 2).clone()}), like=batch)
+    assert type(broken["x"]) is Named
+    assert broken["x"].names_of_columns == ["a", "b", "c"]
+    assert broken["x"].sum() == 12
+    assert tree.bare(batch["y"]) is batch["y"]

@@ -230,8 +230,8 @@ def test_a_run_without_the_option_imports_nothing_that_it_would_not_import_anywa
     [
         (PLAIN, "--faultlab --faultlab-select=loss.nann", "'loss.nan'"),
         (PLAIN, "--faultlab --faultlab-jobs=-1", "one copy at least"),
-        (LOCAL, "--faultlab", "test_something.<locals>.Local is made anew by a test; move it"),
-        (PLAIN, "--faultlab", "there is nothing to break: no test builds a LightningModule of yours"),
+        (LOCAL, "--faultlab", "test_something.<locals>.Local are made inside functions; define them"),
+        (PLAIN, "--faultlab", "there is nothing to break: no test builds a LightningModule"),
         (SUITE, "--faultlab --faultlab-target=mymodel:Model", "The tests build mymodel.LitModel."),
         (PLAIN, "--faultlab-inject=loss.*", "family.kebab-name"),
     ],

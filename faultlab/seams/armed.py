@@ -150,7 +150,9 @@ class Armed:
         ``state`` describes values that an injector may also change from within.
         """
         before = state(value) if state else None
-        new = self._inject(value)
+        bare = tree.bare(value)
+        new = self._inject(bare)
+        new = value if new is bare else tree.dressed(new, like=value)
         if not tree.identical(value, new) or (state and not tree.identical(before, state(new))):
             self._acted()
         return new

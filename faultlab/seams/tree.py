@@ -44,6 +44,34 @@ def map_tensors(value: Any, function: Callable[[torch.Tensor], Any]) -> Any:
     return replace(value, {path: function(tensor) for path, tensor in tensors(value)})
 
 
+def bare(value: Any) -> Any:
+    """The tree with plain tensors in the place of those whose class keeps more than values, such as names of columns.
+
+    What such a class keeps does not survive most operations; `dressed` gives it back to the result.
+    """
+    return replace(value, {path: leaf.as_subclass(torch.Tensor) for path, leaf in tensors(value) if _keeps_more(leaf)})
+
+
+def dressed(value: Any, like: Any) -> Any:
+    """The tree with the classes, and what they keep, of the tensors that stand at the same paths of ``like``."""
+    originals = {path: leaf for path, leaf in tensors(like) if _keeps_more(leaf)}
+    if not originals:
+        return value
+    return replace(value, {path: _dress(leaf, originals[path]) for path, leaf in tensors(value) if path in originals})
+
+
+def _keeps_more(tensor: torch.Tensor) -> bool:
+    return type(tensor).__module__.partition(".")[0] != "torch"
+
+
+def _dress(tensor: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
+    if type(tensor) is not torch.Tensor:
+        return tensor
+    new = tensor.as_subclass(type(original))
+    vars(new).update(vars(original))
+    return new
+
+
 def identical(one: Any, other: Any) -> bool:
     """Whether two trees are the same to the bit: structure, types, dtypes, shapes, values and place in the graph."""
     if one is other:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import inspect
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -153,6 +154,8 @@ def prepare_process(session: pytest.Session) -> None:
     if capture is not None and capture._global_capturing is not None:
         # Its files would be shared by all copies.
         capture.stop_global_capturing()
+    # What asks for the stack, as Lightning does when it loads a checkpoint, has Python learn every module's file first.
+    inspect.stack()
     gc.collect()
     gc.freeze()
 

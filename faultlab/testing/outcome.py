@@ -56,6 +56,7 @@ class Row:
 class Matrix:
     """The kill matrix, faults x tests. ``whole`` says that every test was run that a fault reaches.
 
+    ``seconds`` are each test's on the clean code, with those of its ``fixtures`` of wider scopes, which it may share.
     ``left_out`` says of tests why they take no part: they fail, are flaky, or are broken (they fail under a fault that
     never acts).
     """
@@ -65,7 +66,9 @@ class Matrix:
     rows: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     whole: bool = False
+    complete: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+    fixtures: dict[str, dict[str, float]] = field(default_factory=dict)
     timing: dict[str, float] = field(default_factory=dict)
 
     def kills(self) -> dict[str, int]:
@@ -87,7 +90,12 @@ class Matrix:
             "targets": self.targets,
             "whole": self.whole,
             "tests": [
-                {"test": test, "seconds": round(self.seconds.get(test, 0.0), 4), "kills": count}
+                {
+                    "test": test,
+                    "seconds": round(self.seconds.get(test, 0.0), 4),
+                    "fixtures": {name: round(seconds, 4) for name, seconds in self.fixtures.get(test, {}).items()},
+                    "kills": count,
+                }
                 for test, count in self.kills().items()
             ],
             "left_out": self.left_out,

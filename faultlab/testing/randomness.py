@@ -17,6 +17,16 @@ def snapshot() -> tuple[Any, ...]:
     )
 
 
+def seeded() -> tuple[Any, ...]:
+    """The states that generators have once they are seeded with 0: the same in every process."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    return (
+        random.Random(0).getstate(),
+        numpy.random.RandomState(0).get_state() if numpy is not None else None,
+        torch.Generator().manual_seed(0).get_state() if torch is not None else None,
+    )
+
+
 def restore(state: tuple[Any, ...]) -> None:
     """Goes back to a snapshot."""
     own, numpys, torchs = state

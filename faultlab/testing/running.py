@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from dataclasses import asdict, replace
@@ -29,7 +30,7 @@ from faultlab.testing.victims import Arming
 
 def run_suite(session: pytest.Session) -> None:
     """Runs the clean suite, whose reports are pytest's own, and then the faults; raises as pytest's own loop does."""
-    _one_thread()
+    _check_copiable()
     config = session.config
     terminal = config.pluginmanager.getplugin("terminalreporter")
     try:
@@ -45,6 +46,8 @@ def run_suite(session: pytest.Session) -> None:
     # The tests that are left out are so because somebody asked for it.
     gate = Gate(false_alarms=len(matrix.left_out))
     report.reasons = check(report, gate, config.getoption("faultlab_fail_under"))
+    if not matrix.complete:
+        report.reasons.insert(0, "inconclusive: interrupted; what was done until then is shown")
     report.passed = not report.reasons
     config.stash[RESULT] = (matrix, report, report.reasons)
     if not report.passed:
@@ -52,11 +55,13 @@ def run_suite(session: pytest.Session) -> None:
     _record_properties(config, matrix, report)
     if config.getoption("faultlab_out"):
         write(matrix, report, Path(config.getoption("faultlab_out")))
+    if not matrix.complete:
+        raise KeyboardInterrupt from None
 
 
 def break_session(session: pytest.Session) -> None:
     """Has pytest's own loop run every test with one fault armed; the clean passes go before, in copies."""
-    _one_thread()
+    _check_copiable()
     config = session.config
     learnt = config.getoption("faultlab_learnt")
     try:
@@ -86,7 +91,7 @@ def conclude(session: pytest.Session) -> None:
     suite, outcome = config.stash[ALONE]
     mode = index.modes()[Fault.parse(outcome.id).mode]
     row = judge(outcome.id, mode, [outcome], suite.knowledge.warnings)
-    suite.matrix.rows, suite.matrix.whole = [row], True
+    suite.matrix.rows, suite.matrix.whole, suite.matrix.complete = [row], True, True
     suite.matrix.tests = [cell.test for cell in row.cells]
     suite.matrix.timing = {"total": round(sum(cell.seconds for cell in row.cells), 3), "jobs": 1}
     report = report_of(suite.matrix, _versions())
@@ -119,7 +124,9 @@ def write(matrix: Matrix, report: Report, folder: Path) -> None:
     html.write_alone(report, folder / "index.html")
 
 
-def _one_thread() -> None:
+def _check_copiable() -> None:
+    if not hasattr(os, "fork"):
+        raise pytest.UsageError("--faultlab copies pytest's process, which this system can't (Linux and macOS can)")
     torch = sys.modules.get("torch")
     if torch is None:
         return

@@ -28,6 +28,7 @@ from faultlab.harness import plan
 from faultlab.harness.plan import Selection
 from faultlab.harness.preparation import DEADLINE, order
 from faultlab.results import FaultResult, Status
+from faultlab.seams import lightning
 from faultlab.testing import fixtures, randomness
 from faultlab.testing.conducting import Conductor, fixtures_of, prepare_process
 from faultlab.testing.failures import Suspects
@@ -68,20 +69,23 @@ class Suite:
         files = {Path(item.path) for item in session.items}
         files |= {Path(file) for file in _conftests(session)}
         self._suspects = Suspects(files, UserCode(frozenset(), folders))
-        self._rng = randomness.snapshot()
+        self._rng = randomness.seeded()
         self._engine = CollectedEngine(asked.jobs, self._prepare, self._carry_out)
         self._shared: list[str] = []
 
     def run(self, replay: Callable[[Sequence[Any]], None]) -> Matrix:
         """The clean passes, whose plain one's notes are given to ``replay``, and then the faults.
 
-        Raises BaselineError where the clean suite can't be relied on, UsageError where there is nothing to break.
+        An interrupted run of the faults leaves the rows that it has, and a matrix that is not ``complete``. Raises
+        BaselineError where the clean suite can't be relied on, UsageError where there is nothing to break.
         """
         begun = time.perf_counter()
         try:
             self._learn(replay)
             measured = time.perf_counter()
-            self._inject()
+            with suppress(KeyboardInterrupt):
+                self._inject()
+                self.matrix.complete = True
         except TargetBrokenError as error:
             raise BaselineError(str(error)) from None
         finally:
@@ -149,7 +153,14 @@ class Suite:
         self._engine.open("clean", {})
         everything = [item.nodeid for item in self._session.items]
         mine = [item.nodeid for item in self._items]
-        outcomes = self._passes([self._pass(PLAIN, PLAIN, everything), self._pass(LEARN, LEARN, mine)])
+        orders = [self._pass(PLAIN, PLAIN, everything), self._pass(LEARN, LEARN, mine)]
+        if lightning.loaded():
+            outcomes = self._passes(orders)
+        else:
+            # Tests that import Lightning only when they run: nothing can be watched before it is here.
+            outcomes = self._passes(orders[:1])
+            self._engine.open("imported", {})
+            outcomes.update(self._passes(orders[1:]))
         replay(outcomes[PLAIN].notes)
         by_name = {item.nodeid: item for item in self._items}
         plain = _ended(outcomes[PLAIN])
@@ -158,7 +169,7 @@ class Suite:
                 self.matrix.left_out[test] = f"it fails on the clean code: {plain[test]['message']}"
             elif plain[test]["outcome"] == "passed":
                 unit = self.knowledge.unit(test)
-                unit.seconds = plain[test]["seconds"]
+                unit.seconds = plain[test]["seconds"] - sum(plain[test]["fixtures"].values())
                 unit.warnings = plain[test]["warnings"]
         for note in outcomes[LEARN].notes:
             if "uses" in note and (note["unit"] in self.knowledge.units or note["unit"] not in by_name):
@@ -169,8 +180,12 @@ class Suite:
                 fixtures = [*fixtures_of(by_name[test]), *ended["fixtures"]]
                 known = [name for name in dict.fromkeys(fixtures) if name in self.knowledge.units]
                 self.knowledge.units[test].fixtures = known
+            for name in ended["fixtures"]:
+                self.knowledge.unit(name)
+        for ended in plain.values():
             for name, seconds in ended["fixtures"].items():
-                self.knowledge.unit(name).seconds = seconds
+                if name in self.knowledge.units:
+                    self.knowledge.units[name].seconds = seconds
         self._distrust(outcomes[LEARN])
 
     def _aim(self) -> None:
@@ -186,14 +201,7 @@ class Suite:
             targets = own or lasting
         self.knowledge.aim(targets)
         if not self.knowledge.recons:
-            what = "no test builds a LightningModule of yours"
-            if targets:
-                what = f"none of the tests calls training_step of {', '.join(targets)}"
-            elif found:
-                what = (
-                    f"{', '.join(found)} is made anew by a test; move it to a module, or to the top of the test's file"
-                )
-            raise UsageError(f"there is nothing to break: {what}")
+            raise UsageError(f"there is nothing to break: {_why_nothing(found, targets)}")
         self._know_code()
 
     def _know_code(self) -> None:
@@ -223,7 +231,11 @@ class Suite:
         self._distrust(first, again)
         self._rely()
         self.matrix.tests = list(self._tests())
+        units = self.knowledge.units
         self.matrix.seconds = {test: self._seconds([test]) for test in self.matrix.tests}
+        self.matrix.fixtures = {
+            test: {name: units[name].seconds for name in units[test].fixtures} for test in self.matrix.tests
+        }
 
     def _rely(self) -> None:
         if self.matrix.left_out and not self._asked.leave_out:
@@ -335,6 +347,13 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
 def _unfit(left_out: dict[str, str]) -> str:
     shown = "".join(f"\n    {test} ({reason.splitlines()[0]})" for test, reason in left_out.items())
     return f"{len(left_out)} tests can't be relied on:{shown}\n    Mend them, or go on without: --faultlab-leave-out."
+
+
+def _why_nothing(found: Iterable[str], targets: Sequence[str]) -> str:
+    if targets:
+        return f"none of the tests calls training_step of {', '.join(targets)}"
+    made = ", ".join(found)
+    return f"{made} are made inside functions; define them in a module" if made else "no test builds a LightningModule"
 
 
 def _dotted(path: str) -> str:

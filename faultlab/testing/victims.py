@@ -116,6 +116,8 @@ class Victim:
         fault = Fault.parse(order.fault or "")
         arming = Arming(fault, self._knowledge, order.root, lambda step: send({"acting": step}))
         until_failure = not order.tests or order.tests["until_failure"]
+        # Nobody reads these failures, and to show the source of every frame takes longer than many a test.
+        self._session.config.option.tbstyle = "no"
         conductor = self._conductor(order, arming.scope, send)
         conductor.on_end = lambda ended: send({"note": {"ended": asdict(ended), **arming.done(ended)}})
         conductor.run(self._session, items, lambda ended: until_failure and arming.killed(ended))
