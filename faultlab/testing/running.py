@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from faultlab.results import Baseline, Report, dump
 from faultlab.scenario import Gate, check_pattern
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import Matrix, judge
+from faultlab.testing.replaying import replay
 from faultlab.testing.suite import Asked, Suite
 from faultlab.testing.victims import Arming
 
@@ -35,7 +35,7 @@ def run_suite(session: pytest.Session) -> None:
     terminal = config.pluginmanager.getplugin("terminalreporter")
     try:
         suite = Suite(session, _asked(config), _progress(config, terminal))
-        matrix = suite.run(lambda reports: _replay(session, reports))
+        matrix = suite.run(lambda notes: replay(session, notes))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     except FaultlabError as error:
@@ -165,22 +165,6 @@ def _injected(config: pytest.Config) -> Fault:
         return Fault.parse(text)
     except FaultSyntaxError as error:
         raise UsageError(str(error)) from None
-
-
-def _replay(session: pytest.Session, reports: Sequence[Any]) -> None:
-    """Has every plugin hear of the clean run's tests as if they had run in this process."""
-    hook, config = session.config.hook, session.config
-    seen: set[str] = set()
-    for data in reports:
-        report = hook.pytest_report_from_serializable(config=config, data=data)
-        if report.nodeid not in seen:
-            seen.add(report.nodeid)
-            hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
-        hook.pytest_runtest_logreport(report=report)
-        if report.when == "teardown":
-            hook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
-        if session.shouldfail:
-            raise session.Failed(session.shouldfail)
 
 
 def _progress(config: pytest.Config, terminal: Any) -> Any:

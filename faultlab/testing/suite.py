@@ -74,7 +74,7 @@ class Suite:
         self._shared: list[str] = []
 
     def run(self, replay: Callable[[Sequence[Any]], None]) -> Matrix:
-        """The clean passes, whose plain one is given to ``replay`` report by report, and then the faults.
+        """The clean passes, whose plain one's notes are given to ``replay``, and then the faults.
 
         An interrupted run of the faults leaves the rows that it has, and a matrix that is not ``complete``. Raises
         BaselineError where the clean suite can't be relied on, UsageError where there is nothing to break.
@@ -161,7 +161,7 @@ class Suite:
             outcomes = self._passes(orders[:1])
             self._engine.open("imported", {})
             outcomes.update(self._passes(orders[1:]))
-        replay([note["report"] for note in outcomes[PLAIN].notes if "report" in note])
+        replay(outcomes[PLAIN].notes)
         by_name = {item.nodeid: item for item in self._items}
         plain = _ended(outcomes[PLAIN])
         for test in mine:
