@@ -70,6 +70,7 @@ def _take_over_from_xdist(option: Any, stash: pytest.Stash) -> None:
     processes = getattr(option, "numprocesses", None)
     if processes:
         stash[PROCESSES] = processes
+    if processes or getattr(option, "dist", "no") != "no":
         option.numprocesses, option.dist, option.tx = None, "no", []
 
 

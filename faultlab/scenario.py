@@ -186,8 +186,16 @@ class Scenario(_Part):
 
     @property
     def test_files(self) -> list[str]:
-        """The tests' files and folders; those that are not found from here are looked up from the project's root."""
-        return [str(found) for entry in self.tests if (found := _test_file(entry, self._file)) is not None]
+        """The tests' files and folders; those that are not found from here are looked up from the project's root.
+
+        Raises ScenarioError where there is no such file.
+        """
+        found = [_test_file(entry, self._file) for entry in self.tests]
+        if None in found:
+            missing = found.index(None)
+            remedy = "Name a test file or folder, from the folder that faultlab runs in or the project's root."
+            raise self.problem(("tests", missing), f"no such tests: {self.tests[missing]}", remedy)
+        return list(map(str, found))
 
     def for_victims(self) -> dict[str, Any]:
         """The part that the victims' processes need, as plain data."""
@@ -243,7 +251,6 @@ def load(file: Path) -> Scenario:
     except ValidationError as error:
         problems += [_explain(yaml, detail) for detail in error.errors()]
     problems += [yaml.problem(*found) for found in _inconsistencies(yaml.data)]
-    problems += [yaml.problem(*found) for found in _missing_tests(yaml.data, file)]
     if problems:
         raise ScenarioError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
     scenario._file, scenario._yaml = file, yaml
@@ -258,16 +265,6 @@ def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
     if data.get("build") is not None and data.get("data") is not None:
         found.append((("data",), "`build` brings the data already", "Remove `data`."))
     return found
-
-
-def _missing_tests(data: Mapping[str, Any], file: Path) -> list[tuple[Key, str, str]]:
-    tests = data.get("tests")
-    remedy = "Name a test file or folder, from the folder that faultlab runs in or the project's root."
-    return [
-        (("tests", index), f"no such tests: {entry}", remedy)
-        for index, entry in enumerate(tests if isinstance(tests, list) else [])
-        if isinstance(entry, str) and _test_file(entry, file) is None
-    ]
 
 
 def _test_file(entry: str, file: Path) -> Path | None:

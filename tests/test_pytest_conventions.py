@@ -7,12 +7,15 @@ import pytest
 from tests.suites import faultlabbed
 
 FIXTURES = '''
+    import logging
     import math
+    import os
     import pathlib
     import time
     import unittest
     import pytest
     import torch
+    from hypothesis import given, settings, strategies as st
     from mymodel import LitModel, is_finite, loss_of, trained
 
 
@@ -112,6 +115,33 @@ FIXTURES = '''
         assert torch.isfinite(LitModel().training_step((torch.ones(2, 4), torch.ones(2, 1)), 0))
 
 
+    def test_with_what_pytest_gives(capfd, caplog, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        os.system("echo of another process")
+        logging.getLogger("mymodel").warning("beware")
+        finite = is_finite(trained())
+        pathlib.Path("kept").write_text(str(finite))
+        assert capfd.readouterr().out.startswith("of another process")
+        assert "beware" in caplog.text
+        assert (tmp_path / "kept").read_text() == "True"
+
+
+    @settings(max_examples=3, deadline=None)
+    @given(rows=st.integers(1, 4))
+    def test_with_hypothesis(rows):
+        assert torch.isfinite(LitModel().training_step((torch.ones(rows, 4), torch.ones(rows, 1)), 0))
+
+
+    @pytest.mark.xfail(strict=True)
+    def test_that_should_fail():
+        assert not is_finite(trained())
+
+
+    @pytest.mark.skipif(True, reason="not now")
+    def test_that_is_skipped():
+        assert is_finite(trained())
+
+
     class OfUnittest(unittest.TestCase):
         @classmethod
         def setUpClass(cls):
@@ -151,6 +181,8 @@ TESTS = (
     "test_with_parameters[False]",
     "test_with_parameters[True]",
     "test_with_a_worker",
+    "test_with_what_pytest_gives",
+    "test_with_hypothesis",
     "test_of_set_up_class",
     "test_with_subtests",
     "test_of_setup_class",
@@ -160,19 +192,16 @@ TESTS = (
 def test_a_fault_reaches_tests_of_every_form_through_their_fixtures(pytester: pytest.Pytester) -> None:
     faults = "loss.nan loss.nan@step=1 loss.negated loader.worker-raises"
     ran = faultlabbed(pytester, FIXTURES, "--faultlab-matrix", "--doctest-modules", select=faults)
-    assert ran.verdicts == {"loader.worker-raises": "noticed", "loss.nan": "noticed", "loss.negated": "silent"}, (
-        ran.text
-    )
+    verdicts = {"loader.worker-raises": "noticed", "loss.nan": "noticed", "loss.negated": "silent"}
+    assert (ran.status, ran.verdicts, ran.tests["left_out"]) == (0, verdicts, {}), ran.text
     assert "noticed: 2 failure modes (1 by an assertion of the test, 1 by an incidental crash)" in ran.text
-    assert (ran.status, ran.tests["left_out"]) == (0, {})
+    assert "= 18 passed, 1 skipped, 1 xfailed" in ran.text
+    assert "PytestRemovedIn" not in ran.text
     assert ran.kinds("loader.worker-raises") == {"test_with_a_worker": "framework"}
     assert ran.kinds("loss.nan") == dict.fromkeys((*TESTS, "test_by_hand"), "test")
     assert ran.kinds("loss.nan@step=1") == dict.fromkeys(TESTS, "test")
     assert ran.kinds("loss.negated") == dict.fromkeys((*TESTS, "test_by_hand"), "")
-    assert "= 16 passed" in ran.text
-    assert "PytestRemovedIn" not in ran.text
-    # Four clean passes, and then once for all faults, or once for each of the faults that reaches it.
-    counts = {
-        file: (pytester.path / file).stat().st_size for file in ("slow_rows", "trained_for_all", "opened", "closed")
-    }
+    # Four clean passes, and then once for all faults, or once for each of the faults that reach it.
+    files = ("slow_rows", "trained_for_all", "opened", "closed")
+    counts = {file: (pytester.path / file).stat().st_size for file in files}
     assert counts == {"slow_rows": 4 + 1, "trained_for_all": 4 + 3, "opened": 4 + 3, "closed": 4 + 3}

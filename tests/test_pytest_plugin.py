@@ -12,7 +12,8 @@ from tests.suites import MODEL, Ran, faultlabbed, run
 
 SUITE = """
     import torch
-    from mymodel import LitModel, is_finite, loss_of, trained
+    import warnings
+    from mymodel import LitModel, is_finite, trained
 
 
     def test_loss_is_finite():
@@ -21,6 +22,7 @@ SUITE = """
 
     def test_it_trains():
         trained()
+        warnings.warn("it takes long")
 
 
     def test_it_predicts():
@@ -46,10 +48,11 @@ def _says(ran: Ran, *lines: str) -> None:
 
 
 def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
-    ran = faultlabbed(pytester, SUITE, "--faultlab-matrix", select=FAULTS)
+    ran = faultlabbed(pytester, SUITE, "--faultlab-matrix", "--pdb", "-W", "ignore:`isinstance", select=FAULTS)
     assert (ran.status, ran.verdicts) == (0, VERDICTS), ran.text
     _says(
         ran,
+        "UserWarning: it takes long\n    warnings.warn(",
         "failure modes, targets: found by running the tests",
         "target: mymodel.LitModel",
         "noticed: 4 failure modes (1 by an assertion of the test, 1 by a check in your code, 1 by an incidental crash, "
@@ -60,7 +63,7 @@ def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
         "notices nothing: test_suite.py::test_it_predicts",
         "alone in noticing 1: test_suite.py::test_loss_is_finite: loss.nan",
         "coverage 0.67: 4 noticed, 1 only warned, 1 silent",
-        "= 3 passed",
+        "= 3 passed, 1 warning in",
     )
     kinds = {
         "loss.nan": ("test", ""),
@@ -84,14 +87,16 @@ def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
 
 def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester) -> None:
     options = ("-p", "randomly", "--randomly-seed=1", "-n", "2", "--cov=mymodel", "--cov-report=term-missing",
-               "--junitxml=junit.xml", "--faultlab-fail-under=0.99")  # fmt: skip
-    ran = faultlabbed(pytester, SUITE, *options, select=FAULTS)
-    assert (ran.status, ran.verdicts) == (1, VERDICTS), ran.text
+               "--junitxml=junit.xml", "--timeout=2", "--faultlab-fail-under=0.99")  # fmt: skip
+    ran = faultlabbed(pytester, SUITE, *options, select=f"{FAULTS} process.hangs")
+    assert (ran.status, ran.verdicts) == (1, {**VERDICTS, "process.hangs": "noticed"}), ran.text
+    (hangs,) = ran.cells("process.hangs").values()
+    assert (hangs["kind"], "Timeout (>2.0s)" in hangs["message"]) == ("test", True)
     lines = textwrap.dedent(MODEL).strip().splitlines()
     # What faults alone make run, the check, is covered by no clean test.
     check, unused = (next(n for n, line in enumerate(lines, 1) if text in line) for text in ("raise", "return float"))
     assert re.search(rf"mymodel\.py +\d+ +2 +\d+% +{check}, {unused}\n", ran.text), ran.text
-    _says(ran, "FAULTLAB FAILED: coverage 0.67 is under 0.99", "= 3 passed")
+    _says(ran, "FAULTLAB FAILED: coverage 0.71 is under 0.99", "= 3 passed")
     assert "notices nothing" not in ran.text
     assert ran.tests["timing"]["jobs"] == 2
     # The first failure is enough, and the quickest test comes first.
@@ -107,13 +112,16 @@ def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester
         "errors": "0",
     }
     properties = {item.get("name"): item.get("value") for item in suite.iter("property")}
-    assert properties["faultlab.noticed"] == "4"
+    assert properties["faultlab.noticed"] == "5"
     assert properties["faultlab.silent"] == "1"
-    assert float(properties["faultlab.coverage"] or "") == pytest.approx(0.67, abs=0.01)
+    assert float(properties["faultlab.coverage"] or "") == pytest.approx(5 / 7)
 
 
-def test_another_order_of_the_tests_makes_no_other_verdicts(pytester: pytest.Pytester) -> None:
-    options = ("-p", "randomly", "--randomly-seed=2", "--faultlab-target=mymodel:LitModel", "--faultlab-jobs=1")
+def test_another_order_of_the_tests_makes_no_other_verdicts(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("-p", "randomly", "--randomly-seed=2", "--faultlab-target=mymodel:LitModel", "-n", "auto")
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "1")
     ran = faultlabbed(pytester, SUITE, *options, select=FAULTS)
     assert (ran.status, ran.verdicts) == (0, VERDICTS), ran.text
     _says(ran, "targets: mymodel:LitModel")
@@ -184,6 +192,17 @@ PLAIN = """
     def test_something():
         pass
 """
+LOCAL = """
+    from pytorch_lightning import LightningModule
+
+
+    def test_something():
+        class Local(LightningModule):
+            def training_step(self, batch, index):
+                return batch
+
+        Local().training_step(1, 0)
+"""
 LIGHT = """
     import sys
 
@@ -211,11 +230,12 @@ def test_a_run_without_the_option_imports_nothing_that_it_would_not_import_anywa
     [
         (PLAIN, "--faultlab --faultlab-select=loss.nann", "'loss.nan'"),
         (PLAIN, "--faultlab --faultlab-jobs=-1", "one copy at least"),
-        (PLAIN, "--faultlab", "there is nothing to break: no test builds a LightningModule of yours"),
+        (LOCAL, "--faultlab", "test_something.<locals>.Local are made inside functions; define them"),
+        (PLAIN, "--faultlab", "there is nothing to break: no test builds a LightningModule"),
         (SUITE, "--faultlab --faultlab-target=mymodel:Model", "The tests build mymodel.LitModel."),
         (PLAIN, "--faultlab-inject=loss.*", "family.kebab-name"),
     ],
-    ids=["select", "jobs", "no module", "target", "inject"],
+    ids=["select", "jobs", "local class", "no module", "target", "inject"],
 )
 def test_wrong_usage_ends_with_status_4_and_what_to_write_instead(
     pytester: pytest.Pytester, suite: str, options: str, said: str
@@ -310,3 +330,21 @@ def test_what_ends_a_process_costs_one_test_alone(pytester: pytest.Pytester) -> 
     assert set(ran.kinds("loss.negated").values()) == {""}
     assert (pytester.path / "ends").stat().st_size
     assert ran.status == 0
+
+
+def test_one_fault_is_injected_into_a_plain_run(pytester: pytest.Pytester) -> None:
+    options = ("--faultlab-inject=loss.nan@step=1", "--faultlab-learnt=learnt.json", "--faultlab-out=out", "-v")
+    ran = run(pytester, SUITE, *options, "-p", "no:randomly")
+    assert ran.status == 1
+    _says(
+        ran,
+        "test_suite.py::test_loss_is_finite FAILED",
+        "test_suite.py::test_it_trains PASSED",
+        "noticed: 1 failure modes (1 by an assertion of the test)",
+        "= 1 failed, 2 passed",
+    )
+    taught = (pytester.path / "learnt.json").read_text()
+    (pytester.path / "learnt.json").write_text(taught.replace("mymodel.LitModel", "mymodel.Gone"))
+    ran = run(pytester, SUITE, *options)
+    assert ran.status == 0, "the file is read in place of the clean passes"
+    _says(ran, "= 3 passed")

@@ -72,8 +72,9 @@ class Campaign:
     _results: dict[str, FaultResult] = field(default_factory=dict)
 
     def run(self) -> Report:
-        """Raises ScenarioError where the target can't be built, BaselineError where the clean run fails."""
+        """Raises ScenarioError where the target can't be built or tests are missing, BaselineError where it fails."""
         begun = time.perf_counter()
+        tests = self.scenario.test_files
         report = Report(self.scenario.name, faultlab=__version__)
         self.listener.started(self.scenario.name)
         records = Records(self.options.out / self.scenario.name)
@@ -89,8 +90,8 @@ class Campaign:
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}
             self._inject(preparation.plan(selection, findings.recon), findings, records, report)
-            if self.scenario.tests:
-                self._ask_tests(findings, records, report)
+            if tests:
+                self._ask_tests(tests, findings, records, report)
         except TargetBrokenError as error:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
         except KeyboardInterrupt:
@@ -143,11 +144,11 @@ class Campaign:
                 records.log(outcome)
                 self._settle(self._judge(outcome, found), records)
 
-    def _ask_tests(self, found: Findings, records: Records, report: Report) -> None:
+    def _ask_tests(self, files: Sequence[str], found: Findings, records: Records, report: Report) -> None:
         """Has the user's tests judge every fault that was run, and joins what they say with the guards' verdicts."""
-        self.listener.testing(len(self.scenario.tests))
+        self.listener.testing(len(files))
         path = self.scenario.for_victims()["path"]
-        tests = Tests(self.scenario.test_files, records.folder, path, self.engine.jobs, self.options.timeout)
+        tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
         ran = [id for id, result in self._results.items() if result.status not in UNRUN]
         judged = tests.judge(ran, found.recon.module)
         for id, result in self._results.items():

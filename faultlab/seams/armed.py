@@ -199,6 +199,9 @@ class Armed:
                 raise
             if call is not None and error is call.raised:
                 raise
+            if self.mode.hangs:
+                # A watchdog's signal, which ends the waiting.
+                raise
             self._tally.broken = f"{type(error).__name__}: {error}"
             raise BrokenInjector(f"the injector of {self.fault} failed: {self.broken}") from error
 

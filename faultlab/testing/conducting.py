@@ -21,6 +21,7 @@ import pytest
 from faultlab.detectors.warned import normalised
 from faultlab.testing import randomness
 from faultlab.testing.failures import Suspects, told, why
+from faultlab.testing.replaying import warning_to_json
 
 Scope = Callable[[str], AbstractContextManager[Any]]
 
@@ -47,6 +48,7 @@ class Conductor:
 
     def __init__(self, suspects: Suspects, scope: Scope, rng: Any, root: str = "") -> None:
         self.on_report: Callable[[Any], None] = lambda report: None
+        self.on_warning: Callable[[dict[str, Any]], None] = lambda warning: None
         self.on_begin: Callable[[Ended], None] = lambda ended: None
         self.on_end: Callable[[Ended], None] = lambda ended: None
         self._suspects = suspects
@@ -119,8 +121,9 @@ class Conductor:
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.on_report(report)
 
-    def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str) -> None:
+    def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str, location: Any) -> None:
         if nodeid == self._ended.test:
+            self.on_warning(warning_to_json(warning_message, nodeid, location))
             text = f"{warning_message.category.__name__}: {warning_message.message}"
             # Every copy writes to another folder.
             text = normalised(text.replace(self._root, "<run>") if self._root else text)[:300]
@@ -162,7 +165,11 @@ def become_victim(session: pytest.Session, folder: str) -> None:
     if faulthandler.is_enabled():
         # pytest has it write to the terminal, where a victim's crash is no news.
         faulthandler.enable(2)
-    capture: Any = session.config.pluginmanager.getplugin("capturemanager")
+    plugins = session.config.pluginmanager
+    if plugins.has_plugin("pdbinvoke"):
+        # Nobody sits at a copy to debug it: the end of the input would end the process.
+        plugins.unregister(name="pdbinvoke")
+    capture: Any = plugins.getplugin("capturemanager")
     if capture is not None and capture._global_capturing is None:
         capture.start_global_capturing()
         capture.suspend_global_capture()

@@ -34,6 +34,10 @@ def why(error: BaseException, suspects: Suspects) -> str:
     ``test`` is an assertion (or another exception that was raised on purpose) of the test's own, ``module`` one in the
     user's code, ``framework`` an exception that nobody meant as a check.
     """
+    # Those that a group is made of, as hypothesis raises them for what fails now and then.
+    each = [one for one in getattr(error, "exceptions", None) or () if isinstance(one, BaseException)]
+    if each:
+        return min((why(one, suspects) for one in each), key=("test", "module", "framework").index)
     if isinstance(error, pytest.fail.Exception):
         return "test"
     frames = list(_frames(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,11 @@ class Knowledge:
     def warnings(self) -> set[str]:
         """Whatever the clean suite warns of."""
         return {text for unit in self.units.values() for text in unit.warnings}
+
+    def seconds(self, tests: Sequence[str]) -> float:
+        """What these tests take on the clean code, one after the other, with the fixtures that they share."""
+        needed = {name for test in tests for name in self.units[test].fixtures}
+        return sum(self.units[name].seconds for name in (*tests, *needed))
 
     def aim(self, targets: Iterable[str]) -> None:
         """Decides for each unit which of the targets is broken in it: the one that it has most to do with."""

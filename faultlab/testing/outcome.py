@@ -66,6 +66,7 @@ class Matrix:
     rows: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     whole: bool = False
+    complete: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     fixtures: dict[str, dict[str, float]] = field(default_factory=dict)
     timing: dict[str, float] = field(default_factory=dict)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,19 @@ from faultlab.results import Baseline, Report, dump
 from faultlab.scenario import Gate, check_pattern
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import Matrix, judge
+from faultlab.testing.replaying import replay
 from faultlab.testing.suite import Asked, Suite
 from faultlab.testing.victims import Arming
 
 
 def run_suite(session: pytest.Session) -> None:
     """Runs the clean suite, whose reports are pytest's own, and then the faults; raises as pytest's own loop does."""
-    _one_thread()
+    _check_copiable()
     config = session.config
     terminal = config.pluginmanager.getplugin("terminalreporter")
     try:
         suite = Suite(session, _asked(config), _progress(config, terminal))
-        matrix = suite.run(lambda reports: _replay(session, reports))
+        matrix = suite.run(lambda notes: replay(session, notes))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     except FaultlabError as error:
@@ -45,6 +46,8 @@ def run_suite(session: pytest.Session) -> None:
     # The tests that are left out are so because somebody asked for it.
     gate = Gate(false_alarms=len(matrix.left_out))
     report.reasons = check(report, gate, config.getoption("faultlab_fail_under"))
+    if not matrix.complete:
+        report.reasons.insert(0, "inconclusive: interrupted; what was done until then is shown")
     report.passed = not report.reasons
     config.stash[RESULT] = (matrix, report, report.reasons)
     if not report.passed:
@@ -52,11 +55,13 @@ def run_suite(session: pytest.Session) -> None:
     _record_properties(config, matrix, report)
     if config.getoption("faultlab_out"):
         write(matrix, report, Path(config.getoption("faultlab_out")))
+    if not matrix.complete:
+        raise KeyboardInterrupt from None
 
 
 def break_session(session: pytest.Session) -> None:
     """Has pytest's own loop run every test with one fault armed; the clean passes go before, in copies."""
-    _one_thread()
+    _check_copiable()
     config = session.config
     learnt = config.getoption("faultlab_learnt")
     try:
@@ -86,7 +91,7 @@ def conclude(session: pytest.Session) -> None:
     suite, outcome = config.stash[ALONE]
     mode = index.modes()[Fault.parse(outcome.id).mode]
     row = judge(outcome.id, mode, [outcome], suite.knowledge.warnings)
-    suite.matrix.rows, suite.matrix.whole = [row], True
+    suite.matrix.rows, suite.matrix.whole, suite.matrix.complete = [row], True, True
     suite.matrix.tests = [cell.test for cell in row.cells]
     suite.matrix.timing = {"total": round(sum(cell.seconds for cell in row.cells), 3), "jobs": 1}
     report = report_of(suite.matrix, _versions())
@@ -119,7 +124,9 @@ def write(matrix: Matrix, report: Report, folder: Path) -> None:
     html.write_alone(report, folder / "index.html")
 
 
-def _one_thread() -> None:
+def _check_copiable() -> None:
+    if not hasattr(os, "fork"):
+        raise pytest.UsageError("--faultlab copies pytest's process, which this system can't (Linux and macOS can)")
     torch = sys.modules.get("torch")
     if torch is None:
         return
@@ -158,22 +165,6 @@ def _injected(config: pytest.Config) -> Fault:
         return Fault.parse(text)
     except FaultSyntaxError as error:
         raise UsageError(str(error)) from None
-
-
-def _replay(session: pytest.Session, reports: Sequence[Any]) -> None:
-    """Has every plugin hear of the clean run's tests as if they had run in this process."""
-    hook, config = session.config.hook, session.config
-    seen: set[str] = set()
-    for data in reports:
-        report = hook.pytest_report_from_serializable(config=config, data=data)
-        if report.nodeid not in seen:
-            seen.add(report.nodeid)
-            hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
-        hook.pytest_runtest_logreport(report=report)
-        if report.when == "teardown":
-            hook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
-        if session.shouldfail:
-            raise session.Failed(session.shouldfail)
 
 
 def _progress(config: pytest.Config, terminal: Any) -> Any:

@@ -67,7 +67,7 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
 
 
 def _kinds(report: Report) -> dict[str, str]:
-    """Who noticed each failure mode that is noticed: what is worth the least, if one of its faults has nothing better."""
+    """The kind of who noticed each failure mode; of its faults the one that has the least to show decides."""
     statuses, worst = report.by_mode(), dict[str, Detection]()
     for fault in report.faults:
         if statuses[fault.mode] is Status.NOTICED and fault.status is Status.NOTICED and fault.best is not None:

@@ -69,6 +69,7 @@ class Victim:
             send({"note": {"report": hook.pytest_report_to_serializable(config=self._session.config, report=report)}})
 
         conductor.on_report = report
+        conductor.on_warning = lambda warning: send({"note": {"warning": warning}})
         conductor.run(self._session, items)
 
     def _learn(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:

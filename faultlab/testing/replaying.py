@@ -1,0 +1,56 @@
+"""What the tests of the clean run came to, told to pytest's plugins as if the tests had run in this process."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+
+def warning_to_json(warning: Any, test: str, location: Any) -> dict[str, Any]:
+    """A warning of a test, as a copy's note."""
+    return {
+        "test": test,
+        "text": str(warning.message),
+        "category": [warning.category.__module__, warning.category.__qualname__],
+        "file": warning.filename,
+        "line": warning.lineno,
+        "location": location,
+    }
+
+
+def replay(session: pytest.Session, notes: Iterable[Mapping[str, Any]]) -> None:
+    """Has every plugin hear of the reports and warnings among the notes; ends as pytest's own loop does."""
+    hook, config = session.config.hook, session.config
+    seen: set[str] = set()
+    for note in notes:
+        if "warning" in note:
+            _warn(hook, note["warning"])
+        if "report" not in note:
+            continue
+        report = hook.pytest_report_from_serializable(config=config, data=note["report"])
+        if report.nodeid not in seen:
+            seen.add(report.nodeid)
+            hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
+        hook.pytest_runtest_logreport(report=report)
+        if report.when == "teardown":
+            hook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+
+
+def _warn(hook: Any, told: Mapping[str, Any]) -> None:
+    module, name = told["category"]
+    category = getattr(sys.modules.get(module), name, None)
+    if not (isinstance(category, type) and issubclass(category, Warning)):
+        category = Warning
+    # Its text in place of the object, which may take more than a text to make.
+    message = warnings.WarningMessage(told["text"], category, told["file"], told["line"])
+    location = tuple(told["location"]) if told["location"] else None
+    details = {"warning_message": message, "nodeid": told["test"], "when": "runtest", "location": location}
+    hook.pytest_warning_recorded.call_historic(kwargs=details)
