@@ -191,11 +191,11 @@ class Scenario(_Part):
         Raises ScenarioError where there is no such file.
         """
         found = [_test_file(entry, self._file) for entry in self.tests]
-        for index, file in enumerate(found):
-            if file is None:
-                remedy = "Name a test file or folder, from the folder that faultlab runs in or the project's root."
-                raise self.problem(("tests", index), f"no such tests: {self.tests[index]}", remedy)
-        return [str(file) for file in found]
+        if None in found:
+            missing = found.index(None)
+            remedy = "Name a test file or folder, from the folder that faultlab runs in or the project's root."
+            raise self.problem(("tests", missing), f"no such tests: {self.tests[missing]}", remedy)
+        return list(map(str, found))
 
     def for_victims(self) -> dict[str, Any]:
         """The part that the victims' processes need, as plain data."""

@@ -72,7 +72,7 @@ class Campaign:
     _results: dict[str, FaultResult] = field(default_factory=dict)
 
     def run(self) -> Report:
-        """Raises ScenarioError where the target can't be built or its tests are not there, BaselineError where the clean run fails."""
+        """Raises ScenarioError where the target can't be built or tests are missing, BaselineError where it fails."""
         begun = time.perf_counter()
         tests = self.scenario.test_files
         report = Report(self.scenario.name, faultlab=__version__)

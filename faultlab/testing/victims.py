@@ -45,13 +45,14 @@ class Victim:
         passes = {PLAIN: self._plain, LEARN: self._learn, TOUCH: self._touch, FAULT: self._fault}
         by_name = {item.nodeid: item for item in self._session.items}
         items = [by_name[name] for name in order.tests["items"]]
-        modules = set(sys.modules)
+        # Of clean passes alone: to touch every module copies the memory that each lies in.
+        modules = None if order.tests["pass"] == FAULT else set(sys.modules)
         if order.id != PLAIN:
             end_coverage(keep=False)
         passes[order.tests["pass"]](order, items, send)
         if order.id == PLAIN:
             end_coverage(keep=True)
-        send({"result": {"imported": sorted(set(sys.modules) - modules)}})
+        send({"result": {"imported": sorted(set(sys.modules) - modules) if modules is not None else []}})
         shutil.rmtree(order.root, ignore_errors=True)
 
     def _conductor(self, order: Order, scope: Scope, send: Send) -> Conductor:
