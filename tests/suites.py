@@ -65,6 +65,10 @@ class Ran:
     tests: dict[str, Any] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
 
+    def says(self, *passages: str) -> None:
+        for passage in passages:
+            assert passage in self.text, self.text
+
     @property
     def verdicts(self) -> dict[str, str]:
         """The status of each failure mode that was asked for, in the order of their ids."""

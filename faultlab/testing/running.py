@@ -68,7 +68,7 @@ def break_session(session: pytest.Session) -> None:
         fault = _injected(config)
         suite = Suite(session, replace(_asked(config), leave_out=True))
         if learnt and Path(learnt).is_file():
-            suite.knowledge = Knowledge.from_json(json.loads(Path(learnt).read_text(encoding="utf-8")))
+            suite.knowledge = _known(Path(learnt))
         else:
             suite.learn()
             if learnt:
@@ -122,6 +122,14 @@ def write(matrix: Matrix, report: Report, folder: Path) -> None:
     (folder / "report.json").write_text(dump(report.to_json(), indent=1), encoding="utf-8")
     (folder / "tests.json").write_text(dump(matrix.to_json(), indent=1), encoding="utf-8")
     html.write_alone(report, folder / "index.html")
+
+
+def _known(file: Path) -> Knowledge:
+    try:
+        return Knowledge.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{file} is not what --faultlab-learnt writes ({why}); remove it") from None
 
 
 def _check_copiable() -> None:

@@ -1,0 +1,149 @@
+"""Tests that can't be relied on, and tests that end the process that they run in."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.suites import faultlabbed
+
+FAILING = """
+    import os
+    import pathlib
+    import pytest
+    from mymodel import LitModel, trained
+
+
+    def test_it_trains():
+        trained()
+
+
+    def test_wrong_sum():
+        assert 1 + 1 == 3
+
+
+    def test_nobody_watches():
+        trained()
+        assert not hasattr(LitModel.training_step, "__wrapped__")
+
+
+    def test_every_second_process():
+        with pathlib.Path("processes").open("a") as file:
+            file.write(".")
+        assert pathlib.Path("processes").stat().st_size % 2
+"""
+
+
+def test_tests_that_can_not_be_relied_on_end_the_run_with_their_names(pytester: pytest.Pytester) -> None:
+    ran = faultlabbed(pytester, FAILING, "--faultlab-jobs=1", select="step.raises")
+    assert ran.status == 1
+    ran.says(
+        "FAULTLAB FAILED: 3 tests can't be relied on:",
+        "test_suite.py::test_wrong_sum (it fails on the clean code: AssertionError: assert (1 + 1) == 3)",
+        "test_suite.py::test_nobody_watches (broken: it fails whatever the fault: AssertionError",
+        "test_suite.py::test_every_second_process (flaky: it passes and fails on the clean code: AssertionError",
+        "Mend them, or go on without: --faultlab-leave-out.",
+        "= 1 failed, 3 passed",
+    )
+    assert not ran.report
+
+
+def test_they_are_left_out_where_that_is_asked(pytester: pytest.Pytester) -> None:
+    suite = FAILING.replace("1 + 1 == 3", "1 + 1 == 2")
+    ran = faultlabbed(pytester, suite, "--faultlab-jobs=1", "--faultlab-leave-out", "-x", select="step.raises")
+    ran.says(
+        "left out: test_suite.py::test_nobody_watches (broken: ",
+        "left out: test_suite.py::test_every_second_process (flaky: ",
+        "coverage 1.00: 1 noticed",
+        "= 4 passed",
+    )
+    assert sorted(ran.tests["left_out"]) == [
+        "test_suite.py::test_every_second_process",
+        "test_suite.py::test_nobody_watches",
+    ]
+    assert ran.kinds("step.raises") == {"test_it_trains": "framework"}
+    assert ran.status == 0
+
+
+DEADLY = """
+    import ctypes
+    import os
+    import pathlib
+    import pytest
+    from mymodel import is_finite, trained
+
+
+    def test_a_check():
+        assert is_finite(trained())
+
+
+    def test_a_worker_that_exits():
+        if not is_finite(trained()):
+            os._exit(3)
+
+
+    def test_a_bad_pointer():
+        if not is_finite(trained()):
+            ctypes.string_at(0)
+
+
+    def test_a_loop_without_end():
+        finite = is_finite(trained())
+        while not finite:
+            pass
+
+
+    @pytest.mark.timeout(1, method="thread")
+    def test_a_loop_that_a_thread_ends():
+        finite = is_finite(trained())
+        while not finite:
+            pass
+
+
+    @pytest.mark.timeout(1, method="signal")
+    def test_a_loop_that_a_signal_ends():
+        finite = is_finite(trained())
+        while not finite:
+            pass
+
+
+    def test_an_exit():
+        if not is_finite(trained()):
+            pytest.exit("enough")
+
+
+    def test_last():
+        trained()
+        pathlib.Path("ends").open("a").write("x")
+"""
+
+
+def test_what_ends_a_process_costs_one_test_alone(pytester: pytest.Pytester) -> None:
+    faults = "loss.nan loss.negated loss.zeroed batch.extra-dimension"
+    ran = faultlabbed(pytester, DEADLY, "--faultlab-matrix", "--faultlab-timeout=3", "-p", "no:randomly", select=faults)
+    assert ran.verdicts == {
+        "batch.extra-dimension": "noticed",
+        "loss.nan": "noticed",
+        "loss.negated": "silent",
+        "loss.zeroed": "silent",
+    }, ran.text
+    assert ran.kinds("loss.nan") == {
+        "test_a_check": "test",
+        "test_a_worker_that_exits": "process",
+        "test_a_bad_pointer": "process",
+        "test_a_loop_without_end": "process",
+        "test_a_loop_that_a_thread_ends": "process",
+        "test_a_loop_that_a_signal_ends": "test",
+        "test_an_exit": "process",
+        "test_last": "",
+    }
+    told = {test: cell["message"] for test, cell in ran.cells("loss.nan").items()}
+    assert told["test_a_worker_that_exits"] == "the process ended with status 3"
+    assert told["test_a_bad_pointer"] == "the process ended with status -11"
+    assert told["test_a_loop_without_end"] == "it never ended"
+    assert told["test_a_loop_that_a_thread_ends"] == "the process ended with status 1"
+    assert "Timeout" in told["test_a_loop_that_a_signal_ends"]
+    assert "enough" in told["test_an_exit"]
+    assert set(ran.kinds("batch.extra-dimension").values()) == {"module"}
+    assert set(ran.kinds("loss.negated").values()) == {""}
+    assert (pytester.path / "ends").stat().st_size
+    assert ran.status == 0
