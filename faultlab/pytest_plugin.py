@@ -98,11 +98,11 @@ def pytest_runtestloop(session: pytest.Session) -> object:
     return True
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if ALONE in session.config.stash:
         from faultlab.testing.running import conclude
 
-        conclude(session)
+        conclude(session, complete=exitstatus != pytest.ExitCode.INTERRUPTED)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -119,8 +119,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         raise pytest.UsageError("a test detects one failure mode; for more, parametrize it and use assert_noticed")
     from faultlab.testing.injecting import assert_noticed
 
-    result = None
-    with assert_noticed(*marks[0].args, **marks[0].kwargs):
+    noticing, result = assert_noticed(*marks[0].args, **marks[0].kwargs), None
+    noticing.folders += [str(pyfuncitem.path.parent), str(pyfuncitem.config.rootpath)]
+    with noticing:
         result = yield
     return result
 

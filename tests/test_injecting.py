@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,3 +194,71 @@ def test_a_marked_test_fails_if_its_guard_does_not() -> None:
 def test_they_are_part_of_the_public_api() -> None:
     assert faultlab.inject is inject
     assert faultlab.assert_noticed is assert_noticed
+
+
+class Other(Line):
+    """Another module, which inherits its step."""
+
+
+def fit(model: pl.LightningModule) -> None:
+    x = torch.randn(32, 3)
+    loader = DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=8)
+    pl.Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **QUIET).fit(model, loader)
+
+
+@pytest.mark.parametrize("fault", ["loss.nan@step=1", "batch.swapped", "optimizer.step-skipped"])
+def test_a_module_that_is_not_the_target_is_left_alone(fault: str) -> None:
+    torch.manual_seed(0)
+    model, other = Line(), Other()
+    before = other.layer.weight.detach().clone()
+    with inject(fault, target=Line), contextlib.suppress(RuntimeError):
+        fit(other)
+        fit(model)
+    assert torch.isfinite(other.layer.weight).all()
+    assert not torch.equal(other.layer.weight, before)
+
+
+def test_an_exception_of_the_block_does_not_hide_that_the_fault_never_acted() -> None:
+    def fails() -> None:
+        train()
+        raise RuntimeError("mine")
+
+    with pytest.raises(NotActivatedError), pytest.raises(RuntimeError), inject("loss.nan@step=99"):
+        fails()
+
+
+def test_checkpoints_that_the_rehearsal_leaves_are_no_notice(tmp_path: Path) -> None:
+    def code() -> None:
+        checkpoint = pl.callbacks.ModelCheckpoint(dirpath=tmp_path)
+        trainer = pl.Trainer(
+            max_epochs=1, accelerator="cpu", enable_model_summary=False, logger=False, callbacks=[checkpoint]
+        )
+        x = torch.randn(32, 3)
+        trainer.fit(Line(), DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=8))
+
+    with pytest.raises(NotNoticedError):
+        assert_noticed("gradient.negated", code)
+
+
+def test_what_is_the_users_code_does_not_depend_on_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with assert_noticed("loss.nan"):
+        monkeypatch.chdir(tmp_path)
+        assert torch.isfinite(train().layer.weight).all()
+
+
+def test_a_block_that_is_skipped_skips_the_test() -> None:
+    with pytest.raises(pytest.skip.Exception, match="not today"), assert_noticed("loss.nan"):
+        pytest.skip("not today")
+
+
+@pytest.fixture
+def wrong_place() -> Iterator[str]:
+    try:
+        with inject("loss.nan"):
+            yield "inside"
+    except UsageError as error:
+        yield str(error)
+
+
+def test_a_fixture_is_no_place_for_a_block(wrong_place: str) -> None:
+    assert "inject in the test itself" in wrong_place

@@ -34,6 +34,8 @@ class Patches:
         setattr(owner, name, value)
 
         def restore() -> None:
+            if vars(owner).get(name, _MISSING) is not value:
+                return  # somebody has replaced it since, as a fixture of a wider scope does: it is theirs now
             if before is _MISSING:
                 delattr(owner, name)
             else:

@@ -20,6 +20,9 @@ from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.learning import Use
 from faultlab.testing.victims import LEARN, PLAIN, TOUCH
 
+_FLAKY = "flaky: it passes and fails on the clean code"
+_BROKEN = "broken: it fails with faults that never act, or in another order"
+
 
 class CleanPasses:
     """Fills ``knowledge``. ``left_out`` says why tests take no part; with ``leave_out`` that is no error."""
@@ -87,6 +90,9 @@ class CleanPasses:
         replay(outcomes[PLAIN].notes)
         by_name = {item.nodeid: item for item in self.items}
         plain = _ended(outcomes[PLAIN])
+        for test, ended in plain.items():
+            if ended["kind"] == "process":
+                raise BaselineError(f"{test} ends the whole session on the clean code: {ended['message']}")
         for test in mine:
             if plain[test]["outcome"] == "failed":
                 self.left_out[test] = f"it fails on the clean code: {plain[test]['message']}"
@@ -109,6 +115,10 @@ class CleanPasses:
             for name, seconds in ended["fixtures"].items():
                 if name in self.knowledge.units:
                     self.knowledge.units[name].seconds = seconds
+        for note in outcomes[LEARN].notes:
+            if note.get("injects"):
+                # What a fault within a fault comes to says nothing of either.
+                self.knowledge.units.pop(note["unit"], None)
         self._distrust(outcomes[LEARN])
 
     def _aim(self) -> None:
@@ -170,7 +180,7 @@ class CleanPasses:
         repeated = [_ended(outcome) for outcome in self._passes(again).values()]
         for test, message in suspicious.items():
             flaky = any(ended[test]["outcome"] == "failed" for ended in repeated)
-            why = "flaky: it passes and fails on the clean code" if flaky else "broken: it fails whatever the fault"
+            why = _FLAKY if flaky else _BROKEN
             self.left_out[test] = f"{why}: {message}"
             del self.knowledge.units[test]
 

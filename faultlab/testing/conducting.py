@@ -51,6 +51,7 @@ class Conductor:
         self.on_warning: Callable[[dict[str, Any]], None] = lambda warning: None
         self.on_begin: Callable[[Ended], None] = lambda ended: None
         self.on_end: Callable[[Ended], None] = lambda ended: None
+        self.ends_session = False
         self._suspects = suspects
         self._scope = scope
         self._rng = rng
@@ -86,6 +87,8 @@ class Conductor:
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             # These end the whole session.
             self._ended.outcome, self._ended.kind, self._ended.message = "failed", "process", told(error)
+            if self.ends_session:
+                raise
             return True
         finally:
             self.on_end(self._ended)

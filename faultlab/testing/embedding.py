@@ -39,6 +39,7 @@ class Embedding:
         self._patches = Patches()
         self._depth = 0
         self._aside = False
+        self._stepped = 0
 
     def __enter__(self) -> Embedding:
         self.clock.attach(self._patches)
@@ -65,6 +66,8 @@ class Embedding:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        # Whoever has replaced an attribute in the meantime may put a wrapper of ours back later: it lets all pass.
+        self._aside = True
         for armed in self._armed:
             armed.enabled = False
         self._patches.close()
@@ -72,14 +75,17 @@ class Embedding:
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """Inside the context it lets everything pass, as while a fixture is set up that is a unit of its own."""
+        aside, enabled = self._aside, [armed.enabled for armed in self._armed]
         self._aside = True
         for armed in self._armed:
             armed.enabled = False
-        with self.clock.aside():
-            yield
-        for armed in self._armed:
-            armed.enabled = True
-        self._aside = False
+        try:
+            with self.clock.aside():
+                yield
+        finally:
+            self._aside = aside
+            for armed, before in zip(self._armed, enabled):
+                armed.enabled = before
 
     def _meet(self, module: Any) -> None:
         if self._aside or type(module) is not self.target:
@@ -99,7 +105,10 @@ class Embedding:
     def _calling(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         def calling(module: Any, *args: Any, **kwargs: Any) -> Any:
             self._meet(module)
-            return forward(module, *args, **kwargs)
+            output = forward(module, *args, **kwargs)
+            if not (self._depth or self._aside or self._stepped) and type(module) is self.target:
+                self.fingerprint.append(f"forward {[_told(leaf) for _, leaf in tree.leaves(output)]}")
+            return output
 
         return calling
 
@@ -108,10 +117,18 @@ class Embedding:
             def stepping(module: Any, *args: Any, **kwargs: Any) -> Any:
                 if self._depth or self._aside:
                     return step(module, *args, **kwargs)
+                if type(module) is not self.target:
+                    # A subclass that inherits the step is no target.
+                    with self.suspended():
+                        return step(module, *args, **kwargs)
                 self._meet(module)
                 if name == "training_step":
                     self.clock.tick()
-                output = step(module, *args, **kwargs)
+                self._stepped += 1
+                try:
+                    output = step(module, *args, **kwargs)
+                finally:
+                    self._stepped -= 1
                 self.fingerprint.append(f"{name} {[_told(leaf) for _, leaf in tree.leaves(output)]}")
                 return output
 
@@ -122,7 +139,13 @@ class Embedding:
     def _running(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def running(trainer: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
             self._meet(model)
-            if self._depth or self._aside or type(model) is not self.target:
+            if self._aside:
+                return run(trainer, model, *args, **kwargs)
+            if type(model) is not self.target:
+                # Seams in Lightning and torch would break it too, and its steps are none of the target's.
+                with self.suspended():
+                    return run(trainer, model, *args, **kwargs)
+            if self._depth:
                 return run(trainer, model, *args, **kwargs)
             trajectory = Trajectory()
             if trainer.state.fn == "fit":
@@ -134,7 +157,10 @@ class Embedding:
             try:
                 with Patches() as patches:
                     count_logger_calls(trainer.loggers, trajectory, patches)
-                    return self.around_run(lambda: run(trainer, model, *args, **kwargs), trainer, model, trajectory)
+                    result = self.around_run(lambda: run(trainer, model, *args, **kwargs), trainer, model, trajectory)
+                if trainer.state.fn == "predict":
+                    self.fingerprint.append(f"predicted {[_told(leaf) for _, leaf in tree.leaves(result)]}")
+                return result
             except BaseException:
                 trajectory.end = "raised"
                 raise
@@ -161,12 +187,13 @@ def trainers() -> list[type]:
 
 def write_below(folder: str, patches: Patches) -> None:
     """Has Trainers that were given no folder write below this one, not into the user's: runs go on side by side."""
+    home = os.getcwd()
     for trainer in trainers():
         own = trainer.default_root_dir.fget  # type: ignore[attr-defined]
 
         def elsewhere(self: Any, own: Any = own) -> str:
             found = str(own(self))
-            return folder if found == os.getcwd() else found
+            return folder if found == home else found
 
         patches.set(trainer, "default_root_dir", property(elsewhere))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from faultlab import catalogue
 from faultlab.applicability import inapplicable
@@ -30,11 +33,12 @@ from faultlab.testing.learning import Learner, Use, find_class, path_of
 from faultlab.testing.rehearsal import Rehearsal, RehearsalError
 
 _FLAGS = ("detect_anomaly",)
+# What Lightning says where the rehearsal has left its checkpoints.
+_REHEARSED = "exists and is not empty"
 By = type | str | None
-Result = TypeVar("Result")
 
 
-class NotActivatedError(FaultlabError, AssertionError):
+class NotActivatedError(FaultlabError):
     """The fault never acted in the block: nothing is shown by what came of it."""
 
 
@@ -78,6 +82,11 @@ class Injection:
         return self._clock.step
 
     def __enter__(self) -> Injection:
+        __tracebackhide__ = True
+        if Learner.current is not None:
+            Learner.current.injected = True
+        if _within_a_fixture():
+            raise UsageError("the block of a fixture goes on through the whole test; inject in the test itself")
         if not lightning.loaded():
             raise UsageError("import Lightning, or your module, before the block: there is nothing to break yet")
         rehearsal = Rehearsal()
@@ -90,6 +99,8 @@ class Injection:
             except BaseException as error:  # a copy must not go on as if it were the process
                 rehearsal.end(self._tell, error)
             return self
+        if learnt["skipped"]:
+            sys.modules["pytest"].skip(learnt["skipped"])
         self._learn(learnt)
         uses = {path: Use.from_json(use) for path, use in learnt["uses"].items()}
         # A block may well assert what is true only with the fault, as long as it trains first.
@@ -104,7 +115,7 @@ class Injection:
             raise UsageError(f"{self.fault} can't happen to {path}: {reason}")
         self._steps = use.steps
         complete = registered.mode.complete(self.fault, use.steps)
-        self._armed = Armed(complete, registered, self._clock, use.recon)
+        self._armed = Armed(complete, registered, self._clock, use.recon, lambda step: self._acts())
         with ExitStack() as stack:
             stack.enter_context(Embedding(target, [self._armed], self._clock))
             self._watch(stack, self._clock)
@@ -121,8 +132,8 @@ class Injection:
         assert self._armed is not None
         if self._armed.broken:
             raise FaultlabError(f"the injector of {self.fault} failed: {self._armed.broken}") from error
-        if error is None and not self.activations:
-            raise NotActivatedError(f"{self._armed.fault} never acted in the block: {self._why_not()}")
+        if (error is None or isinstance(error, Exception)) and not self.activations:
+            raise NotActivatedError(f"{self._armed.fault} never acted in the block: {self._why_not()}") from error
         return None
 
     def _why_not(self) -> str:
@@ -137,6 +148,9 @@ class Injection:
 
     def _learn(self, learnt: dict[str, Any]) -> None:
         """Takes from the rehearsal what else it saw."""
+
+    def _acts(self) -> None:
+        """The fault is about to act for the first time."""
 
     def _tell(self) -> dict[str, Any]:
         return {"uses": {path: use.to_json() for path, use in self._learner.uses.items()}}
@@ -165,12 +179,16 @@ class Noticing(Injection):
         self._within = within
         self._clean: list[Notice] = []
         self._observer: Observer | None = None
+        self._before: list[Notice] = []
+        # Where it is written, since a test may go to another folder.
+        self.folders = [str(Path(_caller()).parent), os.getcwd()]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
         __tracebackhide__ = True
-        if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+        if error is not None and not isinstance(error, (Exception, SystemExit)):
+            # Somebody wants the block to end: with Ctrl-C, or by pytest.skip.
             return super().__exit__(kind, error, tb)
         super().__exit__(kind, error, tb)
         assert self._armed is not None
@@ -181,7 +199,8 @@ class Noticing(Injection):
             raise NotActivatedError(f"{self._armed.fault} had not acted when the block ended") from error
         mode = catalogue.load()[self.fault.mode].mode
         caused = [n for n in [*self._observer.notices, *ended] if n.step >= (self.first_step or 0)]
-        new = [notice for notice in caused if not any(notice.same_alarm(known) for known in self._clean)]
+        quiet = [*self._clean, *self._before]
+        new = [n for n in caused if not any(n.same_alarm(known) for known in quiet) and _REHEARSED not in n.message]
         self.notices = [detection(notice, self.first_step, mode) for notice in new if not notice.reached_goal]
         if not any(self._counts(notice) for notice in self.notices):
             raise NotNoticedError(self._told()) from error
@@ -193,6 +212,10 @@ class Noticing(Injection):
         self._observer = Observer(clock, heard)
         stack.enter_context(_observing(self._observer))
 
+    def _acts(self) -> None:
+        # What was said before is not because of the fault, such as that the rehearsal's checkpoints are there.
+        self._before = list(self._observer.notices) if self._observer else []
+
     def _learn(self, learnt: dict[str, Any]) -> None:
         if learnt["error"]:
             raise RehearsalError(f"the block fails without any fault: {learnt['error']}")
@@ -203,7 +226,8 @@ class Noticing(Injection):
         return {**super()._tell(), "notices": [notice.to_json() for notice in self._observer.notices]}
 
     def _classified(self, error: BaseException) -> Notice:
-        code = UserCode(frozenset({"__main__"}), (os.getcwd(),))
+        package = (self._armed.recon.module if self._armed else "").partition(".")[0]
+        code = UserCode(frozenset({"__main__", package}), tuple(self.folders))
         notice = exceptions.classify(error, self.step, code, _FLAGS)
         if isinstance(error, AssertionError) and notice.kind == "module":
             return Notice("test", "assertion", notice.step, notice.message, reason=notice.reason)
@@ -269,6 +293,23 @@ def assert_noticed(
         with noticing:
             code()
     return noticing
+
+
+def _caller() -> str:
+    """The file of the innermost code that is not faultlab's own."""
+    frame = inspect.currentframe()
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "faultlab":
+        frame = frame.f_back
+    return frame.f_code.co_filename if frame is not None else ""
+
+
+def _within_a_fixture() -> bool:
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "call_fixture_func" and frame.f_globals.get("__name__") == "_pytest.fixtures":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from faultlab.harness.trajectory import Trajectory, recorder
 from faultlab.probe import Probe
@@ -41,9 +41,13 @@ class Learner:
     """Watches every LightningModule that is not the framework's own while the context lasts.
 
     ``uses`` is the current unit's, by the dotted path of the class; whoever begins another unit sets another dict.
+    ``injected`` says that the unit injects faults itself. ``current`` is the one that watches this process.
     """
 
+    current: ClassVar[Learner | None] = None
+
     folder: str = ""
+    injected: bool = False
     uses: dict[str, Use] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,6 +57,7 @@ class Learner:
         self._depth = 0
 
     def __enter__(self) -> Learner:
+        Learner.current = self
         self.clock.attach(self._patches)
         for name in lightning.loaded():
             base = sys.modules[name].LightningModule
@@ -66,6 +71,7 @@ class Learner:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        Learner.current = None
         self._patches.close()
 
     def _use(self, module: Any) -> Use:

@@ -23,7 +23,7 @@ _PATIENCE = 600.0
 _CHUNK = 1 << 16
 
 
-class RehearsalError(FaultlabError, AssertionError):
+class RehearsalError(FaultlabError):
     """The block fails or never ends without any fault, so that nothing can be said of it with one."""
 
 
@@ -36,7 +36,7 @@ class Rehearsal:
     def begin(self) -> dict[str, Any] | None:
         """Raises UsageError where the process can't be copied, RehearsalError where the copy tells nothing.
 
-        ``error`` is what ended the block, an empty string where it came to its end.
+        ``error`` is what ended the block, an empty string where it came to its end, ``skipped`` why it was skipped.
         """
         _check_copiable()
         reading, writing = os.pipe()
@@ -62,7 +62,7 @@ class Rehearsal:
     def end(self, tell: Callable[[], dict[str, Any]], error: BaseException | None) -> NoReturn:
         """In the copy: says how the block went, and ends."""
         try:
-            message = {**tell(), "error": "" if error is None else told(error)}
+            message = {**tell(), "error": "" if error is None else told(error), "skipped": _skipped(error)}
             data = encode(message)
             while data:
                 data = data[os.write(self._report, data) :]
@@ -85,9 +85,17 @@ def _be_quiet() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
+    # What captures output may have put files in their place, which the process would read from.
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if (torch := sys.modules.get("torch")) is not None:
         # The threads of the process were not copied: what asks for more than one waits for ever.
         torch.set_num_threads(1)
+
+
+def _skipped(error: BaseException | None) -> str:
+    pytest = sys.modules.get("pytest")
+    skipped = pytest is not None and isinstance(error, pytest.skip.Exception)
+    return str(error) or "skipped" if skipped else ""
 
 
 def _heard(reading: int) -> dict[str, Any]:

@@ -81,12 +81,15 @@ def break_session(session: pytest.Session) -> None:
     outcome = Outcome(str(fault), result={})
     conductor = suite.conductor(arming)
     conductor.on_end = lambda ended: outcome.notes.append({"ended": asdict(ended), **arming.done(ended)})
+    conductor.ends_session = True
     config.pluginmanager.register(conductor, "faultlab-conductor")
     config.stash[ALONE] = (suite, outcome)
 
 
-def conclude(session: pytest.Session) -> None:
-    """Says what the tests of a session with one fault in it came to."""
+def conclude(session: pytest.Session, complete: bool) -> None:
+    """Says what the tests of a session with one fault in it came to; nothing, of one that was interrupted."""
+    if not complete:
+        return
     config = session.config
     suite, outcome = config.stash[ALONE]
     mode = index.modes()[Fault.parse(outcome.id).mode]

@@ -79,11 +79,12 @@ class Victim:
 
         @contextlib.contextmanager
         def scope(unit: str) -> Iterator[None]:
-            before, learner.uses = learner.uses, {}
+            before, learner.uses, learner.injected = learner.uses, {}, False
             try:
                 yield
             finally:
-                send({"note": {"unit": unit, "uses": {path: use.to_json() for path, use in learner.uses.items()}}})
+                uses = {path: use.to_json() for path, use in learner.uses.items()}
+                send({"note": {"unit": unit, "uses": uses, "injects": learner.injected}})
                 learner.uses = before
 
         with learner:
