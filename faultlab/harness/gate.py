@@ -36,7 +36,8 @@ def check(report: Report, gate: Demands, fail_under: float | None = None) -> lis
             reasons.append(f"{len(silent)} {level} failure modes are silent, {allowed} allowed: {', '.join(silent)}")
     alarms, allowed = len(report.baseline.false_alarms), gate.false_alarms or 0
     if alarms > allowed:
-        reasons.append(f"{alarms} false alarms on clean runs, {allowed} allowed")
+        names = ", ".join(dict.fromkeys(str(alarm.get("name", "")) for alarm in report.baseline.false_alarms))
+        reasons.append(f"{alarms} false alarms on clean runs, {allowed} allowed: {names}")
     return reasons
 
 
