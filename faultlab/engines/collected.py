@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -35,12 +34,7 @@ class CollectedEngine(ForkEngine):
                 os.waitpid(pid, 0)
 
     def _open(self) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with warnings.catch_warnings():
-            # Threads of the process that forks are not copied; none of theirs is needed.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = processes.fork()
+        pid = processes.copy()
         if not pid:
             self._become_nursery()
         self._children.append(pid)

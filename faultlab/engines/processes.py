@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -30,6 +31,16 @@ def fork() -> int:
     if pid == 0:
         random.setstate(state)
     return pid
+
+
+def copy() -> int:
+    """Forks a process that is somebody else's: with nothing left to print twice, and no warning of its threads."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Threads of the process are not copied, and none of theirs is needed.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return fork()
 
 
 def die_with_parent() -> None:

@@ -147,17 +147,14 @@ class Embedding:
                     return run(trainer, model, *args, **kwargs)
             if self._depth:
                 return run(trainer, model, *args, **kwargs)
-            trajectory = Trajectory()
             if trainer.state.fn == "fit":
                 self.clock.restart()
-            self.clock.trainer = trainer
             self._depth += 1
-            watcher = recorder(sys.modules[lightning.namespace_of(self.target)], trajectory, self.clock)
-            trainer.callbacks.append(watcher)
+            trajectory = Trajectory()
             try:
-                with Patches() as patches:
+                with recorded(trainer, model, self.clock, trajectory), Patches() as patches:
                     count_logger_calls(trainer.loggers, trajectory, patches)
-                    result = self.around_run(lambda: run(trainer, model, *args, **kwargs), trainer, model, trajectory)
+                    result = run(trainer, model, *args, **kwargs)
                 if trainer.state.fn == "predict":
                     self.fingerprint.append(f"predicted {[_told(leaf) for _, leaf in tree.leaves(result)]}")
                 return result
@@ -166,18 +163,25 @@ class Embedding:
                 raise
             finally:
                 self._depth -= 1
-                self.clock.trainer = None
-                if watcher in trainer.callbacks:
-                    trainer.callbacks.remove(watcher)
                 trajectory.digest = digest(model)
                 metrics = sorted((str(name), _told(value)) for name, value in trainer.callback_metrics.items())
                 self.fingerprint.append(f"{trainer.state.fn} {trajectory.parts()} {metrics}")
 
         return running
 
-    def around_run(self, run: Callable[[], Any], trainer: Any, model: Any, trajectory: Trajectory) -> Any:
-        """One outermost run of a Trainer with the target; ``trajectory`` is that of the run when it is over."""
-        return run()
+
+@contextmanager
+def recorded(trainer: Any, model: Any, clock: Clock, trajectory: Trajectory) -> Iterator[None]:
+    """Has ``trajectory`` record a run of somebody else's Trainer, and the clock know that it is on."""
+    watcher = recorder(sys.modules[lightning.namespace_of(type(model))], trajectory, clock)
+    trainer.callbacks.append(watcher)
+    clock.trainer = trainer
+    try:
+        yield
+    finally:
+        clock.trainer = None
+        if watcher in trainer.callbacks:
+            trainer.callbacks.remove(watcher)
 
 
 def trainers() -> list[type]:

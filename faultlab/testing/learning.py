@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from faultlab.harness.trajectory import Trajectory, recorder
+from faultlab.harness.trajectory import Trajectory
 from faultlab.probe import Probe
 from faultlab.recon import Recon
 from faultlab.seams import lightning
 from faultlab.seams.base import Site
 from faultlab.seams.clock import Clock
 from faultlab.seams.patching import Patches
-from faultlab.testing.embedding import trainers, write_below
+from faultlab.testing.embedding import recorded, trainers, write_below
 
 _FRAMEWORK = ("pytorch_lightning", "lightning", "torchmetrics", "faultlab")
 
@@ -124,13 +124,10 @@ class Learner:
                 return run(trainer, model, *args, **kwargs)
             use, trajectory = self._use(model), Trajectory()
             self.clock.restart()
-            self.clock.trainer = trainer
-            watcher = recorder(sys.modules[lightning.namespace_of(type(model))], trajectory, self.clock)
-            trainer.callbacks.append(watcher)
             probe = Probe(Site(type(model), model), self.clock)
             self._depth += 1
             try:
-                with probe.watching(), Patches() as patches:
+                with recorded(trainer, model, self.clock, trajectory), probe.watching(), Patches() as patches:
                     saves: set[int] = set()
                     patches.wrap(type(trainer), "save_checkpoint", lambda save: _noting(saves, save))
                     result = run(trainer, model, *args, **kwargs)
@@ -140,10 +137,7 @@ class Learner:
                     use.recon = found
             finally:
                 self._depth -= 1
-                self.clock.trainer = None
                 use.steps += trajectory.steps
-                if watcher in trainer.callbacks:
-                    trainer.callbacks.remove(watcher)
             return result
 
         return running

@@ -10,7 +10,6 @@ import os
 import select
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -40,12 +39,7 @@ class Rehearsal:
         """
         _check_copiable()
         reading, writing = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with warnings.catch_warnings():
-            # Threads of this process are not copied, and the block is not about theirs.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = processes.fork()
+        pid = processes.copy()
         if not pid:
             os.close(reading)
             self._report = writing
