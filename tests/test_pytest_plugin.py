@@ -52,7 +52,7 @@ def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
         "noticed: 4 failure modes (1 by an assertion of the test, 1 by a check in your code, 1 by an incidental crash, "
         "1 by the end of the process)",
         "only a warning: 1: return.none",
-        "silent: 1 that every test passes under\n    loss.negated@always  (critical, 8 activations)",
+        "silent: 1 that every test passes under\n    loss.negated@always  (critical) The loss has the wrong sign.",
         "untested: 1 that no test comes by: loss.zeroed",
         "notices nothing: test_suite.py::test_it_predicts",
         "alone in noticing 1: test_suite.py::test_loss_is_finite: loss.nan",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from faultlab import index
 from faultlab.report.text import harmless, short
 from faultlab.results import Detection, Report, Status
 from faultlab.testing.outcome import Matrix
@@ -40,10 +41,13 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
         say(f"only a warning: {counts['warned']}: {_listed(statuses, Status.WARNED)}")
     unreached = [f for f in report.faults if f.status is Status.NOT_APPLICABLE and "no test" in f.reason]
     say(f"silent: {counts['silent']} that every test passes under")
-    for fault in report.silent()[:_SHOWN]:
-        say(f"    {fault.id}  ({fault.severity}, {fault.activations} activations)")
+    shown = report.silent()[:_SHOWN]
+    for fault in shown:
+        say(f"    {fault.id}  ({fault.severity}) {index.modes()[fault.mode].summary}")
     if counts["silent"] > _SHOWN:
         say(f"    ... and {counts['silent'] - _SHOWN} more; --faultlab-out DIR writes all of them")
+    if shown:
+        say(f"    See one: faultlab explain {shown[0].mode}, or pytest --faultlab-inject {shown[0].mode}")
     if unreached:
         say(f"untested: {len(unreached)} that no test comes by: {short(', '.join(f.mode for f in unreached), 400)}")
     if counts["no_effect"]:
