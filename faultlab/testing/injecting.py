@@ -108,7 +108,8 @@ class Injection:
             raise RehearsalError(f"the block fails without any fault: {learnt['error']}")
         path, use = self._aim(uses)
         target = self._target or find_class(path)
-        assert target is not None
+        if target is None:
+            raise UsageError(f"{path} is only there once the block has begun: import its module before")
         assert use.recon is not None
         registered = catalogue.load()[self.fault.mode]
         if reason := inapplicable(registered, use.recon):
