@@ -187,7 +187,10 @@ class CleanPasses:
 
 def takes_part(item: pytest.Item) -> bool:
     """Whether it is a test of the user's code: doctests aren't, nor are tests that inject faults themselves."""
-    own = item.get_closest_marker("detects") is not None or "inject" in getattr(item, "fixturenames", ())
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}).get("inject", ())
+    # Users may have a fixture of that name themselves.
+    given = any(definition.func.__module__ == "faultlab.pytest_plugin" for definition in definitions[-1:])
+    own = given or item.get_closest_marker("detects") is not None
     return isinstance(item, pytest.Function) and not own
 
 
