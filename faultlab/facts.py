@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset
 from faultlab import layers
 from faultlab.recon import Leaf
 from faultlab.seams import tree
-from faultlab.seams.construction import found_class
+from faultlab.seams.construction import found_class, path_of
 
 
 def finite(number: float) -> int | None:
@@ -38,7 +38,7 @@ def shared(training: list[Any], validation: list[Any]) -> bool:
 def arguments(module: Any) -> dict[str, Any]:
     """The constructor's arguments that are plain values, as far as the module has kept them."""
     cls = type(module)
-    if found_class(f"{cls.__module__}.{cls.__qualname__}") is not cls:
+    if found_class(path_of(cls)) is not cls:
         return {}
     parameters = inspect.signature(cls).parameters
     defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}

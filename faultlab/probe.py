@@ -21,6 +21,7 @@ from faultlab.recon import Leaf, LoaderFacts, Part, Recon
 from faultlab.seams import Site, lightning, tree
 from faultlab.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
 from faultlab.seams.clock import Clock
+from faultlab.seams.construction import path_of
 from faultlab.seams.data import _FETCHERS
 from faultlab.seams.loading import is_sized, read, samples_as_torch_does, training_loaders, validation_loaders
 from faultlab.seams.logging import LOGGER_CONNECTOR, is_plain
@@ -267,7 +268,7 @@ class Probe:
         graph = any(path.rpartition(".")[2] in _EDGES for path in inputs)
         return Recon(
             namespace=lightning.namespace_of(self._site.cls),
-            module=f"{self._site.cls.__module__}.{self._site.cls.__qualname__}",
+            module=path_of(self._site.cls),
             automatic=bool(module.automatic_optimization),
             forward=self._forward(),
             hooks=tuple(sorted(self._hooks)),

@@ -39,6 +39,16 @@ def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] |
     return f"no failure mode matches {pattern!r}", nearest(pattern, modes) or _LIST
 
 
+def parse_fault(text: str) -> Fault:
+    """The fault of that text; raises UsageError, with the remedy, where it is none of this catalogue."""
+    if (wrong := check_pattern(text, whole_faults=True)) is not None:
+        raise UsageError(" ".join(filter(None, wrong)))
+    try:
+        return Fault.parse(text)
+    except FaultlabError as error:  # a glob of several
+        raise UsageError(str(error)) from None
+
+
 def _wrong(message: str, remedy: str = "") -> PydanticCustomError:
     return PydanticCustomError("faultlab", "{message}", {"message": message, "remedy": remedy})
 

@@ -67,7 +67,7 @@ class Progress:
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
-    def testing(self, files: int) -> None:
+    def testing(self) -> None:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=f"{self._name}: your tests", total=None)
         else:

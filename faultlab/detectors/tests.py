@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +22,6 @@ from faultlab.results import Detection, FaultResult, Report, Status
 TESTS_FILE = "tests.json"
 # What a test can turn into noticed: that it changes nothing in the training, or that no guard saw it.
 _OPEN = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
-_POLL = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,10 +85,8 @@ class Tests:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
         )
         try:
-            while process.poll() is None:
-                time.sleep(_POLL)
+            process.wait()
         except BaseException:
-            process.send_signal(signal.SIGTERM)
             processes.kill_group(process.pid)
             process.wait()
             raise

@@ -18,17 +18,13 @@ from faultlab.fault import Fault
 from faultlab.harness import plan, verdict
 from faultlab.harness.gate import check
 from faultlab.harness.plan import Planned
-from faultlab.harness.preparation import DEADLINE, Findings, Preparation, order
+from faultlab.harness.preparation import DEADLINE, Findings, Preparation, deadline, order
 from faultlab.harness.records import Records
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
 from faultlab.results import Baseline, FaultResult, Report, Status
 from faultlab.scenario import Scenario
 
-_DEADLINE_FACTOR = 10.0
-_DEADLINE_FLOOR = 10.0
-_HANG_FACTOR = 3.0
-_HANG_FLOOR = 3.0
 UNRUN = (Status.NOT_APPLICABLE, Status.IGNORED)
 TRUNK, CANARY, NULL = "trunk", "canary", "null"
 
@@ -44,7 +40,7 @@ class Listener(Protocol):
 
     def judged(self, result: FaultResult) -> None: ...
 
-    def testing(self, files: int) -> None: ...
+    def testing(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -146,7 +142,7 @@ class Campaign:
 
     def _ask_tests(self, files: Sequence[str], found: Findings, records: Records, report: Report) -> None:
         """Has the user's tests judge every fault that was run, and joins what they say with the guards' verdicts."""
-        self.listener.testing(len(files))
+        self.listener.testing()
         path = self.scenario.for_victims()["path"]
         tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
         ran = [id for id, result in self._results.items() if result.status not in UNRUN]
@@ -203,14 +199,12 @@ class Campaign:
 
     def _faulted(self, entry: Planned, found: Findings, fault: str = "") -> Order:
         mode = index.modes()[Fault.parse(fault or entry.id).mode]
-        # What hangs says so when it begins, and then the rest of a clean run is all that there is to wait for.
-        factor, floor = (_HANG_FACTOR, _HANG_FLOOR) if mode.hangs else (_DEADLINE_FACTOR, _DEADLINE_FLOOR)
         reload = mode.judged_by == "reload"
         return order(
             self.engine,
             entry.id,
             self.options.seed,
-            deadline=self.options.timeout or max(floor, factor * found.baseline.seconds * (1 + 2 * reload)),
+            deadline=self.options.timeout or deadline(mode, found.baseline.seconds * (1 + 2 * reload)),
             fault=fault or entry.id,
             at=entry.at,
             recon=found.recon.to_json(),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlab import index
+from faultlab.catalogue import FailureMode
 from faultlab.detectors.notice import Notice, is_alarm
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
@@ -26,6 +27,8 @@ from faultlab.scenario import Scenario
 
 DEADLINE = 900.0
 RELOADED = "clean-reloaded"
+_FACTOR, _FLOOR = 10.0, 10.0
+_HANG_FACTOR, _HANG_FLOOR = 3.0, 3.0
 
 
 @dataclass
@@ -198,6 +201,13 @@ def order(engine: Engine, id: str, seed: int, **more: Any) -> Order:
     """An order whose run writes to a folder of its own."""
     safe = "".join(letter if letter.isalnum() else "-" for letter in id)
     return Order(id, seed, root=str(Path(engine.root) / safe), **more)
+
+
+def deadline(mode: FailureMode, seconds: float) -> float:
+    """How long a run may take, in seconds, with a fault of this mode in it; ``seconds`` is what it takes clean."""
+    # What hangs says so when it begins, and then the rest of a clean run is all that there is to wait for.
+    factor, floor = (_HANG_FACTOR, _HANG_FLOOR) if mode.hangs else (_FACTOR, _FLOOR)
+    return max(floor, factor * seconds)
 
 
 def _result(outcome: Outcome) -> Mapping[str, Any]:

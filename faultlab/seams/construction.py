@@ -49,6 +49,11 @@ class TrainerArguments(Seam):
             patches.wrap(trainer, "__init__", _mapping(armed, given={"callbacks": []}))
 
 
+def path_of(cls: type) -> str:
+    """The dotted path that names a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def found_class(path: str) -> type | None:
     """The class of that dotted path among the imported modules; None for one that was made inside a function."""
     module, _, name = path.rpartition(".")

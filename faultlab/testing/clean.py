@@ -15,7 +15,7 @@ from faultlab.engines.protocol import Order, Outcome
 from faultlab.errors import BaselineError, UsageError
 from faultlab.harness.preparation import DEADLINE, order
 from faultlab.seams import lightning
-from faultlab.testing.conducting import fixtures_of
+from faultlab.testing.conducting import definitions_of, fixtures_of
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.learning import Use
 from faultlab.testing.victims import LEARN, PLAIN, TOUCH
@@ -187,7 +187,7 @@ class CleanPasses:
 
 def takes_part(item: pytest.Item) -> bool:
     """Whether it is a test of the user's code: doctests aren't, nor are tests that inject faults themselves."""
-    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}).get("inject", ())
+    definitions = definitions_of(item).get("inject", ())
     # Users may have a fixture of that name themselves.
     given = any(definition.func.__module__ == "faultlab.pytest_plugin" for definition in definitions[-1:])
     own = given or item.get_closest_marker("detects") is not None

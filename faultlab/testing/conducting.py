@@ -10,7 +10,7 @@ import gc
 import inspect
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,6 @@ class Ended:
 
     test: str
     outcome: str = "passed"
-    when: str = ""
     kind: str = ""
     message: str = ""
     seconds: float = 0.0
@@ -112,7 +111,7 @@ class Conductor:
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
         report = yield
         if report.failed and self._ended.outcome != "failed":
-            self._ended.outcome, self._ended.when = "failed", report.when
+            self._ended.outcome = "failed"
             error = call.excinfo.value if call.excinfo is not None else None
             self._ended.kind = why(error, self._suspects) if error is not None else "test"
             self._ended.message = told(error) if error is not None else str(report.longrepr)
@@ -144,10 +143,15 @@ def fixture_name(fixturedef: Any, item: pytest.Item) -> str:
     return f"{fixturedef.scope} fixture {within}::{fixturedef.argname}[{parameter}]"
 
 
+def definitions_of(item: pytest.Item) -> Mapping[str, Any]:
+    """The definitions of every fixture that a test comes to use, by its name; the one that overrides is last."""
+    found: Mapping[str, Any] = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    return found
+
+
 def fixtures_of(item: pytest.Item) -> list[str]:
     """The fixtures of wider scopes that a test asks for, and those that these ask for."""
-    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    found = [fixturedef for same_name in definitions.values() for fixturedef in same_name]
+    found = [fixturedef for same_name in definitions_of(item).values() for fixturedef in same_name]
     return [fixture_name(fixturedef, item) for fixturedef in found if fixturedef.scope != "function"]
 
 

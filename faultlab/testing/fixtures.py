@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from faultlab.testing import randomness
-from faultlab.testing.conducting import fixture_name
+from faultlab.testing.conducting import definitions_of, fixture_name
 from faultlab.testing.knowledge import Knowledge
 
 # What is quicker than this is set up in every copy, as it would be without faults.
@@ -21,7 +21,7 @@ def shareable(knowledge: Knowledge, items: Iterable[pytest.Item]) -> list[str]:
     """The fixtures of the whole session that take their time and can be set up ahead with all that they rest on."""
     found: dict[str, None] = {}
     for item in items:
-        for name, definitions in _definitions(item).items():
+        for name, definitions in definitions_of(item).items():
             unit = knowledge.units.get(fixture_name(definitions[-1], item))
             worth = unit is not None and unit.seconds >= _WORTH_SHARING
             if worth and all(_harmless(knowledge, item, needed) for needed in _together(item, name)):
@@ -32,16 +32,12 @@ def shareable(knowledge: Knowledge, items: Iterable[pytest.Item]) -> list[str]:
 def set_up(session: pytest.Session, items: Iterable[pytest.Item], names: Sequence[str], rng: Any) -> None:
     """Sets these fixtures up in this process. One that fails, or gives a path, is left to the tests."""
     for item in items:
-        for name, definitions in _definitions(item).items():
+        for name, definitions in definitions_of(item).items():
             if fixture_name(definitions[-1], item) in names and definitions[-1].cached_result is None:
                 for needed in _together(item, name):
-                    if _definitions(item)[needed][-1].cached_result is None:
+                    if definitions_of(item)[needed][-1].cached_result is None:
                         randomness.restore(rng)
                         _set_up(session, item, needed)
-
-
-def _definitions(item: Any) -> dict[str, Any]:
-    return getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
 
 
 def _together(item: Any, name: str) -> list[str]:
@@ -56,7 +52,7 @@ def _together(item: Any, name: str) -> list[str]:
             found[name] = None
 
     for implied in info.initialnames:
-        if implied not in info.argnames and _definitions(item)[implied][-1].scope == "session":
+        if implied not in info.argnames and definitions_of(item)[implied][-1].scope == "session":
             add(implied)
     add(name)
     return list(found)
@@ -64,7 +60,7 @@ def _together(item: Any, name: str) -> list[str]:
 
 def _harmless(knowledge: Knowledge, item: Any, name: str) -> bool:
     """Whether no fault reaches it, and it has nothing to undo: every copy would do that, to what all others use."""
-    definition = _definitions(item)[name][-1]
+    definition = definitions_of(item)[name][-1]
     unit = knowledge.units.get(fixture_name(definition, item))
     # By its request a fixture can ask for others, and for something to be undone.
     plain = "request" not in definition.argnames and not inspect.isgeneratorfunction(definition.func)
@@ -73,7 +69,7 @@ def _harmless(knowledge: Knowledge, item: Any, name: str) -> bool:
 
 
 def _set_up(session: pytest.Session, item: Any, name: str) -> None:
-    fixturedef = _definitions(item)[name][-1]
+    fixturedef = definitions_of(item)[name][-1]
     state: Any = session._setupstate
     if session not in state.stack:
         state.stack[session] = ([session.teardown], None)

@@ -22,14 +22,15 @@ from faultlab.errors import FaultlabError, UsageError
 from faultlab.fault import Fault
 from faultlab.harness.verdict import detection
 from faultlab.results import Detection
-from faultlab.scenario import check_pattern
+from faultlab.scenario import parse_fault
 from faultlab.seams import lightning
 from faultlab.seams.armed import Armed
 from faultlab.seams.callbacks import named_callbacks, release
 from faultlab.seams.clock import Clock
+from faultlab.seams.construction import path_of
 from faultlab.seams.patching import Patches
 from faultlab.testing.embedding import Embedding
-from faultlab.testing.learning import Learner, Use, find_class, path_of
+from faultlab.testing.learning import Learner, Use, find_class
 from faultlab.testing.rehearsal import Rehearsal, RehearsalError
 
 _FLAGS = ("detect_anomaly",)
@@ -57,10 +58,7 @@ class Injection:
     """
 
     def __init__(self, fault: str | Fault, target: type | None = None) -> None:
-        text = str(fault)
-        if (wrong := check_pattern(text, whole_faults=True)) is not None:
-            raise UsageError(" ".join(filter(None, wrong)))
-        self.fault = Fault.parse(text)
+        self.fault = parse_fault(str(fault))
         self._target = target
         self._rehearsal: Rehearsal | None = None
         self._armed: Armed | None = None

@@ -111,9 +111,7 @@ class Knowledge:
         moments = unit.touches.get(repr(registered.seam), [])
         if not moments:
             return _UNTOUCHED
-        if unit.recon is not None and (reason := inapplicable(registered, unit.recon)):
-            return reason
-        if unit.recon is None and (reason := inapplicable(registered, self.recons[unit.target])):
+        if reason := inapplicable(registered, self.recon_of(unit)):
             return reason
         mode = registered.mode
         complete = self.complete(mode, fault, unit)

@@ -13,6 +13,7 @@ from faultlab.recon import Recon
 from faultlab.seams import lightning
 from faultlab.seams.base import Site
 from faultlab.seams.clock import Clock
+from faultlab.seams.construction import path_of
 from faultlab.seams.patching import Patches
 from faultlab.testing.embedding import recorded, trainers, write_below
 
@@ -172,11 +173,6 @@ def subclasses(base: type) -> Iterator[type]:
 def is_users(cls: type) -> bool:
     """Whether it is not one of Lightning's own, its demos included."""
     return cls.__module__.partition(".")[0] not in _FRAMEWORK
-
-
-def path_of(cls: type) -> str:
-    """The dotted path that names a class."""
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def find_class(path: str) -> type | None:

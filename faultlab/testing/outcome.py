@@ -136,18 +136,19 @@ def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: 
     broken = next((note["broken"] for note in notes if note.get("broken")), "")
     if broken or last.lost:
         return Row(verdict(Status.ERROR, f"the injector failed: {broken}" if broken else last.lost), cells)
-    unfinished = [_unfinished(outcome) for outcome in outcomes if outcome.result is None]
-    for outcome, test in zip((o for o in outcomes if o.result is None), unfinished):
-        cells.append(Cell(test, "failed", "process", _how(outcome), int(outcome.acting is not None), outcome.acting))
+    dead = [(outcome, _unfinished(outcome)) for outcome in outcomes if outcome.result is None]
     noticed = [_detected(cell, mode) for cell in cells if cell.kills and cell.kind != "process"]
-    for outcome, test in zip((o for o in outcomes if o.result is None), unfinished):
+    # What ended the session without ending its process, as Ctrl-C does.
+    stopped = [_detected(cell, mode) for cell in cells if cell.kind == "process" and cell.message and cell.activations]
+    for outcome, test in dead:
+        cells.append(Cell(test, "failed", "process", _how(outcome), int(outcome.acting is not None), outcome.acting))
+    for outcome, test in dead:
         found = timed_out(mode, outcome, verdict) if outcome.timed_out else died(outcome, verdict)
         if found.status is not Status.NOTICED and not noticed:
             reason = f"{found.reason}, in {test}" if test else found.reason
             return Row(verdict(found.status, reason), cells)
         noticed += found.noticed_by
-    stopped = [cell for cell in cells if cell.kind == "process" and cell.message and cell.activations]
-    noticed += [_detected(cell, mode) for cell in stopped if cell.test not in unfinished]
+    noticed += stopped
     if noticed:
         return Row(verdict(Status.NOTICED, noticed_by=sorted(noticed, key=lambda d: (d.worth, d.step))), cells)
     if not any(cell.activations for cell in cells):

@@ -14,13 +14,13 @@ import pytest
 
 from faultlab import __version__, engines, index
 from faultlab.engines.protocol import Outcome
-from faultlab.errors import BaselineError, FaultlabError, FaultSyntaxError, UsageError
+from faultlab.errors import BaselineError, FaultlabError, UsageError
 from faultlab.fault import Fault
 from faultlab.harness.gate import check
 from faultlab.harness.plan import Selection
 from faultlab.pytest_plugin import ALONE, PROCESSES, RESULT
 from faultlab.results import Baseline, Report, dump
-from faultlab.scenario import Gate, check_pattern
+from faultlab.scenario import Gate, check_pattern, parse_fault
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import Matrix, judge
 from faultlab.testing.replaying import replay
@@ -65,7 +65,7 @@ def break_session(session: pytest.Session) -> None:
     config = session.config
     learnt = config.getoption("faultlab_learnt")
     try:
-        fault = _injected(config)
+        fault = parse_fault(config.getoption("faultlab_inject"))
         suite = Suite(session, replace(_asked(config), leave_out=True))
         if learnt and Path(learnt).is_file():
             suite.knowledge = _known(Path(learnt))
@@ -166,16 +166,6 @@ def _asked(config: pytest.Config) -> Asked:
         leave_out=option("faultlab_leave_out"),
         timeout=option("faultlab_timeout"),
     )
-
-
-def _injected(config: pytest.Config) -> Fault:
-    text = config.getoption("faultlab_inject")
-    if (wrong := check_pattern(text, whole_faults=True)) is not None:
-        raise UsageError(" ".join(filter(None, wrong)))
-    try:
-        return Fault.parse(text)
-    except FaultSyntaxError as error:
-        raise UsageError(str(error)) from None
 
 
 def _progress(config: pytest.Config, terminal: Any) -> Any:

@@ -24,7 +24,7 @@ from faultlab.errors import BaselineError
 from faultlab.fault import Fault
 from faultlab.harness import plan
 from faultlab.harness.plan import Selection
-from faultlab.harness.preparation import order
+from faultlab.harness.preparation import deadline, order
 from faultlab.results import FaultResult, Status
 from faultlab.testing import fixtures, randomness
 from faultlab.testing.clean import CleanPasses
@@ -33,11 +33,6 @@ from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import Matrix, Row, judge, remaining
 from faultlab.testing.victims import FAULT, Arming, Victim
-
-_DEADLINE_FACTOR = 10.0
-_DEADLINE_FLOOR = 10.0
-_HANG_FACTOR = 3.0
-_HANG_FLOOR = 3.0
 
 
 @dataclass(frozen=True)
@@ -190,10 +185,9 @@ class Suite:
 
     def _faulted(self, fault: str, tests: Sequence[str], id: str = "") -> Order:
         mode = catalogue.load()[Fault.parse(fault).mode].mode
-        factor, floor = (_HANG_FACTOR, _HANG_FLOOR) if mode.hangs else (_DEADLINE_FACTOR, _DEADLINE_FLOOR)
-        deadline = self._asked.timeout or max(floor, factor * self.knowledge.seconds(tests))
+        allowed = self._asked.timeout or deadline(mode, self.knowledge.seconds(tests))
         task = {"pass": FAULT, "items": list(tests), "until_failure": not self._asked.matrix}
-        return order(self._engine, id or fault, 0, deadline=deadline, fault=fault, tests=task, sleeps=mode.hangs)
+        return order(self._engine, id or fault, 0, deadline=allowed, fault=fault, tests=task, sleeps=mode.hangs)
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:

@@ -118,7 +118,8 @@ class Victim:
         """Arms the fault anew in every unit that has to do with the target."""
         fault = Fault.parse(order.fault or "")
         arming = Arming(fault, self._knowledge, order.root, lambda step: send({"acting": step}))
-        until_failure = not order.tests or order.tests["until_failure"]
+        assert order.tests is not None
+        until_failure = order.tests["until_failure"]
         # Nobody reads these failures, and to show the source of every frame takes longer than many a test.
         self._session.config.option.tbstyle = "no"
         conductor = self._conductor(order, arming.scope, send)
