@@ -1,8 +1,8 @@
 """faultlab breaks a working LightningModule, one failure mode at a time, and reports who noticed.
 
-The public API is small: ``run`` carries out a scenario and returns a ``Report``; ``failure_mode`` declares another way
-to fail; ``inject`` and ``assert_noticed`` are for tests; ``Fault`` is one fault and its text form. Nothing here imports
-torch until it is used.
+The public API is small: ``run`` carries out a scenario and returns a ``Report``; ``guards`` are callbacks that notice
+failures; ``failure_mode`` declares another way to fail; ``inject`` and ``assert_noticed`` are for tests; ``Fault`` is one
+fault and its text form. Nothing here imports torch until it is used.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from faultlab import guards
     from faultlab.api import run
     from faultlab.catalogue import Dose, FailureMode, failure_mode
     from faultlab.fault import Fault, Trigger
@@ -44,12 +45,15 @@ __all__ = [
     "Trigger",
     "assert_noticed",
     "failure_mode",
+    "guards",
     "inject",
     "run",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "guards":
+        return import_module("faultlab.guards")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'faultlab' has no attribute {name!r}")

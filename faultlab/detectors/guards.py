@@ -26,7 +26,12 @@ class Observer:
         self._warnings = warnings
 
     def observe(self, guard: Any, name: str) -> Any:
-        """The same guard object with its hooks watched."""
+        """The same guard object with its hooks watched; of a set of guards each of them, by its own name."""
+        members = getattr(guard, "guards", None)
+        if isinstance(members, list):
+            for member in members:
+                self.observe(member, type(member).__name__)
+            return guard
         for hook in own_hooks(guard):
             method = getattr(guard, hook, None)
             if callable(method):
@@ -44,7 +49,9 @@ class Observer:
             try:
                 return method(trainer, *args, **kwargs)
             except (Exception, SystemExit, KeyboardInterrupt) as error:
-                self._note(name, f"{type(error).__name__}: {safe_text(error)}", "raised", type(error).__name__)
+                # A guard of several checks, each of which may raise alarms of its own, says which it was.
+                reason = str(getattr(error, "check", type(error).__name__))
+                self._note(name, f"{type(error).__name__}: {safe_text(error)}", "raised", reason)
                 return None
             finally:
                 if getattr(trainer, "should_stop", False) and not stop_before:

@@ -68,10 +68,15 @@ def named_callbacks(trainer: Any) -> list[tuple[str, Any]]:
     named: dict[str, Any] = {}
     for callback in trainer.callbacks:
         name = type(callback).__name__
-        if name not in _DECORATION and type(callback).__module__.partition(".")[0] != "faultlab":
+        if name not in _DECORATION and not _harness(type(callback).__module__):
             count = sum(type(known).__name__ == name for known in named.values())
             named[f"{name}{count + 1}" if count else name] = callback
     return list(named.items())
+
+
+def _harness(module: str) -> bool:
+    """Whether a callback of that module is faultlab's own rather than one that users adopt."""
+    return module.partition(".")[0] == "faultlab" and not module.startswith("faultlab.guards")
 
 
 def ranks(callback: Any) -> bool:

@@ -1,0 +1,68 @@
+"""What every guard is: a callback that looks, and says what is wrong in words that name the cause and a remedy."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from faultlab.guards.lightning import Callback
+
+Action = Literal["raise", "warn"]
+Level = Literal["cheap", "full"]
+LEVELS: tuple[Level, ...] = ("cheap", "full")
+
+
+class Alarm(RuntimeError):  # noqa: N818 - it is what a guard is for, not an error of its own
+    """A guard has noticed a failure. ``guard`` is its class's name, ``check`` which of its checks it was."""
+
+    def __init__(self, guard: str, check: str, found: str, remedy: str) -> None:
+        self.guard = guard
+        self.check = check
+        self.found = found
+        self.remedy = remedy
+        super().__init__(f"{guard}: {found}. {remedy}")
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.guard, self.check, self.found, self.remedy)
+
+
+class GuardWarning(UserWarning):
+    """What a guard says that was asked to warn."""
+
+
+class Guard(Callback):
+    """The base of the ready-made guards.
+
+    A guard only looks: it draws no random number, and leaves gradients, modes, metrics and parameters as they are. It
+    raises an `Alarm`, which ends the training, or, with ``action="warn"``, warns once for each of its checks.
+
+    ``level`` says what it costs: a ``cheap`` guard is meant for every training, a ``full`` one for where its look
+    at every value, or its forward passes of its own, may cost some per cent. ``checks`` names what it looks for, each
+    in a sentence.
+    """
+
+    level: ClassVar[Level] = "cheap"
+    checks: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, *, action: Action = "raise") -> None:
+        if action not in ("raise", "warn"):
+            raise ValueError(f"a guard's action is 'raise' or 'warn', not {action!r}")
+        self.action = action
+        self._warned: set[str] = set()
+
+    def alarm(self, check: str, found: str, remedy: str) -> None:
+        """Says that a check has failed: ``found`` is what was seen, ``remedy`` a whole sentence on what to do."""
+        if check not in self.checks:
+            raise KeyError(f"{type(self).__name__} declares no check {check!r}")
+        alarm = Alarm(type(self).__name__, check, found, remedy)
+        if self.action == "raise":
+            raise alarm
+        if check not in self._warned:
+            self._warned.add(check)
+            warnings.warn(str(alarm), GuardWarning, stacklevel=2)
+
+    @classmethod
+    def arguments(cls, monitor: str, mode: str) -> dict[str, Any]:
+        """What to construct the guard with where ``monitor`` is the metric that counts and ``mode`` its better side."""
+        return {}

@@ -1,0 +1,43 @@
+"""The Callback that guards derive from: that of every Lightning package which this process has imported.
+
+``lightning.pytorch`` and ``pytorch_lightning`` are two sets of classes, and importing either takes seconds. A guard
+made of both is one to the Trainer of both.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any
+
+NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
+
+
+def _callback_class() -> type:
+    found = [name for name in NAMESPACES if name in sys.modules] or [_installed()]
+    bases = tuple(importlib.import_module(name).Callback for name in found)
+    return bases[0] if len(bases) == 1 else type("Callback", bases, {})
+
+
+def _installed() -> str:
+    for name in NAMESPACES:
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            return name
+    raise ModuleNotFoundError("the guards are callbacks of Lightning: install pytorch-lightning or lightning")
+
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback as Callback
+else:
+    Callback = _callback_class()
+
+HOOKS: tuple[str, ...] = tuple(
+    name for name in dir(Callback) if name.startswith("on_") or name in ("setup", "teardown")
+)
+"""The names of the hooks that a Trainer calls."""
+
+
+def overrides(callback: Any, hook: str) -> bool:
+    """Whether a callback does something of its own in a hook."""
+    return getattr(type(callback), hook, None) is not getattr(Callback, hook, None)

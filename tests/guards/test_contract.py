@@ -1,0 +1,202 @@
+"""What every ready-made guard keeps to."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from faultlab import guards
+from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning
+from faultlab.guards.lightning import HOOKS, overrides
+from tests.guards.rig import QUIET, Healthy, fit, loaders
+from tests.zoo import models
+
+GUARDS = guards.classes()
+TARGETS = {
+    "classifier": models.classifier,
+    "regressor": models.regressor,
+    "language": models.language,
+    "adversarial": models.adversarial,
+}
+
+
+def course(target: Any, callbacks: Any, epochs: int = 2) -> dict[str, Any]:
+    """Everything that a guard may not change: parameters, metrics, modes and random states at the end of a training."""
+    torch.manual_seed(0), random.seed(0), numpy.random.seed(0)  # type: ignore[func-returns-value]
+    module, data = target()
+    trainer = fit(callbacks, module, *data if isinstance(data, tuple) else (data,), max_epochs=epochs)
+    return {
+        "state": {name: value.clone() for name, value in module.state_dict().items()},
+        "gradients": [None if p.grad is None else p.grad.clone() for p in module.parameters()],
+        "modes": [part.training for part in module.modules()],
+        "hooks": [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in module.modules()],
+        "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
+        "random": [torch.get_rng_state(), random.getstate(), str(numpy.random.get_state())],
+        "steps": trainer.global_step,
+    }
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def made(cls: type[Guard], **arguments: Any) -> Guard:
+    return cls(**cls.arguments("val_loss", "min"), **arguments)
+
+
+@pytest.fixture(scope="module")
+def bare() -> dict[str, dict[str, Any]]:
+    """The course of each target without guards, taken after one that paid for what happens once in a process."""
+    for target in TARGETS.values():
+        course(target, [])
+    return {name: course(target, []) for name, target in TARGETS.items()}
+
+
+def test_every_guard_in_the_package_is_offered() -> None:
+    folder = Path(guards.__file__).parent
+    defined = {
+        name for file in folder.glob("*.py") for name in re.findall(r"^class (\w+)\(Guard\)", file.read_text(), re.M)
+    }
+    assert defined == {cls.__name__ for cls in GUARDS}
+
+
+@pytest.mark.parametrize("cls", GUARDS, ids=lambda cls: cls.__name__)
+def test_a_guard_says_what_it_is_what_it_checks_and_what_it_costs(cls: type[Guard]) -> None:
+    assert cls.__doc__
+    assert cls.checks
+    assert cls.level in guards.LEVELS
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", check) for check in cls.checks)
+    assert any(overrides(cls, hook) for hook in HOOKS)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("cls", GUARDS, ids=lambda cls: cls.__name__)
+def test_a_guard_only_looks(cls: type[Guard], target: str, bare: dict[str, dict[str, Any]]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        watched = course(TARGETS[target], [made(cls, action="warn")])
+    unlike = [part for part, value in bare[target].items() if not same(value, watched[part])]
+    assert not unlike
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_all_guards_together_only_look(target: str, bare: dict[str, dict[str, Any]]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        watched = course(TARGETS[target], guards.all("full", action="warn"))
+    unlike = [part for part, value in bare[target].items() if not same(value, watched[part])]
+    assert not unlike
+
+
+@pytest.mark.parametrize("cls", GUARDS, ids=lambda cls: cls.__name__)
+def test_a_guard_is_quiet_on_a_healthy_training(cls: type[Guard]) -> None:
+    fit(made(cls))
+
+
+@pytest.mark.parametrize("cls", GUARDS, ids=lambda cls: cls.__name__)
+def test_a_guard_can_be_pickled_for_other_processes(cls: type[Guard]) -> None:
+    again = pickle.loads(pickle.dumps(GuardSet([made(cls)])))
+    fit(again)
+
+
+@pytest.mark.parametrize("cls", GUARDS, ids=lambda cls: cls.__name__)
+def test_a_guard_serves_a_second_training(cls: type[Guard]) -> None:
+    guard = made(cls)
+    fit(guard)
+    fit(guard)
+
+
+@pytest.mark.parametrize("cls", GUARDS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("entry", ["validate", "test", "predict"])
+def test_a_guard_lets_every_entry_of_the_trainer_pass(cls: type[Guard], entry: str) -> None:
+    class Whole(Healthy):
+        def test_step(self, batch: Any, batch_idx: int) -> Any:
+            self.log("test_loss", self(batch[0]).mean())
+
+        def predict_step(self, batch: Any, batch_idx: int) -> Any:
+            return self(batch[0])
+
+    trainer = fit(made(cls), module := Whole())
+    getattr(trainer, entry)(module, loaders()[1])
+
+
+def test_an_alarm_is_an_exception_unless_a_warning_was_asked_for() -> None:
+    class Wolf(Guard):
+        checks = {"wolf": "there is a wolf"}
+
+        def on_train_batch_end(self, *args: Any) -> None:
+            self.alarm("wolf", "a wolf came", "Close the gate.")
+
+    with pytest.raises(Alarm, match=r"^Wolf: a wolf came\. Close the gate\.$") as caught:
+        fit(Wolf())
+    assert (caught.value.guard, caught.value.check) == ("Wolf", "wolf")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    with pytest.warns(GuardWarning, match="a wolf came") as warned:
+        fit(Wolf(action="warn"))
+    assert len([entry for entry in warned if entry.category is GuardWarning]) == 1
+
+
+def test_guards_import_nothing_else_of_faultlab() -> None:
+    code = "import faultlab.guards, sys; print(*[m for m in sys.modules if m.startswith('faultlab')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [m for m in done.stdout.split() if m != "faultlab" and not m.startswith("faultlab.guards")] == []
+
+
+@pytest.mark.parametrize("package", ["pytorch_lightning", "lightning.pytorch"])
+def test_guards_are_callbacks_of_the_package_that_is_used(package: str) -> None:
+    code = (
+        f"import sys, {package} as L; from faultlab import guards; from tests.zoo.models import classifier\n"
+        f"other = {{'pytorch_lightning', 'lightning.pytorch'}} - {{'{package}'}}\n"
+        f"assert isinstance(guards.all(), L.Callback) and not other & set(sys.modules)\n"
+        f"module, data = classifier('{package}')\n"
+        f"L.Trainer(max_epochs=1, accelerator='cpu', logger=False, enable_checkpointing=False, callbacks=guards.all()).fit(module, *data)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_set_leaves_out_what_it_is_told() -> None:
+    names = [type(guard).__name__ for guard in guards.all("full", leave_out=["StepsTaken"])]
+    assert "StepsTaken" not in names
+    with pytest.raises(ValueError, match="no such guard: Nobody"):
+        guards.all(leave_out=["Nobody"])
+
+
+def test_a_set_keeps_and_returns_the_state_of_its_guards(tmp_path: Path) -> None:
+    class Counting(Guard):
+        checks = {"none": "nothing"}
+        count = 0
+
+        def on_train_batch_end(self, *args: Any) -> None:
+            self.count += 1
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"count": self.count}
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            self.count = state_dict["count"]
+
+    trainer = fit(GuardSet([Counting()]), max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "kept.ckpt")
+    counting = Counting()
+    torch.manual_seed(0)
+    again = pl.Trainer(**QUIET, max_epochs=1, callbacks=GuardSet([counting]))
+    again.fit(Healthy(), *loaders(), ckpt_path=tmp_path / "kept.ckpt", weights_only=False)
+    assert counting.count == 8
