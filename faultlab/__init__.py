@@ -1,8 +1,8 @@
 """faultlab breaks a working LightningModule, one failure mode at a time, and reports who noticed.
 
 The public API is small: ``run`` carries out a scenario and returns a ``Report``; ``guards`` are callbacks that notice
-failures; ``failure_mode`` declares another way to fail; ``inject`` and ``assert_noticed`` are for tests; ``Fault`` is one
-fault and its text form. Nothing here imports torch until it is used.
+failures; ``failure_mode`` declares another way to fail; ``inject`` and ``assert_noticed`` are for tests; ``Fault`` is
+one fault and its text form. Nothing here imports torch until it is used.
 """
 
 from __future__ import annotations

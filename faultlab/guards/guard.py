@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from faultlab.guards.lightning import Callback
@@ -39,22 +39,29 @@ class Guard(Callback):
 
     ``level`` says what it costs: a ``cheap`` guard is meant for every training, a ``full`` one for where its look
     at every value, or its forward passes of its own, may cost some per cent. ``checks`` names what it looks for, each
-    in a sentence.
+    in a sentence; ``leave_out`` names those that do not fit the training.
     """
 
     level: ClassVar[Level] = "cheap"
     checks: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, *, action: Action = "raise") -> None:
+    def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
         if action not in ("raise", "warn"):
             raise ValueError(f"a guard's action is 'raise' or 'warn', not {action!r}")
         self.action = action
+        self.leave_out = frozenset(leave_out)
+        if unknown := self.leave_out - set(self.checks):
+            raise ValueError(
+                f"{type(self).__name__} has no check {', '.join(sorted(unknown))}: {', '.join(self.checks)}"
+            )
         self._warned: set[str] = set()
 
     def alarm(self, check: str, found: str, remedy: str) -> None:
         """Says that a check has failed: ``found`` is what was seen, ``remedy`` a whole sentence on what to do."""
         if check not in self.checks:
             raise KeyError(f"{type(self).__name__} declares no check {check!r}")
+        if check in self.leave_out:
+            return
         alarm = Alarm(type(self).__name__, check, found, remedy)
         if self.action == "raise":
             raise alarm

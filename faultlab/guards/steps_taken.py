@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from faultlab.guards.guard import Action, Guard
@@ -19,8 +20,8 @@ class StepsTaken(Guard):
         "no-step": "as many batches as are accumulated ended and no optimizer was stepped",
     }
 
-    def __init__(self, patience: int = 0, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(self, patience: int = 0, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self.patience = patience
         self._backwards = self._steps = 0
         self._without_backward = self._without_step = 0

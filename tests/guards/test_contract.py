@@ -166,7 +166,8 @@ def test_guards_are_callbacks_of_the_package_that_is_used(package: str) -> None:
         f"other = {{'pytorch_lightning', 'lightning.pytorch'}} - {{'{package}'}}\n"
         f"assert isinstance(guards.all(), L.Callback) and not other & set(sys.modules)\n"
         f"module, data = classifier('{package}')\n"
-        f"L.Trainer(max_epochs=1, accelerator='cpu', logger=False, enable_checkpointing=False, callbacks=guards.all()).fit(module, *data)"
+        f"quiet = dict(accelerator='cpu', logger=False, enable_checkpointing=False)\n"
+        f"L.Trainer(max_epochs=1, callbacks=guards.all(), **quiet).fit(module, *data)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
