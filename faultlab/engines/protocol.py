@@ -19,7 +19,9 @@ class Order:
 
     ``sleeps`` says that it is expected to stand still until its deadline, and takes no core while it does.
     ``plan`` asks for no run but for the plan, which takes the injectors' seams to make. With ``reload`` the run goes
-    on to what a user does with its checkpoints. ``tests`` asks for tests of a collected suite instead.
+    on to what a user does with its checkpoints. ``tests`` asks for tests of a collected suite instead. ``advice`` asks
+    for the ready-made guards to be observed too (see `faultlab.detectors.advisers`), ``variation`` for a change of the
+    target that does no harm (see `faultlab.variation`).
     """
 
     id: str
@@ -36,6 +38,8 @@ class Order:
     reload: bool = False
     sleeps: bool = False
     tests: dict[str, Any] | None = None
+    advice: dict[str, Any] | None = None
+    variation: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from faultlab import __version__, index
 from faultlab.detectors.notice import Notice
@@ -18,13 +18,14 @@ from faultlab.fault import Fault
 from faultlab.harness import plan, verdict
 from faultlab.harness.gate import check
 from faultlab.harness.plan import Planned
-from faultlab.harness.preparation import DEADLINE, Findings, Preparation, deadline, order
+from faultlab.harness.preparation import DEADLINE, Findings, Preparation, Watch, deadline, order
 from faultlab.harness.records import Records
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
 from faultlab.results import Baseline, FaultResult, Report, Status
 from faultlab.scenario import Scenario
 
+UNNOTICED = (Status.SILENT, Status.WARNED)
 UNRUN = (Status.NOT_APPLICABLE, Status.IGNORED)
 TRUNK, CANARY, NULL = "trunk", "canary", "null"
 
@@ -54,6 +55,7 @@ class Options:
     resume: bool = False
     out: Path = Path("reports")
     fail_under: float | None = None
+    watch: Watch | None = Watch()
 
 
 @dataclass
@@ -78,7 +80,7 @@ class Campaign:
         try:
             self.engine.open(self.scenario.name, self.scenario.for_victims())
             imported = time.perf_counter()
-            preparation = Preparation(self.scenario, self.engine, records, self.options.seed)
+            preparation = Preparation(self.scenario, self.engine, records, self.options.seed, self.options.watch)
             selection = self.scenario.selection(self.options.select, self.options.skip)
             findings = preparation.take(selection)
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
@@ -113,11 +115,12 @@ class Campaign:
             if entry.status:
                 self._settle(_unrun(entry), records)
             elif entry.id in known:
+                found.advice.note(entry.id, records.advised.get(entry.id, ()))
                 self._settle(known[entry.id], records)
         orders = {entry.id: self._faulted(entry, found) for entry in planned if entry.id not in self._results}
         ended_by_flag: dict[str, Outcome] = {}
         killed: list[str] = []
-        for outcome in self.engine.run(self._with_trunk([*self._canaries(found), *orders.values()])):
+        for outcome in self.engine.run(self._with_trunk([*self._canaries(found), *orders.values()], found)):
             records.log(outcome)
             if outcome.id not in orders:
                 report.reasons += self._check_canary(outcome, found.twin)
@@ -126,19 +129,21 @@ class Campaign:
             elif outcome.exit == -signal.SIGKILL and not outcome.timed_out and not outcome.lost:
                 killed.append(outcome.id)
             else:
-                self._settle(self._judge(outcome, found), records)
+                self._conclude(outcome, found, records)
         # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
         again = [replace(orders[id], at="construct", flags=False) for id in ended_by_flag]
         for outcome in self.engine.run(again):
             records.log(outcome)
             others = [Notice.from_json(notice) for notice in (outcome.result or {}).get("notices", [])]
             guards = [notice for notice in others if notice.kind == "guard"]
-            self._settle(self._judge(ended_by_flag[outcome.id], found, guards), records)
+            self._conclude(ended_by_flag[outcome.id], found, records, guards)
         # The system kills for want of memory, which the other victims may have taken; alone it is the fault's doing.
         for id in killed:
             for outcome in self.engine.run([replace(orders[id], at="construct")]):
                 records.log(outcome)
-                self._settle(self._judge(outcome, found), records)
+                self._conclude(outcome, found, records)
+        if found.advice.asked:
+            records.write_advice(found.advice.to_json())
 
     def _ask_tests(self, files: Sequence[str], found: Findings, records: Records, report: Report) -> None:
         """Has the user's tests judge every fault that was run, and joins what they say with the guards' verdicts."""
@@ -157,10 +162,11 @@ class Campaign:
             {"kind": "test", "name": test, "step": 0, "message": why} for test, why in judged.left_out.items()
         ]
 
-    def _with_trunk(self, orders: Sequence[Order]) -> list[Order]:
+    def _with_trunk(self, orders: Sequence[Order], found: Findings) -> list[Order]:
         """The clean run that the others are forked off goes first."""
         stems = sorted({order.at for order in orders if order.at != "construct"}, key=str)
-        return [order(self.engine, TRUNK, self.options.seed, deadline=DEADLINE, stems=tuple(stems)), *orders]
+        trunk = order(self.engine, TRUNK, self.options.seed, deadline=DEADLINE, advice=found.advice.order)
+        return [replace(trunk, stems=tuple(stems)), *orders]
 
     def _canaries(self, found: Findings) -> list[Order]:
         """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
@@ -180,14 +186,20 @@ class Campaign:
         what = "the clean run" if outcome.id == TRUNK else "a fault that never acts"
         return [f"inconclusive: {what} does not run like the clean run before it"]
 
-    def _judge(self, outcome: Outcome, found: Findings, extra: Sequence[Notice] = ()) -> FaultResult:
+    def _conclude(self, outcome: Outcome, found: Findings, records: Records, extra: Sequence[Notice] = ()) -> None:
+        """Judges an outcome, and what the ready-made guards said of the fault."""
         mode = index.modes()[Fault.parse(outcome.id).mode]
-        twin = found.reloaded if mode.judged_by == "reload" and found.reloaded else found.twin
-        return verdict.judge(outcome.id, mode, outcome, twin, extra)
+        reloads = mode.judged_by == "reload" and found.reloaded is not None
+        twin = found.reloaded if reloads and found.reloaded else found.twin
+        result = verdict.judge(outcome.id, mode, outcome, twin, extra)
+        advised = found.advice.judge(outcome.id, mode, outcome, found.reloads if reloads else ())
+        if result.status in UNNOTICED:
+            result = replace(result, prescription=found.advice.prescription(outcome.id))
+        self._settle(result, records, [asdict(seen) for seen in advised])
 
-    def _settle(self, result: FaultResult, records: Records) -> None:
+    def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = ()) -> None:
         self._results[result.id] = result
-        records.add(result)
+        records.add(result, advised)
         self.listener.judged(result)
 
     def _ended_by_flag(self, outcome: Outcome) -> bool:
@@ -210,6 +222,7 @@ class Campaign:
             recon=found.recon.to_json(),
             reload=reload,
             sleeps=mode.hangs,
+            advice=found.advice.order,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.errors import BaselineError, UsageError
 from faultlab.harness import plan, verdict
+from faultlab.harness.advice import PACKAGE, Advice
 from faultlab.harness.plan import Planned, Selection
 from faultlab.harness.records import Records
 from faultlab.harness.trajectory import Trajectory
@@ -24,11 +25,25 @@ from faultlab.harness.verdict import Twin
 from faultlab.recon import Recon
 from faultlab.results import Baseline
 from faultlab.scenario import Scenario
+from faultlab.variation import VARIATIONS
 
 DEADLINE = 900.0
 RELOADED = "clean-reloaded"
 _FACTOR, _FLOOR = 10.0, 10.0
 _HANG_FACTOR, _HANG_FLOOR = 3.0, 3.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How long the ready-made guards watch healthy training before they are asked about a fault.
+
+    ``known`` seeds are recorded as known good, three at least, on ``quiet`` other ones nobody may raise an alarm, and
+    with ``varied`` neither on harmless variations of the target.
+    """
+
+    known: int = 3
+    quiet: int = 2
+    varied: bool = False
 
 
 @dataclass
@@ -41,16 +56,22 @@ class Findings:
     sources: str
     versions: Mapping[str, str]
     reloaded: Twin | None = None
+    advice: Advice = field(default_factory=Advice)
+    reloads: Sequence[Outcome] = ()
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Takes the clean runs of one scenario, whose engine is open, and has the plan made."""
+    """Takes the clean runs of one scenario, whose engine is open, and has the plan made.
+
+    Where asked to ``watch``, the ready-made guards do: they get to know healthy runs, and their false alarms are counted.
+    """
 
     scenario: Scenario
     engine: Engine
     records: Records
     seed: int
+    watch: Watch | None = Watch()
 
     def take(self, selection: Selection) -> Findings:
         """The clean runs that the selected failure modes are judged by.
@@ -77,13 +98,18 @@ class Preparation:
         seeds = [seed, seed + 1, seed + 2]
         # Of another seed than the twin: the twin must be a run that nothing but the recorder looked at. It goes first
         # and alone, and what it imports on its way the others find imported already.
-        probe = self._order(f"clean-{seed + 1}", seed + 1, probe=True)
-        orders = [self._order(f"clean-{s}", s) for s in (seed, seed + 2)]
-        orders.append(self._order(f"clean-{seed}-again", seed))
-        outcomes = {**self._clean([probe]), **self._clean(orders)}
+        record = {"record": True, "record_only": True} if self.watch else None
+        outcomes = self._clean([self._order(f"clean-{seed + 1}", seed + 1, probe=True, advice=record)])
+        advice = Advice(self._asked(outcomes[f"clean-{seed + 1}"]) if self.watch else None)
+        watched = {**advice.asked, "record": True} if advice.asked else None
+        twin, again_order = self._order(f"clean-{seed}", seed), self._order(f"clean-{seed}-again", seed, advice=watched)
+        outcomes |= self._clean([twin, again_order, self._order(f"clean-{seed + 2}", seed + 2, advice=watched)])
         twins = [outcomes[f"clean-{seed}"], outcomes[f"clean-{seed}-again"]]
         first, again = map(_trajectory, twins)
         repeats = [] if first.same_as(again) else [again, *self._repeated()]
+        if repeats and advice.asked and first.same_as(repeats[-1]):
+            # The guards are to blame, and a verdict must not rest on a run that they have changed.
+            repeats, advice.disturbed = [], "a clean run that the ready-made guards watch is not the one without them"
         tolerance = _tolerance([first, *repeats]) if repeats else 0.0
         siblings = [_trajectory(outcomes[f"clean-{s}"]) for s in seeds]
         result = _result(outcomes[f"clean-{seed + 1}"])
@@ -109,9 +135,45 @@ class Preparation:
                 if is_alarm(notice)
             ],
         )
-        twin = Twin(first, siblings, notices, frozenset(warnings), tolerance, metric, lower, repeats)
+        clean_twin = Twin(first, siblings, notices, frozenset(warnings), tolerance, metric, lower, repeats)
         versions = {**result["versions"], "python": platform.python_version()}
-        return Findings(baseline, twin, recon, result["sources"], versions)
+        if self.watch:
+            self._let_watch(self.watch, advice, list(outcomes.values()))
+        return Findings(baseline, clean_twin, recon, result["sources"], versions, advice=advice)
+
+    def _let_watch(self, watch: Watch, advice: Advice, outcomes: Sequence[Outcome]) -> None:
+        """Has the ready-made guards recorded in more clean runs, and then watch others that they do not know."""
+        first, others = self.seed + 3, range(self.seed + watch.known, self.seed + watch.known + watch.quiet)
+        record = {"record": True, "record_only": True}
+        more = [self._order(f"clean-{s}", s, advice=record) for s in range(first, others.start)]
+        advice.learn([*outcomes, *self._clean(more).values()])
+        if advice.asked and advice.known:
+            advice.asked["known"] = self.records.write_known(advice.known)
+        if advice.order:
+            quiet = [self._order(f"clean-{s}", s, advice=advice.order) for s in others]
+            advice.learn(self._clean(quiet).values())
+        if advice.order and watch.varied:
+            for name, outcome in self._vary(advice.order):
+                advice.watched(name, outcome)
+
+    def _vary(self, asked: dict[str, Any]) -> list[tuple[str, Outcome]]:
+        """Runs of the harmless variations that this target takes."""
+        names = {f"varied-{n}": name for n, name in enumerate(VARIATIONS)}
+        orders = [self._order(id, self.seed, advice=asked, variation=VARIATIONS[name]) for id, name in names.items()]
+        found: list[tuple[str, Outcome]] = []
+        for outcome in self.engine.run(orders):
+            self.records.log(outcome)
+            if "trajectory" in _result(outcome) and _trajectory(outcome).end == "finished":
+                found.append((names[outcome.id], outcome))
+        return found
+
+    def _asked(self, outcome: Outcome) -> dict[str, Any]:
+        """What the ready-made guards are told of the scenario; those that it has already are not asked twice."""
+        metric, lower = verdict.choose_metric(_trajectory(outcome), self.scenario.monitor)
+        paths = [guard.class_path.rpartition(".") for guard in self.scenario.guards if guard.class_path]
+        own = [name for package, _, name in paths if package.startswith(PACKAGE)]
+        logged = _trajectory(outcome).metrics
+        return {"monitor": metric if metric in logged else "", "mode": "min" if lower else "max", "without": own}
 
     def _clean(self, orders: Sequence[Order]) -> dict[str, Outcome]:
         """Runs clean orders; raises BaselineError where one does not train to its end."""
@@ -161,7 +223,8 @@ class Preparation:
     def _reload(self, findings: Findings) -> None:
         """Takes the twin of the runs that go on from their checkpoints; the recon says if the target can't."""
         twin, known = findings.twin, findings.recon.to_json()
-        outcomes = self._reloaded(["", "-again"], known)
+        advice = findings.advice.order
+        outcomes = self._reloaded(["", "-again"], known, advice)
         for outcome in outcomes:
             self.records.log(outcome)
             if "trajectory" not in _result(outcome) or _trajectory(outcome).end != "finished":
@@ -173,11 +236,12 @@ class Preparation:
         first, again = map(_trajectory, outcomes)
         repeats = [again]
         if not first.same_as(again):
-            outcomes += self._reloaded(["-0", "-1", "-2"], known)
+            outcomes += self._reloaded(["-0", "-1", "-2"], known, advice)
             found = [outcome for outcome in outcomes[2:] if "trajectory" in _result(outcome)]
             repeats += map(_trajectory, found)
         notices = [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
         warnings = {entry["key"] for outcome in outcomes for entry in _result(outcome).get("warnings", [])}
+        findings.reloads = outcomes
         findings.recon = replace(findings.recon, saves=int(_result(outcomes[0])["saves"]))
         findings.reloaded = replace(
             twin,
@@ -188,13 +252,13 @@ class Preparation:
             repeats=repeats,
         )
 
-    def _reloaded(self, names: Sequence[str], known: dict[str, Any]) -> list[Outcome]:
+    def _reloaded(self, names: Sequence[str], known: dict[str, Any], advice: dict[str, Any] | None) -> list[Outcome]:
         """Clean runs that go on from their checkpoints."""
         orders = [self._order(f"{RELOADED}{name}", self.seed) for name in names]
-        return list(self.engine.run([replace(order, reload=True, recon=known) for order in orders]))
+        return list(self.engine.run([replace(order, reload=True, recon=known, advice=advice) for order in orders]))
 
-    def _order(self, id: str, seed: int, probe: bool = False) -> Order:
-        return order(self.engine, id, seed, probe=probe, deadline=DEADLINE)
+    def _order(self, id: str, seed: int, **more: Any) -> Order:
+        return order(self.engine, id, seed, deadline=DEADLINE, **more)
 
 
 def order(engine: Engine, id: str, seed: int, **more: Any) -> Order:

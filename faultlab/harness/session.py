@@ -23,6 +23,7 @@ from typing import Any
 
 from faultlab import catalogue
 from faultlab.detectors import exceptions
+from faultlab.detectors.advisers import Advisers
 from faultlab.detectors.guards import Observer
 from faultlab.detectors.notice import Notice
 from faultlab.detectors.warned import Warnings
@@ -38,6 +39,7 @@ from faultlab.seams.clock import Clock
 from faultlab.seams.construction import in_precision
 from faultlab.seams.patching import Patches
 from faultlab.target import Built, Target, TargetError
+from faultlab.variation import NotVariedError
 
 Send = Callable[[dict[str, Any]], None]
 Stem = Callable[[Place], "tuple[Order, Send] | None"]
@@ -62,6 +64,9 @@ class Session:
         self._clock = Clock()
         self._warnings = Warnings(self._clock, order.root)
         self._observer = Observer(self._clock, self._warnings)
+        # As the trunk was told, of which victims are born with theirs.
+        self._advisers = Advisers(order.advice, self._clock, self._warnings) if order.advice else None
+        self._fit_seconds = 0.0
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
         self._armed: Armed | None = None
@@ -76,6 +81,8 @@ class Session:
         """Carries the order out and sends ``{"result": ...}`` with all that was seen, or what kept it from running."""
         try:
             result = self._run()
+        except NotVariedError as error:
+            result = {"not_varied": str(error)}
         except TargetError as error:
             result = {"target_error": {"where": error.where, "message": error.message, "remedy": error.remedy}}
         except BrokenInjector as error:
@@ -120,7 +127,7 @@ class Session:
                 self._arm()
             self._built, self._trainer = self._build_target({}, interrupted=self._order.reload)
             _check_single_process(self._trainer)
-        except (TargetError, BrokenInjector):
+        except (TargetError, NotVariedError, BrokenInjector):
             raise
         except BaseException as error:
             return error
@@ -129,7 +136,7 @@ class Session:
     def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
         import torch
 
-        built = self._target.build(self._order.root, self._order.flags)
+        built = self._target.build(self._order.root, self._order.flags, self._order.variation)
         for name, guard in built.guards.items():
             self._observer.observe(guard, name)
         arguments = {**built.trainer_arguments, **changed}
@@ -137,7 +144,8 @@ class Session:
             known = self._order.recon or {}
             monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
             arguments = reload.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
-        extra = [reload.interruption(built.namespace, self._epochs)] if interrupted else []
+        extra = self._advisers.callbacks() if self._advisers else []
+        extra += [reload.interruption(built.namespace, self._epochs)] if interrupted else []
         extra.append(recorder(built.namespace, self._trajectory, self._clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
@@ -163,12 +171,15 @@ class Session:
         self._reach("fit")
         if self._order.fault and self._armed is None:
             self._arm()
+        begun = time.perf_counter()
         try:
             self._trainer.fit(self._built.module, **self._built.fit)
         except BrokenInjector:
             return None
         except BaseException as error:
             return error
+        finally:
+            self._fit_seconds = time.perf_counter() - begun
         return None
 
     @property
@@ -264,6 +275,8 @@ class Session:
             "first_step": armed.first_step if armed else None,
             "broken": armed.broken if armed else None,
             "saves": len(self._saved_at),
+            "advice": self._advisers.to_json() if self._advisers else None,
+            "fit_seconds": self._fit_seconds,
             "recon": self._recon.to_json() if self._recon else None,
             "versions": _versions(self._built) if self._order.probe else None,
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
