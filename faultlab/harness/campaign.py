@@ -16,12 +16,14 @@ from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.fault import Fault
 from faultlab.harness import plan, verdict
+from faultlab.harness.clean import DEADLINE, order
 from faultlab.harness.gate import check
 from faultlab.harness.plan import Planned
-from faultlab.harness.preparation import DEADLINE, Findings, Preparation, Watch, deadline, order
+from faultlab.harness.preparation import Findings, Preparation, deadline
 from faultlab.harness.records import Records
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
+from faultlab.harness.watching import Watch
 from faultlab.results import Baseline, FaultResult, Report, Status
 from faultlab.scenario import Scenario
 
@@ -55,7 +57,7 @@ class Options:
     resume: bool = False
     out: Path = Path("reports")
     fail_under: float | None = None
-    watch: Watch | None = Watch()
+    watch: Watch = field(default_factory=Watch)
 
 
 @dataclass
