@@ -29,6 +29,7 @@ class Advisers:
         self._observer = Observer(clock, warnings)
         self._recorder: Any = None
         self._checks: dict[str, Mapping[str, str]] = {}
+        self._arguments: dict[str, dict[str, Any]] = {}
 
     def callbacks(self) -> list[Any]:
         """Fresh guards, observed; what earlier ones of this run have said stays said."""
@@ -40,9 +41,12 @@ class Advisers:
             made += [self._recorder] if self._recorder else []
         if not self._asked.get("record_only"):
             monitor, mode = self._asked.get("monitor", ""), self._asked.get("mode", "min")
-            made += guards.all("full", monitor=monitor, mode=mode, leave_out=self._asked.get("without", ()))
+            ready = guards.all("full", monitor=monitor, mode=mode, leave_out=self._asked.get("without", ())).guards
+            self._arguments = {type(guard).__name__: guard.arguments(monitor, mode) for guard in ready}
+            made += ready
             if self._asked.get("known") and "KnownGood" not in self._asked.get("without", ()):
                 runs = json.loads(Path(self._asked["known"]).read_text(encoding="utf-8"))
+                self._arguments["KnownGood"] = {"profile": self._asked["known"]}
                 made.append(guards.KnownGood(guards.combine(runs)))
         for guard in made:
             setattr(guard, ADVISER, True)
@@ -63,6 +67,7 @@ class Advisers:
             "watching": not self._asked.get("record_only", False),
             "alarms": alarms,
             "broken": broken,
+            "arguments": self._arguments,
             "seconds": {name: seconds for name, seconds in self._observer.seconds.items() if name != recorder},
             "summary": getattr(self._recorder, "summary", None),
         }

@@ -34,15 +34,17 @@ class Advised:
 class Advice:
     """What a campaign learns of the ready-made guards.
 
-    ``asked`` is what the guards are told, None where they are not to watch; ``known`` holds the summaries of its
-    known good runs, ``costs`` each guard's share of the training's time.
-    ``quiet_runs`` names the clean runs that they watched, ``alarms`` their false alarms by guard and check, with the
-    names of the runs. ``broken`` are guards that failed themselves, with their errors. ``noticed`` is by fault.
+    ``asked`` is what the guards are told, None where they are not to watch, ``disturbed`` why they are not to after
+    all. ``known`` holds the summaries of known good runs, ``costs`` each guard's share of the training's time,
+    ``arguments`` what each is constructed with. ``quiet_runs`` names the clean runs that they watched, ``alarms`` their
+    false alarms by guard and check, with the names of the runs. ``broken`` are guards that failed themselves, with
+    their errors. ``noticed`` is by fault.
     """
 
     asked: dict[str, Any] | None = None
     known: list[Any] = field(default_factory=list)
     costs: dict[str, float] = field(default_factory=dict)
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
     quiet_runs: list[str] = field(default_factory=list)
     alarms: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Advice:
         said = (outcome.result or {}).get("advice") or {}
         self.quiet_runs.append(name)
         self.broken.update(said.get("broken", {}))
+        self.arguments.update(said.get("arguments", {}))
         for alarm in _alarms(outcome):
             self.alarms.setdefault((alarm.name, alarm.reason), []).append(name)
 
@@ -110,12 +113,18 @@ class Advice:
             for guard, seen in firsts.items()
         ]
 
+    def construction(self, guard: str) -> dict[str, Any]:
+        """The arguments to construct a guard with, those of its checks left out that raise false alarms here."""
+        left_out = sorted(check for name, check in self.alarms if name == guard)
+        return {**self.arguments.get(guard, {}), **({"leave_out": left_out} if left_out else {})}
+
     def to_json(self) -> dict[str, Any]:
         """The content of guards.json."""
         return {
             "quiet_runs": self.quiet_runs,
             "disturbed": self.disturbed,
             "costs": self.costs,
+            "arguments": self.arguments,
             "false_alarms": [
                 {"guard": guard, "check": check, "runs": runs} for (guard, check), runs in sorted(self.alarms.items())
             ],

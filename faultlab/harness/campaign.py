@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.fault import Fault
 from faultlab.harness import plan, verdict
+from faultlab.harness.advice import Advice
 from faultlab.harness.clean import DEADLINE, order
 from faultlab.harness.gate import check
 from faultlab.harness.plan import Planned
@@ -60,15 +61,23 @@ class Options:
     watch: Watch = field(default_factory=Watch)
 
 
+Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
+
+
 @dataclass
 class Campaign:
-    """Carries one scenario out with an engine; ``run`` returns the report, also of a campaign that was interrupted."""
+    """Carries one scenario out with an engine; ``run`` returns the report, also of a campaign that was interrupted.
+
+    ``further`` says which faults to inject next, after those that the scenario asks for, until it names none.
+    """
 
     scenario: Scenario
     engine: Engine
     options: Options
     listener: Listener
     interrupted: bool = False
+    advice: Advice = field(default_factory=Advice)
+    further: Further = lambda results, findings: ()
     _results: dict[str, FaultResult] = field(default_factory=dict)
 
     def run(self) -> Report:
@@ -85,11 +94,17 @@ class Campaign:
             preparation = Preparation(self.scenario, self.engine, records, self.options.seed, self.options.watch)
             selection = self.scenario.selection(self.options.select, self.options.skip)
             findings = preparation.take(selection)
+            self.advice = findings.advice
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
             self.listener.measured(report.baseline)
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}
-            self._inject(preparation.plan(selection, findings.recon), findings, records, report)
+            planned = preparation.plan(selection, findings.recon)
+            self._inject(planned, self._known(planned, findings, records), findings, records, report)
+            while asked := self.further(self._results, findings):
+                more = preparation.plan(replace(selection, select=asked, skip=()), findings.recon)
+                planned = records.extend(planned, more)
+                self._inject(more, {}, findings, records, report)
             if tests:
                 self._ask_tests(tests, findings, records, report)
         except TargetBrokenError as error:
@@ -108,10 +123,14 @@ class Campaign:
         records.write_report(report)
         return report
 
-    def _inject(self, planned: Sequence[Planned], found: Findings, records: Records, report: Report) -> None:
+    def _known(self, planned: Sequence[Planned], found: Findings, records: Records) -> Mapping[str, FaultResult]:
+        """Writes the plan; returns what an interrupted campaign has left of it."""
         asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
         circumstances = (asked, found.recon.to_json(), found.sources, self.options.seed, __version__)
-        known = records.begin(planned, plan.digest(planned, *circumstances), self.options, resume=self.options.resume)
+        return records.begin(planned, plan.digest(planned, *circumstances), self.options, resume=self.options.resume)
+
+    def _inject(self, planned: Sequence[Planned], known: Mapping[str, FaultResult], found: Findings, records: Records,
+                report: Report) -> None:  # fmt: skip
         self.listener.planned(len(planned))
         for entry in planned:
             if entry.status:

@@ -29,6 +29,7 @@ class Records:
         self.folder = folder
         self._lines: IO[str] | None = None
         self._kept: set[str] = set()
+        self._plan: dict[str, Any] = {}
         self.advised: dict[str, Any] = {}
         try:
             (folder / "logs").mkdir(parents=True, exist_ok=True)
@@ -45,20 +46,25 @@ class Records:
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
         """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, where resumed."""
         known = self._left_over(digest) if resume else {}
-        plan = {
-            "schema": SCHEMA,
-            "digest": digest,
-            "seed": options.seed,
-            "faults": [asdict(entry) for entry in planned],
-        }
         # Rewritten and not appended to: a line that was cut short by a kill would swallow the next one. And before the
         # plan: a kill in between must not leave a new plan with the verdicts of an old one.
         lines = "".join(self._line(result) for result in known.values())
         _write(self.folder / "outcomes.jsonl", lines)
-        _write(self.folder / "plan.json", dump(plan, indent=1))
+        self._plan = {"schema": SCHEMA, "digest": digest, "seed": options.seed}
+        self._write_plan(planned)
         self._kept = set(known)
         self._lines = (self.folder / "outcomes.jsonl").open("a", encoding="utf-8")
         return known
+
+    def extend(self, planned: Sequence[Planned], more: Sequence[Planned]) -> list[Planned]:
+        """Adds to the plan what came up on the way, and returns the whole of it."""
+        self._write_plan(whole := [*planned, *more])
+        return whole
+
+    def _write_plan(self, planned: Sequence[Planned]) -> None:
+        _write(
+            self.folder / "plan.json", dump({**self._plan, "faults": [asdict(entry) for entry in planned]}, indent=1)
+        )
 
     def add(self, result: FaultResult, advised: Any = ()) -> None:
         """Puts a verdict on disk, with what the ready-made guards noticed."""
