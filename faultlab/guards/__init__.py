@@ -11,6 +11,7 @@ from typing import Any
 
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.guard_set import GuardSet
+from faultlab.guards.known_good import KnownGood, KnownGoodRecorder
 from faultlab.guards.steps_taken import StepsTaken
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Guard",
     "GuardSet",
     "GuardWarning",
+    "KnownGood",
+    "KnownGoodRecorder",
     "StepsTaken",
     "all",
     "classes",

@@ -1,0 +1,221 @@
+"""This training goes as known good runs of the same configuration went."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from faultlab.guards.guard import Action, Guard
+from faultlab.guards.known_measures import fingerprints
+from faultlab.guards.known_profile import ALTERNATIVES, Summary, append, combine, read
+from faultlab.guards.known_sensor import Sensor
+from faultlab.guards.lightning import HOOKS, Callback
+
+_log = logging.getLogger("faultlab.guards")
+_C = TypeVar("_C", bound=type)
+
+_OF_DATA = ("settings", "hyperparameters", "data")
+_OF_MODULE = ("settings", "hyperparameters", "structure", "initialisation", "mode")
+_COMPARABLE = {
+    "trainer": {*_OF_DATA, *_OF_MODULE},
+    "data": set(_OF_MODULE),
+    "module": set(_OF_DATA),
+}
+"""What can still be compared where the Trainer's settings, or what datamodule or module declare, are others."""
+
+_REMEDIES = {
+    "settings": "Is that a setting left from another run? Record new known good runs if it is on purpose.",
+    "hyperparameters": "Record new known good runs if that is on purpose.",
+    "structure": "Has the model's or the optimizer's definition changed? Record new known good runs if on purpose.",
+    "initialisation": "Is every layer initialised as it was, and are the right weights loaded?",
+    "data": "Has the data, its preprocessing, its labels or the way it is loaded changed?",
+    "mode": "Who calls eval() or train(), and are dropout and normalisation as they should be?",
+    "activations": "Look at that layer's weights, at its input, and at what runs before it.",
+    "loss": "Are data, labels, loss function and gradients what they were? Look at what has changed since those runs.",
+    "gradients": "Look at the loss, at what is detached, clipped or scaled, and at whether gradients are cleared.",
+    "updates": "Look at the optimizer, its learning rate and parameters, and at whether its step is taken.",
+    "weights": "Look at the optimizer, at what else writes to weights or buffers, and at the checkpoint they came from.",
+    "optimizer-state": "Was the optimizer's state lost, reset or not restored from the checkpoint?",
+    "learning-rate": "Look at the learning rate, and at when its scheduler is stepped.",
+    "metrics": "Is the metric computed and logged as it was, on the same validation data?",
+    "length": "What ended training, an epoch or validation early, or let it go on?",
+}
+
+
+def _sensing(cls: _C) -> _C:
+    """Gives a class the hooks of its sensor, each followed by ``_after``."""
+    for hook in HOOKS:
+        if hasattr(Sensor, hook):
+            setattr(cls, hook, _sensed(hook))
+    return cls
+
+
+def _sensed(hook: str) -> Callable[..., None]:
+    @functools.wraps(getattr(Callback, hook))
+    def sensed(self: Any, trainer: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
+        if hook == "on_fit_start":
+            self._begin()
+        if self._sensor is not None:
+            try:
+                getattr(self._sensor, hook)(trainer, pl_module, *args, **kwargs)
+            except Exception:  # a training that can't be looked at in some way is no failure of it
+                _log.debug("%s could not look at %s", type(self).__name__, hook, exc_info=True)
+            self._after(hook, trainer)
+
+    del sensed.__wrapped__  # type: ignore[attr-defined]
+    return sensed
+
+
+@_sensing
+class KnownGoodRecorder(Callback):
+    """Records a healthy run, to be compared with by `KnownGood`: a few of them, with different seeds.
+
+    At the run's end ``summary`` is the record, which JSON can hold, and it is added to ``file`` if there is one. Runs
+    that are resumed, or that end otherwise than by themselves, are no examples, and are not recorded.
+    """
+
+    def __init__(self, file: str | Path | None = None) -> None:
+        self.file = file
+        self.summary: dict[str, Any] | None = None
+        self._sensor: Sensor | None = None
+        self._kept = Summary()
+
+    def _begin(self) -> None:
+        self.summary, self._kept = None, Summary()
+        self._sensor = Sensor(self._kept)
+
+    def _after(self, hook: str, trainer: Any) -> None:
+        if hook == "on_fit_end" and self._sensor is not None:
+            resumed, self._sensor = self._sensor.start, None
+            if not resumed and getattr(trainer, "is_global_zero", True):
+                self.summary = self._kept.to_json()
+                if self.file is not None:
+                    append(self.file, self.summary)
+
+
+@_sensing
+class KnownGood(Guard):
+    """Compares a training with known good runs of the same configuration, which `KnownGoodRecorder` has recorded.
+
+    ``profile`` is the recorder's file, or what ``combine`` makes of the recorders' summaries; without one the guard
+    keeps quiet. Of numbers, the band is what those runs had, five standard deviations to either side, and some per
+    cent: wide enough for other seeds. Three runs are the least that tell how far runs are apart; fewer make for wider
+    bands.
+
+    Where the Trainer's settings differ, or the hyperparameters that module or datamodule declare (``hparams``), the run
+    is of another configuration, and only what does not depend on them is compared; the log says so once. The checks
+    ``settings`` and ``hyperparameters`` alarm on the difference itself. ``hyperparameters`` is left out by default,
+    since they are declared on purpose.
+    """
+
+    level = "full"
+    checks = {
+        "settings": "the Trainer has other settings than in known good runs",
+        "hyperparameters": "the module or the datamodule declares other hyperparameters",
+        "structure": "layers, parameters, optimizers or schedules are others",
+        "initialisation": "weights begin with other statistics",
+        "data": "batches have another layout or other statistics, or are loaded otherwise",
+        "mode": "other parts of the model are in eval mode",
+        "activations": "layers give outputs of other statistics in the first steps",
+        "loss": "the loss is outside the band of known good runs at this step",
+        "gradients": "gradients are of another size at this step",
+        "updates": "weights move by more or less than they did at this step",
+        "weights": "weights or buffers have other statistics at an epoch's beginning or the end",
+        "optimizer-state": "what the optimizer remembers is of another size at an epoch's beginning",
+        "learning-rate": "the learning rate is another one at this step",
+        "metrics": "a logged metric is missing, new, or outside the band of known good runs",
+        "length": "training, an epoch or a validation was shorter or longer",
+    }
+
+    def __init__(
+        self,
+        profile: str | Path | Mapping[str, Any] | None = None,
+        *,
+        action: Action = "raise",
+        leave_out: tuple[str, ...] | list[str] = ("hyperparameters",),
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.profile = combine([read(profile)]) if isinstance(profile, (str, Path)) else profile
+        self._sensor: Sensor | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._sensor = Sensor(self) if self.profile else None
+        self._facts: dict[str, Any] = dict(self.profile["facts"]) if self.profile else {}
+        self._bands: dict[str, Any] = dict(self.profile["bands"]) if self.profile else {}
+        self._off: set[str] = set()
+        self._fired: set[str] = set()
+        self._others: dict[str, str] = {}
+        self._found: list[tuple[str, str]] = []
+
+    def fact(self, check: str, name: str, value: Any) -> None:
+        """Compares a fact with what it may be."""
+        known = self._facts.get(check)
+        if known is None or check in self._off or check in self._fired:
+            return
+        allowed = known.get(name, None if check in ("settings", "hyperparameters") else [])
+        if check == "structure":
+            self._compare_lines(name, value, allowed)
+        elif allowed is not None and len(allowed) < ALTERNATIVES and value not in allowed:
+            usual = " or ".join(map(str, allowed[:3])) if allowed else "nothing of the kind"
+            owner = "trainer" if check == "settings" else name.partition(".")[0]
+            if check in ("settings", "hyperparameters"):
+                self._others.setdefault(owner, f"{name} is {value}, and was {usual}")
+            self._finds(check, f"{name} is {value}, and known good runs had {usual}")
+
+    def number(self, check: str, name: str, cell: int, value: float, chance: float = 0.0) -> None:
+        """Compares a number with its band."""
+        if check in self._off or check in self._fired:
+            return
+        low, high = self._bands.get(check, {}).get(name, {}).get(str(cell), (None, None))
+        # The other way round NaN would lie in every band.
+        if not ((low is None or low <= value) and (high is None or value <= high)):
+            at = f" at batch {self._sensor.position}" if self._sensor else ""
+            self._finds(check, f"{name} is {value:.4g}{at}, and known good runs allow {_said(low, high)}")
+
+    def _compare_lines(self, name: str, lines: list[str], allowed: list[list[str]] | None) -> None:
+        marks = fingerprints(lines)
+        if allowed is None or marks in allowed or not allowed:
+            return
+        known = allowed[0]
+        index = next((i for i, (a, b) in enumerate(zip(marks, known)) if a != b), min(len(marks), len(known)))
+        new = f"has {lines[index]}" if index < len(lines) else f"has {len(lines)} of them"
+        old = known[index] if index < len(known) and marks is lines else f"{len(known)} of them"
+        self._finds("structure", f"of {name} this training {new}, where known good runs had {old}")
+
+    def _finds(self, check: str, found: str) -> None:
+        self._fired.add(check)
+        if check not in self.leave_out:
+            self._found.append((check, found))
+
+    def _after(self, hook: str, trainer: Any) -> None:
+        if hook == "on_fit_start" and self._others:
+            comparable = set.intersection(*(_COMPARABLE[owner] for owner in self._others))
+            self._off = set(self.checks) - comparable
+            if getattr(trainer, "is_global_zero", True):
+                what = "; ".join(self._others.values())
+                _log.info("KnownGood: another configuration than the known good runs: %s", what)
+        if hook == "on_fit_end":
+            self._sensor = None
+        # The gravest first; under an observer that swallows it the others follow in the next hooks.
+        self._found.sort(key=lambda found: list(self.checks).index(found[0]))
+        while self._found:
+            check, found = self._found.pop(0)
+            self.alarm(check, found, _REMEDIES[check])
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        sensor = self._sensor
+        if sensor is not None and (isinstance(exception, SystemExit) or "SIGTERM" in type(exception).__name__):
+            # Both may end the process with status 0.
+            sensor.ended(trainer)
+            self._after("on_fit_end", trainer)
+        self._sensor = None
+
+
+def _said(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return f"{high:.4g} at most" if low is None else f"{low:.4g} at least"
+    return f"{low:.6g}" if low == high else f"{low:.4g} to {high:.4g}"

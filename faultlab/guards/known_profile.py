@@ -1,0 +1,247 @@
+"""What known good runs have in common: their summaries, kept in a file, and the bands that another run has to lie in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faultlab.guards.known_measures import fingerprints
+
+FORMAT = 1
+ALTERNATIVES = 8
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How near to known good runs a number has to be.
+
+    ``slack`` is a share of the number that it may always be off, ``floor`` an absolute amount; ``neighbours`` are the
+    cells to either side whose spread over the runs is taken together with its own, ``deviations`` how many times that
+    it may be off; ``strict`` are numbers that do not
+    vary by chance; ``logarithmic`` are those that vary by factors.
+    """
+
+    slack: float = 0.1
+    floor: float = 1e-6
+    neighbours: int = 3
+    deviations: float = 5.0
+    strict: bool = False
+    logarithmic: bool = False
+
+
+RULES = {
+    "initialisation": Rule(slack=0.05),
+    "data": Rule(slack=0.02, neighbours=0),
+    "loss": Rule(logarithmic=True),
+    "activations": Rule(floor=1e-3),
+    "gradients": Rule(slack=0.2, floor=1e-12, logarithmic=True),
+    "updates": Rule(slack=0.2, floor=1e-12, logarithmic=True),
+    "weights": Rule(deviations=8.0),
+    "optimizer-state": Rule(slack=0.2, floor=1e-12, logarithmic=True),
+    "learning-rate": Rule(slack=1e-3, floor=0.0, neighbours=0, strict=True),
+    "metrics": Rule(logarithmic=True),
+    "length": Rule(slack=0.0, floor=0.0, neighbours=0, strict=True),
+}
+
+Cell = list[float]
+"""How many values, their mean, their standard deviation, the least and the greatest one."""
+
+
+class Summary:
+    """A sink that keeps what a run tells it."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, dict[str, list[Any] | None]] = {}
+        self._cells: dict[str, dict[str, dict[int, Cell]]] = {}
+        self._chances: dict[str, dict[str, float]] = {}
+
+    def fact(self, check: str, name: str, value: Any) -> None:
+        """Keeps a value that the fact may have."""
+        value = fingerprints(value) if check == "structure" else value
+        facts = self._facts.setdefault(check, {})
+        facts[name] = _either(facts.get(name, []), [value])
+
+    def number(self, check: str, name: str, cell: int, value: float, chance: float = 0.0) -> None:
+        """Counts a value in."""
+        cells = self._cells.setdefault(check, {}).setdefault(name, {})
+        n, mean, squares, low, high = cells.get(cell, (0, 0.0, 0.0, value, value))
+        step = value - mean
+        mean += step / (n + 1)
+        cells[cell] = [n + 1, mean, squares + step * (value - mean), min(low, value), max(high, value)]
+        if chance:
+            chances = self._chances.setdefault(check, {})
+            chances[name] = max(chances.get(name, 0.0), chance)
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary of this one run."""
+        numbers = {
+            check: {name: {str(c): [_short(values)] for c, values in cells.items()} for name, cells in named.items()}
+            for check, named in self._cells.items()
+        }
+        chances = {check: {name: _rounded(v) for name, v in named.items()} for check, named in self._chances.items()}
+        return {"format": FORMAT, "runs": 1, "facts": self._facts, "numbers": numbers, "chances": chances}
+
+
+def merge(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """One summary of several: what each fact was, and each number's values, run by run."""
+    merged: dict[str, Any] = {"format": FORMAT, "runs": 0, "facts": {}, "numbers": {}, "chances": {}}
+    for summary in summaries:
+        if summary["format"] != FORMAT:
+            raise ValueError(f"a summary of known good runs has format {summary['format']}: record them anew")
+        merged["runs"] += summary["runs"]
+        for check, name, seen in _named(summary["facts"]):
+            facts = merged["facts"].setdefault(check, {})
+            facts[name] = _either(facts.get(name, []), seen)
+        for check, name, cells in _named(summary["numbers"]):
+            known = merged["numbers"].setdefault(check, {}).setdefault(name, {})
+            for cell, values in cells.items():
+                known.setdefault(cell, []).extend(values)
+        for check, name, chance in _named(summary["chances"]):
+            chances = merged["chances"].setdefault(check, {})
+            chances[name] = max(chances.get(name, 0.0), chance)
+    return merged
+
+
+def combine(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The profile of some known good runs: what each fact may be, and the band of each number.
+
+    The band of a number is all that was seen, five standard deviations to either side of the mean (more where few runs
+    tell how large that is), and the slack of its check.
+    """
+    merged = merge(summary for summary in summaries if summary)
+    bands: dict[str, dict[str, dict[str, list[float | None]]]] = {}
+    for check, name, cells in _named(merged["numbers"]):
+        chance = merged["chances"].get(check, {}).get(name, 0.0)
+        in_all = {int(c): [_long(v) for v in values] for c, values in cells.items() if len(values) == merged["runs"]}
+        found = _bands(in_all, chance, RULES.get(check, Rule()))
+        bands.setdefault(check, {})[name] = {cell: _outward(name, band) for cell, band in found.items()}
+    return {"format": FORMAT, "runs": merged["runs"], "facts": merged["facts"], "bands": bands}
+
+
+def _outward(name: str, band: list[float]) -> list[float | None]:
+    """The band of an extreme is open inwards: a batch need not have the rarest values."""
+    return [None if "the maximum" in name else band[0], None if "the minimum" in name else band[1]]
+
+
+def _named(checks: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
+    for check, named in checks.items():
+        for name, value in named.items():
+            yield check, name, value
+
+
+def _either(known: list[Any] | None, seen: list[Any] | None) -> list[Any] | None:
+    """All values that a fact may have; None where they are so many that it says nothing."""
+    if known is None or seen is None:
+        return None
+    both = known + [value for value in seen if value not in known]
+    return both if len(both) <= ALTERNATIVES else None
+
+
+def _bands(cells: dict[int, list[Cell]], chance: float, rule: Rule) -> dict[str, list[float]]:
+    everything = [number for runs in cells.values() for values in runs for number in values[3:]]
+    if not everything or not all(map(math.isfinite, everything)):
+        return {}
+    variances = _variances(cells)
+    logarithmic = False
+    if rule.logarithmic and min(everything) > 0:
+        in_logs = {cell: [_in_logs(values) for values in runs] for cell, runs in cells.items()}
+        # What comes near to zero now and then has no scale.
+        if logarithmic := max(_variances(in_logs).values()) < 1:
+            cells, variances = in_logs, _variances(in_logs)
+    return {
+        str(cell): _band(runs, _near(variances, cell, rule), chance, rule, logarithmic) for cell, runs in cells.items()
+    }
+
+
+def _variances(cells: Mapping[int, list[Cell]]) -> dict[int, float]:
+    """The variance between runs of each cell."""
+    return {
+        cell: statistics.variance(values[1] for values in runs) if len(runs) > 1 else 0.0
+        for cell, runs in cells.items()
+    }
+
+
+def _near(variances: Mapping[int, float], cell: int, rule: Rule) -> list[float]:
+    """The variances of the cells around, the smaller half of them left out: what begins at zero spreads with time."""
+    near = [variances[c] for c in range(cell - rule.neighbours, cell + rule.neighbours + 1) if c in variances]
+    return sorted(near, reverse=True)[: (len(near) + 1) // 2]
+
+
+def _band(values: Sequence[Cell], variances: list[float], chance: float, rule: Rule, logarithmic: bool) -> list[float]:
+    low, high = min(v[3] for v in values), max(v[4] for v in values)
+    many = sum(v[0] for v in values)
+    mean = sum(v[0] * v[1] for v in values) / many
+    within = statistics.fmean(v[2] ** 2 for v in values)
+    spread = math.sqrt(statistics.fmean(variances) + within + chance**2)
+    if rule.strict:
+        margin = (high - low) / 2
+    else:
+        known = (len(values) - 1) * len(variances) + (many - len(values)) / 4 + (20 if chance else 0)
+        factor = rule.deviations * (1 + 3 / known) if known else 2 * rule.deviations
+        margin = factor * spread * math.sqrt(1 + 1 / len(values))
+        # A single run says nothing of the spread between runs.
+        margin = max(margin, {1: 0.5, 2: 0.2}.get(len(values), 0.0) * (1.0 if logarithmic else abs(mean)))
+    low, high = min(low, mean - margin), max(high, mean + margin)
+    if rule.strict:
+        low, high = low - (margin if margin else 0.0), high + (margin if margin else 0.0)
+    if logarithmic:
+        low, high = math.exp(max(low, -700.0)), math.exp(min(high, 700.0))
+    return [_rounded(low - rule.slack * abs(low) - rule.floor), _rounded(high + rule.slack * abs(high) + rule.floor)]
+
+
+def _in_logs(values: Cell) -> Cell:
+    n, mean, deviation, low, high = values
+    return [n, math.log(mean), deviation / mean, math.log(low), math.log(high)]
+
+
+def _short(values: Cell) -> Any:
+    n, mean, squares, low, high = values
+    if n == 1:
+        return _rounded(mean)
+    return [int(n), *map(_rounded, (mean, math.sqrt(max(0.0, squares / (n - 1))), low, high))]
+
+
+def _long(values: Any) -> Cell:
+    return values if isinstance(values, list) else [1, values, 0.0, values, values]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def append(file: str | Path, summary: Mapping[str, Any]) -> None:
+    """Adds a run's summary to a file, whole or not at all, whatever other processes add meanwhile."""
+    path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path):
+        merged = merge([read(path), summary] if path.exists() else [summary])
+        new = path.with_name(f"{path.name}.{os.getpid()}.new")
+        new.write_text(json.dumps(merged, separators=(",", ":")))
+        os.replace(new, path)
+
+
+def read(file: str | Path) -> dict[str, Any]:
+    """The summary in a file."""
+    content = json.loads(Path(file).read_text())
+    if not isinstance(content, dict) or content.get("format") != FORMAT or "numbers" not in content:
+        raise ValueError(f"{file} holds no known good runs: record them with KnownGoodRecorder({str(file)!r})")
+    return content
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows: the file is whole all the same, but two that end at once may lose one
+        yield
+        return
+    with open(path.with_name(f"{path.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

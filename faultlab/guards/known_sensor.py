@@ -1,0 +1,244 @@
+"""What looks at a training at chosen moments, and tells a sink the facts and numbers that it finds."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any, Protocol
+
+import torch
+
+from faultlab.guards import known_measures as measure
+
+
+class Sink(Protocol):
+    """Who is told. ``check`` is the name of the check that a finding is for."""
+
+    def fact(self, check: str, name: str, value: Any) -> None:
+        """Something that a healthy run repeats."""
+
+    def number(self, check: str, name: str, cell: int, value: float, chance: float = 0.0) -> None:
+        """Something that it repeats nearly; ``cell`` says when, ``chance`` by how much luck alone moves it."""
+
+
+class Sensor:
+    """Follows one training from its beginning to its end. Positions are batches since the training was begun."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.batches = self.validations = self.validated = self.in_epoch = 0
+        self.start: int | None = None
+        self._of_training: set[str] = set()
+        self._backwards = 0
+        self._steps: Counter[int] = Counter()
+        self._sizes: dict[str, int] = {}
+        self._seen: dict[str, list[float]] = {}
+        self._before: dict[str, torch.Tensor] = {}
+        self._hooks: list[Any] = []
+
+    @property
+    def position(self) -> int:
+        """The batch that is trained on, or was last."""
+        return (self.start or 0) + max(0, self.batches - 1)
+
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        for name, value in measure.settings(trainer).items():
+            self.sink.fact("settings", name, value)
+        for name, value in measure.hyperparameters(trainer, module).items():
+            self.sink.fact("hyperparameters", name, value)
+
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        for name, lines in measure.structure(trainer, module).items():
+            self.sink.fact("structure", name, lines)
+        for name, value in measure.loading(getattr(trainer, "train_dataloader", None)).items():
+            self.sink.fact("data", f"{name} in training", value)
+        for name, value in measure.loading(getattr(trainer, "val_dataloaders", None)).items():
+            self.sink.fact("data", f"{name} in validation", value)
+        batches = trainer.num_training_batches
+        self.start = 0
+        if trainer.global_step:
+            known = batches if isinstance(batches, int) else 0
+            self.start = trainer.current_epoch * known or trainer.global_step * trainer.accumulate_grad_batches
+            self.validations = trainer.current_epoch
+        else:
+            self._weights(module, "initialisation", "at the beginning", 0)
+        self._modes(module, "in training")
+
+    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+        self.in_epoch = 0
+        if trainer.current_epoch:
+            self._weights(module, "weights", "between epochs", trainer.current_epoch)
+            self._optimizer_states(trainer, trainer.current_epoch)
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        self.batches += 1
+        self.in_epoch += 1
+        self._backwards = 0
+        self._batch(batch, "in training")
+        cell, _ = measure.fine(self.position)
+        for number, optimizer in enumerate(trainer.optimizers):
+            for group_number, group in enumerate(optimizer.param_groups[:8]):
+                name = f"the learning rate of optimizer {number}, group {group_number}"
+                self.sink.number("learning-rate", name, cell, float(group["lr"]))
+        if (coarse := measure.coarse(self.position)) is not None:
+            self._modes(module, "in training")
+            self._before = {name: _values(p).clone() for name, p in measure.chosen(module.named_parameters()).items()}
+            if coarse < 4:
+                self._listen(module, coarse)
+
+    def on_before_backward(self, trainer: Any, module: Any, loss: Any) -> None:
+        if isinstance(loss, torch.Tensor) and loss.numel() == 1 and self._backwards < 4:
+            name = "the loss" if not self._backwards else f"the loss of backward pass {self._backwards + 1}"
+            self._series("loss", name, float(loss.detach()))
+        self._backwards += 1
+
+    def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: Any) -> None:
+        number = next((n for n, known in enumerate(trainer.optimizers) if known is optimizer), 0)
+        start = (self.start or 0) // max(1, trainer.accumulate_grad_batches)
+        cell = measure.coarse(start + self._steps[number])
+        self._steps[number] += 1
+        if cell is None:
+            return
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        mine = measure.chosen((name, p) for name, p in module.named_parameters() if id(p) in held)
+        found = {name: p.grad for name, p in mine.items() if p.grad is not None}
+        sizes = dict(zip(found, measure.norms(list(found.values()))))
+        for name in mine:
+            self.sink.number("gradients", f"the gradient norm of {name}", cell, sizes.get(name, 0.0))
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.batches == 1:
+            self._of_training = set(trainer.callback_metrics)
+        self.sink.number("gradients", "the number of backward passes of a batch", 0, self._backwards)
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        if not self._before or (cell := measure.coarse(self.position)) is None:
+            return
+        after = {name: _values(p) for name, p in module.named_parameters() if name in self._before}
+        same = [name for name, value in after.items() if value.shape == self._before[name].shape]
+        moved = measure.norms([after[name] - self._before[name] for name in same])
+        for name, size in zip(same, moved):
+            self.sink.number("updates", f"the update of {name}", cell, size)
+        self._before = {}
+
+    def on_validation_batch_start(
+        self, trainer: Any, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if not trainer.sanity_checking:
+            self.validated += 1
+            self._batch(batch, "in validation")
+            if self.validated == 1:
+                self._modes(module, "in validation")
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        if not trainer.sanity_checking:
+            self.sink.number("length", "the number of validation batches", 0, self.validated)
+            self._metrics(trainer, "at a validation", self.validations)
+            self.validations += 1
+            self.validated = 0
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        self.sink.number("length", "the number of batches of an epoch", 0, self.in_epoch)
+
+    def on_train_end(self, trainer: Any, module: Any) -> None:
+        if self.batches:
+            self._weights(module, "weights", "between epochs", trainer.current_epoch)
+            self._metrics(trainer, "at the end", 0)
+
+    def on_fit_end(self, trainer: Any, module: Any) -> None:
+        self.ended(trainer)
+
+    def ended(self, trainer: Any) -> None:
+        """Tells how long the training was."""
+        total = self.batches + (self.start or 0)
+        self.sink.number("length", "the number of training batches in all", 0, total)
+        self.sink.number("length", "the number of optimizer steps in all", 0, trainer.global_step)
+        self.sink.number("length", "the number of validations in all", 0, self.validations)
+
+    def _batch(self, batch: Any, where: str) -> None:
+        found = list(measure.leaves(batch))
+        if not found:
+            return
+        size = measure.batch_size(found)
+        usual = self._sizes.setdefault(where, size)
+        self.sink.number("data", f"the size of a batch {where}", 0, size)
+        for place, leaf in found[:16]:
+            layout = f"{str(leaf.dtype)[6:]}{list(leaf.shape[1:])}"
+            self.sink.fact("data", f"the layout of {place} {where}", layout)
+            if size != usual:
+                continue
+            for kind, value in measure.of_batch(leaf).items():
+                name = f"the {kind} of {place} {where}"
+                self.sink.number("data", name, 0, value)
+                self._cumulated(name, value)
+
+    def _cumulated(self, name: str, value: float) -> None:
+        n, mean, squares = self._seen.get(name, [0, 0.0, 0.0])
+        step = value - mean
+        mean += step / (n + 1)
+        self._seen[name] = [n + 1, mean, squares + step * (value - mean)]
+        if n >= 3 and not n + 1 & n:
+            chance = math.sqrt(self._seen[name][2] / n / (n + 1))
+            self.sink.number("data", f"{name}, over its first batches,", n.bit_length(), mean, chance)
+
+    def _series(self, check: str, name: str, value: float) -> None:
+        cell, _ = measure.fine(self.position)
+        self.sink.number(check, name, cell, value)
+        last = self._seen.setdefault(f"last {name}", [])
+        last.append(value)
+        if len(last) == 8:
+            if not (self.position + 1) % 8:
+                self.sink.number(check, f"the mean over eight batches of {name}", cell // 8, sum(last) / 8)
+            last.clear()
+
+    def _weights(self, module: Any, check: str, when: str, cell: int) -> None:
+        buffers = ((name, b) for name, b in module.named_buffers() if b.is_floating_point())
+        for name, tensor in {**measure.chosen(module.named_parameters()), **measure.chosen(buffers)}.items():
+            for kind, (value, chance) in measure.of_weights(tensor).items():
+                self.sink.number(check, f"the {kind} of {name} {when}", cell, value, chance)
+
+    def _optimizer_states(self, trainer: Any, epoch: int) -> None:
+        for number, optimizer in enumerate(trainer.optimizers):
+            sizes: dict[str, float] = {}
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    for key, value in optimizer.state.get(parameter, {}).items():
+                        if isinstance(value, torch.Tensor) and value.is_floating_point():
+                            sizes[key] = sizes.get(key, 0.0) + float(_values(value).float().norm()) ** 2
+            self.sink.fact("optimizer-state", f"what optimizer {number} remembers", sorted(sizes))
+            for key, size in sizes.items():
+                self.sink.number("optimizer-state", f"the norm of optimizer {number}'s {key}", epoch, math.sqrt(size))
+
+    def _modes(self, module: Any, where: str) -> None:
+        self.sink.fact("mode", f"what is in eval mode {where}", measure.evaluating(module))
+
+    def _metrics(self, trainer: Any, when: str, cell: int) -> None:
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.sink.fact("metrics", f"what is logged {when}", sorted(found))
+        for name, value in found.items():
+            # What each training batch logs is as uncertain as one batch, and the losses are looked at anyway.
+            if name not in self._of_training:
+                self.sink.number("metrics", f"the metric {name} {when}", cell, value)
+
+    def _listen(self, module: Any, cell: int) -> None:
+        parts = measure.chosen((n, p) for n, p in module.named_modules() if n and not any(p.children()))
+        seen = set()
+
+        def heard(name: str) -> Any:
+            def hook(part: Any, inputs: Any, output: Any) -> None:
+                if name not in seen:
+                    seen.add(name)
+                    for kind, value in measure.of_activation(output).items():
+                        self.sink.number("activations", f"the {kind} of the output of {name}", cell, value)
+
+            return hook
+
+        for name, part in parts.items():
+            if not hasattr(part, "_c") and not hasattr(part, "_orig_mod"):
+                self._hooks.append(part.register_forward_hook(heard(name)))
+
+
+def _values(tensor: torch.Tensor) -> torch.Tensor:
+    flat = tensor.detach().flatten()
+    return flat[:: -(-len(flat) // measure.SAMPLED)] if len(flat) > measure.SAMPLED else flat
