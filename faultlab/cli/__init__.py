@@ -15,6 +15,7 @@ from faultlab.errors import FaultlabError
 _COMMANDS = {
     "run": "Break the modules of scenarios and report who noticed.",
     "prescribe": "Find the guards that notice what a scenario leaves silent, and prove it.",
+    "sweep": "Find how little of a failure mode each guard still notices, and when.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
     "dev": "Add failure modes and renew the pages about them.",

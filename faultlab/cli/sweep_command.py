@@ -79,7 +79,13 @@ def _show(found: dict[str, Any]) -> None:
     console = Console(highlight=False)
     tried = f"{len(found['doses'])} doses, {len(found['steps'])} steps"
     table = Table(title=f"{found['mode']}: {tried} tried", title_justify="left", box=SIMPLE)
-    columns = ["noticed by", f"least {found['dose']}" if found["dose"] else "", "missed", "notices at", "a fault of one step at"]
+    columns = [
+        "noticed by",
+        f"least {found['dose']}" if found["dose"] else "",
+        "missed",
+        "notices at",
+        "a fault of one step at",
+    ]
     for column in columns:
         table.add_column(column)
     ranked = sorted(found["detectors"].items(), key=lambda item: (item[1]["smallest"] is None, str(item[0])))

@@ -6,9 +6,7 @@ victim; what their answers are worth is for the driver to say.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from faultlab.detectors.guards import Observer
@@ -37,17 +35,16 @@ class Advisers:
 
         made: list[Any] = []
         if self._asked.get("record"):
-            self._recorder = guards.KnownGoodRecorder() if hasattr(guards, "KnownGoodRecorder") else None
-            made += [self._recorder] if self._recorder else []
+            self._recorder = guards.KnownGoodRecorder()
+            made.append(self._recorder)
         if not self._asked.get("record_only"):
             monitor, mode = self._asked.get("monitor", ""), self._asked.get("mode", "min")
-            ready = guards.all("full", monitor=monitor, mode=mode, leave_out=self._asked.get("without", ())).guards
+            profile, without = self._asked.get("known"), self._asked.get("without", ())
+            ready = guards.all("full", monitor=monitor, mode=mode, profile=profile, leave_out=without).guards
             self._arguments = {type(guard).__name__: guard.arguments(monitor, mode) for guard in ready}
+            if "KnownGood" in self._arguments:
+                self._arguments["KnownGood"] = {"profile": profile}
             made += ready
-            if self._asked.get("known") and "KnownGood" not in self._asked.get("without", ()):
-                runs = json.loads(Path(self._asked["known"]).read_text(encoding="utf-8"))
-                self._arguments["KnownGood"] = {"profile": self._asked["known"]}
-                made.append(guards.KnownGood(guards.combine(runs)))
         for guard in made:
             setattr(guard, ADVISER, True)
             self._checks[type(guard).__name__] = getattr(guard, "checks", {})

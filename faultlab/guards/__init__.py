@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
@@ -40,20 +41,24 @@ def all(
     *,
     monitor: str = "",
     mode: str = "min",
+    profile: str | Path | None = None,
     leave_out: Iterable[str] = (),
     action: Action = "raise",
 ) -> GuardSet:
     """Every ready-made guard of a level as one callback.
 
     ``monitor`` is the metric that counts, where the run logs one, and ``mode`` says whether lower ("min") or higher
-    ("max") is better. ``leave_out`` names guards that do not fit the training.
+    ("max") is better. ``profile`` is the file of known good runs for `KnownGood`, which is left out without one.
+    ``leave_out`` names guards that do not fit the training.
     """
     left_out = set(leave_out)
     if unknown := left_out - {cls.__name__ for cls in classes()}:
         raise ValueError(f"no such guard: {', '.join(sorted(unknown))}")
     chosen: builtins.list[Guard] = []
     for cls in classes(level):
-        if cls.__name__ not in left_out:
-            arguments: dict[str, Any] = cls.arguments(monitor, mode)
+        arguments: dict[str, Any] = cls.arguments(monitor, mode)
+        if cls is KnownGood:
+            arguments["profile"] = profile
+        if cls.__name__ not in left_out and not (cls is KnownGood and profile is None):
             chosen.append(cls(action=action, **arguments))
     return GuardSet(chosen)

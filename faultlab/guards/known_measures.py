@@ -71,7 +71,9 @@ def structure(trainer: Any, module: Any) -> dict[str, list[str]]:
     """Layers, parameters, optimizers and schedules, a line each."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     layers = [
-        f"{name}: {type(part).__name__}({_one_line(part.extra_repr())})" for name, part in module.named_modules() if name
+        f"{name}: {type(part).__name__}({_one_line(part.extra_repr())})"
+        for name, part in module.named_modules()
+        if name
     ]
     parameters = [
         f"{name}: {str(p.dtype)[6:]}{list(p.shape)}{'' if p.requires_grad else ', frozen'}"

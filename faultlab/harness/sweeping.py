@@ -1,4 +1,4 @@
-"""How little of a fault each detector still notices, and at which steps: one failure mode over its dose and its step."""
+"""How little of a fault each detector still notices, and when: one failure mode over its dose and its step."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Sweep:
 
 
 def dose_of(mode: FailureMode, name: str) -> Dose | None:
-    """The dose of that name, or the failure mode's first that is a number; raises UsageError where there is none such."""
+    """The dose of that name, or the first that is a number; raises UsageError where there is none of that name."""
     numbers = [dose for dose in mode.doses if not isinstance(dose.default, str)]
     if not name:
         return numbers[0] if numbers else None
@@ -177,9 +177,7 @@ def mode_of(text: str) -> FailureMode:
 
     fault = parse_fault(text)
     if fault.dose or fault.trigger:
-        raise UsageError(
-            f"{text}: a sweep takes a failure mode alone, such as {fault.mode}; it finds doses and steps itself"
-        )
+        raise UsageError(f"{text}: a sweep finds doses and steps itself; name the failure mode alone, {fault.mode}")
     return index.modes()[fault.mode]
 
 
