@@ -17,6 +17,7 @@ Place = str | int
 class Order:
     """One run to be carried out. ``deadline`` is in seconds; ``stems`` are the places a trunk leaves stems at.
 
+    ``fault`` is the one that the run is about, ``also`` holds others that are there beside it.
     ``sleeps`` says that it is expected to stand still until its deadline, and takes no core while it does.
     ``plan`` asks for no run but for the plan, which takes the injectors' seams to make. With ``reload`` the run goes
     on to what a user does with its checkpoints. ``tests`` asks for tests of a collected suite instead. ``advice`` asks
@@ -27,6 +28,7 @@ class Order:
     id: str
     seed: int
     fault: str | None = None
+    also: tuple[str, ...] = ()
     at: Place = "construct"
     deadline: float = 600.0
     root: str = ""
@@ -46,7 +48,7 @@ class Order:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Order:
-        return cls(**{**data, "stems": tuple(data.get("stems", ()))})
+        return cls(**{**data, "stems": tuple(data.get("stems", ())), "also": tuple(data.get("also", ()))})
 
 
 @dataclass

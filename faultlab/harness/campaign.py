@@ -22,6 +22,7 @@ from faultlab.harness.gate import check
 from faultlab.harness.plan import Planned
 from faultlab.harness.preparation import Findings, Preparation, deadline
 from faultlab.harness.records import Records
+from faultlab.harness.redundancy import Worth, without, worth_of
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
 from faultlab.harness.watching import Watch
@@ -77,6 +78,7 @@ class Campaign:
     listener: Listener
     interrupted: bool = False
     advice: Advice = field(default_factory=Advice)
+    worths: list[Worth] = field(default_factory=list)
     further: Further = lambda results, findings: ()
     _results: dict[str, FaultResult] = field(default_factory=dict)
 
@@ -105,6 +107,7 @@ class Campaign:
                 more = preparation.plan(replace(selection, select=asked, skip=()), findings.recon)
                 planned = records.extend(planned, more)
                 self._inject(more, {}, findings, records, report)
+            self.worths = self._weigh(planned, findings, records)
             if tests:
                 self._ask_tests(tests, findings, records, report)
         except TargetBrokenError as error:
@@ -163,8 +166,28 @@ class Campaign:
             for outcome in self.engine.run([replace(orders[id], at="construct")]):
                 records.log(outcome)
                 self._conclude(outcome, found, records)
-        if found.advice.asked:
-            records.write_advice(found.advice.to_json())
+
+    def _weigh(self, planned: Sequence[Planned], found: Findings, records: Records) -> list[Worth]:
+        """What each of the user's guards is worth, tried out where it is the only one to notice something."""
+        worths = worth_of(found.guards, self._results)
+        entries = {entry.id: entry for entry in planned}
+        orders: dict[str, Order] = {}
+        for worth in worths:
+            # What is the process's own affair has no place to be disabled in.
+            if worth.alone and worth.guard in found.recon.callbacks:
+                tried = self._faulted(entries[worth.alone[0]], found)
+                orders[worth.guard] = replace(
+                    tried, id=f"{tried.id} without {worth.guard}", also=(without(worth.guard),)
+                )
+        trunk = self._with_trunk(list(orders.values()), found) if orders else []
+        for outcome in self.engine.run(trunk):
+            records.log(outcome)
+            for worth in worths:
+                if worth.guard in orders and orders[worth.guard].id == outcome.id:
+                    judged = self._verdict(worth.alone[0], outcome, found)
+                    worth.proven = judged.status in (*UNNOTICED, Status.NO_EFFECT)
+        records.write_advice({**found.advice.to_json(), "yours": [asdict(worth) for worth in worths]})
+        return worths
 
     def _ask_tests(self, files: Sequence[str], found: Findings, records: Records, report: Report) -> None:
         """Has the user's tests judge every fault that was run, and joins what they say with the guards' verdicts."""
@@ -210,13 +233,17 @@ class Campaign:
     def _conclude(self, outcome: Outcome, found: Findings, records: Records, extra: Sequence[Notice] = ()) -> None:
         """Judges an outcome, and what the ready-made guards said of the fault."""
         mode = index.modes()[Fault.parse(outcome.id).mode]
-        reloads = mode.judged_by == "reload" and found.reloaded is not None
-        twin = found.reloaded if reloads and found.reloaded else found.twin
-        result = verdict.judge(outcome.id, mode, outcome, twin, extra)
-        advised = found.advice.judge(outcome.id, mode, outcome, found.reloads if reloads else ())
+        result = self._verdict(outcome.id, outcome, found, extra)
+        clean = found.reloads if mode.judged_by == "reload" else ()
+        advised = found.advice.judge(outcome.id, mode, outcome, clean)
         if result.status in UNNOTICED:
             result = replace(result, prescription=found.advice.prescription(outcome.id))
         self._settle(result, records, [asdict(seen) for seen in advised])
+
+    def _verdict(self, fault: str, outcome: Outcome, found: Findings, extra: Sequence[Notice] = ()) -> FaultResult:
+        mode = index.modes()[Fault.parse(fault).mode]
+        twin = found.reloaded if mode.judged_by == "reload" and found.reloaded else found.twin
+        return verdict.judge(fault, mode, outcome, twin, extra)
 
     def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = ()) -> None:
         self._results[result.id] = result

@@ -34,7 +34,11 @@ _HANG_FACTOR, _HANG_FLOOR = 3.0, 3.0
 
 @dataclass
 class Findings:
-    """What the clean runs taught; ``reloaded`` is the twin of runs that go on from their checkpoints."""
+    """What the clean runs taught.
+
+    ``reloaded`` is the twin of runs that go on from their checkpoints, ``reloads`` are these runs. ``guards`` names the
+    user's.
+    """
 
     baseline: Baseline
     twin: Twin
@@ -44,6 +48,7 @@ class Findings:
     reloaded: Twin | None = None
     advice: Advice = field(default_factory=Advice)
     reloads: Sequence[Outcome] = ()
+    guards: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,9 @@ class Preparation:
         )
         clean_twin = Twin(first, siblings, notices, frozenset(warnings), tolerance, metric, lower, repeats)
         versions = {**result["versions"], "python": platform.python_version()}
-        return Findings(baseline, clean_twin, recon, result["sources"], versions, advice=advice)
+        return Findings(
+            baseline, clean_twin, recon, result["sources"], versions, advice=advice, guards=result["guards"]
+        )
 
     def _repeated(self) -> list[Trajectory]:
         """Three more clean runs of the same seed, of a target that does not repeat itself."""

@@ -70,6 +70,7 @@ class Session:
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
         self._armed: Armed | None = None
+        self._companions: list[Armed] = []
         self._fault_patches = Patches()
         self._built: Built | None = None
         self._recon: Recon | None = None
@@ -111,8 +112,8 @@ class Session:
                     self._recon = probe.recon(self._trainer, trajectory.steps, trajectory.validation_batches)
             if error is not None:
                 self._ended_by(error)
-            if self._armed is not None:
-                self._armed.enabled = False
+            for armed in [*filter(None, [self._armed]), *self._companions]:
+                armed.enabled = False
             self._fault_patches.close()
         if self._built is not None:
             self._trajectory.digest = digest(self._built.module)
@@ -218,16 +219,20 @@ class Session:
 
     def _arm(self) -> None:
         assert self._order.fault is not None
+        self._armed, *self._companions = [self._armed_with(text) for text in (self._order.fault, *self._order.also)]
+
+    def _armed_with(self, text: str) -> Armed:
         assert self._order.recon is not None
-        fault = Fault.parse(self._order.fault)
+        fault = Fault.parse(text)
         registered = catalogue.load()[fault.mode]
         recon = Recon.from_json(self._order.recon)
-        self._armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
+        armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
         site = Site(type(None))
         if self._built is not None:
-            self._armed.ctx.module = self._built.module
+            armed.ctx.module = self._built.module
             site = Site(type(self._built.module), self._built.module)
-        registered.seam.install(self._fault_patches, self._armed, site)
+        registered.seam.install(self._fault_patches, armed, site)
+        return armed
 
     def _ended_by(self, error: BaseException) -> None:
         notice = exceptions.classify(error, self._clock.step, self._target.code, self._flags)
@@ -277,6 +282,7 @@ class Session:
             "saves": len(self._saved_at),
             "advice": self._advisers.to_json() if self._advisers else None,
             "fit_seconds": self._fit_seconds,
+            "guards": [*(self._built.guards if self._built else ()), *self._flags],
             "recon": self._recon.to_json() if self._recon else None,
             "versions": _versions(self._built) if self._order.probe else None,
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
