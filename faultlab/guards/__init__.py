@@ -10,19 +10,33 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from faultlab.guards.batch_schema import BatchSchema
+from faultlab.guards.batches_differ import BatchesDiffer
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.guard_set import GuardSet
 from faultlab.guards.known_good import KnownGood, KnownGoodRecorder
+from faultlab.guards.labels import Labels
+from faultlab.guards.labels_aligned import LabelsAligned
+from faultlab.guards.loader_delivers import LoaderDelivers
 from faultlab.guards.steps_taken import StepsTaken
+from faultlab.guards.train_validation_alike import TrainValidationAlike
+from faultlab.guards.validation_runs import ValidationRuns
 
 __all__ = [
     "Alarm",
+    "BatchSchema",
+    "BatchesDiffer",
     "Guard",
     "GuardSet",
     "GuardWarning",
     "KnownGood",
     "KnownGoodRecorder",
+    "Labels",
+    "LabelsAligned",
+    "LoaderDelivers",
     "StepsTaken",
+    "TrainValidationAlike",
+    "ValidationRuns",
     "all",
     "classes",
 ]
