@@ -124,7 +124,7 @@ def _watcher(name: str, seen: dict[str, tuple[float, float]]) -> Any:
             return
         # One look at a part is enough, and what was zero before tells nothing.
         into, out = args[0].detach().reshape(-1)[:4096], output.detach().reshape(-1)[:4096]
-        alive = into != 0
+        alive = (into != 0) & into.isfinite()
         count = int(alive.sum())
         whole = type(module) is nn.Dropout
         seen[name] = (float((alive & (out == 0)).sum()) / max(1, count), module.p * count if whole else 0.0)

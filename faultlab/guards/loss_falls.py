@@ -138,7 +138,7 @@ class LossFalls(Guard):
         if count < self.steps or not (last or self._epochs >= self.epochs):
             return
         chance = self._chance()
-        if chance and began > 0.9 * chance and ends > 0.97 * chance:
+        if chance and began > 0.9 * chance and 0.97 * chance < ends < 1.5 * chance:
             self.alarm(
                 "at-chance",
                 f"the training loss did not improve on guessing: {ends:.4g} after {count} steps, where guessing by the "

@@ -22,7 +22,7 @@ class OutputsVary(Guard):
     in, and activation layers that are dead or saturated.
 
     It listens at the module, where its forward is called as ``self(...)``, else at the last of its parts that ran, and
-    at activation layers: in the first steps and in every ``every``-th. Constant outputs, dead and saturated layers are
+    at activation layers: for numbers in every step, for the rest in the first steps and in every ``every``-th. Constant outputs, dead and saturated layers are
     said after ``patience`` such looks in a row, since some models begin with zeros. Saturation of a part's last layer is
     an answer that is sure, and let pass.
     """
@@ -101,7 +101,7 @@ class OutputsVary(Guard):
 
     def _watcher(self, name: str) -> Any:
         def watch(module: Any, args: Any, output: Any) -> None:
-            if self._listening and module.training and not readings.trying():
+            if module.training and not readings.trying():
                 self._outputs.append((name, output))
 
         return watch
@@ -161,6 +161,8 @@ class OutputsVary(Guard):
                 "and nothing asked for mixed precision",
                 "Cast to float32 before the loss, and leave the precision to the Trainer.",
             )
+        if not self._listening:
+            return
         rows = [output for output in outputs if output.dim() >= 1 and len(output) >= 4]
         constant = bool(rows) and all(bool((output == output[:1]).all()) for output in rows)
         self._count(f"constant {name}", constant)
