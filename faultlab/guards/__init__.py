@@ -12,12 +12,25 @@ from typing import Any
 
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
+from faultlab.guards.checkpoints_reload import CheckpointsReload
+from faultlab.guards.divergence import Divergence
+from faultlab.guards.dropout_alive import DropoutAlive
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.guard_set import GuardSet
+from faultlab.guards.hooks_called import HooksCalled
 from faultlab.guards.known_good import KnownGood, KnownGoodRecorder
 from faultlab.guards.labels import Labels
 from faultlab.guards.labels_aligned import LabelsAligned
 from faultlab.guards.loader_delivers import LoaderDelivers
+from faultlab.guards.logged_metrics import LoggedMetrics
+from faultlab.guards.loss_falls import LossFalls
+from faultlab.guards.metrics_recomputed import MetricsRecomputed
+from faultlab.guards.modes import Modes
+from faultlab.guards.monitors_exist import MonitorsExist
+from faultlab.guards.normalisation_alive import NormalisationAlive
+from faultlab.guards.outputs_vary import OutputsVary
+from faultlab.guards.run_ended import RunEnded
+from faultlab.guards.samples_independent import SamplesIndependent
 from faultlab.guards.steps_taken import StepsTaken
 from faultlab.guards.train_validation_alike import TrainValidationAlike
 from faultlab.guards.validation_runs import ValidationRuns
@@ -26,14 +39,27 @@ __all__ = [
     "Alarm",
     "BatchSchema",
     "BatchesDiffer",
+    "CheckpointsReload",
+    "Divergence",
+    "DropoutAlive",
     "Guard",
     "GuardSet",
     "GuardWarning",
+    "HooksCalled",
     "KnownGood",
     "KnownGoodRecorder",
     "Labels",
     "LabelsAligned",
     "LoaderDelivers",
+    "LoggedMetrics",
+    "LossFalls",
+    "MetricsRecomputed",
+    "Modes",
+    "MonitorsExist",
+    "NormalisationAlive",
+    "OutputsVary",
+    "RunEnded",
+    "SamplesIndependent",
     "StepsTaken",
     "TrainValidationAlike",
     "ValidationRuns",
