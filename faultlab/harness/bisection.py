@@ -35,12 +35,13 @@ class Scale:
         bound = high if default > harmless else low
         whole = isinstance(dose.default, int)
         if math.isfinite(bound) and abs(bound - harmless) <= 4 * abs(default - harmless):
-            near = harmless <= 0 or default <= 0 or max(harmless / default, default / harmless) <= _WIDE
+            # A least dose that is no more than a limit stands for none at all.
+            near = dose.harmless is None or min(harmless, default) <= 0 or _apart(harmless, default) <= _WIDE
             if near:
-                return cls(harmless, bound, False, whole)
+                return cls(0.0 if 0 < harmless < default / _WIDE else harmless, bound, False, whole)
         if harmless > 0 and default > 0:
             worst = min(max(default * (default / harmless), low), high)
-            return cls(harmless, worst, max(worst / harmless, harmless / worst) > _WIDE, whole)
+            return cls(harmless, worst, worst > 0 and _apart(harmless, worst) > _WIDE, whole)
         worst = min(max(harmless + 100 * (default - harmless), low), high)
         return cls(harmless, worst, True, whole)
 
@@ -54,6 +55,10 @@ class Scale:
             # From nothing there is no factor: eight orders of magnitude stand for it.
             found = self.harmless + (self.worst - self.harmless) * 10 ** (8 * (part - 1))
         return round(found) if self.whole else float(f"{found:.4g}")
+
+
+def _apart(one: float, other: float) -> float:
+    return max(one / other, other / one)
 
 
 def first_parts() -> list[float]:
