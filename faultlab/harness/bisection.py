@@ -17,33 +17,37 @@ _WIDE = 20.0
 class Scale:
     """A dose from harmless (at 0) to the worst that is tried (at 1); see `Scale.of` for how it is spaced.
 
-    ``wide`` scales are spaced by factors.
+    ``wide`` scales are spaced by factors. ``low`` and ``high`` are what the dose may be.
     """
 
     harmless: float
     worst: float
     wide: bool
     whole: bool = False
+    low: float = -math.inf
+    high: float = math.inf
 
     @classmethod
     def of(cls, dose: Dose) -> Scale:
         """The scale of a numeric dose: linear where its default is of the order of its range, else logarithmic."""
         low = -math.inf if dose.low is None else dose.low
         high = math.inf if dose.high is None else dose.high
+        default, whole = float(dose.default), isinstance(dose.default, int)
         harmless = dose.harmless if dose.harmless is not None else (dose.low or 0.0)
-        default = float(dose.default)
+        if dose.harmless is None and 0 < harmless < default / _WIDE:
+            # A least dose that is only a limit of what can be said stands for none at all.
+            harmless = 0.0
+        if harmless == default:
+            return cls(harmless, min(100 * default, high), True, whole, low, high)
         bound = high if default > harmless else low
-        whole = isinstance(dose.default, int)
-        if math.isfinite(bound) and abs(bound - harmless) <= 4 * abs(default - harmless):
-            # A least dose that is no more than a limit stands for none at all.
-            near = dose.harmless is None or min(harmless, default) <= 0 or _apart(harmless, default) <= _WIDE
-            if near:
-                return cls(0.0 if 0 < harmless < default / _WIDE else harmless, bound, False, whole)
-        if harmless > 0 and default > 0:
-            worst = min(max(default * (default / harmless), low), high)
-            return cls(harmless, worst, worst > 0 and _apart(harmless, worst) > _WIDE, whole)
-        worst = min(max(harmless + 100 * (default - harmless), low), high)
-        return cls(harmless, worst, True, whole)
+        positive = harmless > 0 and default > 0
+        if abs(bound - harmless) <= 4 * abs(default - harmless) and not (
+            positive and _apart(harmless, default) > _WIDE
+        ):
+            return cls(harmless, bound, False, whole, low, high)
+        far = default * (default / harmless) if positive else harmless + 100 * (default - harmless)
+        worst = min(max(far, low), high)
+        return cls(harmless, worst, not positive or (worst > 0 and _apart(harmless, worst) > _WIDE), whole, low, high)
 
     def value(self, part: float) -> float:
         """The dose at a part of the scale, 0 excluded."""
@@ -54,6 +58,7 @@ class Scale:
         else:
             # From nothing there is no factor: eight orders of magnitude stand for it.
             found = self.harmless + (self.worst - self.harmless) * 10 ** (8 * (part - 1))
+        found = min(max(found, self.low), self.high)
         return round(found) if self.whole else float(f"{found:.4g}")
 
 

@@ -136,7 +136,7 @@ def randomise_gradients(parameters: Parameters, ctx: Context) -> None:
     effect="silent",
     cause=("explod", "gradient norm", "grad norm", "spike", "too large"),
     when="middle",
-    doses=(Dose("factor", 1e4, 1.0, 1e30, "what the gradients of the step are multiplied by"),),
+    doses=(Dose("factor", 1e4, 1.0, 1e30, "what the gradients of the step are multiplied by", harmless=1.0),),
     evidence=(
         "awslabs/sagemaker-debugger-rulesconfig (ExplodingTensor)",
         "arXiv:2204.00694 (TheDeepChecker: exploding gradient)",

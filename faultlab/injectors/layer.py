@@ -390,7 +390,7 @@ def kill_relu(module: Module, ctx: Context) -> None:
     severity="major",
     effect="silent",
     cause=("satur", "vanish", "activation", "large", "gradient norm", "grad norm"),
-    doses=(Dose("factor", 100.0, 1.0, 1e30, "what the weights before the activation are multiplied by"),),
+    doses=(Dose("factor", 100.0, 1.0, 1e30, "what the weights before the activation are multiplied by", harmless=1.0),),
     needs=("bounded-activation",),
     evidence=("awslabs/sagemaker-debugger-rulesconfig (SaturatedActivation)",),
 )

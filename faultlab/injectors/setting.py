@@ -63,7 +63,7 @@ def shrink_rate(result: Any, ctx: Context) -> Any:
     severity="critical",
     effect="silent",
     cause=("learning rate", "learning_rate", "diverge", "explod", "nan", "not finite", "spike"),
-    doses=(Dose("factor", 100.0, 1.0, None, "what the learning rate is multiplied by"),),
+    doses=(Dose("factor", 100.0, 1.0, None, "what the learning rate is multiplied by", harmless=1.0),),
     needs=("learning-rate",),
     evidence=("facebookresearch/detr#285", "OpenNMT/OpenNMT-tf#744"),
 )
