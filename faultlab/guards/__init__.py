@@ -9,16 +9,34 @@ import builtins
 from collections.abc import Iterable
 from typing import Any
 
+from faultlab.guards.gradients import Gradients
+from faultlab.guards.gradients_cleared import GradientsCleared
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.guard_set import GuardSet
+from faultlab.guards.initial_weights import InitialWeights
+from faultlab.guards.learning_rate import LearningRate
+from faultlab.guards.loss_contract import LossContract
+from faultlab.guards.optimizer_coverage import OptimizerCoverage
+from faultlab.guards.optimizer_settings import OptimizerSettings
+from faultlab.guards.parameters_move import ParametersMove
 from faultlab.guards.steps_taken import StepsTaken
+from faultlab.guards.weights_intact import WeightsIntact
 
 __all__ = [
     "Alarm",
+    "Gradients",
+    "GradientsCleared",
     "Guard",
     "GuardSet",
     "GuardWarning",
+    "InitialWeights",
+    "LearningRate",
+    "LossContract",
+    "OptimizerCoverage",
+    "OptimizerSettings",
+    "ParametersMove",
     "StepsTaken",
+    "WeightsIntact",
     "all",
     "classes",
 ]
