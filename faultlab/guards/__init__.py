@@ -15,25 +15,34 @@ from faultlab.guards.batches_differ import BatchesDiffer
 from faultlab.guards.checkpoints_reload import CheckpointsReload
 from faultlab.guards.divergence import Divergence
 from faultlab.guards.dropout_alive import DropoutAlive
+from faultlab.guards.gradients import Gradients
+from faultlab.guards.gradients_cleared import GradientsCleared
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.guard_set import GuardSet
 from faultlab.guards.hooks_called import HooksCalled
+from faultlab.guards.initial_weights import InitialWeights
 from faultlab.guards.known_good import KnownGood, KnownGoodRecorder
 from faultlab.guards.labels import Labels
 from faultlab.guards.labels_aligned import LabelsAligned
+from faultlab.guards.learning_rate import LearningRate
 from faultlab.guards.loader_delivers import LoaderDelivers
 from faultlab.guards.logged_metrics import LoggedMetrics
+from faultlab.guards.loss_contract import LossContract
 from faultlab.guards.loss_falls import LossFalls
 from faultlab.guards.metrics_recomputed import MetricsRecomputed
 from faultlab.guards.modes import Modes
 from faultlab.guards.monitors_exist import MonitorsExist
 from faultlab.guards.normalisation_alive import NormalisationAlive
+from faultlab.guards.optimizer_coverage import OptimizerCoverage
+from faultlab.guards.optimizer_settings import OptimizerSettings
 from faultlab.guards.outputs_vary import OutputsVary
+from faultlab.guards.parameters_move import ParametersMove
 from faultlab.guards.run_ended import RunEnded
 from faultlab.guards.samples_independent import SamplesIndependent
 from faultlab.guards.steps_taken import StepsTaken
 from faultlab.guards.train_validation_alike import TrainValidationAlike
 from faultlab.guards.validation_runs import ValidationRuns
+from faultlab.guards.weights_intact import WeightsIntact
 
 __all__ = [
     "Alarm",
@@ -42,27 +51,36 @@ __all__ = [
     "CheckpointsReload",
     "Divergence",
     "DropoutAlive",
+    "Gradients",
+    "GradientsCleared",
     "Guard",
     "GuardSet",
     "GuardWarning",
     "HooksCalled",
+    "InitialWeights",
     "KnownGood",
     "KnownGoodRecorder",
     "Labels",
     "LabelsAligned",
+    "LearningRate",
     "LoaderDelivers",
     "LoggedMetrics",
+    "LossContract",
     "LossFalls",
     "MetricsRecomputed",
     "Modes",
     "MonitorsExist",
     "NormalisationAlive",
+    "OptimizerCoverage",
+    "OptimizerSettings",
     "OutputsVary",
+    "ParametersMove",
     "RunEnded",
     "SamplesIndependent",
     "StepsTaken",
     "TrainValidationAlike",
     "ValidationRuns",
+    "WeightsIntact",
     "all",
     "classes",
 ]
