@@ -41,9 +41,12 @@ class Advisers:
             monitor, mode = self._asked.get("monitor", ""), self._asked.get("mode", "min")
             profile, without = self._asked.get("known"), self._asked.get("without", ())
             ready = guards.all("full", monitor=monitor, mode=mode, profile=profile, leave_out=without).guards
-            self._arguments = {type(guard).__name__: guard.arguments(monitor, mode) for guard in ready}
-            if "KnownGood" in self._arguments:
-                self._arguments["KnownGood"] = {"profile": profile}
+            for guard in ready:
+                arguments = (
+                    {"profile": profile} if isinstance(guard, guards.KnownGood) else guard.arguments(monitor, mode)
+                )
+                left_out = {"leave_out": sorted(guard.leave_out)} if guard.leave_out else {}
+                self._arguments[type(guard).__name__] = {**arguments, **left_out}
             made += ready
         for guard in made:
             setattr(guard, ADVISER, True)

@@ -115,8 +115,13 @@ class Advice:
 
     def construction(self, guard: str) -> dict[str, Any]:
         """The arguments to construct a guard with, those of its checks left out that raise false alarms here."""
-        left_out = sorted(check for name, check in self.alarms if name == guard)
-        return {**self.arguments.get(guard, {}), **({"leave_out": left_out} if left_out else {})}
+        arguments = self.arguments.get(guard, {})
+        left_out = {check for name, check in self.alarms if name == guard}
+        return (
+            {**arguments, "leave_out": sorted(left_out.union(arguments.get("leave_out", ())))}
+            if left_out
+            else arguments
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The content of guards.json."""
