@@ -10,10 +10,11 @@ import torch
 
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, array_of, flat, names_of, parameters_of, plain, scaled, some
+from faultlab.guards.looks import Finding, array_of, flat, names_of, parameters_of, plain, scaled, skips_backward, some
 
 _WHOLE = 16_384
 _SAMPLED = 4_096
+_FEW = 128
 
 
 class Gradients(Guard):
@@ -73,6 +74,8 @@ class Gradients(Guard):
         graded = [p for p in held if p.grad is not None]
         kind = type(optimizer).__name__
         if not graded:
+            if skips_backward(trainer):
+                return
             self._findings.say(
                 self, [("missing", f"no parameter of {kind} has a gradient, so that none of them changes", _PATH)]
             )
@@ -81,8 +84,9 @@ class Gradients(Guard):
         values, starts = _values(seen)
         if values is None:
             return
-        squares = np.add.reduceat(np.square(values, dtype=np.float64), starts)
-        norm = float(squares.sum() ** 0.5)
+        with np.errstate(all="ignore"):
+            squares = np.add.reduceat(np.square(values, dtype=np.float64), starts)
+            norm = float(squares.sum() ** 0.5)
         if norm - norm != 0.0:
             if not scaled(trainer):
                 named = names_of(pl_module)
@@ -177,10 +181,11 @@ class Gradients(Guard):
 
     def _direction(self, course: _Course, seen: list[Any], values: Any, norm: float) -> list[Finding]:
         weights, _ = _values(seen, of_gradients=False)
-        if weights is None or len(weights) != len(values):
+        if weights is None or len(weights) != len(values) or len(values) < _FEW:
             return []
         size = float(np.linalg.norm(weights))
-        along = float(np.dot(weights, values)) / (size * norm) if size and norm else 0.0
+        with np.errstate(all="ignore"):
+            along = float(np.dot(weights, values)) / (size * norm) if size and norm else 0.0
         course.along = course.along + 1 if along > self.along_weights else 0
         if course.along < self.patience:
             return []

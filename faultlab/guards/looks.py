@@ -56,6 +56,12 @@ def automatic(module: Any) -> bool:
     return bool(getattr(module, "automatic_optimization", True))
 
 
+def skips_backward(trainer: Any) -> bool:
+    """Whether backward is left out on purpose, as by weight averaging while it updates running statistics."""
+    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "automatic_optimization", None)
+    return bool(getattr(loop, "_skip_backward", False))
+
+
 def scaled(trainer: Any) -> bool:
     """Whether a gradient scaler is at work, which meets infinite gradients on purpose and skips their step."""
     return getattr(getattr(trainer, "precision_plugin", None), "scaler", None) is not None
@@ -139,13 +145,17 @@ class Sample:
 
 
 class Weights:
-    """Samples of what the optimizers hold, shared by the guards of one Trainer: each moment's is taken once."""
+    """Samples of what the optimizers hold, shared by the guards of one Trainer: each moment's is taken once.
+
+    ``jumped`` is the sample after a change that no optimizer made, so that none is blamed for it.
+    """
 
     def __init__(self, trainer: Any) -> None:
         held = {id(p): p for optimizer in optimizers_of(trainer) for p in parameters_of(optimizer)}
         self.identities = [*held]
         self.sample = Sample([p for p in held.values() if isinstance(p, Tensor) and p.requires_grad])
         self._taken: tuple[Any, Any] = (None, None)
+        self.jumped: Any = None
 
     @classmethod
     def of(cls, trainer: Any, *, anew: bool = False) -> Weights:

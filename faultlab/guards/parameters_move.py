@@ -12,17 +12,18 @@ from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import Finding, Weights, planned_steps, scaled
 
 _ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Lion", "Adagrad")
+_FEW = 128
 
 
 class ParametersMove(Guard):
     """Notices optimizer steps after which the parameters are what they were, or somewhere else altogether.
 
     It compares a sample of 64 values of each parameter before and after each batch with a step in it. A step is too
-    large if it is ``too_large`` times as long as all sampled weights together. Updates are negligible if, over
-    ``settled`` steps, they are so small that all steps planned could move the weights by ``negligible`` of
-    themselves at most; it keeps quiet about that in trainings of less than ``shortest`` steps, or of unknown
-    length. Where an update may be too small for the weights' precision, ``patience`` steps in a row without a
-    change are let pass.
+    large if it is ``too_large`` times as long as all sampled weights together, or ten times that where these are few.
+    Updates are negligible if, over ``settled`` steps, they are so small that all steps planned could move the weights
+    by ``negligible`` of themselves at most; it keeps quiet about that in trainings of less than ``shortest`` steps,
+    or of unknown length. Where an update may be too small for the weights' precision, ``patience`` steps in a row
+    without a change are let pass.
     """
 
     checks = {
@@ -54,6 +55,7 @@ class ParametersMove(Guard):
         self._before: Any = None
         self._stepped: list[Any] = []
         self._still = 0
+        self._paces: dict[int, list[float]] = {}
         self._travelled: list[float] = []
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -68,26 +70,30 @@ class ParametersMove(Guard):
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         self._stepped.append(optimizer)
+        self._paces[id(optimizer)] = [_rate(group) for group in optimizer.param_groups]
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not self._stepped:
             return
         weights = Weights.of(trainer)
-        before, now = self._before, weights.at(("end", trainer.current_epoch, batch_idx, trainer.global_step))
+        before = self._before if weights.jumped is None else weights.jumped
+        weights.jumped = None
+        now = weights.at(("end", trainer.current_epoch, batch_idx, trainer.global_step))
         self._before = now
         if before is None or now is None or len(before) != len(now):
             return
-        moved = now - before
-        length = math.sqrt(float(np.dot(moved, moved)))
-        size = math.sqrt(float(np.dot(before, before)))
+        with np.errstate(all="ignore"):
+            moved = now - before
+            length = math.sqrt(float(np.dot(moved, moved)))
+            size = math.sqrt(float(np.dot(before, before)))
         if length == 0:
             self._stay(trainer, weights)
             return
         self._still = 0
         ratio = length / size if size else 0.0
         findings: list[Finding] = []
-        # Weights that begin at zero have no size that an update could be compared with.
-        if ratio > self.too_large and size > 1e-3 * len(before) ** 0.5:
+        # Weights that begin at zero have no size that an update could be compared with, and a few may well leap.
+        if ratio > self.too_large * (1 if len(before) >= _FEW else 10) and size > 1e-3 * len(before) ** 0.5:
             findings.append(
                 (
                     "too-large",
@@ -120,7 +126,7 @@ class ParametersMove(Guard):
         if weights.sample.moved_house():
             self._before = Weights.of(trainer, anew=True).sample.take()
             return
-        expected = max((_expected(optimizer) for optimizer in self._stepped), default=0.0)
+        expected = max((_expected(optimizer, self._paces[id(optimizer)]) for optimizer in self._stepped), default=0.0)
         self._still += 1
         if expected == 0 or (self._still <= self.patience and (expected < 1e-4 or scaled(trainer))):
             return
@@ -137,20 +143,27 @@ class ParametersMove(Guard):
         )
 
 
+def _rate(group: dict[str, Any]) -> float:
+    # By the end of the batch a scheduler has set the next one.
+    return float(group.get("lr", 0))
+
+
 def _rate_to_come(optimizers: list[Any]) -> float:
-    """By what the rates may still grow, where a warm-up has begun below its scheduler's own."""
+    """By what the steps may still grow, where a warm-up begins below its scheduler's rate or momentum gathers."""
     factors = [1.0]
     for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
         rate, peak = group.get("lr"), max(group.get("initial_lr") or 0, group.get("max_lr") or 0)
+        momentum = group.get("momentum")
+        gathers = 1 - momentum if isinstance(momentum, float) and 0 <= momentum < 1 else 1.0
         if isinstance(rate, (int, float)):
-            factors.append(peak / rate if rate else math.inf)
+            factors.append(max(peak, rate) / rate / gathers if rate else math.inf)
     return max(factors)
 
 
-def _expected(optimizer: Any) -> float:
+def _expected(optimizer: Any, rates: list[float]) -> float:
     """About how far the optimizer's step should move its parameters, next to their size; 0 without a gradient."""
     found = 0.0
-    for group in optimizer.param_groups:
+    for group, rate in zip(optimizer.param_groups, rates):
         for parameter in group["params"]:
             gradient = parameter.grad
             if gradient is None or not gradient.dtype.is_floating_point:
@@ -158,5 +171,5 @@ def _expected(optimizer: Any) -> float:
             highest = float(gradient.detach().abs().max())
             if highest and highest - highest == 0:
                 pace = 1.0 if type(optimizer).__name__ in _ADAPTIVE else highest
-                found = max(found, float(group.get("lr", 0)) * pace / (float(parameter.detach().abs().max()) or 1.0))
+                found = max(found, rate * pace / (float(parameter.detach().abs().max()) or 1.0))
     return found

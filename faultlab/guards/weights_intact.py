@@ -9,7 +9,7 @@ import torch
 
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, Sample, Weights, names_of, optimizers_of, some
+from faultlab.guards.looks import Finding, Sample, Weights, automatic, names_of, optimizers_of, some
 
 _CHANGE_WEIGHTS = ("averag", "ema", "swa", "prun", "quant")
 _STATES = 32
@@ -82,9 +82,11 @@ class WeightsIntact(Guard):
         if weights is None:
             return
         if self._open:
-            # No backward went by: the training step may have changed weights all the same.
+            # No backward went by: the training step may have changed weights all the same. Under manual optimisation it
+            # may have stepped an optimizer that Lightning has no part in.
             self._open = False
-            self._compare(trainer, pl_module)
+            if automatic(pl_module):
+                self._compare(trainer, pl_module)
         self._values = weights.at(("end", trainer.current_epoch, batch_idx, trainer.global_step))
         self._versions = weights.sample.versions()
         self._states = [(tensor, tensor._version) for tensor in _states(trainer)]
@@ -124,12 +126,14 @@ class WeightsIntact(Guard):
         if absurd.any():
             return [self._not_finite(weights, absurd, module, "before the step")]
         allowed = self.within if within else self.between
-        change, size = sample.norms(now - before), sample.norms(before)
+        weights.jumped = now
+        with np.errstate(all="ignore"):
+            change, size = sample.norms(now - before), sample.norms(before)
         far = (change > allowed * size) & (change > 1e-6)
         if not far.any():
             return []
         names = [names_of(module).get(id(t), "?") for t, is_far in zip(sample.tensors, far) if is_far]
-        ratio = float(np.linalg.norm(now - before) / (np.linalg.norm(before) or 1.0))
+        ratio = float(np.linalg.norm(change) / (np.linalg.norm(size) or 1.0))
         return [
             (
                 "changed",
