@@ -44,7 +44,10 @@ class LearningRate(Guard):
     def _forget(self) -> None:
         self._steps = self._began = 0
         self._planned = math.inf
-        self._resumed = False
+        self._epoch = 0
+        self._configs: list[Any] = []
+        self._optimizers: list[Any] = []
+        self._periodic = False
         self._zeros: dict[int, int] = {}
         self._turns: dict[int, tuple[int, int, int]] = {}
         self._rates: dict[tuple[int, int], _Course] = {}
@@ -76,27 +79,30 @@ class LearningRate(Guard):
                 )
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        configs = _configs(trainer)
-        findings = self._taken(trainer, configs, automatic(pl_module), batch_idx) if configs else []
-        by_step = any(getattr(config, "interval", "") == "step" for config in configs)
-        periodic = any(type(config.scheduler).__name__.startswith(_PERIODIC) for config in configs)
-        gradual = periodic or any(getattr(config, "reduce_on_plateau", False) for config in configs)
-        for o, optimizer in enumerate(optimizers_of(trainer)):
+        if batch_idx == 0:
+            self._epoch = int(getattr(trainer, "current_epoch", 0) or 0)
+            self._configs, self._optimizers = _configs(trainer), optimizers_of(trainer)
+            kinds = [type(config.scheduler).__name__ for config in self._configs]
+            self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)
+        findings = self._taken(trainer, automatic(pl_module), batch_idx) if self._configs else []
+        for o, optimizer in enumerate(() if self._periodic else self._optimizers):
             for g, group in enumerate(optimizer.param_groups):
                 rate = group.get("lr")
+                course = self._rates.setdefault((o, g), _Course())
                 if isinstance(rate, (int, float)):
-                    findings += self._course(self._rates.setdefault((o, g), _Course()), float(rate), gradual, by_step)
-        self._findings.say(self, findings)
+                    findings += self._course(course, float(rate))
+        if findings:
+            self._findings.say(self, findings)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         self._steps += 1
-        if not any(optimizer is real for real in optimizers_of(trainer)):
-            return
         if any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
             self._zeros.pop(id(optimizer), None)
             return
+        if not any(optimizer is real for real in self._optimizers):
+            return
         zeros = self._zeros[id(optimizer)] = self._zeros.get(id(optimizer), 0) + 1
-        schedulers = [config.scheduler for config in _configs(trainer)]
+        schedulers = [config.scheduler for config in self._configs]
         own = [s for s in schedulers if getattr(s, "optimizer", optimizer) is optimizer]
         # A warm-up by the step may begin at zero, once; no factor leads away from a rate that is zero to begin with.
         stays = all(not any(getattr(s, "base_lrs", [1])) for s in own) if own else not _keeps_scheduler(pl_module)
@@ -115,11 +121,11 @@ class LearningRate(Guard):
                 ],
             )
 
-    def _taken(self, trainer: Any, configs: list[Any], own: bool, batch_idx: int) -> list[Finding]:
+    def _taken(self, trainer: Any, own: bool, batch_idx: int) -> list[Finding]:
         """Compares the schedulers' own counts of turns with the turns that were due."""
         findings: list[Finding] = []
-        epoch = int(getattr(trainer, "current_epoch", 0) or 0)
-        for config in configs:
+        epoch = self._epoch
+        for config in self._configs:
             count = getattr(config.scheduler, "_step_count", None)
             if not isinstance(count, int) or getattr(config, "reduce_on_plateau", False):
                 continue
@@ -148,19 +154,21 @@ class LearningRate(Guard):
                 )
         return findings
 
-    def _course(self, course: _Course, rate: float, gradual: bool, by_step: bool) -> list[Finding]:
+    def _course(self, course: _Course, rate: float) -> list[Finding]:
         before = course.latest
         course.add(rate)
         left = self._planned - self._steps - self._began
         if not before or before < 0 or rate >= before or not math.isfinite(left) or left < self.left * self._planned:
             return []
         ratios = [*course.ratios]
+        by_step = any(getattr(config, "interval", "") == "step" for config in self._configs)
+        gradual = any(getattr(config, "reduce_on_plateau", False) for config in self._configs)
         # A factor at every step is easily one that was meant for epochs.
         steady = by_step and len(ratios) == 4 and max(ratios) < 0.95 and max(ratios) - min(ratios) < 0.01
         fallen = rate / course.highest
         to_come = fallen * ratios[-1] ** (left / 2) if steady else fallen
-        if (rate <= self.drop * before and fallen <= self.drop and not (gradual and not rate)) or (
-            (fallen < self.negligible or to_come < 10 * self.negligible) and not plateau
+        if (rate <= self.drop * before and fallen <= self.drop) or (
+            (fallen < self.negligible or to_come < 10 * self.negligible) and not gradual
         ):
             said = f"it decayed to {fallen:.2g} of its highest" + ("" if fallen == to_come else ", and goes on so")
             return [

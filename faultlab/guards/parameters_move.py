@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
+import torch
 
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
@@ -52,10 +52,10 @@ class ParametersMove(Guard):
         self._forget()
 
     def _forget(self) -> None:
-        self._before: Any = None
-        self._stepped: list[Any] = []
+        self._weights: Weights | None = None
+        self._before: torch.Tensor | None = None
+        self._stepped: list[tuple[Any, list[Any]]] = []
         self._still = 0
-        self._paces: dict[int, list[float]] = {}
         self._travelled: list[float] = []
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -64,32 +64,32 @@ class ParametersMove(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._stepped.clear()
-        if batch_idx == 0 or self._before is None:
-            weights = Weights.of(trainer, anew=True)
-            self._before = weights.at(("start", trainer.current_epoch, trainer.global_step))
+        if batch_idx == 0 or self._weights is None:
+            weights = Weights.of(trainer, pl_module, anew=True)
+            if weights is not self._weights or self._before is None:
+                self._weights, self._before = weights, weights.sample.take()[: weights.sample.length]
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        self._stepped.append(optimizer)
-        self._paces[id(optimizer)] = [_rate(group) for group in optimizer.param_groups]
+        # By the end of the batch a scheduler has set the next rates.
+        self._stepped.append((optimizer, [group.get("lr", 0.0) for group in optimizer.param_groups]))
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if not self._stepped:
+        weights = self._weights
+        if not self._stepped or weights is None:
             return
-        weights = Weights.of(trainer)
         before = self._before if weights.jumped is None else weights.jumped
         weights.jumped = None
-        now = weights.at(("end", trainer.current_epoch, batch_idx, trainer.global_step))
-        self._before = now
-        if before is None or now is None or len(before) != len(now):
+        now = self._before = weights.at(batch_idx, weights.sample.versions())[0][: weights.sample.length]
+        if before is None or len(before) != len(now) or not len(now):
             return
-        with np.errstate(all="ignore"):
-            moved = now - before
-            length = math.sqrt(float(np.dot(moved, moved)))
-            size = math.sqrt(float(np.dot(before, before)))
+        moved = now - before
+        length, size = math.sqrt(torch.dot(moved, moved).item()), math.sqrt(torch.dot(before, before).item())
         if length == 0:
-            self._stay(trainer, weights)
+            self._stay(trainer, pl_module, weights)
             return
         self._still = 0
+        if length < self.too_large * size and len(self._travelled) >= self.settled:
+            return
         ratio = length / size if size else 0.0
         findings: list[Finding] = []
         # Weights that begin at zero have no size that an update could be compared with, and a few may well leap.
@@ -103,7 +103,7 @@ class ParametersMove(Guard):
                 )
             )
         if len(self._travelled) < self.settled and math.isfinite(ratio):
-            self._travelled.append(ratio * _rate_to_come(self._stepped))
+            self._travelled.append(ratio * _rate_to_come([optimizer for optimizer, _ in self._stepped]))
             findings += self._plan(trainer)
         self._findings.say(self, findings)
 
@@ -122,11 +122,11 @@ class ParametersMove(Guard):
             )
         ]
 
-    def _stay(self, trainer: Any, weights: Weights) -> None:
+    def _stay(self, trainer: Any, module: Any, weights: Weights) -> None:
         if weights.sample.moved_house():
-            self._before = Weights.of(trainer, anew=True).sample.take()
+            self._weights = self._before = None
             return
-        expected = max((_expected(optimizer, self._paces[id(optimizer)]) for optimizer in self._stepped), default=0.0)
+        expected = max((_expected(optimizer, rates) for optimizer, rates in self._stepped), default=0.0)
         self._still += 1
         if expected == 0 or (self._still <= self.patience and (expected < 1e-4 or scaled(trainer))):
             return
@@ -143,11 +143,6 @@ class ParametersMove(Guard):
         )
 
 
-def _rate(group: dict[str, Any]) -> float:
-    # By the end of the batch a scheduler has set the next one.
-    return float(group.get("lr", 0))
-
-
 def _rate_to_come(optimizers: list[Any]) -> float:
     """By what the steps may still grow, where a warm-up begins below its scheduler's rate or momentum gathers."""
     factors = [1.0]
@@ -160,7 +155,7 @@ def _rate_to_come(optimizers: list[Any]) -> float:
     return max(factors)
 
 
-def _expected(optimizer: Any, rates: list[float]) -> float:
+def _expected(optimizer: Any, rates: list[Any]) -> float:
     """About how far the optimizer's step should move its parameters, next to their size; 0 without a gradient."""
     found = 0.0
     for group, rate in zip(optimizer.param_groups, rates):
@@ -171,5 +166,5 @@ def _expected(optimizer: Any, rates: list[float]) -> float:
             highest = float(gradient.detach().abs().max())
             if highest and highest - highest == 0:
                 pace = 1.0 if type(optimizer).__name__ in _ADAPTIVE else highest
-                found = max(found, rate * pace / (float(parameter.detach().abs().max()) or 1.0))
+                found = max(found, float(rate) * pace / (float(parameter.detach().abs().max()) or 1.0))
     return found

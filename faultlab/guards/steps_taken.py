@@ -37,6 +37,7 @@ class StepsTaken(Guard):
         self._backwards = self._steps = 0
         self._without_backward = self._without_step = 0
         self._stepped_after: dict[int, int] = {}
+        self._seen: dict[int, Any] = {}
         self._remembered: dict[int, int] = {}
         self._waiting: list[Any] = []
         self._discarded = 0
@@ -60,6 +61,7 @@ class StepsTaken(Guard):
         key, state = id(optimizer), getattr(optimizer, "state", None)
         again = self._backwards > 0 and self._stepped_after.get(key) == self._backwards
         self._stepped_after[key] = self._backwards
+        self._seen[key] = optimizer
         lost = self._remembered.pop(key, 0) and not state
         findings: list[Finding] = []
         if again:
@@ -77,7 +79,8 @@ class StepsTaken(Guard):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         stepped, due = self._steps, max(1, getattr(trainer, "accumulate_grad_batches", 1) or 1)
         own = automatic(pl_module)
-        if skips_backward(trainer) or (not own and not stepped and self._written(trainer)):
+        unseen = not own and not stepped and self._written(trainer, pl_module)
+        if unseen or (not self._backwards and skips_backward(trainer)):
             self._forget_batch()
             return
         self._without_backward = 0 if self._backwards or (stepped and not own) else self._without_backward + 1
@@ -105,7 +108,7 @@ class StepsTaken(Guard):
                     "optimizer.step()?",
                 )
             )
-        for optimizer in optimizers_of(trainer):
+        for optimizer in self._seen.values():
             self._remembered[id(optimizer)] = len(getattr(optimizer, "state", ()))
         self._findings.say(self, findings)
 
@@ -114,9 +117,9 @@ class StepsTaken(Guard):
         self._without_backward = self._without_step = 0
         self._stepped_after.clear()
 
-    def _written(self, trainer: Any) -> bool:
+    def _written(self, trainer: Any, module: Any) -> bool:
         """Whether parameters were written to: a module may step optimizers in which Lightning has no part."""
-        versions = Weights.of(trainer).sample.versions()
+        versions = Weights.of(trainer, module).sample.versions()
         before, self._versions = self._versions, versions
         return bool(before) and before != versions
 
