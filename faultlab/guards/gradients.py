@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any
 
-import numpy as np
 import torch
 
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, array_of, flat, names_of, parameters_of, plain, scaled, some
+from faultlab.guards.looks import Finding, flat, names_of, parameters_of, plain, scaled, skips_backward, some
 
 _WHOLE = 16_384
 _SAMPLED = 4_096
+_FEW = 128
 
 
 class Gradients(Guard):
@@ -65,35 +66,39 @@ class Gradients(Guard):
         self._courses.clear()
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        held = [p for p in parameters_of(optimizer) if p.requires_grad]
-        if not held:
+        course = self._courses.get(id(optimizer))
+        if course is None or course.steps % 50 == 0:
+            held = [p for p in parameters_of(optimizer) if p.requires_grad]
+            course = self._courses.setdefault(id(optimizer), _Course())
+            course.held, course.readable = held, {id(p) for p in held if plain(p)}
+        if not course.held:
             return
-        course = self._courses.setdefault(id(optimizer), _Course())
         course.steps += 1
-        graded = [p for p in held if p.grad is not None]
+        pairs = [(p, gradient) for p in course.held if (gradient := p.grad) is not None]
         kind = type(optimizer).__name__
-        if not graded:
-            self._findings.say(
-                self, [("missing", f"no parameter of {kind} has a gradient, so that none of them changes", _PATH)]
-            )
+        if not pairs:
+            if not skips_backward(trainer):
+                missing = f"no parameter of {kind} has a gradient, so that none of them changes"
+                self._findings.say(self, [("missing", missing, _PATH)])
             return
-        seen = [p for p in graded if plain(p.grad)]
-        values, starts = _values(seen)
-        if values is None:
+        seen = [(p, gradient) for p, gradient in pairs if id(p) in course.readable and not gradient.is_sparse]
+        if not seen:
             return
-        squares = np.add.reduceat(np.square(values, dtype=np.float64), starts)
-        norm = float(squares.sum() ** 0.5)
+        norms = _norms([gradient for _, gradient in seen])
+        norm = math.hypot(*norms)
         if norm - norm != 0.0:
             if not scaled(trainer):
                 named = names_of(pl_module)
-                bad = [named.get(id(p), "?") for p, square in zip(seen, squares) if not np.isfinite(square)]
-                self._findings.say(
-                    self, [("not-finite", f"the gradient of {some(bad)} is NaN or inf, which is not finite", _BATCH)]
-                )
+                bad = [named.get(id(p), "?") for (p, _), own in zip(seen, norms) if not math.isfinite(own)]
+                message = f"the gradient of {some(bad)} is NaN or inf, which is not finite"
+                self._findings.say(self, [("not-finite", message, _BATCH)])
             return
         findings = self._sizes(course, norm, kind)
-        findings += self._layers(course, held, seen, squares, pl_module)
-        if norm and course.squares is not None and np.array_equal(squares, course.squares) and _moves(optimizer):
+        if 0.0 in norms or len(seen) < len(course.held):
+            findings += self._layers(course, seen, norms, pl_module)
+        else:
+            course.idle.clear()
+        if norm and norms == course.latest and any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
             findings.append(
                 (
                     "stale",
@@ -101,14 +106,15 @@ class Gradients(Guard):
                     "Is backward run before step, on the loss of this batch, with its gradients kept nowhere else?",
                 )
             )
-        course.squares = squares
+        course.latest = norms
         if course.steps <= 4 or course.steps % 16 == 0:
-            findings += self._direction(course, seen, values, norm)
-        self._findings.say(self, findings)
+            findings += self._direction(course, seen)
+        if findings:
+            self._findings.say(self, findings)
 
     def _sizes(self, course: _Course, norm: float, kind: str) -> list[Finding]:
         findings: list[Finding] = []
-        usual = float(np.median(course.norms)) if len(course.norms) >= 5 else 0.0
+        usual = sorted(course.norms)[len(course.norms) // 2] if len(course.norms) >= 5 else 0.0
         if norm == 0:
             if course.zeros or course.steps == 1:
                 findings.append(("zero", f"every gradient of {kind} is exactly zero: nothing is learnt", _PATH))
@@ -133,8 +139,7 @@ class Gradients(Guard):
                 )
             )
         course.norms.append(norm)
-        last = [*course.norms][-4:]
-        if len(last) == 4 and max(last) < self.crushed and max(last) - min(last) < 1e-3 * max(last):
+        if norm < self.crushed and len(course.norms) > 3 and _steady([*course.norms][-4:]):
             findings.append(
                 (
                     "crushed",
@@ -144,16 +149,11 @@ class Gradients(Guard):
             )
         return findings
 
-    def _layers(self, course: _Course, held: list[Any], seen: list[Any], squares: Any, module: Any) -> list[Finding]:
+    def _layers(self, course: _Course, seen: list[Any], norms: list[float], module: Any) -> list[Finding]:
         """Weights, in order, that have no gradient, or one of zero, at every one of the last steps."""
-        some_zero = bool((squares == 0).any())
-        if not some_zero and len(seen) == len(held):
-            course.idle.clear()
-            return []
-        alive = {id(p) for p, square in zip(seen, squares) if square > 0}
-        graded = {id(p) for p in seen}
-        idle = [p for p in held if p.dim() > 1 and id(p) not in alive and (id(p) in graded or p.grad is None)]
-        course.ever |= alive
+        held, readable = course.held, {id(p) for p, _ in seen}
+        alive = {id(p) for (p, _), norm in zip(seen, norms) if norm > 0}
+        idle = [p for p in held if p.dim() > 1 and id(p) not in alive and (id(p) in readable or p.grad is None)]
         course.idle = {id(p): course.idle.get(id(p), 0) + 1 for p in idle}
         weights = [p for p in held if p.dim() > 1]
         dead = [p for p in idle if course.idle[id(p)] >= self.patience]
@@ -175,12 +175,20 @@ class Gradients(Guard):
             )
         ]
 
-    def _direction(self, course: _Course, seen: list[Any], values: Any, norm: float) -> list[Finding]:
-        weights, _ = _values(seen, of_gradients=False)
-        if weights is None or len(weights) != len(values):
+    def _direction(self, course: _Course, seen: list[Any]) -> list[Finding]:
+        products = own = others = 0.0
+        count = 0
+        for parameter, gradient in seen:
+            if parameter.numel() > _WHOLE or gradient.dtype != parameter.dtype:
+                continue
+            weight, slope = parameter.detach().reshape(-1), gradient.reshape(-1)
+            products += float(torch.dot(weight, slope))
+            own += float(torch.dot(weight, weight))
+            others += float(torch.dot(slope, slope))
+            count += len(weight)
+        if count < _FEW or not own * others > 0 or not math.isfinite(own * others):
             return []
-        size = float(np.linalg.norm(weights))
-        along = float(np.dot(weights, values)) / (size * norm) if size and norm else 0.0
+        along = products / math.sqrt(own * others)
         course.along = course.along + 1 if along > self.along_weights else 0
         if course.along < self.patience:
             return []
@@ -203,33 +211,31 @@ class _Course:
     """What the gradients of one optimizer were so far."""
 
     def __init__(self) -> None:
-        self.steps = 0
-        self.zeros = 0
-        self.along = 0
+        self.steps = self.zeros = self.along = 0
         self.norms: deque[float] = deque(maxlen=30)
-        self.squares: Any = None
+        self.latest: list[float] = []
+        self.held: list[Any] = []
+        self.readable: set[int] = set()
         self.idle: dict[int, int] = {}
-        self.ever: set[int] = set()
 
 
-def _moves(optimizer: Any) -> bool:
-    return any(group.get("lr", 1) != 0 for group in optimizer.param_groups)
+def _norms(gradients: list[torch.Tensor]) -> list[float]:
+    """The norm of each gradient, of large ones that of a sample."""
+    rows = [_sampled(gradient) if gradient.numel() > _WHOLE else gradient for gradient in gradients]
+    if rows[0].dtype is torch.float16:
+        # Squares of half-precision numbers overflow.
+        rows = [row.float() for row in rows]
+    norms = torch._foreach_norm(rows)
+    # One transfer from an accelerator, where each would wait for it; in main memory reading one by one is faster.
+    found: list[float] = torch.stack(norms).tolist() if rows[0].is_cuda else [norm.item() for norm in norms]
+    return found
 
 
-def _values(parameters: list[Any], of_gradients: bool = True) -> tuple[Any, Any]:
-    """The values of gradients, or of the parameters at the same places, one after the other, and where each begins."""
-    rows: list[torch.Tensor] = []
-    for parameter in parameters:
-        like = parameter.grad
-        tensor = like if of_gradients else parameter.detach()
-        if like.numel() > _WHOLE:
-            row = flat(tensor) if tensor.stride() == like.stride() else None
-            row = tensor.reshape(-1) if row is None else row
-            tensor = row[:: -(-len(row) // _SAMPLED)]
-        elif not like.is_contiguous():
-            tensor = tensor.reshape(-1)
-        rows.append(tensor)
-    if not rows or len({row.device for row in rows}) > 1:
-        return None, None
-    starts = np.cumsum([0, *(row.numel() for row in rows)])[:-1]
-    return array_of(rows), starts
+def _sampled(gradient: torch.Tensor) -> torch.Tensor:
+    row = flat(gradient)
+    row = gradient.reshape(-1) if row is None else row
+    return row[:: -(-len(row) // _SAMPLED)]
+
+
+def _steady(norms: list[float]) -> bool:
+    return max(norms) - min(norms) < 1e-3 * max(norms)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import optimizers_of, parameters_of
+from faultlab.guards.looks import parameters_of
 
 _PROBES = 3
 
@@ -33,7 +34,7 @@ class GradientsCleared(Guard):
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         for key in [*self._due]:
             kept = [p.grad for p in self._due[key] if p.grad is not None]
-            if not kept or not any(bool(gradient.any()) for gradient in kept):
+            if not kept or not any(bool(gradient.any()) for gradient in kept if not gradient.is_sparse):
                 del self._due[key]
                 self._grown.discard(key)
 
@@ -43,9 +44,7 @@ class GradientsCleared(Guard):
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         key = id(optimizer)
         added_up = key in self._due and key in self._grown
-        if len(self._due) > len(optimizers_of(trainer)):
-            self._due.clear()
-        probes = [p for p in parameters_of(optimizer) if p.grad is not None][:_PROBES]
+        probes = [*islice((p for p in parameters_of(optimizer) if p.grad is not None), _PROBES)]
         self._grown.discard(key)
         if probes:
             self._due[key] = probes

@@ -10,15 +10,17 @@ from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import Finding, automatic, optimizers_of, planned_steps, scaled
 
+_PERIODIC = ("Cosine", "Cyclic")
+
 
 class LearningRate(Guard):
     """Notices a scheduler that is not stepped, or one that nobody steps, and a rate that is zero or collapses.
 
     A rate collapses if a turn of its scheduler takes it to ``drop`` of what it was, or if it is ``negligible`` next
-    to its highest while ``left`` of the training is still to come, or will be by the middle of that. It keeps quiet
-    about this where the training's length is not known, and about rates that ReduceLROnPlateau has lowered little
-    by little. Under manual optimisation, where the module steps its schedulers, these have two epochs to take a
-    first turn.
+    to its highest while ``left`` of the training is still to come; where it falls by a factor at every step, also if
+    it will be by the middle of what is left, give or take ten. It keeps quiet about this where the training's length
+    is not known, and about rates that ReduceLROnPlateau lowers little by little or a cosine brings up again. Under
+    manual optimisation, where the module steps its schedulers, these have two epochs to take a first turn.
     """
 
     checks = {
@@ -30,7 +32,7 @@ class LearningRate(Guard):
     }
 
     def __init__(
-        self, drop: float = 0.02, negligible: float = 1e-4, left: float = 0.25, *, action: Action = "raise"
+        self, drop: float = 0.02, negligible: float = 1e-5, left: float = 0.25, *, action: Action = "raise"
     ) -> None:
         super().__init__(action=action)
         self._findings = Findings()
@@ -42,7 +44,10 @@ class LearningRate(Guard):
     def _forget(self) -> None:
         self._steps = self._began = 0
         self._planned = math.inf
-        self._resumed = False
+        self._epoch = 0
+        self._configs: list[Any] = []
+        self._optimizers: list[Any] = []
+        self._periodic = False
         self._zeros: dict[int, int] = {}
         self._turns: dict[int, tuple[int, int, int]] = {}
         self._rates: dict[tuple[int, int], _Course] = {}
@@ -74,26 +79,36 @@ class LearningRate(Guard):
                 )
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        configs = _configs(trainer)
-        findings = self._taken(trainer, configs, automatic(pl_module), batch_idx) if configs else []
-        plateau = any(getattr(config, "reduce_on_plateau", False) for config in configs)
-        for o, optimizer in enumerate(optimizers_of(trainer)):
+        if batch_idx == 0:
+            self._epoch = int(getattr(trainer, "current_epoch", 0) or 0)
+            self._configs, self._optimizers = _configs(trainer), optimizers_of(trainer)
+            kinds = [type(config.scheduler).__name__ for config in self._configs]
+            self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)
+        findings = self._taken(trainer, automatic(pl_module), batch_idx) if self._configs else []
+        for o, optimizer in enumerate(() if self._periodic else self._optimizers):
             for g, group in enumerate(optimizer.param_groups):
                 rate = group.get("lr")
+                course = self._rates.setdefault((o, g), _Course())
                 if isinstance(rate, (int, float)):
-                    findings += self._course(self._rates.setdefault((o, g), _Course()), float(rate), plateau, trainer)
-        self._findings.say(self, findings)
+                    findings += self._course(course, float(rate))
+        if findings:
+            self._findings.say(self, findings)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         self._steps += 1
         if any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
             self._zeros.pop(id(optimizer), None)
             return
+        if not any(optimizer is real for real in self._optimizers):
+            return
         zeros = self._zeros[id(optimizer)] = self._zeros.get(id(optimizer), 0) + 1
-        schedulers = [config.scheduler for config in _configs(trainer)]
+        schedulers = [config.scheduler for config in self._configs]
         own = [s for s in schedulers if getattr(s, "optimizer", optimizer) is optimizer]
         # A warm-up by the step may begin at zero, once; no factor leads away from a rate that is zero to begin with.
         stays = all(not any(getattr(s, "base_lrs", [1])) for s in own) if own else not _keeps_scheduler(pl_module)
+        # One that comes round to zero goes up again by itself.
+        if any(type(s).__name__.startswith(_PERIODIC) and any(getattr(s, "base_lrs", [1])) for s in own):
+            return
         if zeros > 1 or (stays and automatic(pl_module)):
             self._findings.say(
                 self,
@@ -106,11 +121,11 @@ class LearningRate(Guard):
                 ],
             )
 
-    def _taken(self, trainer: Any, configs: list[Any], own: bool, batch_idx: int) -> list[Finding]:
+    def _taken(self, trainer: Any, own: bool, batch_idx: int) -> list[Finding]:
         """Compares the schedulers' own counts of turns with the turns that were due."""
         findings: list[Finding] = []
-        epoch = int(getattr(trainer, "current_epoch", 0) or 0)
-        for config in configs:
+        epoch = self._epoch
+        for config in self._configs:
             count = getattr(config.scheduler, "_step_count", None)
             if not isinstance(count, int) or getattr(config, "reduce_on_plateau", False):
                 continue
@@ -139,18 +154,22 @@ class LearningRate(Guard):
                 )
         return findings
 
-    def _course(self, course: _Course, rate: float, plateau: bool, trainer: Any) -> list[Finding]:
+    def _course(self, course: _Course, rate: float) -> list[Finding]:
         before = course.latest
         course.add(rate)
         left = self._planned - self._steps - self._began
-        if before is None or rate >= before or not math.isfinite(left) or left < self.left * self._planned:
+        if not before or before < 0 or rate >= before or not math.isfinite(left) or left < self.left * self._planned:
             return []
-        # The warm-up of a next cycle may begin at nothing; one that has turned up again is no collapse.
         ratios = [*course.ratios]
-        steady = len(ratios) == 4 and max(ratios) < 0.95 and max(ratios) - min(ratios) < 0.01
+        by_step = any(getattr(config, "interval", "") == "step" for config in self._configs)
+        gradual = any(getattr(config, "reduce_on_plateau", False) for config in self._configs)
+        # A factor at every step is easily one that was meant for epochs.
+        steady = by_step and len(ratios) == 4 and max(ratios) < 0.95 and max(ratios) - min(ratios) < 0.01
         fallen = rate / course.highest
         to_come = fallen * ratios[-1] ** (left / 2) if steady else fallen
-        if (rate <= self.drop * before and fallen <= self.drop) or (to_come < self.negligible and not plateau):
+        if (rate <= self.drop * before and fallen <= self.drop) or (
+            (fallen < self.negligible or to_come < 10 * self.negligible) and not gradual
+        ):
             said = f"it decayed to {fallen:.2g} of its highest" + ("" if fallen == to_come else ", and goes on so")
             return [
                 (

@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
@@ -19,8 +18,7 @@ from torch.nn.parameter import is_lazy
 Finding = tuple[str, str, str]
 """A check, what was found, and the remedy."""
 
-_PER_PARAMETER = 64
-_WHOLE = 16_384
+_PER_TENSOR = 64
 _LOOKS: weakref.WeakKeyDictionary[Any, Weights] = weakref.WeakKeyDictionary()
 
 
@@ -54,6 +52,12 @@ def some(names: Iterable[str]) -> str:
 def automatic(module: Any) -> bool:
     """Whether Lightning calls backward and step, and not the module."""
     return bool(getattr(module, "automatic_optimization", True))
+
+
+def skips_backward(trainer: Any) -> bool:
+    """Whether backward is left out on purpose, as by weight averaging while it updates running statistics."""
+    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "automatic_optimization", None)
+    return bool(getattr(loop, "_skip_backward", False))
 
 
 def scaled(trainer: Any) -> bool:
@@ -94,33 +98,35 @@ def flat(tensor: Tensor) -> Tensor | None:
     return detached.view(-1) if detached.is_contiguous() else None
 
 
-def array_of(rows: Sequence[Tensor]) -> Any:
-    """Rows one after the other, as an array of numpy."""
-    joined = torch.cat([row.reshape(-1) for row in rows]) if len(rows) > 1 else rows[0].clone()
-    return (joined if joined.dtype in (torch.float32, torch.float64) else joined.float()).cpu().numpy()
+def joined(rows: Sequence[Tensor]) -> Tensor:
+    """Rows one after the other, in the main memory."""
+    row = torch.cat(rows) if len(rows) > 1 else rows[0].clone()  # type: ignore[arg-type]
+    return (row if row.dtype in (torch.float32, torch.float64) else row.float()).cpu()
 
 
 class Sample:
-    """Some values of each of many tensors, taken together again and again. ``starts`` says where each one's begin."""
+    """Some values of each of many tensors, taken together again and again. ``spans`` says where each one's are."""
 
-    def __init__(self, tensors: Sequence[Tensor], per_tensor: int = _PER_PARAMETER) -> None:
+    def __init__(self, tensors: Sequence[Tensor], extra: Sequence[Tensor] = ()) -> None:
         self.tensors: list[Tensor] = []
+        self.extra: list[Tensor] = []
         self._views: list[Tensor] = []
+        self.spans: list[slice] = []
         device = next((tensor.device for tensor in tensors if plain(tensor)), None)
-        for tensor in tensors:
-            if plain(tensor) and tensor.device == device and (row := flat(tensor)) is not None:
-                self.tensors.append(tensor)
-                self._views.append(row[:: -(-len(row) // per_tensor)])
-        lengths = [len(view) for view in self._views]
-        self.starts = np.cumsum([0, *lengths])[:-1]
+        self.length = end = 0
+        for kept, among in ((self.tensors, tensors), (self.extra, extra)):
+            for tensor in among:
+                if plain(tensor) and tensor.device == device and (row := flat(tensor)) is not None:
+                    kept.append(tensor)
+                    self._views.append(row[:: -(-len(row) // _PER_TENSOR)])
+                    self.spans.append(slice(end, end + len(self._views[-1])))
+                    end = self.spans[-1].stop
+            self.length = self.length or end
         self._places = self._addresses()
 
-    def __len__(self) -> int:
-        return len(self._views)
-
-    def take(self) -> Any:
-        """The values now, as one array; None where there is no tensor to look at."""
-        return array_of(self._views) if self._views else None
+    def take(self) -> Tensor:
+        """The values now in one row, of which the first ``length`` are of ``tensors`` and the others of ``extra``."""
+        return joined(self._views) if self._views else torch.empty(0)
 
     def versions(self) -> list[int]:
         """How often each tensor has been written to in place, by torch's own count."""
@@ -130,35 +136,47 @@ class Sample:
         """Whether a tensor's values lie elsewhere in memory than when the sample was set up."""
         return self._addresses() != self._places
 
-    def norms(self, values: Any) -> Any:
-        """The norm of each tensor's part of such an array."""
-        return np.sqrt(np.add.reduceat(np.square(values, dtype=np.float64), self.starts))
+    def norms(self, values: Tensor) -> list[float]:
+        """The norm of each tensor's part of such a row."""
+        return [float(values[span].norm()) for span in self.spans]
 
     def _addresses(self) -> list[int]:
         return [tensor.data_ptr() for tensor in self.tensors]
 
 
 class Weights:
-    """Samples of what the optimizers hold, shared by the guards of one Trainer: each moment's is taken once."""
+    """Samples of what the optimizers hold, and of buffers, shared by the guards of one Trainer: each is taken once.
 
-    def __init__(self, trainer: Any) -> None:
+    ``jumped`` is the sample after a change that no optimizer made, so that none is blamed for it.
+    """
+
+    def __init__(self, trainer: Any, module: Any) -> None:
         held = {id(p): p for optimizer in optimizers_of(trainer) for p in parameters_of(optimizer)}
-        self.identities = [*held]
-        self.sample = Sample([p for p in held.values() if isinstance(p, Tensor) and p.requires_grad])
-        self._taken: tuple[Any, Any] = (None, None)
+        learning = [p for p in held.values() if isinstance(p, Tensor) and p.requires_grad]
+        # Masks hold infinities on purpose.
+        running = [b for b in module.buffers() if plain(b) and bool(torch.isfinite(b).all())]
+        self.identities = [*map(id, learning), *map(id, running)]
+        self.sample = Sample(learning, running)
+        self.jumped: Tensor | None = None
+        self._moment: Any = None
+        self._taken = torch.empty(0)
+        self._energy = 0.0
 
     @classmethod
-    def of(cls, trainer: Any, *, anew: bool = False) -> Weights:
+    def of(cls, trainer: Any, module: Any, *, anew: bool = False) -> Weights:
         """The Trainer's; ``anew`` where its optimizers may hold other parameters than before."""
         found = _LOOKS.get(trainer)
         if found is None or anew:
-            fresh = cls(trainer)
+            fresh = cls(trainer, module)
             if found is None or found.identities != fresh.identities or found.sample.moved_house():
                 _LOOKS[trainer] = found = fresh
         return found
 
-    def at(self, moment: Any) -> Any:
-        """The sample at a moment, which whoever asks names alike."""
-        if self._taken[0] != moment:
-            self._taken = moment, self.sample.take()
-        return self._taken[1]
+    def at(self, batch_idx: int, versions: list[int]) -> tuple[Tensor, float]:
+        """The sample at the end of a batch and the sum of its squares, for whoever asks first and all who follow."""
+        moment = batch_idx, versions
+        if self._moment != moment:
+            self._moment = moment
+            self._taken = self.sample.take()
+            self._energy = torch.dot(self._taken, self._taken).item()
+        return self._taken, self._energy

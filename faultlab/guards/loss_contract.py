@@ -88,7 +88,8 @@ class LossContract(Guard):
                     "Look at this batch for NaN and inf, and at logarithms, roots and divisions of what may be zero.",
                 )
             )
-        if _hangs_on_nothing(loss):
+        # A placeholder is a round number, and the same again.
+        if (value - value != 0 or value == int(value) or not self._courses.get(which)) and _hangs_on_nothing(loss):
             findings.append(
                 (
                     "no-parameter",
@@ -198,8 +199,7 @@ def _hangs_on_nothing(loss: torch.Tensor) -> bool:
     while waiting:
         node = waiting.pop()
         seen += 1
-        variable = getattr(node, "variable", None)
-        if seen > _FEW_NODES or isinstance(variable, torch.nn.Parameter):
+        if seen > _FEW_NODES or isinstance(getattr(node, "variable", None), torch.nn.Parameter):
             return False
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             # A function of the user's own, or a checkpoint, hides what is behind it.

@@ -5,24 +5,25 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
+import torch
 
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import Finding, Weights, planned_steps, scaled
 
 _ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Lion", "Adagrad")
+_FEW = 128
 
 
 class ParametersMove(Guard):
     """Notices optimizer steps after which the parameters are what they were, or somewhere else altogether.
 
     It compares a sample of 64 values of each parameter before and after each batch with a step in it. A step is too
-    large if it is ``too_large`` times as long as all sampled weights together. Updates are negligible if, over
-    ``settled`` steps, they are so small that all steps planned could move the weights by ``negligible`` of
-    themselves at most; it keeps quiet about that in trainings of less than ``shortest`` steps, or of unknown
-    length. Where an update may be too small for the weights' precision, ``patience`` steps in a row without a
-    change are let pass.
+    large if it is ``too_large`` times as long as all sampled weights together, or ten times that where these are few.
+    Updates are negligible if, over ``settled`` steps, they are so small that all steps planned could move the weights
+    by ``negligible`` of themselves at most; it keeps quiet about that in trainings of less than ``shortest`` steps,
+    or of unknown length. Where an update may be too small for the weights' precision, ``patience`` steps in a row
+    without a change are let pass.
     """
 
     checks = {
@@ -51,8 +52,9 @@ class ParametersMove(Guard):
         self._forget()
 
     def _forget(self) -> None:
-        self._before: Any = None
-        self._stepped: list[Any] = []
+        self._weights: Weights | None = None
+        self._before: torch.Tensor | None = None
+        self._stepped: list[tuple[Any, list[Any]]] = []
         self._still = 0
         self._travelled: list[float] = []
 
@@ -62,32 +64,36 @@ class ParametersMove(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._stepped.clear()
-        if batch_idx == 0 or self._before is None:
-            weights = Weights.of(trainer, anew=True)
-            self._before = weights.at(("start", trainer.current_epoch, trainer.global_step))
+        if batch_idx == 0 or self._weights is None:
+            weights = Weights.of(trainer, pl_module, anew=True)
+            if weights is not self._weights or self._before is None:
+                self._weights, self._before = weights, weights.sample.take()[: weights.sample.length]
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-        self._stepped.append(optimizer)
+        # By the end of the batch a scheduler has set the next rates.
+        self._stepped.append((optimizer, [group.get("lr", 0.0) for group in optimizer.param_groups]))
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if not self._stepped:
+        weights = self._weights
+        if not self._stepped or weights is None:
             return
-        weights = Weights.of(trainer)
-        before, now = self._before, weights.at(("end", trainer.current_epoch, batch_idx, trainer.global_step))
-        self._before = now
-        if before is None or now is None or len(before) != len(now):
+        before = self._before if weights.jumped is None else weights.jumped
+        weights.jumped = None
+        now = self._before = weights.at(batch_idx, weights.sample.versions())[0][: weights.sample.length]
+        if before is None or len(before) != len(now) or not len(now):
             return
         moved = now - before
-        length = math.sqrt(float(np.dot(moved, moved)))
-        size = math.sqrt(float(np.dot(before, before)))
+        length, size = math.sqrt(torch.dot(moved, moved).item()), math.sqrt(torch.dot(before, before).item())
         if length == 0:
-            self._stay(trainer, weights)
+            self._stay(trainer, pl_module, weights)
             return
         self._still = 0
+        if length < self.too_large * size and len(self._travelled) >= self.settled:
+            return
         ratio = length / size if size else 0.0
         findings: list[Finding] = []
-        # Weights that begin at zero have no size that an update could be compared with.
-        if ratio > self.too_large and size > 1e-3 * len(before) ** 0.5:
+        # Weights that begin at zero have no size that an update could be compared with, and a few may well leap.
+        if ratio > self.too_large * (1 if len(before) >= _FEW else 10) and size > 1e-3 * len(before) ** 0.5:
             findings.append(
                 (
                     "too-large",
@@ -97,7 +103,7 @@ class ParametersMove(Guard):
                 )
             )
         if len(self._travelled) < self.settled and math.isfinite(ratio):
-            self._travelled.append(ratio * _rate_to_come(self._stepped))
+            self._travelled.append(ratio * _rate_to_come([optimizer for optimizer, _ in self._stepped]))
             findings += self._plan(trainer)
         self._findings.say(self, findings)
 
@@ -116,11 +122,11 @@ class ParametersMove(Guard):
             )
         ]
 
-    def _stay(self, trainer: Any, weights: Weights) -> None:
+    def _stay(self, trainer: Any, module: Any, weights: Weights) -> None:
         if weights.sample.moved_house():
-            self._before = Weights.of(trainer, anew=True).sample.take()
+            self._weights = self._before = None
             return
-        expected = max((_expected(optimizer) for optimizer in self._stepped), default=0.0)
+        expected = max((_expected(optimizer, rates) for optimizer, rates in self._stepped), default=0.0)
         self._still += 1
         if expected == 0 or (self._still <= self.patience and (expected < 1e-4 or scaled(trainer))):
             return
@@ -138,19 +144,21 @@ class ParametersMove(Guard):
 
 
 def _rate_to_come(optimizers: list[Any]) -> float:
-    """By what the rates may still grow, where a warm-up has begun below its scheduler's own."""
+    """By what the steps may still grow, where a warm-up begins below its scheduler's rate or momentum gathers."""
     factors = [1.0]
     for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
         rate, peak = group.get("lr"), max(group.get("initial_lr") or 0, group.get("max_lr") or 0)
+        momentum = group.get("momentum")
+        gathers = 1 - momentum if isinstance(momentum, float) and 0 <= momentum < 1 else 1.0
         if isinstance(rate, (int, float)):
-            factors.append(peak / rate if rate else math.inf)
+            factors.append(max(peak, rate) / rate / gathers if rate else math.inf)
     return max(factors)
 
 
-def _expected(optimizer: Any) -> float:
+def _expected(optimizer: Any, rates: list[Any]) -> float:
     """About how far the optimizer's step should move its parameters, next to their size; 0 without a gradient."""
     found = 0.0
-    for group in optimizer.param_groups:
+    for group, rate in zip(optimizer.param_groups, rates):
         for parameter in group["params"]:
             gradient = parameter.grad
             if gradient is None or not gradient.dtype.is_floating_point:
@@ -158,5 +166,5 @@ def _expected(optimizer: Any) -> float:
             highest = float(gradient.detach().abs().max())
             if highest and highest - highest == 0:
                 pace = 1.0 if type(optimizer).__name__ in _ADAPTIVE else highest
-                found = max(found, float(group.get("lr", 0)) * pace / (float(parameter.detach().abs().max()) or 1.0))
+                found = max(found, float(rate) * pace / (float(parameter.detach().abs().max()) or 1.0))
     return found

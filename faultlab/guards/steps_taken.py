@@ -6,7 +6,7 @@ from typing import Any
 
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, automatic, optimizers_of, parameters_of
+from faultlab.guards.looks import Finding, Weights, automatic, optimizers_of, parameters_of, skips_backward
 
 
 class StepsTaken(Guard):
@@ -37,10 +37,12 @@ class StepsTaken(Guard):
         self._backwards = self._steps = 0
         self._without_backward = self._without_step = 0
         self._stepped_after: dict[int, int] = {}
+        self._seen: dict[int, Any] = {}
         self._remembered: dict[int, int] = {}
         self._waiting: list[Any] = []
         self._discarded = 0
         self._ever_backward = False
+        self._versions: list[int] = []
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._findings.clear()
@@ -59,6 +61,7 @@ class StepsTaken(Guard):
         key, state = id(optimizer), getattr(optimizer, "state", None)
         again = self._backwards > 0 and self._stepped_after.get(key) == self._backwards
         self._stepped_after[key] = self._backwards
+        self._seen[key] = optimizer
         lost = self._remembered.pop(key, 0) and not state
         findings: list[Finding] = []
         if again:
@@ -76,6 +79,10 @@ class StepsTaken(Guard):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         stepped, due = self._steps, max(1, getattr(trainer, "accumulate_grad_batches", 1) or 1)
         own = automatic(pl_module)
+        unseen = not own and not stepped and self._written(trainer, pl_module)
+        if unseen or (not self._backwards and skips_backward(trainer)):
+            self._forget_batch()
+            return
         self._without_backward = 0 if self._backwards or (stepped and not own) else self._without_backward + 1
         self._without_step = 0 if stepped else self._without_step + 1
         self._backwards = self._steps = 0
@@ -101,9 +108,20 @@ class StepsTaken(Guard):
                     "optimizer.step()?",
                 )
             )
-        for optimizer in optimizers_of(trainer):
+        for optimizer in self._seen.values():
             self._remembered[id(optimizer)] = len(getattr(optimizer, "state", ()))
         self._findings.say(self, findings)
+
+    def _forget_batch(self) -> None:
+        self._backwards = self._steps = 0
+        self._without_backward = self._without_step = 0
+        self._stepped_after.clear()
+
+    def _written(self, trainer: Any, module: Any) -> bool:
+        """Whether parameters were written to: a module may step optimizers in which Lightning has no part."""
+        versions = Weights.of(trainer, module).sample.versions()
+        before, self._versions = self._versions, versions
+        return bool(before) and before != versions
 
 
 _LOST: Finding = (

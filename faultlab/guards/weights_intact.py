@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
 import torch
 
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, Sample, Weights, names_of, optimizers_of, some
+from faultlab.guards.looks import Finding, Weights, automatic, names_of, optimizers_of, some
 
 _CHANGE_WEIGHTS = ("averag", "ema", "swa", "prun", "quant")
 _STATES = 32
@@ -43,11 +43,12 @@ class WeightsIntact(Guard):
 
     def _forget(self) -> None:
         self._weights: Weights | None = None
-        self._buffers: Sample | None = None
-        self._values: Any = None
+        self._values = torch.empty(0)
         self._versions: list[int] = []
         self._at_start: list[int] = []
-        self._states: list[tuple[torch.Tensor, int]] = []
+        self._states: list[torch.Tensor] = []
+        self._state_versions: list[int] = []
+        self._batches = 0
         self._open = False
         self._swaps = False
 
@@ -57,15 +58,12 @@ class WeightsIntact(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0 or self._weights is None:
-            weights = Weights.of(trainer, anew=True)
+            weights = Weights.of(trainer, pl_module, anew=True)
             callbacks = [type(callback).__name__.lower() for callback in getattr(trainer, "callbacks", None) or []]
             self._swaps = any(word in name for name in callbacks for word in _CHANGE_WEIGHTS)
-            running = [b for b in pl_module.buffers() if b.is_floating_point() and b.numel() and not b.isnan().any()]
-            self._buffers = Sample(running, per_tensor=16)
             if weights is not self._weights:
                 self._weights = weights
-                self._values = weights.at(("start", trainer.current_epoch, trainer.global_step))
-                self._versions = weights.sample.versions()
+                self._values, self._versions = weights.sample.take(), weights.sample.versions()
         self._at_start = self._weights.sample.versions()
         self._open = True
 
@@ -82,23 +80,25 @@ class WeightsIntact(Guard):
         if weights is None:
             return
         if self._open:
-            # No backward went by: the training step may have changed weights all the same.
+            # No backward went by: the training step may have changed weights all the same. Under manual optimisation it
+            # may have stepped an optimizer that Lightning has no part in.
             self._open = False
-            self._compare(trainer, pl_module)
-        self._values = weights.at(("end", trainer.current_epoch, batch_idx, trainer.global_step))
+            if automatic(pl_module):
+                self._compare(trainer, pl_module)
         self._versions = weights.sample.versions()
-        self._states = [(tensor, tensor._version) for tensor in _states(trainer)]
-        findings: list[Finding] = []
-        if self._values is not None and not float(np.abs(self._values).max()) < self.absurd:
-            bad = ~(np.maximum.reduceat(np.abs(self._values), weights.sample.starts) < self.absurd)
-            findings.append(self._not_finite(weights, bad, pl_module, f"after batch {batch_idx}"))
-        findings += self._running(pl_module)
-        self._findings.say(self, findings)
+        self._values, energy = weights.at(batch_idx, self._versions)
+        self._batches += 1
+        if batch_idx == 0 or self._batches < 3:
+            # The first step makes the states, and a restored one may replace them.
+            self._states = _states(trainer)
+        self._state_versions = [state._version for state in self._states]
+        if not energy < self.absurd**2:
+            self._findings.say(self, self._absurd(weights, pl_module, batch_idx))
 
     def _compare(self, trainer: Any, module: Any) -> None:
         weights = self._weights
         findings: list[Finding] = []
-        if any(tensor._version != version for tensor, version in self._states):
+        if self._state_versions != [state._version for state in self._states]:
             findings.append(
                 (
                     "state-changed",
@@ -107,7 +107,7 @@ class WeightsIntact(Guard):
                 )
             )
         versions = weights.sample.versions() if weights is not None else []
-        if weights is not None and self._values is not None and versions != self._versions:
+        if weights is not None and versions != self._versions:
             findings = self._changes(trainer, module, weights, versions) + findings
         self._findings.say(self, findings)
 
@@ -119,17 +119,19 @@ class WeightsIntact(Guard):
         if len(now) != len(before):
             return []
         touched = [new != old for new, old in zip(versions, self._versions)]
-        highest = [float(t.detach().abs().max()) if told else 0.0 for t, told in zip(sample.tensors, touched)]
-        absurd = ~(np.array(highest) < self.absurd)
-        if absurd.any():
-            return [self._not_finite(weights, absurd, module, "before the step")]
+        # One value among many may have changed, which a sample of them misses.
+        wrong = [t for t, told in zip(sample.tensors, touched) if told and not self._is_sane(t)]
+        if wrong:
+            return [self._not_finite(wrong, module, "before the step")]
         allowed = self.within if within else self.between
+        weights.jumped = now[: sample.length]
         change, size = sample.norms(now - before), sample.norms(before)
-        far = (change > allowed * size) & (change > 1e-6)
-        if not far.any():
+        pairs = [*zip(sample.tensors, change, size)]
+        far = [t for t, moved, own in pairs if not (moved <= allowed * own or moved <= 1e-6)]
+        if not far:
             return []
-        names = [names_of(module).get(id(t), "?") for t, is_far in zip(sample.tensors, far) if is_far]
-        ratio = float(np.linalg.norm(now - before) / (np.linalg.norm(before) or 1.0))
+        names = [names_of(module).get(id(t), "?") for t in far]
+        ratio = math.hypot(*change[: len(pairs)]) / (math.hypot(*size[: len(pairs)]) or 1.0)
         return [
             (
                 "changed",
@@ -139,34 +141,33 @@ class WeightsIntact(Guard):
             )
         ]
 
-    def _not_finite(self, weights: Weights, bad: Any, module: Any, when: str) -> Finding:
+    def _is_sane(self, tensor: torch.Tensor) -> bool:
+        return float(tensor.detach().abs().max()) < self.absurd
+
+    def _absurd(self, weights: Weights, module: Any, batch_idx: int) -> list[Finding]:
+        findings: list[Finding] = []
+        if wrong := [tensor for tensor in weights.sample.tensors if not self._is_sane(tensor)]:
+            findings.append(self._not_finite(wrong, module, f"after batch {batch_idx}"))
+        named = {id(buffer): name for name, buffer in module.named_buffers()}
+        names = [named.get(id(buffer), "?") for buffer in weights.sample.extra if bool(torch.isnan(buffer).any())]
+        if names:
+            findings.append(
+                (
+                    "buffer-not-finite",
+                    f"{some(names)}, a buffer of the module such as running statistics, is NaN and not finite",
+                    "Look at the batch that it was updated with, and at batches of a single sample.",
+                )
+            )
+        return findings
+
+    def _not_finite(self, wrong: list[torch.Tensor], module: Any, when: str) -> Finding:
         named = names_of(module)
-        tensors = [tensor for tensor, is_bad in zip(weights.sample.tensors, bad) if is_bad]
         return (
             "not-finite",
-            f"{some(named.get(id(t), '?') for t in tensors)} holds NaN, inf or a huge value {when}: not finite, or "
-            "as if a bit had flipped",
+            f"{some(named.get(id(t), '?') for t in wrong)} holds NaN, inf or a huge value {when}: not finite, or as "
+            "if a bit had flipped",
             "Stop here: look at the last gradients and updates, and go back to a checkpoint from before.",
         )
-
-    def _running(self, module: Any) -> list[Finding]:
-        sample = self._buffers
-        values = sample.take() if sample is not None else None
-        # The sum is NaN for infinities of both signs too, so it only says where to look.
-        if sample is None or values is None or values.sum() == values.sum():
-            return []
-        named = {id(buffer): name for name, buffer in module.named_buffers()}
-        bad = np.add.reduceat(np.isnan(values), sample.starts) > 0
-        names = [named.get(id(t), "?") for t, is_bad in zip(sample.tensors, bad) if is_bad]
-        if not names:
-            return []
-        return [
-            (
-                "buffer-not-finite",
-                f"{some(names)}, a buffer of the module such as running statistics, is NaN and not finite",
-                "Look at the batch that it was updated with, and at batches of a single sample.",
-            )
-        ]
 
 
 def _states(trainer: Any) -> list[torch.Tensor]:
