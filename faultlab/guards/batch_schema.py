@@ -25,6 +25,7 @@ class BatchSchema(Guard):
         "none": "a batch is None",
         "empty": "a batch holds no sample",
         "structure": "a batch has other parts than the batches before it",
+        "device": "a part is on another device than in validation or before",
         "dtype": "a part has another dtype than in validation or before",
         "shape": "a part has other dimensions than in validation or before",
         "length": "the parts of a batch differ in their number of samples",
@@ -40,8 +41,7 @@ class BatchSchema(Guard):
         self._reset()
 
     def _reset(self) -> None:
-        self._forms: dict[str, dict[str, tuple[Any, tuple[int, ...]]]] = {}
-        self._containers: dict[str, type] = {}
+        self._forms: dict[str, dict[str, tuple[Any, tuple[int, ...], Any]]] = {}
         self._varied = self._collated = False
         self._tolerated: set[str] = set()
         self._range: tuple[float, float] | None = None
@@ -64,11 +64,10 @@ class BatchSchema(Guard):
         self._learn(seen)
 
     def _remember(self, stage: str, seen: Look) -> None:
-        self._containers.setdefault(stage, type(seen.batch))
         self._collated |= seen.samples is not None and len(seen.usual) > 1
         form = self._forms.setdefault(stage, {})
         for path, tensor in seen.tensors.items():
-            form.setdefault(path, (tensor.dtype, tuple(tensor.shape)))
+            form.setdefault(path, (tensor.dtype, tuple(tensor.shape), tensor.device))
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         seen = batches.look(batch)
@@ -95,7 +94,15 @@ class BatchSchema(Guard):
 
     def _compare(self, seen: Look, form: dict[str, Any], other: str, batch_idx: int) -> None:
         if form.keys() != seen.tensors.keys():
-            if other != "validation" and _named(form.keys()) != _named(seen.tensors.keys()):
+            unstacked = [path for path in form if path not in seen.tensors and f"{path}.0".lstrip(".") in seen.tensors]
+            if unstacked and f"{unstacked[0]}.0".lstrip(".") not in form:
+                self.alarm(
+                    "structure",
+                    f"{unstacked[0] or 'the inputs'} of batch {batch_idx} is a list of tensors where {other} have one "
+                    f"tensor",
+                    "Does collate_fn stack the samples?",
+                )
+            elif other != "validation" and _named(form.keys()) != _named(seen.tensors.keys()):
                 self.alarm(
                     "structure",
                     f"batch {batch_idx} has the parts {_list(seen.tensors)} where {other} have {_list(form)}",
@@ -103,7 +110,7 @@ class BatchSchema(Guard):
                 )
             return
         shapes = {path: tuple(tensor.shape) for path, tensor in seen.tensors.items()}
-        if all(shapes[path] == shape[1:] and shape for path, (_, shape) in form.items()):
+        if all(shapes[path] == shape[1:] and shape for path, (_, shape, _) in form.items()):
             found = _list(f"{path} {list(shape)}".strip() for path, shape in shapes.items())
             self.alarm(
                 "shape",
@@ -111,9 +118,26 @@ class BatchSchema(Guard):
                 "Does the loader batch (batch_size=None switches it off)?",
             )
             return
+        forms = [(_kind(tensor.dtype), shapes[path][1:]) for path, tensor in seen.tensors.items()]
+        others = [(_kind(dtype), shape[1:]) for dtype, shape, _ in form.values()]
+        if forms != others and len(set(others)) == len(forms) and set(forms) == set(others):
+            found = _list(f"{path} {list(shape)}".strip() for path, shape in shapes.items())
+            self.alarm(
+                "structure",
+                f"the parts of batch {batch_idx} are swapped: shapes and dtypes have another order than in {other}, "
+                f"{found}",
+                "Do dataset and step name, or count, the parts of a batch in one order?",
+            )
+            return
         for path, tensor in seen.tensors.items():
-            dtype, shape = form[path]
+            dtype, shape, device = form[path]
             name = path or "the batch"
+            if tensor.device != device:
+                self.alarm(
+                    "device",
+                    f"{name} of batch {batch_idx} is on the device {tensor.device} and in {other} on {device}",
+                    "Does transfer_batch_to_device, or the batch's own `to`, move every part?",
+                )
             if _kind(tensor.dtype) != _kind(dtype) and tensor.ndim == len(shape):
                 self.alarm(
                     "dtype",

@@ -47,17 +47,17 @@ class Look:
     @cached_property
     def label_path(self) -> str | None:
         """Where the labels are: a part that is called so, or the second of two."""
-        named = [path for path in self.usual if _is_label(path)]
-        if named or len(self.usual) != 2 or len(self.parts) != 2:
+        named = [path for path in self.tensors if _is_label(path)]
+        if named:
             return named[0] if len(named) == 1 else None
-        return list(self.usual)[1] if [path for path, _ in self.parts] == ["0", "1"] else None
+        return "1" if list(self.tensors) == ["0", "1"] and len(self.parts) == 2 else None
 
     @cached_property
     def input_path(self) -> str | None:
         """Where the inputs are: the largest of the other parts, of floats if there is one."""
-        others = [path for path in self.usual if not _is_label(path) and path != self.label_path]
-        floats = [path for path in others if self.usual[path].is_floating_point()]
-        return max(floats or others, key=lambda path: self.usual[path].numel(), default=None)
+        others = [path for path in self.tensors if not _is_label(path) and path != self.label_path]
+        floats = [path for path in others if self.tensors[path].is_floating_point()]
+        return max(floats or others, key=lambda path: self.tensors[path].numel(), default=None)
 
     @property
     def inputs(self) -> Tensor | None:
@@ -70,7 +70,7 @@ class Look:
         return self._rowwise(self.label_path)
 
     def _rowwise(self, path: str | None) -> Tensor | None:
-        tensor = self.usual[path] if path is not None else None
+        tensor = self.usual.get(path) if path is not None else None
         return tensor if tensor is not None and tensor.ndim and len(tensor) else None
 
     def statistics(self, path: str) -> tuple[float, float, float, float]:
@@ -153,8 +153,8 @@ def keys(rows: Tensor) -> list[float]:
         _weights[width] = (torch.arange(1, width + 1, dtype=torch.float64) * 0.6180339887498949).frac() + 0.1
     weights = _weights[width].to(rows.device) if rows.device.type != "cpu" else _weights[width]
     # In double precision, and cut to single afterwards: how a product is summed up depends on the size of the batch.
-    values = (rows.double() @ weights).float().tolist()
-    return values
+    found: list[float] = (rows.double() @ weights).float().tolist()
+    return found
 
 
 def read(*values: Tensor) -> list[float]:
