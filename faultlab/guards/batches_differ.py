@@ -70,7 +70,9 @@ class BatchesDiffer(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         seen = batches.look(batch)
-        if seen.inputs is None or not batches.is_due(seen.inputs, batch_idx):
+        # Once duplicates and order are known, two neighbours now and then show whether batches still differ.
+        due = self._epochs <= 2 or batch_idx % 16 < 2
+        if not due or seen.inputs is None or not batches.is_due(seen.inputs, batch_idx):
             self._last = None
             return
         inputs = seen.input_keys

@@ -85,7 +85,7 @@ class Labels(Guard):
             if math.isfinite(squares):
                 self._sums[stage] = [sums[0] + len(labels), sums[1] + total, sums[2] + squares]
         if seen.label_path is not None and not labels.is_floating_point():
-            self._highest = max(self._highest, seen.statistics(seen.label_path)[1])
+            self._highest = max(self._highest, seen.bounds(seen.label_path)[1])
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         batches.forget()
@@ -117,7 +117,7 @@ class Labels(Guard):
         batches.forget()
 
     def _range(self, seen: batches.Look, path: str, labels: Tensor, batch_idx: int) -> None:
-        low, high, _, _ = seen.statistics(path)
+        low, high = seen.bounds(path)
         if low == high == IGNORED:
             self.alarm(
                 "ignored",
@@ -126,7 +126,7 @@ class Labels(Guard):
                 "Drop such samples where the data are made, or skip the batch on purpose.",
             )
         limit = self.classes
-        if limit is None and self._are_classes() and (self._looked >= 8 or self._validation):
+        if limit is None and high > self._highest and self._are_classes() and (self._looked >= 8 or self._validation):
             # Rare classes may come late: only what can be no number of a class is out of range.
             limit = int(1000 * (self._highest + 1))
         if limit is not None and (high >= limit or (self.classes and low < 0 and low not in (IGNORED, -1.0))):

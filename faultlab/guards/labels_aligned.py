@@ -23,9 +23,34 @@ class _Relation:
 
     def __init__(self) -> None:
         self.samples = 0
+        self.kept: list[tuple[Tensor, Tensor]] = []
+        self._pending: list[tuple[Tensor, Tensor]] = []
         self._sums: list[Any] = [0.0, 0.0, 0.0, 0.0, 0.0]
 
     def add(self, rows: Tensor, labels: Tensor) -> None:
+        # Copies, since a few columns would keep the whole batch alive; summed up together, which costs less.
+        self._pending.append((rows.clone(), labels.clone()))
+        self.samples += len(rows) // _FOLDS * _FOLDS
+        if len(self._pending) >= _KEPT:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        for size in {len(rows) for rows, _ in self._pending}:
+            alike = [pair for pair in self._pending if len(pair[0]) == size]
+            count = size // _FOLDS * _FOLDS
+            rows, labels = (torch.cat([pair[part][:count] for pair in alike]) for part in (0, 1))
+            self._include(rows.nan_to_num().float(), _targets(labels))
+        self.kept += self._pending[: _KEPT - len(self.kept)]
+        self._pending = []
+
+    def sorted(self) -> _Relation:
+        """The same of the values of each sample in their order of size, of the first batches."""
+        other = _Relation()
+        for rows, labels in self.kept:
+            other.add(rows.sort(dim=1).values, labels)
+        return other
+
+    def _include(self, rows: Tensor, labels: Tensor) -> None:
         size = len(rows) // _FOLDS
         if not size:
             return
@@ -33,10 +58,10 @@ class _Relation:
         y = labels[: size * _FOLDS].view(size, _FOLDS, -1).transpose(0, 1)
         new = (torch.bmm(x.transpose(1, 2), y), x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1))
         self._sums = [old + part for old, part in zip(self._sums, new)]
-        self.samples += size * _FOLDS
 
     def correlations(self) -> Tensor:
         """A row a fold: how each feature goes with each label, from -1 to 1."""
+        self._sum_up()
         each = self.samples / _FOLDS
         products, x, y, xx, yy = self._sums
         covariance = products / each - (x[:, :, None] / each) * (y[:, None, :] / each)
@@ -80,8 +105,7 @@ class LabelsAligned(Guard):
         self._looked = self._epochs = 0
         self._known: dict[float, float | None] = {}
         self._again = self._other = 0
-        self._form: tuple[int, int] | None = None
-        self._kept: dict[str, list[tuple[Tensor, Tensor]]] = {"train": [], "validation": []}
+        self._form: tuple[int, int, bool] | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._reset()
@@ -93,7 +117,6 @@ class LabelsAligned(Guard):
             return
         if batch_idx == 0 and not trainer.sanity_checking:
             self._validation, self._shifts["validation"] = _Relation(), [0.0, 0]
-            self._kept["validation"] = []
         self._take(batches.look(batch), self._validation, "validation")
 
     def _take(self, seen: batches.Look, relation: _Relation, stage: str) -> None:
@@ -106,16 +129,14 @@ class LabelsAligned(Guard):
                 total, count = self._shifts[stage]
                 self._shifts[stage] = [total + shares, count + 1]
             return
-        rows, targets = seen.features, _targets(labels)
-        if rows is None or targets is None or inputs.ndim < 2 or not rows.shape[1]:
+        rows, width = seen.features, labels.numel() // len(labels)
+        if rows is None or inputs.ndim < 2 or not rows.shape[1] or width > (_CLASSES if _is_real(labels) else 1):
             return
-        self._form = self._form or (rows.shape[1], targets.shape[1])
         # Inputs of varying length have no features that could be told apart.
-        if self._form == (rows.shape[1], targets.shape[1]):
-            rows = rows.nan_to_num().float()
-            relation.add(rows, targets)
-            if len(self._kept[stage]) < _KEPT:
-                self._kept[stage].append((rows, targets))
+        form = rows.shape[1], width, _is_real(labels)
+        self._form = self._form or form
+        if self._form == form:
+            relation.add(rows, labels.reshape(len(labels), width))
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         batches.forget()
@@ -206,13 +227,7 @@ class LabelsAligned(Guard):
         """
         if self._again >= 8 or not self._form or self._form[0] < 16:
             return False
-        found = []
-        for stage in ("train", "validation"):
-            relation = _Relation()
-            for rows, targets in self._kept[stage]:
-                relation.add(rows.sort(dim=1).values, targets)
-            found.append(relation.correlations())
-        here, there = found
+        here, there = (relation.sorted().correlations() for relation in (self._training, self._validation))
         clear, theirs = _signal(there)
         if not clear or theirs <= 0:
             return True
@@ -253,16 +268,17 @@ class LabelsAligned(Guard):
             )
 
 
-def _targets(labels: Tensor) -> Tensor | None:
+def _is_real(labels: Tensor) -> bool:
+    return labels.is_floating_point()
+
+
+def _targets(labels: Tensor) -> Tensor:
     """Labels as a row of numbers a sample: one for each class, or the values themselves."""
     if labels.is_floating_point():
-        flat = labels.reshape(len(labels), -1)
-        return flat.nan_to_num().float() if flat.shape[1] <= _CLASSES else None
-    if labels.numel() != len(labels):
-        return None
+        return labels.nan_to_num().float()
     classes = torch.arange(_CLASSES, device=labels.device)
     # Of more classes some share a column, which leaves a relation a relation.
-    return (labels.reshape(-1, 1).remainder(_CLASSES) == classes).float()
+    return (labels.remainder(_CLASSES) == classes).float()
 
 
 def _shifts(inputs: Tensor, labels: Tensor) -> Tensor:

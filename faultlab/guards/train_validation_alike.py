@@ -115,7 +115,7 @@ class TrainValidationAlike(Guard):
         for half in (0, 1):
             self._validation.add(rows[half::2], half, low, high, fourth=True)
         if len(self._kept) < 8:
-            self._kept.append(rows[:256])
+            self._kept.append(rows[:256].clone())
 
     def _is_as_wide(self, rows: Tensor) -> bool:
         # Of inputs whose length varies no feature is the same in two batches.
@@ -268,7 +268,7 @@ def _rows(seen: batches.Look) -> tuple[Tensor | None, float, float]:
     inputs, path = seen.inputs, seen.input_path
     if inputs is None or path is None or not inputs.is_floating_point() or inputs.ndim < 2 or seen.features is None:
         return None, 0.0, 0.0
-    low, high, _, _ = seen.statistics(path)
+    low, high = seen.bounds(path)
     return seen.features.float(), low, high
 
 
