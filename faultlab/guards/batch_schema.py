@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from faultlab.guards import batches
@@ -25,6 +26,7 @@ class BatchSchema(Guard):
         "none": "a batch is None",
         "empty": "a batch holds no sample",
         "structure": "a batch has other parts than the batches before it",
+        "device": "a part is on another device than in validation or before",
         "dtype": "a part has another dtype than in validation or before",
         "shape": "a part has other dimensions than in validation or before",
         "length": "the parts of a batch differ in their number of samples",
@@ -40,8 +42,8 @@ class BatchSchema(Guard):
         self._reset()
 
     def _reset(self) -> None:
-        self._forms: dict[str, dict[str, tuple[Any, tuple[int, ...]]]] = {}
-        self._containers: dict[str, type] = {}
+        self._forms: dict[str, dict[str, tuple[Any, tuple[int, ...], Any]]] = {}
+        self._approved: set[Any] = set()
         self._varied = self._collated = False
         self._tolerated: set[str] = set()
         self._range: tuple[float, float] | None = None
@@ -59,27 +61,28 @@ class BatchSchema(Guard):
         seen = batches.look(batch)
         self._remember("validation", seen)
         for path, tensor in seen.usual.items():
-            if tensor.is_floating_point() and tensor.numel() and not math.isfinite(seen.statistics(path)[2]):
+            if tensor.is_floating_point() and tensor.numel() and not _is_finite(seen, path):
                 self._tolerated.add(path)
         self._learn(seen)
 
     def _remember(self, stage: str, seen: Look) -> None:
-        self._containers.setdefault(stage, type(seen.batch))
         self._collated |= seen.samples is not None and len(seen.usual) > 1
         form = self._forms.setdefault(stage, {})
         for path, tensor in seen.tensors.items():
-            form.setdefault(path, (tensor.dtype, tuple(tensor.shape)))
+            form.setdefault(path, (tensor.dtype, tuple(tensor.shape), tensor.device))
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         seen = batches.look(batch)
         if not seen.tensors:
             return
-        earlier = self._forms.get("train")
-        for other, form in (("validation", self._forms.get("validation")), ("earlier batches", earlier)):
-            if form is not None:
-                self._compare(seen, form, other, batch_idx)
-        self._remember("train", seen)
-        self._lengths(seen, batch_idx)
+        if seen.form not in self._approved:
+            for stage, other in (("validation", "validation"), ("train", "earlier batches")):
+                if stage in self._forms:
+                    self._compare(seen, self._forms[stage], other, batch_idx)
+            self._remember("train", seen)
+            self._lengths(seen, batch_idx)
+            if len(self._approved) < 64:
+                self._approved.add(seen.form)
         if batches.is_due(seen.inputs, batch_idx):
             self._values(seen, batch_idx)
         self._batches += 1
@@ -95,7 +98,15 @@ class BatchSchema(Guard):
 
     def _compare(self, seen: Look, form: dict[str, Any], other: str, batch_idx: int) -> None:
         if form.keys() != seen.tensors.keys():
-            if other != "validation" and _named(form.keys()) != _named(seen.tensors.keys()):
+            unstacked = [path for path in form if path not in seen.tensors and f"{path}.0".lstrip(".") in seen.tensors]
+            if unstacked and f"{unstacked[0]}.0".lstrip(".") not in form:
+                self.alarm(
+                    "structure",
+                    f"{unstacked[0] or 'the inputs'} of batch {batch_idx} is a list of tensors where {other} have one "
+                    f"tensor",
+                    "Does collate_fn stack the samples?",
+                )
+            elif other != "validation" and _named(form.keys()) != _named(seen.tensors.keys()):
                 self.alarm(
                     "structure",
                     f"batch {batch_idx} has the parts {_list(seen.tensors)} where {other} have {_list(form)}",
@@ -103,7 +114,7 @@ class BatchSchema(Guard):
                 )
             return
         shapes = {path: tuple(tensor.shape) for path, tensor in seen.tensors.items()}
-        if all(shapes[path] == shape[1:] and shape for path, (_, shape) in form.items()):
+        if all(shapes[path] == shape[1:] and shape for path, (_, shape, _) in form.items()):
             found = _list(f"{path} {list(shape)}".strip() for path, shape in shapes.items())
             self.alarm(
                 "shape",
@@ -111,9 +122,26 @@ class BatchSchema(Guard):
                 "Does the loader batch (batch_size=None switches it off)?",
             )
             return
+        forms = [(_kind(tensor.dtype), shapes[path][1:]) for path, tensor in seen.tensors.items()]
+        others = [(_kind(dtype), shape[1:]) for dtype, shape, _ in form.values()]
+        if forms != others and len(set(others)) == len(forms) and set(forms) == set(others):
+            found = _list(f"{path} {list(shape)}".strip() for path, shape in shapes.items())
+            self.alarm(
+                "structure",
+                f"the parts of batch {batch_idx} are swapped: shapes and dtypes have another order than in {other}, "
+                f"{found}",
+                "Do dataset and step name, or count, the parts of a batch in one order?",
+            )
+            return
         for path, tensor in seen.tensors.items():
-            dtype, shape = form[path]
+            dtype, shape, device = form[path]
             name = path or "the batch"
+            if tensor.device != device:
+                self.alarm(
+                    "device",
+                    f"{name} of batch {batch_idx} is on the device {tensor.device} and in {other} on {device}",
+                    "Does transfer_batch_to_device, or the batch's own `to`, move every part?",
+                )
             if _kind(tensor.dtype) != _kind(dtype) and tensor.ndim == len(shape):
                 self.alarm(
                     "dtype",
@@ -147,8 +175,7 @@ class BatchSchema(Guard):
         for path, tensor in seen.usual.items():
             if not tensor.is_floating_point() or not tensor.numel() or path in self._tolerated:
                 continue
-            low, high, mean, _ = seen.statistics(path)
-            if not math.isfinite(mean) and not math.isfinite(high - low):
+            if not _is_finite(seen, path):
                 values = tensor.reshape(-1)
                 nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
                 self.alarm(
@@ -166,14 +193,14 @@ class BatchSchema(Guard):
             return
         if not self._varied and (self._batches or "validation" in self._forms):
             return
-        low, high, _, _ = seen.statistics(path)
+        low, high = seen.bounds(path)
         if low == high:
             self.alarm(
                 "constant",
                 f"all inputs of batch {batch_idx} are {low:g}: they are constant{' (zero)' if not low else ''}",
                 "Are the samples read at all? Look at one batch by eye.",
             )
-        elif len(inputs) >= 4 and len(set(seen.input_keys)) == 1:
+        elif len(inputs) >= 4 and _are_same(inputs):
             self.alarm(
                 "same-samples",
                 f"all {len(inputs)} samples of batch {batch_idx} have identical inputs",
@@ -202,12 +229,22 @@ class BatchSchema(Guard):
         path, inputs = seen.input_path, seen.inputs
         if path is None or inputs is None or not inputs.numel():
             return
-        low, high, _, _ = seen.statistics(path)
+        low, high = seen.bounds(path)
         if inputs.numel() >= 32 and low < high:
-            self._varied = self._varied or (len(inputs) >= 4 and len(set(seen.input_keys)) > 1)
+            self._varied = self._varied or (len(inputs) >= 4 and not _are_same(inputs))
             if inputs.is_floating_point() and math.isfinite(high - low) and self._batches < 50:
                 lowest, highest = self._range or (low, high)
                 self._range = min(low, lowest), max(high, highest)
+
+
+def _are_same(inputs: Tensor) -> bool:
+    """Whether all samples are the same; a glance at two of them is nearly always enough to say no."""
+    return torch.equal(inputs[0], inputs[-1]) and bool((inputs == inputs[:1]).all())
+
+
+def _is_finite(seen: Look, path: str) -> bool:
+    low, high = seen.bounds(path)
+    return math.isfinite(low) and math.isfinite(high)
 
 
 def _kind(dtype: Any) -> Any:

@@ -35,29 +35,35 @@ class Look:
         except Exception:  # a batch of somebody's own whose attributes raise is no business of a guard
             self.parts = []
         self.tensors = {path: _plain(part) for path, part in self.parts if isinstance(part, Tensor)}
-        self.usual = {path: tensor for path, tensor in self.tensors.items() if is_usual(tensor)}
-        self._statistics: dict[str, tuple[float, float, float, float]] = {}
+        self.form = form = tuple(
+            (path, tensor.dtype, tensor.shape, tensor.device) for path, tensor in self.tensors.items()
+        )
+        if (roles := _roles.get(form)) is None or any(
+            tensor.layout is not torch.strided for tensor in self.tensors.values()
+        ):
+            roles = self._find_roles()
+            if len(_roles) > 64:
+                _roles.clear()
+            _roles[form] = roles
+        usual, self.samples, self.label_path, self.input_path = roles
+        self.usual = {path: self.tensors[path] for path in usual}
+        self._bounds: dict[str, tuple[float, float]] = {}
 
-    @cached_property
-    def samples(self) -> int | None:
-        """The number of samples: the length that all tensors but single numbers share, or None."""
-        lengths = {len(tensor) for tensor in self.usual.values() if tensor.ndim}
-        return lengths.pop() if len(lengths) == 1 else None
+    def _find_roles(self) -> tuple[tuple[str, ...], int | None, str | None, str | None]:
+        """What can be looked at; the length that all tensors but single numbers share; the labels and the inputs.
 
-    @cached_property
-    def label_path(self) -> str | None:
-        """Where the labels are: a part that is called so, or the second of two."""
-        named = [path for path in self.usual if _is_label(path)]
-        if named or len(self.usual) != 2 or len(self.parts) != 2:
-            return named[0] if len(named) == 1 else None
-        return list(self.usual)[1] if [path for path, _ in self.parts] == ["0", "1"] else None
-
-    @cached_property
-    def input_path(self) -> str | None:
-        """Where the inputs are: the largest of the other parts, of floats if there is one."""
-        others = [path for path in self.usual if not _is_label(path) and path != self.label_path]
-        floats = [path for path in others if self.usual[path].is_floating_point()]
-        return max(floats or others, key=lambda path: self.usual[path].numel(), default=None)
+        Labels are a part that is called so, or the second of two. Inputs are the largest other part, of floats if any.
+        """
+        usual = tuple(path for path, tensor in self.tensors.items() if is_usual(tensor))
+        lengths = {len(self.tensors[path]) for path in usual if self.tensors[path].ndim}
+        named = [path for path in self.tensors if _is_label(path)]
+        label = named[0] if len(named) == 1 else None
+        if not named and list(self.tensors) == ["0", "1"] and len(self.parts) == 2:
+            label = "1"
+        others = [path for path in self.tensors if path not in named and path != label]
+        floats = [path for path in others if self.tensors[path].is_floating_point()]
+        inputs = max(floats or others, key=lambda path: self.tensors[path].numel(), default=None)
+        return usual, lengths.pop() if len(lengths) == 1 else None, label, inputs
 
     @property
     def inputs(self) -> Tensor | None:
@@ -70,21 +76,16 @@ class Look:
         return self._rowwise(self.label_path)
 
     def _rowwise(self, path: str | None) -> Tensor | None:
-        tensor = self.usual[path] if path is not None else None
+        tensor = self.usual.get(path) if path is not None else None
         return tensor if tensor is not None and tensor.ndim and len(tensor) else None
 
-    def statistics(self, path: str) -> tuple[float, float, float, float]:
-        """Lowest, highest, mean and standard deviation of a tensor's values; NaN where any of them is."""
-        if path not in self._statistics:
+    def bounds(self, path: str) -> tuple[float, float]:
+        """The lowest and the highest of a tensor's values; NaN where any of them is."""
+        if path not in self._bounds:
             values = sampled(self.usual[path])
-            if not values.is_floating_point():
-                low, high = torch.aminmax(values.byte() if values.dtype == torch.bool else values)
-                self._statistics[path] = (float(low), float(high), 0.0, 0.0)
-            else:
-                values = values.float() if values.element_size() < 4 else values
-                spread, mean = torch.std_mean(values, correction=0)
-                self._statistics[path] = (*read(*torch.aminmax(values)), *read(mean, spread))  # type: ignore[assignment]
-        return self._statistics[path]
+            low, high = torch.aminmax(values.byte() if values.dtype == torch.bool else values)
+            self._bounds[path] = (float(low), float(high)) if values.device.type == "cpu" else read(low, high)
+        return self._bounds[path]
 
     @cached_property
     def features(self) -> Tensor | None:
@@ -103,6 +104,8 @@ class Look:
 
 
 _last: Look | None = None
+# By the form of a batch, which seldom changes: to find them costs more than to look them up.
+_roles: dict[Any, tuple[tuple[str, ...], int | None, str | None, str | None]] = {}
 
 
 def look(batch: Any) -> Look:
@@ -121,7 +124,7 @@ def forget() -> None:
 
 def is_usual(tensor: Tensor) -> bool:
     """Whether a tensor's values can be looked at at all."""
-    return (
+    return bool(
         tensor.layout is torch.strided
         and tensor.device.type != "meta"
         and not (tensor.is_nested or tensor.is_complex() or tensor.is_quantized)
@@ -147,22 +150,20 @@ def keys(rows: Tensor) -> list[float]:
     """A number for each row, which does not depend on where in the batch it stands."""
     width = rows.shape[1]
     if width == 1:
-        values: list[float] = rows[:, 0].tolist()
+        values: list[float] = rows.reshape(-1).tolist()
         return values
     if width not in _weights:
         _weights[width] = (torch.arange(1, width + 1, dtype=torch.float64) * 0.6180339887498949).frac() + 0.1
     weights = _weights[width].to(rows.device) if rows.device.type != "cpu" else _weights[width]
     # In double precision, and cut to single afterwards: how a product is summed up depends on the size of the batch.
-    values = (rows.double() @ weights).float().tolist()
-    return values
-
-
-def read(*values: Tensor) -> list[float]:
-    """Single numbers off a device, in one go where it takes waiting for it."""
-    if values[0].device.type == "cpu":
-        return [float(value) for value in values]
-    found: list[float] = torch.stack([value.float() for value in values]).tolist()
+    found: list[float] = (rows.double() @ weights).float().tolist()
     return found
+
+
+def read(one: Tensor, other: Tensor) -> tuple[float, float]:
+    """Two single numbers off a device, waiting for it once."""
+    first, second = torch.stack([one, other]).tolist()
+    return float(first), float(second)
 
 
 def is_due(tensor: Tensor | None, batch_idx: int) -> bool:
@@ -182,7 +183,9 @@ def _is_label(path: str) -> bool:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach() if type(tensor) is Tensor else tensor.detach().as_subclass(Tensor)
+    if type(tensor) is Tensor and not tensor.requires_grad:
+        return tensor
+    return tensor.detach().as_subclass(Tensor)
 
 
 def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:

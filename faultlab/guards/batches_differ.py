@@ -41,7 +41,7 @@ class BatchesDiffer(Guard):
         self._validation: set[Any] = set()
         self._validated = 0
         self._epochs = 0
-        self._once = self._numbered = False
+        self._once = self._single = False
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._reset()
@@ -56,9 +56,11 @@ class BatchesDiffer(Guard):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         loader = trainer.train_dataloader
-        self._numbered = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+        numbered = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+        # Of several loaders a short one may come round again at every step.
+        self._single = not isinstance(loader, (list, tuple, dict)) and not hasattr(loader, "iterables")
         sampler = getattr(loader, "sampler", None)
-        self._once = self._numbered and (
+        self._once = numbered and (
             type(sampler) is SequentialSampler or (type(sampler) is RandomSampler and not sampler.replacement)
         )
 
@@ -68,7 +70,9 @@ class BatchesDiffer(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         seen = batches.look(batch)
-        if seen.inputs is None or not batches.is_due(seen.inputs, batch_idx):
+        # Once duplicates and order are known, two neighbours now and then show whether batches still differ.
+        due = self._epochs <= 2 or batch_idx % 16 < 2
+        if not due or seen.inputs is None or not batches.is_due(seen.inputs, batch_idx):
             self._last = None
             return
         inputs = seen.input_keys
@@ -92,7 +96,7 @@ class BatchesDiffer(Guard):
         last, self._last = self._last, key
         overfitting = getattr(trainer, "overfit_batches", 0)
         # A dataset of a single batch has no other one to give.
-        if key == last and (trainer.num_training_batches != 1 or overfitting):
+        if key == last and self._single and (trainer.num_training_batches != 1 or overfitting):
             self.alarm(
                 "repeated-batch",
                 f"batch {batch_idx} is identical to the batch before it, sample for sample"
@@ -103,7 +107,7 @@ class BatchesDiffer(Guard):
     def _in_order(self, trainer: Any, key: int, samples: int, batch_idx: int) -> None:
         if self._epochs == 1 and batch_idx == len(self._order) and len(self._order) < 64:
             self._order.append(key)
-        elif self._epochs == 2 and self.shuffled and self._numbered and batch_idx == self._same < len(self._order):
+        elif self._epochs == 2 and self.shuffled and self._once and batch_idx == self._same < len(self._order):
             self._same += key == self._order[batch_idx]
             if self._same == 8 and samples * 8 >= 128:
                 self.alarm(

@@ -46,9 +46,8 @@ class Labels(Guard):
         self._training: Counter[Any] = Counter()
         self._sums = {"train": [0.0, 0.0, 0.0], "validation": [0.0, 0.0, 0.0]}
         self._kind: str | None = None
-        self._ignored = 0.0
         self._highest = -math.inf
-        self._complete = self._plain = self._random = self._distinct_rows = False
+        self._complete = self._enough = self._plain = self._random = False
         self._looked = 0
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -79,18 +78,14 @@ class Labels(Guard):
         return kind == self._kind
 
     def _take(self, seen: batches.Look, labels: Tensor, counts: Counter[Any], stage: str) -> None:
-        if self._kind == "class":
-            counts.update(seen.label_keys)
-        elif self._kind == "classes":
-            self._ignored = max(self._ignored, float((batches.sampled(labels) == IGNORED).float().mean()))
-        elif self._kind == "float":
+        counts.update(seen.label_keys)
+        if self._kind == "float":
             sums, values = self._sums[stage], labels.double()
             total, squares = batches.read(values.sum(), (values * values).sum())
             if math.isfinite(squares):
                 self._sums[stage] = [sums[0] + len(labels), sums[1] + total, sums[2] + squares]
         if seen.label_path is not None and not labels.is_floating_point():
-            self._highest = max(self._highest, seen.statistics(seen.label_path)[1])
-        self._distinct_rows |= len(set(seen.label_keys)) > 1
+            self._highest = max(self._highest, seen.bounds(seen.label_path)[1])
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         batches.forget()
@@ -122,7 +117,7 @@ class Labels(Guard):
         batches.forget()
 
     def _range(self, seen: batches.Look, path: str, labels: Tensor, batch_idx: int) -> None:
-        low, high, _, _ = seen.statistics(path)
+        low, high = seen.bounds(path)
         if low == high == IGNORED:
             self.alarm(
                 "ignored",
@@ -131,41 +126,39 @@ class Labels(Guard):
                 "Drop such samples where the data are made, or skip the batch on purpose.",
             )
         limit = self.classes
-        if limit is None and self._highest > 0 and (self._looked >= 8 or self._validation):
+        if limit is None and high > self._highest and self._are_classes() and (self._looked >= 8 or self._validation):
             # Rare classes may come late: only what can be no number of a class is out of range.
-            limit = int(max(1000, 1000 * (self._highest + 1)))
-        if limit is not None and (high >= limit or (low < 0 and low not in (IGNORED, -1.0))):
+            limit = int(1000 * (self._highest + 1))
+        if limit is not None and (high >= limit or (self.classes and low < 0 and low not in (IGNORED, -1.0))):
             self.alarm(
                 "out-of-range",
                 f"the labels of batch {batch_idx} go from {low:.0f} to {high:.0f} and are out of range: "
-                + (
-                    f"there are {limit} classes"
-                    if self.classes
-                    else f"the highest label before was {self._highest:.0f}"
-                ),
+                + (f"there are {limit} classes" if self.classes else f"the highest before was {self._highest:.0f}"),
                 "Are classes numbered from 0, and is every label one of them?",
             )
 
+    def _are_classes(self) -> bool:
+        """Whether the numbers seen so far leave few gaps, as classes do and counts do not."""
+        distinct = len(self._validation.keys() | self._training.keys())
+        return self._highest > 0 and (self._kind == "classes" or self._highest < 4 * distinct)
+
     def _constant(self, seen: batches.Look, labels: Tensor, batch_idx: int) -> None:
         keys = seen.label_keys
-        if len(set(keys)) > 1 or keys[0] == IGNORED or not self._distinct_rows:
+        if keys[0] != keys[-1] or len(set(keys)) > 1 or keys[0] == IGNORED:
             return
-        what, count = "have identical labels", len(keys)
-        if self._kind == "class":
-            total = sum(self._validation.values())
-            share = (self._validation[keys[0]] + 3) / (total + 3) if total else 1.0
-            # A class that is frequent, or the normal one of two, may well fill a batch.
-            if len(self._validation) < 3 or count * math.log(min(1.0, share)) > -25:
-                return
-            what = f"are labelled {keys[0]:.0f}, a single class"
+        usual, where = (self._validation, "validation") if self._validation else (self._training, "earlier batches")
+        total, count = sum(usual.values()), len(keys)
+        share = (usual[keys[0]] + 3) / (total + 3)
+        # A label that is frequent, or the normal one of two, may well fill a batch.
+        if total < 32 or len(usual) < 3 or count * math.log(min(1.0, share)) > -25:
+            return
+        what = f"are labelled {keys[0]:.0f}, a single class" if self._kind == "class" else "have identical labels"
         self.alarm(
             "constant",
-            f"all {count} samples of batch {batch_idx} {what}, while labels vary in validation: they are constant, or "
+            f"all {count} samples of batch {batch_idx} {what}, while labels vary in {where}: they are constant, or "
             f"the data are sorted and not shuffled",
             "Count the classes of an epoch; set shuffle=True where the data are sorted.",
         )
-
-    _enough = False
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         self._compare(trainer.current_epoch, ended=True)
@@ -175,6 +168,7 @@ class Labels(Guard):
             return
         if self._kind == "float":
             self._moments()
+            return
         there, here = sum(self._validation.values()), sum(self._training.values())
         if self._kind != "class" or len(self._validation) < 3 or there < 32 or here < 32:
             return
@@ -189,13 +183,14 @@ class Labels(Guard):
                 )
         shares = {label: (self._training[label] / here, count / there) for label, count in self._validation.items()}
         gap = sum(max(0.0, other - own) for own, other in shares.values())
-        noise = sum(math.sqrt(other / here + other / there) for _, other in shares.values())
+        # What the gap is, on average, between two samples of one distribution.
+        noise = sum(0.4 * math.sqrt(other / here + other / there) for _, other in shares.values())
         if gap > self.imbalance + noise and _entropy(self._training) < _entropy(self._validation) - 0.1:
             rare = min(shares, key=lambda label: shares[label][0] - shares[label][1])
             self.alarm(
                 "imbalanced",
-                f"classes are less balanced in training than in validation: class {rare:.0f} is rare, with "
-                f"{shares[rare][0]:.1%} of {here} training samples and {shares[rare][1]:.1%} of {there} validation ones",
+                f"classes are less balanced in training than in validation: class {rare:.0f} is rare, "
+                f"{shares[rare][0]:.1%} of {here} training samples and {shares[rare][1]:.1%} of {there} in validation",
                 "Weigh the loss or the sampler by class, or split the data with stratification.",
             )
 

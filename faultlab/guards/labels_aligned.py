@@ -14,6 +14,7 @@ from faultlab.guards.train_validation_alike import covers
 
 _FOLDS = 4
 _CLASSES = 64
+_KEPT = 16
 _OFFSETS = (0, 1, -1, 2, -2)
 
 
@@ -22,9 +23,34 @@ class _Relation:
 
     def __init__(self) -> None:
         self.samples = 0
+        self.kept: list[tuple[Tensor, Tensor]] = []
+        self._pending: list[tuple[Tensor, Tensor]] = []
         self._sums: list[Any] = [0.0, 0.0, 0.0, 0.0, 0.0]
 
     def add(self, rows: Tensor, labels: Tensor) -> None:
+        # Copies, since a few columns would keep the whole batch alive; summed up together, which costs less.
+        self._pending.append((rows.clone(), labels.clone()))
+        self.samples += len(rows) // _FOLDS * _FOLDS
+        if len(self._pending) >= _KEPT:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        for size in {len(rows) for rows, _ in self._pending}:
+            alike = [pair for pair in self._pending if len(pair[0]) == size]
+            count = size // _FOLDS * _FOLDS
+            rows, labels = (torch.cat([pair[part][:count] for pair in alike]) for part in (0, 1))
+            self._include(rows.nan_to_num().float(), _targets(labels))
+        self.kept += self._pending[: _KEPT - len(self.kept)]
+        self._pending = []
+
+    def sorted(self) -> _Relation:
+        """The same of the values of each sample in their order of size, of the first batches."""
+        other = _Relation()
+        for rows, labels in self.kept:
+            other.add(rows.sort(dim=1).values, labels)
+        return other
+
+    def _include(self, rows: Tensor, labels: Tensor) -> None:
         size = len(rows) // _FOLDS
         if not size:
             return
@@ -32,10 +58,10 @@ class _Relation:
         y = labels[: size * _FOLDS].view(size, _FOLDS, -1).transpose(0, 1)
         new = (torch.bmm(x.transpose(1, 2), y), x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1))
         self._sums = [old + part for old, part in zip(self._sums, new)]
-        self.samples += size * _FOLDS
 
     def correlations(self) -> Tensor:
         """A row a fold: how each feature goes with each label, from -1 to 1."""
+        self._sum_up()
         each = self.samples / _FOLDS
         products, x, y, xx, yy = self._sums
         covariance = products / each - (x[:, :, None] / each) * (y[:, None, :] / each)
@@ -43,7 +69,8 @@ class _Relation:
         spread_x = (xx.sum(0) / self.samples - x * x).clamp_min(0).sqrt()
         spread_y = (yy.sum(0) / self.samples - y * y).clamp_min(0).sqrt()
         spread_x = spread_x.clamp_min(0.05 * float(spread_x.square().mean().sqrt()) + 1e-12)
-        return (covariance / spread_x[None, :, None] / spread_y.clamp_min(1e-6)[None, None, :]).flatten(1)
+        found: Tensor = covariance / spread_x[None, :, None] / spread_y.clamp_min(1e-6)[None, None, :]
+        return found.flatten(1)
 
 
 class LabelsAligned(Guard):
@@ -64,7 +91,7 @@ class LabelsAligned(Guard):
     }
     _MOST = 20_000
 
-    def __init__(self, weaker: float = 0.4, changed: float = 0.1, most: int = 64, *, action: Action = "raise") -> None:
+    def __init__(self, weaker: float = 0.5, changed: float = 0.1, most: int = 64, *, action: Action = "raise") -> None:
         super().__init__(action=action)
         self.weaker = weaker
         self.changed = changed
@@ -78,7 +105,7 @@ class LabelsAligned(Guard):
         self._looked = self._epochs = 0
         self._known: dict[float, float | None] = {}
         self._again = self._other = 0
-        self._form: tuple[int, int] | None = None
+        self._form: tuple[int, int, bool] | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._reset()
@@ -102,13 +129,14 @@ class LabelsAligned(Guard):
                 total, count = self._shifts[stage]
                 self._shifts[stage] = [total + shares, count + 1]
             return
-        rows, targets = seen.features, _targets(labels)
-        if rows is None or targets is None or inputs.ndim < 2 or not rows.shape[1]:
+        rows, width = seen.features, labels.numel() // len(labels)
+        if rows is None or inputs.ndim < 2 or not rows.shape[1] or width > (_CLASSES if _is_real(labels) else 1):
             return
-        self._form = self._form or (rows.shape[1], targets.shape[1])
         # Inputs of varying length have no features that could be told apart.
-        if self._form == (rows.shape[1], targets.shape[1]):
-            relation.add(rows.nan_to_num().float(), targets)
+        form = rows.shape[1], width, _is_real(labels)
+        self._form = self._form or form
+        if self._form == form:
+            relation.add(rows, labels.reshape(len(labels), width))
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         batches.forget()
@@ -179,17 +207,32 @@ class LabelsAligned(Guard):
         (clear, own), (clear_there, theirs) = _signal(here), _signal(there)
         if clear_there and theirs > 0:
             share, error = _regression(here, there.mean(0), theirs)
-            if share + 3 * error < self.weaker:
+            if share + 2 * error < self.weaker and (share < -0.3 or not self._may_be_augmented()):
                 self._unlike(clear, share, training.samples)
         elif clear and own > 0 and validation.samples >= 64:
             share, error = _regression(there, here.mean(0), own)
-            if share + 3 * error < self.weaker:
+            if share + 2 * error < self.weaker:
                 self.alarm(
                     "validation-unrelated",
-                    f"the relation of labels to inputs that training data show is missing in validation: {share:.0%} of "
-                    f"it are left over {validation.samples} samples, as if these labels were shuffled",
+                    f"the relation of labels to inputs that training data show is missing in validation: {share:.0%} "
+                    f"are left over {validation.samples} samples, as if these labels were shuffled",
                     "Does every validation label belong to its sample?",
                 )
+
+    def _may_be_augmented(self) -> bool:
+        """Whether training inputs may be moved, turned or flipped, which takes the relation of each pixel away.
+
+        Not where they came again unchanged in another epoch, or where what such augmentations leave as it was, the
+        values in their order of size, has no relation to the labels either.
+        """
+        if self._again >= 8 or not self._form or self._form[0] < 16:
+            return False
+        here, there = (relation.sorted().correlations() for relation in (self._training, self._validation))
+        clear, theirs = _signal(there)
+        if not clear or theirs <= 0:
+            return True
+        share, error = _regression(here, there.mean(0), theirs)
+        return share + 2 * error >= self.weaker
 
     def _unlike(self, clear: bool, share: float, samples: int) -> None:
         if clear or share < -0.3:
@@ -202,8 +245,8 @@ class LabelsAligned(Guard):
         else:
             self.alarm(
                 "unrelated",
-                f"the relation of labels to inputs that validation data show is missing in training: {share:.0%} of it "
-                f"are left over {samples} samples, as if labels were shuffled or random and did not belong",
+                f"the relation of labels to inputs that validation data show is missing in training: {share:.0%} are "
+                f"left over {samples} samples, as if labels were shuffled or random and did not belong to their inputs",
                 "Are inputs and labels put in order, or drawn, by one and the same index?",
             )
 
@@ -218,22 +261,24 @@ class LabelsAligned(Guard):
             where = "training" if here < there else "validation"
             self.alarm(
                 "offset",
-                f"a label is the token {_OFFSETS[best]:+d} positions from it in {here:.0%} of the cases in training and "
-                f"in {there:.0%} in validation: {where} labels are noisy, shuffled or renumbered, or do not belong",
+                f"a label is the token {_OFFSETS[best]:+d} positions from it in {here:.0%} of the cases in training "
+                f"and in {there:.0%} in validation: {where} labels are noisy, shuffled or renumbered, "
+                f"or inputs permuted or missing",
                 "Are labels cut from the same sequence as their inputs, at the same offset for both?",
             )
 
 
-def _targets(labels: Tensor) -> Tensor | None:
+def _is_real(labels: Tensor) -> bool:
+    return labels.is_floating_point()
+
+
+def _targets(labels: Tensor) -> Tensor:
     """Labels as a row of numbers a sample: one for each class, or the values themselves."""
     if labels.is_floating_point():
-        flat = labels.reshape(len(labels), -1)
-        return flat.nan_to_num().float() if flat.shape[1] <= _CLASSES else None
-    if labels.numel() != len(labels):
-        return None
+        return labels.nan_to_num().float()
     classes = torch.arange(_CLASSES, device=labels.device)
     # Of more classes some share a column, which leaves a relation a relation.
-    return (labels.reshape(-1, 1).remainder(_CLASSES) == classes).float()
+    return (labels.remainder(_CLASSES) == classes).float()
 
 
 def _shifts(inputs: Tensor, labels: Tensor) -> Tensor:

@@ -61,8 +61,9 @@ class LoaderDelivers(Guard):
         self._size = loader.batch_size
         self._strict = loader.collate_fn is default_collate
         wanted = _hyperparameter(trainer, pl_module)
-        shared = max(1, getattr(trainer, "world_size", 1)) * max(1, trainer.accumulate_grad_batches)
-        if wanted and self._size and self._size not in (wanted, wanted // shared) and not self._is_divided(trainer):
+        # Of what several devices, or several batches before a step, share each has a part.
+        parts = {wanted, wanted // max(1, trainer.accumulate_grad_batches)} if wanted else set()
+        if parts and self._size and self._size not in parts and getattr(trainer, "world_size", 1) == 1:
             self.alarm(
                 "batch-size",
                 f"the training loader's batch size is {self._size} and the hyperparameter batch_size is {wanted}",
@@ -75,10 +76,6 @@ class LoaderDelivers(Guard):
                 f"the training dataset has a length of {count} samples and should have {self.samples}",
                 "Is the dataset truncated or duplicated where it is read?",
             )
-
-    @staticmethod
-    def _is_divided(trainer: Any) -> bool:
-        return getattr(trainer, "world_size", 1) > 1
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._in_epoch = 0

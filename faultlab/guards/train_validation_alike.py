@@ -36,18 +36,20 @@ class _Moments:
 
     @property
     def mean(self) -> Tensor:
-        return torch.as_tensor((self._half[0] + self._half[1]) / self.samples)
+        total: Tensor = self._half[0] + self._half[1]
+        return total / self.samples
 
     @property
     def spread(self) -> Tensor:
-        return (self._squares / self.samples - self.mean**2).clamp_min(0).sqrt()
+        squares: Tensor = self._squares / self.samples
+        return (squares - self.mean**2).clamp_min(0).sqrt()
 
     @property
     def kurtosis(self) -> Tensor:
         """High where a feature is nearly always the same."""
         mean, (cubes, fourths) = self.mean, self._fourth / self.samples
-        squares = self._squares / self.samples
-        moment = fourths - 4 * mean * cubes + 6 * mean**2 * squares - 3 * mean**4
+        squares: Tensor = self._squares / self.samples
+        moment: Tensor = fourths - 4 * mean * cubes + 6 * mean**2 * squares - 3 * mean**4
         return moment / (squares - mean**2).clamp_min(1e-12) ** 2
 
     def reliability(self) -> float:
@@ -113,7 +115,7 @@ class TrainValidationAlike(Guard):
         for half in (0, 1):
             self._validation.add(rows[half::2], half, low, high, fourth=True)
         if len(self._kept) < 8:
-            self._kept.append(rows[:256])
+            self._kept.append(rows[:256].clone())
 
     def _is_as_wide(self, rows: Tensor) -> bool:
         # Of inputs whose length varies no feature is the same in two batches.
@@ -143,7 +145,7 @@ class TrainValidationAlike(Guard):
             return
         self._training.add(rows, self._looked % 2, low, high)
         if self._validation.samples and (low < self._validation.low or high > self._validation.high):
-            width = 0.02 * (self._validation.high - self._validation.low)
+            width = 0.1 * (self._validation.high - self._validation.low)
             within = (rows >= self._validation.low - width) & (rows <= self._validation.high + width)
             self._beyond += rows.numel() - int(within.sum())
         self._values += rows.numel()
@@ -180,7 +182,14 @@ class TrainValidationAlike(Guard):
     def _scale(self, training: _Moments, telling: Tensor, spread: Tensor, least: int, early: bool) -> None:
         grossly = (8.0 if early else 1.0) * (1.0 if least == 4 else 3.0)
         ratio = float((training.spread[telling] / spread[telling]).median())
-        if not 1 / (self.scale * grossly) < ratio < self.scale * grossly:
+        if not ratio:
+            still = int((training.spread[telling] == 0).sum())
+            self.alarm(
+                "constant-features",
+                f"{still} of the {int(telling.sum())} features that vary in validation are constant in training",
+                "Are columns missing or filled with zero in the training data, or samples not read at all?",
+            )
+        elif not 1 / (self.scale * grossly) < ratio < self.scale * grossly:
             self.alarm(
                 "scale",
                 f"training inputs have {ratio:.3g} times the spread of validation inputs, and a range of "
@@ -218,7 +227,8 @@ class TrainValidationAlike(Guard):
             self.alarm(
                 "clipped",
                 f"{share:.0%} of the validation inputs lie outside the range of the training inputs, "
-                f"{training.low:.3g} to {training.high:.3g}, as if these were clipped; validation has {self._between()}",
+                f"{training.low:.3g} to {training.high:.3g}, as if these were clipped: theirs is "
+                f"{self._between()}",
                 "Are training inputs clamped, or normalised unlike validation inputs?",
             )
 
@@ -231,10 +241,12 @@ class TrainValidationAlike(Guard):
                 f"(feature {', '.join(map(str, still.nonzero().flatten().tolist()[:3]))} and so on)",
                 "Are columns missing or filled with zero in the training data?",
             )
-            return
         if min(training.reliability(), validation.reliability()) < 0.9:
             return
-        if (agreement := _correlation(training.mean, validation.mean)) < 0.6:
+        own, other = training.mean.sort().values, validation.mean.sort().values
+        # Flips, crops and the like make the means of pixels more alike; another order leaves what means there are.
+        kept = _correlation(own, other) > 0.97 and 0.85 < float(own.std() / other.std()) < 1.18
+        if kept and (agreement := _correlation(training.mean, validation.mean)) < 0.6:
             self.alarm(
                 "feature-order",
                 f"the means of the features, over {telling.numel()} of them, correlate by {agreement:.2f} between "
@@ -256,7 +268,7 @@ def _rows(seen: batches.Look) -> tuple[Tensor | None, float, float]:
     inputs, path = seen.inputs, seen.input_path
     if inputs is None or path is None or not inputs.is_floating_point() or inputs.ndim < 2 or seen.features is None:
         return None, 0.0, 0.0
-    low, high, _, _ = seen.statistics(path)
+    low, high = seen.bounds(path)
     return seen.features.float(), low, high
 
 

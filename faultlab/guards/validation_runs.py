@@ -77,9 +77,12 @@ class ValidationRuns(Guard):
         # The first pass and the sanity check before it show every sample there is.
         if batch is None or self._runs or not batches.of_fit(trainer) or len(self._validation) > self._MOST:
             return
+        if not batch_idx and not dataloader_idx and not trainer.sanity_checking:
+            # The sanity check's samples come again.
+            self._validation, self._counted, self._shared = set(), 0, 0
         seen = batches.look(batch)
         keys = seen.input_keys if _is_telling(seen) else []
-        self._counted += len(keys) if not trainer.sanity_checking else 0
+        self._counted += len(keys)
         fresh = set(keys) - self._validation
         self._validation |= fresh
         self._shared += len(fresh & self._training)
@@ -107,7 +110,7 @@ class ValidationRuns(Guard):
         self._overlap()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.current_epoch and self._runs or len(self._training) > self._MOST:
+        if (trainer.current_epoch and self._runs) or len(self._training) > self._MOST:
             return
         seen = batches.look(batch)
         if not _is_telling(seen) or not batches.is_due(seen.inputs, batch_idx):
@@ -124,10 +127,13 @@ class ValidationRuns(Guard):
         self._train_batches += 1
 
     def _overlap(self) -> None:
-        distinct = len(self._validation)
-        if distinct < self._LEAST or self._counted > 1.2 * distinct + 1:
+        distinct, count = len(self._validation), self._counted
+        if distinct < self._LEAST:
             return
-        if self._shared > self.overlap * distinct:
+        # Samples of a few categories are the same by chance, as often as validation samples are among themselves.
+        pairs = (count - distinct + 3) / (count * (count - 1) / 2)
+        by_chance = -math.expm1(-pairs * len(self._training))
+        if self._shared > max(self.overlap, 2 * by_chance) * distinct:
             self.alarm(
                 "on-training-data",
                 f"{self._shared} of {distinct} validation samples come in training too: the same data, which leak "
