@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from faultlab.guards.attached import Attached, attach
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
 from faultlab.guards.checkpoints_reload import CheckpointsReload
@@ -46,6 +47,7 @@ from faultlab.guards.weights_intact import WeightsIntact
 
 __all__ = [
     "Alarm",
+    "Attached",
     "BatchSchema",
     "BatchesDiffer",
     "CheckpointsReload",
@@ -82,6 +84,7 @@ __all__ = [
     "ValidationRuns",
     "WeightsIntact",
     "all",
+    "attach",
     "classes",
 ]
 

@@ -14,6 +14,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+ATTACHED = "__faultlab_attached__"
+"""Marks a method that stands before a module's own."""
+
 _trying = False
 
 
@@ -115,6 +118,8 @@ def twin(pl_module: Any, trainer: Any) -> Any:
             copied = copy.deepcopy(pl_module, memo)
         if getattr(copied, "_trainer", None) is not None:
             object.__setattr__(copied, "_trainer", _Unlogged(trainer))
+        for name in [name for name, value in vars(copied).items() if hasattr(value, ATTACHED)]:
+            delattr(copied, name)  # it would lead back to the original
         for name in ("log", "log_dict", "print"):
             if hasattr(copied, name):
                 object.__setattr__(copied, name, _nothing)
