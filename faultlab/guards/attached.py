@@ -147,7 +147,7 @@ class Attached:
         if isinstance(loss, torch.Tensor) and loss.requires_grad:
             # Fires where the backward pass begins, whatever the loss was divided by before.
             alive = weakref.ref(loss)
-            loss.register_hook(lambda gradient: self._before_backward(alive()))
+            loss.register_hook(lambda gradient: self._before_backward(alive()))  # type: ignore[no-untyped-call]
         return outputs
 
     def _before_backward(self, loss: Any) -> None:
@@ -248,9 +248,9 @@ def attach(
     ...             module.training_step(batch, index).backward()
     ...             optimizer.step()
 
-    An epoch begins where a batch has the index 0. A batch is over when each optimizer has stepped, or where the next one
-    begins: what guards say at its end is said there. What the steps log is collected for the guards, and goes nowhere else. ``detach``, or the end of the
-    block, puts everything back.
+    An epoch begins where a batch has the index 0. A batch is over when each optimizer has stepped, or where the next
+    one begins: what guards say at its end is said there. What the steps log is collected for the guards, and goes
+    nowhere else. ``detach``, or the end of the block, puts everything back.
     """
     if guards is None:
         from faultlab.guards import all as ready

@@ -103,7 +103,8 @@ class HooksCalled(Guard):
         if gone:
             self.alarm(
                 "callback-gone",
-                f"the callback {readings.names(gone)} is missing from the Trainer, which it was among when training began",
+                f"the callback {readings.names(gone)} is missing from the Trainer, which it was among when training "
+                "began",
                 "Look for whoever writes to trainer.callbacks.",
             )
 

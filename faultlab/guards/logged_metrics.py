@@ -16,10 +16,9 @@ class LoggedMetrics(Guard):
     ``metric`` is the one that counts, ``expected`` are others that have to be there. Without them it only knows what
     has been logged before: a metric that two validations in a row have logged has to come in the next ones too.
 
-    Losses and the metric that counts have to be finite, any other one only if it once was. A loss of validation must not be
-    the same to the bit after the weights have changed, nor all metrics together three times. A training without validation
-    is judged by what training logs.
-    """
+    Losses and the metric that counts have to be finite, any other one only if it once was. A loss of validation must
+    not be the same to the bit after the weights have changed, nor all metrics together three times. A training without
+    validation is judged by what training logs."""
 
     checks = {
         "missing": "a metric that is waited for is not logged",

@@ -153,7 +153,8 @@ class LossFalls(Guard):
             self.alarm(
                 "no-better",
                 f"the training loss did not improve: it began with {began:.4g} and is {ends:.4g} after {count} steps",
-                "Do the weights change, in the right direction and by enough (learning rate, gradients, optimizer), and "
+                "Do the weights change, in the right direction and by enough (learning rate, gradients, optimizer), "
+                "and "
                 "do inputs and labels belong together?",
             )
 
@@ -197,7 +198,7 @@ def _entropy(labels: list[Tensor]) -> float | None:
     values = torch.cat([tensor.reshape(-1)[:65536].cpu() for tensor in labels])
     # Negative ones are padding, or what a loss is told to ignore.
     values = values[values >= 0]
-    _, counts = values.unique(return_counts=True)
+    _, counts = torch.unique(values, return_counts=True)
     if not 2 <= len(counts) <= len(values) / 4:
         return None
     shares = counts / counts.sum()

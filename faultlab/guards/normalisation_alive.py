@@ -120,14 +120,14 @@ class NormalisationAlive(Guard):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         training = [(layer, seen) for (_, layer), seen in zip(self._layers, self._seen, strict=False) if layer.training]
-        if self._steps and len(training) == len(self._layers) and training:
-            if all(seen >= 0 and _count(layer) == seen for layer, seen in training):
-                self.alarm(
-                    "standstill",
-                    f"no running statistics of BatchNorm moved in epoch {trainer.current_epoch}, in "
-                    f"{_named([name for name, _ in self._layers])}",
-                    "Do the layers run in training, and in training mode?",
-                )
+        moves = not training or any(seen < 0 or _count(layer) != seen for layer, seen in training)
+        if self._steps and len(training) == len(self._layers) and not moves:
+            self.alarm(
+                "standstill",
+                f"no running statistics of BatchNorm moved in epoch {trainer.current_epoch}, in "
+                f"{_named([name for name, _ in self._layers])}",
+                "Do the layers run in training, and in training mode?",
+            )
         negative = [name for name, layer in self._layers if bool((layer.running_var < 0).any())]
         if negative:
             self.alarm(

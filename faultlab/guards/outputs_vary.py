@@ -22,10 +22,9 @@ class OutputsVary(Guard):
     in, and activation layers that are dead or saturated.
 
     It listens at the module, where its forward is called as ``self(...)``, else at the last of its parts that ran, and
-    at activation layers: for numbers in every step, for the rest in the first steps and in every ``every``-th. Constant outputs, dead and saturated layers are
-    said after ``patience`` such looks in a row, since some models begin with zeros. Saturation of a part's last layer is
-    an answer that is sure, and let pass.
-    """
+    at activation layers: for numbers in every step, for the rest in the first steps and in every ``every``-th. Constant
+    outputs, dead and saturated layers are said after ``patience`` such looks in a row, since some models begin with
+    zeros. Saturation of a part's last layer is an answer that is sure, and let pass."""
 
     level: ClassVar[Level] = "full"
     checks = {
@@ -158,7 +157,8 @@ class OutputsVary(Guard):
         if half and kinds == {torch.float32} and not autocast:
             self.alarm(
                 "half-precision",
-                f"the forward output of {name} is in half precision ({half[0].dtype}), where the parameters are float32 "
+                f"the forward output of {name} is in half precision ({half[0].dtype}), where the parameters are "
+                "float32 "
                 "and nothing asked for mixed precision",
                 "Cast to float32 before the loss, and leave the precision to the Trainer.",
             )

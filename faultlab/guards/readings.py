@@ -84,7 +84,7 @@ def names(found: list[str]) -> str:
 def undrawn() -> Iterator[None]:
     """Random numbers that are drawn inside were not drawn, as far as anybody outside can tell."""
     states = torch.get_rng_state(), random.getstate(), numpy.random.get_state()
-    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
@@ -134,7 +134,8 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
 
 @contextlib.contextmanager
 def trial(trainer: Any, grad: bool = False) -> Iterator[None]:
-    """What a copy of the module is run in: no number is drawn, no gradient taken, and the precision is the Trainer's."""
+    """What a copy of the module is run in: no number is drawn, no gradient taken, and the precision is the "
+    "Trainer's."""
     global _trying
     plugin = getattr(trainer, "precision_plugin", None)
     context = getattr(plugin, "forward_context", contextlib.nullcontext)

@@ -79,10 +79,15 @@ def test_a_metric_that_is_stuck_is_noticed() -> None:
 def test_a_loss_that_is_not_driven_backwards_is_noticed_at_that_batch() -> None:
     module, (train, _) = ByHand(), loaders()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    with pytest.raises(Alarm, match="no loss was propagated backwards"), attach(module, StepsTaken(), optimizer):
-        for index, batch in enumerate(train):
-            module.training_step(batch, index)
-            optimizer.step()
+
+    def forgetful() -> None:
+        with attach(module, StepsTaken(), optimizer):
+            for index, batch in enumerate(train):
+                module.training_step(batch, index)
+                optimizer.step()
+
+    with pytest.raises(Alarm, match="no loss was propagated backwards"):
+        forgetful()
     assert module.seen == [0]
 
 
