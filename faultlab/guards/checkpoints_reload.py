@@ -233,7 +233,8 @@ def _overrides(pl_module: Any, hook: str) -> bool:
 
 def _paths(trainer: Any, named: bool = False) -> list[str]:
     """The files that the checkpoint callbacks have written, as they say; ``named`` are those that are the best or "
-    "last."""
+    "last.
+    """
     found: dict[str, None] = {}
     for callback in getattr(trainer, "checkpoint_callbacks", None) or []:
         for name in ("best_model_path", "last_model_path"):

@@ -18,7 +18,8 @@ class LoggedMetrics(Guard):
 
     Losses and the metric that counts have to be finite, any other one only if it once was. A loss of validation must
     not be the same to the bit after the weights have changed, nor all metrics together three times. A training without
-    validation is judged by what training logs."""
+    validation is judged by what training logs.
+    """
 
     checks = {
         "missing": "a metric that is waited for is not logged",

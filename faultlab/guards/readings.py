@@ -135,7 +135,8 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
 @contextlib.contextmanager
 def trial(trainer: Any, grad: bool = False) -> Iterator[None]:
     """What a copy of the module is run in: no number is drawn, no gradient taken, and the precision is the "
-    "Trainer's."""
+    "Trainer's.
+    """
     global _trying
     plugin = getattr(trainer, "precision_plugin", None)
     context = getattr(plugin, "forward_context", contextlib.nullcontext)

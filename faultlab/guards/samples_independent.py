@@ -22,7 +22,8 @@ class SamplesIndependent(Guard):
 
     It keeps quiet where the first dimension of all inputs is not that of the samples (by the loader's batch size),
     where the outputs are not one a sample, and with normalisation that uses the batch in eval mode too. A model that
-    compares the samples of a batch with each other by design keeps it busy for nothing: leave it out there."""
+    compares the samples of a batch with each other by design keeps it busy for nothing: leave it out there.
+    """
 
     level: ClassVar[Level] = "full"
     checks = {
