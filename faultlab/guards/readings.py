@@ -149,6 +149,14 @@ def trial(trainer: Any, grad: bool = False) -> Iterator[None]:
         _trying = before
 
 
+def step(module: Any, batch: Any, batch_idx: int) -> Any:
+    """What the module's training step gives for a batch, whether it asks for the index or not."""
+    own = module.training_step
+    code = getattr(getattr(own, "__func__", own), "__code__", None)
+    takes_index = code is None or code.co_argcount > 2 or "batch_idx" in code.co_varnames
+    return own(batch, batch_idx) if takes_index else own(batch)
+
+
 def learns(pl_module: Any) -> bool:
     """Whether Lightning does backward and step for the module, so that a step's loss is what is minimised."""
     return bool(getattr(pl_module, "automatic_optimization", True))

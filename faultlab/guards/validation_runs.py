@@ -107,7 +107,7 @@ class ValidationRuns(Guard):
         self._overlap()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.current_epoch and self._runs or len(self._training) > self._MOST:
+        if (trainer.current_epoch and self._runs) or len(self._training) > self._MOST:
             return
         seen = batches.look(batch)
         if not _is_telling(seen) or not batches.is_due(seen.inputs, batch_idx):
