@@ -81,13 +81,10 @@ class LossFalls(Guard):
         loss = readings.loss_of(outputs)
         if loss is None:
             return
-        if loss.device.type == "cpu":
-            self._losses.append(float(loss))
-        else:
-            # Asking a device for a number waits for all that it has still to do.
-            self._pending.append(loss)
-            if len(self._pending) >= 64:
-                self._settle()
+        # Asking a device for a number waits for all that it has still to do.
+        self._pending.append(loss)
+        if len(self._pending) >= 64:
+            self._settle()
         if len(self._labels) < 16:
             self._labels.append([tensor for tensor in readings.tensors(batch) if _whole(tensor)])
 

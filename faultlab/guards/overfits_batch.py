@@ -75,7 +75,7 @@ class OverfitsBatch(Guard):
                 optimizer = torch.optim.Adam(learning, lr=self.rate)
                 for _ in range(self.steps):
                     outputs = readings.step(twin, batch, batch_idx)
-                    loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+                    loss: Any = outputs.get("loss") if isinstance(outputs, dict) else outputs
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
