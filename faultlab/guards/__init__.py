@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from faultlab.guards.attached import Attached, attach
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
 from faultlab.guards.checkpoints_reload import CheckpointsReload
@@ -36,6 +37,7 @@ from faultlab.guards.normalisation_alive import NormalisationAlive
 from faultlab.guards.optimizer_coverage import OptimizerCoverage
 from faultlab.guards.optimizer_settings import OptimizerSettings
 from faultlab.guards.outputs_vary import OutputsVary
+from faultlab.guards.overfits_batch import OverfitsBatch
 from faultlab.guards.parameters_move import ParametersMove
 from faultlab.guards.run_ended import RunEnded
 from faultlab.guards.samples_independent import SamplesIndependent
@@ -46,6 +48,7 @@ from faultlab.guards.weights_intact import WeightsIntact
 
 __all__ = [
     "Alarm",
+    "Attached",
     "BatchSchema",
     "BatchesDiffer",
     "CheckpointsReload",
@@ -74,6 +77,7 @@ __all__ = [
     "OptimizerCoverage",
     "OptimizerSettings",
     "OutputsVary",
+    "OverfitsBatch",
     "ParametersMove",
     "RunEnded",
     "SamplesIndependent",
@@ -82,6 +86,7 @@ __all__ = [
     "ValidationRuns",
     "WeightsIntact",
     "all",
+    "attach",
     "classes",
 ]
 
@@ -107,7 +112,7 @@ def all(
 
     ``monitor`` is the metric that counts, where the run logs one, and ``mode`` says whether lower ("min") or higher
     ("max") is better. ``profile`` is the file of known good runs for `KnownGood`, which is left out without one.
-    ``leave_out`` names guards that do not fit the training.
+    ``leave_out`` names guards that do not fit the training. Optional ones have to be asked for by themselves.
     """
     left_out = set(leave_out)
     if unknown := left_out - {cls.__name__ for cls in classes()}:
@@ -117,6 +122,6 @@ def all(
         arguments: dict[str, Any] = cls.arguments(monitor, mode)
         if cls is KnownGood:
             arguments["profile"] = profile
-        if cls.__name__ not in left_out and not (cls is KnownGood and profile is None):
+        if cls.__name__ not in left_out and not cls.optional and not (cls is KnownGood and profile is None):
             chosen.append(cls(action=action, **arguments))
     return GuardSet(chosen)

@@ -86,7 +86,8 @@ class CheckpointsReload(Guard):
                 f"{len(other) + len(lost)} of {len(weights)} weights were not loaded from the checkpoint: "
                 f"{readings.names(other + lost)} is not what was saved, but what the new module had, random as it was "
                 "initialised",
-                "Do the keys fit those of the module? Loading that is not strict only returns those that are missing or "
+                "Do the keys fit those of the module? Loading that is not strict only returns those that are "
+                "missing or "
                 "unexpected.",
             )
 
@@ -98,7 +99,8 @@ class CheckpointsReload(Guard):
                 self.alarm(
                     "optimizer-not-restored",
                     f"the optimizers' state was not restored on resuming: they remember something (momentum, averages) "
-                    f"of {sum(now or [])} parameters, and the checkpoint was saved with that of {sum(kept['optimizers'])}",
+                    f"of {sum(now or [])} parameters, and the checkpoint was saved with that of "
+                    f"{sum(kept['optimizers'])}",
                     "Is the optimizer made anew after loading, or was its state saved before it had taken a step?",
                 )
             if kept["step"] is not None and trainer.global_step != kept["step"]:
@@ -159,7 +161,8 @@ class CheckpointsReload(Guard):
                 "unreadable",
                 f"the checkpoint {path} can't be read back: it is truncated, corrupt or incomplete "
                 f"({type(error).__name__}: {str(error)[:80]})",
-                "Is there space on the disk, and does something else write there? Keep the one before until it is read.",
+                "Is there space on the disk, and does something else write there? Keep the one before until it is "
+                "read.",
             )
             return
         kept = checkpoint.get(KEPT) if isinstance(checkpoint, dict) else None
@@ -204,7 +207,7 @@ def _digest(state: Any) -> dict[str, str] | None:
         for name, value in state.items():
             if isinstance(value, torch.Tensor):
                 plain = value.detach().cpu().contiguous().reshape(-1)
-                found[str(name)] = f"{value.dtype}:{zlib.crc32(plain.view(torch.uint8).numpy())}"
+                found[str(name)] = f"{value.dtype}:{zlib.crc32(plain.view(torch.uint8).numpy().data)}"
     except (RuntimeError, TypeError, NotImplementedError):
         return None
     return found
@@ -229,7 +232,9 @@ def _overrides(pl_module: Any, hook: str) -> bool:
 
 
 def _paths(trainer: Any, named: bool = False) -> list[str]:
-    """The files that the checkpoint callbacks have written, as they say; ``named`` are those that are the best or last."""
+    """The files that the checkpoint callbacks have written, as they say; ``named`` are those that are the best or "
+    "last.
+    """
     found: dict[str, None] = {}
     for callback in getattr(trainer, "checkpoint_callbacks", None) or []:
         for name in ("best_model_path", "last_model_path"):

@@ -52,7 +52,7 @@ class Divergence(Guard):
         loss = readings.loss_of(outputs) if readings.learns(pl_module) else None
         if loss is None or (loss.device.type != "cpu" and self._steps % 16):
             return
-        value = float(loss)
+        value = loss.item()
         if not math.isfinite(value):
             return
         if len(self._sorted) >= self.warmup and self._is_far(value):

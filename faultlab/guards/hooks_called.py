@@ -103,7 +103,8 @@ class HooksCalled(Guard):
         if gone:
             self.alarm(
                 "callback-gone",
-                f"the callback {readings.names(gone)} is missing from the Trainer, which it was among when training began",
+                f"the callback {readings.names(gone)} is missing from the Trainer, which it was among when training "
+                "began",
                 "Look for whoever writes to trainer.callbacks.",
             )
 
@@ -121,7 +122,10 @@ def _almost_hooks(owner: Any, known: set[str]) -> list[tuple[str, str]]:
     for name in defined:
         if name in known or name in used or name.startswith("_"):
             continue
-        meant = _REMOVED.get(name) or (_TAKEN_FOR.get(name) if is_module else None)
+        if name in _REMOVED:
+            found.append((name, _REMOVED[name]))
+            continue
+        meant = _TAKEN_FOR.get(name) if is_module else None
         if not meant and (name.startswith("on_") or is_module):
             candidates = [*HOOKS, *_STEPS] if is_module else list(HOOKS)
             meant = next(iter(difflib.get_close_matches(name, candidates, 1, 0.9)), None)

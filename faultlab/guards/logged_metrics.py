@@ -16,9 +16,9 @@ class LoggedMetrics(Guard):
     ``metric`` is the one that counts, ``expected`` are others that have to be there. Without them it only knows what
     has been logged before: a metric that two validations in a row have logged has to come in the next ones too.
 
-    Losses and the metric that counts have to be finite, any other one only if it once was. A loss of validation must not be
-    the same to the bit after the weights have changed, nor all metrics together three times. A training without validation
-    is judged by what training logs.
+    Losses and the metric that counts have to be finite, any other one only if it once was. A loss of validation must
+    not be the same to the bit after the weights have changed, nor all metrics together three times. A training without
+    validation is judged by what training logs.
     """
 
     checks = {
@@ -71,10 +71,13 @@ class LoggedMetrics(Guard):
         if wanted and trainer.global_step and not trainer.should_stop:
             self._say_missing(wanted, found, "training")
 
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self._objects = dict(getattr(trainer, "callback_metrics", None) or {})
+
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         logged = dict(getattr(trainer, "callback_metrics", None) or {})
         found = readings.metrics(trainer)
-        # Lightning keeps the values of earlier epochs: what was logged anew is another object.
+        # Lightning keeps the values of earlier epochs; what was logged anew since validation began is another object.
         fresh = {name for name in found if logged.get(name) is not self._objects.get(name)}
         steps, sanity = trainer.global_step, bool(trainer.sanity_checking)
         validation = {name for name in fresh if "train" not in name.lower()}
@@ -84,10 +87,10 @@ class LoggedMetrics(Guard):
         gone = [name for name, times in self._times.items() if times >= 2 and name not in fresh]
         if not sanity:
             self._validated = True
-            self._objects = logged
             self._times = {name: self._times.get(name, 0) + 1 for name in validation}
         self._values = {name: found[name] for name in validation}
         self._steps = steps
+        self._objects = {}
         if sanity:
             return
         wanted = [name for name in (self.metric, *self.expected) if name and name not in found]

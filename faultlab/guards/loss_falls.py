@@ -19,7 +19,8 @@ class LossFalls(Guard):
     The loss is what `training_step` returns under automatic optimisation. It has to fall by ``least`` of what it began
     with; where it began about at the entropy of some integer labels of the batch, it also has to get below that, which
     guessing by the labels' frequencies gives. It must not rise by ``worse`` of its beginning. The metric (the declared
-    one, else the loss of validation) is compared with what the sanity check saw of the untrained module.
+    one, else the loss of validation) must not be what the sanity check saw of the untrained module (within twice
+    ``least``), nor worse by ``worse``. A model that knew a good deal before, by such an entropy, may stay where it is.
 
     It keeps quiet about resumed trainings, about trainings of fewer than ``steps`` steps, and, without a declared
     metric, about manual optimisation. For losses that are not meant to fall, leave it out.
@@ -37,7 +38,7 @@ class LossFalls(Guard):
         metric: str = "",
         mode: str = "min",
         least: float = 0.01,
-        worse: float = 0.1,
+        worse: float = 0.25,
         epochs: int = 2,
         steps: int = 16,
         *,
@@ -80,13 +81,10 @@ class LossFalls(Guard):
         loss = readings.loss_of(outputs)
         if loss is None:
             return
-        if loss.device.type == "cpu":
-            self._losses.append(float(loss))
-        else:
-            # Asking a device for a number waits for all that it has still to do.
-            self._pending.append(loss)
-            if len(self._pending) >= 64:
-                self._settle()
+        # Asking a device for a number waits for all that it has still to do.
+        self._pending.append(loss)
+        if len(self._pending) >= 64:
+            self._settle()
         if len(self._labels) < 16:
             self._labels.append([tensor for tensor in readings.tensors(batch) if _whole(tensor)])
 
@@ -127,8 +125,11 @@ class LossFalls(Guard):
         began, ends = sum(head) / len(head), sum(tail) / len(tail)
         if not (math.isfinite(began) and math.isfinite(ends)):
             return
-        spread = torch.tensor(tail).std().item() / math.sqrt(len(tail))
-        if ends > began + max(self.worse * abs(began), 3 * spread):
+        chance = self._chance()
+        # It knew a good deal to begin with, as a pretrained model does: there it may stay.
+        knew = chance is not None and began < 0.7 * chance
+        margin = max(self.worse * abs(began), 2 * torch.tensor(tail).std().item())
+        if ends > began + margin and not (knew and chance and ends < 0.97 * chance):
             self.alarm(
                 "rises",
                 f"the training loss has risen: it began with {began:.4g} and is {ends:.4g} after {count} steps",
@@ -137,7 +138,6 @@ class LossFalls(Guard):
             )
         if count < self.steps or not (last or self._epochs >= self.epochs):
             return
-        chance = self._chance()
         if chance and began > 0.9 * chance and 0.97 * chance < ends < 1.5 * chance:
             self.alarm(
                 "at-chance",
@@ -146,13 +146,12 @@ class LossFalls(Guard):
                 "Do inputs and labels belong together (shuffled, constant or random ones do not), does every layer get "
                 "a gradient, and does its learning rate fit?",
             )
-        elif chance and began < 0.7 * chance:
-            return  # It knew a good deal to begin with, as a pretrained model does.
-        if began - ends < self.least * abs(began):
+        if began - ends < self.least * abs(began) and not knew:
             self.alarm(
                 "no-better",
                 f"the training loss did not improve: it began with {began:.4g} and is {ends:.4g} after {count} steps",
-                "Do the weights change, in the right direction and by enough (learning rate, gradients, optimizer), and "
+                "Do the weights change, in the right direction and by enough (learning rate, gradients, optimizer), "
+                "and "
                 "do inputs and labels belong together?",
             )
 
@@ -160,10 +159,15 @@ class LossFalls(Guard):
         before, now = self._untrained, self._latest
         if before is None or now is None or not (math.isfinite(before) and math.isfinite(now)):
             return
-        gain = (before - now if self.mode == "min" else now - before) / max(abs(before), 1e-12)
+        # What is left to gain of a share is what is missing from the whole.
+        scale = min(before, 1 - before) if self.mode == "max" and 0 < before < 1 else abs(before)
+        gain = (before - now if self.mode == "min" else now - before) / max(scale, 1e-12)
+        same = 2 * self.least if self.metric else self.least / 2
         chance = self._chance()
         knew = chance and "loss" in self._name and before < 0.7 * chance
-        if gain < -self.worse or (gain < self.least / 2 and not knew and abs(gain) <= self.least / 2):
+        # A model that knew a good deal may overfit, and what the sanity check saw was only a part of the data.
+        lost = now > 0.97 * chance if knew and chance else gain < -self.worse
+        if lost or (not knew and abs(gain) <= same):
             self.alarm(
                 "metric-no-better",
                 f"{self._name} did not improve: it was {before:.4g} before training and is {now:.4g} after "
@@ -191,7 +195,7 @@ def _entropy(labels: list[Tensor]) -> float | None:
     values = torch.cat([tensor.reshape(-1)[:65536].cpu() for tensor in labels])
     # Negative ones are padding, or what a loss is told to ignore.
     values = values[values >= 0]
-    _, counts = values.unique(return_counts=True)
+    _, counts = torch.unique(values, return_counts=True)
     if not 2 <= len(counts) <= len(values) / 4:
         return None
     shares = counts / counts.sum()

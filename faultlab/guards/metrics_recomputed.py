@@ -83,10 +83,7 @@ class MetricsRecomputed(Guard):
             with readings.trial(trainer):
                 if self.compute is not None:
                     return readings.number(self.compute(self._twin, batch))
-                step = self._twin.training_step
-                code = getattr(getattr(step, "__func__", step), "__code__", None)
-                takes_index = code is None or code.co_argcount > 2 or "batch_idx" in code.co_varnames
-                outputs = step(batch, batch_idx) if takes_index else step(batch)
+                outputs = readings.step(self._twin, batch, batch_idx)
             loss = readings.loss_of(outputs)
             return None if loss is None else float(loss)
         except Exception:

@@ -19,8 +19,8 @@ class NormalisationAlive(Guard):
 
     It looks at the layers that train: in training mode, with weights that require gradients or none at all. Layers that
     are frozen, or that follow another network's (momentum encoders), are let pass, as are classes derived from torch's.
-    Values are looked at in every step on the CPU, in every 50th elsewhere. Between steps anybody may write them, as
-    averaging callbacks do.
+    Values are looked at in every tenth step (in every 50th on a device that is waited for), once an epoch, and where
+    somebody has written them. Between steps anybody may do that, as averaging callbacks do.
     """
 
     checks = {
@@ -75,16 +75,19 @@ class NormalisationAlive(Guard):
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         if self._layers:
-            self._judge("a training step")
+            self._judge_writes("a training step")
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self._layers:
-            self._judge(f"batch {batch_idx}")
-            self._steps += 1
-
-    def _judge(self, where: str) -> None:
-        if self._statistics[0].device.type == "cpu" or self._steps % 50 == 0:
+        if not self._layers:
+            return
+        where = f"batch {batch_idx}"
+        # What somebody writes is looked at where it is seen; what comes of a batch, the loss shows too.
+        if self._steps % (10 if self._statistics[0].device.type == "cpu" else 50) == 0:
             self._judge_values(where)
+        self._judge_writes(where)
+        self._steps += 1
+
+    def _judge_writes(self, where: str) -> None:
         # The layer's own update does not count as a write: torch's kernels do not tell the tensor.
         written = [statistic._version for statistic in self._statistics]
         if self._written and written != self._written:
@@ -92,6 +95,7 @@ class NormalisationAlive(Guard):
                 i % len(self._layers) for i, (a, b) in enumerate(zip(written, self._written, strict=True)) if a != b
             ]
             self._written = written
+            self._judge_values(where)
             touched = [self._layers[i][0] for i in sorted(set(changed)) if self._layers[i][1].training]
             if touched:
                 self.alarm(
@@ -120,14 +124,16 @@ class NormalisationAlive(Guard):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         training = [(layer, seen) for (_, layer), seen in zip(self._layers, self._seen, strict=False) if layer.training]
-        if self._steps and len(training) == len(self._layers) and training:
-            if all(seen >= 0 and _count(layer) == seen for layer, seen in training):
-                self.alarm(
-                    "standstill",
-                    f"no running statistics of BatchNorm moved in epoch {trainer.current_epoch}, in "
-                    f"{_named([name for name, _ in self._layers])}",
-                    "Do the layers run in training, and in training mode?",
-                )
+        moves = not training or any(seen < 0 or _count(layer) != seen for layer, seen in training)
+        if self._steps and len(training) == len(self._layers) and not moves:
+            self.alarm(
+                "standstill",
+                f"no running statistics of BatchNorm moved in epoch {trainer.current_epoch}, in "
+                f"{_named([name for name, _ in self._layers])}",
+                "Do the layers run in training, and in training mode?",
+            )
+        if self._layers:
+            self._judge_values(f"epoch {trainer.current_epoch}")
         negative = [name for name, layer in self._layers if bool((layer.running_var < 0).any())]
         if negative:
             self.alarm(

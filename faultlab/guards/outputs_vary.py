@@ -22,9 +22,9 @@ class OutputsVary(Guard):
     in, and activation layers that are dead or saturated.
 
     It listens at the module, where its forward is called as ``self(...)``, else at the last of its parts that ran, and
-    at activation layers: for numbers in every step, for the rest in the first steps and in every ``every``-th. Constant outputs, dead and saturated layers are
-    said after ``patience`` such looks in a row, since some models begin with zeros. Saturation of a part's last layer is
-    an answer that is sure, and let pass.
+    at activation layers: for numbers in every step, for the rest in the first steps and in every ``every``-th. Constant
+    outputs, dead and saturated layers are said after ``patience`` such looks in a row, since some models begin with
+    zeros. Saturation of a part's last layer is an answer that is sure, and let pass.
     """
 
     level: ClassVar[Level] = "full"
@@ -53,7 +53,7 @@ class OutputsVary(Guard):
         self._forget()
 
     def _forget(self) -> None:
-        self._outputs: list[tuple[str, Any]] = []
+        self._outputs: list[tuple[str, Any, bool]] = []
         self._layers: dict[str, str] = {}
         self._rows: Counter[str] = Counter()
         self._steps = 0
@@ -67,9 +67,9 @@ class OutputsVary(Guard):
         self._forget()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._hooks.append(pl_module.register_forward_hook(self._watcher("the module")))
+        self._hooks.append(pl_module.register_forward_hook(self._watcher("the module", pl_module)))
         for name, part in pl_module.named_children():
-            self._hooks.append(part.register_forward_hook(self._watcher(name)))
+            self._hooks.append(part.register_forward_hook(self._watcher(name, pl_module)))
         last = {list(part.children())[-1] for part in pl_module.modules() if list(part.children())}
         for name, part in pl_module.named_modules():
             if isinstance(part, _RECTIFIERS) or (isinstance(part, _BOUNDED) and part not in last):
@@ -99,10 +99,11 @@ class OutputsVary(Guard):
             hook.remove()
         self._hooks = []
 
-    def _watcher(self, name: str) -> Any:
+    def _watcher(self, name: str, pl_module: Any) -> Any:
         def watch(module: Any, args: Any, output: Any) -> None:
             if module.training and not readings.trying():
-                self._outputs.append((name, output))
+                # As it is now: where the loss is judged, autocast is over.
+                self._outputs.append((name, output, _autocasts(pl_module)))
 
         return watch
 
@@ -127,10 +128,10 @@ class OutputsVary(Guard):
         if not outputs and not layers:
             return
         whole = [entry for entry in outputs if entry[0] == "the module"] or outputs[-1:]
-        for name, output in whole[-1:]:
+        for name, output, autocast in whole[-1:]:
             floating = [t.detach() for t in readings.tensors(output) if t.is_floating_point() and t.numel()]
             if floating:
-                self._judge_outputs(name, floating, pl_module)
+                self._judge_outputs(name, floating, autocast, pl_module)
         for name, state in layers.items():
             for kind in ("dead", "saturated"):
                 self._count(f"{kind} {name}", kind == state)
@@ -143,7 +144,7 @@ class OutputsVary(Guard):
                     "Look at the bias and the scale of what feeds it, and at the learning rate.",
                 )
 
-    def _judge_outputs(self, name: str, outputs: list[Tensor], pl_module: Any) -> None:
+    def _judge_outputs(self, name: str, outputs: list[Tensor], autocast: bool, pl_module: Any) -> None:
         if not all(math.isfinite(float(output.float().abs().max())) for output in outputs):
             bad = sum(int((~torch.isfinite(output)).sum()) for output in outputs)
             self.alarm(
@@ -154,10 +155,11 @@ class OutputsVary(Guard):
             return
         half = [output for output in outputs if output.dtype in (torch.float16, torch.bfloat16)]
         kinds = {parameter.dtype for parameter in pl_module.parameters() if parameter.is_floating_point()}
-        if half and kinds == {torch.float32} and not _autocasts(half[0].device.type):
+        if half and kinds == {torch.float32} and not autocast:
             self.alarm(
                 "half-precision",
-                f"the forward output of {name} is in half precision ({half[0].dtype}), where the parameters are float32 "
+                f"the forward output of {name} is in half precision ({half[0].dtype}), where the parameters are "
+                "float32 "
                 "and nothing asked for mixed precision",
                 "Cast to float32 before the loss, and leave the precision to the Trainer.",
             )
@@ -178,8 +180,9 @@ class OutputsVary(Guard):
         self._rows[what] = self._rows[what] + 1 if seen else 0
 
 
-def _autocasts(device: str) -> bool:
+def _autocasts(pl_module: Any) -> bool:
+    device = getattr(pl_module, "device", None)
     try:
-        return torch.is_autocast_enabled(device)
+        return torch.is_autocast_enabled(getattr(device, "type", "cpu"))
     except (RuntimeError, TypeError):
         return True

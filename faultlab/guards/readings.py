@@ -14,6 +14,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+ATTACHED = "__faultlab_attached__"
+"""Marks a method that stands before a module's own."""
+
 _trying = False
 
 
@@ -81,7 +84,7 @@ def names(found: list[str]) -> str:
 def undrawn() -> Iterator[None]:
     """Random numbers that are drawn inside were not drawn, as far as anybody outside can tell."""
     states = torch.get_rng_state(), random.getstate(), numpy.random.get_state()
-    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
@@ -115,6 +118,8 @@ def twin(pl_module: Any, trainer: Any) -> Any:
             copied = copy.deepcopy(pl_module, memo)
         if getattr(copied, "_trainer", None) is not None:
             object.__setattr__(copied, "_trainer", _Unlogged(trainer))
+        for name in [name for name, value in vars(copied).items() if hasattr(value, ATTACHED)]:
+            delattr(copied, name)  # it would lead back to the original
         for name in ("log", "log_dict", "print"):
             if hasattr(copied, name):
                 object.__setattr__(copied, name, _nothing)
@@ -129,7 +134,9 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
 
 @contextlib.contextmanager
 def trial(trainer: Any, grad: bool = False) -> Iterator[None]:
-    """What a copy of the module is run in: no number is drawn, no gradient taken, and the precision is the Trainer's."""
+    """What a copy of the module is run in: no number is drawn, no gradient taken, and the precision is the "
+    "Trainer's.
+    """
     global _trying
     plugin = getattr(trainer, "precision_plugin", None)
     context = getattr(plugin, "forward_context", contextlib.nullcontext)
@@ -142,6 +149,14 @@ def trial(trainer: Any, grad: bool = False) -> Iterator[None]:
         _trying = before
 
 
+def step(module: Any, batch: Any, batch_idx: int) -> Any:
+    """What the module's training step gives for a batch, whether it asks for the index or not."""
+    own = module.training_step
+    code = getattr(getattr(own, "__func__", own), "__code__", None)
+    takes_index = code is None or code.co_argcount > 2 or "batch_idx" in code.co_varnames
+    return own(batch, batch_idx) if takes_index else own(batch)
+
+
 def learns(pl_module: Any) -> bool:
     """Whether Lightning does backward and step for the module, so that a step's loss is what is minimised."""
     return bool(getattr(pl_module, "automatic_optimization", True))
@@ -149,5 +164,6 @@ def learns(pl_module: Any) -> bool:
 
 def loss_of(outputs: Any) -> torch.Tensor | None:
     """The loss in what a training step returned."""
-    value = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+    # Asking whether something is a Mapping costs more than all the rest.
+    value = outputs.get("loss") if type(outputs) is dict or isinstance(outputs, Mapping) else outputs
     return value.detach() if isinstance(value, torch.Tensor) and value.numel() == 1 else None

@@ -15,8 +15,8 @@ class RunEnded(Guard):
     """Notices a training that does less than was asked for and still ends as if it were done.
 
     It is meant for a real training. For one that is cut short on purpose, say ``debugging=True``: `fast_dev_run` and
-    `overfit_batches` are then let pass, and epochs of any length. Where both ``max_steps`` and ``max_epochs`` are given,
-    steps that are worth less than ``least`` of the epochs are taken for a rest of some trial.
+    `overfit_batches` are then let pass, and epochs of any length. Where both ``max_steps`` and ``max_epochs`` are
+    given, steps that are worth less than ``least`` of the epochs are taken for a rest of some trial.
 
     It keeps quiet about a training that a callback stopped (``should_stop``), about the lengths of iterable datasets,
     which are estimates, and about exceptions, which are loud by themselves unless they exit with status 0.
@@ -155,7 +155,8 @@ class RunEnded(Guard):
         if not self._batches and not trainer.global_step and not self.debugging:
             self.alarm(
                 "nothing-trained",
-                "fit ended and no batch was trained on, no step was taken: the model is as it was before, never trained",
+                "fit ended and no batch was trained on, no step was taken: the model is as it was before, never "
+                "trained",
                 "Is the training loader empty, or a limit (max_epochs, max_steps, limit_train_batches) zero?",
             )
 

@@ -13,16 +13,16 @@ from faultlab.guards.guard import Action, Guard, Level
 
 
 class SamplesIndependent(Guard):
-    """Notices a forward whose output for a sample depends on the other samples of the batch, on their order, on what was
-    asked before, or on chance that nobody seeds.
+    """Notices a forward whose output for a sample depends on the other samples of the batch, on their order, on what
+    was asked before, or on chance that nobody seeds.
 
     Once an epoch a copy of the module, in eval mode, is given the inputs of the first training batch twice, and then a
     part of them. Equal inputs have to give equal outputs, and the part that part of the outputs. A forward that draws
     random numbers in eval mode is only looked at further if ``deterministic`` says that it must not.
 
-    It keeps quiet where the first dimension of all inputs is not that of the samples (by the loader's batch size), where
-    the outputs are not one a sample, and with normalisation that uses the batch in eval mode too. A model that compares
-    the samples of a batch with each other by design keeps it busy for nothing: leave it out there.
+    It keeps quiet where the first dimension of all inputs is not that of the samples (by the loader's batch size),
+    where the outputs are not one a sample, and with normalisation that uses the batch in eval mode too. A model that
+    compares the samples of a batch with each other by design keeps it busy for nothing: leave it out there.
     """
 
     level: ClassVar[Level] = "full"
