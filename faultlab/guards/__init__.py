@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from faultlab.guards.attached import Attached, attach
+from faultlab.guards.attached import attach
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
 from faultlab.guards.checkpoints_reload import CheckpointsReload
@@ -48,7 +48,6 @@ from faultlab.guards.weights_intact import WeightsIntact
 
 __all__ = [
     "Alarm",
-    "Attached",
     "BatchSchema",
     "BatchesDiffer",
     "CheckpointsReload",
