@@ -20,8 +20,8 @@ class LossFalls(Guard):
     with; where it began about at the entropy of some integer labels of the batch, it also has to get below that, which
     guessing by the labels' frequencies gives. It must not rise by ``worse`` of its beginning. The metric (the declared
     one, else the loss of validation) must not be what the sanity check saw of the untrained module, within half of
-    ``least`` (twice ``least`` for a declared metric, five times where there is no loss to judge), nor worse by ``worse``. A
-    model that knew a good deal before, by such an entropy, may stay where it is.
+    ``least`` (twice ``least`` for a declared metric, five times where there is no loss to judge), nor worse by
+    ``worse``. A model that knew a good deal before, by such an entropy, may stay where it is.
 
     It keeps quiet about resumed trainings, about trainings of fewer than ``steps`` steps, and, without a declared
     metric, about manual optimisation. For losses that are not meant to fall, leave it out.
@@ -176,8 +176,8 @@ class LossFalls(Guard):
                 "metric-no-better",
                 f"{self._name} did not improve: it was {before:.4g} before training and is {now:.4g} after "
                 f"{self._validations} epochs of it",
-                "Does the model learn at all, and is it in validation what it is in training (modes, BatchNorm's "
-                "running statistics, inputs prepared in the same way)?",
+                "Do the weights change by enough (gradients, optimizer, learning rate), and is the model in validation "
+                "what it is in training (modes, BatchNorm's running statistics, inputs prepared in the same way)?",
             )
 
     def _chance(self) -> float | None:
