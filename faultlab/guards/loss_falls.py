@@ -19,8 +19,9 @@ class LossFalls(Guard):
     The loss is what `training_step` returns under automatic optimisation. It has to fall by ``least`` of what it began
     with; where it began about at the entropy of some integer labels of the batch, it also has to get below that, which
     guessing by the labels' frequencies gives. It must not rise by ``worse`` of its beginning. The metric (the declared
-    one, else the loss of validation) must not be what the sanity check saw of the untrained module (within twice
-    ``least``), nor worse by ``worse``. A model that knew a good deal before, by such an entropy, may stay where it is.
+    one, else the loss of validation) must not be what the sanity check saw of the untrained module, within half of
+    ``least`` (twice ``least`` for a declared metric, five times where there is no loss to judge), nor worse by
+    ``worse``. A model that knew a good deal before, by such an entropy, may stay where it is.
 
     It keeps quiet about resumed trainings, about trainings of fewer than ``steps`` steps, and, without a declared
     metric, about manual optimisation. For losses that are not meant to fall, leave it out.
@@ -65,6 +66,7 @@ class LossFalls(Guard):
         self._entropy: float | None = None
         self._epochs = self._validations = self._judged = 0
         self._resumed = False
+        self._learns = True
         self._name = ""
         self._untrained: float | None = None
         self._latest: float | None = None
@@ -74,6 +76,7 @@ class LossFalls(Guard):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._resumed = trainer.global_step > 0
+        self._learns = readings.learns(pl_module)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._resumed or not readings.learns(pl_module):
@@ -162,7 +165,8 @@ class LossFalls(Guard):
         # What is left to gain of a share is what is missing from the whole.
         scale = min(before, 1 - before) if self.mode == "max" and 0 < before < 1 else abs(before)
         gain = (before - now if self.mode == "min" else now - before) / max(scale, 1e-12)
-        same = 2 * self.least if self.metric else self.least / 2
+        # Where there is no loss to judge: BatchNorm's statistics alone move a metric by some per cent.
+        same = self.least * ((2.0 if self._learns else 5.0) if self.metric else 0.5)
         chance = self._chance()
         knew = chance and "loss" in self._name and before < 0.7 * chance
         # A model that knew a good deal may overfit, and what the sanity check saw was only a part of the data.
@@ -172,8 +176,8 @@ class LossFalls(Guard):
                 "metric-no-better",
                 f"{self._name} did not improve: it was {before:.4g} before training and is {now:.4g} after "
                 f"{self._validations} epochs of it",
-                "Does the model learn at all, and is it in validation what it is in training (modes, BatchNorm's "
-                "running statistics, inputs prepared in the same way)?",
+                "Do the weights change by enough (gradients, optimizer, learning rate), and is the model in validation "
+                "what it is in training (modes, BatchNorm's running statistics, inputs prepared in the same way)?",
             )
 
     def _chance(self) -> float | None:

@@ -84,7 +84,8 @@ class Modes(Guard):
 
     def _judge_training(self, pl_module: Any, where: str) -> None:
         if pl_module.training:
-            if not self._layers or any(layer.training for layer in self._layers):
+            layers = self._layers
+            if not layers or layers[0].training or any(layer.training for layer in layers):
                 return
         elif not self._trained:
             return
