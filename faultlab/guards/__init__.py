@@ -9,6 +9,7 @@ import builtins
 from collections.abc import Iterable
 from typing import Any
 
+from faultlab.guards.backward_faithful import BackwardFaithful
 from faultlab.guards.gradients import Gradients
 from faultlab.guards.gradients_cleared import GradientsCleared
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
@@ -24,6 +25,7 @@ from faultlab.guards.weights_intact import WeightsIntact
 
 __all__ = [
     "Alarm",
+    "BackwardFaithful",
     "Gradients",
     "GradientsCleared",
     "Guard",
