@@ -18,8 +18,8 @@ class LearningRate(Guard):
 
     A rate collapses if a turn of its scheduler takes it to ``drop`` of what it was, or if it is ``negligible`` next
     to its highest while ``left`` of the training is still to come; where it falls by a factor at every step, also if
-    it will be by the middle of what is left, to a hundred times that. It keeps quiet about this where the length
-    is not known, and about rates that ReduceLROnPlateau lowers little by little or a cosine brings up again. Under
+    it will be by the middle of what is left, to a hundred times that. It keeps quiet about this where the length is
+    not known, and about rates that ReduceLROnPlateau lowers little by little or a cosine brings up again. Under
     manual optimisation, where the module steps its schedulers, these have two epochs to take a first turn.
     """
 

@@ -137,3 +137,15 @@ def test_large_gradients_are_looked_at_by_a_sample() -> None:
     alarm = alarm_of(Gradients(), Large(), max_epochs=1)
     assert alarm is not None
     assert alarm.check == "not-finite"
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_training_that_has_reached_its_goal_is_let_pass(power: int) -> None:
+    class Settling(Wide):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self(batch[0]).relu().pow(power).mean()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.3)
+
+    assert alarm_of(Gradients(), Settling(), max_epochs=12) is None

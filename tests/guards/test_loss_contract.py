@@ -38,7 +38,7 @@ class Turned(Healthy):
         (lambda loss: torch.stack([loss, loss]), 0, "not-scalar", "scalar"),
         (lambda loss: -loss, 0, "wrong-sign", "sign"),
         (lambda loss: loss * 0, 0, "zero", "zero"),
-        (lambda loss: loss * 0 + 0.7, 4, "stuck", "constant"),
+        (lambda loss: loss * 0 + 0.7, 0, "stuck", "constant"),
         (lambda loss: loss * 1000, 10, "spike", "spike"),
         (lambda loss: loss * 15, 8, "diverges", "diverge"),
         (lambda loss: -100 * loss, 10, "wrong-sign", "sign"),
