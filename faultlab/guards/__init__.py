@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.guards.attached import attach
+from faultlab.guards.backward_faithful import BackwardFaithful
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
 from faultlab.guards.checkpoints_reload import CheckpointsReload
@@ -48,6 +49,7 @@ from faultlab.guards.weights_intact import WeightsIntact
 
 __all__ = [
     "Alarm",
+    "BackwardFaithful",
     "BatchSchema",
     "BatchesDiffer",
     "CheckpointsReload",

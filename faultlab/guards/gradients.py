@@ -21,9 +21,9 @@ class Gradients(Guard):
     """Notices gradients that are missing, zero, not finite, exploding, vanishing, crushed, or those of the step before.
 
     It looks before each optimizer's step, at every value of gradients up to 16,384 and at a sample of larger ones.
-    Parameters whose gradient is None now and then are let pass; a first layer without one for ``patience`` steps,
-    or one that lost it together with all others, is not. A gradient explodes if its norm is ``explosion`` times the
-    median of the last thirty, and vanishes if it is below ``vanished`` or that median by ``collapse``.
+    Parameters whose gradient is None now and then are let pass; a first layer without one for ``patience`` steps, or
+    one that lost it together with all others, is not. A gradient explodes if its norm is ``explosion`` times the
+    median of the last thirty, and vanishes if it is ``collapse`` of that median or never was above ``vanished``.
     ``along_weights`` is the cosine between gradients and weights from which on a penalty on the weights is what is
     minimised.
     """
@@ -60,10 +60,14 @@ class Gradients(Guard):
         self.crushed = crushed
         self.along_weights = along_weights
         self._courses: dict[int, _Course] = {}
+        self._loss: torch.Tensor | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._findings.clear()
         self._courses.clear()
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        self._loss = loss.detach() if isinstance(loss, torch.Tensor) else None
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         course = self._courses.get(id(optimizer))
@@ -94,7 +98,7 @@ class Gradients(Guard):
                 self._findings.say(self, [("not-finite", message, _BATCH)])
             return
         findings = self._sizes(course, norm, kind)
-        if 0.0 in norms or len(seen) < len(course.held):
+        if norm and (0.0 in norms or len(seen) < len(course.held)):
             findings += self._layers(course, seen, norms, pl_module)
         else:
             course.idle.clear()
@@ -112,11 +116,15 @@ class Gradients(Guard):
         if findings:
             self._findings.say(self, findings)
 
+    def _loss_left(self) -> bool:
+        return self._loss is None or self._loss.numel() != 1 or float(self._loss) != 0
+
     def _sizes(self, course: _Course, norm: float, kind: str) -> list[Finding]:
         findings: list[Finding] = []
         usual = sorted(course.norms)[len(course.norms) // 2] if len(course.norms) >= 5 else 0.0
         if norm == 0:
-            if course.zeros or course.steps == 1:
+            # One that has reached a loss of zero has nothing left to learn.
+            if (course.zeros or course.steps == 1) and (not course.highest or self._loss_left()):
                 findings.append(("zero", f"every gradient of {kind} is exactly zero: nothing is learnt", _PATH))
             course.zeros += 1
             return findings
@@ -129,7 +137,9 @@ class Gradients(Guard):
                     "Look at this batch, and set gradient_clip_val.",
                 )
             )
-        if norm < self.vanished or norm < self.collapse * usual:
+        course.highest = max(course.highest, norm)
+        # Gradients that fade little by little are those of a training that converges.
+        if course.highest < self.vanished or norm < self.collapse * usual:
             findings.append(
                 (
                     "vanishes",
@@ -212,6 +222,7 @@ class _Course:
 
     def __init__(self) -> None:
         self.steps = self.zeros = self.along = 0
+        self.highest = 0.0
         self.norms: deque[float] = deque(maxlen=30)
         self.latest: list[float] = []
         self.held: list[Any] = []

@@ -18,8 +18,8 @@ class LearningRate(Guard):
 
     A rate collapses if a turn of its scheduler takes it to ``drop`` of what it was, or if it is ``negligible`` next
     to its highest while ``left`` of the training is still to come; where it falls by a factor at every step, also if
-    it will be by the middle of what is left, give or take ten. It keeps quiet about this where the training's length
-    is not known, and about rates that ReduceLROnPlateau lowers little by little or a cosine brings up again. Under
+    it will be by the middle of what is left, to a hundred times that. It keeps quiet about this where the length is
+    not known, and about rates that ReduceLROnPlateau lowers little by little or a cosine brings up again. Under
     manual optimisation, where the module steps its schedulers, these have two epochs to take a first turn.
     """
 
@@ -32,7 +32,7 @@ class LearningRate(Guard):
     }
 
     def __init__(
-        self, drop: float = 0.02, negligible: float = 1e-5, left: float = 0.25, *, action: Action = "raise"
+        self, drop: float = 0.02, negligible: float = 1e-6, left: float = 0.25, *, action: Action = "raise"
     ) -> None:
         super().__init__(action=action)
         self._findings = Findings()
@@ -168,7 +168,7 @@ class LearningRate(Guard):
         fallen = rate / course.highest
         to_come = fallen * ratios[-1] ** (left / 2) if steady else fallen
         if (rate <= self.drop * before and fallen <= self.drop) or (
-            (fallen < self.negligible or to_come < 10 * self.negligible) and not gradual
+            (fallen < self.negligible or to_come < 100 * self.negligible * steady) and not gradual
         ):
             said = f"it decayed to {fallen:.2g} of its highest" + ("" if fallen == to_come else ", and goes on so")
             return [

@@ -21,11 +21,12 @@ _FEW_NODES = 12
 class LossContract(Guard):
     """Notices a loss that is no scalar, not finite, without a parameter behind it, stuck at one value, or running away.
 
-    It looks at every loss that goes into backward. ``repeats`` equal losses in a row are stuck. A loss is a spike
-    if it is ``spike`` times the highest of the last thirty, and ``above_start`` times the first ones. It diverges
-    if ``run`` in a row are ``above_start`` times the highest of the first ones; under manual optimisation, where
-    losses work against each other, it is not judged for that, nor for its sign. A loss that has been negative or
-    zero before may be so again.
+    It looks at every loss that goes into backward. ``repeats`` equal losses in a row are stuck if they are the first
+    ones, and four times as many later on, where a training may have come to rest. A loss is a spike if it is
+    ``spike`` times the highest of the last thirty, and ``above_start`` times the first ones. It diverges if ``run``
+    in a row are ``above_start`` times the highest of the first ones; under manual optimisation, where losses work
+    against each other, it is not judged for that, nor for its sign. A loss that has been negative or zero before may
+    be so again.
     """
 
     checks = {
@@ -118,7 +119,7 @@ class LossContract(Guard):
         same = course.repeats + 1 if value == course.latest else 1
         if value == 0 and not course.seen_nonzero and course.count:
             findings.append(("zero", "the loss is exactly zero, and was so from the first batch on", _MASKED))
-        elif value and same >= self.repeats:
+        elif value and same >= (self.repeats if course.count < same else 4 * self.repeats):
             findings.append(
                 (
                     "stuck",

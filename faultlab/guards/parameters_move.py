@@ -128,7 +128,12 @@ class ParametersMove(Guard):
             return
         expected = max((_expected(optimizer, rates) for optimizer, rates in self._stepped), default=0.0)
         self._still += 1
-        if expected == 0 or (self._still <= self.patience and (expected < 1e-4 or scaled(trainer))):
+        # What has moved before may well have come to rest.
+        if (
+            expected == 0
+            or (expected < 1e-4 and self._travelled)
+            or (self._still <= self.patience and (expected < 1e-4 or scaled(trainer)))
+        ):
             return
         self._findings.say(
             self,
