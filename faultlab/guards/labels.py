@@ -170,7 +170,10 @@ class Labels(Guard):
             self._moments()
             return
         there, here = sum(self._validation.values()), sum(self._training.values())
-        if self._kind != "class" or len(self._validation) < 3 or there < 32 or here < 32:
+        if self._kind != "class" or len(self._validation) < 3 or there < 32 or here < 32 or not self._are_classes():
+            return
+        # Counts, ranks and the like are as many as there are samples.
+        if 4 * len(self._validation) > there:
             return
         for label, count in self._validation.items():
             least = (count - 3 * math.sqrt(count)) / there
