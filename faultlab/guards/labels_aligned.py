@@ -72,10 +72,13 @@ class _Relation:
         spread_y = (yy.sum(0) / self.samples - y * y).clamp_min(0).sqrt()
         spread_x = spread_x.clamp_min(0.05 * float(spread_x.square().mean().sqrt()) + 1e-12)
         found: Tensor = covariance / spread_x[None, :, None] / spread_y.clamp_min(1e-6)[None, None, :]
-        if self.coded:
-            # What a rare class has to do with the inputs is decided by a handful of samples.
-            found = found * (self._sums[2].sum(0) >= 3 * _FOLDS)
-        return found.flatten(1)
+        return found
+
+    def common(self) -> Tensor:
+        """Which labels are common: what a rare class has to do with the inputs is decided by a handful of samples."""
+        self._sum_up()
+        counts: Tensor = self._sums[2].sum(0)
+        return counts >= 3 * _FOLDS if self.coded else torch.ones_like(counts, dtype=torch.bool)
 
 
 class LabelsAligned(Guard):
@@ -207,8 +210,8 @@ class LabelsAligned(Guard):
         training, validation = self._training, self._validation
         if not self._complete or training.samples < 64 or validation.samples < 32:
             return
-        here, there = training.correlations(), validation.correlations()
-        if here.shape != there.shape:
+        here, there = _compared(training, validation)
+        if not here.numel():
             return
         (clear, own), (clear_there, theirs) = _signal(here, training.samples), _signal(there, validation.samples)
         if clear_there and theirs > 0:
@@ -233,8 +236,11 @@ class LabelsAligned(Guard):
         """
         if self._again >= max(8, 0.4 * self._drawn) or not self._form or self._form[0] < 16:
             return False
-        here, there = (relation.sorted().correlations() for relation in (self._training, self._validation))
-        clear, theirs = _signal(there, self._validation.samples)
+        here, there = _compared(self._training.sorted(), self._validation.sorted())
+        if not here.numel():
+            return True
+        # Values in their order say less, and only confirm what is missing anyway.
+        clear, theirs = _signal(there, self._validation.samples, above_chance=2.0)
         if not clear or theirs <= 0:
             return True
         share, error = _regression(here, there.mean(0), theirs)
@@ -299,14 +305,20 @@ def _shifts(inputs: Tensor, labels: Tensor) -> Tensor:
     return torch.stack(shares).cpu()
 
 
-def _signal(folds: Tensor, samples: int) -> tuple[bool, float]:
+def _compared(one: _Relation, other: _Relation) -> tuple[Tensor, Tensor]:
+    """The correlations of both, a row a fold, with the labels that are common in both."""
+    common = one.common() & other.common()
+    return one.correlations()[:, :, common].flatten(1), other.correlations()[:, :, common].flatten(1)
+
+
+def _signal(folds: Tensor, samples: int, above_chance: float = 5.0) -> tuple[bool, float]:
     """Whether the folds clearly agree in something, and the squared length of that."""
     gram = folds @ folds.T
     each = (gram.sum(1) - gram.diagonal()) / (_FOLDS - 1)
     agreed, whole = float(each.mean()), float(folds.mean(0).square().sum())
     active = max(1, int((folds != 0).any(0).sum()))
     # Of what is unrelated, the squared correlation of n samples is 1/n on average, and seldom five times that.
-    chance = 5 * active / max(1, samples)
+    chance = above_chance * active / max(1, samples)
     return agreed > max(chance, 0.65 * whole) and float(each.min()) > 0.4 * agreed, agreed
 
 

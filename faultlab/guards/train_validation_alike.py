@@ -94,6 +94,7 @@ class TrainValidationAlike(Guard):
     def _reset(self) -> None:
         self._training, self._validation = _Moments(), _Moments()
         self._kept: list[Tensor] = []
+        self._own: list[Tensor] = []
         self._against = math.inf, -math.inf
         self._complete = self._passed = False
         self._looked = self._values = self._beyond = self._width = 0
@@ -153,6 +154,8 @@ class TrainValidationAlike(Guard):
             width = 0.1 * (self._validation.high - self._validation.low)
             within = (rows >= self._validation.low - width) & (rows <= self._validation.high + width)
             self._beyond += rows.numel() - int(within.sum())
+        if len(self._own) < 8:
+            self._own.append(rows[:256].clone())
         self._values += rows.numel()
         self._looked += 1
         # At the powers of two: what a batch more adds becomes less and less.
@@ -198,7 +201,7 @@ class TrainValidationAlike(Guard):
                 f"{still} of the {int(telling.sum())} features that vary in validation are constant in training",
                 "Are columns missing or filled with zero in the training data, or samples not read at all?",
             )
-        elif not 1 / (self.scale * grossly) < ratio < self.scale * grossly:
+        elif not 1 / (self.scale * grossly) < ratio < self.scale * grossly and self._is_no_tail(telling):
             self.alarm(
                 "scale",
                 f"training inputs have {ratio:.3g} times the spread of validation inputs, and a range of "
@@ -215,6 +218,15 @@ class TrainValidationAlike(Guard):
                 f"{self._between()}",
                 "Are both normalised by the same transform, with the same mean subtracted?",
             )
+
+    def _is_no_tail(self, telling: Tensor) -> bool:
+        """Whether the spread differs without the rare large values of heavy tails, which decide it alone."""
+        here, there = (torch.cat(kept)[:, telling] for kept in (self._own, self._kept))
+        own, other = ((rows - rows.median(0).values).abs().median(0).values for rows in (here, there))
+        if not (varied := other > 0).any():
+            return True
+        ratio = float((own[varied] / other[varied]).median())
+        return not 1 / self.scale < ratio < self.scale
 
     def _between(self) -> str:
         return f"{self._validation.low:.3g} to {self._validation.high:.3g}"

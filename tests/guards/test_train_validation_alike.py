@@ -79,7 +79,7 @@ def test_augmented_training_inputs_are_let_pass(alter: Any) -> None:
     fit(TrainValidationAlike(), Broad(), *on(alter(spots(512, 0)).view(shape), spots(128, 1).view(shape)))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_small_sets_sparse_features_and_heavy_tails_are_let_pass(seed: int) -> None:
     for make in (
         normal,
