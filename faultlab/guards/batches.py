@@ -153,7 +153,8 @@ def keys(rows: Tensor) -> list[float]:
         values: list[float] = rows.reshape(-1).tolist()
         return values
     if width not in _weights:
-        _weights[width] = (torch.arange(1, width + 1, dtype=torch.float64) * 0.6180339887498949).frac() + 0.1
+        # Scattered, since rows of few values would add up alike under weights that are sums of one another.
+        _weights[width] = (torch.arange(1, width + 1, dtype=torch.float64) * 12.9898).sin() * 43758.5453 % 1 + 0.1
     weights = _weights[width].to(rows.device) if rows.device.type != "cpu" else _weights[width]
     # In double precision, and cut to single afterwards: how a product is summed up depends on the size of the batch.
     found: list[float] = (rows.double() @ weights).float().tolist()

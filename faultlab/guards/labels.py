@@ -32,7 +32,7 @@ class Labels(Guard):
         "constant": "all labels of a batch are the same though they vary in validation",
         "class-missing": "a class of the validation data never comes in training",
         "imbalanced": "classes are less balanced in training than in validation",
-        "shifted": "training targets have another mean or spread than validation targets",
+        "shifted": "training targets lie elsewhere, or are spread otherwise, than validation targets",
     }
 
     def __init__(self, classes: int | None = None, imbalance: float = 0.25, *, action: Action = "raise") -> None:
@@ -44,7 +44,6 @@ class Labels(Guard):
     def _reset(self) -> None:
         self._validation: Counter[Any] = Counter()
         self._training: Counter[Any] = Counter()
-        self._sums = {"train": [0.0, 0.0, 0.0], "validation": [0.0, 0.0, 0.0]}
         self._kind: str | None = None
         self._highest = -math.inf
         self._complete = self._enough = self._plain = self._random = False
@@ -65,10 +64,10 @@ class Labels(Guard):
         if batch is None or dataloader_idx or batch_idx >= 200 or self._complete or not batches.of_fit(trainer):
             return
         if batch_idx == 0 and not trainer.sanity_checking:
-            self._validation, self._sums["validation"] = Counter(), [0.0, 0.0, 0.0]
+            self._validation = Counter()
         seen = batches.look(batch)
         if (labels := seen.labels) is not None and self._is_of_kind(labels):
-            self._take(seen, labels, self._validation, "validation")
+            self._take(seen, labels, self._validation)
 
     def _is_of_kind(self, labels: Tensor) -> bool:
         """Whether they are a class or a number a sample, or classes in sequence, as from the first batch on."""
@@ -77,13 +76,8 @@ class Labels(Guard):
         self._kind = self._kind or kind
         return kind == self._kind
 
-    def _take(self, seen: batches.Look, labels: Tensor, counts: Counter[Any], stage: str) -> None:
+    def _take(self, seen: batches.Look, labels: Tensor, counts: Counter[Any]) -> None:
         counts.update(seen.label_keys)
-        if self._kind == "float":
-            sums, values = self._sums[stage], labels.double()
-            total, squares = batches.read(values.sum(), (values * values).sum())
-            if math.isfinite(squares):
-                self._sums[stage] = [sums[0] + len(labels), sums[1] + total, sums[2] + squares]
         if seen.label_path is not None and not labels.is_floating_point():
             self._highest = max(self._highest, seen.bounds(seen.label_path)[1])
 
@@ -108,7 +102,7 @@ class Labels(Guard):
         if len(labels) >= 4:
             self._constant(seen, labels, batch_idx)
         if self._looked < 256:
-            self._take(seen, labels, self._training, "train")
+            self._take(seen, labels, self._training)
             self._looked += 1
             if self._looked & (self._looked - 1) == 0:
                 self._compare(trainer.current_epoch, ended=False)
@@ -167,10 +161,13 @@ class Labels(Guard):
         if not (self._complete or self._enough) or not self._plain or not (self._random or ended):
             return
         if self._kind == "float":
-            self._moments()
+            self._targets()
             return
         there, here = sum(self._validation.values()), sum(self._training.values())
-        if self._kind != "class" or len(self._validation) < 3 or there < 32 or here < 32:
+        if self._kind != "class" or len(self._validation) < 3 or there < 32 or here < 32 or not self._are_classes():
+            return
+        # Counts, ranks and the like are as many as there are samples.
+        if 4 * len(self._validation) > there:
             return
         for label, count in self._validation.items():
             least = (count - 3 * math.sqrt(count)) / there
@@ -194,19 +191,26 @@ class Labels(Guard):
                 "Weigh the loss or the sampler by class, or split the data with stratification.",
             )
 
-    def _moments(self) -> None:
-        (n, total, squares), (m, other, others) = self._sums["train"], self._sums["validation"]
-        if n < 32 or m < 32:
+    def _targets(self) -> None:
+        here, there = (sorted(counts.elements()) for counts in (self._training, self._validation))
+        if min(len(here), len(there)) < 32:
             return
-        mean, centre = total / n, other / m
-        spread, usual = (math.sqrt(max(0.0, s / c - a * a)) for s, c, a in ((squares, n, mean), (others, m, centre)))
-        if usual and (abs(mean - centre) > 2 * max(usual, spread) or not usual / 20 < spread < 20 * usual):
+        # Quartiles, since targets may have heavy tails or be zero as a rule.
+        low, middle, high = _quartiles(here)
+        lower, centre, higher = _quartiles(there)
+        spread, usual = high - low, higher - lower
+        if usual > 0 and (abs(middle - centre) > 2 * max(usual, spread) or not usual / 20 < spread < 20 * usual):
             self.alarm(
                 "shifted",
-                f"training labels have a mean of {mean:.3g} and a spread of {spread:.3g}, validation labels of "
-                f"{centre:.3g} and {usual:.3g}",
+                f"half of the training labels lie between {low:.3g} and {high:.3g}, half of the validation labels "
+                f"between {lower:.3g} and {higher:.3g}: they are shifted or scaled unlike each other",
                 "Are the targets of both scaled alike?",
             )
+
+
+def _quartiles(values: list[float]) -> tuple[float, float, float]:
+    quarter = len(values) // 4
+    return values[quarter], values[2 * quarter], values[3 * quarter]
 
 
 def _entropy(counts: Counter[Any]) -> float:

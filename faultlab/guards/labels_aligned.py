@@ -23,6 +23,7 @@ class _Relation:
 
     def __init__(self) -> None:
         self.samples = 0
+        self.coded = False
         self.kept: list[tuple[Tensor, Tensor]] = []
         self._pending: list[tuple[Tensor, Tensor]] = []
         self._sums: list[Any] = [0.0, 0.0, 0.0, 0.0, 0.0]
@@ -31,6 +32,7 @@ class _Relation:
         # Copies, since a few columns would keep the whole batch alive; summed up together, which costs less.
         self._pending.append((rows.clone(), labels.clone()))
         self.samples += len(rows) // _FOLDS * _FOLDS
+        self.coded = not labels.is_floating_point()
         if len(self._pending) >= _KEPT:
             self._sum_up()
 
@@ -70,7 +72,13 @@ class _Relation:
         spread_y = (yy.sum(0) / self.samples - y * y).clamp_min(0).sqrt()
         spread_x = spread_x.clamp_min(0.05 * float(spread_x.square().mean().sqrt()) + 1e-12)
         found: Tensor = covariance / spread_x[None, :, None] / spread_y.clamp_min(1e-6)[None, None, :]
-        return found.flatten(1)
+        return found
+
+    def common(self) -> Tensor:
+        """Which labels are common: what a rare class has to do with the inputs is decided by a handful of samples."""
+        self._sum_up()
+        counts: Tensor = self._sums[2].sum(0)
+        return counts >= 3 * _FOLDS if self.coded else torch.ones_like(counts, dtype=torch.bool)
 
 
 class LabelsAligned(Guard):
@@ -104,7 +112,7 @@ class LabelsAligned(Guard):
         self._complete = self._passed = False
         self._looked = self._epochs = 0
         self._known: dict[float, float | None] = {}
-        self._again = self._other = 0
+        self._again = self._other = self._drawn = 0
         self._form: tuple[int, int, bool] | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -184,6 +192,7 @@ class LabelsAligned(Guard):
                     # Of samples that come twice in an epoch it isn't known which is which.
                     self._known[sample] = None if sample in self._known else label
             return
+        self._drawn += len(pairs)
         for sample, label in pairs:
             if (known := self._known.get(sample)) is not None:
                 self._again += 1
@@ -201,10 +210,10 @@ class LabelsAligned(Guard):
         training, validation = self._training, self._validation
         if not self._complete or training.samples < 64 or validation.samples < 32:
             return
-        here, there = training.correlations(), validation.correlations()
-        if here.shape != there.shape:
+        here, there = _compared(training, validation)
+        if not here.numel():
             return
-        (clear, own), (clear_there, theirs) = _signal(here), _signal(there)
+        (clear, own), (clear_there, theirs) = _signal(here, training.samples), _signal(there, validation.samples)
         if clear_there and theirs > 0:
             share, error = _regression(here, there.mean(0), theirs)
             if share + 2 * error < self.weaker and (share < -0.3 or not self._may_be_augmented()):
@@ -225,10 +234,13 @@ class LabelsAligned(Guard):
         Not where they came again unchanged in another epoch, or where what such augmentations leave as it was, the
         values in their order of size, has no relation to the labels either.
         """
-        if self._again >= 8 or not self._form or self._form[0] < 16:
+        if self._again >= max(8, 0.4 * self._drawn) or not self._form or self._form[0] < 16:
             return False
-        here, there = (relation.sorted().correlations() for relation in (self._training, self._validation))
-        clear, theirs = _signal(there)
+        here, there = _compared(self._training.sorted(), self._validation.sorted())
+        if not here.numel():
+            return True
+        # Values in their order say less, and only confirm what is missing anyway.
+        clear, theirs = _signal(there, self._validation.samples, above_chance=2.0)
         if not clear or theirs <= 0:
             return True
         share, error = _regression(here, there.mean(0), theirs)
@@ -246,7 +258,7 @@ class LabelsAligned(Guard):
             self.alarm(
                 "unrelated",
                 f"the relation of labels to inputs that validation data show is missing in training: {share:.0%} are "
-                f"left over {samples} samples, as if labels were shuffled or random and did not belong to their inputs",
+                f"left over {samples} samples, as if labels were shuffled, random, inverted or renumbered",
                 "Are inputs and labels put in order, or drawn, by one and the same index?",
             )
 
@@ -293,12 +305,21 @@ def _shifts(inputs: Tensor, labels: Tensor) -> Tensor:
     return torch.stack(shares).cpu()
 
 
-def _signal(folds: Tensor) -> tuple[bool, float]:
-    """Whether the folds agree, and the squared length of what they agree in."""
+def _compared(one: _Relation, other: _Relation) -> tuple[Tensor, Tensor]:
+    """The correlations of both, a row a fold, with the labels that are common in both."""
+    common = one.common() & other.common()
+    return one.correlations()[:, :, common].flatten(1), other.correlations()[:, :, common].flatten(1)
+
+
+def _signal(folds: Tensor, samples: int, above_chance: float = 5.0) -> tuple[bool, float]:
+    """Whether the folds clearly agree in something, and the squared length of that."""
     gram = folds @ folds.T
-    agreed = float(gram.sum() - gram.diagonal().sum()) / (_FOLDS * (_FOLDS - 1))
-    whole = float(folds.mean(0).square().sum())
-    return agreed > 0.6 * whole and whole > 0, agreed
+    each = (gram.sum(1) - gram.diagonal()) / (_FOLDS - 1)
+    agreed, whole = float(each.mean()), float(folds.mean(0).square().sum())
+    active = max(1, int((folds != 0).any(0).sum()))
+    # Of what is unrelated, the squared correlation of n samples is 1/n on average, and seldom five times that.
+    chance = above_chance * active / max(1, samples)
+    return agreed > max(chance, 0.65 * whole) and float(each.min()) > 0.4 * agreed, agreed
 
 
 def _regression(folds: Tensor, onto: Tensor, length: float) -> tuple[float, float]:

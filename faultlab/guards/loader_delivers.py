@@ -38,23 +38,16 @@ class LoaderDelivers(Guard):
     def _reset(self) -> None:
         self._trained = self._in_epoch = self._last_epoch = 0
         self._first_epoch: int | None = None
-        self._resumed = self._done = False
+        self._resumed = False
         self._size: int | None = None
         self._strict = self._full = False
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._reset()
 
-    def on_sanity_check_start(self, trainer: Any, pl_module: Any) -> None:
-        self._begin(trainer)
-
-    def _begin(self, trainer: Any) -> None:
-        self._resumed = bool(trainer.global_step)
-        limit = trainer.max_epochs
-        self._done = limit is not None and 0 < limit <= trainer.current_epoch
-
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._begin(trainer)
+        self._resumed = bool(trainer.global_step)
+        self._last_epoch = trainer.current_epoch
         loader = _plain_loader(trainer.train_dataloader)
         if loader is None:
             return
@@ -140,7 +133,8 @@ class LoaderDelivers(Guard):
             )
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        if self._trained or self._done:
+        # A training that goes on from its end, or whose time is up, has nothing left to do.
+        if self._trained or trainer.global_step or trainer.should_stop:
             return
         limit, promised = getattr(trainer, "limit_train_batches", None), trainer.num_training_batches
         reason = f"max_epochs is {trainer.max_epochs}, max_steps is {trainer.max_steps}"

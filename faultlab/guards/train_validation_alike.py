@@ -94,6 +94,8 @@ class TrainValidationAlike(Guard):
     def _reset(self) -> None:
         self._training, self._validation = _Moments(), _Moments()
         self._kept: list[Tensor] = []
+        self._own: list[Tensor] = []
+        self._against = math.inf, -math.inf
         self._complete = self._passed = False
         self._looked = self._values = self._beyond = self._width = 0
 
@@ -144,10 +146,16 @@ class TrainValidationAlike(Guard):
         if rows is None or not math.isfinite(high - low) or not self._is_as_wide(rows):
             return
         self._training.add(rows, self._looked % 2, low, high)
+        if (self._validation.low, self._validation.high) != self._against:
+            # What lay outside the range of the first batches may lie within that of all.
+            self._against = self._validation.low, self._validation.high
+            self._values = self._beyond = 0
         if self._validation.samples and (low < self._validation.low or high > self._validation.high):
             width = 0.1 * (self._validation.high - self._validation.low)
             within = (rows >= self._validation.low - width) & (rows <= self._validation.high + width)
             self._beyond += rows.numel() - int(within.sum())
+        if len(self._own) < 8:
+            self._own.append(rows[:256].clone())
         self._values += rows.numel()
         self._looked += 1
         # At the powers of two: what a batch more adds becomes less and less.
@@ -168,20 +176,24 @@ class TrainValidationAlike(Guard):
         spread = validation.spread
         typical = float(spread.square().mean().sqrt())
         # Features that are nearly always the same say nothing before many samples have come.
-        telling = (spread > 0.1 * typical) & (validation.kurtosis < 12)
+        telling = (spread > 0.1 * typical) & (validation.kurtosis < 9)
         count = int(telling.sum())
         if not count or not typical:
             return
         if training.samples >= 32 or count >= 4:
             self._scale(training, telling, spread, 4 if count >= 4 else 12, early)
-        if self._values and not early:
+        if self._values and not early and (validation.low, validation.high) == self._against:
             self._range(training, validation)
         if count >= 8 and training.samples >= 256 and not early:
             self._features(training, validation, telling, typical)
 
     def _scale(self, training: _Moments, telling: Tensor, spread: Tensor, least: int, early: bool) -> None:
-        grossly = (8.0 if early else 1.0) * (1.0 if least == 4 else 3.0)
+        # The spread of few samples, and of sorted data of which only the first were seen, says little.
+        grossly = (16.0 if early else 1.0) * (1.0 if least == 4 else 3.0)
+        grossly *= 1 + 4 / math.sqrt(min(training.samples, self._validation.samples))
         ratio = float((training.spread[telling] / spread[telling]).median())
+        if not ratio and least != 4:
+            return
         if not ratio:
             still = int((training.spread[telling] == 0).sum())
             self.alarm(
@@ -189,7 +201,7 @@ class TrainValidationAlike(Guard):
                 f"{still} of the {int(telling.sum())} features that vary in validation are constant in training",
                 "Are columns missing or filled with zero in the training data, or samples not read at all?",
             )
-        elif not 1 / (self.scale * grossly) < ratio < self.scale * grossly:
+        elif not 1 / (self.scale * grossly) < ratio < self.scale * grossly and self._is_no_tail(telling):
             self.alarm(
                 "scale",
                 f"training inputs have {ratio:.3g} times the spread of validation inputs, and a range of "
@@ -206,6 +218,15 @@ class TrainValidationAlike(Guard):
                 f"{self._between()}",
                 "Are both normalised by the same transform, with the same mean subtracted?",
             )
+
+    def _is_no_tail(self, telling: Tensor) -> bool:
+        """Whether the spread differs without the rare large values of heavy tails, which decide it alone."""
+        here, there = (torch.cat(kept)[:, telling] for kept in (self._own, self._kept))
+        own, other = ((rows - rows.median(0).values).abs().median(0).values for rows in (here, there))
+        if not (varied := other > 0).any():
+            return True
+        ratio = float((own[varied] / other[varied]).median())
+        return not 1 / self.scale < ratio < self.scale
 
     def _between(self) -> str:
         return f"{self._validation.low:.3g} to {self._validation.high:.3g}"

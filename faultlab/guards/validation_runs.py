@@ -37,7 +37,7 @@ class ValidationRuns(Guard):
         self._runs_in_epoch = self._runs = self._train_batches = 0
         self._validation: set[float] = set()
         self._training: set[float] = set()
-        self._counted = self._shared = 0
+        self._counted = self._drawn = self._shared = 0
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._reset()
@@ -117,6 +117,7 @@ class ValidationRuns(Guard):
             return
         fresh = set(seen.input_keys) - self._training
         self._training |= fresh
+        self._drawn += len(seen.input_keys)
         shared = len(fresh & self._validation)
         self._shared += shared
         if shared:
@@ -132,7 +133,7 @@ class ValidationRuns(Guard):
             return
         # Samples of a few categories are the same by chance, as often as validation samples are among themselves.
         pairs = (count - distinct + 3) / (count * (count - 1) / 2)
-        by_chance = -math.expm1(-pairs * len(self._training))
+        by_chance = -math.expm1(-pairs * self._drawn)
         if self._shared > max(self.overlap, 2 * by_chance) * distinct:
             self.alarm(
                 "on-training-data",

@@ -50,7 +50,6 @@ def with_one(value: float) -> Any:
         ("structure", "parts", lambda x, y: {"x": x, "y": y}),
         ("dtype", "float64", lambda x, y: [x.double(), y]),
         ("dtype", "float32", lambda x, y: [x, y.float()]),
-        ("device", "meta", lambda x, y: [x.to("meta"), y]),
         ("shape", "[16, 1]", lambda x, y: [x, y[:, None]]),
         ("shape", "without the dimension", lambda x, y: [x[0], y[0]]),
         ("length", "0 16, 1 15", lambda x, y: [x, y[:-1]]),
@@ -87,8 +86,16 @@ def test_lists_that_differ_in_length_and_sequences_too_are_let_pass() -> None:
 
 
 def test_missing_values_that_validation_has_too_are_let_pass() -> None:
-    validation = [[with_one(float("nan"))(*batch)[0], batch[1]] for batch in loaders()[1]]
-    fit(BatchSchema(), Tolerant(), Altering(with_one(float("nan")), 0, forever=True), validation)
+    lacking = with_one(float("nan"))
+    fit(BatchSchema(), Tolerant(), Altering(lacking, 0, forever=True), Altering(lacking, 0))
+
+
+def test_a_part_that_was_left_on_another_device_is_noticed() -> None:
+    guard, module = BatchSchema(), Healthy()
+    trainer, (x, y) = fit([], module, max_epochs=0), next(iter(loaders()[0]))
+    guard.on_train_batch_start(trainer, module, [x, y], 0)
+    with pytest.raises(Alarm, match="0 of batch 1 is on the device meta"):
+        guard.on_train_batch_start(trainer, module, [x.to("meta"), y], 1)
 
 
 @pytest.mark.parametrize("batch", [None, 3, "text", [], {}, object(), [[None, 3]], torch.tensor(1.0), iter(())])

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab.guards import LoaderDelivers
-from tests.guards.rig import Healthy, alarm_of, fit, loaders, points
+from tests.guards.rig import QUIET, Healthy, alarm_of, fit, loaders, points
 
 
 class Lying(DataLoader):  # type: ignore[type-arg]
@@ -141,7 +141,7 @@ def test_a_training_that_is_resumed_half_way_or_when_it_is_done_is_let_pass(tmp_
     fit([saved], enable_checkpointing=True, root=tmp_path)
     for max_epochs in (1, 2):
         trainer = pl.Trainer(
-            max_epochs=max_epochs, accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path,
+            **{**QUIET, "enable_checkpointing": True}, max_epochs=max_epochs, default_root_dir=tmp_path,
             callbacks=[LoaderDelivers()],
         )  # fmt: skip
         trainer.fit(Healthy(), *loaders(), ckpt_path=saved.best_model_path or next(tmp_path.glob("*.ckpt")))
