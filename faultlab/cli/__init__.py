@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": "Break the modules of scenarios and report who noticed.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
+    "watch": "Run a training and say what became of its process.",
     "dev": "Add failure modes and renew the pages about them.",
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.guard_set import GuardSet
+from faultlab.guards.heartbeat import Heartbeat
 from faultlab.guards.known_good import KnownGood, KnownGoodRecorder
 from faultlab.guards.steps_taken import StepsTaken
 
@@ -19,6 +20,7 @@ __all__ = [
     "Guard",
     "GuardSet",
     "GuardWarning",
+    "Heartbeat",
     "KnownGood",
     "KnownGoodRecorder",
     "StepsTaken",

@@ -46,7 +46,7 @@ RULES = {
     "gradients": Rule(slack=0.2, floor=1e-12, below=2.0, logarithmic=True),
     "updates": Rule(slack=0.2, floor=1e-12, below=2.0, logarithmic=True),
     "weights": Rule(deviations=8.0),
-    "optimizer-state": Rule(slack=0.2, floor=1e-12, logarithmic=True),
+    "optimizer-state": Rule(slack=0.2, deviations=7.0, floor=1e-12, logarithmic=True),
     "learning-rate": Rule(slack=1e-3, floor=0.0, neighbours=0, strict=True),
     "metrics": Rule(deviations=5.0, logarithmic=True),
     "length": Rule(slack=0.0, floor=0.0, neighbours=0, strict=True),
@@ -194,7 +194,7 @@ def _band(values: Sequence[Cell], variances: list[float], chance: float, rule: R
         factor = rule.deviations * (1 + 3 / known) if known else 2 * rule.deviations
         if many == len(values) and not chance:
             # Neighbouring cells are of the same few runs, so they know less than their number says.
-            factor *= min(3.0, 1 + 8 / max(1, len(values) - 1) ** 3)
+            factor *= min(3.0, 1 + 12 / max(1, len(values) - 1) ** 3)
         margin = factor * spread * math.sqrt(1 + 1 / len(values))
         # One or two runs say little of the spread between runs.
         margin = max(margin, {1: 1.5, 2: 0.7}.get(len(values), 0.0) * (1.0 if logarithmic else spread))

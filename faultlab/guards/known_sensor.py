@@ -107,8 +107,11 @@ class Sensor:
         mine = measure.moving((name, p) for name, p in module.named_parameters() if id(p) in held)
         found = {name: p.grad for name, p in mine.items() if p.grad is not None}
         sizes = dict(zip(found, measure.norms(list(found.values()))))
+        # What is so much smaller than the others is rounding, as of a bias before normalisation.
+        rounding = 1e-5 * max(sizes.values(), default=0.0)
         for name in mine:
-            self.sink.number("gradients", f"the gradient norm of {name}", cell, sizes.get(name, 0.0))
+            size = sizes.get(name, 0.0)
+            self.sink.number("gradients", f"the gradient norm of {name}", cell, 0.0 if size < rounding else size)
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.batches == 1:
