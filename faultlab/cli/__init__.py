@@ -18,6 +18,7 @@ _COMMANDS = {
     "sweep": "Find how little of a failure mode each guard still notices, and when.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
+    "watch": "Run a training and say what became of its process.",
     "dev": "Add failure modes and renew the pages about them.",
 }
 

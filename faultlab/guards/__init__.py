@@ -21,6 +21,7 @@ from faultlab.guards.gradients import Gradients
 from faultlab.guards.gradients_cleared import GradientsCleared
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.guard_set import GuardSet
+from faultlab.guards.heartbeat import Heartbeat
 from faultlab.guards.hooks_called import HooksCalled
 from faultlab.guards.initial_weights import InitialWeights
 from faultlab.guards.known_good import KnownGood, KnownGoodRecorder
@@ -60,6 +61,7 @@ __all__ = [
     "Guard",
     "GuardSet",
     "GuardWarning",
+    "Heartbeat",
     "HooksCalled",
     "InitialWeights",
     "KnownGood",

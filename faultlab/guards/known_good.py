@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,15 +28,15 @@ _COMPARABLE = {
 _REMEDIES = {
     "settings": "Is that a setting left from another run? Record new known good runs if it is on purpose.",
     "hyperparameters": "Record new known good runs if that is on purpose.",
-    "structure": "Has the model's or the optimizer's definition changed? Record new known good runs if on purpose.",
+    "structure": "Has the definition of model or optimizer changed? Record new known good runs if it is on purpose.",
     "initialisation": "Is every layer initialised as it was, and are the right weights loaded?",
     "data": "Has the data, its preprocessing, its labels or the way it is loaded changed?",
     "mode": "Who calls eval() or train(), and are dropout and normalisation as they should be?",
     "activations": "Look at that layer's weights, at its input, and at what runs before it.",
-    "loss": "Are data, labels, loss function and gradients what they were? Look at what has changed since those runs.",
+    "loss": "Look at what has changed since those runs: data, labels, the loss function, gradients, the optimizer.",
     "gradients": "Look at the loss, at what is detached, clipped or scaled, and at whether gradients are cleared.",
     "updates": "Look at the optimizer, its learning rate and parameters, and at whether its step is taken.",
-    "weights": "Look at the optimizer, at what else writes to weights or buffers, and at the checkpoint they came from.",
+    "weights": "Look at the optimizer, at what else writes to them, and at the checkpoint that they came from.",
     "optimizer-state": "Was the optimizer's state lost, reset or not restored from the checkpoint?",
     "learning-rate": "Look at the learning rate, and at when its scheduler is stepped.",
     "metrics": "Is the metric computed and logged as it was, on the same validation data?",
@@ -54,7 +53,6 @@ def _sensing(cls: _C) -> _C:
 
 
 def _sensed(hook: str) -> Callable[..., None]:
-    @functools.wraps(getattr(Callback, hook))
     def sensed(self: Any, trainer: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
         if hook == "on_fit_start":
             self._begin()
@@ -65,7 +63,7 @@ def _sensed(hook: str) -> Callable[..., None]:
                 _log.debug("%s could not look at %s", type(self).__name__, hook, exc_info=True)
             self._after(hook, trainer)
 
-    del sensed.__wrapped__  # type: ignore[attr-defined]
+    sensed.__name__ = hook
     return sensed
 
 
@@ -177,13 +175,15 @@ class KnownGood(Guard):
             self._finds(check, f"{name} is {value:.4g}{at}, and known good runs allow {_said(low, high)}")
 
     def _compare_lines(self, name: str, lines: list[str], allowed: list[list[str]] | None) -> None:
-        marks = fingerprints(lines)
+        marks, block = fingerprints(lines)
         if allowed is None or marks in allowed or not allowed:
             return
         known = allowed[0]
         index = next((i for i, (a, b) in enumerate(zip(marks, known)) if a != b), min(len(marks), len(known)))
-        new = f"has {lines[index]}" if index < len(lines) else f"has {len(lines)} of them"
+        new = f"has {lines[index * block]}" if index < len(marks) else f"has {len(lines)} of them"
         old = known[index] if index < len(known) and marks is lines else f"{len(known)} of them"
+        if marks is not lines:
+            new, old = f"{new} or one of the next {block}", "others"
         self._finds("structure", f"of {name} this training {new}, where known good runs had {old}")
 
     def _finds(self, check: str, found: str) -> None:

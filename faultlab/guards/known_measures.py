@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -31,10 +31,11 @@ TRAINER = (
 """The Trainer's settings that a configuration consists of."""
 
 SAMPLED = 65_536
-TENSORS = 24
+TENSORS = 20
 _CLASSES = 32
 _PROJECTIONS = 8
-_LONG = 40_000
+_DIGESTS = 500
+_LONG = 12_000
 _MOVING = {"lr", "initial_lr", "max_lr", "min_lr", "params", "last_epoch", "best", "num_bad_epochs", "cooldown_counter"}
 _projections: dict[int, torch.Tensor] = {}
 
@@ -70,11 +71,16 @@ def hyperparameters(trainer: Any, module: Any) -> dict[str, Any]:
 def structure(trainer: Any, module: Any) -> dict[str, list[str]]:
     """Layers, parameters, optimizers and schedules, a line each."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
+<<<<<<< HEAD
     layers = [
         f"{name}: {type(part).__name__}({_one_line(part.extra_repr())})"
         for name, part in module.named_modules()
         if name
     ]
+=======
+    parts = [(name, part) for name, part in module.named_modules() if name]
+    layers = [f"{name}: {type(part).__name__}({' '.join(part.extra_repr().split())})" for name, part in parts]
+>>>>>>> w-known
     parameters = [
         f"{name}: {str(p.dtype)[6:]}{list(p.shape)}{'' if p.requires_grad else ', frozen'}"
         for name, p in module.named_parameters()
@@ -97,11 +103,13 @@ def structure(trainer: Any, module: Any) -> dict[str, list[str]]:
     return {**found, "optimisation": manual}
 
 
-def fingerprints(lines: list[str]) -> list[str]:
-    """The lines, or a short digest of each where they are too long to be kept."""
+def fingerprints(lines: list[str]) -> tuple[list[str], int]:
+    """The lines, or where they are too long to be kept a digest of every so many, and how many that is."""
     if sum(map(len, lines)) <= _LONG:
-        return lines
-    return [f"{zlib.crc32(line.encode()):08x}" for line in lines]
+        return lines, 1
+    block = -(-len(lines) // _DIGESTS)
+    parts = ["".join(lines[start : start + block]) for start in range(0, len(lines), block)]
+    return [f"{zlib.crc32(part.encode()):08x}" for part in parts], block
 
 
 def loading(loaders: Any) -> dict[str, Any]:
@@ -191,12 +199,17 @@ def norms(tensors: list[torch.Tensor]) -> list[float]:
     return torch.stack([n.float() for n in torch._foreach_norm(dense)]).tolist() if dense else []
 
 
-def chosen(named: Iterator[tuple[str, Any]], limit: int = TENSORS) -> dict[str, Any]:
+def chosen(named: Iterable[tuple[str, Any]], limit: int = TENSORS) -> dict[str, Any]:
     """At most so many of the named things, evenly spread, the first and the last among them."""
     found = list(named)
     if len(found) <= limit:
         return dict(found)
     return dict(found[round(index * (len(found) - 1) / (limit - 1))] for index in range(limit))
+
+
+def moving(named: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The chosen tensors without tiny ones: by chance a few values may have any mean, and next to no norm."""
+    return chosen((name, tensor) for name, tensor in named if tensor.numel() >= 8)
 
 
 def evaluating(module: Any) -> list[str]:
@@ -226,7 +239,7 @@ def _moments(values: torch.Tensor) -> list[float]:
     values = _sampled(values.flatten(), SAMPLED)
     deviation, mean = torch.std_mean(values, correction=0)
     low, high = torch.aminmax(values)
-    return torch.stack([mean, deviation, low, high, (values == 0).float().mean()]).tolist()  # type: ignore[no-any-return]
+    return torch.stack([mean, deviation, low, high, (values == 0).float().mean()]).tolist()
 
 
 def _sampled(values: torch.Tensor, limit: int) -> torch.Tensor:
@@ -264,7 +277,3 @@ def _plain_settings(values: Mapping[str, Any]) -> str:
 
 def _names(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]}"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

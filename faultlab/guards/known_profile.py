@@ -1,4 +1,4 @@
-"""What known good runs have in common: their summaries, kept in a file, and the bands that another run has to lie in."""
+"""What known good runs have in common: their summaries in a file, and the bands that another run has to lie in."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from faultlab.guards.known_measures import fingerprints
 
 FORMAT = 1
 ALTERNATIVES = 8
+CHANCE = "chance"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Rule:
 
     ``slack`` is a share of the number that it may always be off, ``floor`` an absolute amount; ``neighbours`` are the
     cells to either side whose spread over the runs is taken together with its own, ``deviations`` how many times that
-    it may be off; ``strict`` are numbers that do not
+    it may be off, ``below`` how many times as far downwards; ``strict`` are numbers that do not
     vary by chance; ``logarithmic`` are those that vary by factors.
     """
 
@@ -32,21 +33,22 @@ class Rule:
     floor: float = 1e-6
     neighbours: int = 3
     deviations: float = 5.0
+    below: float = 1.0
     strict: bool = False
     logarithmic: bool = False
 
 
 RULES = {
     "initialisation": Rule(slack=0.05),
-    "data": Rule(slack=0.02, neighbours=0),
-    "loss": Rule(logarithmic=True),
+    "data": Rule(slack=0.02, neighbours=0, deviations=7.0),
+    "loss": Rule(deviations=4.5, below=1.6, logarithmic=True),
     "activations": Rule(floor=1e-3),
-    "gradients": Rule(slack=0.2, floor=1e-12, logarithmic=True),
-    "updates": Rule(slack=0.2, floor=1e-12, logarithmic=True),
+    "gradients": Rule(slack=0.2, floor=1e-12, below=2.0, logarithmic=True),
+    "updates": Rule(slack=0.2, floor=1e-12, below=2.0, logarithmic=True),
     "weights": Rule(deviations=8.0),
-    "optimizer-state": Rule(slack=0.2, floor=1e-12, logarithmic=True),
+    "optimizer-state": Rule(slack=0.2, deviations=7.0, floor=1e-12, logarithmic=True),
     "learning-rate": Rule(slack=1e-3, floor=0.0, neighbours=0, strict=True),
-    "metrics": Rule(logarithmic=True),
+    "metrics": Rule(deviations=5.0, logarithmic=True),
     "length": Rule(slack=0.0, floor=0.0, neighbours=0, strict=True),
 }
 
@@ -64,7 +66,7 @@ class Summary:
 
     def fact(self, check: str, name: str, value: Any) -> None:
         """Keeps a value that the fact may have."""
-        value = fingerprints(value) if check == "structure" else value
+        value = fingerprints(value)[0] if check == "structure" else value
         facts = self._facts.setdefault(check, {})
         facts[name] = _either(facts.get(name, []), [value])
 
@@ -81,17 +83,17 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """The summary of this one run."""
-        numbers = {
-            check: {name: {str(c): [_short(values)] for c, values in cells.items()} for name, cells in named.items()}
-            for check, named in self._cells.items()
-        }
-        chances = {check: {name: _rounded(v) for name, v in named.items()} for check, named in self._chances.items()}
-        return {"format": FORMAT, "runs": 1, "facts": self._facts, "numbers": numbers, "chances": chances}
+        numbers: dict[str, dict[str, Any]] = {}
+        for check, name, cells in _named(self._cells):
+            kept = {str(cell): [_short(values)] for cell, values in cells.items()}
+            chance = self._chances.get(check, {}).get(name)
+            numbers.setdefault(check, {})[name] = kept if chance is None else {**kept, CHANCE: [_rounded(chance)]}
+        return {"format": FORMAT, "runs": 1, "facts": self._facts, "numbers": numbers}
 
 
 def merge(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """One summary of several: what each fact was, and each number's values, run by run."""
-    merged: dict[str, Any] = {"format": FORMAT, "runs": 0, "facts": {}, "numbers": {}, "chances": {}}
+    merged: dict[str, Any] = {"format": FORMAT, "runs": 0, "facts": {}, "numbers": {}}
     for summary in summaries:
         if summary["format"] != FORMAT:
             raise ValueError(f"a summary of known good runs has format {summary['format']}: record them anew")
@@ -102,10 +104,7 @@ def merge(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         for check, name, cells in _named(summary["numbers"]):
             known = merged["numbers"].setdefault(check, {}).setdefault(name, {})
             for cell, values in cells.items():
-                known.setdefault(cell, []).extend(values)
-        for check, name, chance in _named(summary["chances"]):
-            chances = merged["chances"].setdefault(check, {})
-            chances[name] = max(chances.get(name, 0.0), chance)
+                known[cell] = [max(known.get(cell, []) + values)] if cell == CHANCE else known.get(cell, []) + values
     return merged
 
 
@@ -118,8 +117,9 @@ def combine(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     merged = merge(summary for summary in summaries if summary)
     bands: dict[str, dict[str, dict[str, list[float | None]]]] = {}
     for check, name, cells in _named(merged["numbers"]):
-        chance = merged["chances"].get(check, {}).get(name, 0.0)
-        in_all = {int(c): [_long(v) for v in values] for c, values in cells.items() if len(values) == merged["runs"]}
+        chance = cells.get(CHANCE, [0.0])[0]
+        complete = {c: values for c, values in cells.items() if c != CHANCE and len(values) == merged["runs"]}
+        in_all = {int(c): [_long(value) for value in values] for c, values in complete.items()}
         found = _bands(in_all, chance, RULES.get(check, Rule()))
         bands.setdefault(check, {})[name] = {cell: _outward(name, band) for cell, band in found.items()}
     return {"format": FORMAT, "runs": merged["runs"], "facts": merged["facts"], "bands": bands}
@@ -148,15 +148,22 @@ def _bands(cells: dict[int, list[Cell]], chance: float, rule: Rule) -> dict[str,
     everything = [number for runs in cells.values() for values in runs for number in values[3:]]
     if not everything or not all(map(math.isfinite, everything)):
         return {}
-    variances = _variances(cells)
-    logarithmic = False
+    found = _in_scale(cells, chance, rule, False)
     if rule.logarithmic and min(everything) > 0:
         in_logs = {cell: [_in_logs(values) for values in runs] for cell, runs in cells.items()}
-        # What comes near to zero now and then has no scale.
-        if logarithmic := max(_variances(in_logs).values()) < 1:
-            cells, variances = in_logs, _variances(in_logs)
+        by_factors = _in_scale(in_logs, chance, rule, True)
+        if max(_variances(in_logs).values()) > 1:  # what comes near to zero now and then may as well be there
+            by_factors = {c: [min(low, found.get(c, [0.0])[0]), high] for c, (low, high) in by_factors.items()}
+        found = by_factors
+    return {str(cell): band for cell, band in found.items()}
+
+
+def _in_scale(cells: dict[int, list[Cell]], chance: float, rule: Rule, logarithmic: bool) -> dict[int, list[float]]:
+    variances = _variances(cells)
     return {
-        str(cell): _band(runs, _near(variances, cell, rule), chance, rule, logarithmic) for cell, runs in cells.items()
+        cell: _band(runs, _near(variances, cell, rule), chance, rule, logarithmic)
+        for cell, runs in cells.items()
+        if len(runs) > 2 or logarithmic or rule.strict or chance or runs[0][0] > 8
     }
 
 
@@ -169,9 +176,9 @@ def _variances(cells: Mapping[int, list[Cell]]) -> dict[int, float]:
 
 
 def _near(variances: Mapping[int, float], cell: int, rule: Rule) -> list[float]:
-    """The variances of the cells around, the smaller half of them left out: what begins at zero spreads with time."""
+    """The variances of the cells around; those that are as good as zero say nothing of the others."""
     near = [variances[c] for c in range(cell - rule.neighbours, cell + rule.neighbours + 1) if c in variances]
-    return sorted(near, reverse=True)[: (len(near) + 1) // 2]
+    return [variance for variance in near if variance >= max(near) / 10]
 
 
 def _band(values: Sequence[Cell], variances: list[float], chance: float, rule: Rule, logarithmic: bool) -> list[float]:
@@ -185,10 +192,13 @@ def _band(values: Sequence[Cell], variances: list[float], chance: float, rule: R
     else:
         known = (len(values) - 1) * len(variances) + (many - len(values)) / 4 + (20 if chance else 0)
         factor = rule.deviations * (1 + 3 / known) if known else 2 * rule.deviations
+        if many == len(values) and not chance:
+            # Neighbouring cells are of the same few runs, so they know less than their number says.
+            factor *= min(3.0, 1 + 12 / max(1, len(values) - 1) ** 3)
         margin = factor * spread * math.sqrt(1 + 1 / len(values))
-        # A single run says nothing of the spread between runs.
-        margin = max(margin, {1: 0.5, 2: 0.2}.get(len(values), 0.0) * (1.0 if logarithmic else abs(mean)))
-    low, high = min(low, mean - margin), max(high, mean + margin)
+        # One or two runs say little of the spread between runs.
+        margin = max(margin, {1: 1.5, 2: 0.7}.get(len(values), 0.0) * (1.0 if logarithmic else spread))
+    low, high = min(low, mean - rule.below * margin), max(high, mean + margin)
     if rule.strict:
         low, high = low - (margin if margin else 0.0), high + (margin if margin else 0.0)
     if logarithmic:

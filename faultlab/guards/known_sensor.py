@@ -29,10 +29,14 @@ class Sensor:
         self.batches = self.validations = self.validated = self.in_epoch = 0
         self.start: int | None = None
         self._of_training: set[str] = set()
+        self._last_metrics: dict[str, float] = {}
+        self._standing = 0
         self._backwards = 0
         self._steps: Counter[int] = Counter()
         self._sizes: dict[str, int] = {}
-        self._seen: dict[str, list[float]] = {}
+        self._moments: dict[str, tuple[int, float, float]] = {}
+        self._epoch: dict[str, list[float]] = {}
+        self._last: dict[str, list[float]] = {}
         self._before: dict[str, torch.Tensor] = {}
         self._hooks: list[Any] = []
 
@@ -82,7 +86,7 @@ class Sensor:
                 self.sink.number("learning-rate", name, cell, float(group["lr"]))
         if (coarse := measure.coarse(self.position)) is not None:
             self._modes(module, "in training")
-            self._before = {name: _values(p).clone() for name, p in measure.chosen(module.named_parameters()).items()}
+            self._before = {name: _values(p).clone() for name, p in measure.moving(module.named_parameters()).items()}
             if coarse < 4:
                 self._listen(module, coarse)
 
@@ -100,11 +104,14 @@ class Sensor:
         if cell is None:
             return
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        mine = measure.chosen((name, p) for name, p in module.named_parameters() if id(p) in held)
+        mine = measure.moving((name, p) for name, p in module.named_parameters() if id(p) in held)
         found = {name: p.grad for name, p in mine.items() if p.grad is not None}
         sizes = dict(zip(found, measure.norms(list(found.values()))))
+        # What is so much smaller than the others is rounding, as of a bias before normalisation.
+        rounding = 1e-5 * max(sizes.values(), default=0.0)
         for name in mine:
-            self.sink.number("gradients", f"the gradient norm of {name}", cell, sizes.get(name, 0.0))
+            size = sizes.get(name, 0.0)
+            self.sink.number("gradients", f"the gradient norm of {name}", cell, 0.0 if size < rounding else size)
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.batches == 1:
@@ -135,11 +142,15 @@ class Sensor:
         if not trainer.sanity_checking:
             self.sink.number("length", "the number of validation batches", 0, self.validated)
             self._metrics(trainer, "at a validation", self.validations)
+            self._relations({name: float(value) for name, value in trainer.callback_metrics.items()})
             self.validations += 1
             self.validated = 0
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         self.sink.number("length", "the number of batches of an epoch", 0, self.in_epoch)
+        for name, seen in self._epoch.items():
+            self.sink.number("loss", f"the mean over the epoch of {name}", trainer.current_epoch, sum(seen) / len(seen))
+        self._epoch = {}
 
     def on_train_end(self, trainer: Any, module: Any) -> None:
         if self.batches:
@@ -163,6 +174,7 @@ class Sensor:
         size = measure.batch_size(found)
         usual = self._sizes.setdefault(where, size)
         self.sink.number("data", f"the size of a batch {where}", 0, size)
+        self.sink.fact("data", f"a batch's size {where}", size)
         for place, leaf in found[:16]:
             layout = f"{str(leaf.dtype)[6:]}{list(leaf.shape[1:])}"
             self.sink.fact("data", f"the layout of {place} {where}", layout)
@@ -174,18 +186,20 @@ class Sensor:
                 self._cumulated(name, value)
 
     def _cumulated(self, name: str, value: float) -> None:
-        n, mean, squares = self._seen.get(name, [0, 0.0, 0.0])
-        step = value - mean
-        mean += step / (n + 1)
-        self._seen[name] = [n + 1, mean, squares + step * (value - mean)]
-        if n >= 3 and not n + 1 & n:
-            chance = math.sqrt(self._seen[name][2] / n / (n + 1))
-            self.sink.number("data", f"{name}, over its first batches,", n.bit_length(), mean, chance)
+        n, mean, squares = self._moments.get(name, (0, 0.0, 0.0))
+        n, step = n + 1, value - mean
+        mean += step / n
+        squares += step * (value - mean)
+        self._moments[name] = n, mean, squares
+        if n >= 4 and not n & (n - 1):
+            chance = math.sqrt(squares / (n - 1) / n)
+            self.sink.number("data", f"{name}, over its first batches,", n.bit_length() - 1, mean, chance)
 
     def _series(self, check: str, name: str, value: float) -> None:
         cell, _ = measure.fine(self.position)
         self.sink.number(check, name, cell, value)
-        last = self._seen.setdefault(f"last {name}", [])
+        self._epoch.setdefault(name, []).append(value)
+        last = self._last.setdefault(name, [])
         last.append(value)
         if len(last) == 8:
             if not (self.position + 1) % 8:
@@ -194,8 +208,9 @@ class Sensor:
 
     def _weights(self, module: Any, check: str, when: str, cell: int) -> None:
         buffers = ((name, b) for name, b in module.named_buffers() if b.is_floating_point())
-        for name, tensor in {**measure.chosen(module.named_parameters()), **measure.chosen(buffers)}.items():
-            for kind, (value, chance) in measure.of_weights(tensor).items():
+        for name, tensor in {**measure.moving(module.named_parameters()), **measure.moving(buffers)}.items():
+            found = measure.of_weights(tensor)
+            for kind, (value, chance) in found.items() if check == "initialisation" else list(found.items())[:3]:
                 self.sink.number(check, f"the {kind} of {name} {when}", cell, value, chance)
 
     def _optimizer_states(self, trainer: Any, epoch: int) -> None:
@@ -220,6 +235,20 @@ class Sensor:
             # What each training batch logs is as uncertain as one batch, and the losses are looked at anyway.
             if name not in self._of_training:
                 self.sink.number("metrics", f"the metric {name} {when}", cell, value)
+
+    def _relations(self, metrics: dict[str, float]) -> None:
+        """Metrics that agree in every digit, with others or with themselves, do not do so by chance."""
+        broken = {name: value for name, value in metrics.items() if value != round(value)}
+        own = {name: value for name, value in broken.items() if name not in self._of_training}
+        pairs = [(name, other) for name in own for other in broken if other != name]
+        alike = [
+            f"{name} is {other}" for name, other in pairs if math.isclose(broken[name], broken[other], rel_tol=1e-6)
+        ]
+        self.sink.fact("metrics", "what is the same at a validation", alike)
+        same = bool(own) and own == self._last_metrics
+        self._standing = self._standing + 1 if same else 0
+        self.sink.fact("metrics", "whether metrics stand still", same and (len(own) > 1 or self._standing > 1))
+        self._last_metrics = own
 
     def _listen(self, module: Any, cell: int) -> None:
         parts = measure.chosen((n, p) for n, p in module.named_modules() if n and not any(p.children()))
