@@ -71,16 +71,8 @@ def hyperparameters(trainer: Any, module: Any) -> dict[str, Any]:
 def structure(trainer: Any, module: Any) -> dict[str, list[str]]:
     """Layers, parameters, optimizers and schedules, a line each."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
-<<<<<<< HEAD
-    layers = [
-        f"{name}: {type(part).__name__}({_one_line(part.extra_repr())})"
-        for name, part in module.named_modules()
-        if name
-    ]
-=======
     parts = [(name, part) for name, part in module.named_modules() if name]
     layers = [f"{name}: {type(part).__name__}({' '.join(part.extra_repr().split())})" for name, part in parts]
->>>>>>> w-known
     parameters = [
         f"{name}: {str(p.dtype)[6:]}{list(p.shape)}{'' if p.requires_grad else ', frozen'}"
         for name, p in module.named_parameters()
