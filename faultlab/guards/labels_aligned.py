@@ -10,75 +10,10 @@ from torch import Tensor
 
 from faultlab.guards import batches
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.relation import CLASSES, Relation, compared, regression, signal
 from faultlab.guards.train_validation_alike import covers
 
-_FOLDS = 4
-_CLASSES = 64
-_KEPT = 16
 _OFFSETS = (0, 1, -1, 2, -2)
-
-
-class _Relation:
-    """The covariances of features and labels, in four parts of the samples, by which their noise is known."""
-
-    def __init__(self) -> None:
-        self.samples = 0
-        self.coded = False
-        self.kept: list[tuple[Tensor, Tensor]] = []
-        self._pending: list[tuple[Tensor, Tensor]] = []
-        self._sums: list[Any] = [0.0, 0.0, 0.0, 0.0, 0.0]
-
-    def add(self, rows: Tensor, labels: Tensor) -> None:
-        # Copies, since a few columns would keep the whole batch alive; summed up together, which costs less.
-        self._pending.append((rows.clone(), labels.clone()))
-        self.samples += len(rows) // _FOLDS * _FOLDS
-        self.coded = not labels.is_floating_point()
-        if len(self._pending) >= _KEPT:
-            self._sum_up()
-
-    def _sum_up(self) -> None:
-        for size in {len(rows) for rows, _ in self._pending}:
-            alike = [pair for pair in self._pending if len(pair[0]) == size]
-            count = size // _FOLDS * _FOLDS
-            rows, labels = (torch.cat([pair[part][:count] for pair in alike]) for part in (0, 1))
-            self._include(rows.nan_to_num().float(), _targets(labels))
-        self.kept += self._pending[: _KEPT - len(self.kept)]
-        self._pending = []
-
-    def sorted(self) -> _Relation:
-        """The same of the values of each sample in their order of size, of the first batches."""
-        other = _Relation()
-        for rows, labels in self.kept:
-            other.add(rows.sort(dim=1).values, labels)
-        return other
-
-    def _include(self, rows: Tensor, labels: Tensor) -> None:
-        size = len(rows) // _FOLDS
-        if not size:
-            return
-        x = rows[: size * _FOLDS].view(size, _FOLDS, -1).transpose(0, 1)
-        y = labels[: size * _FOLDS].view(size, _FOLDS, -1).transpose(0, 1)
-        new = (torch.bmm(x.transpose(1, 2), y), x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1))
-        self._sums = [old + part for old, part in zip(self._sums, new)]
-
-    def correlations(self) -> Tensor:
-        """A row a fold: how each feature goes with each label, from -1 to 1."""
-        self._sum_up()
-        each = self.samples / _FOLDS
-        products, x, y, xx, yy = self._sums
-        covariance = products / each - (x[:, :, None] / each) * (y[:, None, :] / each)
-        x, y = x.sum(0) / self.samples, y.sum(0) / self.samples
-        spread_x = (xx.sum(0) / self.samples - x * x).clamp_min(0).sqrt()
-        spread_y = (yy.sum(0) / self.samples - y * y).clamp_min(0).sqrt()
-        spread_x = spread_x.clamp_min(0.05 * float(spread_x.square().mean().sqrt()) + 1e-12)
-        found: Tensor = covariance / spread_x[None, :, None] / spread_y.clamp_min(1e-6)[None, None, :]
-        return found
-
-    def common(self) -> Tensor:
-        """Which labels are common: what a rare class has to do with the inputs is decided by a handful of samples."""
-        self._sum_up()
-        counts: Tensor = self._sums[2].sum(0)
-        return counts >= 3 * _FOLDS if self.coded else torch.ones_like(counts, dtype=torch.bool)
 
 
 class LabelsAligned(Guard):
@@ -107,7 +42,7 @@ class LabelsAligned(Guard):
         self._reset()
 
     def _reset(self) -> None:
-        self._training, self._validation = _Relation(), _Relation()
+        self._training, self._validation = Relation(), Relation()
         self._shifts: dict[str, list[Any]] = {"train": [0.0, 0], "validation": [0.0, 0]}
         self._complete = self._passed = False
         self._looked = self._epochs = 0
@@ -124,10 +59,10 @@ class LabelsAligned(Guard):
         if self._passed or batch is None or dataloader_idx or batch_idx >= self.most or not batches.of_fit(trainer):
             return
         if batch_idx == 0 and not trainer.sanity_checking:
-            self._validation, self._shifts["validation"] = _Relation(), [0.0, 0]
+            self._validation, self._shifts["validation"] = Relation(), [0.0, 0]
         self._take(batches.look(batch), self._validation, "validation")
 
-    def _take(self, seen: batches.Look, relation: _Relation, stage: str) -> None:
+    def _take(self, seen: batches.Look, relation: Relation, stage: str) -> None:
         inputs, labels = seen.inputs, seen.labels
         if inputs is None or labels is None or len(inputs) != len(labels):
             return
@@ -138,7 +73,7 @@ class LabelsAligned(Guard):
                 self._shifts[stage] = [total + shares, count + 1]
             return
         rows, width = seen.features, labels.numel() // len(labels)
-        if rows is None or inputs.ndim < 2 or not rows.shape[1] or width > (_CLASSES if _is_real(labels) else 1):
+        if rows is None or inputs.ndim < 2 or not rows.shape[1] or width > (CLASSES if _is_real(labels) else 1):
             return
         # Inputs of varying length have no features that could be told apart.
         form = rows.shape[1], width, _is_real(labels)
@@ -210,16 +145,16 @@ class LabelsAligned(Guard):
         training, validation = self._training, self._validation
         if not self._complete or training.samples < 64 or validation.samples < 32:
             return
-        here, there = _compared(training, validation)
+        here, there = compared(training, validation)
         if not here.numel():
             return
-        (clear, own), (clear_there, theirs) = _signal(here, training.samples), _signal(there, validation.samples)
+        (clear, own), (clear_there, theirs) = signal(here, training.samples), signal(there, validation.samples)
         if clear_there and theirs > 0:
-            share, error = _regression(here, there.mean(0), theirs)
+            share, error = regression(here, there.mean(0), theirs)
             if share + 2 * error < self.weaker and (share < -0.3 or not self._may_be_augmented()):
                 self._unlike(clear, share, training.samples)
         elif clear and own > 0 and validation.samples >= 64:
-            share, error = _regression(there, here.mean(0), own)
+            share, error = regression(there, here.mean(0), own)
             if share + 2 * error < self.weaker:
                 self.alarm(
                     "validation-unrelated",
@@ -236,14 +171,14 @@ class LabelsAligned(Guard):
         """
         if self._again >= max(8, 0.4 * self._drawn) or not self._form or self._form[0] < 16:
             return False
-        here, there = _compared(self._training.sorted(), self._validation.sorted())
+        here, there = compared(self._training.sorted(), self._validation.sorted())
         if not here.numel():
             return True
         # Values in their order say less, and only confirm what is missing anyway.
-        clear, theirs = _signal(there, self._validation.samples, above_chance=2.0)
+        clear, theirs = signal(there, self._validation.samples, above_chance=2.0)
         if not clear or theirs <= 0:
             return True
-        share, error = _regression(here, there.mean(0), theirs)
+        share, error = regression(here, there.mean(0), theirs)
         return share + 2 * error >= self.weaker
 
     def _unlike(self, clear: bool, share: float, samples: int) -> None:
@@ -284,15 +219,6 @@ def _is_real(labels: Tensor) -> bool:
     return labels.is_floating_point()
 
 
-def _targets(labels: Tensor) -> Tensor:
-    """Labels as a row of numbers a sample: one for each class, or the values themselves."""
-    if labels.is_floating_point():
-        return labels.nan_to_num().float()
-    classes = torch.arange(_CLASSES, device=labels.device)
-    # Of more classes some share a column, which leaves a relation a relation.
-    return (labels.remainder(_CLASSES) == classes).float()
-
-
 def _shifts(inputs: Tensor, labels: Tensor) -> Tensor:
     """How often a label is the token at each of the offsets."""
     width = inputs.shape[1]
@@ -303,26 +229,3 @@ def _shifts(inputs: Tensor, labels: Tensor) -> Tensor:
         counted = own >= 0
         shares.append(((own == others) & counted).float().sum() / counted.sum().clamp_min(1))
     return torch.stack(shares).cpu()
-
-
-def _compared(one: _Relation, other: _Relation) -> tuple[Tensor, Tensor]:
-    """The correlations of both, a row a fold, with the labels that are common in both."""
-    common = one.common() & other.common()
-    return one.correlations()[:, :, common].flatten(1), other.correlations()[:, :, common].flatten(1)
-
-
-def _signal(folds: Tensor, samples: int, above_chance: float = 5.0) -> tuple[bool, float]:
-    """Whether the folds clearly agree in something, and the squared length of that."""
-    gram = folds @ folds.T
-    each = (gram.sum(1) - gram.diagonal()) / (_FOLDS - 1)
-    agreed, whole = float(each.mean()), float(folds.mean(0).square().sum())
-    active = max(1, int((folds != 0).any(0).sum()))
-    # Of what is unrelated, the squared correlation of n samples is 1/n on average, and seldom five times that.
-    chance = above_chance * active / max(1, samples)
-    return agreed > max(chance, 0.65 * whole) and float(each.min()) > 0.4 * agreed, agreed
-
-
-def _regression(folds: Tensor, onto: Tensor, length: float) -> tuple[float, float]:
-    """What part of a relation is found in another one's folds: 1 in theory where both are the same, and its error."""
-    parts = folds @ onto / length
-    return float(parts.mean()), float(parts.std()) / math.sqrt(_FOLDS)

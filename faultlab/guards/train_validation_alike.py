@@ -10,51 +10,7 @@ from torch import Tensor
 
 from faultlab.guards import batches
 from faultlab.guards.guard import Action, Guard
-
-
-class _Moments:
-    """Sums over samples, a column a feature; in two halves, which say how reliable a feature's mean is."""
-
-    def __init__(self) -> None:
-        self.samples = 0
-        self.low, self.high = math.inf, -math.inf
-        self._half: list[Any] = [0.0, 0.0]
-        self._count = [0, 0]
-        self._squares: Any = 0.0
-        self._fourth: Any = 0.0
-
-    def add(self, rows: Tensor, half: int, low: float, high: float, fourth: bool = False) -> None:
-        total = rows.sum(0)
-        self._half[half] = self._half[half] + total
-        self._count[half] += len(rows)
-        squares = rows * rows
-        self._squares = self._squares + squares.sum(0)
-        if fourth:
-            self._fourth = self._fourth + torch.stack([rows.pow(3).sum(0), squares.pow(2).sum(0)])
-        self.samples += len(rows)
-        self.low, self.high = min(self.low, low), max(self.high, high)
-
-    @property
-    def mean(self) -> Tensor:
-        total: Tensor = self._half[0] + self._half[1]
-        return total / self.samples
-
-    @property
-    def spread(self) -> Tensor:
-        squares: Tensor = self._squares / self.samples
-        return (squares - self.mean**2).clamp_min(0).sqrt()
-
-    @property
-    def kurtosis(self) -> Tensor:
-        """High where a feature is nearly always the same."""
-        mean, (cubes, fourths) = self.mean, self._fourth / self.samples
-        squares: Tensor = self._squares / self.samples
-        moment: Tensor = fourths - 4 * mean * cubes + 6 * mean**2 * squares - 3 * mean**4
-        return moment / (squares - mean**2).clamp_min(1e-12) ** 2
-
-    def reliability(self) -> float:
-        """The correlation over features of the two halves' means."""
-        return _correlation(*(half / max(1, count) for half, count in zip(self._half, self._count)))
+from faultlab.guards.moments import Moments, correlation
 
 
 class TrainValidationAlike(Guard):
@@ -92,7 +48,7 @@ class TrainValidationAlike(Guard):
         self._reset()
 
     def _reset(self) -> None:
-        self._training, self._validation = _Moments(), _Moments()
+        self._training, self._validation = Moments(), Moments()
         self._kept: list[Tensor] = []
         self._own: list[Tensor] = []
         self._against = math.inf, -math.inf
@@ -109,7 +65,7 @@ class TrainValidationAlike(Guard):
             return
         if batch_idx == 0 and not trainer.sanity_checking:
             # The sanity check's batches come again.
-            self._validation, self._kept = _Moments(), []
+            self._validation, self._kept = Moments(), []
         seen = batches.look(batch)
         rows, low, high = _rows(seen)
         if rows is None or len(rows) < 2 or not math.isfinite(high - low) or not self._is_as_wide(rows):
@@ -187,7 +143,7 @@ class TrainValidationAlike(Guard):
         if count >= 8 and training.samples >= 256 and not early:
             self._features(training, validation, telling, typical)
 
-    def _scale(self, training: _Moments, telling: Tensor, spread: Tensor, least: int, early: bool) -> None:
+    def _scale(self, training: Moments, telling: Tensor, spread: Tensor, least: int, early: bool) -> None:
         # The spread of few samples, and of sorted data of which only the first were seen, says little.
         grossly = (16.0 if early else 1.0) * (1.0 if least == 4 else 3.0)
         grossly *= 1 + 4 / math.sqrt(min(training.samples, self._validation.samples))
@@ -231,7 +187,7 @@ class TrainValidationAlike(Guard):
     def _between(self) -> str:
         return f"{self._validation.low:.3g} to {self._validation.high:.3g}"
 
-    def _range(self, training: _Moments, validation: _Moments) -> None:
+    def _range(self, training: Moments, validation: Moments) -> None:
         if self._beyond > self.outside * self._values:
             self.alarm(
                 "range",
@@ -253,7 +209,7 @@ class TrainValidationAlike(Guard):
                 "Are training inputs clamped, or normalised unlike validation inputs?",
             )
 
-    def _features(self, training: _Moments, validation: _Moments, telling: Tensor, typical: float) -> None:
+    def _features(self, training: Moments, validation: Moments, telling: Tensor, typical: float) -> None:
         still = telling & (training.spread <= 1e-6 * typical)
         if (dropped := int(still.sum())) > 0.1 * int(telling.sum()):
             self.alarm(
@@ -266,8 +222,8 @@ class TrainValidationAlike(Guard):
             return
         own, other = training.mean.sort().values, validation.mean.sort().values
         # Flips, crops and the like make the means of pixels more alike; another order leaves what means there are.
-        kept = _correlation(own, other) > 0.97 and 0.85 < float(own.std() / other.std()) < 1.18
-        if kept and (agreement := _correlation(training.mean, validation.mean)) < 0.6:
+        kept = correlation(own, other) > 0.97 and 0.85 < float(own.std() / other.std()) < 1.18
+        if kept and (agreement := correlation(training.mean, validation.mean)) < 0.6:
             self.alarm(
                 "feature-order",
                 f"the means of the features, over {telling.numel()} of them, correlate by {agreement:.2f} between "
@@ -291,8 +247,3 @@ def _rows(seen: batches.Look) -> tuple[Tensor | None, float, float]:
         return None, 0.0, 0.0
     low, high = seen.bounds(path)
     return seen.features.float(), low, high
-
-
-def _correlation(one: Tensor, other: Tensor) -> float:
-    one, other = one - one.mean(), other - other.mean()
-    return float((one * other).sum() / (one.norm() * other.norm()).clamp_min(1e-12))

@@ -1,0 +1,59 @@
+"""Means and spreads of features, gathered batch by batch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Moments:
+    """Sums over samples, a column a feature; in two halves, which say how reliable a feature's mean is."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.low, self.high = math.inf, -math.inf
+        self._half: list[Any] = [0.0, 0.0]
+        self._count = [0, 0]
+        self._squares: Any = 0.0
+        self._fourth: Any = 0.0
+
+    def add(self, rows: Tensor, half: int, low: float, high: float, fourth: bool = False) -> None:
+        total = rows.sum(0)
+        self._half[half] = self._half[half] + total
+        self._count[half] += len(rows)
+        squares = rows * rows
+        self._squares = self._squares + squares.sum(0)
+        if fourth:
+            self._fourth = self._fourth + torch.stack([rows.pow(3).sum(0), squares.pow(2).sum(0)])
+        self.samples += len(rows)
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+    @property
+    def mean(self) -> Tensor:
+        total: Tensor = self._half[0] + self._half[1]
+        return total / self.samples
+
+    @property
+    def spread(self) -> Tensor:
+        squares: Tensor = self._squares / self.samples
+        return (squares - self.mean**2).clamp_min(0).sqrt()
+
+    @property
+    def kurtosis(self) -> Tensor:
+        """High where a feature is nearly always the same."""
+        mean, (cubes, fourths) = self.mean, self._fourth / self.samples
+        squares: Tensor = self._squares / self.samples
+        moment: Tensor = fourths - 4 * mean * cubes + 6 * mean**2 * squares - 3 * mean**4
+        return moment / (squares - mean**2).clamp_min(1e-12) ** 2
+
+    def reliability(self) -> float:
+        """The correlation over features of the two halves' means."""
+        return correlation(*(half / max(1, count) for half, count in zip(self._half, self._count)))
+
+
+def correlation(one: Tensor, other: Tensor) -> float:
+    one, other = one - one.mean(), other - other.mean()
+    return float((one * other).sum() / (one.norm() * other.norm()).clamp_min(1e-12))
