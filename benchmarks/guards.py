@@ -101,8 +101,8 @@ def ratios(target: Callable[[], tuple[Any, Any]], steps: int, pairs: int, make: 
 
 
 def told(name: str, found: list[float]) -> str:
-    low, *_, high = sorted(found)
-    return f"{name:42s} {100 * (statistics.median(found) - 1):+6.2f} %   ({100 * (low - 1):+.2f} to {100 * (high - 1):+.2f})"
+    low, median, high = (100 * (ratio - 1) for ratio in (min(found), statistics.median(found), max(found)))
+    return f"{name:42s} {median:+6.2f} %   ({low:+.2f} to {high:+.2f})"
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/prescriptions.py [--seeds N] [--write]
 
-Prescribes for each scenario and prints what coverage was and is with the prescribed set, the set itself, its false alarms,
-and the latency of every guard. ``--write`` keeps both reports under docs/examples and the measurements in
+Prescribes for each scenario and prints what coverage was and is with the prescribed set, the set itself, its false
+alarms, and the latency of every guard. ``--write`` keeps both reports under docs/examples and the measurements in
 faultlab/guards/measured.json, which docs/catalogue/guards.md is made from (``faultlab dev docs``).
 """
 
@@ -29,6 +29,7 @@ from faultlab.scenario import load
 
 ROOT = Path(__file__).parents[1]
 SCENARIOS = ("digits", "diabetes", "text", "gan")
+QUICKEST = "the quickest of all"
 EXAMPLES = ROOT / "docs" / "examples"
 
 
@@ -57,7 +58,7 @@ def latencies(advice: Iterable[Advice], single: bool) -> dict[str, list[int]]:
             for guard, latency in firsts.items():
                 found.setdefault(guard, []).append(latency)
             if firsts:
-                found.setdefault("the quickest of all", []).append(min(firsts.values()))
+                found.setdefault(QUICKEST, []).append(min(firsts.values()))
     return found
 
 
@@ -96,30 +97,24 @@ def _median(found: list[int] | None) -> float | None:
 
 
 def show(found: dict[str, Prescription]) -> None:
-    print(
-        "coverage of failure modes, of the harmful ones in brackets; false alarms of the set over clean seeds and variations"
-    )
+    print("coverage of failure modes, and of the harmful ones in brackets")
     for name, one in found.items():
         assert one.after is not None
-        told = [f"{report.ratio:.2f} ({harmful_ratio(report):.2f})" for report in (one.before, one.after)]
+        before, after = (f"{report.ratio:.2f} ({harmful_ratio(report):.2f})" for report in (one.before, one.after))
         alarms, seeds = len(one.after.baseline.false_alarms), len(one.after.baseline.seeds)
         kept = "every promise kept" if not one.broken else f"NOT KEPT: {', '.join(one.broken)}"
-        print(
-            f"  {name:10s} {told[0]} unguarded, {told[1]} with {len(one.chosen)} guards; {alarms} of {seeds} seeds; {kept}"
-        )
-        print(f"             {', '.join(chosen.guard for chosen in one.chosen)}")
-        print(f"             beyond reach: {', '.join(one.beyond) or 'nothing'}")
+        print(f"  {name}: {before} unguarded, {after} with the set; {alarms} false alarms on {seeds} seeds; {kept}")
+        print(f"    the set: {', '.join(chosen.guard for chosen in one.chosen)}")
+        print(f"    beyond reach: {', '.join(one.beyond) or 'nothing'}")
     advice = [one.advice for one in found.values()]
     every, single = latencies(advice, single=False), latencies(advice, single=True)
-    print("\nlatency in steps, median (most) over faults noticed: of all faults, of faults of a single step")
-    for guard in sorted(
-        every, key=lambda guard: (guard != "the quickest of all", statistics.median(every[guard]), guard)
-    ):
-        alone = single.get(guard)
-        of_single = f"{statistics.median(alone):4g} ({max(alone)}) over {len(alone)}" if alone else "   -"
-        print(
-            f"  {guard:24s} {statistics.median(every[guard]):4g} ({max(every[guard])}) over {len(every[guard]):4d}   {of_single}"
-        )
+    print("\nlatency in steps: median, most, and number of faults; for all faults and for those of a single step")
+    for guard in sorted(every, key=lambda guard: (guard != QUICKEST, statistics.median(every[guard]), guard)):
+        print(f"  {guard:24s} {_spread(every[guard])}   {_spread(single.get(guard, []))}")
+
+
+def _spread(found: list[int]) -> str:
+    return f"{statistics.median(found):4g} {max(found):4d} {len(found):5d}" if found else " " * 15
 
 
 def keep(found: dict[str, Prescription], out: Path) -> None:

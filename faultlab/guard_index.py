@@ -33,9 +33,9 @@ class Described:
 class Measured:
     """What was seen of a guard.
 
-    ``costs`` are shares of the training's time by scenario, ``latency`` the median in steps, ``single_latency`` that for
-    faults of a single step. ``notices`` has the failure modes with the scenarios, ``alarms`` are the healthy runs with
-    an alarm of ``runs``.
+    ``costs`` are shares of the training's time by scenario, ``latency`` is the median in steps, ``single_latency`` that
+    for faults of a single step. ``notices`` has the failure modes with the scenarios; in ``alarms`` of ``runs`` healthy
+    runs it raised one.
     """
 
     costs: Mapping[str, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -32,8 +33,8 @@ class BackwardFaithful(Guard):
         "unlike": "a gradient is another than the loss's own",
     }
 
-    def __init__(self, tolerance: float = 0.05, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(self, tolerance: float = 0.05, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self.tolerance = tolerance
         self._expected: list[tuple[Any, torch.Tensor, torch.Tensor | None]] = []

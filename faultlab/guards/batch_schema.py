@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from faultlab.guards import batches
+from faultlab.guards import batches, pace
 from faultlab.guards.batches import Look
 from faultlab.guards.guard import Action, Guard
 
@@ -36,8 +37,8 @@ class BatchSchema(Guard):
         "range": "inputs lie far outside the range that they had",
     }
 
-    def __init__(self, tolerance: float = 3.0, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(self, tolerance: float = 3.0, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self.tolerance = tolerance
         self._reset()
 
@@ -72,6 +73,8 @@ class BatchSchema(Guard):
             form.setdefault(path, (tensor.dtype, tuple(tensor.shape), tensor.device))
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if not pace.due(trainer):
+            return
         seen = batches.look(batch)
         if not seen.tensors:
             return
@@ -83,8 +86,7 @@ class BatchSchema(Guard):
             self._lengths(seen, batch_idx)
             if len(self._approved) < 64:
                 self._approved.add(seen.form)
-        if batches.is_due(seen.inputs, batch_idx):
-            self._values(seen, batch_idx)
+        self._values(seen, batch_idx)
         self._batches += 1
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -167,11 +167,6 @@ def read(one: Tensor, other: Tensor) -> tuple[float, float]:
     return float(first), float(second)
 
 
-def is_due(tensor: Tensor | None, batch_idx: int) -> bool:
-    """Whether to look at values: every time on the CPU, now and then where reading them makes the CPU wait."""
-    return tensor is None or tensor.device.type == "cpu" or batch_idx < 20 or batch_idx % 10 == 0
-
-
 def of_fit(trainer: Any) -> bool:
     """Whether a validation batch belongs to a training and not to a call of validate."""
     function = getattr(getattr(trainer, "state", None), "fn", None)

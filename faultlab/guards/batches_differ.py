@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
@@ -26,8 +27,15 @@ class BatchesDiffer(Guard):
     }
     _MOST = 20_000
 
-    def __init__(self, duplicates: float = 0.15, shuffled: bool = True, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(
+        self,
+        duplicates: float = 0.15,
+        shuffled: bool = True,
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self.duplicates = duplicates
         self.shuffled = shuffled
         self._reset()
@@ -69,10 +77,10 @@ class BatchesDiffer(Guard):
         self._seen, self._drawn, self._same = set(), 0, 0
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        seen = batches.look(batch)
         # Once duplicates and order are known, two neighbours now and then show whether batches still differ.
         due = self._epochs <= 2 or batch_idx % 16 < 2
-        if not due or seen.inputs is None or not batches.is_due(seen.inputs, batch_idx):
+        seen = batches.look(batch) if due else None
+        if seen is None or seen.inputs is None:
             self._last = None
             return
         inputs = seen.input_keys

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from faultlab.guards import readings
+from faultlab.guards import pace, readings
 from faultlab.guards.guard import Action, Guard
 
 
@@ -42,15 +42,14 @@ class Divergence(Guard):
     def _forget(self) -> None:
         self._order: deque[float] = deque()
         self._sorted: list[float] = []
-        self._far = self._steps = 0
+        self._far = 0
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._forget()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._steps += 1
-        loss = readings.loss_of(outputs) if readings.learns(pl_module) else None
-        if loss is None or (loss.device.type != "cpu" and self._steps % 16):
+        loss = readings.loss_of(outputs) if pace.due(trainer) and readings.learns(pl_module) else None
+        if loss is None:
             return
         value = loss.item()
         if not math.isfinite(value):

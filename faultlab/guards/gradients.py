@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from faultlab.guards import pace
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import Finding, flat, names_of, parameters_of, plain, scaled, skips_backward, some
@@ -20,7 +22,8 @@ _FEW = 128
 class Gradients(Guard):
     """Notices gradients that are missing, zero, not finite, exploding, vanishing, crushed, or those of the step before.
 
-    It looks before each optimizer's step, at every value of gradients up to 16,384 and at a sample of larger ones.
+    It looks before an optimizer's step (see `faultlab.guards.pace`), at every value of gradients up to 16,384 and at a
+    sample of larger ones.
     Parameters whose gradient is None now and then are let pass; a first layer without one for ``patience`` steps, or
     one that lost it together with all others, is not. A gradient explodes if its norm is ``explosion`` times the
     median of the last thirty, and vanishes if it is ``collapse`` of that median or never was above ``vanished``.
@@ -50,8 +53,9 @@ class Gradients(Guard):
         along_weights: float = 0.6,
         *,
         action: Action = "raise",
+        leave_out: Iterable[str] = (),
     ) -> None:
-        super().__init__(action=action)
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self.patience = patience
         self.explosion = explosion
@@ -71,6 +75,10 @@ class Gradients(Guard):
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         course = self._courses.get(id(optimizer))
+        if not pace.due(trainer):
+            if course is not None:
+                course.latest = []
+            return
         if course is None or course.steps % 50 == 0:
             held = [p for p in parameters_of(optimizer) if p.requires_grad]
             course = self._courses.setdefault(id(optimizer), _Course())

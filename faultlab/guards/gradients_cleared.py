@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from faultlab.guards import pace
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import parameters_of
@@ -21,8 +23,8 @@ class GradientsCleared(Guard):
 
     checks = {"not-cleared": "an optimizer's step used gradients that its previous step had used already"}
 
-    def __init__(self, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self._due: dict[int, list[Any]] = {}
         self._grown: set[int] = set()
@@ -43,6 +45,9 @@ class GradientsCleared(Guard):
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         key = id(optimizer)
+        if not pace.due(trainer):
+            self._due.pop(key, None)
+            return
         added_up = key in self._due and key in self._grown
         probes = [*islice((p for p in parameters_of(optimizer) if p.grad is not None), _PROBES)]
         self._grown.discard(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -41,8 +42,10 @@ class InitialWeights(Guard):
         "shifted": "every bias of a layer is far from zero",
     }
 
-    def __init__(self, large: float = 12.0, shifted: float = 30.0, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(
+        self, large: float = 12.0, shifted: float = 30.0, *, action: Action = "raise", leave_out: Iterable[str] = ()
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self.large = large
         self.shifted = shifted

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-from faultlab.guards import batches
+from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.train_validation_alike import covers
 
@@ -35,8 +36,15 @@ class Labels(Guard):
         "shifted": "training targets lie elsewhere, or are spread otherwise, than validation targets",
     }
 
-    def __init__(self, classes: int | None = None, imbalance: float = 0.25, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(
+        self,
+        classes: int | None = None,
+        imbalance: float = 0.25,
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self.classes = classes
         self.imbalance = imbalance
         self._reset()
@@ -93,9 +101,11 @@ class Labels(Guard):
             self._compare(trainer.current_epoch, ended=True)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if not pace.due(trainer):
+            return
         seen = batches.look(batch)
         labels, path = seen.labels, seen.label_path
-        if labels is None or path is None or not batches.is_due(labels, batch_idx) or not self._is_of_kind(labels):
+        if labels is None or path is None or not self._is_of_kind(labels):
             return
         if not labels.is_floating_point():
             self._range(seen, path, labels, batch_idx)

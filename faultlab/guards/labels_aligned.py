@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from faultlab.guards import batches
+from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.relation import CLASSES, Relation, compared, regression, signal
 from faultlab.guards.train_validation_alike import covers
@@ -34,8 +35,16 @@ class LabelsAligned(Guard):
     }
     _MOST = 20_000
 
-    def __init__(self, weaker: float = 0.5, changed: float = 0.1, most: int = 64, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(
+        self,
+        weaker: float = 0.5,
+        changed: float = 0.1,
+        most: int = 64,
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self.weaker = weaker
         self.changed = changed
         self.most = most
@@ -97,9 +106,9 @@ class LabelsAligned(Guard):
         self._epochs += 1
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        seen = batches.look(batch)
-        if not batches.is_due(seen.inputs, batch_idx):
+        if not pace.due(trainer):
             return
+        seen = batches.look(batch)
         if self._epochs <= 2:
             self._labels_again(seen)
         if self._looked >= self.most:

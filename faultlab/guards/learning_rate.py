@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from faultlab.guards.findings import Findings
@@ -32,9 +33,15 @@ class LearningRate(Guard):
     }
 
     def __init__(
-        self, drop: float = 0.02, negligible: float = 1e-6, left: float = 0.25, *, action: Action = "raise"
+        self,
+        drop: float = 0.02,
+        negligible: float = 1e-6,
+        left: float = 0.25,
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
     ) -> None:
-        super().__init__(action=action)
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self.drop = drop
         self.negligible = negligible

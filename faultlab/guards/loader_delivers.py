@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sized
+from collections.abc import Iterable, Sized
 from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, default_collate
@@ -30,8 +30,8 @@ class LoaderDelivers(Guard):
         "samples": "the training data have another number of samples than you said",
     }
 
-    def __init__(self, samples: int | None = None, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(self, samples: int | None = None, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self.samples = samples
         self._reset()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
+from faultlab.guards import pace
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import Finding, automatic, scaled
@@ -49,8 +50,9 @@ class LossContract(Guard):
         run: int = 4,
         *,
         action: Action = "raise",
+        leave_out: Iterable[str] = (),
     ) -> None:
-        super().__init__(action=action)
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self.repeats = repeats
         self.spike = spike
@@ -80,6 +82,8 @@ class LossContract(Guard):
             )
             return
         value = float(loss.detach())
+        if math.isfinite(value) and not pace.due(trainer):
+            return
         findings: list[Finding] = []
         if not math.isfinite(value) and not scaled(trainer):
             findings.append(

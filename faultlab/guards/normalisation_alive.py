@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from faultlab.guards import pace
 from faultlab.guards.guard import Action, Guard
 
 _STOCK = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -70,11 +71,13 @@ class NormalisationAlive(Guard):
         self._statistics += [part.running_var for _, part in self._layers]
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if self._layers:
+        if not pace.due(trainer):
+            self._written = []
+        elif self._layers:
             self._written = [statistic._version for statistic in self._statistics]
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
-        if self._layers:
+        if self._written:
             self._judge_writes("a training step")
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -84,13 +87,14 @@ class NormalisationAlive(Guard):
         # What somebody writes is looked at where it is seen; what comes of a batch, the loss shows too.
         if self._steps % (10 if self._statistics[0].device.type == "cpu" else 50) == 0:
             self._judge_values(where)
-        self._judge_writes(where)
+        if self._written:
+            self._judge_writes(where)
         self._steps += 1
 
     def _judge_writes(self, where: str) -> None:
         # The layer's own update does not count as a write: torch's kernels do not tell the tensor.
         written = [statistic._version for statistic in self._statistics]
-        if self._written and written != self._written:
+        if written != self._written:
             changed = [
                 i % len(self._layers) for i, (a, b) in enumerate(zip(written, self._written, strict=True)) if a != b
             ]

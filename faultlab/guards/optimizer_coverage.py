@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ class OptimizerCoverage(Guard):
     """Notices parameters that no optimizer holds, and optimizers that hold nothing or what is not the module's.
 
     Parameters that require no gradient are taken for frozen on purpose, unless ``all_train`` is set, and so are
-    those of submodules in eval mode. ``leave_out`` lists beginnings of names that are no concern of it. It looks
+    those of submodules in eval mode. ``apart`` lists beginnings of names that are no concern of it. It looks
     when training starts and at each epoch, and once at the graph of the first loss, for parameters that the module
     does not know. It keeps quiet about a missing optimizer under manual optimisation, where a module may have its
     own way to learn.
@@ -34,11 +34,18 @@ class OptimizerCoverage(Guard):
         "frozen": "a parameter requires no gradient, though all should learn",
     }
 
-    def __init__(self, all_train: bool = False, leave_out: Sequence[str] = (), *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(
+        self,
+        all_train: bool = False,
+        apart: Sequence[str] = (),
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self.all_train = all_train
-        self.leave_out = tuple(leave_out)
+        self.apart = tuple(apart)
         self._walked = False
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -137,7 +144,7 @@ class OptimizerCoverage(Guard):
         # Where the module itself is in eval mode, its parts are for no reason of their own.
         resting = resting if module.training else set()
         names = [named[id(p)] for p in candidates if id(p) not in resting]
-        names = [name for name in names if not (self.leave_out and name.startswith(self.leave_out))]
+        names = [name for name in names if not (self.apart and name.startswith(self.apart))]
         if not names:
             return []
         return [

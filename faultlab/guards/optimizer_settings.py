@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -44,8 +45,9 @@ class OptimizerSettings(Guard):
         highest_epsilon: float = 0.1,
         *,
         action: Action = "raise",
+        leave_out: Iterable[str] = (),
     ) -> None:
-        super().__init__(action=action)
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self.highest_rate = highest_rate
         self.lowest_rate = lowest_rate

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from faultlab.guards import pace
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import Finding, Weights, planned_steps, scaled
@@ -18,7 +20,7 @@ _FEW = 128
 class ParametersMove(Guard):
     """Notices optimizer steps after which the parameters are what they were, or somewhere else altogether.
 
-    It compares a sample of 64 values of each parameter before and after each batch with a step in it. A step is too
+    It compares a sample of 64 values of each parameter before and after a batch with a step in it. A step is too
     large if it is ``too_large`` times as long as all sampled weights together, or ten times that where these are few.
     Updates are negligible if, over ``settled`` steps, they are so small that all steps planned could move the weights
     by ``negligible`` of themselves at most; it keeps quiet about that in trainings of less than ``shortest`` steps,
@@ -41,8 +43,9 @@ class ParametersMove(Guard):
         patience: int = 10,
         *,
         action: Action = "raise",
+        leave_out: Iterable[str] = (),
     ) -> None:
-        super().__init__(action=action)
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self.too_large = too_large
         self.negligible = negligible
@@ -56,6 +59,7 @@ class ParametersMove(Guard):
         self._before: torch.Tensor | None = None
         self._stepped: list[tuple[Any, list[Any]]] = []
         self._still = 0
+        self._looking = False
         self._travelled: list[float] = []
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -64,10 +68,17 @@ class ParametersMove(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._stepped.clear()
+        looked, self._looking = self._looking, pace.due(trainer)
+        if not self._looking:
+            return
+        if not looked:
+            self._before = None
         if batch_idx == 0 or self._weights is None:
             weights = Weights.of(trainer, pl_module, anew=True)
-            if weights is not self._weights or self._before is None:
-                self._weights, self._before = weights, weights.sample.take()[: weights.sample.length]
+            if weights is not self._weights:
+                self._weights, self._before = weights, None
+        if self._before is None and self._weights is not None:
+            self._before = self._weights.sample.take()[: self._weights.sample.length]
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         # By the end of the batch a scheduler has set the next rates.
@@ -75,7 +86,7 @@ class ParametersMove(Guard):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         weights = self._weights
-        if not self._stepped or weights is None:
+        if not self._looking or not self._stepped or weights is None:
             return
         before = self._before if weights.jumped is None else weights.jumped
         weights.jumped = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from faultlab.guards.findings import Findings
@@ -26,8 +27,10 @@ class StepsTaken(Guard):
         "state-lost": "an optimizer forgot its momenta between two steps",
     }
 
-    def __init__(self, patience: int = 0, manual_patience: int = 16, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(
+        self, patience: int = 0, manual_patience: int = 16, *, action: Action = "raise", leave_out: Iterable[str] = ()
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self.patience = patience
         self.manual_patience = manual_patience

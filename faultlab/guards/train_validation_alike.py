@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from faultlab.guards import batches
+from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.moments import Moments, correlation
 
@@ -39,8 +40,9 @@ class TrainValidationAlike(Guard):
         most: int = 64,
         *,
         action: Action = "raise",
+        leave_out: Iterable[str] = (),
     ) -> None:
-        super().__init__(action=action)
+        super().__init__(action=action, leave_out=leave_out)
         self.scale = scale
         self.shift = shift
         self.outside = outside
@@ -93,11 +95,9 @@ class TrainValidationAlike(Guard):
         self._passed = True
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if self._looked >= self.most:
+        if self._looked >= self.most or not pace.due(trainer):
             return
         seen = batches.look(batch)
-        if not batches.is_due(seen.inputs, batch_idx):
-            return
         rows, low, high = _rows(seen)
         if rows is None or not math.isfinite(high - low) or not self._is_as_wide(rows):
             return

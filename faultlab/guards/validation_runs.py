@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
-from faultlab.guards import batches
+from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
 
 
@@ -27,8 +28,8 @@ class ValidationRuns(Guard):
     _MOST = 20_000
     _LEAST = 64
 
-    def __init__(self, overlap: float = 0.3, *, action: Action = "raise") -> None:
-        super().__init__(action=action)
+    def __init__(self, overlap: float = 0.3, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
+        super().__init__(action=action, leave_out=leave_out)
         self.overlap = overlap
         self._reset()
 
@@ -112,8 +113,7 @@ class ValidationRuns(Guard):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if (trainer.current_epoch and self._runs) or len(self._training) > self._MOST:
             return
-        seen = batches.look(batch)
-        if not _is_telling(seen) or not batches.is_due(seen.inputs, batch_idx):
+        if not pace.due(trainer) or not _is_telling(seen := batches.look(batch)):
             return
         fresh = set(seen.input_keys) - self._training
         self._training |= fresh

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from faultlab.guards import pace
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import Finding, Weights, automatic, names_of, optimizers_of, some
@@ -32,9 +34,15 @@ class WeightsIntact(Guard):
     }
 
     def __init__(
-        self, within: float = 0.01, between: float = 0.2, absurd: float = 1e6, *, action: Action = "raise"
+        self,
+        within: float = 0.01,
+        between: float = 0.2,
+        absurd: float = 1e6,
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
     ) -> None:
-        super().__init__(action=action)
+        super().__init__(action=action, leave_out=leave_out)
         self._findings = Findings()
         self.within = within
         self.between = between
@@ -50,6 +58,7 @@ class WeightsIntact(Guard):
         self._state_versions: list[int] = []
         self._batches = 0
         self._open = False
+        self._looking = False
         self._swaps = False
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -57,6 +66,12 @@ class WeightsIntact(Guard):
         self._forget()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        looked, self._looking = self._looking, pace.due(trainer)
+        if not self._looking:
+            return
+        if not looked and self._weights is not None:
+            self._values, self._versions = self._weights.sample.take(), self._weights.sample.versions()
+            self._state_versions = [state._version for state in self._states]
         if batch_idx == 0 or self._weights is None:
             weights = Weights.of(trainer, pl_module, anew=True)
             callbacks = [type(callback).__name__.lower() for callback in getattr(trainer, "callbacks", None) or []]
@@ -77,7 +92,7 @@ class WeightsIntact(Guard):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         weights = self._weights
-        if weights is None:
+        if weights is None or not self._looking:
             return
         if self._open:
             # No backward went by: the training step may have changed weights all the same. Under manual optimisation it

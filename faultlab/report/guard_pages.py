@@ -21,15 +21,17 @@ def _lines() -> Iterator[str]:
     guards, found = guard_index.guards(), guard_index.measured()
     versions = " and ".join(f"{name} {text}" for name, text in guard_index.versions().items() if name != "python")
     yield f"# The {len(guards)} ready-made guards\n\n{MARK}\n"
+    with_versions = f", with {versions}" if versions else ""
     yield (
         "How to use them is said in [docs/guards.md](../guards.md). What follows was measured on the example scenarios "
-        f"(digits, diabetes, text and gan){f' with {versions}' if versions else ''}: what a guard costs there as a share "
-        "of the training's time, the median of its latencies in steps, over all faults and over those of a single step, "
-        "and the healthy runs, over other seeds and harmless variations, in which one of its checks raised an alarm. Such "
-        "a check counts for nothing on that scenario. A cheap guard is in `guards.all()`, a full one in "
+        f"digits, diabetes, text and gan{with_versions}: what a guard costs there as a share of the training's time; the "
+        "median of its latencies in steps, over all faults and over those of a single step; and the healthy runs, over "
+        "other seeds and harmless variations, in which one of its checks raised an alarm, which makes that check count "
+        "for nothing on the scenario. A cheap guard is in `guards.all()`, a full one in "
         '`guards.all("full")`, one on request in neither.\n'
     )
-    yield "| guard | level | cost | latency | of one step | false alarms | notices |\n| --- | --- | --- | --- | --- | --- | --- |"
+    yield "| guard | level | cost | latency | of one step | false alarms | notices |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for guard in guards.values():
         yield _row(guard, found.get(guard.name))
     yield ""

@@ -90,7 +90,7 @@ def test_frozen_layers_are_let_pass_unless_all_should_learn() -> None:
 
 def test_what_is_left_out_on_purpose_is_let_pass() -> None:
     module = Configured(lambda module: torch.optim.Adam(module.body.parameters()))
-    assert alarm_of(OptimizerCoverage(leave_out=["head."]), module) is None
+    assert alarm_of(OptimizerCoverage(apart=["head."]), module) is None
 
 
 def test_a_critic_in_eval_mode_is_let_pass() -> None:
