@@ -2,13 +2,14 @@
 
     python benchmarks/guards.py [--pairs N]
 
-Prints, for the digits CNN at batch 64 and for a perceptron of ten million parameters, the median of the ratios and the
-spread, for all cheap guards as one callback, and each guard's own share. CPU seconds of this process, one thread.
+Prints, for the digits CNN at batch 64 and for a perceptron of ten million parameters, the median of the ratios and
+their spread: for all cheap guards as one callback and, with ``--each``, for each alone. CPU seconds of one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import statistics
 import time
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab import guards
+from faultlab.guards import pace
 from scenarios.digits.model import DigitsData, LitDigits
 
 QUIET: dict[str, Any] = {
@@ -57,52 +59,70 @@ def digits() -> tuple[Any, Any]:
 
 def wide() -> tuple[Any, Any]:
     generator = torch.Generator().manual_seed(0)
-    inputs, weights = torch.rand(1280, 784, generator=generator), torch.randn(784, 10, generator=generator)
+    inputs, weights = torch.randn(1280, 784, generator=generator), torch.randn(784, 10, generator=generator)
     return Wide(), DataLoader(TensorDataset(inputs, (inputs @ weights).argmax(dim=1)), batch_size=64, shuffle=True)
 
 
 class Stopwatch(pl.Callback):
-    """CPU seconds of the training steps after the first few, in which allocators and caches settle."""
+    """CPU seconds a step of the first steps, at each of which the guards look at values, and of the later ones."""
 
-    def __init__(self, skipped: int) -> None:
-        self.skipped = skipped
-        self.steps = 0
-        self.begun = self.seconds = 0.0
+    def __init__(self) -> None:
+        self.times: list[float] = []
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if self.steps == self.skipped:
-            self.begun = time.process_time()
+        self.times.append(time.process_time())
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.steps += 1
-        self.seconds = time.process_time() - self.begun
+    @property
+    def first(self) -> float:
+        # The very first settle allocators and caches.
+        return statistics.median(self._steps()[8 : pace.FIRST])
+
+    @property
+    def later(self) -> float:
+        # By the place in the guards' rhythm, so that what else the machine does falls out and no costly step does.
+        steps = self._steps()
+        places = [steps[pace.FIRST + place :: pace.EVERY] for place in range(pace.EVERY)]
+        return statistics.fmean(map(statistics.median, places))
+
+    def _steps(self) -> list[float]:
+        return [end - begin for begin, end in itertools.pairwise(self.times)]
 
 
-def seconds(target: Callable[[], tuple[Any, Any]], steps: int, callbacks: list[Any]) -> float:
-    """CPU seconds a step of one training."""
+def watched(target: Callable[[], tuple[Any, Any]], steps: int, callbacks: list[Any]) -> Stopwatch:
+    """One training."""
     torch.manual_seed(0)
     module, data = target()
-    watch = Stopwatch(steps // 5)
-    # First in the list at the start and last at the end would be two callbacks: what the guards do before the first
-    # start and after the last end is a share of one step in all.
-    trainer = pl.Trainer(max_steps=steps, max_epochs=-1, callbacks=[watch, *callbacks], **QUIET)
+    watch = Stopwatch()
+    trainer = pl.Trainer(max_steps=pace.FIRST + steps, max_epochs=-1, callbacks=[watch, *callbacks], **QUIET)
     trainer.fit(module, data)
-    return watch.seconds / (steps - watch.skipped)
+    return watch
 
 
-def ratios(target: Callable[[], tuple[Any, Any]], steps: int, pairs: int, make: Callable[[], list[Any]]) -> list[float]:
-    """With over without, in pairs of which the order alternates."""
-    found = []
+def ratios(
+    target: Callable[[], tuple[Any, Any]], steps: int, pairs: int, make: Callable[[], list[Any]]
+) -> tuple[list[float], list[float]]:
+    """With over without, of the later and of the first steps, in pairs of which the order alternates."""
+    later, first = [], []
     for number in range(pairs + 1):
         runs: list[Callable[[], list[Any]]] = [make, list]
-        timed = {run: seconds(target, steps, run()) for run in (runs if number % 2 else reversed(runs))}
-        found.append(timed[make] / timed[list])
-    return found[1:]  # the first pair imports
+        timed = {run: watched(target, steps, run()) for run in (runs if number % 2 else reversed(runs))}
+        later.append(timed[make].later / timed[list].later)
+        first.append(timed[make].first / timed[list].first)
+    return later[1:], first[1:]  # the first pair imports
 
 
-def told(name: str, found: list[float]) -> str:
-    low, median, high = (100 * (ratio - 1) for ratio in (min(found), statistics.median(found), max(found)))
-    return f"{name:42s} {median:+6.2f} %   ({low:+.2f} to {high:+.2f})"
+def told(name: str, found: tuple[list[float], list[float]]) -> str:
+    later, first = map(_spread, found)
+    return f"{name:40s} {later:30s} {first}"
+
+
+def _spread(found: list[float]) -> str:
+    median, low, high = map(_percent, (statistics.median(found), min(found), max(found)))
+    return f"{median:+6.2f} % ({low:+.2f} to {high:+.2f})"
+
+
+def _percent(ratio: float) -> float:
+    return 100 * (ratio - 1)
 
 
 def main() -> None:
@@ -114,14 +134,15 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     print(f"time of a step with guards over that without, less one: median of {options.pairs} pairs (least to most)")
-    for name, target, steps in (("digits CNN, batch 64", digits, 200), ("10 million parameters, batch 64", wide, 20)):
+    print(f"{'':40s} {f'after the first {pace.FIRST} steps':30s} in them")
+    for name, target, steps in (("digits CNN, batch 64", digits, 256), ("ten million parameters", wide, 96)):
         print(told(f"all cheap guards, {name}", ratios(target, steps, options.pairs, lambda: [guards.all("cheap")])))
     if options.each:
-        print(told("a callback that does nothing", ratios(digits, 200, options.pairs, lambda: [guards.GuardSet([])])))
+        print(told("a set of no guards", ratios(digits, 256, options.pairs, lambda: [guards.GuardSet([])])))
         for cls in guards.classes("cheap"):
             print(
                 told(
-                    cls.__name__, ratios(digits, 200, options.pairs, lambda cls=cls: [cls(**cls.arguments("", "min"))])
+                    cls.__name__, ratios(digits, 256, options.pairs, lambda cls=cls: [cls(**cls.arguments("", "min"))])
                 )
             )
 

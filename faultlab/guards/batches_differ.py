@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
 
-from faultlab.guards import batches
+from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
 
 
@@ -78,7 +78,7 @@ class BatchesDiffer(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # Once duplicates and order are known, two neighbours now and then show whether batches still differ.
-        due = self._epochs <= 2 or batch_idx % 16 < 2
+        due = self._epochs <= 2 or pace.due(trainer)
         seen = batches.look(batch) if due else None
         if seen is None or seen.inputs is None:
             self._last = None

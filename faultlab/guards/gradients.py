@@ -71,7 +71,8 @@ class Gradients(Guard):
         self._courses.clear()
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
-        self._loss = loss.detach() if isinstance(loss, torch.Tensor) else None
+        if pace.due(trainer):
+            self._loss = loss.detach() if isinstance(loss, torch.Tensor) else None
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         course = self._courses.get(id(optimizer))

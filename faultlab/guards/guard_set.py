@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from faultlab.guards.guard import Guard
@@ -44,6 +44,6 @@ class _InTurn:
         self.guards = guards
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
+        hook = self.hook
         for guard in self.guards:
-            method: Callable[..., Any] = getattr(guard, self.hook)
-            method(*args, **kwargs)
+            getattr(guard, hook)(*args, **kwargs)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from faultlab.guards import pace
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import Finding, automatic, optimizers_of, planned_steps, scaled
@@ -55,6 +56,8 @@ class LearningRate(Guard):
         self._configs: list[Any] = []
         self._optimizers: list[Any] = []
         self._periodic = False
+        self._counts: list[Any] = []
+        self._latest: list[Any] = []
         self._zeros: dict[int, int] = {}
         self._turns: dict[int, tuple[int, int, int]] = {}
         self._rates: dict[tuple[int, int], _Course] = {}
@@ -91,6 +94,11 @@ class LearningRate(Guard):
             self._configs, self._optimizers = _configs(trainer), optimizers_of(trainer)
             kinds = [type(config.scheduler).__name__ for config in self._configs]
             self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)
+        counts = [getattr(config.scheduler, "_step_count", None) for config in self._configs]
+        rates = [group.get("lr") for optimizer in self._optimizers for group in optimizer.param_groups]
+        if batch_idx and counts == self._counts and rates == self._latest and not pace.due(trainer):
+            return
+        self._counts, self._latest = counts, rates
         findings = self._taken(trainer, automatic(pl_module), batch_idx) if self._configs else []
         for o, optimizer in enumerate(() if self._periodic else self._optimizers):
             for g, group in enumerate(optimizer.param_groups):

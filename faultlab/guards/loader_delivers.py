@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
-from faultlab.guards import batches
+from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
 
 
@@ -75,7 +75,7 @@ class LoaderDelivers(Guard):
         self._last_epoch = trainer.current_epoch
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if not self._size or self._size < 2:
+        if not self._size or self._size < 2 or not pace.due(trainer):
             return
         seen = batches.look(batch)
         count = seen.samples

@@ -14,8 +14,9 @@ from faultlab.guards.guard import Action, Guard
 
 
 class LossFalls(Guard):
-    """Notices a training that does not learn: after two epochs, or at its end, the loss is no better than it began.
+    """Notices a training that does not learn: after a while, or at its end, the loss is no better than it began.
 
+    It is judged at the end of each epoch after ``epochs`` of them and ``early`` steps, and at the end of the training.
     The loss is what `training_step` returns under automatic optimisation. It has to fall by ``least`` of what it began
     with; where it began about at the entropy of some integer labels of the batch, it also has to get below that, which
     guessing by the labels' frequencies gives. It must not rise by ``worse`` of its beginning. The metric (the declared
@@ -42,6 +43,7 @@ class LossFalls(Guard):
         worse: float = 0.25,
         epochs: int = 2,
         steps: int = 16,
+        early: int = 200,
         *,
         action: Action = "raise",
         leave_out: Iterable[str] = (),
@@ -53,6 +55,7 @@ class LossFalls(Guard):
         self.worse = worse
         self.epochs = epochs
         self.steps = steps
+        self.early = early
         self._forget()
 
     @classmethod
@@ -139,7 +142,8 @@ class LossFalls(Guard):
                 "The training diverges: is the learning rate too large, or a gradient, a loss or a label of the wrong "
                 "sign or value?",
             )
-        if count < self.steps or not (last or self._epochs >= self.epochs):
+        # Some trainings take their time before they leave the level of guessing.
+        if count < self.steps or not (last or (self._epochs >= self.epochs and count >= self.early)):
             return
         if chance and began > 0.9 * chance and 0.97 * chance < ends < 1.5 * chance:
             self.alarm(

@@ -83,13 +83,12 @@ class NormalisationAlive(Guard):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not self._layers:
             return
-        where = f"batch {batch_idx}"
-        # What somebody writes is looked at where it is seen; what comes of a batch, the loss shows too.
-        if self._steps % (10 if self._statistics[0].device.type == "cpu" else 50) == 0:
-            self._judge_values(where)
-        if self._written:
-            self._judge_writes(where)
         self._steps += 1
+        if self._written:
+            # What somebody writes is looked at where it is seen; what comes of a batch, the loss shows too.
+            if self._steps % 8 == 1:
+                self._judge_values(f"batch {batch_idx}")
+            self._judge_writes(f"batch {batch_idx}")
 
     def _judge_writes(self, where: str) -> None:
         # The layer's own update does not count as a write: torch's kernels do not tell the tensor.

@@ -24,10 +24,10 @@ def _lines() -> Iterator[str]:
     with_versions = f", with {versions}" if versions else ""
     yield (
         "How to use them is said in [docs/guards.md](../guards.md). What follows was measured on the example scenarios "
-        f"digits, diabetes, text and gan{with_versions}: what a guard costs there as a share of the training's time; the "
-        "median of its latencies in steps, over all faults and over those of a single step; and the healthy runs, over "
-        "other seeds and harmless variations, in which one of its checks raised an alarm, which makes that check count "
-        "for nothing on the scenario. A cheap guard is in `guards.all()`, a full one in "
+        f"digits, diabetes, text and gan{with_versions}: what a guard costs there as a share of the training's time; "
+        "the median of its latencies in steps, over all faults and over those of a single step; and the healthy runs, "
+        "over other seeds and harmless variations, in which one of its checks raised an alarm, which makes that check "
+        "count for nothing on the scenario. A cheap guard is in `guards.all()`, a full one in "
         '`guards.all("full")`, one on request in neither.\n'
     )
     yield "| guard | level | cost | latency | of one step | false alarms | notices |"
