@@ -42,7 +42,7 @@ RULES = {
     "initialisation": Rule(slack=0.05),
     "data": Rule(slack=0.02, neighbours=0, deviations=7.0),
     "loss": Rule(deviations=4.5, below=1.6, logarithmic=True),
-    "activations": Rule(floor=1e-3),
+    "activations": Rule(floor=1e-3, deviations=7.0),
     "gradients": Rule(slack=0.2, floor=1e-12, below=2.0, logarithmic=True),
     "updates": Rule(slack=0.2, floor=1e-12, below=2.0, logarithmic=True),
     "weights": Rule(deviations=8.0),
