@@ -7,6 +7,7 @@ from pathlib import Path
 
 from faultlab import engines
 from faultlab.harness.campaign import Campaign, Options
+from faultlab.harness.watching import Watch
 from faultlab.results import Baseline, FaultResult, Report
 from faultlab.scenario import Scenario, load
 
@@ -34,17 +35,19 @@ def run(
     engine: str | None = None,
     seed: int = 0,
     out: Path | str = "reports",
+    advice: bool = True,
 ) -> Report:
     """Carries out one scenario, given as a file or loaded, and returns its report.
 
     ``select`` and ``ignore`` are globs over failure modes (``select`` takes whole faults too), ``jobs`` the runs at a
     time (default: the cores), ``engine`` is fork or spawn, ``out`` the folder that reports are written to.
+    With ``advice`` the ready-made guards watch too, and the report prescribes those that notice what is silent.
 
     Raises ScenarioError where the file or the target it names is wrong, BaselineError where the clean run fails, and
     KeyboardInterrupt once the report of what was done until then is on disk.
     """
     loaded = scenario if isinstance(scenario, Scenario) else load(Path(scenario))
-    options = Options(select=tuple(select), skip=tuple(ignore), seed=seed, out=Path(out))
+    options = Options(select=tuple(select), skip=tuple(ignore), seed=seed, out=Path(out), watch=Watch(advised=advice))
     working = engines.create(engine or engines.default(), jobs or engines.cores())
     campaign = Campaign(loaded, working, options, _Quiet())
     try:

@@ -34,13 +34,17 @@ JUDGES = ("run", "reload", "report")
 
 @dataclass(frozen=True)
 class Dose:
-    """How much of a fault there is: a name, the amount that life usually deals, and the range that makes sense."""
+    """How much of a fault there is: a name, the amount that life usually deals, and the range that makes sense.
+
+    ``harmless`` is where the range does no harm, its lower end if nothing else is said.
+    """
 
     name: str
     default: DoseValue
     low: float | None = None
     high: float | None = None
     meaning: str = ""
+    harmless: float | None = None
 
     @property
     def bounds(self) -> str:

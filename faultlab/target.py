@@ -13,6 +13,7 @@ from typing import Any
 from faultlab.detectors.exceptions import UserCode
 from faultlab.detectors.notice import safe_text
 from faultlab.seams import lightning
+from faultlab.variation import Variation, varied
 
 SILENT: dict[str, Any] = {
     "logger": False,
@@ -68,8 +69,13 @@ class Target:
             flags.update(guard.get("trainer_flag") or {})
         return flags
 
-    def build(self, root: str, with_flags: bool = True) -> Built:
-        """A fresh module, data, guards and Trainer arguments; ``root`` is where the run may write."""
+    def build(self, root: str, with_flags: bool = True, variation: Variation | None = None) -> Built:
+        """A fresh module, data, guards and Trainer arguments; ``root`` is where the run may write.
+
+        Raises NotVariedError where the scenario has nothing that the variation changes.
+        """
+        if variation is not None:
+            return Target(varied(self._scenario, variation)).build(root, with_flags)
         extra: dict[str, Any] = {}
         if self._scenario.get("build"):
             made = self._make(("build",), self._scenario["build"])

@@ -14,6 +14,8 @@ from faultlab.errors import FaultlabError
 
 _COMMANDS = {
     "run": "Break the modules of scenarios and report who noticed.",
+    "prescribe": "Find the guards that notice what a scenario leaves silent, and prove it.",
+    "sweep": "Find how little of a failure mode each guard still notices, and when.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
     "watch": "Run a training and say what became of its process.",

@@ -7,7 +7,7 @@ import textwrap
 
 import click
 
-from faultlab import index, measured
+from faultlab import guard_index, index, measured
 from faultlab.catalogue import FailureMode, nearest
 from faultlab.errors import UsageError
 from faultlab.report import described
@@ -30,7 +30,18 @@ def command(id: str, as_json: bool) -> None:
         sections = mode.sections
         told = {"effect_text": sections.effect, "unnoticed": sections.unnoticed, "example": sections.example}
         place = {"remedy": sections.remedy, "source": f"{_relative(mode.file)}:{mode.line}"}
-        click.echo(dump({**summary(mode), **told, **place, "measured": _measurement(mode)}, indent=1))
+        click.echo(
+            dump(
+                {
+                    **summary(mode),
+                    **told,
+                    **place,
+                    "measured": _measurement(mode),
+                    "guards": guard_index.noticing(mode.id),
+                },
+                indent=1,
+            )
+        )
         return
     click.secho(mode.id, bold=True)
     click.echo(_wrapped(mode.summary))
@@ -41,12 +52,13 @@ def command(id: str, as_json: bool) -> None:
 
 
 def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
-    needs, doses = described.needs(mode), described.doses(mode)
+    needs, doses, guards = described.needs(mode), described.doses(mode), guard_index.noticing(mode.id)
     acts = f"acts {described.timing(mode)}, at {mode.seam}"
     return [
         *described.sections(mode),
         ("In short", f"{mode.severity}; stock Lightning {described.STOCK[mode.effect]}; {acts}."),
         *([(_measured_on(), "\n".join(models))] if (models := described.models(mode)) else [("Measured", "Not yet.")]),
+        *([("Ready-made guards that were seen to notice it", ", ".join(guards))] if guards else []),
         *([("Needs", needs)] if needs else []),
         *([("Doses", "\n".join(f"{dose}  {meaning}" for dose, meaning in doses))] if doses else []),
         ("Evidence", "\n".join(map(_link, mode.evidence)) or mode.no_evidence),

@@ -11,6 +11,7 @@ from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
 from faultlab.harness.campaign import Campaign, Options
 from faultlab.harness.gate import exit_code
+from faultlab.harness.watching import Watch
 from faultlab.results import Report, dump
 from faultlab.scenario import Scenario, check_pattern, load_all
 
@@ -29,11 +30,12 @@ _GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
 @click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
 @click.option("--fail-under", type=click.FloatRange(0, 1), metavar="RATIO", help="Fail where coverage is less.")
+@click.option("--advice/--no-advice", default=True, help="Have the ready-made guards watch too.  [default: yes]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
 def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
-            timeout: float | None, resume: bool, out: Path, engine: str | None, fail_under: float | None, as_json: bool,
-            quiet: bool) -> int:  # fmt: skip
+            timeout: float | None, resume: bool, out: Path, engine: str | None, fail_under: float | None, advice: bool,
+            as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who noticed.
 
     A scenario imports and runs the code that it names.
@@ -43,7 +45,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         if (wrong := check_pattern(pattern, whole_faults)) is not None:
             raise click.UsageError(" ".join(filter(None, wrong)))
     scenarios = load_all(paths)
-    options = Options(select, skip, seed, timeout, resume, out, fail_under)
+    options = Options(select, skip, seed, timeout, resume, out, fail_under, Watch(advised=advice))
     progress = Progress(quiet=quiet or as_json, silent=as_json)
     reports: list[Report] = []
     statuses: list[int] = []

@@ -6,6 +6,7 @@ One run then fills the whole row of the kill matrix, since no guard hides what a
 from __future__ import annotations
 
 import functools
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +18,15 @@ from faultlab.seams.clock import Clock
 
 
 class Observer:
-    """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind, ``calls`` its calls."""
+    """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind, ``calls`` its calls.
+
+    ``seconds`` is how long each guard looked.
+    """
 
     def __init__(self, clock: Clock, warnings: Warnings) -> None:
         self.notices: list[Notice] = []
         self.calls: dict[str, Counter[str]] = {}
+        self.seconds: dict[str, float] = {}
         self._clock = clock
         self._warnings = warnings
 
@@ -46,6 +51,7 @@ class Observer:
             calls[hook] += 1
             stop_before = getattr(trainer, "should_stop", False)
             warned_before = set(self._warnings.seen)
+            begun = time.perf_counter()
             try:
                 return method(trainer, *args, **kwargs)
             except (Exception, SystemExit, KeyboardInterrupt) as error:
@@ -54,6 +60,7 @@ class Observer:
                 self._note(name, f"{type(error).__name__}: {safe_text(error)}", "raised", reason)
                 return None
             finally:
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
                 if getattr(trainer, "should_stop", False) and not stop_before:
                     trainer.should_stop = False
                     self._note(name, *_why_stopped(guard))

@@ -17,14 +17,18 @@ Place = str | int
 class Order:
     """One run to be carried out. ``deadline`` is in seconds; ``stems`` are the places a trunk leaves stems at.
 
+    ``fault`` is the one that the run is about, ``also`` holds others that are there beside it.
     ``sleeps`` says that it is expected to stand still until its deadline, and takes no core while it does.
     ``plan`` asks for no run but for the plan, which takes the injectors' seams to make. With ``reload`` the run goes
-    on to what a user does with its checkpoints. ``tests`` asks for tests of a collected suite instead.
+    on to what a user does with its checkpoints. ``tests`` asks for tests of a collected suite instead. ``advice`` asks
+    for the ready-made guards to be observed too (see `faultlab.detectors.advisers`), ``variation`` for a change of the
+    target that does no harm (see `faultlab.variation`).
     """
 
     id: str
     seed: int
     fault: str | None = None
+    also: tuple[str, ...] = ()
     at: Place = "construct"
     deadline: float = 600.0
     root: str = ""
@@ -36,13 +40,15 @@ class Order:
     reload: bool = False
     sleeps: bool = False
     tests: dict[str, Any] | None = None
+    advice: dict[str, Any] | None = None
+    variation: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Order:
-        return cls(**{**data, "stems": tuple(data.get("stems", ()))})
+        return cls(**{**data, "stems": tuple(data.get("stems", ())), "also": tuple(data.get("also", ()))})
 
 
 @dataclass

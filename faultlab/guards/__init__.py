@@ -7,24 +7,89 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from faultlab.guards.attached import attach
+from faultlab.guards.backward_faithful import BackwardFaithful
+from faultlab.guards.batch_schema import BatchSchema
+from faultlab.guards.batches_differ import BatchesDiffer
+from faultlab.guards.checkpoints_reload import CheckpointsReload
+from faultlab.guards.divergence import Divergence
+from faultlab.guards.dropout_alive import DropoutAlive
+from faultlab.guards.gradients import Gradients
+from faultlab.guards.gradients_cleared import GradientsCleared
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
 from faultlab.guards.guard_set import GuardSet
 from faultlab.guards.heartbeat import Heartbeat
+from faultlab.guards.hooks_called import HooksCalled
+from faultlab.guards.initial_weights import InitialWeights
 from faultlab.guards.known_good import KnownGood, KnownGoodRecorder
+from faultlab.guards.labels import Labels
+from faultlab.guards.labels_aligned import LabelsAligned
+from faultlab.guards.learning_rate import LearningRate
+from faultlab.guards.loader_delivers import LoaderDelivers
+from faultlab.guards.logged_metrics import LoggedMetrics
+from faultlab.guards.loss_contract import LossContract
+from faultlab.guards.loss_falls import LossFalls
+from faultlab.guards.metrics_recomputed import MetricsRecomputed
+from faultlab.guards.modes import Modes
+from faultlab.guards.monitors_exist import MonitorsExist
+from faultlab.guards.normalisation_alive import NormalisationAlive
+from faultlab.guards.optimizer_coverage import OptimizerCoverage
+from faultlab.guards.optimizer_settings import OptimizerSettings
+from faultlab.guards.outputs_vary import OutputsVary
+from faultlab.guards.overfits_batch import OverfitsBatch
+from faultlab.guards.parameters_move import ParametersMove
+from faultlab.guards.run_ended import RunEnded
+from faultlab.guards.samples_independent import SamplesIndependent
 from faultlab.guards.steps_taken import StepsTaken
+from faultlab.guards.train_validation_alike import TrainValidationAlike
+from faultlab.guards.validation_runs import ValidationRuns
+from faultlab.guards.weights_intact import WeightsIntact
 
 __all__ = [
     "Alarm",
+    "BackwardFaithful",
+    "BatchSchema",
+    "BatchesDiffer",
+    "CheckpointsReload",
+    "Divergence",
+    "DropoutAlive",
+    "Gradients",
+    "GradientsCleared",
     "Guard",
     "GuardSet",
     "GuardWarning",
     "Heartbeat",
+    "HooksCalled",
+    "InitialWeights",
     "KnownGood",
     "KnownGoodRecorder",
+    "Labels",
+    "LabelsAligned",
+    "LearningRate",
+    "LoaderDelivers",
+    "LoggedMetrics",
+    "LossContract",
+    "LossFalls",
+    "MetricsRecomputed",
+    "Modes",
+    "MonitorsExist",
+    "NormalisationAlive",
+    "OptimizerCoverage",
+    "OptimizerSettings",
+    "OutputsVary",
+    "OverfitsBatch",
+    "ParametersMove",
+    "RunEnded",
+    "SamplesIndependent",
     "StepsTaken",
+    "TrainValidationAlike",
+    "ValidationRuns",
+    "WeightsIntact",
     "all",
+    "attach",
     "classes",
 ]
 
@@ -42,20 +107,24 @@ def all(
     *,
     monitor: str = "",
     mode: str = "min",
+    profile: str | Path | None = None,
     leave_out: Iterable[str] = (),
     action: Action = "raise",
 ) -> GuardSet:
     """Every ready-made guard of a level as one callback.
 
     ``monitor`` is the metric that counts, where the run logs one, and ``mode`` says whether lower ("min") or higher
-    ("max") is better. ``leave_out`` names guards that do not fit the training.
+    ("max") is better. ``profile`` is the file of known good runs for `KnownGood`, which is left out without one.
+    ``leave_out`` names guards that do not fit the training. Optional ones have to be asked for by themselves.
     """
     left_out = set(leave_out)
     if unknown := left_out - {cls.__name__ for cls in classes()}:
         raise ValueError(f"no such guard: {', '.join(sorted(unknown))}")
     chosen: builtins.list[Guard] = []
     for cls in classes(level):
-        if cls.__name__ not in left_out:
-            arguments: dict[str, Any] = cls.arguments(monitor, mode)
+        arguments: dict[str, Any] = cls.arguments(monitor, mode)
+        if cls is KnownGood:
+            arguments["profile"] = profile
+        if cls.__name__ not in left_out and not cls.optional and not (cls is KnownGood and profile is None):
             chosen.append(cls(action=action, **arguments))
     return GuardSet(chosen)

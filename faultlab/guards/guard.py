@@ -39,10 +39,12 @@ class Guard(Callback):
 
     ``level`` says what it costs: a ``cheap`` guard is meant for every training, a ``full`` one for where its look
     at every value, or its forward passes of its own, may cost some per cent. ``checks`` names what it looks for, each
-    in a sentence; ``leave_out`` names those that do not fit the training.
+    in a sentence; ``leave_out`` names those that do not fit the training. An ``optional`` guard is one that has to be
+    asked for by itself.
     """
 
     level: ClassVar[Level] = "cheap"
+    optional: ClassVar[bool] = False
     checks: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:

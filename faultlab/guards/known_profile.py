@@ -238,8 +238,10 @@ def append(file: str | Path, summary: Mapping[str, Any]) -> None:
 
 
 def read(file: str | Path) -> dict[str, Any]:
-    """The summary in a file."""
+    """The summary in a file, or of all of them in a list."""
     content = json.loads(Path(file).read_text())
+    if isinstance(content, list):
+        return merge(content)
     if not isinstance(content, dict) or content.get("format") != FORMAT or "numbers" not in content:
         raise ValueError(f"{file} holds no known good runs: record them with KnownGoodRecorder({str(file)!r})")
     return content

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from faultlab import __version__, index
 from faultlab.detectors.notice import Notice
@@ -16,15 +16,20 @@ from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.fault import Fault
 from faultlab.harness import plan, verdict
+from faultlab.harness.advice import Advice
+from faultlab.harness.clean import DEADLINE, order
 from faultlab.harness.gate import check
 from faultlab.harness.plan import Planned
-from faultlab.harness.preparation import DEADLINE, Findings, Preparation, deadline, order
+from faultlab.harness.preparation import Findings, Preparation, deadline
 from faultlab.harness.records import Records
+from faultlab.harness.redundancy import Worth, without, worth_of
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
+from faultlab.harness.watching import Watch
 from faultlab.results import Baseline, FaultResult, Report, Status
 from faultlab.scenario import Scenario
 
+UNNOTICED = (Status.SILENT, Status.WARNED)
 UNRUN = (Status.NOT_APPLICABLE, Status.IGNORED)
 TRUNK, CANARY, NULL = "trunk", "canary", "null"
 
@@ -54,17 +59,27 @@ class Options:
     resume: bool = False
     out: Path = Path("reports")
     fail_under: float | None = None
+    watch: Watch = field(default_factory=Watch)
+
+
+Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
 
 
 @dataclass
 class Campaign:
-    """Carries one scenario out with an engine; ``run`` returns the report, also of a campaign that was interrupted."""
+    """Carries one scenario out with an engine; ``run`` returns the report, also of a campaign that was interrupted.
+
+    ``further`` says which faults to inject next, after those that the scenario asks for, until it names none.
+    """
 
     scenario: Scenario
     engine: Engine
     options: Options
     listener: Listener
     interrupted: bool = False
+    advice: Advice = field(default_factory=Advice)
+    worths: list[Worth] = field(default_factory=list)
+    further: Further = lambda results, findings: ()
     _results: dict[str, FaultResult] = field(default_factory=dict)
 
     def run(self) -> Report:
@@ -78,14 +93,21 @@ class Campaign:
         try:
             self.engine.open(self.scenario.name, self.scenario.for_victims())
             imported = time.perf_counter()
-            preparation = Preparation(self.scenario, self.engine, records, self.options.seed)
+            preparation = Preparation(self.scenario, self.engine, records, self.options.seed, self.options.watch)
             selection = self.scenario.selection(self.options.select, self.options.skip)
             findings = preparation.take(selection)
+            self.advice = findings.advice
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
             self.listener.measured(report.baseline)
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}
-            self._inject(preparation.plan(selection, findings.recon), findings, records, report)
+            planned = preparation.plan(selection, findings.recon)
+            self._inject(planned, self._known(planned, findings, records), findings, records, report)
+            while asked := self.further(self._results, findings):
+                more = preparation.plan(replace(selection, select=asked, skip=()), findings.recon)
+                planned = records.extend(planned, more)
+                self._inject(more, {}, findings, records, report)
+            self.worths = self._weigh(planned, findings, records)
             if tests:
                 self._ask_tests(tests, findings, records, report)
         except TargetBrokenError as error:
@@ -104,20 +126,25 @@ class Campaign:
         records.write_report(report)
         return report
 
-    def _inject(self, planned: Sequence[Planned], found: Findings, records: Records, report: Report) -> None:
+    def _known(self, planned: Sequence[Planned], found: Findings, records: Records) -> Mapping[str, FaultResult]:
+        """Writes the plan; returns what an interrupted campaign has left of it."""
         asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
         circumstances = (asked, found.recon.to_json(), found.sources, self.options.seed, __version__)
-        known = records.begin(planned, plan.digest(planned, *circumstances), self.options, resume=self.options.resume)
+        return records.begin(planned, plan.digest(planned, *circumstances), self.options, resume=self.options.resume)
+
+    def _inject(self, planned: Sequence[Planned], known: Mapping[str, FaultResult], found: Findings, records: Records,
+                report: Report) -> None:  # fmt: skip
         self.listener.planned(len(planned))
         for entry in planned:
             if entry.status:
                 self._settle(_unrun(entry), records)
             elif entry.id in known:
+                found.advice.note(entry.id, records.advised.get(entry.id, ()))
                 self._settle(known[entry.id], records)
         orders = {entry.id: self._faulted(entry, found) for entry in planned if entry.id not in self._results}
         ended_by_flag: dict[str, Outcome] = {}
         killed: list[str] = []
-        for outcome in self.engine.run(self._with_trunk([*self._canaries(found), *orders.values()])):
+        for outcome in self.engine.run(self._with_trunk([*self._canaries(found), *orders.values()], found)):
             records.log(outcome)
             if outcome.id not in orders:
                 report.reasons += self._check_canary(outcome, found.twin)
@@ -126,19 +153,41 @@ class Campaign:
             elif outcome.exit == -signal.SIGKILL and not outcome.timed_out and not outcome.lost:
                 killed.append(outcome.id)
             else:
-                self._settle(self._judge(outcome, found), records)
+                self._conclude(outcome, found, records)
         # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
         again = [replace(orders[id], at="construct", flags=False) for id in ended_by_flag]
         for outcome in self.engine.run(again):
             records.log(outcome)
             others = [Notice.from_json(notice) for notice in (outcome.result or {}).get("notices", [])]
             guards = [notice for notice in others if notice.kind == "guard"]
-            self._settle(self._judge(ended_by_flag[outcome.id], found, guards), records)
+            self._conclude(ended_by_flag[outcome.id], found, records, guards)
         # The system kills for want of memory, which the other victims may have taken; alone it is the fault's doing.
         for id in killed:
             for outcome in self.engine.run([replace(orders[id], at="construct")]):
                 records.log(outcome)
-                self._settle(self._judge(outcome, found), records)
+                self._conclude(outcome, found, records)
+
+    def _weigh(self, planned: Sequence[Planned], found: Findings, records: Records) -> list[Worth]:
+        """What each of the user's guards is worth, tried out where it is the only one to notice something."""
+        worths = worth_of(found.guards, self._results)
+        entries = {entry.id: entry for entry in planned}
+        orders: dict[str, Order] = {}
+        for worth in worths:
+            # What is the process's own affair has no place to be disabled in.
+            if worth.alone and worth.guard in found.recon.callbacks:
+                tried = self._faulted(entries[worth.alone[0]], found)
+                orders[worth.guard] = replace(
+                    tried, id=f"{tried.id} without {worth.guard}", also=(without(worth.guard),)
+                )
+        trunk = self._with_trunk(list(orders.values()), found) if orders else []
+        for outcome in self.engine.run(trunk):
+            records.log(outcome)
+            for worth in worths:
+                if worth.guard in orders and orders[worth.guard].id == outcome.id:
+                    judged = self._verdict(worth.alone[0], outcome, found)
+                    worth.proven = judged.status in (*UNNOTICED, Status.NO_EFFECT)
+        records.write_advice({**found.advice.to_json(), "yours": [asdict(worth) for worth in worths]})
+        return worths
 
     def _ask_tests(self, files: Sequence[str], found: Findings, records: Records, report: Report) -> None:
         """Has the user's tests judge every fault that was run, and joins what they say with the guards' verdicts."""
@@ -157,10 +206,11 @@ class Campaign:
             {"kind": "test", "name": test, "step": 0, "message": why} for test, why in judged.left_out.items()
         ]
 
-    def _with_trunk(self, orders: Sequence[Order]) -> list[Order]:
+    def _with_trunk(self, orders: Sequence[Order], found: Findings) -> list[Order]:
         """The clean run that the others are forked off goes first."""
         stems = sorted({order.at for order in orders if order.at != "construct"}, key=str)
-        return [order(self.engine, TRUNK, self.options.seed, deadline=DEADLINE, stems=tuple(stems)), *orders]
+        trunk = order(self.engine, TRUNK, self.options.seed, deadline=DEADLINE, advice=found.advice.order)
+        return [replace(trunk, stems=tuple(stems)), *orders]
 
     def _canaries(self, found: Findings) -> list[Order]:
         """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
@@ -180,14 +230,24 @@ class Campaign:
         what = "the clean run" if outcome.id == TRUNK else "a fault that never acts"
         return [f"inconclusive: {what} does not run like the clean run before it"]
 
-    def _judge(self, outcome: Outcome, found: Findings, extra: Sequence[Notice] = ()) -> FaultResult:
+    def _conclude(self, outcome: Outcome, found: Findings, records: Records, extra: Sequence[Notice] = ()) -> None:
+        """Judges an outcome, and what the ready-made guards said of the fault."""
         mode = index.modes()[Fault.parse(outcome.id).mode]
-        twin = found.reloaded if mode.judged_by == "reload" and found.reloaded else found.twin
-        return verdict.judge(outcome.id, mode, outcome, twin, extra)
+        result = self._verdict(outcome.id, outcome, found, extra)
+        clean = found.reloads if mode.judged_by == "reload" else ()
+        advised = found.advice.judge(outcome.id, mode, outcome, clean)
+        if result.status in UNNOTICED:
+            result = replace(result, prescription=found.advice.prescription(outcome.id))
+        self._settle(result, records, [asdict(seen) for seen in advised])
 
-    def _settle(self, result: FaultResult, records: Records) -> None:
+    def _verdict(self, fault: str, outcome: Outcome, found: Findings, extra: Sequence[Notice] = ()) -> FaultResult:
+        mode = index.modes()[Fault.parse(fault).mode]
+        twin = found.reloaded if mode.judged_by == "reload" and found.reloaded else found.twin
+        return verdict.judge(fault, mode, outcome, twin, extra)
+
+    def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = ()) -> None:
         self._results[result.id] = result
-        records.add(result)
+        records.add(result, advised)
         self.listener.judged(result)
 
     def _ended_by_flag(self, outcome: Outcome) -> bool:
@@ -210,6 +270,7 @@ class Campaign:
             recon=found.recon.to_json(),
             reload=reload,
             sleeps=mode.hangs,
+            advice=found.advice.order,
         )
 
 

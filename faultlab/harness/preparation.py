@@ -5,27 +5,28 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from faultlab import index
 from faultlab.catalogue import FailureMode
 from faultlab.detectors.notice import Notice, is_alarm
-from faultlab.engines import Engine, TargetBrokenError
-from faultlab.engines.protocol import Order, Outcome
-from faultlab.errors import BaselineError, UsageError
+from faultlab.engines import Engine
+from faultlab.engines.protocol import Outcome
+from faultlab.errors import UsageError
 from faultlab.harness import plan, verdict
+from faultlab.harness.advice import Advice
+from faultlab.harness.clean import CleanRuns
 from faultlab.harness.plan import Planned, Selection
 from faultlab.harness.records import Records
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
+from faultlab.harness.watching import RECORD, Watch, Watching, asked
 from faultlab.recon import Recon
 from faultlab.results import Baseline
 from faultlab.scenario import Scenario
 
-DEADLINE = 900.0
 RELOADED = "clean-reloaded"
 _FACTOR, _FLOOR = 10.0, 10.0
 _HANG_FACTOR, _HANG_FLOOR = 3.0, 3.0
@@ -33,7 +34,11 @@ _HANG_FACTOR, _HANG_FLOOR = 3.0, 3.0
 
 @dataclass
 class Findings:
-    """What the clean runs taught; ``reloaded`` is the twin of runs that go on from their checkpoints."""
+    """What the clean runs taught.
+
+    ``reloaded`` is the twin of runs that go on from their checkpoints, ``reloads`` are these runs. ``guards`` names the
+    user's.
+    """
 
     baseline: Baseline
     twin: Twin
@@ -41,16 +46,27 @@ class Findings:
     sources: str
     versions: Mapping[str, str]
     reloaded: Twin | None = None
+    advice: Advice = field(default_factory=Advice)
+    reloads: Sequence[Outcome] = ()
+    guards: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Takes the clean runs of one scenario, whose engine is open, and has the plan made."""
+    """Takes the clean runs of one scenario, whose engine is open, and has the plan made.
+
+    ``watch`` says how much healthy training is watched, by the user's guards and by the ready-made ones.
+    """
 
     scenario: Scenario
     engine: Engine
     records: Records
     seed: int
+    watch: Watch
+
+    @property
+    def runs(self) -> CleanRuns:
+        return CleanRuns(self.engine, self.records)
 
     def take(self, selection: Selection) -> Findings:
         """The clean runs that the selected failure modes are judged by.
@@ -66,7 +82,7 @@ class Preparation:
     def plan(self, selection: Selection, recon: Recon) -> list[Planned]:
         """The plan, made where torch is imported; raises UsageError where it can't be."""
         task = {"selection": selection.to_json(), "recon": recon.to_json()}
-        (outcome,) = self.engine.run([replace(self._order("plan", self.seed), plan=task)])
+        (outcome,) = self.engine.run([replace(self.runs.order("plan", self.seed), plan=task)])
         result = outcome.result or {"plan_error": outcome.output[-2000:]}
         if "plan_error" in result:
             raise UsageError(f"the plan could not be made: {result['plan_error']}")
@@ -75,21 +91,36 @@ class Preparation:
     def _baseline(self) -> Findings:
         seed = self.seed
         seeds = [seed, seed + 1, seed + 2]
+        watching = Watching(self.watch, self.runs, seed)
         # Of another seed than the twin: the twin must be a run that nothing but the recorder looked at. It goes first
         # and alone, and what it imports on its way the others find imported already.
-        probe = self._order(f"clean-{seed + 1}", seed + 1, probe=True)
-        orders = [self._order(f"clean-{s}", s) for s in (seed, seed + 2)]
-        orders.append(self._order(f"clean-{seed}-again", seed))
-        outcomes = {**self._clean([probe]), **self._clean(orders)}
+        advised = self.watch.advised
+        probe = self.runs.order(f"clean-{seed + 1}", seed + 1, probe=True, advice=RECORD if advised else None)
+        outcomes = self.runs.run([probe])
+        advice = Advice(asked(self.scenario, outcomes[probe.id]) if advised else None)
+        watched = {**advice.asked, "record": True} if advice.asked else None
+        orders = [self.runs.order(f"clean-{seed}", seed)]
+        orders += [
+            self.runs.order(id, s, advice=watched)
+            for id, s in [(f"clean-{seed}-again", seed), (f"clean-{seed + 2}", seed + 2)]
+        ]
+        outcomes |= self.runs.run(orders)
         twins = [outcomes[f"clean-{seed}"], outcomes[f"clean-{seed}-again"]]
         first, again = map(_trajectory, twins)
         repeats = [] if first.same_as(again) else [again, *self._repeated()]
+        if repeats and advice.asked and first.same_as(repeats[-1]):
+            # The guards are to blame, and a verdict must not rest on a run that they have changed.
+            repeats, advice.disturbed = [], "a clean run that the ready-made guards watch is not the one without them"
+        if advised:
+            watching.record(advice, list(outcomes.values()))
+        quiet = watching.let_pass(advice)
         tolerance = _tolerance([first, *repeats]) if repeats else 0.0
         siblings = [_trajectory(outcomes[f"clean-{s}"]) for s in seeds]
-        result = _result(outcomes[f"clean-{seed + 1}"])
+        result = _result(outcomes[probe.id])
         recon = self._corrected(Recon.from_json(result["recon"]))
         self.engine.preload(recon.namespace)
-        notices = [Notice.from_json(notice) for outcome in outcomes.values() for notice in _result(outcome)["notices"]]
+        healthy = [*outcomes.values(), *quiet.values()]
+        notices = [Notice.from_json(notice) for outcome in healthy for notice in _result(outcome)["notices"]]
         metric, lower = verdict.choose_metric(first, self.scenario.monitor)
         if metric in recon.metrics:
             recon = replace(recon, monitor=metric, monitor_mode="min" if lower else "max")
@@ -98,10 +129,10 @@ class Preparation:
             raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)
         warnings = {entry["key"] for outcome in outcomes.values() for entry in _result(outcome)["warnings"]}
         baseline = Baseline(
-            seconds=round(_result(twins[1])["seconds"], 4),
+            seconds=round(_result(twins[0])["seconds"], 4),
             steps=first.steps,
             deterministic=not tolerance,
-            seeds=seeds,
+            seeds=[*seeds, *range(seed + max(3, self.watch.known), seed + max(3, self.watch.known) + self.watch.quiet)],
             metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
             false_alarms=[
                 {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}
@@ -109,39 +140,17 @@ class Preparation:
                 if is_alarm(notice)
             ],
         )
-        twin = Twin(first, siblings, notices, frozenset(warnings), tolerance, metric, lower, repeats)
+        clean_twin = Twin(first, siblings, notices, frozenset(warnings), tolerance, metric, lower, repeats)
         versions = {**result["versions"], "python": platform.python_version()}
-        return Findings(baseline, twin, recon, result["sources"], versions)
-
-    def _clean(self, orders: Sequence[Order]) -> dict[str, Outcome]:
-        """Runs clean orders; raises BaselineError where one does not train to its end."""
-        outcomes: dict[str, Outcome] = {}
-        for outcome in self.engine.run(orders):
-            self.records.log(outcome)
-            outcomes[outcome.id] = outcome
-            log = self.records.log_file(outcome.id) if outcome.output else ""
-            result = outcome.result or {}
-            if "target_error" in result:
-                error = result["target_error"]
-                raise TargetBrokenError(error["where"], error["message"], error["remedy"])
-            if outcome.timed_out:
-                raise BaselineError(f"the clean run goes on after {DEADLINE:.0f} s; limit its steps")
-            if not result:
-                ended = f"the clean run's process ended with status {outcome.exit}"
-                raise BaselineError(ended, log=log)
-            trajectory = result["trajectory"]
-            if trajectory["end"] != "finished":
-                message = result["notices"][-1]["message"] if result["notices"] else "it exits"
-                raise BaselineError(f"the clean run already fails: {message}", log=log)
-            if not trajectory["steps"]:
-                raise BaselineError("the clean run trains no step: the training loader yields no batch")
-        return {order.id: outcomes[order.id] for order in orders}
+        return Findings(
+            baseline, clean_twin, recon, result["sources"], versions, advice=advice, guards=result["guards"]
+        )
 
     def _repeated(self) -> list[Trajectory]:
         """Three more clean runs of the same seed, of a target that does not repeat itself."""
         seed = self.seed
-        orders = [self._order(f"clean-{seed}-{n}", seed) for n in range(3)]
-        return [_trajectory(outcome) for outcome in self._clean(orders).values()]
+        orders = [self.runs.order(f"clean-{seed}-{n}", seed) for n in range(3)]
+        return [_trajectory(outcome) for outcome in self.runs.run(orders).values()]
 
     def _corrected(self, recon: Recon) -> Recon:
         """The recon with the roles that the scenario says, where it says them."""
@@ -161,7 +170,8 @@ class Preparation:
     def _reload(self, findings: Findings) -> None:
         """Takes the twin of the runs that go on from their checkpoints; the recon says if the target can't."""
         twin, known = findings.twin, findings.recon.to_json()
-        outcomes = self._reloaded(["", "-again"], known)
+        advice = findings.advice.order
+        outcomes = self._reloaded(["", "-again"], known, advice)
         for outcome in outcomes:
             self.records.log(outcome)
             if "trajectory" not in _result(outcome) or _trajectory(outcome).end != "finished":
@@ -173,11 +183,12 @@ class Preparation:
         first, again = map(_trajectory, outcomes)
         repeats = [again]
         if not first.same_as(again):
-            outcomes += self._reloaded(["-0", "-1", "-2"], known)
+            outcomes += self._reloaded(["-0", "-1", "-2"], known, advice)
             found = [outcome for outcome in outcomes[2:] if "trajectory" in _result(outcome)]
             repeats += map(_trajectory, found)
         notices = [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
         warnings = {entry["key"] for outcome in outcomes for entry in _result(outcome).get("warnings", [])}
+        findings.reloads = outcomes
         findings.recon = replace(findings.recon, saves=int(_result(outcomes[0])["saves"]))
         findings.reloaded = replace(
             twin,
@@ -188,19 +199,10 @@ class Preparation:
             repeats=repeats,
         )
 
-    def _reloaded(self, names: Sequence[str], known: dict[str, Any]) -> list[Outcome]:
+    def _reloaded(self, names: Sequence[str], known: dict[str, Any], advice: dict[str, Any] | None) -> list[Outcome]:
         """Clean runs that go on from their checkpoints."""
-        orders = [self._order(f"{RELOADED}{name}", self.seed) for name in names]
-        return list(self.engine.run([replace(order, reload=True, recon=known) for order in orders]))
-
-    def _order(self, id: str, seed: int, probe: bool = False) -> Order:
-        return order(self.engine, id, seed, probe=probe, deadline=DEADLINE)
-
-
-def order(engine: Engine, id: str, seed: int, **more: Any) -> Order:
-    """An order whose run writes to a folder of its own."""
-    safe = "".join(letter if letter.isalnum() else "-" for letter in id)
-    return Order(id, seed, root=str(Path(engine.root) / safe), **more)
+        orders = [self.runs.order(f"{RELOADED}{name}", self.seed) for name in names]
+        return list(self.engine.run([replace(order, reload=True, recon=known, advice=advice) for order in orders]))
 
 
 def deadline(mode: FailureMode, seconds: float) -> float:

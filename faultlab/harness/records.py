@@ -18,6 +18,9 @@ from faultlab.errors import UsageError
 from faultlab.harness.plan import Planned
 from faultlab.results import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump
 
+ADVICE_FILE = "guards.json"
+KNOWN_FILE = "known-good-runs.json"
+
 
 class Records:
     """The run folder of one scenario."""
@@ -26,6 +29,8 @@ class Records:
         self.folder = folder
         self._lines: IO[str] | None = None
         self._kept: set[str] = set()
+        self._plan: dict[str, Any] = {}
+        self.advised: dict[str, Any] = {}
         try:
             (folder / "logs").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -33,7 +38,7 @@ class Records:
 
     def clear(self, resume: bool) -> None:
         """Takes away what a campaign before this one concluded: it must not stand if this one fails."""
-        for file in [self.folder / "report.json", self.folder / "index.html"]:
+        for file in [self.folder / name for name in ("report.json", "index.html", ADVICE_FILE)]:
             file.unlink(missing_ok=True)
         for log in [] if resume else (self.folder / "logs").glob("*.log"):
             log.unlink()
@@ -41,30 +46,37 @@ class Records:
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
         """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, where resumed."""
         known = self._left_over(digest) if resume else {}
-        plan = {
-            "schema": SCHEMA,
-            "digest": digest,
-            "seed": options.seed,
-            "faults": [asdict(entry) for entry in planned],
-        }
         # Rewritten and not appended to: a line that was cut short by a kill would swallow the next one. And before the
         # plan: a kill in between must not leave a new plan with the verdicts of an old one.
-        lines = "".join(_line(result) for result in known.values())
+        lines = "".join(self._line(result) for result in known.values())
         _write(self.folder / "outcomes.jsonl", lines)
-        _write(self.folder / "plan.json", dump(plan, indent=1))
+        self._plan = {"schema": SCHEMA, "digest": digest, "seed": options.seed}
+        self._write_plan(planned)
         self._kept = set(known)
         self._lines = (self.folder / "outcomes.jsonl").open("a", encoding="utf-8")
         return known
 
-    def add(self, result: FaultResult) -> None:
-        """Puts a verdict on disk."""
+    def extend(self, planned: Sequence[Planned], more: Sequence[Planned]) -> list[Planned]:
+        """Adds to the plan what came up on the way, and returns the whole of it."""
+        self._write_plan(whole := [*planned, *more])
+        return whole
+
+    def _write_plan(self, planned: Sequence[Planned]) -> None:
+        _write(
+            self.folder / "plan.json", dump({**self._plan, "faults": [asdict(entry) for entry in planned]}, indent=1)
+        )
+
+    def add(self, result: FaultResult, advised: Any = ()) -> None:
+        """Puts a verdict on disk, with what the ready-made guards noticed."""
+        if advised:
+            self.advised[result.id] = advised
         if result.id not in self._kept:
             self.revise(result)
 
     def revise(self, result: FaultResult) -> None:
         """Puts a verdict on disk, after an earlier one of the same fault, which it replaces."""
         assert self._lines is not None
-        self._lines.write(_line(result))
+        self._lines.write(self._line(result))
         self._lines.flush()
         os.fsync(self._lines.fileno())
 
@@ -76,11 +88,25 @@ class Records:
     def log_file(self, id: str) -> str:
         return str(self.folder / "logs" / (re.sub(r"[^A-Za-z0-9.@=,-]", "_", id) + ".log"))
 
+    def write_known(self, runs: Sequence[Any]) -> str:
+        """Writes what was recorded of the known good runs; returns the file's absolute path, for victims to read."""
+        file = (self.folder / KNOWN_FILE).resolve()
+        _write(file, dump(runs))
+        return str(file)
+
+    def write_advice(self, advice: Mapping[str, Any]) -> None:
+        """Writes guards.json."""
+        _write(self.folder / ADVICE_FILE, dump(advice, indent=1))
+
     def write_report(self, report: Report) -> None:
         """Writes report.json and closes the list of outcomes."""
         if self._lines is not None:
             self._lines.close()
         _write(self.folder / "report.json", dump(report.to_json(), indent=1))
+
+    def _line(self, result: FaultResult) -> str:
+        advised = self.advised.get(result.id)
+        return dump({**asdict(result), **({"advised": advised} if advised else {})}) + "\n"
 
     def _left_over(self, digest: str) -> dict[str, FaultResult]:
         try:
@@ -92,17 +118,17 @@ class Records:
         found: dict[str, FaultResult] = {}
         for line in text.split("\n"):  # and not at every other character that may separate lines
             try:
-                result = FaultResult.from_json(json.loads(line))
+                data = json.loads(line)
+                advised = data.pop("advised", None)
+                result = FaultResult.from_json(data)
             except (ValueError, KeyError, TypeError):
                 continue
             # What was inconclusive, for the machine's load perhaps, deserves another try.
             if result.status not in INCONCLUSIVE:
                 found[result.id] = result
+                if advised:
+                    self.advised[result.id] = advised
         return found
-
-
-def _line(result: FaultResult) -> str:
-    return dump(asdict(result)) + "\n"
 
 
 def _write(file: Path, text: str) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from faultlab import catalogue
 from faultlab.detectors import exceptions
+from faultlab.detectors.advisers import Advisers
 from faultlab.detectors.guards import Observer
 from faultlab.detectors.notice import Notice
 from faultlab.detectors.warned import Warnings
@@ -38,6 +39,7 @@ from faultlab.seams.clock import Clock
 from faultlab.seams.construction import in_precision
 from faultlab.seams.patching import Patches
 from faultlab.target import Built, Target, TargetError
+from faultlab.variation import NotVariedError
 
 Send = Callable[[dict[str, Any]], None]
 Stem = Callable[[Place], "tuple[Order, Send] | None"]
@@ -62,9 +64,13 @@ class Session:
         self._clock = Clock()
         self._warnings = Warnings(self._clock, order.root)
         self._observer = Observer(self._clock, self._warnings)
+        # As the trunk was told, of which victims are born with theirs.
+        self._advisers = Advisers(order.advice, self._clock, self._warnings) if order.advice else None
+        self._fit_seconds = 0.0
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
         self._armed: Armed | None = None
+        self._companions: list[Armed] = []
         self._fault_patches = Patches()
         self._built: Built | None = None
         self._recon: Recon | None = None
@@ -76,6 +82,8 @@ class Session:
         """Carries the order out and sends ``{"result": ...}`` with all that was seen, or what kept it from running."""
         try:
             result = self._run()
+        except NotVariedError as error:
+            result = {"not_varied": str(error)}
         except TargetError as error:
             result = {"target_error": {"where": error.where, "message": error.message, "remedy": error.remedy}}
         except BrokenInjector as error:
@@ -104,8 +112,8 @@ class Session:
                     self._recon = probe.recon(self._trainer, trajectory.steps, trajectory.validation_batches)
             if error is not None:
                 self._ended_by(error)
-            if self._armed is not None:
-                self._armed.enabled = False
+            for armed in [*filter(None, [self._armed]), *self._companions]:
+                armed.enabled = False
             self._fault_patches.close()
         if self._built is not None:
             self._trajectory.digest = digest(self._built.module)
@@ -120,7 +128,7 @@ class Session:
                 self._arm()
             self._built, self._trainer = self._build_target({}, interrupted=self._order.reload)
             _check_single_process(self._trainer)
-        except (TargetError, BrokenInjector):
+        except (TargetError, NotVariedError, BrokenInjector):
             raise
         except BaseException as error:
             return error
@@ -129,7 +137,7 @@ class Session:
     def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
         import torch
 
-        built = self._target.build(self._order.root, self._order.flags)
+        built = self._target.build(self._order.root, self._order.flags, self._order.variation)
         for name, guard in built.guards.items():
             self._observer.observe(guard, name)
         arguments = {**built.trainer_arguments, **changed}
@@ -137,7 +145,8 @@ class Session:
             known = self._order.recon or {}
             monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
             arguments = reload.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
-        extra = [reload.interruption(built.namespace, self._epochs)] if interrupted else []
+        extra = self._advisers.callbacks() if self._advisers else []
+        extra += [reload.interruption(built.namespace, self._epochs)] if interrupted else []
         extra.append(recorder(built.namespace, self._trajectory, self._clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
@@ -163,12 +172,15 @@ class Session:
         self._reach("fit")
         if self._order.fault and self._armed is None:
             self._arm()
+        begun = time.perf_counter()
         try:
             self._trainer.fit(self._built.module, **self._built.fit)
         except BrokenInjector:
             return None
         except BaseException as error:
             return error
+        finally:
+            self._fit_seconds = time.perf_counter() - begun
         return None
 
     @property
@@ -207,16 +219,20 @@ class Session:
 
     def _arm(self) -> None:
         assert self._order.fault is not None
+        self._armed, *self._companions = [self._armed_with(text) for text in (self._order.fault, *self._order.also)]
+
+    def _armed_with(self, text: str) -> Armed:
         assert self._order.recon is not None
-        fault = Fault.parse(self._order.fault)
+        fault = Fault.parse(text)
         registered = catalogue.load()[fault.mode]
         recon = Recon.from_json(self._order.recon)
-        self._armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
+        armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
         site = Site(type(None))
         if self._built is not None:
-            self._armed.ctx.module = self._built.module
+            armed.ctx.module = self._built.module
             site = Site(type(self._built.module), self._built.module)
-        registered.seam.install(self._fault_patches, self._armed, site)
+        registered.seam.install(self._fault_patches, armed, site)
+        return armed
 
     def _ended_by(self, error: BaseException) -> None:
         notice = exceptions.classify(error, self._clock.step, self._target.code, self._flags)
@@ -264,6 +280,9 @@ class Session:
             "first_step": armed.first_step if armed else None,
             "broken": armed.broken if armed else None,
             "saves": len(self._saved_at),
+            "advice": self._advisers.to_json() if self._advisers else None,
+            "fit_seconds": self._fit_seconds,
+            "guards": [*(self._built.guards if self._built else ()), *self._flags],
             "recon": self._recon.to_json() if self._recon else None,
             "versions": _versions(self._built) if self._order.probe else None,
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,

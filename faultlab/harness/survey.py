@@ -16,6 +16,7 @@ from faultlab.harness.campaign import Listener
 from faultlab.harness.plan import Selection
 from faultlab.harness.preparation import Preparation
 from faultlab.harness.records import Records
+from faultlab.harness.watching import Watch
 from faultlab.results import Status
 from faultlab.scenario import Scenario, load
 
@@ -70,7 +71,7 @@ def _carry_out(scenario: Scenario, modes: Sequence[str], listener: Listener) -> 
     try:
         listener.started(scenario.name)
         working.open(scenario.name, scenario.for_victims())
-        preparation = Preparation(scenario, working, Records(folder), seed=0)
+        preparation = Preparation(scenario, working, Records(folder), 0, Watch(quiet=0, advised=False))
         selection = Selection(tuple(modes))
         planned = preparation.plan(selection, preparation.take(selection).recon)
         inapplicable = {entry.id: entry.reason for entry in planned if entry.status == Status.NOT_APPLICABLE.value}

@@ -46,7 +46,7 @@ def save_nothing(call: Call, ctx: Context) -> None:
     effect="raises",
     cause=("checkpoint", "truncat", "corrupt", "incomplete", "archive", "zip", "eof"),
     stages="every",
-    doses=(Dose("fraction", 0.5, 0.0, 0.999, "the share of the file that is left"),),
+    doses=(Dose("fraction", 0.5, 0.0, 0.999, "the share of the file that is left", harmless=0.999),),
     evidence=("sml2h3/dddd_trainer#36", "mseitzer/pytorch-fid#87"),
     judged_by="reload",
 )

@@ -136,7 +136,7 @@ def randomise_gradients(parameters: Parameters, ctx: Context) -> None:
     effect="silent",
     cause=("explod", "gradient norm", "grad norm", "spike", "too large"),
     when="middle",
-    doses=(Dose("factor", 1e4, 1.0, 1e30, "what the gradients of the step are multiplied by"),),
+    doses=(Dose("factor", 1e4, 1.0, 1e30, "what the gradients of the step are multiplied by", harmless=1.0),),
     evidence=(
         "awslabs/sagemaker-debugger-rulesconfig (ExplodingTensor)",
         "arXiv:2204.00694 (TheDeepChecker: exploding gradient)",
@@ -161,7 +161,7 @@ def explode_gradients(parameters: Parameters, ctx: Context) -> None:
     severity="critical",
     effect="silent",
     cause=("vanish", "gradient norm", "grad norm", "too small", "zero"),
-    doses=(Dose("factor", 1e-8, 0.0, 1.0, "what the gradients are multiplied by"),),
+    doses=(Dose("factor", 1e-8, 0.0, 1.0, "what the gradients are multiplied by", harmless=1.0),),
     evidence=(
         "awslabs/sagemaker-debugger-rulesconfig (VanishingGradient)",
         "arXiv:2204.00694 (TheDeepChecker: vanishing gradient)",
@@ -260,7 +260,7 @@ def double_gradients(parameters: Parameters, ctx: Context) -> None:
     severity="major",
     effect="silent",
     cause=("clip", "gradient norm", "grad norm", "too small", "vanish"),
-    doses=(Dose("norm", 1e-3, 1e-30, 1e3, "the norm that all gradients together are clipped to"),),
+    doses=(Dose("norm", 1e-3, 1e-30, 1e3, "the norm that all gradients together are clipped to", harmless=1e3),),
     evidence=("doi:10.1145/3460319.3464825 (DeepCrime: change gradient clip)",),
 )
 def crush_gradients(parameters: Parameters, ctx: Context) -> None:

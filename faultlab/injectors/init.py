@@ -76,7 +76,7 @@ def initialise_zero(module: Module, ctx: Context) -> None:
     severity="major",
     effect="silent",
     cause=("large", "huge", "initiali", "explod", "spike", "satur", "variance"),
-    doses=(Dose("factor", 100.0, 1.0, 1e30, "what the weights are multiplied by"),),
+    doses=(Dose("factor", 100.0, 1.0, 1e30, "what the weights are multiplied by", harmless=1.0),),
     evidence=(
         "awslabs/sagemaker-debugger-rulesconfig (PoorWeightInitialization)",
         "doi:10.1145/3460319.3464825 (DeepCrime: change weights initialisation)",

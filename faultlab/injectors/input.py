@@ -184,7 +184,7 @@ def noisy_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     effect="silent",
     cause=("scale", "range", "outside", "normalis", "normaliz"),
     needs=("nonzero-inputs",),
-    doses=(Dose("factor", 255, 0.001, 1e6, "what the inputs were not divided by"),),
+    doses=(Dose("factor", 255, 0.001, 1e6, "what the inputs were not divided by", harmless=1.0),),
     evidence=(
         "arXiv:1910.11015 (Humbatova et al.: missing preprocessing step, input scaling)",
         "arXiv:2204.00694 (TheDeepChecker: unnormalized features)",
@@ -210,7 +210,9 @@ def unscaled_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="major",
     effect="silent",
     cause=("shift", "mean", "range", "outside", "normalis", "normaliz"),
-    doses=(Dose("offset", 3.0, -1000.0, 1000.0, "what the inputs are shifted by, in standard deviations"),),
+    doses=(
+        Dose("offset", 3.0, -1000.0, 1000.0, "what the inputs are shifted by, in standard deviations", harmless=0.0),
+    ),
     evidence=(
         "arXiv:1910.11015 (Humbatova et al.: missing preprocessing step, normalisation)",
         "arXiv:2204.00694 (TheDeepChecker: unnormalized features)",
@@ -330,7 +332,7 @@ def train_only_transform(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="minor",
     effect="silent",
     cause=("quanti", "level", "precision", "resolution"),
-    doses=(Dose("bits", 8, 1, 16, "what is left of each value"),),
+    doses=(Dose("bits", 8, 1, 16, "what is left of each value", harmless=16),),
     evidence=("arXiv:1910.11015 (Humbatova et al.: missing conversion to 8-bit unsigned integer format for images)",),
 )
 def quantised_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
@@ -376,7 +378,16 @@ def negated_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="major",
     effect="silent",
     cause=("size", "shape", "resolution", "height", "width"),
-    doses=(Dose("factor", 0.5, 0.01, 16.0, "what height and width are multiplied by; one pixel is left at least"),),
+    doses=(
+        Dose(
+            "factor",
+            0.5,
+            0.01,
+            16.0,
+            "what height and width are multiplied by; one pixel is left at least",
+            harmless=1.0,
+        ),
+    ),
     needs=("image-inputs",),
     evidence=(
         "arXiv:1910.11015 (taxonomy of faults: resize of the images)",

@@ -364,7 +364,7 @@ def corrupt_statistics(module: Module, ctx: Context) -> None:
     severity="critical",
     effect="silent",
     cause=("dead", "relu", "zero", "activation", "vanish"),
-    doses=(Dose("bias", -100.0, -1e30, 0.0, "the bias of the layer that feeds the ReLU"),),
+    doses=(Dose("bias", -100.0, -1e30, 0.0, "the bias of the layer that feeds the ReLU", harmless=0.0),),
     needs=("relu",),
     evidence=("awslabs/sagemaker-debugger-rulesconfig (DeadRelu)", "keras-team/keras#7057"),
 )
@@ -390,7 +390,7 @@ def kill_relu(module: Module, ctx: Context) -> None:
     severity="major",
     effect="silent",
     cause=("satur", "vanish", "activation", "large", "gradient norm", "grad norm"),
-    doses=(Dose("factor", 100.0, 1.0, 1e30, "what the weights before the activation are multiplied by"),),
+    doses=(Dose("factor", 100.0, 1.0, 1e30, "what the weights before the activation are multiplied by", harmless=1.0),),
     needs=("bounded-activation",),
     evidence=("awslabs/sagemaker-debugger-rulesconfig (SaturatedActivation)",),
 )

@@ -229,7 +229,7 @@ def unshuffled_loader(loading: Loading, ctx: Context) -> Loading:
     effect="silent",
     cause=("batch size", "batch_size", "batch-size", "batches"),
     needs=("several-in-a-batch", "plain-sampling"),
-    doses=(Dose("factor", 0.25, 0.001, 1000.0, "what the batch size is multiplied with"),),
+    doses=(Dose("factor", 0.25, 0.001, 1000.0, "what the batch size is multiplied with", harmless=1.0),),
     evidence=(
         "Lightning-Universe/lightning-bolts#334",
         "Lightning-Universe/lightning-bolts#417",

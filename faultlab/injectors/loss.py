@@ -125,7 +125,7 @@ def zero_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="major",
     effect="silent",
     cause=("scale", "magnitude", "explod", "diverg", "gradient norm", "grad norm"),
-    doses=(Dose("factor", 100.0, 1e-12, 1e12, "what the loss is multiplied by"),),
+    doses=(Dose("factor", 100.0, 1e-12, 1e12, "what the loss is multiplied by", harmless=1.0),),
     evidence=("arXiv:1910.11015 (Humbatova et al.: wrong loss function calculation, scaling)",),
 )
 def scale_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
@@ -170,7 +170,7 @@ def sum_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="minor",
     effect="silent",
     cause=("offset", "constant", "loss differs"),
-    doses=(Dose("offset", 1.0, -1e6, 1e6, "what is added to the loss"),),
+    doses=(Dose("offset", 1.0, -1e6, 1e6, "what is added to the loss", harmless=0.0),),
     no_evidence="a harmless control: a constant changes no gradient, only what is logged and monitored",
 )
 def offset_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
@@ -191,7 +191,9 @@ def offset_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="major",
     effect="silent",
     cause=("loss function", "wrong loss", "criterion", "expected loss", "loss differs"),
-    doses=(Dose("power", 0.5, 0.01, 10.0, "the power of the loss that takes its place; 2 is its square"),),
+    doses=(
+        Dose("power", 0.5, 0.01, 10.0, "the power of the loss that takes its place; 2 is its square", harmless=1.0),
+    ),
     evidence=(
         "doi:10.1145/3460319.3464825 (DeepCrime: change loss function)",
         "arXiv:1910.11015 (Humbatova et al.: wrong selection of loss function)",

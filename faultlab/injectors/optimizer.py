@@ -249,7 +249,7 @@ def reset_state(optimizers: list[torch.optim.Optimizer], ctx: Context) -> None:
     effect="silent",
     cause=("optimizer state", "corrupt", "moment", "spike", "explod"),
     when="middle",
-    doses=(Dose("factor", 1e4, 0.0, 1e30, "what momenta and moments are multiplied by"),),
+    doses=(Dose("factor", 1e4, 0.0, 1e30, "what momenta and moments are multiplied by", harmless=1.0),),
     needs=("optimizer-state",),
     evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, scale, optimizer_state)",),
 )

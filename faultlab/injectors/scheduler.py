@@ -127,7 +127,7 @@ def misspell_key(result: Any, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("scheduler", "learning rate", "learning_rate", "collaps", "decay"),
-    doses=(Dose("gamma", 1e-3, 0.0, 1.0, "what the learning rate is multiplied by each time"),),
+    doses=(Dose("gamma", 1e-3, 0.0, 1.0, "what the learning rate is multiplied by each time", harmless=1.0),),
     needs=("scheduler",),
     evidence=("shayneobrien/coreference-resolution#22", "LINCellularNeuroscience/VAME#26"),
 )

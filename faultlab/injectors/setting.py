@@ -41,7 +41,7 @@ def zero_rate(result: Any, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("learning rate", "learning_rate", "negligible", "did not improve", "update"),
-    doses=(Dose("factor", 1e-3, 0.0, 1.0, "what the learning rate is multiplied by"),),
+    doses=(Dose("factor", 1e-3, 0.0, 1.0, "what the learning rate is multiplied by", harmless=1.0),),
     needs=("learning-rate",),
     evidence=("isp1tze/MAProj#3",),
 )
@@ -63,7 +63,7 @@ def shrink_rate(result: Any, ctx: Context) -> Any:
     severity="critical",
     effect="silent",
     cause=("learning rate", "learning_rate", "diverge", "explod", "nan", "not finite", "spike"),
-    doses=(Dose("factor", 100.0, 1.0, None, "what the learning rate is multiplied by"),),
+    doses=(Dose("factor", 100.0, 1.0, None, "what the learning rate is multiplied by", harmless=1.0),),
     needs=("learning-rate",),
     evidence=("facebookresearch/detr#285", "OpenNMT/OpenNMT-tf#744"),
 )
@@ -130,7 +130,16 @@ def train_no_epoch(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     severity="major",
     effect="silent",
     cause=("step", "short", "epoch"),
-    doses=(Dose("fraction", 0.1, 0.0, 1.0, "the share of the run's optimizer steps that are left, one at least"),),
+    doses=(
+        Dose(
+            "fraction",
+            0.1,
+            0.0,
+            1.0,
+            "the share of the run's optimizer steps that are left, one at least",
+            harmless=1.0,
+        ),
+    ),
     needs=("no-fast-dev-run", "several-updates"),
     evidence=("Lightning-AI/pytorch-lightning#9855",),
 )
@@ -221,7 +230,16 @@ def accumulate_too_many(arguments: dict[str, Any], ctx: Context) -> dict[str, An
     severity="major",
     effect="silent",
     cause=("clip", "gradient norm", "grad_norm", "negligible", "update"),
-    doses=(Dose("factor", 1e-3, 0.0, 1.0, "the value to clip at; a share of the value in use where there is one"),),
+    doses=(
+        Dose(
+            "factor",
+            1e-3,
+            0.0,
+            1.0,
+            "the value to clip at; a share of the value in use where there is one",
+            harmless=1.0,
+        ),
+    ),
     needs=("automatic-optimization", "lightning-clips"),
     evidence=("wandb/senpai#978",),
 )

@@ -422,7 +422,7 @@ def shift_biases(module: Module, ctx: Context) -> None:
     severity="major",
     effect="silent",
     cause=("decay", "shrink", "norm", "scale"),
-    doses=(Dose("factor", 0.95, 0.0, 0.999999, "what the weights are multiplied by at every step"),),
+    doses=(Dose("factor", 0.95, 0.0, 0.999999, "what the weights are multiplied by at every step", harmless=0.999999),),
     evidence=("google/flax#5576", "dylanyunlon/Neuron_SP#13"),
 )
 def decay_weights(module: Module, ctx: Context) -> None:

@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from faultlab.report.overview import cost, family_rows, known_modes, one_line
 from faultlab.report.text import address, blocks, harmless, short
+from faultlab.report.watching import sweeps, watched
 from faultlab.results import FaultResult, Report, Status
 
 WORTHS = (
@@ -75,8 +76,12 @@ def write_alone(report: Report, page: Path) -> None:
 
 
 def _write_page(report: Report, page: Path, index: str) -> None:
-    tests = _tests(page.with_name("tests.json"))
-    _write(page, _rendered("page.jinja", **_content(report), tests=tests, index=index))
+    more = {
+        "tests": _tests(page.with_name("tests.json")),
+        "guards": watched(page.parent, report.faults),
+        "sweeps": sweeps(page.parent),
+    }
+    _write(page, _rendered("page.jinja", **_content(report), **more, index=index))
 
 
 def parts(report: Report) -> list[Part]:

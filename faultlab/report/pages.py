@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from faultlab import index, measured
+from faultlab import guard_index, index, measured
 from faultlab.catalogue import FailureMode, families
-from faultlab.report import described
+from faultlab.report import described, guard_pages
+from faultlab.report.markdown import anchor, cell, inline
 from faultlab.report.text import address, blocks
 
 INDEX = "README.md"
 MARK = "<!-- Made by `faultlab dev docs` from the injectors' docstrings: change those, not this page. -->"
-# An underscore between letters is one to Markdown too.
-_SPECIAL = re.compile(r"([\\*<>\[\]|]|(?<!\w)_|_(?!\w))")
 
 
 def pages(modes: Mapping[str, FailureMode]) -> dict[str, str]:
     """The text of every page by its file name."""
     grouped = list(families(modes.values()))
     written = {f"{family}.md": "\n".join(_page(family, members)) for family, members in grouped}
-    return {INDEX: "\n".join(_index(grouped)), **written}
+    return {INDEX: "\n".join(_index(grouped)), guard_pages.NAME: guard_pages.page(), **written}
 
 
 def built_in() -> dict[str, FailureMode]:
@@ -43,30 +41,33 @@ def _index(grouped: list[tuple[str, list[FailureMode]]]) -> Iterator[str]:
         f"clean one to the bit. A failure mode that can't happen to a model is not counted on it.\n"
     )
     for family, members in grouped:
-        yield f"## [{family}]({family}.md)\n\n{_inline(_about(members[0].file))}\n"
+        yield f"## [{family}]({family}.md)\n\n{inline(_about(members[0].file))}\n"
         yield "| id | severity | stock Lightning | what is broken |\n| --- | --- | --- | --- |"
         for mode in members:
-            link = f"[`{mode.id}`]({family}.md#{_anchor(mode.id)})"
-            yield f"| {link} | {mode.severity} | {described.effects(mode)} | {_cell(mode.summary)} |"
+            link = f"[`{mode.id}`]({family}.md#{anchor(mode.id)})"
+            yield f"| {link} | {mode.severity} | {described.effects(mode)} | {cell(mode.summary)} |"
         yield ""
 
 
 def _page(family: str, members: list[FailureMode]) -> Iterator[str]:
-    yield f"# {family}\n\n{MARK}\n\n{_inline(_about(members[0].file))} [All families]({INDEX})\n"
+    yield f"# {family}\n\n{MARK}\n\n{inline(_about(members[0].file))} [All families]({INDEX})\n"
     for mode in members:
         yield from _mode(mode)
 
 
 def _mode(mode: FailureMode) -> Iterator[str]:
-    yield f"## `{mode.id}`\n\n{_inline(mode.summary)}\n"
+    yield f"## `{mode.id}`\n\n{inline(mode.summary)}\n"
     yield f"- Severity: {mode.severity}"
     yield f"- Stock Lightning: {described.STOCK[mode.effect]}"
     yield f"- Measured on Lightning {described.version()}: {'; '.join(described.models(mode)) or 'not yet'}"
     yield f"- Acts: {described.timing(mode)}, at the seam `{mode.seam}`"
+    if guards := guard_index.noticing(mode.id):
+        links = [f"[`{guard}`]({guard_pages.NAME}#{anchor(guard)})" for guard in guards]
+        yield f"- Noticed by the ready-made guards: {', '.join(links)}"
     if needs := described.needs(mode):
         yield f"- Needs: {needs}"
     for dose, meaning in described.doses(mode):
-        yield f"- Dose: `{dose}` {_inline(meaning)}"
+        yield f"- Dose: `{dose}` {inline(meaning)}"
     yield f"- Source: `{_relative(mode.file)}`, function `{_declared(mode.file)[mode.line]}`\n"
     for title, text in described.sections(mode):
         yield f"**{title}**\n\n{_prose(text)}\n"
@@ -74,28 +75,12 @@ def _mode(mode: FailureMode) -> Iterator[str]:
 
 
 def _evidence(mode: FailureMode) -> str:
-    links = [f"[{_inline(entry)}]({url})" if (url := address(entry)) else _inline(entry) for entry in mode.evidence]
-    return "\n".join(f"- {link}" for link in links) or f"None found: {_inline(mode.no_evidence)}."
+    links = [f"[{inline(entry)}]({url})" if (url := address(entry)) else inline(entry) for entry in mode.evidence]
+    return "\n".join(f"- {link}" for link in links) or f"None found: {inline(mode.no_evidence)}."
 
 
 def _prose(text: str) -> str:
-    return "\n\n".join(f"```python\n{block}\n```" if is_code else _inline(block) for is_code, block in blocks(text))
-
-
-def _inline(text: str) -> str:
-    """Prose in which Markdown sees no more than the docstring's own code spans."""
-    spans = re.split(r"(`[^`]*`)", text)
-    return "".join(span if span.startswith("`") else _SPECIAL.sub(r"\\\1", span) for span in spans)
-
-
-def _cell(text: str) -> str:
-    # Within a table a bar ends the cell even in code.
-    return re.sub(r"(?<!\\)\|", r"\\|", _inline(text))
-
-
-def _anchor(heading: str) -> str:
-    """The name that GitHub gives a heading."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+    return "\n\n".join(f"```python\n{block}\n```" if is_code else inline(block) for is_code, block in blocks(text))
 
 
 def _relative(file: str) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 FIRST = "first"
 
+# Set on what the harness adds to a training by itself.
+ADVISER = "__faultlab_adviser__"
+
 _WATCHED = "__faultlab_watched__"
 
 # What Lightning adds by itself, and what does nothing to a training but show it.
@@ -68,15 +71,17 @@ def named_callbacks(trainer: Any) -> list[tuple[str, Any]]:
     named: dict[str, Any] = {}
     for callback in trainer.callbacks:
         name = type(callback).__name__
-        if name not in _DECORATION and not _harness(type(callback).__module__):
+        if name not in _DECORATION and not _harness(callback):
             count = sum(type(known).__name__ == name for known in named.values())
             named[f"{name}{count + 1}" if count else name] = callback
     return list(named.items())
 
 
-def _harness(module: str) -> bool:
-    """Whether a callback of that module is faultlab's own rather than one that users adopt."""
-    return module.partition(".")[0] == "faultlab" and not module.startswith("faultlab.guards")
+def _harness(callback: Any) -> bool:
+    """Whether a callback is there for the harness, and not one that the user has put there."""
+    module = type(callback).__module__
+    adopted = module.startswith("faultlab.guards") and not hasattr(callback, ADVISER)
+    return module.partition(".")[0] == "faultlab" and not adopted
 
 
 def ranks(callback: Any) -> bool:

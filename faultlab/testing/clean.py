@@ -13,7 +13,7 @@ import pytest
 from faultlab.engines import Engine
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.errors import BaselineError, UsageError
-from faultlab.harness.preparation import DEADLINE, order
+from faultlab.harness.clean import DEADLINE, order
 from faultlab.seams import lightning
 from faultlab.testing.conducting import definitions_of, fixtures_of
 from faultlab.testing.knowledge import Knowledge

@@ -23,8 +23,9 @@ from faultlab.engines.protocol import Order, Outcome
 from faultlab.errors import BaselineError
 from faultlab.fault import Fault
 from faultlab.harness import plan
+from faultlab.harness.clean import order
 from faultlab.harness.plan import Selection
-from faultlab.harness.preparation import deadline, order
+from faultlab.harness.preparation import deadline
 from faultlab.results import FaultResult, Status
 from faultlab.testing import fixtures, randomness
 from faultlab.testing.clean import CleanPasses

@@ -1,0 +1,154 @@
+"""What the ready-made guards notice, how soon, and how often wrongly, on the example scenarios.
+
+    python benchmarks/prescriptions.py [--seeds N] [--write]
+
+Prescribes for each scenario and prints what coverage was and is with the prescribed set, the set itself, its false alarms,
+and the latency of every guard. ``--write`` keeps both reports under docs/examples and the measurements in
+faultlab/guards/measured.json, which docs/catalogue/guards.md is made from (``faultlab dev docs``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from faultlab import engines, guard_index
+from faultlab.cli.progress import Progress
+from faultlab.harness.advice import Advice
+from faultlab.harness.campaign import Options
+from faultlab.harness.prescribing import Prescriber, Prescription, harmful_ratio, thorough
+from faultlab.report import html
+from faultlab.results import Report, dump
+from faultlab.scenario import load
+
+ROOT = Path(__file__).parents[1]
+SCENARIOS = ("digits", "diabetes", "text", "gan")
+EXAMPLES = ROOT / "docs" / "examples"
+
+
+def prescribe(name: str, seeds: int, jobs: int, out: Path) -> Prescription:
+    """The prescription for one of the example scenarios, its reports below ``out``."""
+    with Progress(silent=True) as progress:
+        working = engines.create(engines.default(), jobs)
+        try:
+            options = Options(out=out, watch=thorough(seeds))
+            scenario = load(ROOT / "scenarios" / name / "scenario.yaml")
+            return Prescriber(scenario, working, options, progress).prescribe()
+        finally:
+            working.close()
+
+
+def latencies(advice: Iterable[Advice], single: bool) -> dict[str, list[int]]:
+    """Each guard's latencies, the shortest for a fault; those of faults of a single step alone where asked."""
+    found: dict[str, list[int]] = {}
+    for one in advice:
+        for fault, seen in one.noticed.items():
+            if single and "@step=" not in fault:
+                continue
+            firsts: dict[str, int] = {}
+            for alarm in seen:
+                firsts[alarm.guard] = min(alarm.latency, firsts.get(alarm.guard, alarm.latency))
+            for guard, latency in firsts.items():
+                found.setdefault(guard, []).append(latency)
+            if firsts:
+                found.setdefault("the quickest of all", []).append(min(firsts.values()))
+    return found
+
+
+def measurements(found: dict[str, Prescription]) -> dict[str, Any]:
+    """What is kept in measured.json."""
+    advice = {name: prescription.advice for name, prescription in found.items()}
+    every, single = latencies(advice.values(), single=False), latencies(advice.values(), single=True)
+    guards: dict[str, Any] = {}
+    for name in guard_index.guards():
+        costs = {scenario: one.costs[name] for scenario, one in advice.items() if name in one.costs}
+        if not costs:
+            continue
+        notices: dict[str, list[str]] = {}
+        for scenario, one in advice.items():
+            modes = {
+                re.split("[@:]", fault)[0] for fault, seen in one.noticed.items() if any(a.guard == name for a in seen)
+            }
+            for mode in modes:
+                notices.setdefault(mode, []).append(scenario)
+        alarms = [
+            {run for (guard, _), runs in one.alarms.items() if guard == name for run in runs} for one in advice.values()
+        ]
+        guards[name] = {
+            "costs": costs,
+            "latency": _median(every.get(name)),
+            "single_latency": _median(single.get(name)),
+            "notices": dict(sorted(notices.items())),
+            "alarms": sum(map(len, alarms)),
+            "runs": sum(len(one.quiet_runs) for one in advice.values()),
+        }
+    return {"versions": next(iter(found.values())).before.versions, "guards": guards}
+
+
+def _median(found: list[int] | None) -> float | None:
+    return statistics.median(found) if found else None
+
+
+def show(found: dict[str, Prescription]) -> None:
+    print(
+        "coverage of failure modes, of the harmful ones in brackets; false alarms of the set over clean seeds and variations"
+    )
+    for name, one in found.items():
+        assert one.after is not None
+        told = [f"{report.ratio:.2f} ({harmful_ratio(report):.2f})" for report in (one.before, one.after)]
+        alarms, seeds = len(one.after.baseline.false_alarms), len(one.after.baseline.seeds)
+        kept = "every promise kept" if not one.broken else f"NOT KEPT: {', '.join(one.broken)}"
+        print(
+            f"  {name:10s} {told[0]} unguarded, {told[1]} with {len(one.chosen)} guards; {alarms} of {seeds} seeds; {kept}"
+        )
+        print(f"             {', '.join(chosen.guard for chosen in one.chosen)}")
+        print(f"             beyond reach: {', '.join(one.beyond) or 'nothing'}")
+    advice = [one.advice for one in found.values()]
+    every, single = latencies(advice, single=False), latencies(advice, single=True)
+    print("\nlatency in steps, median (most) over faults noticed: of all faults, of faults of a single step")
+    for guard in sorted(
+        every, key=lambda guard: (guard != "the quickest of all", statistics.median(every[guard]), guard)
+    ):
+        alone = single.get(guard)
+        of_single = f"{statistics.median(alone):4g} ({max(alone)}) over {len(alone)}" if alone else "   -"
+        print(
+            f"  {guard:24s} {statistics.median(every[guard]):4g} ({max(every[guard])}) over {len(every[guard]):4d}   {of_single}"
+        )
+
+
+def keep(found: dict[str, Prescription], out: Path) -> None:
+    """Writes the reports and measurements into the project."""
+    EXAMPLES.mkdir(parents=True, exist_ok=True)
+    for name, one in found.items():
+        for report, kind in ((one.before, "unguarded"), (one.after, "prescribed")):
+            assert isinstance(report, Report)
+            page = out / report.scenario / "alone.html"
+            html.write_alone(report, page)
+            (EXAMPLES / f"{name}-{kind}.html").write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+    text = json.dumps(json.loads(dump(measurements(found))), indent=1)
+    # A list of scenarios in one line, so that a change shows as what it is.
+    text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: "[" + " ".join(match[1].split()) + "]", text)
+    guard_index.MEASURED.write_text(text + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=engines.cores())
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = {name: prescribe(name, options.seeds, options.jobs, Path(folder)) for name in SCENARIOS}
+        show(found)
+        if options.write:
+            keep(found, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""``faultlab prescribe``."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from faultlab import engines
+from faultlab.cli.progress import Progress
+from faultlab.errors import BaselineError, FaultlabError
+from faultlab.harness.campaign import Options
+from faultlab.harness.prescribing import Prescriber, Prescription, harmful_ratio, thorough
+from faultlab.harness.records import KNOWN_FILE
+from faultlab.results import Report, dump
+from faultlab.scenario import Scenario, load
+from faultlab.scenario_edit import add_guards, lines
+
+
+@click.command("prescribe")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="SCENARIO")
+@click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
+@click.option("--ignore", "skip", multiple=True, metavar="GLOB", help="Not these failure modes (repeatable).")
+@click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
+              help="Seeds recorded as known good, and as many others without a false alarm.")  # fmt: skip
+@click.option("--early", is_flag=True, help="The smallest set that notices each fault as soon as any guard does.")
+@click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
+@click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@click.option("--quiet", "-q", is_flag=True, help="Print the prescription alone.")
+def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, write: bool,
+            jobs: int | None, seed: int, out: Path, engine: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
+    """Find the smallest set of ready-made guards that notices what SCENARIO leaves silent, and prove it.
+
+    The campaign is run with every guard watching, and again with the set among the scenario's own guards. A check that
+    raises an alarm on any clean seed or harmless variation is left out. Exit code 0: what was promised was kept.
+    """
+    scenario = load(file)
+    options = Options(select, skip, seed, out=out, watch=thorough(seeds))
+    progress = Progress(quiet=quiet or as_json, silent=as_json)
+    with progress:
+        working = engines.create(engine or engines.default(), jobs or engines.cores())
+        prescriber = Prescriber(scenario, working, options, progress, early)
+        try:
+            found = prescriber.prescribe()
+        except (BaselineError, FaultlabError) as error:
+            progress.failed(error)
+            return error.exit_code
+        finally:
+            working.close()
+    _write_pages(found, out)
+    if write and found.chosen and found.proven and not prescriber.interrupted:
+        _write(scenario, found, out)
+    if as_json:
+        click.echo(dump(_plain(found), indent=1))
+    else:
+        _show(scenario, found, written=write)
+    return 130 if prescriber.interrupted else 0 if found.proven else 1
+
+
+def _write_pages(found: Prescription, out: Path) -> None:
+    from faultlab.report import html
+
+    for report in filter(None, (found.before, found.after)):
+        html.write(report, out)
+
+
+def _write(scenario: Scenario, found: Prescription, out: Path) -> None:
+    guards = _guards(found)
+    for guard in guards:
+        arguments = guard.get("init_args", {})
+        if "profile" in arguments:
+            kept = scenario.file.with_suffix(".known-good.json")
+            shutil.copyfile(out / scenario.name / KNOWN_FILE, kept)
+            arguments["profile"] = str(kept)
+    add_guards(scenario.file, guards)
+
+
+def _guards(found: Prescription) -> list[dict[str, Any]]:
+    return [
+        {"class_path": one.path, **({"init_args": dict(one.arguments)} if one.arguments else {})}
+        for one in found.chosen
+    ]
+
+
+def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    if not found.chosen:
+        console.print(f"{scenario.name}: nothing to prescribe: no quiet guard notices what is silent.")
+        return
+    console.print(f"{scenario.name}: {len(found.chosen)} guards; put these lines under `guards:`")
+    for line in lines(_guards(found)):
+        console.print(f"  {escape(line)}")
+    total = sum(one.cost for one in found.chosen)
+    console.print(
+        f"or in Python, with `from faultlab import guards`, {100 * total:.1f} % of the training's time in all:"
+    )
+    for one in found.chosen:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in one.arguments.items())
+        noticed = f"{len(one.notices)} faults, {100 * one.cost:.1f} %"
+        console.print(f"  [bold]guards.{one.guard}({escape(arguments)})[/bold],  # {noticed}")
+    if found.after is not None:
+        _compare(console, found, found.after)
+    if found.beyond:
+        console.print(f"beyond the reach of quiet guards: {escape(', '.join(found.beyond))}")
+    if written and found.proven:
+        console.print(f"written into {scenario.file}")
+
+
+def _compare(console: Console, found: Prescription, after: Report) -> None:
+    for name, report in (("without", found.before), ("with them", after)):
+        ratio, harmful = report.ratio or 0.0, harmful_ratio(report)
+        alarms = len(report.baseline.false_alarms)
+        of_harmful = f", of the harmful failure modes {harmful:.2f}" if harmful is not None else ""
+        runs = f"{len(report.baseline.seeds)} clean seeds"
+        console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {alarms} false alarms on {runs} and their variations")
+    for promise in found.broken:
+        console.print(f"[red]not kept:[/red] {escape(promise)} was not noticed when the set was tried on it")
+    for alarm in after.baseline.false_alarms:
+        console.print(f"[red]false alarm[/red] by {escape(alarm['name'])}: {escape(alarm['message'])}")
+
+
+def _plain(found: Prescription) -> dict[str, Any]:
+    after = found.after
+    return {
+        "scenario": found.before.scenario,
+        "guards": [
+            {**guard, "cost": one.cost, "notices": list(one.notices)}
+            for guard, one in zip(_guards(found), found.chosen)
+        ],
+        "beyond": found.beyond,
+        "broken": found.broken,
+        "proven": found.proven,
+        "coverage": {
+            name: {"all": report.ratio, "harmful": harmful_ratio(report)}
+            for name, report in (("before", found.before), ("after", after))
+            if report is not None
+        },
+        "false_alarms": after.baseline.false_alarms if after else [],
+    }

@@ -1,0 +1,101 @@
+"""``faultlab sweep``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from faultlab import engines
+from faultlab.cli.progress import Progress
+from faultlab.errors import FaultlabError
+from faultlab.harness.campaign import Options
+from faultlab.harness.sweeping import SWEEP_FILE, Sweep, dose_of, mode_of
+from faultlab.results import dump
+from faultlab.scenario import Scenario, load
+
+
+@click.command("sweep")
+@click.argument("mode", metavar="FAILURE_MODE")
+@click.option("--scenario", "file", required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--dose", default="", metavar="NAME", help="Which dose, where there are several.  [default: the first]")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
+@click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: Path, engine: str | None,
+            as_json: bool) -> int:  # fmt: skip
+    """Find by bisection the smallest dose of FAILURE_MODE that each guard notices, and the steps at which it does.
+
+    The guards are the scenario's own and all ready-made ones. The curve goes into the scenario's report.
+    """
+    swept = mode_of(mode)
+    scenario = load(file)
+    progress = Progress(quiet=as_json, silent=as_json)
+    with progress:
+        working = engines.create(engine or engines.default(), jobs or engines.cores())
+        sweep = Sweep(scenario, working, Options(seed=seed, out=out), progress, swept, dose_of(swept, dose))
+        try:
+            report = sweep.run()
+        except FaultlabError as error:
+            progress.failed(error)
+            return error.exit_code
+        finally:
+            working.close()
+    found = sweep.to_json(report)
+    folder = out / scenario.name / "sweeps" / swept.id
+    (folder / SWEEP_FILE).write_text(dump(found, indent=1), encoding="utf-8")
+    _refresh(scenario, out)
+    if as_json:
+        click.echo(dump(found, indent=1))
+    else:
+        _show(found)
+        click.echo(f"  {folder / SWEEP_FILE}")
+    if sweep.interrupted:
+        return 130
+    if not (found["doses"] or found["steps"]):
+        why = next((f"{fault.status.value}: {fault.reason}" for fault in report.faults), "no fault was run")
+        click.echo(f"{swept.id} could not be swept on {scenario.name}: {why}", err=True)
+        return 4
+    return 0
+
+
+def _refresh(scenario: Scenario, out: Path) -> None:
+    """Draws the curve in the scenario's report, if there is one yet."""
+    from faultlab.report import html
+    from faultlab.results import Report
+
+    file = out / scenario.name / "report.json"
+    if file.is_file():
+        html.write(Report.read(file), out)
+
+
+def _show(found: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    tried = f"{len(found['doses'])} doses, {len(found['steps'])} steps"
+    table = Table(title=f"{found['mode']}: {tried} tried", title_justify="left", box=SIMPLE)
+    columns = [
+        "noticed by",
+        f"least {found['dose']}" if found["dose"] else "",
+        "missed",
+        "notices at",
+        "a fault of one step at",
+    ]
+    for column in columns:
+        table.add_column(column)
+    ranked = sorted(found["detectors"].items(), key=lambda item: (item[1]["smallest"] is None, str(item[0])))
+    for name, entry in ranked:
+        smallest, missed = entry["smallest"], entry["largest_missed"]
+        table.add_row(
+            name,
+            "" if smallest is None else f"{smallest:g}",
+            "" if missed is None else f"{missed:g}",
+            f"{entry['first_notice']} to {entry['last_notice']}",
+            "" if entry["first_step"] is None else f"{entry['first_step']} to {entry['last_step']}",
+        )
+    console.print(table)

@@ -1,0 +1,73 @@
+"""The ready-made guards beside the user's own: observed in every run, in a record that counts for no verdict.
+
+They answer what the user will ask of a silent fault: which guard would have noticed, when, and at what cost. In the
+victim; what their answers are worth is for the driver to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from faultlab.detectors.guards import Observer
+from faultlab.detectors.warned import Warnings
+from faultlab.seams.callbacks import ADVISER
+from faultlab.seams.clock import Clock
+
+
+class Advisers:
+    """The guards that an order asks for, and what they say.
+
+    ``asked`` has the ``monitor`` and its ``mode``, the guards ``without`` which it is to be, the file of the
+    ``known`` good runs, and ``record``, whether to add this one to them.
+    """
+
+    def __init__(self, asked: Mapping[str, Any], clock: Clock, warnings: Warnings) -> None:
+        self._asked = asked
+        self._observer = Observer(clock, warnings)
+        self._recorder: Any = None
+        self._checks: dict[str, Mapping[str, str]] = {}
+        self._arguments: dict[str, dict[str, Any]] = {}
+
+    def callbacks(self) -> list[Any]:
+        """Fresh guards, observed; what earlier ones of this run have said stays said."""
+        from faultlab import guards
+
+        made: list[Any] = []
+        if self._asked.get("record"):
+            self._recorder = guards.KnownGoodRecorder()
+            made.append(self._recorder)
+        if not self._asked.get("record_only"):
+            monitor, mode = self._asked.get("monitor", ""), self._asked.get("mode", "min")
+            profile, without = self._asked.get("known"), self._asked.get("without", ())
+            ready = guards.all("full", monitor=monitor, mode=mode, profile=profile, leave_out=without).guards
+            for guard in ready:
+                arguments = (
+                    {"profile": profile} if isinstance(guard, guards.KnownGood) else guard.arguments(monitor, mode)
+                )
+                left_out = {"leave_out": sorted(guard.leave_out)} if guard.leave_out else {}
+                self._arguments[type(guard).__name__] = {**arguments, **left_out}
+            made += ready
+        for guard in made:
+            setattr(guard, ADVISER, True)
+            self._checks[type(guard).__name__] = getattr(guard, "checks", {})
+            self._observer.observe(guard, type(guard).__name__)
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """Their alarms, which of them failed themselves and how, and the seconds that each took."""
+        alarms, broken = [], {}
+        for notice in self._observer.notices:
+            if notice.reason in self._checks.get(notice.name, ()):
+                alarms.append(notice.to_json())
+            elif notice.how == "raised":
+                broken[notice.name] = notice.message
+        recorder = type(self._recorder).__name__
+        return {
+            "watching": not self._asked.get("record_only", False),
+            "alarms": alarms,
+            "broken": broken,
+            "arguments": self._arguments,
+            "seconds": {name: seconds for name, seconds in self._observer.seconds.items() if name != recorder},
+            "summary": getattr(self._recorder, "summary", None),
+        }

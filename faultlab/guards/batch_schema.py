@@ -1,0 +1,273 @@
+"""Each batch has the form that the others have, and values that can be learnt from."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from faultlab.guards import batches
+from faultlab.guards.batches import Look
+from faultlab.guards.guard import Action, Guard
+
+
+class BatchSchema(Guard):
+    """Notices a training batch of another form than the validation data's, or than those before it, and bad values.
+
+    Parts, dtypes, dimensions and lengths are compared at every batch, with those of validation only where both have
+    the same parts. NaN is let pass where validation data have it too. ``tolerance`` is how many times the width of
+    the range seen so far inputs may lie outside it; above that more than a fifth of a batch's values have to.
+    It keeps quiet about images and sequences whose sizes vary. Of large tensors a sample is looked at.
+    """
+
+    checks = {
+        "none": "a batch is None",
+        "empty": "a batch holds no sample",
+        "structure": "a batch has other parts than the batches before it",
+        "device": "a part is on another device than in validation or before",
+        "dtype": "a part has another dtype than in validation or before",
+        "shape": "a part has other dimensions than in validation or before",
+        "length": "the parts of a batch differ in their number of samples",
+        "not-finite": "a value is NaN or infinite",
+        "constant": "all inputs of a batch are one and the same value",
+        "same-samples": "all samples of a batch have the same inputs",
+        "range": "inputs lie far outside the range that they had",
+    }
+
+    def __init__(self, tolerance: float = 3.0, *, action: Action = "raise") -> None:
+        super().__init__(action=action)
+        self.tolerance = tolerance
+        self._reset()
+
+    def _reset(self) -> None:
+        self._forms: dict[str, dict[str, tuple[Any, tuple[int, ...], Any]]] = {}
+        self._approved: set[Any] = set()
+        self._varied = self._collated = False
+        self._tolerated: set[str] = set()
+        self._range: tuple[float, float] | None = None
+        self._batches = 0
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._reset()
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        # Half a dozen batches teach what there is to know.
+        if batch_idx >= 6 or dataloader_idx or batch is None or not batches.of_fit(trainer):
+            return
+        seen = batches.look(batch)
+        self._remember("validation", seen)
+        for path, tensor in seen.usual.items():
+            if tensor.is_floating_point() and tensor.numel() and not _is_finite(seen, path):
+                self._tolerated.add(path)
+        self._learn(seen)
+
+    def _remember(self, stage: str, seen: Look) -> None:
+        self._collated |= seen.samples is not None and len(seen.usual) > 1
+        form = self._forms.setdefault(stage, {})
+        for path, tensor in seen.tensors.items():
+            form.setdefault(path, (tensor.dtype, tuple(tensor.shape), tensor.device))
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        seen = batches.look(batch)
+        if not seen.tensors:
+            return
+        if seen.form not in self._approved:
+            for stage, other in (("validation", "validation"), ("train", "earlier batches")):
+                if stage in self._forms:
+                    self._compare(seen, self._forms[stage], other, batch_idx)
+            self._remember("train", seen)
+            self._lengths(seen, batch_idx)
+            if len(self._approved) < 64:
+                self._approved.add(seen.form)
+        if batches.is_due(seen.inputs, batch_idx):
+            self._values(seen, batch_idx)
+        self._batches += 1
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        batches.forget()
+        if batch is None:
+            self.alarm(
+                "none",
+                f"batch {batch_idx} is None, so it was skipped",
+                "What does collate_fn return where samples were filtered out?",
+            )
+
+    def _compare(self, seen: Look, form: dict[str, Any], other: str, batch_idx: int) -> None:
+        if form.keys() != seen.tensors.keys():
+            unstacked = [path for path in form if path not in seen.tensors and f"{path}.0".lstrip(".") in seen.tensors]
+            if unstacked and f"{unstacked[0]}.0".lstrip(".") not in form:
+                self.alarm(
+                    "structure",
+                    f"{unstacked[0] or 'the inputs'} of batch {batch_idx} is a list of tensors where {other} have one "
+                    f"tensor",
+                    "Does collate_fn stack the samples?",
+                )
+            elif other != "validation" and _named(form.keys()) != _named(seen.tensors.keys()):
+                self.alarm(
+                    "structure",
+                    f"batch {batch_idx} has the parts {_list(seen.tensors)} where {other} have {_list(form)}",
+                    "Do dataset and collate_fn give every batch the same structure?",
+                )
+            return
+        shapes = {path: tuple(tensor.shape) for path, tensor in seen.tensors.items()}
+        if all(shapes[path] == shape[1:] and shape for path, (_, shape, _) in form.items()):
+            found = _list(f"{path} {list(shape)}".strip() for path, shape in shapes.items())
+            self.alarm(
+                "shape",
+                f"batch {batch_idx} is a single sample without the dimension of samples, which {other} have: {found}",
+                "Does the loader batch (batch_size=None switches it off)?",
+            )
+            return
+        forms = [(_kind(tensor.dtype), shapes[path][1:]) for path, tensor in seen.tensors.items()]
+        others = [(_kind(dtype), shape[1:]) for dtype, shape, _ in form.values()]
+        if forms != others and len(set(others)) == len(forms) and set(forms) == set(others):
+            found = _list(f"{path} {list(shape)}".strip() for path, shape in shapes.items())
+            self.alarm(
+                "structure",
+                f"the parts of batch {batch_idx} are swapped: shapes and dtypes have another order than in {other}, "
+                f"{found}",
+                "Do dataset and step name, or count, the parts of a batch in one order?",
+            )
+            return
+        for path, tensor in seen.tensors.items():
+            dtype, shape, device = form[path]
+            name = path or "the batch"
+            if tensor.device != device:
+                self.alarm(
+                    "device",
+                    f"{name} of batch {batch_idx} is on the device {tensor.device} and in {other} on {device}",
+                    "Does transfer_batch_to_device, or the batch's own `to`, move every part?",
+                )
+            if _kind(tensor.dtype) != _kind(dtype) and tensor.ndim == len(shape):
+                self.alarm(
+                    "dtype",
+                    f"{name} of batch {batch_idx} has the dtype {_bare(tensor.dtype)} and in {other} {_bare(dtype)}",
+                    "Convert it where the dataset is made, for training and validation alike.",
+                )
+            if tensor.numel() and _is_other_shape(tensor, shape):
+                self.alarm(
+                    "shape",
+                    f"{name} of batch {batch_idx} has the shape {list(tensor.shape)} and in {other} {list(shape)}",
+                    "Is a dimension transposed, missing or added, so that the loss broadcasts?",
+                )
+
+    def _lengths(self, seen: Look, batch_idx: int) -> None:
+        lengths = {path: len(tensor) for path, tensor in seen.usual.items() if tensor.ndim}
+        if lengths and not min(lengths.values()):
+            self.alarm(
+                "empty",
+                f"batch {batch_idx} is empty: no sample in {_list(path for path, n in lengths.items() if not n)}",
+                "Skip such a batch on purpose, and count how often samples are filtered out.",
+            )
+        elif self._collated and len(set(lengths.values())) > 1:
+            self.alarm(
+                "length",
+                f"the parts of batch {batch_idx} differ in length, so that samples and labels do not match: "
+                f"{_list(f'{path} {length}' for path, length in lengths.items())}",
+                "Are inputs and labels cut or filtered alike where the batch is made?",
+            )
+
+    def _values(self, seen: Look, batch_idx: int) -> None:
+        for path, tensor in seen.usual.items():
+            if not tensor.is_floating_point() or not tensor.numel() or path in self._tolerated:
+                continue
+            if not _is_finite(seen, path):
+                values = tensor.reshape(-1)
+                nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
+                self.alarm(
+                    "not-finite",
+                    f"{path or 'the batch'} of batch {batch_idx} has {nans} NaN and {infinite} infinite values "
+                    f"of {len(values)}",
+                    "Assert that all data are finite (isfinite) where the dataset is read.",
+                )
+        self._variation(seen, batch_idx)
+        self._learn(seen)
+
+    def _variation(self, seen: Look, batch_idx: int) -> None:
+        inputs, path = seen.inputs, seen.input_path
+        if inputs is None or path is None or inputs.numel() < 32:
+            return
+        if not self._varied and (self._batches or "validation" in self._forms):
+            return
+        low, high = seen.bounds(path)
+        if low == high:
+            self.alarm(
+                "constant",
+                f"all inputs of batch {batch_idx} are {low:g}: they are constant{' (zero)' if not low else ''}",
+                "Are the samples read at all? Look at one batch by eye.",
+            )
+        elif len(inputs) >= 4 and _are_same(inputs):
+            self.alarm(
+                "same-samples",
+                f"all {len(inputs)} samples of batch {batch_idx} have identical inputs",
+                "Does the dataset or collate_fn take the same sample each time?",
+            )
+        elif self._range is not None and math.isfinite(high - low):
+            self._outside(inputs, low, high, batch_idx)
+
+    def _outside(self, inputs: Tensor, low: float, high: float, batch_idx: int) -> None:
+        assert self._range is not None
+        lowest, highest = self._range
+        margin = self.tolerance * (highest - lowest)
+        if low >= lowest - margin and high <= highest + margin:
+            return
+        values = batches.sampled(inputs)
+        share = float(((values < lowest - margin) | (values > highest + margin)).float().mean())
+        if share > 0.2:
+            self.alarm(
+                "range",
+                f"{share:.0%} of the inputs of batch {batch_idx} lie far outside the range seen so far, "
+                f"{lowest:.3g} to {highest:.3g}: they go from {low:.3g} to {high:.3g}",
+                "Are training and validation inputs scaled and normalised alike?",
+            )
+
+    def _learn(self, seen: Look) -> None:
+        path, inputs = seen.input_path, seen.inputs
+        if path is None or inputs is None or not inputs.numel():
+            return
+        low, high = seen.bounds(path)
+        if inputs.numel() >= 32 and low < high:
+            self._varied = self._varied or (len(inputs) >= 4 and not _are_same(inputs))
+            if inputs.is_floating_point() and math.isfinite(high - low) and self._batches < 50:
+                lowest, highest = self._range or (low, high)
+                self._range = min(low, lowest), max(high, highest)
+
+
+def _are_same(inputs: Tensor) -> bool:
+    """Whether all samples are the same; a glance at two of them is nearly always enough to say no."""
+    return torch.equal(inputs[0], inputs[-1]) and bool((inputs == inputs[:1]).all())
+
+
+def _is_finite(seen: Look, path: str) -> bool:
+    low, high = seen.bounds(path)
+    return math.isfinite(low) and math.isfinite(high)
+
+
+def _kind(dtype: Any) -> Any:
+    return dtype if dtype.is_floating_point or dtype.is_complex else "integer"
+
+
+def _bare(dtype: Any) -> str:
+    return str(dtype).replace("torch.", "")
+
+
+def _named(paths: Any) -> set[str]:
+    """The parts that have names: how many a list has may well be the number of samples."""
+    return {".".join("*" if name.isdigit() else name for name in path.split(".")) for path in paths}
+
+
+def _is_other_shape(tensor: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a dimension of size one came or went, or the channels have moved. Sizes may well vary."""
+    now, then = tuple(tensor.shape)[1:], shape[1:]
+    if len(now) != len(then):
+        return [n for n in now if n != 1] == [n for n in then if n != 1] and bool(shape) and tensor.ndim > 0
+    return len(now) > 2 and now != then and sorted(now) == sorted(then) and now.index(min(now)) != then.index(min(then))
+
+
+def _list(parts: Any) -> str:
+    parts = list(parts)
+    return ", ".join(part or "batch" for part in parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")

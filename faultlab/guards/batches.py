@@ -1,0 +1,218 @@
+"""What the guards of the data see of a batch: flattened once, however many of them look at it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SAMPLED = 65_536
+"""A tensor of more values than this is looked at through a sample of them."""
+FEATURES = 256
+"""As many features of a sample are told apart at most."""
+
+_DEPTH = 6
+_OPAQUE = ("numpy", "pandas", "polars", "torch", "builtins", "datetime", "pathlib", "PIL")
+_LABELS = ("y", "class", "classes", "ys")
+_LABEL_STEMS = ("label", "target", "lbl", "tgt")
+
+
+class Look:
+    """One batch: its tensors by path, and what several guards ask of them, each worked out once.
+
+    ``inputs`` and ``labels`` are guesses by name and form, and None where the batch gives no ground for one.
+    """
+
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+        self.parts: list[tuple[str, Any]] = []
+        try:
+            self.parts = list(_walk(batch, "", _DEPTH))
+        except Exception:  # a batch of somebody's own whose attributes raise is no business of a guard
+            self.parts = []
+        self.tensors = {path: _plain(part) for path, part in self.parts if isinstance(part, Tensor)}
+        self.form = form = tuple(
+            (path, tensor.dtype, tensor.shape, tensor.device) for path, tensor in self.tensors.items()
+        )
+        if (roles := _roles.get(form)) is None or any(
+            tensor.layout is not torch.strided for tensor in self.tensors.values()
+        ):
+            roles = self._find_roles()
+            if len(_roles) > 64:
+                _roles.clear()
+            _roles[form] = roles
+        usual, self.samples, self.label_path, self.input_path = roles
+        self.usual = {path: self.tensors[path] for path in usual}
+        self._bounds: dict[str, tuple[float, float]] = {}
+
+    def _find_roles(self) -> tuple[tuple[str, ...], int | None, str | None, str | None]:
+        """What can be looked at; the length that all tensors but single numbers share; the labels and the inputs.
+
+        Labels are a part that is called so, or the second of two. Inputs are the largest other part, of floats if any.
+        """
+        usual = tuple(path for path, tensor in self.tensors.items() if is_usual(tensor))
+        lengths = {len(self.tensors[path]) for path in usual if self.tensors[path].ndim}
+        named = [path for path in self.tensors if _is_label(path)]
+        label = named[0] if len(named) == 1 else None
+        if not named and list(self.tensors) == ["0", "1"] and len(self.parts) == 2:
+            label = "1"
+        others = [path for path in self.tensors if path not in named and path != label]
+        floats = [path for path in others if self.tensors[path].is_floating_point()]
+        inputs = max(floats or others, key=lambda path: self.tensors[path].numel(), default=None)
+        return usual, lengths.pop() if len(lengths) == 1 else None, label, inputs
+
+    @property
+    def inputs(self) -> Tensor | None:
+        """The inputs, one row a sample."""
+        return self._rowwise(self.input_path)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The labels, one row a sample."""
+        return self._rowwise(self.label_path)
+
+    def _rowwise(self, path: str | None) -> Tensor | None:
+        tensor = self.usual.get(path) if path is not None else None
+        return tensor if tensor is not None and tensor.ndim and len(tensor) else None
+
+    def bounds(self, path: str) -> tuple[float, float]:
+        """The lowest and the highest of a tensor's values; NaN where any of them is."""
+        if path not in self._bounds:
+            values = sampled(self.usual[path])
+            low, high = torch.aminmax(values.byte() if values.dtype == torch.bool else values)
+            self._bounds[path] = (float(low), float(high)) if values.device.type == "cpu" else read(low, high)
+        return self._bounds[path]
+
+    @cached_property
+    def features(self) -> Tensor | None:
+        """The inputs as one row of at most `FEATURES` numbers a sample."""
+        return None if self.inputs is None else rows_of(self.inputs)
+
+    @cached_property
+    def input_keys(self) -> list[float]:
+        """A number for each sample's inputs: the same for the same, and in practice another for others."""
+        return [] if self.features is None else keys(self.features)
+
+    @cached_property
+    def label_keys(self) -> list[float]:
+        """A number for each sample's labels."""
+        return [] if self.labels is None else keys(rows_of(self.labels))
+
+
+_last: Look | None = None
+# By the form of a batch, which seldom changes: to find them costs more than to look them up.
+_roles: dict[Any, tuple[tuple[str, ...], int | None, str | None, str | None]] = {}
+
+
+def look(batch: Any) -> Look:
+    """The look at a batch, made once as long as the batch is the one that is looked at."""
+    global _last
+    if _last is None or _last.batch is not batch:
+        _last = Look(batch)
+    return _last
+
+
+def forget() -> None:
+    """Lets go of the batch that was looked at last, so that its memory is free when the next one comes."""
+    global _last
+    _last = None
+
+
+def is_usual(tensor: Tensor) -> bool:
+    """Whether a tensor's values can be looked at at all."""
+    return bool(
+        tensor.layout is torch.strided
+        and tensor.device.type != "meta"
+        and not (tensor.is_nested or tensor.is_complex() or tensor.is_quantized)
+    )
+
+
+def sampled(tensor: Tensor, limit: int = SAMPLED) -> Tensor:
+    """The values of a tensor, or as many as ``limit`` of them at equal distances."""
+    count = tensor.numel()
+    return tensor if count <= limit else tensor.reshape(-1)[:: -(-count // limit)]
+
+
+def rows_of(tensor: Tensor, width: int = FEATURES) -> Tensor:
+    """A row of at most ``width`` values a sample, at equal distances."""
+    flat = tensor.reshape(len(tensor), -1)
+    return flat if flat.shape[1] <= width else flat[:, :: -(-flat.shape[1] // width)]
+
+
+_weights: dict[int, Tensor] = {}
+
+
+def keys(rows: Tensor) -> list[float]:
+    """A number for each row, which does not depend on where in the batch it stands."""
+    width = rows.shape[1]
+    if width == 1:
+        values: list[float] = rows.reshape(-1).tolist()
+        return values
+    if width not in _weights:
+        # Scattered, since rows of few values would add up alike under weights that are sums of one another.
+        _weights[width] = (torch.arange(1, width + 1, dtype=torch.float64) * 12.9898).sin() * 43758.5453 % 1 + 0.1
+    weights = _weights[width].to(rows.device) if rows.device.type != "cpu" else _weights[width]
+    # In double precision, and cut to single afterwards: how a product is summed up depends on the size of the batch.
+    found: list[float] = (rows.double() @ weights).float().tolist()
+    return found
+
+
+def read(one: Tensor, other: Tensor) -> tuple[float, float]:
+    """Two single numbers off a device, waiting for it once."""
+    first, second = torch.stack([one, other]).tolist()
+    return float(first), float(second)
+
+
+def is_due(tensor: Tensor | None, batch_idx: int) -> bool:
+    """Whether to look at values: every time on the CPU, now and then where reading them makes the CPU wait."""
+    return tensor is None or tensor.device.type == "cpu" or batch_idx < 20 or batch_idx % 10 == 0
+
+
+def of_fit(trainer: Any) -> bool:
+    """Whether a validation batch belongs to a training and not to a call of validate."""
+    function = getattr(getattr(trainer, "state", None), "fn", None)
+    return function is None or str(getattr(function, "value", function)) == "fit"
+
+
+def _is_label(path: str) -> bool:
+    name = path.rpartition(".")[2].lower()
+    return name in _LABELS or name.startswith(_LABEL_STEMS)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    if type(tensor) is Tensor and not tensor.requires_grad:
+        return tensor
+    return tensor.detach().as_subclass(Tensor)
+
+
+def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+    children = None if isinstance(value, Tensor) or not depth else _children(value)
+    if children is None:
+        yield path, value
+        return
+    for name, child in children:
+        inner = f"{path}.{name}" if path else str(name)
+        if isinstance(child, Tensor):
+            yield inner, child
+        else:
+            yield from _walk(child, inner, depth - 1)
+
+
+def _children(value: Any) -> Iterable[tuple[Any, Any]] | None:
+    """The named parts of a node, or None for a leaf."""
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, (list, tuple)):
+        return zip(getattr(value, "_fields", None) or map(str, range(len(value))), value)
+    if isinstance(value, type) or type(value).__module__.partition(".")[0] in _OPAQUE:
+        return None
+    if dataclasses.is_dataclass(value):
+        return [(field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value)]
+    if hasattr(value, "named_parameters"):
+        return None
+    # What can be moved to a device and has attributes is a batch of somebody's own; anything else is a leaf.
+    return list(vars(value).items()) if hasattr(value, "to") and hasattr(value, "__dict__") else None

@@ -1,0 +1,256 @@
+"""What is in a checkpoint is what the module was, and what comes back from it is what was in it."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from faultlab.guards import readings
+from faultlab.guards.guard import Action, Guard
+
+KEPT = "faultlab_digest"
+
+
+class CheckpointsReload(Guard):
+    """Notices checkpoints that can't be read, that hold other weights than the module had, or that do not come back.
+
+    It puts checksums of the weights into each checkpoint, under a key of its own, and reads the file once when it has
+    been written, unless it is larger than ``largest`` bytes. Who loads the checkpoint with this guard has the weights,
+    the optimizers' state, epoch and step compared. With ``resumes`` a training that begins at step 0 beside the
+    checkpoints of an earlier one is an alarm too.
+
+    Keys that a module takes out or puts in when it saves are let pass, as are those that it changes when it loads, by
+    hooks of its own; checkpoints of sharded weights it does not look at.
+    """
+
+    checks = {
+        "missing": "a checkpoint that a callback names is not there",
+        "unreadable": "a checkpoint can't be read",
+        "other-weights": "a checkpoint holds other weights than the module had when it was saved",
+        "incomplete": "weights or the optimizers' state are missing from a checkpoint",
+        "not-restored": "the module's weights are not those of the checkpoint that was loaded",
+        "optimizer-not-restored": "the optimizers' state is not that of the checkpoint that was loaded",
+        "not-resumed": "the training goes on from another step than the checkpoint's, or from none",
+    }
+
+    def __init__(
+        self, largest: int = 2**30, resumes: bool = False, *, action: Action = "raise", leave_out: Iterable[str] = ()
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.largest = largest
+        self.resumes = resumes
+        self._saved: dict[tuple[int, int], dict[str, str]] = {}
+        self._checked: dict[str, tuple[int, int]] = {}
+        self._pending = False
+        self._loaded: dict[str, Any] | None = None
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._saved, self._pending = {}, False
+        # What lies there from before is nothing that this training has written.
+        self._checked = {path: stamp for path in _paths(trainer) if (stamp := _stamp(path))}
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        digest = _digest(checkpoint.get("state_dict"))
+        if digest is None:
+            return
+        states = checkpoint.get("optimizer_states")
+        checkpoint[KEPT] = {
+            "weights": digest,
+            "epoch": checkpoint.get("epoch"),
+            "step": checkpoint.get("global_step"),
+            "optimizers": _remembered(states),
+            "own": _overrides(pl_module, "on_save_checkpoint"),
+        }
+        self._pending = True
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        kept = checkpoint.get(KEPT)
+        self._loaded = kept if isinstance(kept, dict) else None
+        if self._loaded is None:
+            return
+        self._judge_contents("the checkpoint that is loaded", checkpoint, self._loaded)
+        state = pl_module.state_dict()
+        weights: dict[str, str] = self._loaded["weights"]
+        now = _digest({name: state[name] for name in weights if name in state}) or {}
+        other = _unlike(weights, now)
+        lost = [name for name in weights if name not in state]
+        own = _overrides(pl_module, "on_load_checkpoint") or not getattr(pl_module, "strict_loading", True)
+        whole = len(other) + len(lost) == len(weights)
+        if (other or lost) and (whole or not own):
+            self.alarm(
+                "not-restored",
+                f"{len(other) + len(lost)} of {len(weights)} weights were not loaded from the checkpoint: "
+                f"{readings.names(other + lost)} is not what was saved, but what the new module had, random as it was "
+                "initialised",
+                "Do the keys fit those of the module? Loading that is not strict only returns those that are "
+                "missing or "
+                "unexpected.",
+            )
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        kept, self._loaded = self._loaded, None
+        if kept is not None:
+            now = _remembered([optimizer.state_dict() for optimizer in trainer.optimizers])
+            if kept["optimizers"] and now != kept["optimizers"]:
+                self.alarm(
+                    "optimizer-not-restored",
+                    f"the optimizers' state was not restored on resuming: they remember something (momentum, averages) "
+                    f"of {sum(now or [])} parameters, and the checkpoint was saved with that of "
+                    f"{sum(kept['optimizers'])}",
+                    "Is the optimizer made anew after loading, or was its state saved before it had taken a step?",
+                )
+            if kept["step"] is not None and trainer.global_step != kept["step"]:
+                self.alarm(
+                    "not-resumed",
+                    f"the training goes on at step {trainer.global_step}, and the checkpoint is of step {kept['step']}",
+                    "Are the loops restored with the weights?",
+                )
+        elif self.resumes and trainer.global_step == 0 and self._checked:
+            self.alarm(
+                "not-resumed",
+                f"the training starts from scratch, at step 0, beside a checkpoint of an earlier one "
+                f"({readings.names(sorted(self._checked))}): nothing was restored, and it will be overwritten",
+                "Give fit the checkpoint to resume from as ckpt_path.",
+            )
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if self._pending:
+            self._verify(trainer)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        if self._pending:
+            self._verify(trainer)
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        self._verify(trainer)
+        # Callbacks that write in another thread or place are not asked where their files are.
+        gone = [path for path in _paths(trainer, named=True) if "://" not in path and not os.path.exists(path)]
+        if gone and trainer.global_step:
+            self.alarm(
+                "missing",
+                f"the checkpoint {readings.names(gone)} is named by its callback and is not there",
+                "Does somebody clean up the folder, or did the write fail?",
+            )
+
+    def _verify(self, trainer: Any) -> None:
+        self._pending = False
+        for path in _paths(trainer):
+            stamp = _stamp(path)
+            if stamp is None or self._checked.get(path) == stamp:
+                continue
+            self._checked[path] = stamp
+            if stamp[0] <= self.largest:
+                self._read(path)
+
+    def _read(self, path: str) -> None:
+        try:
+            with readings.undrawn():
+                try:
+                    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+                except Exception as error:
+                    if "weights_only" not in str(error) and "Unsupported" not in str(error):
+                        raise
+                    # The Trainer has written it a moment ago, with objects of the user's own.
+                    checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+        except Exception as error:
+            self.alarm(
+                "unreadable",
+                f"the checkpoint {path} can't be read back: it is truncated, corrupt or incomplete "
+                f"({type(error).__name__}: {str(error)[:80]})",
+                "Is there space on the disk, and does something else write there? Keep the one before until it is "
+                "read.",
+            )
+            return
+        kept = checkpoint.get(KEPT) if isinstance(checkpoint, dict) else None
+        if isinstance(kept, dict):
+            self._judge_contents(f"the checkpoint {path}", checkpoint, kept)
+
+    def _judge_contents(self, which: str, checkpoint: dict[str, Any], kept: dict[str, Any]) -> None:
+        weights: dict[str, str] = kept["weights"]
+        held = _digest(checkpoint.get("state_dict")) or {}
+        other = _unlike(weights, held)
+        if other and not (kept["own"] and len(other) < len(weights)):
+            self.alarm(
+                "other-weights",
+                f"{which} (step {kept['step']}) holds other values than the module had when it was saved: "
+                f"{readings.names(other)} differs, by a checksum; it is stale or corrupt, as by a flipped bit",
+                "Look for what changes or keeps the state dict between the module and the file, and at the memory.",
+            )
+        lost = [name for name in weights if name not in held]
+        if lost and not kept["own"]:
+            self.alarm(
+                "incomplete",
+                f"{which} lacks weights: {readings.names(lost)} is missing",
+                "Look for what takes keys out of the state dict.",
+            )
+        states = _remembered(checkpoint.get("optimizer_states"))
+        if kept["optimizers"] and states != kept["optimizers"]:
+            self.alarm(
+                "incomplete",
+                f"{which} lacks the optimizers' state (momentum, averages) of {sum(kept['optimizers'])} parameters: "
+                f"it holds {'only the model' if states is None else f'that of {sum(states)}'}, and a resumed training "
+                "would begin without",
+                "Is save_weights_only on, or does a hook replace optimizer_states?",
+            )
+
+
+def _digest(state: Any) -> dict[str, str] | None:
+    """A checksum a tensor, by name; None where the weights lie in other places too."""
+    if not isinstance(state, Mapping):
+        return None
+    found: dict[str, str] = {}
+    try:
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor):
+                plain = value.detach().cpu().contiguous().reshape(-1)
+                found[str(name)] = f"{value.dtype}:{zlib.crc32(plain.view(torch.uint8).numpy().data)}"
+    except (RuntimeError, TypeError, NotImplementedError):
+        return None
+    return found
+
+
+def _unlike(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """The names of tensors that are in both, of one type, and differ."""
+    shared = [name for name in one if name in other]
+    return [n for n in shared if one[n] != other[n] and one[n].split(":")[0] == other[n].split(":")[0]]
+
+
+def _remembered(states: Any) -> list[int] | None:
+    """Of how many parameters each optimizer remembers something; None where there are no states."""
+    if not isinstance(states, (list, tuple)):
+        return None
+    return [len(state.get("state", ())) if isinstance(state, Mapping) else 0 for state in states]
+
+
+def _overrides(pl_module: Any, hook: str) -> bool:
+    owner = next((cls for cls in type(pl_module).__mro__ if hook in vars(cls)), object)
+    return owner.__module__.partition(".")[0] not in ("pytorch_lightning", "lightning")
+
+
+def _paths(trainer: Any, named: bool = False) -> list[str]:
+    """The files that the checkpoint callbacks have written, as they say; ``named`` are those that are the best or "
+    "last.
+    """
+    found: dict[str, None] = {}
+    for callback in getattr(trainer, "checkpoint_callbacks", None) or []:
+        for name in ("best_model_path", "last_model_path"):
+            found[str(getattr(callback, name, "") or "")] = None
+        if not named:
+            found.update(dict.fromkeys(map(str, getattr(callback, "best_k_models", None) or {})))
+            found[str(getattr(callback, "_last_checkpoint_saved", "") or "")] = None
+            folder = str(getattr(callback, "dirpath", "") or "")
+            if folder and "://" not in folder and os.path.isdir(folder):
+                found.update(dict.fromkeys(os.path.join(folder, f) for f in os.listdir(folder) if f.endswith(".ckpt")))
+    return [path for path in found if path]
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_size, status.st_mtime_ns) if os.path.isfile(path) else None

@@ -1,0 +1,136 @@
+"""Dropout drops some values in training, not nearly all of them, and none in evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from faultlab.guards import readings
+from faultlab.guards.guard import Action, Guard
+
+
+class DropoutAlive(Guard):
+    """Notices dropout layers that drop all or nearly all, and such whose values show another rate than they state.
+
+    A rate has to be below ``most``. What the rate should be, nobody but the author knows: ``rates`` says it, a rate or
+    a range for every layer, and then a rate outside it is one too; a rate of 0 is let pass without. The layers' values
+    are looked at once an epoch, in the first training batch and the first validation batch.
+    """
+
+    checks = {
+        "drops-nearly-all": "a layer's rate leaves next to nothing",
+        "other-rate": "a layer's rate is another than was declared",
+        "drops-nothing": "a layer with a rate drops nothing in training",
+        "drops-in-validation": "a layer drops values in validation",
+    }
+
+    def __init__(
+        self,
+        most: float = 0.9,
+        rates: float | tuple[float, float] | None = None,
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.most = most
+        self.rates = (rates, rates) if isinstance(rates, (int, float)) else rates
+        self._hooks: list[Any] = []
+        self._seen: dict[str, tuple[float, float]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_hooks": []}
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        layers = [(name, part) for name, part in pl_module.named_modules() if isinstance(part, _DropoutNd)]
+        total = [f"{name} (p={part.p:g})" for name, part in layers if part.p >= self.most and _reached(part)]
+        if total:
+            self.alarm(
+                "drops-nearly-all",
+                f"dropout in {readings.names(total)} drops nearly everything: what is before it hardly learns",
+                "The rate is the share to drop, not the share to keep; what is left is scaled up to make up for it.",
+            )
+        if self.rates is not None:
+            low, high = self.rates
+            other = [f"{name} (p={part.p:g})" for name, part in layers if not low <= part.p <= high]
+            if other:
+                self.alarm(
+                    "other-rate",
+                    f"dropout in {readings.names(other)} has another rate than was declared, {low:g} to {high:g}",
+                    "Does the setting reach the layer under the name that it reads?",
+                )
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:
+            self._listen(pl_module)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not self._hooks:
+            return
+        # Of so many values some would have been dropped.
+        idle = [name for name, (share, expected) in self._stop().items() if expected >= 30 and share == 0]
+        if idle and pl_module.training:
+            self.alarm(
+                "drops-nothing",
+                f"dropout in {readings.names(idle)} has a rate and drops nothing in batch {batch_idx}",
+                "Is the layer in training mode, and is its output used?",
+            )
+
+    def on_validation_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, *args: Any) -> None:
+        if batch_idx == 0 and not self._hooks:
+            self._listen(pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        seen = self._stop()
+        dropping = [name for name, (share, _) in seen.items() if share > 0]
+        # Some keep dropout on in validation on purpose, layer by layer: it is an accident if the whole module does.
+        if dropping and pl_module.training:
+            self.alarm(
+                "drops-in-validation",
+                f"dropout in {readings.names(dropping)} drops values in validation",
+                "The module is in training mode: look for train() in validation_step or in what it calls.",
+            )
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self._stop()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._stop()
+
+    def _listen(self, pl_module: Any) -> None:
+        self._stop()
+        self._seen = {}
+        for name, part in pl_module.named_modules():
+            if type(part) in (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d) and part.p > 0:
+                self._hooks.append(part.register_forward_hook(_watcher(name, self._seen)))
+
+    def _stop(self) -> dict[str, tuple[float, float]]:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        seen, self._seen = self._seen, {}
+        return seen
+
+
+def _watcher(name: str, seen: dict[str, tuple[float, float]]) -> Any:
+    def watch(module: Any, args: Any, output: Any) -> None:
+        if readings.trying() or not args or not isinstance(args[0], torch.Tensor) or module.inplace or name in seen:
+            return
+        # One look at a part is enough, and what was zero before tells nothing.
+        into, out = args[0].detach().reshape(-1)[:4096], output.detach().reshape(-1)[:4096]
+        alive = (into != 0) & into.isfinite()
+        count = int(alive.sum())
+        whole = type(module) is nn.Dropout
+        seen[name] = (float((alive & (out == 0)).sum()) / max(1, count), module.p * count if whole else 0.0)
+
+    return watch
+
+
+def _reached(layer: Any) -> bool:
+    return bool(layer.training)

@@ -1,0 +1,252 @@
+"""The gradients that optimizers step on exist, are finite, of a sane size, and new."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Any
+
+import torch
+
+from faultlab.guards.findings import Findings
+from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import Finding, flat, names_of, parameters_of, plain, scaled, skips_backward, some
+
+_WHOLE = 16_384
+_SAMPLED = 4_096
+_FEW = 128
+
+
+class Gradients(Guard):
+    """Notices gradients that are missing, zero, not finite, exploding, vanishing, crushed, or those of the step before.
+
+    It looks before each optimizer's step, at every value of gradients up to 16,384 and at a sample of larger ones.
+    Parameters whose gradient is None now and then are let pass; a first layer without one for ``patience`` steps, or
+    one that lost it together with all others, is not. A gradient explodes if its norm is ``explosion`` times the
+    median of the last thirty, and vanishes if it is ``collapse`` of that median or never was above ``vanished``.
+    ``along_weights`` is the cosine between gradients and weights from which on a penalty on the weights is what is
+    minimised.
+    """
+
+    checks = {
+        "not-finite": "a gradient is NaN or infinite",
+        "missing": "no parameter, or no parameter of the first layers, has a gradient",
+        "zero": "every gradient is zero",
+        "layer-zero": "the gradient of a layer is zero for several steps",
+        "explodes": "the norm of the gradients leaps",
+        "vanishes": "the norm of the gradients is next to nothing",
+        "crushed": "the norm of the gradients is clipped to the same tiny number at every step",
+        "stale": "the gradients are those of the previous step",
+        "along-weights": "the gradients do little else but shrink the weights",
+    }
+
+    def __init__(
+        self,
+        patience: int = 3,
+        explosion: float = 100.0,
+        vanished: float = 1e-7,
+        collapse: float = 1e-5,
+        crushed: float = 5e-3,
+        along_weights: float = 0.6,
+        *,
+        action: Action = "raise",
+    ) -> None:
+        super().__init__(action=action)
+        self._findings = Findings()
+        self.patience = patience
+        self.explosion = explosion
+        self.vanished = vanished
+        self.collapse = collapse
+        self.crushed = crushed
+        self.along_weights = along_weights
+        self._courses: dict[int, _Course] = {}
+        self._loss: torch.Tensor | None = None
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._findings.clear()
+        self._courses.clear()
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        self._loss = loss.detach() if isinstance(loss, torch.Tensor) else None
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        course = self._courses.get(id(optimizer))
+        if course is None or course.steps % 50 == 0:
+            held = [p for p in parameters_of(optimizer) if p.requires_grad]
+            course = self._courses.setdefault(id(optimizer), _Course())
+            course.held, course.readable = held, {id(p) for p in held if plain(p)}
+        if not course.held:
+            return
+        course.steps += 1
+        pairs = [(p, gradient) for p in course.held if (gradient := p.grad) is not None]
+        kind = type(optimizer).__name__
+        if not pairs:
+            if not skips_backward(trainer):
+                missing = f"no parameter of {kind} has a gradient, so that none of them changes"
+                self._findings.say(self, [("missing", missing, _PATH)])
+            return
+        seen = [(p, gradient) for p, gradient in pairs if id(p) in course.readable and not gradient.is_sparse]
+        if not seen:
+            return
+        norms = _norms([gradient for _, gradient in seen])
+        norm = math.hypot(*norms)
+        if norm - norm != 0.0:
+            if not scaled(trainer):
+                named = names_of(pl_module)
+                bad = [named.get(id(p), "?") for (p, _), own in zip(seen, norms) if not math.isfinite(own)]
+                message = f"the gradient of {some(bad)} is NaN or inf, which is not finite"
+                self._findings.say(self, [("not-finite", message, _BATCH)])
+            return
+        findings = self._sizes(course, norm, kind)
+        if norm and (0.0 in norms or len(seen) < len(course.held)):
+            findings += self._layers(course, seen, norms, pl_module)
+        else:
+            course.idle.clear()
+        if norm and norms == course.latest and any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
+            findings.append(
+                (
+                    "stale",
+                    f"the gradients of {kind} are to the bit the same gradients as those of the previous step",
+                    "Is backward run before step, on the loss of this batch, with its gradients kept nowhere else?",
+                )
+            )
+        course.latest = norms
+        if course.steps <= 4 or course.steps % 16 == 0:
+            findings += self._direction(course, seen)
+        if findings:
+            self._findings.say(self, findings)
+
+    def _loss_left(self) -> bool:
+        return self._loss is None or self._loss.numel() != 1 or float(self._loss) != 0
+
+    def _sizes(self, course: _Course, norm: float, kind: str) -> list[Finding]:
+        findings: list[Finding] = []
+        usual = sorted(course.norms)[len(course.norms) // 2] if len(course.norms) >= 5 else 0.0
+        if norm == 0:
+            # One that has reached a loss of zero has nothing left to learn.
+            if (course.zeros or course.steps == 1) and (not course.highest or self._loss_left()):
+                findings.append(("zero", f"every gradient of {kind} is exactly zero: nothing is learnt", _PATH))
+            course.zeros += 1
+            return findings
+        course.zeros = 0
+        if usual and norm > self.explosion * usual:
+            findings.append(
+                (
+                    "explodes",
+                    f"the gradient norm is {norm:.3g}, a spike: its median was {usual:.3g}, so that it explodes",
+                    "Look at this batch, and set gradient_clip_val.",
+                )
+            )
+        course.highest = max(course.highest, norm)
+        # Gradients that fade little by little are those of a training that converges.
+        if course.highest < self.vanished or norm < self.collapse * usual:
+            findings.append(
+                (
+                    "vanishes",
+                    f"the gradient norm is {norm:.3g}, which is all but zero: the gradients of {kind} vanish"
+                    + (f", their median was {usual:.3g}" if usual else ""),
+                    "Look at saturated activations, at what multiplies the loss, and at the norms layer by layer.",
+                )
+            )
+        course.norms.append(norm)
+        if norm < self.crushed and len(course.norms) > 3 and _steady([*course.norms][-4:]):
+            findings.append(
+                (
+                    "crushed",
+                    f"the gradient norm was {norm:.3g} at each of four steps: gradients are clipped far too small",
+                    "Set gradient_clip_val to what the norm rarely exceeds; clipping that always acts is a crushing.",
+                )
+            )
+        return findings
+
+    def _layers(self, course: _Course, seen: list[Any], norms: list[float], module: Any) -> list[Finding]:
+        """Weights, in order, that have no gradient, or one of zero, at every one of the last steps."""
+        held, readable = course.held, {id(p) for p, _ in seen}
+        alive = {id(p) for (p, _), norm in zip(seen, norms) if norm > 0}
+        idle = [p for p in held if p.dim() > 1 and id(p) not in alive and (id(p) in readable or p.grad is None)]
+        course.idle = {id(p): course.idle.get(id(p), 0) + 1 for p in idle}
+        weights = [p for p in held if p.dim() > 1]
+        dead = [p for p in idle if course.idle[id(p)] >= self.patience]
+        # A head of a task that a batch may lack, or a part that is not used yet, is no reason for an alarm.
+        if not dead or dead[0] is not weights[0]:
+            return []
+        named = names_of(module)
+        of_none = [p for p in dead if p.grad is None]
+        said = some(named.get(id(p), "?") for p in (of_none or dead))
+        if of_none and len(of_none) < len(dead):
+            of_none = []
+        if of_none:
+            return [("missing", f"{said} had no gradient in {self.patience} steps and did not change", _PATH)]
+        return [
+            (
+                "layer-zero",
+                f"the gradient of {said} was exactly zero in {self.patience} steps: vanished, as if dead",
+                _DEAD,
+            )
+        ]
+
+    def _direction(self, course: _Course, seen: list[Any]) -> list[Finding]:
+        products = own = others = 0.0
+        count = 0
+        for parameter, gradient in seen:
+            if parameter.numel() > _WHOLE or gradient.dtype != parameter.dtype:
+                continue
+            weight, slope = parameter.detach().reshape(-1), gradient.reshape(-1)
+            products += float(torch.dot(weight, slope))
+            own += float(torch.dot(weight, weight))
+            others += float(torch.dot(slope, slope))
+            count += len(weight)
+        if count < _FEW or not own * others > 0 or not math.isfinite(own * others):
+            return []
+        along = products / math.sqrt(own * others)
+        course.along = course.along + 1 if along > self.along_weights else 0
+        if course.along < self.patience:
+            return []
+        return [
+            (
+                "along-weights",
+                f"gradients and weights point the same way (cosine {along:.2f}): a penalty on the weight norm, or "
+                "weight decay, dominates and shrinks them",
+                "Lower the weight of the regularisation; log the loss of the data and the penalty apart.",
+            )
+        ]
+
+
+_PATH = "Was backward called, and is nothing between loss and parameters detached, frozen or multiplied by zero?"
+_BATCH = "Look at this batch, and at roots, logarithms and divisions near zero; skip the step if they are not finite."
+_DEAD = "Look for dead ReLUs, total dropout, masks that are never true, and activations that saturate behind it."
+
+
+class _Course:
+    """What the gradients of one optimizer were so far."""
+
+    def __init__(self) -> None:
+        self.steps = self.zeros = self.along = 0
+        self.highest = 0.0
+        self.norms: deque[float] = deque(maxlen=30)
+        self.latest: list[float] = []
+        self.held: list[Any] = []
+        self.readable: set[int] = set()
+        self.idle: dict[int, int] = {}
+
+
+def _norms(gradients: list[torch.Tensor]) -> list[float]:
+    """The norm of each gradient, of large ones that of a sample."""
+    rows = [_sampled(gradient) if gradient.numel() > _WHOLE else gradient for gradient in gradients]
+    if rows[0].dtype is torch.float16:
+        # Squares of half-precision numbers overflow.
+        rows = [row.float() for row in rows]
+    norms = torch._foreach_norm(rows)
+    # One transfer from an accelerator, where each would wait for it; in main memory reading one by one is faster.
+    found: list[float] = torch.stack(norms).tolist() if rows[0].is_cuda else [norm.item() for norm in norms]
+    return found
+
+
+def _sampled(gradient: torch.Tensor) -> torch.Tensor:
+    row = flat(gradient)
+    row = gradient.reshape(-1) if row is None else row
+    return row[:: -(-len(row) // _SAMPLED)]
+
+
+def _steady(norms: list[float]) -> bool:
+    return max(norms) - min(norms) < 1e-3 * max(norms)

@@ -1,0 +1,62 @@
+"""Gradients are cleared between two steps of an optimizer."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from faultlab.guards.findings import Findings
+from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import parameters_of
+
+_PROBES = 3
+
+
+class GradientsCleared(Guard):
+    """Notices an optimizer that is stepped on gradients to which those of its previous step were added.
+
+    Between two steps of the same optimizer there has to be a backward pass that finds its gradients None or zero.
+    Where Lightning has no part in backward, it keeps quiet.
+    """
+
+    checks = {"not-cleared": "an optimizer's step used gradients that its previous step had used already"}
+
+    def __init__(self, *, action: Action = "raise") -> None:
+        super().__init__(action=action)
+        self._findings = Findings()
+        self._due: dict[int, list[Any]] = {}
+        self._grown: set[int] = set()
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._findings.clear()
+        self._due.clear(), self._grown.clear()  # type: ignore[func-returns-value]
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        for key in [*self._due]:
+            kept = [p.grad for p in self._due[key] if p.grad is not None]
+            if not kept or not any(bool(gradient.any()) for gradient in kept if not gradient.is_sparse):
+                del self._due[key]
+                self._grown.discard(key)
+
+    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+        self._grown.update(self._due)
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        key = id(optimizer)
+        added_up = key in self._due and key in self._grown
+        probes = [*islice((p for p in parameters_of(optimizer) if p.grad is not None), _PROBES)]
+        self._grown.discard(key)
+        if probes:
+            self._due[key] = probes
+        if added_up:
+            self._findings.say(
+                self,
+                [
+                    (
+                        "not-cleared",
+                        f"the gradients that {type(optimizer).__name__} is about to step on were not cleared since its "
+                        "previous step, so that they accumulate over batches",
+                        "Is zero_grad() called before each backward, and does optimizer_zero_grad do it at each step?",
+                    )
+                ],
+            )

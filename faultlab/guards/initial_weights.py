@@ -1,0 +1,130 @@
+"""The weights that training begins with are numbers, differ from each other, and are of a sane size."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from faultlab.guards.findings import Findings
+from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import Finding, plain, some
+
+_DENSE = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.Bilinear,
+)
+
+
+class InitialWeights(Guard):
+    """Notices, before the first step, weights that are not finite, all zero, all alike, or absurdly large.
+
+    Linear and convolutional layers that are to learn are judged for size: a spread above ``large`` times that of
+    one over the root of their inputs is too large. Layers of zeros are usual as last ones of a branch; only if most
+    are so, or several hold one and the same number other than zero, is it an alarm. It keeps quiet about layers of
+    its own kind.
+    """
+
+    checks = {
+        "not-finite": "a parameter or buffer is NaN, or a parameter infinite",
+        "huge": "weights are far larger than their number of inputs allows",
+        "zero": "most weight matrices are all zero",
+        "constant": "weight matrices hold one and the same number",
+        "shifted": "every bias of a layer is far from zero",
+    }
+
+    def __init__(self, large: float = 12.0, shifted: float = 30.0, *, action: Action = "raise") -> None:
+        super().__init__(action=action)
+        self._findings = Findings()
+        self.large = large
+        self.shifted = shifted
+
+    @torch.no_grad()
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._findings.clear()
+        findings = self._finite(pl_module)
+        layers = [
+            (f"{name}.weight" if name else "weight", layer)
+            for name, layer in pl_module.named_modules()
+            if isinstance(layer, _DENSE) and plain(layer.weight) and layer.weight.requires_grad
+        ]
+        weights = [(name, layer.weight.detach()) for name, layer in layers if layer.weight.numel() >= 4]
+        spreads = [(name, weight, float(weight.float().std())) for name, weight in weights]
+        alike = [
+            (name, weight) for name, weight, spread in spreads if spread == 0 or float(weight.max() - weight.min()) == 0
+        ]
+        zero = [name for name, weight in alike if float(weight.flatten()[0]) == 0]
+        constant = [name for name, _ in alike if name not in zero]
+        if len(zero) > len(weights) / 2:
+            findings.append(
+                (
+                    "zero",
+                    f"{len(zero)} of {len(weights)} weight matrices are initialised with zero: {some(zero)}. Gradients "
+                    "behind them vanish, and they did not change from that",
+                    "Were the weights initialised, or a placeholder loaded in the place of a checkpoint?",
+                )
+            )
+        if constant and (len(constant) > 1 or len(constant) == len(weights)):
+            findings.append(
+                (
+                    "constant",
+                    f"{some(constant)} are initialised with one constant each, so that neurons stay identical: "
+                    "symmetry is never broken",
+                    "Initialise weights at random.",
+                )
+            )
+        huge = [name for name, weight, spread in spreads if _inputs(weight) ** 0.5 * spread > self.large]
+        if huge:
+            findings.append(
+                (
+                    "huge",
+                    f"{some(huge)} is initialised far too large: the variance is more than {self.large**2:g} over the "
+                    "number of inputs, so that activations explode or saturate",
+                    "Use the layer's own initialisation, or scale it by 1 / sqrt(inputs).",
+                )
+            )
+        shifted = [name.removesuffix("weight") + "bias" for name, layer in layers if self._is_shifted(layer)]
+        if shifted and len(weights) > 1 and shifted[-1] != layers[-1][0].removesuffix("weight") + "bias":
+            findings.append(
+                (
+                    "shifted",
+                    f"{some(shifted)} begins far from zero in every neuron: with a ReLU behind it the layer is dead",
+                    "Hidden biases usually begin at or near zero.",
+                )
+            )
+        self._findings.say(self, findings)
+
+    def _finite(self, module: Any) -> list[Finding]:
+        bad = [
+            name
+            for name, p in module.named_parameters()
+            if plain(p) and not math.isfinite(float(p.detach().float().sum()))
+        ]
+        bad = [name for name in bad if not bool(torch.isfinite(module.get_parameter(name)).all())]
+        bad += [name for name, b in module.named_buffers() if plain(b) and bool(torch.isnan(b).any())]
+        if not bad:
+            return []
+        return [
+            (
+                "not-finite",
+                f"{some(bad)} is NaN or not finite before training begins",
+                "Is it initialised, or did its memory hold whatever was there before?",
+            )
+        ]
+
+    def _is_shifted(self, layer: Any) -> bool:
+        bias = getattr(layer, "bias", None)
+        return bias is not None and plain(bias) and bool((bias.detach().abs() > self.shifted).all())
+
+
+def _inputs(weight: torch.Tensor) -> int:
+    """How many inputs each output of a layer has."""
+    return max(1, weight[0].numel())

@@ -1,0 +1,328 @@
+"""Labels belong to their inputs, in training as in validation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from faultlab.guards import batches
+from faultlab.guards.guard import Action, Guard
+from faultlab.guards.train_validation_alike import covers
+
+_FOLDS = 4
+_CLASSES = 64
+_KEPT = 16
+_OFFSETS = (0, 1, -1, 2, -2)
+
+
+class _Relation:
+    """The covariances of features and labels, in four parts of the samples, by which their noise is known."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.coded = False
+        self.kept: list[tuple[Tensor, Tensor]] = []
+        self._pending: list[tuple[Tensor, Tensor]] = []
+        self._sums: list[Any] = [0.0, 0.0, 0.0, 0.0, 0.0]
+
+    def add(self, rows: Tensor, labels: Tensor) -> None:
+        # Copies, since a few columns would keep the whole batch alive; summed up together, which costs less.
+        self._pending.append((rows.clone(), labels.clone()))
+        self.samples += len(rows) // _FOLDS * _FOLDS
+        self.coded = not labels.is_floating_point()
+        if len(self._pending) >= _KEPT:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        for size in {len(rows) for rows, _ in self._pending}:
+            alike = [pair for pair in self._pending if len(pair[0]) == size]
+            count = size // _FOLDS * _FOLDS
+            rows, labels = (torch.cat([pair[part][:count] for pair in alike]) for part in (0, 1))
+            self._include(rows.nan_to_num().float(), _targets(labels))
+        self.kept += self._pending[: _KEPT - len(self.kept)]
+        self._pending = []
+
+    def sorted(self) -> _Relation:
+        """The same of the values of each sample in their order of size, of the first batches."""
+        other = _Relation()
+        for rows, labels in self.kept:
+            other.add(rows.sort(dim=1).values, labels)
+        return other
+
+    def _include(self, rows: Tensor, labels: Tensor) -> None:
+        size = len(rows) // _FOLDS
+        if not size:
+            return
+        x = rows[: size * _FOLDS].view(size, _FOLDS, -1).transpose(0, 1)
+        y = labels[: size * _FOLDS].view(size, _FOLDS, -1).transpose(0, 1)
+        new = (torch.bmm(x.transpose(1, 2), y), x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1))
+        self._sums = [old + part for old, part in zip(self._sums, new)]
+
+    def correlations(self) -> Tensor:
+        """A row a fold: how each feature goes with each label, from -1 to 1."""
+        self._sum_up()
+        each = self.samples / _FOLDS
+        products, x, y, xx, yy = self._sums
+        covariance = products / each - (x[:, :, None] / each) * (y[:, None, :] / each)
+        x, y = x.sum(0) / self.samples, y.sum(0) / self.samples
+        spread_x = (xx.sum(0) / self.samples - x * x).clamp_min(0).sqrt()
+        spread_y = (yy.sum(0) / self.samples - y * y).clamp_min(0).sqrt()
+        spread_x = spread_x.clamp_min(0.05 * float(spread_x.square().mean().sqrt()) + 1e-12)
+        found: Tensor = covariance / spread_x[None, :, None] / spread_y.clamp_min(1e-6)[None, None, :]
+        return found
+
+    def common(self) -> Tensor:
+        """Which labels are common: what a rare class has to do with the inputs is decided by a handful of samples."""
+        self._sum_up()
+        counts: Tensor = self._sums[2].sum(0)
+        return counts >= 3 * _FOLDS if self.coded else torch.ones_like(counts, dtype=torch.bool)
+
+
+class LabelsAligned(Guard):
+    """Notices labels that have nothing to do with their inputs, or the opposite, or change from epoch to epoch.
+
+    It compares training with validation: how features and labels go together linearly, and for sequences of tokens how
+    often a label is the token at a fixed distance; ``weaker`` is what has to be left of that in one of them. Where
+    validation shows no such relation it keeps quiet. Labels change if a sample that is recognised by its inputs has
+    another label in a later epoch; up to ``changed`` of the samples may.
+    """
+
+    checks = {
+        "unrelated": "labels have no relation to the inputs in training, though they have in validation",
+        "opposite": "labels relate to the inputs the other way round, or by another mapping, than in validation",
+        "validation-unrelated": "labels have no relation to the inputs in validation, though they have in training",
+        "offset": "labels are less often the token at a fixed distance in training than in validation, or the reverse",
+        "changing": "samples have other labels in a later epoch",
+    }
+    _MOST = 20_000
+
+    def __init__(self, weaker: float = 0.5, changed: float = 0.1, most: int = 64, *, action: Action = "raise") -> None:
+        super().__init__(action=action)
+        self.weaker = weaker
+        self.changed = changed
+        self.most = most
+        self._reset()
+
+    def _reset(self) -> None:
+        self._training, self._validation = _Relation(), _Relation()
+        self._shifts: dict[str, list[Any]] = {"train": [0.0, 0], "validation": [0.0, 0]}
+        self._complete = self._passed = False
+        self._looked = self._epochs = 0
+        self._known: dict[float, float | None] = {}
+        self._again = self._other = self._drawn = 0
+        self._form: tuple[int, int, bool] | None = None
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._reset()
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._passed or batch is None or dataloader_idx or batch_idx >= self.most or not batches.of_fit(trainer):
+            return
+        if batch_idx == 0 and not trainer.sanity_checking:
+            self._validation, self._shifts["validation"] = _Relation(), [0.0, 0]
+        self._take(batches.look(batch), self._validation, "validation")
+
+    def _take(self, seen: batches.Look, relation: _Relation, stage: str) -> None:
+        inputs, labels = seen.inputs, seen.labels
+        if inputs is None or labels is None or len(inputs) != len(labels):
+            return
+        if not inputs.is_floating_point():
+            if inputs.shape == labels.shape and inputs.ndim == 2 and inputs.shape[1] > 4:
+                shares = _shifts(inputs, labels)
+                total, count = self._shifts[stage]
+                self._shifts[stage] = [total + shares, count + 1]
+            return
+        rows, width = seen.features, labels.numel() // len(labels)
+        if rows is None or inputs.ndim < 2 or not rows.shape[1] or width > (_CLASSES if _is_real(labels) else 1):
+            return
+        # Inputs of varying length have no features that could be told apart.
+        form = rows.shape[1], width, _is_real(labels)
+        self._form = self._form or form
+        if self._form == form:
+            relation.add(rows, labels.reshape(len(labels), width))
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        batches.forget()
+        if not batches.of_fit(trainer):
+            return
+        if trainer.sanity_checking:
+            self._complete = covers(trainer)
+            return
+        self._complete = True
+        if not self._passed and self._looked:
+            self._judge()
+        self._passed = True
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._epochs += 1
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        seen = batches.look(batch)
+        if not batches.is_due(seen.inputs, batch_idx):
+            return
+        if self._epochs <= 2:
+            self._labels_again(seen)
+        if self._looked >= self.most:
+            return
+        self._take(seen, self._training, "train")
+        self._looked += 1
+        if self._looked & (self._looked - 1) == 0:
+            self._judge()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        batches.forget()
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if 0 < self._looked < self.most:
+            self._judge()
+
+    def _labels_again(self, seen: batches.Look) -> None:
+        inputs, labels = seen.inputs, seen.labels
+        if inputs is None or labels is None or len(inputs) != len(labels) or inputs.numel() < 6 * len(inputs):
+            return
+        pairs = list(zip(seen.input_keys, seen.label_keys))
+        if self._epochs == 1:
+            if len(self._known) < self._MOST:
+                for sample, label in pairs:
+                    # Of samples that come twice in an epoch it isn't known which is which.
+                    self._known[sample] = None if sample in self._known else label
+            return
+        self._drawn += len(pairs)
+        for sample, label in pairs:
+            if (known := self._known.get(sample)) is not None:
+                self._again += 1
+                self._other += known != label
+        if self._again >= 32 and self._other > self.changed * self._again + 3 * math.sqrt(self._again) * 0.3:
+            self.alarm(
+                "changing",
+                f"{self._other} of {self._again} samples that were seen in the first epoch have other labels now: "
+                f"labels are noisy, shuffled, or drawn at random",
+                "Does every sample keep its label, whatever the order in which samples come?",
+            )
+
+    def _judge(self) -> None:
+        self._offsets()
+        training, validation = self._training, self._validation
+        if not self._complete or training.samples < 64 or validation.samples < 32:
+            return
+        here, there = _compared(training, validation)
+        if not here.numel():
+            return
+        (clear, own), (clear_there, theirs) = _signal(here, training.samples), _signal(there, validation.samples)
+        if clear_there and theirs > 0:
+            share, error = _regression(here, there.mean(0), theirs)
+            if share + 2 * error < self.weaker and (share < -0.3 or not self._may_be_augmented()):
+                self._unlike(clear, share, training.samples)
+        elif clear and own > 0 and validation.samples >= 64:
+            share, error = _regression(there, here.mean(0), own)
+            if share + 2 * error < self.weaker:
+                self.alarm(
+                    "validation-unrelated",
+                    f"the relation of labels to inputs that training data show is missing in validation: {share:.0%} "
+                    f"are left over {validation.samples} samples, as if these labels were shuffled",
+                    "Does every validation label belong to its sample?",
+                )
+
+    def _may_be_augmented(self) -> bool:
+        """Whether training inputs may be moved, turned or flipped, which takes the relation of each pixel away.
+
+        Not where they came again unchanged in another epoch, or where what such augmentations leave as it was, the
+        values in their order of size, has no relation to the labels either.
+        """
+        if self._again >= max(8, 0.4 * self._drawn) or not self._form or self._form[0] < 16:
+            return False
+        here, there = _compared(self._training.sorted(), self._validation.sorted())
+        if not here.numel():
+            return True
+        # Values in their order say less, and only confirm what is missing anyway.
+        clear, theirs = _signal(there, self._validation.samples, above_chance=2.0)
+        if not clear or theirs <= 0:
+            return True
+        share, error = _regression(here, there.mean(0), theirs)
+        return share + 2 * error >= self.weaker
+
+    def _unlike(self, clear: bool, share: float, samples: int) -> None:
+        if clear or share < -0.3:
+            self.alarm(
+                "opposite",
+                f"training inputs go with labels otherwise than in validation (by {share:.2f}, where 1 is alike and -1 "
+                f"is opposite, over {samples} samples): inverted, permuted or renumbered labels, or negated inputs",
+                "Is the mapping of classes to labels, and the order and sign of features, the same for both?",
+            )
+        else:
+            self.alarm(
+                "unrelated",
+                f"the relation of labels to inputs that validation data show is missing in training: {share:.0%} are "
+                f"left over {samples} samples, as if labels were shuffled, random, inverted or renumbered",
+                "Are inputs and labels put in order, or drawn, by one and the same index?",
+            )
+
+    def _offsets(self) -> None:
+        (mine, count), (others, counted) = self._shifts["train"], self._shifts["validation"]
+        if not count or not counted:
+            return
+        mine, others = mine / count, others / counted
+        best = int(torch.maximum(mine, others).argmax())
+        here, there = float(mine[best]), float(others[best])
+        if max(here, there) > 0.9 and min(here, there) < 0.8 * max(here, there):
+            where = "training" if here < there else "validation"
+            self.alarm(
+                "offset",
+                f"a label is the token {_OFFSETS[best]:+d} positions from it in {here:.0%} of the cases in training "
+                f"and in {there:.0%} in validation: {where} labels are noisy, shuffled or renumbered, "
+                f"or inputs permuted or missing",
+                "Are labels cut from the same sequence as their inputs, at the same offset for both?",
+            )
+
+
+def _is_real(labels: Tensor) -> bool:
+    return labels.is_floating_point()
+
+
+def _targets(labels: Tensor) -> Tensor:
+    """Labels as a row of numbers a sample: one for each class, or the values themselves."""
+    if labels.is_floating_point():
+        return labels.nan_to_num().float()
+    classes = torch.arange(_CLASSES, device=labels.device)
+    # Of more classes some share a column, which leaves a relation a relation.
+    return (labels.remainder(_CLASSES) == classes).float()
+
+
+def _shifts(inputs: Tensor, labels: Tensor) -> Tensor:
+    """How often a label is the token at each of the offsets."""
+    width = inputs.shape[1]
+    shares = []
+    for offset in _OFFSETS:
+        low, high = max(0, -offset), min(width, width - offset)
+        own, others = labels[:, low:high], inputs[:, low + offset : high + offset]
+        counted = own >= 0
+        shares.append(((own == others) & counted).float().sum() / counted.sum().clamp_min(1))
+    return torch.stack(shares).cpu()
+
+
+def _compared(one: _Relation, other: _Relation) -> tuple[Tensor, Tensor]:
+    """The correlations of both, a row a fold, with the labels that are common in both."""
+    common = one.common() & other.common()
+    return one.correlations()[:, :, common].flatten(1), other.correlations()[:, :, common].flatten(1)
+
+
+def _signal(folds: Tensor, samples: int, above_chance: float = 5.0) -> tuple[bool, float]:
+    """Whether the folds clearly agree in something, and the squared length of that."""
+    gram = folds @ folds.T
+    each = (gram.sum(1) - gram.diagonal()) / (_FOLDS - 1)
+    agreed, whole = float(each.mean()), float(folds.mean(0).square().sum())
+    active = max(1, int((folds != 0).any(0).sum()))
+    # Of what is unrelated, the squared correlation of n samples is 1/n on average, and seldom five times that.
+    chance = above_chance * active / max(1, samples)
+    return agreed > max(chance, 0.65 * whole) and float(each.min()) > 0.4 * agreed, agreed
+
+
+def _regression(folds: Tensor, onto: Tensor, length: float) -> tuple[float, float]:
+    """What part of a relation is found in another one's folds: 1 in theory where both are the same, and its error."""
+    parts = folds @ onto / length
+    return float(parts.mean()), float(parts.std()) / math.sqrt(_FOLDS)

@@ -1,0 +1,210 @@
+"""The learning rate takes the course that its scheduler is there for."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Any
+
+from faultlab.guards.findings import Findings
+from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import Finding, automatic, optimizers_of, planned_steps, scaled
+
+_PERIODIC = ("Cosine", "Cyclic")
+
+
+class LearningRate(Guard):
+    """Notices a scheduler that is not stepped, or one that nobody steps, and a rate that is zero or collapses.
+
+    A rate collapses if a turn of its scheduler takes it to ``drop`` of what it was, or if it is ``negligible`` next
+    to its highest while ``left`` of the training is still to come; where it falls by a factor at every step, also if
+    it will be by the middle of what is left, to a hundred times that. It keeps quiet about this where the length is
+    not known, and about rates that ReduceLROnPlateau lowers little by little or a cosine brings up again. Under
+    manual optimisation, where the module steps its schedulers, these have two epochs to take a first turn.
+    """
+
+    checks = {
+        "zero": "the learning rate is zero for a step that no warm-up explains",
+        "unstepped": "a scheduler had its turn and was not stepped",
+        "unknown-scheduler": "an optimizer was given a scheduler that Lightning knows nothing of",
+        "too-often": "a scheduler of epochs is stepped within an epoch",
+        "collapses": "the learning rate is negligible while much of the training is still to come",
+    }
+
+    def __init__(
+        self, drop: float = 0.02, negligible: float = 1e-6, left: float = 0.25, *, action: Action = "raise"
+    ) -> None:
+        super().__init__(action=action)
+        self._findings = Findings()
+        self.drop = drop
+        self.negligible = negligible
+        self.left = left
+        self._forget()
+
+    def _forget(self) -> None:
+        self._steps = self._began = 0
+        self._planned = math.inf
+        self._epoch = 0
+        self._configs: list[Any] = []
+        self._optimizers: list[Any] = []
+        self._periodic = False
+        self._zeros: dict[int, int] = {}
+        self._turns: dict[int, tuple[int, int, int]] = {}
+        self._rates: dict[tuple[int, int], _Course] = {}
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._findings.clear()
+        self._forget()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._planned = planned_steps(trainer)
+        self._began = int(getattr(trainer, "global_step", 0) or 0)
+        schedulers = [config.scheduler for config in _configs(trainer)]
+        known = [getattr(scheduler, "optimizer", None) for scheduler in schedulers]
+        # A checkpoint brings the first rates of a scheduler with it; a module may keep and step one by itself.
+        if self._began or not automatic(pl_module) or _keeps_scheduler(pl_module) or any(o is None for o in known):
+            return
+        for optimizer in optimizers_of(trainer):
+            if "initial_lr" in optimizer.param_groups[0] and not any(optimizer is other for other in known):
+                self._findings.say(
+                    self,
+                    [
+                        (
+                            "unknown-scheduler",
+                            f"a scheduler was made for {type(optimizer).__name__} and Lightning does not know it: the "
+                            "learning rate will stay constant",
+                            'Return it, under the key "lr_scheduler".',
+                        )
+                    ],
+                )
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:
+            self._epoch = int(getattr(trainer, "current_epoch", 0) or 0)
+            self._configs, self._optimizers = _configs(trainer), optimizers_of(trainer)
+            kinds = [type(config.scheduler).__name__ for config in self._configs]
+            self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)
+        findings = self._taken(trainer, automatic(pl_module), batch_idx) if self._configs else []
+        for o, optimizer in enumerate(() if self._periodic else self._optimizers):
+            for g, group in enumerate(optimizer.param_groups):
+                rate = group.get("lr")
+                course = self._rates.setdefault((o, g), _Course())
+                if isinstance(rate, (int, float)):
+                    findings += self._course(course, float(rate))
+        if findings:
+            self._findings.say(self, findings)
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self._steps += 1
+        if any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
+            self._zeros.pop(id(optimizer), None)
+            return
+        if not any(optimizer is real for real in self._optimizers):
+            return
+        zeros = self._zeros[id(optimizer)] = self._zeros.get(id(optimizer), 0) + 1
+        schedulers = [config.scheduler for config in self._configs]
+        own = [s for s in schedulers if getattr(s, "optimizer", optimizer) is optimizer]
+        # A warm-up by the step may begin at zero, once; no factor leads away from a rate that is zero to begin with.
+        stays = all(not any(getattr(s, "base_lrs", [1])) for s in own) if own else not _keeps_scheduler(pl_module)
+        # One that comes round to zero goes up again by itself.
+        if any(type(s).__name__.startswith(_PERIODIC) and any(getattr(s, "base_lrs", [1])) for s in own):
+            return
+        if zeros > 1 or (stays and automatic(pl_module)):
+            self._findings.say(
+                self,
+                [
+                    (
+                        "zero",
+                        f"the learning rate of {type(optimizer).__name__} is zero: no weight changes",
+                        "Look at what it is worked out from, such as a floor division, and at the scheduler's course.",
+                    )
+                ],
+            )
+
+    def _taken(self, trainer: Any, own: bool, batch_idx: int) -> list[Finding]:
+        """Compares the schedulers' own counts of turns with the turns that were due."""
+        findings: list[Finding] = []
+        epoch = self._epoch
+        for config in self._configs:
+            count = getattr(config.scheduler, "_step_count", None)
+            if not isinstance(count, int) or getattr(config, "reduce_on_plateau", False):
+                continue
+            by_step = getattr(config, "interval", "epoch") == "step"
+            frequency = max(1, int(getattr(config, "frequency", 1) or 1))
+            key, now = id(config.scheduler), self._steps if by_step else epoch
+            first, began, latest = self._turns.setdefault(key, (count, now, count))
+            self._turns[key] = first, began, count
+            kind = type(config.scheduler).__name__
+            due = (now - began) // frequency if own else (epoch if not by_step else 0) // 2
+            if due >= (2 if by_step else 1) and count == first and not (by_step and scaled(trainer)):
+                findings.append(
+                    (
+                        "unstepped",
+                        f"{kind}, a scheduler, was due {due} times and never stepped: the learning rate stays constant",
+                        "Does lr_scheduler_step (or the module, under manual optimisation) call scheduler.step()?",
+                    )
+                )
+            if own and not by_step and batch_idx > 1 and count > latest:
+                findings.append(
+                    (
+                        "too-often",
+                        f"{kind}, a scheduler whose interval is the epoch, was stepped before batch {batch_idx}",
+                        "Step it in one place; Lightning steps what configure_optimizers returns.",
+                    )
+                )
+        return findings
+
+    def _course(self, course: _Course, rate: float) -> list[Finding]:
+        before = course.latest
+        course.add(rate)
+        left = self._planned - self._steps - self._began
+        if not before or before < 0 or rate >= before or not math.isfinite(left) or left < self.left * self._planned:
+            return []
+        ratios = [*course.ratios]
+        by_step = any(getattr(config, "interval", "") == "step" for config in self._configs)
+        gradual = any(getattr(config, "reduce_on_plateau", False) for config in self._configs)
+        # A factor at every step is easily one that was meant for epochs.
+        steady = by_step and len(ratios) == 4 and max(ratios) < 0.95 and max(ratios) - min(ratios) < 0.01
+        fallen = rate / course.highest
+        to_come = fallen * ratios[-1] ** (left / 2) if steady else fallen
+        if (rate <= self.drop * before and fallen <= self.drop) or (
+            (fallen < self.negligible or to_come < 100 * self.negligible * steady) and not gradual
+        ):
+            said = f"it decayed to {fallen:.2g} of its highest" + ("" if fallen == to_come else ", and goes on so")
+            return [
+                (
+                    "collapses",
+                    f"the learning rate collapses: it is {rate:.3g}, {said}, with {left:.0f} of {self._planned:.0f} "
+                    "steps to come",
+                    "Look at the scheduler's factor (gamma), its length, and whether its interval is step or epoch.",
+                )
+            ]
+        return []
+
+
+class _Course:
+    """What the rates of one parameter group were so far, and the last four factors from step to step."""
+
+    def __init__(self) -> None:
+        self.latest: float | None = None
+        self.highest = 0.0
+        self.ratios: deque[float] = deque(maxlen=4)
+
+    def add(self, rate: float) -> None:
+        if self.latest:
+            self.ratios.append(rate / self.latest)
+        self.latest = rate
+        self.highest = max(self.highest, rate)
+
+
+def _configs(trainer: Any) -> list[Any]:
+    found = getattr(trainer, "lr_scheduler_configs", None) or []
+    return [config for config in found if getattr(config, "scheduler", None) is not None]
+
+
+def _keeps_scheduler(module: Any) -> bool:
+    """Whether the module keeps a scheduler as an attribute, to step it itself."""
+    held = [
+        part for value in vars(module).values() for part in (value if isinstance(value, (list, tuple)) else [value])
+    ]
+    return any(hasattr(part, "get_last_lr") or hasattr(part, "last_epoch") for part in held)

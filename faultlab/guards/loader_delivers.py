@@ -1,0 +1,185 @@
+"""The training loader brings what it promises: as many batches as it has, of the size that was asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sized
+from typing import Any
+
+from torch.utils.data import DataLoader, IterableDataset, default_collate
+
+from faultlab.guards import batches
+from faultlab.guards.guard import Action, Guard
+
+
+class LoaderDelivers(Guard):
+    """Notices epochs with fewer batches than promised, batches that are too small, and a training without any batch.
+
+    What was promised is the trainer's number of training batches, and the loader's ``batch_size``; where the module or
+    the datamodule has a hyperparameter ``batch_size``, the loader's is compared with it. ``samples`` is the number of
+    samples that the training data must have, where you know it. An end that was asked for (``should_stop``,
+    ``max_steps``) is none too early. Batches of loaders with batch samplers or streams of their own may have any size.
+    """
+
+    checks = {
+        "nothing-trained": "fit ended and not one batch was trained on",
+        "short-epoch": "an epoch had fewer batches than promised, or than the first one",
+        "early-end": "fit ended before the last epoch and nobody asked for it",
+        "batch-size": "the loader's batch size is not that of the hyperparameters",
+        "small-batch": "a batch has fewer samples than the loader's batch size",
+        "samples": "the training data have another number of samples than you said",
+    }
+
+    def __init__(self, samples: int | None = None, *, action: Action = "raise") -> None:
+        super().__init__(action=action)
+        self.samples = samples
+        self._reset()
+
+    def _reset(self) -> None:
+        self._trained = self._in_epoch = self._last_epoch = 0
+        self._first_epoch: int | None = None
+        self._resumed = False
+        self._size: int | None = None
+        self._strict = self._full = False
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._reset()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._resumed = bool(trainer.global_step)
+        self._last_epoch = trainer.current_epoch
+        loader = _plain_loader(trainer.train_dataloader)
+        if loader is None:
+            return
+        self._size = loader.batch_size
+        self._strict = loader.collate_fn is default_collate
+        wanted = _hyperparameter(trainer, pl_module)
+        # Of what several devices, or several batches before a step, share each has a part.
+        parts = {wanted, wanted // max(1, trainer.accumulate_grad_batches)} if wanted else set()
+        if parts and self._size and self._size not in parts and getattr(trainer, "world_size", 1) == 1:
+            self.alarm(
+                "batch-size",
+                f"the training loader's batch size is {self._size} and the hyperparameter batch_size is {wanted}",
+                "Is the setting passed on to the DataLoader, and by the name that it reads?",
+            )
+        count = len(loader.dataset) if isinstance(loader.dataset, Sized) else None
+        if self.samples is not None and count is not None and count != self.samples:
+            self.alarm(
+                "samples",
+                f"the training dataset has a length of {count} samples and should have {self.samples}",
+                "Is the dataset truncated or duplicated where it is read?",
+            )
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._in_epoch = 0
+        self._last_epoch = trainer.current_epoch
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if not self._size or self._size < 2:
+            return
+        seen = batches.look(batch)
+        count = seen.samples
+        if count is None or count >= self._size:
+            self._full |= count == self._size
+            return
+        # Without a batch of the full size before it, a collate_fn of the user's may lay batches out in its own way.
+        is_last = batch_idx + 1 >= trainer.num_training_batches
+        if not is_last and (self._strict or self._full) and self._size not in _first_sides(seen):
+            self.alarm(
+                "small-batch",
+                f"batch {batch_idx} has {count} sample{'s' * (count != 1)}, fewer than the batch size of {self._size}",
+                "Are samples dropped or merged on the way, by collate_fn or a transfer hook?",
+            )
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        batches.forget()
+        self._in_epoch += 1
+        self._trained += 1
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        promised, came = trainer.num_training_batches, self._in_epoch
+        first = self._first_epoch
+        if self._resumed and first is None:
+            # An epoch that is gone on with has fewer batches left.
+            self._first_epoch, self._resumed = came, False
+            return
+        self._first_epoch = max(came, first or 0)
+        if _was_stopped(trainer):
+            return
+        if not math.isinf(promised):
+            if came < promised:
+                self._cut_short(f"{came} of {promised} batches that the loader's length promises", trainer)
+        elif first and came < first / 2:
+            self._cut_short(f"{came} batches where the first one had {first}", trainer)
+        elif not came:
+            self._cut_short("no batch at all", trainer)
+
+    def _cut_short(self, what: str, trainer: Any) -> None:
+        self.alarm(
+            "short-epoch",
+            f"epoch {trainer.current_epoch} had {what}: it was cut short, and its validation may be missing too",
+            "Is the loader's iterator exhausted or its length wrong, did a StopIteration escape from the step or the "
+            "dataset, or did on_train_batch_start return -1?",
+        )
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        limit = trainer.max_epochs
+        if self._trained and limit is not None and 0 < self._last_epoch + 1 < limit and not _was_stopped(trainer):
+            self.alarm(
+                "early-end",
+                f"the training ended early, after epoch {self._last_epoch} of {limit}, and nobody asked it to stop: "
+                f"it had fewer epochs than planned",
+                "Does a hook, such as on_train_epoch_end, let a StopIteration out?",
+            )
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        # A training that goes on from its end, or whose time is up, has nothing left to do.
+        if self._trained or trainer.global_step or trainer.should_stop:
+            return
+        limit, promised = getattr(trainer, "limit_train_batches", None), trainer.num_training_batches
+        reason = f"max_epochs is {trainer.max_epochs}, max_steps is {trainer.max_steps}"
+        if limit == 0:
+            reason = "limit_train_batches is 0"
+        elif promised == 0:
+            loader = _plain_loader(trainer.train_dataloader)
+            count = len(loader.dataset) if loader is not None and isinstance(loader.dataset, Sized) else "any number of"
+            reason = f"the training loader is empty: zero batches of {count} samples"
+            if loader is not None and loader.drop_last:
+                reason += f" (drop_last, at a batch size of {loader.batch_size})"
+        self.alarm(
+            "nothing-trained",
+            f"fit ended with no step done and no training batch seen, so the model was never trained: {reason}",
+            "Give it data and epochs to train on before the model is used.",
+        )
+
+
+def _was_stopped(trainer: Any) -> bool:
+    limit = trainer.max_steps
+    steps = limit is not None and 0 <= limit <= trainer.global_step
+    interrupted = getattr(trainer, "interrupted", False) or getattr(trainer, "received_sigterm", False)
+    return bool(steps or trainer.should_stop or interrupted)
+
+
+def _plain_loader(loader: Any) -> DataLoader[Any] | None:
+    """The only training loader, if it is a DataLoader over data with numbers."""
+    if isinstance(loader, (list, tuple)) and len(loader) == 1:
+        loader = loader[0]
+    plain = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+    return loader if plain else None
+
+
+def _hyperparameter(trainer: Any, pl_module: Any) -> int | None:
+    """The batch size that the datamodule, or the module, was asked for."""
+    for owner in (getattr(trainer, "datamodule", None), pl_module):
+        # Asking for `hparams` would make some where there are none.
+        hyperparameters = getattr(owner, "_hparams", None) or {}
+        for name in ("train_batch_size", "batch_size"):
+            value = hyperparameters.get(name) if hasattr(hyperparameters, "get") else None
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return value
+    return None
+
+
+def _first_sides(seen: batches.Look) -> set[int]:
+    """The sizes of the first two dimensions, either of which may be that of samples."""
+    return {side for tensor in seen.usual.values() for side in tensor.shape[:2]}

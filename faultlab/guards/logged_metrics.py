@@ -1,0 +1,138 @@
+"""What is logged is there, is finite, and moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from faultlab.guards import readings
+from faultlab.guards.guard import Action, Guard
+
+
+class LoggedMetrics(Guard):
+    """Notices metrics that are missing, not finite, or stuck, as validation and training epochs leave them.
+
+    ``metric`` is the one that counts, ``expected`` are others that have to be there. Without them it only knows what
+    has been logged before: a metric that two validations in a row have logged has to come in the next ones too.
+
+    Losses and the metric that counts have to be finite, any other one only if it once was. A loss of validation must
+    not be the same to the bit after the weights have changed, nor all metrics together three times. A training without
+    validation is judged by what training logs.
+    """
+
+    checks = {
+        "missing": "a metric that is waited for is not logged",
+        "vanished": "a metric that was logged is logged no more",
+        "not-finite": "a metric is NaN or infinite",
+        "constant": "a metric of validation does not move though the weights do",
+    }
+
+    def __init__(
+        self, metric: str = "", expected: Sequence[str] = (), *, action: Action = "raise", leave_out: Iterable[str] = ()
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.metric = metric
+        self.expected = tuple(expected)
+        self._forget()
+
+    @classmethod
+    def arguments(cls, monitor: str, mode: str) -> dict[str, Any]:
+        return {"metric": monitor}
+
+    def _forget(self) -> None:
+        self._objects: dict[str, Any] = {}
+        self._times: dict[str, int] = {}
+        self._values: dict[str, float] = {}
+        self._was_finite: set[str] = set()
+        self._steps = -1
+        self._same = 0
+        self._validated = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_objects": {}}
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._forget()
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        found = readings.metrics(trainer)
+        self._judge_finite(found, "training")
+        if not self._validated:
+            # What training logs may come only with its epoch's end, after this hook.
+            wanted = [name for name in self.expected if name not in found]
+            if self._times and wanted:
+                self._say_missing(wanted, found, "training")
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        found = readings.metrics(trainer)
+        self._judge_finite(found, "training")
+        wanted = [name for name in (self.metric, *self.expected) if name and name not in found]
+        if wanted and trainer.global_step and not trainer.should_stop:
+            self._say_missing(wanted, found, "training")
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self._objects = dict(getattr(trainer, "callback_metrics", None) or {})
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        logged = dict(getattr(trainer, "callback_metrics", None) or {})
+        found = readings.metrics(trainer)
+        # Lightning keeps the values of earlier epochs; what was logged anew since validation began is another object.
+        fresh = {name for name in found if logged.get(name) is not self._objects.get(name)}
+        steps, sanity = trainer.global_step, bool(trainer.sanity_checking)
+        validation = {name for name in fresh if "train" not in name.lower()}
+        self._judge_finite(found, "validation")
+        if steps > self._steps >= 0:
+            self._judge_constant({name: found[name] for name in validation}, steps - self._steps)
+        gone = [name for name, times in self._times.items() if times >= 2 and name not in fresh]
+        if not sanity:
+            self._validated = True
+            self._times = {name: self._times.get(name, 0) + 1 for name in validation}
+        self._values = {name: found[name] for name in validation}
+        self._steps = steps
+        self._objects = {}
+        if sanity:
+            return
+        wanted = [name for name in (self.metric, *self.expected) if name and name not in found]
+        if wanted:
+            self._say_missing(wanted, found, "validation")
+        if gone:
+            self.alarm(
+                "vanished",
+                f"{readings.names(gone)} was logged in the validations before, and is missing in this one",
+                "Does validation end early, or is the metric logged only on some condition?",
+            )
+
+    def _say_missing(self, wanted: list[str], found: dict[str, float], where: str) -> None:
+        others = readings.names(sorted(found)) or "nothing at all"
+        self.alarm(
+            "missing",
+            f"the metric {readings.names(wanted)} is missing after {where}: it was not logged, {others} was",
+            "Is self.log called with that very name, and does validation run?",
+        )
+
+    def _judge_finite(self, found: dict[str, float], where: str) -> None:
+        bad = [name for name, value in found.items() if not math.isfinite(value)]
+        self._was_finite.update(name for name in found if name not in bad)
+        whole = len(bad) == len(found)
+        grave = [n for n in bad if n == self.metric or "loss" in n.lower() or n in self._was_finite or whole]
+        if grave:
+            what = "NaN" if math.isnan(found[grave[0]]) else "infinite"
+            self.alarm(
+                "not-finite",
+                f"the metric {readings.names(grave)} is not finite but {what} after {where}",
+                "Is the loss itself so, or is the metric a quotient of nothing (0 / 0) or the log of a zero?",
+            )
+
+    def _judge_constant(self, found: dict[str, float], steps: int) -> None:
+        same = [name for name, value in found.items() if self._values.get(name) == value and math.isfinite(value)]
+        # A share of a few samples is easily the same twice, a mean of floats is not.
+        self._same = self._same + 1 if same and len(same) == len(found) else 0
+        stuck = [name for name in same if "loss" in name.lower()] or (same if self._same >= 2 else [])
+        if stuck:
+            self.alarm(
+                "constant",
+                f"the metric {readings.names(stuck)} is constant: {found[stuck[0]]:.6g} as in the validation before, "
+                f"{steps} steps ago, to the last bit",
+                "Do the weights change, and is the metric computed anew in each validation?",
+            )

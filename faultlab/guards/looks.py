@@ -1,0 +1,182 @@
+"""What several guards look at: optimizers and their parameters, the training's length, and samples of values.
+
+Everything here reads only. A sample of a parameter is a view that is made once, since parameters stay where they are in
+memory; gradients are allocated anew at each step, so that their sample has to be taken from where they lie then.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+Finding = tuple[str, str, str]
+"""A check, what was found, and the remedy."""
+
+_PER_TENSOR = 64
+_LOOKS: weakref.WeakKeyDictionary[Any, Weights] = weakref.WeakKeyDictionary()
+
+
+def optimizers_of(trainer: Any) -> list[Any]:
+    """The optimizers that really have parameter groups; Lightning's mock for none has one, of a dummy."""
+    found = getattr(trainer, "optimizers", None) or []
+    return [
+        optimizer
+        for optimizer in found
+        if isinstance(getattr(optimizer, "param_groups", None), list) and "Mock" not in type(optimizer).__name__
+    ]
+
+
+def parameters_of(optimizer: Any) -> list[Any]:
+    """What an optimizer holds, in order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def names_of(module: Any) -> dict[int, str]:
+    """The names of a module's parameters by identity."""
+    return {id(parameter): name for name, parameter in module.named_parameters()}
+
+
+def some(names: Iterable[str]) -> str:
+    """The first three names, and how many more there are."""
+    listed = list(names)
+    rest = len(listed) - 3
+    return ", ".join(listed[:3]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def automatic(module: Any) -> bool:
+    """Whether Lightning calls backward and step, and not the module."""
+    return bool(getattr(module, "automatic_optimization", True))
+
+
+def skips_backward(trainer: Any) -> bool:
+    """Whether backward is left out on purpose, as by weight averaging while it updates running statistics."""
+    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "automatic_optimization", None)
+    return bool(getattr(loop, "_skip_backward", False))
+
+
+def scaled(trainer: Any) -> bool:
+    """Whether a gradient scaler is at work, which meets infinite gradients on purpose and skips their step."""
+    return getattr(getattr(trainer, "precision_plugin", None), "scaler", None) is not None
+
+
+def planned_steps(trainer: Any) -> float:
+    """How many optimizer steps, of each optimizer, the training is planned to take; infinity where nobody knows."""
+    found = [math.inf]
+    batches, epochs = getattr(trainer, "num_training_batches", None), getattr(trainer, "max_epochs", None)
+    if isinstance(batches, (int, float)) and isinstance(epochs, int) and epochs > 0:
+        found.append(batches * epochs / max(1, getattr(trainer, "accumulate_grad_batches", 1) or 1))
+    steps = getattr(trainer, "max_steps", None)
+    if isinstance(steps, int) and steps > 0:
+        found.append(steps / max(1, len(optimizers_of(trainer))))
+    return min(found)
+
+
+def plain(tensor: Any) -> bool:
+    """Whether the tensor holds numbers of floating point in ordinary memory, so that its values can be read."""
+    return (
+        isinstance(tensor, Tensor)
+        and not is_lazy(tensor)
+        and tensor.layout is torch.strided
+        and tensor.is_floating_point()
+        and tensor.device.type != "meta"
+        and tensor.numel() > 0
+        and type(tensor.detach()) is Tensor
+    )
+
+
+def flat(tensor: Tensor) -> Tensor | None:
+    """The tensor's values as one row that shares its memory; None where they do not lie in one piece."""
+    detached = tensor.detach()
+    if not detached.is_contiguous():
+        detached = detached.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+    return detached.view(-1) if detached.is_contiguous() else None
+
+
+def joined(rows: Sequence[Tensor]) -> Tensor:
+    """Rows one after the other, in the main memory."""
+    row = torch.cat(rows) if len(rows) > 1 else rows[0].clone()  # type: ignore[arg-type]
+    return (row if row.dtype in (torch.float32, torch.float64) else row.float()).cpu()
+
+
+class Sample:
+    """Some values of each of many tensors, taken together again and again. ``spans`` says where each one's are."""
+
+    def __init__(self, tensors: Sequence[Tensor], extra: Sequence[Tensor] = ()) -> None:
+        self.tensors: list[Tensor] = []
+        self.extra: list[Tensor] = []
+        self._views: list[Tensor] = []
+        self.spans: list[slice] = []
+        device = next((tensor.device for tensor in tensors if plain(tensor)), None)
+        self.length = end = 0
+        for kept, among in ((self.tensors, tensors), (self.extra, extra)):
+            for tensor in among:
+                if plain(tensor) and tensor.device == device and (row := flat(tensor)) is not None:
+                    kept.append(tensor)
+                    self._views.append(row[:: -(-len(row) // _PER_TENSOR)])
+                    self.spans.append(slice(end, end + len(self._views[-1])))
+                    end = self.spans[-1].stop
+            self.length = self.length or end
+        self._places = self._addresses()
+
+    def take(self) -> Tensor:
+        """The values now in one row, of which the first ``length`` are of ``tensors`` and the others of ``extra``."""
+        return joined(self._views) if self._views else torch.empty(0)
+
+    def versions(self) -> list[int]:
+        """How often each tensor has been written to in place, by torch's own count."""
+        return [tensor._version for tensor in self.tensors]
+
+    def moved_house(self) -> bool:
+        """Whether a tensor's values lie elsewhere in memory than when the sample was set up."""
+        return self._addresses() != self._places
+
+    def norms(self, values: Tensor) -> list[float]:
+        """The norm of each tensor's part of such a row."""
+        return [float(values[span].norm()) for span in self.spans]
+
+    def _addresses(self) -> list[int]:
+        return [tensor.data_ptr() for tensor in self.tensors]
+
+
+class Weights:
+    """Samples of what the optimizers hold, and of buffers, shared by the guards of one Trainer: each is taken once.
+
+    ``jumped`` is the sample after a change that no optimizer made, so that none is blamed for it.
+    """
+
+    def __init__(self, trainer: Any, module: Any) -> None:
+        held = {id(p): p for optimizer in optimizers_of(trainer) for p in parameters_of(optimizer)}
+        learning = [p for p in held.values() if isinstance(p, Tensor) and p.requires_grad]
+        # Masks hold infinities on purpose.
+        running = [b for b in module.buffers() if plain(b) and bool(torch.isfinite(b).all())]
+        self.identities = [*map(id, learning), *map(id, running)]
+        self.sample = Sample(learning, running)
+        self.jumped: Tensor | None = None
+        self._moment: Any = None
+        self._taken = torch.empty(0)
+        self._energy = 0.0
+
+    @classmethod
+    def of(cls, trainer: Any, module: Any, *, anew: bool = False) -> Weights:
+        """The Trainer's; ``anew`` where its optimizers may hold other parameters than before."""
+        found = _LOOKS.get(trainer)
+        if found is None or anew:
+            fresh = cls(trainer, module)
+            if found is None or found.identities != fresh.identities or found.sample.moved_house():
+                _LOOKS[trainer] = found = fresh
+        return found
+
+    def at(self, batch_idx: int, versions: list[int]) -> tuple[Tensor, float]:
+        """The sample at the end of a batch and the sum of its squares, for whoever asks first and all who follow."""
+        moment = batch_idx, versions
+        if self._moment != moment:
+            self._moment = moment
+            self._taken = self.sample.take()
+            self._energy = torch.dot(self._taken, self._taken).item()
+        return self._taken, self._energy

@@ -1,0 +1,230 @@
+"""The loss is what a loss has to be: one finite number that hangs on the parameters and goes where losses go."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from faultlab.guards.findings import Findings
+from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import Finding, automatic, scaled
+
+_TRANSPARENT = ("Div", "Mul", "Neg", "Add", "Sum", "Mean", "ToCopy", "View", "Alias", "Squeeze")
+_NEVER_NEGATIVE = ("MseLoss", "BinaryCrossEntropy", "SmoothL1Loss", "HuberLoss")
+_FEW_NODES = 12
+
+
+class LossContract(Guard):
+    """Notices a loss that is no scalar, not finite, without a parameter behind it, stuck at one value, or running away.
+
+    It looks at every loss that goes into backward. ``repeats`` equal losses in a row are stuck if they are the first
+    ones, and four times as many later on, where a training may have come to rest. A loss is a spike if it is
+    ``spike`` times the highest of the last thirty, and ``above_start`` times the first ones. It diverges if ``run``
+    in a row are ``above_start`` times the highest of the first ones; under manual optimisation, where losses work
+    against each other, it is not judged for that, nor for its sign. A loss that has been negative or zero before may
+    be so again.
+    """
+
+    checks = {
+        "not-finite": "a loss is NaN or infinite",
+        "no-parameter": "a loss depends on no parameter",
+        "not-scalar": "a loss has more than one element",
+        "wrong-sign": "the negative of an error is minimised",
+        "zero": "the loss is exactly zero from the first batch on",
+        "turned-negative": "a loss that never was negative is far below zero",
+        "stuck": "the loss has the same value for several batches",
+        "spike": "the loss leaps far above everything before",
+        "diverges": "the loss stays far above where training began",
+    }
+
+    def __init__(
+        self,
+        repeats: int = 5,
+        spike: float = 20.0,
+        above_start: float = 4.0,
+        run: int = 4,
+        *,
+        action: Action = "raise",
+    ) -> None:
+        super().__init__(action=action)
+        self._findings = Findings()
+        self.repeats = repeats
+        self.spike = spike
+        self.above_start = above_start
+        self.run = run
+        self._forget()
+
+    def _forget(self) -> None:
+        self._courses: dict[int, _Course] = {}
+        self._which = 0
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._findings.clear()
+        self._forget()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._which = 0
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        # Under manual optimisation the first, second, ... loss of a batch are losses of different kinds.
+        which, self._which = self._which, self._which + 1
+        if not isinstance(loss, torch.Tensor) or loss.is_complex():
+            return
+        if loss.numel() != 1:
+            self._findings.say(
+                self, [("not-scalar", f"the loss has the shape {tuple(loss.shape)} and is no scalar", _REDUCE)]
+            )
+            return
+        value = float(loss.detach())
+        findings: list[Finding] = []
+        if not math.isfinite(value) and not scaled(trainer):
+            findings.append(
+                (
+                    "not-finite",
+                    f"the loss is {value}, which is not finite, at step {getattr(trainer, 'global_step', '?')}",
+                    "Look at this batch for NaN and inf, and at logarithms, roots and divisions of what may be zero.",
+                )
+            )
+        # A placeholder is a round number, and the same again.
+        if (value - value != 0 or value == int(value) or not self._courses.get(which)) and _hangs_on_nothing(loss):
+            findings.append(
+                (
+                    "no-parameter",
+                    f"the loss of {value:.4g} is a constant that depends on no parameter: none gets a gradient, and "
+                    "none will change",
+                    "Does training_step return a fresh tensor with requires_grad=True in the place of its loss?",
+                )
+            )
+        if value < 0 and automatic(pl_module) and _is_negated_error(loss):
+            findings.append(
+                (
+                    "wrong-sign",
+                    f"the loss is {value:.4g}, though made of an error that is never negative: its sign is wrong, and "
+                    "minimising it increases the error",
+                    "Drop the minus before the loss.",
+                )
+            )
+        if math.isfinite(value):
+            course = self._courses.setdefault(which, _Course())
+            findings += self._judge(course, value, automatic(pl_module), scaled(trainer))
+            course.add(value)
+        self._findings.say(self, findings)
+
+    def _judge(self, course: _Course, value: float, alone: bool, scale_moves: bool) -> list[Finding]:
+        findings: list[Finding] = []
+        same = course.repeats + 1 if value == course.latest else 1
+        if value == 0 and not course.seen_nonzero and course.count:
+            findings.append(("zero", "the loss is exactly zero, and was so from the first batch on", _MASKED))
+        elif value and same >= (self.repeats if course.count < same else 4 * self.repeats):
+            findings.append(
+                (
+                    "stuck",
+                    f"the loss was exactly {value:.6g} for {same} batches in a row: constant, whatever the batch",
+                    "Is it computed from this batch, and do the parameters change?",
+                )
+            )
+        if scale_moves or not course.positive or course.count < 5:
+            return findings
+        start, recent = course.start, max(course.recent)
+        if value > self.spike * recent and value > self.above_start * start:
+            findings.append(
+                (
+                    "spike",
+                    f"the loss leapt to {value:.4g}, a spike: the highest of the {len(course.recent)} before was "
+                    f"{recent:.4g}",
+                    "Look at this batch, at the size of the last update, and at whether weights or loss were changed.",
+                )
+            )
+        lately = [*[*course.recent][len(course.recent) - self.run + 1 :], value]
+        if alone and course.count >= 5 + self.run and min(lately) > self.above_start * start:
+            findings.append(
+                (
+                    "diverges",
+                    f"the loss diverges: it was above {min(lately):.4g} for {self.run} batches, and {start:.4g} at "
+                    "most in the first ones",
+                    "Is the learning rate too large, or the sign of loss or gradients negated, so that it increases?",
+                )
+            )
+        if value < -self.above_start * start:
+            findings.append(
+                (
+                    "turned-negative",
+                    f"the loss is {value:.4g}, though it was never negative in {course.count} batches before",
+                    "Did it change its sign, and does it have a lower bound at all?",
+                )
+            )
+        return findings
+
+
+_REDUCE = "Reduce it by mean() or sum(); a reduction='none' gives one loss a sample."
+_MASKED = "Is it multiplied by zero, or is the mask of what takes part empty?"
+
+
+class _Course:
+    """What the losses of one kind were so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.repeats = 0
+        self.start = 0.0
+        self.latest: float | None = None
+        self.positive = True
+        self.seen_nonzero = False
+        self.recent: deque[float] = deque(maxlen=30)
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        if self.count <= 5:
+            self.start = max(self.start, value)
+        self.repeats = self.repeats + 1 if value == self.latest else 1
+        self.latest = value
+        self.positive = self.positive and value > 0
+        self.seen_nonzero = self.seen_nonzero or value != 0
+        self.recent.append(value)
+
+
+def _parents(node: Any) -> Iterator[Any]:
+    return (parent for parent, _ in node.next_functions if parent is not None)
+
+
+def _hangs_on_nothing(loss: torch.Tensor) -> bool:
+    """Whether the whole graph is a few steps from a leaf that is no parameter. What is larger, or foreign, is not."""
+    if loss.grad_fn is None:
+        return loss.requires_grad and not isinstance(loss, torch.nn.Parameter)
+    waiting: list[Any] = [loss.grad_fn]
+    seen = 0
+    while waiting:
+        node = waiting.pop()
+        seen += 1
+        if seen > _FEW_NODES or isinstance(getattr(node, "variable", None), torch.nn.Parameter):
+            return False
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            # A function of the user's own, or a checkpoint, hides what is behind it.
+            return False
+        waiting.extend(_parents(node))
+    return True
+
+
+def _is_negated_error(loss: torch.Tensor) -> bool:
+    """Whether scaling and adding of squared errors or cross-entropies, and nothing else, made the loss."""
+    waiting: list[Any] = [loss.grad_fn]
+    seen = 0
+    while waiting:
+        node = waiting.pop()
+        seen += 1
+        if node is None or seen > _FEW_NODES:
+            return False
+        name = node.name()
+        if name.startswith("NllLoss"):
+            if not all(parent.name().startswith("LogSoftmax") for parent in _parents(node)):
+                return False
+        elif not name.startswith(_NEVER_NEGATIVE):
+            parents = [*_parents(node)]
+            if not name.startswith(_TRANSPARENT) or not parents:
+                return False
+            waiting.extend(parents)
+    return seen > 0

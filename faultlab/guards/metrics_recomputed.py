@@ -1,0 +1,129 @@
+"""The loss that validation reports is the one that the training step computes on the same batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from faultlab.guards import readings
+from faultlab.guards.guard import Action, Guard, Level
+
+
+class MetricsRecomputed(Guard):
+    """Notices a logged validation metric that is not what an independent look at the same batches gives.
+
+    A copy of the module in eval mode computes its training loss on each validation batch, without gradients; their mean
+    over all samples is compared with the logged metric (the one given, if its name has "loss" in it, else the loss of
+    validation). The two may differ by design, by label smoothing or a penalty say: so they are only held to agree
+    (within ``tolerance``, a share) once they have agreed, mostly in the sanity check already, unless ``strict``.
+
+    ``compute`` is another way to recompute, ``compute(module, batch)`` giving the metric's mean over a batch; that one
+    has to agree from the beginning. Without it the guard keeps quiet under manual optimisation, for metrics that are no
+    losses, and for batches whose number of samples it can't tell.
+    """
+
+    level: ClassVar[Level] = "full"
+    checks = {
+        "differs": "the logged metric is not the recomputed one",
+        "mean-of-means": "the logged metric is the mean of the batches' means, and not that over the samples",
+    }
+
+    def __init__(
+        self,
+        metric: str = "",
+        compute: Callable[[Any, Any], Any] | None = None,
+        tolerance: float = 0.02,
+        strict: bool = False,
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.metric = metric
+        self.compute = compute
+        self.tolerance = tolerance
+        self.strict = strict
+        self._twin: Any = None
+        self._agreed = False
+        self._values: list[tuple[float, int]] = []
+
+    @classmethod
+    def arguments(cls, monitor: str, mode: str) -> dict[str, Any]:
+        return {"metric": monitor}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_twin": None}
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._agreed = False
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self._values = []
+        self._twin = None
+        fitting = getattr(getattr(trainer, "state", None), "fn", "fit") in ("fit", None)
+        if fitting and (self.compute is not None or (readings.learns(pl_module) and self._is_loss(self.metric))):
+            twin = readings.twin(pl_module, trainer)
+            self._twin = None if twin is None else twin.eval()
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._twin is None:
+            return
+        size = readings.samples(batch)
+        value = None if size is None else self._recompute(trainer, batch, batch_idx)
+        if value is None or size is None or dataloader_idx:
+            self._twin = None
+        else:
+            self._values.append((value, size))
+
+    def _recompute(self, trainer: Any, batch: Any, batch_idx: int) -> float | None:
+        try:
+            with readings.trial(trainer):
+                if self.compute is not None:
+                    return readings.number(self.compute(self._twin, batch))
+                outputs = readings.step(self._twin, batch, batch_idx)
+            loss = readings.loss_of(outputs)
+            return None if loss is None else float(loss)
+        except Exception:
+            return None
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        twin, self._twin = self._twin, None
+        found = readings.metrics(trainer)
+        name = (self.metric if self.metric in found else "") or readings.validation_loss(found)
+        if twin is None or not self._values or not name or not (self.compute or self._is_loss(name)):
+            return
+        samples = sum(size for _, size in self._values)
+        mean = sum(value * size for value, size in self._values) / samples
+        of_means = sum(value for value, _ in self._values) / len(self._values)
+        logged = found[name]
+        if not math.isfinite(mean) or self._near(logged, mean, 1e-4 * (1 + 9 * (abs(mean) < 1e-3))):
+            self._agreed = True
+            return
+        if not self._near(of_means, mean, 1e-3) and self._near(logged, of_means, 1e-4):
+            self.alarm(
+                "mean-of-means",
+                f"{name} is logged as {logged:.6g}, the average of the batches' averages, where the mean over its "
+                f"{samples} samples is {mean:.6g}: a small batch counts as much as a large one",
+                "Log it with the number of samples as batch_size, and not with a fixed one.",
+            )
+        elif self._near(logged, mean, self.tolerance):
+            self._agreed = True
+        elif self._agreed or self.strict or self.compute is not None:
+            self.alarm(
+                "differs",
+                f"the metric {name} is logged as {logged:.6g}, and recomputed on the same {samples} samples it is "
+                f"{mean:.6g}",
+                "Is it the value of these batches alone (not accumulated without a reset, not an old or constant one, "
+                "not that of training), and does validation run in eval mode?",
+            )
+
+    @staticmethod
+    def _near(one: float, other: float, share: float) -> bool:
+        return math.isfinite(one) and abs(one - other) <= share * max(abs(one), abs(other)) + 1e-8
+
+    @staticmethod
+    def _is_loss(name: str) -> bool:
+        return not name or "loss" in name.lower()

@@ -1,0 +1,99 @@
+"""What callbacks and schedulers monitor is logged, and they know which side of it is the better one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from faultlab.guards import readings
+from faultlab.guards.guard import Action, Guard
+
+_LOWER = {
+    "loss", "error", "err", "mae", "mse", "rmse", "nll", "bce", "ce", "perplexity", "ppl", "wer", "cer", "fid", "eer",
+    "distance", "gap", "divergence", "kl",
+}  # fmt: skip
+_HIGHER = {
+    "acc", "accuracy", "auc", "auroc", "auprc", "f1", "precision", "recall", "iou", "miou", "dice", "map", "ap", "bleu",
+    "rouge", "r2", "psnr", "ssim", "kappa", "mcc", "reward",
+}  # fmt: skip
+
+
+class MonitorsExist(Guard):
+    """Notices a callback or a schedule that monitors what nobody logs, or takes the worse side for the better.
+
+    ``metric`` and ``mode`` say it for one metric. For others it goes by the words in the name: a loss or an error is to
+    fall, an accuracy to rise; of a name that has no such word, or both kinds, it thinks nothing.
+    """
+
+    checks = {
+        "wrong-mode": "a monitored metric is ranked from the wrong side",
+        "not-logged": "a monitored metric is not logged",
+    }
+
+    def __init__(
+        self, metric: str = "", mode: str = "min", *, action: Action = "raise", leave_out: Iterable[str] = ()
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.metric = metric
+        self.mode = mode
+
+    @classmethod
+    def arguments(cls, monitor: str, mode: str) -> dict[str, Any]:
+        return {"metric": monitor, "mode": mode}
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._judge_modes(trainer)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._judge_modes(trainer)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        if not trainer.sanity_checking:
+            self._judge_names(trainer, lambda name: "val" in name.lower())
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.global_step and not getattr(trainer, "fast_dev_run", False):
+            self._judge_names(trainer, lambda name: True)
+
+    def _judge_modes(self, trainer: Any) -> None:
+        for owner, name, mode in _monitors(trainer):
+            better = self.mode if name == self.metric else _better(name)
+            if better and mode in ("min", "max") and mode != better:
+                self.alarm(
+                    "wrong-mode",
+                    f"{owner} monitors {name} with mode={mode!r}, and takes the worst for the best: {name} is better "
+                    f"the {'lower' if better == 'min' else 'higher'} it is",
+                    f"Construct it with mode={better!r}; nobody infers it from the name.",
+                )
+
+    def _judge_names(self, trainer: Any, concerned: Any) -> None:
+        found = getattr(trainer, "callback_metrics", None) or {}
+        for owner, name, _ in _monitors(trainer):
+            if concerned(name) and name not in found:
+                logged = readings.names(sorted(map(str, found))) or "nothing"
+                self.alarm(
+                    "not-logged",
+                    f"{owner} monitors {name}, which is not available: nobody has logged it, but {logged}",
+                    "Is it logged under this very name, in a stage that runs?",
+                )
+
+
+def _monitors(trainer: Any) -> list[tuple[str, str, str]]:
+    """Who monitors what in which mode."""
+    found = []
+    for callback in getattr(trainer, "callbacks", None) or []:
+        name, mode = getattr(callback, "monitor", None), getattr(callback, "mode", None)
+        if isinstance(name, str) and mode in ("min", "max"):
+            found.append((type(callback).__name__, name, str(mode)))
+    for config in getattr(trainer, "lr_scheduler_configs", None) or []:
+        scheduler, name = getattr(config, "scheduler", None), getattr(config, "monitor", None)
+        if isinstance(name, str) and getattr(config, "reduce_on_plateau", False):
+            found.append((type(scheduler).__name__, name, str(getattr(scheduler, "mode", ""))))
+    return found
+
+
+def _better(name: str) -> str:
+    words = set(re.split(r"[^a-z0-9]+", name.lower()))
+    lower, higher = bool(words & _LOWER), bool(words & _HIGHER)
+    return "" if lower == higher else ("min" if lower else "max")

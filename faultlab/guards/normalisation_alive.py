@@ -1,0 +1,176 @@
+"""The running statistics of batch normalisation are learnt, plausible, and written by nobody else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from faultlab.guards.guard import Action, Guard
+
+_STOCK = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+class NormalisationAlive(Guard):
+    """Notices BatchNorm layers whose running statistics do not move, are broken, or are written by somebody else.
+
+    It looks at the layers that train: in training mode, with weights that require gradients or none at all. Layers that
+    are frozen, or that follow another network's (momentum encoders), are let pass, as are classes derived from torch's.
+    Values are looked at in every tenth step (in every 50th on a device that is waited for), once an epoch, and where
+    somebody has written them. Between steps anybody may do that, as averaging callbacks do.
+    """
+
+    checks = {
+        "not-finite": "running statistics are NaN or infinite, or a variance is negative",
+        "overwritten": "running statistics were written in a training step, and not by their layer",
+        "no-momentum": "the momentum is zero, so that running statistics never move",
+        "standstill": "no running statistics moved in a whole epoch",
+        "moved-in-validation": "running statistics moved in validation",
+    }
+
+    def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._layers: list[tuple[str, Any]] = []
+        self._statistics: list[Tensor] = []
+        self._written: list[int] = []
+        self._seen: list[int] = []
+        self._steps = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_layers": [], "_statistics": []}
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._forget()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._find(pl_module)
+        still = [name for name, layer in self._layers if layer.momentum == 0]
+        if still:
+            self.alarm(
+                "no-momentum",
+                f"the momentum of BatchNorm in {_named(still)} is 0: its running statistics stay what they are, and "
+                "validation uses them",
+                "In torch the momentum is the weight of the new value: 0.1 is usual, None takes a plain average.",
+            )
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._find(pl_module)
+        self._seen = [_count(layer) for _, layer in self._layers]
+
+    def _find(self, pl_module: Any) -> None:
+        found = [(name, part) for name, part in pl_module.named_modules() if type(part) in _STOCK and _trains(part)]
+        self._layers = [(name, part) for name, part in found if isinstance(part.running_mean, Tensor)]
+        self._statistics = [part.running_mean for _, part in self._layers]
+        self._statistics += [part.running_var for _, part in self._layers]
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if self._layers:
+            self._written = [statistic._version for statistic in self._statistics]
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
+        if self._layers:
+            self._judge_writes("a training step")
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not self._layers:
+            return
+        where = f"batch {batch_idx}"
+        # What somebody writes is looked at where it is seen; what comes of a batch, the loss shows too.
+        if self._steps % (10 if self._statistics[0].device.type == "cpu" else 50) == 0:
+            self._judge_values(where)
+        self._judge_writes(where)
+        self._steps += 1
+
+    def _judge_writes(self, where: str) -> None:
+        # The layer's own update does not count as a write: torch's kernels do not tell the tensor.
+        written = [statistic._version for statistic in self._statistics]
+        if self._written and written != self._written:
+            changed = [
+                i % len(self._layers) for i, (a, b) in enumerate(zip(written, self._written, strict=True)) if a != b
+            ]
+            self._written = written
+            self._judge_values(where)
+            touched = [self._layers[i][0] for i in sorted(set(changed)) if self._layers[i][1].training]
+            if touched:
+                self.alarm(
+                    "overwritten",
+                    f"the running statistics of BatchNorm in {_named(touched)} were overwritten within {where}, by "
+                    "something other than the layer: validation will use them, training does not",
+                    "Look for copies and averages of the model's buffers, and for load_state_dict within a step.",
+                )
+
+    def _judge_values(self, where: str) -> None:
+        total = float(torch.stack(torch._foreach_norm(self._statistics)).sum())
+        if math.isfinite(total):
+            return
+        bad = [
+            name
+            for name, layer in self._layers
+            if not (torch.isfinite(layer.running_mean).all() and torch.isfinite(layer.running_var).all())
+        ]
+        if bad:
+            self.alarm(
+                "not-finite",
+                f"the running statistics (buffers) of BatchNorm in {_named(bad)} are not finite but NaN or infinite "
+                f"after {where}, and with them every output in validation",
+                "One bad batch is enough: look at the inputs of this one, and reset_running_stats() after it.",
+            )
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        training = [(layer, seen) for (_, layer), seen in zip(self._layers, self._seen, strict=False) if layer.training]
+        moves = not training or any(seen < 0 or _count(layer) != seen for layer, seen in training)
+        if self._steps and len(training) == len(self._layers) and not moves:
+            self.alarm(
+                "standstill",
+                f"no running statistics of BatchNorm moved in epoch {trainer.current_epoch}, in "
+                f"{_named([name for name, _ in self._layers])}",
+                "Do the layers run in training, and in training mode?",
+            )
+        if self._layers:
+            self._judge_values(f"epoch {trainer.current_epoch}")
+        negative = [name for name, layer in self._layers if bool((layer.running_var < 0).any())]
+        if negative:
+            self.alarm(
+                "not-finite",
+                f"the running variance of BatchNorm in {_named(negative)} is negative, which no variance is",
+                "Something else than the layer has written it: look for averages and noise on the model's buffers.",
+            )
+        self._steps = 0
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        if not self._layers:
+            self._find(pl_module)
+        self._seen_before = [_count(layer) for _, layer in self._layers]
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        before = getattr(self, "_seen_before", [])
+        pairs = zip(self._layers, before, strict=False)
+        moved = [name for (name, layer), count in pairs if count >= 0 and _count(layer) != count]
+        self._seen_before = []
+        if moved:
+            self.alarm(
+                "moved-in-validation",
+                f"the running statistics of BatchNorm in {_named(moved)} moved in validation: the model has taken in "
+                "the validation data",
+                "Something puts the layers into training mode in validation: look for train() in validation_step.",
+            )
+
+
+def _trains(layer: Any) -> bool:
+    return layer.training and (layer.weight is None or layer.weight.requires_grad)
+
+
+def _count(layer: Any) -> int:
+    """How often the layer has taken a batch in, by its own count's versions, which cost no look at the device."""
+    return layer.num_batches_tracked._version if isinstance(layer.num_batches_tracked, Tensor) else -1
+
+
+def _named(found: list[str]) -> str:
+    shown = ", ".join(found[:3])
+    return shown if len(found) <= 3 else f"{shown} and {len(found) - 3} more"

@@ -1,0 +1,188 @@
+"""The model's outputs are numbers, differ from sample to sample, and its activations are alive."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from faultlab.guards import readings
+from faultlab.guards.guard import Action, Guard, Level
+
+_RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
+_BOUNDED = (nn.Tanh, nn.Sigmoid)
+
+
+class OutputsVary(Guard):
+    """Notices outputs of the model that are not finite, the same for every sample, or of lower precision than it works
+    in, and activation layers that are dead or saturated.
+
+    It listens at the module, where its forward is called as ``self(...)``, else at the last of its parts that ran, and
+    at activation layers: for numbers in every step, for the rest in the first steps and in every ``every``-th. Constant
+    outputs, dead and saturated layers are said after ``patience`` such looks in a row, since some models begin with
+    zeros. Saturation of a part's last layer is an answer that is sure, and let pass.
+    """
+
+    level: ClassVar[Level] = "full"
+    checks = {
+        "not-finite": "an output of the model is NaN or infinite",
+        "constant": "the outputs are the same for all samples",
+        "half-precision": "outputs are of lower precision than the parameters and the computation",
+        "dead": "an activation layer gives zeros alone",
+        "saturated": "an activation layer gives its bounds alone",
+    }
+
+    def __init__(
+        self,
+        every: int = 10,
+        patience: int = 3,
+        saturated: float = 0.9,
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.every = every
+        self.patience = patience
+        self.saturated = saturated
+        self._hooks: list[Any] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self._outputs: list[tuple[str, Any, bool]] = []
+        self._layers: dict[str, str] = {}
+        self._rows: Counter[str] = Counter()
+        self._steps = 0
+        self._listening = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_hooks": [], "_outputs": []}
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._stop()
+        self._forget()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._hooks.append(pl_module.register_forward_hook(self._watcher("the module", pl_module)))
+        for name, part in pl_module.named_children():
+            self._hooks.append(part.register_forward_hook(self._watcher(name, pl_module)))
+        last = {list(part.children())[-1] for part in pl_module.modules() if list(part.children())}
+        for name, part in pl_module.named_modules():
+            if isinstance(part, _RECTIFIERS) or (isinstance(part, _BOUNDED) and part not in last):
+                self._hooks.append(part.register_forward_hook(self._activation(name)))
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._listening = self._steps < 2 * self.patience or self._steps % self.every == 0
+        self._outputs = []
+        self._layers = {}
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        self._judge(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._judge(trainer, pl_module)
+        self._listening = False
+        self._steps += 1
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def _watcher(self, name: str, pl_module: Any) -> Any:
+        def watch(module: Any, args: Any, output: Any) -> None:
+            if module.training and not readings.trying():
+                # As it is now: where the loss is judged, autocast is over.
+                self._outputs.append((name, output, _autocasts(pl_module)))
+
+        return watch
+
+    def _activation(self, name: str) -> Any:
+        def watch(module: Any, args: Any, output: Any) -> None:
+            if not self._listening or readings.trying() or not isinstance(output, Tensor) or output.numel() < 16:
+                return
+            values = output.detach()
+            if isinstance(module, _RECTIFIERS):
+                dead = not bool(values.count_nonzero())
+                self._layers[name] = "dead" if dead else ""
+            else:
+                low = 0.0 if isinstance(module, nn.Sigmoid) else -1.0
+                near = ((values - low < 0.01) | (1.0 - values < 0.01)).float().mean()
+                self._layers[name] = "saturated" if float(near) > self.saturated else ""
+
+        return watch
+
+    def _judge(self, trainer: Any, pl_module: Any) -> None:
+        outputs, self._outputs = self._outputs, []
+        layers, self._layers = self._layers, {}
+        if not outputs and not layers:
+            return
+        whole = [entry for entry in outputs if entry[0] == "the module"] or outputs[-1:]
+        for name, output, autocast in whole[-1:]:
+            floating = [t.detach() for t in readings.tensors(output) if t.is_floating_point() and t.numel()]
+            if floating:
+                self._judge_outputs(name, floating, autocast, pl_module)
+        for name, state in layers.items():
+            for kind in ("dead", "saturated"):
+                self._count(f"{kind} {name}", kind == state)
+            if state and self._rows[f"{state} {name}"] >= self.patience:
+                what = "is dead: it gives zero" if state == "dead" else "is saturated: it gives its bounds"
+                self.alarm(
+                    state,
+                    f"the activation {name} {what} for all samples, {self._rows[f'{state} {name}']} looks in a row; "
+                    "what is before it gets no gradient",
+                    "Look at the bias and the scale of what feeds it, and at the learning rate.",
+                )
+
+    def _judge_outputs(self, name: str, outputs: list[Tensor], autocast: bool, pl_module: Any) -> None:
+        if not all(math.isfinite(float(output.float().abs().max())) for output in outputs):
+            bad = sum(int((~torch.isfinite(output)).sum()) for output in outputs)
+            self.alarm(
+                "not-finite",
+                f"{bad} values of the forward output of {name} are not finite (NaN or infinite)",
+                "Look for an overflow, a division by zero or a log of zero in forward, and at the inputs.",
+            )
+            return
+        half = [output for output in outputs if output.dtype in (torch.float16, torch.bfloat16)]
+        kinds = {parameter.dtype for parameter in pl_module.parameters() if parameter.is_floating_point()}
+        if half and kinds == {torch.float32} and not autocast:
+            self.alarm(
+                "half-precision",
+                f"the forward output of {name} is in half precision ({half[0].dtype}), where the parameters are "
+                "float32 "
+                "and nothing asked for mixed precision",
+                "Cast to float32 before the loss, and leave the precision to the Trainer.",
+            )
+        if not self._listening:
+            return
+        rows = [output for output in outputs if output.dim() >= 1 and len(output) >= 4]
+        constant = bool(rows) and all(bool((output == output[:1]).all()) for output in rows)
+        self._count(f"constant {name}", constant)
+        if constant and self._rows[f"constant {name}"] >= self.patience:
+            self.alarm(
+                "constant",
+                f"the forward output of {name} is constant: the same output for all {len(rows[0])} samples of a batch, "
+                f"{self._rows[f'constant {name}']} looks in a row",
+                "Are the inputs the same, or is something in forward zero (a gate, a dead layer, weights)?",
+            )
+
+    def _count(self, what: str, seen: bool) -> None:
+        self._rows[what] = self._rows[what] + 1 if seen else 0
+
+
+def _autocasts(pl_module: Any) -> bool:
+    device = getattr(pl_module, "device", None)
+    try:
+        return torch.is_autocast_enabled(getattr(device, "type", "cpu"))
+    except (RuntimeError, TypeError):
+        return True

@@ -1,0 +1,85 @@
+"""The model can learn a single batch by heart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+
+from faultlab.guards import readings
+from faultlab.guards.guard import Action, Guard, Level
+
+
+class OverfitsBatch(Guard):
+    """Notices a model that can't learn one batch: before the first step a copy of it is trained on the first batch.
+
+    The loss of the copy has to fall by ``least`` of what it was, in ``steps`` steps of Adam at ``rate``. The training
+    itself goes on as if nothing had been. Since that costs as many steps, `guards.all` leaves this guard out.
+
+    It keeps quiet under manual optimisation, on resuming, where the module can't be copied or the copy's step fails,
+    and where the loss is next to nothing already or no number, which is for others to say.
+    """
+
+    level: ClassVar[Level] = "full"
+    optional: ClassVar[bool] = True
+    checks = {"does-not-learn": "a copy of the model can't learn the first batch"}
+
+    def __init__(
+        self,
+        steps: int = 50,
+        rate: float = 0.01,
+        least: float = 0.2,
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.steps = steps
+        self.rate = rate
+        self.least = least
+        self._due = False
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._due = trainer.global_step == 0 and readings.learns(pl_module)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if not self._due:
+            return
+        self._due = False
+        losses = self._train(trainer, pl_module, batch, batch_idx)
+        if len(losses) < self.steps or not all(map(math.isfinite, losses)) or abs(losses[0]) < 1e-6:
+            return
+        # Dropout and noise make single losses differ.
+        few = max(1, self.steps // 10)
+        began, ends = sum(losses[:few]) / few, sum(losses[-few:]) / few
+        began = max(began, losses[0])
+        if began - ends < self.least * abs(began):
+            self.alarm(
+                "does-not-learn",
+                f"a copy of the model can't learn a single batch: its loss was {began:.4g}, and is {ends:.4g} after "
+                f"{self.steps} steps on that batch alone",
+                "Does the output depend on the inputs, does every layer get a gradient (dead, constant or detached "
+                "ones do not), and does the loss compare what it should?",
+            )
+
+    def _train(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> list[float]:
+        twin = readings.twin(pl_module, trainer)
+        losses: list[float] = []
+        if twin is None:
+            return losses
+        try:
+            with readings.trial(trainer, grad=True):
+                learning = [parameter for parameter in twin.parameters() if parameter.requires_grad]
+                optimizer = torch.optim.Adam(learning, lr=self.rate)
+                for _ in range(self.steps):
+                    outputs = readings.step(twin, batch, batch_idx)
+                    loss: Any = outputs.get("loss") if isinstance(outputs, dict) else outputs
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    losses.append(float(loss.detach()))
+        except Exception:
+            return []
+        return losses

@@ -1,0 +1,175 @@
+"""Each step moves the parameters, neither by nothing nor by as much as they are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from faultlab.guards.findings import Findings
+from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import Finding, Weights, planned_steps, scaled
+
+_ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Lion", "Adagrad")
+_FEW = 128
+
+
+class ParametersMove(Guard):
+    """Notices optimizer steps after which the parameters are what they were, or somewhere else altogether.
+
+    It compares a sample of 64 values of each parameter before and after each batch with a step in it. A step is too
+    large if it is ``too_large`` times as long as all sampled weights together, or ten times that where these are few.
+    Updates are negligible if, over ``settled`` steps, they are so small that all steps planned could move the weights
+    by ``negligible`` of themselves at most; it keeps quiet about that in trainings of less than ``shortest`` steps,
+    or of unknown length. Where an update may be too small for the weights' precision, ``patience`` steps in a row
+    without a change are let pass.
+    """
+
+    checks = {
+        "unchanged": "an optimizer was stepped and no parameter changed",
+        "too-large": "one step moved the parameters by as much as they are",
+        "negligible": "all steps of the training together will hardly move the parameters",
+    }
+
+    def __init__(
+        self,
+        too_large: float = 1.0,
+        negligible: float = 3e-3,
+        shortest: int = 20,
+        settled: int = 3,
+        patience: int = 10,
+        *,
+        action: Action = "raise",
+    ) -> None:
+        super().__init__(action=action)
+        self._findings = Findings()
+        self.too_large = too_large
+        self.negligible = negligible
+        self.shortest = shortest
+        self.settled = settled
+        self.patience = patience
+        self._forget()
+
+    def _forget(self) -> None:
+        self._weights: Weights | None = None
+        self._before: torch.Tensor | None = None
+        self._stepped: list[tuple[Any, list[Any]]] = []
+        self._still = 0
+        self._travelled: list[float] = []
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._findings.clear()
+        self._forget()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._stepped.clear()
+        if batch_idx == 0 or self._weights is None:
+            weights = Weights.of(trainer, pl_module, anew=True)
+            if weights is not self._weights or self._before is None:
+                self._weights, self._before = weights, weights.sample.take()[: weights.sample.length]
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        # By the end of the batch a scheduler has set the next rates.
+        self._stepped.append((optimizer, [group.get("lr", 0.0) for group in optimizer.param_groups]))
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        weights = self._weights
+        if not self._stepped or weights is None:
+            return
+        before = self._before if weights.jumped is None else weights.jumped
+        weights.jumped = None
+        now = self._before = weights.at(batch_idx, weights.sample.versions())[0][: weights.sample.length]
+        if before is None or len(before) != len(now) or not len(now):
+            return
+        moved = now - before
+        length, size = math.sqrt(torch.dot(moved, moved).item()), math.sqrt(torch.dot(before, before).item())
+        if length == 0:
+            self._stay(trainer, pl_module, weights)
+            return
+        self._still = 0
+        if length < self.too_large * size and len(self._travelled) >= self.settled:
+            return
+        ratio = length / size if size else 0.0
+        findings: list[Finding] = []
+        # Weights that begin at zero have no size that an update could be compared with, and a few may well leap.
+        if ratio > self.too_large * (1 if len(before) >= _FEW else 10) and size > 1e-3 * len(before) ** 0.5:
+            findings.append(
+                (
+                    "too-large",
+                    f"the step of batch {batch_idx} moved the parameters by {ratio:.3g} times their own size: updates "
+                    "explode",
+                    "Is the learning rate too large? Look at the gradient norm and at the optimizer's state (moments).",
+                )
+            )
+        if len(self._travelled) < self.settled and math.isfinite(ratio):
+            self._travelled.append(ratio * _rate_to_come([optimizer for optimizer, _ in self._stepped]))
+            findings += self._plan(trainer)
+        self._findings.say(self, findings)
+
+    def _plan(self, trainer: Any) -> list[Finding]:
+        steps = planned_steps(trainer)
+        if len(self._travelled) < self.settled or not self.shortest <= steps < math.inf:
+            return []
+        reach = max(self._travelled) * steps
+        if reach >= self.negligible or getattr(trainer, "fast_dev_run", False):
+            return []
+        return [
+            (
+                "negligible",
+                f"updates are too small: {steps:.0f} steps like these move the weights by {reach:.2%} of their size",
+                "Is the learning rate too small for a training of this length, or do the gradients vanish?",
+            )
+        ]
+
+    def _stay(self, trainer: Any, module: Any, weights: Weights) -> None:
+        if weights.sample.moved_house():
+            self._weights = self._before = None
+            return
+        expected = max((_expected(optimizer, rates) for optimizer, rates in self._stepped), default=0.0)
+        self._still += 1
+        # What has moved before may well have come to rest.
+        if (
+            expected == 0
+            or (expected < 1e-4 and self._travelled)
+            or (self._still <= self.patience and (expected < 1e-4 or scaled(trainer)))
+        ):
+            return
+        self._findings.say(
+            self,
+            [
+                (
+                    "unchanged",
+                    "the optimizer step changed no parameter, though there are gradients and a learning rate: its "
+                    "update was dropped",
+                    "Is the update undone, lost below the weights' precision, or made to copies of the parameters?",
+                )
+            ],
+        )
+
+
+def _rate_to_come(optimizers: list[Any]) -> float:
+    """By what the steps may still grow, where a warm-up begins below its scheduler's rate or momentum gathers."""
+    factors = [1.0]
+    for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
+        rate, peak = group.get("lr"), max(group.get("initial_lr") or 0, group.get("max_lr") or 0)
+        momentum = group.get("momentum")
+        gathers = 1 - momentum if isinstance(momentum, float) and 0 <= momentum < 1 else 1.0
+        if isinstance(rate, (int, float)):
+            factors.append(max(peak, rate) / rate / gathers if rate else math.inf)
+    return max(factors)
+
+
+def _expected(optimizer: Any, rates: list[Any]) -> float:
+    """About how far the optimizer's step should move its parameters, next to their size; 0 without a gradient."""
+    found = 0.0
+    for group, rate in zip(optimizer.param_groups, rates):
+        for parameter in group["params"]:
+            gradient = parameter.grad
+            if gradient is None or not gradient.dtype.is_floating_point:
+                continue
+            highest = float(gradient.detach().abs().max())
+            if highest and highest - highest == 0:
+                pace = 1.0 if type(optimizer).__name__ in _ADAPTIVE else highest
+                found = max(found, float(rate) * pace / (float(parameter.detach().abs().max()) or 1.0))
+    return found

@@ -1,0 +1,195 @@
+"""The training ran as long as it was asked to, and ended for a reason that somebody gave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from torch.utils.data import IterableDataset
+
+from faultlab.guards.guard import Action, Guard
+
+
+class RunEnded(Guard):
+    """Notices a training that does less than was asked for and still ends as if it were done.
+
+    It is meant for a real training. For one that is cut short on purpose, say ``debugging=True``: `fast_dev_run` and
+    `overfit_batches` are then let pass, and epochs of any length. Where both ``max_steps`` and ``max_epochs`` are
+    given, steps that are worth less than ``least`` of the epochs are taken for a rest of some trial.
+
+    It keeps quiet about a training that a callback stopped (``should_stop``), about the lengths of iterable datasets,
+    which are estimates, and about exceptions, which are loud by themselves unless they exit with status 0.
+    """
+
+    checks = {
+        "exited-as-success": "the process exits with status 0 in the middle of the training",
+        "nothing-trained": "the training ended without a single batch",
+        "debugging-left-on": "fast_dev_run or overfit_batches is on",
+        "steps-short": "max_steps ends the training long before max_epochs",
+        "batches-left-out": "an epoch of training ended before its last batch",
+        "validation-cut-short": "a validation ended before its last batch",
+        "epochs-left-out": "the training ended before its last epoch, and nobody had asked it to",
+    }
+
+    def __init__(
+        self, debugging: bool = False, least: float = 0.5, *, action: Action = "raise", leave_out: Iterable[str] = ()
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.debugging = debugging
+        self.least = least
+        self._forget()
+
+    def _forget(self) -> None:
+        self._batches = self._in_epoch = self._validated = 0
+        self._epochs_before = self._epochs = self._last_batch = 0
+        self._resumed = self._started = False
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._forget()
+        if self.debugging:
+            return
+        if getattr(trainer, "fast_dev_run", False):
+            self.alarm(
+                "debugging-left-on",
+                "fast_dev_run is on: a batch or a few are trained on, no epoch is complete, and nothing is saved",
+                "Take fast_dev_run out, or construct the guard with debugging=True if that is what you want.",
+            )
+        if overfit := getattr(trainer, "overfit_batches", 0):
+            self.alarm(
+                "debugging-left-on",
+                f"overfit_batches is {overfit}: each epoch trains on the same batches and validates on as many",
+                "Take overfit_batches out, or construct the guard with debugging=True if that is what you want.",
+            )
+        for name, what in (("max_epochs", "epoch"), ("max_steps", "step"), ("limit_train_batches", "batch")):
+            if getattr(trainer, name, None) == 0:
+                self.alarm(
+                    "nothing-trained",
+                    f"{name} is 0: no {what} will be trained, no step taken, and fit will return as if it were done",
+                    "Does the limit come out of a calculation, or of an argument that was not given?",
+                )
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._started = True
+        self._epochs_before = trainer.current_epoch
+        self._resumed = trainer.global_step > 0
+        if getattr(pl_module, "automatic_optimization", True):
+            batches = trainer.num_training_batches
+            accumulated = max(1, trainer.accumulate_grad_batches)
+            if _whole(batches):
+                self._judge_steps(trainer, math.ceil(batches / accumulated) * _limit(trainer.max_epochs))
+
+    def _judge_steps(self, trainer: Any, planned: int) -> None:
+        steps, epochs = _limit(trainer.max_steps), _limit(trainer.max_epochs)
+        if steps and epochs and planned and not self.debugging and steps < self.least * planned:
+            self.alarm(
+                "steps-short",
+                f"max_steps is {steps}, which ends the training after {steps / planned:.0%} of the {planned} steps in "
+                f"max_epochs={epochs} epochs",
+                "Give one of max_steps and max_epochs, or raise max_steps; it counts optimizer steps, not batches.",
+            )
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._in_epoch = 0
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._batches += 1
+        self._in_epoch += 1
+        self._last_batch = batch_idx
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self._epochs += 1
+        expected = trainer.num_training_batches
+        first_of_resumed = self._resumed and self._epochs == 1
+        if first_of_resumed or self.debugging or trainer.should_stop or self._steps_reached(trainer):
+            return
+        if _whole(expected) and self._in_epoch < expected and not _estimated(trainer.train_dataloader):
+            self.alarm(
+                "batches-left-out",
+                f"epoch {trainer.current_epoch} ended early, after {self._in_epoch} of its {expected} batches: the "
+                f"last {expected - self._in_epoch} are missing, and nobody asked to stop",
+                "Does a StopIteration leave the step or the dataset, or does on_train_batch_start return -1? Either "
+                "ends the epoch and its validation is skipped.",
+            )
+
+    def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._validated = 0
+
+    def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        self._validated += 1
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if not self._started or trainer.sanity_checking:
+            counts = getattr(trainer, "num_sanity_val_batches", None)
+        else:
+            counts = getattr(trainer, "num_val_batches", None)
+        expected = sum(counts) if isinstance(counts, list) and all(map(_whole, counts)) else 0
+        if self._validated < expected and not _estimated(trainer.val_dataloaders):
+            self.alarm(
+                "validation-cut-short",
+                f"validation was cut short: {self._validated} of {expected} validation batches were seen, fewer than "
+                "the loader has, and what is logged is that of less data",
+                "Does a StopIteration leave validation_step, as from a next() of another iterator?",
+            )
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        epochs, done = _limit(trainer.max_epochs), self._epochs_before + self._epochs
+        if trainer.should_stop:
+            return
+        if self._steps_reached(trainer):
+            if self._batches and not self._resumed and epochs and not self.debugging and done < self.least * epochs:
+                self.alarm(
+                    "steps-short",
+                    f"max_steps={trainer.max_steps} ended the training short, in epoch {done} of {epochs}",
+                    "Give one of max_steps and max_epochs, or raise max_steps; it counts optimizer steps, not batches.",
+                )
+        elif epochs and done < epochs:
+            self.alarm(
+                "epochs-left-out",
+                f"the training ended early, after {done} of {epochs} epochs: fewer epochs than asked for, and neither "
+                "max_steps nor should_stop says why",
+                "Does a StopIteration leave on_train_epoch_end, or another hook at the end of an epoch?",
+            )
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        if not self._batches and not trainer.global_step and not self.debugging:
+            self.alarm(
+                "nothing-trained",
+                "fit ended and no batch was trained on, no step was taken: the model is as it was before, never "
+                "trained",
+                "Is the training loader empty, or a limit (max_epochs, max_steps, limit_train_batches) zero?",
+            )
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        if isinstance(exception, SystemExit) and not exception.code:
+            signalled = "SIGTERM" in type(exception).__name__.upper()
+            how = (
+                "the process was terminated by the signal SIGTERM" if signalled else "somebody called exit (SystemExit)"
+            )
+            self.alarm(
+                "exited-as-success",
+                f"{how} after {self._batches} batches, and would exit with status 0 in the middle of the training",
+                "Whoever started the run has to know that it is not complete: make the exit status another than 0.",
+            )
+
+    @staticmethod
+    def _steps_reached(trainer: Any) -> bool:
+        steps = _limit(trainer.max_steps)
+        return bool(steps) and trainer.global_step >= steps
+
+
+def _whole(count: Any) -> bool:
+    return isinstance(count, int) or (isinstance(count, float) and math.isfinite(count))
+
+
+def _limit(value: Any) -> int:
+    """A limit as a number, 0 where there is none."""
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _estimated(loaders: Any) -> bool:
+    """Whether some loader's length is its dataset's own guess."""
+    if isinstance(loaders, dict):
+        loaders = list(loaders.values())
+    each = loaders if isinstance(loaders, (list, tuple)) else [loaders]
+    return any(isinstance(getattr(loader, "dataset", None), IterableDataset) for loader in each)

@@ -1,0 +1,165 @@
+"""What the model says of a sample depends on that sample alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from faultlab.guards import readings
+from faultlab.guards.guard import Action, Guard, Level
+
+
+class SamplesIndependent(Guard):
+    """Notices a forward whose output for a sample depends on the other samples of the batch, on their order, on what
+    was asked before, or on chance that nobody seeds.
+
+    Once an epoch a copy of the module, in eval mode, is given the inputs of the first training batch twice, and then a
+    part of them. Equal inputs have to give equal outputs, and the part that part of the outputs. A forward that draws
+    random numbers in eval mode is only looked at further if ``deterministic`` says that it must not.
+
+    It keeps quiet where the first dimension of all inputs is not that of the samples (by the loader's batch size),
+    where the outputs are not one a sample, and with normalisation that uses the batch in eval mode too. A model that
+    compares the samples of a batch with each other by design keeps it busy for nothing: leave it out there.
+    """
+
+    level: ClassVar[Level] = "full"
+    checks = {
+        "random": "equal inputs give different outputs",
+        "cached": "different inputs give the same outputs",
+        "mixes": "a sample's output depends on the other samples of the batch",
+    }
+
+    def __init__(
+        self,
+        tolerance: float = 1e-3,
+        deterministic: bool = False,
+        *,
+        action: Action = "raise",
+        leave_out: Iterable[str] = (),
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.tolerance = tolerance
+        self.deterministic = deterministic
+        self._hooks: list[Any] = []
+        self._seen: list[tuple[str, Any, Any]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_hooks": [], "_seen": []}
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:
+            self._stop()
+            seen: list[tuple[str, Any, Any]] = []
+            self._seen = seen
+            for name, part in [("", pl_module), *pl_module.named_children()]:
+                self._hooks.append(part.register_forward_pre_hook(_listener(name, seen), with_kwargs=True))
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not self._hooks:
+            return
+        seen = self._seen
+        self._stop()
+        size = getattr(getattr(trainer, "train_dataloader", None), "batch_size", None)
+        fitting = [call for call in seen if call[0] == ""] or [call for call in seen if len(seen) == 1]
+        if size is None or not fitting or any(map(_uses_batch, pl_module.modules())):
+            return
+        name, args, kwargs = fitting[0]
+        inputs = readings.tensors((args, kwargs))
+        if not inputs or any(not tensor.dim() or len(tensor) != size for tensor in inputs) or size < 4:
+            return
+        twin = readings.twin(pl_module, trainer)
+        if twin is None:
+            return
+        twin.eval()
+        runner = twin if name == "" else getattr(twin, name)
+        try:
+            found = self._compare(trainer, runner, args, kwargs, size)
+        except Exception:
+            return
+        if found:
+            self.alarm(*found)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        self._seen = []
+
+    def _compare(self, trainer: Any, runner: Any, args: Any, kwargs: Any, size: int) -> tuple[str, str, str] | None:
+        def run(n: int, seed: int) -> list[Tensor]:
+            with readings.trial(trainer):
+                torch.manual_seed(seed)
+                output = runner(*_part(args, n), **_part(kwargs, n))
+                return [tensor.clone() for tensor in readings.tensors(output) if tensor.is_floating_point()]
+
+        first, again, other = run(size, 1), run(size, 1), run(size, 2)
+        if self._differ(first, again) or (self.deterministic and self._differ(first, other)):
+            return (
+                "random",
+                "the same inputs give different outputs in eval mode: forward is not deterministic, it has noise or "
+                "random numbers in it",
+                "What is random belongs into training alone; what is drawn should come from torch's seeded generator.",
+            )
+        if self._differ(first, other):
+            return None
+        half = size // 2
+        part = run(half, 1)
+        if part and all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(part, first, strict=False)):
+            return (
+                "cached",
+                f"{half} samples give the same output as {size}: forward gives back what it has cached",
+                "Keep no output on the module from one call to the next.",
+            )
+        if any(not a.dim() or len(a) != size or len(b) != half for a, b in zip(first, part, strict=False)):
+            return None
+        if self._differ([output[:half] for output in first], part):
+            return (
+                "mixes",
+                f"the outputs of {half} samples are others when {size - half} other samples are in the batch: samples "
+                "are mixed, permuted or leak into each other, so they are not independent",
+                "Look for a wrong dimension (batch_first, reshape, softmax, roll, sort) in forward.",
+            )
+        return None
+
+    def _differ(self, one: list[Tensor], other: list[Tensor]) -> bool:
+        if len(one) != len(other):
+            return False
+        for a, b in zip(one, other, strict=True):
+            if a.shape != b.shape or not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+                continue
+            tolerance = self.tolerance if a.dtype in (torch.float32, torch.float64) else 50 * self.tolerance
+            if float((a - b).abs().max()) > tolerance * max(float(a.abs().max()), 1e-6):
+                return True
+        return False
+
+
+def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
+    def listen(module: Any, args: Any, kwargs: Any) -> None:
+        if not readings.trying() and len(seen) < 8:
+            seen.append((name, args, kwargs))
+
+    return listen
+
+
+def _part(value: Any, n: int) -> Any:
+    """The first samples of some inputs, of their own memory."""
+    if isinstance(value, Tensor):
+        return value.detach()[:n].clone() if value.dim() else value
+    if isinstance(value, dict):
+        return {key: _part(part, n) for key, part in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_part(part, n) for part in value)
+    return value
+
+
+def _uses_batch(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None

@@ -1,0 +1,298 @@
+"""Training inputs have the distribution of the validation inputs, feature by feature."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from faultlab.guards import batches
+from faultlab.guards.guard import Action, Guard
+
+
+class _Moments:
+    """Sums over samples, a column a feature; in two halves, which say how reliable a feature's mean is."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.low, self.high = math.inf, -math.inf
+        self._half: list[Any] = [0.0, 0.0]
+        self._count = [0, 0]
+        self._squares: Any = 0.0
+        self._fourth: Any = 0.0
+
+    def add(self, rows: Tensor, half: int, low: float, high: float, fourth: bool = False) -> None:
+        total = rows.sum(0)
+        self._half[half] = self._half[half] + total
+        self._count[half] += len(rows)
+        squares = rows * rows
+        self._squares = self._squares + squares.sum(0)
+        if fourth:
+            self._fourth = self._fourth + torch.stack([rows.pow(3).sum(0), squares.pow(2).sum(0)])
+        self.samples += len(rows)
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+    @property
+    def mean(self) -> Tensor:
+        total: Tensor = self._half[0] + self._half[1]
+        return total / self.samples
+
+    @property
+    def spread(self) -> Tensor:
+        squares: Tensor = self._squares / self.samples
+        return (squares - self.mean**2).clamp_min(0).sqrt()
+
+    @property
+    def kurtosis(self) -> Tensor:
+        """High where a feature is nearly always the same."""
+        mean, (cubes, fourths) = self.mean, self._fourth / self.samples
+        squares: Tensor = self._squares / self.samples
+        moment: Tensor = fourths - 4 * mean * cubes + 6 * mean**2 * squares - 3 * mean**4
+        return moment / (squares - mean**2).clamp_min(1e-12) ** 2
+
+    def reliability(self) -> float:
+        """The correlation over features of the two halves' means."""
+        return _correlation(*(half / max(1, count) for half, count in zip(self._half, self._count)))
+
+
+class TrainValidationAlike(Guard):
+    """Notices training inputs that are scaled, shifted, clipped, reordered or otherwise unlike validation inputs.
+
+    ``scale`` is the factor between the spreads, and ``shift`` the distance of the means in standard deviations, that
+    the median feature may show; ``outside`` the share of values that may lie outside the other split's range. Compared
+    once validation has passed, or 60 % of it in the sanity check; before, only gross differences count. The first
+    ``most`` batches of a training are looked at. It keeps quiet about token ids and where validation is small.
+    """
+
+    checks = {
+        "scale": "training inputs are spread much more, or less, than validation inputs",
+        "shift": "the mean of training inputs is another than that of validation inputs",
+        "range": "training inputs lie outside the range of validation inputs",
+        "clipped": "validation inputs lie outside the range of training inputs",
+        "constant-features": "features that vary in validation are constant in training",
+        "feature-order": "features have another order in training than in validation",
+    }
+
+    def __init__(
+        self,
+        scale: float = 3.0,
+        shift: float = 1.5,
+        outside: float = 0.2,
+        most: int = 64,
+        *,
+        action: Action = "raise",
+    ) -> None:
+        super().__init__(action=action)
+        self.scale = scale
+        self.shift = shift
+        self.outside = outside
+        self.most = most
+        self._reset()
+
+    def _reset(self) -> None:
+        self._training, self._validation = _Moments(), _Moments()
+        self._kept: list[Tensor] = []
+        self._own: list[Tensor] = []
+        self._against = math.inf, -math.inf
+        self._complete = self._passed = False
+        self._looked = self._values = self._beyond = self._width = 0
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._reset()
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._passed or dataloader_idx or batch is None or batch_idx >= self.most or not batches.of_fit(trainer):
+            return
+        if batch_idx == 0 and not trainer.sanity_checking:
+            # The sanity check's batches come again.
+            self._validation, self._kept = _Moments(), []
+        seen = batches.look(batch)
+        rows, low, high = _rows(seen)
+        if rows is None or len(rows) < 2 or not math.isfinite(high - low) or not self._is_as_wide(rows):
+            return
+        for half in (0, 1):
+            self._validation.add(rows[half::2], half, low, high, fourth=True)
+        if len(self._kept) < 8:
+            self._kept.append(rows[:256].clone())
+
+    def _is_as_wide(self, rows: Tensor) -> bool:
+        # Of inputs whose length varies no feature is the same in two batches.
+        self._width = self._width or rows.shape[1]
+        return bool(rows.shape[1] == self._width)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        batches.forget()
+        if not batches.of_fit(trainer):
+            return
+        if trainer.sanity_checking:
+            self._complete = covers(trainer)
+            return
+        self._complete = True
+        if not self._passed and self._training.samples >= 32:
+            self._judge(early=False)
+        self._passed = True
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if self._looked >= self.most:
+            return
+        seen = batches.look(batch)
+        if not batches.is_due(seen.inputs, batch_idx):
+            return
+        rows, low, high = _rows(seen)
+        if rows is None or not math.isfinite(high - low) or not self._is_as_wide(rows):
+            return
+        self._training.add(rows, self._looked % 2, low, high)
+        if (self._validation.low, self._validation.high) != self._against:
+            # What lay outside the range of the first batches may lie within that of all.
+            self._against = self._validation.low, self._validation.high
+            self._values = self._beyond = 0
+        if self._validation.samples and (low < self._validation.low or high > self._validation.high):
+            width = 0.1 * (self._validation.high - self._validation.low)
+            within = (rows >= self._validation.low - width) & (rows <= self._validation.high + width)
+            self._beyond += rows.numel() - int(within.sum())
+        if len(self._own) < 8:
+            self._own.append(rows[:256].clone())
+        self._values += rows.numel()
+        self._looked += 1
+        # At the powers of two: what a batch more adds becomes less and less.
+        if self._looked & (self._looked - 1) == 0:
+            self._judge(early=not self._complete)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        batches.forget()
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if self._complete and 0 < self._looked < self.most:
+            self._judge(early=False)
+
+    def _judge(self, early: bool) -> None:
+        training, validation = self._training, self._validation
+        if training.samples < 8 or validation.samples < 32 or training.mean.shape != validation.mean.shape:
+            return
+        spread = validation.spread
+        typical = float(spread.square().mean().sqrt())
+        # Features that are nearly always the same say nothing before many samples have come.
+        telling = (spread > 0.1 * typical) & (validation.kurtosis < 9)
+        count = int(telling.sum())
+        if not count or not typical:
+            return
+        if training.samples >= 32 or count >= 4:
+            self._scale(training, telling, spread, 4 if count >= 4 else 12, early)
+        if self._values and not early and (validation.low, validation.high) == self._against:
+            self._range(training, validation)
+        if count >= 8 and training.samples >= 256 and not early:
+            self._features(training, validation, telling, typical)
+
+    def _scale(self, training: _Moments, telling: Tensor, spread: Tensor, least: int, early: bool) -> None:
+        # The spread of few samples, and of sorted data of which only the first were seen, says little.
+        grossly = (16.0 if early else 1.0) * (1.0 if least == 4 else 3.0)
+        grossly *= 1 + 4 / math.sqrt(min(training.samples, self._validation.samples))
+        ratio = float((training.spread[telling] / spread[telling]).median())
+        if not ratio and least != 4:
+            return
+        if not ratio:
+            still = int((training.spread[telling] == 0).sum())
+            self.alarm(
+                "constant-features",
+                f"{still} of the {int(telling.sum())} features that vary in validation are constant in training",
+                "Are columns missing or filled with zero in the training data, or samples not read at all?",
+            )
+        elif not 1 / (self.scale * grossly) < ratio < self.scale * grossly and self._is_no_tail(telling):
+            self.alarm(
+                "scale",
+                f"training inputs have {ratio:.3g} times the spread of validation inputs, and a range of "
+                f"{training.low:.3g} to {training.high:.3g} where validation has {self._between()}",
+                "Are both scaled and normalised by the same transform?",
+            )
+        moved = (training.mean - self._validation.mean)[telling] / spread[telling]
+        shift = float(moved.abs().median())
+        if shift > self.shift * grossly:
+            self.alarm(
+                "shift",
+                f"the mean of training inputs is {shift:.3g} standard deviations away from that of validation inputs: "
+                f"they are shifted, with a range of {training.low:.3g} to {training.high:.3g} where validation has "
+                f"{self._between()}",
+                "Are both normalised by the same transform, with the same mean subtracted?",
+            )
+
+    def _is_no_tail(self, telling: Tensor) -> bool:
+        """Whether the spread differs without the rare large values of heavy tails, which decide it alone."""
+        here, there = (torch.cat(kept)[:, telling] for kept in (self._own, self._kept))
+        own, other = ((rows - rows.median(0).values).abs().median(0).values for rows in (here, there))
+        if not (varied := other > 0).any():
+            return True
+        ratio = float((own[varied] / other[varied]).median())
+        return not 1 / self.scale < ratio < self.scale
+
+    def _between(self) -> str:
+        return f"{self._validation.low:.3g} to {self._validation.high:.3g}"
+
+    def _range(self, training: _Moments, validation: _Moments) -> None:
+        if self._beyond > self.outside * self._values:
+            self.alarm(
+                "range",
+                f"{self._beyond / self._values:.0%} of the training inputs lie outside the range of the validation "
+                f"inputs, {self._between()}: they go from {training.low:.3g} to {training.high:.3g}",
+                "Are they negated, noisy, or normalised unlike validation inputs?",
+            )
+        if training.samples < 32 or (training.low <= validation.low and training.high >= validation.high):
+            return
+        kept = torch.cat(self._kept)
+        width = 0.02 * (training.high - training.low)
+        share = float(((kept < training.low - width) | (kept > training.high + width)).float().mean())
+        if share > self.outside / 2:
+            self.alarm(
+                "clipped",
+                f"{share:.0%} of the validation inputs lie outside the range of the training inputs, "
+                f"{training.low:.3g} to {training.high:.3g}, as if these were clipped: theirs is "
+                f"{self._between()}",
+                "Are training inputs clamped, or normalised unlike validation inputs?",
+            )
+
+    def _features(self, training: _Moments, validation: _Moments, telling: Tensor, typical: float) -> None:
+        still = telling & (training.spread <= 1e-6 * typical)
+        if (dropped := int(still.sum())) > 0.1 * int(telling.sum()):
+            self.alarm(
+                "constant-features",
+                f"{dropped} of the {int(telling.sum())} features that vary in validation are constant in training "
+                f"(feature {', '.join(map(str, still.nonzero().flatten().tolist()[:3]))} and so on)",
+                "Are columns missing or filled with zero in the training data?",
+            )
+        if min(training.reliability(), validation.reliability()) < 0.9:
+            return
+        own, other = training.mean.sort().values, validation.mean.sort().values
+        # Flips, crops and the like make the means of pixels more alike; another order leaves what means there are.
+        kept = _correlation(own, other) > 0.97 and 0.85 < float(own.std() / other.std()) < 1.18
+        if kept and (agreement := _correlation(training.mean, validation.mean)) < 0.6:
+            self.alarm(
+                "feature-order",
+                f"the means of the features, over {telling.numel()} of them, correlate by {agreement:.2f} between "
+                f"training and validation: the features seem to have another order, or to be permuted",
+                "Take columns by name, in the same order for both.",
+            )
+
+
+def covers(trainer: Any) -> bool:
+    """Whether the sanity check has as much as 60 % of the validation batches: sorted data begin with one class."""
+    checked, there = (getattr(trainer, name, None) for name in ("num_sanity_val_batches", "num_val_batches"))
+    if not isinstance(checked, list) or not isinstance(there, list) or not checked or not there:
+        return False
+    return bool(checked[0] >= 0.6 * there[0])
+
+
+def _rows(seen: batches.Look) -> tuple[Tensor | None, float, float]:
+    """A row a sample of floating inputs, with the lowest and highest value."""
+    inputs, path = seen.inputs, seen.input_path
+    if inputs is None or path is None or not inputs.is_floating_point() or inputs.ndim < 2 or seen.features is None:
+        return None, 0.0, 0.0
+    low, high = seen.bounds(path)
+    return seen.features.float(), low, high
+
+
+def _correlation(one: Tensor, other: Tensor) -> float:
+    one, other = one - one.mean(), other - other.mean()
+    return float((one * other).sum() / (one.norm() * other.norm()).clamp_min(1e-12))

@@ -1,0 +1,193 @@
+"""Validation runs when it should, over all of its batches, and on data that training does not have."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from faultlab.guards import batches
+from faultlab.guards.guard import Action, Guard
+
+
+class ValidationRuns(Guard):
+    """Notices validation that never runs though there are data for it, that is cut short, or is on training data.
+
+    ``overlap`` is the share of validation samples that may come in training too, recognised by the values of their
+    inputs; it is looked at from 64 distinct validation samples on, since small sets repeat by themselves. It keeps
+    quiet about validation where there are no data for it, and about loaders without a length.
+    """
+
+    checks = {
+        "never-runs": "there are validation data and no validation",
+        "empty": "the validation data are empty",
+        "cut-short": "validation ended before its last batch",
+        "skipped": "an epoch ended without the validation that was due",
+        "on-training-data": "many validation samples come in training too",
+    }
+    _MOST = 20_000
+    _LEAST = 64
+
+    def __init__(self, overlap: float = 0.3, *, action: Action = "raise") -> None:
+        super().__init__(action=action)
+        self.overlap = overlap
+        self._reset()
+
+    def _reset(self) -> None:
+        self._batches: dict[int, int] = {}
+        self._runs_in_epoch = self._runs = self._train_batches = 0
+        self._validation: set[float] = set()
+        self._training: set[float] = set()
+        self._counted = self._drawn = self._shared = 0
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._reset()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if not _has_validation_data(trainer):
+            return
+        if getattr(trainer, "limit_val_batches", 1) == 0:
+            self.alarm(
+                "never-runs",
+                "there is a validation loader and limit_val_batches is 0, so validation never runs",
+                "Leave limit_val_batches at 1.0, or the validation data out.",
+            )
+        elif not getattr(trainer, "enable_validation", True):
+            self.alarm(
+                "never-runs",
+                "there is a validation loader and the module has no validation_step, so it is never validated",
+                "Is validation_step spelt as Lightning calls it?",
+            )
+        elif _promised(trainer) == 0:
+            self.alarm(
+                "empty",
+                "the validation loader is empty: it has zero batches, so that no validation metric will be there",
+                "Is the validation dataset empty, or smaller than one batch that drop_last drops?",
+            )
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._runs_in_epoch = 0
+        self._train_batches = 0
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self._batches = {}
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        # The first pass and the sanity check before it show every sample there is.
+        if batch is None or self._runs or not batches.of_fit(trainer) or len(self._validation) > self._MOST:
+            return
+        if not batch_idx and not dataloader_idx and not trainer.sanity_checking:
+            # The sanity check's samples come again.
+            self._validation, self._counted, self._shared = set(), 0, 0
+        seen = batches.look(batch)
+        keys = seen.input_keys if _is_telling(seen) else []
+        self._counted += len(keys)
+        fresh = set(keys) - self._validation
+        self._validation |= fresh
+        self._shared += len(fresh & self._training)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._batches[dataloader_idx] = self._batches.get(dataloader_idx, 0) + 1
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        batches.forget()
+        if not batches.of_fit(trainer):
+            return
+        promised, came = _promised(trainer, len(self._batches)), sum(self._batches.values())
+        if not trainer.sanity_checking:
+            self._runs_in_epoch += 1
+            self._runs += 1
+        if not math.isinf(promised) and came < promised and not _is_interrupted(trainer):
+            self.alarm(
+                "cut-short",
+                f"validation ended early, with {came} of {promised} validation batches: it was cut short, and metrics "
+                f"are of fewer samples or were never logged",
+                "Did a StopIteration escape from validation_step or from the dataset?",
+            )
+        self._overlap()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if (trainer.current_epoch and self._runs) or len(self._training) > self._MOST:
+            return
+        seen = batches.look(batch)
+        if not _is_telling(seen) or not batches.is_due(seen.inputs, batch_idx):
+            return
+        fresh = set(seen.input_keys) - self._training
+        self._training |= fresh
+        self._drawn += len(seen.input_keys)
+        shared = len(fresh & self._validation)
+        self._shared += shared
+        if shared:
+            self._overlap()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        batches.forget()
+        self._train_batches += 1
+
+    def _overlap(self) -> None:
+        distinct, count = len(self._validation), self._counted
+        if distinct < self._LEAST:
+            return
+        # Samples of a few categories are the same by chance, as often as validation samples are among themselves.
+        pairs = (count - distinct + 3) / (count * (count - 1) / 2)
+        by_chance = -math.expm1(-pairs * self._drawn)
+        if self._shared > max(self.overlap, 2 * by_chance) * distinct:
+            self.alarm(
+                "on-training-data",
+                f"{self._shared} of {distinct} validation samples come in training too: the same data, which leak "
+                f"into what validation measures",
+                "Are the two splits disjoint, and does each loader get its own?",
+            )
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        every = getattr(trainer, "check_val_every_n_epoch", None)
+        interval = getattr(trainer, "val_check_interval", None)
+        due = every and (trainer.current_epoch + 1) % every == 0 and interval == 1.0
+        if not due or self._runs_in_epoch or not getattr(trainer, "enable_validation", False):
+            return
+        promised = trainer.num_training_batches
+        complete = self._train_batches > 0 and (math.isinf(promised) or self._train_batches >= promised)
+        # An epoch that lost batches has lost its validation with them.
+        if _promised(trainer) and not _is_interrupted(trainer) and (complete or not _is_over(trainer)):
+            self.alarm(
+                "skipped",
+                f"epoch {trainer.current_epoch} ended without the validation that was due, after "
+                f"{self._train_batches} of {promised} training batches",
+                "Does the training loader bring its last batch, or was the epoch cut short?",
+            )
+
+
+def _is_over(trainer: Any) -> bool:
+    limit = trainer.max_steps
+    return bool(trainer.should_stop or (limit is not None and 0 <= limit <= trainer.global_step))
+
+
+def _is_interrupted(trainer: Any) -> bool:
+    return bool(getattr(trainer, "interrupted", False) or getattr(trainer, "received_sigterm", False))
+
+
+def _is_telling(seen: batches.Look) -> bool:
+    """Whether samples are told apart by their inputs: a single number, or a few tokens, come again by chance."""
+    inputs = seen.inputs
+    return inputs is not None and inputs.numel() >= 6 * len(inputs)
+
+
+def _promised(trainer: Any, loaders_seen: int = 0) -> float:
+    """The number of validation batches, of the sanity check while that goes on; infinity where it isn't known."""
+    name = "num_sanity_val_batches" if trainer.sanity_checking else "num_val_batches"
+    counts = getattr(trainer, name, None)
+    loaders = getattr(trainer, "val_dataloaders", None)
+    if not isinstance(counts, list) or not counts or loaders is None:
+        return math.inf
+    # Several loaders may be combined to one that gives a batch of each at once.
+    return min(counts) if loaders_seen == 1 else sum(counts)
+
+
+def _has_validation_data(trainer: Any) -> bool:
+    """Whether somebody gives a validation loader, though Lightning may not have asked for it."""
+    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "val_loop", None)
+    is_defined = getattr(getattr(loop, "_data_source", None), "is_defined", None)
+    return bool(is_defined()) if callable(is_defined) else trainer.val_dataloaders is not None

@@ -1,0 +1,181 @@
+"""Between optimizer steps nothing changes the weights, the buffers stay numbers, and so do the weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from faultlab.guards.findings import Findings
+from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import Finding, Weights, automatic, names_of, optimizers_of, some
+
+_CHANGE_WEIGHTS = ("averag", "ema", "swa", "prun", "quant")
+_STATES = 32
+
+
+class WeightsIntact(Guard):
+    """Notices parameters and optimizer states that something else than an optimizer changes, and values that are none.
+
+    Writes are seen by torch's own count of them, and what was written by a sample of 64 values of each parameter.
+    Within a batch, before its first backward, a parameter may change by ``within`` of its size; between two
+    batches, where modules keep weights normalised or clipped, by ``between``. It keeps quiet about the latter where
+    a callback averages or prunes weights, and about parameters that no optimizer holds.
+    """
+
+    checks = {
+        "not-finite": "a parameter is NaN, infinite or absurdly large",
+        "buffer-not-finite": "a buffer is NaN",
+        "changed": "parameters changed though no optimizer was stepped",
+        "state-changed": "an optimizer's state changed though it was not stepped",
+    }
+
+    def __init__(
+        self, within: float = 0.01, between: float = 0.2, absurd: float = 1e6, *, action: Action = "raise"
+    ) -> None:
+        super().__init__(action=action)
+        self._findings = Findings()
+        self.within = within
+        self.between = between
+        self.absurd = absurd
+        self._forget()
+
+    def _forget(self) -> None:
+        self._weights: Weights | None = None
+        self._values = torch.empty(0)
+        self._versions: list[int] = []
+        self._at_start: list[int] = []
+        self._states: list[torch.Tensor] = []
+        self._state_versions: list[int] = []
+        self._batches = 0
+        self._open = False
+        self._swaps = False
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._findings.clear()
+        self._forget()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0 or self._weights is None:
+            weights = Weights.of(trainer, pl_module, anew=True)
+            callbacks = [type(callback).__name__.lower() for callback in getattr(trainer, "callbacks", None) or []]
+            self._swaps = any(word in name for name in callbacks for word in _CHANGE_WEIGHTS)
+            if weights is not self._weights:
+                self._weights = weights
+                self._values, self._versions = weights.sample.take(), weights.sample.versions()
+        self._at_start = self._weights.sample.versions()
+        self._open = True
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        if self._open:
+            self._open = False
+            self._compare(trainer, pl_module)
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self._open = False
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        weights = self._weights
+        if weights is None:
+            return
+        if self._open:
+            # No backward went by: the training step may have changed weights all the same. Under manual optimisation it
+            # may have stepped an optimizer that Lightning has no part in.
+            self._open = False
+            if automatic(pl_module):
+                self._compare(trainer, pl_module)
+        self._versions = weights.sample.versions()
+        self._values, energy = weights.at(batch_idx, self._versions)
+        self._batches += 1
+        if batch_idx == 0 or self._batches < 3:
+            # The first step makes the states, and a restored one may replace them.
+            self._states = _states(trainer)
+        self._state_versions = [state._version for state in self._states]
+        if not energy < self.absurd**2:
+            self._findings.say(self, self._absurd(weights, pl_module, batch_idx))
+
+    def _compare(self, trainer: Any, module: Any) -> None:
+        weights = self._weights
+        findings: list[Finding] = []
+        if self._state_versions != [state._version for state in self._states]:
+            findings.append(
+                (
+                    "state-changed",
+                    "the optimizer state (its momenta and moments) was changed between two steps: it is corrupt",
+                    "What else writes into optimizer.state, and was it loaded from another run?",
+                )
+            )
+        versions = weights.sample.versions() if weights is not None else []
+        if weights is not None and versions != self._versions:
+            findings = self._changes(trainer, module, weights, versions) + findings
+        self._findings.say(self, findings)
+
+    def _changes(self, trainer: Any, module: Any, weights: Weights, versions: list[int]) -> list[Finding]:
+        within = versions != self._at_start
+        if not within and self._swaps:
+            return []
+        now, before, sample = weights.sample.take(), self._values, weights.sample
+        if len(now) != len(before):
+            return []
+        touched = [new != old for new, old in zip(versions, self._versions)]
+        # One value among many may have changed, which a sample of them misses.
+        wrong = [t for t, told in zip(sample.tensors, touched) if told and not self._is_sane(t)]
+        if wrong:
+            return [self._not_finite(wrong, module, "before the step")]
+        allowed = self.within if within else self.between
+        weights.jumped = now[: sample.length]
+        change, size = sample.norms(now - before), sample.norms(before)
+        pairs = [*zip(sample.tensors, change, size)]
+        far = [t for t, moved, own in pairs if not (moved <= allowed * own or moved <= 1e-6)]
+        if not far:
+            return []
+        names = [names_of(module).get(id(t), "?") for t in far]
+        ratio = math.hypot(*change[: len(pairs)]) / (math.hypot(*size[: len(pairs)]) or 1.0)
+        return [
+            (
+                "changed",
+                f"weights jumped by {ratio:.1%} of their size outside of any optimizer step: {some(names)} changed "
+                + ("within training_step" if within else "between two batches"),
+                "Is something initialised anew, loaded, scaled, decayed or shuffled there, or noise added?",
+            )
+        ]
+
+    def _is_sane(self, tensor: torch.Tensor) -> bool:
+        return float(tensor.detach().abs().max()) < self.absurd
+
+    def _absurd(self, weights: Weights, module: Any, batch_idx: int) -> list[Finding]:
+        findings: list[Finding] = []
+        if wrong := [tensor for tensor in weights.sample.tensors if not self._is_sane(tensor)]:
+            findings.append(self._not_finite(wrong, module, f"after batch {batch_idx}"))
+        named = {id(buffer): name for name, buffer in module.named_buffers()}
+        names = [named.get(id(buffer), "?") for buffer in weights.sample.extra if bool(torch.isnan(buffer).any())]
+        if names:
+            findings.append(
+                (
+                    "buffer-not-finite",
+                    f"{some(names)}, a buffer of the module such as running statistics, is NaN and not finite",
+                    "Look at the batch that it was updated with, and at batches of a single sample.",
+                )
+            )
+        return findings
+
+    def _not_finite(self, wrong: list[torch.Tensor], module: Any, when: str) -> Finding:
+        named = names_of(module)
+        return (
+            "not-finite",
+            f"{some(named.get(id(t), '?') for t in wrong)} holds NaN, inf or a huge value {when}: not finite, or as "
+            "if a bit had flipped",
+            "Stop here: look at the last gradients and updates, and go back to a checkpoint from before.",
+        )
+
+
+def _states(trainer: Any) -> list[torch.Tensor]:
+    """What the optimizers remember of their first parameters, but for their own counts of steps."""
+    found: list[torch.Tensor] = []
+    for optimizer in optimizers_of(trainer):
+        for index, state in enumerate(optimizer.state.values()):
+            if index == _STATES or not isinstance(state, dict):
+                break
+            found += [value for name, value in state.items() if name != "step" and isinstance(value, torch.Tensor)]
+    return found

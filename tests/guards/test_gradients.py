@@ -1,0 +1,151 @@
+"""Gradients: what it notices, and what it lets pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from faultlab.guards import Gradients
+from tests.guards.rig import Healthy, alarm_of
+
+
+class Wide(Healthy):
+    """Enough weights for what is judged only of many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 32), nn.ReLU())
+        self.head = nn.Linear(32, 2)
+
+
+class Turned(Wide):
+    """Gradients that something changes after backward, from some step on."""
+
+    def __init__(self, turn: Callable[[Any], None], since: int = 0) -> None:
+        super().__init__()
+        self.turn = turn
+        self.since = since
+
+    def on_after_backward(self) -> None:
+        if self.global_step >= self.since:
+            for parameter in self.parameters():
+                self.turn(parameter)
+
+
+def dropped(parameter: Any) -> None:
+    parameter.grad = None
+
+
+def pulled(parameter: Any) -> None:
+    parameter.grad.add_(parameter.detach(), alpha=50)
+
+
+@pytest.mark.parametrize(
+    ("turn", "since", "check", "word"),
+    [
+        (lambda p: p.grad.mul_(torch.nan), 3, "not-finite", "NaN"),
+        (dropped, 3, "missing", "gradient"),
+        (lambda p: p.grad.zero_(), 0, "zero", "zero"),
+        (lambda p: p.grad.zero_(), 4, "zero", "zero"),
+        (lambda p: p.grad.mul_(1e4), 8, "explodes", "gradient norm"),
+        (lambda p: p.grad.mul_(1e-9), 0, "vanishes", "vanish"),
+        (lambda p: p.grad.mul_(1e-6), 8, "vanishes", "vanish"),
+        (lambda p: p.grad.fill_(0.5), 2, "stale", "same gradient"),
+        (pulled, 0, "along-weights", "penalty"),
+    ],
+)
+def test_wrong_gradients_are_noticed(turn: Callable[[Any], None], since: int, check: str, word: str) -> None:
+    alarm = alarm_of(Gradients(), Turned(turn, since))
+    assert alarm is not None
+    assert alarm.check == check
+    assert word in str(alarm)
+
+
+def test_gradients_that_are_clipped_to_next_to_nothing_are_noticed() -> None:
+    class Crushed(Wide):
+        def on_after_backward(self) -> None:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), 1e-3)
+
+    alarm = alarm_of(Gradients(), Crushed())
+    assert alarm is not None
+    assert alarm.check == "crushed"
+
+
+def test_a_detached_body_is_noticed_and_named() -> None:
+    class Detached(Wide):
+        def forward(self, inputs: Any) -> Any:
+            return self.head(self.body(inputs).detach())
+
+    alarm = alarm_of(Gradients(), Detached())
+    assert alarm is not None
+    assert alarm.check == "missing"
+    assert "body.0.weight" in str(alarm)
+
+
+def test_a_dead_first_layer_is_noticed_and_named() -> None:
+    class Dead(Wide):
+        def forward(self, inputs: Any) -> Any:
+            return self.head(self.body(inputs - 1e6).clamp(max=0))
+
+    alarm = alarm_of(Gradients(), Dead())
+    assert alarm is not None
+    assert alarm.check == "layer-zero"
+    assert "body.0.weight" in str(alarm)
+
+
+def test_a_last_layer_that_begins_with_zero_is_let_pass() -> None:
+    class Zero(Wide):
+        def __init__(self) -> None:
+            super().__init__()
+            nn.init.zeros_(self.head.weight)
+
+    assert alarm_of(Gradients(), Zero()) is None
+
+
+def test_a_head_that_is_not_used_is_let_pass() -> None:
+    class Spare(Wide):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spare = nn.Linear(32, 5)
+
+    assert alarm_of(Gradients(), Spare()) is None
+
+
+@pytest.mark.parametrize(
+    "trainer", [{"gradient_clip_val": 0.1}, {"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}]
+)
+def test_usual_settings_are_let_pass(trainer: dict[str, Any]) -> None:
+    assert alarm_of(Gradients(), Wide(), **trainer) is None
+
+
+def test_large_gradients_are_looked_at_by_a_sample() -> None:
+    class Large(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(4, 8000), nn.ReLU())
+            self.head = nn.Linear(8000, 4)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            loss = F.cross_entropy(self(batch[0]), batch[1])
+            return loss * torch.nan if batch_idx == 4 else loss
+
+    alarm = alarm_of(Gradients(), Large(), max_epochs=1)
+    assert alarm is not None
+    assert alarm.check == "not-finite"
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_training_that_has_reached_its_goal_is_let_pass(power: int) -> None:
+    class Settling(Wide):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self(batch[0]).relu().pow(power).mean()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.3)
+
+    assert alarm_of(Gradients(), Settling(), max_epochs=12) is None

@@ -1,0 +1,93 @@
+"""HooksCalled: methods that look like hooks, and callbacks that are gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from faultlab.guards import HooksCalled
+from tests.guards.rig import Healthy, alarm_of, fit
+
+
+def test_a_hook_of_the_module_that_was_removed_is_noticed() -> None:
+    class Old(Healthy):
+        def training_step_end(self, outputs: Any) -> Any:
+            return outputs
+
+    alarm = alarm_of(HooksCalled(), Old())
+    assert alarm is not None
+    assert alarm.check == "not-a-hook"
+    assert "Old.training_step_end" in alarm.found
+
+
+def test_a_step_by_another_name_is_noticed_where_the_real_one_is_missing() -> None:
+    class Misnamed(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Healthy()
+            self.val_step = self.inner.validation_step
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self.inner(batch[0]).mean()
+
+        def valid_step(self, batch: Any, batch_idx: int) -> Any:
+            """Nobody calls it."""
+
+        def configure_optimizers(self) -> Any:
+            return self.inner.configure_optimizers()
+
+    class Both(Healthy):
+        def val_step(self, batch: Any, batch_idx: int) -> Any:
+            """Something else than validation_step."""
+
+    assert alarm_of(HooksCalled(), Misnamed()) is not None
+    fit(HooksCalled(), Both())
+
+
+def test_a_misspelt_hook_of_a_callback_is_noticed() -> None:
+    class Misspelt(pl.Callback):
+        def on_train_epochs_end(self, trainer: Any, pl_module: Any) -> None:
+            """Nobody calls it."""
+
+    alarm = alarm_of([HooksCalled(), Misspelt()])
+    assert alarm is not None
+    assert "on_train_epoch_end" in alarm.remedy
+
+
+def test_a_method_that_the_class_calls_itself_is_let_pass() -> None:
+    class Calling(pl.Callback):
+        def on_batch_end(self) -> None:
+            """Called below."""
+
+        def on_train_batch_end(self, *args: Any) -> None:
+            self.on_batch_end()
+
+        def on_new_best(self) -> None:
+            """Like no hook at all."""
+
+    fit([HooksCalled(), Calling()])
+
+
+def test_a_callback_that_goes_missing_is_noticed() -> None:
+    class Watching(pl.Callback):
+        """Whom somebody takes out."""
+
+    class Removing(Healthy):
+        def on_train_batch_end(self, *args: Any) -> None:
+            self.trainer.callbacks = [c for c in self.trainer.callbacks if not isinstance(c, Watching)]
+
+    alarm = alarm_of([HooksCalled(), Watching()], Removing())
+    assert alarm is not None
+    assert alarm.check == "callback-gone"
+    assert "Watching" in alarm.found
+
+
+def test_a_guard_that_is_told_of_no_batch_says_so() -> None:
+    class Deaf(HooksCalled):
+        def on_train_batch_end(self, *args: Any) -> None:
+            """As if it had never been called."""
+
+    alarm = alarm_of(Deaf())
+    assert alarm is not None
+    assert alarm.check == "not-called"

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from faultlab.guards import Labels, LabelsAligned
+from tests.guards.rig import Healthy, alarm_of, fit
+
+
+class Many(Healthy):
+    """Takes labels of any kind: what is tested are the labels and not what is learnt from them."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return self(batch[0].float().flatten(1)[:, :4]).square().mean()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_loss", self.training_step(batch, batch_idx))
+
+
+def sample(n: int, seed: int, width: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs, ``float32[n, width]``, and the class of five that the first of them tells."""
+    inputs = torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
+    return inputs, (inputs[:, 0] * 1.3 + 2.5).clamp(0, 4.99).long()
+
+
+def on(train: Any, validation: Any, shuffle: bool = True) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    return (
+        DataLoader(TensorDataset(*train), batch_size=32, shuffle=shuffle),
+        DataLoader(TensorDataset(*validation), batch_size=128),
+    )
+
+
+def relabelled(alter: Any, n: int = 512, width: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs, labels = sample(n, 0, width)
+    return inputs, alter(labels)
+
+
+@pytest.mark.parametrize(
+    ("check", "said", "alter"),
+    [
+        ("constant", "a single class", lambda y: torch.full_like(y, 4)),
+        ("constant", "sorted", lambda y: y.sort().values),
+        ("ignored", "-100", lambda y: torch.full_like(y, -100)),
+        ("out-of-range", "out of range", lambda y: torch.where(y == 3, 2**31 - 1, y)),
+        ("class-missing", "class 3 is missing", lambda y: torch.where(y == 3, 2, y)),
+        ("imbalanced", "rare", lambda y: torch.where((y > 1) & (torch.arange(len(y)) % 8 > 0), 1, y)),
+    ],
+)
+def test_labels_that_are_not_those_of_validation_are_noticed(check: str, said: str, alter: Any) -> None:
+    data = on(relabelled(alter), sample(256, 1), shuffle="sorted" not in said)
+    alarm = alarm_of(Labels(), Many(), *data)
+    assert alarm is not None
+    assert (alarm.check, said in alarm.found) == (check, True), alarm.found
+
+
+def test_targets_that_lie_elsewhere_or_do_not_vary_are_noticed() -> None:
+    x, _ = sample(256, 0)
+    validation = sample(128, 1)[0], sample(128, 1)[0][:, :1]
+    for check, y in (("shifted", x[:, :1] + 3), ("shifted", x[:, :1] * 1000), ("constant", torch.ones(256, 1))):
+        alarm = alarm_of(Labels(), Many(), *on((x, y), validation))
+        assert alarm is not None
+        assert alarm.check == check
+
+
+def test_a_class_beyond_those_that_were_said_is_noticed() -> None:
+    fit(Labels(classes=5), Many(), *on(sample(128, 0), sample(128, 1)))
+    alarm = alarm_of(Labels(classes=4), Many(), *on(sample(128, 0), sample(128, 1)))
+    assert alarm is not None
+    assert "there are 4 classes" in alarm.found
+
+
+def two_in_a_hundred(n: int) -> torch.Tensor:
+    return torch.rand(n) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        # Anomalies are learnt from normal samples alone.
+        (lambda n: torch.zeros(n).long(), lambda n: torch.arange(n) % 2),
+        (lambda n: two_in_a_hundred(n).float(), lambda n: two_in_a_hundred(n).float()),
+        (lambda n: two_in_a_hundred(n).long(), lambda n: two_in_a_hundred(n).long()),
+        (lambda n: (10 ** (6 * torch.rand(n))).long(), lambda n: (10 ** (6 * torch.rand(n))).long()),
+        (lambda n: (3 * torch.randn(n, 1)).exp(), lambda n: (3 * torch.randn(n, 1)).exp()),
+        (lambda n: torch.randint(-5, 5, (n,)), lambda n: torch.randint(-5, 5, (n,))),
+        (lambda n: torch.arange(n) % 5, lambda n: torch.arange(n) % 5 // 4 * 4),
+        (lambda n: torch.randint(9, (n, 7)), lambda n: torch.randint(9, (n, 7))),
+    ],
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_labels_that_may_well_be_so_are_let_pass(train: Any, validation: Any, seed: int) -> None:
+    torch.manual_seed(seed)
+    data = on((torch.randn(128, 4), train(128)), (torch.randn(128, 4), validation(128)))
+    fit([Labels(), LabelsAligned()], Many(), *data)
+
+
+@pytest.mark.parametrize(
+    ("check", "said", "alter"),
+    [
+        ("unrelated", "shuffled", lambda y: y[torch.randperm(len(y))]),
+        ("opposite", "inverted", lambda y: 4 - y),
+        ("opposite", "renumbered", lambda y: torch.tensor([3, 0, 4, 1, 2])[y]),
+    ],
+)
+def test_labels_that_do_not_belong_to_their_inputs_are_noticed(check: str, said: str, alter: Any) -> None:
+    torch.manual_seed(0)
+    alarm = alarm_of(LabelsAligned(), Many(), *on(relabelled(alter), sample(256, 1)))
+    assert alarm is not None
+    # One batch may be too few to tell another relation from none.
+    assert alarm.check in (check, "unrelated")
+    assert said in alarm.found
+
+
+def test_validation_labels_that_do_not_belong_are_noticed() -> None:
+    x, y = sample(512, 1)
+    alarm = alarm_of(LabelsAligned(), Many(), *on(sample(512, 0), (x, y.roll(7))))
+    assert alarm is not None
+    assert alarm.check == "validation-unrelated"
+
+
+def test_labels_that_change_from_epoch_to_epoch_are_noticed() -> None:
+    class Changing(TensorDataset):
+        def __getitem__(self, index: Any) -> Any:
+            x, y = super().__getitem__(index)
+            return x, (y + (torch.rand(()) < 0.3)) % 5
+
+    train = DataLoader(Changing(*sample(256, 0)), batch_size=32, shuffle=True)
+    alarm = alarm_of(LabelsAligned(), Many(), train, on(sample(64, 0), sample(64, 1))[1])
+    assert alarm is not None
+    assert alarm.check == "changing"
+
+
+def text(n: int, noise: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.randint(20, (n, 13))
+    wrong = torch.rand(n, 12) < noise
+    return ids[:, :-1], torch.where(wrong, torch.randint(20, (n, 12)), ids[:, 1:])
+
+
+def test_labels_of_tokens_that_have_lost_their_offset_are_noticed() -> None:
+    torch.manual_seed(0)
+    fit(LabelsAligned(), Many(), *on(text(128), text(128)))
+    for train, validation, where in ((0.3, 0.0, "training labels"), (0.0, 0.3, "validation labels")):
+        alarm = alarm_of(LabelsAligned(), Many(), *on(text(128, train), text(128, validation)))
+        assert alarm is not None
+        assert (alarm.check, where in alarm.found) == ("offset", True)
+
+
+def bars(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images, ``float32[n, 1, 6, 6]``, as many of whose left columns are bright as the class says."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(5, (n,), generator=generator)
+    bright = (torch.arange(6) < labels[:, None]).float()[:, None, None, :].expand(n, 1, 6, 6)
+    return bright + 0.1 * torch.randn(n, 1, 6, 6, generator=generator), labels
+
+
+@pytest.mark.parametrize("width", [2, 6])
+def test_augmented_inputs_are_let_pass(width: int) -> None:
+    class Moved(TensorDataset):
+        def __getitem__(self, index: Any) -> Any:
+            x, y = super().__getitem__(index)
+            moved = torch.rot90(x, int(torch.randint(4, ())), (1, 2)).roll(int(torch.randint(width, ())), 2)
+            return moved, y
+
+    train = DataLoader(Moved(*bars(512, 0)), batch_size=32, shuffle=True)
+    fit(LabelsAligned(), Many(), train, on(bars(64, 0), bars(128, 1))[1])
+
+
+def test_a_relation_that_nobody_has_is_none_to_miss() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(512, 8), torch.randint(5, (512,))
+    fit(LabelsAligned(), Many(), *on((x, y), (torch.randn(256, 8), torch.randint(5, (256,)))))

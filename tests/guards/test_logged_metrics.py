@@ -1,0 +1,109 @@
+"""LoggedMetrics: metrics that are missing, not finite or stuck."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from faultlab.guards import LoggedMetrics
+from tests.guards.rig import Healthy, alarm_of, fit
+
+
+class Reporting(Healthy):
+    """Logs what a test has it log."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.report(float(self.global_step), batch, batch_idx)
+
+    def report(self, step: float, batch: Any, batch_idx: int) -> None:
+        super().validation_step(batch, batch_idx)
+
+
+def test_a_declared_metric_that_is_not_logged_is_noticed_after_the_first_validation() -> None:
+    alarm = alarm_of(LoggedMetrics(metric="val/loss"), max_epochs=5)
+    assert alarm is not None
+    assert alarm.check == "missing"
+    assert "val_loss" in alarm.found
+
+
+def test_an_expected_metric_that_is_not_logged_is_noticed_without_validation_too() -> None:
+    alarm = alarm_of(LoggedMetrics(expected=["lr"]), limit_val_batches=0)
+    assert alarm is not None
+    assert alarm.check == "missing"
+    fit(LoggedMetrics(expected=["train_loss"]), limit_val_batches=0)
+
+
+def test_a_metric_that_is_logged_no_more_is_noticed() -> None:
+    class Ceasing(Reporting):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            if step < 20:
+                super().report(step, batch, batch_idx)
+            else:
+                self.log("val_other", step)
+
+    alarm = alarm_of(LoggedMetrics(), Ceasing(), max_epochs=4)
+    assert alarm is not None
+    assert alarm.check == "vanished"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_noticed(value: float) -> None:
+    class Broken(Reporting):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", torch.tensor(value))
+
+    alarm = alarm_of(LoggedMetrics(), Broken())
+    assert alarm is not None
+    assert alarm.check == "not-finite"
+    assert ("NaN" if math.isnan(value) else "infinite") in alarm.found
+
+
+def test_a_metric_that_was_finite_has_to_stay_so_and_another_need_not() -> None:
+    class Rare(Reporting):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            super().report(step, batch, batch_idx)
+            self.log("val_recall_of_nobody", math.nan)
+
+    class Ceasing(Reporting):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            super().report(step, batch, batch_idx)
+            self.log("val_recall", 0.5 if step < 10 else math.nan)
+
+    fit(LoggedMetrics(), Rare())
+    alarm = alarm_of(LoggedMetrics(), Ceasing())
+    assert alarm is not None
+    assert alarm.check == "not-finite"
+
+
+def test_a_loss_that_does_not_move_is_noticed_after_the_first_epoch() -> None:
+    class Stuck(Reporting):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", 0.731)
+
+    alarm = alarm_of(LoggedMetrics(), module := Stuck(), max_epochs=4)
+    assert alarm is not None
+    assert alarm.check == "constant"
+    assert module.global_step == 8
+
+
+def test_a_share_that_is_the_same_twice_is_let_pass_and_one_that_always_is_not() -> None:
+    class Coarse(Reporting):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            self.log("val_accuracy", 0.5)
+
+    fit(LoggedMetrics(), Coarse(), max_epochs=1)
+    assert alarm_of(LoggedMetrics(), Coarse(), max_epochs=4) is not None
+
+
+def test_a_metric_of_every_other_epoch_is_let_pass() -> None:
+    class Seldom(Reporting):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            super().report(step, batch, batch_idx)
+            if self.current_epoch % 2 == 0:
+                self.log("val_expensive", step)
+
+    fit(LoggedMetrics(metric="val_loss"), Seldom(), max_epochs=5)
+    fit(LoggedMetrics(metric="val_loss"), max_epochs=4, check_val_every_n_epoch=2)

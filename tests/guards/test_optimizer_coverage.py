@@ -1,0 +1,113 @@
+"""OptimizerCoverage: what it notices, and what it lets pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from faultlab.guards import OptimizerCoverage
+from tests.guards.rig import Healthy, alarm_of
+
+
+class Configured(Healthy):
+    """A module whose optimizer a function makes."""
+
+    def __init__(self, configure: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.configure = configure
+
+    def configure_optimizers(self) -> Any:
+        return self.configure(self)
+
+
+def replaced(module: Any) -> Any:
+    optimizer = torch.optim.Adam(module.parameters())
+    module.head = nn.Linear(8, 2)
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("configure", "check", "word"),
+    [
+        (lambda module: None, "none", "no optimizer"),
+        (lambda module: torch.optim.Adam([{"params": []}]), "empty", "empty"),
+        (lambda module: torch.optim.Adam(copy.deepcopy(module.head).parameters()), "foreign", "foreign"),
+        (replaced, "foreign", "replaced"),
+        (lambda module: torch.optim.Adam(module.body.parameters()), "left-out", "head.weight"),
+    ],
+)
+def test_an_optimizer_of_the_wrong_parameters_is_noticed(
+    configure: Callable[[Any], Any], check: str, word: str
+) -> None:
+    alarm = alarm_of(OptimizerCoverage(), Configured(configure))
+    assert alarm is not None
+    assert alarm.check == check
+    assert word in str(alarm)
+
+
+def test_a_layer_in_a_plain_list_is_noticed() -> None:
+    class Hidden(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = [nn.Linear(4, 4)]
+
+        def forward(self, inputs: Any) -> Any:
+            return super().forward(self.layers[0](inputs))
+
+    alarm = alarm_of(OptimizerCoverage(), Hidden())
+    assert alarm is not None
+    assert alarm.check == "unregistered"
+    assert "(4, 4)" in str(alarm)
+
+
+def test_a_layer_that_is_replaced_between_epochs_is_noticed() -> None:
+    class Renewed(Healthy):
+        def on_train_epoch_start(self) -> None:
+            if self.current_epoch == 1:
+                self.head = nn.Linear(8, 2)
+
+    alarm = alarm_of(OptimizerCoverage(), Renewed())
+    assert alarm is not None
+    assert alarm.check == "foreign"
+
+
+def test_frozen_layers_are_let_pass_unless_all_should_learn() -> None:
+    class Frozen(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body[0].requires_grad_(False)
+
+    assert alarm_of(OptimizerCoverage(), Frozen()) is None
+    alarm = alarm_of(OptimizerCoverage(all_train=True), Frozen())
+    assert alarm is not None
+    assert alarm.check == "frozen"
+
+
+def test_what_is_left_out_on_purpose_is_let_pass() -> None:
+    module = Configured(lambda module: torch.optim.Adam(module.body.parameters()))
+    assert alarm_of(OptimizerCoverage(leave_out=["head."]), module) is None
+
+
+def test_a_critic_in_eval_mode_is_let_pass() -> None:
+    class Perceptual(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.critic = nn.Linear(2, 2).eval()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.Adam([*self.body.parameters(), *self.head.parameters()])
+
+    assert alarm_of(OptimizerCoverage(), Perceptual()) is None
+
+
+def test_several_optimizers_may_share_the_parameters_among_them() -> None:
+    def configure(module: Any) -> Any:
+        module.automatic_optimization = False
+        return [torch.optim.Adam(module.body.parameters()), torch.optim.Adam(module.head.parameters())]
+
+    assert alarm_of(OptimizerCoverage(), Configured(configure)) is None

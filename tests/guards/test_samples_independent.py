@@ -1,0 +1,103 @@
+"""SamplesIndependent: what is said of a sample depends on that sample alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from faultlab.guards import SamplesIndependent
+from tests.guards.rig import Healthy, alarm_of, fit
+
+
+class Changed(Healthy):
+    """Its outputs go through something."""
+
+    def forward(self, inputs: Any) -> Any:
+        return self.change(super().forward(inputs))
+
+    def change(self, outputs: Any) -> Any:
+        return outputs
+
+
+class Rolled(Changed):
+    def change(self, outputs: Any) -> Any:
+        return 0.5 * outputs + 0.5 * outputs.roll(1, 0)
+
+
+class Reversed(Changed):
+    def change(self, outputs: Any) -> Any:
+        return outputs.flip(0)
+
+
+class Centred(Changed):
+    def change(self, outputs: Any) -> Any:
+        return outputs - outputs.mean(dim=0)
+
+
+@pytest.mark.parametrize("cls", [Rolled, Reversed, Centred])
+def test_outputs_that_depend_on_the_other_samples_are_noticed_in_the_first_batch(cls: type[Changed]) -> None:
+    alarm = alarm_of(SamplesIndependent(), module := cls())
+    assert alarm is not None
+    assert alarm.check == "mixes"
+    assert module.global_step <= 1
+
+
+def test_noise_of_a_source_of_its_own_is_noticed() -> None:
+    class Noisy(Changed):
+        def change(self, outputs: Any) -> Any:
+            source = torch.Generator()
+            source.seed()
+            return outputs + torch.randn(outputs.shape, generator=source)
+
+    alarm = alarm_of(SamplesIndependent(), Noisy())
+    assert alarm is not None
+    assert alarm.check == "random"
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_random_numbers_of_torch_are_let_pass_unless_they_must_not_be(deterministic: bool) -> None:
+    class Sampling(Changed):
+        def change(self, outputs: Any) -> Any:
+            return outputs + torch.randn_like(outputs)
+
+    assert (alarm_of(SamplesIndependent(deterministic=deterministic), Sampling()) is not None) == deterministic
+
+
+def test_an_output_that_was_kept_is_noticed() -> None:
+    class Keeping(Changed):
+        kept: Any = None
+
+        def change(self, outputs: Any) -> Any:
+            if self.training:
+                return outputs
+            if self.kept is None:
+                self.kept = outputs
+            return self.kept
+
+    alarm = alarm_of(SamplesIndependent(), Keeping(), num_sanity_val_steps=0)
+    assert alarm is not None
+    assert alarm.check == "cached"
+
+
+def test_a_comparison_of_the_samples_with_each_other_is_let_pass() -> None:
+    class Contrasting(Changed):
+        def change(self, outputs: Any) -> Any:
+            return outputs @ outputs.T
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return torch.nn.functional.cross_entropy(self(batch[0]), torch.arange(len(batch[0])))
+
+        def validation_step(self, batch: Any, batch_idx: int) -> Any:
+            """Nothing to validate."""
+
+    fit(SamplesIndependent(), Contrasting())
+
+
+def test_inputs_whose_first_dimension_is_not_that_of_the_samples_are_let_pass() -> None:
+    class Transposed(Centred):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self(torch.cat([batch[0], batch[0]])).square().mean()
+
+    fit(SamplesIndependent(), Transposed())

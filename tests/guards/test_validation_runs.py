@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from faultlab.guards import ValidationRuns
+from tests.guards.rig import Healthy, alarm_of, fit, loaders, points
+
+
+class Wide(Healthy):
+    """Takes the first four of eight features."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs[:, :4])
+
+
+def wide(n: int, seed: int = 0) -> TensorDataset:
+    inputs = torch.randn(n, 8, generator=torch.Generator().manual_seed(seed))
+    return TensorDataset(inputs, (inputs[:, 0] > 0).long())
+
+
+def on(training: Any, validation: Any) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    return DataLoader(training, batch_size=16, shuffle=True), DataLoader(validation, batch_size=32)
+
+
+@pytest.mark.parametrize("sanity", [0, 2])
+def test_validation_on_training_data_is_noticed(sanity: int) -> None:
+    alarm = alarm_of(ValidationRuns(), Wide(), *on(wide(128), wide(128)), num_sanity_val_steps=sanity)
+    assert alarm is not None
+    assert (alarm.check, "the same data" in alarm.found) == ("on-training-data", True)
+
+
+def test_validation_on_other_data_is_let_pass_and_so_are_samples_that_are_the_same_by_chance() -> None:
+    fit(ValidationRuns(), Wide(), *on(wide(128), wide(128, seed=1)))
+
+    def coarse(seed: int) -> TensorDataset:
+        inputs, labels = wide(256, seed).tensors
+        return TensorDataset((inputs > 0).float(), labels)
+
+    fit(ValidationRuns(), Wide(), *on(coarse(0), coarse(1)))
+
+
+def test_small_sets_may_be_validated_on_what_they_were_trained_on() -> None:
+    fit(ValidationRuns(), Wide(), *on(wide(48), wide(48)))
+
+
+def test_validation_that_is_never_run_is_noticed() -> None:
+    alarm = alarm_of(ValidationRuns(), limit_val_batches=0)
+    assert alarm is not None
+    assert (alarm.check, "limit_val_batches is 0" in alarm.found) == ("never-runs", True)
+
+    class Misspelt(Healthy):
+        validation_step = Healthy.__base__.validation_step  # type: ignore[union-attr]
+
+    alarm = alarm_of(ValidationRuns(), Misspelt())
+    assert alarm is not None
+    assert (alarm.check, "no validation_step" in alarm.found) == ("never-runs", True)
+
+
+def test_validation_data_that_are_empty_are_noticed() -> None:
+    alarm = alarm_of(ValidationRuns(), validation=DataLoader(points(0)))
+    assert alarm is not None
+    assert alarm.check == "empty"
+
+
+@pytest.mark.parametrize(("sanity", "said"), [(2, "1 of 2"), (0, "1 of 4")])
+def test_validation_that_is_cut_short_is_noticed(sanity: int, said: str) -> None:
+    class Ending(Healthy):
+        def validation_step(self, batch: Any, batch_idx: int) -> Any:
+            if batch_idx == 1:
+                raise StopIteration
+
+    alarm = alarm_of(
+        ValidationRuns(), Ending(), validation=loaders(16)[0], num_sanity_val_steps=sanity, limit_val_batches=4
+    )
+    assert alarm is not None
+    assert (alarm.check, said in alarm.found) == ("cut-short", True), alarm.found
+
+
+def test_an_epoch_without_the_validation_that_was_due_is_noticed() -> None:
+    class Ending(Healthy):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            if batch_idx == 5:
+                raise StopIteration
+            return super().training_step(batch, batch_idx)
+
+    alarm = alarm_of(ValidationRuns(), Ending())
+    assert alarm is not None
+    assert (alarm.check, "5 of 8" in alarm.found) == ("skipped", True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"check_val_every_n_epoch": 2},
+        {"val_check_interval": 0.5},
+        {"val_check_interval": 3, "check_val_every_n_epoch": None},
+        {"max_steps": 5},
+        {"fast_dev_run": True},
+        {"limit_val_batches": 1},
+    ],
+)
+def test_validation_at_other_times_is_let_pass(arguments: dict[str, Any]) -> None:
+    fit(ValidationRuns(), **arguments)
+
+
+def test_several_validation_loaders_are_let_pass() -> None:
+    class Several(Healthy):
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+            super().validation_step(batch, batch_idx)
+
+    fit(ValidationRuns(), Several(), validation=[loaders()[1], loaders(8)[1]])

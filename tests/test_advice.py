@@ -1,0 +1,129 @@
+"""What the ready-made guards said, and what their word is worth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from faultlab import index
+from faultlab.engines.protocol import Outcome
+from faultlab.harness.advice import Advice
+from faultlab.harness.cover import smallest_cover
+from faultlab.harness.prescribing import choose, harmful_ratio
+from faultlab.harness.redundancy import worth_of
+from faultlab.results import Harm, Status
+from tests.support import detection, report, result
+
+MODE = index.modes()["loss.nan"]
+
+
+def alarm(guard: str, check: str, step: int, message: str = "m") -> dict[str, Any]:
+    return {"kind": "guard", "name": guard, "step": step, "message": message, "how": "raised", "reason": check}
+
+
+def ran(id: str, *alarms: dict[str, Any], first_step: int | None = None, **more: Any) -> Outcome:
+    said = {"watching": True, "alarms": list(alarms), "broken": {}, "seconds": {}, "summary": None, **more}
+    return Outcome(id, {"advice": said, "first_step": first_step, "fit_seconds": 1.0})
+
+
+def watched(**noticed: set[str]) -> Advice:
+    """Advice after runs of faults, of which the guards in each set noticed one step late."""
+    advice = Advice({})
+    for fault, guards in noticed.items():
+        advice.judge(f"loss.{fault}@always", MODE, ran(fault, *(alarm(g, "check", 5) for g in guards), first_step=4))
+    return advice
+
+
+def silent(fault: str, harmful: bool = True) -> Any:
+    harm = Harm("val_loss", 1.0, 2.0 if harmful else 1.0, harmful)
+    return result(f"loss.{fault}@always", Status.SILENT, harm=harm)
+
+
+def test_a_check_that_speaks_up_in_a_healthy_run_counts_for_nothing() -> None:
+    advice = Advice({})
+    advice.learn([ran("clean-3", alarm("Wolf", "cries", 2))])
+    found = advice.judge("f", MODE, ran("f", alarm("Wolf", "cries", 4), alarm("Wolf", "bites", 4), first_step=4))
+    assert [(seen.guard, seen.check) for seen in found] == [("Wolf", "bites")]
+    assert advice.construction("Wolf") == {"leave_out": ["cries"]}
+
+
+def test_an_alarm_before_the_fault_acted_is_not_because_of_it() -> None:
+    found = Advice({}).judge("f", MODE, ran("f", alarm("G", "a", 3), alarm("G", "b", 6), first_step=4))
+    assert [(seen.check, seen.step, seen.latency) for seen in found] == [("b", 6, 2)]
+
+
+def test_an_alarm_of_a_clean_run_that_went_the_same_way_is_none() -> None:
+    resumed = ran("clean-reloaded", alarm("G", "short", 8))
+    assert Advice({}).judge("f", MODE, ran("f", alarm("G", "short", 8), first_step=4), [resumed]) == []
+
+
+def test_what_never_acted_was_noticed_by_nobody() -> None:
+    assert Advice({}).judge("f", MODE, ran("f", alarm("G", "a", 3))) == []
+
+
+def test_a_prescription_names_each_guard_once_the_quickest_first_with_its_cost() -> None:
+    advice = Advice({}, costs={"Late": 0.1, "Early": 0.02})
+    alarms = [alarm("Late", "a", 9), alarm("Early", "b", 7), alarm("Early", "a", 4)]
+    advice.judge("f", MODE, ran("f", *alarms, first_step=4))
+    assert advice.prescription("f") == [
+        {"guard": "faultlab.guards.Early", "step": 4, "cost": 0.02},
+        {"guard": "faultlab.guards.Late", "step": 9, "cost": 0.1},
+    ]
+
+
+def test_costs_are_shares_of_the_time_that_training_takes_without_guards() -> None:
+    advice = Advice({})
+    advice.learn([ran("clean-1", seconds={"G": 0.2})])
+    assert advice.costs == {"G": pytest.approx(0.25)}
+
+
+def test_a_run_that_is_only_recorded_says_nothing_of_false_alarms() -> None:
+    advice = Advice({})
+    advice.learn([ran("clean-1", watching=False, summary={"runs": 1})])
+    assert (advice.known, advice.quiet_runs) == ([{"runs": 1}], [])
+
+
+@pytest.mark.parametrize(
+    ("noticed_by", "costs", "cover"),
+    [
+        ({}, {}, []),
+        ({"a": set()}, {}, []),
+        ({"a": {"X"}, "b": {"Y"}}, {}, ["X", "Y"]),
+        ({"a": {"X", "Z"}, "b": {"Y", "Z"}}, {"Z": 0.9}, ["Z"]),
+        ({"a": {"X", "Y"}}, {"X": 0.2, "Y": 0.1}, ["Y"]),
+    ],
+)
+def test_a_cover_is_the_smallest_and_of_those_the_cheapest(noticed_by: Any, costs: Any, cover: list[str]) -> None:
+    assert smallest_cover(noticed_by, costs) == cover
+
+
+def test_a_cover_is_exact_where_taking_the_most_useful_first_is_not() -> None:
+    noticed_by = {"1": {"Greedy", "Odd"}, "2": {"Greedy", "Even"}, "3": {"Greedy", "Odd"}, "4": {"Greedy", "Even"},
+                  "5": {"Odd"}, "6": {"Even"}}  # fmt: skip
+    assert smallest_cover(noticed_by, {}) == ["Even", "Odd"]
+
+
+def test_the_choice_covers_what_is_silent_and_names_what_is_beyond_reach() -> None:
+    before = report(silent("nan"), silent("scaled"), silent("offset"), result("loss.zeroed@always", Status.NOTICED))
+    found = choose(before, watched(nan={"G"}, scaled={"G", "H"}, zeroed={"I"}))
+    assert [(one.guard, one.notices) for one in found.chosen] == [("G", ["loss.nan@always", "loss.scaled@always"])]
+    assert found.beyond == ["loss.offset@always"]
+    assert found.proven
+
+
+def test_the_harmful_ratio_counts_only_failure_modes_that_did_harm() -> None:
+    noticed = result("loss.zeroed@always", Status.NOTICED, harm=Harm("val_loss", 1.0, None, True))
+    assert harmful_ratio(report(silent("nan"), silent("offset", harmful=False), noticed)) == 0.5
+    assert harmful_ratio(report(silent("offset", harmful=False))) is None
+
+
+def test_the_worth_of_guards_is_what_they_notice_and_what_nobody_else_does() -> None:
+    both = result("loss.nan@always", "noticed", noticed_by=[detection(name="A"), detection(name="B")])
+    alone = result("loss.zeroed@always", "noticed", noticed_by=[detection(name="A")])
+    lucky = result("loss.summed@always", "noticed", noticed_by=[detection(name="B"), detection("framework", "x")])
+    results = {found.id: found for found in (both, alone, lucky)}
+    a, b, c = worth_of(["A", "B", "C"], results)
+    assert (a.modes, a.alone) == (["loss.nan", "loss.zeroed"], ["loss.zeroed@always"])
+    assert (b.modes, b.alone) == (["loss.nan", "loss.summed"], [])
+    assert (c.modes, c.alone, c.proven) == ([], [], None)
