@@ -306,7 +306,7 @@ def test_a_resumed_or_broken_run_is_no_example(tmp_path: Path) -> None:
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "other.json").write_text("[]")
+    (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ValueError, match="holds no known good runs"):
         KnownGood(tmp_path / "other.json")
 
