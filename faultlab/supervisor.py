@@ -256,25 +256,29 @@ class Supervisor:
     def _judge(self, seconds: float, deaths: int) -> Ending:
         status = self._status if self._status is not None else -signal.SIGKILL
         beat = self._heartbeat
-        where = f"at step {beat['step']} (epoch {beat['epoch']})" if beat else f"after {seconds:.0f} s"
+        where = f"after {seconds:.0f} s"
+        if beat:
+            # Heartbeats are seconds apart; the last one of a training that ends by itself is not.
+            known = "last heard of at" if beat.get("state") == "begun" else "at"
+            where = f"{known} step {beat['step']} (epoch {beat['epoch']})"
 
         def ending(outcome: str, code: int, found: str, remedy: str) -> Ending:
             return Ending(outcome, code, round(seconds, 3), beat.get("step"), beat.get("epoch"), found, remedy)
 
         if self._hung:
-            found = f"the command hung: no sign of life for {self._stall:g} s, the last one {where}; it was ended"
+            found = f"the command hung: no sign of life for {self._stall:g} s, {where}; it was ended"
             return ending("hung", HUNG, found, _HUNG_REMEDY)
         if status < 0:
             return self._judge_signal(-status, where, deaths, ending)
         if status > 0:
             hint = self._hint() or "What it said last tells why."
-            return ending("failed", status, f"the command ended with status {status} {where}", hint)
+            return ending("failed", status, f"the command ended with status {status}, {where}", hint)
         state = beat.get("state")
         if state in ("begun", "failed") or (self._expect_finish and state != "finished"):
             how = f"by {beat['error']}" if beat.get("error") else ""
             how = how or (f"after {' and '.join(dict.fromkeys(self._signalled))}" if self._signalled else "")
             what = "before its training was done" if beat else "and never told that a training had finished"
-            found = " ".join(filter(None, ("the command ended with status 0", where, what, how)))
+            found = ", ".join(filter(None, ("the command ended with status 0", where, what, how)))
             return ending("unfinished", UNFINISHED, found, _UNFINISHED_REMEDY if beat else _UNTOLD_REMEDY)
         return ending("finished", 0, "", "")
 
@@ -283,16 +287,16 @@ class Supervisor:
         code = 128 + number
         if name == "SIGKILL":
             if deaths > 0:
-                found = f"the command was killed {where}, for memory: the system's out-of-memory killer has run"
+                found = f"the command was killed, {where}, for memory: the system's out-of-memory killer has run"
                 return ending("killed", code, found, _MEMORY_REMEDY)
             peak = _peak()
-            found = f"the command was killed by SIGKILL {where}{peak}"
+            found = f"the command was killed by SIGKILL, {where}{peak}"
             return ending("killed", code, found, _KILLED_REMEDY)
         if name in _CRASHES:
             remedy = self._hint() or "It crashed in native code: what it said last may tell where."
-            return ending("crashed", code, f"the command crashed with {name} {where}", remedy)
+            return ending("crashed", code, f"the command crashed with {name}, {where}", remedy)
         return ending(
-            "terminated", code, f"the command was ended by {name} {where}", "Resume from the last checkpoint."
+            "terminated", code, f"the command was ended by {name}, {where}", "Resume from the last checkpoint."
         )
 
     def _hint(self) -> str:

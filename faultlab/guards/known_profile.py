@@ -8,7 +8,7 @@ import math
 import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,14 @@ class Rule:
 RULES = {
     "initialisation": Rule(slack=0.05),
     "data": Rule(slack=0.02, neighbours=0, deviations=7.0),
-    "loss": Rule(deviations=4.5, below=1.6, logarithmic=True),
-    "activations": Rule(floor=1e-3),
+    "loss": Rule(deviations=5.0, below=1.6, logarithmic=True),
+    "activations": Rule(floor=1e-3, deviations=7.0),
     "gradients": Rule(slack=0.2, floor=1e-12, below=2.0, logarithmic=True),
     "updates": Rule(slack=0.2, floor=1e-12, below=2.0, logarithmic=True),
-    "weights": Rule(deviations=8.0),
+    "weights": Rule(deviations=10.0),
     "optimizer-state": Rule(slack=0.2, deviations=7.0, floor=1e-12, logarithmic=True),
     "learning-rate": Rule(slack=1e-3, floor=0.0, neighbours=0, strict=True),
-    "metrics": Rule(deviations=5.0, logarithmic=True),
+    "metrics": Rule(slack=0.07, deviations=5.0, logarithmic=True),
     "length": Rule(slack=0.0, floor=0.0, neighbours=0, strict=True),
 }
 
@@ -120,9 +120,14 @@ def combine(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         chance = cells.get(CHANCE, [0.0])[0]
         complete = {c: values for c, values in cells.items() if c != CHANCE and len(values) == merged["runs"]}
         in_all = {int(c): [_long(value) for value in values] for c, values in complete.items()}
-        found = _bands(in_all, chance, RULES.get(check, Rule()))
+        found = _bands(in_all, chance, _rule(check, name))
         bands.setdefault(check, {})[name] = {cell: _outward(name, band) for cell, band in found.items()}
     return {"format": FORMAT, "runs": merged["runs"], "facts": merged["facts"], "bands": bands}
+
+
+def _rule(check: str, name: str) -> Rule:
+    rule = RULES.get(check, Rule())
+    return replace(rule, slack=0.05) if check == "loss" and name.startswith("the mean over") else rule
 
 
 def _outward(name: str, band: list[float]) -> list[float | None]:
@@ -194,7 +199,7 @@ def _band(values: Sequence[Cell], variances: list[float], chance: float, rule: R
         factor = rule.deviations * (1 + 3 / known) if known else 2 * rule.deviations
         if many == len(values) and not chance:
             # Neighbouring cells are of the same few runs, so they know less than their number says.
-            factor *= min(3.0, 1 + 12 / max(1, len(values) - 1) ** 3)
+            factor *= min(3.0, 1 + 48 / max(1, len(values) - 1) ** 5)
         margin = factor * spread * math.sqrt(1 + 1 / len(values))
         # One or two runs say little of the spread between runs.
         margin = max(margin, {1: 1.5, 2: 0.7}.get(len(values), 0.0) * (1.0 if logarithmic else spread))

@@ -306,7 +306,7 @@ def test_a_resumed_or_broken_run_is_no_example(tmp_path: Path) -> None:
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "other.json").write_text("[]")
+    (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ValueError, match="holds no known good runs"):
         KnownGood(tmp_path / "other.json")
 
@@ -326,9 +326,9 @@ def test_a_summary_is_plain_json_and_small_for_a_big_model(summaries: list[dict[
                 passed = passed + 0.01 * part(inputs) if name.startswith("a_") else passed
             return super().forward(passed)
 
-    recorder = KnownGoodRecorder(tmp_path / "deep.json")
-    for seed in range(5):
-        train(recorder, seed, module=Deep)
+    deep = summary(0, module=Deep)
+    for _ in range(5):
+        append(tmp_path / "deep.json", deep)
     assert (tmp_path / "deep.json").stat().st_size < 100_000
 
 
