@@ -50,6 +50,7 @@ class Attached:
         self._undo: list[Callable[[], None]] = []
         self._batch: tuple[Any, int, Any] | None = None
         self._fitting = self._training = self._validating = self._validated = False
+        self._in_backward = False
         self._count = self._seen = 0
         self._size = 1
         self._stepped: set[int] = set()
@@ -151,10 +152,16 @@ class Attached:
         return outputs
 
     def _before_backward(self, loss: Any) -> None:
-        # Within a backward pass gradients are off, as they are not before one.
-        with torch.enable_grad():
-            if loss is not None and self._batch is not None:
+        # A guard may work out a gradient of the loss by itself, which ends up here again.
+        if loss is None or self._batch is None or self._in_backward:
+            return
+        self._in_backward = True
+        try:
+            # Within a backward pass gradients are off, as they are not before one.
+            with torch.enable_grad():
                 self._call("on_before_backward", loss)
+        finally:
+            self._in_backward = False
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)

@@ -67,7 +67,8 @@ class LossFalls(Guard):
         self._losses: list[float] = []
         self._labels: list[list[Tensor]] = []
         self._entropy: float | None = None
-        self._epochs = self._validations = self._judged = 0
+        self._epochs = self._validations = 0
+        self._judged = 0, False
         self._resumed = False
         self._learns = True
         self._name = ""
@@ -124,9 +125,9 @@ class LossFalls(Guard):
     def _judge(self, last: bool) -> None:
         self._settle()
         count = len(self._losses)
-        if count < self.steps // 2 or count == self._judged:
+        if count < self.steps // 2 or (count, last) == self._judged:
             return
-        self._judged = count
+        self._judged = count, last
         head, tail = self._losses[: max(1, min(5, count // 12))], self._losses[-max(3, count // 8) :]
         began, ends = sum(head) / len(head), sum(tail) / len(tail)
         if not (math.isfinite(began) and math.isfinite(ends)):

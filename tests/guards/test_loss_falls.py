@@ -34,11 +34,17 @@ def shuffled(n: int = 256) -> TensorDataset:
 
 
 def test_a_loss_at_the_level_of_guessing_is_noticed_at_the_end_of_the_second_epoch() -> None:
-    alarm = alarm_of(LossFalls(), train=DataLoader(shuffled(), 16, shuffle=True), max_epochs=9)
+    alarm = alarm_of(LossFalls(early=1), train=DataLoader(shuffled(), 16, shuffle=True), max_epochs=9)
     assert alarm is not None
     assert alarm.check == "at-chance"
     assert "after 32 steps" in alarm.found
     assert "shuffled" in alarm.remedy
+
+
+def test_a_training_that_takes_its_time_is_judged_at_its_end() -> None:
+    alarm = alarm_of(LossFalls(), train=DataLoader(shuffled(), 16, shuffle=True), max_epochs=5)
+    assert alarm is not None
+    assert "after 80 steps" in alarm.found
 
 
 def test_a_loss_that_rises_is_noticed_at_the_end_of_an_epoch() -> None:
