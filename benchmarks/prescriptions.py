@@ -35,7 +35,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 
 def prescribe(name: str, seeds: int, jobs: int, out: Path) -> Prescription:
     """The prescription for one of the example scenarios, its reports below ``out``."""
-    with Progress(silent=True) as progress:
+    with Progress(quiet=True, silent=True) as progress:
         working = engines.create(engines.default(), jobs)
         try:
             options = Options(out=out, watch=thorough(seeds))
