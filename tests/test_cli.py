@@ -53,6 +53,9 @@ def _faultlab(*arguments: str | Path) -> Done:
     [
         (["--help"], "Exit codes: 0 the gate passed"),
         (["run", "--help"], "--fail-under"),
+        (["prescribe", "--help"], "--write"),
+        (["sweep", "--help"], "--scenario"),
+        (["watch", "--help"], "--stall"),
         (["--version"], "0.1.0"),
         (["list"], "return.none"),
         (["list", "return.*"], "return.none"),
@@ -115,6 +118,10 @@ def test_explain_as_json_is_one_document_with_the_sections() -> None:
         (["run", "--jobs", "0"], "--jobs"),
         (["run", "--engine", "warp"], "fork"),
         (["run", "nowhere.yaml"], "nowhere.yaml: no such file or folder"),
+        (["prescribe", "nowhere.yaml"], "nowhere.yaml"),
+        (["prescribe", "scenarios/digits/scenario.yaml", "--seeds", "2"], "--seeds"),
+        (["sweep", "label.nosy", "--scenario", "scenarios/digits/scenario.yaml"], "'label.noisy'"),
+        (["sweep", "label.noisy", "--scenario", "scenarios/digits/scenario.yaml", "--dose", "x"], "fraction"),
     ],
 )
 def test_wrong_usage_ends_with_status_2_and_what_to_write_instead(arguments: list[str], said: str) -> None:

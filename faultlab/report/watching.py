@@ -8,13 +8,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from faultlab.results import FaultResult
+from faultlab.results import FaultResult, Status
 
 _WIDTH, _HEIGHT, _ROW = 640.0, 150.0, 24.0
 
 
 class Offered(NamedTuple):
-    """A ready-made guard: of how many unnoticed faults it would have noticed, what it costs, how often it was wrong."""
+    """A ready-made guard: how many unnoticed faults it would have noticed, what it costs, how often it was wrong.
+
+    ``alarms`` names the healthy runs in which it raised one, ``harmless`` the faults without effect.
+    """
 
     guard: str
     prescribed: int
@@ -22,6 +25,7 @@ class Offered(NamedTuple):
     latency: float | None
     cost: float
     alarms: list[str]
+    harmless: list[str]
 
 
 def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
@@ -34,10 +38,15 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
     for entry in found["false_alarms"]:
         alarms.setdefault(entry["guard"], set()).update(entry["runs"])
     latencies: dict[str, dict[str, int]] = {}
+    harmless: dict[str, list[str]] = {}
+    without_effect = {fault.id for fault in faults if fault.status is Status.NO_EFFECT}
     for fault, seen in found["noticed"].items():
         for one in seen:
             of_guard = latencies.setdefault(one["guard"], {})
             of_guard[fault] = min(one["latency"], of_guard.get(fault, one["latency"]))
+        if fault in without_effect:
+            for guard in {one["guard"] for one in seen}:
+                harmless.setdefault(guard, []).append(fault)
     prescribed = Counter(entry["guard"].rpartition(".")[2] for fault in faults for entry in fault.prescription)
     offered = [
         Offered(
@@ -47,6 +56,7 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
             statistics.median(latencies[guard].values()) if guard in latencies else None,
             cost,
             sorted(alarms.get(guard, ())),
+            sorted(harmless.get(guard, ())),
         )
         for guard, cost in found["costs"].items()
     ]
