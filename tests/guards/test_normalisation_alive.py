@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from faultlab.guards import NormalisationAlive
-from tests.guards.rig import Healthy, alarm_of, fit, loaders
+from tests.guards.rig import Healthy, alarm_of, fit
 
 
 class Touching(Healthy):
@@ -116,4 +116,4 @@ def test_layers_that_are_frozen_half_way_are_let_pass() -> None:
         def on_train_epoch_end(self) -> None:
             self.body[1].requires_grad_(False)
 
-    fit(NormalisationAlive(), Freezing(), train=list(loaders()[0])[:2], max_epochs=3)
+    fit(NormalisationAlive(), Freezing(), limit_train_batches=2, max_epochs=3)
