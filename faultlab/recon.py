@@ -14,6 +14,8 @@ _SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch
 _NOT_HIDDEN = ("batch", "class", "classes", "epoch", "epochs", "heads", "in", "input", "labels", "layers", "num", "out",
                "output", "patience", "seed", "steps", "vocab", "warmup", "workers")  # fmt: skip
 
+_AMID_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
+
 
 def last_word(path: str) -> str:
     """The last word of a leaf's name: ``mask`` of ``text.attention_mask``."""
@@ -176,9 +178,14 @@ class Recon:
         """Whatever the module logs."""
         return self.logged_in_training + self.logged_in_validation
 
-    def busiest_hook(self, callback: str) -> str:
-        """The hook of a callback that is called most, an empty string without any."""
+    def busiest_hook(self, callback: str, between_steps: bool = False) -> str:
+        """The hook of a callback that is called most, an empty string without any.
+
+        With ``between_steps`` of those alone that Lightning calls while no step is on its way from loss to update.
+        """
         calls = self.callback_hooks.get(callback, {})
+        if between_steps:
+            calls = {hook: count for hook, count in calls.items() if hook not in _AMID_STEP}
         return max(calls, key=lambda hook: calls[hook], default="")
 
     @property

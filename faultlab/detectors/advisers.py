@@ -24,7 +24,7 @@ class Advisers:
 
     def __init__(self, asked: Mapping[str, Any], clock: Clock, warnings: Warnings) -> None:
         self._asked = asked
-        self._observer = Observer(clock, warnings)
+        self._observer = Observer(clock, warnings, beside=True)
         self._recorder: Any = None
         self._checks: dict[str, Mapping[str, str]] = {}
         self._arguments: dict[str, dict[str, Any]] = {}

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from faultlab.detectors.notice import Notice, safe_text
@@ -20,15 +21,17 @@ from faultlab.seams.clock import Clock
 class Observer:
     """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind, ``calls`` its calls.
 
-    ``seconds`` is how long each guard looked.
+    ``seconds`` is how long each guard looked. With ``beside`` the guards are no part of the training: what they
+    warn of, and what a fault does to what they try out, is nothing that the run did.
     """
 
-    def __init__(self, clock: Clock, warnings: Warnings) -> None:
+    def __init__(self, clock: Clock, warnings: Warnings, beside: bool = False) -> None:
         self.notices: list[Notice] = []
         self.calls: dict[str, Counter[str]] = {}
         self.seconds: dict[str, float] = {}
         self._clock = clock
         self._warnings = warnings
+        self._beside = beside
 
     def observe(self, guard: Any, name: str) -> Any:
         """The same guard object with its hooks watched; of a set of guards each of them, by its own name."""
@@ -53,7 +56,8 @@ class Observer:
             warned_before = set(self._warnings.seen)
             begun = time.perf_counter()
             try:
-                return method(trainer, *args, **kwargs)
+                with self._apart():
+                    return method(trainer, *args, **kwargs)
             except (Exception, SystemExit, KeyboardInterrupt) as error:
                 # A guard of several checks, each of which may raise alarms of its own, says which it was.
                 reason = str(getattr(error, "check", type(error).__name__))
@@ -68,6 +72,14 @@ class Observer:
                     self._note(name, self._warnings.seen[key][1], "warned", key)
 
         return watched
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        if not self._beside:
+            yield
+            return
+        with self._clock.beside(), self._warnings.hidden():
+            yield
 
     def _note(self, name: str, message: str, how: str, reason: str) -> None:
         notice = Notice("guard", name, self._clock.step, message, how, reason)

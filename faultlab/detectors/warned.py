@@ -26,8 +26,11 @@ class Warnings:
         self.seen: dict[str, tuple[int, str]] = {}
         self.root = root
         self._clock = clock
+        self._hidden = False
 
     def note(self, text: str) -> None:
+        if self._hidden:
+            return
         text = self.told(text)
         if len(self.seen) < 200:
             self.seen.setdefault(normalised(text), (self._clock.step, text[:500]))
@@ -35,6 +38,22 @@ class Warnings:
     def told(self, text: str) -> str:
         """The text as it is the same for every run."""
         return text.replace(self.root, "<run>") if self.root else text
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """What is warned of inside was not: nobody is shown it, and who warns of the same later is not left out."""
+        # Put in by hand: what `catch_warnings` does to the filters has every warning shown anew that was shown once.
+        filters: Any = warnings.filters
+        ignore = ("ignore", None, Warning, None, 0)
+        filters.insert(0, ignore)
+        before, self._hidden = self._hidden, True
+        try:
+            yield
+        finally:
+            self._hidden = before
+            filters = warnings.filters
+            if ignore in filters:
+                filters.remove(ignore)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -71,10 +71,7 @@ class NormalisationAlive(Guard):
         self._statistics += [part.running_var for _, part in self._layers]
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if not pace.due(trainer):
-            self._written = []
-        elif self._layers:
-            self._written = [statistic._version for statistic in self._statistics]
+        self._written = [statistic._version for statistic in self._statistics] if pace.due(trainer) else []
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         if self._written:

@@ -13,10 +13,10 @@ from faultlab.seams.armed import Call, Context
 _BUILT_BY = ("setup", "teardown")
 
 
-def _busiest(ctx: Context) -> bool:
+def _busiest(ctx: Context, between_steps: bool = False) -> bool:
     """Whether this is a call of the callback's busiest hook."""
     name = ctx.recon.callbacks[0] if ctx.dose.callback == "first" else ctx.dose.callback
-    return bool(ctx.memory["hook"] == ctx.recon.busiest_hook(name))
+    return bool(ctx.memory["hook"] == ctx.recon.busiest_hook(name, between_steps))
 
 
 def _late(ctx: Context) -> bool:
@@ -176,7 +176,8 @@ def leave_average(call: Call, ctx: Context) -> Any:
     Remedy: compare the weights before and after validation in a test; let callbacks work on a copy.
     """
     result = call()
-    if _busiest(ctx):
+    # Whoever writes to weights while their gradients are worked out is told so by torch.
+    if _busiest(ctx, between_steps=True):
         with torch.no_grad():
             for name, parameter in ctx.module.named_parameters():
                 if parameter.is_floating_point():

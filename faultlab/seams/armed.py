@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -135,6 +137,8 @@ class Armed:
         """
         if not self.enabled or (stage or self.clock.stage) not in self._stages:
             return False
+        if self.mode.hangs and self.clock.tried:
+            return False
         trigger = self._trigger
         if trigger.rank is not None and trigger.rank != self.clock.rank:
             return False
@@ -176,6 +180,9 @@ class Armed:
 
     def in_place(self, value: Any, state: Callable[[Any], Any]) -> None:
         """Lets the injector change ``value`` in place; ``state(value)`` before and after tells whether it did."""
+        # A copy's step leads to the module, the optimizers and the random numbers of the training itself.
+        if self.clock.tried:
+            return
         before = state(value)
         self._inject(value)
         if not tree.identical(before, state(value)):
@@ -183,12 +190,17 @@ class Armed:
 
     def strike(self) -> None:
         """Runs an injector that may not return, since the process dies of it: it has acted before it begins."""
+        if self.clock.tried:
+            return
         self._announce()
         self._acted()
         # With a call, since what it raises on purpose is not counted again.
         self._inject(None, Call(lambda: None))
 
     def _inject(self, value: Any, call: Call | None = None) -> Any:
+        if self.clock.tried:
+            with self._without_trace():
+                return self._injector(value, self.ctx)
         self._announce()
         try:
             return self._injector(value, self.ctx)
@@ -205,6 +217,20 @@ class Armed:
             self._tally.broken = f"{type(error).__name__}: {error}"
             raise BrokenInjector(f"the injector of {self.fault} failed: {self.broken}") from error
 
+    @contextmanager
+    def _without_trace(self) -> Iterator[None]:
+        """The injector's memory and its random numbers are afterwards as they were."""
+        drawn, memory = self.ctx.generator.get_state(), self.ctx.memory
+        try:
+            self.ctx.memory = copy.deepcopy(memory)
+        except Exception:  # such as tensors with a graph
+            self.ctx.memory = dict(memory)
+        try:
+            yield
+        finally:
+            self.ctx.memory = memory
+            self.ctx.generator.set_state(drawn)
+
     def _announce(self) -> None:
         if not self._announced:
             # Said before it acts: an injector that kills the process can't say it afterwards.
@@ -212,4 +238,5 @@ class Armed:
             self._on_first(self.clock.step)
 
     def _acted(self) -> None:
-        self._tally.acted(self.clock.step)
+        if not self.clock.tried:
+            self._tally.acted(self.clock.step)

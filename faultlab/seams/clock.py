@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,7 @@ class Clock:
         self.trainer: Any = None
         self.on_step: list[Callable[[int], None]] = []
         self._begun = 0
+        self._beside = 0
 
     def attach(self, patches: Patches) -> None:
         """Follows every Trainer of the process, of each namespace that is imported."""
@@ -72,6 +74,25 @@ class Clock:
             yield
         finally:
             self.step, self._begun, self.trainer = before
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """What happens inside the context is no part of the training: see `tried`."""
+        self._beside += 1
+        try:
+            yield
+        finally:
+            self._beside -= 1
+
+    @property
+    def tried(self) -> bool:
+        """Whether somebody who only looks is at work: an adviser, or a guard that runs a copy of the module.
+
+        A fault that is met there has to show, since it is in the code that is tried, and must leave nothing behind.
+        """
+        # Not imported for this: the first import of the guards settles whose callbacks they are.
+        readings = sys.modules.get("faultlab.guards.readings")
+        return bool(self._beside or (readings is not None and readings.trying()))
 
     @property
     def next_step(self) -> int:

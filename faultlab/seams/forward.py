@@ -110,6 +110,9 @@ class HeadInput(_Forward):
 
         def make(forward: Callable[..., Any]) -> Callable[..., Any]:
             def followed(*args: Any, **kwargs: Any) -> Any:
+                # A copy has another last layer.
+                if armed.clock.tried:
+                    return forward(*args, **kwargs)
                 layers.begin()
                 try:
                     return forward(*args, **kwargs)

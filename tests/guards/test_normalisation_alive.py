@@ -109,3 +109,11 @@ def test_a_write_between_steps_is_let_pass() -> None:
             self.body[1].running_mean.mul_(0.9)
 
     fit(NormalisationAlive(), Swapping())
+
+
+def test_layers_that_are_frozen_half_way_are_let_pass() -> None:
+    class Freezing(Healthy):
+        def on_train_epoch_end(self) -> None:
+            self.body[1].requires_grad_(False)
+
+    fit(NormalisationAlive(), Freezing(), limit_train_batches=2, max_epochs=3)
