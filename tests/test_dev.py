@@ -13,7 +13,7 @@ import pytest
 
 from faultlab import catalogue, index, scaffold
 from faultlab.errors import UsageError
-from faultlab.report import pages
+from faultlab.report import markdown, pages
 from tests.test_cli import ROOT, _faultlab
 
 PAGES = ROOT / "docs" / "catalogue"
@@ -44,8 +44,8 @@ def test_an_example_is_shown_as_it_was_written_and_before_its_remedy() -> None:
 
 
 def test_what_markdown_would_obey_is_shown_as_it_is() -> None:
-    assert pages._inline("a*b <c> `d*e` _f_ g_h [i]") == r"a\*b \<c\> `d*e` \_f\_ g_h \[i\]"
-    assert pages._cell("a|b `c|d`") == r"a\|b `c\|d`"
+    assert markdown.inline("a*b <c> `d*e` _f_ g_h [i]") == r"a\*b \<c\> `d*e` \_f\_ g_h \[i\]"
+    assert markdown.cell("a|b `c|d`") == r"a\|b `c\|d`"
 
 
 def test_pages_that_are_stale_are_named_and_renewed_and_those_of_others_stay(tmp_path: Path) -> None:

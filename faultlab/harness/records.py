@@ -118,7 +118,7 @@ class Records:
         found: dict[str, FaultResult] = {}
         for line in text.split("\n"):  # and not at every other character that may separate lines
             try:
-                data = json.loads(line)
+                data = dict(json.loads(line))
                 advised = data.pop("advised", None)
                 result = FaultResult.from_json(data)
             except (ValueError, KeyError, TypeError):
