@@ -25,7 +25,7 @@ class Watch:
     on harmless variations of the target, nobody may raise an alarm. With ``advised`` the ready-made guards watch.
     """
 
-    known: int = 3
+    known: int = 5
     quiet: int = 2
     varied: bool = False
     advised: bool = True
