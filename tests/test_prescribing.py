@@ -157,3 +157,12 @@ def test_a_scenario_without_such_an_argument_is_not_varied() -> None:
         varied({"module": {"class_path": "builtins.dict"}, "trainer": {}}, VARIATIONS["half the batch size"])
     with pytest.raises(NotVariedError, match="max_epochs"):
         varied({"module": {"class_path": "builtins.dict"}, "trainer": {}}, VARIATIONS["twice as long"])
+
+
+def test_the_ends_of_lines_stay_what_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_bytes((HEAD + "guards:\n  - {class_path: a.B}\nmonitor: {metric: a}\n").replace("\n", "\r\n").encode())
+    add_guards(file, GUARDS)
+    written = file.read_bytes()
+    assert written.count(b"\r\n") == written.count(b"\n") == 8
+    assert len(load(file).guards) == 3

@@ -83,7 +83,7 @@ class BatchSchema(Guard):
                 if stage in self._forms:
                     self._compare(seen, self._forms[stage], other, batch_idx)
             self._remember("train", seen)
-            self._lengths(seen, batch_idx)
+            self._lengths(seen, batch_idx, several=_are_several(trainer.train_dataloader))
             if len(self._approved) < 64:
                 self._approved.add(seen.form)
         self._values(seen, batch_idx)
@@ -157,7 +157,7 @@ class BatchSchema(Guard):
                     "Is a dimension transposed, missing or added, so that the loss broadcasts?",
                 )
 
-    def _lengths(self, seen: Look, batch_idx: int) -> None:
+    def _lengths(self, seen: Look, batch_idx: int, several: bool) -> None:
         lengths = {path: len(tensor) for path, tensor in seen.usual.items() if tensor.ndim}
         if lengths and not min(lengths.values()):
             self.alarm(
@@ -165,7 +165,7 @@ class BatchSchema(Guard):
                 f"batch {batch_idx} is empty: no sample in {_list(path for path, n in lengths.items() if not n)}",
                 "Skip such a batch on purpose, and count how often samples are filtered out.",
             )
-        elif self._collated and len(set(lengths.values())) > 1:
+        elif self._collated and not several and len(set(lengths.values())) > 1:
             self.alarm(
                 "length",
                 f"the parts of batch {batch_idx} differ in length, so that samples and labels do not match: "
@@ -237,6 +237,11 @@ class BatchSchema(Guard):
             if inputs.is_floating_point() and math.isfinite(high - low) and self._batches < 50:
                 lowest, highest = self._range or (low, high)
                 self._range = min(low, lowest), max(high, highest)
+
+
+def _are_several(loaders: Any) -> bool:
+    """Whether a batch is put together of those of several loaders, each with a batch size of its own."""
+    return isinstance(loaders, (list, tuple, dict)) and len(loaders) > 1
 
 
 def _are_same(inputs: Tensor) -> bool:

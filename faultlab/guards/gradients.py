@@ -17,6 +17,7 @@ from faultlab.guards.looks import Finding, flat, names_of, parameters_of, plain,
 _WHOLE = 16_384
 _SAMPLED = 4_096
 _FEW = 128
+_FADED = 1e-4
 
 
 class Gradients(Guard):
@@ -148,7 +149,7 @@ class Gradients(Guard):
             )
         course.highest = max(course.highest, norm)
         # Gradients that fade little by little are those of a training that converges.
-        if course.highest < self.vanished or norm < self.collapse * usual:
+        if course.highest < self.vanished or _FADED * course.highest < usual > norm / self.collapse:
             findings.append(
                 (
                     "vanishes",

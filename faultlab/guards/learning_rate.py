@@ -14,6 +14,8 @@ from faultlab.guards.looks import Finding, automatic, optimizers_of, planned_ste
 
 _PERIODIC = ("Cosine", "Cyclic")
 
+_Turns = tuple[int, Any]
+
 
 class LearningRate(Guard):
     """Notices a scheduler that is not stepped, or one that nobody steps, and a rate that is zero or collapses.
@@ -59,7 +61,7 @@ class LearningRate(Guard):
         self._counts: list[Any] = []
         self._latest: list[Any] = []
         self._zeros: dict[int, int] = {}
-        self._turns: dict[int, tuple[int, int, int]] = {}
+        self._turns: dict[int, tuple[_Turns, int, _Turns]] = {}
         self._rates: dict[tuple[int, int], _Course] = {}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -94,7 +96,7 @@ class LearningRate(Guard):
             self._configs, self._optimizers = _configs(trainer), optimizers_of(trainer)
             kinds = [type(config.scheduler).__name__ for config in self._configs]
             self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)
-        counts = [getattr(config.scheduler, "_step_count", None) for config in self._configs]
+        counts = [_turns_of(config.scheduler) for config in self._configs]
         rates = [group.get("lr") for optimizer in self._optimizers for group in optimizer.param_groups]
         if batch_idx and counts == self._counts and rates == self._latest and not pace.due(trainer):
             return
@@ -141,8 +143,8 @@ class LearningRate(Guard):
         findings: list[Finding] = []
         epoch = self._epoch
         for config in self._configs:
-            count = getattr(config.scheduler, "_step_count", None)
-            if not isinstance(count, int) or getattr(config, "reduce_on_plateau", False):
+            count = _turns_of(config.scheduler)
+            if count is None or getattr(config, "reduce_on_plateau", False):
                 continue
             by_step = getattr(config, "interval", "epoch") == "step"
             frequency = max(1, int(getattr(config, "frequency", 1) or 1))
@@ -159,7 +161,7 @@ class LearningRate(Guard):
                         "Does lr_scheduler_step (or the module, under manual optimisation) call scheduler.step()?",
                     )
                 )
-            if own and not by_step and batch_idx > 1 and count > latest:
+            if own and not by_step and batch_idx > 1 and count != latest:
                 findings.append(
                     (
                         "too-often",
@@ -210,6 +212,13 @@ class _Course:
             self.ratios.append(rate / self.latest)
         self.latest = rate
         self.highest = max(self.highest, rate)
+
+
+def _turns_of(scheduler: Any) -> _Turns | None:
+    """What a scheduler counts its turns by; None where it does not."""
+    count = getattr(scheduler, "_step_count", None)
+    # CosineAnnealingWarmRestarts leaves the first count as it is.
+    return (count, getattr(scheduler, "last_epoch", None)) if isinstance(count, int) else None
 
 
 def _configs(trainer: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import skips_backward
 
 
 class LoaderDelivers(Guard):
@@ -37,6 +38,7 @@ class LoaderDelivers(Guard):
 
     def _reset(self) -> None:
         self._trained = self._in_epoch = self._last_epoch = 0
+        self._averaging = False
         self._first_epoch: int | None = None
         self._resumed = False
         self._size: int | None = None
@@ -72,6 +74,7 @@ class LoaderDelivers(Guard):
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._in_epoch = 0
+        self._averaging = False
         self._last_epoch = trainer.current_epoch
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -94,6 +97,7 @@ class LoaderDelivers(Guard):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         batches.forget()
         self._in_epoch += 1
+        self._averaging |= skips_backward(trainer)
         self._trained += 1
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -104,7 +108,8 @@ class LoaderDelivers(Guard):
             self._first_epoch, self._resumed = came, False
             return
         self._first_epoch = max(came, first or 0)
-        if _was_stopped(trainer):
+        # Weight averaging goes over the data once more, with a batch more than there is.
+        if _was_stopped(trainer) or self._averaging:
             return
         if not math.isinf(promised):
             if came < promised:

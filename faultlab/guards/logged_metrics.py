@@ -126,9 +126,13 @@ class LoggedMetrics(Guard):
 
     def _judge_constant(self, found: dict[str, float], steps: int) -> None:
         same = [name for name, value in found.items() if self._values.get(name) == value and math.isfinite(value)]
+        # A loss of zero has nowhere left to go.
+        done = [name for name in same if "loss" in name.lower() and found[name] == 0]
         # A share of a few samples is easily the same twice, a mean of floats is not.
         self._same = self._same + 1 if same and len(same) == len(found) else 0
-        stuck = [name for name in same if "loss" in name.lower()] or (same if self._same >= 2 else [])
+        stuck = [name for name in same if "loss" in name.lower() and name not in done] or (
+            same if self._same >= 2 and not done else []
+        )
         if stuck:
             self.alarm(
                 "constant",

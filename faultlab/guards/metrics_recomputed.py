@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+import torch
+
 from faultlab.guards import readings
 from faultlab.guards.guard import Action, Guard, Level
 
@@ -20,7 +22,8 @@ class MetricsRecomputed(Guard):
 
     ``compute`` is another way to recompute, ``compute(module, batch)`` giving the metric's mean over a batch; that one
     has to agree from the beginning. Without it the guard keeps quiet under manual optimisation, for metrics that are no
-    losses, and for batches whose number of samples it can't tell.
+    losses, and for batches whose number of samples it can't tell, and where the step draws
+    random numbers.
     """
 
     level: ClassVar[Level] = "full"
@@ -45,6 +48,7 @@ class MetricsRecomputed(Guard):
         self.tolerance = tolerance
         self.strict = strict
         self._twin: Any = None
+        self._due = False
         self._agreed = False
         self._values: list[tuple[float, int]] = []
 
@@ -60,9 +64,17 @@ class MetricsRecomputed(Guard):
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         self._values = []
-        self._twin = None
+        self._twin, self._due = None, False
         fitting = getattr(getattr(trainer, "state", None), "fn", "fit") in ("fit", None)
         if fitting and (self.compute is not None or (readings.learns(pl_module) and self._is_loss(self.metric))):
+            self._due = True
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        # By now weights that are averaged are in their place.
+        if self._due:
+            self._due = False
             twin = readings.twin(pl_module, trainer)
             self._twin = None if twin is None else twin.eval()
 
@@ -83,7 +95,11 @@ class MetricsRecomputed(Guard):
             with readings.trial(trainer):
                 if self.compute is not None:
                     return readings.number(self.compute(self._twin, batch))
+                drawn = torch.get_rng_state()
                 outputs = readings.step(self._twin, batch, batch_idx)
+                # A loss that rests on chance is another each time.
+                if not torch.equal(drawn, torch.get_rng_state()):
+                    return None
             loss = readings.loss_of(outputs)
             return None if loss is None else float(loss)
         except Exception:

@@ -51,6 +51,8 @@ class Moments:
 
     def reliability(self) -> float:
         """The correlation over features of the two halves' means."""
+        if not all(self._count):
+            return 0.0
         return correlation(*(half / max(1, count) for half, count in zip(self._half, self._count)))
 
 

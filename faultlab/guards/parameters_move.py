@@ -181,6 +181,9 @@ def _expected(optimizer: Any, rates: list[Any]) -> float:
                 continue
             highest = float(gradient.detach().abs().max())
             if highest and highest - highest == 0:
-                pace = 1.0 if type(optimizer).__name__ in _ADAPTIVE else highest
+                # What is less than its epsilon an adaptive optimizer no longer scales up.
+                least = group.get("eps") or 0.0
+                adaptive = type(optimizer).__name__ in _ADAPTIVE
+                pace = min(1.0, highest / least if least else 1.0) if adaptive else highest
                 found = max(found, float(rate) * pace / (float(parameter.detach().abs().max()) or 1.0))
     return found

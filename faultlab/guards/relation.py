@@ -61,8 +61,11 @@ class Relation:
         self._sum_up()
         each = self.samples / FOLDS
         products, x, y, xx, yy = self._sums
-        covariance = products / each - (x[:, :, None] / each) * (y[:, None, :] / each)
-        x, y = x.sum(0) / self.samples, y.sum(0) / self.samples
+        mean_x, mean_y = x.sum(0) / self.samples, y.sum(0) / self.samples
+        # About the means of all: where classes come in turn, a part may have a single one.
+        covariance = products / each - mean_x[:, None] * (y[:, None, :] / each)
+        covariance = covariance - (x[:, :, None] / each) * mean_y[None, None, :] + mean_x[:, None] * mean_y
+        x, y = mean_x, mean_y
         spread_x = (xx.sum(0) / self.samples - x * x).clamp_min(0).sqrt()
         spread_y = (yy.sum(0) / self.samples - y * y).clamp_min(0).sqrt()
         spread_x = spread_x.clamp_min(0.05 * float(spread_x.square().mean().sqrt()) + 1e-12)

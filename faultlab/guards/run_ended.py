@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import IterableDataset
 
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import skips_backward
 
 
 class RunEnded(Guard):
@@ -43,7 +44,7 @@ class RunEnded(Guard):
     def _forget(self) -> None:
         self._batches = self._in_epoch = self._validated = 0
         self._epochs_before = self._epochs = self._last_batch = 0
-        self._resumed = self._started = False
+        self._resumed = self._started = self._averaging = False
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._forget()
@@ -91,17 +92,20 @@ class RunEnded(Guard):
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._in_epoch = 0
+        self._averaging = False
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._batches += 1
         self._in_epoch += 1
+        self._averaging |= skips_backward(trainer)
         self._last_batch = batch_idx
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         self._epochs += 1
         expected = trainer.num_training_batches
         first_of_resumed = self._resumed and self._epochs == 1
-        if first_of_resumed or self.debugging or trainer.should_stop or self._steps_reached(trainer):
+        # Weight averaging goes over the data once more, with a batch more than there is.
+        if first_of_resumed or self._averaging or self.debugging or trainer.should_stop or self._steps_reached(trainer):
             return
         if _whole(expected) and self._in_epoch < expected and not _estimated(trainer.train_dataloader):
             self.alarm(

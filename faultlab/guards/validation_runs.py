@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from torch.utils.data import IterableDataset
+
 from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
 
@@ -77,6 +79,9 @@ class ValidationRuns(Guard):
     ) -> None:
         # The first pass and the sanity check before it show every sample there is.
         if batch is None or self._runs or not batches.of_fit(trainer) or len(self._validation) > self._MOST:
+            return
+        # Lightning takes back what the sanity check has drawn, and data that are made up on the way come once more.
+        if trainer.sanity_checking and _is_made_up(trainer.val_dataloaders):
             return
         if not batch_idx and not dataloader_idx and not trainer.sanity_checking:
             # The sanity check's samples come again.
@@ -158,6 +163,11 @@ class ValidationRuns(Guard):
                 f"{self._train_batches} of {promised} training batches",
                 "Does the training loader bring its last batch, or was the epoch cut short?",
             )
+
+
+def _is_made_up(loaders: Any) -> bool:
+    each = loaders if isinstance(loaders, (list, tuple)) else [loaders]
+    return any(isinstance(getattr(loader, "dataset", None), IterableDataset) for loader in each)
 
 
 def _is_over(trainer: Any) -> bool:
