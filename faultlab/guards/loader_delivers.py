@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
-from faultlab.guards import batches, pace
+from faultlab.guards import batches, looks, pace
 from faultlab.guards.guard import Action, Guard
 
 
@@ -106,7 +106,7 @@ class LoaderDelivers(Guard):
         self._first_epoch = max(came, first or 0)
         if _was_stopped(trainer):
             return
-        if not math.isinf(promised):
+        if not math.isinf(promised) and looks.counted(trainer.train_dataloader):
             if came < promised:
                 self._cut_short(f"{came} of {promised} batches that the loader's length promises", trainer)
         elif first and came < first / 2:
