@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
-from faultlab.guards import batches, pace
+from faultlab.guards import batches, looks, pace
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import skips_backward
 
@@ -111,7 +111,7 @@ class LoaderDelivers(Guard):
         # Weight averaging goes over the data once more, with a batch more than there is.
         if _was_stopped(trainer) or self._averaging:
             return
-        if not math.isinf(promised):
+        if not math.isinf(promised) and looks.counted(trainer.train_dataloader):
             if came < promised:
                 self._cut_short(f"{came} of {promised} batches that the loader's length promises", trainer)
         elif first and came < first / 2:

@@ -77,6 +77,19 @@ def planned_steps(trainer: Any) -> float:
     return min(found)
 
 
+def counted(loaders: Any) -> bool:
+    """Whether every loader knows how many batches it has; where one doesn't, a Trainer's count of them is a limit."""
+    if isinstance(loaders, dict):
+        return all(map(counted, loaders.values()))
+    if isinstance(loaders, (list, tuple)):
+        return all(map(counted, loaders))
+    try:
+        len(loaders)
+    except (TypeError, NotImplementedError):
+        return False
+    return True
+
+
 def plain(tensor: Any) -> bool:
     """Whether the tensor holds numbers of floating point in ordinary memory, so that its values can be read."""
     return (

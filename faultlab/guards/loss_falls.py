@@ -22,7 +22,8 @@ class LossFalls(Guard):
     guessing by the labels' frequencies gives. It must not rise by ``worse`` of its beginning. The metric (the declared
     one, else the loss of validation) must not be what the sanity check saw of the untrained module, within half of
     ``least`` (twice ``least`` for a declared metric, five times where there is no loss to judge), nor worse by
-    ``worse``. A model that knew a good deal before, by such an entropy, may stay where it is.
+    ``worse``; one that has been elsewhere meanwhile may pass through where it was, but not end there. A model that
+    knew a good deal before, by such an entropy, may stay where it is.
 
     It keeps quiet about resumed trainings, about trainings of fewer than ``steps`` steps, and, without a declared
     metric, about manual optimisation. For losses that are not meant to fall, leave it out.
@@ -74,6 +75,7 @@ class LossFalls(Guard):
         self._name = ""
         self._untrained: float | None = None
         self._latest: float | None = None
+        self._been_elsewhere = False
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._forget()
@@ -103,8 +105,8 @@ class LossFalls(Guard):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if not self._resumed:
             self._judge(last=True)
-            if self._validations == 1 and len(self._losses) >= self.steps:
-                self._judge_metric()
+            if self._validations and trainer.global_step >= self.steps:
+                self._judge_metric(last=True)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         found = readings.metrics(trainer)
@@ -114,8 +116,10 @@ class LossFalls(Guard):
         elif self._untrained is not None and self._name in found and not self._resumed:
             self._latest = found[self._name]
             self._validations += 1
-            if self._validations >= self.epochs:
-                self._judge_metric()
+            # As for the loss: a rate that is small, or warms up, has not got far after a few short epochs.
+            if self._validations >= self.epochs and trainer.global_step >= self.early:
+                self._judge_metric(last=False)
+            self._been_elsewhere |= not self._stayed()
 
     def _settle(self) -> None:
         if self._pending:
@@ -163,20 +167,31 @@ class LossFalls(Guard):
                 "do inputs and labels belong together?",
             )
 
-    def _judge_metric(self) -> None:
+    def _gain(self) -> float | None:
+        """What the metric has gained since the sanity check, as a share of what there was to gain."""
         before, now = self._untrained, self._latest
         if before is None or now is None or not (math.isfinite(before) and math.isfinite(now)):
-            return
+            return None
         # What is left to gain of a share is what is missing from the whole.
         scale = min(before, 1 - before) if self.mode == "max" and 0 < before < 1 else abs(before)
-        gain = (before - now if self.mode == "min" else now - before) / max(scale, 1e-12)
+        return (before - now if self.mode == "min" else now - before) / max(scale, 1e-12)
+
+    def _stayed(self) -> bool:
+        gain = self._gain()
         # Where there is no loss to judge: BatchNorm's statistics alone move a metric by some per cent.
         same = self.least * ((2.0 if self._learns else 5.0) if self.metric else 0.5)
+        return gain is not None and abs(gain) <= same
+
+    def _judge_metric(self, last: bool) -> None:
+        gain, before, now = self._gain(), self._untrained, self._latest
+        if gain is None or before is None or now is None:
+            return
+        stayed = self._stayed() and (last or not self._been_elsewhere)
         chance = self._chance()
         knew = chance and "loss" in self._name and before < 0.7 * chance
         # A model that knew a good deal may overfit, and what the sanity check saw was only a part of the data.
         lost = now > 0.97 * chance if knew and chance else gain < -self.worse
-        if lost or (not knew and abs(gain) <= same):
+        if lost or (not knew and stayed):
             self.alarm(
                 "metric-no-better",
                 f"{self._name} did not improve: it was {before:.4g} before training and is {now:.4g} after "

@@ -69,6 +69,8 @@ class NormalisationAlive(Guard):
         self._layers = [(name, part) for name, part in found if isinstance(part.running_mean, Tensor)]
         self._statistics = [part.running_mean for _, part in self._layers]
         self._statistics += [part.running_var for _, part in self._layers]
+        # Counts that were taken of other statistics tell nothing of these.
+        self._written = []
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._written = [statistic._version for statistic in self._statistics] if pace.due(trainer) else []

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.utils.data import IterableDataset
 
+from faultlab.guards import looks
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import skips_backward
 
@@ -192,7 +193,9 @@ def _limit(value: Any) -> int:
 
 
 def _estimated(loaders: Any) -> bool:
-    """Whether some loader's length is its dataset's own guess."""
+    """Whether some loader has no length, so that its limit is all that is known, or its dataset's own guess of it."""
+    if not looks.counted(loaders):
+        return True
     if isinstance(loaders, dict):
         loaders = list(loaders.values())
     each = loaders if isinstance(loaders, (list, tuple)) else [loaders]

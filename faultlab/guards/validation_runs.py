@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import IterableDataset
 
-from faultlab.guards import batches, pace
+from faultlab.guards import batches, looks, pace
 from faultlab.guards.guard import Action, Guard
 
 
@@ -190,7 +190,8 @@ def _promised(trainer: Any, loaders_seen: int = 0) -> float:
     name = "num_sanity_val_batches" if trainer.sanity_checking else "num_val_batches"
     counts = getattr(trainer, name, None)
     loaders = getattr(trainer, "val_dataloaders", None)
-    if not isinstance(counts, list) or not counts or loaders is None:
+    # A loader without a length promises nothing, though the sanity check's own limit is a number.
+    if not isinstance(counts, list) or not counts or not looks.counted(loaders):
         return math.inf
     # Several loaders may be combined to one that gives a batch of each at once.
     return min(counts) if loaders_seen == 1 else sum(counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +84,13 @@ def alarm_of(guards: Guard | GuardSet | Sequence[pl.Callback], *args: Any, **kwa
     except Alarm as alarm:
         return alarm
     return None
+
+
+class Streamed:
+    """A loader without a length, of ``count`` batches."""
+
+    def __init__(self, count: int, batch_size: int = 16) -> None:
+        self._loader = DataLoader(points(count * batch_size), batch_size=batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._loader)

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab.guards import LoaderDelivers
-from tests.guards.rig import QUIET, Healthy, alarm_of, fit, loaders, points
+from tests.guards.rig import QUIET, Healthy, Streamed, alarm_of, fit, loaders, points
 
 
 class Lying(DataLoader):  # type: ignore[type-arg]
@@ -145,3 +145,7 @@ def test_a_training_that_is_resumed_half_way_or_when_it_is_done_is_let_pass(tmp_
             callbacks=[LoaderDelivers()],
         )  # fmt: skip
         trainer.fit(Healthy(), *loaders(), ckpt_path=saved.best_model_path or next(tmp_path.glob("*.ckpt")))
+
+
+def test_a_loader_without_a_length_may_end_before_the_limit() -> None:
+    fit(LoaderDelivers(), train=Streamed(8), limit_train_batches=50)

@@ -116,3 +116,39 @@ def test_a_short_training_is_not_judged() -> None:
         rate = 0.0
 
     fit(LossFalls(), Still(), max_steps=5, max_epochs=-1)
+
+
+class Scripted(Healthy):
+    """Logs the losses of validation that it is given, the sanity check's first."""
+
+    course: tuple[float, ...] = ()
+
+    def on_validation_start(self) -> None:
+        self.turn = getattr(self, "turn", -1) + 1
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.log("val_loss", self.course[min(self.turn, len(self.course) - 1)])
+
+
+def test_a_metric_that_comes_slowly_is_judged_at_the_end_of_a_short_training() -> None:
+    class Slow(Scripted):
+        course = (1.79, 1.78, 1.775, 1.76, 1.74, 1.68)
+
+    fit(LossFalls(metric="val_loss"), Slow(), max_epochs=5)
+
+    class Standing(Scripted):
+        course = (1.79, 1.78)
+
+    alarm = alarm_of(LossFalls(metric="val_loss"), Standing(), max_epochs=5)
+    assert alarm is not None
+    assert "5 epochs" in alarm.found
+
+
+def test_a_metric_may_pass_through_where_it_was_but_not_end_there() -> None:
+    class Passing(Scripted):
+        course = (0.883, 0.954, 0.92, 0.883, 0.84)
+
+    fit(LossFalls(early=8), Passing(), max_epochs=4)
+    alarm = alarm_of(LossFalls(early=8), Passing(), max_epochs=3)
+    assert alarm is not None
+    assert alarm.check == "metric-no-better"

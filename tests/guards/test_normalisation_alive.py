@@ -117,3 +117,23 @@ def test_layers_that_are_frozen_half_way_are_let_pass() -> None:
             self.body[1].requires_grad_(False)
 
     fit(NormalisationAlive(), Freezing(), limit_train_batches=2, max_epochs=3)
+
+
+def test_a_backward_before_the_first_batch_of_an_epoch_is_let_pass_after_layers_were_frozen() -> None:
+    class Warming(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            self.manual_backward(super().training_step(batch, batch_idx))
+            self.optimizers().step()
+
+        def on_train_epoch_start(self) -> None:
+            if self.current_epoch:
+                self.manual_backward(self.head(torch.ones(4, 8)).sum())
+
+        def on_train_epoch_end(self) -> None:
+            self.body.eval()
+
+    fit(NormalisationAlive(), Warming())

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import EarlyStopping, Timer
 from torch.utils.data import DataLoader, IterableDataset
 
 from faultlab.guards import Alarm, RunEnded
-from tests.guards.rig import Healthy, alarm_of, fit, loaders, points
+from tests.guards.rig import Healthy, Streamed, alarm_of, fit, loaders, points
 
 
 def check_of(*args: Any, **kwargs: Any) -> str | None:
@@ -174,3 +174,8 @@ def test_a_training_that_is_resumed_is_let_pass(tmp_path: Any) -> None:
         pl.Trainer(**QUIET, max_epochs=epochs, callbacks=again).fit(
             Healthy(), *loaders(), ckpt_path=tmp_path / "kept.ckpt", weights_only=False
         )
+
+
+@pytest.mark.parametrize("arguments", [{}, {"limit_train_batches": 50, "limit_val_batches": 4}])
+def test_loaders_without_a_length_may_end_before_the_limit(arguments: dict[str, Any]) -> None:
+    fit(RunEnded(), train=Streamed(8), validation=Streamed(1), **arguments)

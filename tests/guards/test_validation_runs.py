@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab.guards import ValidationRuns
-from tests.guards.rig import Healthy, alarm_of, fit, loaders, points
+from tests.guards.rig import Healthy, Streamed, alarm_of, fit, loaders, points
 
 
 class Wide(Healthy):
@@ -113,3 +113,8 @@ def test_several_validation_loaders_are_let_pass() -> None:
             super().validation_step(batch, batch_idx)
 
     fit(ValidationRuns(), Several(), validation=[loaders()[1], loaders(8)[1]])
+
+
+@pytest.mark.parametrize("arguments", [{}, {"limit_val_batches": 4}])
+def test_a_loader_without_a_length_may_end_before_the_limit(arguments: dict[str, Any]) -> None:
+    fit(ValidationRuns(), validation=Streamed(1), **arguments)
