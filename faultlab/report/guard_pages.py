@@ -47,7 +47,8 @@ def _row(guard: Described, found: Measured | None) -> str:
     low, high = min(found.costs.values()), max(found.costs.values())
     cost = f"{100 * low:.2g} to {100 * high:.2g} %"
     latency, single = (f"{value:g}" if value is not None else "" for value in (found.latency, found.single_latency))
-    notices = f"{len(found.notices)} failure modes" if found.notices else "none of these faults"
+    many = len(found.notices)
+    notices = f"{many} failure mode{'s' * (many != 1)}" if many else "none of these faults"
     return f"| {link} | {level} | {cost} | {latency} | {single} | {found.alarms} of {found.runs} | {notices} |"
 
 
