@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -67,3 +70,11 @@ def test_a_callback_that_averages_weights_does_so_where_no_step_is_on_its_way(
     (fault,) = report.faults
     assert fault.status is Status.SILENT
     assert fault.activations > 1
+
+
+def test_verdicts_without_advice_are_not_taken_over_by_a_campaign_that_prescribes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "faultlab", "run", "scenarios/digits/scenario.yaml", "--select", "return.none"]
+    for more in (["--no-advice"], ["--resume"]):
+        subprocess.run([*command, "--out", str(tmp_path), "-q", *more], cwd=ROOT, check=True, capture_output=True)
+    (fault,) = json.loads((tmp_path / "digits" / "report.json").read_text())["faults"]
+    assert fault["prescription"]

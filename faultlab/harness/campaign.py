@@ -129,7 +129,9 @@ class Campaign:
     def _known(self, planned: Sequence[Planned], found: Findings, records: Records) -> Mapping[str, FaultResult]:
         """Writes the plan; returns what an interrupted campaign has left of it."""
         asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
-        circumstances = (asked, found.recon.to_json(), found.sources, self.options.seed, __version__)
+        # Verdicts of a campaign that asked no guard for advice come without prescriptions.
+        advised = found.advice.order is not None
+        circumstances = (asked, found.recon.to_json(), found.sources, self.options.seed, __version__, advised)
         return records.begin(planned, plan.digest(planned, *circumstances), self.options, resume=self.options.resume)
 
     def _inject(self, planned: Sequence[Planned], known: Mapping[str, FaultResult], found: Findings, records: Records,

@@ -92,7 +92,7 @@ def test_the_whole_of_the_data_as_one_batch() -> None:
 def test_loaders_of_several_batch_sizes() -> None:
     class Several(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-            return sum(F.cross_entropy(self(inputs), labels) for inputs, labels in batch.values())
+            return torch.stack([F.cross_entropy(self(inputs), labels) for inputs, labels in batch.values()]).sum()
 
     watched(Several(), train={"few": loaders(8)[0], "many": DataLoader(points(256, 5), 32, shuffle=True)})
 
