@@ -40,6 +40,9 @@ class Observer:
             for member in members:
                 self.observe(member, type(member).__name__)
             return guard
+        if hasattr(guard, "own_errors"):
+            # What a guard of faultlab's would only warn of is to be known for what it is.
+            guard.own_errors = "raise"
         for hook in own_hooks(guard):
             method = getattr(guard, hook, None)
             if callable(method):

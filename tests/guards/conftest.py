@@ -1,5 +1,17 @@
-"""Many small trainings in one process: threads that wait for each other would take most of their time."""
+"""What holds for all tests of guards."""
 
+from __future__ import annotations
+
+import pytest
 import torch
 
+from faultlab.guards import Guard
+
+# Many small trainings in one process: threads that wait for each other would take most of their time.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard that fails itself would pass for a quiet one."""
+    monkeypatch.setattr(Guard, "own_errors", "raise")

@@ -153,6 +153,23 @@ def test_an_alarm_is_an_exception_unless_a_warning_was_asked_for() -> None:
     assert len([entry for entry in warned if entry.category is GuardWarning]) == 1
 
 
+def test_a_guard_that_fails_itself_says_so_once_and_lets_the_training_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clumsy(Guard):
+        checks = {"none": "nothing"}
+        looks = 0
+
+        def on_train_batch_end(self, *args: Any) -> None:
+            self.looks += 1
+            raise KeyError("no such thing")
+
+    with pytest.raises(KeyError):
+        fit(Clumsy())
+    monkeypatch.setattr(Guard, "own_errors", "warn")
+    with pytest.warns(GuardWarning, match="Clumsy failed itself and looks no more at this training: KeyError"):
+        trainer = fit(clumsy := Clumsy())
+    assert (trainer.global_step, clumsy.looks) == (16, 1)
+
+
 def test_guards_import_nothing_else_of_faultlab() -> None:
     code = "import faultlab.guards, sys; print(*[m for m in sys.modules if m.startswith('faultlab')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
