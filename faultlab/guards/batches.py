@@ -75,6 +75,12 @@ class Look:
         """The labels, one row a sample."""
         return self._rowwise(self.label_path)
 
+    @property
+    def called_labels(self) -> list[Tensor]:
+        """All parts that are called so by a word of their names, "future_target" too; there may be several."""
+        words = {path: path.rpartition(".")[2].lower().split("_") for path in self.tensors}
+        return [tensor for path, tensor in self.tensors.items() if any(map(_is_label, words[path]))]
+
     def _rowwise(self, path: str | None) -> Tensor | None:
         tensor = self.usual.get(path) if path is not None else None
         return tensor if tensor is not None and tensor.ndim and len(tensor) else None

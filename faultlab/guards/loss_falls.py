@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from faultlab.guards import readings
+from faultlab.guards import batches, readings
 from faultlab.guards.guard import Action, Guard
 
 
@@ -95,7 +95,10 @@ class LossFalls(Guard):
         if len(self._pending) >= 64:
             self._settle()
         if len(self._labels) < 16:
-            self._labels.append([tensor for tensor in readings.tensors(batch) if _whole(tensor)])
+            # Where the batch says what its labels are, other integers are inputs, and their entropy is no loss.
+            among = batches.look(batch).called_labels or readings.tensors(batch)
+            self._labels.append([tensor for tensor in among if _whole(tensor)])
+            batches.forget()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         self._epochs += 1

@@ -152,3 +152,22 @@ def test_a_metric_may_pass_through_where_it_was_but_not_end_there() -> None:
     alarm = alarm_of(LossFalls(early=8), Passing(), max_epochs=3)
     assert alarm is not None
     assert alarm.check == "metric-no-better"
+
+
+class Categorised(TensorDataset):
+    """Points with a category that is as frequent as the side they lie on, and a value to be forecast."""
+
+    def __getitem__(self, index: int) -> Any:
+        inputs, category = super().__getitem__(index)
+        return {"x": inputs, "shop": category, "future_target": inputs.sum() + 0.7 * torch.randn(())}
+
+
+def test_categories_among_the_inputs_are_no_labels_where_the_labels_are_numbers() -> None:
+    class Forecasting(Healthy):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            falling = 0.3 * 0.99**self.global_step
+            return F.mse_loss(self(batch["x"])[:, 0], batch["future_target"]) * 1e-3 + 0.55 + falling
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None: ...
+
+    fit(LossFalls(), Forecasting(), train=DataLoader(Categorised(*points(256).tensors), 16))
