@@ -93,7 +93,8 @@ def _guards(found: Prescription) -> list[dict[str, Any]]:
 def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not found.chosen:
-        console.print(f"{scenario.name}: nothing to prescribe: no quiet guard notices what is silent.")
+        why = "no quiet guard notices what is silent" if found.beyond else "nothing is silent"
+        console.print(f"{scenario.name}: nothing to prescribe: {why}.")
         return
     console.print(f"{scenario.name}: {len(found.chosen)} guards; put these lines under `guards:`")
     for line in lines(_guards(found)):
