@@ -25,6 +25,12 @@ def _scenario(folder: Path, factory: str, more: str = "") -> Path:
     return file
 
 
+def _untimed(fault: FaultResult) -> dict[str, object]:
+    """The verdict without what was timed."""
+    prescribed = [(entry["guard"], entry["step"]) for entry in fault.prescription]
+    return {**fault.__dict__, "seconds": 0, "prescription": prescribed}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def from_the_root() -> object:
     patch = pytest.MonkeyPatch()
@@ -132,9 +138,10 @@ def test_both_engines_come_to_the_same_verdicts(tmp_path: Path) -> None:
               "forward.nan@always,stage=validate", "step.system-exit@step=3", "step.renamed@always"]  # fmt: skip
     scenario = _scenario(tmp_path, "classifier")
     reports = [faultlab.run(scenario, select=faults, engine=name, out=tmp_path / name) for name in ("fork", "spawn")]
-    forked, spawned = ([{**fault.__dict__, "seconds": 0} for fault in report.faults] for report in reports)
+    forked, spawned = ([_untimed(fault) for fault in report.faults] for report in reports)
     assert forked == spawned
     assert len(forked) == len(faults)
+    assert any(fault["prescription"] for fault in forked)
 
 
 def test_the_plan_is_on_disk_and_the_report_reads_back(digits: Report, tmp_path: Path) -> None:
