@@ -198,10 +198,11 @@ class Armed:
         self._inject(None, Call(lambda: None))
 
     def _inject(self, value: Any, call: Call | None = None) -> Any:
+        # In a trial too: who dies of it there has met the fault, and can't say so afterwards.
+        self._announce()
         if self.clock.tried:
             with self._without_trace():
                 return self._injector(value, self.ctx)
-        self._announce()
         try:
             return self._injector(value, self.ctx)
         except BaseException as error:
