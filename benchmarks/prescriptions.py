@@ -49,12 +49,10 @@ def latencies(advice: Iterable[Advice], single: bool) -> dict[str, list[int]]:
     """Each guard's latencies, the shortest for a fault; those of faults of a single step alone where asked."""
     found: dict[str, list[int]] = {}
     for one in advice:
-        for fault, seen in one.noticed.items():
+        for fault in one.noticed:
             if single and "@step=" not in fault:
                 continue
-            firsts: dict[str, int] = {}
-            for alarm in seen:
-                firsts[alarm.guard] = min(alarm.latency, firsts.get(alarm.guard, alarm.latency))
+            firsts = {guard: seen.latency for guard, seen in one.firsts(fault).items()}
             for guard, latency in firsts.items():
                 found.setdefault(guard, []).append(latency)
             if firsts:

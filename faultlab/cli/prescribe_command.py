@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from faultlab import engines
 from faultlab.cli.progress import Progress
-from faultlab.errors import BaselineError, FaultlabError
+from faultlab.errors import FaultlabError
 from faultlab.harness.campaign import Options
 from faultlab.harness.prescribing import Prescriber, Prescription, harmful_ratio, thorough
 from faultlab.harness.records import KNOWN_FILE
@@ -50,7 +50,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
         prescriber = Prescriber(scenario, working, options, progress, early)
         try:
             found = prescriber.prescribe()
-        except (BaselineError, FaultlabError) as error:
+        except FaultlabError as error:
             progress.failed(error)
             return error.exit_code
         finally:

@@ -103,14 +103,18 @@ class Advice:
         self.noticed[fault] = sorted(found, key=lambda seen: (seen.latency, not seen.names_cause, seen.guard))
         return self.noticed[fault]
 
+    def firsts(self, fault: str) -> dict[str, Advised]:
+        """What each guard that notices a fault noticed first, the quickest guard first."""
+        found: dict[str, Advised] = {}
+        for seen in self.noticed.get(fault, ()):
+            found.setdefault(seen.guard, seen)
+        return found
+
     def prescription(self, fault: str) -> list[dict[str, Any]]:
         """The guards that notice a fault, the quickest first: guard, step and cost."""
-        firsts: dict[str, Advised] = {}
-        for seen in self.noticed.get(fault, ()):
-            firsts.setdefault(seen.guard, seen)
         return [
             {"guard": f"{PACKAGE}.{guard}", "step": seen.step, "cost": self.costs.get(guard, 0.0)}
-            for guard, seen in firsts.items()
+            for guard, seen in self.firsts(fault).items()
         ]
 
     def construction(self, guard: str) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class Preparation:
             seconds=round(_result(twins[0])["seconds"], 4),
             steps=first.steps,
             deterministic=not tolerance,
-            seeds=[*seeds, *range(seed + max(3, self.watch.known), seed + max(3, self.watch.known) + self.watch.quiet)],
+            seeds=[*seeds, *watching.quiet_seeds],
             metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
             false_alarms=[
                 {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}

@@ -117,10 +117,8 @@ def _worth_it(found: Sequence[Advised], early: bool) -> Sequence[Advised]:
 
 def harmful_ratio(report: Report) -> float | None:
     """Noticed over noticed, warned and silent failure modes, of those that did harm; None where there is none."""
-    modes = report.by_mode()
     harmful = {fault.mode for fault in report.faults if fault.harm is not None and fault.harm.harmful}
-    counted = [modes[mode] for mode in harmful if modes[mode] in (Status.NOTICED, *UNNOTICED)]
-    return sum(status is Status.NOTICED for status in counted) / len(counted) if counted else None
+    return replace(report, faults=[fault for fault in report.faults if fault.mode in harmful]).ratio
 
 
 def thorough(seeds: int) -> Watch:

@@ -15,7 +15,7 @@ from faultlab.harness.bisection import Scale, first_parts, next_parts, next_step
 from faultlab.harness.campaign import Campaign, Listener, Options
 from faultlab.harness.preparation import Findings
 from faultlab.results import FaultResult, Report, Status
-from faultlab.scenario import Scenario
+from faultlab.scenario import Scenario, parse_fault
 
 SWEEP_FILE = "sweep.json"
 _ROUNDS = 6
@@ -173,8 +173,6 @@ def dose_of(mode: FailureMode, name: str) -> Dose | None:
 
 def mode_of(text: str) -> FailureMode:
     """The failure mode of that id; raises UsageError where there is none."""
-    from faultlab.scenario import parse_fault
-
     fault = parse_fault(text)
     if fault.dose or fault.trigger:
         raise UsageError(f"{text}: a sweep finds doses and steps itself; name the failure mode alone, {fault.mode}")

@@ -39,6 +39,12 @@ class Watching:
     runs: CleanRuns
     seed: int
 
+    @property
+    def quiet_seeds(self) -> range:
+        """The seeds that nobody may raise an alarm on, none of which is known."""
+        first = self.seed + max(3, self.watch.known)
+        return range(first, first + self.watch.quiet)
+
     def record(self, advice: Advice, taken: Sequence[Outcome]) -> None:
         """Completes the known good runs, of which the baseline has taken the first."""
         seeds = range(self.seed + 3, self.seed + self.watch.known)
@@ -49,8 +55,7 @@ class Watching:
 
     def let_pass(self, advice: Advice) -> dict[str, Outcome]:
         """The runs that nobody may raise an alarm in, by what is particular about them."""
-        first = self.seed + max(3, self.watch.known)
-        seeds = {f"clean-{s}": s for s in range(first, first + self.watch.quiet)}
+        seeds = {f"clean-{s}": s for s in self.quiet_seeds}
         quiet = self.runs.run([self.runs.order(id, s, advice=advice.order) for id, s in seeds.items()])
         advice.learn(quiet.values())
         names = {f"varied-{n}": name for n, name in enumerate(VARIATIONS)} if self.watch.varied else {}
