@@ -5,6 +5,7 @@ Light: nothing is imported before it is asked for.
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from faultlab.engines.protocol import Outcome
+    from faultlab.mutants.switchboard import Executions
     from faultlab.results import Report
     from faultlab.testing.injecting import Injection
     from faultlab.testing.outcome import Matrix
@@ -23,6 +25,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEX
 RESULT: pytest.StashKey[tuple[Matrix, Report | None, list[str]]] = pytest.StashKey()
 ALONE: pytest.StashKey[tuple[Suite, Outcome]] = pytest.StashKey()
 PROCESSES: pytest.StashKey[int] = pytest.StashKey()
+EXECUTIONS: pytest.StashKey[Executions] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +42,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--faultlab-fail-under", type=float, default=None, metavar="RATIO", help="fail below this coverage")
     add("--faultlab-inject", default=None, metavar="FAULT", help="run the tests with this one fault in the code")
     add("--faultlab-learnt", default=None, metavar="FILE", help="where --faultlab-inject keeps what clean runs taught")
+    # For `faultlab mutate`, which has written what they name.
+    add("--faultlab-mutants", default=None, metavar="FILE", help=argparse.SUPPRESS)
+    add("--faultlab-mutant", default=None, metavar="NAME", help=argparse.SUPPRESS)
+    add("--faultlab-killer", default=None, metavar="FILE", help=argparse.SUPPRESS)
     add("--faultlab-out", default=None, metavar="DIR", help="also write report.json, tests.json and index.html here")
 
 
@@ -59,10 +66,31 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         _take_over_from_xdist(early_config.known_args_namespace, early_config.stash)
         # Before torch's first operation: a fork after one on several threads hangs in the child.
         os.environ.update(dict.fromkeys(_THREADS, "1"))
+    option = early_config.known_args_namespace
+    if option.faultlab_mutants or option.faultlab_mutant:
+        # Before any mutated file is imported.
+        _switch_mutants(option, early_config)
 
 
 def _is_asked(option: Any) -> bool:
-    return bool(option.faultlab or option.faultlab_inject)
+    return bool(option.faultlab or option.faultlab_inject or option.faultlab_mutants)
+
+
+def _switch_mutants(option: Any, config: pytest.Config) -> None:
+    from pathlib import Path
+
+    from faultlab.mutants import switchboard
+
+    if option.faultlab_mutants:
+        config.stash[EXECUTIONS] = switchboard.Executions(Path(f"{option.faultlab_mutants}.ran"))
+        switchboard.install(config.stash[EXECUTIONS])
+        switchboard.switch_to(switchboard.STATS)
+        return
+    from faultlab.testing.alone import Killer
+
+    switchboard.install()
+    switchboard.switch_to(option.faultlab_mutant)
+    config.pluginmanager.register(Killer(Path(option.faultlab_killer)), "faultlab-killer")
 
 
 def _take_over_from_xdist(option: Any, stash: pytest.Stash) -> None:
@@ -75,7 +103,7 @@ def _take_over_from_xdist(option: Any, stash: pytest.Stash) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    if not _is_asked(config.option):
+    if not _is_asked(config.option) or config.option.faultlab_mutants:
         return []
     from faultlab import __version__, index
 
@@ -89,6 +117,11 @@ def pytest_runtestloop(session: pytest.Session) -> object:
         return None
     if session.testsfailed and not session.config.option.continue_on_collection_errors:
         raise session.Interrupted(f"{session.testsfailed} errors during collection")
+    if session.config.getoption("faultlab_mutants"):
+        from faultlab.testing import mutating
+
+        mutating.run(session, session.config.getoption("faultlab_mutants"), session.config.stash[EXECUTIONS])
+        return True
     from faultlab.testing import running
 
     if session.config.getoption("faultlab_inject"):

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
+SOURCE = "source"
+"""The family of source mutants, which are no failure modes: coverage is counted without them."""
 
 
 class Status(str, Enum):
@@ -73,7 +75,10 @@ class Harm:
 
 @dataclass(frozen=True)
 class FaultResult:
-    """The verdict on one fault and what it rests on. ``first_step`` is the training step of the first activation."""
+    """The verdict on one fault and what it rests on. ``first_step`` is the training step of the first activation.
+
+    Of a source mutant ``mutant`` says where it stands, what it changes, and what tests and training each made of it.
+    """
 
     id: str
     mode: str
@@ -88,6 +93,7 @@ class FaultResult:
     harm: Harm | None = None
     prescription: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    mutant: dict[str, Any] | None = None
 
     @property
     def best(self) -> Detection | None:
@@ -104,6 +110,12 @@ class FaultResult:
         if harm.clean is None or harm.faulty is None:
             return False, severity, -math.inf
         return False, severity, -abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12)
+
+    def to_json(self) -> dict[str, Any]:
+        whole = asdict(self)
+        if self.mutant is None:
+            del whole["mutant"]
+        return whole
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FaultResult:
@@ -127,8 +139,34 @@ class Baseline:
 
 
 @dataclass
+class Mutation:
+    """What was mutated and what that came to, beside the verdicts on the single mutants.
+
+    ``score`` is the share that was noticed of those that count: noticed, warned, silent, and not activated, since what
+    nothing runs nobody checks. ``methods`` has a row for each function, the weakest first, with the failure modes of
+    the catalogue that bite in it. ``unmutated`` are functions without a mutant, and why.
+    """
+
+    mutmut: str = ""
+    files: list[str] = field(default_factory=list)
+    judges: list[str] = field(default_factory=list)
+    score: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    methods: list[dict[str, Any]] = field(default_factory=list)
+    unmutated: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    kept: int = 0
+    since: str = ""
+    shard: str = ""
+    timing: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
 class Report:
-    """One scenario's campaign. ``to_json`` is the contract of report.json."""
+    """One scenario's campaign. ``to_json`` is the contract of report.json.
+
+    ``mutants`` are the verdicts on source mutants; in the file they stand among the faults.
+    """
 
     scenario: str
     versions: dict[str, str] = field(default_factory=dict)
@@ -138,6 +176,8 @@ class Report:
     passed: bool = True
     reasons: list[str] = field(default_factory=list)
     faultlab: str = ""
+    mutants: list[FaultResult] = field(default_factory=list)
+    mutation: Mutation | None = None
 
     def by_mode(self) -> dict[str, Status]:
         """Each failure mode's status: that of its worst fault."""
@@ -173,13 +213,14 @@ class Report:
             "faultlab": self.faultlab,
             "versions": self.versions,
             "baseline": asdict(self.baseline),
-            "faults": [asdict(fault) for fault in self.faults],
+            "faults": [fault.to_json() for fault in [*self.faults, *self.mutants]],
             "coverage": {
                 "modes": _counts(self.by_mode().values()),
                 "faults": _counts(fault.status for fault in self.faults),
                 "ratio": self.ratio,
                 "by_detector": self.by_detector(),
             },
+            **({"mutants": asdict(self.mutation)} if self.mutation is not None else {}),
             "timing": self.timing,
             "gate": {"passed": self.passed, "reasons": self.reasons},
         }
@@ -188,11 +229,14 @@ class Report:
     def from_json(cls, data: Mapping[str, Any]) -> Report:
         if data.get("schema") != SCHEMA:
             raise ValueError(f"a report of schema {data.get('schema')}; this version reads schema {SCHEMA}")
+        faults = [FaultResult.from_json(fault) for fault in data["faults"]]
         return cls(
             scenario=data["scenario"],
             versions=dict(data["versions"]),
             baseline=Baseline(**data["baseline"]),
-            faults=[FaultResult.from_json(fault) for fault in data["faults"]],
+            faults=[fault for fault in faults if fault.family != SOURCE],
+            mutants=[fault for fault in faults if fault.family == SOURCE],
+            mutation=Mutation(**data["mutants"]) if "mutants" in data else None,
             timing=dict(data["timing"]),
             passed=data["gate"]["passed"],
             reasons=list(data["gate"]["reasons"]),

@@ -151,10 +151,22 @@ class Faults(_Part):
     ignore: list[Excuse] = []
 
 
+class Mutants(_Part):
+    """Source mutants: of which files and functions, and what tests need that git ignores.
+
+    Without ``paths`` the files are mutated that define the module, its data and the guards.
+    """
+
+    paths: list[str] = []
+    functions: list[str] = ["*"]
+    also_copy: list[str] = []
+
+
 class Gate(_Part):
-    """What the campaign must reach to pass."""
+    """What the campaign must reach to pass; ``mutants`` is the least share of source mutants to be noticed."""
 
     coverage: float | None = Field(default=None, ge=0, le=1)
+    mutants: float | None = Field(default=None, ge=0, le=1)
     silent: dict[Severity, Count] = {}
     false_alarms: Count | None = None
 
@@ -173,6 +185,7 @@ class Scenario(_Part):
     monitor: Monitor | None = None
     batch: BatchRoles | None = None
     faults: Faults = Faults()
+    mutants: Mutants | None = None
     gate: Gate = Gate()
 
     _file: Path = Path()
@@ -211,7 +224,7 @@ class Scenario(_Part):
         """The part that the victims' processes need, as plain data."""
         parts = {"module", "data", "build", "trainer", "guards"}
         plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
-        return {**plain, "path": [str(Path.cwd()), str(_project_root(self._file))]}
+        return {**plain, "path": [str(Path.cwd()), str(project_root(self._file))]}
 
 
 def find(paths: tuple[Path, ...]) -> list[Path]:
@@ -280,7 +293,7 @@ def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
 def _test_file(entry: str, file: Path) -> Path | None:
     """Where the tests of an entry are, which may end in the name of one of them, as pytest takes it."""
     name, mark, one = entry.partition("::")
-    for folder in (Path.cwd(), _project_root(file), file.resolve().parent):
+    for folder in (Path.cwd(), project_root(file), file.resolve().parent):
         if (folder / name).exists():
             return Path(f"{folder / name}{mark}{one}")
     return None
@@ -338,7 +351,7 @@ def _model_in(annotation: Any) -> Any:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
-def _project_root(file: Path) -> Path:
+def project_root(file: Path) -> Path:
     """The nearest folder above the file that looks like a project's, else the file's own."""
     for folder in file.resolve().parents:
         if any((folder / mark).exists() for mark in ("pyproject.toml", "setup.py", ".git")):

@@ -12,6 +12,7 @@ from typing import Any
 
 from faultlab.detectors.exceptions import UserCode
 from faultlab.detectors.notice import safe_text
+from faultlab.mutants.switchboard import Executions
 from faultlab.seams import lightning
 from faultlab.variation import Variation, varied
 
@@ -51,6 +52,8 @@ class Target:
 
     def __init__(self, scenario: Mapping[str, Any]) -> None:
         self._scenario = scenario
+        # Set where the code that is imported has source mutants in it.
+        self.executions: Executions | None = None
         for where in (("module",), ("data",), ("build",), ("trainer",)):
             self._import(where, scenario.get(where[0]))
         for index, guard in enumerate(scenario.get("guards", [])):

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from faultlab.report.mutants import method_rows, mutation_line, survivors
 from faultlab.report.overview import family_rows, one_line, silent_rows
 from faultlab.results import Baseline, FaultResult, Report
 
@@ -72,6 +73,40 @@ class Progress:
             self._bar.update(self._task, description=f"{self._name}: your tests", total=None)
         else:
             self._say(f"{self._name}: running your tests under the same faults")
+
+    def generated(self, total: int, kept: int) -> None:
+        self._say(f"{self._name}: {total} mutants" + (f", {kept} of them judged before" if kept else ""))
+
+    def judging(self, who: str, total: int) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=f"{self._name}: by {who}", total=total, completed=0)
+        else:
+            self._say(f"{self._name}: {total} mutants to be judged by the {who}")
+
+    def mutant_judged(self) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)
+
+    def mutated(self, report: Report, page: Path) -> None:
+        """Shows what became of the mutants."""
+        self._remove_task()
+        if self._silent:
+            return
+        if not self._quiet:
+            for row in method_rows(report)[:_SILENT_SHOWN]:
+                self._console.print(f"  {escape(row)}")
+            silent = survivors(report)
+            for row in silent[:_SILENT_SHOWN]:
+                self._console.print(f"  [red]survived[/red] {escape(row)}")
+            if len(silent) > _SILENT_SHOWN:
+                self._console.print(f"  ... and {len(silent) - _SILENT_SHOWN} more survivors in the report")
+            for note in report.mutation.notes if report.mutation else []:
+                self._console.print(f"  [yellow]{escape(note)}[/yellow]")
+            for reason in report.reasons:
+                self._console.print(f"  [yellow]{escape(reason)}[/yellow]")
+        self._console.print(f"[bold]{escape(mutation_line(report))}[/bold]")
+        if not self._quiet:
+            self._console.print(f"  {escape(str(page))}\n")
 
     def finished(self, report: Report, page: Path) -> None:
         """Shows the findings."""

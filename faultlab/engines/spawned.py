@@ -23,8 +23,11 @@ def main(report: str) -> None:
     torch.set_num_threads(1)
 
     from faultlab.harness.session import carry_out
+    from faultlab.mutants import switchboard
     from faultlab.target import Target, TargetError
 
+    order = Order.from_json(task["order"])
+    executions = switchboard.begin(task["scenario"].get("mutated"), (order.mutant or {}).get("switch", ""))
     with open(report, "ab", buffering=0) as file:
 
         def send(message: dict[str, Any]) -> None:
@@ -33,11 +36,12 @@ def main(report: str) -> None:
 
         try:
             target = Target(task["scenario"])
+            target.executions = executions
         except TargetError as error:
             broken = {"where": error.where, "message": error.message, "remedy": error.remedy}
             send({"result": {"target_error": broken}})
             return
-        carry_out(target, Order.from_json(task["order"]), send)
+        carry_out(target, order, send)
     sys.stdout.flush()
     os._exit(0)
 

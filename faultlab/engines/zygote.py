@@ -38,10 +38,13 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
     del sys.argv[1:]
     from faultlab import catalogue
     from faultlab.harness.session import carry_out
+    from faultlab.mutants import switchboard
     from faultlab.target import Target, TargetError
 
+    executions = switchboard.begin(scenario.get("mutated"), switchboard.STATS)
     try:
         target = Target(scenario)
+        target.executions = executions
         catalogue.load()
     except TargetError as error:
         message = {"where": error.where, "message": error.message, "remedy": error.remedy}

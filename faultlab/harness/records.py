@@ -106,7 +106,7 @@ class Records:
 
     def _line(self, result: FaultResult) -> str:
         advised = self.advised.get(result.id)
-        return dump({**asdict(result), **({"advised": advised} if advised else {})}) + "\n"
+        return dump({**result.to_json(), **({"advised": advised} if advised else {})}) + "\n"
 
     def _left_over(self, digest: str) -> dict[str, FaultResult]:
         try:

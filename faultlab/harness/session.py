@@ -31,6 +31,7 @@ from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
 from faultlab.harness import confinement, evaluation, plan, reload
 from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
+from faultlab.mutants import switchboard
 from faultlab.probe import Probe
 from faultlab.recon import Recon
 from faultlab.seams.armed import Armed, BrokenInjector
@@ -75,6 +76,7 @@ class Session:
         self._built: Built | None = None
         self._recon: Recon | None = None
         self._saved_at: set[int] = set()
+        self._steps_begun = False
         self._imported_before = set(sys.modules) if order.probe else set()
         self._started = time.perf_counter()
 
@@ -93,6 +95,7 @@ class Session:
 
     def _run(self) -> dict[str, Any]:
         os.makedirs(self._order.root, exist_ok=True)
+        self._switch()
         with Patches() as patches, self._warnings.listening():
             error = self._build()
             if error is None:
@@ -115,6 +118,8 @@ class Session:
             for armed in [*filter(None, [self._armed]), *self._companions]:
                 armed.enabled = False
             self._fault_patches.close()
+            if self._target.executions is not None:
+                switchboard.switch_to("")
         if self._built is not None:
             self._trajectory.digest = digest(self._built.module)
             if error is None:
@@ -198,6 +203,7 @@ class Session:
 
     def _reach(self, place: Place) -> None:
         """Leaves a stem here if the order asks for one; in a victim born of it, takes up the new order."""
+        self._steps_begun = self._steps_begun or place != "fit"
         if self._stem is None or place not in self._order.stems or not _can_fork():
             return
         old_root = self._order.root
@@ -214,8 +220,25 @@ class Session:
         if os.path.isdir(written):
             shutil.copytree(written, self._order.root, dirs_exist_ok=True)
         _relocate(self._trainer, old_root, self._order.root)
+        self._switch()
         if self._order.fault:
             self._arm()
+
+    def _switch(self) -> None:
+        """Switches on the source mutant that the order asks for, and all others off."""
+        executions, mutant = self._target.executions, self._order.mutant
+        if executions is None:
+            return
+        executions.where = self._place
+        switchboard.switch_to(mutant["switch"] if mutant else switchboard.STATS if self._order.probe else "")
+        if mutant:
+            self._send({"acting": mutant["first_step"]})
+
+    def _place(self) -> str:
+        """The last place before what runs now at which a copy of this run could be made."""
+        if self._built is None:
+            return "construct"
+        return str(self._clock.step) if self._steps_begun else "fit"
 
     def _arm(self) -> None:
         assert self._order.fault is not None
@@ -268,7 +291,7 @@ class Session:
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
 
     def _result(self) -> dict[str, Any]:
-        armed = self._armed
+        armed, mutant = self._armed, self._order.mutant or {}
         return {
             "trajectory": self._trajectory.to_json(),
             "notices": [
@@ -276,9 +299,10 @@ class Session:
                 for notice in [*self._observer.notices, *self._notices]
             ],
             "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
-            "activations": armed.activations if armed else 0,
-            "first_step": armed.first_step if armed else None,
+            "activations": armed.activations if armed else mutant.get("calls", 0),
+            "first_step": armed.first_step if armed else mutant.get("first_step"),
             "broken": armed.broken if armed else None,
+            "executed": dict(self._target.executions.counts) if self._target.executions and self._order.probe else None,
             "saves": len(self._saved_at),
             "advice": self._advisers.to_json() if self._advisers else None,
             "fit_seconds": self._fit_seconds,

@@ -1,0 +1,5 @@
+"""Source mutants: mutmut makes them, and the user's tests and guards together judge them.
+
+mutmut writes all mutants of a file into one, each function behind a trampoline that an environment variable switches.
+So a process that has imported the code once, and is copied for each mutant, can judge them all.
+"""

@@ -1,0 +1,205 @@
+"""What the user's tests say of each mutant. The driver's side: a pytest process of its own judges, this side listens.
+
+A mutant that its copy of that process can't settle is run in a fresh one: what survives although its function runs at
+import, where the copies have it unmutated, and what ends the process that it is in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faultlab.engines import processes
+from faultlab.engines.protocol import Lines
+from faultlab.errors import BaselineError
+from faultlab.mutants.mutant import Mutant
+from faultlab.mutants.workspace import Workspace
+from faultlab.results import dump
+
+_TICK = 0.1
+_IMPORTS = 120.0
+_FACTOR = 10.0
+KILLED, SURVIVED, TIMEOUT, CRASHED, NOT_ACTIVATED, LOST = (
+    "killed",
+    "survived",
+    "timeout",
+    "crashed",
+    "not_activated",
+    "lost",
+)
+
+
+@dataclass(frozen=True)
+class TestVerdict:
+    """What the tests came to: ``outcome`` and, where one of them failed, which, of what kind, and what it said.
+
+    ``tests`` is how many of them run the mutant's function, ``seconds`` what they took.
+    """
+
+    __test__ = False
+
+    outcome: str
+    test: str = ""
+    kind: str = ""
+    message: str = ""
+    tests: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Suite:
+    """What the clean tests taught: their seconds, why some take no part, and under which names files are imported."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
+    at_import: set[str] = field(default_factory=set)
+
+
+@dataclass
+class ByTests:
+    """Has mutants judged by tests in the workspace's tree. ``files`` are pytest's arguments; none are its own choice.
+
+    ``heard`` is told of each verdict as it comes.
+    """
+
+    workspace: Workspace
+    path: Sequence[str]
+    files: Sequence[str]
+    jobs: int
+    timeout: float | None
+    heard: Callable[[str, TestVerdict], None]
+    suite: Suite = field(default_factory=Suite)
+
+    def judge(self, mutants: Sequence[Mutant]) -> None:
+        """Judges them all; raises BaselineError where the tests can't be run on the clean code."""
+        by_name = {mutant.name: mutant for mutant in mutants}
+        open_: dict[str, TestVerdict] = {}
+
+        def hear(name: str, verdict: TestVerdict) -> None:
+            doubtful = verdict.outcome == CRASHED or (
+                verdict.outcome in (SURVIVED, NOT_ACTIVATED) and self._runs_at_import(by_name[name])
+            )
+            if doubtful:
+                open_[name] = verdict
+            else:
+                self.heard(name, verdict)
+
+        self._collected(mutants, hear)
+        with ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                fresh = {name: pool.submit(self.alone, by_name[name]) for name in open_}
+                for name, found in fresh.items():
+                    self.heard(name, found.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def alone(self, mutant: Mutant) -> TestVerdict:
+        """The verdict of all tests in a fresh process."""
+        killer = self.workspace.folder / f"{mutant.name}.killer"
+        killer.unlink(missing_ok=True)
+        switch = mutant.switch(self.suite.modules.get(mutant.file, mutant.name.rpartition(".")[0]))
+        left_out = [f"--deselect={test}" for test in self.suite.left_out]
+        options = ["-x", f"--faultlab-mutant={switch}", f"--faultlab-killer={killer}", *left_out]
+        begun = time.monotonic()
+        deadline = self.timeout or _IMPORTS + _FACTOR * sum(self.suite.seconds.values())
+        process = self._pytest(options, self.workspace.folder / "alone.log")
+        try:
+            status: int | None = process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            status = None
+        except BaseException:
+            processes.kill_group(process.pid)
+            raise
+        finally:
+            processes.kill_group(process.pid)
+            process.wait()
+        numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
+        if killer.exists():
+            return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)
+        if status is None:
+            return TestVerdict(TIMEOUT, "", "process", f"still running after {deadline:.0f} s", **numbers)
+        if status == 0:
+            return TestVerdict(SURVIVED, **numbers)
+        return TestVerdict(KILLED, "", "process", f"pytest ended with status {status}", **numbers)
+
+    def _runs_at_import(self, mutant: Mutant) -> bool:
+        return f"{mutant.file}:{mutant.mangled}" in self.suite.at_import
+
+    def _collected(self, mutants: Sequence[Mutant], hear: Callable[[str, TestVerdict], None]) -> None:
+        """Has one pytest process judge them in copies of itself."""
+        folder = self.workspace.folder
+        report, task, log = folder / "tests.jsonl", folder / "tests.json", folder / "tests.log"
+        for file in (report, Path(f"{task}.ran")):
+            file.unlink(missing_ok=True)
+        content = {
+            "mutants": {mutant.name: mutant.file for mutant in mutants},
+            "tree": str(self.workspace.tree),
+            "report": str(report),
+            "jobs": self.jobs,
+            "timeout": self.timeout,
+        }
+        task.write_text(dump(content), encoding="utf-8")
+        process = self._pytest([f"--faultlab-mutants={task}"], log)
+        lines, at = Lines(), 0
+        try:
+            over = False
+            while not over:
+                over = process.poll() is not None
+                if not over:
+                    time.sleep(_TICK)
+                if report.exists():
+                    with report.open("rb") as said_so_far:
+                        said_so_far.seek(at)
+                        data = said_so_far.read()
+                    at += len(data)
+                    for entry in lines.feed(data):
+                        self._take(entry, hear)
+        finally:
+            processes.kill_group(process.pid)
+            process.wait()
+        if not self.suite.seconds:
+            said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+            if self.suite.left_out:
+                said = "\n".join(f"{test}: {why}" for test, why in list(self.suite.left_out.items())[:20])
+            ended = f"pytest ended with status {process.returncode}"
+            raise BaselineError(f"no test passes on the clean code ({ended})\n{said}", str(log))
+        if process.returncode not in (0, 1, 5):
+            raise BaselineError(
+                f"pytest ended with status {process.returncode} before all mutants were judged", str(log)
+            )
+
+    def _take(self, entry: Mapping[str, Any], hear: Callable[[str, TestVerdict], None]) -> None:
+        if "clean" in entry:
+            clean = entry["clean"]
+            self.suite = Suite(clean["seconds"], clean["left_out"], clean["modules"], set(clean["at_import"]))
+        elif "mutant" in entry:
+            fields = {key: value for key, value in entry.items() if key != "mutant"}
+            hear(entry["mutant"], TestVerdict(**fields))
+
+    def _pytest(self, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        tree = self.workspace.tree
+        settled = ["-q", "-p", "no:cacheprovider", f"--rootdir={tree}", f"--confcutdir={tree}"]
+        environment = processes.one_thread_environment()
+        theirs = [self.workspace.moved(entry) for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+        environment["PYTHONPATH"] = os.pathsep.join([*self.path, *theirs])
+        environment["PY_IGNORE_IMPORTMISMATCH"] = "1"
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pytest", *settled, *options, *self.files],
+                cwd=tree,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )

@@ -1,0 +1,210 @@
+"""What a scenario's guards say of each mutant while it trains. The driver's side.
+
+The mutated tree is imported once, clean; every mutant is a copy of that process, or of the training at the step before
+its function first runs. One whose function runs at import has a process to itself.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from faultlab import engines
+from faultlab.catalogue import FailureMode
+from faultlab.docstrings import Sections
+from faultlab.engines import Engine, TargetBrokenError
+from faultlab.engines.protocol import Order, Outcome, Place
+from faultlab.harness import verdict
+from faultlab.harness.clean import DEADLINE, order
+from faultlab.harness.plan import Selection
+from faultlab.harness.preparation import Findings, Preparation
+from faultlab.harness.records import Records
+from faultlab.harness.watching import Watch
+from faultlab.mutants.mutant import Mutant
+from faultlab.mutants.switchboard import AT_IMPORT, Ran
+from faultlab.mutants.workspace import Workspace
+from faultlab.results import SOURCE, Detection, FaultResult, Status
+from faultlab.scenario import Scenario
+
+_TRUNK = "trunk"
+_FACTOR, _FLOOR = 4.0, 5.0
+_FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
+
+
+def mode_of(mutant: Mutant) -> FailureMode:
+    """What a mutant is in the words of the catalogue, which has no entry for it."""
+    kind = mutant.operator.replace(" ", "-")
+    sections = Sections(f"`{mutant.before}` becomes `{mutant.after}` in {mutant.function}.")
+    return FailureMode(f"{SOURCE}.{kind}", "", "major", "silent", (), sections)
+
+
+@dataclass
+class ByTraining:
+    """Has mutants judged by the guards of a scenario. ``heard`` is told of each verdict as it comes."""
+
+    scenario: Scenario
+    workspace: Workspace
+    path: Sequence[str]
+    engine: Engine
+    records: Records
+    seed: int
+    timeout: float | None
+    watch: Watch
+    heard: Callable[[str, FaultResult], None]
+    modules: dict[str, str] = field(default_factory=dict)
+    findings: Findings | None = None
+
+    def prepare(self) -> Findings:
+        """The clean runs, of the mutated tree with all mutants off.
+
+        Raises ScenarioError where the target can't be built, BaselineError where the clean run fails.
+        """
+        ran = self.workspace.folder / "training.ran"
+        ran.unlink(missing_ok=True)
+        try:
+            self.engine.open(f"{self.scenario.name} mutated", self._target(ran))
+            preparation = Preparation(self.scenario, self.engine, self.records, self.seed, self.watch)
+            self.findings = preparation.take(Selection(select=()))
+        except TargetBrokenError as error:
+            raise self.scenario.problem(error.where, error.message, error.remedy) from None
+        self._places = self._locate(Ran.read(ran))
+        return self.findings
+
+    def judge(self, mutants: Sequence[Mutant]) -> None:
+        """Judges them all, after `prepare`."""
+        by_name = {mutant.name: mutant for mutant in mutants}
+        at_import = [mutant for mutant in mutants if self._runs_at_import(mutant)]
+        orders: list[Order] = []
+        for mutant in mutants:
+            if not self._found(mutant):
+                reason = "its function never runs in the training"
+                self.heard(mutant.name, self._result(mutant, Status.NOT_ACTIVATED, reason))
+            elif mutant not in at_import:
+                orders.append(self._order(mutant))
+        late = self._run(orders, by_name, self.engine)
+        for one in late:
+            # A machine under load makes anything late, and what is short of memory is killed for what others took.
+            allowed = self._deadline(_FACTOR_ALONE, _FLOOR_ALONE)
+            self._run([replace(one, at="construct", deadline=allowed)], by_name, self.engine, alone=True)
+        if at_import:
+            self._run_fresh(at_import, by_name)
+
+    def _run(
+        self, orders: Sequence[Order], by_name: dict[str, Mutant], engine: Engine, alone: bool = False
+    ) -> list[Order]:
+        waiting = {one.id: one for one in orders}
+        late = []
+        for outcome in engine.run(self._with_trunk(orders) if orders else []):
+            if outcome.id == _TRUNK:
+                continue
+            killed = outcome.exit == -signal.SIGKILL and not outcome.lost
+            if (outcome.timed_out or killed) and not alone:
+                late.append(waiting[outcome.id])
+                continue
+            self.records.log(outcome)
+            self.heard(outcome.id, self._judged(by_name[outcome.id], outcome))
+        return late
+
+    def _run_fresh(self, mutants: Sequence[Mutant], by_name: dict[str, Mutant]) -> None:
+        fresh = engines.create("spawn", self.engine.jobs)
+        try:
+            fresh.open(self.scenario.name, self._target(self.workspace.folder / "fresh.ran"))
+            allowed = self._deadline(_FACTOR_ALONE, _FLOOR_ALONE)
+            orders = [replace(self._order(mutant), at="construct", deadline=allowed, root="") for mutant in mutants]
+            safe = [replace(one, root=str(Path(fresh.root) / f"mutant-{n}")) for n, one in enumerate(orders)]
+            self._run(safe, by_name, fresh, alone=True)
+        finally:
+            fresh.close()
+
+    def _target(self, ran: Path) -> dict[str, Any]:
+        """The scenario for victims, with the mutated tree where the user's was."""
+        plain = self.scenario.for_victims()
+        cwd = self.workspace.moved(str(Path.cwd()))
+        theirs = [self.workspace.moved(entry) for entry in plain["path"]]
+        inside = Path(cwd).is_relative_to(self.workspace.tree)
+        mutated = {"cwd": cwd if inside else str(self.workspace.tree), "ran": str(ran)}
+        return {**plain, "path": list(dict.fromkeys([*self.path, *theirs])), "mutated": mutated}
+
+    def _locate(self, ran: Ran) -> dict[tuple[str, str], list[str]]:
+        tree = self.workspace.tree.resolve()
+        files = {
+            module: Path(file).resolve().relative_to(tree).as_posix()
+            for module, file in ran.modules.items()
+            if Path(file).resolve().is_relative_to(tree)
+        }
+        self.modules = {file: module for module, file in files.items()}
+        places: dict[tuple[str, str], list[str]] = {}
+        for function, found in ran.places.items():
+            module, _, mangled = function.rpartition(".")
+            if module in files:
+                places[files[module], mangled] = found
+        return places
+
+    def _found(self, mutant: Mutant) -> list[str]:
+        return self._places.get((mutant.file, mutant.mangled), [])
+
+    def _runs_at_import(self, mutant: Mutant) -> bool:
+        return AT_IMPORT in self._found(mutant)
+
+    def _order(self, mutant: Mutant) -> Order:
+        assert self.findings is not None
+        place = self._place(mutant)
+        executed = {"first_step": place if isinstance(place, int) else 0, "calls": max(1, len(self._found(mutant)))}
+        return order(
+            self.engine,
+            mutant.name,
+            self.seed,
+            deadline=self._deadline(_FACTOR, _FLOOR),
+            at=place,
+            recon=self.findings.recon.to_json(),
+            advice=self.findings.advice.order,
+            mutant={"switch": mutant.switch(self.modules[mutant.file]), **executed},
+        )
+
+    def _place(self, mutant: Mutant) -> Place:
+        """The last place from which the function has not run yet."""
+        found = self._found(mutant)
+        for early in ("construct", "fit"):
+            if early in found:
+                return early
+        steps = [int(place) for place in found if place.isdigit()]
+        return min(steps, default="construct")
+
+    def _deadline(self, factor: float, floor: float) -> float:
+        assert self.findings is not None
+        return self.timeout or max(floor, factor * self.findings.baseline.seconds)
+
+    def _with_trunk(self, orders: Sequence[Order]) -> list[Order]:
+        assert self.findings is not None
+        stems = sorted({one.at for one in orders if one.at != "construct"}, key=str)
+        trunk = order(self.engine, _TRUNK, self.seed, deadline=DEADLINE, advice=self.findings.advice.order)
+        return [replace(trunk, stems=tuple(stems)), *orders] if stems else list(orders)
+
+    def _judged(self, mutant: Mutant, outcome: Outcome) -> FaultResult:
+        assert self.findings is not None
+        broken = (outcome.result or {}).get("target_error")
+        if broken:
+            # What the user's own code gives with the mutant in it, and can't be trained.
+            found = Detection("framework", "target", 0, 0, False, broken["message"])
+            return self._result(mutant, Status.NOTICED, noticed_by=[found], activations=1, first_step=0)
+        mode, advice = mode_of(mutant), self.findings.advice
+        result = verdict.judge(mutant.name, mode, outcome, self.findings.twin)
+        if result.status is Status.TIMEOUT:
+            hung = Detection("process", "deadline", outcome.acting or 0, 0, False, f"it never ends: {result.reason}")
+            return replace(result, status=Status.NOTICED, reason="", noticed_by=[hung])
+        advised = advice.judge(mutant.name, mode, outcome)
+        if result.status in (Status.SILENT, Status.WARNED) and advised:
+            result = replace(result, prescription=advice.prescription(mutant.name))
+        return result
+
+    def _result(self, mutant: Mutant, status: Status, reason: str = "", **more: Any) -> FaultResult:
+        mode = mode_of(mutant)
+        return FaultResult(mutant.name, mode.id, SOURCE, mode.severity, status, reason, **more)
+
+
+def plain(result: FaultResult) -> dict[str, Any]:
+    """A verdict to keep."""
+    return {key: value for key, value in asdict(result).items() if key != "mutant"}

@@ -1,0 +1,37 @@
+"""Has mutmut make the mutants of the files that the settings in the working folder name, and judge none of them.
+
+Run by the path of this file in a working folder of its own, since mutmut reads its settings there. Prints what became
+of it as one line of JSON. It imports nothing of faultlab, which may be what is mutated.
+"""
+
+import json
+import os
+import sys
+import warnings
+
+
+def main() -> None:
+    """Makes them; exits with 0 whatever happens, and says it in the line."""
+    # This file's folder, whose modules must not be taken for others of their name.
+    del sys.path[0]
+    said: dict[str, str | list[str]] = {}
+    try:
+        from importlib.metadata import version
+
+        said["version"] = version("mutmut")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            from mutmut.__main__ import create_mutants
+
+            os.environ["MUTANT_UNDER_TEST"] = "mutant_generation"
+            create_mutants(1)
+        said["warnings"] = [str(w.message) for w in caught if issubclass(w.category, SyntaxWarning)]
+    except (Exception, SystemExit) as error:
+        cause = error.__cause__
+        because = f" ({type(cause).__name__}: {cause})" if cause is not None else ""
+        said["error"] = f"{type(error).__name__}: {error}{because}"
+    print(f"\n{json.dumps(said)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

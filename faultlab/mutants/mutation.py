@@ -1,0 +1,303 @@
+"""Source mutants of a scenario or of plain files, from the scratch copy to the report. The driver's side."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from faultlab import __version__, index
+from faultlab.engines import Engine
+from faultlab.errors import UsageError
+from faultlab.harness.records import Records
+from faultlab.harness.watching import Watch
+from faultlab.mutants import generation, methods, scope, store
+from faultlab.mutants.by_tests import ByTests, TestVerdict
+from faultlab.mutants.by_training import ByTraining
+from faultlab.mutants.mutant import Mutant
+from faultlab.mutants.scope import Shard
+from faultlab.mutants.store import Circumstances, Store
+from faultlab.mutants.verdicts import join
+from faultlab.mutants.workspace import Workspace
+from faultlab.results import FaultResult, Mutation, Report, Status
+from faultlab.scenario import Mutants, Scenario, project_root
+
+MINE = "mutants: "
+"""What a report's reasons begin with that are about mutants."""
+_FOLDER = "mutants"
+
+
+class Listener(Protocol):
+    """Told of the progress of a mutation."""
+
+    def started(self, scenario: str) -> None: ...
+
+    def generated(self, total: int, kept: int) -> None: ...
+
+    def judging(self, who: str, total: int) -> None: ...
+
+    def mutant_judged(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for. ``paths`` and ``tests`` are as given, ``timeout`` is in seconds."""
+
+    paths: tuple[Path, ...] = ()
+    tests: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+    also_copy: tuple[str, ...] = ()
+    since: str = ""
+    shard: Shard = field(default_factory=Shard)
+    again: bool = False
+    seed: int = 0
+    timeout: float | None = None
+    out: Path = Path("reports")
+    fail_under: float | None = None
+    watch: Watch = field(default_factory=Watch)
+
+
+@dataclass
+class SourceMutation:
+    """Makes the mutants, has them judged, and puts what that comes to into the report of ``name``.
+
+    Without a scenario there are no guards: the tests alone judge. ``interrupted`` says that some were not judged.
+    """
+
+    asked: Asked
+    engine: Engine
+    listener: Listener
+    scenario: Scenario | None = None
+    interrupted: bool = False
+    mutants: list[Mutant] = field(default_factory=list)
+    _by_tests: dict[str, TestVerdict] = field(default_factory=dict)
+    _by_training: dict[str, FaultResult] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        """The project's."""
+        return project_root(self.scenario.file if self.scenario else self.asked.paths[0].resolve() / "_").resolve()
+
+    @property
+    def name(self) -> str:
+        """What the report is called."""
+        if self.scenario is not None:
+            return self.scenario.name
+        return re.sub(r"[^A-Za-z0-9._-]", "-", self.root.name).lstrip("._-") or "project"
+
+    @property
+    def folder(self) -> Path:
+        """Where all that is kept of the mutants."""
+        return self.asked.out / self.name / _FOLDER
+
+    def run(self, report: Report | None = None) -> Report:
+        """The report with the mutants in it: the one that is given, or the one on disk if there is one.
+
+        Raises UsageError where there is nothing to mutate or mutmut can't be driven, BaselineError where the clean
+        tests or the clean training fail.
+        """
+        generation.check_system()
+        begun = time.perf_counter()
+        self.listener.started(self.name)
+        sources = self._sources()
+        workspace = Workspace(self.root, (self.folder / "work").resolve())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        report = report or self._known_report()
+        workspace.make(sources, [*self.asked.also_copy, *self._settings.also_copy])
+        generated = generation.generate(workspace, sources)
+        self.mutants = self._chosen(generated, sources)
+        kept_before = self._judge(workspace, sources, report)
+        guards = scope.guard_files(self.scenario, self.root) if self.scenario else []
+        report.mutants = [
+            join(mutant, self._by_tests.get(mutant.name), self._by_training.get(mutant.name), mutant.file in guards)
+            for mutant in self.mutants
+            if mutant.excuse or self._is_judged(mutant)
+        ]
+        generation.write_back(workspace, {name: verdict.outcome for name, verdict in self._by_tests.items()})
+        report.mutation = self._summary(report, generated, sources, kept_before, time.perf_counter() - begun)
+        self._gate(report)
+        Records(self.asked.out / self.name).write_report(report)
+        return report
+
+    def _judge(self, workspace: Workspace, sources: Sequence[str], report: Report) -> int:
+        """Has the mutants judged that are not yet; returns how many there were nothing left to do for."""
+        tests = self._tests()
+        known = Store(self.folder / "verdicts.jsonl", self._circumstances(workspace, tests))
+        known.load()
+        wanted = [mutant for mutant in self.mutants if not mutant.excuse]
+        if not self.asked.again:
+            for mutant in wanted:
+                if self._asks_tests and (verdict := known.tests(mutant)) is not None:
+                    self._by_tests[mutant.name] = verdict
+                if self.scenario is not None and (result := known.training(mutant)) is not None:
+                    self._by_training[mutant.name] = result
+        kept = sum(self._is_judged(mutant) for mutant in wanted)
+        self.listener.generated(len(self.mutants), kept)
+        by_name = {mutant.name: mutant for mutant in wanted}
+
+        def test_heard(name: str, verdict: TestVerdict) -> None:
+            self._by_tests[name] = verdict
+            known.heard_from_tests(by_name[name], verdict)
+            self.listener.mutant_judged()
+
+        def training_heard(name: str, result: FaultResult) -> None:
+            self._by_training[name] = result
+            known.heard_from_training(by_name[name], result)
+            self.listener.mutant_judged()
+
+        path = workspace.path(sources)
+        try:
+            left = [mutant for mutant in wanted if self._asks_tests and mutant.name not in self._by_tests]
+            if left:
+                self.listener.judging("tests", len(left))
+                moved = [_moved(workspace, test) for test in tests]
+                judge = ByTests(workspace, path, moved, self.engine.jobs, self.asked.timeout, test_heard)
+                judge.judge(left)
+                report.baseline.false_alarms = _without_tests(report) + [
+                    {"kind": "test", "name": test, "step": 0, "message": why}
+                    for test, why in judge.suite.left_out.items()
+                ]
+            left = [mutant for mutant in wanted if self.scenario and mutant.name not in self._by_training]
+            if left and self.scenario is not None:
+                self.listener.judging("training", len(left))
+                records = Records(self.folder)
+                training = ByTraining(self.scenario, workspace, path, self.engine, records, self.asked.seed,
+                                      self.asked.timeout, self.asked.watch, training_heard)  # fmt: skip
+                findings = training.prepare()
+                if not report.faults:
+                    alarms = [alarm for alarm in report.baseline.false_alarms if alarm["kind"] == "test"]
+                    report.baseline, report.versions = findings.baseline, dict(findings.versions)
+                    report.baseline.false_alarms += alarms
+                training.judge(left)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        return kept
+
+    @property
+    def _settings(self) -> Mutants:
+        asked = self.scenario.mutants if self.scenario is not None else None
+        return asked or Mutants()
+
+    @property
+    def _asks_tests(self) -> bool:
+        return self.scenario is None or bool(self.asked.tests or self.scenario.tests)
+
+    def _is_judged(self, mutant: Mutant) -> bool:
+        by_tests = not self._asks_tests or mutant.name in self._by_tests
+        return by_tests and (self.scenario is None or mutant.name in self._by_training)
+
+    def _sources(self) -> list[str]:
+        """The files to mutate, relative to the root."""
+        paths = list(self.asked.paths)
+        if not paths and self.scenario is not None:
+            if not self._settings.paths:
+                return scope.sources_of(self.scenario, self.root)
+            paths = [self._path_of(index, path) for index, path in enumerate(self._settings.paths)]
+        workspace = Workspace(self.root, self.folder)
+        return [workspace.relative(file) for file in scope.files_at(paths)]
+
+    def _path_of(self, index: int, path: str) -> Path:
+        assert self.scenario is not None
+        for folder in (Path.cwd(), self.root):
+            if (folder / path).exists():
+                return folder / path
+        remedy = "Name a Python file or folder, from the folder that faultlab runs in or the project's root."
+        raise self.scenario.problem(("mutants", "paths", index), f"no such file or folder: {path}", remedy)
+
+    def _tests(self) -> list[str]:
+        """What pytest is given, as absolute paths; nothing where it finds them itself."""
+        if self.asked.tests:
+            for test in self.asked.tests:
+                if not Path(test.partition("::")[0]).exists():
+                    raise UsageError(f"--tests {test}: no such file or folder")
+            return [
+                str(Path(test.partition("::")[0]).resolve()) + "".join(test.partition("::")[1:])
+                for test in self.asked.tests
+            ]
+        return self.scenario.test_files if self.scenario is not None else []
+
+    def _chosen(self, generated: generation.Generated, sources: Sequence[str]) -> list[Mutant]:
+        changed = scope.changed_since(self.asked.since, self.root, sources) if self.asked.since else None
+        functions = self.asked.functions or tuple(self._settings.functions)
+        found = scope.chosen(generated.mutants, functions, changed)
+        if not found and changed is None:
+            why = "mutmut finds nothing to change in" if not generated.mutants else "no function is called so in"
+            raise UsageError(f"{why} {', '.join(sources)}")
+        return self.asked.shard.share(found)
+
+    def _circumstances(self, workspace: Workspace, tests: Sequence[str]) -> Circumstances:
+        files = [path.relative_to(workspace.tree).as_posix() for path in workspace.tree.rglob("*.*") if path.is_file()]
+        guards = scope.guard_files(self.scenario, self.root) if self.scenario else []
+        asked = (
+            self.scenario.model_dump(mode="json", exclude={"gate", "faults", "tests", "mutants"})
+            if self.scenario
+            else {}
+        )
+        watched = [(self.root / file).read_bytes().hex() for file in guards]
+        training = store.digest([asked, watched, self.asked.seed, self.asked.watch.advised, store.versions()])
+        return Circumstances(store.test_files(self.root, tests, sorted(files)), training)
+
+    def _known_report(self) -> Report:
+        """The campaign's report, if there is one, for the mutants to stand beside its failure modes."""
+        file = self.asked.out / self.name / "report.json"
+        try:
+            return Report.read(file)
+        except (OSError, ValueError):
+            return Report(self.name, faultlab=__version__)
+
+    def _summary(self, report: Report, generated: generation.Generated, sources: Sequence[str], kept: int,
+                 seconds: float) -> Mutation:  # fmt: skip
+        counts = Counter(result.status for result in report.mutants)
+        counted = sum(counts[status] for status in methods.COUNTED)
+        judges = ["tests"] * self._asks_tests + ["training"] * (self.scenario is not None)
+        return Mutation(
+            mutmut=generated.version,
+            files=list(sources),
+            judges=judges,
+            score=round(counts[Status.NOTICED] / counted, 4) if counted else None,
+            counts={status.value: counts[status] for status in Status},
+            methods=methods.rows(report.mutants, report.by_mode(), index.modes()),
+            unmutated=dict(generated.unmutated),
+            notes=list(generated.notes),
+            kept=kept,
+            since=self.asked.since,
+            shard=str(self.asked.shard),
+            timing={"total": round(seconds, 3), "jobs": self.engine.jobs},
+        )
+
+    def _gate(self, report: Report) -> None:
+        """Replaces what an earlier run of mutants had against the report."""
+        assert report.mutation is not None
+        reasons = [f"inconclusive: {r.id} is an error ({r.reason})" for r in report.mutants if r.status is Status.ERROR]
+        if self.interrupted:
+            reasons.append("interrupted: what was done is kept, and the same command goes on from here")
+        score = report.mutation.score
+        for demanded in (self.scenario.gate.mutants if self.scenario else None, self.asked.fail_under):
+            if demanded is not None and score is not None and score < demanded:
+                reasons.append(f"score {score:.3f} is under {demanded}")
+        report.reasons = [reason for reason in report.reasons if not reason.startswith(MINE)]
+        report.reasons += [f"{MINE}{reason}" for reason in reasons]
+        report.passed = not report.reasons
+
+
+def exit_code(report: Report, interrupted: bool) -> int:
+    """The command's status, as far as mutants go: 0 passed, 1 not, 4 inconclusive, 130 interrupted."""
+    mine = [reason for reason in report.reasons if reason.startswith(MINE)]
+    if interrupted:
+        return 130
+    if any("inconclusive" in reason for reason in mine):
+        return 4
+    return 1 if mine else 0
+
+
+def _moved(workspace: Workspace, test: str) -> str:
+    file, mark, one = test.partition("::")
+    return f"{workspace.moved(file)}{mark}{one}"
+
+
+def _without_tests(report: Report) -> list[dict[str, object]]:
+    return [alarm for alarm in report.baseline.false_alarms if alarm["kind"] != "test"]

@@ -1,0 +1,131 @@
+"""Which mutants are asked for: of which files, of what has changed since a commit, and which share of them."""
+
+from __future__ import annotations
+
+import fnmatch
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultlab.errors import UsageError
+from faultlab.mutants.location import functions_of
+from faultlab.mutants.mutant import Mutant
+from faultlab.scenario import Component, Scenario
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The k-th of n shares, which together hold every mutant once."""
+
+    number: int = 1
+    of: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Reads ``k/n``; raises UsageError."""
+        number, slash, of = text.partition("/")
+        if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+            raise UsageError(f"a shard is written k/n, the k-th of n, such as 2/4; {text!r} is none")
+        return cls(int(number), int(of))
+
+    def __str__(self) -> str:
+        return "" if self.of == 1 else f"{self.number}/{self.of}"
+
+    def share(self, mutants: Sequence[Mutant]) -> list[Mutant]:
+        """Every n-th of them."""
+        return list(mutants)[self.number - 1 :: self.of]
+
+
+def sources_of(scenario: Scenario, root: Path) -> list[str]:
+    """The files that define the module, its data and the guards, those of the project, relative to its root.
+
+    Raises ScenarioError where there is none.
+    """
+    found: dict[str, None] = {}
+    for component in (scenario.module, scenario.build, scenario.data):
+        if component is not None and (file := file_of(component.class_path, root)):
+            found[file] = None
+    found |= dict.fromkeys(guard_files(scenario, root))
+    if not found:
+        remedy = "Name the files to mutate: mutants: {paths: [src/package/model.py]}."
+        raise scenario.problem((), f"none of the scenario's code lies in the project, {root}", remedy)
+    return list(found)
+
+
+def guard_files(scenario: Scenario, root: Path) -> list[str]:
+    """The files of the project that hold nothing but guards, as far as the scenario says."""
+    others = [c.class_path for c in (scenario.module, scenario.build, scenario.data) if isinstance(c, Component)]
+    theirs = {file_of(path, root) for path in others}
+    own = [file_of(guard.class_path, root) for guard in scenario.guards if guard.class_path]
+    return [file for file in dict.fromkeys(own) if file and file not in theirs]
+
+
+def file_of(class_path: str, root: Path) -> str:
+    """Where a class is defined, as its path says; empty where that is no file of the project."""
+    module = class_path.rpartition(".")[0]
+    # faultlab's own guards and canned modules are not the user's, in its own repository either.
+    if module.partition(".")[0] == "faultlab":
+        return ""
+    for folder in (Path.cwd(), root, root / "src"):
+        base = folder / module.replace(".", "/")
+        for file in (base.with_suffix(".py"), base / "__init__.py"):
+            if file.is_file() and file.resolve().is_relative_to(root):
+                return file.resolve().relative_to(root).as_posix()
+    return ""
+
+
+def files_at(paths: Iterable[Path]) -> list[Path]:
+    """The Python files at the paths, those of tests left out of folders; raises UsageError where there is none."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_file() and path.suffix == ".py":
+            found.append(path)
+        elif path.is_dir():
+            inside = [file for file in sorted(path.rglob("*.py")) if not _is_test(file.relative_to(path))]
+            if not inside:
+                raise UsageError(f"{path}: no Python file in this folder to mutate")
+            found += inside
+        else:
+            raise UsageError(f"{path}: no such Python file or folder")
+    return list(dict.fromkeys(found))
+
+
+def changed_since(ref: str, root: Path, sources: Iterable[str]) -> dict[str, set[str]]:
+    """The functions of each source that are not as they were at a commit; raises UsageError where git can't say."""
+    _git(
+        root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", wrong=f"--since {ref}: git knows no such commit"
+    )
+    changed: dict[str, set[str]] = {}
+    for source in sources:
+        now = functions_of((root / source).read_text(encoding="utf-8"))
+        before = _git(root, "show", f"{ref}:./{source}")
+        then = {} if before is None else functions_of(before)
+        changed[source] = {
+            name for name, function in now.items() if name not in then or then[name].digest != function.digest
+        }
+    return changed
+
+
+def chosen(mutants: Iterable[Mutant], functions: Sequence[str], changed: dict[str, set[str]] | None) -> list[Mutant]:
+    """Those of the functions that are asked for by globs over their dotted names, and changed if that is asked."""
+    return [
+        mutant
+        for mutant in mutants
+        if any(fnmatch.fnmatchcase(mutant.function, glob) for glob in functions)
+        and (changed is None or mutant.function in changed.get(mutant.file, ()))
+    ]
+
+
+def _is_test(file: Path) -> bool:
+    return file.name.startswith("test_") or file.name == "conftest.py" or "tests" in file.parts[:-1]
+
+
+def _git(root: Path, *arguments: str, wrong: str = "") -> str | None:
+    try:
+        made = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
+    except OSError:
+        raise UsageError("--since asks git what has changed, and git is not installed") from None
+    if made.returncode and wrong:
+        raise UsageError(wrong)
+    return None if made.returncode else made.stdout.decode("utf-8", errors="replace")

@@ -1,0 +1,137 @@
+"""What earlier runs found of mutants of functions that are still the same, so that it need not be found again.
+
+A line a verdict, on disk before the next: a run that is interrupted loses none. What a test said holds as long as that
+test's file, or for one that survived all of them, are the same; what the training said, as long as the scenario and its
+guards are. Changes of other functions are taken not to matter; `--again` asks for everything anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from faultlab.mutants.by_tests import KILLED, LOST, TestVerdict
+from faultlab.mutants.by_training import plain
+from faultlab.mutants.mutant import Mutant
+from faultlab.results import INCONCLUSIVE, FaultResult, Status, dump
+
+_PACKAGES = ("faultlab", "mutmut", "pytest", "torch", "pytorch-lightning", "lightning")
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What verdicts hang on: digests of every test file, and of what the training takes."""
+
+    tests: Mapping[str, str]
+    training: str
+
+    def of_tests(self, verdict: TestVerdict) -> str:
+        """What a verdict of the tests holds for."""
+        file = verdict.test.partition("::")[0]
+        if verdict.outcome == KILLED and file in self.tests:
+            return self.tests[file]
+        return digest(sorted(self.tests.items()))
+
+
+@dataclass
+class Store:
+    """The verdicts in a file, by the mutant's digest."""
+
+    file: Path
+    circumstances: Circumstances
+    _known: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def load(self) -> None:
+        """Reads what there is; lines that are no verdicts are left out."""
+        try:
+            lines = self.file.read_text(encoding="utf-8").split("\n")
+        except OSError:
+            return
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                self._known.setdefault(str(entry.pop("mutant")), {}).update(entry)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+        # Anew, so that a line that was cut short does not swallow the next one.
+        temporary = self.file.with_name(self.file.name + ".new")
+        temporary.write_text("".join(dump({"mutant": key, **entry}) + "\n" for key, entry in self._known.items()))
+        os.replace(temporary, self.file)
+
+    def tests(self, mutant: Mutant) -> TestVerdict | None:
+        """What the tests said, if that still holds."""
+        try:
+            verdict = TestVerdict(**self._known[_key(mutant)]["tests"])
+            return verdict if self._known[_key(mutant)]["for_tests"] == self.circumstances.of_tests(verdict) else None
+        except (KeyError, TypeError):
+            return None
+
+    def training(self, mutant: Mutant) -> FaultResult | None:
+        """What the training said, if that still holds."""
+        try:
+            kept = self._known[_key(mutant)]
+            if kept["for_training"] != self.circumstances.training:
+                return None
+            return FaultResult.from_json({**kept["training"], "id": mutant.name})
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def heard_from_tests(self, mutant: Mutant, verdict: TestVerdict) -> None:
+        """Keeps a verdict, unless it proves nothing."""
+        if verdict.outcome != LOST:
+            self._keep(mutant, {"tests": asdict(verdict), "for_tests": self.circumstances.of_tests(verdict)})
+
+    def heard_from_training(self, mutant: Mutant, result: FaultResult) -> None:
+        """Keeps a verdict, unless it proves nothing."""
+        if result.status not in INCONCLUSIVE or result.status is Status.NOT_ACTIVATED:
+            self._keep(mutant, {"training": plain(result), "for_training": self.circumstances.training})
+
+    def _keep(self, mutant: Mutant, entry: Mapping[str, Any]) -> None:
+        self._known.setdefault(_key(mutant), {}).update(entry)
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(dump({"mutant": _key(mutant), **entry}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def test_files(root: Path, tests: Iterable[str], files: Iterable[str]) -> dict[str, str]:
+    """A digest of each of the project's files that tests are made of, with the versions of what runs them.
+
+    ``tests`` are what pytest is given, ``files`` those of the project, relative to the root.
+    """
+    folders = [os.path.relpath(test.partition("::")[0], root) for test in tests]
+    found = {}
+    for name in files:
+        stem = Path(name).name
+        named = stem.startswith("test_") or stem.endswith("_test.py") or stem in ("conftest.py", "pyproject.toml")
+        within = any(name == folder or name.startswith(f"{folder}{os.sep}") for folder in folders)
+        if name.endswith((".py", ".toml", ".ini", ".cfg")) and (named or within):
+            found[name] = digest([(root / name).read_bytes().hex(), versions()])
+    return found
+
+
+def digest(parts: Any) -> str:
+    """A short hash of plain data."""
+    return hashlib.sha256(dump(parts).encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Those of what verdicts come from, found without importing any of it."""
+    found = {"python": python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _key(mutant: Mutant) -> str:
+    return f"{mutant.file}:{mutant.mangled}:{mutant.digest}"

@@ -1,0 +1,140 @@
+"""Mutants in a process: which of them is switched on, and which of the functions that have mutants run at all.
+
+What runs here shares the victim's process. mutmut's trampolines ask for the mutant by name at every call; a process
+that listens for ``STATS`` instead has each of them say that its function runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faultlab.mutants import init_arguments
+
+STATS = "stats"
+AT_IMPORT = "import"
+MARK = "__mutmut_"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What ran: for each function, by the module that it was found in and its mangled name, where it did.
+
+    ``places`` are in the order in which they were first reached. ``modules`` has the file that each mutated module was
+    imported from.
+    """
+
+    places: dict[str, list[str]] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, file: Path) -> Ran:
+        """Reads what all processes have noted; a line that was cut short is left out."""
+        found = cls()
+        with contextlib.suppress(OSError):
+            for line in file.read_text(encoding="utf-8").split("\n"):
+                with contextlib.suppress(ValueError):
+                    entry = json.loads(line)
+                    if "ran" in entry:
+                        found.places.setdefault(entry["ran"], []).append(entry["at"])
+                    else:
+                        found.modules[entry["module"]] = entry["file"]
+        return found
+
+
+class Executions:
+    """Notes in a file which mutated functions run, once for each place that ``where`` gives.
+
+    Copies of the process, such as workers of a loader, write to the same file. ``counts`` are this process's calls.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.where: Callable[[], str] = lambda: AT_IMPORT
+        self.counts: Counter[str] = Counter()
+        self._seen: set[tuple[str, str]] = set()
+        # Whole lines, from whichever process.
+        self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def ran(self, function: str) -> None:
+        """Called by every trampoline whose function runs."""
+        self.counts[function] += 1
+        place = self.where()
+        if (function, place) not in self._seen:
+            self._seen.add((function, place))
+            self._write({"ran": function, "at": place})
+
+    def imported(self, function: Callable[..., Any]) -> None:
+        """Called for every function that gets a trampoline, when its module is imported."""
+        module = str(function.__module__)
+        if (module, "") not in self._seen:
+            self._seen.add((module, ""))
+            self._write({"module": module, "file": function.__code__.co_filename})
+
+    def _write(self, entry: dict[str, str]) -> None:
+        os.write(self._descriptor, json.dumps(entry).encode() + b"\n")
+
+    @contextlib.contextmanager
+    def at(self, place: str) -> Iterator[None]:
+        """What runs meanwhile runs there."""
+        outer, self.where = self.where, lambda: place
+        try:
+            yield
+        finally:
+            self.where = outer
+
+
+def install(executions: Executions | None = None) -> None:
+    """Makes mutated code work as the original does, before any of it is imported, and has executions noted."""
+    # Imported with the first mutated file otherwise, which may be within a test.
+    from mutmut.mutation import trampoline
+
+    wrap: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] = trampoline.wrap_in_trampoline
+
+    def wrapping(mutants: Any, is_classmethod: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        # By now the class that a module is derived from has been imported, and Lightning with it.
+        init_arguments.restore()
+        decorate = wrap(mutants, is_classmethod)
+
+        def decorating(function: Callable[..., Any]) -> Callable[..., Any]:
+            if executions is not None:
+                executions.imported(function)
+            return decorate(function)
+
+        return decorating
+
+    def record(name: str, caller: str | None = None) -> None:
+        if executions is not None:
+            executions.ran(name)
+
+    replaced: Any = trampoline
+    replaced.wrap_in_trampoline = wrapping
+    replaced.record_trampoline_hit = record
+
+
+def begin(mutated: Mapping[str, str] | None, switch: str) -> Executions | None:
+    """Readies a process to import a scenario's code; None where there are no mutants in it.
+
+    ``mutated`` has the folder to be in (``cwd``) and the file to note executions in (``ran``).
+    """
+    if not mutated:
+        return None
+    os.chdir(mutated["cwd"])
+    executions = Executions(Path(mutated["ran"]))
+    install(executions)
+    switch_to(switch)
+    return executions
+
+
+def switch_to(mutant: str) -> None:
+    """Switches a mutant on, all others off; none of them with an empty name."""
+    from mutmut.mutation.trampoline import set_mutant_under_test
+
+    # Code under test that clears the environment must not switch the mutant off with it.
+    set_mutant_under_test(mutant)

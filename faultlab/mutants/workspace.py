@@ -1,0 +1,146 @@
+"""The scratch copy of a project that mutants live in: the user's own tree is read and never written to."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultlab.errors import UsageError
+from faultlab.results import dump
+
+_LEFT_OUT = {".git", ".hg", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+_LEFT_OUT |= {"__pycache__", "node_modules", "build", "dist", "lightning_logs", "wandb", "mlruns", "reports"}
+_MOST_BYTES = 2 << 30
+_MUTMUT_TABLE = re.compile(r"^\[tool\.mutmut\b.*?(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
+_PYTEST_SETTINGS = (
+    ("pyproject.toml", "[tool.pytest"),
+    ("tox.ini", "[pytest]"),
+    ("setup.cfg", "[tool:pytest]"),
+)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """``folder`` holds the files to mutate, as mutmut wants them, and in ``tree`` the whole project, mutated.
+
+    So ``mutmut results`` and ``mutmut show`` work in the folder, and in the tree a mutant can be run by hand.
+    """
+
+    root: Path
+    folder: Path
+
+    @property
+    def tree(self) -> Path:
+        """Where the project's files lie with the mutants in them."""
+        return self.folder / "mutants"
+
+    def make(self, sources: Sequence[str], also_copy: Iterable[str] = ()) -> None:
+        """Copies the project anew; ``sources`` are the files to mutate and ``also_copy`` what git leaves out.
+
+        Paths are relative to the root. Raises UsageError where that is more than a copy should hold.
+        """
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.tree.mkdir(parents=True)
+        files = list(dict.fromkeys([*self._known(), *self._extra(also_copy), *sources]))
+        size = sum((self.root / file).stat().st_size for file in files)
+        if size > _MOST_BYTES:
+            largest = max(files, key=lambda file: (self.root / file).stat().st_size)
+            raise UsageError(
+                f"{self.root}: a copy to mutate would take {size >> 20} MiB (the largest file is {largest}). Have git "
+                "ignore what tests do not need, and name what they do under `mutants: {also_copy: [...]}`"
+            )
+        for file in files:
+            self._copy(file, self.tree)
+        for source in sources:
+            self._copy(source, self.folder)
+        settings = f"[tool.mutmut]\nsource_paths = {dump(list(sources))}\n"
+        own = self.folder / "pyproject.toml"
+        own.write_text(settings, encoding="utf-8")
+        self._settle_pytest()
+
+    def relative(self, path: Path) -> str:
+        """A path of the project, relative to its root; raises UsageError where it lies outside."""
+        try:
+            return path.resolve().relative_to(self.root).as_posix()
+        except ValueError:
+            raise UsageError(f"{path} lies outside of the project in {self.root}, of which a copy is mutated") from None
+
+    def moved(self, path: str) -> str:
+        """The same path within the tree, where it lies in the project."""
+        found = Path(path).resolve()
+        return str(self.tree / found.relative_to(self.root)) if found.is_relative_to(self.root) else path
+
+    def path(self, sources: Iterable[str]) -> list[str]:
+        """What has to come first on the path of modules for the tree's to be imported instead of the project's."""
+        found = {str(self.tree): None}
+        for name in ("src", "source"):
+            if (self.tree / name).is_dir():
+                found[str(self.tree / name)] = None
+        for source in sources:
+            folder = (self.tree / source).parent
+            if (folder / "__init__.py").exists():
+                while (folder / "__init__.py").exists():
+                    folder = folder.parent
+                found[str(folder)] = None
+        return list(found)
+
+    def _copy(self, file: str, where: Path) -> None:
+        target = where / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (self.root / file).is_dir():
+            # A folder that git knows is a link to one.
+            target.symlink_to((self.root / file).resolve())
+        else:
+            shutil.copy2(self.root / file, target)
+
+    def _known(self) -> list[str]:
+        """What git knows of and does not ignore; without git everything but what tools leave behind."""
+        try:
+            listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+            made = subprocess.run(listing, cwd=self.root, capture_output=True, check=True)
+            files = [name for name in os.fsdecode(made.stdout).split("\0") if name]
+        except (OSError, subprocess.CalledProcessError):
+            files = list(self._walked(self.root))
+        here = os.path.relpath(self.folder, self.root) + os.sep
+        return [name for name in files if (self.root / name).exists() and not name.startswith(here)]
+
+    def _extra(self, paths: Iterable[str]) -> Iterator[str]:
+        for path in paths:
+            found = self.root / path
+            if found.is_dir():
+                yield from self._walked(found)
+            elif found.exists():
+                yield self.relative(found)
+            else:
+                raise UsageError(f"{found}: no such file or folder to copy along")
+
+    def _walked(self, folder: Path) -> Iterator[str]:
+        for where, folders, names in os.walk(folder):
+            folders[:] = [
+                name
+                for name in folders
+                if name not in _LEFT_OUT
+                and not name.endswith(".egg-info")
+                and not (Path(where) / name / "pyvenv.cfg").exists()
+                and Path(where) / name != self.folder
+            ]
+            for name in names:
+                if (Path(where) / name).is_file():
+                    yield (Path(where) / name).relative_to(self.root).as_posix()
+
+    def _settle_pytest(self) -> None:
+        """Keeps pytest from going on to look for settings above the copy, and mutmut's own from standing in two."""
+        pyproject = self.tree / "pyproject.toml"
+        if pyproject.exists():
+            text = pyproject.read_text(encoding="utf-8")
+            pyproject.write_text(_MUTMUT_TABLE.sub("", text), encoding="utf-8")
+        names = [self.tree / name for name in ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml")]
+        says = any((self.tree / name).exists() and mark in (self.tree / name).read_text(encoding="utf-8")
+                   for name, mark in _PYTEST_SETTINGS)  # fmt: skip
+        if not says and not any(name.exists() for name in names):
+            (self.tree / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")

@@ -1,0 +1,39 @@
+"""One source mutant in a fresh pytest, where its every line runs mutated, those that run at import too."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faultlab.detectors.exceptions import UserCode
+from faultlab.results import dump
+from faultlab.testing.failures import Suspects, told, why
+
+
+class Killer:
+    """A plugin that writes down which test failed first, and why: the one that kills the mutant."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
+        report = yield
+        if report.failed:
+            error = call.excinfo.value if call.excinfo is not None else None
+            suspects = Suspects({Path(item.path)}, UserCode(frozenset(), (str(item.config.rootpath),)))
+            kind = why(error, suspects) if error is not None else "test"
+            self._say(item.nodeid, kind, told(error) if error is not None else str(report.longrepr))
+        return report
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            last = str(report.longreprtext).strip().splitlines()[-1:] or [""]
+            self._say(report.nodeid, "framework", f"it can't be collected: {last[0]}")
+
+    def _say(self, test: str, kind: str, message: str) -> None:
+        if not self._file.exists():
+            self._file.write_text(dump({"test": test, "kind": kind, "message": message}), encoding="utf-8")

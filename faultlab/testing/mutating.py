@@ -1,0 +1,273 @@
+"""A collected suite under each source mutant: clean passes first, then a forked copy of the process for every mutant.
+
+In pytest's own process, which has collected the mutated tree with all mutants off. What is found goes to a file, a line
+at a time, so that whoever started pytest can follow, and loses nothing of what was done when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faultlab.detectors.exceptions import UserCode
+from faultlab.engines.collected import CollectedEngine, Send
+from faultlab.engines.protocol import Order, Outcome, encode
+from faultlab.harness.clean import DEADLINE, order
+from faultlab.mutants.mutant import mangled_of
+from faultlab.mutants.switchboard import AT_IMPORT, STATS, Executions, Ran, switch_to
+from faultlab.testing import fixtures, randomness
+from faultlab.testing.conducting import (
+    Conductor,
+    become_victim,
+    end_coverage,
+    fixtures_of,
+    prepare_process,
+)
+from faultlab.testing.failures import Suspects
+from faultlab.testing.knowledge import Knowledge
+
+_FACTOR, _FLOOR = 4.0, 3.0
+_FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to do: the mutants by name with their files, relative to the ``tree`` they lie in, and where to say it."""
+
+    mutants: Mapping[str, str]
+    tree: str
+    report: str
+    jobs: int = 1
+    timeout: float | None = None
+
+    @classmethod
+    def read(cls, file: Path) -> Task:
+        return cls(**json.loads(file.read_text(encoding="utf-8")))
+
+
+@dataclass
+class Tests:
+    """What the clean passes taught.
+
+    ``functions`` has for each (file, mangled name) the tests that run it, the quickest first. ``at_import`` are those
+    that run while tests are collected. ``modules`` are the names that files were imported under.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    functions: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    at_import: set[tuple[str, str]] = field(default_factory=set)
+    modules: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "seconds": {test: round(seconds, 4) for test, seconds in self.seconds.items()},
+            "left_out": self.left_out,
+            "modules": self.modules,
+            "at_import": sorted(f"{file}:{name}" for file, name in self.at_import),
+            "functions": {f"{file}:{name}": tests for (file, name), tests in self.functions.items()},
+        }
+
+
+class MutatedSuite:
+    """Judges the mutants of a task by the tests of a session."""
+
+    def __init__(self, session: pytest.Session, task: Task, executions: Executions) -> None:
+        self._session = session
+        self._task = task
+        self._executions = executions
+        self._rng = randomness.seeded()
+        self._items = {item.nodeid: item for item in session.items}
+        self._knowledge = Knowledge()
+        self._shared: list[str] = []
+        self._engine = CollectedEngine(task.jobs, self._prepare, self._carry_out)
+        self._tests = Tests()
+
+    def run(self) -> None:
+        """The clean passes, all mutants, and once more, alone, those that did not end in time."""
+        try:
+            self._tests = self._learn()
+            self._say({"clean": self._tests.to_json()})
+            self._shared = fixtures.shareable(self._knowledge, self._items.values())
+            self._engine.open("mutants", {})
+            late = [order for order in self._judge(self._orders()) if order is not None]
+            for one in late:
+                # A machine under load makes anything late.
+                for _ in self._judge([self._alone(one)], alone=True):
+                    pass
+        finally:
+            self._engine.close()
+
+    def _say(self, entry: Mapping[str, Any]) -> None:
+        with open(self._task.report, "ab", buffering=0) as file:
+            file.write(encode(entry))
+
+    def _learn(self) -> Tests:
+        self._engine.open("clean", {})
+        orders = [self._pass("stats", list(self._items)), self._pass("clean", list(self._items)[::-1])]
+        outcomes = {outcome.id: outcome for outcome in self._engine.run(orders)}
+        for outcome in outcomes.values():
+            if outcome.result is None:
+                self._say({"failed": _how(outcome)})
+                raise session_ended(outcome)
+        self._preload(outcomes["clean"])
+        tests, ran = Tests(), Ran.read(self._executions.file)
+        stats, clean = _ended(outcomes["stats"]), _ended(outcomes["clean"])
+        for test in self._items:
+            one, other = stats[test], clean[test]
+            if "failed" in (one["outcome"], other["outcome"]):
+                failed = one if one["outcome"] == "failed" else other
+                flaky = (other if failed is one else one)["outcome"] != "failed"
+                why = "flaky, or it needs another test before it" if flaky else "it fails on the clean code"
+                tests.left_out[test] = f"{why}: {failed['message']}"
+            elif other["outcome"] == "passed":
+                tests.seconds[test] = other["seconds"] - sum(other["fixtures"].values())
+        self._locate(tests, ran, stats)
+        for outcome in outcomes.values():
+            for name, seconds in ((n, s) for ended in _ended(outcome).values() for n, s in ended["fixtures"].items()):
+                self._knowledge.unit(name).seconds = seconds
+        return tests
+
+    def _locate(self, tests: Tests, ran: Ran, ended: Mapping[str, Mapping[str, Any]]) -> None:
+        """Which tests run which functions, by themselves or in fixtures that they rest on."""
+        tree = Path(self._task.tree).resolve()
+        # What was imported before anybody could note it, as a plugin's own package is.
+        early = {name: file for name in list(sys.modules) if (file := _file_of(name))}
+        mutated = {str(tree / file): file for file in self._task.mutants.values()}
+        for module, file in [*early.items(), *ran.modules.items()]:
+            if (name := mutated.get(str(Path(file).resolve()))) is not None:
+                tests.modules[name] = module
+        files = {module: file for file, module in tests.modules.items()}
+        units: dict[str, set[tuple[str, str]]] = {}
+        for function, places in ran.places.items():
+            module, _, mangled = function.rpartition(".")
+            for place in places if module in files else ():
+                units.setdefault(place, set()).add((files[module], mangled))
+                self._knowledge.unit(place).touches["mutants"] = [("train", 0, 0)]
+        tests.at_import = units.pop(AT_IMPORT, set())
+        quickest = sorted(tests.seconds, key=tests.seconds.__getitem__)
+        for test in quickest:
+            resting = [test, *fixtures_of(self._items[test]), *ended[test]["fixtures"]]
+            for key in {found for unit in resting for found in units.get(unit, ())}:
+                tests.functions.setdefault(key, []).append(test)
+
+    def _pass(self, id: str, tests: list[str]) -> Order:
+        task = {"items": tests, "switch": STATS if id == "stats" else ""}
+        return order(self._engine, id, 0, deadline=DEADLINE, tests=task)
+
+    def _orders(self) -> Iterable[Order]:
+        found = []
+        for name, file in self._task.mutants.items():
+            tests = self._tests.functions.get((file, mangled_of(name)), [])
+            if not tests:
+                self._say({"mutant": name, "outcome": "not_activated", "tests": 0})
+                continue
+            seconds = sum(self._tests.seconds[test] for test in tests)
+            allowed = self._task.timeout or max(_FLOOR, _FACTOR * seconds)
+            switch = f"{self._tests.modules[file]}.{name.rpartition('.')[2]}"
+            task = {"items": tests, "switch": switch}
+            found.append((seconds, order(self._engine, name, 0, deadline=allowed, tests=task)))
+        # The longest first: at the end no core waits for another.
+        return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
+
+    def _alone(self, late: Order) -> Order:
+        assert late.tests is not None
+        seconds = sum(self._tests.seconds[test] for test in late.tests["items"])
+        allowed = self._task.timeout or max(_FLOOR_ALONE, _FACTOR_ALONE * seconds)
+        return order(self._engine, f"{late.id} alone", 0, deadline=allowed, tests=late.tests)
+
+    def _judge(self, orders: Iterable[Order], alone: bool = False) -> Iterable[Order | None]:
+        """Runs the orders and says what became of each; yields those that were not done in time."""
+        waiting = {order.id: order for order in orders}
+        for outcome in self._engine.run(list(waiting.values())):
+            if outcome.timed_out and not alone:
+                yield waiting[outcome.id]
+                continue
+            asked = len((waiting[outcome.id].tests or {})["items"])
+            said = {"mutant": outcome.id.removesuffix(" alone"), "seconds": round(outcome.seconds, 4), "tests": asked}
+            self._say({**said, **_verdict(outcome)})
+            yield None
+
+    def _preload(self, outcome: Outcome) -> None:
+        """Has every later copy find imported what tests import on their way, but for what may be mutated."""
+        tree = Path(self._task.tree).resolve()
+        for module, file in (outcome.result or {})["imported"].items():
+            if file and not Path(file).is_relative_to(tree):
+                with suppress(Exception):
+                    importlib.import_module(module)
+
+    @property
+    def _suspects(self) -> Suspects:
+        files = {Path(item.path) for item in self._session.items}
+        return Suspects(files, UserCode(frozenset(), (self._task.tree,)))
+
+    def _prepare(self) -> None:
+        prepare_process(self._session)
+        switch_to("")
+        fixtures.set_up(self._session, self._items.values(), self._shared, self._rng)
+
+    def _carry_out(self, order: Order, send: Send) -> None:
+        assert order.tests is not None
+        Path(order.root).mkdir(parents=True, exist_ok=True)
+        become_victim(self._session, order.root)
+        end_coverage(keep=False)
+        faulted = order.id not in ("stats", "clean")
+        known = set() if faulted else set(sys.modules)
+        if faulted:
+            # Nobody reads these failures, and to show the source of every frame takes longer than many a test.
+            self._session.config.option.tbstyle = "no"
+        conductor = Conductor(self._suspects, self._executions.at, self._rng, order.root)
+        conductor.on_begin = lambda ended: send({"note": {"begins": asdict(ended)}})
+        conductor.on_end = lambda ended: send({"note": {"ended": asdict(ended)}})
+        switch_to(order.tests["switch"])
+        items = [self._items[name] for name in order.tests["items"]]
+        conductor.run(self._session, items, lambda ended: faulted and ended.outcome == "failed")
+        new = {} if faulted else {name: _file_of(name) for name in set(sys.modules) - known}
+        send({"result": {"imported": new}})
+        shutil.rmtree(order.root, ignore_errors=True)
+
+
+def run(session: pytest.Session, file: str, executions: Executions) -> None:
+    """Does what the task in the file says with the collected session."""
+    MutatedSuite(session, Task.read(Path(file)), executions).run()
+
+
+def session_ended(outcome: Outcome) -> pytest.UsageError:
+    """What pytest ends with where the clean tests don't come to an end."""
+    return pytest.UsageError(f"the tests {_how(outcome)} on the clean code\n{outcome.output[-2000:]}")
+
+
+def _verdict(outcome: Outcome) -> dict[str, Any]:
+    failed = next((ended for ended in _ended(outcome).values() if ended["outcome"] == "failed"), None)
+    if failed is not None:
+        return {"outcome": "killed", "test": failed["test"], "kind": failed["kind"], "message": failed["message"]}
+    if outcome.lost:
+        return {"outcome": "lost", "message": outcome.lost}
+    if outcome.result is not None:
+        return {"outcome": "survived"}
+    begun = [note["begins"]["test"] for note in outcome.notes if "begins" in note]
+    how = "timeout" if outcome.timed_out else "crashed"
+    return {"outcome": how, "test": begun[-1] if begun else "", "kind": "process", "message": _how(outcome)}
+
+
+def _ended(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    return {note["ended"]["test"]: note["ended"] for note in outcome.notes if "ended" in note}
+
+
+def _how(outcome: Outcome) -> str:
+    if outcome.timed_out:
+        return f"still running after {outcome.seconds:.0f} s"
+    return f"the process ended with status {outcome.exit}"
+
+
+def _file_of(module: str) -> str:
+    return str(getattr(sys.modules.get(module), "__file__", None) or "")
