@@ -34,7 +34,7 @@ _FOLDER = "mutants"
 class Listener(Protocol):
     """Told of the progress of a mutation."""
 
-    def started(self, scenario: str) -> None: ...
+    def mutating(self, name: str) -> None: ...
 
     def generated(self, total: int, kept: int) -> None: ...
 
@@ -102,7 +102,7 @@ class SourceMutation:
         """
         generation.check_system()
         begun = time.perf_counter()
-        self.listener.started(self.name)
+        self.listener.mutating(self.name)
         sources = self._sources()
         workspace = Workspace(self.root, (self.folder / "work").resolve())
         self.folder.mkdir(parents=True, exist_ok=True)
