@@ -10,13 +10,10 @@ from faultlab import engines
 from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
 from faultlab.harness.campaign import Campaign, Options
-from faultlab.harness.gate import exit_code
+from faultlab.harness.gate import exit_code, gravest
 from faultlab.harness.watching import Watch
 from faultlab.results import Report, dump
 from faultlab.scenario import Scenario, check_pattern, load_all
-
-# Of several scenarios the gravest status counts.
-_GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
 
 
 @click.command("run")
@@ -71,7 +68,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             working.close()
     if as_json:
         click.echo(dump([report.to_json() for report in reports], indent=1))
-    return next(status for status in _GRAVEST_FIRST if status in statuses)
+    return gravest(statuses)
 
 
 def _mutate(
