@@ -1,7 +1,8 @@
 """What the user's tests say of each mutant. The driver's side: a pytest process of its own judges, this side listens.
 
 A mutant that its copy of that process can't settle is run in a fresh one: what survives although its function runs at
-import, where the copies have it unmutated, and what ends the process that it is in.
+import, where the copies have it unmutated, or in one test for others to rest on, of which the copy may have run none;
+and what ends the process that it is in.
 """
 
 from __future__ import annotations
@@ -56,12 +57,15 @@ class TestVerdict:
 
 @dataclass
 class Suite:
-    """What the clean tests taught: their seconds, why some take no part, and under which names files are imported."""
+    """What the clean tests taught: their seconds, why some take no part, and under which names files are imported.
+
+    ``early`` are the functions that may have run before a copy of the process runs a test.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
-    at_import: set[str] = field(default_factory=set)
+    early: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -78,6 +82,7 @@ class ByTests:
     timeout: float | None
     heard: Callable[[str, TestVerdict], None]
     suite: Suite = field(default_factory=Suite)
+    _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def judge(self, mutants: Sequence[Mutant]) -> None:
         """Judges them all; raises BaselineError where the tests can't be run on the clean code."""
@@ -86,7 +91,7 @@ class ByTests:
 
         def hear(name: str, verdict: TestVerdict) -> None:
             doubtful = verdict.outcome == CRASHED or (
-                verdict.outcome in (SURVIVED, NOT_ACTIVATED) and self._runs_at_import(by_name[name])
+                verdict.outcome in (SURVIVED, NOT_ACTIVATED) and self._runs_early(by_name[name])
             )
             if doubtful:
                 open_[name] = verdict
@@ -100,40 +105,44 @@ class ByTests:
                 for name, found in fresh.items():
                     self.heard(name, found.result())
             except BaseException:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in self._running:
+                    processes.kill_group(process.pid)
                 raise
 
     def alone(self, mutant: Mutant) -> TestVerdict:
         """The verdict of all tests in a fresh process."""
         killer = self.workspace.folder / f"{mutant.name}.killer"
-        killer.unlink(missing_ok=True)
+        running = Path(f"{killer}.running")
+        for file in (killer, running):
+            file.unlink(missing_ok=True)
         switch = mutant.switch(self.suite.modules.get(mutant.file, mutant.name.rpartition(".")[0]))
         left_out = [f"--deselect={test}" for test in self.suite.left_out]
         options = ["-x", f"--faultlab-mutant={switch}", f"--faultlab-killer={killer}", *left_out]
         begun = time.monotonic()
         deadline = self.timeout or _IMPORTS + _FACTOR * sum(self.suite.seconds.values())
         process = self._pytest(options, self.workspace.folder / "alone.log")
+        self._running.append(process)
         try:
             status: int | None = process.wait(deadline)
         except subprocess.TimeoutExpired:
             status = None
-        except BaseException:
-            processes.kill_group(process.pid)
-            raise
         finally:
             processes.kill_group(process.pid)
             process.wait()
+            self._running.remove(process)
         numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
         if killer.exists():
             return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)
-        if status is None:
-            return TestVerdict(TIMEOUT, "", "process", f"still running after {deadline:.0f} s", **numbers)
         if status == 0:
             return TestVerdict(SURVIVED, **numbers)
-        return TestVerdict(KILLED, "", "process", f"pytest ended with status {status}", **numbers)
+        test = running.read_text(encoding="utf-8") if running.exists() else ""
+        if status is None:
+            return TestVerdict(TIMEOUT, test, "process", f"still running after {deadline:.0f} s", **numbers)
+        return TestVerdict(KILLED, test, "process", f"pytest ended with status {status}", **numbers)
 
-    def _runs_at_import(self, mutant: Mutant) -> bool:
-        return f"{mutant.file}:{mutant.mangled}" in self.suite.at_import
+    def _runs_early(self, mutant: Mutant) -> bool:
+        return f"{mutant.file}:{mutant.mangled}" in self.suite.early
 
     def _collected(self, mutants: Sequence[Mutant], hear: Callable[[str, TestVerdict], None]) -> None:
         """Has one pytest process judge them in copies of itself."""
@@ -181,7 +190,7 @@ class ByTests:
     def _take(self, entry: Mapping[str, Any], hear: Callable[[str, TestVerdict], None]) -> None:
         if "clean" in entry:
             clean = entry["clean"]
-            self.suite = Suite(clean["seconds"], clean["left_out"], clean["modules"], set(clean["at_import"]))
+            self.suite = Suite(clean["seconds"], clean["left_out"], clean["modules"], set(clean["early"]))
         elif "mutant" in entry:
             fields = {key: value for key, value in entry.items() if key != "mutant"}
             hear(entry["mutant"], TestVerdict(**fields))
