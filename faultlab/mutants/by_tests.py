@@ -82,6 +82,7 @@ class ByTests:
     timeout: float | None
     heard: Callable[[str, TestVerdict], None]
     suite: Suite = field(default_factory=Suite)
+    _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def judge(self, mutants: Sequence[Mutant]) -> None:
         """Judges them all; raises BaselineError where the tests can't be run on the clean code."""
@@ -104,7 +105,9 @@ class ByTests:
                 for name, found in fresh.items():
                     self.heard(name, found.result())
             except BaseException:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in self._running:
+                    processes.kill_group(process.pid)
                 raise
 
     def alone(self, mutant: Mutant) -> TestVerdict:
@@ -119,16 +122,15 @@ class ByTests:
         begun = time.monotonic()
         deadline = self.timeout or _IMPORTS + _FACTOR * sum(self.suite.seconds.values())
         process = self._pytest(options, self.workspace.folder / "alone.log")
+        self._running.append(process)
         try:
             status: int | None = process.wait(deadline)
         except subprocess.TimeoutExpired:
             status = None
-        except BaseException:
-            processes.kill_group(process.pid)
-            raise
         finally:
             processes.kill_group(process.pid)
             process.wait()
+            self._running.remove(process)
         numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
         if killer.exists():
             return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)

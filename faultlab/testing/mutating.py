@@ -133,13 +133,18 @@ class MutatedSuite:
                 tests.left_out[test] = f"{why}: {failed['message']}"
             elif other["outcome"] == "passed":
                 tests.seconds[test] = other["seconds"] - sum(other["fixtures"].values())
-        self._locate(tests, ran, forwards)
-        for outcome in outcomes.values():
-            for name, seconds in ((n, s) for ended in _ended(outcome).values() for n, s in ended["fixtures"].items()):
+        for ended in (*forwards.values(), *backwards.values()):
+            for name, seconds in ended["fixtures"].items():
                 self._knowledge.unit(name).seconds = seconds
+        for test in self._items:
+            unit = self._knowledge.unit(test)
+            unit.seconds = tests.seconds.get(test, 0.0)
+            resting = [*fixtures_of(self._items[test]), *forwards[test]["fixtures"], *backwards[test]["fixtures"]]
+            unit.fixtures = [name for name in dict.fromkeys(resting) if name in self._knowledge.units]
+        self._locate(tests, ran)
         return tests
 
-    def _locate(self, tests: Tests, ran: Ran, ended: Mapping[str, Mapping[str, Any]]) -> None:
+    def _locate(self, tests: Tests, ran: Ran) -> None:
         """Which tests run which functions, by themselves or in fixtures that they rest on."""
         tree = Path(self._task.tree).resolve()
         # What was imported before anybody could note it, as a plugin's own package is.
@@ -159,10 +164,10 @@ class MutatedSuite:
             if module in files and ran.wavers(function, _CLEAN):
                 tests.early.add((files[module], mangled))
         tests.early |= units.pop(AT_IMPORT, set())
-        quickest = sorted(tests.seconds, key=tests.seconds.__getitem__)
+        quickest = sorted(tests.seconds, key=lambda test: self._knowledge.seconds([test]))
         for test in quickest:
-            resting = [test, *fixtures_of(self._items[test]), *ended[test]["fixtures"]]
-            for key in {found for unit in resting for found in units.get(unit, ())}:
+            units_of_test = [test, *self._knowledge.units[test].fixtures]
+            for key in {found for unit in units_of_test for found in units.get(unit, ())}:
                 tests.functions.setdefault(key, []).append(test)
 
     def _pass(self, id: str, tests: list[str]) -> Order:
@@ -175,7 +180,7 @@ class MutatedSuite:
             if not tests:
                 self._say({"mutant": name, "outcome": "not_activated", "tests": 0})
                 continue
-            seconds = sum(self._tests.seconds[test] for test in tests)
+            seconds = self._knowledge.seconds(tests)
             allowed = self._task.timeout or max(_FLOOR, _FACTOR * seconds)
             switch = f"{self._tests.modules[file]}.{name.rpartition('.')[2]}"
             task = {"items": tests, "switch": switch}
@@ -185,7 +190,7 @@ class MutatedSuite:
 
     def _alone(self, late: Order) -> Order:
         assert late.tests is not None
-        seconds = sum(self._tests.seconds[test] for test in late.tests["items"])
+        seconds = self._knowledge.seconds(late.tests["items"])
         allowed = self._task.timeout or max(_FLOOR_ALONE, _FACTOR_ALONE * seconds)
         return order(self._engine, f"{late.id} alone", 0, deadline=allowed, tests=late.tests)
 
