@@ -6,28 +6,34 @@ imports nothing of faultlab, which may be what is mutated.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
 import signal
 import sys
+import threading
 import time
+from typing import NoReturn
 
 _TICK = 0.02
 
 
 def main() -> None:
-    """Serves until its input ends. In a copy, ends with pytest's status, as ``python -m pytest`` does."""
+    """Serves until its input ends."""
     # This file's folder, whose modules must not be taken for others of their name.
     del sys.path[0]
     for name in sys.argv[1:]:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    # Else a copy's garbage collector would touch, and so copy, all that they share.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
         if not pid:
-            sys.exit(_pytest(order))
+            _end(_pytest(order))
         _say({"pid": pid})
         _say({"status": _wait(pid, order["deadline"])})
 
@@ -48,6 +54,16 @@ def _pytest(order: dict[str, list[str] | str | float]) -> int:
     import pytest
 
     return int(pytest.main(order["arguments"]))
+
+
+def _end(status: int) -> NoReturn:
+    """As the interpreter ends, threads waited for, but that it does not take every module apart before."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _wait(pid: int, seconds: float) -> int | None:
