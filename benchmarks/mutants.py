@@ -264,8 +264,10 @@ class Comparison:
         click.echo(f"{data['mutants']} mutants; {data['jobs']} jobs; load before each run and at the end: {loads}")
         mean = statistics.mean(one.seconds for one in self.ended)
         scaled = "SCALED: " if len(self.alone) < self.mutants else ""
-        click.echo(f"{scaled}{len(self.alone)} mutants ran in a pytest of their own, {mean:.2f} s each; those that never "
-                   "end are not timed there")  # fmt: skip
+        click.echo(
+            f"{scaled}{len(self.alone)} mutants ran in a pytest of their own, {mean:.2f} s each that ended; "
+            f"what never ends is not timed there"
+        )
         click.echo(f"\n{'seconds':40}{'first':>9}{'again':>9}{'median':>9}")
         for name, values in data["seconds"].items():
             columns = values if isinstance(values, list) else [values]
@@ -293,9 +295,7 @@ def _ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--tests", multiple=True, type=click.Path(path_type=Path, exists=True), help="The tests that judge.")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Processes at a time, on all sides.  [default: the cores]")
-@click.option(
-    "--sample", type=click.IntRange(1), default=1, metavar="N", help="Every N-th mutant in a pytest of its own."
-)
+@click.option("--sample", type=click.IntRange(1), default=1, metavar="N", help="Every N-th in a pytest of its own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON and nothing else.")
 def main(paths: tuple[Path, ...], tests: tuple[Path, ...], jobs: int | None, sample: int, as_json: bool) -> None:
     """Compare the verdicts on the mutants of the Python files at PATHS with the truth, and what they cost.

@@ -13,14 +13,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from faultlab.engines import processes
 from faultlab.engines.protocol import Lines
-from faultlab.errors import BaselineError
+from faultlab.errors import BaselineError, FaultlabError
+from faultlab.mutants.fresh import FreshPytest
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import Workspace
 from faultlab.results import dump
@@ -59,13 +60,15 @@ class TestVerdict:
 class Suite:
     """What the clean tests taught: their seconds, why some take no part, and under which names files are imported.
 
-    ``early`` are the functions that may have run before a copy of the process runs a test.
+    ``early`` are the functions that may have run before a copy of the process runs a test, ``heavy`` modules that take
+    long to import.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
     early: set[str] = field(default_factory=set)
+    heavy: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -82,7 +85,6 @@ class ByTests:
     timeout: float | None
     heard: Callable[[str, TestVerdict], None]
     suite: Suite = field(default_factory=Suite)
-    _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def judge(self, mutants: Sequence[Mutant]) -> None:
         """Judges them all; raises BaselineError where the tests can't be run on the clean code."""
@@ -99,18 +101,20 @@ class ByTests:
                 self.heard(name, verdict)
 
         self._collected(mutants, hear)
-        with ThreadPoolExecutor(self.jobs) as pool:
+        if not open_:
+            return
+        fresh = FreshPytest(self.workspace.tree, self._first(), self.suite.heavy, min(self.jobs, len(open_)))
+        with fresh, ThreadPoolExecutor(self.jobs) as pool:
             try:
-                fresh = {name: pool.submit(self.alone, by_name[name]) for name in open_}
-                for name, found in fresh.items():
-                    self.heard(name, found.result())
+                found = {pool.submit(self.alone, by_name[name], fresh): name for name in open_}
+                for future in as_completed(found):
+                    self.heard(found[future], future.result())
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in self._running:
-                    processes.kill_group(process.pid)
+                fresh.close()
                 raise
 
-    def alone(self, mutant: Mutant) -> TestVerdict:
+    def alone(self, mutant: Mutant, fresh: FreshPytest) -> TestVerdict:
         """The verdict of all tests in a fresh process."""
         killer = self.workspace.folder / f"{mutant.name}.killer"
         running = Path(f"{killer}.running")
@@ -120,17 +124,11 @@ class ByTests:
         left_out = [f"--deselect={test}" for test in self.suite.left_out]
         options = ["-x", f"--faultlab-mutant={switch}", f"--faultlab-killer={killer}", *left_out]
         begun = time.monotonic()
-        deadline = self.timeout or _IMPORTS + _FACTOR * sum(self.suite.seconds.values())
-        process = self._pytest(options, self.workspace.folder / "alone.log")
-        self._running.append(process)
+        deadline = _IMPORTS + (self.timeout or _FACTOR * sum(self.suite.seconds.values()))
         try:
-            status: int | None = process.wait(deadline)
-        except subprocess.TimeoutExpired:
-            status = None
-        finally:
-            processes.kill_group(process.pid)
-            process.wait()
-            self._running.remove(process)
+            status = fresh.run(self._arguments(options), self.workspace.folder / f"{mutant.name}.log", deadline)
+        except FaultlabError as error:
+            return TestVerdict(LOST, message=str(error))
         numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
         if killer.exists():
             return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)
@@ -190,22 +188,31 @@ class ByTests:
     def _take(self, entry: Mapping[str, Any], hear: Callable[[str, TestVerdict], None]) -> None:
         if "clean" in entry:
             clean = entry["clean"]
-            self.suite = Suite(clean["seconds"], clean["left_out"], clean["modules"], set(clean["early"]))
+            self.suite = Suite(
+                clean["seconds"], clean["left_out"], clean["modules"], set(clean["early"]), clean["heavy"]
+            )
         elif "mutant" in entry:
             fields = {key: value for key, value in entry.items() if key != "mutant"}
             hear(entry["mutant"], TestVerdict(**fields))
 
-    def _pytest(self, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    def _arguments(self, options: Sequence[str]) -> list[str]:
         tree = self.workspace.tree
         settled = ["-q", "-p", "no:cacheprovider", f"--rootdir={tree}", f"--confcutdir={tree}"]
+        return [*settled, *options, *self.files]
+
+    def _first(self) -> list[str]:
+        """What has to come first on the path of modules."""
+        theirs = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+        return [*self.path, *map(self.workspace.moved, theirs)]
+
+    def _pytest(self, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         environment = processes.one_thread_environment()
-        theirs = [self.workspace.moved(entry) for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
-        environment["PYTHONPATH"] = os.pathsep.join([*self.path, *theirs])
+        environment["PYTHONPATH"] = os.pathsep.join(self._first())
         environment["PY_IGNORE_IMPORTMISMATCH"] = "1"
         with log.open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "pytest", *settled, *options, *self.files],
-                cwd=tree,
+                [sys.executable, "-m", "pytest", *self._arguments(options)],
+                cwd=self.workspace.tree,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -37,6 +37,7 @@ from faultlab.testing.knowledge import Knowledge
 
 _FACTOR, _FLOOR = 4.0, 3.0
 _FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
+_HEAVY = ("torch", "pytorch_lightning", "lightning.pytorch")
 _CLEAN = _FORWARDS, _BACKWARDS = "forwards", "backwards"
 
 
@@ -61,7 +62,7 @@ class Tests:
 
     ``functions`` has for each (file, mangled name) the tests that run it, the quickest first. ``early`` are those that
     run while tests are collected, or in one test for others to rest on. ``modules`` are the names that files were
-    imported under.
+    imported under, ``heavy`` are others' that take long to import.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -69,12 +70,14 @@ class Tests:
     functions: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     early: set[tuple[str, str]] = field(default_factory=set)
     modules: dict[str, str] = field(default_factory=dict)
+    heavy: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "seconds": {test: round(seconds, 4) for test, seconds in self.seconds.items()},
             "left_out": self.left_out,
             "modules": self.modules,
+            "heavy": self.heavy,
             "early": sorted(f"{file}:{name}" for file, name in self.early),
             "functions": {f"{file}:{name}": tests for (file, name), tests in self.functions.items()},
         }
@@ -122,7 +125,10 @@ class MutatedSuite:
                 self._say({"failed": _how(outcome)})
                 raise session_ended(outcome)
         self._preload(outcomes[_BACKWARDS])
-        tests, ran = Tests(), Ran.read(self._executions.file)
+        tests, ran = (
+            Tests(heavy=[module for module in _HEAVY if module in sys.modules]),
+            Ran.read(self._executions.file),
+        )
         forwards, backwards = _ended(outcomes[_FORWARDS]), _ended(outcomes[_BACKWARDS])
         for test in self._items:
             one, other = forwards[test], backwards[test]
