@@ -9,10 +9,9 @@ _COLOURS = ((0.9, "brightgreen"), (0.75, "green"), (0.5, "yellow"), (0.25, "oran
 
 def render(report: Report) -> str:
     """The document that the shield is drawn from."""
-    if report.ratio is not None:
-        label, share = "failure modes noticed", report.ratio
-    else:
-        label, share = "mutants noticed", report.mutation.score if report.mutation is not None else None
+    label, share = "failure modes noticed", report.ratio
+    if share is None and report.mutation is not None:
+        label, share = "mutants noticed", report.mutation.score
     if share is None:
         return dump({"schemaVersion": 1, "label": "faultlab", "message": "nothing proven", "color": "lightgrey"})
     colour = next(colour for least, colour in _COLOURS if share >= least)

@@ -1,4 +1,4 @@
-"""What a report has to complain of, a finding each, with the place in the user's source: what every format for machines says."""
+"""What a report has to complain of, a finding each, with its place in the user's source, for every format alike."""
 
 from __future__ import annotations
 

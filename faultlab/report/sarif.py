@@ -10,7 +10,6 @@ from faultlab.report.findings import Finding, findings, rules
 from faultlab.results import Report, dump
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-_HOME = "https://github.com/faultlab/faultlab"
 
 
 def render(report: Report) -> str:

@@ -57,4 +57,5 @@ def _parts(report: Report) -> Iterator[str]:
 
 def _row(finding: Finding) -> str:
     where = f"`{finding.file}:{finding.line}`" if finding.file else ""
-    return f"| {finding.level} | `{finding.fault}` {cell(finding.message[:300])} | {where} | {cell(finding.remedy[:200])} |\n"
+    what = f"`{finding.fault}` {cell(finding.message[:300])}"
+    return f"| {finding.level} | {what} | {where} | {cell(finding.remedy[:200])} |\n"
