@@ -13,6 +13,7 @@ from faultlab.mutants.location import functions_of
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import walked
 from faultlab.scenario import Component, Scenario
+from faultlab.source import file_of
 
 
 @dataclass(frozen=True)
@@ -62,20 +63,6 @@ def guard_files(scenario: Scenario, root: Path) -> list[str]:
     return [file for file in dict.fromkeys(own) if file and file not in theirs]
 
 
-def file_of(class_path: str, root: Path) -> str:
-    """Where a class is defined, as its path says; empty where that is no file of the project."""
-    module = class_path.rpartition(".")[0]
-    # faultlab's own guards and canned modules are not the user's, in its own repository either.
-    if module.partition(".")[0] == "faultlab":
-        return ""
-    for folder in (Path.cwd(), root, root / "src"):
-        base = folder / module.replace(".", "/")
-        for file in (base.with_suffix(".py"), base / "__init__.py"):
-            if file.is_file() and file.resolve().is_relative_to(root):
-                return file.resolve().relative_to(root).as_posix()
-    return ""
-
-
 def files_at(paths: Iterable[Path]) -> list[Path]:
     """The Python files at the paths, those of tests left out of folders; raises UsageError where there is none."""
     found: list[Path] = []
@@ -83,7 +70,9 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
         if path.is_file() and path.suffix == ".py":
             found.append(path)
         elif path.is_dir():
-            inside = [file for file in sorted(walked(path)) if file.suffix == ".py" and not _is_test(file.relative_to(path))]
+            inside = [
+                file for file in sorted(walked(path)) if file.suffix == ".py" and not _is_test(file.relative_to(path))
+            ]
             if not inside:
                 raise UsageError(f"{path}: no Python file in this folder to mutate")
             found += inside

@@ -1,16 +1,26 @@
-"""What is written beside a report.json for those who read it: the pages, and the mutants for viewers of others."""
+"""What is written beside a report.json for those who read it: the pages, and the formats of other tools."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from faultlab.report import html, stryker
+from faultlab.report import badge, gitlab, html, junit, sarif, stryker, summary
 from faultlab.results import Report, dump
+
+_FORMATS = {
+    "junit.xml": junit.render,
+    "faultlab.sarif": sarif.render,
+    "gitlab.json": gitlab.render,
+    "summary.md": summary.render,
+    "badge.json": badge.render,
+}
 
 
 def write(report: Report, out: Path) -> Path:
     """Writes it into the scenario's folder under ``out``, refreshes the index there, and returns the page's path."""
     folder = out / report.scenario
+    for name, render in _FORMATS.items():
+        html.write_whole(folder / name, render(report))
     if report.mutation is not None:
         html.write_whole(folder / stryker.FILE, dump(stryker.export(report, folder), indent=1))
     else:
