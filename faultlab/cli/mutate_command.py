@@ -88,14 +88,14 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
 
 def carry_out(mutation: SourceMutation, progress: Progress, report: Report | None = None) -> tuple[Report | None, int]:
     """Mutates, writes the page, and shows what was found; what keeps it from being done is said."""
-    from faultlab.report import html
+    from faultlab.report import files
 
     try:
         report = mutation.run(report)
     except (FaultlabError, BaselineError) as error:
         progress.failed(error)
         return None, error.exit_code
-    page = html.write(report, mutation.asked.out)
+    page = files.write(report, mutation.asked.out)
     progress.mutated(report, page)
     return report, mutation.exit_code(report)
 

@@ -87,7 +87,7 @@ def _carry_out(
     scenario: Scenario, working: engines.Engine, options: Options, progress: Progress
 ) -> tuple[Report | None, int]:
     """One scenario; what is wrong with it is said, and does not keep the others from being carried out."""
-    from faultlab.report import html
+    from faultlab.report import files
 
     campaign = Campaign(scenario, working, options, progress)
     try:
@@ -99,6 +99,6 @@ def _carry_out(
     except FaultlabError as error:
         progress.failed(error)
         return None, error.exit_code
-    page = html.write(report, options.out)
+    page = files.write(report, options.out)
     progress.finished(report, page)
     return report, 130 if campaign.interrupted else exit_code(report, scenario.gate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -12,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.engines.processes import one_thread_environment
-from faultlab.errors import FaultlabError, UsageError
+from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
 from faultlab.mutants import excuses, generator
-from faultlab.mutants.location import Function, functions_of, locate
+from faultlab.mutants.location import Function, functions_of, locate, owner
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import Workspace
 
 TESTED = "3.8.1"
 _DEADLINE = 600.0
+_REMEDY = "Name the files to mutate without it."
 # What mutmut's own commands show for a verdict.
 _EXIT_CODES = {"killed": 1, "survived": 0, "not_activated": 33, "timeout": 36, "crashed": -9, "ignored": 34}
 
@@ -46,8 +48,10 @@ def check_system() -> None:
 def generate(workspace: Workspace, sources: Sequence[str]) -> Generated:
     """The mutants of the sources, which are in the workspace; they are written into its tree.
 
-    Raises UsageError where mutmut is missing, is of a version that works otherwise, or fails.
+    Raises ScenarioError where a source can't be read, UsageError where mutmut is missing, is of a version that works
+    otherwise, or fails.
     """
+    texts = _read(workspace, sources)
     said = _run(workspace)
     version = said.get("version", "")
     if "error" in said:
@@ -57,18 +61,18 @@ def generate(workspace: Workspace, sources: Sequence[str]) -> Generated:
         notes.append(f"mutmut {version} is not the one that faultlab was tested with, {TESTED}")
     mutants: list[Mutant] = []
     unmutated: dict[str, str] = {}
-    for source in sources:
-        text = (workspace.folder / source).read_text(encoding="utf-8")
-        names = _names(workspace.tree / source)
+    for source, text in texts.items():
         try:
+            names = _names(workspace.tree / source)
             found = locate(source, text, workspace.tree / source, names) if names else []
-        except (KeyError, ValueError, OSError, FaultlabError) as error:
+        except (FaultlabError, LookupError, ValueError, TypeError, AttributeError, OSError) as error:
             raise UsageError(_failed(f"{source}: {type(error).__name__}: {error}", version)) from None
-        reasons = excuses.read(workspace.root / source, text)
-        functions = functions_of(text) if names or text.strip() else {}
-        mutants += [replace(mutant, excuse=reasons.of(mutant, functions.get(mutant.function))) for mutant in found]
-        mutated = {mutant.function for mutant in found}
-        unmutated |= {f"{source}:{f.line} {f.name}": _why_not(f) for f in functions.values() if f.name not in mutated}
+        reasons, functions = excuses.read(workspace.root / source, text), functions_of(text)
+        owners = [owner(mutant, functions) for mutant in found]
+        mutants += [replace(mutant, excuse=reasons.of(mutant, own)) for mutant, own in zip(found, owners)]
+        left = [function for function in functions if function not in owners]
+        unmutated |= {f"{source}:{f.line} {f.name}": _why_not(f, functions) for f in left}
+    _check_names(mutants)
     return Generated(mutants, unmutated, version, notes)
 
 
@@ -82,9 +86,39 @@ def write_back(workspace: Workspace, verdicts: Mapping[str, str]) -> None:
         file.write_text(json.dumps(meta, indent=4), encoding="utf-8")
 
 
+def _read(workspace: Workspace, sources: Sequence[str]) -> dict[str, str]:
+    """The sources, which mutmut reads as UTF-8 whatever they say; raises ScenarioError where one is no Python."""
+    texts: dict[str, str] = {}
+    problems = []
+    for source in sources:
+        place = str(workspace.root / source)
+        try:
+            texts[source] = (workspace.folder / source).read_text(encoding="utf-8")
+            ast.parse(texts[source])
+        except UnicodeDecodeError:
+            problems.append(Problem(place, 1, 1, "it is not UTF-8, which is all that mutmut reads", _REMEDY))
+        except (SyntaxError, ValueError) as error:
+            line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
+            said = getattr(error, "msg", None) or str(error)
+            problems.append(Problem(place, line, column, f"it is no Python: {said}", _REMEDY))
+    if problems:
+        raise ScenarioError(problems)
+    return texts
+
+
+def _check_names(mutants: Sequence[Mutant]) -> None:
+    files: dict[str, str] = {}
+    for mutant in mutants:
+        if files.setdefault(mutant.name, mutant.file) != mutant.file:
+            both = f"{files[mutant.name]} and {mutant.file}"
+            raise UsageError(f"{both} are one module to mutmut, {mutant.name.rpartition('.')[0]}: mutate them apart")
+
+
 def _run(workspace: Workspace) -> dict[str, Any]:
     environment = one_thread_environment()
     environment.pop("MUTANT_UNDER_TEST", None)
+    # It reads and writes files in whatever encoding the system has.
+    environment["PYTHONUTF8"] = "1"
     try:
         made = subprocess.run(
             [sys.executable, str(Path(generator.__file__))],
@@ -126,7 +160,11 @@ def _names(mutated: Path) -> list[str]:
     return list(found["exit_code_by_key"])
 
 
-def _why_not(function: Function) -> str:
+def _why_not(function: Function, functions: Sequence[Function]) -> str:
     if function.decorators and function.decorators not in (("staticmethod",), ("classmethod",)):
         return f"decorated: mutmut does not mutate what @{function.decorators[0]} makes of it"
+    if any(other.name == function.name and other.line > function.line for other in functions):
+        return "a later function of its name takes its place"
+    if "pragma: no mutate" in function.source:
+        return "mutmut is told to leave it alone: # pragma: no mutate"
     return "nothing in it that mutmut changes"

@@ -9,10 +9,9 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
-import io
 import json
-import tokenize
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -20,10 +19,9 @@ from textwrap import dedent
 from faultlab.errors import FaultlabError
 from faultlab.mutants.mutant import MARK, Mutant, dotted, mangled_of
 from faultlab.mutants.operators import operator_of
+from faultlab.mutants.tokens import Token, lines_of, text_between, tokens_of
 
-_LAYOUT = (tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 _SPANS_VERSION = 1
-Token = tokenize.TokenInfo
 
 
 @dataclass(frozen=True)
@@ -37,27 +35,32 @@ class Function:
 
     @property
     def digest(self) -> str:
-        """Changes with the source of the function, and with nothing else in the file."""
-        return hashlib.sha256(dedent(self.source).encode()).hexdigest()[:16]
+        """Changes with the function and its decorators, and with nothing else in the file."""
+        return hashlib.sha256("\n".join([*self.decorators, dedent(self.source)]).encode()).hexdigest()[:16]
 
 
-def functions_of(source: str) -> dict[str, Function]:
-    """The functions that mutmut considers, those of a module and of its classes, by their dotted names."""
-    tree, lines = ast.parse(source), source.splitlines(keepends=True)
-    found: dict[str, Function] = {}
+def functions_of(source: str) -> list[Function]:
+    """The functions that mutmut considers, those of a module and of its classes; several may have the same name."""
+    tree, lines = ast.parse(source), lines_of(source)
+    found: list[Function] = []
 
     def add(body: Sequence[ast.stmt], within: str) -> None:
         for node in body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 text = "".join(lines[node.lineno - 1 : node.end_lineno])
                 decorators = tuple(ast.unparse(decorator) for decorator in node.decorator_list)
-                # The first of several of one name: mutmut gives its number to that one too.
-                found.setdefault(within + node.name, Function(within + node.name, node.lineno, text, decorators))
+                found.append(Function(within + node.name, node.lineno, text, decorators))
             elif isinstance(node, ast.ClassDef) and not within:
                 add(node.body, f"{node.name}.")
 
     add(tree.body, "")
     return found
+
+
+def owner(mutant: Mutant, functions: Iterable[Function]) -> Function | None:
+    """The function that a mutant changes."""
+    above = [one for one in functions if one.name == mutant.function and one.line <= mutant.line]
+    return max(above, key=lambda one: one.line, default=None)
 
 
 def locate(file: str, source: str, mutated: Path, names: Sequence[str]) -> list[Mutant]:
@@ -66,58 +69,97 @@ def locate(file: str, source: str, mutated: Path, names: Sequence[str]) -> list[
     Raises FaultlabError where the index is none that is understood.
     """
     spans = _spans(mutated.with_name(mutated.name + ".spans"))
-    lines = mutated.read_text(encoding="utf-8").splitlines(keepends=True)
-    functions = functions_of(source)
+    lines = lines_of(mutated.read_text(encoding="utf-8"))
+    by_name: dict[str, list[Function]] = {}
+    for function in functions_of(source):
+        by_name.setdefault(function.name, []).append(function)
+    originals: dict[str, _Original] = {}
     found = []
     for name in names:
         mangled, short = mangled_of(name), name.rpartition(".")[2]
-        function = functions.get(dotted(mangled))
-        if function is None or short not in spans or f"{mangled}{MARK}orig" not in spans:
+        span, clean = spans[short], spans[f"{mangled}{MARK}orig"]
+        if span[0] < clean[0]:
+            # Of an earlier function of the same name, whose number the later one has taken over.
             continue
-        original = _text(lines, spans[f"{mangled}{MARK}orig"], f"{mangled}{MARK}orig", function)
-        changed = _text(lines, spans[short], short, function)
-        found.append(_mutant(name, file, function, original, changed))
+        if mangled not in originals:
+            text = _text(lines, clean, f"{mangled}{MARK}orig", dotted(mangled))
+            originals[mangled] = _Original(file, _the_same(text, by_name.get(dotted(mangled), [])), text)
+        found.append(originals[mangled].mutant(name, _text(lines, span, short, dotted(mangled))))
     return found
 
 
-def _mutant(name: str, file: str, function: Function, original: str, changed: str) -> Mutant:
-    old, new = _tokens(original), _tokens(changed)
-    texts = [token.string for token in old], [token.string for token in new]
-    first = next((i for i, (a, b) in enumerate(zip(*texts)) if a != b), min(len(old), len(new)))
-    shared = min(len(old), len(new)) - first
-    last = next((i for i, (a, b) in enumerate(zip(texts[0][::-1], texts[1][::-1])) if a != b or i >= shared), shared)
-    if first < len(old) - last and first >= len(new) - last:
-        first, last = _slid(texts[0], first, last)
-    before, after = old[first : len(old) - last], new[first : len(new) - last]
-    operator = operator_of(texts[0], texts[1], first, last)
-    # What is only put in stands before the token that follows.
-    start = (before or old[first:] or old[-1:])[0].start
-    end = before[-1].end if before else start
-    line = function.line - 1
-    return Mutant(
-        name=name,
-        file=file,
-        function=function.name,
-        operator=operator,
-        line=line + start[0],
-        column=start[1] + 1,
-        end_line=line + end[0],
-        end_column=end[1] + 1,
-        before=_between(original, before),
-        after=_between(changed, after),
-        diff=_diff(file, line, original, changed),
-        digest=hashlib.sha256((function.digest + dedent(changed)).encode()).hexdigest()[:16],
-    )
+def _the_same(original: str, functions: Sequence[Function]) -> Function:
+    tokens = _strings(tokens_of(original))
+    for function in reversed(functions):
+        if _strings(tokens_of(function.source)) == tokens:
+            return function
+    raise FaultlabError("a function in the mutated file is none of those in the source")
+
+
+class _Original:
+    """A function as it stands in mutmut's file, which is token by token the user's."""
+
+    def __init__(self, file: str, function: Function, text: str) -> None:
+        self._file = file
+        self._function = function
+        self._text = text
+        self._tokens = tokens_of(text)
+
+    def mutant(self, name: str, changed: str) -> Mutant:
+        old, new = self._tokens, tokens_of(changed)
+        texts = _strings(old), _strings(new)
+        first, last = _region(*texts)
+        before, after = old[first : len(old) - last], new[first : len(new) - last]
+        # What is only put in stands before the token that follows.
+        start = (before or old[first:] or old[-1:])[0].start
+        end = before[-1].end if before else start
+        line = self._function.line - 1
+        return Mutant(
+            name=name,
+            file=self._file,
+            function=self._function.name,
+            operator=operator_of(*texts, first, last),
+            line=line + start[0],
+            column=start[1] + 1,
+            end_line=line + end[0],
+            end_column=end[1] + 1,
+            before=text_between(self._text, before),
+            after=text_between(changed, after),
+            diff=_diff(self._file, line, self._text, changed),
+            digest=hashlib.sha256((self._function.digest + dedent(changed)).encode()).hexdigest()[:16],
+        )
+
+
+def _region(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
+    """How many tokens at the beginning and at the end are the same, so that what is between is what was meant."""
+    shortest = min(len(old), len(new))
+    first = next((i for i, (a, b) in enumerate(zip(old, new)) if a != b), shortest)
+    most = shortest - first
+    last = next((i for i, (a, b) in enumerate(zip(old[::-1], new[::-1])) if a != b or i >= most), most)
+    gone = old[first : len(old) - last]
+    if len(new) > first + last or gone in ([], ["not"], ["~"]):
+        return first, last
+    if "," not in (gone[0], gone[-1]) or old[first - 1] == "=":
+        # Of `a or None` that becomes `None` the end is the same by chance, of `None if a else b` the beginning.
+        if old[-last or len(old) :][:1] == ["None"]:
+            return first, last - 1
+        if old[first - 1] == "None":
+            return first - 1, last
+    return _slid(old, first, last)
 
 
 def _slid(texts: Sequence[str], first: int, last: int) -> tuple[int, int]:
-    """Of ``nn.ReLU(), nn.`` the removal is told as that of ``nn.ReLU(),``: from where an argument begins."""
+    """Of ``nn.ReLU(), nn.`` the removal is told as that of ``nn.ReLU(),``: from where an argument, or a case, begins."""
     slide = 0
-    while texts[first - slide - 1] not in ("(", ",", "["):
+    while texts[first - slide - 1] not in ("(", ",", "[") and texts[first - slide] != "case":
         if texts[first - slide - 1] != texts[len(texts) - last - slide - 1]:
             return first, last
         slide += 1
     return first - slide, last + slide
+
+
+def _strings(tokens: Sequence[Token]) -> list[str]:
+    return [token.string for token in tokens]
 
 
 def _spans(file: Path) -> Mapping[str, tuple[int, int]]:
@@ -127,45 +169,24 @@ def _spans(file: Path) -> Mapping[str, tuple[int, int]]:
     return {name: (start, end) for name, (start, end) in data["spans"].items()}
 
 
-def _text(lines: Sequence[str], span: tuple[int, int], name: str, function: Function) -> str:
+def _text(lines: Sequence[str], span: tuple[int, int], name: str, function: str) -> str:
     """A generated function as the user would have written it: from ``def`` on, under its own name."""
     text = "".join(lines[span[0] - 1 : span[1]])
-    own = function.name.rpartition(".")[2]
-    at = text.index(f"def {name}")
-    begin = text.rfind("\n", 0, at) + 1
-    return (text[begin:at] + text[at:].replace(f"def {name}", f"def {own}", 1)).rstrip() + "\n"
-
-
-def _tokens(source: str) -> list[Token]:
-    return [token for token in _tokenized(source) if token.type not in _LAYOUT]
-
-
-def _tokenized(source: str) -> Iterator[Token]:
-    # A method stands indented, which is no fault here.
-    indent = len(source) - len(source.lstrip(" \t"))
-    lead = source[:indent]
-    for token in tokenize.generate_tokens(io.StringIO(f"if 1:\n{source}" if lead else source).readline):
-        if not lead:
-            yield token
-        elif token.start[0] > 1:
-            yield token._replace(start=(token.start[0] - 1, token.start[1]), end=(token.end[0] - 1, token.end[1]))
-
-
-def _between(source: str, tokens: Sequence[Token]) -> str:
-    """The text from the first to the last token, as it stands."""
-    if not tokens:
-        return ""
-    (line, column), (end_line, end_column) = tokens[0].start, tokens[-1].end
-    lines = source.splitlines(keepends=True)[line - 1 : end_line]
-    lines[-1] = lines[-1][:end_column]
-    lines[0] = lines[0][column:]
-    return "".join(lines)
+    found = re.search(rf"\bdef[\s\\]+({name})\b", text)
+    if found is None:
+        raise FaultlabError(f"{name} does not stand where mutmut's index of lines says")
+    own = text[: found.start(1)] + function.rpartition(".")[2] + text[found.end(1) :]
+    return own[text.rfind("\n", 0, found.start()) + 1 :].rstrip() + "\n"
 
 
 def _diff(file: str, line: int, original: str, changed: str) -> str:
     """A unified diff of the function, with the numbers that the lines have in the file."""
-    made = list(difflib.unified_diff(original.splitlines(), changed.splitlines(), file, file, lineterm="", n=3))
+    made = list(difflib.unified_diff(_plain(original), _plain(changed), file, file, lineterm="", n=3))
     return "\n".join(_moved(text, line) if text.startswith("@@") else text for text in made)
+
+
+def _plain(text: str) -> list[str]:
+    return [line.removesuffix("\n") for line in lines_of(text)]
 
 
 def _moved(hunk: str, by: int) -> str:

@@ -22,13 +22,12 @@ from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.scope import Shard
 from faultlab.mutants.store import Circumstances, Store
 from faultlab.mutants.verdicts import join
-from faultlab.mutants.workspace import Workspace
+from faultlab.mutants.workspace import WITHIN, Workspace
 from faultlab.results import FaultResult, Mutation, Report, Status
 from faultlab.scenario import Mutants, Scenario, project_root
 
 MINE = "mutants: "
 """What a report's reasons begin with that are about mutants."""
-_FOLDER = "mutants"
 _PROJECT_NAME = re.compile(r"^\[project\]\s*$(?:(?!^\[).)*?^name\s*=\s*[\"']([^\"']+)", re.MULTILINE | re.DOTALL)
 
 
@@ -97,7 +96,7 @@ class SourceMutation:
     @property
     def folder(self) -> Path:
         """Where all that is kept of the mutants."""
-        return self.asked.out / self.name / _FOLDER
+        return self.asked.out / self.name / WITHIN.parent
 
     def run(self, report: Report | None = None) -> Report:
         """The report with the mutants in it: the one that is given, or the one on disk if there is one.
@@ -109,7 +108,7 @@ class SourceMutation:
         begun = time.perf_counter()
         self.listener.mutating(self.name)
         sources = self._sources()
-        workspace = Workspace(self.root, (self.folder / "work").resolve())
+        workspace = Workspace(self.root, (self.asked.out / self.name / WITHIN).resolve())
         self.folder.mkdir(parents=True, exist_ok=True)
         report = report or self._known_report()
         workspace.make(sources, [*self.asked.also_copy, *self._settings.also_copy])

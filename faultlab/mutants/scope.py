@@ -11,7 +11,9 @@ from pathlib import Path
 from faultlab.errors import UsageError
 from faultlab.mutants.location import functions_of
 from faultlab.mutants.mutant import Mutant
+from faultlab.mutants.workspace import walked
 from faultlab.scenario import Component, Scenario
+from faultlab.source import file_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Shard:
     def parse(cls, text: str) -> Shard:
         """Reads ``k/n``; raises UsageError."""
         number, slash, of = text.partition("/")
-        if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
             raise UsageError(f"a shard is written k/n, the k-th of n, such as 2/4; {text!r} is none")
         return cls(int(number), int(of))
 
@@ -61,20 +63,6 @@ def guard_files(scenario: Scenario, root: Path) -> list[str]:
     return [file for file in dict.fromkeys(own) if file and file not in theirs]
 
 
-def file_of(class_path: str, root: Path) -> str:
-    """Where a class is defined, as its path says; empty where that is no file of the project."""
-    module = class_path.rpartition(".")[0]
-    # faultlab's own guards and canned modules are not the user's, in its own repository either.
-    if module.partition(".")[0] == "faultlab":
-        return ""
-    for folder in (Path.cwd(), root, root / "src"):
-        base = folder / module.replace(".", "/")
-        for file in (base.with_suffix(".py"), base / "__init__.py"):
-            if file.is_file() and file.resolve().is_relative_to(root):
-                return file.resolve().relative_to(root).as_posix()
-    return ""
-
-
 def files_at(paths: Iterable[Path]) -> list[Path]:
     """The Python files at the paths, those of tests left out of folders; raises UsageError where there is none."""
     found: list[Path] = []
@@ -82,7 +70,9 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
         if path.is_file() and path.suffix == ".py":
             found.append(path)
         elif path.is_dir():
-            inside = [file for file in sorted(path.rglob("*.py")) if not _is_test(file.relative_to(path))]
+            inside = [
+                file for file in sorted(walked(path)) if file.suffix == ".py" and not _is_test(file.relative_to(path))
+            ]
             if not inside:
                 raise UsageError(f"{path}: no Python file in this folder to mutate")
             found += inside
@@ -93,17 +83,18 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
 
 def changed_since(ref: str, root: Path, sources: Iterable[str]) -> dict[str, set[str]]:
     """The functions of each source that are not as they were at a commit; raises UsageError where git can't say."""
-    _git(
-        root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", wrong=f"--since {ref}: git knows no such commit"
-    )
+    _git(root, "rev-parse", "--git-dir", wrong=f"--since {ref}: {root} is no repository of git")
+    unknown = f"--since {ref}: git knows no such commit; name one, or a branch or tag, such as HEAD~1 or main"
+    _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", wrong=unknown)
     changed: dict[str, set[str]] = {}
     for source in sources:
-        now = functions_of((root / source).read_text(encoding="utf-8"))
+        now = _digests((root / source).read_text(encoding="utf-8-sig"))
         before = _git(root, "show", f"{ref}:./{source}")
-        then = {} if before is None else functions_of(before)
-        changed[source] = {
-            name for name, function in now.items() if name not in then or then[name].digest != function.digest
-        }
+        try:
+            then = _digests((before or "").removeprefix("\ufeff"))
+        except (SyntaxError, ValueError):
+            then = {}
+        changed[source] = {name for name, digests in now.items() if then.get(name) != digests}
     return changed
 
 
@@ -117,8 +108,16 @@ def chosen(mutants: Iterable[Mutant], functions: Sequence[str], changed: dict[st
     ]
 
 
+def _digests(source: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for function in functions_of(source):
+        found.setdefault(function.name, []).append(function.digest)
+    return found
+
+
 def _is_test(file: Path) -> bool:
-    return file.name.startswith("test_") or file.name == "conftest.py" or "tests" in file.parts[:-1]
+    named = file.name.startswith("test_") or file.name.endswith("_test.py") or file.name == "conftest.py"
+    return named or "tests" in file.parts[:-1]
 
 
 def _git(root: Path, *arguments: str, wrong: str = "") -> str | None:

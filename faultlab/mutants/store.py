@@ -1,8 +1,8 @@
 """What earlier runs found of mutants of functions that are still the same, so that it need not be found again.
 
 A line a verdict, on disk before the next: a run that is interrupted loses none. What a test said holds as long as that
-test's file, or for one that survived all of them, are the same; what the training said, as long as the scenario and its
-guards are. Changes of other functions are taken not to matter; `--again` asks for everything anew.
+test's file and the settings of tests, or for one that survived all test files, are the same; what the training said, as
+long as the scenario and its guards are. Changes of other functions are taken not to matter; `--again` asks for everything anew.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from faultlab.mutants.by_training import plain
 from faultlab.mutants.mutant import Mutant
 from faultlab.results import INCONCLUSIVE, FaultResult, Status, dump
 
+_SHARED = ("conftest.py", "pyproject.toml", "pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "tox.ini",
+           "setup.cfg")  # fmt: skip
 _PACKAGES = ("faultlab", "mutmut", "pytest", "torch", "pytorch-lightning", "lightning")
 
 
@@ -36,7 +38,8 @@ class Circumstances:
         """What a verdict of the tests holds for."""
         file = verdict.test.partition("::")[0]
         if verdict.outcome == KILLED and file in self.tests:
-            return self.tests[file]
+            shared = {name: found for name, found in self.tests.items() if name == file or Path(name).name in _SHARED}
+            return digest(sorted(shared.items()))
         return digest(sorted(self.tests.items()))
 
 
@@ -62,7 +65,8 @@ class Store:
                 continue
         # Anew, so that a line that was cut short does not swallow the next one.
         temporary = self.file.with_name(self.file.name + ".new")
-        temporary.write_text("".join(dump({"mutant": key, **entry}) + "\n" for key, entry in self._known.items()))
+        text = "".join(dump({"mutant": key, **entry}) + "\n" for key, entry in self._known.items())
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, self.file)
 
     def tests(self, mutant: Mutant) -> TestVerdict | None:
@@ -106,14 +110,14 @@ def test_files(root: Path, tests: Iterable[str], files: Iterable[str]) -> dict[s
 
     ``tests`` are what pytest is given, ``files`` those of the project, relative to the root.
     """
-    folders = [os.path.relpath(test.partition("::")[0], root) for test in tests]
+    asked = [Path(os.path.relpath(test.partition("::")[0], root)) for test in tests]
     found = {}
-    for name in files:
-        stem = Path(name).name
-        named = stem.startswith("test_") or stem.endswith("_test.py") or stem in ("conftest.py", "pyproject.toml")
-        within = any(name == folder or name.startswith(f"{folder}{os.sep}") for folder in folders)
-        if name.endswith((".py", ".toml", ".ini", ".cfg")) and (named or within):
-            found[name] = digest([(root / name).read_bytes().hex(), versions()])
+    for file in map(Path, files):
+        # Helpers lie beside tests, whatever they are called.
+        beside = "tests" in file.parts[:-1] or "test" in file.parts[:-1] or any(map(file.is_relative_to, asked))
+        named = file.name.startswith("test_") or file.name.endswith("_test.py") or file.name in _SHARED
+        if file.suffix in (".py", ".toml", ".ini", ".cfg") and (named or beside) and (root / file).exists():
+            found[file.as_posix()] = digest([(root / file).read_bytes().hex(), versions()])
     return found
 
 

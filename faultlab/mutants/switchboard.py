@@ -10,7 +10,6 @@ import contextlib
 import inspect
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,21 +59,19 @@ class Executions:
     """Notes in a file which mutated functions run, once for each place that ``where`` gives.
 
     Copies of the process, such as workers of a loader, write to the same file. ``run`` says which run a copy carries
-    out. ``counts`` are this process's calls.
+    out.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.run = ""
         self.where: Callable[[], str] = lambda: AT_IMPORT
-        self.counts: Counter[str] = Counter()
         self._seen: set[tuple[str, str]] = set()
         # Whole lines, from whichever process.
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def ran(self, function: str) -> None:
         """Called by every trampoline whose function runs."""
-        self.counts[function] += 1
         place = self.where()
         if (function, place) not in self._seen:
             self._seen.add((function, place))

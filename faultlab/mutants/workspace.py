@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import shutil
@@ -13,14 +14,16 @@ from pathlib import Path
 from faultlab.errors import UsageError
 from faultlab.results import dump
 
+WITHIN = Path("mutants") / "work"
+"""Where the copy lies in a run folder."""
 _LEFT_OUT = {".git", ".hg", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 _LEFT_OUT |= {"__pycache__", "node_modules", "build", "dist", "lightning_logs", "wandb", "mlruns", "reports"}
 _MOST_BYTES = 2 << 30
 _MUTMUT_TABLE = re.compile(r"^\[tool\.mutmut\b.*?(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
 _PYTEST_SETTINGS = (
-    ("pyproject.toml", "[tool.pytest"),
-    ("tox.ini", "[pytest]"),
-    ("setup.cfg", "[tool:pytest]"),
+    ("pyproject.toml", re.compile(r"^\[tool\.pytest(\.ini_options)?\]", re.MULTILINE)),
+    ("tox.ini", re.compile(r"^\[pytest\]", re.MULTILINE)),
+    ("setup.cfg", re.compile(r"^\[tool:pytest\]", re.MULTILINE)),
 )
 
 
@@ -46,6 +49,8 @@ class Workspace:
         """
         shutil.rmtree(self.folder, ignore_errors=True)
         self.tree.mkdir(parents=True)
+        # Or git lists it, and the next copy holds it.
+        (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
         files = list(dict.fromkeys([*self._known(), *self._extra(also_copy), *sources]))
         size = sum((self.root / file).stat().st_size for file in files)
         if size > _MOST_BYTES:
@@ -54,10 +59,14 @@ class Workspace:
                 f"{self.root}: a copy to mutate would take {size >> 20} MiB (the largest file is {largest}). Have git "
                 "ignore what tests do not need, and name what they do under `mutants: {also_copy: [...]}`"
             )
-        for file in files:
+        # Links to folders last, when what they lead to is there.
+        for file in sorted(files, key=lambda file: (self.root / file).is_dir()):
             self._copy(file, self.tree)
         for source in sources:
             self._copy(source, self.folder)
+            content = (self.folder / source).read_bytes()
+            if content.startswith(codecs.BOM_UTF8):
+                (self.folder / source).write_bytes(content.removeprefix(codecs.BOM_UTF8))
         settings = f"[tool.mutmut]\nsource_paths = {dump(list(sources))}\n"
         own = self.folder / "pyproject.toml"
         own.write_text(settings, encoding="utf-8")
@@ -93,8 +102,9 @@ class Workspace:
         target = where / file
         target.parent.mkdir(parents=True, exist_ok=True)
         if (self.root / file).is_dir():
-            # A folder that git knows is a link to one.
-            target.symlink_to((self.root / file).resolve())
+            # A folder that git knows is a link to one, or a repository of its own.
+            own, copied = (self.root / file).resolve(), Path(self.moved(str(self.root / file)))
+            target.symlink_to(copied if copied.exists() else own)
         else:
             shutil.copy2(self.root / file, target)
 
@@ -105,33 +115,28 @@ class Workspace:
             made = subprocess.run(listing, cwd=self.root, capture_output=True, check=True)
             files = [name for name in os.fsdecode(made.stdout).split("\0") if name]
         except (OSError, subprocess.CalledProcessError):
-            files = list(self._walked(self.root))
+            files = []
+        # A folder that git ignores as a whole lists nothing.
+        files = files or list(self._within(self.root))
         here = os.path.relpath(self.folder, self.root) + os.sep
         return [name for name in files if (self.root / name).exists() and not name.startswith(here)]
 
     def _extra(self, paths: Iterable[str]) -> Iterator[str]:
         for path in paths:
-            found = self.root / path
-            if found.is_dir():
-                yield from self._walked(found)
+            # As it is written: a link to data elsewhere is part of the project.
+            found = Path(os.path.normpath(self.root / path))
+            if not found.is_relative_to(self.root):
+                raise UsageError(f"{found} lies outside of the project in {self.root}: tests find it there as it is")
+            if found.is_dir() and not found.is_symlink():
+                yield from self._within(found)
             elif found.exists():
-                yield self.relative(found)
+                yield found.relative_to(self.root).as_posix()
             else:
                 raise UsageError(f"{found}: no such file or folder to copy along")
 
-    def _walked(self, folder: Path) -> Iterator[str]:
-        for where, folders, names in os.walk(folder):
-            folders[:] = [
-                name
-                for name in folders
-                if name not in _LEFT_OUT
-                and not name.endswith(".egg-info")
-                and not (Path(where) / name / "pyvenv.cfg").exists()
-                and Path(where) / name != self.folder
-            ]
-            for name in names:
-                if (Path(where) / name).is_file():
-                    yield (Path(where) / name).relative_to(self.root).as_posix()
+    def _within(self, folder: Path) -> Iterator[str]:
+        for file in walked(folder, self.folder):
+            yield file.relative_to(self.root).as_posix()
 
     def _settle_pytest(self) -> None:
         """Keeps pytest from going on to look for settings above the copy, and mutmut's own from standing in two."""
@@ -140,7 +145,22 @@ class Workspace:
             text = pyproject.read_text(encoding="utf-8")
             pyproject.write_text(_MUTMUT_TABLE.sub("", text), encoding="utf-8")
         names = [self.tree / name for name in ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml")]
-        says = any((self.tree / name).exists() and mark in (self.tree / name).read_text(encoding="utf-8")
+        says = any((self.tree / name).exists() and mark.search((self.tree / name).read_text(encoding="utf-8"))
                    for name, mark in _PYTEST_SETTINGS)  # fmt: skip
         if not says and not any(name.exists() for name in names):
             (self.tree / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+
+
+def walked(folder: Path, but: Path | None = None) -> Iterator[Path]:
+    """The files in a folder and links to folders, without environments, what tools leave behind, and ``but``."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if name not in _LEFT_OUT
+            and not name.endswith(".egg-info")
+            and not (Path(where) / name / "pyvenv.cfg").exists()
+            and Path(where) / name != but
+        ]
+        found = (Path(where) / name for name in names if (Path(where) / name).is_file())
+        yield from (*found, *(Path(where) / name for name in folders if (Path(where) / name).is_symlink()))
