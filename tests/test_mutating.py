@@ -154,6 +154,10 @@ def test_what_runs_in_a_loaders_worker_alone_is_activated_and_killed(mutated: Mu
     )
 
 
+def test_what_runs_in_a_process_that_a_test_starts_is_activated_and_killed(mutated: Mutated) -> None:
+    assert mutated.by_tests("answer", "6", "7") == ("killed", "test_a_program_says_the_answer")
+
+
 def test_a_training_that_is_the_same_to_the_bit_makes_a_mutant_equivalent(mutated: Mutated) -> None:
     found = mutated.of("LitLine.forward", "*", "/")
     assert found.status is Status.NO_EFFECT
