@@ -8,6 +8,7 @@ from pathlib import Path
 from faultlab import engines
 from faultlab.harness.campaign import Campaign, Options
 from faultlab.harness.watching import Watch
+from faultlab.mutants.mutation import Asked, SourceMutation
 from faultlab.results import Baseline, FaultResult, Report
 from faultlab.scenario import Scenario, load
 
@@ -25,6 +26,14 @@ class _Quiet:
 
     def testing(self) -> None: ...
 
+    def mutating(self, name: str) -> None: ...
+
+    def generated(self, total: int, kept: int) -> None: ...
+
+    def judging(self, who: str, total: int) -> None: ...
+
+    def mutant_judged(self) -> None: ...
+
 
 def run(
     scenario: Scenario | Path | str,
@@ -41,7 +50,8 @@ def run(
 
     ``select`` and ``ignore`` are globs over failure modes (``select`` takes whole faults too), ``jobs`` the runs at a
     time (default: the cores), ``engine`` is fork or spawn, ``out`` the folder that reports are written to.
-    With ``advice`` the ready-made guards watch too, and the report prescribes those that notice what is silent.
+    With ``advice`` the ready-made guards watch too, and the report prescribes those that notice what is silent. Source
+    mutants are made and judged where the scenario has ``mutants:``.
 
     Raises ScenarioError where the file or the target it names is wrong, BaselineError where the clean run fails, and
     KeyboardInterrupt once the report of what was done until then is on disk.
@@ -50,10 +60,17 @@ def run(
     options = Options(select=tuple(select), skip=tuple(ignore), seed=seed, out=Path(out), watch=Watch(advised=advice))
     working = engines.create(engine or engines.default(), jobs or engines.cores())
     campaign = Campaign(loaded, working, options, _Quiet())
+    interrupted = False
     try:
         report = campaign.run()
+        interrupted = campaign.interrupted
+        if loaded.mutants is not None and not interrupted:
+            asked = Asked(seed=seed, out=options.out, watch=options.watch)
+            mutation = SourceMutation(asked, working, _Quiet(), loaded)
+            report = mutation.run(report)
+            interrupted = mutation.interrupted
     finally:
         working.close()
-    if campaign.interrupted:
+    if interrupted:
         raise KeyboardInterrupt
     return report

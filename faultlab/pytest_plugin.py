@@ -56,17 +56,17 @@ def pytest_configure(config: pytest.Config) -> None:
         "detects(mode, by=None, within=None): the test passes only if the failure mode, injected into it, is noticed "
         "(by this guard, within so many training steps).",
     )
-    if _is_asked(config.option):
+    if _is_asked(config.option) or config.option.faultlab_mutant:
         _take_over_from_xdist(config.option, config.stash)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    if _is_asked(early_config.known_args_namespace):
-        _take_over_from_xdist(early_config.known_args_namespace, early_config.stash)
+    option = early_config.known_args_namespace
+    if _is_asked(option) or option.faultlab_mutant:
+        _take_over_from_xdist(option, early_config.stash)
         # Before torch's first operation: a fork after one on several threads hangs in the child.
         os.environ.update(dict.fromkeys(_THREADS, "1"))
-    option = early_config.known_args_namespace
     if option.faultlab_mutants or option.faultlab_mutant:
         # Before any mutated file is imported.
         _switch_mutants(option, early_config)

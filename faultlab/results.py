@@ -165,7 +165,8 @@ class Mutation:
 class Report:
     """One scenario's campaign. ``to_json`` is the contract of report.json.
 
-    ``mutants`` are the verdicts on source mutants; in the file they stand among the faults.
+    ``mutants`` are the verdicts on source mutants; in the file they stand among the faults. ``target`` says where the
+    module stands in the user's source: its class path, ``file``, ``line``, and the lines of its ``methods``.
     """
 
     scenario: str
@@ -178,6 +179,7 @@ class Report:
     faultlab: str = ""
     mutants: list[FaultResult] = field(default_factory=list)
     mutation: Mutation | None = None
+    target: dict[str, Any] = field(default_factory=dict)
 
     def by_mode(self) -> dict[str, Status]:
         """Each failure mode's status: that of its worst fault."""
@@ -212,6 +214,7 @@ class Report:
             "scenario": self.scenario,
             "faultlab": self.faultlab,
             "versions": self.versions,
+            "target": self.target,
             "baseline": asdict(self.baseline),
             "faults": [fault.to_json() for fault in [*self.faults, *self.mutants]],
             "coverage": {
@@ -241,6 +244,7 @@ class Report:
             passed=data["gate"]["passed"],
             reasons=list(data["gate"]["reasons"]),
             faultlab=data["faultlab"],
+            target=dict(data.get("target") or {}),
         )
 
     @classmethod

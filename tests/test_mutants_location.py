@@ -15,7 +15,7 @@ from faultlab.mutants.location import functions_of, locate, owner
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.tokens import lines_of, text_between, tokens_of
 from faultlab.mutants.workspace import Workspace
-from tests.mutated import check, generated
+from tests.mutants import check, generated
 
 ROOT = Path(__file__).parents[1]
 STDLIB = Path(sysconfig.get_paths()["stdlib"])

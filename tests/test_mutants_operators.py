@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faultlab.mutants.mutant import Mutant
-from tests.mutated import check, generated
+from tests.mutants import check, generated
 
 Change = tuple[str, str, str]
 NONE, FIXED, GONE = "argument to None", "condition fixed", "argument removed"

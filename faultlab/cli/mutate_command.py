@@ -10,8 +10,9 @@ import click
 from faultlab import engines
 from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, UsageError
+from faultlab.harness.gate import gravest
 from faultlab.harness.watching import Watch
-from faultlab.mutants.mutation import Asked, SourceMutation, exit_code
+from faultlab.mutants.mutation import Asked, SourceMutation
 from faultlab.mutants.scope import Shard
 from faultlab.results import Report, dump
 from faultlab.scenario import Scenario, load_all
@@ -74,27 +75,29 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
                 statuses.append(status)
                 if report is not None:
                     reports.append(report)
+                if status == 130:
+                    break
         except KeyboardInterrupt:
             statuses.append(130)
         finally:
             working.close()
     if as_json:
         click.echo(dump([report.to_json() for report in reports], indent=1))
-    return max(statuses)
+    return gravest(statuses)
 
 
 def carry_out(mutation: SourceMutation, progress: Progress, report: Report | None = None) -> tuple[Report | None, int]:
     """Mutates, writes the page, and shows what was found; what keeps it from being done is said."""
-    from faultlab.report import html
+    from faultlab.report import files
 
     try:
         report = mutation.run(report)
     except (FaultlabError, BaselineError) as error:
         progress.failed(error)
         return None, error.exit_code
-    page = html.write(report, mutation.asked.out)
+    page = files.write(report, mutation.asked.out)
     progress.mutated(report, page)
-    return report, exit_code(report, mutation.interrupted)
+    return report, mutation.exit_code(report)
 
 
 def _sorted(paths: tuple[Path, ...]) -> tuple[list[Scenario], tuple[Path, ...]]:

@@ -66,10 +66,10 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
 
 
 def _write_pages(found: Prescription, out: Path) -> None:
-    from faultlab.report import html
+    from faultlab.report import files
 
     for report in filter(None, (found.before, found.after)):
-        html.write(report, out)
+        files.write(report, out)
 
 
 def _write(scenario: Scenario, found: Prescription, out: Path) -> None:

@@ -74,6 +74,15 @@ class Progress:
         else:
             self._say(f"{self._name}: running your tests under the same faults")
 
+    def mutating(self, name: str) -> None:
+        self._name = name
+        if self._bar is None:
+            self._say(f"{name}: making source mutants")
+        elif self._task is None:
+            self._task = self._bar.add_task(f"{name}: making source mutants", total=None)
+        else:
+            self._bar.update(self._task, description=f"{name}: making source mutants", total=None)
+
     def generated(self, total: int, kept: int) -> None:
         self._say(f"{self._name}: {total} mutants" + (f", {kept} of them judged before" if kept else ""))
 

@@ -10,13 +10,10 @@ from faultlab import engines
 from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
 from faultlab.harness.campaign import Campaign, Options
-from faultlab.harness.gate import exit_code
+from faultlab.harness.gate import exit_code, gravest
 from faultlab.harness.watching import Watch
 from faultlab.results import Report, dump
 from faultlab.scenario import Scenario, check_pattern, load_all
-
-# Of several scenarios the gravest status counts.
-_GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
 
 
 @click.command("run")
@@ -31,11 +28,14 @@ _GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
 @click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
 @click.option("--fail-under", type=click.FloatRange(0, 1), metavar="RATIO", help="Fail where coverage is less.")
 @click.option("--advice/--no-advice", default=True, help="Have the ready-made guards watch too.  [default: yes]")
+@click.option(
+    "--mutants/--no-mutants", default=True, help="Where the scenario asks for source mutants.  [default: yes]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
 def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
             timeout: float | None, resume: bool, out: Path, engine: str | None, fail_under: float | None, advice: bool,
-            as_json: bool, quiet: bool) -> int:  # fmt: skip
+            mutants: bool, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who noticed.
 
     A scenario imports and runs the code that it names.
@@ -55,6 +55,9 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             for scenario in scenarios:
                 report, status = _carry_out(scenario, working, options, progress)
                 statuses.append(status)
+                if report is not None and mutants and scenario.mutants is not None and status != 130:
+                    report, status = _mutate(scenario, working, options, progress, report)
+                    statuses.append(status)
                 if report is not None:
                     reports.append(report)
                 if status == 130:
@@ -65,14 +68,26 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             working.close()
     if as_json:
         click.echo(dump([report.to_json() for report in reports], indent=1))
-    return next(status for status in _GRAVEST_FIRST if status in statuses)
+    return gravest(statuses)
+
+
+def _mutate(
+    scenario: Scenario, working: engines.Engine, options: Options, progress: Progress, report: Report
+) -> tuple[Report, int]:
+    """The source mutants of a scenario, put into the report of its campaign."""
+    from faultlab.cli.mutate_command import carry_out
+    from faultlab.mutants.mutation import Asked, SourceMutation
+
+    asked = Asked(seed=options.seed, timeout=options.timeout, out=options.out, watch=options.watch)
+    mutated, status = carry_out(SourceMutation(asked, working, progress, scenario), progress, report)
+    return mutated or report, status
 
 
 def _carry_out(
     scenario: Scenario, working: engines.Engine, options: Options, progress: Progress
 ) -> tuple[Report | None, int]:
     """One scenario; what is wrong with it is said, and does not keep the others from being carried out."""
-    from faultlab.report import html
+    from faultlab.report import files
 
     campaign = Campaign(scenario, working, options, progress)
     try:
@@ -84,6 +99,6 @@ def _carry_out(
     except FaultlabError as error:
         progress.failed(error)
         return None, error.exit_code
-    page = html.write(report, options.out)
+    page = files.write(report, options.out)
     progress.finished(report, page)
     return report, 130 if campaign.interrupted else exit_code(report, scenario.gate)

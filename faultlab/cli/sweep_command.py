@@ -67,12 +67,12 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
 
 def _refresh(scenario: Scenario, out: Path) -> None:
     """Draws the curve in the scenario's report, if there is one yet."""
-    from faultlab.report import html
+    from faultlab.report import files
     from faultlab.results import Report
 
     file = out / scenario.name / "report.json"
     if file.is_file():
-        html.write(Report.read(file), out)
+        files.write(Report.read(file), out)
 
 
 def _show(found: dict[str, Any]) -> None:

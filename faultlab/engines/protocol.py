@@ -23,7 +23,7 @@ class Order:
     on to what a user does with its checkpoints. ``tests`` asks for tests of a collected suite instead. ``advice`` asks
     for the ready-made guards to be observed too (see `faultlab.detectors.advisers`), ``variation`` for a change of the
     target that does no harm (see `faultlab.variation`). ``mutant`` is a source mutant to switch on: its ``switch``, the
-    ``first_step`` at which the clean run calls its function, and how many ``calls`` there are.
+    ``first_step`` in which the clean run calls its function, and how many ``calls`` are known of.
     """
 
     id: str

@@ -27,7 +27,8 @@ def main(report: str) -> None:
     from faultlab.target import Target, TargetError
 
     order = Order.from_json(task["order"])
-    executions = switchboard.begin(task["scenario"].get("mutated"), (order.mutant or {}).get("switch", ""))
+    clean = switchboard.STATS if order.probe else ""
+    executions = switchboard.begin(task["scenario"].get("mutated"), (order.mutant or {}).get("switch", clean))
     with open(report, "ab", buffering=0) as file:
 
         def send(message: dict[str, Any]) -> None:

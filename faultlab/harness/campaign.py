@@ -27,7 +27,8 @@ from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
 from faultlab.harness.watching import Watch
 from faultlab.results import Baseline, FaultResult, Report, Status
-from faultlab.scenario import Scenario
+from faultlab.scenario import Scenario, project_root
+from faultlab.source import place_of
 
 UNNOTICED = (Status.SILENT, Status.WARNED)
 UNRUN = (Status.NOT_APPLICABLE, Status.IGNORED)
@@ -98,6 +99,7 @@ class Campaign:
             findings = preparation.take(selection)
             self.advice = findings.advice
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
+            report.target = place_of(findings.recon.module, project_root(self.scenario.file).resolve())
             self.listener.measured(report.baseline)
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from faultlab.results import INCONCLUSIVE, Report, Status
+
+_GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
 
 
 class Demands(Protocol):
@@ -45,6 +48,12 @@ def _apart(one: float, other: float) -> tuple[str, str]:
     """Two numbers with as many digits, two at least, as it takes to tell them apart."""
     texts = ((f"{one:.{digits}f}", f"{other:.{digits}f}") for digits in range(2, 9))
     return next((pair for pair in texts if pair[0] != pair[1]), (str(one), str(other)))
+
+
+def gravest(statuses: Iterable[int]) -> int:
+    """Of several scenarios' statuses the one that counts."""
+    found = set(statuses)
+    return next(status for status in _GRAVEST_FIRST if status in found)
 
 
 def exit_code(report: Report, gate: Demands) -> int:

@@ -38,7 +38,7 @@ class Records:
 
     def clear(self, resume: bool) -> None:
         """Takes away what a campaign before this one concluded: it must not stand if this one fails."""
-        for file in [self.folder / name for name in ("report.json", "index.html", ADVICE_FILE)]:
+        for file in [self.folder / name for name in ("report.json", "index.html", "mutation-report.json", ADVICE_FILE)]:
             file.unlink(missing_ok=True)
         for log in [] if resume else (self.folder / "logs").glob("*.log"):
             log.unlink()

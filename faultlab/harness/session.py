@@ -302,7 +302,6 @@ class Session:
             "activations": armed.activations if armed else mutant.get("calls", 0),
             "first_step": armed.first_step if armed else mutant.get("first_step"),
             "broken": armed.broken if armed else None,
-            "executed": dict(self._target.executions.counts) if self._target.executions and self._order.probe else None,
             "saves": len(self._saved_at),
             "advice": self._advisers.to_json() if self._advisers else None,
             "fit_seconds": self._fit_seconds,

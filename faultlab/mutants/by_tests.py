@@ -1,7 +1,8 @@
 """What the user's tests say of each mutant. The driver's side: a pytest process of its own judges, this side listens.
 
 A mutant that its copy of that process can't settle is run in a fresh one: what survives although its function runs at
-import, where the copies have it unmutated, and what ends the process that it is in.
+import, where the copies have it unmutated, or in one test for others to rest on, of which the copy may have run none;
+and what ends the process that it is in.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from faultlab.engines import processes
 from faultlab.engines.protocol import Lines
-from faultlab.errors import BaselineError
+from faultlab.errors import BaselineError, FaultlabError
+from faultlab.mutants.fresh import FreshPytest
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import Workspace
 from faultlab.results import dump
@@ -56,12 +58,17 @@ class TestVerdict:
 
 @dataclass
 class Suite:
-    """What the clean tests taught: their seconds, why some take no part, and under which names files are imported."""
+    """What the clean tests taught: their seconds, why some take no part, and under which names files are imported.
+
+    ``early`` are the functions that may have run before a copy of the process runs a test, ``heavy`` modules that take
+    long to import.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
-    at_import: set[str] = field(default_factory=set)
+    early: set[str] = field(default_factory=set)
+    heavy: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -86,7 +93,7 @@ class ByTests:
 
         def hear(name: str, verdict: TestVerdict) -> None:
             doubtful = verdict.outcome == CRASHED or (
-                verdict.outcome in (SURVIVED, NOT_ACTIVATED) and self._runs_at_import(by_name[name])
+                verdict.outcome in (SURVIVED, NOT_ACTIVATED) and self._runs_early(by_name[name])
             )
             if doubtful:
                 open_[name] = verdict
@@ -94,46 +101,46 @@ class ByTests:
                 self.heard(name, verdict)
 
         self._collected(mutants, hear)
-        with ThreadPoolExecutor(self.jobs) as pool:
+        if not open_:
+            return
+        fresh = FreshPytest(self.workspace.tree, self._first(), self.suite.heavy, min(self.jobs, len(open_)))
+        with fresh, ThreadPoolExecutor(self.jobs) as pool:
             try:
-                fresh = {name: pool.submit(self.alone, by_name[name]) for name in open_}
-                for name, found in fresh.items():
-                    self.heard(name, found.result())
+                found = {pool.submit(self.alone, by_name[name], fresh): name for name in open_}
+                for future in as_completed(found):
+                    self.heard(found[future], future.result())
             except BaseException:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
+                fresh.close()
                 raise
 
-    def alone(self, mutant: Mutant) -> TestVerdict:
+    def alone(self, mutant: Mutant, fresh: FreshPytest) -> TestVerdict:
         """The verdict of all tests in a fresh process."""
         killer = self.workspace.folder / f"{mutant.name}.killer"
-        killer.unlink(missing_ok=True)
+        running = Path(f"{killer}.running")
+        for file in (killer, running):
+            file.unlink(missing_ok=True)
         switch = mutant.switch(self.suite.modules.get(mutant.file, mutant.name.rpartition(".")[0]))
         left_out = [f"--deselect={test}" for test in self.suite.left_out]
         options = ["-x", f"--faultlab-mutant={switch}", f"--faultlab-killer={killer}", *left_out]
         begun = time.monotonic()
-        deadline = self.timeout or _IMPORTS + _FACTOR * sum(self.suite.seconds.values())
-        process = self._pytest(options, self.workspace.folder / "alone.log")
+        deadline = _IMPORTS + (self.timeout or _FACTOR * sum(self.suite.seconds.values()))
         try:
-            status: int | None = process.wait(deadline)
-        except subprocess.TimeoutExpired:
-            status = None
-        except BaseException:
-            processes.kill_group(process.pid)
-            raise
-        finally:
-            processes.kill_group(process.pid)
-            process.wait()
+            status = fresh.run(self._arguments(options), self.workspace.folder / f"{mutant.name}.log", deadline)
+        except FaultlabError as error:
+            return TestVerdict(LOST, message=str(error))
         numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
         if killer.exists():
             return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)
-        if status is None:
-            return TestVerdict(TIMEOUT, "", "process", f"still running after {deadline:.0f} s", **numbers)
         if status == 0:
             return TestVerdict(SURVIVED, **numbers)
-        return TestVerdict(KILLED, "", "process", f"pytest ended with status {status}", **numbers)
+        test = running.read_text(encoding="utf-8") if running.exists() else ""
+        if status is None:
+            return TestVerdict(TIMEOUT, test, "process", f"still running after {deadline:.0f} s", **numbers)
+        return TestVerdict(KILLED, test, "process", f"pytest ended with status {status}", **numbers)
 
-    def _runs_at_import(self, mutant: Mutant) -> bool:
-        return f"{mutant.file}:{mutant.mangled}" in self.suite.at_import
+    def _runs_early(self, mutant: Mutant) -> bool:
+        return f"{mutant.file}:{mutant.mangled}" in self.suite.early
 
     def _collected(self, mutants: Sequence[Mutant], hear: Callable[[str, TestVerdict], None]) -> None:
         """Has one pytest process judge them in copies of itself."""
@@ -181,22 +188,31 @@ class ByTests:
     def _take(self, entry: Mapping[str, Any], hear: Callable[[str, TestVerdict], None]) -> None:
         if "clean" in entry:
             clean = entry["clean"]
-            self.suite = Suite(clean["seconds"], clean["left_out"], clean["modules"], set(clean["at_import"]))
+            self.suite = Suite(
+                clean["seconds"], clean["left_out"], clean["modules"], set(clean["early"]), clean["heavy"]
+            )
         elif "mutant" in entry:
             fields = {key: value for key, value in entry.items() if key != "mutant"}
             hear(entry["mutant"], TestVerdict(**fields))
 
-    def _pytest(self, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    def _arguments(self, options: Sequence[str]) -> list[str]:
         tree = self.workspace.tree
         settled = ["-q", "-p", "no:cacheprovider", f"--rootdir={tree}", f"--confcutdir={tree}"]
+        return [*settled, *options, *self.files]
+
+    def _first(self) -> list[str]:
+        """What has to come first on the path of modules."""
+        theirs = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+        return [*self.path, *map(self.workspace.moved, theirs)]
+
+    def _pytest(self, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         environment = processes.one_thread_environment()
-        theirs = [self.workspace.moved(entry) for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
-        environment["PYTHONPATH"] = os.pathsep.join([*self.path, *theirs])
+        environment["PYTHONPATH"] = os.pathsep.join(self._first())
         environment["PY_IGNORE_IMPORTMISMATCH"] = "1"
         with log.open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "pytest", *settled, *options, *self.files],
-                cwd=tree,
+                [sys.executable, "-m", "pytest", *self._arguments(options)],
+                cwd=self.workspace.tree,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -6,7 +6,6 @@ its function first runs. One whose function runs at import has a process to itse
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from faultlab.harness.clean import DEADLINE, order
 from faultlab.harness.plan import Selection
 from faultlab.harness.preparation import Findings, Preparation
 from faultlab.harness.records import Records
+from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.watching import Watch
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.switchboard import AT_IMPORT, Ran
@@ -56,6 +56,7 @@ class ByTraining:
     heard: Callable[[str, FaultResult], None]
     modules: dict[str, str] = field(default_factory=dict)
     findings: Findings | None = None
+    problems: list[str] = field(default_factory=list)
 
     def prepare(self) -> Findings:
         """The clean runs, of the mutated tree with all mutants off.
@@ -84,29 +85,48 @@ class ByTraining:
                 self.heard(mutant.name, self._result(mutant, Status.NOT_ACTIVATED, reason))
             elif mutant not in at_import:
                 orders.append(self._order(mutant))
-        late = self._run(orders, by_name, self.engine)
-        for one in late:
-            # A machine under load makes anything late, and what is short of memory is killed for what others took.
+        late = {one.id: one for one in orders}
+        dead = self._run(orders, by_name, self.engine, late)
+        for one in late.values():
+            # A machine under load makes anything late.
             allowed = self._deadline(_FACTOR_ALONE, _FLOOR_ALONE)
-            self._run([replace(one, at="construct", deadline=allowed)], by_name, self.engine, alone=True)
-        if at_import:
-            self._run_fresh(at_import, by_name)
+            dead += self._run([replace(one, at="construct", deadline=allowed)], by_name, self.engine)
+        # A copy may die of being one, or be killed for the memory that others took.
+        if fresh := [*at_import, *dead]:
+            self._run_fresh(fresh, by_name)
 
     def _run(
-        self, orders: Sequence[Order], by_name: dict[str, Mutant], engine: Engine, alone: bool = False
-    ) -> list[Order]:
-        waiting = {one.id: one for one in orders}
-        late = []
+        self,
+        orders: Sequence[Order],
+        by_name: dict[str, Mutant],
+        engine: Engine,
+        late: dict[str, Order] | None = None,
+    ) -> list[Mutant]:
+        """Judges what the orders come to, but for those whose process dies, which it returns, and those that are late.
+
+        Of ``late``, where it is given, only these are left.
+        """
+        dead = []
         for outcome in engine.run(self._with_trunk(orders) if orders else []):
             if outcome.id == _TRUNK:
+                self._check_trunk(outcome)
                 continue
-            killed = outcome.exit == -signal.SIGKILL and not outcome.lost
-            if (outcome.timed_out or killed) and not alone:
-                late.append(waiting[outcome.id])
+            if late is not None and outcome.timed_out:
+                continue
+            if late is not None:
+                del late[outcome.id]
+            if outcome.result is None and not outcome.timed_out and not outcome.lost and engine is self.engine:
+                dead.append(by_name[outcome.id])
                 continue
             self.records.log(outcome)
             self.heard(outcome.id, self._judged(by_name[outcome.id], outcome))
-        return late
+        return dead
+
+    def _check_trunk(self, outcome: Outcome) -> None:
+        assert self.findings is not None
+        trajectory = (outcome.result or {}).get("trajectory")
+        if trajectory is None or not self.findings.twin.same_run(Trajectory.from_json(trajectory)):
+            self.problems.append("inconclusive: the clean run does not run like the clean run before it")
 
     def _run_fresh(self, mutants: Sequence[Mutant], by_name: dict[str, Mutant]) -> None:
         fresh = engines.create("spawn", self.engine.jobs)
@@ -115,7 +135,7 @@ class ByTraining:
             allowed = self._deadline(_FACTOR_ALONE, _FLOOR_ALONE)
             orders = [replace(self._order(mutant), at="construct", deadline=allowed, root="") for mutant in mutants]
             safe = [replace(one, root=str(Path(fresh.root) / f"mutant-{n}")) for n, one in enumerate(orders)]
-            self._run(safe, by_name, fresh, alone=True)
+            self._run(safe, by_name, fresh)
         finally:
             fresh.close()
 

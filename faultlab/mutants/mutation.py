@@ -22,19 +22,19 @@ from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.scope import Shard
 from faultlab.mutants.store import Circumstances, Store
 from faultlab.mutants.verdicts import join
-from faultlab.mutants.workspace import Workspace
+from faultlab.mutants.workspace import WITHIN, Workspace
 from faultlab.results import FaultResult, Mutation, Report, Status
 from faultlab.scenario import Mutants, Scenario, project_root
 
 MINE = "mutants: "
 """What a report's reasons begin with that are about mutants."""
-_FOLDER = "mutants"
+_PROJECT_NAME = re.compile(r"^\[project\]\s*$(?:(?!^\[).)*?^name\s*=\s*[\"']([^\"']+)", re.MULTILINE | re.DOTALL)
 
 
 class Listener(Protocol):
     """Told of the progress of a mutation."""
 
-    def started(self, scenario: str) -> None: ...
+    def mutating(self, name: str) -> None: ...
 
     def generated(self, total: int, kept: int) -> None: ...
 
@@ -76,6 +76,7 @@ class SourceMutation:
     mutants: list[Mutant] = field(default_factory=list)
     _by_tests: dict[str, TestVerdict] = field(default_factory=dict)
     _by_training: dict[str, FaultResult] = field(default_factory=dict)
+    _problems: list[str] = field(default_factory=list)
 
     @property
     def root(self) -> Path:
@@ -87,12 +88,15 @@ class SourceMutation:
         """What the report is called."""
         if self.scenario is not None:
             return self.scenario.name
-        return re.sub(r"[^A-Za-z0-9._-]", "-", self.root.name).lstrip("._-") or "project"
+        pyproject = self.root / "pyproject.toml"
+        said = _PROJECT_NAME.search(pyproject.read_text(encoding="utf-8")) if pyproject.is_file() else None
+        # No scenario's, which may be called as the project is.
+        return re.sub(r"[^A-Za-z0-9._-]", "-", f"{said.group(1) if said else self.root.name}-source").lstrip("._-")
 
     @property
     def folder(self) -> Path:
         """Where all that is kept of the mutants."""
-        return self.asked.out / self.name / _FOLDER
+        return self.asked.out / self.name / WITHIN.parent
 
     def run(self, report: Report | None = None) -> Report:
         """The report with the mutants in it: the one that is given, or the one on disk if there is one.
@@ -102,9 +106,9 @@ class SourceMutation:
         """
         generation.check_system()
         begun = time.perf_counter()
-        self.listener.started(self.name)
+        self.listener.mutating(self.name)
         sources = self._sources()
-        workspace = Workspace(self.root, (self.folder / "work").resolve())
+        workspace = Workspace(self.root, (self.asked.out / self.name / WITHIN).resolve())
         self.folder.mkdir(parents=True, exist_ok=True)
         report = report or self._known_report()
         workspace.make(sources, [*self.asked.also_copy, *self._settings.also_copy])
@@ -117,6 +121,7 @@ class SourceMutation:
             for mutant in self.mutants
             if mutant.excuse or self._is_judged(mutant)
         ]
+        report.versions = report.versions or store.versions()
         generation.write_back(workspace, {name: verdict.outcome for name, verdict in self._by_tests.items()})
         report.mutation = self._summary(report, generated, sources, kept_before, time.perf_counter() - begun)
         self._gate(report)
@@ -173,6 +178,7 @@ class SourceMutation:
                     report.baseline, report.versions = findings.baseline, dict(findings.versions)
                     report.baseline.false_alarms += alarms
                 training.judge(left)
+                self._problems += training.problems
         except KeyboardInterrupt:
             self.interrupted = True
         return kept
@@ -273,8 +279,13 @@ class SourceMutation:
         """Replaces what an earlier run of mutants had against the report."""
         assert report.mutation is not None
         reasons = [f"inconclusive: {r.id} is an error ({r.reason})" for r in report.mutants if r.status is Status.ERROR]
+        reasons += self._problems
         if self.interrupted:
             reasons.append("interrupted: what was done is kept, and the same command goes on from here")
+        # Of a campaign's report the gate has said it already.
+        if not report.faults and (alarms := len(report.baseline.false_alarms)) > self._alarms_allowed:
+            names = ", ".join(dict.fromkeys(str(alarm["name"]) for alarm in report.baseline.false_alarms))
+            reasons.append(f"{alarms} false alarms on the clean code, {self._alarms_allowed} allowed: {names}")
         score = report.mutation.score
         for demanded in (self.scenario.gate.mutants if self.scenario else None, self.asked.fail_under):
             if demanded is not None and score is not None and score < demanded:
@@ -283,15 +294,21 @@ class SourceMutation:
         report.reasons += [f"{MINE}{reason}" for reason in reasons]
         report.passed = not report.reasons
 
+    def exit_code(self, report: Report) -> int:
+        """The command's status, as far as mutants go: 0 passed, 1 not, 3 tests or guards that cry wolf, 4 inconclusive,
+        130 interrupted."""
+        mine = [reason for reason in report.reasons if reason.startswith(MINE)]
+        if self.interrupted:
+            return 130
+        if len(report.baseline.false_alarms) > self._alarms_allowed:
+            return 3
+        if any("inconclusive" in reason for reason in mine):
+            return 4
+        return 1 if mine else 0
 
-def exit_code(report: Report, interrupted: bool) -> int:
-    """The command's status, as far as mutants go: 0 passed, 1 not, 4 inconclusive, 130 interrupted."""
-    mine = [reason for reason in report.reasons if reason.startswith(MINE)]
-    if interrupted:
-        return 130
-    if any("inconclusive" in reason for reason in mine):
-        return 4
-    return 1 if mine else 0
+    @property
+    def _alarms_allowed(self) -> int:
+        return (self.scenario.gate.false_alarms if self.scenario else None) or 0
 
 
 def _moved(workspace: Workspace, test: str) -> str:

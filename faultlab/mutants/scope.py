@@ -13,6 +13,7 @@ from faultlab.mutants.location import functions_of
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import walked
 from faultlab.scenario import Component, Scenario
+from faultlab.source import file_of
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,6 @@ def guard_files(scenario: Scenario, root: Path) -> list[str]:
     theirs = {file_of(path, root) for path in others}
     own = [file_of(guard.class_path, root) for guard in scenario.guards if guard.class_path]
     return [file for file in dict.fromkeys(own) if file and file not in theirs]
-
-
-def file_of(class_path: str, root: Path) -> str:
-    """Where a class is defined, as its path says; empty where that is no file of the project."""
-    module = class_path.rpartition(".")[0]
-    # faultlab's own guards and canned modules are not the user's, in its own repository either.
-    if module.partition(".")[0] == "faultlab":
-        return ""
-    for folder in (Path.cwd(), root, root / "src"):
-        base = folder / module.replace(".", "/")
-        for file in (base.with_suffix(".py"), base / "__init__.py"):
-            if file.is_file() and file.resolve().is_relative_to(root):
-                return file.resolve().relative_to(root).as_posix()
-    return ""
 
 
 def files_at(paths: Iterable[Path]) -> list[Path]:

@@ -7,10 +7,10 @@ that listens for ``STATS`` instead has each of them say that its function runs.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ MARK = "__mutmut_"
 class Ran:
     """What ran: for each function, by the module that it was found in and its mangled name, where it did.
 
-    ``places`` are in the order in which they were first reached. ``modules`` has the file that each mutated module was
-    imported from.
+    ``places`` are in the order in which they were first reached, ``by_run`` has those of each run by itself.
+    ``modules`` has the file that each mutated module was imported from.
     """
 
     places: dict[str, list[str]] = field(default_factory=dict)
+    by_run: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -43,32 +44,38 @@ class Ran:
                     entry = json.loads(line)
                     if "ran" in entry:
                         found.places.setdefault(entry["ran"], []).append(entry["at"])
+                        found.by_run.setdefault(entry["ran"], {}).setdefault(entry["run"], set()).add(entry["at"])
                     else:
                         found.modules[entry["module"]] = entry["file"]
         return found
+
+    def wavers(self, function: str, runs: Collection[str]) -> bool:
+        """Whether it ran in other places in one of the runs than in another."""
+        own = [self.by_run.get(function, {}).get(run, set()) for run in runs]
+        return any(places != own[0] for places in own)
 
 
 class Executions:
     """Notes in a file which mutated functions run, once for each place that ``where`` gives.
 
-    Copies of the process, such as workers of a loader, write to the same file. ``counts`` are this process's calls.
+    Copies of the process, such as workers of a loader, write to the same file. ``run`` says which run a copy carries
+    out.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self.run = ""
         self.where: Callable[[], str] = lambda: AT_IMPORT
-        self.counts: Counter[str] = Counter()
         self._seen: set[tuple[str, str]] = set()
         # Whole lines, from whichever process.
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def ran(self, function: str) -> None:
         """Called by every trampoline whose function runs."""
-        self.counts[function] += 1
         place = self.where()
         if (function, place) not in self._seen:
             self._seen.add((function, place))
-            self._write({"ran": function, "at": place})
+            self._write({"ran": function, "at": place, "run": self.run})
 
     def imported(self, function: Callable[..., Any]) -> None:
         """Called for every function that gets a trampoline, when its module is imported."""
@@ -92,6 +99,19 @@ class Executions:
 
 def install(executions: Executions | None = None) -> None:
     """Makes mutated code work as the original does, before any of it is imported, and has executions noted."""
+    disguise(lambda function: executions.imported(function) if executions is not None else None)
+    from mutmut.mutation import trampoline
+
+    def record(name: str, caller: str | None = None) -> None:
+        if executions is not None:
+            executions.ran(name)
+
+    replaced: Any = trampoline
+    replaced.record_trampoline_hit = record
+
+
+def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: None) -> None:
+    """Has mutated functions look like the user's to whoever inspects them, and tells of each that is ``imported``."""
     # Imported with the first mutated file otherwise, which may be within a test.
     from mutmut.mutation import trampoline
 
@@ -103,19 +123,18 @@ def install(executions: Executions | None = None) -> None:
         decorate = wrap(mutants, is_classmethod)
 
         def decorating(function: Callable[..., Any]) -> Callable[..., Any]:
-            if executions is not None:
-                executions.imported(function)
-            return decorate(function)
+            imported(function)
+            wrapped = decorate(function)
+            # Not everybody looks behind a wrapper: Lightning, which loads a checkpoint, would see one that takes any
+            # keyword, and hand over those that the user's `__init__` does not take.
+            looks: Any = wrapped
+            looks.__signature__ = inspect.signature(function)
+            return wrapped
 
         return decorating
 
-    def record(name: str, caller: str | None = None) -> None:
-        if executions is not None:
-            executions.ran(name)
-
     replaced: Any = trampoline
     replaced.wrap_in_trampoline = wrapping
-    replaced.record_trampoline_hit = record
 
 
 def begin(mutated: Mapping[str, str] | None, switch: str) -> Executions | None:

@@ -39,7 +39,7 @@ def join(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None
         return replace(base, status=Status.WARNED, reason="a new warning goes by in the training")
     if ran_in_training and training is not None and training.status is Status.NO_EFFECT and not watches:
         passed = f", and {_times(tests.tests)} that runs it passes" if ran_in_tests and tests is not None else ""
-        return replace(base, status=Status.NO_EFFECT, reason=f"the training is the clean one, to the bit{passed}")
+        return replace(base, status=Status.NO_EFFECT, reason=f"{training.reason}{passed}")
     return replace(base, status=Status.SILENT, reason=_survival(tests, training, ran_in_tests, ran_in_training))
 
 

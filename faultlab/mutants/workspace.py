@@ -14,6 +14,8 @@ from pathlib import Path
 from faultlab.errors import UsageError
 from faultlab.results import dump
 
+WITHIN = Path("mutants") / "work"
+"""Where the copy lies in a run folder."""
 _LEFT_OUT = {".git", ".hg", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 _LEFT_OUT |= {"__pycache__", "node_modules", "build", "dist", "lightning_logs", "wandb", "mlruns", "reports"}
 _MOST_BYTES = 2 << 30
@@ -159,6 +161,8 @@ def walked(folder: Path, but: Path | None = None) -> Iterator[Path]:
             and not name.endswith(".egg-info")
             and not (Path(where) / name / "pyvenv.cfg").exists()
             and Path(where) / name != but
+            # Another workspace, whatever the folder of reports is called.
+            and (Path(where).name, name) != ("mutants", "work")
         ]
         found = (Path(where) / name for name in names if (Path(where) / name).is_file())
         yield from (*found, *(Path(where) / name for name in folders if (Path(where) / name).is_symlink()))

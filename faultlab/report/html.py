@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,9 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from faultlab.report import mutant_section
+from faultlab.report.bars import Part, segments
+from faultlab.report.mutants import mutation_line
 from faultlab.report.overview import cost, family_rows, known_modes, one_line
 from faultlab.report.text import address, blocks, harmless, short
 from faultlab.report.watching import sweeps, watched
@@ -33,17 +35,6 @@ WORTHS = (
 )
 _COUNTED = (Status.NOTICED, Status.WARNED, Status.SILENT)
 _KINDS = ("guard", "test", "module", "framework", "process")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One segment of the coverage bar: so many failure modes; ``start`` and ``share`` are in percent."""
-
-    name: str
-    words: str
-    count: int
-    start: float
-    share: float
 
 
 class Lesson(NamedTuple):
@@ -66,7 +57,7 @@ def write(report: Report, out: Path) -> Path:
     """Writes the scenario's page, refreshes the index of all scenarios under ``out``, and returns the page's path."""
     page = out / report.scenario / "index.html"
     _write_page(report, page, index="../index.html")
-    _write(out / "index.html", _rendered("index.jinja", **_overview(out)))
+    write_whole(out / "index.html", _rendered("index.jinja", **_overview(out)))
     return page
 
 
@@ -81,7 +72,7 @@ def _write_page(report: Report, page: Path, index: str) -> None:
         "guards": watched(page.parent, report.faults),
         "sweeps": sweeps(page.parent),
     }
-    _write(page, _rendered("page.jinja", **_content(report), **more, index=index))
+    write_whole(page, _rendered("page.jinja", **_content(report), **more, index=index))
 
 
 def parts(report: Report) -> list[Part]:
@@ -93,12 +84,7 @@ def parts(report: Report) -> list[Part]:
             worst[fault.mode] = max(worst.get(fault.mode, 0), _rank(fault))
     counts = Counter(worst.values())
     words = [*WORTHS, "only warned", "silent and harmless, as far as measured", "silent and harmful"]
-    total, found, start = sum(counts.values()), [], 0.0
-    for rank in (0, 1, 2, 3, 4, 6, 5):
-        share = 100 * counts[rank] / total if total else 0.0
-        found.append(Part(f"part{rank}", words[rank], counts[rank], round(start, 3), round(share, 3)))
-        start += share
-    return found
+    return segments((f"part{rank}", words[rank], counts[rank]) for rank in (0, 1, 2, 3, 4, 6, 5))
 
 
 def _rank(fault: FaultResult) -> int:
@@ -123,6 +109,10 @@ def _content(report: Report) -> dict[str, Any]:
     modes = Counter(report.by_mode().values())
     return {
         "report": report,
+        "broken": bool(report.faults) or report.mutation is None,
+        "mutants": mutant_section.content(report),
+        "alarms": [alarm for alarm in report.baseline.false_alarms if alarm["kind"] != "test"],
+        "left_out": [alarm for alarm in report.baseline.false_alarms if alarm["kind"] == "test"],
         "summary": one_line(report),
         "parts": parts(report),
         "counted": sum(modes[status] for status in _COUNTED),
@@ -187,10 +177,24 @@ def _overview(out: Path) -> dict[str, Any]:
         try:
             report = Report.read(file)
             link = f"{quote(os.fsencode(file.parent.name))}/index.html" if (file.parent / "index.html").exists() else ""
-            rows.append((link, report, len(report.baseline.false_alarms), one_line(report), parts(report)))
+            rows.append(_row(link, report))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             unreadable.append((file.parent.name, f"{type(error).__name__}: {error}"))
-    return {"rows": rows, "unreadable": unreadable}
+    return {"rows": rows, "unreadable": unreadable, "mutated": any(row["mutants"] for row in rows)}
+
+
+def _row(link: str, report: Report) -> dict[str, Any]:
+    mutants = mutant_section.parts(report) if report.mutation is not None else []
+    return {
+        "page": link,
+        "report": report,
+        "alarms": len(alarms := [alarm for alarm in report.baseline.false_alarms if alarm["kind"] != "test"]),
+        "left_out": len(report.baseline.false_alarms) - len(alarms),
+        "summary": one_line(report),
+        "parts": parts(report),
+        "mutants": mutants,
+        "mutant_summary": mutation_line(report),
+    }
 
 
 def _rendered(template: str, **content: Any) -> str:
@@ -215,7 +219,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _write(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
     """Whole or not at all: a reader never sees half a page."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f"{file.name}.{os.getpid()}.new")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faultlab.mutants.methods import sentence
-from faultlab.results import FaultResult, Report, Status
+from faultlab.report.diffs import differing
+from faultlab.results import Detection, FaultResult, Report, Status
 
-_WORDS = {
+_COUNTED = {
     Status.NOTICED: "killed",
     Status.WARNED: "only warned of",
     Status.SILENT: "survived",
     Status.NOT_ACTIVATED: "never run",
-    Status.NO_EFFECT: "equivalent",
-    Status.IGNORED: "excused",
-    Status.ERROR: "not judged",
 }
+UNCOUNTED = {Status.NO_EFFECT: "equivalent", Status.IGNORED: "excused", Status.ERROR: "not judged"}
+_LONGEST, _AROUND = 60, 24
 
 
 def mutation_line(report: Report) -> str:
@@ -23,18 +23,35 @@ def mutation_line(report: Report) -> str:
     mutation = report.mutation
     if mutation is None:
         return f"{report.scenario}: no mutants"
-    score = "no score" if mutation.score is None else f"score {mutation.score:.3f}"
-    counts = ", ".join(f"{n} {_WORDS[s]}" for s in _WORDS if (n := mutation.counts.get(s.value, 0)))
-    guards = sum(not of_tests(result) for result in report.mutants if result.status is Status.NOTICED)
-    alone = f"; {guards} that the tests miss are noticed in the training" if guards and len(mutation.judges) > 1 else ""
-    whole = f"{score} of {len(report.mutants)} mutants: {counts}{alone}"
-    return f"{report.scenario}: {whole}; {mutation.timing['total']:.1f} s"
+    counts = mutation.counts
+    said = {status: f"{n} {words}" for status, words in _COUNTED.items() if (n := counts.get(status.value, 0))}
+    alone = sum(not of_tests(result) for result in report.mutants if result.status is Status.NOTICED)
+    if alone and "tests" in mutation.judges:
+        said[Status.NOTICED] += f" ({alone} of them missed by the tests)"
+    others = ", ".join(f"{n} {words}" for status, words in UNCOUNTED.items() if (n := counts.get(status.value, 0)))
+    parts = [
+        f"{report.scenario}: {score(report)} of {_times(len(report.mutants), 'mutant')}",
+        *([", ".join(said.values())] if said else []),
+    ]
+    gate = "passed" if report.passed else "NOT passed"
+    uncounted = f"; not counted: {others}" if others else ""
+    return f"{': '.join(parts)}{uncounted}; gate {gate}; {mutation.timing.get('total', 0):.1f} s"
+
+
+def score(report: Report) -> str:
+    """The mutation score in words."""
+    found = report.mutation.score if report.mutation is not None else None
+    return "no mutation score" if found is None else f"mutation score {found:.3f}"
 
 
 def method_rows(report: Report) -> list[str]:
     """A line a method, the weakest first; those where nothing is left out."""
-    rows = report.mutation.methods if report.mutation else []
-    return [sentence(row) for row in rows if row["counted"] > row["noticed"]]
+    return [sentence(row) for row in (report.mutation.methods if report.mutation else []) if is_weak(row)]
+
+
+def is_weak(row: dict[str, int]) -> bool:
+    """Whether something of the method goes unnoticed."""
+    return row["counted"] > row["noticed"] or row["modes"] > row["modes_noticed"]
 
 
 def survivors(report: Report) -> list[str]:
@@ -51,6 +68,11 @@ def of_tests(result: FaultResult) -> bool:
     return said is not None and said["outcome"] in ("killed", "timeout", "crashed")
 
 
+def of_training(result: FaultResult) -> list[Detection]:
+    """Who noticed the mutant in the training."""
+    return result.noticed_by[int(of_tests(result)) :]
+
+
 def in_order(results: Sequence[FaultResult]) -> list[FaultResult]:
     """By file, line and column."""
     return sorted(
@@ -65,9 +87,23 @@ def place(result: FaultResult) -> str:
 
 
 def change(result: FaultResult) -> str:
-    """What was changed, on one line."""
+    """What was changed, on one line; of long texts the part that differs."""
     said = result.mutant or {}
-    before, after = (" ".join(str(said.get(key, "")).split())[:60] for key in ("before", "after"))
+    before, after = (" ".join(str(said.get(key, "")).split()) for key in ("before", "after"))
+    if before and after and max(len(before), len(after)) > _LONGEST:
+        head, tail = differing(before, after)
+        before, after = (_part(text, head, tail) for text in (before, after))
+    before, after = (text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..." for text in (before, after))
     if not after:
         return f"`{before}` removed"
     return f"`{before}` becomes `{after}`" if before else f"`{after}` put in"
+
+
+def _part(text: str, head: int, tail: int) -> str:
+    """The text without what lies far before or after the part that differs."""
+    first, last = max(0, head - _AROUND), min(len(text), len(text) - tail + _AROUND)
+    return f"{'... ' if first else ''}{text[first:last]}{' ...' if last < len(text) else ''}"
+
+
+def _times(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -8,20 +8,25 @@ from collections.abc import Mapping
 from faultlab import index
 from faultlab.catalogue import FailureMode
 from faultlab.errors import FaultlabError
-from faultlab.results import INCONCLUSIVE, FaultResult, Report, Status
+from faultlab.report.mutants import mutation_line, score
+from faultlab.results import INCONCLUSIVE, FaultResult, Harm, Report, Status
 
 _COLUMNS = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT, Status.NOT_APPLICABLE)
 
 
 def one_line(report: Report) -> str:
     """The coverage in one line."""
+    if report.mutation is not None and not report.faults:
+        return mutation_line(report)
     counts = Counter(report.by_mode().values())
     ratio = "no coverage ratio" if report.ratio is None else f"coverage {report.ratio:.2f}"
     harmful = sum(1 for fault in report.silent() if fault.harm is not None and fault.harm.harmful)
     gate = "passed" if report.passed else "NOT passed"
+    mutants = f"{score(report)} of {len(report.mutants)} mutants; " if report.mutation is not None else ""
     return (
         f"{report.scenario}: {ratio}: {counts[Status.NOTICED]} noticed, {counts[Status.WARNED]} only warned, "
-        f"{counts[Status.SILENT]} silent ({harmful} harmful); gate {gate}; {report.timing.get('total', 0):.1f} s"
+        f"{counts[Status.SILENT]} silent ({harmful} harmful); {mutants}gate {gate}; "
+        f"{report.timing.get('total', 0):.1f} s"
     )
 
 
@@ -52,8 +57,15 @@ def cost(fault: FaultResult) -> str:
         said = "no number" if harm.faulty is None else f"{harm.faulty:.4g}"
         verdict = "harmful" if harm.harmful else "as near as the clean run's report"
         return f"{harm.metric} is reported as {said}, evaluated {harm.clean:.4g} ({verdict})"
+    return fault.reason if harm.faulty is None and fault.reason else measured(harm)
+
+
+def measured(harm: Harm) -> str:
+    """The metric of the final weights beside that of the clean run, in words; nothing where that has none."""
+    if harm.clean is None:
+        return ""
     if harm.faulty is None:
-        return fault.reason or f"{harm.metric} is no longer finite (clean {harm.clean:.4g})"
+        return f"{harm.metric} is no longer finite (clean {harm.clean:.4g})"
     verdict = "harmful" if harm.harmful else "within what clean runs show"
     return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g} ({verdict})"
 

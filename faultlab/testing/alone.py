@@ -14,10 +14,17 @@ from faultlab.testing.failures import Suspects, told, why
 
 
 class Killer:
-    """A plugin that writes down which test failed first, and why: the one that kills the mutant."""
+    """A plugin that writes down which test failed first, and why: the one that kills the mutant.
+
+    Which test runs, and may end the process or never end, is written beside it, in a file of the same name and
+    ``.running``.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        Path(f"{self._file}.running").write_text(nodeid, encoding="utf-8")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, Any]:

@@ -37,6 +37,8 @@ from faultlab.testing.knowledge import Knowledge
 
 _FACTOR, _FLOOR = 4.0, 3.0
 _FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
+_HEAVY = ("torch", "pytorch_lightning", "lightning.pytorch")
+_CLEAN = _FORWARDS, _BACKWARDS = "forwards", "backwards"
 
 
 @dataclass(frozen=True)
@@ -58,22 +60,25 @@ class Task:
 class Tests:
     """What the clean passes taught.
 
-    ``functions`` has for each (file, mangled name) the tests that run it, the quickest first. ``at_import`` are those
-    that run while tests are collected. ``modules`` are the names that files were imported under.
+    ``functions`` has for each (file, mangled name) the tests that run it, the quickest first. ``early`` are those that
+    run while tests are collected, or in one test for others to rest on. ``modules`` are the names that files were
+    imported under, ``heavy`` are others' that take long to import.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     functions: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    at_import: set[tuple[str, str]] = field(default_factory=set)
+    early: set[tuple[str, str]] = field(default_factory=set)
     modules: dict[str, str] = field(default_factory=dict)
+    heavy: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "seconds": {test: round(seconds, 4) for test, seconds in self.seconds.items()},
             "left_out": self.left_out,
             "modules": self.modules,
-            "at_import": sorted(f"{file}:{name}" for file, name in self.at_import),
+            "heavy": self.heavy,
+            "early": sorted(f"{file}:{name}" for file, name in self.early),
             "functions": {f"{file}:{name}": tests for (file, name), tests in self.functions.items()},
         }
 
@@ -113,17 +118,20 @@ class MutatedSuite:
 
     def _learn(self) -> Tests:
         self._engine.open("clean", {})
-        orders = [self._pass("stats", list(self._items)), self._pass("clean", list(self._items)[::-1])]
+        orders = [self._pass(_FORWARDS, list(self._items)), self._pass(_BACKWARDS, list(self._items)[::-1])]
         outcomes = {outcome.id: outcome for outcome in self._engine.run(orders)}
         for outcome in outcomes.values():
             if outcome.result is None:
                 self._say({"failed": _how(outcome)})
                 raise session_ended(outcome)
-        self._preload(outcomes["clean"])
-        tests, ran = Tests(), Ran.read(self._executions.file)
-        stats, clean = _ended(outcomes["stats"]), _ended(outcomes["clean"])
+        self._preload(outcomes[_BACKWARDS])
+        tests, ran = (
+            Tests(heavy=[module for module in _HEAVY if module in sys.modules]),
+            Ran.read(self._executions.file),
+        )
+        forwards, backwards = _ended(outcomes[_FORWARDS]), _ended(outcomes[_BACKWARDS])
         for test in self._items:
-            one, other = stats[test], clean[test]
+            one, other = forwards[test], backwards[test]
             if "failed" in (one["outcome"], other["outcome"]):
                 failed = one if one["outcome"] == "failed" else other
                 flaky = (other if failed is one else one)["outcome"] != "failed"
@@ -131,13 +139,18 @@ class MutatedSuite:
                 tests.left_out[test] = f"{why}: {failed['message']}"
             elif other["outcome"] == "passed":
                 tests.seconds[test] = other["seconds"] - sum(other["fixtures"].values())
-        self._locate(tests, ran, stats)
-        for outcome in outcomes.values():
-            for name, seconds in ((n, s) for ended in _ended(outcome).values() for n, s in ended["fixtures"].items()):
+        for ended in (*forwards.values(), *backwards.values()):
+            for name, seconds in ended["fixtures"].items():
                 self._knowledge.unit(name).seconds = seconds
+        for test in self._items:
+            unit = self._knowledge.unit(test)
+            unit.seconds = tests.seconds.get(test, 0.0)
+            resting = [*fixtures_of(self._items[test]), *forwards[test]["fixtures"], *backwards[test]["fixtures"]]
+            unit.fixtures = [name for name in dict.fromkeys(resting) if name in self._knowledge.units]
+        self._locate(tests, ran)
         return tests
 
-    def _locate(self, tests: Tests, ran: Ran, ended: Mapping[str, Mapping[str, Any]]) -> None:
+    def _locate(self, tests: Tests, ran: Ran) -> None:
         """Which tests run which functions, by themselves or in fixtures that they rest on."""
         tree = Path(self._task.tree).resolve()
         # What was imported before anybody could note it, as a plugin's own package is.
@@ -153,16 +166,18 @@ class MutatedSuite:
             for place in places if module in files else ():
                 units.setdefault(place, set()).add((files[module], mangled))
                 self._knowledge.unit(place).touches["mutants"] = [("train", 0, 0)]
-        tests.at_import = units.pop(AT_IMPORT, set())
-        quickest = sorted(tests.seconds, key=tests.seconds.__getitem__)
+            # Whichever test comes first runs it, and what comes of it is kept for the next.
+            if module in files and ran.wavers(function, _CLEAN):
+                tests.early.add((files[module], mangled))
+        tests.early |= units.pop(AT_IMPORT, set())
+        quickest = sorted(tests.seconds, key=lambda test: self._knowledge.seconds([test]))
         for test in quickest:
-            resting = [test, *fixtures_of(self._items[test]), *ended[test]["fixtures"]]
-            for key in {found for unit in resting for found in units.get(unit, ())}:
+            units_of_test = [test, *self._knowledge.units[test].fixtures]
+            for key in {found for unit in units_of_test for found in units.get(unit, ())}:
                 tests.functions.setdefault(key, []).append(test)
 
     def _pass(self, id: str, tests: list[str]) -> Order:
-        task = {"items": tests, "switch": STATS if id == "stats" else ""}
-        return order(self._engine, id, 0, deadline=DEADLINE, tests=task)
+        return order(self._engine, id, 0, deadline=DEADLINE, tests={"items": tests, "switch": STATS})
 
     def _orders(self) -> Iterable[Order]:
         found = []
@@ -171,7 +186,7 @@ class MutatedSuite:
             if not tests:
                 self._say({"mutant": name, "outcome": "not_activated", "tests": 0})
                 continue
-            seconds = sum(self._tests.seconds[test] for test in tests)
+            seconds = self._knowledge.seconds(tests)
             allowed = self._task.timeout or max(_FLOOR, _FACTOR * seconds)
             switch = f"{self._tests.modules[file]}.{name.rpartition('.')[2]}"
             task = {"items": tests, "switch": switch}
@@ -181,7 +196,7 @@ class MutatedSuite:
 
     def _alone(self, late: Order) -> Order:
         assert late.tests is not None
-        seconds = sum(self._tests.seconds[test] for test in late.tests["items"])
+        seconds = self._knowledge.seconds(late.tests["items"])
         allowed = self._task.timeout or max(_FLOOR_ALONE, _FACTOR_ALONE * seconds)
         return order(self._engine, f"{late.id} alone", 0, deadline=allowed, tests=late.tests)
 
@@ -220,7 +235,8 @@ class MutatedSuite:
         Path(order.root).mkdir(parents=True, exist_ok=True)
         become_victim(self._session, order.root)
         end_coverage(keep=False)
-        faulted = order.id not in ("stats", "clean")
+        faulted = order.id not in _CLEAN
+        self._executions.run = order.id
         known = set() if faulted else set(sys.modules)
         if faulted:
             # Nobody reads these failures, and to show the source of every frame takes longer than many a test.

@@ -1,0 +1,92 @@
+"""Runs pytest in copies of a process that has imported what takes long and nothing of the project: fresh, but quick.
+
+Run by the path of this file, with the modules to import as arguments. Takes one line of JSON an order from its input,
+and answers with the copy's process id, then with its exit status, or null where it was not done by its deadline. It
+imports nothing of faultlab, which may be what is mutated.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from typing import NoReturn
+
+_TICK = 0.02
+
+
+def main() -> None:
+    """Serves until its input ends."""
+    # This file's folder, whose modules must not be taken for others of their name.
+    del sys.path[0]
+    for name in sys.argv[1:]:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    # Else a copy's garbage collector would touch, and so copy, all that they share.
+    gc.collect()
+    gc.freeze()
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            _end(_pytest(order))
+        _say({"pid": pid})
+        _say({"status": _wait(pid, order["deadline"])})
+
+
+def _pytest(order: dict[str, list[str] | str | float]) -> int:
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    log = os.open(str(order["log"]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for number, descriptor in enumerate((nothing, log, log)):
+        os.dup2(descriptor, number)
+    assert isinstance(order["path"], list)
+    assert isinstance(order["arguments"], list)
+    os.chdir(str(order["cwd"]))
+    os.environ["PYTHONPATH"] = os.pathsep.join(order["path"])
+    os.environ["PY_IGNORE_IMPORTMISMATCH"] = "1"
+    sys.path[:0] = [str(order["cwd"]), *order["path"]]
+    sys.argv[:] = ["pytest", *order["arguments"]]
+    import pytest
+
+    return int(pytest.main(order["arguments"]))
+
+
+def _end(status: int) -> NoReturn:
+    """As the interpreter ends, threads waited for, but that it does not take every module apart before."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _wait(pid: int, seconds: float) -> int | None:
+    end = time.monotonic() + seconds
+    ended = 0
+    while not ended and time.monotonic() < end:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended:
+            time.sleep(_TICK)
+    # Whatever it has left running goes with it.
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+    if not ended:
+        os.waitpid(pid, 0)
+        return None
+    return os.waitstatus_to_exitcode(status)
+
+
+def _say(entry: dict[str, int | None]) -> None:
+    sys.stdout.write(json.dumps(entry) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""What is written beside a report.json for those who read it: the pages, and the formats of other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from faultlab.report import badge, gitlab, html, junit, sarif, stryker, summary
+from faultlab.results import Report, dump
+
+_FORMATS = {
+    "junit.xml": junit.render,
+    "faultlab.sarif": sarif.render,
+    "gitlab.json": gitlab.render,
+    "summary.md": summary.render,
+    "badge.json": badge.render,
+}
+
+
+def write(report: Report, out: Path) -> Path:
+    """Writes it into the scenario's folder under ``out``, refreshes the index there, and returns the page's path."""
+    folder = out / report.scenario
+    for name, render in _FORMATS.items():
+        html.write_whole(folder / name, render(report))
+    if report.mutation is not None:
+        html.write_whole(folder / stryker.FILE, dump(stryker.export(report, folder), indent=1))
+    else:
+        (folder / stryker.FILE).unlink(missing_ok=True)
+    return html.write(report, out)

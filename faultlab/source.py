@@ -1,0 +1,42 @@
+"""Where in the user's source a class stands, found without importing it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+
+def file_of(class_path: str, root: Path) -> str:
+    """Where a class is defined, as its path says, relative to the project's root; empty where that is no file of it."""
+    module = class_path.rpartition(".")[0]
+    # faultlab's own guards and canned modules are not the user's, in its own repository either.
+    if module.partition(".")[0] == "faultlab":
+        return ""
+    for folder in (Path.cwd(), root, root / "src"):
+        base = folder / module.replace(".", "/")
+        for file in (base.with_suffix(".py"), base / "__init__.py"):
+            if file.is_file() and file.resolve().is_relative_to(root):
+                return file.resolve().relative_to(root).as_posix()
+    return ""
+
+
+def place_of(class_path: str, root: Path) -> dict[str, Any]:
+    """The class's file, its line and those of its methods, as a report's ``target``; its path alone if not found."""
+    file = file_of(class_path, root)
+    found: dict[str, Any] = {"class_path": class_path}
+    if not file:
+        return found
+    try:
+        tree = ast.parse((root / file).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return found
+    name = class_path.rpartition(".")[2]
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            methods = {
+                one.name: one.lineno for one in node.body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))
+            }
+            return {**found, "file": file, "line": node.lineno, "methods": methods}
+    # Imported there from somewhere else.
+    return {**found, "file": file, "line": 1, "methods": {}}

@@ -1,0 +1,1 @@
+"""Small trainings whose mutants each have a verdict that is known beforehand."""
