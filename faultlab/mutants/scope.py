@@ -70,9 +70,8 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
         if path.is_file() and path.suffix == ".py":
             found.append(path)
         elif path.is_dir():
-            inside = [
-                file for file in sorted(walked(path)) if file.suffix == ".py" and not _is_test(file.relative_to(path))
-            ]
+            python = [file for file in sorted(walked(path)) if file.suffix == ".py"]
+            inside = [file for file in python if not _is_test(file.relative_to(path))]
             if not inside:
                 raise UsageError(f"{path}: no Python file in this folder to mutate")
             found += inside
