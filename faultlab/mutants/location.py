@@ -43,7 +43,7 @@ class Function:
 
 def functions_of(source: str) -> dict[str, Function]:
     """The functions that mutmut considers, those of a module and of its classes, by their dotted names."""
-    tree, lines = ast.parse(source), source.splitlines(keepends=True)
+    tree, lines = ast.parse(source), _lines(source)
     found: dict[str, Function] = {}
 
     def add(body: Sequence[ast.stmt], within: str) -> None:
@@ -66,7 +66,7 @@ def locate(file: str, source: str, mutated: Path, names: Sequence[str]) -> list[
     Raises FaultlabError where the index is none that is understood.
     """
     spans = _spans(mutated.with_name(mutated.name + ".spans"))
-    lines = mutated.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = _lines(mutated.read_text(encoding="utf-8"))
     functions = functions_of(source)
     found = []
     for name in names:
@@ -156,7 +156,7 @@ def _between(source: str, tokens: Sequence[Token]) -> str:
     if not tokens:
         return ""
     (line, column), (end_line, end_column) = tokens[0].start, tokens[-1].end
-    lines = source.splitlines(keepends=True)[line - 1 : end_line]
+    lines = _lines(source)[line - 1 : end_line]
     lines[-1] = lines[-1][:end_column]
     lines[0] = lines[0][column:]
     return "".join(lines)
@@ -164,8 +164,13 @@ def _between(source: str, tokens: Sequence[Token]) -> str:
 
 def _diff(file: str, line: int, original: str, changed: str) -> str:
     """A unified diff of the function, with the numbers that the lines have in the file."""
-    made = list(difflib.unified_diff(original.splitlines(), changed.splitlines(), file, file, lineterm="", n=3))
+    made = list(difflib.unified_diff(original.split("\n")[:-1], changed.split("\n")[:-1], file, file, lineterm="", n=3))
     return "\n".join(_moved(text, line) if text.startswith("@@") else text for text in made)
+
+
+def _lines(source: str) -> list[str]:
+    """The lines as Python and mutmut count them: a form feed, or another character that parts text, ends none."""
+    return io.StringIO(source).readlines()
 
 
 def _moved(hunk: str, by: int) -> str:
