@@ -110,7 +110,9 @@ def test_a_link_into_the_project_leads_into_the_copy(tmp_path: Path, git: bool) 
     assert (workspace.tree / "alias").resolve() == (workspace.tree / "src/pkg").resolve()
 
 
-@pytest.mark.parametrize(("path", "said"), [("../other", "lies outside"), ("/", "lies outside"), ("no", "no such file")])
+@pytest.mark.parametrize(
+    ("path", "said"), [("../other", "lies outside"), ("/", "lies outside"), ("no", "no such file")]
+)
 def test_what_can_not_be_copied_along_is_said(path: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(UsageError, match=said):
