@@ -90,7 +90,7 @@ def changed_since(ref: str, root: Path, sources: Iterable[str]) -> dict[str, set
         now = _digests((root / source).read_text(encoding="utf-8-sig"))
         before = _git(root, "show", f"{ref}:./{source}")
         try:
-            then = _digests((before or "").removeprefix("\ufeff"))
+            then = _digests((before or "").removeprefix("\ufeff").replace("\r\n", "\n"))
         except (SyntaxError, ValueError):
             then = {}
         changed[source] = {name for name, digests in now.items() if then.get(name) != digests}
