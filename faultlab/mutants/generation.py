@@ -21,6 +21,8 @@ from faultlab.mutants.workspace import Workspace
 
 TESTED = "3.8.1"
 _DEADLINE = 600.0
+_THEIRS = "\nfrom mutmut.mutation.trampoline import wrap_in_trampoline as"
+_OURS = "\nfrom faultlab.mutants.elsewhere import wrap_in_trampoline as"
 _REMEDY = "Name the files to mutate without it."
 # What mutmut's own commands show for a verdict.
 _EXIT_CODES = {"killed": 1, "survived": 0, "not_activated": 33, "timeout": 36, "crashed": -9, "ignored": 34}
@@ -72,6 +74,7 @@ def generate(workspace: Workspace, sources: Sequence[str]) -> Generated:
         mutants += [replace(mutant, excuse=reasons.of(mutant, own)) for mutant, own in zip(found, owners)]
         left = [function for function in functions if function not in owners]
         unmutated |= {f"{source}:{f.line} {f.name}": _why_not(f, functions) for f in left}
+        _connect(source, workspace.tree / source)
     _check_names(mutants)
     return Generated(mutants, unmutated, version, notes)
 
@@ -104,6 +107,14 @@ def _read(workspace: Workspace, sources: Sequence[str]) -> dict[str, str]:
     if problems:
         raise ScenarioError(problems)
     return texts
+
+
+def _connect(source: str, mutated: Path) -> None:
+    """Has the mutated file ready whatever process it is imported in, those too that the code itself starts."""
+    text = mutated.read_text(encoding="utf-8")
+    # What does the readying can't be readied.
+    if text.count(_THEIRS) == 1 and not source.startswith("faultlab/"):
+        mutated.write_text(text.replace(_THEIRS, _OURS), encoding="utf-8")
 
 
 def _check_names(mutants: Sequence[Mutant]) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 from faultlab.mutants import init_arguments
 
 STATS = "stats"
+_FILE = "FAULTLAB_EXECUTIONS"
+_readied: list[bool] = []
 AT_IMPORT = "import"
 MARK = "__mutmut_"
 
@@ -69,6 +71,7 @@ class Executions:
         self._seen: set[tuple[str, str]] = set()
         # Whole lines, from whichever process.
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.environ[_FILE] = str(file)
 
     def ran(self, function: str) -> None:
         """Called by every trampoline whose function runs."""
@@ -80,7 +83,8 @@ class Executions:
     def imported(self, function: Callable[..., Any]) -> None:
         """Called for every function that gets a trampoline, when its module is imported."""
         module = str(function.__module__)
-        if (module, "") not in self._seen:
+        # A script's functions have no name by which one of its mutants could be switched on.
+        if module != "__main__" and (module, "") not in self._seen:
             self._seen.add((module, ""))
             self._write({"module": module, "file": function.__code__.co_filename})
 
@@ -95,6 +99,13 @@ class Executions:
             yield
         finally:
             self.where = outer
+
+
+def ready() -> None:
+    """Readies a process that a readied one has started. Where in the other's time that was, nobody knows any more."""
+    if not _readied:
+        noting = os.environ.get("MUTANT_UNDER_TEST") == STATS and _FILE in os.environ
+        install(Executions(Path(os.environ[_FILE])) if noting else None)
 
 
 def install(executions: Executions | None = None) -> None:
@@ -112,6 +123,7 @@ def install(executions: Executions | None = None) -> None:
 
 def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: None) -> None:
     """Has mutated functions look like the user's to whoever inspects them, and tells of each that is ``imported``."""
+    _readied.append(True)
     # Imported with the first mutated file otherwise, which may be within a test.
     from mutmut.mutation import trampoline
 

@@ -1,6 +1,8 @@
 """Tests of what is no training."""
 
 import os
+import subprocess
+import sys
 import unittest
 from unittest import mock
 
@@ -61,6 +63,11 @@ def test_clamped_in_an_empty_environment():
 def test_a_derived_class_scales_by_its_own_factor():
     assert scales.Double.scaled(4) == 8
     assert scales.Double().doubled == 4
+
+
+def test_a_program_says_the_answer():
+    program = "from slopes import program; print(program.answer(7))"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "42\n"
 
 
 def test_a_name_is_given():
