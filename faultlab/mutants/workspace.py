@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,10 @@ class Workspace:
                 while (folder / "__init__.py").exists():
                     folder = folder.parent
                 found[str(folder)] = None
+        # Where an editable install of the project leads.
+        for entry in sys.path[1:]:
+            if (moved := self.moved(entry)) != entry and Path(moved).is_dir():
+                found[moved] = None
         return list(found)
 
     def _copy(self, file: str, where: Path) -> None:
