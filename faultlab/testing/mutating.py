@@ -109,6 +109,9 @@ class MutatedSuite:
         try:
             self._tests = self._learn()
             self._say({"clean": self._tests.to_json()})
+            if not self._tests.seconds:
+                # Nothing can be said of mutants, not even that no test runs them.
+                return
             self._shared = fixtures.shareable(self._knowledge, self._items.values())
             self._engine.open("mutants", {})
             late = [order for order in self._judge(self._orders()) if order is not None]
