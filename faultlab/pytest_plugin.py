@@ -79,8 +79,11 @@ def _is_asked(option: Any) -> bool:
 def _switch_mutants(option: Any, config: pytest.Config) -> None:
     from pathlib import Path
 
+    from faultlab.engines import processes
     from faultlab.mutants import switchboard
 
+    # Whoever started this alone reads what it finds.
+    processes.die_with_parent()
     if option.faultlab_mutants:
         config.stash[EXECUTIONS] = switchboard.Executions(Path(f"{option.faultlab_mutants}.ran"))
         switchboard.install(config.stash[EXECUTIONS])

@@ -214,7 +214,7 @@ class Report:
             "scenario": self.scenario,
             "faultlab": self.faultlab,
             "versions": self.versions,
-            "target": self.target,
+            **({"target": self.target} if self.target else {}),
             "baseline": asdict(self.baseline),
             "faults": [fault.to_json() for fault in [*self.faults, *self.mutants]],
             "coverage": {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
-from faultlab.results import Detection, FaultResult, Report, Status
+from faultlab.mutants import methods
+from faultlab.results import Detection, FaultResult, Mutation, Report, Status
 
 
 def result(id: str, status: Status | str, **more: Any) -> FaultResult:
@@ -12,6 +14,44 @@ def result(id: str, status: Status | str, **more: Any) -> FaultResult:
     mode = id.partition("@")[0].partition(":")[0]
     fields = {"mode": mode, "family": mode.partition(".")[0], "severity": "major", **more}
     return FaultResult(id=id, status=Status(status), **fields)
+
+
+def mutant(status: Status | str, line: int = 1, before: str = "1", after: str = "2", **more: Any) -> FaultResult:
+    """The verdict on a mutant of `LitModel.forward`, whose lines are `x = 1`, by tests and training."""
+    tests = {"outcome": "survived", "test": "", "kind": "", "message": "", "tests": 3, "seconds": 0.5}
+    place = {"line": line, "column": 13, "end_line": line, "end_column": 13 + len(before)}
+    lines = f"-        x = {before}\n+        x = {after}"
+    said = {
+        "file": "pkg/model.py",
+        "function": "LitModel.forward",
+        "operator": "number",
+        **place,
+        "before": before,
+        "after": after,
+        "diff": f"--- pkg/model.py\n+++ pkg/model.py\n@@ -{line} +{line} @@\n{lines}",
+        "tests": {**tests, **more.pop("tests", {})},
+        "training": {"status": "silent", "reason": ""},
+        **{key: more.pop(key) for key in ("file", "function", "diff", "training", "operator") if key in more},
+    }
+    id = more.pop("id", f"pkg.model.x\u01c1LitModel\u01c1forward__mutmut_{line}_{after}")
+    return FaultResult(id, "source.number", "source", "major", Status(status), mutant=said, **more)
+
+
+def mutated(*mutants: FaultResult, **more: Any) -> Report:
+    """A report of mutants and nothing else, counted as `faultlab mutate` does."""
+    counts = Counter(found.status for found in mutants)
+    counted = sum(counts[status] for status in methods.COUNTED)
+    mutation = Mutation(
+        mutmut="3.8.1",
+        files=sorted({found.mutant["file"] for found in mutants if found.mutant}),
+        judges=["tests", "training"],
+        score=counts[Status.NOTICED] / counted if counted else None,
+        counts={status.value: counts[status] for status in Status},
+        methods=methods.rows(mutants, {}, {}),
+        timing={"total": 2.5, "jobs": 2},
+        **more,
+    )
+    return Report("made-up", faultlab="0.1.0", mutants=list(mutants), mutation=mutation)
 
 
 def detection(kind: str = "guard", name: str = "G", step: int = 0, names_cause: bool = False) -> Detection:

@@ -23,6 +23,8 @@ FORMATS = {
     "badge.json": badge,
 }
 
+PRESCRIBED = {"guard": "faultlab.guards.LossFalls", "step": 3, "cost": 0.01}
+
 
 def mutant(status: Status = Status.SILENT, number: int = 1, **more: object) -> FaultResult:
     where = {"file": "pkg/model.py", "line": 7, "column": 5, "end_line": 7, "end_column": 6, "function": "Lit.forward"}
@@ -33,7 +35,7 @@ def mutant(status: Status = Status.SILENT, number: int = 1, **more: object) -> F
 
 def report(faults: list[FaultResult] | None = None, mutants: list[FaultResult] | None = None) -> Report:
     faults = faults if faults is not None else [
-        fault("loss.scaled", Status.SILENT, harm=HARMFUL, prescription=[{"guard": "faultlab.guards.LossFalls", "step": 3, "cost": 0.01}]),
+        fault("loss.scaled", Status.SILENT, harm=HARMFUL, prescription=[PRESCRIBED]),
         fault("optimizer.double-step", Status.SILENT, harm=HARMLESS),
         fault("return.none", Status.WARNED, warnings=["it returned None"]),
         fault("loss.nan", Status.NOTICED, noticed_by=[found("guard", cause=True)]),

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from faultlab.report.mutants import method_rows, mutation_line, survivors
 from faultlab.report.overview import family_rows, one_line, silent_rows
-from faultlab.results import Baseline, FaultResult, Report
+from faultlab.report.text import harmless
+from faultlab.results import Baseline, FaultResult, Report, Status
 
 _SILENT_SHOWN = 12
 _STYLES = {"noticed": "green", "warned": "yellow", "silent": "red"}
@@ -102,11 +103,14 @@ class Progress:
         if self._silent:
             return
         if not self._quiet:
-            for row in method_rows(report)[:_SILENT_SHOWN]:
-                self._console.print(f"  {escape(row)}")
-            silent = survivors(report)
-            for row in silent[:_SILENT_SHOWN]:
-                self._console.print(f"  [red]survived[/red] {escape(row)}")
+            rows, silent = method_rows(report), survivors(report)
+            for row in rows[:_SILENT_SHOWN]:
+                self._console.print(f"  {escape(harmless(row))}")
+            if len(rows) > _SILENT_SHOWN:
+                self._console.print(f"  ... and {len(rows) - _SILENT_SHOWN} less weak ones in the report")
+            for status, row in silent[:_SILENT_SHOWN]:
+                label = "[red]survived[/red]" if status is Status.SILENT else "[yellow]only warned of[/yellow]"
+                self._console.print(f"  {label} {escape(harmless(row))}")
             if len(silent) > _SILENT_SHOWN:
                 self._console.print(f"  ... and {len(silent) - _SILENT_SHOWN} more survivors in the report")
             for note in report.mutation.notes if report.mutation else []:

@@ -16,7 +16,7 @@ from faultlab.errors import Problem, ScenarioError
 from faultlab.mutants.location import Function
 from faultlab.mutants.mutant import Mutant
 
-_EXCUSE = re.compile(r"#\s*faultlab:\s*ignore\b\s*(?:\[(.*?)\])?")
+_EXCUSE = re.compile(r"#\s*faultlab:\s*ignore\b\s*(?:\[((?:[^\[\]]|\[[^\[\]]*\])*)\])?")
 _LEAST = 3
 
 

@@ -149,13 +149,23 @@ def _region(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
 
 
 def _slid(texts: Sequence[str], first: int, last: int) -> tuple[int, int]:
-    """Of ``nn.ReLU(), nn.`` the removal is told as that of ``nn.ReLU(),``: from where an argument, or a case, begins."""
-    slide = 0
-    while texts[first - slide - 1] not in ("(", ",", "[") and texts[first - slide] != "case":
-        if texts[first - slide - 1] != texts[len(texts) - last - slide - 1]:
+    """Of ``nn.ReLU(), nn.`` the removal is told as that of ``nn.ReLU(),``: from where an argument or a case begins."""
+    begin, end = first, len(texts) - last
+    while not (_is_whole(texts[begin:end]) and (texts[begin - 1] in ("(", ",") or texts[begin] == "case")):
+        if texts[begin - 1] != texts[end - 1]:
             return first, last
-        slide += 1
-    return first - slide, last + slide
+        begin, end = begin - 1, end - 1
+    return begin, len(texts) - end
+
+
+def _is_whole(texts: Sequence[str]) -> bool:
+    """Whether every bracket is closed, and none that was not opened."""
+    depth = 0
+    for text in texts:
+        depth += (text in ("(", "[", "{")) - (text in (")", "]", "}"))
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _strings(tokens: Sequence[Token]) -> list[str]:

@@ -75,7 +75,9 @@ def _share(row: Mapping[str, Any]) -> float:
 
 def sentence(row: Mapping[str, Any]) -> str:
     """The row in words."""
-    said = f"{row['function']}: {row['noticed']} of {row['counted']} mutants killed"
+    said = f"{row['function']}: {row['noticed']} of {row['counted']} mutant{'' if row['counted'] == 1 else 's'} killed"
+    if row["not_activated"]:
+        said += f" ({row['not_activated']} never run)"
     if row["modes"]:
         said += f", {row['modes_noticed']} of {row['modes']} failure modes noticed"
     return said

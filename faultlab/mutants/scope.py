@@ -70,9 +70,8 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
         if path.is_file() and path.suffix == ".py":
             found.append(path)
         elif path.is_dir():
-            inside = [
-                file for file in sorted(walked(path)) if file.suffix == ".py" and not _is_test(file.relative_to(path))
-            ]
+            python = [file for file in sorted(walked(path)) if file.suffix == ".py"]
+            inside = [file for file in python if not _is_test(file.relative_to(path))]
             if not inside:
                 raise UsageError(f"{path}: no Python file in this folder to mutate")
             found += inside
@@ -91,7 +90,7 @@ def changed_since(ref: str, root: Path, sources: Iterable[str]) -> dict[str, set
         now = _digests((root / source).read_text(encoding="utf-8-sig"))
         before = _git(root, "show", f"{ref}:./{source}")
         try:
-            then = _digests((before or "").removeprefix("\ufeff"))
+            then = _digests((before or "").removeprefix("\ufeff").replace("\r\n", "\n"))
         except (SyntaxError, ValueError):
             then = {}
         changed[source] = {name for name, digests in now.items() if then.get(name) != digests}

@@ -1,8 +1,9 @@
 """What earlier runs found of mutants of functions that are still the same, so that it need not be found again.
 
 A line a verdict, on disk before the next: a run that is interrupted loses none. What a test said holds as long as that
-test's file and the settings of tests, or for one that survived all test files, are the same; what the training said, as
-long as the scenario and its guards are. Changes of other functions are taken not to matter; `--again` asks for everything anew.
+test's file and the tests' settings, or for one that survived all tests their files, are the same; what the training
+said, as long as the scenario and its guards are. Changes of other functions are taken not to matter; `--again` asks for
+everything anew.
 """
 
 from __future__ import annotations

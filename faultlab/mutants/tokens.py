@@ -80,13 +80,14 @@ def _pieces(text: str) -> Iterator[tuple[int, int, bool]]:
 
 def _end_of_expression(text: str, at: int) -> int:
     """The place of the brace that closes an expression, whose format may hold further ones."""
-    depth, quote = 1, ""
+    depth, quote, is_format = 1, "", False
     while at < len(text):
         if quote:
             quote = "" if text[at] == quote else quote
-        elif text[at] in "'\"":
+        elif text[at] in "'\"" and not is_format:
             quote = text[at]
         else:
+            is_format = is_format or (depth == 1 and text[at] == ":")
             depth += (text[at] in "{[(") - (text[at] in "}])")
         if depth == 0:
             return at

@@ -84,7 +84,7 @@ def _failed(training: FaultResult) -> str:
 
 def _by_whom(tests: TestVerdict | None, training: FaultResult | None) -> str:
     judges = [name for name, judge in (("in a test", tests), ("in the training", training)) if judge is not None]
-    return f", {' nor '.join(judges)}" if judges else ""
+    return f", {'neither ' * (len(judges) > 1)}{' nor '.join(judges)}" if judges else ""
 
 
 def _survival(tests: TestVerdict | None, training: FaultResult | None, in_tests: bool, in_training: bool) -> str:

@@ -73,8 +73,8 @@ def _wait(pid: int, seconds: float) -> int | None:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if not ended:
             time.sleep(_TICK)
-    # Whatever it has left running goes with it.
-    for kill in (os.killpg, os.kill):
+    # Whatever it has left running goes with it. Its own number may be another's by now.
+    for kill in (os.killpg,) if ended else (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)
     if not ended:

@@ -161,6 +161,8 @@ def walked(folder: Path, but: Path | None = None) -> Iterator[Path]:
             and not name.endswith(".egg-info")
             and not (Path(where) / name / "pyvenv.cfg").exists()
             and Path(where) / name != but
+            # Another workspace, whatever the folder of reports is called.
+            and (Path(where).name, name) != ("mutants", "work")
         ]
         found = (Path(where) / name for name in names if (Path(where) / name).is_file())
         yield from (*found, *(Path(where) / name for name in folders if (Path(where) / name).is_symlink()))

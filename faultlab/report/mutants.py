@@ -15,7 +15,7 @@ _COUNTED = {
     Status.NOT_ACTIVATED: "never run",
 }
 UNCOUNTED = {Status.NO_EFFECT: "equivalent", Status.IGNORED: "excused", Status.ERROR: "not judged"}
-_LONGEST, _AROUND = 60, 24
+_LONGEST, _AROUND, _MOST = 60, 24, 80
 
 
 def mutation_line(report: Report) -> str:
@@ -54,11 +54,13 @@ def is_weak(row: dict[str, int]) -> bool:
     return row["counted"] > row["noticed"] or row["modes"] > row["modes_noticed"]
 
 
-def survivors(report: Report) -> list[str]:
-    """A line a mutant that nobody noticed, in the order of the source."""
+def survivors(report: Report) -> list[tuple[Status, str]]:
+    """A line a mutant that ran and that nobody noticed, with its status, in the order of the source."""
     found = [result for result in report.mutants if result.status in (Status.SILENT, Status.WARNED)]
     return [
-        f"{place(result)} {result.mutant['function']}: {change(result)}" for result in in_order(found) if result.mutant
+        (result.status, f"{place(result)} {result.mutant['function']}: {change(result)}")
+        for result in in_order(found)
+        if result.mutant
     ]
 
 
@@ -93,7 +95,7 @@ def change(result: FaultResult) -> str:
     if before and after and max(len(before), len(after)) > _LONGEST:
         head, tail = differing(before, after)
         before, after = (_part(text, head, tail) for text in (before, after))
-    before, after = (text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..." for text in (before, after))
+    before, after = (text if len(text) <= _MOST else f"{text[:_MOST]} ..." for text in (before, after))
     if not after:
         return f"`{before}` removed"
     return f"`{before}` becomes `{after}`" if before else f"`{after}` put in"

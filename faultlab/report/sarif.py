@@ -38,7 +38,7 @@ def _rule(id: str, title: str, description: str, remedy: str) -> dict[str, Any]:
 def _result(finding: Finding, rule: int) -> dict[str, Any]:
     region = {"startLine": finding.line, "startColumn": finding.column}
     # What stands in no file of the user's is said of the scenario, which has to be somewhere.
-    place = {"artifactLocation": {"uri": quote(finding.file)}, "region": region}
+    place = {"artifactLocation": {"uri": quote(finding.file, errors="replace")}, "region": region}
     return {
         "ruleId": finding.rule,
         "ruleIndex": rule,

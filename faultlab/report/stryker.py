@@ -64,7 +64,7 @@ def _source(copy: Path, mutants: Iterable[Mapping[str, Any]]) -> str:
     """The file as it was mutated or, where that copy is gone or another one by now, as much as the diffs show of it."""
     try:
         source = copy.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
         return _pieced_together(mutants)
     lines = source.split("\n")
     same = all(_at(lines, mutant).replace("\n", "") == mutant["before"].replace("\n", "") for mutant in mutants)

@@ -9,6 +9,7 @@ from faultlab.report.findings import Finding, findings
 from faultlab.report.markdown import cell, inline
 from faultlab.report.mutants import mutation_line
 from faultlab.report.overview import family_rows, one_line
+from faultlab.report.text import harmless
 from faultlab.results import Report
 
 MOST_BYTES = 60_000
@@ -36,7 +37,10 @@ def _parts(report: Report) -> Iterator[str]:
     if report.mutation is not None:
         yield f"{inline(mutation_line(report))}\n\n"
     if report.reasons:
-        yield "".join(f"- {inline(' '.join(reason.split())[:500])}\n" for reason in report.reasons[:_SHOWN]) + "\n"
+        yield (
+            "".join(f"- {inline(harmless(' '.join(reason.split())[:500]))}\n" for reason in report.reasons[:_SHOWN])
+            + "\n"
+        )
     found = findings(report)
     if found:
         yield f"### Nobody noticed, the gravest first ({min(_SHOWN, len(found))} of {len(found)})\n\n"
@@ -46,7 +50,7 @@ def _parts(report: Report) -> Iterator[str]:
         yield "\n"
     if report.mutation is not None and report.mutation.methods:
         yield "### The weakest methods\n\n"
-        yield "".join(f"- {inline(sentence(row))}\n" for row in report.mutation.methods[:_METHODS]) + "\n"
+        yield "".join(f"- {inline(harmless(sentence(row)))}\n" for row in report.mutation.methods[:_METHODS]) + "\n"
     if report.faults:
         yield "<details><summary>By family</summary>\n\n"
         yield f"| family | {' | '.join(_COLUMNS)} |\n| --- |{' ---: |' * len(_COLUMNS)}\n"
@@ -56,6 +60,6 @@ def _parts(report: Report) -> Iterator[str]:
 
 
 def _row(finding: Finding) -> str:
-    where = f"`{finding.file}:{finding.line}`" if finding.file else ""
-    what = f"`{finding.fault}` {cell(finding.message[:300])}"
+    where = f"`{harmless(finding.file)}:{finding.line}`" if finding.file else ""
+    what = f"`{harmless(finding.fault)}` {cell(finding.message[:300])}"
     return f"| {finding.level} | {what} | {where} | {cell(finding.remedy[:200])} |\n"

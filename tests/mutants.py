@@ -1,4 +1,4 @@
-"""Small projects of made-up users, copied and mutated by mutmut as it ships, and what there is to say of the mutants."""
+"""Small projects of made-up users, mutated by mutmut as it ships, and whether mutants stand where they say."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from faultlab.mutants.generation import Generated, generate
+from faultlab.mutants.location import functions_of, owner
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.tokens import lines_of
 from faultlab.mutants.workspace import Workspace
@@ -43,7 +44,7 @@ def applied(source: str, mutant: Mutant) -> str:
 
 def patched(source: str, mutant: Mutant) -> str:
     """The user's source with the mutant's diff applied, each line of which has to fit."""
-    old = [line.removesuffix("\n") for line in lines_of(source)]
+    old = source.split("\n")
     new, at = [], 0
     _, _, *body = mutant.diff.split("\n")
     for line in body:
@@ -62,37 +63,38 @@ def patched(source: str, mutant: Mutant) -> str:
     return "\n".join([*new, *old[at:]])
 
 
-def functions(source: str) -> dict[str, list[str]]:
-    """The functions by their dotted names, each as its tree in words, under a name that all have."""
-    found: dict[str, list[str]] = {}
-
-    def add(body: list[ast.stmt], within: str) -> None:
-        for one in body:
-            if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                name, one.name = one.name, "f"
-                found.setdefault(within + name, []).append(ast.dump(one))
-            elif isinstance(one, ast.ClassDef):
-                add(one.body, f"{one.name}.")
-
-    add(ast.parse(source).body, "")
-    return found
+_known = lru_cache(maxsize=8)(functions_of)
 
 
-@lru_cache(maxsize=4)
-def made_by_mutmut(file: Path) -> dict[str, list[str]]:
-    """The functions that mutmut wrote."""
-    return functions(file.read_text(encoding="utf-8"))
+@lru_cache(maxsize=8)
+def _made_by_mutmut(file: Path) -> dict[str, str]:
+    """The functions that mutmut wrote, by their names, each as its tree in words."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    bodies = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef))]
+    made = [node for body in bodies for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return {node.name: _words(node) for node in made}
 
 
-_clean = lru_cache(maxsize=4)(functions)
+def _words(function: ast.stmt) -> str:
+    assert isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+    renamed = type(function)(**{**dict(ast.iter_fields(function)), "name": "f", "decorator_list": []})
+    return ast.dump(renamed)
+
+
+def _at(source: str, line: int, count: int) -> str:
+    """The function that stands on these lines, as its tree in words."""
+    text = "".join(lines_of(source)[line - 1 : line - 1 + count])
+    (tree,) = ast.parse(f"if 1:\n{text}" if text[0] in " \t" else text).body
+    return _words(tree.body[0] if isinstance(tree, ast.If) else tree)
 
 
 def check(workspace: Workspace, mutant: Mutant, source: str) -> None:
     """The mutant stands where it says, and changes what it says: THE property of where mutants stand."""
-    cls, _, _ = mutant.function.rpartition(".")
-    short = mutant.name.rpartition(".")[2]
-    wanted = made_by_mutmut(workspace.tree / mutant.file)[f"{cls}.{short}" if cls else short][-1]
-    by_region = functions(applied(source, mutant))[mutant.function]
-    assert wanted in by_region, applied(source, mutant)
-    assert wanted in functions(patched(source, mutant))[mutant.function], mutant.diff
-    assert sum(one != clean for one, clean in zip(by_region, _clean(source)[mutant.function])) <= 1
+    function = owner(mutant, _known(source))
+    assert function is not None
+    count = function.source.count("\n") + (not function.source.endswith("\n"))
+    assert function.line <= mutant.line <= mutant.end_line < function.line + count
+    wanted = _made_by_mutmut(workspace.tree / mutant.file)[mutant.name.rpartition(".")[2]]
+    assert wanted != _at(source, function.line, count)
+    for changed in (applied(source, mutant), patched(source, mutant)):
+        assert _at(changed, function.line, count + changed.count("\n") - source.count("\n")) == wanted, mutant

@@ -1,0 +1,182 @@
+"""Which mutants are asked for: files, functions, what has changed since a commit, and shares."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faultlab.errors import ScenarioError, UsageError
+from faultlab.mutants.mutant import Mutant
+from faultlab.mutants.scope import Shard, changed_since, chosen, files_at, guard_files, sources_of
+from faultlab.scenario import Scenario, load
+from tests.mutants import project
+
+
+def _mutant(function: str, file: str = "a.py", number: int = 1) -> Mutant:
+    return Mutant(f"a.x_{function}__mutmut_{number}", file, function, "number", 1, 1, 1, 2, "1", "2", "", "d")
+
+
+def _git(root: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
+
+
+def _committed(root: Path, files: dict[str, str | bytes]) -> Path:
+    project(root, files)
+    _git(root, "init", "--quiet")
+    _git(root, "add", "--all")
+    _git(root, "commit", "--quiet", "--message=first")
+    return root
+
+
+TWO = "def f(x):\n    return x\n\n\ndef g(x):\n    return x\n"
+
+
+def test_only_functions_that_are_not_as_they_were_have_changed(tmp_path: Path) -> None:
+    root = _committed(tmp_path, {"a.py": TWO, "b.py": TWO, "old.py": TWO, "broken.py": "def f(:\n"})
+    (root / "old.py").rename(root / "renamed.py")
+    project(root, {"a.py": "import os\n\n" + TWO.replace("x\n\n", "x + 1\n\n"), "new.py": TWO, "broken.py": TWO})
+    assert changed_since("HEAD", root, ["a.py", "b.py", "new.py", "renamed.py", "broken.py"]) == {
+        "a.py": {"f"},
+        "b.py": set(),
+        "new.py": {"f", "g"},
+        "renamed.py": {"f", "g"},
+        "broken.py": {"f", "g"},
+    }
+
+
+def test_a_changed_decorator_and_a_second_definition_are_changes(tmp_path: Path) -> None:
+    cls = "class A:\n    {}\n    def f(x):\n        return x\n\n    def g(x):\n        return x\n"
+    root = _committed(tmp_path, {"a.py": cls.format("@staticmethod"), "b.py": TWO})
+    project(root, {"a.py": cls.format("@classmethod"), "b.py": TWO + "\n\ndef g(x):\n    return 1\n"})
+    assert changed_since("HEAD", root, ["a.py", "b.py"]) == {"a.py": {"A.f"}, "b.py": {"g"}}
+
+
+def test_line_ends_and_marks_of_other_systems_are_no_changes(tmp_path: Path) -> None:
+    windows, marked = TWO.replace("\n", "\r\n"), b"\xef\xbb\xbf" + TWO.encode()
+    root = _committed(tmp_path, {"a.py": TWO, "b.py": TWO, "c.py": windows, "d.py": marked, "e.py": windows})
+    project(root, {"a.py": marked, "b.py": windows, "c.py": TWO, "d.py": TWO})
+    files = ["a.py", "b.py", "c.py", "d.py", "e.py"]
+    assert changed_since("HEAD", root, files) == {file: set() for file in files}
+
+
+def test_a_project_below_the_top_of_its_repository_is_compared_with_itself(tmp_path: Path) -> None:
+    root = _committed(tmp_path, {"inner/a.py": TWO, "a.py": "x = 1\n"}) / "inner"
+    assert changed_since("HEAD", root, ["a.py"]) == {"a.py": set()}
+
+
+@pytest.mark.parametrize("ref", ["nowhere", "--help", "HEAD~7", "HEAD:a.py"])
+def test_a_commit_that_git_does_not_know_is_told(ref: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--since {ref}: git knows no such commit; name one"):
+        changed_since(ref, _committed(tmp_path, {"a.py": TWO}), ["a.py"])
+
+
+def test_without_a_repository_nothing_can_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(UsageError, match="is no repository of git"):
+        changed_since("HEAD", project(tmp_path, {"a.py": TWO}), ["a.py"])
+
+
+def test_without_git_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="git is not installed"):
+        changed_since("HEAD", tmp_path, [])
+
+
+@given(st.integers(1, 9), st.integers(0, 40))
+def test_shards_hold_every_mutant_once(of: int, count: int) -> None:
+    mutants = [_mutant("f", number=n) for n in range(count)]
+    shares = [Shard.parse(f"{number}/{of}").share(mutants) for number in range(1, of + 1)]
+    assert sorted((m for share in shares for m in share), key=mutants.index) == mutants
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(st.text(alphabet="0123456789/-+ ²٣k", max_size=6))
+def test_what_is_no_shard_is_told_and_never_taken_for_one(text: str) -> None:
+    numbers = [int(part) if part.isdecimal() else 0 for part in text.split("/")]
+    if len(numbers) == 2 and 1 <= numbers[0] <= numbers[1]:
+        assert Shard.parse(text) == Shard(*numbers)
+    else:
+        with pytest.raises(UsageError, match="a shard is written k/n"):
+            Shard.parse(text)
+
+
+def test_a_share_says_which_it_is_and_the_whole_says_nothing() -> None:
+    assert str(Shard.parse("2/4")) == "2/4"
+    assert str(Shard()) == str(Shard.parse("1/1")) == ""
+
+
+def test_functions_are_chosen_by_globs_and_by_what_has_changed() -> None:
+    mutants = [_mutant("f"), _mutant("A.g"), _mutant("A.h", "b.py"), _mutant("B.g")]
+    assert chosen(mutants, ["*"], None) == mutants
+    assert chosen(mutants, ["A.*", "f"], None) == mutants[:3]
+    assert chosen(mutants, ["*.G"], None) == []
+    assert chosen(mutants, ["*"], {"a.py": {"A.g", "A.h"}}) == [mutants[1]]
+    assert chosen(mutants, ["*.g"], {"a.py": {"f", "B.g"}, "b.py": {"A.h"}}) == [mutants[3]]
+
+
+def test_of_a_folder_its_python_files_are_mutated_and_no_tests(tmp_path: Path) -> None:
+    kept = ["a.py", "b/c.py", "b/testing.py"]
+    left = ["test_a.py", "b/c_test.py", "conftest.py", "tests/helper.py", "d.txt", ".venv/pyvenv.cfg", ".venv/e.py"]
+    left += ["reports/p/mutants/work/a.py", "out/p/mutants/work/mutants/a.py", "build/lib/a.py"]
+    root = project(tmp_path, dict.fromkeys([*kept, *left], ""))
+    assert files_at([root]) == [root / name for name in kept]
+    assert files_at([root / "b", root / "a.py", root / "a.py"]) == [
+        root / "b/c.py",
+        root / "b/testing.py",
+        root / "a.py",
+    ]
+    assert files_at([root / "test_a.py"]) == [root / "test_a.py"]
+    assert files_at([root / "build"]) == [root / "build/lib/a.py"]
+
+
+@pytest.mark.parametrize(("path", "said"), [("no.py", "no such"), ("d.txt", "no such"), ("empty", "no Python file")])
+def test_a_path_with_nothing_to_mutate_is_told(path: str, said: str, tmp_path: Path) -> None:
+    project(tmp_path, {"d.txt": "", "empty/test_a.py": ""})
+    with pytest.raises(UsageError, match=said):
+        files_at([tmp_path / path])
+
+
+CODE = {
+    "src/pkg/__init__.py": "",
+    "src/pkg/model.py": "class M: ...",
+    "src/pkg/data/__init__.py": "class D: ...",
+    "src/pkg/guards.py": "class G: ...",
+    "top.py": "class G: ...",
+}
+
+
+def _scenario(root: Path, text: str) -> Scenario:
+    project(root, {**CODE, "s.yaml": f"schema: 1\nname: s\n{text}"})
+    return load(root / "s.yaml")
+
+
+def test_a_scenario_means_the_files_of_its_module_its_data_and_its_guards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    guards = "guards: [{class_path: pkg.guards.G}, {class_path: top.G}, {class_path: pkg.model.M}, "
+    guards += "{class_path: faultlab.guards.StepsTaken}, {class_path: pytorch_lightning.callbacks.EarlyStopping}, "
+    guards += "{trainer_flag: {detect_anomaly: true}}]"
+    scenario = _scenario(tmp_path, f"module: {{class_path: pkg.model.M}}\ndata: {{class_path: pkg.data.D}}\n{guards}\n")
+    names = ["src/pkg/model.py", "src/pkg/data/__init__.py", "src/pkg/guards.py", "top.py"]
+    assert sources_of(scenario, tmp_path.resolve()) == names
+    assert guard_files(scenario, tmp_path.resolve()) == ["src/pkg/guards.py", "top.py"]
+
+
+def test_a_scenario_that_builds_all_at_once_means_the_file_that_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scenario = _scenario(tmp_path, "build: {class_path: pkg.model.M}\n")
+    assert sources_of(scenario, tmp_path.resolve()) == ["src/pkg/model.py"]
+
+
+def test_a_scenario_of_somebody_elses_code_has_nothing_to_mutate(tmp_path: Path) -> None:
+    scenario = _scenario(tmp_path, "module: {class_path: elsewhere.M}\n")
+    with pytest.raises(ScenarioError, match=r"none of the scenario's code lies in the project(.|\n)*Name the files"):
+        sources_of(scenario, tmp_path.resolve())
