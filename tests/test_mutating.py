@@ -144,7 +144,7 @@ def test_a_crash_is_noticed_with_its_status_and_its_test(
 def test_a_function_that_nothing_runs_is_not_activated(mutated: Mutated) -> None:
     found = mutated.of("forgotten", "+", "-")
     assert found.status is Status.NOT_ACTIVATED
-    assert found.reason == "its function never runs, in a test nor in the training"
+    assert found.reason == "its function never runs, neither in a test nor in the training"
 
 
 def test_what_runs_in_a_loaders_worker_alone_is_activated_and_killed(mutated: Mutated) -> None:
