@@ -108,6 +108,7 @@ class SourceMutation:
         begun = time.perf_counter()
         self.listener.mutating(self.name)
         sources = self._sources()
+        scope.check_judges(sources, self.root)
         workspace = Workspace(self.root, (self.asked.out / self.name / WITHIN).resolve())
         self.folder.mkdir(parents=True, exist_ok=True)
         report = report or self._known_report()
