@@ -112,7 +112,7 @@ class SourceMutation:
         workspace = Workspace(self.root, (self.asked.out / self.name / WITHIN).resolve())
         self.folder.mkdir(parents=True, exist_ok=True)
         report = report or self._known_report()
-        workspace.make(sources, [*self.asked.also_copy, *self._settings.also_copy])
+        workspace.make(sources, self._also_copied)
         generated = generation.generate(workspace, sources)
         self.mutants = self._chosen(generated, sources)
         kept_before = self._judge(workspace, sources, report)
@@ -190,6 +190,10 @@ class SourceMutation:
         return asked or Mutants()
 
     @property
+    def _also_copied(self) -> list[str]:
+        return [*self.asked.also_copy, *self._settings.also_copy]
+
+    @property
     def _asks_tests(self) -> bool:
         return self.scenario is None or bool(self.asked.tests or self.scenario.tests)
 
@@ -246,7 +250,10 @@ class SourceMutation:
         )
         watched = [(self.root / file).read_bytes().hex() for file in guards]
         training = store.digest([asked, watched, self.asked.seed, self.asked.watch.advised, store.versions()])
-        return Circumstances(store.test_files(self.root, tests, sorted(files)), training)
+        judging = store.test_files(self.root, tests, sorted(files))
+        # What survived while tests lacked their data has not been judged by them.
+        judging["what is copied along"] = store.digest(sorted(workspace.extra(self._also_copied)))
+        return Circumstances(judging, training)
 
     def _known_report(self) -> Report:
         """The campaign's report, if there is one, for the mutants to stand beside its failure modes."""
