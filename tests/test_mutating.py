@@ -189,7 +189,6 @@ def test_an_excuse_keeps_a_mutant_from_being_judged_and_in_the_report(mutated: M
     [
         ("LitSquare.__init__", "0.25", "1.25", "test_a_checkpoint_brings_the_hyperparameters_back"),
         ("LitSteep.__init__", "3", "4", "test_a_module_can_leave_a_hyperparameter_out"),
-        ("LitLine.__init__", "1.0", "2.0", "test_a_checkpoint_brings_the_hyperparameters_back"),
     ],
 )
 def test_an_init_that_saves_its_hyperparameters_can_be_mutated(

@@ -109,6 +109,21 @@ def test_what_was_killed_says_by_whom_and_what_the_tests_missed_stands_apart(tmp
     assert missed < text.index("guard FiniteLoss") < killed < text.index("test_forward") < text.index("guard Moves")
 
 
+def test_what_a_test_killed_and_the_training_passed_over_says_so(tmp_path: Path) -> None:
+    silent = mutant("noticed", 3, tests=KILLED, noticed_by=[BY_TEST])
+    assert "goes another way in silence" in written(mutated(silent), tmp_path).text.partition("Killed by tests (1)")[2]
+
+
+def test_a_method_whose_mutants_are_all_excused_has_no_share(tmp_path: Path) -> None:
+    report = mutated(mutant("ignored", 3, function="Lit.excused"), mutant("silent", 9))
+    report.versions = {"faultlab": "0.1.0", "pytest": "9.2.0"}
+    report.faultlab = "0.1.0"
+    text = written(report, tmp_path).text
+    assert "none counts" in text
+    assert "0 of 0" not in text
+    assert text.count("faultlab 0.1.0") == 1
+
+
 def test_a_guard_that_only_its_own_mutant_sets_off_is_told_apart(tmp_path: Path) -> None:
     own = mutant("noticed", 3, function="FiniteLoss.on_train_batch_end", noticed_by=[detection("guard", "FiniteLoss")])
     assert "guard FiniteLoss (the mutated one itself)" in written(mutated(own), tmp_path).text

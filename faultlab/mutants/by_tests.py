@@ -132,9 +132,10 @@ class ByTests:
         numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
         if killer.exists():
             return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)
-        if status == 0:
-            return TestVerdict(SURVIVED, **numbers)
+        # A test that ends the process with status 0 has passed none of those after it.
         test = running.read_text(encoding="utf-8") if running.exists() else ""
+        if status == 0 and not test:
+            return TestVerdict(SURVIVED, **numbers)
         if status is None:
             return TestVerdict(TIMEOUT, test, "process", f"still running after {deadline:.0f} s", **numbers)
         return TestVerdict(KILLED, test, "process", f"pytest ended with status {status}", **numbers)
@@ -179,11 +180,19 @@ class ByTests:
             if self.suite.left_out:
                 said = "\n".join(f"{test}: {why}" for test, why in list(self.suite.left_out.items())[:20])
             ended = f"pytest ended with status {process.returncode}"
-            raise BaselineError(f"no test passes on the clean code ({ended})\n{said}", str(log))
+            raise BaselineError(f"no test passes on the clean code ({ended})\n{said}{self._lacking()}", str(log))
         if process.returncode not in (0, 1, 5):
             raise BaselineError(
                 f"pytest ended with status {process.returncode} before all mutants were judged", str(log)
             )
+
+    def _lacking(self) -> str:
+        names = ", ".join(self.workspace.left_behind())
+        return (
+            f"\n    The copy lacks what git ignores: {names}. What tests need of it, --also-copy names."
+            if names
+            else ""
+        )
 
     def _take(self, entry: Mapping[str, Any], hear: Callable[[str, TestVerdict], None]) -> None:
         if "clean" in entry:

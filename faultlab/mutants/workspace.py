@@ -121,6 +121,23 @@ class Workspace:
         here = os.path.relpath(self.folder, self.root) + os.sep
         return [name for name in files if (self.root / name).exists() and not name.startswith(here)]
 
+    def left_behind(self) -> list[str]:
+        """What lies in the project and not in the copy, as git ignores it and it is not left behind by tools."""
+        listing = ["git", "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"]
+        try:
+            made = subprocess.run(listing, cwd=self.root, capture_output=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return []
+        names = [name for name in os.fsdecode(made.stdout).split("\0") if name]
+        return [
+            name
+            for name in names
+            if not (self.tree / name).exists()
+            and not any(part in _LEFT_OUT or part.endswith(".egg-info") for part in Path(name).parts)
+            and not (self.root / name / "pyvenv.cfg").exists()
+            and (self.root / name).resolve() not in [self.folder, *self.folder.parents]
+        ]
+
     def _extra(self, paths: Iterable[str]) -> Iterator[str]:
         for path in paths:
             # As it is written: a link to data elsewhere is part of the project.

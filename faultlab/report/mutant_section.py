@@ -75,13 +75,14 @@ class Group(NamedTuple):
 
 
 class Killed(NamedTuple):
-    """A mutant that was noticed: by which test, and by whom in the training."""
+    """A mutant that was noticed: by which test, and by whom in the training, or what became of that ``otherwise``."""
 
     place: str
     change: str
     test: str
     message: str
     training: list[tuple[str, str, bool]]
+    otherwise: str
 
 
 def content(report: Report) -> dict[str, Any] | None:
@@ -231,7 +232,8 @@ def _one_killed(result: FaultResult, function: str) -> Killed:
     by_test = result.noticed_by[0] if of_tests(result) and result.noticed_by else None
     in_training = [(f"{d.kind} {d.name}", d.message, d.name == function.partition(".")[0]) for d in of_training(result)]
     test, message = (by_test.name, by_test.message) if by_test is not None else ("", "")
-    return Killed(place(result), change(result), test, message, in_training)
+    trained = ((result.mutant or {}).get("training") or {}).get("status", "")
+    return Killed(place(result), change(result), test, message, in_training, _IN_TRAINING.get(trained, ""))
 
 
 def _by_function(results: Iterable[FaultResult]) -> dict[tuple[str, str], list[FaultResult]]:

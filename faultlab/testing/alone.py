@@ -17,7 +17,7 @@ class Killer:
     """A plugin that writes down which test failed first, and why: the one that kills the mutant.
 
     Which test runs, and may end the process or never end, is written beside it, in a file of the same name and
-    ``.running``.
+    ``.running``, which is gone when all have ended.
     """
 
     def __init__(self, file: Path) -> None:
@@ -40,6 +40,10 @@ class Killer:
         if report.failed:
             last = str(report.longreprtext).strip().splitlines()[-1:] or [""]
             self._say(report.nodeid, "framework", f"it can't be collected: {last[0]}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        Path(f"{self._file}.running").unlink(missing_ok=True)
 
     def _say(self, test: str, kind: str, message: str) -> None:
         if not self._file.exists():
