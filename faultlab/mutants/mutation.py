@@ -105,11 +105,14 @@ class SourceMutation:
         tests or the clean training fail.
         """
         generation.check_system()
-        begun = time.perf_counter()
         self.listener.mutating(self.name)
         sources = self._sources()
         workspace = Workspace(self.root, (self.asked.out / self.name / WITHIN).resolve())
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with workspace.held():
+            return self._run(workspace, sources, report)
+
+    def _run(self, workspace: Workspace, sources: Sequence[str], report: Report | None) -> Report:
+        begun = time.perf_counter()
         report = report or self._known_report()
         workspace.make(sources, [*self.asked.also_copy, *self._settings.also_copy])
         generated = generation.generate(workspace, sources)
@@ -236,7 +239,7 @@ class SourceMutation:
         return self.asked.shard.share(found)
 
     def _circumstances(self, workspace: Workspace, tests: Sequence[str]) -> Circumstances:
-        files = [path.relative_to(workspace.tree).as_posix() for path in workspace.tree.rglob("*.*") if path.is_file()]
+        files = [path.relative_to(workspace.tree).as_posix() for path in workspace.tree.rglob("*") if path.is_file()]
         guards = scope.guard_files(self.scenario, self.root) if self.scenario else []
         asked = (
             self.scenario.model_dump(mode="json", exclude={"gate", "faults", "tests", "mutants"})
@@ -244,15 +247,17 @@ class SourceMutation:
             else {}
         )
         watched = [(self.root / file).read_bytes().hex() for file in guards]
-        training = store.digest([asked, watched, self.asked.seed, self.asked.watch.advised, store.versions()])
-        return Circumstances(store.test_files(self.root, tests, sorted(files)), training)
+        settings = [self.asked.seed, self.asked.timeout, self.asked.watch.advised, store.versions()]
+        judges = store.asked_tests(self.root, tests)
+        training = store.digest([asked, watched, settings])
+        return Circumstances(store.test_files(self.root, judges, files), training, judges, self.asked.timeout)
 
     def _known_report(self) -> Report:
         """The campaign's report, if there is one, for the mutants to stand beside its failure modes."""
         file = self.asked.out / self.name / "report.json"
         try:
             return Report.read(file)
-        except (OSError, ValueError):
+        except (OSError, ValueError, LookupError, TypeError):
             return Report(self.name, faultlab=__version__)
 
     def _summary(self, report: Report, generated: generation.Generated, sources: Sequence[str], kept: int,
