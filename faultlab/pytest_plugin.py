@@ -86,6 +86,8 @@ def _switch_mutants(option: Any, config: pytest.Config) -> None:
 
     # Whoever started this alone reads what it finds.
     processes.die_with_parent()
+    # What mutants leave uncovered fails no suite.
+    option.no_cov = True
     if option.faultlab_mutants:
         config.stash[EXECUTIONS] = switchboard.Executions(Path(f"{option.faultlab_mutants}.ran"))
         switchboard.install(config.stash[EXECUTIONS])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from faultlab.errors import ScenarioError, UsageError
 from faultlab.mutants.mutant import Mutant
-from faultlab.mutants.scope import Shard, changed_since, chosen, files_at, guard_files, sources_of
+from faultlab.mutants.scope import JUDGES, Shard, changed_since, check_judges, chosen, files_at, guard_files, sources_of
 from faultlab.scenario import Scenario, load
 from tests.mutants import project
 
@@ -180,3 +180,13 @@ def test_a_scenario_of_somebody_elses_code_has_nothing_to_mutate(tmp_path: Path)
     scenario = _scenario(tmp_path, "module: {class_path: elsewhere.M}\n")
     with pytest.raises(ScenarioError, match=r"none of the scenario's code lies in the project(.|\n)*Name the files"):
         sources_of(scenario, tmp_path.resolve())
+
+
+def test_in_faultlabs_own_repository_what_judges_is_not_mutated(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    for name in JUDGES:
+        assert (root / name).is_file()
+        with pytest.raises(UsageError, match=rf"{name}: it runs around each test(.|\n)*Name other files to mutate"):
+            check_judges(["faultlab/fault.py", name], root)
+    check_judges(["faultlab/fault.py"], root)
+    check_judges(list(JUDGES), tmp_path)

@@ -149,7 +149,7 @@ def test_a_crash_is_noticed_with_its_status_and_its_test(
 def test_a_function_that_nothing_runs_is_not_activated(mutated: Mutated) -> None:
     found = mutated.of("forgotten", "+", "-")
     assert found.status is Status.NOT_ACTIVATED
-    assert found.reason == "its function never runs, in a test nor in the training"
+    assert found.reason == "its function never runs, neither in a test nor in the training"
 
 
 def test_what_runs_in_a_loaders_worker_alone_is_activated_and_killed(mutated: Mutated) -> None:
@@ -194,7 +194,6 @@ def test_an_excuse_keeps_a_mutant_from_being_judged_and_in_the_report(mutated: M
     [
         ("LitSquare.__init__", "0.25", "1.25", "test_a_checkpoint_brings_the_hyperparameters_back"),
         ("LitSteep.__init__", "3", "4", "test_a_module_can_leave_a_hyperparameter_out"),
-        ("LitLine.__init__", "1.0", "2.0", "test_a_checkpoint_brings_the_hyperparameters_back"),
     ],
 )
 def test_an_init_that_saves_its_hyperparameters_can_be_mutated(

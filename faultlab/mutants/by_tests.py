@@ -133,10 +133,11 @@ class ByTests:
         numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
         if killer.exists():
             return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)
-        # With 1 and no failure it is something else that fails, such as coverage, which the mutants' lines lower.
-        if status == 0 or (status == 1 and done.exists()):
-            return TestVerdict(SURVIVED, **numbers)
         test = running.read_text(encoding="utf-8") if running.exists() else ""
+        # Only once all have ended: a test that ends the process, if with status 0, has passed none of those after it.
+        # With 1 and no failure it is something else that fails, a threshold of some plugin's.
+        if status in (0, 1) and done.exists():
+            return TestVerdict(SURVIVED, **numbers)
         if status is None:
             return TestVerdict(TIMEOUT, test, "process", f"still running after {deadline:.0f} s", **numbers)
         return TestVerdict(KILLED, test, "process", f"pytest ended with status {status}", **numbers)
@@ -181,11 +182,19 @@ class ByTests:
             if self.suite.left_out:
                 said = "\n".join(f"{test}: {why}" for test, why in list(self.suite.left_out.items())[:20])
             ended = f"pytest ended with status {process.returncode}"
-            raise BaselineError(f"no test passes on the clean code ({ended})\n{said}", str(log))
+            raise BaselineError(f"no test passes on the clean code ({ended})\n{said}{self._lacking()}", str(log))
         if process.returncode not in (0, 1, 5):
             raise BaselineError(
                 f"pytest ended with status {process.returncode} before all mutants were judged", str(log)
             )
+
+    def _lacking(self) -> str:
+        names = ", ".join(self.workspace.left_behind())
+        return (
+            f"\n    The copy lacks what git ignores: {names}. What tests need of it, --also-copy names."
+            if names
+            else ""
+        )
 
     def _take(self, entry: Mapping[str, Any], hear: Callable[[str, TestVerdict], None]) -> None:
         if "clean" in entry:

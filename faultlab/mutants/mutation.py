@@ -107,6 +107,7 @@ class SourceMutation:
         generation.check_system()
         self.listener.mutating(self.name)
         sources = self._sources()
+        scope.check_judges(sources, self.root)
         workspace = Workspace(self.root, (self.asked.out / self.name / WITHIN).resolve())
         with workspace.held():
             return self._run(workspace, sources, report)

@@ -15,6 +15,18 @@ from faultlab.mutants.workspace import walked
 from faultlab.scenario import Component, Scenario
 from faultlab.source import file_of
 
+# In faultlab's own repository: what runs around a test while a mutant is on, or ends the copy that it is on in.
+JUDGES = (
+    "faultlab/pytest_plugin.py",
+    *(f"faultlab/detectors/{name}.py" for name in ("exceptions", "notice", "warned")),
+    *(f"faultlab/engines/{name}.py" for name in ("collected", "fork", "nursery", "processes", "protocol")),
+    *(f"faultlab/mutants/{name}.py" for name in ("init_arguments", "switchboard")),
+    *(
+        f"faultlab/testing/{name}.py"
+        for name in ("alone", "conducting", "failures", "fixtures", "mutating", "randomness", "replaying")
+    ),
+)
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -78,6 +90,14 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
         else:
             raise UsageError(f"{path}: no such Python file or folder")
     return list(dict.fromkeys(found))
+
+
+def check_judges(sources: Iterable[str], root: Path) -> None:
+    """Raises UsageError where a source is what judges: broken, it would kill mutants that no test notices, or none."""
+    found = [source for source in sources if source in JUDGES and (root / "faultlab/testing/mutating.py").is_file()]
+    if found:
+        remedy = "Name other files to mutate: what surrounds a test can't be judged from within it."
+        raise UsageError(f"{', '.join(found)}: it runs around each test while a mutant is on\n    {remedy}")
 
 
 def changed_since(ref: str, root: Path, sources: Iterable[str]) -> dict[str, set[str]]:

@@ -26,6 +26,7 @@ def main() -> None:
     for name in sys.argv[1:]:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    driver = os.getppid()
     # Else a copy's garbage collector would touch, and so copy, all that they share.
     gc.collect()
     gc.freeze()
@@ -35,7 +36,7 @@ def main() -> None:
         if not pid:
             _end(_pytest(order))
         _say({"pid": pid})
-        _say({"status": _wait(pid, order["deadline"])})
+        _say({"status": _wait(pid, order["deadline"], driver)})
 
 
 def _pytest(order: dict[str, list[str] | str | float]) -> int:
@@ -66,10 +67,11 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _wait(pid: int, seconds: float) -> int | None:
+def _wait(pid: int, seconds: float, driver: int) -> int | None:
     end = time.monotonic() + seconds
     ended = 0
-    while not ended and time.monotonic() < end:
+    # A driver that was killed waits for nothing any more.
+    while not ended and time.monotonic() < end and os.getppid() == driver:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if not ended:
             time.sleep(_TICK)

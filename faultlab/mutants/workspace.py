@@ -145,17 +145,23 @@ class Workspace:
 
     def _listed(self, folder: Path) -> Iterator[str]:
         """What git lists in a folder and in the repositories within, relative to the root."""
-        try:
-            listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-            made = subprocess.run(listing, cwd=folder, capture_output=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return
-        for name in filter(None, os.fsdecode(made.stdout).split("\0")):
+        for name in _git_files(folder, "--cached", "--others"):
             found = folder / name
             if found.is_symlink() or not found.is_dir():
                 yield found.relative_to(self.root).as_posix()
             elif (found / ".git").exists():
                 yield from self._listed(found)
+
+    def left_behind(self) -> list[str]:
+        """What lies in the project and not in the copy, as git ignores it and it is not left behind by tools."""
+        return [
+            name
+            for name in _git_files(self.root, "--others", "--ignored", "--directory")
+            if not (self.tree / name).exists()
+            and not any(part in _LEFT_OUT or part.endswith(".egg-info") for part in Path(name).parts)
+            and not (self.root / name / "pyvenv.cfg").exists()
+            and (self.root / name).resolve() not in [self.folder, *self.folder.parents]
+        ]
 
     def _extra(self, paths: Iterable[str]) -> Iterator[str]:
         for path in paths:
@@ -185,6 +191,16 @@ class Workspace:
                    for name, mark in _PYTEST_SETTINGS)  # fmt: skip
         if not says and not any(name.exists() for name in names):
             (self.tree / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+
+
+def _git_files(folder: Path, *which: str) -> list[str]:
+    """What git lists there, relative to the folder; nothing without git."""
+    try:
+        listing = ["git", "ls-files", "-z", "--exclude-standard", *which]
+        made = subprocess.run(listing, cwd=folder, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [name for name in os.fsdecode(made.stdout).split("\0") if name]
 
 
 def walked(folder: Path, but: Path | None = None) -> Iterator[Path]:
