@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from faultlab.mutants import generation
 from faultlab.mutants.generation import Generated, generate
-from faultlab.mutants.location import functions_of, owner
+from faultlab.mutants.location import functions_of, locate, owner
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.tokens import lines_of
 from faultlab.mutants.workspace import Workspace
@@ -27,6 +29,21 @@ def generated(root: Path, files: Mapping[str, str | bytes]) -> tuple[Generated, 
     workspace = Workspace(project(root / "project", files).resolve(), (root / "work").resolve())
     workspace.make(list(files))
     return generate(workspace, list(files)), workspace
+
+
+def mutated(root: Path, files: Mapping[str, str | bytes]) -> Workspace:
+    """What mutmut alone makes of the files, for faultlab to say where the mutants stand in them."""
+    workspace = Workspace(project(root / "project", files).resolve(), (root / "work").resolve())
+    workspace.make(list(files))
+    assert "error" not in generation._run(workspace)
+    return workspace
+
+
+def located(workspace: Workspace, file: str) -> list[Mutant]:
+    """The mutants of one file."""
+    source = (workspace.folder / file).read_text(encoding="utf-8")
+    names = json.loads((workspace.tree / f"{file}.meta").read_text(encoding="utf-8"))["exit_code_by_key"]
+    return locate(file, source, workspace.tree / file, list(names))
 
 
 def applied(source: str, mutant: Mutant) -> str:

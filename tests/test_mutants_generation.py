@@ -199,6 +199,18 @@ def test_what_mutmut_is_told_to_leave_alone_is_named(tmp_path: Path) -> None:
     }
 
 
+def test_what_is_decorated_or_defined_twice_is_named(tmp_path: Path) -> None:
+    decorated = "import functools\n\n@functools.cache\ndef f(x):\n    return x + 1\n"
+    twice = "\n\ndef g():\n    return 1\n\n\ndef g():\n    return 2\n\n\n@staticmethod\ndef h():\n    pass\n"
+    made, _ = generated(tmp_path, {"model.py": decorated + twice})
+    assert [mutant.line for mutant in made.mutants] == [13]
+    assert made.unmutated == {
+        "model.py:4 f": "decorated: mutmut does not mutate what @functools.cache makes of it",
+        "model.py:8 g": "a later function of its name takes its place",
+        "model.py:17 h": "nothing in it that mutmut changes",
+    }
+
+
 def test_two_files_that_are_one_module_to_mutmut_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"src/a.py and a.py are one module to mutmut, a: mutate them apart"):
         generated(tmp_path, {"src/a.py": MODEL, "a.py": MODEL})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -10,38 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faultlab.errors import FaultlabError
-from faultlab.mutants.generation import Generated
 from faultlab.mutants.location import functions_of, locate, owner
-from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.tokens import lines_of, text_between, tokens_of
 from faultlab.mutants.workspace import Workspace
-from tests.mutants import check, generated
-
-ROOT = Path(__file__).parents[1]
-STDLIB = Path(sysconfig.get_paths()["stdlib"])
-REAL = ["faultlab/fault.py", "faultlab/mutants/tokens.py", "scenarios/digits/model.py", "scenarios/text/model.py"]
-# Form feeds, f-strings of all kinds, generators, coroutines, names that are defined twice, and texts in many scripts.
-LIBRARY = ["textwrap.py", "asyncio/queues.py", "email/quoprimime.py", "shlex.py", "fractions.py"]
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Generated, Workspace]:
-    files = {f"real/{name}": (ROOT / name).read_bytes() for name in REAL}
-    files |= {f"library/{name}": (STDLIB / name).read_bytes() for name in LIBRARY}
-    return generated(tmp_path_factory.mktemp("real"), files)
-
-
-@pytest.mark.parametrize("file", [*(f"real/{name}" for name in REAL), *(f"library/{name}" for name in LIBRARY)])
-def test_a_mutant_written_into_the_file_by_hand_is_the_function_that_mutmut_made(
-    file: str, real: tuple[Generated, Workspace]
-) -> None:
-    source = (real[1].root / file).read_text(encoding="utf-8")
-    mutants = [mutant for mutant in real[0].mutants if mutant.file == file]
-    assert len(mutants) > 30
-    for mutant in mutants:
-        check(real[1], mutant, source)
-    assert [mutant.place for mutant in mutants if mutant.operator == "code replaced"] == []
-
+from tests.mutants import check, located, mutated
 
 ODD: dict[str, str | bytes] = {
     "multi_line.py": """\
@@ -150,34 +121,28 @@ ODD = {
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Generated, Workspace]:
-    return generated(tmp_path_factory.mktemp("odd"), ODD)
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return mutated(tmp_path_factory.mktemp("odd"), ODD)
 
 
-def _of(odd: tuple[Generated, Workspace], file: str) -> list[Mutant]:
-    return [mutant for mutant in odd[0].mutants if mutant.file == file]
-
-
-def _changes(odd: tuple[Generated, Workspace], file: str, function: str) -> list[tuple[int, int, int, int, str, str]]:
+def _changes(odd: Workspace, file: str, function: str) -> list[tuple[int, int, int, int, str, str]]:
     return [
         (m.line, m.column, m.end_line, m.end_column, m.before, m.after)
-        for m in _of(odd, file)
+        for m in located(odd, file)
         if m.function == function
     ]
 
 
 @pytest.mark.parametrize("file", sorted(set(ODD) - {"decorated.py", "empty.py", "without.py"}))
-def test_in_whatever_way_a_file_is_written_its_mutants_stand_where_they_say(
-    file: str, odd: tuple[Generated, Workspace]
-) -> None:
+def test_in_whatever_way_a_file_is_written_its_mutants_stand_where_they_say(file: str, odd: Workspace) -> None:
     text = ODD[file] if isinstance(ODD[file], bytes) else ODD[file].encode()
     source = text.decode("utf-8-sig").replace("\r\n", "\n")
-    assert _of(odd, file)
-    for mutant in _of(odd, file):
-        check(odd[1], mutant, source)
+    assert located(odd, file)
+    for mutant in located(odd, file):
+        check(odd, mutant, source)
 
 
-def test_an_argument_on_a_line_of_its_own_stands_there(odd: tuple[Generated, Workspace]) -> None:
+def test_an_argument_on_a_line_of_its_own_stands_there(odd: Workspace) -> None:
     assert _changes(odd, "multi_line.py", "f") == [
         (3, 9, 3, 10, "x", "None"),
         (4, 11, 6, 10, "[\n            1,\n        ]", "None"),
@@ -211,22 +176,13 @@ def test_an_argument_on_a_line_of_its_own_stands_there(odd: tuple[Generated, Wor
     ],
 )
 def test_lines_and_columns_are_those_of_the_users_file(
-    file: str, function: str, places: list[tuple[int, int]], odd: tuple[Generated, Workspace]
+    file: str, function: str, places: list[tuple[int, int]], odd: Workspace
 ) -> None:
-    assert sorted({(m.line, m.column) for m in _of(odd, file) if m.function == function}) == sorted(places)
+    assert sorted({(m.line, m.column) for m in located(odd, file) if m.function == function}) == sorted(places)
 
 
-def test_what_has_no_mutants_is_named_with_the_reason(odd: tuple[Generated, Workspace]) -> None:
-    reasons = {place: why for place, why in odd[0].unmutated.items() if not place.startswith("twice")}
-    assert reasons == {
-        "decorated.py:4 f": "decorated: mutmut does not mutate what @functools.cache makes of it",
-        "decorated.py:8 p": "decorated: mutmut does not mutate what @property makes of it",
-    }
-    assert odd[0].unmutated["twice.py:10 g"] == "a later function of its name takes its place"
-
-
-def test_a_diff_has_the_lines_that_the_file_has(odd: tuple[Generated, Workspace]) -> None:
-    diffs = [mutant.diff for mutant in _of(odd, "indented.py") if mutant.function == "A.c"]
+def test_a_diff_has_the_lines_that_the_file_has(odd: Workspace) -> None:
+    diffs = [mutant.diff for mutant in located(odd, "indented.py") if mutant.function == "A.c"]
     assert diffs[0].split("\n") == [
         "--- indented.py",
         "+++ indented.py",
@@ -237,8 +193,8 @@ def test_a_diff_has_the_lines_that_the_file_has(odd: tuple[Generated, Workspace]
     ]
 
 
-def test_a_mutant_says_its_place_its_function_and_what_switches_it_on(odd: tuple[Generated, Workspace]) -> None:
-    mutant = next(mutant for mutant in odd[0].mutants if mutant.function == "A.s")
+def test_a_mutant_says_its_place_its_function_and_what_switches_it_on(odd: Workspace) -> None:
+    mutant = located(odd, "indented.py")[0]
     assert mutant.place == "indented.py:4:18"
     assert mutant.mangled == "xǁAǁs"
     assert mutant.switch("package.indented") == "package.indented.xǁAǁs__mutmut_1"
@@ -255,13 +211,13 @@ def test_the_digest_of_a_function_changes_with_it_and_with_nothing_else() -> Non
 
 
 def test_of_functions_of_one_name_a_mutant_belongs_to_the_one_that_it_stands_in(
-    odd: tuple[Generated, Workspace],
+    odd: Workspace,
 ) -> None:
     text = ODD["twice.py"]
     assert isinstance(text, str)
-    owners = {function.line for m in _of(odd, "twice.py") if (function := owner(m, functions_of(text))) is not None}
+    owners = {function.line for m in located(odd, "twice.py") if (function := owner(m, functions_of(text))) is not None}
     assert owners == {7, 13, 16}
-    assert owner(_of(odd, "tabs.py")[0], functions_of(text)) is None
+    assert owner(located(odd, "tabs.py")[0], functions_of(text)) is None
 
 
 @pytest.mark.parametrize(

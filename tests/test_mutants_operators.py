@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from faultlab.mutants.mutant import Mutant
-from tests.mutants import check, generated
+from faultlab.mutants.workspace import Workspace
+from tests.mutants import check, located, mutated
 
 Change = tuple[str, str, str]
 NONE, FIXED, GONE = "argument to None", "condition fixed", "argument removed"
@@ -87,26 +85,23 @@ CHANGES: dict[str, list[Change]] = {
 }
 
 
+FILES = {f"f{n}.py": f"def f(x, y, z):\n    w()\n    {body}\n" for n, body in enumerate(CHANGES)}
+MANY = {"many.py": f"def f():\n    return g({', '.join(f'k{n}={n}' for n in range(60))})\n"}
+
+
 @pytest.fixture(scope="module")
-def mutants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Mutant]]:
-    """Those of each line, every one checked against the function that mutmut made."""
-    functions = {f"f{n}": body for n, body in enumerate(CHANGES)}
-    source = "\n".join(f"def {name}(x, y, z):\n    w()\n    {body}\n" for name, body in functions.items())
-    made, workspace = generated(tmp_path_factory.mktemp("operators"), {"code.py": source})
-    found: dict[str, list[Mutant]] = {body: [] for body in CHANGES}
-    for mutant in made.mutants:
-        check(workspace, mutant, source)
-        found[functions[mutant.function]].append(mutant)
-    return found
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return mutated(tmp_path_factory.mktemp("operators"), {**FILES, **MANY})
 
 
-@pytest.mark.parametrize("body", CHANGES)
-def test_a_mutant_is_named_and_told_as_what_was_changed(body: str, mutants: dict[str, list[Mutant]]) -> None:
-    assert [(m.operator, m.before, m.after) for m in mutants[body]] == CHANGES[body]
+@pytest.mark.parametrize(("file", "body"), zip(FILES, CHANGES))
+def test_a_mutant_is_named_and_told_as_what_was_changed(file: str, body: str, workspace: Workspace) -> None:
+    mutants = located(workspace, file)
+    assert [(m.operator, m.before, m.after) for m in mutants] == CHANGES[body]
+    for mutant in mutants:
+        check(workspace, mutant, FILES[file])
 
 
-def test_a_call_with_many_keywords_is_told_as_fast_as_any(tmp_path: Path) -> None:
-    arguments = ", ".join(f"k{n}={n}" for n in range(60))
-    made, _ = generated(tmp_path, {"code.py": f"def f():\n    return g({arguments})\n"})
-    operators = [mutant.operator for mutant in made.mutants]
+def test_a_call_with_many_keywords_is_told_as_fast_as_any(workspace: Workspace) -> None:
+    operators = [mutant.operator for mutant in located(workspace, "many.py")]
     assert {kind: operators.count(kind) for kind in operators} == {NONE: 60, GONE: 60, "number": 60}

@@ -65,15 +65,17 @@ class Tests:
     """What the clean passes taught.
 
     ``functions`` has for each (file, mangled name) the tests that run it, the quickest first. ``early`` are those that
-    run while tests are collected, or in one test for others to rest on. ``modules`` are the names that files were
-    imported under, ``heavy`` are others' that take long to import, ``strays`` files of which the user's own was
-    imported and not the one with the mutants in it.
+    run while tests are collected (``at_import``), or in one test for others to rest on. ``modules`` are the names that
+    files were imported under, ``heavy`` are others' that take long to import, ``strays`` files of which the user's own
+    was imported and not the one with the mutants in it. ``whole`` is what all tests take, in s.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    whole: float = 0.0
     left_out: dict[str, str] = field(default_factory=dict)
     functions: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     early: set[tuple[str, str]] = field(default_factory=set)
+    at_import: set[tuple[str, str]] = field(default_factory=set)
     modules: dict[str, str] = field(default_factory=dict)
     heavy: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
@@ -81,6 +83,7 @@ class Tests:
     def to_json(self) -> dict[str, Any]:
         return {
             "seconds": {test: round(seconds, 4) for test, seconds in self.seconds.items()},
+            "whole": round(self.whole, 4),
             "left_out": self.left_out,
             "modules": self.modules,
             "heavy": self.heavy,
@@ -158,6 +161,7 @@ class MutatedSuite:
             resting = [*fixtures_of(self._items[test]), *forwards[test]["fixtures"], *backwards[test]["fixtures"]]
             unit.fixtures = [name for name in dict.fromkeys(resting) if name in self._knowledge.units]
         self._locate(tests, ran)
+        tests.whole = self._knowledge.seconds(list(tests.seconds))
         return tests
 
     def _locate(self, tests: Tests, ran: Ran) -> None:
@@ -182,7 +186,8 @@ class MutatedSuite:
             # Whichever test comes first runs it, and what comes of it is kept for the next.
             if module in files and ran.wavers(function, _CLEAN):
                 tests.early.add((files[module], mangled))
-        tests.early |= units.pop(AT_IMPORT, set())
+        tests.at_import = units.pop(AT_IMPORT, set())
+        tests.early |= tests.at_import
         quickest = sorted(tests.seconds, key=lambda test: self._knowledge.seconds([test]))
         for test in quickest:
             units_of_test = [test, *self._knowledge.units[test].fixtures]
@@ -195,8 +200,10 @@ class MutatedSuite:
     def _orders(self) -> Iterable[Order]:
         found = []
         for name, file in self._task.mutants.items():
-            tests = self._tests.functions.get((file, mangled_of(name)), [])
-            if not tests:
+            function = (file, mangled_of(name))
+            tests = self._tests.functions.get(function, [])
+            # Beside what ran unmutated at import a copy's verdict is neither way that of a fresh process.
+            if not tests or function in self._tests.at_import:
                 self._say({"mutant": name, "outcome": "not_activated", "tests": 0})
                 continue
             seconds = self._knowledge.seconds(tests)
