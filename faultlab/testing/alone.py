@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from faultlab.detectors.exceptions import UserCode
-from faultlab.testing import randomness
+from faultlab.testing import mirror, randomness
 from faultlab.testing.conducting import Conductor, Ended
 from faultlab.testing.failures import Suspects
 
@@ -19,7 +19,7 @@ class Killer:
     """A plugin that writes down which test failed first, and why: the one that kills the mutant.
 
     Which test runs, and may end the process or never end, is written beside it, in a file of the same name and
-    ``.running``; when all have ended, a file ``.done`` is there.
+    ``.running``; when all have ended, a file ``.done`` is there. The tests run in a folder ``.folder``.
     """
 
     def __init__(self, file: Path) -> None:
@@ -34,6 +34,7 @@ class Killer:
         conductor.ends_session = True
         conductor.on_begin, conductor.on_end = self._begins, self._ends
         session.config.pluginmanager.register(conductor, "faultlab-conductor")
+        mirror.enter(session.config.rootpath, Path(f"{self._file}.folder"))
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:

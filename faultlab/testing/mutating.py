@@ -24,7 +24,7 @@ from faultlab.engines.protocol import Order, Outcome, encode
 from faultlab.harness.clean import DEADLINE, order
 from faultlab.mutants.mutant import mangled_of
 from faultlab.mutants.switchboard import AT_IMPORT, STATS, Executions, Ran, switch_to
-from faultlab.testing import fixtures, randomness
+from faultlab.testing import fixtures, mirror, randomness
 from faultlab.testing.conducting import (
     Conductor,
     become_victim,
@@ -255,6 +255,7 @@ class MutatedSuite:
         Path(order.root).mkdir(parents=True, exist_ok=True)
         become_victim(self._session, order.root)
         end_coverage(keep=False)
+        mirror.enter(Path(self._task.tree), Path(order.root) / "project")
         faulted = order.id not in _CLEAN
         self._executions.run = order.id
         known = set() if faulted else set(sys.modules)
