@@ -97,6 +97,15 @@ def test_mutants_side_by_side_do_not_find_what_the_tests_of_each_other_write(tmp
     assert [f["mutant"]["tests"]["kind"] for f in found["faults"]] == ["test", ""]
 
 
+def test_what_a_fixture_of_the_session_writes_each_mutants_tests_find_for_themselves(tmp_path: Path) -> None:
+    test = "import os\nimport pytest\nimport time\nimport model\n\n@pytest.fixture(scope='session')\ndef logs():\n"
+    test += "    time.sleep(0.3)\n    os.mkdir('logs')\n\ndef test_f(logs):\n    os.mkdir('logs/0')\n"
+    test += "    time.sleep(0.5)\n    assert model.f(1)\n"
+    project(tmp_path, {"pyproject.toml": "", "model.py": MODEL, "test_model.py": test})
+    found = json.loads(_mutate(tmp_path, "model.py", "--json", "--jobs=2").stdout)[0]
+    assert [f["mutant"]["tests"]["kind"] for f in found["faults"]] == ["test", ""]
+
+
 @pytest.mark.parametrize("at_import", [False, True], ids=["in copies", "in fresh processes"])
 def test_a_command_that_is_killed_leaves_no_pytest_running(tmp_path: Path, at_import: bool) -> None:
     if sys.platform != "linux":

@@ -102,7 +102,15 @@ class ByTests:
             else:
                 self.heard(name, verdict)
 
+        theirs = set(os.listdir(self.workspace.tree))
         self._collected(mutants, hear)
+        # What fixtures have written there is nothing that a fresh process would find.
+        for name in set(os.listdir(self.workspace.tree)) - theirs:
+            left = self.workspace.tree / name
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
         if not open_:
             return
         fresh = FreshPytest(self.workspace.tree, self._first(), self.suite.heavy, min(self.jobs, len(open_)))

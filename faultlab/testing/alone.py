@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ class Killer:
         conductor.ends_session = True
         conductor.on_begin, conductor.on_end = self._begins, self._ends
         session.config.pluginmanager.register(conductor, "faultlab-conductor")
-        mirror.enter(session.config.rootpath, Path(f"{self._file}.folder"))
+        tree = session.config.rootpath
+        mirror.enter(tree, Path(f"{self._file}.folder"), os.listdir(tree))
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -106,6 +107,7 @@ class MutatedSuite:
         self._shared: list[str] = []
         self._engine = CollectedEngine(task.jobs, self._prepare, self._carry_out)
         self._tests = Tests()
+        self._theirs = os.listdir(task.tree)
 
     def run(self) -> None:
         """The clean passes, all mutants, and once more, alone, those that did not end in time."""
@@ -255,7 +257,7 @@ class MutatedSuite:
         Path(order.root).mkdir(parents=True, exist_ok=True)
         become_victim(self._session, order.root)
         end_coverage(keep=False)
-        mirror.enter(Path(self._task.tree), Path(order.root) / "project")
+        mirror.enter(Path(self._task.tree), Path(order.root) / "project", self._theirs)
         faulted = order.id not in _CLEAN
         self._executions.run = order.id
         known = set() if faulted else set(sys.modules)
