@@ -169,7 +169,7 @@ def test_failure_modes_stand_beside_the_method_that_they_bite_in() -> None:
     (row,) = methods.rows([*mutants], {**judged, "own.mode": Status.SILENT}, known)
     assert methods.sentence(row) == "Lit.training_step: 9 of 12 mutants killed, 1 of 2 failure modes noticed"
     (other,) = methods.rows([_mutant_result(Status.SILENT, "Lit.other")], judged, known)
-    assert methods.sentence(other) == "Lit.other: 0 of 1 mutants killed"
+    assert methods.sentence(other) == "Lit.other: 0 of 1 mutant killed"
 
 
 def test_every_failure_mode_of_the_catalogue_bites_in_a_method_or_in_none() -> None:
