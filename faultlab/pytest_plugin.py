@@ -58,6 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if _is_asked(config.option) or config.option.faultlab_mutant:
         _take_over_from_xdist(config.option, config.stash)
+    if config.option.faultlab_mutants or config.option.faultlab_mutant:
+        _settle_randomly(config.option)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -105,6 +107,12 @@ def _take_over_from_xdist(option: Any, stash: pytest.Stash) -> None:
         stash[PROCESSES] = processes
     if processes or getattr(option, "dist", "no") != "no":
         option.numprocesses, option.dist, option.tx = None, "no", []
+
+
+def _settle_randomly(option: Any) -> None:
+    """Has pytest-randomly put tests into one order in every process, with one seed: else verdicts are by chance."""
+    if getattr(option, "randomly_seed", 0) in ("default", "last"):
+        option.randomly_seed = 0
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -258,3 +258,12 @@ def test_tests_that_fail_on_the_clean_code_end_with_status_3(tmp_path: Path) -> 
     assert done.status == 3
     assert "no test passes on the clean code" in done.out + done.err
     assert "assert 3 == 4" in done.out + done.err
+
+
+def test_neither_chance_nor_coverage_kills_in_a_fresh_process(tmp_path: Path) -> None:
+    source = 'def unit(name):\n    return name.lower()\n\n\nUNIT = unit("Slope")\n'
+    tests = "import random\nimport model\n\ndef test_it():\n    assert model.UNIT and random.random() > 0.8\n"
+    settings = '[tool.pytest.ini_options]\naddopts = "--cov=model --cov-fail-under=100"\n'
+    project(tmp_path, {"pyproject.toml": settings, "model.py": source, "test_model.py": tests})
+    found = _mutate(tmp_path, "model.py", "--json").report["faults"]
+    assert [f["status"] for f in found if f["mutant"]["after"] == "upper"] == ["silent"]

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from faultlab.errors import ScenarioError, UsageError
 from faultlab.mutants.mutant import Mutant
-from faultlab.mutants.scope import JUDGES, Shard, changed_since, check_judges, chosen, files_at, guard_files, sources_of
+from faultlab.mutants.scope import (
+    JUDGES,
+    GuardCode,
+    Shard,
+    changed_since,
+    check_judges,
+    chosen,
+    files_at,
+    guards_code,
+    sources_of,
+)
 from faultlab.scenario import Scenario, load
 from tests.mutants import project
 
@@ -165,7 +175,22 @@ def test_a_scenario_means_the_files_of_its_module_its_data_and_its_guards(
     scenario = _scenario(tmp_path, f"module: {{class_path: pkg.model.M}}\ndata: {{class_path: pkg.data.D}}\n{guards}\n")
     names = ["src/pkg/model.py", "src/pkg/data/__init__.py", "src/pkg/guards.py", "top.py"]
     assert sources_of(scenario, tmp_path.resolve()) == names
-    assert guard_files(scenario, tmp_path.resolve()) == ["src/pkg/guards.py", "top.py"]
+    assert guards_code(scenario, tmp_path.resolve()) == [GuardCode("src/pkg/guards.py"), GuardCode("top.py")]
+
+
+def test_a_guard_beside_the_module_is_told_apart_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scenario = _scenario(tmp_path, "module: {class_path: pkg.model.M}\nguards: [{class_path: pkg.model.G}]\n")
+    (code,) = guards_code(scenario, tmp_path.resolve())
+    file = "src/pkg/model.py"
+    assert [code.holds(_mutant(name, file)) for name in ("G.on_fit_start", "M.forward", "Go.f")] == [True, False, False]
+    assert not code.holds(_mutant("G.on_fit_start", "top.py"))
+    source = "class M:\n    def f(self):\n        return {}\n\nclass G:\n    def g(self):\n        return {}\n"
+    found = {}
+    for change in ((1, 1), (2, 1), (1, 2)):
+        project(tmp_path, {file: source.format(*change)})
+        found[change] = code.digests(tmp_path)
+    assert found[1, 1] == found[2, 1] != found[1, 2]
 
 
 def test_a_scenario_that_builds_all_at_once_means_the_file_that_builds(

@@ -11,7 +11,7 @@ import pytest
 from faultlab.mutants import store
 from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURVIVED, TIMEOUT, TestVerdict
 from faultlab.mutants.mutant import Mutant
-from faultlab.mutants.store import Circumstances, Store, test_files
+from faultlab.mutants.store import Circumstances, Store, asked_tests, test_files
 from faultlab.results import Status
 from tests.mutants import generated, project
 from tests.support import detection, result
@@ -62,6 +62,7 @@ def test_what_proves_nothing_is_not_kept(tmp_path: Path) -> None:
         ({"tests/test_b.py": "9"}, True, False),
         ({"tests/test_new.py": "9"}, True, False),
         ({"tests/conftest.py": "9"}, False, False),
+        ({"tests/helper.py": "9"}, False, False),
         ({"pyproject.toml": "9"}, False, False),
     ],
 )
@@ -149,10 +150,46 @@ def test_the_last_verdict_holds(tmp_path: Path) -> None:
 
 def test_what_tests_are_made_of_is_watched_and_nothing_else(tmp_path: Path) -> None:
     watched = ["test_a.py", "b_test.py", "conftest.py", "pyproject.toml", "pytest.ini", "tests/helper.py", "asked/h.py"]
-    files = [*watched, "model.py", "tests/data.csv", "asked.py", "made_by_faultlab/pytest.ini"]
-    root = project(tmp_path, dict.fromkeys([*watched, "model.py", "tests/data.csv", "asked.py"], "1"))
-    assert set(test_files(root, [str(root / "asked") + "::test_x"], files)) == set(watched)
-    assert set(test_files(root, [str(root)], ["model.py"])) == {"model.py"}
+    watched.append("tests/data.csv")
+    files = [*watched, "model.py", "asked/notes.md", "asked.py", "made_by_faultlab/pytest.ini"]
+    root = project(tmp_path, dict.fromkeys([*watched, "model.py", "asked/notes.md", "asked.py"], "1"))
+    assert set(test_files(root, ["asked::test_x"], files)) == set(watched)
+    assert set(test_files(root, ["."], ["model.py"])) == {"model.py"}
+
+
+def test_tests_outside_of_the_project_are_watched(tmp_path: Path) -> None:
+    root = project(tmp_path / "project", {"model.py": ""})
+    project(tmp_path / "others", {"test_a.py": "1", "x/helper.py": "1"})
+    asked = asked_tests(root, [f"{tmp_path}/others::test_x"])
+    assert asked == ["../others::test_x"]
+    assert set(test_files(root, asked, ["model.py"])) == {"../others/test_a.py", "../others/x/helper.py"}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "killed", "survived"),
+    [
+        ((), ("tests/test_a.py",), True, False),
+        ((), ("tests",), True, False),
+        (("tests/test_a.py",), ("tests/test_b.py",), False, False),
+        (("tests/test_a.py::test_f",), (), True, False),
+        (("tests/test_a.py",), ("tests/test_a.py::test",), False, False),
+        (("tests/test_a.py", "x"), ("x", "tests/test_a.py"), True, True),
+    ],
+)
+def test_a_verdict_is_of_the_tests_that_are_asked_for(
+    then: tuple[str, ...], now: tuple[str, ...], killed: bool, survived: bool, tmp_path: Path
+) -> None:
+    other = replace(MUTANT, digest="other")
+    before = _stored(tmp_path / "v", replace(NOW, asked=then))
+    before.heard_from_tests(MUTANT, DEAD)
+    before.heard_from_tests(other, TestVerdict(SURVIVED, tests=2))
+    after = _stored(tmp_path / "v", replace(NOW, asked=now))
+    assert (after.tests(MUTANT) is not None, after.tests(other) is not None) == (killed, survived)
+
+
+def test_a_verdict_at_a_deadline_is_of_that_deadline(tmp_path: Path) -> None:
+    _stored(tmp_path / "v", replace(NOW, timeout=0.1)).heard_from_tests(MUTANT, replace(DEAD, outcome=TIMEOUT))
+    assert _stored(tmp_path / "v").tests(MUTANT) is None
 
 
 def test_a_test_file_is_another_if_its_text_or_a_version_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,18 @@ import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from faultlab import index
+from faultlab.engines.protocol import Outcome
+from faultlab.harness import verdict
+from faultlab.harness.advice import Advice
 from faultlab.mutants import methods
 from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURVIVED, TIMEOUT, TestVerdict
+from faultlab.mutants.by_training import ByTraining
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.verdicts import join
 from faultlab.results import SOURCE, FaultResult, Mutation, Report, Status, dump
@@ -81,8 +86,8 @@ def test_a_verdict_is_joined_of_what_both_judges_say(tests: str | None, training
         (SURVIVED, Status.NO_EFFECT, "r no_effect, and each of 2 tests that runs it passes"),
         (NOT_ACTIVATED, Status.NO_EFFECT, "r no_effect"),
         (SURVIVED, Status.NOT_ACTIVATED, "each of 2 tests that runs it passes; the training does not run it"),
-        (NOT_ACTIVATED, Status.SILENT, "no test runs it; the training goes another way and no guard speaks up"),
-        (None, Status.SILENT, "the training goes another way and no guard speaks up"),
+        (NOT_ACTIVATED, Status.SILENT, "no test runs it; r silent, and no guard speaks up"),
+        (None, Status.SILENT, "r silent, and no guard speaks up"),
     ],
 )
 def test_the_reason_says_who_ran_it_and_who_did_not(tests: str | None, training: Status | None, reason: str) -> None:
@@ -203,3 +208,17 @@ def test_a_report_without_mutants_has_no_word_of_them() -> None:
     written: dict[str, Any] = report(result("loss.nan", Status.SILENT)).to_json()
     assert "mutants" not in written
     assert all("mutant" not in fault for fault in written["faults"])
+
+
+@pytest.mark.parametrize(("tolerance", "status"), [(0.0, Status.NO_EFFECT), (1e-6, Status.SILENT)])
+def test_only_what_is_the_same_to_the_bit_is_equivalent(
+    tolerance: float, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_: Any = None
+    judge = ByTraining(any_, any_, (), any_, any_, 0, None, any_, any_)
+    findings: Any = SimpleNamespace(twin=SimpleNamespace(tolerance=tolerance), advice=Advice())
+    judge.findings = findings
+    monkeypatch.setattr(verdict, "judge", lambda *arguments: result("source.x", Status.NO_EFFECT))
+    judged = judge._judged(MUTANT, Outcome(MUTANT.name))
+    assert judged.status is status
+    assert join(MUTANT, None, judged).status is status

@@ -102,6 +102,32 @@ def test_a_link_to_data_elsewhere_stays_a_link(tmp_path: Path) -> None:
     assert not os.path.lexists(workspace.tree / "broken")
 
 
+def test_a_repository_within_is_copied_and_no_link_leads_back_to_it(tmp_path: Path) -> None:
+    root = _repository(tmp_path, FILES)
+    _repository(root / "inner", {"pkg/a.py": "a", ".gitignore": "*.ckpt\n", "big.ckpt": ""})
+    workspace = _made(root, sources=("inner/pkg/a.py",))
+    assert _holds(workspace) == {*FILES, "inner/pkg/a.py", "inner/.gitignore"}
+    assert not any(path.is_symlink() for path in workspace.tree.rglob("*"))
+
+
+def test_what_is_read_only_can_be_mutated_in_the_copy(tmp_path: Path) -> None:
+    root = project(tmp_path, FILES)
+    (root / "src/pkg/model.py").chmod(0o444)
+    workspace = _made(root)
+    for copy in (workspace.tree, workspace.folder):
+        assert (copy / "src/pkg/model.py").stat().st_mode & 0o777 == 0o644
+    assert (root / "src/pkg/model.py").stat().st_mode & 0o777 == 0o444
+
+
+def test_what_can_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(source: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(source))
+
+    monkeypatch.setattr(module.shutil, "copy2", fails)
+    with pytest.raises(UsageError, match=r"can't be copied.*Permission denied.*model\.py.*git ignore"):
+        _made(project(tmp_path, {"src/pkg/model.py": ""}))
+
+
 @pytest.mark.parametrize("git", [True, False])
 def test_a_link_into_the_project_leads_into_the_copy(tmp_path: Path, git: bool) -> None:
     root = (_repository if git else project)(tmp_path, FILES)
@@ -186,3 +212,13 @@ def test_what_is_walked_leaves_out_workspaces_and_environments(tmp_path: Path) -
     project(tmp_path, {**FILES, **left, "kept/mutants/a.py": ""})
     found = {file.relative_to(tmp_path).as_posix() for file in walked(tmp_path)}
     assert found == {*FILES, "kept/mutants/a.py"}
+
+
+def test_two_processes_do_not_mutate_in_one_folder(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, tmp_path / "reports/project/mutants/work")
+    with workspace.held():
+        again = pytest.raises(UsageError, match=r"another process mutates in .*--out")
+        with again, Workspace(tmp_path, workspace.folder).held():
+            pass
+    with workspace.held():
+        pass

@@ -104,6 +104,11 @@ def test_what_runs_at_import_survives_where_no_test_looks(mutated: Mutated) -> N
     assert mutated.by_tests("unit", "lower", "upper") == ("survived", "")
 
 
+def test_what_a_test_compares_with_its_own_work_at_import_survives(mutated: Mutated) -> None:
+    """A process that has imported it unmutated would kill it."""
+    assert mutated.by_tests("place", "lower", "upper") == ("survived", "")
+
+
 @pytest.mark.parametrize(
     ("function", "before", "after", "test"),
     [("computed", "2", "3", "test_powers_are_those_of_two"), ("squares", "*", "/", "test_the_late_module_has_squares")],
@@ -144,7 +149,7 @@ def test_a_crash_is_noticed_with_its_status_and_its_test(
 def test_a_function_that_nothing_runs_is_not_activated(mutated: Mutated) -> None:
     found = mutated.of("forgotten", "+", "-")
     assert found.status is Status.NOT_ACTIVATED
-    assert found.reason == "its function never runs, in a test nor in the training"
+    assert found.reason == "its function never runs, neither in a test nor in the training"
 
 
 def test_what_runs_in_a_loaders_worker_alone_is_activated_and_killed(mutated: Mutated) -> None:
@@ -229,6 +234,7 @@ def test_verdicts_are_those_of_the_changed_source_in_a_fresh_process(mutated: Mu
         ("weights", "1", "2"): 1,
         ("computed", "**", "*"): 1,
         ("unit", "lower", "upper"): 0,
+        ("place", "lower", "upper"): 0,
         ("LitLine.forward", "*", "/"): 0,
         ("LitSquare.__init__", "power", "None"): 1,
         ("fall_over", ">", ">="): -11,

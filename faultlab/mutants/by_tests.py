@@ -1,8 +1,8 @@
 """What the user's tests say of each mutant. The driver's side: a pytest process of its own judges, this side listens.
 
-A mutant that its copy of that process can't settle is run in a fresh one: what survives although its function runs at
-import, where the copies have it unmutated, or in one test for others to rest on, of which the copy may have run none;
-and what ends the process that it is in.
+A mutant that its copy of that process can't settle is run in a fresh one: that of a function that runs at import, where
+the copies have it unmutated; what survives of one that runs in one test for others to rest on, of which the copy may
+have run none; and what ends the process that it is in.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Suite:
     """What the clean tests taught: their seconds, why some take no part, and under which names files are imported.
 
     ``early`` are the functions that may have run before a copy of the process runs a test, ``heavy`` modules that take
-    long to import.
+    long to import. ``whole`` is what all tests take with their fixtures, in s.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -69,6 +69,7 @@ class Suite:
     modules: dict[str, str] = field(default_factory=dict)
     early: set[str] = field(default_factory=set)
     heavy: list[str] = field(default_factory=list)
+    whole: float = 0.0
 
 
 @dataclass
@@ -117,14 +118,14 @@ class ByTests:
     def alone(self, mutant: Mutant, fresh: FreshPytest) -> TestVerdict:
         """The verdict of all tests in a fresh process."""
         killer = self.workspace.folder / f"{mutant.name}.killer"
-        running = Path(f"{killer}.running")
-        for file in (killer, running):
+        running, done = Path(f"{killer}.running"), Path(f"{killer}.done")
+        for file in (killer, running, done):
             file.unlink(missing_ok=True)
         switch = mutant.switch(self.suite.modules.get(mutant.file, mutant.name.rpartition(".")[0]))
         left_out = [f"--deselect={test}" for test in self.suite.left_out]
         options = ["-x", f"--faultlab-mutant={switch}", f"--faultlab-killer={killer}", *left_out]
         begun = time.monotonic()
-        deadline = _IMPORTS + (self.timeout or _FACTOR * sum(self.suite.seconds.values()))
+        deadline = _IMPORTS + (self.timeout or _FACTOR * self.suite.whole)
         try:
             status = fresh.run(self._arguments(options), self.workspace.folder / f"{mutant.name}.log", deadline)
         except FaultlabError as error:
@@ -132,9 +133,10 @@ class ByTests:
         numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
         if killer.exists():
             return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)
-        # A test that ends the process with status 0 has passed none of those after it.
         test = running.read_text(encoding="utf-8") if running.exists() else ""
-        if status == 0 and not test:
+        # Only once all have ended: a test that ends the process, if with status 0, has passed none of those after it.
+        # With 1 and no failure it is something else that fails, a threshold of some plugin's.
+        if status in (0, 1) and done.exists():
             return TestVerdict(SURVIVED, **numbers)
         if status is None:
             return TestVerdict(TIMEOUT, test, "process", f"still running after {deadline:.0f} s", **numbers)
@@ -152,6 +154,7 @@ class ByTests:
         content = {
             "mutants": {mutant.name: mutant.file for mutant in mutants},
             "tree": str(self.workspace.tree),
+            "root": str(self.workspace.root),
             "report": str(report),
             "jobs": self.jobs,
             "timeout": self.timeout,
@@ -188,17 +191,25 @@ class ByTests:
 
     def _lacking(self) -> str:
         names = ", ".join(self.workspace.left_behind())
-        return (
-            f"\n    The copy lacks what git ignores: {names}. What tests need of it, --also-copy names."
-            if names
-            else ""
-        )
+        hint = f"\n    The copy lacks what git ignores: {names}. Name what tests need with --also-copy."
+        return hint if names else ""
 
     def _take(self, entry: Mapping[str, Any], hear: Callable[[str, TestVerdict], None]) -> None:
         if "clean" in entry:
             clean = entry["clean"]
+            if clean["strays"]:
+                names = ", ".join(clean["strays"])
+                raise BaselineError(
+                    f"tests import the project's own {names}, not the copy with the mutants in it\n"
+                    "    Name the folder that it is imported from in PYTHONPATH; the copy's takes its place there."
+                )
             self.suite = Suite(
-                clean["seconds"], clean["left_out"], clean["modules"], set(clean["early"]), clean["heavy"]
+                clean["seconds"],
+                clean["left_out"],
+                clean["modules"],
+                set(clean["early"]),
+                clean["heavy"],
+                clean["whole"],
             )
         elif "mutant" in entry:
             fields = {key: value for key, value in entry.items() if key != "mutant"}
@@ -212,7 +223,7 @@ class ByTests:
     def _first(self) -> list[str]:
         """What has to come first on the path of modules."""
         theirs = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-        return [*self.path, *map(self.workspace.moved, theirs)]
+        return list(dict.fromkeys([*self.path, *map(self.workspace.moved, theirs)]))
 
     def _pytest(self, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         environment = processes.one_thread_environment()

@@ -215,6 +215,9 @@ class ByTraining:
         if result.status is Status.TIMEOUT:
             hung = Detection("process", "deadline", outcome.acting or 0, 0, False, f"it never ends: {result.reason}")
             return replace(result, status=Status.NOTICED, reason="", noticed_by=[hung])
+        if result.status is Status.NO_EFFECT and self.findings.twin.tolerance:
+            # Equivalent is what is the same to the bit, and here not even clean runs are.
+            result = replace(result, status=Status.SILENT, reason="the training strays no further than clean runs do")
         advised = advice.judge(mutant.name, mode, outcome)
         if result.status in (Status.SILENT, Status.WARNED) and advised:
             result = replace(result, prescription=advice.prescription(mutant.name))

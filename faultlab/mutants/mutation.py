@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +20,7 @@ from faultlab.mutants import generation, methods, scope, store
 from faultlab.mutants.by_tests import ByTests, TestVerdict
 from faultlab.mutants.by_training import ByTraining
 from faultlab.mutants.mutant import Mutant
-from faultlab.mutants.scope import Shard
+from faultlab.mutants.scope import GuardCode, Shard
 from faultlab.mutants.store import Circumstances, Store
 from faultlab.mutants.verdicts import join
 from faultlab.mutants.workspace import WITHIN, Workspace
@@ -105,29 +106,31 @@ class SourceMutation:
         tests or the clean training fail.
         """
         generation.check_system()
-        begun = time.perf_counter()
         self.listener.mutating(self.name)
         sources = self._sources()
         scope.check_judges(sources, self.root)
         workspace = Workspace(self.root, (self.asked.out / self.name / WITHIN).resolve())
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with workspace.held():
+            return self._run(workspace, sources, report)
+
+    def _run(self, workspace: Workspace, sources: Sequence[str], report: Report | None) -> Report:
+        begun = time.perf_counter()
         report = report or self._known_report()
-        workspace.make(sources, [*self.asked.also_copy, *self._settings.also_copy])
+        workspace.make(sources, self._also_copied)
         generated = generation.generate(workspace, sources)
         self.mutants = self._chosen(generated, sources)
         kept_before = self._judge(workspace, sources, report)
-        guards = scope.guard_files(self.scenario, self.root) if self.scenario else []
-        report.mutants = [
-            join(mutant, self._by_tests.get(mutant.name), self._by_training.get(mutant.name), mutant.file in guards)
-            for mutant in self.mutants
-            if mutant.excuse or self._is_judged(mutant)
-        ]
+        report.mutants = [self._joined(m) for m in self.mutants if m.excuse or self._is_judged(m)]
         report.versions = report.versions or store.versions()
         generation.write_back(workspace, {name: verdict.outcome for name, verdict in self._by_tests.items()})
         report.mutation = self._summary(report, generated, sources, kept_before, time.perf_counter() - begun)
         self._gate(report)
         Records(self.asked.out / self.name).write_report(report)
         return report
+
+    def _joined(self, mutant: Mutant) -> FaultResult:
+        watches = any(code.holds(mutant) for code in self._guards)
+        return join(mutant, self._by_tests.get(mutant.name), self._by_training.get(mutant.name), watches)
 
     def _judge(self, workspace: Workspace, sources: Sequence[str], report: Report) -> int:
         """Has the mutants judged that are not yet; returns how many there were nothing left to do for."""
@@ -184,10 +187,18 @@ class SourceMutation:
             self.interrupted = True
         return kept
 
+    @cached_property
+    def _guards(self) -> list[GuardCode]:
+        return scope.guards_code(self.scenario, self.root) if self.scenario is not None else []
+
     @property
     def _settings(self) -> Mutants:
         asked = self.scenario.mutants if self.scenario is not None else None
         return asked or Mutants()
+
+    @property
+    def _also_copied(self) -> list[str]:
+        return [*self.asked.also_copy, *self._settings.also_copy]
 
     @property
     def _asks_tests(self) -> bool:
@@ -237,23 +248,27 @@ class SourceMutation:
         return self.asked.shard.share(found)
 
     def _circumstances(self, workspace: Workspace, tests: Sequence[str]) -> Circumstances:
-        files = [path.relative_to(workspace.tree).as_posix() for path in workspace.tree.rglob("*.*") if path.is_file()]
-        guards = scope.guard_files(self.scenario, self.root) if self.scenario else []
+        files = [path.relative_to(workspace.tree).as_posix() for path in workspace.tree.rglob("*") if path.is_file()]
         asked = (
             self.scenario.model_dump(mode="json", exclude={"gate", "faults", "tests", "mutants"})
             if self.scenario
             else {}
         )
-        watched = [(self.root / file).read_bytes().hex() for file in guards]
-        training = store.digest([asked, watched, self.asked.seed, self.asked.watch.advised, store.versions()])
-        return Circumstances(store.test_files(self.root, tests, sorted(files)), training)
+        watched = [code.digests(self.root) for code in self._guards]
+        settings = [self.asked.seed, self.asked.timeout, self.asked.watch.advised, store.versions()]
+        judges = store.asked_tests(self.root, tests)
+        training = store.digest([asked, watched, settings])
+        judging = store.test_files(self.root, judges, files)
+        # What survived while tests lacked their data has not been judged by them.
+        judging["what is copied along"] = store.digest(sorted(workspace.extra(self._also_copied)))
+        return Circumstances(judging, training, judges, self.asked.timeout)
 
     def _known_report(self) -> Report:
         """The campaign's report, if there is one, for the mutants to stand beside its failure modes."""
         file = self.asked.out / self.name / "report.json"
         try:
             return Report.read(file)
-        except (OSError, ValueError):
+        except (OSError, ValueError, LookupError, TypeError):
             return Report(self.name, faultlab=__version__)
 
     def _summary(self, report: Report, generated: generation.Generated, sources: Sequence[str], kept: int,

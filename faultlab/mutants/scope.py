@@ -60,19 +60,41 @@ def sources_of(scenario: Scenario, root: Path) -> list[str]:
     for component in (scenario.module, scenario.build, scenario.data):
         if component is not None and (file := file_of(component.class_path, root)):
             found[file] = None
-    found |= dict.fromkeys(guard_files(scenario, root))
+    found |= dict.fromkeys(code.file for code in guards_code(scenario, root))
     if not found:
         remedy = "Name the files to mutate: mutants: {paths: [src/package/model.py]}."
         raise scenario.problem((), f"none of the scenario's code lies in the project, {root}", remedy)
     return list(found)
 
 
-def guard_files(scenario: Scenario, root: Path) -> list[str]:
-    """The files of the project that hold nothing but guards, as far as the scenario says."""
+@dataclass(frozen=True)
+class GuardCode:
+    """Where a guard's code stands: in a file of the project, the functions of these dotted names."""
+
+    file: str
+    functions: str = "*"
+
+    def holds(self, mutant: Mutant) -> bool:
+        return mutant.file == self.file and fnmatch.fnmatchcase(mutant.function, self.functions)
+
+    def digests(self, root: Path) -> list[str]:
+        """They change with the code."""
+        source = (root / self.file).read_text(encoding="utf-8-sig")
+        if self.functions == "*":
+            return [source]
+        return [f.digest for f in functions_of(source) if fnmatch.fnmatchcase(f.name, self.functions)]
+
+
+def guards_code(scenario: Scenario, root: Path) -> list[GuardCode]:
+    """The code of the project that only looks on: files of guards and, in the module's or the data's, their classes."""
     others = [c.class_path for c in (scenario.module, scenario.build, scenario.data) if isinstance(c, Component)]
     theirs = {file_of(path, root) for path in others}
-    own = [file_of(guard.class_path, root) for guard in scenario.guards if guard.class_path]
-    return [file for file in dict.fromkeys(own) if file and file not in theirs]
+    found: dict[GuardCode, None] = {}
+    for path in [guard.class_path for guard in scenario.guards if guard.class_path]:
+        if (file := file_of(path, root)) and path not in others:
+            shared = file in theirs
+            found[GuardCode(file, f"{path.rpartition('.')[2]}.*") if shared else GuardCode(file)] = None
+    return list(found)
 
 
 def files_at(paths: Iterable[Path]) -> list[Path]:

@@ -1,9 +1,9 @@
 """What earlier runs found of mutants of functions that are still the same, so that it need not be found again.
 
 A line a verdict, on disk before the next: a run that is interrupted loses none. What a test said holds as long as that
-test's file and the tests' settings, or for one that survived all tests their files, are the same; what the training
-said, as long as the scenario and its guards are. Changes of other functions are taken not to matter; `--again` asks for
-everything anew.
+test is asked for and its file, and whatever else lies beside tests, are the same; that all tests passed, as long as the
+same ones are asked for and are the same; what the training said, as long as the scenario and its guards are. Changes of
+other functions are taken not to matter; `--again` asks for everything anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -21,27 +21,39 @@ from typing import Any
 from faultlab.mutants.by_tests import KILLED, LOST, TestVerdict
 from faultlab.mutants.by_training import plain
 from faultlab.mutants.mutant import Mutant
+from faultlab.mutants.workspace import walked
 from faultlab.results import INCONCLUSIVE, FaultResult, Status, dump
 
-_SHARED = ("conftest.py", "pyproject.toml", "pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "tox.ini",
-           "setup.cfg")  # fmt: skip
+_SETTINGS = ("conftest.py", "pyproject.toml", "pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "tox.ini",
+             "setup.cfg")  # fmt: skip
 _PACKAGES = ("faultlab", "mutmut", "pytest", "torch", "pytorch-lightning", "lightning")
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What verdicts hang on: digests of every test file, and of what the training takes."""
+    """What verdicts hang on: digests of every file that tests are made of, and of what the training takes.
+
+    ``asked`` are the tests that judge, relative to the project's root, none for all; ``timeout`` is in seconds, None
+    where it is measured.
+    """
 
     tests: Mapping[str, str]
     training: str
+    asked: Sequence[str] = ()
+    timeout: float | None = None
 
     def of_tests(self, verdict: TestVerdict) -> str:
         """What a verdict of the tests holds for."""
         file = verdict.test.partition("::")[0]
-        if verdict.outcome == KILLED and file in self.tests:
-            shared = {name: found for name, found in self.tests.items() if name == file or Path(name).name in _SHARED}
+        if verdict.outcome == KILLED and file in self.tests and self._asks(verdict.test):
+            shared = {name: found for name, found in self.tests.items() if name == file or not _is_test(Path(name))}
             return digest(sorted(shared.items()))
-        return digest(sorted(self.tests.items()))
+        return digest([sorted(self.tests.items()), sorted(self.asked), self.timeout])
+
+    def _asks(self, test: str) -> bool:
+        return not self.asked or any(
+            test == one or test.startswith((f"{one}::", f"{one}[", f"{one}/")) or one == "." for one in self.asked
+        )
 
 
 @dataclass
@@ -75,7 +87,7 @@ class Store:
         try:
             verdict = TestVerdict(**self._known[_key(mutant)]["tests"])
             return verdict if self._known[_key(mutant)]["for_tests"] == self.circumstances.of_tests(verdict) else None
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError):
             return None
 
     def training(self, mutant: Mutant) -> FaultResult | None:
@@ -106,20 +118,38 @@ class Store:
             os.fsync(file.fileno())
 
 
-def test_files(root: Path, tests: Iterable[str], files: Iterable[str]) -> dict[str, str]:
+def asked_tests(root: Path, tests: Iterable[str]) -> list[str]:
+    """What pytest is given, relative to the root, as `Circumstances` takes it."""
+    parts = [test.partition("::") for test in tests]
+    return [Path(os.path.relpath(file, root)).as_posix() + mark + one for file, mark, one in parts]
+
+
+def test_files(root: Path, asked: Iterable[str], files: Iterable[str]) -> dict[str, str]:
     """A digest of each of the project's files that tests are made of, with the versions of what runs them.
 
-    ``tests`` are what pytest is given, ``files`` those of the project, relative to the root.
+    ``asked`` are the tests that judge and ``files`` the project's, both relative to the root.
     """
-    asked = [Path(os.path.relpath(test.partition("::")[0], root)) for test in tests]
+    named = [Path(test.partition("::")[0]) for test in asked]
+    # Those outside of the project are in no copy of it.
+    outside = [found for one in named if one.parts[:1] == ("..",) for found in _below(root, one)]
     found = {}
-    for file in map(Path, files):
-        # Helpers lie beside tests, whatever they are called.
-        beside = "tests" in file.parts[:-1] or "test" in file.parts[:-1] or any(map(file.is_relative_to, asked))
-        named = file.name.startswith("test_") or file.name.endswith("_test.py") or file.name in _SHARED
-        if file.suffix in (".py", ".toml", ".ini", ".cfg") and (named or beside) and (root / file).exists():
-            found[file.as_posix()] = digest([(root / file).read_bytes().hex(), versions()])
+    for file in {*map(Path, files), *outside}:
+        # Helpers and data lie beside tests, whatever they are called.
+        beside = "tests" in file.parts[:-1] or "test" in file.parts[:-1]
+        beside = beside or (file.suffix == ".py" and any(map(file.is_relative_to, named)))
+        if (_is_test(file) or file.name in _SETTINGS or beside) and (root / file).is_file():
+            content = hashlib.sha256((root / file).read_bytes()).hexdigest()
+            found[file.as_posix()] = digest([content, versions()])
     return found
+
+
+def _is_test(file: Path) -> bool:
+    return file.suffix == ".py" and (file.name.startswith("test_") or file.name.endswith("_test.py"))
+
+
+def _below(root: Path, path: Path) -> list[Path]:
+    whole = root / path
+    return [path / file.relative_to(whole) for file in walked(whole)] if whole.is_dir() else [path]
 
 
 def digest(parts: Any) -> str:

@@ -92,10 +92,10 @@ def _survival(tests: TestVerdict | None, training: FaultResult | None, in_tests:
     if tests is not None:
         said.append(f"{_times(tests.tests)} that runs it passes" if in_tests else "no test runs it")
     if training is not None:
-        goes_on = "the training goes another way and no guard speaks up"
+        goes_on = training.reason or "the training goes another way"
         if training.status is Status.NO_EFFECT:
-            goes_on = "the training is the same with it, and no guard speaks up"
-        said.append(goes_on if in_training else "the training does not run it")
+            goes_on = "the training is the same with it"
+        said.append(f"{goes_on}, and no guard speaks up" if in_training else "the training does not run it")
     return "; ".join(said)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import shutil
+import stat
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,16 +45,41 @@ class Workspace:
         """Where the project's files lie with the mutants in them."""
         return self.folder / "mutants"
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps a second process from making the copy anew under the first one's tests; raises UsageError in it."""
+        import fcntl
+
+        where = self.folder.parent
+        with contextlib.ExitStack() as held:
+            try:
+                where.mkdir(parents=True, exist_ok=True)
+                fcntl.flock(held.enter_context((where / "lock").open("a")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                said = f"another process mutates in {where}: wait for it, or name another folder by --out"
+                raise UsageError(said) from None
+            except OSError as error:
+                raise UsageError(f"{where}: {error.strerror}; name a folder that can be written to by --out") from None
+            yield
+
     def make(self, sources: Sequence[str], also_copy: Iterable[str] = ()) -> None:
         """Copies the project anew; ``sources`` are the files to mutate and ``also_copy`` what git leaves out.
 
-        Paths are relative to the root. Raises UsageError where that is more than a copy should hold.
+        Paths are relative to the root. Raises UsageError where that is more than a copy should hold, or can't be read.
         """
+        try:
+            self._make(sources, also_copy)
+        except OSError as error:
+            raise UsageError(
+                f"{self.root} can't be copied to {self.folder}: {error}. Make it readable, or have git ignore it"
+            ) from None
+
+    def _make(self, sources: Sequence[str], also_copy: Iterable[str]) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.tree.mkdir(parents=True)
         # Or git lists it, and the next copy holds it.
         (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
-        files = list(dict.fromkeys([*self._known(), *self._extra(also_copy), *sources]))
+        files = list(dict.fromkeys([*self._known(), *self.extra(also_copy), *sources]))
         size = sum((self.root / file).stat().st_size for file in files)
         if size > _MOST_BYTES:
             largest = max(files, key=lambda file: (self.root / file).stat().st_size)
@@ -96,49 +124,52 @@ class Workspace:
                 while (folder / "__init__.py").exists():
                     folder = folder.parent
                 found[str(folder)] = None
+        # Where an editable install of the project leads.
+        for entry in sys.path[1:]:
+            if (moved := self.moved(entry)) != entry and Path(moved).is_dir():
+                found[moved] = None
         return list(found)
 
     def _copy(self, file: str, where: Path) -> None:
         target = where / file
         target.parent.mkdir(parents=True, exist_ok=True)
         if (self.root / file).is_dir():
-            # A folder that git knows is a link to one, or a repository of its own.
             own, copied = (self.root / file).resolve(), Path(self.moved(str(self.root / file)))
             target.symlink_to(copied if copied.exists() else own)
         else:
             shutil.copy2(self.root / file, target)
+            # What is mutated is written to, whatever the user may do with the original.
+            target.chmod(target.stat().st_mode | stat.S_IWUSR)
 
     def _known(self) -> list[str]:
         """What git knows of and does not ignore; without git everything but what tools leave behind."""
-        try:
-            listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-            made = subprocess.run(listing, cwd=self.root, capture_output=True, check=True)
-            files = [name for name in os.fsdecode(made.stdout).split("\0") if name]
-        except (OSError, subprocess.CalledProcessError):
-            files = []
         # A folder that git ignores as a whole lists nothing.
-        files = files or list(self._within(self.root))
+        files = list(self._listed(self.root)) or list(self._within(self.root))
         here = os.path.relpath(self.folder, self.root) + os.sep
         return [name for name in files if (self.root / name).exists() and not name.startswith(here)]
 
+    def _listed(self, folder: Path) -> Iterator[str]:
+        """What git lists in a folder and in the repositories within, relative to the root."""
+        for name in _git_files(folder, "--cached", "--others"):
+            found = folder / name
+            if found.is_symlink() or not found.is_dir():
+                yield found.relative_to(self.root).as_posix()
+            elif (found / ".git").exists():
+                yield from self._listed(found)
+
     def left_behind(self) -> list[str]:
         """What lies in the project and not in the copy, as git ignores it and it is not left behind by tools."""
-        listing = ["git", "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"]
-        try:
-            made = subprocess.run(listing, cwd=self.root, capture_output=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return []
-        names = [name for name in os.fsdecode(made.stdout).split("\0") if name]
         return [
             name
-            for name in names
+            for name in _git_files(self.root, "--others", "--ignored", "--directory")
             if not (self.tree / name).exists()
             and not any(part in _LEFT_OUT or part.endswith(".egg-info") for part in Path(name).parts)
             and not (self.root / name / "pyvenv.cfg").exists()
             and (self.root / name).resolve() not in [self.folder, *self.folder.parents]
         ]
 
-    def _extra(self, paths: Iterable[str]) -> Iterator[str]:
+    def extra(self, paths: Iterable[str]) -> Iterator[str]:
+        """The files at paths that git may leave out, relative to the root; raises UsageError where there is none."""
         for path in paths:
             # As it is written: a link to data elsewhere is part of the project.
             found = Path(os.path.normpath(self.root / path))
@@ -166,6 +197,16 @@ class Workspace:
                    for name, mark in _PYTEST_SETTINGS)  # fmt: skip
         if not says and not any(name.exists() for name in names):
             (self.tree / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+
+
+def _git_files(folder: Path, *which: str) -> list[str]:
+    """What git lists there, relative to the folder; nothing without git."""
+    try:
+        listing = ["git", "ls-files", "-z", "--exclude-standard", *which]
+        made = subprocess.run(listing, cwd=folder, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [name for name in os.fsdecode(made.stdout).split("\0") if name]
 
 
 def walked(folder: Path, but: Path | None = None) -> Iterator[Path]:

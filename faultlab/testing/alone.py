@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from faultlab.detectors.exceptions import UserCode
-from faultlab.testing.failures import Suspects, told, why
+from faultlab.testing import randomness
+from faultlab.testing.conducting import Conductor, Ended
+from faultlab.testing.failures import Suspects
 
 
 class Killer:
     """A plugin that writes down which test failed first, and why: the one that kills the mutant.
 
     Which test runs, and may end the process or never end, is written beside it, in a file of the same name and
-    ``.running``, which is gone when all have ended.
+    ``.running``; when all have ended, a file ``.done`` is there.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        Path(f"{self._file}.running").write_text(nodeid, encoding="utf-8")
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
-        report = yield
-        if report.failed:
-            error = call.excinfo.value if call.excinfo is not None else None
-            suspects = Suspects({Path(item.path)}, UserCode(frozenset(), (str(item.config.rootpath),)))
-            kind = why(error, suspects) if error is not None else "test"
-            self._say(item.nodeid, kind, told(error) if error is not None else str(report.longrepr))
-        return report
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Has every test begin as it did in the clean passes: one that draws numbers must not kill by chance."""
+        suspects = Suspects(
+            {Path(item.path) for item in session.items}, UserCode(frozenset(), (str(session.config.rootpath),))
+        )
+        conductor = Conductor(suspects, lambda unit: contextlib.nullcontext(), randomness.seeded())
+        conductor.ends_session = True
+        conductor.on_begin, conductor.on_end = self._begins, self._ends
+        session.config.pluginmanager.register(conductor, "faultlab-conductor")
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
@@ -43,7 +42,14 @@ class Killer:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        Path(f"{self._file}.running").unlink(missing_ok=True)
+        Path(f"{self._file}.done").touch()
+
+    def _begins(self, test: Ended) -> None:
+        Path(f"{self._file}.running").write_text(test.test, encoding="utf-8")
+
+    def _ends(self, test: Ended) -> None:
+        if test.outcome == "failed":
+            self._say(test.test, test.kind, test.message)
 
     def _say(self, test: str, kind: str, message: str) -> None:
         if not self._file.exists():

@@ -43,10 +43,14 @@ _CLEAN = _FORWARDS, _BACKWARDS = "forwards", "backwards"
 
 @dataclass(frozen=True)
 class Task:
-    """What to do: the mutants by name with their files, relative to the ``tree`` they lie in, and where to say it."""
+    """What to do: the mutants by name with their files, relative to the ``tree`` they lie in, and where to say it.
+
+    ``root`` is where the user's own files lie.
+    """
 
     mutants: Mapping[str, str]
     tree: str
+    root: str
     report: str
     jobs: int = 1
     timeout: float | None = None
@@ -61,23 +65,29 @@ class Tests:
     """What the clean passes taught.
 
     ``functions`` has for each (file, mangled name) the tests that run it, the quickest first. ``early`` are those that
-    run while tests are collected, or in one test for others to rest on. ``modules`` are the names that files were
-    imported under, ``heavy`` are others' that take long to import.
+    run while tests are collected (``at_import``), or in one test for others to rest on. ``modules`` are the names that
+    files were imported under, ``heavy`` are others' that take long to import, ``strays`` files of which the user's own
+    was imported and not the one with the mutants in it. ``whole`` is what all tests take, in s.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    whole: float = 0.0
     left_out: dict[str, str] = field(default_factory=dict)
     functions: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     early: set[tuple[str, str]] = field(default_factory=set)
+    at_import: set[tuple[str, str]] = field(default_factory=set)
     modules: dict[str, str] = field(default_factory=dict)
     heavy: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "seconds": {test: round(seconds, 4) for test, seconds in self.seconds.items()},
+            "whole": round(self.whole, 4),
             "left_out": self.left_out,
             "modules": self.modules,
             "heavy": self.heavy,
+            "strays": self.strays,
             "early": sorted(f"{file}:{name}" for file, name in self.early),
             "functions": {f"{file}:{name}": tests for (file, name), tests in self.functions.items()},
         }
@@ -102,6 +112,9 @@ class MutatedSuite:
         try:
             self._tests = self._learn()
             self._say({"clean": self._tests.to_json()})
+            if not self._tests.seconds:
+                # Nothing can be said of mutants, not even that no test runs them.
+                return
             self._shared = fixtures.shareable(self._knowledge, self._items.values())
             self._engine.open("mutants", {})
             late = [order for order in self._judge(self._orders()) if order is not None]
@@ -148,6 +161,7 @@ class MutatedSuite:
             resting = [*fixtures_of(self._items[test]), *forwards[test]["fixtures"], *backwards[test]["fixtures"]]
             unit.fixtures = [name for name in dict.fromkeys(resting) if name in self._knowledge.units]
         self._locate(tests, ran)
+        tests.whole = self._knowledge.seconds(list(tests.seconds))
         return tests
 
     def _locate(self, tests: Tests, ran: Ran) -> None:
@@ -159,6 +173,9 @@ class MutatedSuite:
         for module, file in [*early.items(), *ran.modules.items()]:
             if (name := mutated.get(str(Path(file).resolve()))) is not None:
                 tests.modules[name] = module
+        theirs = {str(Path(self._task.root, file).resolve()): file for file in self._task.mutants.values()}
+        own = {theirs[path] for file in early.values() if (path := str(Path(file).resolve())) in theirs}
+        tests.strays = sorted(own - set(tests.modules))
         files = {module: file for file, module in tests.modules.items()}
         units: dict[str, set[tuple[str, str]]] = {}
         for function, places in ran.places.items():
@@ -169,7 +186,8 @@ class MutatedSuite:
             # Whichever test comes first runs it, and what comes of it is kept for the next.
             if module in files and ran.wavers(function, _CLEAN):
                 tests.early.add((files[module], mangled))
-        tests.early |= units.pop(AT_IMPORT, set())
+        tests.at_import = units.pop(AT_IMPORT, set())
+        tests.early |= tests.at_import
         quickest = sorted(tests.seconds, key=lambda test: self._knowledge.seconds([test]))
         for test in quickest:
             units_of_test = [test, *self._knowledge.units[test].fixtures]
@@ -182,8 +200,10 @@ class MutatedSuite:
     def _orders(self) -> Iterable[Order]:
         found = []
         for name, file in self._task.mutants.items():
-            tests = self._tests.functions.get((file, mangled_of(name)), [])
-            if not tests:
+            function = (file, mangled_of(name))
+            tests = self._tests.functions.get(function, [])
+            # Beside what ran unmutated at import a copy's verdict is neither way that of a fresh process.
+            if not tests or function in self._tests.at_import:
                 self._say({"mutant": name, "outcome": "not_activated", "tests": 0})
                 continue
             seconds = self._knowledge.seconds(tests)

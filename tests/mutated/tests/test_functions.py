@@ -14,6 +14,10 @@ def test_the_table_that_was_made_at_import_is_right():
     assert tables.UNIT
 
 
+def test_a_place_is_named_as_at_import():
+    assert tables.place("Origin") == tables.PLACE
+
+
 def test_powers_are_there():
     assert cached.powers()
 
