@@ -260,3 +260,15 @@ def test_neither_chance_nor_coverage_kills_in_a_fresh_process(tmp_path: Path) ->
     project(tmp_path, {"pyproject.toml": settings, "model.py": source, "test_model.py": tests})
     found = _mutate(tmp_path, "model.py", "--json").report["faults"]
     assert [f["status"] for f in found if f["mutant"]["after"] == "upper"] == ["silent"]
+
+
+def test_a_test_that_is_known_to_fail_kills_what_makes_it_pass_and_recursion_goes_as_deep(tmp_path: Path) -> None:
+    source = "def after(x):\n    return x + 1\n\n\ndef depth(n):\n    return depth(n - 1) if n else 0\n"
+    tests = "import pytest\nfrom model import after, depth\n\ndef test_deep():\n    assert depth(700) == 0\n"
+    tests += "@pytest.mark.xfail(strict=True)\ndef test_known():\n    assert after(1) == 0\n"
+    project(tmp_path, {"pyproject.toml": "", "model.py": source, "test_model.py": tests})
+    done = _mutate(tmp_path, "model.py", "--json")
+    assert (done.status, done.report["baseline"]["false_alarms"]) == (0, [])
+    found = {(f["mutant"]["before"], f["mutant"]["after"]): f for f in done.report["faults"]}
+    assert [by["name"] for by in found["+", "-"]["noticed_by"]] == ["test_model.py::test_known"]
+    assert found["1", "2"]["status"] == "silent"

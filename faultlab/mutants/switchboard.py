@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import json
 import os
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ _FILE = "FAULTLAB_EXECUTIONS"
 _readied: list[bool] = []
 AT_IMPORT = "import"
 MARK = "__mutmut_"
+# A call of a mutated function: its wrapper's, the trampoline's, and its own.
+_FRAMES = 3
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,9 @@ def install(executions: Executions | None = None) -> None:
 
 def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: None) -> None:
     """Has mutated functions look like the user's to whoever inspects them, and tells of each that is ``imported``."""
+    if not _readied:
+        # What calls itself may do so as deep as without trampolines.
+        sys.setrecursionlimit(_FRAMES * sys.getrecursionlimit())
     _readied.append(True)
     # Imported with the first mutated file otherwise, which may be within a test.
     from mutmut.mutation import trampoline
