@@ -272,3 +272,17 @@ def test_a_test_that_is_known_to_fail_kills_what_makes_it_pass_and_recursion_goe
     found = {(f["mutant"]["before"], f["mutant"]["after"]): f for f in done.report["faults"]}
     assert [by["name"] for by in found["+", "-"]["noticed_by"]] == ["test_model.py::test_known"]
     assert found["1", "2"]["status"] == "silent"
+
+
+def test_what_one_mutant_leaves_in_the_working_folder_no_other_finds(tmp_path: Path) -> None:
+    source = "def saved(x):\n    return x * 2 + 1\n\n\ndef kept(x):\n    return x * 2 + 1\n\n\nKEPT = kept(1)\n"
+    tests = (
+        "import os\nimport model\n\ndef test_it():\n    assert os.path.exists('data/a.csv') and not os.path.exists('x')"
+    )
+    tests += "\n    open('x', 'w').close()\n    model.saved(1)\n"
+    project(tmp_path, {"pyproject.toml": "", "model.py": source, "test_model.py": tests, "data/a.csv": ""})
+    done = _mutate(tmp_path, "model.py", "--json", "--jobs=2")
+    assert done.report["baseline"]["false_alarms"] == []
+    silent = {f["mutant"]["function"] for f in done.report["faults"] if f["status"] == "silent"}
+    assert silent == {"saved", "kept"}
+    assert {f["status"] for f in done.report["faults"]} == {"silent"}

@@ -24,7 +24,7 @@ from faultlab.engines.protocol import Order, Outcome, encode
 from faultlab.harness.clean import DEADLINE, order
 from faultlab.mutants.mutant import mangled_of
 from faultlab.mutants.switchboard import AT_IMPORT, STATS, Executions, Ran, switch_to
-from faultlab.testing import fixtures, randomness
+from faultlab.testing import fixtures, own_folder, randomness
 from faultlab.testing.conducting import (
     Conductor,
     become_victim,
@@ -243,6 +243,7 @@ class MutatedSuite:
         assert order.tests is not None
         Path(order.root).mkdir(parents=True, exist_ok=True)
         become_victim(self._session, order.root)
+        own_folder.enter(Path(order.root) / "cwd")
         end_coverage(keep=False)
         faulted = order.id not in _CLEAN
         self._executions.run = order.id
