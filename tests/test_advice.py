@@ -92,6 +92,12 @@ def test_a_run_that_is_only_recorded_says_nothing_of_false_alarms() -> None:
         ({"a": {"X"}, "b": {"Y"}}, {}, ["X", "Y"]),
         ({"a": {"X", "Z"}, "b": {"Y", "Z"}}, {"Z": 0.9}, ["Z"]),
         ({"a": {"X", "Y"}}, {"X": 0.2, "Y": 0.1}, ["Y"]),
+        ({"a": {"X", "Y"}}, {"X": 0.2}, ["Y"]),
+        ({"a": {"X", "Y"}}, {"Y": 1e-9}, ["X"]),
+        # Half of each of the three would do, if there were half guards.
+        ({"a": {"X", "Y"}, "b": {"Y", "Z"}, "c": {"X", "Z"}}, {"X": 1.0, "Y": 2.0, "Z": 3.0}, ["X", "Y"]),
+        # However dear, one guard is fewer than two.
+        ({"a": {"X", "Z"}, "b": {"Y", "Z"}}, {"X": 0.0, "Y": 0.0, "Z": 1e6}, ["Z"]),
     ],
 )
 def test_a_cover_is_the_smallest_and_of_those_the_cheapest(noticed_by: Any, costs: Any, cover: list[str]) -> None:

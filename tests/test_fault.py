@@ -229,3 +229,53 @@ def test_whether_a_probability_fires_does_not_depend_on_the_steps_before() -> No
     trigger = Trigger("p", 0.3)
     whole = [trigger.fires(step, 0, 0, seed=3) for step in range(50)]
     assert [trigger.fires(step, 0, 17, seed=3) for step in range(25, 50)] == whole[25:]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a.b@p=2", "@p needs a probability from 0 to 1, such as @p=0.1"),
+        ("a.b@once,stage=x", "unknown stage 'x'; use one of train, validate, test, predict"),
+        ("a.b@once,rank=-1", "rank needs a whole number, not '-1'"),
+        ("a.b@once,seed=-1", "seed needs a whole number, not '-1'"),
+        ("a.b@seed=" + "9" * 5000, "seed needs a smaller number than one of 5000 digits"),
+        ("a.b@step=1=2", "step needs a number, not '1=2'"),
+        ("a.b@step=" + "9" * 5000, "step needs a smaller number than one of 5000 digits"),
+        ("a.b:x=" + "9" * 5000, "a dose needs a smaller number than one of 5000 digits"),
+        ("a.b:x=1=2", "the dose x must be a number or a plain word, not '1=2'"),
+        ("a.b@once,x=1,y=2", "unknown qualifier x, y in 'a.b@once,x=1,y=2'; use stage, rank or seed"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_in_one_sentence(text: str, said: str) -> None:
+    with pytest.raises(FaultSyntaxError) as refusal:
+        Fault.parse(text)
+    assert str(refusal.value) == said
+
+
+def test_what_no_text_can_say_is_refused_too() -> None:
+    for make, said in [
+        (lambda: Trigger("once", rank=-1), "rank is counted from 0"),
+        (lambda: Fault("a.b", seed=-1), "a seed is not negative"),
+        (lambda: Trigger.parse("once,seed=1,x=2"), "a trigger takes no seed, x"),
+    ]:
+        with pytest.raises(FaultSyntaxError) as refusal:
+            make()
+        assert str(refusal.value) == said
+
+
+def test_a_trigger_counts_in_whole_numbers() -> None:
+    assert str(Trigger("step", 8.0)) == "step=8"
+
+
+def test_a_fault_gets_the_trigger_that_the_plan_has_for_it() -> None:
+    fault = Fault("a.b", {"x": 1}, None, 3)
+    assert fault.with_trigger(Trigger("once")) == Fault("a.b", {"x": 1}, Trigger("once"), 3)
+
+
+def test_faults_of_different_doses_have_different_hashes() -> None:
+    assert len({hash(Fault("a.b", {"x": number})) for number in range(50)}) > 40
+
+
+def test_the_steps_that_a_probability_picks_are_the_same_in_every_version() -> None:
+    assert _fired("p=0.3", steps=20) == [4, 10, 16]
+    assert [step for step in range(20) if Trigger("p", 0.3).fires(step, 0, 0)] == _fired("p=0.3", steps=20)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from faultlab.harness.gate import check, exit_code
+from faultlab.harness.gate import check, exit_code, gravest
 from faultlab.results import Baseline, Report
 from tests.support import report, result
 
@@ -134,3 +134,28 @@ def test_each_outcome_has_its_exit_code(reasons: list[str], alarms: list[dict[st
 def test_a_false_alarm_that_the_gate_allows_does_not_end_in_status_3(allowed: int | None, status: int) -> None:
     found = report(NOTICED, baseline=Baseline(false_alarms=[ALARM]))
     assert _judged(found, Demands(false_alarms=allowed))[1] == status
+
+
+def test_reasons_name_what_they_are_about() -> None:
+    alarms = [ALARM, {**ALARM, "step": 2}, {**ALARM, "name": "Other"}, {"kind": "test"}]
+    other = result("a.other@always", "silent", severity="critical")
+    found = report(SILENT, other, baseline=Baseline(false_alarms=alarms))
+    assert check(found, Demands(silent={"critical": 1}, false_alarms=1)) == [
+        "2 critical failure modes are silent, 1 allowed: a.other, a.silent",
+        "4 false alarms on clean runs, 1 allowed: Spike, Other, ",
+    ]
+
+
+def test_where_nothing_counts_no_coverage_is_reached() -> None:
+    assert check(report(result("a.same@always", "no_effect")), Demands(coverage=0.5)) == ["coverage 0.00 is under 0.50"]
+
+
+def test_coverages_that_differ_by_nothing_that_can_be_shown_are_told_in_full() -> None:
+    (reason,) = check(report(NOTICED, SILENT), Demands(coverage=0.5000000001))
+    assert reason == "coverage 0.5 is under 0.5000000001"
+
+
+def test_of_several_scenarios_the_gravest_status_counts() -> None:
+    order = (0, 1, 4, 3, 2, 70, 130)
+    for index, status in enumerate(order):
+        assert gravest(order[: index + 1]) == status

@@ -157,6 +157,7 @@ class ByTests:
         content = {
             "mutants": {mutant.name: mutant.file for mutant in mutants},
             "tree": str(self.workspace.tree),
+            "root": str(self.workspace.root),
             "report": str(report),
             "jobs": self.jobs,
             "timeout": self.timeout,
@@ -193,15 +194,18 @@ class ByTests:
 
     def _lacking(self) -> str:
         names = ", ".join(self.workspace.left_behind())
-        return (
-            f"\n    The copy lacks what git ignores: {names}. What tests need of it, --also-copy names."
-            if names
-            else ""
-        )
+        hint = f"\n    The copy lacks what git ignores: {names}. Name what tests need with --also-copy."
+        return hint if names else ""
 
     def _take(self, entry: Mapping[str, Any], hear: Callable[[str, TestVerdict], None]) -> None:
         if "clean" in entry:
             clean = entry["clean"]
+            if clean["strays"]:
+                names = ", ".join(clean["strays"])
+                raise BaselineError(
+                    f"tests import the project's own {names}, not the copy with the mutants in it\n"
+                    "    Name the folder that it is imported from in PYTHONPATH; the copy's takes its place there."
+                )
             self.suite = Suite(
                 clean["seconds"],
                 clean["left_out"],
@@ -222,7 +226,7 @@ class ByTests:
     def _first(self) -> list[str]:
         """What has to come first on the path of modules."""
         theirs = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-        return [*self.path, *map(self.workspace.moved, theirs)]
+        return list(dict.fromkeys([*self.path, *map(self.workspace.moved, theirs)]))
 
     def _pytest(self, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         environment = processes.one_thread_environment()

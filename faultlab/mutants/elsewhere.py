@@ -3,10 +3,16 @@
 A worker of a loader that is spawned and not forked is one, or a script that a test starts.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+from mutmut.mutation import trampoline
+
 from faultlab.mutants import switchboard
 
-switchboard.ready()
 
-from mutmut.mutation.trampoline import MutantDict, wrap_in_trampoline  # noqa: E402
-
-__all__ = ["MutantDict", "wrap_in_trampoline"]
+def __getattr__(name: str) -> Any:
+    """What mutmut's module has under this name when a mutated file asks."""
+    switchboard.ready()
+    return getattr(trampoline, name)

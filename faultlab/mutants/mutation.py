@@ -116,7 +116,7 @@ class SourceMutation:
     def _run(self, workspace: Workspace, sources: Sequence[str], report: Report | None) -> Report:
         begun = time.perf_counter()
         report = report or self._known_report()
-        workspace.make(sources, [*self.asked.also_copy, *self._settings.also_copy])
+        workspace.make(sources, self._also_copied)
         generated = generation.generate(workspace, sources)
         self.mutants = self._chosen(generated, sources)
         kept_before = self._judge(workspace, sources, report)
@@ -197,6 +197,10 @@ class SourceMutation:
         return asked or Mutants()
 
     @property
+    def _also_copied(self) -> list[str]:
+        return [*self.asked.also_copy, *self._settings.also_copy]
+
+    @property
     def _asks_tests(self) -> bool:
         return self.scenario is None or bool(self.asked.tests or self.scenario.tests)
 
@@ -254,7 +258,10 @@ class SourceMutation:
         settings = [self.asked.seed, self.asked.timeout, self.asked.watch.advised, store.versions()]
         judges = store.asked_tests(self.root, tests)
         training = store.digest([asked, watched, settings])
-        return Circumstances(store.test_files(self.root, judges, files), training, judges, self.asked.timeout)
+        judging = store.test_files(self.root, judges, files)
+        # What survived while tests lacked their data has not been judged by them.
+        judging["what is copied along"] = store.digest(sorted(workspace.extra(self._also_copied)))
+        return Circumstances(judging, training, judges, self.asked.timeout)
 
     def _known_report(self) -> Report:
         """The campaign's report, if there is one, for the mutants to stand beside its failure modes."""

@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ class Workspace:
         self.tree.mkdir(parents=True)
         # Or git lists it, and the next copy holds it.
         (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
-        files = list(dict.fromkeys([*self._known(), *self._extra(also_copy), *sources]))
+        files = list(dict.fromkeys([*self._known(), *self.extra(also_copy), *sources]))
         size = sum((self.root / file).stat().st_size for file in files)
         if size > _MOST_BYTES:
             largest = max(files, key=lambda file: (self.root / file).stat().st_size)
@@ -123,6 +124,10 @@ class Workspace:
                 while (folder / "__init__.py").exists():
                     folder = folder.parent
                 found[str(folder)] = None
+        # Where an editable install of the project leads.
+        for entry in sys.path[1:]:
+            if (moved := self.moved(entry)) != entry and Path(moved).is_dir():
+                found[moved] = None
         return list(found)
 
     def _copy(self, file: str, where: Path) -> None:
@@ -163,7 +168,8 @@ class Workspace:
             and (self.root / name).resolve() not in [self.folder, *self.folder.parents]
         ]
 
-    def _extra(self, paths: Iterable[str]) -> Iterator[str]:
+    def extra(self, paths: Iterable[str]) -> Iterator[str]:
+        """The files at paths that git may leave out, relative to the root; raises UsageError where there is none."""
         for path in paths:
             # As it is written: a link to data elsewhere is part of the project.
             found = Path(os.path.normpath(self.root / path))

@@ -43,10 +43,14 @@ _CLEAN = _FORWARDS, _BACKWARDS = "forwards", "backwards"
 
 @dataclass(frozen=True)
 class Task:
-    """What to do: the mutants by name with their files, relative to the ``tree`` they lie in, and where to say it."""
+    """What to do: the mutants by name with their files, relative to the ``tree`` they lie in, and where to say it.
+
+    ``root`` is where the user's own files lie.
+    """
 
     mutants: Mapping[str, str]
     tree: str
+    root: str
     report: str
     jobs: int = 1
     timeout: float | None = None
@@ -62,7 +66,8 @@ class Tests:
 
     ``functions`` has for each (file, mangled name) the tests that run it, the quickest first. ``early`` are those that
     run while tests are collected (``at_import``), or in one test for others to rest on. ``modules`` are the names that
-    files were imported under, ``heavy`` are others' that take long to import. ``whole`` is what all tests take, in s.
+    files were imported under, ``heavy`` are others' that take long to import, ``strays`` files of which the user's own
+    was imported and not the one with the mutants in it. ``whole`` is what all tests take, in s.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -73,6 +78,7 @@ class Tests:
     at_import: set[tuple[str, str]] = field(default_factory=set)
     modules: dict[str, str] = field(default_factory=dict)
     heavy: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -81,6 +87,7 @@ class Tests:
             "left_out": self.left_out,
             "modules": self.modules,
             "heavy": self.heavy,
+            "strays": self.strays,
             "early": sorted(f"{file}:{name}" for file, name in self.early),
             "functions": {f"{file}:{name}": tests for (file, name), tests in self.functions.items()},
         }
@@ -105,6 +112,9 @@ class MutatedSuite:
         try:
             self._tests = self._learn()
             self._say({"clean": self._tests.to_json()})
+            if not self._tests.seconds:
+                # Nothing can be said of mutants, not even that no test runs them.
+                return
             self._shared = fixtures.shareable(self._knowledge, self._items.values())
             self._engine.open("mutants", {})
             late = [order for order in self._judge(self._orders()) if order is not None]
@@ -165,6 +175,9 @@ class MutatedSuite:
         for module, file in [*early.items(), *ran.modules.items()]:
             if (name := mutated.get(str(Path(file).resolve()))) is not None:
                 tests.modules[name] = module
+        theirs = {str(Path(self._task.root, file).resolve()): file for file in self._task.mutants.values()}
+        own = {theirs[path] for file in early.values() if (path := str(Path(file).resolve())) in theirs}
+        tests.strays = sorted(own - set(tests.modules))
         files = {module: file for file, module in tests.modules.items()}
         units: dict[str, set[tuple[str, str]]] = {}
         for function, places in ran.places.items():
