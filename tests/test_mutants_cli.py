@@ -286,3 +286,15 @@ def test_what_one_mutant_leaves_in_the_working_folder_no_other_finds(tmp_path: P
     silent = {f["mutant"]["function"] for f in done.report["faults"] if f["status"] == "silent"}
     assert silent == {"saved", "kept"}
     assert {f["status"] for f in done.report["faults"]} == {"silent"}
+
+
+def test_a_file_that_is_imported_under_two_names_is_mutated_in_both(tmp_path: Path) -> None:
+    source = "def after(x):\n    return x + 1\n\n\ndef before(x):\n    return x - 1\n"
+    tests = (
+        "import pathlib, sys\nfrom pkg.model import before\nsys.path.append(str(pathlib.Path(__file__).parent / 'pkg'))"
+    )
+    tests += "\nimport model\n\ndef test_one():\n    assert before(3) == 2\n"
+    tests += "def test_other():\n    assert model.after(3) == 4\n"
+    files = {"pyproject.toml": "", "pkg/__init__.py": "", "pkg/model.py": source, "test_model.py": tests}
+    done = _mutate(project(tmp_path, files), "pkg/model.py", "--json")
+    assert set(done.verdicts.values()) == {"noticed"}

@@ -61,6 +61,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is installed in this process goes with the test."""
     limit = sys.getrecursionlimit()
     monkeypatch.setattr(switchboard, "_readied", [])
+    monkeypatch.setattr(switchboard, "_names", {})
     # It keeps the wrapper that it has found when it was imported.
     monkeypatch.delitem(sys.modules, "faultlab.mutants.elsewhere", raising=False)
     monkeypatch.setattr(trampoline, "wrap_in_trampoline", trampoline.wrap_in_trampoline)

@@ -21,6 +21,7 @@ from faultlab.mutants import init_arguments
 STATS = "stats"
 _FILE = "FAULTLAB_EXECUTIONS"
 _readied: list[bool] = []
+_names: dict[str, str] = {}
 AT_IMPORT = "import"
 MARK = "__mutmut_"
 # A call of a mutated function: its wrapper's, the trampoline's, and its own.
@@ -143,6 +144,7 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
         def decorating(function: Callable[..., Any]) -> Callable[..., Any]:
             imported(function)
             wrapped = decorate(function)
+            _under_one_name(function)
             # Not everybody looks behind a wrapper: Lightning, which loads a checkpoint, would see one that takes any
             # keyword, and hand over those that the user's `__init__` does not take.
             looks: Any = wrapped
@@ -153,6 +155,12 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
 
     replaced: Any = trampoline
     replaced.wrap_in_trampoline = wrapping
+
+
+def _under_one_name(function: Callable[..., Any]) -> None:
+    """Has a file that is imported under two names take orders under the first one in both."""
+    if function.__module__ != "__main__":
+        function.__module__ = _names.setdefault(function.__code__.co_filename, function.__module__)
 
 
 def begin(mutated: Mapping[str, str] | None, switch: str) -> Executions | None:

@@ -172,13 +172,14 @@ class MutatedSuite:
         # What was imported before anybody could note it, as a plugin's own package is.
         early = {name: file for name in list(sys.modules) if (file := _file_of(name))}
         mutated = {str(tree / file): file for file in self._task.mutants.values()}
-        for module, file in [*early.items(), *ran.modules.items()]:
+        files: dict[str, str] = {}
+        for module, file in [*ran.modules.items(), *early.items()]:
             if (name := mutated.get(str(Path(file).resolve()))) is not None:
-                tests.modules[name] = module
+                files[module] = name
+                tests.modules.setdefault(name, module)
         theirs = {str(Path(self._task.root, file).resolve()): file for file in self._task.mutants.values()}
         own = {theirs[path] for file in early.values() if (path := str(Path(file).resolve())) in theirs}
         tests.strays = sorted(own - set(tests.modules))
-        files = {module: file for file, module in tests.modules.items()}
         units: dict[str, set[tuple[str, str]]] = {}
         for function, places in ran.places.items():
             module, _, mangled = function.rpartition(".")
