@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -130,6 +131,8 @@ class ByTests:
             status = fresh.run(self._arguments(options), self.workspace.folder / f"{mutant.name}.log", deadline)
         except FaultlabError as error:
             return TestVerdict(LOST, message=str(error))
+        finally:
+            shutil.rmtree(f"{killer}.cwd", ignore_errors=True)
         numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
         if killer.exists():
             return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)

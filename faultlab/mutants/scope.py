@@ -23,7 +23,7 @@ JUDGES = (
     *(f"faultlab/mutants/{name}.py" for name in ("elsewhere", "init_arguments", "switchboard")),
     *(
         f"faultlab/testing/{name}.py"
-        for name in ("alone", "conducting", "failures", "fixtures", "mutating", "randomness", "replaying")
+        for name in ("alone", "conducting", "failures", "fixtures", "mutating", "own_folder", "randomness", "replaying")
     ),
 )
 

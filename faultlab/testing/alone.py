@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from faultlab.detectors.exceptions import UserCode
-from faultlab.testing import randomness
+from faultlab.testing import own_folder, randomness
 from faultlab.testing.conducting import Conductor, Ended
 from faultlab.testing.failures import Suspects
 
@@ -27,6 +27,8 @@ class Killer:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Has every test begin as it did in the clean passes: one that draws numbers must not kill by chance."""
+        # Not before: it is by the folder that pytest knows which tests to collect.
+        own_folder.enter(Path(f"{self._file}.cwd"))
         suspects = Suspects(
             {Path(item.path) for item in session.items}, UserCode(frozenset(), (str(session.config.rootpath),))
         )
