@@ -141,6 +141,13 @@ def test_shards_hold_every_mutant_once_with_the_verdicts_of_the_whole(judged: tu
     assert sum(map(len, shares)) == len(whole.verdicts)
 
 
+def test_asked_for_it_again_everything_is_judged_anew(judged: tuple[Path, Done]) -> None:
+    root, first = judged
+    again = _mutate(root, "model.py", "--json", "--again")
+    assert again.report["mutants"]["kept"] == 0
+    assert again.verdicts == first.verdicts
+
+
 def test_a_score_below_what_is_demanded_ends_with_status_1(judged: tuple[Path, Done]) -> None:
     root, _ = judged
     done = _mutate(root, "model.py", "--quiet", "--fail-under=1")

@@ -68,7 +68,11 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(trampoline, "record_trampoline_hit", trampoline.record_trampoline_hit)
     monkeypatch.setattr(trampoline, "_mutant_under_test", None)
     monkeypatch.setenv("MUTANT_UNDER_TEST", "")
+    monkeypatch.setenv("FAULTLAB_EXECUTIONS", "")
     monkeypatch.setattr(switchboard.init_arguments, "restore", lambda: None)
+    monkeypatch.setattr(switchboard, "_readied", [])
+    # It keeps what the first mutated file of a process gets.
+    monkeypatch.delitem(sys.modules, "faultlab.mutants.elsewhere", raising=False)
     yield
     sys.setrecursionlimit(limit)
 

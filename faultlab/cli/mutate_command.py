@@ -78,6 +78,7 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
                 if status == 130:
                     break
         except KeyboardInterrupt:
+            click.echo("interrupted: verdicts are kept, and the same command goes on from here", err=True)
             statuses.append(130)
         finally:
             working.close()
