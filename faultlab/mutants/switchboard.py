@@ -90,7 +90,8 @@ class Executions:
         # A script's functions have no name by which one of its mutants could be switched on.
         if module != "__main__" and (module, "") not in self._seen:
             self._seen.add((module, ""))
-            self._write({"module": module, "file": function.__code__.co_filename})
+            # Now: the path may lead over a link in a folder that goes with the test.
+            self._write({"module": module, "file": os.path.realpath(function.__code__.co_filename)})
 
     def _write(self, entry: dict[str, str]) -> None:
         os.write(self._descriptor, json.dumps(entry).encode() + b"\n")
@@ -160,7 +161,8 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
 def _under_one_name(function: Callable[..., Any]) -> None:
     """Has a file that is imported under two names take orders under the first one in both."""
     if function.__module__ != "__main__":
-        function.__module__ = _names.setdefault(function.__code__.co_filename, function.__module__)
+        file = os.path.realpath(function.__code__.co_filename)
+        function.__module__ = _names.setdefault(file, function.__module__)
 
 
 def begin(mutated: Mapping[str, str] | None, switch: str) -> Executions | None:
