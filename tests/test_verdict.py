@@ -399,9 +399,23 @@ def test_a_metric_that_the_scenario_names_is_taken_as_it_says() -> None:
 
 
 def test_no_effect_says_how_near_the_clean_run_it_was() -> None:
+    near = "the run is the clean one, as near as clean runs are to each other"
+    assert _judge(_outcome(_run(digest="b")), Twin(_run(), tolerance=0.01)).reason == near
     assert _judge(_outcome(_run())).reason == "the run is the clean one, to the bit"
 
 
 def test_before_anything_was_changed_there_is_no_verdict() -> None:
     found = _judge(_outcome(activations=0))
     assert found.reason == "the fault never changed a value, though nothing says that it can't"
+
+
+def test_a_notice_is_told_in_full_and_counted_from_the_first_activation() -> None:
+    (found,) = _judge(_outcome(notices=[_notice(step=3, message="the loss rose")])).noticed_by
+    assert found == Detection("guard", "Spike", 3, 1, True, "the loss rose")
+    assert _judge(_outcome(notices=[_notice(step=1)])).status is Status.SILENT
+    (same,) = _judge(_outcome(notices=[_notice(step=2)])).noticed_by
+    assert (same.step, same.latency) == (2, 0)
+    (first,) = _judge(_outcome(notices=[_notice(step=0)], first_step=None)).noticed_by
+    assert (first.step, first.latency) == (0, 0)
+    (later,) = _judge(_outcome(notices=[_notice(step=1)], first_step=None)).noticed_by
+    assert later.latency == 1
