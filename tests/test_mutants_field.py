@@ -86,19 +86,31 @@ def test_a_folder_of_the_project_on_the_path_of_modules_is_the_copys_instead(tmp
 
 
 @pytest.mark.parametrize("at_import", [False, True], ids=["in copies", "in fresh processes"])
+def test_mutants_side_by_side_do_not_find_what_the_tests_of_each_other_write(tmp_path: Path, at_import: bool) -> None:
+    model = f"{MODEL}\nTABLE = f(1)\n" if at_import else MODEL
+    test = "import os\nimport time\nimport model\n\ndef test_f():\n    assert open('data/one.csv').read()\n"
+    test += "    os.mkdir('version_0')\n    time.sleep(0.5)\n    assert model.f(1)\n"
+    project(tmp_path, {"pyproject.toml": "", "data/one.csv": "1", "model.py": model, "test_model.py": test})
+    found = json.loads(_mutate(tmp_path, "model.py", "--json", "--jobs=2").stdout)[0]
+    assert found["baseline"]["false_alarms"] == []
+    # `x - 1` is 0; `x + 2` is not.
+    assert [f["mutant"]["tests"]["kind"] for f in found["faults"]] == ["test", ""]
+
+
+@pytest.mark.parametrize("at_import", [False, True], ids=["in copies", "in fresh processes"])
 def test_a_command_that_is_killed_leaves_no_pytest_running(tmp_path: Path, at_import: bool) -> None:
     if sys.platform != "linux":
         pytest.skip("the kernel of Linux ends a process with its parent")
     model = f"{MODEL}\nTABLE = f(1)\n" if at_import else MODEL
     slow = "import os\nimport time\nimport model\n\ndef test_f():\n    assert model.f(1)\n"
     slow += "    if os.environ.get('MUTANT_UNDER_TEST') not in ('', 'stats'):\n"
-    slow += "        open('began', 'w').close()\n        time.sleep(60)\n"
+    slow += "        open(__file__ + '.began', 'w').close()\n        time.sleep(60)\n"
     project(tmp_path, {"pyproject.toml": "", "model.py": model, "test_model.py": slow})
     command = [sys.executable, "-m", "faultlab", "mutate", "--jobs=1", "model.py", "--out=reports"]
     process = subprocess.Popen(command, cwd=tmp_path, env=_environment(), stdout=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 120
-        while not list(tmp_path.glob("reports/*/mutants/work/mutants/began")):
+        while not list(tmp_path.glob("reports/*/mutants/work/mutants/*.began")):
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.1)
