@@ -261,3 +261,33 @@ def test_a_dose_outside_its_range_is_refused(dose: str, said: str) -> None:
 def test_the_nearest_word_is_offered_and_nothing_that_is_far_off() -> None:
     assert nearest("return.non", ["loss.nan", "return.none"]) == "Did you mean 'return.none'?"
     assert nearest("qqqq", ["loss.nan", "return.none"]) == ""
+
+
+def test_a_dose_of_another_kind_is_told_its_own() -> None:
+    for dose, value, said in [
+        (Dose("x", "a"), 1, "the dose x is a word"),
+        (Dose("x", 1), "a", "the dose x is a number"),
+    ]:
+        with pytest.raises(UsageError) as refusal:
+            dose.check(value)
+        assert str(refusal.value) == said
+    Dose("x", "a").check("b")
+
+
+def test_a_dose_that_a_failure_mode_has_not_is_told_those_it_has() -> None:
+    with pytest.raises(UsageError, match=r"has no dose 'x'; it has none$"):
+        MODES["return.none"].complete(Fault("return.none", {"x": 1}), 8)
+
+
+@pytest.mark.parametrize("field", ["cause", "stages", "doses", "needs", "evidence"])
+def test_a_single_value_where_a_tuple_belongs_is_refused(field: str) -> None:
+    declaration = {"seam": "Loss", "severity": "minor", "effect": "silent", "evidence": ("a#1",), field: "loss"}
+    with pytest.raises(CatalogueError, match=rf"{field} is a tuple; one of a single word is written with a comma"):
+        declare(id="loss.made-up", docstring="Made up.", **declaration)
+
+
+def test_globs_and_families_keep_the_order_of_names() -> None:
+    assert catalogue.matching("loss.n*", ["loss.nan", "loss.one", "a.loss.nan", "loss.n"]) == ["loss.nan", "loss.n"]
+    chosen = [MODES[id] for id in ("return.none", "loss.nan", "loss.constant") if id in MODES]
+    grouped = [(family, [mode.id for mode in modes]) for family, modes in catalogue.families(chosen)]
+    assert grouped == [("loss", sorted(m.id for m in chosen if m.family == "loss")), ("return", ["return.none"])]

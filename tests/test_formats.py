@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from faultlab.harness.records import Records
 from faultlab.report import badge, files, gitlab, junit, sarif, summary
 from faultlab.report.findings import findings
 from faultlab.results import FaultResult, Mutation, Report, Status
@@ -179,6 +180,14 @@ def test_all_formats_are_written_beside_the_report(tmp_path: Path) -> None:
     (tmp_path / "digits").mkdir()
     files.write(report(), tmp_path)
     assert {file.name for file in (tmp_path / "digits").iterdir()} == {*FORMATS, "index.html"}
+
+
+def test_nothing_that_an_earlier_campaign_concluded_stands_while_another_runs(tmp_path: Path) -> None:
+    records = Records(tmp_path / "digits")
+    records.write_report(report([], [mutant(reason="")]))
+    files.write(report([], [mutant(reason="")]), tmp_path)
+    records.clear(resume=False)
+    assert [file.name for file in (tmp_path / "digits").iterdir()] == ["logs"]
 
 
 def test_the_place_of_a_class_is_found_without_importing_it() -> None:

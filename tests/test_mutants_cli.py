@@ -141,6 +141,13 @@ def test_shards_hold_every_mutant_once_with_the_verdicts_of_the_whole(judged: tu
     assert sum(map(len, shares)) == len(whole.verdicts)
 
 
+def test_asked_for_it_again_everything_is_judged_anew(judged: tuple[Path, Done]) -> None:
+    root, first = judged
+    again = _mutate(root, "model.py", "--json", "--again")
+    assert again.report["mutants"]["kept"] == 0
+    assert again.verdicts == first.verdicts
+
+
 def test_a_score_below_what_is_demanded_ends_with_status_1(judged: tuple[Path, Done]) -> None:
     root, _ = judged
     done = _mutate(root, "model.py", "--quiet", "--fail-under=1")
@@ -260,3 +267,41 @@ def test_neither_chance_nor_coverage_kills_in_a_fresh_process(tmp_path: Path) ->
     project(tmp_path, {"pyproject.toml": settings, "model.py": source, "test_model.py": tests})
     found = _mutate(tmp_path, "model.py", "--json").report["faults"]
     assert [f["status"] for f in found if f["mutant"]["after"] == "upper"] == ["silent"]
+
+
+def test_a_test_that_is_known_to_fail_kills_what_makes_it_pass_and_recursion_goes_as_deep(tmp_path: Path) -> None:
+    source = "def after(x):\n    return x + 1\n\n\ndef depth(n):\n    return depth(n - 1) if n else 0\n"
+    tests = "import pytest\nfrom model import after, depth\n\ndef test_deep():\n    assert depth(700) == 0\n"
+    tests += "@pytest.mark.xfail(strict=True)\ndef test_known():\n    assert after(1) == 0\n"
+    project(tmp_path, {"pyproject.toml": "", "model.py": source, "test_model.py": tests})
+    done = _mutate(tmp_path, "model.py", "--json")
+    assert (done.status, done.report["baseline"]["false_alarms"]) == (0, [])
+    found = {(f["mutant"]["before"], f["mutant"]["after"]): f for f in done.report["faults"]}
+    assert [by["name"] for by in found["+", "-"]["noticed_by"]] == ["test_model.py::test_known"]
+    assert found["1", "2"]["status"] == "silent"
+
+
+def test_what_one_mutant_leaves_in_the_working_folder_no_other_finds(tmp_path: Path) -> None:
+    source = "def saved(x):\n    return x * 2 + 1\n\n\ndef kept(x):\n    return x * 2 + 1\n\n\nKEPT = kept(1)\n"
+    tests = (
+        "import os\nimport model\n\ndef test_it():\n    assert os.path.exists('data/a.csv') and not os.path.exists('x')"
+    )
+    tests += "\n    open('x', 'w').close()\n    model.saved(1)\n"
+    project(tmp_path, {"pyproject.toml": "", "model.py": source, "test_model.py": tests, "data/a.csv": ""})
+    done = _mutate(tmp_path, "model.py", "--json", "--jobs=2")
+    assert done.report["baseline"]["false_alarms"] == []
+    silent = {f["mutant"]["function"] for f in done.report["faults"] if f["status"] == "silent"}
+    assert silent == {"saved", "kept"}
+    assert {f["status"] for f in done.report["faults"]} == {"silent"}
+
+
+def test_a_file_that_is_imported_under_two_names_is_mutated_in_both(tmp_path: Path) -> None:
+    source = "def after(x):\n    return x + 1\n\n\ndef before(x):\n    return x - 1\n"
+    tests = (
+        "import pathlib, sys\nfrom pkg.model import before\nsys.path.append(str(pathlib.Path(__file__).parent / 'pkg'))"
+    )
+    tests += "\nimport model\n\ndef test_one():\n    assert before(3) == 2\n"
+    tests += "def test_other():\n    assert model.after(3) == 4\n"
+    files = {"pyproject.toml": "", "pkg/__init__.py": "", "pkg/model.py": source, "test_model.py": tests}
+    done = _mutate(project(tmp_path, files), "pkg/model.py", "--json")
+    assert set(done.verdicts.values()) == {"noticed"}

@@ -248,7 +248,7 @@ _FIELD = st.sampled_from(
 
 
 @given(st.lists(_LITERAL | _FIELD, max_size=6), st.sampled_from(['"', '"""']))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_tokens_of_an_f_string_stand_where_they_say(parts: list[str], quotes: str) -> None:
     source = f"def f(x, y):\n    return f{quotes}{''.join(parts)}{quotes}, x\n"
     tokens = tokens_of(source)

@@ -94,7 +94,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return mutated(tmp_path_factory.mktemp("operators"), {**FILES, **MANY})
 
 
-@pytest.mark.parametrize(("file", "body"), zip(FILES, CHANGES))
+@pytest.mark.parametrize(("file", "body"), list(zip(FILES, CHANGES)))
 def test_a_mutant_is_named_and_told_as_what_was_changed(file: str, body: str, workspace: Workspace) -> None:
     mutants = located(workspace, file)
     assert [(m.operator, m.before, m.after) for m in mutants] == CHANGES[body]

@@ -57,13 +57,24 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch) -> None:
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is installed in this process goes with the test."""
+    limit = sys.getrecursionlimit()
+    monkeypatch.setattr(switchboard, "_readied", [])
+    monkeypatch.setattr(switchboard, "_names", {})
+    # It keeps the wrapper that it has found when it was imported.
+    monkeypatch.delitem(sys.modules, "faultlab.mutants.elsewhere", raising=False)
     monkeypatch.setattr(trampoline, "wrap_in_trampoline", trampoline.wrap_in_trampoline)
     monkeypatch.setattr(trampoline, "record_trampoline_hit", trampoline.record_trampoline_hit)
     monkeypatch.setattr(trampoline, "_mutant_under_test", None)
     monkeypatch.setenv("MUTANT_UNDER_TEST", "")
+    monkeypatch.setenv("FAULTLAB_EXECUTIONS", "")
     monkeypatch.setattr(switchboard.init_arguments, "restore", lambda: None)
+    monkeypatch.setattr(switchboard, "_readied", [])
+    # It keeps what the first mutated file of a process gets.
+    monkeypatch.delitem(sys.modules, "faultlab.mutants.elsewhere", raising=False)
+    yield
+    sys.setrecursionlimit(limit)
 
 
 @pytest.fixture

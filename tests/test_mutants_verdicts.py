@@ -59,7 +59,7 @@ def _expected(tests: str | None, training: Status | None, watches: bool) -> Stat
     return Status.NO_EFFECT if training is Status.NO_EFFECT and not watches else Status.SILENT
 
 
-@pytest.mark.parametrize(("tests", "training", "watches"), itertools.product(TESTS, TRAININGS, [False, True]))
+@pytest.mark.parametrize(("tests", "training", "watches"), list(itertools.product(TESTS, TRAININGS, [False, True])))
 def test_a_verdict_is_joined_of_what_both_judges_say(tests: str | None, training: Status | None, watches: bool) -> None:
     judged = join(MUTANT, TESTS[tests], _training(training) if training else None, watches)
     assert judged.status is _expected(tests, training, watches)

@@ -223,3 +223,40 @@ def test_silent_faults_come_worst_first() -> None:
     )
     order = ["a.gone", "a.more", "a.some", "a.minor", "a.unknown", "a.harmless"]
     assert [fault.mode for fault in found.silent()] == order
+
+
+def test_what_is_written_is_strict_json_that_a_reader_can_read(tmp_path: Path) -> None:
+    assert dump({"name": "größe", "n": 1}) == '{"name": "größe", "n": 1}'
+    assert dump({"n": [1]}, indent=1) == '{\n "n": [\n  1\n ]\n}'
+    assert dump(Status.SILENT) == '"silent"'
+
+
+def test_detectors_that_noticed_as_many_stand_by_name() -> None:
+    both = [detection(name="B"), detection(name="A")]
+    whole = report(
+        result("a.one@always", "noticed", noticed_by=[*both, detection(name="Z")]),
+        result("a.two@always", "noticed", noticed_by=[detection(name="Z")]),
+    )
+    assert list(whole.by_detector().items()) == [("guard:Z", 2), ("guard:A", 1), ("guard:B", 1)]
+
+
+def test_a_report_of_another_schema_is_told_by_its_schema() -> None:
+    data = {**_contracted().to_json(), "schema": 99}
+    with pytest.raises(ValueError, match="a report of schema 99; this version reads schema 1"):
+        Report.from_json(data)
+
+
+def test_what_a_report_lacks_is_named(tmp_path: Path) -> None:
+    data = _contracted().to_json()
+    del data["timing"]
+    (tmp_path / "report.json").write_text(dump(data))
+    with pytest.raises(ValueError, match=r"report.json is no report of faultlab: KeyError: 'timing'"):
+        Report.read(tmp_path / "report.json")
+
+
+def test_where_the_target_stands_is_read_back() -> None:
+    target = {"class_path": "pkg.M", "file": "pkg.py", "line": 3, "methods": {"training_step": 7}}
+    whole = report(target=target)
+    assert whole.to_json()["target"] == target
+    assert Report.from_json(whole.to_json()) == whole
+    assert "target" not in report().to_json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import namedtuple
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from faultlab.detectors.notice import Notice
 from faultlab.engines.protocol import Outcome
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin, choose_metric, judge
-from faultlab.results import FaultResult, Harm, Status
+from faultlab.results import Detection, FaultResult, Harm, Status
 
+MetricToWatch = namedtuple("MetricToWatch", "metric mode")
 FAULT = "loss.made-up@step=2"
 LOSSES = [(0, 4.0), (1, 3.0), (2, 2.0), (3, 1.0)]
 
@@ -375,3 +377,45 @@ def test_a_best_checkpoint_is_harm_only_if_it_is_worse_than_the_clean_seeds_diff
     for value, harmful in ((1.5, False), (1.7, True)):
         harm = _judge(_outcome(_run(digest="other", reloaded={"val_loss": value})), twin).harm
         assert harm == Harm("val_loss", 1.0, value, harmful)
+
+
+def test_what_ended_the_process_is_told_by_what_it_was_and_when() -> None:
+    (hung,) = _judge(Outcome(FAULT, timed_out=True, acting=2, seconds=9.6), mode=_mode(hangs=True)).noticed_by
+    assert hung == Detection("process", "deadline", 2, 0, False, "still running after its deadline of 10 s")
+    (dead,) = _judge(Outcome(FAULT, exit=3, acting=2)).noticed_by
+    assert dead == Detection("process", "exit", 2, 0, False, "the process ended with status 3")
+    late = _judge(Outcome(FAULT, timed_out=True, seconds=9.6)).reason
+    assert late == "still running after its deadline of 10 s, and the fault had not acted"
+    left = "the process exits with status 0 before the training is done"
+    assert _judge(Outcome(FAULT, exit=0, acting=2)).reason == left
+    assert _judge(_outcome(_run(end="exited", digest="other"))).reason == left
+
+
+def test_a_metric_that_the_scenario_names_is_taken_as_it_says() -> None:
+    assert choose_metric(_run(), MetricToWatch("val_f1", "max")) == ("val_f1", False)
+    assert choose_metric(_run(), MetricToWatch("loss", "min")) == ("loss", True)
+    assert choose_metric(_run(final={"a_loss": 1.0, "val_loss": 1.0, "a_val_loss": 1.0}), None) == ("val_loss", True)
+    assert choose_metric(_run(final={"a_loss": 1.0, "my_val_loss": 1.0}), None) == ("my_val_loss", True)
+
+
+def test_no_effect_says_how_near_the_clean_run_it_was() -> None:
+    near = "the run is the clean one, as near as clean runs are to each other"
+    assert _judge(_outcome(_run(digest="b")), Twin(_run(), tolerance=0.01)).reason == near
+    assert _judge(_outcome(_run())).reason == "the run is the clean one, to the bit"
+
+
+def test_before_anything_was_changed_there_is_no_verdict() -> None:
+    found = _judge(_outcome(activations=0))
+    assert found.reason == "the fault never changed a value, though nothing says that it can't"
+
+
+def test_a_notice_is_told_in_full_and_counted_from_the_first_activation() -> None:
+    (found,) = _judge(_outcome(notices=[_notice(step=3, message="the loss rose")])).noticed_by
+    assert found == Detection("guard", "Spike", 3, 1, True, "the loss rose")
+    assert _judge(_outcome(notices=[_notice(step=1)])).status is Status.SILENT
+    (same,) = _judge(_outcome(notices=[_notice(step=2)])).noticed_by
+    assert (same.step, same.latency) == (2, 0)
+    (first,) = _judge(_outcome(notices=[_notice(step=0)], first_step=None)).noticed_by
+    assert (first.step, first.latency) == (0, 0)
+    (later,) = _judge(_outcome(notices=[_notice(step=1)], first_step=None)).noticed_by
+    assert later.latency == 1

@@ -20,6 +20,9 @@ from faultlab.results import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump
 
 ADVICE_FILE = "guards.json"
 KNOWN_FILE = "known-good-runs.json"
+CONCLUSIONS = ("report.json", "index.html", "mutation-report.json", "junit.xml", "faultlab.sarif", "gitlab.json",
+               "summary.md", "badge.json", ADVICE_FILE)  # fmt: skip
+"""The files that say what a campaign came to, whoever writes them."""
 
 
 class Records:
@@ -38,7 +41,7 @@ class Records:
 
     def clear(self, resume: bool) -> None:
         """Takes away what a campaign before this one concluded: it must not stand if this one fails."""
-        for file in [self.folder / name for name in ("report.json", "index.html", "mutation-report.json", ADVICE_FILE)]:
+        for file in [self.folder / name for name in CONCLUSIONS]:
             file.unlink(missing_ok=True)
         for log in [] if resume else (self.folder / "logs").glob("*.log"):
             log.unlink()

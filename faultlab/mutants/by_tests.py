@@ -140,7 +140,7 @@ class ByTests:
         except FaultlabError as error:
             return TestVerdict(LOST, message=str(error))
         finally:
-            shutil.rmtree(f"{killer}.folder", ignore_errors=True)
+            shutil.rmtree(f"{killer}.cwd", ignore_errors=True)
         numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
         if killer.exists():
             return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)

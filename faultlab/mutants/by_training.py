@@ -155,12 +155,13 @@ class ByTraining:
             for module, file in ran.modules.items()
             if Path(file).resolve().is_relative_to(tree)
         }
-        self.modules = {file: module for module, file in files.items()}
+        # Under the first of its names a file takes orders.
+        self.modules = {file: module for module, file in reversed(files.items())}
         places: dict[tuple[str, str], list[str]] = {}
         for function, found in ran.places.items():
             module, _, mangled = function.rpartition(".")
             if module in files:
-                places[files[module], mangled] = found
+                places.setdefault((files[module], mangled), []).extend(found)
         return places
 
     def _found(self, mutant: Mutant) -> list[str]:

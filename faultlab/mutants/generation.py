@@ -74,7 +74,7 @@ def generate(workspace: Workspace, sources: Sequence[str]) -> Generated:
         mutants += [replace(mutant, excuse=reasons.of(mutant, own)) for mutant, own in zip(found, owners)]
         left = [function for function in functions if function not in owners]
         unmutated |= {f"{source}:{f.line} {f.name}": _why_not(f, functions) for f in left}
-        _connect(source, workspace.tree / source)
+        _connect(workspace.tree / source)
     _check_names(mutants)
     return Generated(mutants, unmutated, version, notes)
 
@@ -109,11 +109,10 @@ def _read(workspace: Workspace, sources: Sequence[str]) -> dict[str, str]:
     return texts
 
 
-def _connect(source: str, mutated: Path) -> None:
+def _connect(mutated: Path) -> None:
     """Has the mutated file ready whatever process it is imported in, those too that the code itself starts."""
     text = mutated.read_text(encoding="utf-8")
-    # What does the readying can't be readied.
-    if text.count(_THEIRS) == 1 and not source.startswith("faultlab/"):
+    if text.count(_THEIRS) == 1:
         mutated.write_text(text.replace(_THEIRS, _OURS), encoding="utf-8")
 
 

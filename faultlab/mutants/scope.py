@@ -20,10 +20,10 @@ JUDGES = (
     "faultlab/pytest_plugin.py",
     *(f"faultlab/detectors/{name}.py" for name in ("exceptions", "notice", "warned")),
     *(f"faultlab/engines/{name}.py" for name in ("collected", "fork", "nursery", "processes", "protocol")),
-    *(f"faultlab/mutants/{name}.py" for name in ("init_arguments", "switchboard")),
+    *(f"faultlab/mutants/{name}.py" for name in ("elsewhere", "init_arguments", "switchboard")),
     *(
         f"faultlab/testing/{name}.py"
-        for name in ("alone", "conducting", "failures", "fixtures", "mutating", "randomness", "replaying")
+        for name in ("alone", "conducting", "failures", "fixtures", "mutating", "own_folder", "randomness", "replaying")
     ),
 )
 

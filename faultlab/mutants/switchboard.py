@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import json
 import os
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,11 @@ from faultlab.mutants import init_arguments
 STATS = "stats"
 _FILE = "FAULTLAB_EXECUTIONS"
 _readied: list[bool] = []
+_names: dict[str, str] = {}
 AT_IMPORT = "import"
 MARK = "__mutmut_"
+# A call of a mutated function: its wrapper's, the trampoline's, and its own.
+_FRAMES = 3
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class Executions:
         # A script's functions have no name by which one of its mutants could be switched on.
         if module != "__main__" and (module, "") not in self._seen:
             self._seen.add((module, ""))
-            self._write({"module": module, "file": function.__code__.co_filename})
+            # Now: the path may lead over a link in a folder that goes with the test.
+            self._write({"module": module, "file": os.path.realpath(function.__code__.co_filename)})
 
     def _write(self, entry: dict[str, str]) -> None:
         os.write(self._descriptor, json.dumps(entry).encode() + b"\n")
@@ -123,6 +128,9 @@ def install(executions: Executions | None = None) -> None:
 
 def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: None) -> None:
     """Has mutated functions look like the user's to whoever inspects them, and tells of each that is ``imported``."""
+    if not _readied:
+        # What calls itself may do so as deep as without trampolines.
+        sys.setrecursionlimit(_FRAMES * sys.getrecursionlimit())
     _readied.append(True)
     # Imported with the first mutated file otherwise, which may be within a test.
     from mutmut.mutation import trampoline
@@ -137,6 +145,7 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
         def decorating(function: Callable[..., Any]) -> Callable[..., Any]:
             imported(function)
             wrapped = decorate(function)
+            _under_one_name(function)
             # Not everybody looks behind a wrapper: Lightning, which loads a checkpoint, would see one that takes any
             # keyword, and hand over those that the user's `__init__` does not take.
             looks: Any = wrapped
@@ -147,6 +156,13 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
 
     replaced: Any = trampoline
     replaced.wrap_in_trampoline = wrapping
+
+
+def _under_one_name(function: Callable[..., Any]) -> None:
+    """Has a file that is imported under two names take orders under the first one in both."""
+    if function.__module__ != "__main__":
+        file = os.path.realpath(function.__code__.co_filename)
+        function.__module__ = _names.setdefault(file, function.__module__)
 
 
 def begin(mutated: Mapping[str, str] | None, switch: str) -> Executions | None:

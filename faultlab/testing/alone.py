@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from faultlab.detectors.exceptions import UserCode
-from faultlab.testing import mirror, randomness
+from faultlab.testing import own_folder, randomness
 from faultlab.testing.conducting import Conductor, Ended
 from faultlab.testing.failures import Suspects
 
@@ -20,7 +19,7 @@ class Killer:
     """A plugin that writes down which test failed first, and why: the one that kills the mutant.
 
     Which test runs, and may end the process or never end, is written beside it, in a file of the same name and
-    ``.running``; when all have ended, a file ``.done`` is there. The tests run in a folder ``.folder``.
+    ``.running``; when all have ended, a file ``.done`` is there.
     """
 
     def __init__(self, file: Path) -> None:
@@ -28,6 +27,8 @@ class Killer:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Has every test begin as it did in the clean passes: one that draws numbers must not kill by chance."""
+        # Not before: it is by the folder that pytest knows which tests to collect.
+        own_folder.enter(Path(f"{self._file}.cwd"))
         suspects = Suspects(
             {Path(item.path) for item in session.items}, UserCode(frozenset(), (str(session.config.rootpath),))
         )
@@ -35,8 +36,6 @@ class Killer:
         conductor.ends_session = True
         conductor.on_begin, conductor.on_end = self._begins, self._ends
         session.config.pluginmanager.register(conductor, "faultlab-conductor")
-        tree = session.config.rootpath
-        mirror.enter(tree, Path(f"{self._file}.folder"), os.listdir(tree))
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:

@@ -25,7 +25,7 @@ from faultlab.engines.protocol import Order, Outcome, encode
 from faultlab.harness.clean import DEADLINE, order
 from faultlab.mutants.mutant import mangled_of
 from faultlab.mutants.switchboard import AT_IMPORT, STATS, Executions, Ran, switch_to
-from faultlab.testing import fixtures, mirror, randomness
+from faultlab.testing import fixtures, own_folder, randomness
 from faultlab.testing.conducting import (
     Conductor,
     become_victim,
@@ -107,7 +107,7 @@ class MutatedSuite:
         self._shared: list[str] = []
         self._engine = CollectedEngine(task.jobs, self._prepare, self._carry_out)
         self._tests = Tests()
-        self._theirs = os.listdir(task.tree)
+        self._projects = os.listdir()
 
     def run(self) -> None:
         """The clean passes, all mutants, and once more, alone, those that did not end in time."""
@@ -144,6 +144,7 @@ class MutatedSuite:
             Tests(heavy=[module for module in _HEAVY if module in sys.modules]),
             Ran.read(self._executions.file),
         )
+        reached = {place for places in ran.places.values() for place in places}
         forwards, backwards = _ended(outcomes[_FORWARDS]), _ended(outcomes[_BACKWARDS])
         for test in self._items:
             one, other = forwards[test], backwards[test]
@@ -152,7 +153,8 @@ class MutatedSuite:
                 flaky = (other if failed is one else one)["outcome"] != "failed"
                 why = "flaky, or it needs another test before it" if flaky else "it fails on the clean code"
                 tests.left_out[test] = f"{why}: {failed['message']}"
-            elif other["outcome"] == "passed":
+            elif other["outcome"] == "passed" or test in reached:
+                # One that is known to fail, and told so to pytest, may pass with a mutant, which it was not to.
                 tests.seconds[test] = other["seconds"] - sum(other["fixtures"].values())
         for ended in (*forwards.values(), *backwards.values()):
             for name, seconds in ended["fixtures"].items():
@@ -172,13 +174,14 @@ class MutatedSuite:
         # What was imported before anybody could note it, as a plugin's own package is.
         early = {name: file for name in list(sys.modules) if (file := _file_of(name))}
         mutated = {str(tree / file): file for file in self._task.mutants.values()}
-        for module, file in [*early.items(), *ran.modules.items()]:
+        files: dict[str, str] = {}
+        for module, file in [*ran.modules.items(), *early.items()]:
             if (name := mutated.get(str(Path(file).resolve()))) is not None:
-                tests.modules[name] = module
+                files[module] = name
+                tests.modules.setdefault(name, module)
         theirs = {str(Path(self._task.root, file).resolve()): file for file in self._task.mutants.values()}
         own = {theirs[path] for file in early.values() if (path := str(Path(file).resolve())) in theirs}
         tests.strays = sorted(own - set(tests.modules))
-        files = {module: file for file, module in tests.modules.items()}
         units: dict[str, set[tuple[str, str]]] = {}
         for function, places in ran.places.items():
             module, _, mangled = function.rpartition(".")
@@ -256,8 +259,8 @@ class MutatedSuite:
         assert order.tests is not None
         Path(order.root).mkdir(parents=True, exist_ok=True)
         become_victim(self._session, order.root)
+        own_folder.enter(Path(order.root) / "cwd", self._projects)
         end_coverage(keep=False)
-        mirror.enter(Path(self._task.tree), Path(order.root) / "project", self._theirs)
         faulted = order.id not in _CLEAN
         self._executions.run = order.id
         known = set() if faulted else set(sys.modules)
