@@ -12,10 +12,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from faultlab.engines import processes
 from faultlab.engines.protocol import Lines
 from faultlab.errors import BaselineError, FaultlabError
 from faultlab.mutants.fresh import FreshPytest
-from faultlab.mutants.mutant import Mutant
+from faultlab.mutants.mutant import MARK, Mutant
 from faultlab.mutants.workspace import Workspace
 from faultlab.results import dump
 
 _TICK = 0.1
 _IMPORTS = 120.0
 _FACTOR = 10.0
+_NOTHING = "nothing"
 KILLED, SURVIVED, TIMEOUT, CRASHED, NOT_ACTIVATED, LOST = (
     "killed",
     "survived",
@@ -87,6 +89,8 @@ class ByTests:
     timeout: float | None
     heard: Callable[[str, TestVerdict], None]
     suite: Suite = field(default_factory=Suite)
+    _clean: bool | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def judge(self, mutants: Sequence[Mutant]) -> None:
         """Judges them all; raises BaselineError where the tests can't be run on the clean code."""
@@ -126,32 +130,49 @@ class ByTests:
 
     def alone(self, mutant: Mutant, fresh: FreshPytest) -> TestVerdict:
         """The verdict of all tests in a fresh process."""
-        killer = self.workspace.folder / f"{mutant.name}.killer"
+        switch = mutant.switch(self.suite.modules.get(mutant.file, mutant.name.rpartition(".")[0]))
+        verdict, begun = self._in_fresh(mutant.name, switch, fresh)
+        if verdict.outcome == KILLED and not verdict.test and not begun and not self._works_clean(fresh):
+            return replace(verdict, outcome=LOST, message=f"{verdict.message}, as it does with no mutant on")
+        return verdict
+
+    def _works_clean(self, fresh: FreshPytest) -> bool:
+        """Whether a fresh pytest comes to its end with no mutant on: one that does not kills none."""
+        with self._lock:
+            if self._clean is None:
+                nothing = f"{_NOTHING}.x_{_NOTHING}{MARK}0"
+                self._clean = self._in_fresh(_NOTHING, nothing, fresh)[0].outcome == SURVIVED
+            return self._clean
+
+    def _in_fresh(self, name: str, switch: str, fresh: FreshPytest) -> tuple[TestVerdict, bool]:
+        """What all tests say in a fresh process, and whether any of them began."""
+        killer = self.workspace.folder / f"{name}.killer"
         running, done = Path(f"{killer}.running"), Path(f"{killer}.done")
         for file in (killer, running, done):
             file.unlink(missing_ok=True)
-        switch = mutant.switch(self.suite.modules.get(mutant.file, mutant.name.rpartition(".")[0]))
         left_out = [f"--deselect={test}" for test in self.suite.left_out]
         options = ["-x", f"--faultlab-mutant={switch}", f"--faultlab-killer={killer}", *left_out]
         begun = time.monotonic()
         deadline = _IMPORTS + (self.timeout or _FACTOR * self.suite.whole)
         try:
-            status = fresh.run(self._arguments(options), self.workspace.folder / f"{mutant.name}.log", deadline)
+            status = fresh.run(self._arguments(options), self.workspace.folder / f"{name}.log", deadline)
         except FaultlabError as error:
-            return TestVerdict(LOST, message=str(error))
+            return TestVerdict(LOST, message=str(error)), False
         finally:
             shutil.rmtree(f"{killer}.cwd", ignore_errors=True)
         numbers: dict[str, Any] = {"tests": len(self.suite.seconds), "seconds": round(time.monotonic() - begun, 3)}
-        if killer.exists():
-            return TestVerdict(KILLED, **json.loads(killer.read_text(encoding="utf-8")), **numbers)
         test = running.read_text(encoding="utf-8") if running.exists() else ""
+        if killer.exists():
+            said = json.loads(killer.read_text(encoding="utf-8"))
+            return TestVerdict(KILLED, **said, **numbers), bool(test)
         # Only once all have ended: a test that ends the process, if with status 0, has passed none of those after it.
         # With 1 and no failure it is something else that fails, a threshold of some plugin's.
         if status in (0, 1) and done.exists():
-            return TestVerdict(SURVIVED, **numbers)
+            return TestVerdict(SURVIVED, **numbers), bool(test)
         if status is None:
-            return TestVerdict(TIMEOUT, test, "process", f"still running after {deadline:.0f} s", **numbers)
-        return TestVerdict(KILLED, test, "process", f"pytest ended with status {status}", **numbers)
+            said = f"still running after {deadline:.0f} s"
+            return TestVerdict(TIMEOUT, test, "process", said, **numbers), bool(test)
+        return TestVerdict(KILLED, test, "process", f"pytest ended with status {status}", **numbers), bool(test)
 
     def _runs_early(self, mutant: Mutant) -> bool:
         return f"{mutant.file}:{mutant.mangled}" in self.suite.early
