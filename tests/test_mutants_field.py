@@ -57,6 +57,15 @@ def test_a_threshold_of_coverage_kills_no_mutant_of_what_runs_at_import(tmp_path
     assert "survived" in _outcomes(_mutate(tmp_path, "model.py", "--json"))
 
 
+def test_plugins_that_pytest_is_told_not_to_load_do_not_keep_mutants_from_being_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    test = "from model import f\n\ndef test_f():\n    assert f(1) == 2\n"
+    project(tmp_path, {"pyproject.toml": "", "model.py": f"{MODEL}\nTABLE = f(1)\n", "test_model.py": test})
+    assert _outcomes(_mutate(tmp_path, "model.py", "--json")) == {"killed"}
+
+
 def test_what_git_ignores_and_tests_need_is_named_where_the_clean_tests_fail(tmp_path: Path) -> None:
     test = "from model import f\n\ndef test_f():\n    assert f(int(open('data/one.csv').read())) == 2\n"
     files = {".gitignore": "data/\n__pycache__/\n", "data/one.csv": "1", "test_model.py": test}

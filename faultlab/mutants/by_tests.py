@@ -249,7 +249,7 @@ class ByTests:
 
     def _arguments(self, options: Sequence[str]) -> list[str]:
         tree = self.workspace.tree
-        settled = ["-q", "-p", "no:cacheprovider", f"--rootdir={tree}", f"--confcutdir={tree}"]
+        settled = ["-q", "-p", "faultlab", "-p", "no:cacheprovider", f"--rootdir={tree}", f"--confcutdir={tree}"]
         return [*settled, *options, *self.files]
 
     def _first(self) -> list[str]:
