@@ -17,7 +17,7 @@ from faultlab.engines.protocol import Order, Outcome
 from faultlab.fault import Fault
 from faultlab.harness import plan, verdict
 from faultlab.harness.advice import Advice
-from faultlab.harness.clean import DEADLINE, order
+from faultlab.harness.clean import TRUNK, order, with_trunk
 from faultlab.harness.gate import check
 from faultlab.harness.plan import Planned
 from faultlab.harness.preparation import Findings, Preparation, deadline
@@ -32,7 +32,7 @@ from faultlab.source import place_of
 
 UNNOTICED = (Status.SILENT, Status.WARNED)
 UNRUN = (Status.NOT_APPLICABLE, Status.IGNORED)
-TRUNK, CANARY, NULL = "trunk", "canary", "null"
+CANARY, NULL = "canary", "null"
 
 
 class Listener(Protocol):
@@ -148,7 +148,8 @@ class Campaign:
         orders = {entry.id: self._faulted(entry, found) for entry in planned if entry.id not in self._results}
         ended_by_flag: dict[str, Outcome] = {}
         killed: list[str] = []
-        for outcome in self.engine.run(self._with_trunk([*self._canaries(found), *orders.values()], found)):
+        beside = [*self._canaries(found), *orders.values()]
+        for outcome in self.engine.run(with_trunk(self.engine, beside, self.options.seed, found.advice.order)):
             records.log(outcome)
             if outcome.id not in orders:
                 report.reasons += self._check_canary(outcome, found.twin)
@@ -183,8 +184,8 @@ class Campaign:
                 orders[worth.guard] = replace(
                     tried, id=f"{tried.id} without {worth.guard}", also=(without(worth.guard),)
                 )
-        trunk = self._with_trunk(list(orders.values()), found) if orders else []
-        for outcome in self.engine.run(trunk):
+        tried_out = list(orders.values())
+        for outcome in self.engine.run(with_trunk(self.engine, tried_out, self.options.seed, found.advice.order)):
             records.log(outcome)
             for worth in worths:
                 if worth.guard in orders and orders[worth.guard].id == outcome.id:
@@ -209,12 +210,6 @@ class Campaign:
         report.baseline.false_alarms += [
             {"kind": "test", "name": test, "step": 0, "message": why} for test, why in judged.left_out.items()
         ]
-
-    def _with_trunk(self, orders: Sequence[Order], found: Findings) -> list[Order]:
-        """The clean run that the others are forked off goes first."""
-        stems = sorted({order.at for order in orders if order.at != "construct"}, key=str)
-        trunk = order(self.engine, TRUNK, self.options.seed, deadline=DEADLINE, advice=found.advice.order)
-        return [replace(trunk, stems=tuple(stems)), *orders]
 
     def _canaries(self, found: Findings) -> list[Order]:
         """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""

@@ -13,6 +13,7 @@ from faultlab.errors import BaselineError
 from faultlab.harness.records import Records
 
 DEADLINE = 900.0
+TRUNK = "trunk"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ class CleanRuns:
             if (outcome.result or {}).get("trajectory", {}).get("end") == "finished":
                 outcomes[outcome.id] = outcome
         return outcomes
+
+
+def with_trunk(engine: Engine, orders: Sequence[Order], seed: int, advice: dict[str, Any] | None) -> list[Order]:
+    """The orders with the clean run that they are forked off before them; without one where none begins half-way."""
+    stems = sorted({order.at for order in orders if order.at != "construct"}, key=str)
+    trunk = order(engine, TRUNK, seed, deadline=DEADLINE, advice=advice, stems=tuple(stems))
+    return [trunk, *orders] if stems else list(orders)
 
 
 def order(engine: Engine, id: str, seed: int, **more: Any) -> Order:

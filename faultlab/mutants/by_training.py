@@ -7,7 +7,7 @@ its function first runs. One whose function runs at import has a process to itse
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from faultlab.docstrings import Sections
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome, Place
 from faultlab.harness import verdict
-from faultlab.harness.clean import DEADLINE, order
+from faultlab.harness.clean import TRUNK, order, with_trunk
 from faultlab.harness.plan import Selection
 from faultlab.harness.preparation import Findings, Preparation
 from faultlab.harness.records import Records
@@ -29,7 +29,6 @@ from faultlab.mutants.workspace import Workspace
 from faultlab.results import SOURCE, Detection, FaultResult, Status
 from faultlab.scenario import Scenario
 
-_TRUNK = "trunk"
 _FACTOR, _FLOOR = 4.0, 5.0
 _FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
 
@@ -106,9 +105,10 @@ class ByTraining:
 
         Of ``late``, where it is given, only these are left.
         """
+        assert self.findings is not None
         dead = []
-        for outcome in engine.run(self._with_trunk(orders) if orders else []):
-            if outcome.id == _TRUNK:
+        for outcome in engine.run(with_trunk(self.engine, orders, self.seed, self.findings.advice.order)):
+            if outcome.id == TRUNK:
                 self._check_trunk(outcome)
                 continue
             if late is not None and outcome.timed_out:
@@ -198,12 +198,6 @@ class ByTraining:
         assert self.findings is not None
         return self.timeout or max(floor, factor * self.findings.baseline.seconds)
 
-    def _with_trunk(self, orders: Sequence[Order]) -> list[Order]:
-        assert self.findings is not None
-        stems = sorted({one.at for one in orders if one.at != "construct"}, key=str)
-        trunk = order(self.engine, _TRUNK, self.seed, deadline=DEADLINE, advice=self.findings.advice.order)
-        return [replace(trunk, stems=tuple(stems)), *orders] if stems else list(orders)
-
     def _judged(self, mutant: Mutant, outcome: Outcome) -> FaultResult:
         assert self.findings is not None
         broken = (outcome.result or {}).get("target_error")
@@ -227,8 +221,3 @@ class ByTraining:
     def _result(self, mutant: Mutant, status: Status, reason: str = "", **more: Any) -> FaultResult:
         mode = mode_of(mutant)
         return FaultResult(mutant.name, mode.id, SOURCE, mode.severity, status, reason, **more)
-
-
-def plain(result: FaultResult) -> dict[str, Any]:
-    """A verdict to keep."""
-    return {key: value for key, value in asdict(result).items() if key != "mutant"}

@@ -19,7 +19,6 @@ from platform import python_version
 from typing import Any
 
 from faultlab.mutants.by_tests import KILLED, LOST, TestVerdict
-from faultlab.mutants.by_training import plain
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import walked
 from faultlab.results import INCONCLUSIVE, FaultResult, Status, dump
@@ -108,7 +107,7 @@ class Store:
     def heard_from_training(self, mutant: Mutant, result: FaultResult) -> None:
         """Keeps a verdict, unless it proves nothing."""
         if result.status not in INCONCLUSIVE or result.status is Status.NOT_ACTIVATED:
-            self._keep(mutant, {"training": plain(result), "for_training": self.circumstances.training})
+            self._keep(mutant, {"training": result.to_json(), "for_training": self.circumstances.training})
 
     def _keep(self, mutant: Mutant, entry: Mapping[str, Any]) -> None:
         self._known.setdefault(_key(mutant), {}).update(entry)

@@ -23,7 +23,6 @@ _FILE = "FAULTLAB_EXECUTIONS"
 _readied: list[bool] = []
 _names: dict[str, str] = {}
 AT_IMPORT = "import"
-MARK = "__mutmut_"
 # A call of a mutated function: its wrapper's, the trampoline's, and its own.
 _FRAMES = 3
 

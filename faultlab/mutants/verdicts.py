@@ -49,10 +49,9 @@ def _base(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | Non
     }
     said["tests"] = None if tests is None else {**asdict(tests), "message": tests.message[:500]}
     said["training"] = None if training is None else {"status": training.status.value, "reason": training.reason}
-    # Whoever asks for a replay gets the name that switches it on.
     mode = mode_of(mutant)
     ran = tests is not None and tests.outcome != NOT_ACTIVATED
-    base = FaultResult(
+    return FaultResult(
         mutant.name,
         mode.id,
         SOURCE,
@@ -64,8 +63,8 @@ def _base(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | Non
         harm=training.harm if training is not None else None,
         prescription=training.prescription if training is not None else [],
         seconds=round((tests.seconds if tests else 0.0) + (training.seconds if training else 0.0), 4),
+        mutant=said,
     )
-    return replace(base, mutant=said)
 
 
 def _detections(tests: TestVerdict | None) -> list[Detection]:

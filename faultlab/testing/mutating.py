@@ -137,7 +137,6 @@ class MutatedSuite:
         outcomes = {outcome.id: outcome for outcome in self._engine.run(orders)}
         for outcome in outcomes.values():
             if outcome.result is None:
-                self._say({"failed": _how(outcome)})
                 raise session_ended(outcome)
         self._preload(outcomes[_BACKWARDS])
         tests, ran = (
@@ -172,15 +171,15 @@ class MutatedSuite:
         """Which tests run which functions, by themselves or in fixtures that they rest on."""
         tree = Path(self._task.tree).resolve()
         # What was imported before anybody could note it, as a plugin's own package is.
-        early = {name: file for name in list(sys.modules) if (file := _file_of(name))}
+        early = {name: str(Path(file).resolve()) for name in list(sys.modules) if (file := _file_of(name))}
         mutated = {str(tree / file): file for file in self._task.mutants.values()}
         files: dict[str, str] = {}
         for module, file in [*ran.modules.items(), *early.items()]:
-            if (name := mutated.get(str(Path(file).resolve()))) is not None:
+            if (name := mutated.get(file)) is not None:
                 files[module] = name
                 tests.modules.setdefault(name, module)
         theirs = {str(Path(self._task.root, file).resolve()): file for file in self._task.mutants.values()}
-        own = {theirs[path] for file in early.values() if (path := str(Path(file).resolve())) in theirs}
+        own = {theirs[path] for path in early.values() if path in theirs}
         tests.strays = sorted(own - set(tests.modules))
         units: dict[str, set[tuple[str, str]]] = {}
         for function, places in ran.places.items():
