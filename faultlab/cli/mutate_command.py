@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from faultlab import engines
+from faultlab.cli.each import each
 from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, UsageError
-from faultlab.harness.gate import gravest
 from faultlab.harness.watching import Watch
 from faultlab.mutants.mutation import Asked, SourceMutation
 from faultlab.mutants.scope import Shard
-from faultlab.results import Report, dump
+from faultlab.results import Report
 from faultlab.scenario import Scenario, load_all
 
 _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
@@ -65,26 +65,15 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
         watch=Watch(advised=advice),
     )
     progress = Progress(quiet=quiet or as_json, silent=as_json)
-    reports: list[Report] = []
-    statuses: list[int] = []
     with progress:
         working = engines.create(engines.default(), jobs or engines.cores())
-        try:
-            for scenario in scenarios or (None,):
-                report, status = carry_out(SourceMutation(asked, working, progress, scenario), progress)
-                statuses.append(status)
-                if report is not None:
-                    reports.append(report)
-                if status == 130:
-                    break
-        except KeyboardInterrupt:
-            click.echo("interrupted: verdicts are kept, and the same command goes on from here", err=True)
-            statuses.append(130)
-        finally:
-            working.close()
-    if as_json:
-        click.echo(dump([report.to_json() for report in reports], indent=1))
-    return gravest(statuses)
+        return each(
+            scenarios or (None,),
+            lambda scenario: carry_out(SourceMutation(asked, working, progress, scenario), progress),
+            working,
+            as_json,
+            interrupted="interrupted: verdicts are kept, and the same command goes on from here",
+        )
 
 
 def carry_out(mutation: SourceMutation, progress: Progress, report: Report | None = None) -> tuple[Report | None, int]:

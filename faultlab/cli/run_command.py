@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from faultlab import engines
+from faultlab.cli.each import INTERRUPTED, each
 from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
 from faultlab.harness.campaign import Campaign, Options
 from faultlab.harness.gate import exit_code, gravest
 from faultlab.harness.watching import Watch
-from faultlab.results import Report, dump
+from faultlab.results import Report
 from faultlab.scenario import Scenario, check_pattern, load_all
 
 
@@ -47,28 +48,17 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     scenarios = load_all(paths)
     options = Options(select, skip, seed, timeout, resume, out, fail_under, Watch(advised=advice))
     progress = Progress(quiet=quiet or as_json, silent=as_json)
-    reports: list[Report] = []
-    statuses: list[int] = []
+
+    def carry_out(scenario: Scenario) -> tuple[Report | None, int]:
+        report, status = _carry_out(scenario, working, options, progress)
+        if report is None or not mutants or scenario.mutants is None or status == INTERRUPTED:
+            return report, status
+        report, mutated = _mutate(scenario, working, options, progress, report)
+        return report, gravest((status, mutated))
+
     with progress:
         working = engines.create(engine or engines.default(), jobs or engines.cores())
-        try:
-            for scenario in scenarios:
-                report, status = _carry_out(scenario, working, options, progress)
-                statuses.append(status)
-                if report is not None and mutants and scenario.mutants is not None and status != 130:
-                    report, status = _mutate(scenario, working, options, progress, report)
-                    statuses.append(status)
-                if report is not None:
-                    reports.append(report)
-                if status == 130:
-                    break
-        except KeyboardInterrupt:
-            statuses.append(130)
-        finally:
-            working.close()
-    if as_json:
-        click.echo(dump([report.to_json() for report in reports], indent=1))
-    return gravest(statuses)
+        return each(scenarios, carry_out, working, as_json)
 
 
 def _mutate(

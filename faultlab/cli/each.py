@@ -1,0 +1,47 @@
+"""Several scenarios one after the other with one engine: what each came to, and the status that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import click
+
+from faultlab.engines import Engine
+from faultlab.harness.gate import gravest
+from faultlab.results import Report, dump
+
+One = TypeVar("One")
+INTERRUPTED = 130
+
+
+def each(
+    scenarios: Iterable[One],
+    carry_out: Callable[[One], tuple[Report | None, int]],
+    engine: Engine,
+    as_json: bool,
+    interrupted: str = "",
+) -> int:
+    """Carries them out until one is interrupted, and closes the engine; returns the gravest status.
+
+    With ``as_json`` the reports are printed as one document. ``interrupted`` is said where nothing else has been.
+    """
+    reports: list[Report] = []
+    statuses: list[int] = []
+    try:
+        for scenario in scenarios:
+            report, status = carry_out(scenario)
+            statuses.append(status)
+            if report is not None:
+                reports.append(report)
+            if status == INTERRUPTED:
+                break
+    except KeyboardInterrupt:
+        if interrupted:
+            click.echo(interrupted, err=True)
+        statuses.append(INTERRUPTED)
+    finally:
+        engine.close()
+    if as_json:
+        click.echo(dump([report.to_json() for report in reports], indent=1))
+    return gravest(statuses)
