@@ -17,6 +17,7 @@ from faultlab.catalogue import SEVERITIES, matching, nearest
 from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
 from faultlab.fault import Fault, Trigger
 from faultlab.harness.plan import Selection
+from faultlab.results import Demands
 from faultlab.yamlfile import Key, YamlFile
 
 _LIST = "`faultlab list` shows them all."
@@ -163,12 +164,16 @@ class Mutants(_Part):
 
 
 class Gate(_Part):
-    """What the campaign must reach to pass; ``mutants`` is the least share of source mutants to be noticed."""
+    """What the campaign must reach to pass; ``mutants`` is the least share of source mutants to be noticed.
+
+    ``latency`` is the most steps from a fault's first activation to its first notice.
+    """
 
     coverage: float | None = Field(default=None, ge=0, le=1)
     mutants: float | None = Field(default=None, ge=0, le=1)
     silent: dict[Severity, Count] = {}
     false_alarms: Count | None = None
+    latency: Count | None = None
 
 
 class Scenario(_Part):
@@ -206,6 +211,15 @@ class Scenario(_Part):
         today = datetime.date.today()
         excuses = [(e.mode, f"{e.reason} (until {e.expires})") for e in self.faults.ignore if e.expires >= today]
         return Selection(select or self.faults.select, skip, self.faults.when, excuses)
+
+    def demands(self, fail_under: float | None = None) -> Demands:
+        """What the gate asks for, and the command line."""
+        return Demands(**self.gate.model_dump(), fail_under=fail_under)
+
+    @property
+    def excuses(self) -> list[dict[str, str]]:
+        """The failure modes that are excused, expired or not, as they stand in a report."""
+        return [{"mode": e.mode, "reason": e.reason, "expires": str(e.expires)} for e in self.faults.ignore]
 
     @property
     def test_files(self) -> list[str]:

@@ -91,4 +91,4 @@ def _carry_out(
         return None, error.exit_code
     page = files.write(report, options.out)
     progress.finished(report, page)
-    return report, 130 if campaign.interrupted else exit_code(report, scenario.gate)
+    return report, 130 if campaign.interrupted else exit_code(report)
