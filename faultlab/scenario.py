@@ -286,7 +286,7 @@ def load(file: Path) -> Scenario:
     try:
         scenario = Scenario.model_validate(yaml.data)
     except ValidationError as error:
-        problems += [_explain(yaml, detail) for detail in error.errors()]
+        problems += [explain(yaml, detail) for detail in error.errors()]
     problems += [yaml.problem(*found) for found in _inconsistencies(yaml.data)]
     if problems:
         raise ScenarioError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
@@ -313,13 +313,14 @@ def _test_file(entry: str, file: Path) -> Path | None:
     return None
 
 
-def _explain(yaml: YamlFile, detail: Any) -> Problem:
+def explain(yaml: YamlFile, detail: Any, model: type[BaseModel] | None = None) -> Problem:
+    """An error that pydantic found in a file of that model, a scenario unless told, as a problem at its place."""
     where = tuple(detail["loc"])
     key = where[-1] if where else ""
     if detail["type"] == "faultlab":
         return yaml.problem(where, detail["ctx"]["message"], detail["ctx"]["remedy"])
     if detail["type"] == "extra_forbidden":
-        fields = _fields_at(where[:-1])
+        fields = _fields_at(where[:-1], model or Scenario)
         remedy = nearest(str(key), fields) or f"Known keys: {', '.join(fields)}."
         return yaml.problem(where, f"unknown key {key!r}", remedy)
     if detail["type"] == "missing":
@@ -345,18 +346,18 @@ def _remedy(detail: Any) -> str:
     return _REMEDIES.get(detail["type"], "")
 
 
-def _fields_at(where: Key) -> list[str]:
-    model: Any = Scenario
+def _fields_at(where: Key, within: Any) -> list[str]:
     for part in where:
         if isinstance(part, int):
             continue
-        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
-        if field is None:
-            return []
-        model = _model_in(field.annotation)
-        if model is None:
-            return []
-    return [field.alias or name for name, field in model.model_fields.items()]
+        if get_origin(within) is dict:
+            within = get_args(within)[1]
+            continue
+        model = _model_in(within)
+        fields = model.model_fields.items() if model is not None else ()
+        within = next((field.annotation for name, field in fields if part in (name, field.alias)), None)
+    model = _model_in(within)
+    return [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
 
 
 def _model_in(annotation: Any) -> Any:
