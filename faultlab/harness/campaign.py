@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faultlab import __version__, index
+from faultlab import __version__, index, ratchet
+from faultlab.accepted import Accepted
 from faultlab.detectors.notice import Notice
 from faultlab.detectors.tests import Tests, join
 from faultlab.engines import Engine, TargetBrokenError
@@ -63,6 +64,7 @@ class Options:
     fail_under: float | None = None
     watch: Watch = field(default_factory=Watch)
     shard: Shard = field(default_factory=Shard)
+    accepted: Accepted | None = None
 
 
 Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
@@ -129,6 +131,8 @@ class Campaign:
         report.timing["jobs"] = self.engine.jobs
         report.faults = sorted(self._results.values(), key=lambda result: result.id)
         report.reasons += [*check(report), *check_excuses(report)]
+        if self.options.accepted is not None:
+            report.reasons += ratchet.check(self.options.accepted, report)
         report.passed = not report.reasons
         records.write_report(report)
         return report

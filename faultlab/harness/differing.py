@@ -9,6 +9,7 @@ from typing import Any
 from faultlab.comparison import Comparison, compare
 from faultlab.errors import UsageError
 from faultlab.harness import evidence
+from faultlab.harness.records import REPORT_FILE
 from faultlab.results import SCHEMA, Report
 
 
@@ -46,7 +47,7 @@ def between(before: Path, after: Path) -> Differences:
 
 
 def _holds_several(path: Path) -> bool:
-    return path.is_dir() and not (path / evidence.REPORT_FILE).is_file()
+    return path.is_dir() and not (path / REPORT_FILE).is_file()
 
 
 def _by_name(path: Path, reports: list[Report]) -> dict[str, Report]:

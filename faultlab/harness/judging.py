@@ -16,7 +16,6 @@ from faultlab.harness import evidence
 from faultlab.harness.gate import check, check_excuses, exit_code, gravest
 from faultlab.results import SCHEMA, Demands, Report
 
-
 DEFAULT = Path("reports")
 
 
