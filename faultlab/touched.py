@@ -1,7 +1,7 @@
-"""Whether what a scenario runs has been touched since a commit: its file, its code, its tests, its project's settings.
-
 """Whether what a scenario runs has been touched since a commit: its file, code and tests, its project's settings.
-is put together at run time can't be known, so a file that does so is taken to need every Python file of the project.
+
+Its code is what its class paths and tests import, read from the source and not imported. A name that is put together
+at run time can't be known, so a file that imports by one is taken to need every Python file of the project.
 Files that are no Python count where they lie beside that code, or the scenario names them. What an edit of an
 installed package does, or of data elsewhere, is out of sight.
 """

@@ -18,7 +18,7 @@ from faultlab.results import dump
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 def command(folders: tuple[Path, ...], out: Path, as_json: bool) -> int:
-    """Join the shares that `faultlab run --shard k/n` left in DIRs to the report of the whole, and say whether it passes.
+    """Join the shares of `faultlab run --shard k/n` to the report of the whole, and say whether it passes.
 
     DIRs are run folders or folders of run folders. Every share of a scenario has to be there, once, of one commit.
     """
