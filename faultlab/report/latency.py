@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from typing import Any, NamedTuple
 
+from faultlab.comparison import latency_of
 from faultlab.report.bars import Part, segments
-from faultlab.results import Report, Status
+from faultlab.results import Report
 
 _BOUNDS = (0, 1, 3, 7, 15, 31, 63)
 
@@ -15,7 +16,7 @@ class Bucket(NamedTuple):
     """The faults first noticed within a range of steps; ``parts`` counts them by the worth of their best detection."""
 
     words: str
-    count: int
+    faults: int
     share: float
     parts: list[Part]
 
@@ -24,8 +25,9 @@ def distribution(report: Report) -> dict[str, Any] | None:
     """The noticed faults by latency, and the median in steps; None where nobody noticed anything."""
     firsts: list[tuple[int, int]] = []
     for fault in report.faults:
-        if fault.status is Status.NOTICED and fault.noticed_by and fault.best is not None:
-            firsts.append((min(found.latency for found in fault.noticed_by), fault.best.worth))
+        latency = latency_of(fault)
+        if latency is not None and fault.best is not None:
+            firsts.append((latency, fault.best.worth))
     if not firsts:
         return None
     latest = max(latency for latency, _ in firsts)

@@ -1,4 +1,4 @@
-"""What nobody noticed, told as lessons: a silent failure mode with its faults, charts, remedy and how to see it again."""
+"""What nobody noticed, told as lessons: silent failure modes with their faults, charts, remedies and replays."""
 
 from __future__ import annotations
 
