@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from faultlab.curves import CURVES_FILE
 from faultlab.detectors.tests import TESTS_FILE
 from faultlab.errors import UsageError
 from faultlab.harness.records import ADVICE_FILE, KNOWN_FILE
 from faultlab.testing.outcome import Cell
-
-CURVES_FILE = "curves.json"
 
 
 def joined(folders: Sequence[Path]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "gate": "Say whether reports pass, and keep what was reached from being lost.",
     "diff": "Say what is different between two reports.",
     "merge": "Join the shares of a campaign to one report.",
+    "report": "Write the pages and files of a report anew.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
     "watch": "Run a training and say what became of its process.",

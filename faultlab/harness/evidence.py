@@ -15,7 +15,7 @@ from typing import Any
 from faultlab import seal
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.harness.gate import check, check_mutants
-from faultlab.harness.records import OUTCOMES_FILE, PLAN_FILE, REPORT, REPORT_FILE
+from faultlab.harness.records import BESIDE, OUTCOMES_FILE, PLAN_FILE, REPORT, REPORT_FILE
 from faultlab.mutants import methods
 from faultlab.results import FaultResult, Report, Status, dump
 
@@ -152,6 +152,6 @@ def _said(line: Mapping[str, Any] | None) -> str:
 
 def _bare(line: Mapping[str, Any]) -> dict[str, Any]:
     """A verdict and what it rests on."""
-    data = {name: value for name, value in line.items() if name != "advised"}
+    data = {name: value for name, value in line.items() if name not in BESIDE}
     FaultResult.from_json(data)
     return data
