@@ -88,17 +88,13 @@ def written(accepted: Accepted) -> str:
     lines = ["{", f' "schema": {SCHEMA},', ' "scenarios": {']
     scenarios = sorted(accepted.scenarios.items())
     for number, (name, standard) in enumerate(scenarios, start=1):
-        silences = {mode: silence.model_dump(mode="json") for mode, silence in standard.accepted.items()}
         demands = {key: value for key, value in standard.demands.model_dump().items() if value not in (None, {})}
+        silences = {mode: silence.model_dump(mode="json") for mode, silence in standard.accepted.items()}
         lines += [
             f"  {_json(name)}: {{",
             f'   "demands": {_json(demands)},',
-            *_block(
-                "accepted", (f"{_json(mode)}: {_json(silence)}" for mode, silence in sorted(silences.items())), "{}"
-            ),
-            *_block(
-                "noticed", (f"{_json(mode)}: {_json(who)}" for mode, who in sorted(standard.noticed.items())), "{}"
-            ),
+            *_block("accepted", _entries(silences), "{}"),
+            *_block("noticed", _entries(standard.noticed), "{}"),
             *_block("no_effect", map(_json, sorted(standard.no_effect)), "[]", last=True),
             f"  }}{_comma(number < len(scenarios))}",
         ]
@@ -114,12 +110,16 @@ def _block(name: str, entries: Iterable[str], brackets: str, last: bool = False)
     return [f'   "{name}": {brackets[0]}', *inner, f"   {brackets[1]}{_comma(not last)}"]
 
 
+def _entries(mapping: Mapping[str, Any]) -> Iterable[str]:
+    return (f"{_json(key)}: {_json(value)}" for key, value in sorted(mapping.items()))
+
+
 def _comma(more: bool) -> str:
     return "," if more else ""
 
 
 def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, sort_keys=isinstance(data, Mapping))
+    return json.dumps(data, ensure_ascii=False)
 
 
 def _check_json(file: Path) -> None:
