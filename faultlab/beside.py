@@ -61,12 +61,14 @@ def _tests(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         id: [c.test for c in (Cell(**data) for data in fault["cells"]) if c.kills] for id, fault in faults.items()
     }
     counted = Counter(test for tests in killers.values() for test in tests)
-    tests = {entry["test"]: entry for part in reversed(parts) for entry in part["tests"]}
+    tests: dict[str, dict[str, Any]] = {}
+    for entry in [entry for part in parts for entry in part["tests"]]:
+        tests.setdefault(entry["test"], entry)
     whole = all(part["whole"] for part in parts)
     return {
         **parts[0],
         "whole": whole,
-        "tests": [{**entry, "kills": counted[test]} for test, entry in sorted(tests.items())],
+        "tests": [{**entry, "kills": counted[test]} for test, entry in tests.items()],
         "left_out": _united(parts, "left_out"),
         "killed_once": {id: tests[0] for id, tests in sorted(killers.items()) if whole and len(tests) == 1},
         "faults": [fault for _, fault in sorted(faults.items())],

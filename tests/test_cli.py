@@ -53,6 +53,9 @@ def _faultlab(*arguments: str | Path) -> Done:
     [
         (["--help"], "Exit codes: 0 the gate passed"),
         (["run", "--help"], "--fail-under"),
+        (["gate", "--help"], "--baseline"),
+        (["diff", "--help"], "--exit-code"),
+        (["merge", "--help"], "--out"),
         (["prescribe", "--help"], "--write"),
         (["sweep", "--help"], "--scenario"),
         (["watch", "--help"], "--stall"),
