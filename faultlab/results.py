@@ -104,7 +104,7 @@ class FaultResult:
     def badness(self) -> tuple[bool, int, float]:
         """Sorts silent faults, the worst first."""
         harm = self.harm
-        severity = _SEVERITY_ORDER.get(self.severity, 9)
+        severity = severity_order(self.severity)
         if harm is None or not harm.harmful:
             return True, severity, 0.0
         if harm.clean is None or harm.faulty is None:
@@ -255,6 +255,11 @@ class Report:
             return cls.from_json(data)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file} is no report of faultlab: {type(error).__name__}: {error}") from None
+
+
+def severity_order(severity: str) -> int:
+    """Sorts severities, the gravest first."""
+    return _SEVERITY_ORDER.get(severity, 9)
 
 
 def dump(data: Any, indent: int | None = None) -> str:

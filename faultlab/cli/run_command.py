@@ -32,11 +32,12 @@ from faultlab.scenario import Scenario, check_pattern, load_all
 @click.option(
     "--mutants/--no-mutants", default=True, help="Where the scenario asks for source mutants.  [default: yes]"
 )
+@click.option("--lesson", is_flag=True, help="Write lesson.html too, which hides what was broken until it is guessed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
 def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
             timeout: float | None, resume: bool, out: Path, engine: str | None, fail_under: float | None, advice: bool,
-            mutants: bool, as_json: bool, quiet: bool) -> int:  # fmt: skip
+            mutants: bool, lesson: bool, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who noticed.
 
     A scenario imports and runs the code that it names.
@@ -50,7 +51,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     progress = Progress(quiet=quiet or as_json, silent=as_json)
 
     def carry_out(scenario: Scenario) -> tuple[Report | None, int]:
-        report, status = _carry_out(scenario, working, options, progress)
+        report, status = _carry_out(scenario, working, options, progress, lesson)
         if report is None or not mutants or scenario.mutants is None or status == INTERRUPTED:
             return report, status
         report, mutated = _mutate(scenario, working, options, progress, report)
@@ -74,7 +75,7 @@ def _mutate(
 
 
 def _carry_out(
-    scenario: Scenario, working: engines.Engine, options: Options, progress: Progress
+    scenario: Scenario, working: engines.Engine, options: Options, progress: Progress, lesson: bool
 ) -> tuple[Report | None, int]:
     """One scenario; what is wrong with it is said, and does not keep the others from being carried out."""
     from faultlab.report import files
@@ -89,6 +90,6 @@ def _carry_out(
     except FaultlabError as error:
         progress.failed(error)
         return None, error.exit_code
-    page = files.write(report, options.out)
+    page = files.write(report, options.out, lesson)
     progress.finished(report, page)
     return report, 130 if campaign.interrupted else exit_code(report, scenario.gate)

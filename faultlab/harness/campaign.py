@@ -15,7 +15,7 @@ from faultlab.detectors.tests import Tests, join
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.fault import Fault
-from faultlab.harness import plan, verdict
+from faultlab.harness import curves, plan, verdict
 from faultlab.harness.advice import Advice
 from faultlab.harness.clean import TRUNK, order, with_trunk
 from faultlab.harness.gate import check
@@ -99,7 +99,8 @@ class Campaign:
             findings = preparation.take(selection)
             self.advice = findings.advice
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
-            report.target = place_of(findings.recon.module, project_root(self.scenario.file).resolve())
+            root = project_root(self.scenario.file).resolve()
+            report.target = {**place_of(findings.recon.module, root), "scenario": str(self.scenario.file)}
             self.listener.measured(report.baseline)
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}
@@ -109,6 +110,7 @@ class Campaign:
                 more = preparation.plan(replace(selection, select=asked, skip=()), findings.recon)
                 planned = records.extend(planned, more)
                 self._inject(more, {}, findings, records, report)
+            records.write_curves(curves.to_json(findings.twin, findings.reloaded, records.curves))
             self.worths = self._weigh(planned, findings, records)
             if tests:
                 self._ask_tests(tests, findings, records, report)
@@ -237,16 +239,17 @@ class Campaign:
         advised = found.advice.judge(outcome.id, mode, outcome, clean)
         if result.status in UNNOTICED:
             result = replace(result, prescription=found.advice.prescription(outcome.id))
-        self._settle(result, records, [asdict(seen) for seen in advised])
+        course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNNOTICED else None
+        self._settle(result, records, [asdict(seen) for seen in advised], course)
 
     def _verdict(self, fault: str, outcome: Outcome, found: Findings, extra: Sequence[Notice] = ()) -> FaultResult:
         mode = index.modes()[Fault.parse(fault).mode]
         twin = found.reloaded if mode.judged_by == "reload" and found.reloaded else found.twin
         return verdict.judge(fault, mode, outcome, twin, extra)
 
-    def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = ()) -> None:
+    def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
         self._results[result.id] = result
-        records.add(result, advised)
+        records.add(result, advised, curve)
         self.listener.judged(result)
 
     def _ended_by_flag(self, outcome: Outcome) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from faultlab.curves import CURVES_FILE
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import UsageError
 from faultlab.harness.plan import Planned
@@ -20,8 +21,10 @@ from faultlab.results import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump
 
 ADVICE_FILE = "guards.json"
 KNOWN_FILE = "known-good-runs.json"
+PREVIOUS_FILE = "previous.json"
+"""The report of the campaign before."""
 CONCLUSIONS = ("report.json", "index.html", "mutation-report.json", "junit.xml", "faultlab.sarif", "gitlab.json",
-               "summary.md", "badge.json", ADVICE_FILE)  # fmt: skip
+               "summary.md", "badge.json", "lesson.html", CURVES_FILE, ADVICE_FILE)  # fmt: skip
 """The files that say what a campaign came to, whoever writes them."""
 
 
@@ -33,14 +36,22 @@ class Records:
         self._lines: IO[str] | None = None
         self._kept: set[str] = set()
         self._plan: dict[str, Any] = {}
+        # What stands on a verdict's line beside it, by fault: what guards noticed, and the course of its training.
         self.advised: dict[str, Any] = {}
+        self.curves: dict[str, Any] = {}
         try:
             (folder / "logs").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --out") from None
 
     def clear(self, resume: bool) -> None:
-        """Takes away what a campaign before this one concluded: it must not stand if this one fails."""
+        """Takes away what a campaign before this one concluded: it must not stand if this one fails.
+
+        Its report is put aside, to be compared with, but for that of a campaign that is resumed.
+        """
+        report = self.folder / "report.json"
+        if report.exists() and not resume:
+            os.replace(report, self.folder / PREVIOUS_FILE)
         for file in [self.folder / name for name in CONCLUSIONS]:
             file.unlink(missing_ok=True)
         for log in [] if resume else (self.folder / "logs").glob("*.log"):
@@ -69,10 +80,12 @@ class Records:
             self.folder / "plan.json", dump({**self._plan, "faults": [asdict(entry) for entry in planned]}, indent=1)
         )
 
-    def add(self, result: FaultResult, advised: Any = ()) -> None:
-        """Puts a verdict on disk, with what the ready-made guards noticed."""
+    def add(self, result: FaultResult, advised: Any = (), curve: Any = None) -> None:
+        """Puts a verdict on disk, with what the ready-made guards noticed and how the training went."""
         if advised:
             self.advised[result.id] = advised
+        if curve:
+            self.curves[result.id] = curve
         if result.id not in self._kept:
             self.revise(result)
 
@@ -101,6 +114,10 @@ class Records:
         """Writes guards.json."""
         _write(self.folder / ADVICE_FILE, dump(advice, indent=1))
 
+    def write_curves(self, curves: Mapping[str, Any]) -> None:
+        """Writes curves.json."""
+        _write(self.folder / CURVES_FILE, dump(curves))
+
     def write_report(self, report: Report) -> None:
         """Writes report.json and closes the list of outcomes."""
         if self._lines is not None:
@@ -108,8 +125,8 @@ class Records:
         _write(self.folder / "report.json", dump(report.to_json(), indent=1))
 
     def _line(self, result: FaultResult) -> str:
-        advised = self.advised.get(result.id)
-        return dump({**result.to_json(), **({"advised": advised} if advised else {})}) + "\n"
+        beside = {"advised": self.advised.get(result.id), "curve": self.curves.get(result.id)}
+        return dump({**result.to_json(), **{name: part for name, part in beside.items() if part}}) + "\n"
 
     def _left_over(self, digest: str) -> dict[str, FaultResult]:
         try:
@@ -122,7 +139,7 @@ class Records:
         for line in text.split("\n"):  # and not at every other character that may separate lines
             try:
                 data = dict(json.loads(line))
-                advised = data.pop("advised", None)
+                advised, curve = data.pop("advised", None), data.pop("curve", None)
                 result = FaultResult.from_json(data)
             except (ValueError, KeyError, TypeError):
                 continue
@@ -131,6 +148,8 @@ class Records:
                 found[result.id] = result
                 if advised:
                     self.advised[result.id] = advised
+                if curve:
+                    self.curves[result.id] = curve
         return found
 
 

@@ -16,8 +16,11 @@ _FORMATS = {
 }
 
 
-def write(report: Report, out: Path) -> Path:
-    """Writes it into the scenario's folder under ``out``, refreshes the index there, and returns the page's path."""
+def write(report: Report, out: Path, lesson: bool = False) -> Path:
+    """Writes it into the scenario's folder under ``out``, refreshes the index there, and returns the page's path.
+
+    With ``lesson`` that of the lesson, which is written too.
+    """
     folder = out / report.scenario
     for name, render in _FORMATS.items():
         html.write_whole(folder / name, render(report))
@@ -25,4 +28,5 @@ def write(report: Report, out: Path) -> Path:
         html.write_whole(folder / stryker.FILE, dump(stryker.export(report, folder), indent=1))
     else:
         (folder / stryker.FILE).unlink(missing_ok=True)
-    return html.write(report, out)
+    page = html.write(report, out)
+    return html.write_lesson(report, folder) if lesson else page
