@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -261,10 +261,14 @@ class Scenario(_Part):
         Raises ScenarioError where there is no such file.
         """
         found = [_test_file(entry, self._file) for entry in self.tests]
-        if None in found:
-            missing = found.index(None)
-            remedy = "Name a test file or folder, from the folder that faultlab runs in or the project's root."
-            raise self.problem(("tests", missing), f"no such tests: {self.tests[missing]}", remedy)
+        remedy = "Name a test file or folder, from the folder that faultlab runs in or the project's root."
+        missing = [
+            self.problem(("tests", number), f"no such tests: {self.tests[number]}", remedy).problems[0]
+            for number, file in enumerate(found)
+            if file is None
+        ]
+        if missing:
+            raise ScenarioError(missing)
         return list(map(str, found))
 
     def for_victims(self) -> dict[str, Any]:
@@ -292,10 +296,18 @@ def find(paths: tuple[Path, ...]) -> list[Path]:
 
 def load_all(paths: tuple[Path, ...]) -> list[Scenario]:
     """Every scenario at the paths; raises ScenarioError with everything wrong in all of them."""
+    scenarios, problems = read_all(find(paths))
+    if problems:
+        raise ScenarioError(problems)
+    return scenarios
+
+
+def read_all(files: Iterable[Path]) -> tuple[list[Scenario], list[Problem]]:
+    """The scenarios in those of the files that can be read, and everything that is wrong in the others."""
     scenarios: list[Scenario] = []
     problems: list[Problem] = []
     names: dict[str, Path] = {}
-    for file in find(paths):
+    for file in files:
         try:
             scenario = load(file)
         except ScenarioError as error:
@@ -307,9 +319,7 @@ def load_all(paths: tuple[Path, ...]) -> list[Scenario]:
             problems += scenario.problem(("name",), message, remedy).problems
         names[scenario.name] = file
         scenarios.append(scenario)
-    if problems:
-        raise ScenarioError(problems)
-    return scenarios
+    return scenarios, problems
 
 
 def load(file: Path) -> Scenario:

@@ -18,6 +18,7 @@ _COMMANDS = {
     "sweep": "Find how little of a failure mode each guard still notices, and when.",
     "mutate": "Mutate source code and report which changes no test and no guard notices.",
     "report": "Write the pages and files of a report anew.",
+    "check": "Say what is wrong in scenario files, and run nothing.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
     "watch": "Run a training and say what became of its process.",

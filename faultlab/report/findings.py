@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from faultlab.catalogue import FailureMode
@@ -120,7 +121,11 @@ def _method(report: Report, mode: FailureMode | None) -> tuple[str, int]:
     target: Mapping[str, Any] = report.target
     name = method_of(mode) if mode is not None else ""
     line = target.get("methods", {}).get(name, target.get("line", 1))
-    return str(target.get("file", "")), int(line)
+    if target.get("file"):
+        return target["file"], int(line)
+    # What stands in no file of the user's is said of the scenario: some readers refuse what is nowhere.
+    scenario = str(target.get("scenario", ""))
+    return ("" if PurePath(scenario).is_absolute() else scenario), 1
 
 
 def _fingerprint(*parts: object) -> str:
