@@ -42,6 +42,14 @@ def place_of(class_path: str, root: Path) -> dict[str, Any]:
     return {**found, "file": file, "line": 1, "methods": {}}
 
 
+def within_repository(root: Path) -> str:
+    """A project's folder relative to the git repository that holds it; empty where that is the same."""
+    for folder in (root, *root.parents):
+        if (folder / ".git").exists():
+            return "" if folder == root else root.relative_to(folder).as_posix()
+    return ""
+
+
 def lacks(class_path: str, root: Path) -> str:
     """The project's file that should define a class or factory and does not; empty where that can't be told."""
     file = file_of(class_path, root)

@@ -26,6 +26,7 @@ from faultlab.mutants.verdicts import join
 from faultlab.mutants.workspace import WITHIN, Workspace
 from faultlab.results import FaultResult, Mutation, Report, Status
 from faultlab.scenario import Mutants, Scenario, project_root
+from faultlab.source import within_repository
 
 MINE = "mutants: "
 """What a report's reasons begin with that are about mutants."""
@@ -269,7 +270,8 @@ class SourceMutation:
         try:
             return Report.read(file)
         except (OSError, ValueError, LookupError, TypeError):
-            return Report(self.name, faultlab=__version__)
+            project = within_repository(self.root)
+            return Report(self.name, faultlab=__version__, target={"project": project} if project else {})
 
     def _summary(self, report: Report, generated: generation.Generated, sources: Sequence[str], kept: int,
                  seconds: float) -> Mutation:  # fmt: skip

@@ -284,7 +284,9 @@ class Target(_Part):
     methods: dict[str, Line] = _LEFT_OUT
     """The lines of its methods."""
     scenario: str = _LEFT_OUT
-    """The scenario's file."""
+    """The scenario's file, as it was named on the command line."""
+    project: str = _LEFT_OUT
+    """The project's root relative to its git repository; left out where they are the same."""
 
 
 class Gate(_Part):
