@@ -21,6 +21,7 @@ _COMMANDS = {
     "diff": "Say what is different between two reports.",
     "merge": "Join the shares of a campaign to one report.",
     "report": "Write the pages and files of a report anew.",
+    "check": "Say what is wrong in scenario files, and run nothing.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
     "watch": "Run a training and say what became of its process.",

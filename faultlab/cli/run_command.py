@@ -8,6 +8,7 @@ import click
 
 from faultlab import engines, touched
 from faultlab.accepted import Accepted, read
+from faultlab.cli import hosts
 from faultlab.cli.each import INTERRUPTED, each
 from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError, UsageError
@@ -39,12 +40,13 @@ from faultlab.shard import Shard
     "--mutants/--no-mutants", default=True, help="Where the scenario asks for source mutants.  [default: yes]"
 )
 @click.option("--lesson", is_flag=True, help="Write lesson.html too, which hides what was broken until it is guessed.")
+@hosts.option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
 def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
             timeout: float | None, resume: bool, out: Path, engine: str | None, fail_under: float | None,
-            baseline: Path | None, shard: str, since: str, advice: bool, mutants: bool, lesson: bool, as_json: bool,
-            quiet: bool) -> int:  # fmt: skip
+            baseline: Path | None, shard: str, since: str, advice: bool, mutants: bool, lesson: bool, ci: str | None,
+            as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who noticed.
 
     A scenario imports and runs the code that it names.
@@ -76,7 +78,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
 
     with progress:
         working = engines.create(engine or engines.default(), jobs or engines.cores())
-        status = each(scenarios, carry_out, working, as_json)
+        status = each(scenarios, carry_out, working, as_json, ci=ci)
     gone = missing(accepted, names) if accepted is not None and (not paths or any(map(Path.is_dir, paths))) else []
     for said in gone:
         click.echo(said, err=True)

@@ -30,7 +30,7 @@ from faultlab.harness.watching import Watch
 from faultlab.results import Baseline, FaultResult, Report, Status
 from faultlab.scenario import Scenario, project_root
 from faultlab.shard import Shard
-from faultlab.source import place_of
+from faultlab.source import place_of, within_repository
 
 UNNOTICED = (Status.SILENT, Status.WARNED)
 UNRUN = (Status.NOT_APPLICABLE, Status.IGNORED)
@@ -106,6 +106,8 @@ class Campaign:
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
             root = project_root(self.scenario.file).resolve()
             report.target = {**place_of(findings.recon.module, root), "scenario": str(self.scenario.file)}
+            if project := within_repository(root):
+                report.target["project"] = project
             self.listener.measured(report.baseline)
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}

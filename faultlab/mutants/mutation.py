@@ -29,6 +29,7 @@ from faultlab.mutants.workspace import WITHIN, Workspace
 from faultlab.results import Demands, FaultResult, Mutation, Report, Status
 from faultlab.scenario import Mutants, Scenario, project_root
 from faultlab.shard import Shard
+from faultlab.source import within_repository
 
 _PROJECT_NAME = re.compile(r"^\[project\]\s*$(?:(?!^\[).)*?^name\s*=\s*[\"']([^\"']+)", re.MULTILINE | re.DOTALL)
 
@@ -273,7 +274,8 @@ class SourceMutation:
         try:
             return evidence.read(file)
         except UsageError:  # none, or none that can be read
-            return Report(self.name, faultlab=__version__)
+            project = within_repository(self.root)
+            return Report(self.name, faultlab=__version__, target={"project": project} if project else {})
 
     def _summary(self, report: Report, generated: generation.Generated, sources: Sequence[str], kept: int,
                  seconds: float) -> Mutation:  # fmt: skip
