@@ -26,6 +26,7 @@ from faultlab.catalogue import SEVERITIES, matching, nearest
 from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
 from faultlab.fault import Fault, Trigger
 from faultlab.harness.plan import Selection
+from faultlab.results import Demands
 from faultlab.yamlfile import Key, YamlFile
 
 _LIST = "`faultlab list` shows them all."
@@ -193,7 +194,7 @@ class Mutants(_Part):
 
 
 class Gate(_Part):
-    """What the campaign must reach to pass; ``mutants`` is the least share of source mutants to be noticed."""
+    """What the campaign must reach to pass."""
 
     coverage: float | None = Field(default=None, ge=0, le=1)
     """The least coverage: the share of failure modes to be noticed."""
@@ -203,6 +204,8 @@ class Gate(_Part):
     """How many failure modes of a severity may be silent, such as `{critical: 0}`."""
     false_alarms: Count | None = None
     """How many false alarms clean runs may raise; none, unless given."""
+    latency: Count | None = None
+    """The most steps from a fault\'s first activation to its first notice."""
 
 
 class Scenario(_Part):
@@ -253,6 +256,15 @@ class Scenario(_Part):
         today = datetime.date.today()
         excuses = [(e.mode, f"{e.reason} (until {e.expires})") for e in self.faults.ignore if e.expires >= today]
         return Selection(select or self.faults.select, skip, self.faults.when, excuses)
+
+    def demands(self, fail_under: float | None = None) -> Demands:
+        """What the gate asks for, and the command line."""
+        return Demands(**self.gate.model_dump(), fail_under=fail_under)
+
+    @property
+    def excuses(self) -> list[dict[str, str]]:
+        """The failure modes that are excused, expired or not, as they stand in a report."""
+        return [{"mode": e.mode, "reason": e.reason, "expires": str(e.expires)} for e in self.faults.ignore]
 
     @property
     def test_files(self) -> list[str]:
@@ -329,7 +341,7 @@ def load(file: Path) -> Scenario:
     try:
         scenario = Scenario.model_validate(yaml.data)
     except ValidationError as error:
-        problems += [_explain(yaml, detail) for detail in error.errors()]
+        problems += [explain(yaml, detail) for detail in error.errors()]
     problems += [yaml.problem(*found) for found in _inconsistencies(yaml.data)]
     if problems:
         raise ScenarioError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
@@ -356,13 +368,14 @@ def _test_file(entry: str, file: Path) -> Path | None:
     return None
 
 
-def _explain(yaml: YamlFile, detail: Any) -> Problem:
+def explain(yaml: YamlFile, detail: Any, model: type[BaseModel] | None = None) -> Problem:
+    """An error that pydantic found in a file of that model, a scenario unless told, as a problem at its place."""
     where = tuple(detail["loc"])
     key = where[-1] if where else ""
     if detail["type"] == "faultlab":
         return yaml.problem(where, detail["ctx"]["message"], detail["ctx"]["remedy"])
     if detail["type"] == "extra_forbidden":
-        fields = _fields_at(where[:-1])
+        fields = _fields_at(where[:-1], model or Scenario)
         remedy = nearest(str(key), fields) or f"Known keys: {', '.join(fields)}."
         return yaml.problem(where, f"unknown key {key!r}", remedy)
     if detail["type"] == "missing":
@@ -388,18 +401,18 @@ def _remedy(detail: Any) -> str:
     return _REMEDIES.get(detail["type"], "")
 
 
-def _fields_at(where: Key) -> list[str]:
-    model: Any = Scenario
+def _fields_at(where: Key, within: Any) -> list[str]:
     for part in where:
         if isinstance(part, int):
             continue
-        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
-        if field is None:
-            return []
-        model = _model_in(field.annotation)
-        if model is None:
-            return []
-    return [field.alias or name for name, field in model.model_fields.items()]
+        if get_origin(within) is dict:
+            within = get_args(within)[1]
+            continue
+        model = _model_in(within)
+        fields = model.model_fields.items() if model is not None else ()
+        within = next((field.annotation for name, field in fields if part in (name, field.alias)), None)
+    model = _model_in(within)
+    return [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
 
 
 def _model_in(annotation: Any) -> Any:

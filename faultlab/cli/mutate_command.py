@@ -14,9 +14,9 @@ from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, UsageError
 from faultlab.harness.watching import Watch
 from faultlab.mutants.mutation import Asked, SourceMutation
-from faultlab.mutants.scope import Shard
 from faultlab.results import Report
 from faultlab.scenario import Scenario, load_all
+from faultlab.shard import Shard
 
 _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 
