@@ -97,7 +97,7 @@ def test_the_schema_counts_every_status() -> None:
 
 @pytest.mark.parametrize("made", REPORTS.values(), ids=REPORTS)
 def test_made_up_reports_are_what_the_schema_says(made: Report) -> None:
-    assert [wrong for wrong in wrong_in(made) if not wrong.startswith("$.mutants.counts")] == []
+    assert wrong_in(made) == []
 
 
 def test_the_report_of_a_campaign_is_what_the_schema_says(tmp_path: Path) -> None:
