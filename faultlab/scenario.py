@@ -205,7 +205,7 @@ class Gate(_Part):
     false_alarms: Count | None = None
     """How many false alarms clean runs may raise; none, unless given."""
     latency: Count | None = None
-    """The most steps from a fault\'s first activation to its first notice."""
+    """The most steps from a fault's first activation to its first notice."""
 
 
 class Scenario(_Part):

@@ -127,7 +127,7 @@ def test_shares_of_different_plans_and_seeds_are_refused(tmp_path: Path) -> None
     one, _ = _shares(tmp_path)
     for number, options in enumerate(({"plan": "another"}, {"seed": 7})):
         other = run_folder(tmp_path / f"x{number}", report(FAULTS[1], shard="2/2", demands=DEMANDS), **options)
-        with pytest.raises(UsageError, match="they have different (plans|seeds)"):
+        with pytest.raises(UsageError, match=r"they have different (plans|seeds)"):
             merging.shares([one, other])
     other = run_folder(tmp_path / "y", report(FAULTS[1], shard="2/3", demands=DEMANDS))
     with pytest.raises(UsageError, match="one is of 2 shares, the other of 3"):
