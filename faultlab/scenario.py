@@ -194,10 +194,7 @@ class Mutants(_Part):
 
 
 class Gate(_Part):
-    """What the campaign must reach to pass; ``mutants`` is the least share of source mutants to be noticed.
-
-    ``latency`` is the most steps from a fault's first activation to its first notice.
-    """
+    """What the campaign must reach to pass."""
 
     coverage: float | None = Field(default=None, ge=0, le=1)
     """The least coverage: the share of failure modes to be noticed."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from faultlab import merging
+from faultlab.cli import hosts
 from faultlab.harness.gate import exit_code, gravest
 from faultlab.report.overview import one_line
 from faultlab.report.text import harmless
@@ -16,8 +17,9 @@ from faultlab.results import dump
 @click.command("merge")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
+@hosts.option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
-def command(folders: tuple[Path, ...], out: Path, as_json: bool) -> int:
+def command(folders: tuple[Path, ...], out: Path, ci: str | None, as_json: bool) -> int:
     """Join the shares of `faultlab run --shard k/n` to the report of the whole, and say whether it passes.
 
     DIRs are run folders or folders of run folders. Every share of a scenario has to be there, once, of one commit.
@@ -38,4 +40,5 @@ def command(folders: tuple[Path, ...], out: Path, as_json: bool) -> int:
             click.echo(f"  {page}")
     if as_json:
         click.echo(dump([report.to_json() for report in reports], indent=1))
+    hosts.tell(reports, ci, as_json)
     return gravest(exit_code(report) for report in reports)

@@ -11,7 +11,6 @@ _FORMATS = {
     "junit.xml": junit.render,
     "faultlab.sarif": sarif.render,
     "gitlab.json": gitlab.render,
-    "summary.md": summary.render,
     "badge.json": badge.render,
 }
 
@@ -24,6 +23,7 @@ def write(report: Report, out: Path, lesson: bool = False) -> Path:
     folder = out / report.scenario
     for name, render in _FORMATS.items():
         html.write_whole(folder / name, render(report))
+    html.write_whole(folder / "summary.md", summary.render(report, html.since_before(report, folder)))
     if report.mutation is not None:
         html.write_whole(folder / stryker.FILE, dump(stryker.export(report, folder), indent=1))
     else:

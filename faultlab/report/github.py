@@ -35,7 +35,7 @@ def commands(reports: Sequence[Report]) -> list[str]:
     for report in reports:
         for finding in findings(report):
             command = "warning" if report.passed and finding.level == ERROR else _COMMANDS[finding.level]
-            lines[command].append(_annotation(command, finding))
+            lines[command].append(_annotation(command, report.scenario, finding))
     return [line for command, all in lines.items() for line in _shown(command, all)]
 
 
@@ -68,9 +68,9 @@ def _shown(command: str, lines: Sequence[str]) -> Iterable[str]:
     return [*lines[:kept], _command(command, {}, "faultlab", more)]
 
 
-def _annotation(command: str, finding: Finding) -> str:
+def _annotation(command: str, scenario: str, finding: Finding) -> str:
     where = {"file": finding.file, "line": str(finding.line), "col": str(finding.column)} if finding.file else {}
-    return _command(command, where, finding.title, f"{finding.message} {finding.remedy}".strip())
+    return _command(command, where, f"{scenario}: {finding.title}", f"{finding.message} {finding.remedy}".strip())
 
 
 def _command(command: str, where: Mapping[str, str], title: str, message: str) -> str:

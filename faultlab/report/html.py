@@ -27,17 +27,11 @@ from faultlab.report.latency import distribution
 from faultlab.report.lessons import choices, lessons
 from faultlab.report.matrix import COUNTED, matrix
 from faultlab.report.mutants import mutation_line
-from faultlab.report.overview import cost, known_modes, one_line
+from faultlab.report.overview import WORTHS, cost, known_modes, one_line
 from faultlab.report.text import address, blocks, harmless, short
 from faultlab.report.watching import sweeps, watched
 from faultlab.results import INCONCLUSIVE, FaultResult, Report, Status, severity_order
 
-WORTHS = (
-    "noticed by a guard or test that names the cause",
-    "noticed by a guard or test for another reason",
-    "noticed by the module's own check",
-    "fell over by luck, in the framework or the process",
-)
 FILTERED = (*COUNTED, *INCONCLUSIVE)
 LESSON = "lesson.html"
 
@@ -73,7 +67,7 @@ def _write_page(report: Report, page: Path, index: str) -> None:
         "undescribed": undescribed,
         "harmful": [one for one in found if _harmful(one.worst)],
         "harmless": [one for one in found if not _harmful(one.worst)],
-        "comparison": _comparison(report, page.with_name("previous.json")),
+        "comparison": since_before(report, page.parent),
         "tests": _tests(page.with_name("tests.json")),
         "guards": watched(page.parent, report.faults),
         "sweeps": sweeps(page.parent),
@@ -132,10 +126,10 @@ def _content(report: Report) -> dict[str, Any]:
     }
 
 
-def _comparison(report: Report, previous: Path) -> Comparison | None:
-    """What is different from the run before; None where there was none, or its report can't be read."""
+def since_before(report: Report, folder: Path) -> Comparison | None:
+    """What is different from the run before in this folder; None where there was none, or its report can't be read."""
     try:
-        return compare(Report.read(previous), report)
+        return compare(Report.read(folder / "previous.json"), report)
     except (OSError, ValueError):
         return None
 

@@ -5,6 +5,7 @@ These models describe the file; `faultlab.results` writes it. Tests hold both to
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -289,6 +290,34 @@ class Target(_Part):
     """The project's root relative to its git repository; left out where they are the same."""
 
 
+class Demands(_Part):
+    """What a report must reach to pass; what is left out is not demanded."""
+
+    coverage: Share = _LEFT_OUT
+    """The least coverage that the scenario asks for."""
+    mutants: Share = _LEFT_OUT
+    """The least share of source mutants to be noticed."""
+    silent: dict[Literal["critical", "major", "minor"], Count] = _LEFT_OUT
+    """How many failure modes of a severity may be silent."""
+    false_alarms: Count = _LEFT_OUT
+    """How many false alarms clean runs may raise; left out, none."""
+    latency: Count = _LEFT_OUT
+    """The most training steps from a fault's first activation to its first notice."""
+    fail_under: Share = _LEFT_OUT
+    """The least coverage that the command line asks for."""
+
+
+class Excuse(_Part):
+    """Failure modes that the scenario excuses, expired or not."""
+
+    mode: str
+    """The failure mode's id, or a glob."""
+    reason: str
+    """Why it is excused."""
+    expires: date
+    """The last day that it is."""
+
+
 class Gate(_Part):
     """Whether the campaign passes."""
 
@@ -296,8 +325,10 @@ class Gate(_Part):
     """True if there is no reason against it."""
     reasons: list[str]
     """Every reason why it does not pass; those that begin with `inconclusive` prove nothing either way."""
-    demands: dict[str, Any] = _LEFT_OUT
+    demands: Demands = _LEFT_OUT
     """What was asked for."""
+    excuses: list[Excuse] = _LEFT_OUT
+    """The failure modes that are excused."""
 
 
 class Document(_Part):
@@ -309,10 +340,8 @@ class Document(_Part):
     """The scenario's name."""
     faultlab: str
     """The version of faultlab."""
-    digest: str = _LEFT_OUT
-    """A digest of the rest, so that a change by hand shows."""
     shard: str = _LEFT_OUT
-    """The share of the faults that this report has, as `k/n`; empty or left out for all of them."""
+    """The share of the faults that this report has, as `k/n`; left out for all of them."""
     versions: dict[str, str]
     """The versions of torch, lightning and python that the campaign ran under."""
     target: Target = _LEFT_OUT
@@ -329,6 +358,8 @@ class Document(_Part):
     """Seconds in `import`, `baseline`, `faults` and `total`, and the `jobs` at a time."""
     gate: Gate
     """Whether the campaign passes."""
+    digest: str
+    """A digest of all other keys, so that a change by hand shows; `faultlab gate` refuses such a report."""
 
 
 def report_schema() -> dict[str, Any]:
