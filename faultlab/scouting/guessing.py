@@ -1,0 +1,202 @@
+"""How a module is trained, by what its project has: the candidates, best evidence first, tried in another process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faultlab.engines.processes import one_thread_environment
+from faultlab.scenario import import_path
+from faultlab.scouting import arguments, finding
+from faultlab.scouting.finding import Found, Source
+from faultlab.scouting.reading import Reading, read_module
+
+_SECONDS = 150.0
+_GRACE = 30.0
+_MOST_SCRIPTS = 3
+
+
+@dataclass
+class Guess:
+    """What was found: ``found`` describes the candidate that trains, None where none does; ``tried`` holds what was
+    tried before it and why that failed, ``assumed`` the constructor's arguments that were made up."""
+
+    target: Found
+    reading: Reading = field(default_factory=Reading)
+    found: dict[str, Any] | None = None
+    tried: list[tuple[str, str]] = field(default_factory=list)
+    assumed: dict[str, Any] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    tests: list[str] = field(default_factory=list)
+
+
+def guess(target: Found, file: Path, told: Callable[[str], None], seconds: float = _SECONDS) -> Guess:
+    """Finds how the module can be trained by a scenario at that place; ``told`` hears what is being tried.
+
+    Runs the user's code, in processes that end with this call.
+    """
+    guessed = Guess(target, tests=finding.tests_for(target))
+    source = target.source
+    importable = bool(target.class_path) and (source is None or source.imports_quietly)
+    if source is not None:
+        guessed.reading = read_module(source, target.name)
+        guessed.assumed, guessed.unknown = arguments.guess(source, guessed.reading, importable)
+    else:
+        guessed.reading.validates = True
+    candidates = [*_scripts(target), *_with_data(target, importable, guessed.assumed)]
+    forms = list(_forms(target, importable, guessed))
+    request = {
+        "name": target.name,
+        "path": import_path(file),
+        "imports": _packages(target),
+        "candidates": candidates,
+        "made_up": forms,
+        "reading": guessed.reading.to_json(),
+        "seconds": seconds,
+    }
+    for message in _asked(request, seconds + _GRACE):
+        if "trying" in message:
+            told(message["trying"])
+        elif "failed" in message:
+            guessed.tried.append((message["label"], message["failed"]))
+        else:
+            guessed.found = message.get("found")
+    return guessed
+
+
+def _scripts(target: Found) -> Iterator[dict[str, Any]]:
+    for source in finding.scripts_for(target)[:_MOST_SCRIPTS]:
+        asked: dict[str, Any] = {"script": source.shown}
+        if "LightningCLI" in source.text and "run=False" not in source.text.replace(" ", ""):
+            asked["arguments"] = ["fit"]
+        for keep in ([], ["logger"]):
+            more = {"keep": keep} if keep else {}
+            build = {"class_path": "faultlab.scripted.build", "init_args": {**asked, **more}}
+            label = f"running {source.shown} as far as Trainer.fit" + (" with its logger" if keep else "")
+            if not keep or "logger" in source.text:
+                yield {"label": label, "how": "script", "script": source.shown, "parts": {"build": build}}
+
+
+def _with_data(target: Found, importable: bool, assumed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The module with data that the project has for it."""
+    source = target.source
+    if source is None:
+        yield {"label": "its own loaders", "how": "own", "parts": {"module": {"class_path": target.class_path}}}
+        return
+    for module in _components(source, target.name, importable, assumed):
+        for near in _near(source):
+            quiet = near.imports_quietly
+            for name in near.subclasses("LightningDataModule"):
+                reading = read_module(near, name)
+                values, unknown = arguments.guess(near, reading, quiet)
+                for data in _components(near, name, quiet, values) if not unknown else ():
+                    label = f"{name} of {near.shown}"
+                    yield {"label": label, "how": "data", "parts": {"module": module, "data": data}, "values": values}
+            for name in near.loader_functions if quiet else ():
+                data = {"class_path": near.class_path(name)}
+                yield {"label": f"{name}() of {near.shown}", "how": "data", "parts": {"module": module, "data": data}}
+        if read_module(source, target.name).own_loaders:
+            yield {"label": "its own loaders", "how": "own", "parts": {"module": module}}
+
+
+def _forms(target: Found, importable: bool, guessed: Guess) -> Iterator[dict[str, Any]]:
+    """The ways in which the module alone can be named."""
+    if target.source is None:
+        yield {"class_path": target.class_path}
+        return
+    yield from _components(target.source, target.name, importable, guessed.assumed)
+    if importable:
+        # Where what it imports is not installed, the class may do without.
+        values, _ = arguments.guess(target.source, guessed.reading, importable=False)
+        yield from _components(target.source, target.name, False, values)
+
+
+def _components(
+    source: Source, name: str, importable: bool, values: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    if importable and source.class_path(name):
+        yield {"class_path": source.class_path(name), **({"init_args": dict(values)} if values else {})}
+    else:
+        asked = {"script": source.shown, "name": name, **({"init_args": dict(values)} if values else {})}
+        yield {"class_path": "faultlab.scripted.module", "init_args": asked}
+
+
+def _near(source: Source) -> Iterator[Source]:
+    """The file itself and those beside it."""
+    yield source
+    for file in sorted(source.file.resolve().parent.glob("*.py"))[:40]:
+        if file != source.file.resolve() and source.file.resolve().is_relative_to(Path.cwd()):
+            with contextlib.suppress(finding.UsageError):
+                yield finding.read(file)
+
+
+def _packages(target: Found) -> list[str]:
+    """What is worth importing once for all attempts."""
+    text = target.source.text if target.source else target.class_path
+    return ["lightning.pytorch"] if "lightning" in text.replace("pytorch_lightning", "") else ["pytorch_lightning"]
+
+
+def _asked(request: Mapping[str, Any], seconds: float) -> Iterator[dict[str, Any]]:
+    """What the scout says, until it ends or is late."""
+    command = [sys.executable, "-m", "faultlab.scouting.scout"]
+    scout = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=one_thread_environment(),
+    )
+    assert scout.stdin is not None
+    assert scout.stdout is not None
+    assert scout.stderr is not None
+    timer = _Timer(scout.pid, seconds)
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            scout.stdin.write(json.dumps(request).encode())
+            scout.stdin.close()
+        for line in scout.stdout:
+            yield json.loads(line)
+        status = scout.wait()
+        if status or timer.late:
+            said = scout.stderr.read().decode(errors="replace").strip().splitlines()
+            why = "it took too long" if timer.late else f"{said[-1] if said else f'status {status}'}"
+            yield {"label": "importing torch and Lightning", "failed": why}
+    finally:
+        timer.cancel()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(scout.pid, signal.SIGKILL)
+        scout.wait()
+
+
+class _Timer:
+    """Kills a process group when it is late."""
+
+    def __init__(self, group: int, seconds: float) -> None:
+        import threading
+
+        self.late = False
+        self._group = group
+        self._begun = time.monotonic()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self) -> None:
+        self.late = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._group, signal.SIGKILL)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+
