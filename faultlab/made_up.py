@@ -34,6 +34,16 @@ def data(
     return (training, DataLoader(parts[1], batch_size=batch_size)) if validation else training
 
 
+def without(module: Any, hooks: Sequence[str]) -> Any:
+    """The module with hooks of its own, such as ``prepare_data`` and ``setup``, that do nothing: its data is made up."""
+    for hook in hooks:
+        setattr(module, hook, _nothing)
+    return module
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None: ...
+
+
 class _Samples(Dataset[Any]):
     def __init__(self, batch: Any, count: int, seed: int) -> None:
         self._count = count

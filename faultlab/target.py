@@ -56,11 +56,8 @@ class Target:
         # Set where the code that is imported has source mutants in it.
         self.executions: Executions | None = None
         for where in (("module",), ("data",), ("build",), ("trainer",)):
-            entry = scenario.get(where[0])
-            factory = self._import(where, entry)
-            # What a factory does once for all builds, as running a script so that its classes are known, it does here.
-            if (prepare := getattr(factory, PREPARE, None)) is not None:
-                prepare(where, **(entry.get("init_args") or {}))
+            self._import(where, scenario.get(where[0]))
+            self._prepare(where, scenario.get(where[0]))
         for index, guard in enumerate(scenario.get("guards", [])):
             self._import(("guards", index), guard)
 
@@ -160,6 +157,16 @@ class Target:
         if not callable(found):
             raise TargetError(at, f"{path!r} is no class or function")
         return found
+
+    def _prepare(self, where: tuple[str | int, ...], entry: Any) -> None:
+        """Has factories do what they do once for all builds, as running a script so that its classes are known."""
+        if not isinstance(entry, Mapping) or "class_path" not in entry:
+            return
+        arguments = entry.get("init_args") or {}
+        if (prepare := getattr(self._import(where, entry), PREPARE, None)) is not None:
+            prepare(where, **arguments)
+        for key, value in arguments.items():
+            self._prepare((*where, "init_args", key), value)
 
     def _make(self, where: tuple[str | int, ...], entry: Mapping[str, Any]) -> Any:
         factory = self._import(where, entry)

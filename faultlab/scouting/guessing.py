@@ -18,7 +18,7 @@ from faultlab.engines.processes import one_thread_environment
 from faultlab.scenario import import_path
 from faultlab.scouting import arguments, finding
 from faultlab.scouting.finding import Found, Source
-from faultlab.scouting.reading import Reading, read_module
+from faultlab.scouting.reading import Reading, methods_of, read_module
 
 _SECONDS = 150.0
 _GRACE = 30.0
@@ -113,11 +113,17 @@ def _forms(target: Found, importable: bool, guessed: Guess) -> Iterator[dict[str
     if target.source is None:
         yield {"class_path": target.class_path}
         return
-    yield from _components(target.source, target.name, importable, guessed.assumed)
+    plain = list(_components(target.source, target.name, importable, guessed.assumed))
     if importable:
         # Where what it imports is not installed, the class may do without.
         values, _ = arguments.guess(target.source, guessed.reading, importable=False)
-        yield from _components(target.source, target.name, False, values)
+        plain += _components(target.source, target.name, False, values)
+    hooks = [hook for hook in ("prepare_data", "setup") if hook in methods_of(target.source, target.name)]
+    for form in plain:
+        # A module that fetches its own data would go on doing so; one that builds its layers there can't go without.
+        for left_out in (hooks, hooks[:1]) if len(hooks) > 1 else (hooks,) if hooks else ():
+            yield {"class_path": "faultlab.made_up.without", "init_args": {"module": form, "hooks": left_out}}
+        yield form
 
 
 def _components(

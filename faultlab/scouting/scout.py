@@ -215,7 +215,7 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
         "batches": (recon.get("loading") or {}).get("batches"),
         "fit_seconds": result["fit_seconds"],
         "seconds": time.perf_counter() - begun,
-        "monitor": {"metric": name, "mode": "min" if lower else "max"} if name in metrics else None,
+        "monitor": {"metric": name, "mode": "min" if lower else "max"} if name in trajectory.metrics else None,
         "metrics": metrics,
         "losses": losses,
         "guards": list(result["guards"]),

@@ -38,9 +38,9 @@ def findings(guess: Guess) -> list[str]:
     if found["monitor"]:
         said.append(f"Harm is measured by {found['monitor']['metric']}, which it logs.")
     else:
-        said.append("It logs no metric; harm is measured by the training loss.")
+        said.append("It logs no metric of a validation; harm is measured by the training loss.")
     if not found["validation"]:
-        said.append("No validation ran, so that nothing that goes wrong there is tried.")
+        said.append("It has no validation, so that nothing is tried that goes wrong there.")
     if found["guards"]:
         said.append(f"Guards: {', '.join(found['guards'])}.")
     else:
