@@ -212,7 +212,7 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
         "lineage": [one.__name__ for one in cls.__mro__] if cls else [recon["module"].rpartition(".")[2]],
         "namespace": recon["namespace"],
         "steps": trajectory.steps,
-        "batches": (recon.get("loading") or {}).get("batches"),
+        "batches": _batches(recon.get("loading") or {}),
         "fit_seconds": result["fit_seconds"],
         "seconds": time.perf_counter() - begun,
         "monitor": {"metric": name, "mode": "min" if lower else "max"} if name in trajectory.metrics else None,
@@ -224,6 +224,12 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
         "validation": trajectory.validation_batches,
         "skipped": [line for script in scripted.known() for line in script.skipped],
     }
+
+
+def _batches(loading: Mapping[str, Any]) -> int | None:
+    """How many batches an epoch has without a limit; None where that is not known."""
+    samples, size = loading.get("samples"), loading.get("batch_size")
+    return -(-samples // size) if samples and size else None
 
 
 def _search(module: Mapping[str, Any], reading: Mapping[str, Any], seconds: float) -> dict[str, Any]:
