@@ -6,7 +6,7 @@ so that a healthy training gets somewhere and a broken one does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ def data(
 
 
 def without(module: Any, hooks: Sequence[str]) -> Any:
-    """The module with hooks of its own, such as ``prepare_data`` and ``setup``, that do nothing: its data is made up."""
+    """The module with hooks of its own, such as ``prepare_data``, that do nothing: its data is made up."""
     for hook in hooks:
         setattr(module, hook, _nothing)
     return module
@@ -87,8 +87,9 @@ class _Samples(Dataset[Any]):
         coarse = torch.randn(count, *(min(size, 4) for size in shape), generator=self._random)
         patterns = _resized(coarse, shape)
         brightness = torch.linspace(-1, 1, self._kinds).view(-1, *([1] * len(shape)))
-        shown = patterns[: self._kinds] + brightness
-        return shown[self._kind] + 0.5 * torch.tensordot(self._numbers, patterns[self._kinds :], 1)
+        shown: Tensor = (patterns[: self._kinds] + brightness)[self._kind]
+        shown += 0.5 * torch.tensordot(self._numbers, patterns[self._kinds :], 1)
+        return shown
 
     def _words(self, shape: tuple[int, ...], vocabulary: int) -> Tensor:
         """Tokens each of which mostly follows from the one before it, in a way that depends on the sample's kind."""
@@ -111,7 +112,8 @@ class _Samples(Dataset[Any]):
     def _computed(self, shape: tuple[int, ...]) -> Tensor:
         weights = torch.randn(_NUMBERS, *shape, generator=self._random)
         offsets = torch.randn(self._kinds, *shape, generator=self._random)
-        return 0.5 * torch.tensordot(self._numbers, weights, 1) + offsets[self._kind]
+        computed: Tensor = 0.5 * torch.tensordot(self._numbers, weights, 1) + offsets[self._kind]
+        return computed
 
 
 _GIVEN = ("input", "tokens", "mask")
@@ -144,7 +146,7 @@ def _filled(batch: Any, made: Mapping[int, Tensor]) -> Any:
     return tuple(_filled(part, made) for part in batch)
 
 
-def _mapped(whole: Any, act: Any) -> Any:
+def _mapped(whole: Any, act: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(whole, Tensor):
         return act(whole)
     if isinstance(whole, Mapping):

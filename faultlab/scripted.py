@@ -27,8 +27,8 @@ from faultlab.target import PREPARE, TargetError
 
 # What has no place in a run that is one of hundreds: devices, what is written, what is shown.
 _LEFT_OUT = {"accelerator", "barebones", "default_root_dir", "detect_anomaly", "devices", "enable_checkpointing",
-             "enable_model_summary", "enable_progress_bar", "fast_dev_run", "logger", "max_time", "num_nodes", "plugins",
-             "profiler", "strategy", "sync_batchnorm"}  # fmt: skip
+             "enable_model_summary", "enable_progress_bar", "fast_dev_run", "logger", "max_time", "num_nodes",
+             "plugins", "profiler", "strategy", "sync_batchnorm"}  # fmt: skip
 _HALF = ("16", "16-true", "16-mixed")
 # Lightning's own callbacks that judge the training, and those that are part of it; the rest writes or shows.
 _JUDGING = ("EarlyStopping", "SpikeDetection")
@@ -151,7 +151,7 @@ class Script:
         known = self._classes.get(key)
         if known is not None and "<locals>" not in body.__qualname__:
             return known
-        made: type = builtins.__build_class__(body, name, *bases, **more)  # type: ignore[attr-defined]
+        made: type = builtins.__build_class__(body, name, *bases, **more)
         return self._classes.setdefault(key, made) if "<locals>" not in body.__qualname__ else made
 
     @contextlib.contextmanager
@@ -205,7 +205,7 @@ def module_name(file: Path) -> str:
 class _Main(ast.NodeTransformer):
     """Makes `__name__ == "__main__"` true."""
 
-    def visit_Compare(self, node: ast.Compare) -> ast.expr:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
         sides = [node.left, *node.comparators]
         names = any(isinstance(side, ast.Name) and side.id == "__name__" for side in sides)
         main = any(isinstance(side, ast.Constant) and side.value == "__main__" for side in sides)
@@ -290,8 +290,8 @@ def _trainer_arguments(trainer: Any, keep: frozenset[str]) -> dict[str, Any]:
     own = type(trainer)
     if not _is_lightnings(own):
         # The arguments are those that reached Lightning's own constructor, whatever the subclass made them of.
-        base = next(cls for cls in own.__mro__ if _is_lightnings(cls))
-        kept["trainer_class"] = type(own.__name__, (own,), {"__init__": base.__init__, "__module__": own.__module__})
+        init = vars(next(cls for cls in own.__mro__ if _is_lightnings(cls)))["__init__"]
+        kept["trainer_class"] = type(own.__name__, (own,), {"__init__": init, "__module__": own.__module__})
     return kept
 
 

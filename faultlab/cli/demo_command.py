@@ -46,7 +46,9 @@ def command(out: Path, jobs: int | None) -> int:
         click.secho(f"   {harmless(story.cured.became)}", fg=_COLOURS.get(story.cured.status))
     seconds = story.before.timing.get("total", 0) + (story.after.timing.get("total", 0) if story.after else 0)
     click.echo()
-    click.echo(f"{len(story.before.faults)} faults in {seconds:.0f} s; the whole catalogue has hundreds. Open the report:")
+    click.echo(
+        f"{len(story.before.faults)} faults in {seconds:.0f} s; the whole catalogue has hundreds. Open the report:"
+    )
     click.secho(f"  {page}", bold=True)
     click.echo("Then your own module: faultlab init file.py")
     return 0

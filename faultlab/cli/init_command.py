@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,12 @@ from faultlab.errors import UsageError
 
 @click.command("init")
 @click.argument("target", required=False)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where to write it.  [default: scenarios/NAME.yaml]")  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write it.  [default: scenarios/NAME.yaml]",
+)
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @click.option("--timeout", type=click.FloatRange(min=5), default=150, show_default=True, help="Seconds to try in.")
 def command(target: str | None, out: Path | None, force: bool, timeout: float) -> int:
@@ -31,7 +35,8 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float) -
     if file.exists() and not force:
         raise UsageError(f"{file} is there already; --force overwrites it, --out names another file")
     click.echo(f"{found.shown}: looking how it is trained")
-    guess = guessing.guess(found, file, lambda what: click.echo(f"  trying {harmless(what)}"), timeout)
+    with guessing.Scouting() as scouting:
+        guess = guessing.guess(scouting, found, file, lambda what: click.echo(f"  trying {harmless(what)}"), timeout)
     for line in writing.failures(guess):
         click.secho(f"  failed: {harmless(line)}", fg="yellow")
     if guess.found is None:
@@ -45,5 +50,4 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float) -
         click.secho(f"  {said}", fg="red", bold=True)
     click.secho(f"{file} is written, in {time.monotonic() - begun:.0f} s. Next:", bold=True)
     click.echo(f"  faultlab run {file}")
-    sys.stdout.flush()
     return 0

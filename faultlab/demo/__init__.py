@@ -1,1 +1,1 @@
-"""What `faultlab demo` breaks: a small model that learns something, and a scenario of a few ways in which that fails."""
+"""What `faultlab demo` breaks: a small model, and a scenario of a few ways in which its training fails."""

@@ -57,7 +57,7 @@ def carry_out(engine: Engine, out: Path, listener: Listener) -> Story:
     # One that needs nothing but itself: what compares with recorded runs wants them recorded first.
     name = next((one for one in named if not one.startswith("Known")), named[0])
     arguments = dict(campaign.advice.construction(name))
-    guard = Guard(class_path=f"faultlab.guards.{name}", **({"init_args": arguments} if arguments else {}))
+    guard = Guard(class_path=f"faultlab.guards.{name}", init_args=arguments)
     guarded = scenario.model_copy(update={"name": GUARDED, "guards": [*scenario.guards, guard]})
     after = Campaign(guarded, engine, replace(options, watch=Watch(advised=False)), listener).run()
     again = next((fault for fault in after.faults if fault.mode == silent.mode), None)

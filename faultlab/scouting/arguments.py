@@ -32,7 +32,15 @@ _BY_NAME: list[tuple[str, Any]] = [
     (r"optimi[sz]er", "adam"),
     (r"activation", "relu"),
 ]
-_BY_ANNOTATION: dict[str, Any] = {"int": 16, "float": 0.1, "bool": False, "str": "", "dict": {}, "list": [], "tuple": []}
+_BY_ANNOTATION: dict[str, Any] = {
+    "int": 16,
+    "float": 0.1,
+    "bool": False,
+    "str": "",
+    "dict": {},
+    "list": [],
+    "tuple": [],
+}
 _HOLDERS = re.compile(r"^(hparams|args|config|cfg|conf|opt|params|hyper_?params|hp)$")
 
 

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from faultlab.catalogue import nearest
@@ -105,10 +105,15 @@ class Found:
 
     @property
     def shown(self) -> str:
-        return f"{self.source.shown}:{self.name}" if self.source else self.class_path
+        inside = (
+            self.source is not None and not self.source.shown.startswith(("/", "\\")) and ":" not in self.source.shown
+        )
+        return (
+            f"{self.source.shown}:{self.name}" if self.source and (inside or not self.class_path) else self.class_path
+        )
 
 
-@lru_cache(maxsize=None)
+@cache
 def read(file: Path) -> Source:
     """Parses a file; raises UsageError where it is no Python."""
     try:
@@ -133,10 +138,10 @@ def find(target: str | None) -> Found:
     name = name or path.rpartition(".")[2]
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path):
         raise UsageError(f"{target!r} is neither a file nor the path of a class. {_HELPFUL}")
+    if ":" not in target and (whole := _file_of(path)) is not None:
+        return _in_file(whole, "")
     file = _file_of(dotted) if dotted else None
     if file is None:
-        if (module := _file_of(path)) is not None:
-            return _in_file(module, "")
         if not dotted:
             raise UsageError(f"there is no module {path!r} here. {_HELPFUL}")
         return Found(name, None, f"{dotted}.{name}")
@@ -186,10 +191,13 @@ def scripts_for(found: Found) -> list[Source]:
         if source.file.resolve() != found.source.file.resolve()
         and _FITS.search(source.text)
         and mentions.search(source.text)
+        and found.name not in source.classes
         and not _is_test(source.file)
         and source.fits
     ]
-    return own + sorted(others, key=lambda source: (not re.search("train|main|fit|run", source.file.stem), source.shown))
+    return own + sorted(
+        others, key=lambda source: (not re.search("train|main|fit|run", source.file.stem), source.shown)
+    )
 
 
 def tests_for(found: Found) -> list[str]:

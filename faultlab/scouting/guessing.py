@@ -8,13 +8,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from faultlab.engines.processes import one_thread_environment
+from faultlab.errors import UsageError
 from faultlab.scenario import import_path
 from faultlab.scouting import arguments, finding
 from faultlab.scouting.finding import Found, Source
@@ -39,7 +42,9 @@ class Guess:
     tests: list[str] = field(default_factory=list)
 
 
-def guess(target: Found, file: Path, told: Callable[[str], None], seconds: float = _SECONDS) -> Guess:
+def guess(
+    scouting: Scouting, target: Found, file: Path, told: Callable[[str], None], seconds: float = _SECONDS
+) -> Guess:
     """Finds how the module can be trained by a scenario at that place; ``told`` hears what is being tried.
 
     Runs the user's code, in processes that end with this call.
@@ -56,6 +61,7 @@ def guess(target: Found, file: Path, told: Callable[[str], None], seconds: float
     forms = list(_forms(target, importable, guessed))
     request = {
         "name": target.name,
+        "folder": str(Path.cwd()),
         "path": import_path(file),
         "imports": _packages(target),
         "candidates": candidates,
@@ -63,7 +69,7 @@ def guess(target: Found, file: Path, told: Callable[[str], None], seconds: float
         "reading": guessed.reading.to_json(),
         "seconds": seconds,
     }
-    for message in _asked(request, seconds + _GRACE):
+    for message in scouting.ask(request, seconds + _GRACE):
         if "trying" in message:
             told(message["trying"])
         elif "failed" in message:
@@ -93,6 +99,8 @@ def _with_data(target: Found, importable: bool, assumed: Mapping[str, Any]) -> I
         yield {"label": "its own loaders", "how": "own", "parts": {"module": {"class_path": target.class_path}}}
         return
     for module in _components(source, target.name, importable, assumed):
+        if read_module(source, target.name).own_loaders:
+            yield {"label": "its own loaders", "how": "own", "parts": {"module": module}}
         for near in _near(source):
             quiet = near.imports_quietly
             for name in near.subclasses("LightningDataModule"):
@@ -104,8 +112,6 @@ def _with_data(target: Found, importable: bool, assumed: Mapping[str, Any]) -> I
             for name in near.loader_functions if quiet else ():
                 data = {"class_path": near.class_path(name)}
                 yield {"label": f"{name}() of {near.shown}", "how": "data", "parts": {"module": module, "data": data}}
-        if read_module(source, target.name).own_loaders:
-            yield {"label": "its own loaders", "how": "own", "parts": {"module": module}}
 
 
 def _forms(target: Found, importable: bool, guessed: Guess) -> Iterator[dict[str, Any]]:
@@ -126,9 +132,7 @@ def _forms(target: Found, importable: bool, guessed: Guess) -> Iterator[dict[str
         yield form
 
 
-def _components(
-    source: Source, name: str, importable: bool, values: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
+def _components(source: Source, name: str, importable: bool, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if importable and source.class_path(name):
         yield {"class_path": source.class_path(name), **({"init_args": dict(values)} if values else {})}
     else:
@@ -141,7 +145,7 @@ def _near(source: Source) -> Iterator[Source]:
     yield source
     for file in sorted(source.file.resolve().parent.glob("*.py"))[:40]:
         if file != source.file.resolve() and source.file.resolve().is_relative_to(Path.cwd()):
-            with contextlib.suppress(finding.UsageError):
+            with contextlib.suppress(UsageError):
                 yield finding.read(file)
 
 
@@ -151,58 +155,64 @@ def _packages(target: Found) -> list[str]:
     return ["lightning.pytorch"] if "lightning" in text.replace("pytorch_lightning", "") else ["pytorch_lightning"]
 
 
-def _asked(request: Mapping[str, Any], seconds: float) -> Iterator[dict[str, Any]]:
-    """What the scout says, until it ends or is late."""
-    command = [sys.executable, "-m", "faultlab.scouting.scout"]
-    scout = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=one_thread_environment(),
-    )
-    assert scout.stdin is not None
-    assert scout.stdout is not None
-    assert scout.stderr is not None
-    timer = _Timer(scout.pid, seconds)
-    try:
-        with contextlib.suppress(BrokenPipeError):
-            scout.stdin.write(json.dumps(request).encode())
-            scout.stdin.close()
-        for line in scout.stdout:
-            yield json.loads(line)
-        status = scout.wait()
-        if status or timer.late:
-            said = scout.stderr.read().decode(errors="replace").strip().splitlines()
-            why = "it took too long" if timer.late else f"{said[-1] if said else f'status {status}'}"
-            yield {"label": "importing torch and Lightning", "failed": why}
-    finally:
-        timer.cancel()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(scout.pid, signal.SIGKILL)
-        scout.wait()
+class Scouting:
+    """The process that tries candidates out; it ends with the context, and all that it has started."""
 
+    def __init__(self) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the context
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "faultlab.scouting.scout"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+            env=one_thread_environment(),
+        )
 
-class _Timer:
-    """Kills a process group when it is late."""
+    def ask(self, request: Mapping[str, Any], seconds: float) -> Iterator[dict[str, Any]]:
+        """What is said of a request, the last of it what was found; of a process that ends or is late, why."""
+        late = threading.Event()
 
-    def __init__(self, group: int, seconds: float) -> None:
-        import threading
+        def end() -> None:
+            late.set()
+            self._end()
 
-        self.late = False
-        self._group = group
-        self._begun = time.monotonic()
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-        self._timer.start()
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        said: dict[str, Any] = {}
+        try:
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                self._process.stdin.flush()
+            for line in self._process.stdout:
+                said = json.loads(line)
+                if "done" in said:
+                    return
+                yield said
+        finally:
+            timer.cancel()
+        why = f"it took more than {seconds:.0f} s" if late.is_set() else self._last_words()
+        yield {"label": "trying how it is trained", "failed": why}
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        return said[-1] if said else f"its process ended with status {self._process.wait()}"
 
     def _end(self) -> None:
-        self.late = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._group, signal.SIGKILL)
+            os.killpg(self._process.pid, signal.SIGKILL)
 
-    def cancel(self) -> None:
-        self._timer.cancel()
+    def __enter__(self) -> Scouting:
+        return self
 
-
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._end()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()

@@ -87,14 +87,14 @@ def role_of(name: str) -> str:
     return "label" if _LABEL.match(lower) else "input"
 
 
-def roles(batch: Any) -> Any:
+def roles(batch: Any, nested: bool = False) -> Any:
     """The names of a batch's parts replaced by their roles; the last of several is a label if none is called so."""
     if isinstance(batch, str):
         return "input"
     if isinstance(batch, dict):
         return {name: role_of(name) for name in batch}
-    found = [roles(part) if isinstance(part, list) else role_of(part) for part in batch]
-    if len(found) > 1 and "label" not in found and found[-1] == "input":
+    found = [roles(part, nested=True) if isinstance(part, list) else role_of(part) for part in batch]
+    if len(found) > 1 and not nested and "label" not in found and found[-1] == "input":
         found[-1] = "label"
     if all(role != "input" for role in found if isinstance(role, str)) and isinstance(found[0], str):
         found[0] = "input"

@@ -1,11 +1,12 @@
 """Tries how a module can be trained: every attempt in a copy of this process, which may fail, hang or crash.
 
-Run as ``python -m faultlab.scouting.scout`` by `faultlab.scouting.guessing`; the request comes on standard input as
-JSON, and what was found goes out a JSON line at a time on the descriptor that standard output was.
+Run as ``python -m faultlab.scouting.scout`` by `faultlab.scouting.guessing`; requests come on standard input and what
+is found goes out on the descriptor that standard output was, a line of JSON each.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from faultlab.engines import processes
 from faultlab.engines.protocol import Order, encode
@@ -31,23 +32,37 @@ _TAIL = 2000
 
 
 def main() -> None:
-    """Serves one request."""
+    """Serves requests, a line of standard input each, until there are no more; every one in a copy of this process."""
     out = os.fdopen(os.dup(1), "wb")
-    request = json.load(sys.stdin)
+    requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
+    for stream in (0, 1):
         os.dup2(nowhere, stream)
     processes.die_with_parent()
-    processes.adopt_orphans()
-    sys.path[:0] = request["path"]
     del sys.argv[1:]
     import torch
 
     torch.set_num_threads(1)
-    for package in request["imports"]:
-        __import__(package)
+    for line in requests:
+        request = json.loads(line)
+        for package in request["imports"]:
+            importlib.import_module(package)
+        pid = processes.fork()
+        if pid == 0:
+            processes.die_with_parent()
+            _serve(request, out)
+        os.waitpid(pid, 0)
+        out.write(encode({"done": True}))
+        out.flush()
+
+
+def _serve(request: Mapping[str, Any], out: IO[bytes]) -> NoReturn:
+    processes.adopt_orphans()
+    os.chdir(request["folder"])
+    sys.path[:0] = request["path"]
     with tempfile.TemporaryDirectory(prefix="faultlab-init-", ignore_cleanup_errors=True) as folder:
         Scout(request, out, Path(folder)).run()
+    os._exit(0)
 
 
 class Scout:
@@ -119,6 +134,7 @@ class Scout:
         pid = processes.fork()
         if pid == 0:
             os.setsid()
+            processes.die_with_parent()
             os.close(reading)
             _write_to(log)
             try:
@@ -128,25 +144,22 @@ class Scout:
             _write_all(writing, encode(answer))
             os._exit(0)
         os.close(writing)
-        data, late = b"", time.monotonic() + seconds
-        while (left := late - time.monotonic()) > 0 and select.select([reading], [], [], left)[0]:
-            if not (part := os.read(reading, 1 << 16)):
-                break
+        data, late, ended = b"", time.monotonic() + seconds, False
+        while not ended and select.select([reading], [], [], max(0.0, late - time.monotonic()))[0]:
+            part = os.read(reading, 1 << 16)
             data += part
-            if data.endswith(b"\n"):
-                break
-        timed_out = left <= 0
+            ended = not part or data.endswith(b"\n")
         processes.kill_group(pid)
         _, status = os.waitpid(pid, 0)
         processes.sweep_orphans(before)
         os.close(reading)
         if data.endswith(b"\n"):
             return dict(json.loads(data))
-        if timed_out:
+        if not ended:
             return {"failed": f"it was still at it after {seconds:.0f} s"}
         code = os.waitstatus_to_exitcode(status)
-        ended = f"its process was ended by {signal.Signals(-code).name}" if code < 0 else f"it exits with status {code}"
-        return {"failed": f"{ended}. {_tail(log)}".strip()}
+        how = f"its process was ended by {signal.Signals(-code).name}" if code < 0 else f"it exits with status {code}"
+        return {"failed": f"{how}. {_tail(log)}".strip()}
 
     def _say(self, **message: Any) -> None:
         self._out.write(encode(message))

@@ -181,8 +181,7 @@ def _ordered(module: Any, inputs: list[Spec]) -> list[Spec]:
 
 def _output(module: Any, inputs: tuple[Spec, ...]) -> list[tuple[int, ...]]:
     """The shapes that forward gives for such inputs, without the batch dimension."""
-    samples = made_up.data(list(inputs), batch_size=_BATCH, samples=_BATCH, validation=0)
-    (batch,) = samples
+    batch = next(iter(made_up.data(list(inputs), batch_size=_BATCH, samples=_BATCH, validation=0)))
     was = module.training
     try:
         module.eval()

@@ -64,7 +64,9 @@ def render(guess: Guess, command: str) -> str:
     found = guess.found
     assert found is not None
     parts, given = found["parts"], found["given"]
-    lines = [f"# Written by `{command}`: how to train {guess.target.name} in a moment, to be broken by `faultlab run`."]
+    lines = _comment(
+        f"Written by `{command}`: how to train {guess.target.name} in a moment, for `faultlab run` to break."
+    )
     lines += [line for text in findings(guess) for line in _comment(text)]
     if guess.tried:
         lines += _comment("Tried before, and failed:")
@@ -75,16 +77,16 @@ def render(guess: Guess, command: str) -> str:
     if found["how"] == "made_up":
         lines += _comment(_MADE_UP)
     lines += _dumped(parts)
-    lines += _comment("Short on purpose: every fault costs a run of this. These override what the script says."
-                      if found["how"] == "script" else "Short on purpose: every fault costs a run of this.")  # fmt: skip
+    overriding = " These override what the script says." if found["how"] == "script" else ""
+    lines += _comment(f"Short on purpose: every fault costs a run of this.{overriding}")
     lines += _dumped({"trainer": found["trainer"]})
     if given.get("detect_anomaly"):
         lines += _dumped({"guards": [{"trainer_flag": {"detect_anomaly": True}}]})
     elif found["how"] == "script" and found["guards"]:
         lines += _comment(f"The script's callbacks are guards already: {', '.join(found['guards'])}.")
     else:
-        lines += ["# Your guards, and flags of the Trainer that raise:"]
-        lines += ["# guards:", "#   - {class_path: faultlab.guards.StepsTaken}", "#   - trainer_flag: {detect_anomaly: true}"]  # fmt: skip
+        lines += ["# Your guards, and flags of the Trainer that raise:", "# guards:"]
+        lines += ["#   - {class_path: faultlab.guards.StepsTaken}", "#   - trainer_flag: {detect_anomaly: true}"]
     if found["monitor"]:
         lines += _comment("The metric by which harm is measured.")
         lines += _dumped({"monitor": found["monitor"]})
@@ -120,7 +122,7 @@ def remedy(guess: Guess) -> str:
             f"    name: {scenario_name(guess)}",
             f"    module: {{class_path: {name}{arguments}}}",
             "    data: {class_path: package.module.loaders}   # a function that returns (train_loader, val_loader)",
-            f"    trainer: {{max_epochs: 2, limit_train_batches: 8, limit_val_batches: 4}}",
+            "    trainer: {max_epochs: 2, limit_train_batches: 8, limit_val_batches: 4}",
             "or a script that gets as far as Trainer.fit, and `faultlab init` again.",
         ]
     )
@@ -152,7 +154,11 @@ def _falls(losses: list[float]) -> str:
 def _comment(text: str) -> list[str]:
     indent = "#" + " " * (len(text) - len(text.lstrip()) + 1)
     plain = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return textwrap.wrap(plain, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  " * (len(indent) > 2))
+    # Neither a path nor a class's name is to be broken in two.
+    wrapped = textwrap.TextWrapper(_WIDTH, break_long_words=False, break_on_hyphens=False)
+    wrapped.initial_indent = indent
+    wrapped.subsequent_indent = indent + "  " * (len(indent) > 2)
+    return wrapped.wrap(plain)
 
 
 def _dumped(parts: Mapping[str, Any]) -> list[str]:

@@ -1,1 +1,1 @@
-"""Files as people post them with a question: one each, never edited for faultlab. They are read and run, not imported."""
+"""Files as people post them with a question, never edited for faultlab: they are read and run, not imported."""

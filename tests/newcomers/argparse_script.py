@@ -46,7 +46,12 @@ def main(args):
         min_epochs=5,
         check_val_every_n_epoch=5,
         precision=16,
-        callbacks=[EarlyStopping("val_loss", patience=3), ModelCheckpoint(monitor="val_loss"), LearningRateMonitor(), NanStopper()],
+        callbacks=[
+            EarlyStopping("val_loss", patience=3),
+            ModelCheckpoint(monitor="val_loss"),
+            LearningRateMonitor(),
+            NanStopper(),
+        ],
     )
     trainer.fit(MLP(args), DataLoader(train, 32, shuffle=True), DataLoader(val, 100))
     trainer.test(MLP(args), DataLoader(val, 100))

@@ -34,7 +34,9 @@ class ImageClassifier(pl.LightningModule):
     def validation_step(self, batch, batch_idx):
         images, labels = batch
         logits = self(images)
-        self.log_dict({"val/loss": self.criterion(logits, labels), "val/acc": (logits.argmax(1) == labels).float().mean()})
+        self.log_dict(
+            {"val/loss": self.criterion(logits, labels), "val/acc": (logits.argmax(1) == labels).float().mean()}
+        )
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=self.hparams.learning_rate, momentum=0.9)
