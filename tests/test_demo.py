@@ -27,4 +27,4 @@ def test_one_failure_is_noticed_one_warned_of_one_silent_until_a_guard_is_added(
     assert report.baseline.metrics["val_accuracy"] > 0.9, "it learns something real"
     assert str(tmp_path / "demo" / "index.html") in ended.output
     assert "noticed by OptimizerCoverage" in ended.output
-    assert seconds < 60
+    assert seconds < 120, "a quarter of that where nothing else runs"

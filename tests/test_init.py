@@ -246,3 +246,12 @@ def test_constructor_arguments_get_values_by_name_and_annotation(folder: Path) -
         "hparams": {"class_path": "argparse.Namespace", "init_args": {"hidden_dim": 32}},
     }
     assert unknown == ["thing"]
+
+
+def test_the_recorded_first_ten_minutes_show_what_is_written_today(folder: Path) -> None:
+    page = (NEWCOMERS.parents[1] / "docs" / "first-ten-minutes.md").read_text(encoding="utf-8")
+    assert (NEWCOMERS / "mnist.py").read_text(encoding="utf-8") in page
+    commands = [line.removeprefix("$ faultlab ").split()[0] for line in page.splitlines() if line[:10] == "$ faultlab"]
+    assert commands == ["init", "run"]
+    Path("shown.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    assert load(Path("shown.yaml")).name == "mnist-model"
