@@ -287,7 +287,13 @@ class Scenario(_Part):
         """The part that the victims' processes need, as plain data."""
         parts = {"module", "data", "build", "trainer", "guards"}
         plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
-        return {**plain, "path": [str(Path.cwd()), str(project_root(self._file))]}
+        return {**plain, "path": import_path(self._file)}
+
+
+def import_path(file: Path) -> list[str]:
+    """The folders that the class paths of a scenario at that place are looked up in."""
+    root = project_root(file)
+    return [str(folder) for folder in (Path.cwd(), root, root / "src") if folder.is_dir()]
 
 
 def find(paths: tuple[Path, ...]) -> list[Path]:

@@ -23,6 +23,7 @@ SILENT: dict[str, Any] = {
     "enable_model_summary": False,
 }
 _DEFAULTS = {"accelerator": "cpu", "devices": 1, **SILENT}
+PREPARE = "__faultlab_prepare__"
 
 
 class TargetError(Exception):
@@ -56,6 +57,7 @@ class Target:
         self.executions: Executions | None = None
         for where in (("module",), ("data",), ("build",), ("trainer",)):
             self._import(where, scenario.get(where[0]))
+            self._prepare(where, scenario.get(where[0]))
         for index, guard in enumerate(scenario.get("guards", [])):
             self._import(("guards", index), guard)
 
@@ -86,20 +88,24 @@ class Target:
                 raise TargetError(("build",), "build must return (module, data) or (module, data, trainer_arguments)")
             module, data, extra = (*made, {})[:3]
         else:
-            module = self._make(("module",), self._scenario["module"])
+            module = self.make_module()
             data = self._make(("data",), self._scenario["data"]) if self._scenario.get("data") else None
         try:
             namespace = sys.modules[lightning.namespace_of(type(module))]
         except TypeError as error:
             where = "build" if self._scenario.get("build") else "module"
             raise TargetError((where,), str(error), "Name a LightningModule, or a factory that returns one.") from None
-        guards = self._guards()
+        guards = {**extra.pop("guards", {}), **self._guards()}
         trainer_class, arguments = self._trainer(namespace, dict(extra), with_flags)
         arguments["callbacks"] = [*_as_list(arguments.get("callbacks")), *guards.values()]
         if any(isinstance(callback, namespace.callbacks.Checkpoint) for callback in arguments["callbacks"]):
             arguments["enable_checkpointing"] = True
         arguments["default_root_dir"] = root
         return Built(module, trainer_class, arguments, _fit_arguments(data, namespace), guards, namespace)
+
+    def make_module(self) -> Any:
+        """A fresh module alone, where the scenario names one; raises TargetError where it can't be called so."""
+        return self._make(("module",), self._scenario["module"])
 
     def _trainer(self, namespace: ModuleType, extra: dict[str, Any], with_flags: bool) -> tuple[type, dict[str, Any]]:
         trainer_class = extra.pop("trainer_class", namespace.Trainer)
@@ -151,6 +157,16 @@ class Target:
         if not callable(found):
             raise TargetError(at, f"{path!r} is no class or function")
         return found
+
+    def _prepare(self, where: tuple[str | int, ...], entry: Any) -> None:
+        """Has factories do what they do once for all builds, as running a script so that its classes are known."""
+        if not isinstance(entry, Mapping) or "class_path" not in entry:
+            return
+        arguments = entry.get("init_args") or {}
+        if (prepare := getattr(self._import(where, entry), PREPARE, None)) is not None:
+            prepare(where, **arguments)
+        for key, value in arguments.items():
+            self._prepare((*where, "init_args", key), value)
 
     def _make(self, where: tuple[str | int, ...], entry: Mapping[str, Any]) -> Any:
         factory = self._import(where, entry)

@@ -13,6 +13,8 @@ from faultlab import __version__
 from faultlab.errors import FaultlabError
 
 _COMMANDS = {
+    "init": "Look at a project and write a scenario that runs at once.",
+    "demo": "See a small model broken; needs no project.",
     "run": "Break the modules of scenarios and report who noticed.",
     "prescribe": "Find the guards that notice what a scenario leaves silent, and prove it.",
     "sweep": "Find how little of a failure mode each guard still notices, and when.",

@@ -1,0 +1,54 @@
+"""``faultlab demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from faultlab import engines
+from faultlab.results import Status
+
+_COLOURS = {Status.NOTICED: "green", Status.WARNED: "yellow", Status.SILENT: "red"}
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
+def command(out: Path, jobs: int | None) -> int:
+    """Break a small model that comes with faultlab, see who notices, and add the guard that was missing.
+
+    Needs no project and no network; leaves a report like that of your own module at reports/demo.
+    """
+    from faultlab.cli.progress import Progress
+    from faultlab.demo import telling
+    from faultlab.report import files
+    from faultlab.report.text import harmless
+
+    click.echo("A small classifier of waves learns to tell sines, squares and sawteeth apart (faultlab/demo/model.py).")
+    click.echo("Its only guard is EarlyStopping, which stops at a validation loss that is NaN. Now it is broken:")
+    engine = engines.create(engines.default(), jobs or engines.cores())
+    with Progress(silent=True, quiet=True) as progress:
+        try:
+            story = telling.carry_out(engine, out, progress)
+        finally:
+            engine.close()
+    page = files.write(story.before, out)
+    for number, told in enumerate(story.failures, 1):
+        click.echo()
+        click.echo(f"{number}. {told.broken}  ({told.fault})")
+        click.secho(f"   {harmless(told.became)}", fg=_COLOURS.get(told.status))
+    if story.cured is not None and story.after is not None:
+        files.write(story.after, out)
+        click.echo()
+        click.echo(f"A ready-made guard was watching beside them and would have spoken: {story.guard}.")
+        click.echo("Added to the scenario's guards, and broken once more:")
+        click.secho(f"   {harmless(story.cured.became)}", fg=_COLOURS.get(story.cured.status))
+    seconds = story.before.timing.get("total", 0) + (story.after.timing.get("total", 0) if story.after else 0)
+    click.echo()
+    click.echo(
+        f"{len(story.before.faults)} faults in {seconds:.0f} s; the whole catalogue has hundreds. Open the report:"
+    )
+    click.secho(f"  {page}", bold=True)
+    click.echo("Then your own module: faultlab init file.py")
+    return 0

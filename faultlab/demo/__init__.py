@@ -1,0 +1,1 @@
+"""What `faultlab demo` breaks: a small model, and a scenario of a few ways in which its training fails."""

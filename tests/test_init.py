@@ -1,0 +1,257 @@
+"""`faultlab init`: files as people post them get a scenario that runs at once, with no file edited by hand."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from faultlab import engines
+from faultlab.cli import group
+from faultlab.engines import Engine
+from faultlab.errors import UsageError
+from faultlab.harness.campaign import Campaign, Options
+from faultlab.harness.watching import Watch
+from faultlab.results import Report, Status
+from faultlab.scenario import load
+from faultlab.scouting import arguments, finding, writing
+from faultlab.scouting.guessing import Guess, Scouting, guess
+from faultlab.scouting.reading import read_module, roles
+
+NEWCOMERS = Path(__file__).with_name("newcomers")
+MADE_UP = ("classifier", "mnist", "own_loaders", "text")
+SCRIPTS = ("argparse_script", "autoencoder", "cli_script", "gan")
+
+
+@pytest.fixture(scope="module")
+def scouting() -> Iterator[Scouting]:
+    with Scouting() as working:
+        yield working
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    working = engines.create(engines.default(), 2)
+    yield working
+    working.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    finding.read.cache_clear()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Quiet:
+    """Hears of a campaign and says nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: None
+
+
+def init(scouting: Scouting, target: str | None = None, seconds: float = 60) -> tuple[Guess, Path]:
+    file = Path("scenarios/mine.yaml")
+    guessed = guess(scouting, finding.find(target), file, lambda what: None, seconds)
+    if guessed.found is not None:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(writing.render(guessed, "faultlab init"), encoding="utf-8")
+    return guessed, file
+
+
+def run(engine: Engine, file: Path, *faults: str) -> Report:
+    options = Options(select=faults, watch=Watch(quiet=0, advised=False))
+    return Campaign(load(file), engine, options, Quiet()).run()
+
+
+@pytest.mark.parametrize("name", [file.stem for file in sorted(NEWCOMERS.glob("[a-z]*.py"))])
+def test_a_file_as_it_was_posted_is_broken_without_being_edited(
+    name: str, scouting: Scouting, engine: Engine, folder: Path
+) -> None:
+    if name == "cli_script" and find_spec("jsonargparse") is None:
+        pytest.skip("LightningCLI needs jsonargparse")
+    shutil.copy(NEWCOMERS / f"{name}.py", folder)
+    guessed, file = init(scouting)
+    assert guessed.found is not None, guessed.tried
+    assert guessed.found["how"] == ("script" if name in SCRIPTS else "made_up" if name in MADE_UP else "data")
+    assert guessed.found["fit_seconds"] < 5
+    report = run(engine, file, "step.raises", "weights.nan", "init.zero")
+    assert {fault.mode: fault.status for fault in report.faults}["step.raises"] is Status.NOTICED
+    assert report.by_mode()["weights.nan"] in (Status.SILENT, Status.NOTICED)
+    # A module that is built by a script is found by its name when its arguments are broken.
+    assert report.by_mode()["init.zero"] in (Status.SILENT, Status.NO_EFFECT, Status.NOTICED)
+    assert report.passed, report.reasons
+    left = {entry.name for entry in folder.iterdir()} - {f"{name}.py", "scenarios", "reports", "__pycache__"}
+    assert not left, "neither init nor run leaves anything beside the files that it says"
+
+
+def test_the_callbacks_of_a_script_are_its_guards(scouting: Scouting, engine: Engine, folder: Path) -> None:
+    shutil.copy(NEWCOMERS / "argparse_script.py", folder)
+    guessed, file = init(scouting)
+    assert guessed.found is not None
+    # What keeps checkpoints or looks at learning rates judges nothing.
+    assert guessed.found["guards"] == ["EarlyStopping", "NanStopper"]
+    (fault,) = run(engine, file, "loss.nan@step=8").faults
+    assert fault.status is Status.NOTICED
+    assert {found.name for found in fault.noticed_by} >= {"EarlyStopping", "NanStopper"}
+
+
+def test_made_up_data_is_said_to_be_made_up(scouting: Scouting, folder: Path) -> None:
+    shutil.copy(NEWCOMERS / "text.py", folder)
+    guessed, file = init(scouting)
+    assert "DATA IS MADE UP" in file.read_text()
+    assert "DATA IS MADE UP" in writing.made_up(guessed)
+    assert guessed.found is not None
+    losses = guessed.found["losses"]
+    assert sum(losses[-4:]) < sum(losses[:4]), "it can be learnt"
+
+
+def test_code_that_crashes_hangs_or_exits_is_survived(scouting: Scouting, folder: Path) -> None:
+    module = "from pytorch_lightning import LightningModule\n\n\nclass Bad(LightningModule):\n    pass\n\n\n"
+    ends = {
+        "crash": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+        "leave": "import os; os._exit(3)",
+        "hang": "import time; time.sleep(600)",
+    }
+    for name, end in ends.items():
+        Path(f"{name}.py").write_text(f"{module}{end}\nTrainer().fit(Bad())\n")
+    begun = time.monotonic()
+    said = {name: dict(init(scouting, f"{name}.py", seconds=12)[0].tried) for name in ends}
+    script = {name: tried[f"running {name}.py as far as Trainer.fit"] for name, tried in said.items()}
+    assert "SIGSEGV" in script["crash"]
+    assert "exits with status 3" in script["leave"]
+    assert "still at it" in script["hang"]
+    assert time.monotonic() - begun < 60
+    assert not Path("scenarios").exists(), "no broken file is left"
+
+
+def test_what_can_not_be_trained_is_told_with_what_to_write(folder: Path) -> None:
+    Path("graph.py").write_text(
+        "import torch\nfrom pytorch_lightning import LightningModule\n\n\n"
+        "class Graphs(LightningModule):\n"
+        "    def __init__(self, widget):\n        super().__init__()\n\n"
+        "    def training_step(self, batch, _):\n        return self.net(batch.x, batch.edge_index)\n\n"
+        "    def configure_optimizers(self):\n        return torch.optim.Adam(self.parameters())\n"
+    )
+    ended = CliRunner().invoke(group, ["init", "graph.py"])
+    assert isinstance(ended.exception, UsageError)
+    assert ended.exception.exit_code == 2
+    assert "widget" in str(ended.exception)
+    assert "class_path: graph.Graphs, init_args: {widget: ...}" in str(ended.exception)
+    assert not Path("scenarios").exists()
+
+
+def test_a_scenario_is_not_overwritten_unless_told(folder: Path) -> None:
+    shutil.copy(NEWCOMERS / "text.py", folder)
+    file = Path("scenarios/sentiment-lstm.yaml")
+    file.parent.mkdir()
+    file.write_text("mine")
+    ended = CliRunner().invoke(group, ["init", "text.py"])
+    assert "--force" in str(ended.exception)
+    assert file.read_text() == "mine"
+
+
+def test_several_modules_are_listed_to_choose_from(folder: Path) -> None:
+    one = (
+        "from pytorch_lightning import LightningModule\nclass A(LightningModule): ...\nclass B(LightningModule): ...\n"
+    )
+    Path("two.py").write_text(one)
+    with pytest.raises(UsageError, match=r"faultlab init two.py:A\n +faultlab init two.py:B"):
+        finding.find("two.py")
+    with pytest.raises(UsageError, match=r"two\.py:B"):
+        finding.find(None)
+    assert finding.find("two.py:B").class_path == "two.B"
+    assert finding.find("two.B").name == "B"
+    # Of a base and what derives from it, the latter is meant.
+    Path("base.py").write_text(one.replace("B(LightningModule)", "B(A)"))
+    assert finding.find("base.py").name == "B"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (None, "no LightningModule"),
+        ("absent.py", "no such file"),
+        ("absent.module:Lit", "there is no module|importing"),
+        ("plain.py", "defines no LightningModule .its classes: Plain"),
+        ("plain.py:Plian", "Plain"),
+        ("broken.py", r"broken.py:2"),
+        ("what is this", "neither a file nor"),
+    ],
+)
+def test_a_target_that_is_none_is_told_with_a_remedy(target: str | None, said: str, folder: Path) -> None:
+    Path("plain.py").write_text("class Plain: ...\n")
+    if target is not None:
+        Path("broken.py").write_text("x = 1\ndef\n")
+    if target == "absent.module:Lit":
+        assert finding.find(target).source is None, "importing it may find it"
+        return
+    with pytest.raises(UsageError, match=said):
+        finding.find(target)
+
+
+def test_looking_at_a_project_imports_neither_torch_nor_its_code(folder: Path) -> None:
+    Path("loud.py").write_text("raise SystemExit('imported')\nclass A(LightningModule): ...\n")
+    assert finding.find(None).name == "A"
+    assert "loud" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("body", "batch", "found"),
+    [
+        ("x, y = batch\n        return self.f(x, y)", ["x", "y"], ["input", "label"]),
+        ("x, _ = batch\n        return self.f(x)", ["x", "_"], ["input", "unused"]),
+        ("(x1, x2), y = batch\n        return x1 + x2 + y", [["x1", "x2"], "y"], [["input", "input"], "label"]),
+        ("return self.f(batch)", "x", "input"),
+        ("return batch[0] + batch[1]", ["x", "y"], ["input", "label"]),
+        ("return self.shared(batch, 'train')", {"img": None, "mask": None}, {"img": "input", "mask": "label"}),
+        (
+            "return self.model(**batch)",
+            {"input_ids": None, "attention_mask": None, "labels": None},
+            {"input_ids": "input", "attention_mask": "mask", "labels": "label"},
+        ),
+    ],
+)
+def test_a_batch_is_read_from_how_the_step_takes_it_apart(body: str, batch: Any, found: Any, folder: Path) -> None:
+    Path("lit.py").write_text(
+        f"class A(LightningModule):\n    def training_step(self, batch, i):\n        {body}\n\n"
+        "    def shared(self, b, stage):\n        return b['img'] + b['mask']\n"
+    )
+    reading = read_module(finding.read(Path("lit.py")), "A")
+    assert reading.batch == batch
+    assert roles(batch) == found
+
+
+def test_constructor_arguments_get_values_by_name_and_annotation(folder: Path) -> None:
+    Path("lit.py").write_text(
+        "import torch.nn as nn\n\n\nclass Encoder(nn.Module):\n    def __init__(self, width: int): ...\n\n\n"
+        "class A(LightningModule):\n"
+        "    def __init__(self, encoder, lr, num_classes: int, flag: bool, hparams, thing, given=1):\n"
+        "        self.x = hparams.hidden_dim\n"
+    )
+    source = finding.read(Path("lit.py"))
+    values, unknown = arguments.guess(source, read_module(source, "A"), importable=True)
+    assert values == {
+        "encoder": {"class_path": "lit.Encoder", "init_args": {"width": 32}},
+        "lr": 0.001,
+        "num_classes": 10,
+        "flag": False,
+        "hparams": {"class_path": "argparse.Namespace", "init_args": {"hidden_dim": 32}},
+    }
+    assert unknown == ["thing"]
+
+
+def test_the_recorded_first_ten_minutes_show_what_is_written_today(folder: Path) -> None:
+    page = (NEWCOMERS.parents[1] / "docs" / "first-ten-minutes.md").read_text(encoding="utf-8")
+    assert (NEWCOMERS / "mnist.py").read_text(encoding="utf-8") in page
+    commands = [line.removeprefix("$ faultlab ").split()[0] for line in page.splitlines() if line[:10] == "$ faultlab"]
+    assert commands == ["init", "run"]
+    Path("shown.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    assert load(Path("shown.yaml")).name == "mnist-model"
