@@ -26,7 +26,7 @@ import functools, pytest, torch
 import pytorch_lightning
 from pytorch_lightning.demos.boring_classes import BoringModel, RandomDataset
 from faultlab import assert_noticed, guards, inject
-from faultlab.guards import FiniteLoss
+from scenarios.digits.guards import FiniteLoss
 from scenarios.digits.model import DigitsData, LitDigits as LitModel
 Trainer = functools.partial(pytorch_lightning.Trainer, logger=False, enable_checkpointing=False, limit_train_batches=4,
                             limit_val_batches=1, enable_progress_bar=False, enable_model_summary=False)
@@ -116,6 +116,7 @@ def test_the_python_of_a_page_runs_from_its_top_to_its_end(tmp_path: Path, page:
     # In one file of pytest's, since the pages have tests among their examples; what is no test runs when it is imported.
     code = [PREAMBLE, *(f"# {block}\n{block.text}" for block in blocks("python") if block.page == page)]
     (tmp_path / "test_page.py").write_text("\n".join(code))
+    (tmp_path / "mine.yaml").write_text((ROOT / "scenarios" / "digits" / "scenario.yaml").read_text())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "test_page.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
