@@ -12,7 +12,7 @@ from faultlab.harness.records import Records
 from faultlab.report import badge, files, gitlab, junit, sarif, summary
 from faultlab.report.findings import findings
 from faultlab.results import FaultResult, Mutation, Report, Status
-from faultlab.source import place_of
+from faultlab.source import place_of, within_repository
 from tests.test_report_html import HARMFUL, HARMLESS, HOSTILE, fault, found
 
 ROOT = Path(__file__).parent.parent
@@ -58,6 +58,28 @@ def test_a_finding_stands_at_the_method_that_the_failure_mode_bites_in() -> None
     placed = {finding.rule: (finding.file, finding.line) for finding in findings(report())}
     assert placed["loss.scaled"] == ("pkg/model.py", 20)
     assert placed["optimizer.double-step"] == ("pkg/model.py", 3), "the class, where the method is not the user's own"
+
+
+def test_a_finding_of_a_project_within_a_repository_has_the_path_that_the_code_host_knows() -> None:
+    made = report(mutants=[mutant()])
+    made.target["project"] = "packages/vision"
+    assert {finding.file for finding in findings(made)} == {"packages/vision/pkg/model.py"}
+
+
+def test_a_finding_in_no_file_of_the_users_stands_in_the_scenario() -> None:
+    made = report()
+    made.target = {"scenario": "scenarios/digits.yaml"}
+    assert {(finding.file, finding.line) for finding in findings(made)} == {("scenarios/digits.yaml", 1)}
+    made.target = {"scenario": "/home/me/digits.yaml"}
+    assert {finding.file for finding in findings(made)} == {""}, "a code host knows no such file"
+
+
+def test_a_project_is_placed_in_the_repository_that_holds_it(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    inner = tmp_path / "packages/vision"
+    inner.mkdir(parents=True)
+    assert within_repository(inner) == "packages/vision"
+    assert within_repository(tmp_path) == ""
 
 
 def test_the_gravest_findings_come_first_and_what_is_noticed_is_none() -> None:
@@ -187,7 +209,8 @@ def test_nothing_that_an_earlier_campaign_concluded_stands_while_another_runs(tm
     records.write_report(report([], [mutant(reason="")]))
     files.write(report([], [mutant(reason="")]), tmp_path)
     records.clear(resume=False)
-    assert [file.name for file in (tmp_path / "digits").iterdir()] == ["logs"]
+    left = {file.name for file in (tmp_path / "digits").iterdir()}
+    assert left <= {"logs", "previous.json"}, "and what the next one is compared with"
 
 
 def test_the_place_of_a_class_is_found_without_importing_it() -> None:
