@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in DOCS if page.parent.name != "catalogue"]
 # What the pages take for granted: a module, its data, and a Trainer that is done soon.
-PREAMBLE = '''
+PREAMBLE = """
 import functools, pytest, torch
 import pytorch_lightning
 from pytorch_lightning.demos.boring_classes import BoringModel, RandomDataset
@@ -33,9 +33,10 @@ Trainer = functools.partial(pytorch_lightning.Trainer, logger=False, enable_chec
 data = DigitsData
 NotFinite = RuntimeError
 module, mine = LitModel(), []
-train_dataloader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.rand(8, 1, 8, 8), torch.arange(8)), 4)
+samples = torch.utils.data.TensorDataset(torch.rand(8, 1, 8, 8), torch.arange(8))
+train_dataloader = torch.utils.data.DataLoader(samples, 4)
 loader, optimizer = train_dataloader, torch.optim.SGD(module.parameters(), 0.1)
-'''
+"""
 
 
 class Block(NamedTuple):
@@ -63,10 +64,9 @@ def blocks(*languages: str) -> list[Block]:
 def commands(block: Block) -> Iterator[list[str]]:
     """The arguments of every call of faultlab in a block of shell."""
     for line in block.text.replace("\\\n", " ").splitlines():
-        for part in line.partition(" # ")[0].split("&&"):
-            words = shlex.split(part, comments=True)
-            if words[:1] == ["faultlab"]:
-                yield words[1:]
+        for part in line.removeprefix("$ ").partition(" # ")[0].split("&&"):
+            if part.strip().startswith("faultlab "):
+                yield shlex.split(part, comments=True)[1:]
 
 
 @pytest.mark.parametrize("block", [b for b in blocks("yaml") if "schema: 1" in b.text], ids=str)
@@ -113,7 +113,7 @@ def _parse(words: list[str]) -> None:
     "page", sorted({block.page for block in blocks("python")}), ids=lambda page: str(page.relative_to(ROOT))
 )
 def test_the_python_of_a_page_runs_from_its_top_to_its_end(tmp_path: Path, page: Path) -> None:
-    # In one file of pytest's, since the pages have tests among their examples; what is no test runs when it is imported.
+    # In one file of pytest's, since pages have tests among their examples; what is no test runs when it is imported.
     code = [PREAMBLE, *(f"# {block}\n{block.text}" for block in blocks("python") if block.page == page)]
     (tmp_path / "test_page.py").write_text("\n".join(code))
     (tmp_path / "mine.yaml").write_text((ROOT / "scenarios" / "digits" / "scenario.yaml").read_text())
