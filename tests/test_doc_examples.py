@@ -20,6 +20,8 @@ from faultlab.scenario import load
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in DOCS if page.parent.name != "catalogue"]
+# What is shown there is a victim that can't be run as it is; a test of `init` breaks it.
+SHOWS_A_VICTIM = ROOT / "docs" / "first-ten-minutes.md"
 # What the pages take for granted: a module, its data, and a Trainer that is done soon.
 PREAMBLE = """
 import functools, pytest, torch
@@ -110,7 +112,9 @@ def _parse(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", sorted({block.page for block in blocks("python")}), ids=lambda page: str(page.relative_to(ROOT))
+    "page",
+    sorted({block.page for block in blocks("python")} - {SHOWS_A_VICTIM}),
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_the_python_of_a_page_runs_from_its_top_to_its_end(tmp_path: Path, page: Path) -> None:
     # In one file of pytest's, since pages have tests among their examples; what is no test runs when it is imported.

@@ -329,3 +329,11 @@ def test_evidence_is_linked_where_it_has_an_address() -> None:
     assert _link("arXiv:2204.00694 (x)").endswith("  https://arxiv.org/abs/2204.00694")
     assert _link("doi:10.1145/3460319.3464825, table 2").endswith("  https://doi.org/10.1145/3460319.3464825")
     assert _link("javascript:alert(1)") == "javascript:alert(1)"
+
+
+def test_the_terminal_names_the_worst_of_each_family_before_the_next_of_any() -> None:
+    severe = Harm("val_loss", 0.5, None, True)
+    faults = [fault(f"a.mode-{n}", Status.SILENT, harm=severe) for n in range(3)]
+    report = sample(faults=[*faults, fault("b.mode", Status.SILENT, harm=HARMFUL), fault("c.mode", Status.SILENT)])
+    named = [row.partition("@")[0] for row in overview.silent_rows(report, 4)]
+    assert named == ["a.mode-0", "b.mode", "c.mode", "a.mode-1"]

@@ -130,11 +130,11 @@ class Progress:
             self._console.print(escape(one_line(report)))
             return
         self._console.print(_table(report), soft_wrap=False)
-        silent = silent_rows(report)
-        for row in silent[:_SILENT_SHOWN]:
-            self._console.print(f"  [red]silent[/red] {escape(row)}")
-        if len(silent) > _SILENT_SHOWN:
-            self._console.print(f"  ... and {len(silent) - _SILENT_SHOWN} more silent faults in the report")
+        rows = silent_rows(report, _SILENT_SHOWN)
+        for row in rows:
+            self._console.print(f"  [red]silent[/red] {escape(harmless(row))}")
+        if more := len(report.silent()) - len(rows):
+            self._console.print(f"  ... and {more} more silent fault{'s' * (more != 1)} in the report")
         for reason in report.reasons:
             self._console.print(f"  [yellow]{escape(reason)}[/yellow]")
         self._console.print(f"[bold]{escape(one_line(report))}[/bold]")

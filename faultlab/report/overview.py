@@ -50,9 +50,14 @@ def family_rows(report: Report) -> list[tuple[str, list[int]]]:
     return rows
 
 
-def silent_rows(report: Report) -> list[str]:
-    """A line a silent fault, the worst first, with what it cost."""
-    return [f"{fault.id}: {cost(fault)}" for fault in report.silent()]
+def silent_rows(report: Report, most: int) -> list[str]:
+    """A line a silent fault with what it cost: the worst of each family first, then the worst of what is left."""
+    firsts: dict[str, FaultResult] = {}
+    for fault in report.silent():
+        firsts.setdefault(fault.family, fault)
+    shown = list(firsts.values())
+    shown += [fault for fault in report.silent() if fault not in shown]
+    return [f"{fault.id}: {cost(fault)}" for fault in shown[:most]]
 
 
 def cost(fault: FaultResult) -> str:
