@@ -17,6 +17,7 @@ _COMMANDS = {
     "prescribe": "Find the guards that notice what a scenario leaves silent, and prove it.",
     "sweep": "Find how little of a failure mode each guard still notices, and when.",
     "mutate": "Mutate source code and report which changes no test and no guard notices.",
+    "replay": "Run one fault in the foreground, with a debugger if asked.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
     "watch": "Run a training and say what became of its process.",

@@ -277,6 +277,8 @@ class Session:
     def _evaluate(self) -> None:
         """Evaluates the final weights anew."""
         assert self._built is not None
+        if self._order.echo:
+            print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
         self._seed()
         clean = self._order.recon or {}
         validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))
