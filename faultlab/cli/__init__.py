@@ -18,6 +18,7 @@ _COMMANDS = {
     "sweep": "Find how little of a failure mode each guard still notices, and when.",
     "mutate": "Mutate source code and report which changes no test and no guard notices.",
     "replay": "Run one fault in the foreground, with a debugger if asked.",
+    "doctor": "Check the environment, or why a training step does not execute.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
     "watch": "Run a training and say what became of its process.",

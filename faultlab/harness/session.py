@@ -50,6 +50,10 @@ def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None
     """Does what the order asks, in this process, and sends ``{"result": ...}``."""
     if order.plan is not None:
         send({"result": plan.in_victim(order.plan)})
+    elif order.examine:
+        from faultlab.doctor.observing import Examined
+
+        Examined(target, order, send).run()
     else:
         Session(target, order, send, stem).run()
 
