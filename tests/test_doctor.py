@@ -71,7 +71,7 @@ def _lit(body: str, base: str = "Trained") -> str:
 ILL = [
     Ill("misspelt", _lit("def train_step(self, batch, batch_idx):\n    return self.step(batch)", "Healthy"),
         "misspelt", "is called train_step"),
-    Ill("nested", _lit("def forward(self, x):\n    def training_step(self, batch, batch_idx):\n        return 0\n    return x",
+    Ill("nested", _lit("def forward(self, x):\n    def training_step(self, batch, i):\n        return 0\n    return x",
                        "Healthy"), "wrongly indented", "nested in forward"),
     Ill("outside", "class Lit(Healthy):\n    pass\n\ndef training_step(self, batch, batch_idx):\n    return 0\n",
         "wrongly indented", "outside of the class"),
@@ -141,7 +141,8 @@ ILL = [
         "it returns a loss", "a handler that swallows every exception"),
     Ill("detached", _lit("def training_step(self, batch, batch_idx):\n    return self.step(batch).detach()", "Healthy"),
         "it returns a loss", "the loss has no gradient"),
-    Ill("frozen", _lit("def __init__(self):\n    super().__init__()\n    self.head = nn.Linear(1, 1).requires_grad_(False)"),
+    Ill("frozen", _lit("def __init__(self):\n    super().__init__()\n"
+        "    self.head = nn.Linear(1, 1).requires_grad_(False)"),
         "parameters change", "because requires_grad is False", verdict=ATTENTION),
     Ill("left-out", _lit("def configure_optimizers(self):\n    return torch.optim.SGD([self.layer.bias], lr=0.1)"),
         "parameters change", "because no optimizer has them", verdict=ATTENTION),

@@ -8,9 +8,12 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from faultlab import __version__
 from faultlab.errors import FaultlabError
+
+PROGRAM, COMPLETE_VARIABLE = "faultlab", "_FAULTLAB_COMPLETE"
 
 _COMMANDS = {
     "run": "Break the modules of scenarios and report who noticed.",
@@ -22,6 +25,7 @@ _COMMANDS = {
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
     "watch": "Run a training and say what became of its process.",
+    "completion": "Print the script by which a shell completes these commands.",
     "dev": "Add failure modes and renew the pages about them.",
 }
 
@@ -34,6 +38,11 @@ class _Lazy(click.Group):
         if name not in _COMMANDS:
             return None
         return import_module(f"faultlab.cli.{name}_command").command  # type: ignore[no-any-return]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Without importing the commands, as click's own way does."""
+        found = [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -62,7 +71,7 @@ def main() -> None:
     """The entry point: every error of faultlab's own ends in one clear message and its exit code."""
     debug = "--debug" in sys.argv
     try:
-        sys.exit(group.main(standalone_mode=False))
+        sys.exit(group.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False))
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import click
 
+from faultlab.cli.completing import scenario_files
 from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
 from faultlab.report.text import address, harmless
 
@@ -13,7 +14,7 @@ _STYLES = {OK: "green", ATTENTION: "yellow", WRONG: "red"}
 
 
 @click.command("doctor")
-@click.argument("target", required=False, metavar="[SCENARIO|CLASS_PATH]")
+@click.argument("target", required=False, metavar="[SCENARIO|CLASS_PATH]", shell_complete=scenario_files)
 @click.option(
     "--timeout", type=click.FloatRange(min=2), default=120, show_default=True, help="Deadline of a training, s."
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from faultlab import engines, guard_index, index
+from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
 from faultlab.fault import Fault
 from faultlab.harness.campaign import Options
@@ -33,8 +34,14 @@ _MEANING = {
 
 
 @click.command("replay")
-@click.argument("fault", metavar="FAULT")
-@click.option("--scenario", "file", required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("fault", metavar="FAULT", shell_complete=failure_modes)
+@click.option(
+    "--scenario",
+    "file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    shell_complete=scenario_files,
+)
 @click.option("--debug", is_flag=True, help="Run it in this process, and stop in pdb where the fault acts.")
 @click.option("--without-fault", is_flag=True, help="The same without the fault, to compare.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")

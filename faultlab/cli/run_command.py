@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from faultlab import engines
+from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.cli.each import INTERRUPTED, each
 from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
@@ -18,9 +19,22 @@ from faultlab.scenario import Scenario, check_pattern, load_all
 
 
 @click.command("run")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
-@click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
-@click.option("--ignore", "skip", multiple=True, metavar="GLOB", help="Not these failure modes (repeatable).")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...", shell_complete=scenario_files)
+@click.option(
+    "--select",
+    multiple=True,
+    shell_complete=failure_modes,
+    metavar="GLOB",
+    help="Only these failure modes or faults (repeatable).",
+)
+@click.option(
+    "--ignore",
+    "skip",
+    multiple=True,
+    shell_complete=failure_modes,
+    metavar="GLOB",
+    help="Not these failure modes (repeatable).",
+)
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time; hanging ones extra.  [default: the cores]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), help="Deadline of a faulted run, s.  [default: measured]")
