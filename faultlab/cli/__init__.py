@@ -52,7 +52,8 @@ class _Lazy(click.Group):
         if args and args[0] not in _COMMANDS:
             from faultlab.catalogue import nearest
 
-            ctx.fail(f"no such command {args[0]!r}. {nearest(args[0], _COMMANDS)}".strip())
+            remedy = nearest(args[0], _COMMANDS) or f"There are {', '.join(_COMMANDS)}."
+            ctx.fail(f"no such command {args[0]!r}. {remedy}")
         return super().resolve_command(ctx, args)
 
 

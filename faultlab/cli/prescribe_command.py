@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from faultlab import engines
 from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError
 from faultlab.harness.campaign import Options
@@ -25,7 +26,7 @@ from faultlab.scenario_edit import add_guards, lines
 @click.command("prescribe")
 @click.argument(
     "file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=click.Path(path_type=Path, dir_okay=False),
     metavar="SCENARIO",
     shell_complete=scenario_files,
 )
@@ -63,7 +64,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
         try:
             found = prescriber.prescribe()
         except FaultlabError as error:
-            progress.failed(error)
+            progress.failed(told(error, file))
             return error.exit_code
         finally:
             working.close()

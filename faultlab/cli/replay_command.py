@@ -11,7 +11,8 @@ import click
 
 from faultlab import engines, guard_index, index
 from faultlab.cli.completing import failure_modes, scenario_files
-from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
+from faultlab.cli.each import told
+from faultlab.errors import FaultlabError
 from faultlab.fault import Fault
 from faultlab.harness.campaign import Options
 from faultlab.harness.replaying import Replay, Replayed, fault_of, thinned
@@ -39,7 +40,7 @@ _MEANING = {
     "--scenario",
     "file",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=click.Path(path_type=Path, dir_okay=False),
     shell_complete=scenario_files,
 )
 @click.option("--debug", is_flag=True, help="Run it in this process, and stop in pdb where the fault acts.")
@@ -81,11 +82,8 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
             click.echo(f"\n  {replay.folder}")
         if debug and not replayed.interrupted:
             _debug(replay, replayed, without_fault)
-    except BaselineError as error:
-        audience.failed(ScenarioError([Problem(str(file), 1, 1, str(error))]))
-        return error.exit_code
     except FaultlabError as error:
-        audience.failed(error)
+        audience.failed(told(error, file))
         return error.exit_code
     finally:
         working.close()

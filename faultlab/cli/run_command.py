@@ -8,9 +8,9 @@ import click
 
 from faultlab import engines
 from faultlab.cli.completing import failure_modes, scenario_files
-from faultlab.cli.each import INTERRUPTED, each
+from faultlab.cli.each import INTERRUPTED, each, told
 from faultlab.cli.progress import Progress
-from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
+from faultlab.errors import FaultlabError
 from faultlab.harness.campaign import Campaign, Options
 from faultlab.harness.gate import exit_code, gravest
 from faultlab.harness.watching import Watch
@@ -96,12 +96,8 @@ def _carry_out(
     campaign = Campaign(scenario, working, options, progress)
     try:
         report = campaign.run()
-    except (ScenarioError, BaselineError) as error:
-        in_file = isinstance(error, ScenarioError)
-        progress.failed(error if in_file else ScenarioError([Problem(str(scenario.file), 1, 1, str(error))]))
-        return None, error.exit_code
     except FaultlabError as error:
-        progress.failed(error)
+        progress.failed(told(error, scenario.file))
         return None, error.exit_code
     page = files.write(report, options.out)
     progress.finished(report, page)

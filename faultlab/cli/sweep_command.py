@@ -12,6 +12,7 @@ from rich.table import Table
 
 from faultlab import engines
 from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError
 from faultlab.harness.campaign import Options
@@ -26,7 +27,7 @@ from faultlab.scenario import Scenario, load
     "--scenario",
     "file",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=click.Path(path_type=Path, dir_okay=False),
     shell_complete=scenario_files,
 )
 @click.option("--dose", default="", metavar="NAME", help="Which dose, where there are several.  [default: the first]")
@@ -50,7 +51,7 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
         try:
             report = sweep.run()
         except FaultlabError as error:
-            progress.failed(error)
+            progress.failed(told(error, file))
             return error.exit_code
         finally:
             working.close()
