@@ -32,6 +32,12 @@ class BaselineError(FaultlabError):
         super().__init__(f"{message}\n    What it printed is in {log}." if log else message)
 
 
+class InconclusiveError(FaultlabError):
+    """What was found proves nothing, either way."""
+
+    exit_code = 4
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong in a scenario file, where it stands (line and column from 1), and what to do."""

@@ -11,6 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from faultlab import seal
+
 SCHEMA = 1
 SOURCE = "source"
 """The family of source mutants, which are no failure modes: coverage is counted without them."""
@@ -104,7 +106,7 @@ class FaultResult:
     def badness(self) -> tuple[bool, int, float]:
         """Sorts silent faults, the worst first."""
         harm = self.harm
-        severity = _SEVERITY_ORDER.get(self.severity, 9)
+        severity = severity_order(self.severity)
         if harm is None or not harm.harmful:
             return True, severity, 0.0
         if harm.clean is None or harm.faulty is None:
@@ -161,12 +163,34 @@ class Mutation:
     timing: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Demands:
+    """What a report must reach to pass: the scenario's ``gate:``, and ``fail_under``, the command line's coverage.
+
+    ``silent`` limits silent failure modes by severity, ``latency`` the steps from activation to notice, ``mutants`` the
+    share of source mutants. What is None is not demanded, but false alarms: None allows none.
+    """
+
+    coverage: float | None = None
+    mutants: float | None = None
+    silent: Mapping[str, int] = field(default_factory=dict)
+    false_alarms: int | None = None
+    latency: int | None = None
+    fail_under: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What is demanded, and nothing of what is not."""
+        return {name: value for name, value in asdict(self).items() if value is not None and value != {}}
+
+
 @dataclass
 class Report:
     """One scenario's campaign. ``to_json`` is the contract of report.json.
 
     ``mutants`` are the verdicts on source mutants; in the file they stand among the faults. ``target`` says where the
     module stands in the user's source: its class path, ``file``, ``line``, and the lines of its ``methods``.
+    ``demands`` is what the gate asks for, None of what has none; ``excuses`` are the scenario's ``ignore:``, with
+    ``mode``, ``reason`` and ``expires``. ``shard`` is ``k/n`` of a share of a campaign, else empty.
     """
 
     scenario: str
@@ -180,6 +204,9 @@ class Report:
     mutants: list[FaultResult] = field(default_factory=list)
     mutation: Mutation | None = None
     target: dict[str, Any] = field(default_factory=dict)
+    demands: Demands | None = None
+    excuses: list[dict[str, str]] = field(default_factory=list)
+    shard: str = ""
 
     def by_mode(self) -> dict[str, Status]:
         """Each failure mode's status: that of its worst fault."""
@@ -208,25 +235,36 @@ class Report:
                 found.setdefault(name, set()).add(fault.mode)
         return {name: len(modes) for name, modes in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))}
 
-    def to_json(self) -> dict[str, Any]:
+    def coverage(self) -> dict[str, Any]:
+        """What is counted from the verdicts."""
         return {
+            "modes": _counts(self.by_mode().values()),
+            "faults": _counts(fault.status for fault in self.faults),
+            "ratio": self.ratio,
+            "by_detector": self.by_detector(),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        whole = {
             "schema": SCHEMA,
             "scenario": self.scenario,
             "faultlab": self.faultlab,
+            **({"shard": self.shard} if self.shard else {}),
             "versions": self.versions,
             **({"target": self.target} if self.target else {}),
             "baseline": asdict(self.baseline),
             "faults": [fault.to_json() for fault in [*self.faults, *self.mutants]],
-            "coverage": {
-                "modes": _counts(self.by_mode().values()),
-                "faults": _counts(fault.status for fault in self.faults),
-                "ratio": self.ratio,
-                "by_detector": self.by_detector(),
-            },
+            "coverage": self.coverage(),
             **({"mutants": asdict(self.mutation)} if self.mutation is not None else {}),
             "timing": self.timing,
-            "gate": {"passed": self.passed, "reasons": self.reasons},
+            "gate": {
+                "passed": self.passed,
+                "reasons": self.reasons,
+                **({"demands": self.demands.to_json()} if self.demands is not None else {}),
+                **({"excuses": self.excuses} if self.excuses else {}),
+            },
         }
+        return {**whole, seal.KEY: seal.digest_of(json.loads(dump(whole)))}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Report:
@@ -245,6 +283,9 @@ class Report:
             reasons=list(data["gate"]["reasons"]),
             faultlab=data["faultlab"],
             target=dict(data.get("target") or {}),
+            demands=Demands(**data["gate"]["demands"]) if "demands" in data["gate"] else None,
+            excuses=list(data["gate"].get("excuses", [])),
+            shard=data.get("shard", ""),
         )
 
     @classmethod
@@ -255,6 +296,11 @@ class Report:
             return cls.from_json(data)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file} is no report of faultlab: {type(error).__name__}: {error}") from None
+
+
+def severity_order(severity: str) -> int:
+    """Sorts severities, the gravest first."""
+    return _SEVERITY_ORDER.get(severity, 9)
 
 
 def dump(data: Any, indent: int | None = None) -> str:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import datetime
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from faultlab import index
@@ -17,6 +26,7 @@ from faultlab.catalogue import SEVERITIES, matching, nearest
 from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
 from faultlab.fault import Fault, Trigger
 from faultlab.harness.plan import Selection
+from faultlab.results import Demands
 from faultlab.yamlfile import HOW_TO_GET_ONE, Key, YamlFile, not_found
 
 _LIST = "`faultlab list` shows them all."
@@ -86,33 +96,41 @@ def _paths(value: Any) -> Any:
     raise _wrong(f"a path into the batch, or a list of them, is a text, not {value!r}", "Put it in quotes.")
 
 
-Paths = Annotated[str | list[str], PlainValidator(_paths)]
+_TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Paths = Annotated[str | list[str], PlainValidator(_paths), WithJsonSchema(_TEXTS)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 PatternOrFault = Annotated[str, AfterValidator(_pattern_or_fault)]
 TriggerText = Annotated[str, AfterValidator(_trigger)]
 Triggers = Annotated[list[TriggerText], Field(min_length=1)]
-Severity = Annotated[str, AfterValidator(_severity)]
+Severity = Annotated[str, AfterValidator(_severity), WithJsonSchema({"type": "string", "enum": list(SEVERITIES)})]
 Count = Annotated[int, Field(ge=0)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # The texts below fields are what editors show of a key.
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class Component(_Part):
     """A class or factory to call: LightningCLI's convention."""
 
     class_path: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
+    """The class or factory, such as `package.module.Class`."""
     init_args: dict[str, Any] = {}
+    """The arguments it is called with."""
 
 
 class Guard(_Part):
     """A callback, or Trainer flags that count as a guard."""
 
     class_path: str | None = Field(default=None, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
+    """A callback's class, such as `package.module.Class`."""
     init_args: dict[str, Any] = {}
+    """The arguments it is called with."""
     name: str | None = None
+    """What reports call it; its class's name, unless given."""
     trainer_flag: dict[str, Any] | None = None
+    """Trainer flags that count as a guard, such as `{detect_anomaly: true}`."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Guard:
@@ -125,30 +143,40 @@ class Monitor(_Part):
     """The metric by which harm is measured."""
 
     metric: str
+    """A metric that the module logs."""
     mode: Literal["min", "max"] = "min"
+    """Whether the best is the least or the greatest."""
 
 
 class BatchRoles(_Part):
     """Paths into the batch, where the inference is wrong."""
 
     inputs: Paths | None = None
+    """Where the inputs are in a batch, such as `"0"` or `image`."""
     labels: Paths | None = None
+    """Where the labels are in a batch."""
 
 
 class Excuse(_Part):
     """Failure modes that are excused, why, and until when."""
 
     mode: Pattern
+    """The failure mode's id, or a glob."""
     reason: str = Field(min_length=3)
+    """Why it is excused."""
     expires: datetime.date
+    """The last day that it is excused, such as 2027-06-30."""
 
 
 class Faults(_Part):
     """Which faults are injected, when, and which are excused."""
 
     select: list[PatternOrFault] = ["*"]
+    """Globs of failure modes, or faults such as `label.noisy:fraction=0.3@step=8`."""
     when: dict[Pattern, Triggers] = {}
+    """Triggers by failure mode, such as `{return.none: ['@always', '@step=8']}`."""
     ignore: list[Excuse] = []
+    """Failure modes that are excused."""
 
 
 class Mutants(_Part):
@@ -158,35 +186,57 @@ class Mutants(_Part):
     """
 
     paths: list[str] = []
+    """Python files to mutate."""
     functions: list[str] = ["*"]
+    """Globs of functions, such as `Lit*.forward`."""
     also_copy: list[str] = []
+    """What tests need and git ignores, such as data."""
 
 
 class Gate(_Part):
-    """What the campaign must reach to pass; ``mutants`` is the least share of source mutants to be noticed."""
+    """What the campaign must reach to pass."""
 
     coverage: float | None = Field(default=None, ge=0, le=1)
+    """The least coverage: the share of failure modes to be noticed."""
     mutants: float | None = Field(default=None, ge=0, le=1)
+    """The least share of source mutants to be noticed."""
     silent: dict[Severity, Count] = {}
+    """How many failure modes of a severity may be silent, such as `{critical: 0}`."""
     false_alarms: Count | None = None
+    """How many false alarms clean runs may raise; none, unless given."""
+    latency: Count | None = None
+    """The most steps from a fault's first activation to its first notice."""
 
 
 class Scenario(_Part):
     """One scenario file. ``file`` is where it was read, ``root`` the folder that class paths are looked up from."""
 
     schema_: Literal[1] = Field(alias="schema")
+    """The version of this format."""
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The scenario's name, and its folder's under `reports/`."""
     module: Component | None = None
+    """The LightningModule, or a factory of one."""
     data: Component | None = None
+    """A LightningDataModule, or a factory of one, of a loader or a pair; left out where the module brings its own."""
     build: Component | None = None
+    """A factory that returns `(module, data)`, or `(module, data, trainer_arguments)`, in place of both."""
     trainer: dict[str, Any] = {}
+    """The Trainer's arguments, or `class_path` and `init_args` of a subclass."""
     guards: list[Guard] = []
+    """What should notice: callbacks and Trainer flags."""
     tests: list[str] = []
+    """The user's tests, which should notice too: files, folders or ids, as pytest takes them."""
     monitor: Monitor | None = None
+    """The metric that harm is measured by; that of validation, unless given."""
     batch: BatchRoles | None = None
+    """Where inputs and labels are in a batch, where the inference is wrong."""
     faults: Faults = Faults()
+    """Which faults are injected, when, and which are excused."""
     mutants: Mutants | None = None
+    """Source mutants, where they are asked for."""
     gate: Gate = Gate()
+    """What the campaign must reach to pass."""
 
     _file: Path = Path()
     _yaml: YamlFile | None = None
@@ -207,6 +257,15 @@ class Scenario(_Part):
         excuses = [(e.mode, f"{e.reason} (until {e.expires})") for e in self.faults.ignore if e.expires >= today]
         return Selection(select or self.faults.select, skip, self.faults.when, excuses)
 
+    def demands(self, fail_under: float | None = None) -> Demands:
+        """What the gate asks for, and the command line."""
+        return Demands(**self.gate.model_dump(), fail_under=fail_under)
+
+    @property
+    def excuses(self) -> list[dict[str, str]]:
+        """The failure modes that are excused, expired or not, as they stand in a report."""
+        return [{"mode": e.mode, "reason": e.reason, "expires": str(e.expires)} for e in self.faults.ignore]
+
     @property
     def test_files(self) -> list[str]:
         """The tests' files and folders; those that are not found from here are looked up from the project's root.
@@ -214,10 +273,14 @@ class Scenario(_Part):
         Raises ScenarioError where there is no such file.
         """
         found = [_test_file(entry, self._file) for entry in self.tests]
-        if None in found:
-            missing = found.index(None)
-            remedy = "Name a test file or folder, from the folder that faultlab runs in or the project's root."
-            raise self.problem(("tests", missing), f"no such tests: {self.tests[missing]}", remedy)
+        remedy = "Name a test file or folder, from the folder that faultlab runs in or the project's root."
+        missing = [
+            self.problem(("tests", number), f"no such tests: {self.tests[number]}", remedy).problems[0]
+            for number, file in enumerate(found)
+            if file is None
+        ]
+        if missing:
+            raise ScenarioError(missing)
         return list(map(str, found))
 
     def for_victims(self) -> dict[str, Any]:
@@ -245,10 +308,18 @@ def find(paths: tuple[Path, ...]) -> list[Path]:
 
 def load_all(paths: tuple[Path, ...]) -> list[Scenario]:
     """Every scenario at the paths; raises ScenarioError with everything wrong in all of them."""
+    scenarios, problems = read_all(find(paths))
+    if problems:
+        raise ScenarioError(problems)
+    return scenarios
+
+
+def read_all(files: Iterable[Path]) -> tuple[list[Scenario], list[Problem]]:
+    """The scenarios in those of the files that can be read, and everything that is wrong in the others."""
     scenarios: list[Scenario] = []
     problems: list[Problem] = []
     names: dict[str, Path] = {}
-    for file in find(paths):
+    for file in files:
         try:
             scenario = load(file)
         except ScenarioError as error:
@@ -260,9 +331,7 @@ def load_all(paths: tuple[Path, ...]) -> list[Scenario]:
             problems += scenario.problem(("name",), message, remedy).problems
         names[scenario.name] = file
         scenarios.append(scenario)
-    if problems:
-        raise ScenarioError(problems)
-    return scenarios
+    return scenarios, problems
 
 
 def load(file: Path) -> Scenario:
@@ -272,7 +341,7 @@ def load(file: Path) -> Scenario:
     try:
         scenario = Scenario.model_validate(yaml.data)
     except ValidationError as error:
-        problems += [_explain(yaml, detail) for detail in error.errors()]
+        problems += [explain(yaml, detail) for detail in error.errors()]
     problems += [yaml.problem(*found) for found in _inconsistencies(yaml.data)]
     if problems:
         raise ScenarioError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
@@ -299,13 +368,14 @@ def _test_file(entry: str, file: Path) -> Path | None:
     return None
 
 
-def _explain(yaml: YamlFile, detail: Any) -> Problem:
+def explain(yaml: YamlFile, detail: Any, model: type[BaseModel] | None = None) -> Problem:
+    """An error that pydantic found in a file of that model, a scenario unless told, as a problem at its place."""
     where = tuple(detail["loc"])
     key = where[-1] if where else ""
     if detail["type"] == "faultlab":
         return yaml.problem(where, detail["ctx"]["message"], detail["ctx"]["remedy"])
     if detail["type"] == "extra_forbidden":
-        fields = _fields_at(where[:-1])
+        fields = _fields_at(where[:-1], model or Scenario)
         remedy = nearest(str(key), fields) or f"Known keys: {', '.join(fields)}."
         return yaml.problem(where, f"unknown key {key!r}", remedy)
     if detail["type"] == "missing":
@@ -331,18 +401,18 @@ def _remedy(detail: Any) -> str:
     return _REMEDIES.get(detail["type"], "")
 
 
-def _fields_at(where: Key) -> list[str]:
-    model: Any = Scenario
+def _fields_at(where: Key, within: Any) -> list[str]:
     for part in where:
         if isinstance(part, int):
             continue
-        field = next((f for name, f in model.model_fields.items() if part in (name, f.alias)), None)
-        if field is None:
-            return []
-        model = _model_in(field.annotation)
-        if model is None:
-            return []
-    return [field.alias or name for name, field in model.model_fields.items()]
+        if get_origin(within) is dict:
+            within = get_args(within)[1]
+            continue
+        model = _model_in(within)
+        fields = model.model_fields.items() if model is not None else ()
+        within = next((field.annotation for name, field in fields if part in (name, field.alias)), None)
+    model = _model_in(within)
+    return [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
 
 
 def _model_in(annotation: Any) -> Any:

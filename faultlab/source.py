@@ -40,3 +40,41 @@ def place_of(class_path: str, root: Path) -> dict[str, Any]:
             return {**found, "file": file, "line": node.lineno, "methods": methods}
     # Imported there from somewhere else.
     return {**found, "file": file, "line": 1, "methods": {}}
+
+
+def within_repository(root: Path) -> str:
+    """A project's folder relative to the git repository that holds it; empty where that is the same."""
+    for folder in (root, *root.parents):
+        if (folder / ".git").exists():
+            return "" if folder == root else root.relative_to(folder).as_posix()
+    return ""
+
+
+def lacks(class_path: str, root: Path) -> str:
+    """The project's file that should define a class or factory and does not; empty where that can't be told."""
+    file = file_of(class_path, root)
+    if not file:
+        return ""
+    try:
+        tree = ast.parse((root / file).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    names = {name for node in tree.body for name in _bound(node)}
+    name = class_path.rpartition(".")[2]
+    # A star import or a __getattr__ may bring any name.
+    return "" if names & {name, "*", "__getattr__"} else file
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """The names that a statement of a module may bind, those of its branches too."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {node.name}
+    names: set[str] = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.alias):
+            names.add((part.asname or part.name).partition(".")[0])
+        elif isinstance(part, ast.Name):
+            names.add(part.id)
+        elif isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(part.name)
+    return names

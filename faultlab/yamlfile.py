@@ -19,7 +19,8 @@ HOW_TO_GET_ONE = "Name a scenario's .yaml file; `faultlab init package.module.Li
 class YamlFile:
     """The mapping that a file holds, and what is doubtful about it. Raises ScenarioError where it can't be read."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, what: str = "a scenario") -> None:
+        self._what = what
         self.problems: list[Problem] = []
         self._file = file
         self._marks: dict[Key, tuple[int, int]] = {(): (1, 1)}
@@ -40,7 +41,7 @@ class YamlFile:
             loader = yaml.SafeLoader(text)
             node = loader.get_single_node()
             if not isinstance(node, yaml.MappingNode):
-                raise ScenarioError([self.problem((), "a scenario is a mapping", "Begin with `schema: 1`.")])
+                raise ScenarioError([self.problem((), f"{self._what} is a mapping", "Begin with `schema: 1`.")])
             # Before the mapping is made: making it puts merged keys among the node's own.
             unreadable = self._mark(loader, node, (), ())
             if unreadable:

@@ -1,3 +1,7 @@
+import os
+
 pytest_plugins = ["pytester"]
 # A project with tests of its own, which those of `faultlab mutate` run.
 collect_ignore = ["mutated"]
+# Commands that tests run are told by them what service they are in.
+os.environ.pop("GITHUB_ACTIONS", None)

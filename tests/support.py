@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from faultlab.cli import main
+from faultlab.harness.campaign import Options
+from faultlab.harness.gate import check
+from faultlab.harness.plan import Planned
+from faultlab.harness.records import Records
 from faultlab.mutants import methods
 from faultlab.results import Detection, FaultResult, Mutation, Report, Status
+from faultlab.shard import Shard
 
 
 def result(id: str, status: Status | str, **more: Any) -> FaultResult:
@@ -60,3 +70,39 @@ def detection(kind: str = "guard", name: str = "G", step: int = 0, names_cause: 
 
 def report(*results: FaultResult, **more: Any) -> Report:
     return Report("made-up", faults=list(results), **more)
+
+
+def run_folder(out: Path, found: Report, plan: str = "same", **options: Any) -> Path:
+    """Writes a report, judged by its own demands, where a campaign would, with the plan and outcomes beside it."""
+    found.reasons = [*found.reasons, *check(found)]
+    found.passed = not found.reasons
+    unrun = (Status.NOT_APPLICABLE, Status.IGNORED)
+    planned = [
+        Planned(fault.id, status=fault.status.value if fault.status in unrun else "", reason=fault.reason)
+        for fault in found.faults
+    ]
+    records = Records(out / found.scenario)
+    records.begin(planned, plan, Options(shard=Shard.parse(found.shard or "1/1"), **options), resume=False)
+    for fault in found.faults:
+        records.add(fault)
+    records.write_report(found)
+    return records.folder
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a command came to that was called in this process."""
+
+    status: int
+    out: str
+    err: str
+
+
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> Called:
+    """Calls the command line."""
+    monkeypatch.setattr("sys.argv", ["faultlab", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    status = ended.value.code
+    return Called(status if isinstance(status, int) else int(status is not None), told.out, told.err)

@@ -53,6 +53,9 @@ def _faultlab(*arguments: str | Path) -> Done:
     [
         (["--help"], "Exit codes: 0 the gate passed"),
         (["run", "--help"], "--fail-under"),
+        (["gate", "--help"], "--baseline"),
+        (["diff", "--help"], "--exit-code"),
+        (["merge", "--help"], "--out"),
         (["prescribe", "--help"], "--write"),
         (["sweep", "--help"], "--scenario"),
         (["watch", "--help"], "--stall"),
@@ -277,7 +280,8 @@ def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[P
     (told,) = json.loads(done.out)
     assert told == json.loads((out / "first" / "report.json").read_text())
     assert told["faults"] == judged, "seconds and all: they were taken over"
-    assert told["gate"] == {"passed": False, "reasons": ["coverage 0.50 is under 0.60"]}
+    demands = {"fail_under": 0.6}
+    assert told["gate"] == {"passed": False, "reasons": ["coverage 0.50 is under 0.60"], "demands": demands}
     assert (done.status, done.err) == (1, "")
 
 

@@ -12,7 +12,7 @@ from faultlab.harness.records import Records
 from faultlab.report import badge, files, gitlab, junit, sarif, summary
 from faultlab.report.findings import findings
 from faultlab.results import FaultResult, Mutation, Report, Status
-from faultlab.source import place_of
+from faultlab.source import place_of, within_repository
 from tests.test_report_html import HARMFUL, HARMLESS, HOSTILE, fault, found
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,8 @@ def report(faults: list[FaultResult] | None = None, mutants: list[FaultResult] |
     if mutants:
         row = {"file": "pkg/model.py", "function": "Lit.forward", "line": 7, "noticed": 1, "counted": 2}
         rows = [{**row, "not_activated": 0, "modes_noticed": 0, "modes": 0}]
-        made.mutation = Mutation("3.8.1", ["pkg/model.py"], ["tests"], 0.5, methods=rows, timing={"total": 1.0})
+        counts = {status.value: sum(one.status is status for one in mutants) for status in Status}
+        made.mutation = Mutation("3.8.1", ["pkg/model.py"], ["tests"], 0.5, counts, rows, timing={"total": 1.0})
     return made
 
 
@@ -58,6 +59,28 @@ def test_a_finding_stands_at_the_method_that_the_failure_mode_bites_in() -> None
     placed = {finding.rule: (finding.file, finding.line) for finding in findings(report())}
     assert placed["loss.scaled"] == ("pkg/model.py", 20)
     assert placed["optimizer.double-step"] == ("pkg/model.py", 3), "the class, where the method is not the user's own"
+
+
+def test_a_finding_of_a_project_within_a_repository_has_the_path_that_the_code_host_knows() -> None:
+    made = report(mutants=[mutant()])
+    made.target["project"] = "packages/vision"
+    assert {finding.file for finding in findings(made)} == {"packages/vision/pkg/model.py"}
+
+
+def test_a_finding_in_no_file_of_the_users_stands_in_the_scenario() -> None:
+    made = report()
+    made.target = {"scenario": "scenarios/digits.yaml"}
+    assert {(finding.file, finding.line) for finding in findings(made)} == {("scenarios/digits.yaml", 1)}
+    made.target = {"scenario": "/home/me/digits.yaml"}
+    assert {finding.file for finding in findings(made)} == {""}, "a code host knows no such file"
+
+
+def test_a_project_is_placed_in_the_repository_that_holds_it(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    inner = tmp_path / "packages/vision"
+    inner.mkdir(parents=True)
+    assert within_repository(inner) == "packages/vision"
+    assert within_repository(tmp_path) == ""
 
 
 def test_the_gravest_findings_come_first_and_what_is_noticed_is_none() -> None:
@@ -142,20 +165,6 @@ def test_the_shield_says_the_coverage_and_never_more_than_it_is(made: Report, sa
     assert json.loads(badge.render(report(almost)))["message"] == "99 %"
 
 
-def test_the_summary_shows_the_gravest_with_a_remedy_and_the_weakest_methods() -> None:
-    text = summary.render(report(mutants=[mutant()]))
-    assert "`loss.scaled@always`" in text
-    assert "faultlab.guards.LossFalls" in text
-    assert "Lit.forward: 1 of 2 mutants killed" in text
-    assert text.index("loss.scaled@always") < text.index("optimizer.double-step@always")
-
-
-def test_the_summary_of_two_thousand_faults_is_no_longer_than_a_comment_may_be() -> None:
-    many = [fault(f"loss.number-{n}", Status.SILENT, reason="x" * 5000, harm=HARMFUL) for n in range(2000)]
-    text = summary.render(report(many))
-    assert len(text.encode()) <= summary.MOST_BYTES
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_hostile_words_leave_every_format_readable(name: str) -> None:
     hostile = [
@@ -187,7 +196,8 @@ def test_nothing_that_an_earlier_campaign_concluded_stands_while_another_runs(tm
     records.write_report(report([], [mutant(reason="")]))
     files.write(report([], [mutant(reason="")]), tmp_path)
     records.clear(resume=False)
-    assert [file.name for file in (tmp_path / "digits").iterdir()] == ["logs"]
+    left = {file.name for file in (tmp_path / "digits").iterdir()}
+    assert left <= {"logs", "previous.json"}, "and what the next one is compared with"
 
 
 def test_the_place_of_a_class_is_found_without_importing_it() -> None:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import datetime
+from dataclasses import replace
 
 import pytest
 
-from faultlab.harness.gate import check, exit_code, gravest
-from faultlab.results import Baseline, Report
-from tests.support import report, result
-
-
-@dataclass
-class Demands:
-    coverage: float | None = None
-    silent: dict[str, int] = field(default_factory=dict)
-    false_alarms: int | None = None
-
+from faultlab.harness.gate import check, check_excuses, exit_code, gravest
+from faultlab.results import Baseline, Demands, Report
+from tests.support import detection, report, result
 
 NOTHING = Demands()
 NOTICED = result("a.noticed@always", "noticed")
@@ -25,8 +18,8 @@ WARNED = result("a.warned@always", "warned")
 ALARM = {"kind": "guard", "name": "Spike", "step": 1, "message": "too high"}
 
 
-def _judged(found: Report, demands: Demands = NOTHING, fail_under: float | None = None) -> tuple[list[str], int]:
-    found.reasons = check(found, demands, fail_under)
+def _judged(found: Report, demands: Demands = NOTHING) -> tuple[list[str], int]:
+    found.reasons = check(found, demands)
     found.passed = not found.reasons
     return found.reasons, exit_code(found, demands)
 
@@ -40,15 +33,15 @@ def test_a_scenario_without_a_gate_passes_with_whatever_coverage() -> None:
 def test_coverage_has_to_reach_what_is_demanded(demanded: float, passes: bool) -> None:
     for reasons, status in (
         _judged(report(NOTICED, SILENT), Demands(coverage=demanded)),
-        _judged(report(NOTICED, SILENT), NOTHING, fail_under=demanded),
+        _judged(report(NOTICED, SILENT), Demands(fail_under=demanded)),
     ):
         assert (reasons == [], status) == ((True, 0) if passes else (False, 1))
 
 
 def test_fail_under_comes_on_top_of_the_gates_own_coverage() -> None:
-    assert _judged(report(NOTICED, SILENT), Demands(coverage=0.9), 0.1)[1] == 1
-    assert _judged(report(NOTICED, SILENT), Demands(coverage=0.1), 0.9)[1] == 1
-    (reason,) = check(report(NOTICED, SILENT), Demands(coverage=0.1), 0.9)
+    assert _judged(report(NOTICED, SILENT), Demands(coverage=0.9, fail_under=0.1))[1] == 1
+    assert _judged(report(NOTICED, SILENT), Demands(coverage=0.1, fail_under=0.9))[1] == 1
+    (reason,) = check(report(NOTICED, SILENT), Demands(coverage=0.1, fail_under=0.9))
     assert "coverage 0.50 is under 0.90" in reason
 
 
@@ -159,3 +152,61 @@ def test_of_several_scenarios_the_gravest_status_counts() -> None:
     order = (0, 1, 4, 3, 2, 70, 130)
     for index, status in enumerate(order):
         assert gravest(order[: index + 1]) == status
+
+
+def test_what_is_noticed_too_late_is_named() -> None:
+    late = result("a.late@always", "noticed", noticed_by=[replace(detection(), latency=7)])
+    early = result("a.early@always", "noticed", noticed_by=[replace(detection(), latency=5)])
+    assert _judged(report(late, early), Demands(latency=7)) == ([], 0)
+    (reason,), status = _judged(report(late, early), Demands(latency=6))
+    assert status == 1
+    assert reason == "1 failure modes are noticed later than after 6 steps: a.late (after 7)"
+
+
+def test_what_is_silent_at_another_fault_is_not_late_besides() -> None:
+    late = result("a.b@step=1", "noticed", noticed_by=[replace(detection(), latency=7)])
+    assert _judged(report(late, result("a.b@step=2", "silent")), Demands(latency=6)) == ([], 0)
+
+
+def test_a_report_that_brings_its_demands_is_held_to_them() -> None:
+    found = report(SILENT, demands=Demands(coverage=0.5))
+    assert check(found) == ["coverage 0.00 is under 0.50"]
+    assert check(found, NOTHING) == []
+
+
+def test_a_share_of_a_campaign_is_asked_for_what_a_share_can_know() -> None:
+    demands = Demands(coverage=1.0, silent={"critical": 0}, latency=0)
+    found = report(SILENT, shard="1/2", demands=demands)
+    assert check(found) == []
+    assert check(report(shard="2/2", demands=demands)) == []
+    found.baseline.false_alarms = [ALARM]
+    found.faults.append(result("a.b@always", "error"))
+    assert [reason.split(":")[0] for reason in check(found)] == [
+        "inconclusive",
+        "1 false alarms on clean runs, 0 allowed",
+    ]
+
+
+TODAY = datetime.date(2026, 6, 30)
+
+
+def _excused(status: str, expires: str, mode: str = "scheduler.*") -> list[str]:
+    excuse = {"mode": mode, "reason": "on purpose", "expires": expires}
+    modes = ["scheduler.collapses", "loss.nan"]
+    return check_excuses(report(*(result(f"{m}@always", status) for m in modes), excuses=[excuse]), TODAY)
+
+
+def test_an_excuse_holds_until_the_day_it_expires() -> None:
+    assert _excused("ignored", "2026-06-30") == []
+    (reason,) = _excused("silent", "2026-06-29")
+    assert reason.startswith("the excuse for scheduler.* (on purpose) expired on 2026-06-29")
+
+
+def test_an_excuse_for_what_can_not_happen_is_stale() -> None:
+    (reason,) = _excused("not_applicable", "2026-07-01", "loss.nan")
+    assert "the excuse for loss.nan (on purpose) is stale" in reason
+    assert _excused("not_applicable", "2026-07-01") == [], "others of the family were not asked for this time"
+
+
+def test_an_excuse_for_what_was_not_asked_for_is_left_alone() -> None:
+    assert _excused("silent", "2020-01-01", "label.shuffled") == []

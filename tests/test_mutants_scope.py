@@ -14,7 +14,6 @@ from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.scope import (
     JUDGES,
     GuardCode,
-    Shard,
     changed_since,
     check_judges,
     chosen,
@@ -23,6 +22,7 @@ from faultlab.mutants.scope import (
     sources_of,
 )
 from faultlab.scenario import Scenario, load
+from faultlab.shard import Shard
 from tests.mutants import project
 
 

@@ -20,13 +20,13 @@ HARMFUL, HARMLESS = Harm("val_loss", 0.5, 2.25, True), Harm("val_loss", 0.5, 0.5
 
 
 class Page(HTMLParser):
-    """A page taken apart: its tags with their attributes, and its text without the style."""
+    """A page taken apart: its tags with their attributes, and its text without style and script."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.source = file.read_text(encoding="utf-8")
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = self.style = ""
+        self.text = self.style = self.script = ""
         self._inside = ""
         self.feed(self.source)
         self.text = " ".join(self.text.split())
@@ -41,11 +41,17 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._inside == "style":
             self.style += data
+        elif self._inside == "script":
+            self.script += data
         else:
             self.text += data
 
     def values(self, tag: str, attribute: str) -> list[str]:
         return [found[attribute] or "" for name, found in self.tags if name == tag and attribute in found]
+
+
+def digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def fault(mode: str, status: Status, trigger: str = "always", **more: object) -> FaultResult:
@@ -115,11 +121,11 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", ["index.html", "digits/index.html"])
-def test_a_page_runs_no_script_and_fetches_nothing(tmp_path: Path, name: str) -> None:
+def test_a_page_fetches_nothing_and_sends_nothing(tmp_path: Path, name: str) -> None:
     written(sample(), tmp_path)
     page = Page(tmp_path / name)
     tags = {tag for tag, _ in page.tags}
-    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "form", "base", "image", "use"}
+    assert not tags & {"link", "img", "iframe", "object", "embed", "base", "image", "use"}
     attributes = {attribute for _, found in page.tags for attribute in found}
     assert not attributes & {"src", "srcset", "style", "action", "ping", "background", "xlink:href"}
     assert not [attribute for attribute in attributes if attribute.startswith("on")]
@@ -130,12 +136,15 @@ def test_a_page_runs_no_script_and_fetches_nothing(tmp_path: Path, name: str) ->
 
 
 @pytest.mark.parametrize("name", ["index.html", "digits/index.html"])
-def test_a_page_has_a_policy_that_allows_its_own_style_alone(tmp_path: Path, name: str) -> None:
+def test_a_page_has_a_policy_that_allows_its_own_style_and_script_alone(tmp_path: Path, name: str) -> None:
     written(sample(), tmp_path)
     page = Page(tmp_path / name)
-    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
     policy = next(found["content"] for tag, found in page.tags if tag == "meta" and "http-equiv" in found)
-    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    scripts = f" script-src 'sha256-{digest(page.script)}';" if page.script else ""
+    style = f"style-src 'sha256-{digest(page.style)}';"
+    assert policy == f"default-src 'none'; {style}{scripts} base-uri 'none'; form-action 'none'"
+    assert bool(page.script) == (name != "index.html")
+    assert [tag for tag, _ in page.tags].count("script") == bool(page.script)
     assert [tag for tag, _ in page.tags].index("style") > [found.get("content") for _, found in page.tags].index(policy)
 
 
@@ -253,7 +262,7 @@ def test_the_matrix_says_who_noticed_and_how_late(tmp_path: Path) -> None:
     page = written(sample(faults=faults), tmp_path)
     assert "✓ names the cause +1\N{EN DASH}4 (2 of 3)" in page.text
     assert "~ by luck +7 (1 of 3)" in page.text
-    assert page.text.count("guard FiniteLoss") == 3
+    assert page.text.count("guard FiniteLoss") == 4
 
 
 def test_what_is_inconclusive_what_alarms_falsely_and_the_gate_are_loud(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from faultlab.results import Baseline, Detection, FaultResult, Harm, Report, Status, dump
+from faultlab.results import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
 from tests.support import detection, report, result
 
 STATUSES = [
@@ -65,8 +66,14 @@ CONTRACT: dict[str, Any] = {
         "by_detector": {"guard:Moves": 1},
     },
     "timing": {"import": 5.3, "baseline": 1.9, "faults": 4.1, "total": 11.9, "jobs": 2},
-    "gate": {"passed": False, "reasons": ["1 false alarms on clean runs, 0 allowed"]},
+    "gate": {
+        "passed": False,
+        "reasons": ["1 false alarms on clean runs, 0 allowed"],
+        "demands": {"coverage": 0.8, "silent": {"critical": 0}, "latency": 4},
+        "excuses": [{"mode": "label.*", "reason": "no labels", "expires": "2027-06-30"}],
+    },
 }
+CONTRACT["digest"] = hashlib.sha256(json.dumps(CONTRACT, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _contracted() -> Report:
@@ -93,6 +100,8 @@ def _contracted() -> Report:
         passed=False,
         reasons=["1 false alarms on clean runs, 0 allowed"],
         faultlab="0.1.0",
+        demands=Demands(coverage=0.8, silent={"critical": 0}, latency=4),
+        excuses=[{"mode": "label.*", "reason": "no labels", "expires": "2027-06-30"}],
     )
 
 

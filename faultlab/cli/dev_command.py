@@ -27,22 +27,23 @@ def docs(check: bool, into: Path | None) -> int:
     from faultlab.report import pages
 
     folder = into or _checkout() / "docs" / "catalogue"
-    fresh = pages.pages(pages.built_in())
-    present = {file.name: file.read_text(encoding="utf-8", errors="replace") for file in folder.glob("*.md")}
-    stale = [name for name, text in fresh.items() if present.get(name) != text]
+    fresh: dict[str, str | None] = {**pages.pages(pages.built_in())}
     # Pages of families that are gone; what a person wrote there stays.
-    stale += [name for name, text in present.items() if name not in fresh and pages.MARK in text]
-    if check and stale:
-        click.echo(f"stale in {folder}: {', '.join(sorted(stale))}\n    `faultlab dev docs` renews them.", err=True)
-        return 1
-    if not check:
-        try:
-            _renew(folder, {name: fresh.get(name) for name in stale})
-        except OSError as error:
-            raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --into") from None
-    renewed = "all fresh" if check else f"{len(stale)} renewed"
-    click.echo(f"{folder}: {len(fresh)} pages, {renewed}")
-    return 0
+    gone = [file.name for file in folder.glob("*.md") if file.name not in fresh and pages.MARK in _text(file)]
+    return _bring_up_to_date(folder, {**fresh, **dict.fromkeys(gone)}, check, "pages", "faultlab dev docs")
+
+
+@command.command("schemas")
+@click.option("--check", is_flag=True, help="Write nothing; end with status 1 where a schema is stale.")
+@click.option("--into", type=_FOLDER, help="The folder of the schemas.  [default: docs of the checkout]")
+def schemas(check: bool, into: Path | None) -> int:
+    """Write the JSON Schemas of report.json and of scenario files."""
+    from faultlab.report import schema
+    from faultlab.results import dump
+
+    made = {"report.schema.json": schema.report_schema(), "scenario.schema.json": schema.scenario_schema()}
+    texts: dict[str, str | None] = {name: dump(data, indent=2) + "\n" for name, data in made.items()}
+    return _bring_up_to_date(into or _checkout() / "docs", texts, check, "schemas", "faultlab dev schemas")
 
 
 @command.command("new")
@@ -67,6 +68,27 @@ def new(id: str, seam: str | None, into: Path | None) -> None:
         "    Its tests fail until it is: `pytest tests/test_catalogue.py tests/test_dev.py tests/test_contract.py`,"
     )
     click.echo("    then `python -m tests.measure` and `faultlab dev docs`.")
+
+
+def _bring_up_to_date(folder: Path, texts: Mapping[str, str | None], check: bool, what: str, by: str) -> int:
+    """Writes the files that differ, and takes those away whose text is None; with ``check`` names them, status 1."""
+    stale = [name for name, text in texts.items() if text is None or _text(folder / name) != text]
+    number = sum(text is not None for text in texts.values())
+    if check and stale:
+        click.echo(f"stale in {folder}: {', '.join(sorted(stale))}\n    `{by}` renews them.", err=True)
+        return 1
+    if not check:
+        try:
+            _renew(folder, {name: texts[name] for name in stale})
+        except OSError as error:
+            raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --into") from None
+    renewed = "all fresh" if check else f"{len(stale)} renewed"
+    click.echo(f"{folder}: {number} {what}, {renewed}")
+    return 0
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
 def _renew(folder: Path, texts: Mapping[str, str | None]) -> None:

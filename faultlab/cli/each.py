@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import click
 
+from faultlab.cli import hosts
 from faultlab.engines import Engine
 from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
 from faultlab.harness.gate import gravest
@@ -31,10 +32,12 @@ def each(
     engine: Engine,
     as_json: bool,
     interrupted: str = "",
+    ci: str | None = None,
 ) -> int:
     """Carries them out until one is interrupted, and closes the engine; returns the gravest status.
 
     With ``as_json`` the reports are printed as one document. ``interrupted`` is said where nothing else has been.
+    ``ci`` names the service that the findings are told to, as in ``hosts.tell``.
     """
     reports: list[Report] = []
     statuses: list[int] = []
@@ -54,4 +57,5 @@ def each(
         engine.close()
     if as_json:
         click.echo(dump([report.to_json() for report in reports], indent=1))
+    hosts.tell(reports, ci, as_json)
     return gravest(statuses)

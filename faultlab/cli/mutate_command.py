@@ -8,15 +8,16 @@ from pathlib import Path
 import click
 
 from faultlab import engines
+from faultlab.cli import hosts
 from faultlab.cli.completing import scenario_files
 from faultlab.cli.each import each
 from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, UsageError
 from faultlab.harness.watching import Watch
 from faultlab.mutants.mutation import Asked, SourceMutation
-from faultlab.mutants.scope import Shard
 from faultlab.results import Report
 from faultlab.scenario import Scenario, load_all
+from faultlab.shard import Shard
 
 _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 
@@ -46,11 +47,12 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
 @click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SCORE", help="Fail where the score is less.")
 @click.option("--advice/--no-advice", default=True, help="Have the ready-made guards watch too.  [default: yes]")
+@hosts.option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print one line.")
 def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[str, ...], since: str, shard: str,
             again: bool, also_copy: tuple[str, ...], jobs: int | None, seed: int, timeout: float | None, out: Path,
-            fail_under: float | None, advice: bool, as_json: bool, quiet: bool) -> int:  # fmt: skip
+            fail_under: float | None, advice: bool, ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Change the source, one small mutant at a time, and report which changes nobody notices.
 
     Of a SCENARIO the module's, its data's and the guards' files are mutated, and both its tests and its guards judge;
@@ -81,6 +83,7 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
             working,
             as_json,
             interrupted="interrupted: verdicts are kept, and the same command goes on from here",
+            ci=ci,
         )
 
 

@@ -6,16 +6,20 @@ from pathlib import Path
 
 import click
 
-from faultlab import engines
+from faultlab import engines, touched
+from faultlab.accepted import Accepted, read
+from faultlab.cli import hosts
 from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.cli.each import INTERRUPTED, each, told
 from faultlab.cli.progress import Progress
-from faultlab.errors import FaultlabError
+from faultlab.errors import FaultlabError, UsageError
 from faultlab.harness.campaign import Campaign, Options
 from faultlab.harness.gate import exit_code, gravest
 from faultlab.harness.watching import Watch
+from faultlab.ratchet import missing
 from faultlab.results import Report
 from faultlab.scenario import Scenario, check_pattern, load_all
+from faultlab.shard import Shard
 
 
 @click.command("run")
@@ -42,29 +46,45 @@ from faultlab.scenario import Scenario, check_pattern, load_all
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
 @click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
 @click.option("--fail-under", type=click.FloatRange(0, 1), metavar="RATIO", help="Fail where coverage is less.")
+@click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), help="What was accepted: nothing is lost.")
+@click.option("--shard", default="1/1", metavar="K/N", help="Only the k-th of n shares; `faultlab merge` joins them.")
+@click.option("--since", default="", metavar="REF", help="Only scenarios whose code was touched since this commit.")
 @click.option("--advice/--no-advice", default=True, help="Have the ready-made guards watch too.  [default: yes]")
 @click.option(
     "--mutants/--no-mutants", default=True, help="Where the scenario asks for source mutants.  [default: yes]"
 )
+@click.option("--lesson", is_flag=True, help="Write lesson.html too, which hides what was broken until it is guessed.")
+@hosts.option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
 def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
-            timeout: float | None, resume: bool, out: Path, engine: str | None, fail_under: float | None, advice: bool,
-            mutants: bool, as_json: bool, quiet: bool) -> int:  # fmt: skip
+            timeout: float | None, resume: bool, out: Path, engine: str | None, fail_under: float | None,
+            baseline: Path | None, shard: str, since: str, advice: bool, mutants: bool, lesson: bool, ci: str | None,
+            as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who noticed.
 
     A scenario imports and runs the code that it names.
+
+    With --baseline a report does not pass that has lost something of what was accepted by `faultlab gate --accept`;
+    where PATHs are folders, no scenario may be missing either. With --since a scenario is left out whose file, code and
+    tests are as they were, as far as imports tell; where all are, nothing is run, and the status is 0.
     """
     asked = [(pattern, True) for pattern in select] + [(pattern, False) for pattern in skip]
     for pattern, whole_faults in asked:
         if (wrong := check_pattern(pattern, whole_faults)) is not None:
             raise click.UsageError(" ".join(filter(None, wrong)))
+    share = Shard.parse(shard)
+    accepted = _accepted(baseline, bool(select or skip or share.of > 1))
     scenarios = load_all(paths)
-    options = Options(select, skip, seed, timeout, resume, out, fail_under, Watch(advised=advice))
+    names = [scenario.name for scenario in scenarios]
+    if since and not (scenarios := _touched(scenarios, since, as_json)):
+        click.echo("[]" if as_json else f"nothing was touched since {since}: no scenario to run")
+        return 0
+    options = Options(select, skip, seed, timeout, resume, out, fail_under, Watch(advised=advice), share, accepted)
     progress = Progress(quiet=quiet or as_json, silent=as_json)
 
     def carry_out(scenario: Scenario) -> tuple[Report | None, int]:
-        report, status = _carry_out(scenario, working, options, progress)
+        report, status = _carry_out(scenario, working, options, progress, lesson)
         if report is None or not mutants or scenario.mutants is None or status == INTERRUPTED:
             return report, status
         report, mutated = _mutate(scenario, working, options, progress, report)
@@ -72,7 +92,30 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
 
     with progress:
         working = engines.create(engine or engines.default(), jobs or engines.cores())
-        return each(scenarios, carry_out, working, as_json)
+        status = each(scenarios, carry_out, working, as_json, ci=ci)
+    gone = missing(accepted, names) if accepted is not None and (not paths or any(map(Path.is_dir, paths))) else []
+    for said in gone:
+        click.echo(said, err=True)
+    return gravest((status, 1 if gone else 0))
+
+
+def _accepted(baseline: Path | None, narrowed: bool) -> Accepted | None:
+    if baseline is not None and narrowed:
+        remedy = "Run without --select, --ignore and --shard, or join the shares and ask `faultlab gate --baseline`."
+        raise UsageError(f"--baseline is about whole scenarios\n    {remedy}")
+    return read(baseline) if baseline is not None else None
+
+
+def _touched(scenarios: list[Scenario], ref: str, as_json: bool) -> list[Scenario]:
+    """Those that rest on something that changed; what is left out, and what for the others are run, is said."""
+    found = []
+    for scenario in scenarios:
+        file = touched.since(ref, scenario)
+        if file:
+            found.append(scenario)
+        why = f"{file} was touched" if file else f"left out, untouched since {ref}"
+        click.echo(f"{scenario.name}: {why}", err=as_json)
+    return found
 
 
 def _mutate(
@@ -82,13 +125,13 @@ def _mutate(
     from faultlab.cli.mutate_command import carry_out
     from faultlab.mutants.mutation import Asked, SourceMutation
 
-    asked = Asked(seed=options.seed, timeout=options.timeout, out=options.out, watch=options.watch)
+    asked = Asked(seed=options.seed, timeout=options.timeout, out=options.out, watch=options.watch, shard=options.shard)
     mutated, status = carry_out(SourceMutation(asked, working, progress, scenario), progress, report)
     return mutated or report, status
 
 
 def _carry_out(
-    scenario: Scenario, working: engines.Engine, options: Options, progress: Progress
+    scenario: Scenario, working: engines.Engine, options: Options, progress: Progress, lesson: bool
 ) -> tuple[Report | None, int]:
     """One scenario; what is wrong with it is said, and does not keep the others from being carried out."""
     from faultlab.report import files
@@ -99,6 +142,6 @@ def _carry_out(
     except FaultlabError as error:
         progress.failed(told(error, scenario.file))
         return None, error.exit_code
-    page = files.write(report, options.out)
+    page = files.write(report, options.out, lesson)
     progress.finished(report, page)
-    return report, 130 if campaign.interrupted else exit_code(report, scenario.gate)
+    return report, 130 if campaign.interrupted else exit_code(report)

@@ -9,16 +9,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faultlab import __version__, index
+from faultlab import __version__, index, ratchet
+from faultlab.accepted import Accepted
 from faultlab.detectors.notice import Notice
 from faultlab.detectors.tests import Tests, join
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.fault import Fault
-from faultlab.harness import plan, verdict
+from faultlab.harness import curves, plan, verdict
 from faultlab.harness.advice import Advice
 from faultlab.harness.clean import TRUNK, order, with_trunk
-from faultlab.harness.gate import check
+from faultlab.harness.gate import check, check_excuses
 from faultlab.harness.plan import Planned
 from faultlab.harness.preparation import Findings, Preparation, deadline
 from faultlab.harness.records import Records
@@ -28,7 +29,8 @@ from faultlab.harness.verdict import Twin
 from faultlab.harness.watching import Watch
 from faultlab.results import Baseline, FaultResult, Report, Status
 from faultlab.scenario import Scenario, project_root
-from faultlab.source import place_of
+from faultlab.shard import Shard
+from faultlab.source import place_of, within_repository
 
 UNNOTICED = (Status.SILENT, Status.WARNED)
 UNRUN = (Status.NOT_APPLICABLE, Status.IGNORED)
@@ -61,6 +63,8 @@ class Options:
     out: Path = Path("reports")
     fail_under: float | None = None
     watch: Watch = field(default_factory=Watch)
+    shard: Shard = field(default_factory=Shard)
+    accepted: Accepted | None = None
 
 
 Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
@@ -87,7 +91,8 @@ class Campaign:
         """Raises ScenarioError where the target can't be built or tests are missing, BaselineError where it fails."""
         begun = time.perf_counter()
         tests = self.scenario.test_files
-        report = Report(self.scenario.name, faultlab=__version__)
+        report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard))
+        report.demands, report.excuses = self.scenario.demands(self.options.fail_under), self.scenario.excuses
         self.listener.started(self.scenario.name)
         records = Records(self.options.out / self.scenario.name)
         records.clear(self.options.resume)
@@ -99,16 +104,22 @@ class Campaign:
             findings = preparation.take(selection)
             self.advice = findings.advice
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
-            report.target = place_of(findings.recon.module, project_root(self.scenario.file).resolve())
+            root = project_root(self.scenario.file).resolve()
+            report.target = {**place_of(findings.recon.module, root), "scenario": str(self.scenario.file)}
+            if project := within_repository(root):
+                report.target["project"] = project
             self.listener.measured(report.baseline)
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}
-            planned = preparation.plan(selection, findings.recon)
-            self._inject(planned, self._known(planned, findings, records), findings, records, report)
+            whole = preparation.plan(selection, findings.recon)
+            planned = plan.share(whole, self.options.shard)
+            known = self._known(whole, planned, findings, records)
+            self._inject(planned, known, findings, records, report)
             while asked := self.further(self._results, findings):
                 more = preparation.plan(replace(selection, select=asked, skip=()), findings.recon)
                 planned = records.extend(planned, more)
                 self._inject(more, {}, findings, records, report)
+            records.write_curves(curves.to_json(findings.twin, findings.reloaded, records.curves))
             self.worths = self._weigh(planned, findings, records)
             if tests:
                 self._ask_tests(tests, findings, records, report)
@@ -123,18 +134,21 @@ class Campaign:
         report.timing = {name: round(seconds, 3) for name, seconds in report.timing.items()}
         report.timing["jobs"] = self.engine.jobs
         report.faults = sorted(self._results.values(), key=lambda result: result.id)
-        report.reasons += check(report, self.scenario.gate, self.options.fail_under)
+        report.reasons += [*check(report), *check_excuses(report)]
+        if self.options.accepted is not None:
+            report.reasons += ratchet.check(self.options.accepted, report)
         report.passed = not report.reasons
         records.write_report(report)
         return report
 
-    def _known(self, planned: Sequence[Planned], found: Findings, records: Records) -> Mapping[str, FaultResult]:
+    def _known(self, whole: Sequence[Planned], planned: Sequence[Planned], found: Findings,
+               records: Records) -> Mapping[str, FaultResult]:  # fmt: skip
         """Writes the plan; returns what an interrupted campaign has left of it."""
         asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
         # Verdicts of a campaign that asked no guard for advice come without prescriptions.
         advised = found.advice.order is not None
         circumstances = (asked, found.recon.to_json(), found.sources, self.options.seed, __version__, advised)
-        return records.begin(planned, plan.digest(planned, *circumstances), self.options, resume=self.options.resume)
+        return records.begin(planned, plan.digest(whole, *circumstances), self.options, resume=self.options.resume)
 
     def _inject(self, planned: Sequence[Planned], known: Mapping[str, FaultResult], found: Findings, records: Records,
                 report: Report) -> None:  # fmt: skip
@@ -237,16 +251,17 @@ class Campaign:
         advised = found.advice.judge(outcome.id, mode, outcome, clean)
         if result.status in UNNOTICED:
             result = replace(result, prescription=found.advice.prescription(outcome.id))
-        self._settle(result, records, [asdict(seen) for seen in advised])
+        course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNNOTICED else None
+        self._settle(result, records, [asdict(seen) for seen in advised], course)
 
     def _verdict(self, fault: str, outcome: Outcome, found: Findings, extra: Sequence[Notice] = ()) -> FaultResult:
         mode = index.modes()[Fault.parse(fault).mode]
         twin = found.reloaded if mode.judged_by == "reload" and found.reloaded else found.twin
         return verdict.judge(fault, mode, outcome, twin, extra)
 
-    def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = ()) -> None:
+    def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
         self._results[result.id] = result
-        records.add(result, advised)
+        records.add(result, advised, curve)
         self.listener.judged(result)
 
     def _ended_by_flag(self, outcome: Outcome) -> bool:

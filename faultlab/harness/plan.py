@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from faultlab import catalogue
+from faultlab import catalogue, index
 from faultlab.applicability import inapplicable
 from faultlab.catalogue import Registered
 from faultlab.engines.protocol import Place
@@ -15,6 +15,7 @@ from faultlab.errors import FaultlabError
 from faultlab.fault import Fault, Trigger
 from faultlab.recon import Recon
 from faultlab.results import Status, dump
+from faultlab.shard import Shard
 
 EACH = "each"
 """A dose ``callback`` of this stands for every callback of the user's in turn."""
@@ -91,6 +92,19 @@ def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
 def begins_at_construction(fault: str) -> bool:
     """Whether the fault's seam has to be in place before the target is built."""
     return catalogue.load()[Fault.parse(fault).mode].seam.attach_at == "construct"
+
+
+def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
+    """A share of a plan, in its order, with as many of the faults that cost much as any other share has."""
+    if shard.of == 1:
+        return list(planned)
+
+    def cost(entry: Planned) -> tuple[bool, bool, bool]:
+        mode = index.modes()[Fault.parse(entry.id).mode]
+        return not entry.status, mode.judged_by == "reload", mode.hangs
+
+    mine = {entry.id for entry in shard.share(sorted(planned, key=cost))}
+    return [entry for entry in planned if entry.id in mine]
 
 
 def digest(planned: Sequence[Planned], *circumstances: Any) -> str:

@@ -5,6 +5,7 @@ Only the driver writes, and every line is on disk before the next run is judged:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,15 +14,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from faultlab import seal
+from faultlab.curves import CURVES_FILE
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import UsageError
 from faultlab.harness.plan import Planned
 from faultlab.results import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump
+from faultlab.shard import Shard
 
+REPORT_FILE, PLAN_FILE, OUTCOMES_FILE = "report.json", "plan.json", "outcomes.jsonl"
+REPORT = "report"
+"""The plan's key for the digest of the report that the campaign came to."""
 ADVICE_FILE = "guards.json"
 KNOWN_FILE = "known-good-runs.json"
-CONCLUSIONS = ("report.json", "index.html", "mutation-report.json", "junit.xml", "faultlab.sarif", "gitlab.json",
-               "summary.md", "badge.json", ADVICE_FILE)  # fmt: skip
+BESIDE = ("advised", "curve")
+"""What stands in the lines of the outcomes beside the verdicts."""
+PREVIOUS_FILE = "previous.json"
+"""The report of the campaign before."""
+CONCLUSIONS = (REPORT_FILE, "index.html", "mutation-report.json", "junit.xml", "faultlab.sarif", "gitlab.json",
+               "summary.md", "badge.json", "lesson.html", CURVES_FILE, ADVICE_FILE)  # fmt: skip
 """The files that say what a campaign came to, whoever writes them."""
 
 
@@ -33,30 +44,43 @@ class Records:
         self._lines: IO[str] | None = None
         self._kept: set[str] = set()
         self._plan: dict[str, Any] = {}
+        # What stands on a verdict's line beside it, by fault: what guards noticed, and the course of its training.
         self.advised: dict[str, Any] = {}
+        self.curves: dict[str, Any] = {}
         try:
             (folder / "logs").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --out") from None
 
     def clear(self, resume: bool) -> None:
-        """Takes away what a campaign before this one concluded: it must not stand if this one fails."""
+        """Takes away what a campaign before this one concluded: it must not stand if this one fails.
+
+        Its report is put aside, to be compared with, but for that of a campaign that is resumed.
+        """
+        report = self.folder / "report.json"
+        if report.exists() and not resume:
+            os.replace(report, self.folder / PREVIOUS_FILE)
         for file in [self.folder / name for name in CONCLUSIONS]:
             file.unlink(missing_ok=True)
         for log in [] if resume else (self.folder / "logs").glob("*.log"):
             log.unlink()
 
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
-        """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, where resumed."""
-        known = self._left_over(digest) if resume else {}
+        """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, where resumed.
+
+        ``planned`` is what is done here, ``digest`` that of the whole plan, of which it may be a share.
+        """
+        self._plan = {"schema": SCHEMA, "digest": digest, "seed": options.seed}
+        if options.shard != Shard():
+            self._plan["shard"] = str(options.shard)
+        known = self._left_over() if resume else {}
         # Rewritten and not appended to: a line that was cut short by a kill would swallow the next one. And before the
         # plan: a kill in between must not leave a new plan with the verdicts of an old one.
         lines = "".join(self._line(result) for result in known.values())
-        _write(self.folder / "outcomes.jsonl", lines)
-        self._plan = {"schema": SCHEMA, "digest": digest, "seed": options.seed}
+        _write(self.folder / OUTCOMES_FILE, lines)
         self._write_plan(planned)
         self._kept = set(known)
-        self._lines = (self.folder / "outcomes.jsonl").open("a", encoding="utf-8")
+        self._lines = (self.folder / OUTCOMES_FILE).open("a", encoding="utf-8")
         return known
 
     def extend(self, planned: Sequence[Planned], more: Sequence[Planned]) -> list[Planned]:
@@ -65,14 +89,14 @@ class Records:
         return whole
 
     def _write_plan(self, planned: Sequence[Planned]) -> None:
-        _write(
-            self.folder / "plan.json", dump({**self._plan, "faults": [asdict(entry) for entry in planned]}, indent=1)
-        )
+        _write(self.folder / PLAN_FILE, dump({**self._plan, "faults": [asdict(entry) for entry in planned]}, indent=1))
 
-    def add(self, result: FaultResult, advised: Any = ()) -> None:
-        """Puts a verdict on disk, with what the ready-made guards noticed."""
+    def add(self, result: FaultResult, advised: Any = (), curve: Any = None) -> None:
+        """Puts a verdict on disk, with what the ready-made guards noticed and how the training went."""
         if advised:
             self.advised[result.id] = advised
+        if curve:
+            self.curves[result.id] = curve
         if result.id not in self._kept:
             self.revise(result)
 
@@ -101,28 +125,37 @@ class Records:
         """Writes guards.json."""
         _write(self.folder / ADVICE_FILE, dump(advice, indent=1))
 
+    def write_curves(self, curves: Mapping[str, Any]) -> None:
+        """Writes curves.json."""
+        _write(self.folder / CURVES_FILE, dump(curves))
+
     def write_report(self, report: Report) -> None:
-        """Writes report.json and closes the list of outcomes."""
+        """Writes report.json, notes its digest in the plan if there is one, and closes the list of outcomes."""
         if self._lines is not None:
             self._lines.close()
-        _write(self.folder / "report.json", dump(report.to_json(), indent=1))
+        data = report.to_json()
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
+            _write(self.folder / PLAN_FILE, dump({**plan, REPORT: data[seal.KEY]}, indent=1))
+        _write(self.folder / REPORT_FILE, dump(data, indent=1))
 
     def _line(self, result: FaultResult) -> str:
-        advised = self.advised.get(result.id)
-        return dump({**result.to_json(), **({"advised": advised} if advised else {})}) + "\n"
+        beside = {"advised": self.advised.get(result.id), "curve": self.curves.get(result.id)}
+        return dump({**result.to_json(), **{name: part for name, part in beside.items() if part}}) + "\n"
 
-    def _left_over(self, digest: str) -> dict[str, FaultResult]:
+    def _left_over(self) -> dict[str, FaultResult]:
         try:
-            if json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))["digest"] != digest:
+            plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
+            if (plan["digest"], plan.get("shard")) != (self._plan["digest"], self._plan.get("shard")):
                 return {}
-            text = (self.folder / "outcomes.jsonl").read_text(encoding="utf-8")
+            text = (self.folder / OUTCOMES_FILE).read_text(encoding="utf-8")
         except (OSError, ValueError, KeyError, TypeError):
             return {}
         found: dict[str, FaultResult] = {}
         for line in text.split("\n"):  # and not at every other character that may separate lines
             try:
                 data = dict(json.loads(line))
-                advised = data.pop("advised", None)
+                advised, curve = data.pop("advised", None), data.pop("curve", None)
                 result = FaultResult.from_json(data)
             except (ValueError, KeyError, TypeError):
                 continue
@@ -131,6 +164,8 @@ class Records:
                 found[result.id] = result
                 if advised:
                     self.advised[result.id] = advised
+                if curve:
+                    self.curves[result.id] = curve
         return found
 
 

@@ -38,6 +38,13 @@ def method_of(mode: FailureMode) -> str:
     return _METHODS.get(mode.seam, "")
 
 
+def score(mutants: Iterable[FaultResult]) -> float | None:
+    """The share of those that count which somebody notices, to four digits; None where none counts."""
+    counted = [result for result in mutants if result.status in COUNTED]
+    noticed = sum(result.status is Status.NOTICED for result in counted)
+    return round(noticed / len(counted), 4) if counted else None
+
+
 def rows(
     mutants: Iterable[FaultResult], modes: Mapping[str, Status], known: Mapping[str, FailureMode]
 ) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -14,21 +14,23 @@ from typing import Protocol
 from faultlab import __version__, index
 from faultlab.engines import Engine
 from faultlab.errors import UsageError
+from faultlab.harness import evidence
+from faultlab.harness.gate import ALARMS, MUTANTS, check_alarms, check_mutants
 from faultlab.harness.records import Records
 from faultlab.harness.watching import Watch
 from faultlab.mutants import generation, methods, scope, store
 from faultlab.mutants.by_tests import ByTests, TestVerdict
 from faultlab.mutants.by_training import ByTraining
 from faultlab.mutants.mutant import Mutant
-from faultlab.mutants.scope import GuardCode, Shard
+from faultlab.mutants.scope import GuardCode
 from faultlab.mutants.store import Circumstances, Store
 from faultlab.mutants.verdicts import join
 from faultlab.mutants.workspace import WITHIN, Workspace
-from faultlab.results import FaultResult, Mutation, Report, Status
+from faultlab.results import Demands, FaultResult, Mutation, Report, Status
 from faultlab.scenario import Mutants, Scenario, project_root
+from faultlab.shard import Shard
+from faultlab.source import within_repository
 
-MINE = "mutants: "
-"""What a report's reasons begin with that are about mutants."""
 _PROJECT_NAME = re.compile(r"^\[project\]\s*$(?:(?!^\[).)*?^name\s*=\s*[\"']([^\"']+)", re.MULTILINE | re.DOTALL)
 
 
@@ -264,23 +266,26 @@ class SourceMutation:
         return Circumstances(judging, training, judges, self.asked.timeout)
 
     def _known_report(self) -> Report:
-        """The campaign's report, if there is one, for the mutants to stand beside its failure modes."""
+        """The campaign's report, if there is one, for the mutants to stand beside its failure modes.
+
+        Raises InconclusiveError where somebody has edited it: written anew it would pass for a run's.
+        """
         file = self.asked.out / self.name / "report.json"
         try:
-            return Report.read(file)
-        except (OSError, ValueError, LookupError, TypeError):
-            return Report(self.name, faultlab=__version__)
+            return evidence.read(file)
+        except UsageError:  # none, or none that can be read
+            project = within_repository(self.root)
+            return Report(self.name, faultlab=__version__, target={"project": project} if project else {})
 
     def _summary(self, report: Report, generated: generation.Generated, sources: Sequence[str], kept: int,
                  seconds: float) -> Mutation:  # fmt: skip
         counts = Counter(result.status for result in report.mutants)
-        counted = sum(counts[status] for status in methods.COUNTED)
         judges = ["tests"] * self._asks_tests + ["training"] * (self.scenario is not None)
         return Mutation(
             mutmut=generated.version,
             files=list(sources),
             judges=judges,
-            score=round(counts[Status.NOTICED] / counted, 4) if counted else None,
+            score=methods.score(report.mutants),
             counts={status.value: counts[status] for status in Status},
             methods=methods.rows(report.mutants, report.by_mode(), index.modes()),
             unmutated=dict(generated.unmutated),
@@ -294,26 +299,28 @@ class SourceMutation:
     def _gate(self, report: Report) -> None:
         """Replaces what an earlier run of mutants had against the report."""
         assert report.mutation is not None
-        reasons = [f"inconclusive: {r.id} is an error ({r.reason})" for r in report.mutants if r.status is Status.ERROR]
-        reasons += self._problems
+        reasons = list(self._problems)
         if self.interrupted:
             reasons.append("interrupted: what was done is kept, and the same command goes on from here")
-        # Of a campaign's report the gate has said it already.
+        # Of a campaign's report its gate says it.
         if not report.faults and (alarms := len(report.baseline.false_alarms)) > self._alarms_allowed:
             names = ", ".join(dict.fromkeys(str(alarm["name"]) for alarm in report.baseline.false_alarms))
             reasons.append(f"{alarms} false alarms on the clean code, {self._alarms_allowed} allowed: {names}")
-        score = report.mutation.score
-        for demanded in (self.scenario.gate.mutants if self.scenario else None, self.asked.fail_under):
-            if demanded is not None and score is not None and score < demanded:
-                reasons.append(f"score {score:.3f} is under {demanded}")
-        report.reasons = [reason for reason in report.reasons if not reason.startswith(MINE)]
-        report.reasons += [f"{MINE}{reason}" for reason in reasons]
+        demands = report.demands or (self.scenario.demands() if self.scenario else Demands())
+        limits = [self.scenario.gate.mutants if self.scenario else None, self.asked.fail_under]
+        demanded = max((limit for limit in limits if limit is not None), default=None)
+        report.demands = replace(demands, mutants=demanded)
+        report.reasons = [reason for reason in report.reasons if not reason.startswith(MUTANTS)]
+        if report.faults:  # whose alarms the clean tests may have added to
+            report.reasons = [reason for reason in report.reasons if ALARMS not in reason] + check_alarms(report)
+        report.reasons += check_mutants(report, demanded)
+        report.reasons += [f"{MUTANTS}{reason}" for reason in reasons]
         report.passed = not report.reasons
 
     def exit_code(self, report: Report) -> int:
         """The command's status, as far as mutants go: 0 passed, 1 not, 3 tests or guards that cry wolf, 4 inconclusive,
         130 interrupted."""
-        mine = [reason for reason in report.reasons if reason.startswith(MINE)]
+        mine = [reason for reason in report.reasons if reason.startswith(MUTANTS)]
         if self.interrupted:
             return 130
         if len(report.baseline.false_alarms) > self._alarms_allowed:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from faultlab import git
 from faultlab.errors import UsageError
 from faultlab.mutants.location import functions_of
 from faultlab.mutants.mutant import Mutant
@@ -26,29 +26,6 @@ JUDGES = (
         for name in ("alone", "conducting", "failures", "fixtures", "mutating", "own_folder", "randomness", "replaying")
     ),
 )
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The k-th of n shares, which together hold every mutant once."""
-
-    number: int = 1
-    of: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Reads ``k/n``; raises UsageError."""
-        number, slash, of = text.partition("/")
-        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise UsageError(f"a shard is written k/n, the k-th of n, such as 2/4; {text!r} is none")
-        return cls(int(number), int(of))
-
-    def __str__(self) -> str:
-        return "" if self.of == 1 else f"{self.number}/{self.of}"
-
-    def share(self, mutants: Sequence[Mutant]) -> list[Mutant]:
-        """Every n-th of them."""
-        return list(mutants)[self.number - 1 :: self.of]
 
 
 def sources_of(scenario: Scenario, root: Path) -> list[str]:
@@ -124,13 +101,11 @@ def check_judges(sources: Iterable[str], root: Path) -> None:
 
 def changed_since(ref: str, root: Path, sources: Iterable[str]) -> dict[str, set[str]]:
     """The functions of each source that are not as they were at a commit; raises UsageError where git can't say."""
-    _git(root, "rev-parse", "--git-dir", wrong=f"--since {ref}: {root} is no repository of git")
-    unknown = f"--since {ref}: git knows no such commit; name one, or a branch or tag, such as HEAD~1 or main"
-    _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", wrong=unknown)
+    git.check_commit(ref, root)
     changed: dict[str, set[str]] = {}
     for source in sources:
         now = _digests((root / source).read_text(encoding="utf-8-sig"))
-        before = _git(root, "show", f"{ref}:./{source}")
+        before = git.ask(root, "show", f"{ref}:./{source}")
         try:
             then = _digests((before or "").removeprefix("\ufeff").replace("\r\n", "\n"))
         except (SyntaxError, ValueError):
@@ -159,13 +134,3 @@ def _digests(source: str) -> dict[str, list[str]]:
 def _is_test(file: Path) -> bool:
     named = file.name.startswith("test_") or file.name.endswith("_test.py") or file.name == "conftest.py"
     return named or "tests" in file.parts[:-1]
-
-
-def _git(root: Path, *arguments: str, wrong: str = "") -> str | None:
-    try:
-        made = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
-    except OSError:
-        raise UsageError("--since asks git what has changed, and git is not installed") from None
-    if made.returncode and wrong:
-        raise UsageError(wrong)
-    return None if made.returncode else made.stdout.decode("utf-8", errors="replace")

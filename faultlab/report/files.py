@@ -11,18 +11,22 @@ _FORMATS = {
     "junit.xml": junit.render,
     "faultlab.sarif": sarif.render,
     "gitlab.json": gitlab.render,
-    "summary.md": summary.render,
     "badge.json": badge.render,
 }
 
 
-def write(report: Report, out: Path) -> Path:
-    """Writes it into the scenario's folder under ``out``, refreshes the index there, and returns the page's path."""
+def write(report: Report, out: Path, lesson: bool = False) -> Path:
+    """Writes it into the scenario's folder under ``out``, refreshes the index there, and returns the page's path.
+
+    With ``lesson`` that of the lesson, which is written too.
+    """
     folder = out / report.scenario
     for name, render in _FORMATS.items():
         html.write_whole(folder / name, render(report))
+    html.write_whole(folder / "summary.md", summary.render(report, html.since_before(report, folder)))
     if report.mutation is not None:
         html.write_whole(folder / stryker.FILE, dump(stryker.export(report, folder), indent=1))
     else:
         (folder / stryker.FILE).unlink(missing_ok=True)
-    return html.write(report, out)
+    page = html.write(report, out)
+    return html.write_lesson(report, folder) if lesson else page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from faultlab.catalogue import FailureMode
@@ -23,7 +24,7 @@ class Finding:
     """A failure mode that nobody noticed, or only a warning did, or of which nothing is proven; or such a mutant.
 
     ``rule`` is the failure mode's id or the mutant's kind, ``fault`` what was injected. ``file`` is relative to the
-    project's root and may be empty; lines and columns count from 1. ``fingerprint`` stays the same from run to run.
+    repository's root and may be empty; lines and columns count from 1. ``fingerprint`` stays the same from run to run.
     """
 
     rule: str
@@ -107,7 +108,7 @@ def _of_mutant(report: Report, result: FaultResult) -> Finding:
         title=_plain(f"{how} a mutant of {said.get('function')}"),
         message=_plain(f"{change(result)}: {result.reason}"),
         remedy=_plain(f"Would have noticed: {guards}." if guards else "Write a test that fails with this change."),
-        file=str(said.get("file", "")),
+        file=_in_repository(report, str(said.get("file", ""))),
         line=int(said.get("line", 1)),
         column=int(said.get("column", 1)),
         # Lines move; what is changed in which function does not.
@@ -120,7 +121,17 @@ def _method(report: Report, mode: FailureMode | None) -> tuple[str, int]:
     target: Mapping[str, Any] = report.target
     name = method_of(mode) if mode is not None else ""
     line = target.get("methods", {}).get(name, target.get("line", 1))
-    return str(target.get("file", "")), int(line)
+    if target.get("file"):
+        return _in_repository(report, target["file"]), int(line)
+    # What stands in no file of the user's is said of the scenario: some readers refuse what is nowhere.
+    scenario = str(target.get("scenario", ""))
+    return ("" if PurePath(scenario).is_absolute() else scenario), 1
+
+
+def _in_repository(report: Report, file: str) -> str:
+    """A file of the project as code hosts know it, whose folders are the repository's."""
+    project = str(report.target.get("project", ""))
+    return f"{project}/{file}" if project and file else file
 
 
 def _fingerprint(*parts: object) -> str:

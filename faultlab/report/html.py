@@ -13,44 +13,27 @@ import os
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from faultlab.comparison import Comparison, compare
 from faultlab.report import mutant_section
 from faultlab.report.bars import Part, segments
+from faultlab.report.charts import Curves
+from faultlab.report.latency import distribution
+from faultlab.report.lessons import choices, lessons
+from faultlab.report.matrix import COUNTED, matrix
 from faultlab.report.mutants import mutation_line
-from faultlab.report.overview import cost, family_rows, known_modes, one_line
+from faultlab.report.overview import WORTHS, cost, known_modes, one_line
 from faultlab.report.text import address, blocks, harmless, short
 from faultlab.report.watching import sweeps, watched
-from faultlab.results import FaultResult, Report, Status
+from faultlab.results import INCONCLUSIVE, FaultResult, Report, Status, severity_order
 
-WORTHS = (
-    "noticed by a guard or test that names the cause",
-    "noticed by a guard or test for another reason",
-    "noticed by the module's own check",
-    "fell over by luck, in the framework or the process",
-)
-_COUNTED = (Status.NOTICED, Status.WARNED, Status.SILENT)
-_KINDS = ("guard", "test", "module", "framework", "process")
-
-
-class Lesson(NamedTuple):
-    """A silent failure mode with the faults of it that nobody noticed."""
-
-    mode: str
-    described: Any
-    faults: list[FaultResult]
-
-
-class Cell(NamedTuple):
-    """What one detector made of one failure mode; ``some`` says of how many of its faults, where not of all."""
-
-    worth: int
-    latency: str
-    some: str
+FILTERED = (*COUNTED, *INCONCLUSIVE)
+LESSON = "lesson.html"
 
 
 def write(report: Report, out: Path) -> Path:
@@ -61,18 +44,35 @@ def write(report: Report, out: Path) -> Path:
     return page
 
 
+def write_lesson(report: Report, folder: Path) -> Path:
+    """Writes the page that hides what was broken until the reader has guessed it; returns its path."""
+    page = folder / LESSON
+    found = lessons(report, known_modes()[0], Curves(folder))
+    others = {id: mode for id, mode in known_modes()[0].items() if mode.effect == "silent"}
+    cases = [{"lesson": one, "choices": choices(one, others)} for one in found if one.described is not None]
+    content = {"report": report, "cases": cases, "guards": watched(folder, report.faults)}
+    write_whole(page, _rendered("lessons.jinja", script=_script(), **content))
+    return page
+
+
 def write_alone(report: Report, page: Path) -> None:
     """Writes a page that belongs to no index."""
     _write_page(report, page, index="")
 
 
 def _write_page(report: Report, page: Path, index: str) -> None:
+    described, undescribed = known_modes()
+    found = lessons(report, described, Curves(page.parent))
     more = {
+        "undescribed": undescribed,
+        "harmful": [one for one in found if _harmful(one.worst)],
+        "harmless": [one for one in found if not _harmful(one.worst)],
+        "comparison": since_before(report, page.parent),
         "tests": _tests(page.with_name("tests.json")),
         "guards": watched(page.parent, report.faults),
         "sweeps": sweeps(page.parent),
     }
-    write_whole(page, _rendered("page.jinja", **_content(report), **more, index=index))
+    write_whole(page, _rendered("page.jinja", script=_script(), **_content(report), **more, index=index))
 
 
 def parts(report: Report) -> list[Part]:
@@ -80,7 +80,7 @@ def parts(report: Report) -> list[Part]:
     modes = report.by_mode()
     worst: dict[str, int] = {}
     for fault in report.faults:
-        if fault.status is modes[fault.mode] and fault.status in _COUNTED:
+        if fault.status is modes[fault.mode] and fault.status in COUNTED:
             worst[fault.mode] = max(worst.get(fault.mode, 0), _rank(fault))
     counts = Counter(worst.values())
     words = [*WORTHS, "only warned", "silent and harmless, as far as measured", "silent and harmful"]
@@ -98,15 +98,14 @@ def _harmful(fault: FaultResult) -> bool:
 
 
 def _content(report: Report) -> dict[str, Any]:
-    described, undescribed = known_modes()
-    lessons: dict[str, Lesson] = {}
-    for fault in report.silent():
-        lessons.setdefault(fault.mode, Lesson(fault.mode, described.get(fault.mode), [])).faults.append(fault)
     noticed: list[list[FaultResult]] = [[] for _ in WORTHS]
     for fault in report.faults:
         if fault.status is Status.NOTICED:
             noticed[_rank(fault)].append(fault)
     modes = Counter(report.by_mode().values())
+    rows = matrix(report)
+    by_severity = sorted({fault.severity for fault in report.faults}, key=severity_order)
+    there = {fault.status for fault in report.faults}
     return {
         "report": report,
         "broken": bool(report.faults) or report.mutation is None,
@@ -115,45 +114,24 @@ def _content(report: Report) -> dict[str, Any]:
         "left_out": [alarm for alarm in report.baseline.false_alarms if alarm["kind"] == "test"],
         "summary": one_line(report),
         "parts": parts(report),
-        "counted": sum(modes[status] for status in _COUNTED),
-        "others": [(status.value, modes[status]) for status in Status if modes[status] and status not in _COUNTED],
-        "harmful": [lesson for lesson in lessons.values() if _harmful(lesson.faults[0])],
-        "harmless": [lesson for lesson in lessons.values() if not _harmful(lesson.faults[0])],
-        "undescribed": undescribed,
-        "matrix": _matrix(report),
+        "counted": sum(modes[status] for status in COUNTED),
+        "others": [(status.value, modes[status]) for status in Status if modes[status] and status not in COUNTED],
+        "matrix": rows,
+        "who": lambda fault: sorted({rows["numbers"][found.who] for found in fault.noticed_by}),
+        "latency": distribution(report),
+        "severities": by_severity,
+        "statuses_there": [status.value for status in FILTERED if status in there],
         "noticed": list(zip(WORTHS, noticed)),
         "statuses": {status.value: [fault for fault in report.faults if fault.status is status] for status in Status},
     }
 
 
-def _matrix(report: Report) -> dict[str, Any]:
-    """The detectors as (kind, name), and by family the counts in words and a row of cells a failure mode."""
-    modes = report.by_mode()
-    faults: dict[str, list[FaultResult]] = {}
-    caught: Counter[tuple[str, str]] = Counter()
-    for fault in report.faults:
-        if fault.status in _COUNTED:
-            faults.setdefault(fault.mode, []).append(fault)
-            caught.update({found.who for found in fault.noticed_by})
-    detectors = sorted(caught, key=lambda who: (_KINDS.index(who[0]) if who[0] in _KINDS else 9, -caught[who], who[1]))
-    families: dict[str, list[Any]] = {}
-    for mode, some in sorted(faults.items()):
-        cells = [_cell(some, detector) for detector in detectors]
-        families.setdefault(mode.partition(".")[0], []).append((mode, modes[mode].value, cells))
-    counts = {family: zip(_COUNTED, numbers) for family, numbers in family_rows(report)}
-    words = {family: ", ".join(f"{n} {status.value}" for status, n in found if n) for family, found in counts.items()}
-    return {"detectors": detectors, "families": [(family, words[family], rows) for family, rows in families.items()]}
-
-
-def _cell(faults: list[FaultResult], detector: tuple[str, str]) -> Cell | None:
-    found = [[d for d in fault.noticed_by if d.who == detector] for fault in faults]
-    firsts = [min(some, key=lambda d: (d.worth, d.latency)) for some in found if some]
-    if not firsts:
+def since_before(report: Report, folder: Path) -> Comparison | None:
+    """What is different from the run before in this folder; None where there was none, or its report can't be read."""
+    try:
+        return compare(Report.read(folder / "previous.json"), report)
+    except (OSError, ValueError):
         return None
-    low, high = min(d.latency for d in firsts), max(d.latency for d in firsts)
-    latency = f"+{low}" if low == high else f"+{low}\N{EN DASH}{high}"
-    part = "" if len(firsts) == len(faults) else f"{len(firsts)} of {len(faults)}"
-    return Cell(max(d.worth for d in firsts), latency, part)
 
 
 def _tests(file: Path) -> dict[str, Any] | None:
@@ -197,12 +175,20 @@ def _row(link: str, report: Report) -> dict[str, Any]:
     }
 
 
-def _rendered(template: str, **content: Any) -> str:
+def _rendered(template: str, script: str = "", **content: Any) -> str:
     environment = _environment()
     style = environment.get_template("style.jinja").render()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    # The one thing marked as safe: faultlab's own style sheet, whose hash the policy names.
-    return environment.get_template(template).render(style=Markup(style), style_hash=digest, **content)
+    # The two things marked as safe: faultlab's own style sheet and script, whose hashes the policy names.
+    own = {"style": Markup(style), "style_hash": _hash(style), "script": Markup(script), "script_hash": _hash(script)}
+    return environment.get_template(template).render(**own, **content)
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _script() -> str:
+    return Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,14 @@ from faultlab.results import INCONCLUSIVE, FaultResult, Harm, Report, Status
 
 _COLUMNS = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT, Status.NOT_APPLICABLE)
 
+WORTHS = (
+    "noticed by a guard or test that names the cause",
+    "noticed by a guard or test for another reason",
+    "noticed by the module's own check",
+    "fell over by luck, in the framework or the process",
+)
+"""What became of a noticed fault, by `Detection.worth`."""
+
 
 def one_line(report: Report) -> str:
     """The coverage in one line."""

@@ -22,7 +22,14 @@ def render(report: Report) -> str:
         "version": __version__,
         "rules": [_rule(id, *known[id]) for id in order],
     }
-    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    # A code host keeps the findings of each scenario apart by this.
+    details = {"id": f"faultlab/{report.scenario}/"}
+    run = {
+        "tool": {"driver": driver},
+        "automationDetails": details,
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }
     return dump({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1)
 
 

@@ -19,8 +19,8 @@ from faultlab.fault import Fault
 from faultlab.harness.gate import check
 from faultlab.harness.plan import Selection
 from faultlab.pytest_plugin import ALONE, PROCESSES, RESULT
-from faultlab.results import Baseline, Report, dump
-from faultlab.scenario import Gate, check_pattern, parse_fault
+from faultlab.results import Baseline, Demands, Report, dump
+from faultlab.scenario import check_pattern, parse_fault
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import Matrix, judge
 from faultlab.testing.replaying import replay
@@ -44,8 +44,9 @@ def run_suite(session: pytest.Session) -> None:
         return
     report = report_of(matrix, _versions())
     # The tests that are left out are so because somebody asked for it.
-    gate = Gate(false_alarms=len(matrix.left_out))
-    report.reasons = check(report, gate, config.getoption("faultlab_fail_under"))
+    fail_under = config.getoption("faultlab_fail_under")
+    report.demands = Demands(false_alarms=len(matrix.left_out), fail_under=fail_under)
+    report.reasons = check(report)
     if not matrix.complete:
         report.reasons.insert(0, "inconclusive: interrupted; what was done until then is shown")
     report.passed = not report.reasons
@@ -98,7 +99,7 @@ def conclude(session: pytest.Session, complete: bool) -> None:
     suite.matrix.tests = [cell.test for cell in row.cells]
     suite.matrix.timing = {"total": round(sum(cell.seconds for cell in row.cells), 3), "jobs": 1}
     report = report_of(suite.matrix, _versions())
-    reasons = check(report, Gate(false_alarms=len(suite.matrix.left_out)))
+    reasons = check(report, Demands(false_alarms=len(suite.matrix.left_out)))
     config.stash[RESULT] = (suite.matrix, report, reasons)
     if config.getoption("faultlab_out"):
         write(suite.matrix, report, Path(config.getoption("faultlab_out")))

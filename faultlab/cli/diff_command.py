@@ -1,0 +1,38 @@
+"""``faultlab diff``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from faultlab.harness.differing import between
+from faultlab.report.differences import lines
+from faultlab.report.text import harmless
+from faultlab.results import dump
+
+
+@click.command("diff")
+@click.argument("before", type=click.Path(path_type=Path), metavar="A")
+@click.argument("after", type=click.Path(path_type=Path), metavar="B")
+@click.option("--exit-code", "tell", is_flag=True, help="End with status 1 where there are differences.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+def command(before: Path, after: Path, tell: bool, as_json: bool) -> int:
+    """Say what is different in B: failure modes newly silent, detections lost, what is tried no more, what got better.
+
+    A and B are report.json files or run folders, or folders of these, which are compared scenario by scenario.
+    """
+    found = between(before, after)
+    if as_json:
+        click.echo(dump(found.to_json(), indent=1))
+    else:
+        for name in found.gone:
+            click.echo(f"{name}: not in {after}")
+        for name in found.new:
+            click.echo(f"{name}: not in {before}")
+        for comparison in found.comparisons:
+            said = lines(comparison)
+            click.echo(f"{comparison.scenario}: {'no difference' if not said else ''}".rstrip(" "))
+            for line in said:
+                click.echo(f"  {harmless(line)}")
+    return 1 if tell and found else 0

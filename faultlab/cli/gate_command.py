@@ -1,0 +1,87 @@
+"""``faultlab gate``."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import click
+
+from faultlab.catalogue import SEVERITIES
+from faultlab.errors import UsageError
+from faultlab.harness.judging import Judged, judge
+from faultlab.report.overview import one_line
+from faultlab.report.text import harmless
+from faultlab.results import Demands, dump
+
+
+def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
+    limits = {}
+    for text in texts:
+        level, _, number = text.partition("=")
+        if level not in SEVERITIES or not number.isdecimal():
+            raise click.BadParameter(f"{text!r} is none; write {' or '.join(SEVERITIES)}, and how many: critical=0")
+        limits[level] = int(number)
+    return limits
+
+
+@click.command("gate")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[REPORT]...")
+@click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), help="What was accepted: nothing is lost.")
+@click.option("--accept", is_flag=True, help="Write the baseline as the reports are now.")
+@click.option("--reason", default="", metavar="TEXT", help="With --accept: why what is silent may be.")
+@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="With --accept: the last day on which it may.")
+@click.option("--fail-under", type=click.FloatRange(0, 1), metavar="RATIO", help="Fail where coverage is less.")
+@click.option("--silent", multiple=True, callback=_limits, metavar="LEVEL=N", help="Silent failure modes allowed.")
+@click.option("--latency", type=click.IntRange(0), metavar="N", help="Most steps from a fault to its first notice.")
+@click.option("--false-alarms", type=click.IntRange(0), metavar="N", help="False alarms allowed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason: str,
+            expires: datetime.datetime | None, fail_under: float | None, silent: dict[str, int], latency: int | None,
+            false_alarms: int | None, as_json: bool) -> int:  # fmt: skip
+    """Say whether reports pass: REPORTs are report.json files, run folders, or folders of these (default: reports/).
+
+    Every report has to reach what the `gate:` of its scenario asks for, and the options here. With --baseline nothing
+    may be lost that was accepted before: no failure mode newly silent or no longer tried, no guard or test that
+    noticed more, no scenario gone, no excuse stale or expired.
+
+    Nothing is taken on trust: a report that was edited, or does not agree with what lies beside it, is refused.
+
+    Exit codes: 0 passed, 1 not, 2 usage, 3 false alarms, 4 inconclusive.
+    """
+    if accept and baseline is None:
+        raise UsageError("--accept writes a baseline; name its file: --baseline reports/accepted.json")
+    if (reason or expires) and not accept:
+        raise UsageError("--reason and --expires go with --accept")
+    demands = Demands(silent=silent, latency=latency, false_alarms=false_alarms, fail_under=fail_under)
+    judged = judge(paths, demands)
+    if accept and baseline is not None:
+        return _accept(judged, baseline, reason, expires, as_json)
+    if baseline is not None:
+        judged.compare(baseline)
+    if as_json:
+        click.echo(dump(judged.to_json(), indent=1))
+        return judged.exit_code
+    for one in judged.reports:
+        if one.report is not None:
+            click.echo(harmless(one_line(one.report)))
+        for said in one.reasons:
+            click.echo(f"  {harmless(said)}")
+        if one.report is not None and not one.whole:
+            click.echo(f"  note: no plan and outcomes lie beside {one.file}: its digest is all that was checked")
+    for said in judged.reasons:
+        click.echo(harmless(said))
+    click.echo("gate passed" if judged.exit_code == 0 else "gate NOT passed")
+    return judged.exit_code
+
+
+def _accept(judged: Judged, baseline: Path, reason: str, expires: datetime.datetime | None, as_json: bool) -> int:
+    day = expires.date() if expires is not None else None
+    changes = judged.accept(baseline, reason, day)
+    if as_json:
+        click.echo(dump({"baseline": str(baseline), "changes": changes}, indent=1))
+        return 0
+    for said in changes:
+        click.echo(f"  {harmless(said)}")
+    click.echo(f"{baseline}: {'written; review it with the change that it belongs to' if changes else 'as it was'}")
+    return 0

@@ -1,0 +1,44 @@
+"""``faultlab merge``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from faultlab import merging
+from faultlab.cli import hosts
+from faultlab.harness.gate import exit_code, gravest
+from faultlab.report.overview import one_line
+from faultlab.report.text import harmless
+from faultlab.results import dump
+
+
+@click.command("merge")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
+@hosts.option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+def command(folders: tuple[Path, ...], out: Path, ci: str | None, as_json: bool) -> int:
+    """Join the shares of `faultlab run --shard k/n` to the report of the whole, and say whether it passes.
+
+    DIRs are run folders or folders of run folders. Every share of a scenario has to be there, once, of one commit.
+    """
+    from faultlab.report import files
+
+    groups = merging.shares(folders)
+    reports = []
+    for group in groups.values():
+        report = merging.joined(group)
+        merging.write(group, report, out)
+        page = files.write(report, out)
+        reports.append(report)
+        if not as_json:
+            for reason in report.reasons:
+                click.echo(f"  {harmless(reason)}")
+            click.echo(harmless(one_line(report)))
+            click.echo(f"  {page}")
+    if as_json:
+        click.echo(dump([report.to_json() for report in reports], indent=1))
+    hosts.tell(reports, ci, as_json)
+    return gravest(exit_code(report) for report in reports)

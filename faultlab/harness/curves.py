@@ -1,0 +1,31 @@
+"""The courses of training that the report draws: the loss and the metric of faulted runs beside the clean one's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from faultlab.curves import thinned
+from faultlab.engines.protocol import Outcome
+from faultlab.harness.trajectory import Series, Trajectory
+from faultlab.harness.verdict import Twin
+from faultlab.results import SCHEMA
+
+
+def curve(trajectory: Trajectory, metric: str) -> dict[str, Series]:
+    """The training loss and the logged metric by step, each thinned to 160 points with its extremes kept."""
+    return {"loss": thinned(trajectory.losses), "metric": thinned(trajectory.metrics.get(metric, []))}
+
+
+def of_outcome(outcome: Outcome, metric: str) -> dict[str, Series] | None:
+    """The curve of a faulted run; None where its process never said how the training went."""
+    trajectory = (outcome.result or {}).get("trajectory")
+    return None if trajectory is None else curve(Trajectory.from_json(trajectory), metric)
+
+
+def to_json(twin: Twin, reloaded: Twin | None, faults: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of curves.json; ``reloaded`` is the twin of the runs that go on from their checkpoints."""
+    clean = {"run": curve(twin.trajectory, twin.metric)}
+    if reloaded is not None:
+        clean["reload"] = curve(reloaded.trajectory, twin.metric)
+    return {"schema": SCHEMA, "metric": twin.metric, "clean": clean, "faults": dict(sorted(faults.items()))}

@@ -1,0 +1,157 @@
+"""Reports read as evidence: no conclusion of theirs is taken on trust, and one that was changed by hand is refused.
+
+The digest is checked, what the report concludes is concluded again from its faults, and where the run folder's plan and
+outcomes lie beside it, they have to say the same. See `faultlab.seal` for what that can't prove.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from faultlab import seal
+from faultlab.errors import InconclusiveError, UsageError
+from faultlab.harness.gate import check, check_mutants
+from faultlab.harness.records import BESIDE, OUTCOMES_FILE, PLAN_FILE, REPORT, REPORT_FILE
+from faultlab.mutants import methods
+from faultlab.results import FaultResult, Report, Status, dump
+
+_AGAIN = "Run the scenario again: `faultlab run`."
+
+
+def find(paths: Iterable[Path]) -> list[Path]:
+    """The report.json files at the paths: files, run folders, or folders of run folders.
+
+    Raises UsageError where a path is none, InconclusiveError where there is no report at one.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_file():
+            found.append(path)
+        elif (path / REPORT_FILE).is_file():
+            found.append(path / REPORT_FILE)
+        elif path.is_dir():
+            inside = sorted(path.glob(f"*/{REPORT_FILE}"))
+            if not inside:
+                raise InconclusiveError(f"{path}: no report in this folder\n    {_AGAIN}")
+            found += inside
+        else:
+            raise UsageError(f"{path}: no such file or folder\n    Name a report.json, its folder, or that of several.")
+    return list(dict.fromkeys(found))
+
+
+def read(file: Path, whole: bool = False) -> Report:
+    """A report that is as it was written, and concludes what follows from its faults.
+
+    With ``whole`` it has to agree with the plan and the outcomes beside it too, where they are there. Raises UsageError
+    where it is no report, InconclusiveError where it is not to be trusted.
+    """
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        report = Report.read(file)
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        said = str(error) if str(file) in str(error) else f"{file}: no report of faultlab: {error}"
+        raise UsageError(f"{said}\n    {_AGAIN}") from None
+    if wrong := seal.broken(data):
+        raise InconclusiveError(f"inconclusive: {file}: {wrong}\n    A report is not to be edited. {_AGAIN}")
+    if doubts := [*_inconsistencies(data, report), *(_contradicted(file, data, report) if whole else ())]:
+        raise InconclusiveError(_refusal(file, doubts))
+    return report
+
+
+def has_run_folder(file: Path) -> bool:
+    """Whether what the report rests on lies beside it."""
+    return (file.parent / PLAN_FILE).is_file() and (file.parent / OUTCOMES_FILE).is_file()
+
+
+def outcomes(folder: Path) -> dict[str, dict[str, Any]]:
+    """The lines of a run folder's outcomes by fault, as plain data; the last one of a fault is the one that counts."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in (folder / OUTCOMES_FILE).read_text(encoding="utf-8").split("\n"):
+        if line:
+            data = json.loads(line)
+            found[data["id"]] = data
+    return found
+
+
+def _refusal(file: Path, doubts: list[str]) -> str:
+    more = f" (and {len(doubts) - 3} more)" if len(doubts) > 3 else ""
+    return f"inconclusive: {file}: {'; '.join(doubts[:3])}{more}\n    A report is not to be edited. {_AGAIN}"
+
+
+def _inconsistencies(data: Mapping[str, Any], report: Report) -> list[str]:
+    """Where the report's conclusions don't follow from its faults."""
+    doubts = [
+        f"{fault.id} is noticed, and by nobody"
+        for fault in report.faults
+        if fault.status is Status.NOTICED and not fault.noticed_by
+    ]
+    times = Counter(fault.id for fault in report.faults)
+    doubts += [f"{id} stands there {count} times" for id, count in times.items() if count > 1]
+    if data.get("coverage") != json.loads(dump(report.coverage())):
+        doubts.append("its coverage does not follow from its faults")
+    if report.mutation is not None and report.mutation.score != methods.score(report.mutants):
+        doubts.append("its mutation score does not follow from its mutants")
+    missing = [reason for reason in reasons_of(report) if reason not in report.reasons]
+    doubts += [f"its gate does not say that {reason}" for reason in missing]
+    if report.passed != (not report.reasons):
+        doubts.append(f"its gate says passed: {str(report.passed).lower()}, and {len(report.reasons)} reasons")
+    return doubts
+
+
+def reasons_of(report: Report) -> list[str]:
+    """Every reason not to pass that follows from a report's faults and demands on any day."""
+    mutants = [] if report.mutation is None else _mutants(report)
+    return mutants if report.mutation is not None and not report.faults else [*check(report), *mutants]
+
+
+def _mutants(report: Report) -> list[str]:
+    demanded = report.demands.mutants if report.demands is not None else None
+    return check_mutants(report, demanded)
+
+
+def _contradicted(file: Path, data: Mapping[str, Any], report: Report) -> Iterator[str]:
+    """Where the report does not agree with the plan and the outcomes that lie beside it."""
+    if not has_run_folder(file):
+        return
+    try:
+        plan = json.loads((file.parent / PLAN_FILE).read_text(encoding="utf-8"))
+        planned = {entry["id"]: entry["status"] for entry in plan["faults"]}
+        judged = {id: _bare(line) for id, line in outcomes(file.parent).items()}
+        noted = plan.get(REPORT)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        yield f"{PLAN_FILE} or {OUTCOMES_FILE} beside it can't be read: {type(error).__name__}: {error}"
+        return
+    if noted is None:
+        yield f"the run that wrote the {PLAN_FILE} beside it never came to a report"
+        return
+    if noted != data[seal.KEY]:
+        yield f"it is not the report that the {PLAN_FILE} beside it names"
+    reported = {fault.id: _bare(json.loads(dump(fault.to_json()))) for fault in report.faults}
+    interrupted = any(reason.startswith("interrupted") for reason in report.reasons)
+    for id, status in planned.items():
+        if id not in reported:
+            if not interrupted:
+                yield f"{id} was planned and has no verdict"
+        elif status and reported[id]["status"] != status:
+            yield f"{id} was planned as {status}, and is reported as {reported[id]['status']}"
+        elif judged.get(id) != reported[id]:
+            yield f"{id} is reported as {reported[id]['status']}, and {_said(judged.get(id))} in {OUTCOMES_FILE}"
+    for id in reported.keys() - planned.keys():
+        yield f"{id} is reported and was never planned"
+
+
+def _said(line: Mapping[str, Any] | None) -> str:
+    return "is not" if line is None else f"stands as {line['status']}"
+
+
+def _bare(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A verdict and what it rests on."""
+    data = {name: value for name, value in line.items() if name not in BESIDE}
+    FaultResult.from_json(data)
+    return data

@@ -1,0 +1,137 @@
+"""Reports on disk judged: each by its own demands and those given, and all of them by what was accepted."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from faultlab import accepted as files
+from faultlab import ratchet
+from faultlab.accepted import Accepted
+from faultlab.errors import FaultlabError, InconclusiveError, UsageError
+from faultlab.harness import evidence
+from faultlab.harness.gate import check, check_excuses, exit_code, gravest
+from faultlab.results import SCHEMA, Demands, Report
+
+DEFAULT = Path("reports")
+
+
+@dataclass
+class JudgedReport:
+    """One report and why it does not pass. ``report`` is None where it can't be trusted or read; ``whole`` says that
+    it agrees with its run folder's plan and outcomes, which are not there otherwise; ``asked`` is demanded besides its
+    own demands."""
+
+    file: Path
+    report: Report | None = None
+    whole: bool = False
+    asked: Demands = field(default_factory=Demands)
+    reasons: list[str] = field(default_factory=list)
+    exit_code: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        scenario = self.report.scenario if self.report is not None else None
+        found = {"file": str(self.file), "scenario": scenario, "passed": not self.reasons, "exit_code": self.exit_code}
+        return {**found, "run_folder": self.whole, "reasons": self.reasons}
+
+
+@dataclass
+class Judged:
+    """All of them, and why they do not pass together."""
+
+    reports: list[JudgedReport]
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 passed, 1 not, 2 what can't be read, 3 false alarms, 4 inconclusive: the gravest."""
+        return gravest([0, *(one.exit_code for one in self.reports), *([1] if self.reasons else [])])
+
+    def to_json(self) -> dict[str, Any]:
+        reports = [one.to_json() for one in self.reports]
+        return {
+            "schema": SCHEMA,
+            "passed": self.exit_code == 0,
+            "exit_code": self.exit_code,
+            "reasons": self.reasons,
+            "reports": reports,
+        }
+
+    def compare(self, baseline: Path) -> None:
+        """Adds what the reports have lost of what was accepted; raises as `accepted.read` does."""
+        accepted = files.read(baseline)
+        for one in self.reports:
+            if one.report is not None:
+                # What a run said of the baseline as it was then is said anew.
+                one.report.reasons = [r for r in one.report.reasons if not r.startswith(ratchet.MINE)]
+                one.reasons = [r for r in one.reasons if not r.startswith(ratchet.MINE)]
+                one.reasons += ratchet.check(accepted, one.report)
+                _conclude(one)
+        self.reasons += ratchet.missing(accepted, [one.report.scenario for one in self.reports if one.report])
+
+    def accept(self, baseline: Path, reason: str, expires: datetime.date | None) -> list[str]:
+        """Writes the reports' findings into the file; returns what is other than before, a line each.
+
+        Raises InconclusiveError where a report proves nothing, UsageError where a reason or a day is wanting.
+        """
+        for one in self.reports:
+            if one.report is None or one.exit_code == 4:
+                raise InconclusiveError(f"{one.file} proves nothing, and can't be accepted:\n    {one.reasons[0]}")
+        before = files.read(baseline) if baseline.is_file() else Accepted(schema=1)
+        reports = [one.report for one in self.reports if one.report is not None]
+        after = ratchet.renewed(before, reports, reason, expires)
+        try:
+            baseline.parent.mkdir(parents=True, exist_ok=True)
+            baseline.write_text(files.written(after), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{baseline}: {error.strerror}; name a file that can be written to") from None
+        kept = [f"{name}: no report of it here, kept as it was" for name in sorted(_others(before, reports))]
+        return [*ratchet.differences(before, after), *kept]
+
+
+def judge(paths: Iterable[Path], demands: Demands) -> Judged:
+    """The reports at the paths, or in reports/ if there is no path. Raises UsageError or InconclusiveError where there
+    are none."""
+    asked = list(paths)
+    if not asked and not DEFAULT.is_dir():
+        raise InconclusiveError(
+            f"inconclusive: there is no folder {DEFAULT}/ here\n    Run the scenarios first: `faultlab run`."
+        )
+    return Judged([_judge(file, demands) for file in evidence.find(asked or [DEFAULT])])
+
+
+def _judge(file: Path, demands: Demands) -> JudgedReport:
+    one = JudgedReport(file)
+    try:
+        report = evidence.read(file, whole=True)
+    except FaultlabError as error:
+        one.reasons, one.exit_code = [str(error)], error.exit_code
+        return one
+    one.report, one.whole = report, evidence.has_run_folder(file)
+    asked = demands
+    if demands.false_alarms is None and report.demands is not None:
+        asked = replace(demands, false_alarms=report.demands.false_alarms)
+    found = [*report.reasons, *evidence.reasons_of(report), *check_excuses(report)]
+    if report.faults or report.mutation is None:
+        found += check(report, asked)
+    if report.shard:
+        remedy = "join the shares by `faultlab merge`"
+        found.insert(0, f"inconclusive: it is share {report.shard} of a campaign; {remedy}")
+    one.reasons = list(dict.fromkeys(found))
+    one.asked = asked
+    _conclude(one)
+    return one
+
+
+def _conclude(one: JudgedReport) -> None:
+    assert one.report is not None
+    one.report.reasons, one.report.passed = one.reasons, not one.reasons
+    limits = [d.false_alarms or 0 for d in (one.asked, one.report.demands) if d is not None]
+    one.exit_code = exit_code(one.report, Demands(false_alarms=min(limits, default=0)))
+
+
+def _others(before: Accepted, reports: Iterable[Report]) -> set[str]:
+    return before.scenarios.keys() - {report.scenario for report in reports}

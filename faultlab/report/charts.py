@@ -1,0 +1,115 @@
+"""Charts of a training: the faulted run's course over its clean twin's, drawn as points for inline SVG."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from faultlab.catalogue import FailureMode
+from faultlab.curves import CURVES_FILE, thinned
+from faultlab.results import FaultResult
+
+WIDTH, HEIGHT = 400, 120
+_POINTS = 80
+_LOGARITHMIC = 50  # from this ratio of highest to lowest on, a linear axis shows the highest alone
+Point = tuple[int, float | None]
+
+
+class Chart(NamedTuple):
+    """A chart of ``WIDTH`` by ``HEIGHT`` units: polylines as SVG has their points, and what stands at its axes.
+
+    ``broken`` are the places of values that are no finite numbers, ``acts`` is where the fault first does something.
+    """
+
+    name: str
+    clean: list[str]
+    faulty: list[str]
+    broken: list[float]
+    acts: float | None
+    low: str
+    high: str
+    last: int
+    logarithmic: bool
+    words: str
+
+
+class Curves:
+    """The curves of a run folder, if it has any; a file that can't be read draws nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            found = json.loads((folder / CURVES_FILE).read_text(encoding="utf-8"))
+            self._clean: Mapping[str, Any] = found["clean"]
+            self._faults: Mapping[str, Any] = found["faults"]
+            self._metric = str(found["metric"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self._clean, self._faults, self._metric = {}, {}, ""
+
+    def of(self, fault: FaultResult, mode: FailureMode | None) -> list[Chart]:
+        """The charts of a fault: the training loss, and the metric that harm is measured by where it is logged."""
+        curves = self._faults.get(fault.id)
+        reloads = mode is not None and mode.judged_by == "reload"
+        clean = self._clean.get("reload" if reloads else "run") or self._clean.get("run")
+        if not curves or not clean:
+            return []
+        names = {"loss": "training loss", "metric": self._metric}
+        charts = [
+            _chart(name, clean.get(key, []), curves.get(key, []), fault.first_step) for key, name in names.items()
+        ]
+        return [chart for chart in charts if chart is not None]
+
+
+def _chart(name: str, clean: Sequence[Point], faulty: Sequence[Point], acts: int | None) -> Chart | None:
+    if len(clean) + len(faulty) < 2:
+        return None
+    steps = [step for step, _ in (*clean, *faulty)]
+    first, last = min(0, *steps), max(1, *steps)
+    values = [value for _, value in (*clean, *faulty) if value is not None]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    logarithmic = low > 0 and high / low >= _LOGARITHMIC
+    scale = math.log if logarithmic else float
+    bottom, span = scale(low), (scale(high) - scale(low)) or 1.0
+
+    def across(step: int) -> float:
+        return round((step - first) / (last - first) * WIDTH, 1)
+
+    def lines(series: Sequence[Point]) -> list[str]:
+        drawn: list[list[str]] = [[]]
+        for step, value in thinned([(step, math.nan if value is None else value) for step, value in series], _POINTS):
+            if math.isnan(value):
+                drawn.append([])
+            else:
+                drawn[-1].append(f"{across(step):g},{round(HEIGHT * (1 - (scale(value) - bottom) / span), 1):g}")
+        # A point alone is no line; drawn to itself, its round ends show it.
+        return [" ".join(points if len(points) > 1 else points * 2) for points in drawn if points]
+
+    return Chart(
+        name,
+        lines(clean),
+        lines(faulty),
+        [across(step) for step, value in faulty if value is None][:_POINTS],
+        across(acts) if acts is not None and first <= acts <= last else None,
+        f"{low:.3g}",
+        f"{high:.3g}",
+        last,
+        logarithmic,
+        _words(clean, faulty),
+    )
+
+
+def _words(clean: Sequence[Point], faulty: Sequence[Point]) -> str:
+    """What the chart shows, for those who can't see it."""
+    if list(map(tuple, clean)) == list(map(tuple, faulty)):
+        return "the same as in the clean run"
+    if not faulty:
+        return "nothing of it in the faulted run"
+    ends = [_number(series[-1][1]) if series else "nothing" for series in (faulty, clean)]
+    cut = f", and ends in step {faulty[-1][0]}" if clean and faulty[-1][0] < clean[-1][0] else ""
+    return f"from {_number(faulty[0][1])} to {ends[0]}, in the clean run to {ends[1]}{cut}"
+
+
+def _number(value: float | None) -> str:
+    return "not a finite number" if value is None else f"{value:.4g}"

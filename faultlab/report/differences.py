@@ -1,0 +1,37 @@
+"""What is different between two reports in words, a line each, the gravest first."""
+
+from __future__ import annotations
+
+from faultlab.comparison import Change, Comparison
+
+
+def lines(found: Comparison) -> list[str]:
+    """Each difference once, but for runs' seconds, which are none."""
+    said = {change.mode for change in (*found.newly_silent, *found.gone, *found.new, *found.newly_noticed)}
+    return [
+        *(f"newly silent: {_change(change)}" for change in found.newly_silent),
+        *(f"no longer tried: {_change(change)}" for change in found.gone),
+        *(
+            f"lost: {lost.detector} does not notice {lost.mode} any more"
+            f" ({'by luck ' if lost.by_luck else ''}{lost.instead or 'nobody'} does)"
+            for lost in found.lost
+        ),
+        *(f"later: {late.mode} is noticed after {late.after} steps, was {late.before}" for late in found.later),
+        *(f"changed: {_change(change)}" for change in found.changed if change.mode not in said),
+        *(f"newly noticed: {_change(change)}" for change in found.newly_noticed),
+        *(f"new: {_change(change)}" for change in found.new if change not in found.newly_silent),
+        *_numbers("coverage", found.ratios),
+        *_numbers("mutation score", found.scores),
+    ]
+
+
+def _change(change: Change) -> str:
+    before, after = (status.value.replace("_", " ") if status else "absent" for status in (change.before, change.after))
+    return f"{change.mode} ({change.severity}): {before} -> {after}"
+
+
+def _numbers(name: str, numbers: tuple[float | None, float | None]) -> list[str]:
+    if numbers[0] == numbers[1]:
+        return []
+    before, after = ("none" if number is None else f"{number:.3f}" for number in numbers)
+    return [f"{name}: {before} -> {after}"]

@@ -1,0 +1,389 @@
+"""report.json key by key: the contract that other tools read, of which docs/report.schema.json is made.
+
+These models describe the file; `faultlab.results` writes it. Tests hold both together.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import GenerateJsonSchema
+
+from faultlab.results import Status
+
+DIALECT = GenerateJsonSchema.schema_dialect
+Count = Annotated[int, Field(ge=0)]
+Line = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Finite = float | None
+"""A number that a training came to: null where it is not finite, since JSON has no word for that."""
+_LEFT_OUT: Any = Field(default=None)
+"""A key that is not there where there is nothing to say, and that is never null."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class FalseAlarm(_Part):
+    """A guard or test that complained of a healthy run."""
+
+    kind: Literal["guard", "test"]
+    """Who complained."""
+    name: str
+    """The guard's class or name, or the test's id."""
+    step: Count
+    """The training step, from 0; 0 for a test."""
+    message: str
+    """What it said."""
+
+
+class Baseline(_Part):
+    """What healthy looks like: the clean runs."""
+
+    seconds: Seconds
+    """What a clean run took, in seconds."""
+    steps: Count
+    """Training steps of a clean run."""
+    deterministic: bool
+    """Whether two clean runs of one seed are the same to the bit."""
+    seeds: list[int]
+    """The seeds of the clean runs."""
+    metrics: dict[str, Finite]
+    """The metrics of the first clean run's final weights; null where not finite."""
+    false_alarms: list[FalseAlarm]
+    """Complaints about clean runs, and tests that were left out since they fail without a fault."""
+
+
+class Detection(_Part):
+    """Somebody who noticed a fault."""
+
+    kind: Literal["guard", "test", "module", "framework", "process"]
+    """A callback or flag; a test; a raise or assert of the user's; a crash in torch or Lightning; a process's end."""
+    name: str
+    """The guard, the test's id, or what was raised."""
+    step: Count
+    """The training step in which it noticed, from 0."""
+    latency: Count
+    """Training steps from the fault's first activation to this."""
+    names_cause: bool
+    """Whether the message says what is wrong."""
+    message: str
+    """What it said."""
+
+
+class Harm(_Part):
+    """What a fault cost, measured on the final weights with the fault taken off."""
+
+    metric: str
+    """The metric it is measured by."""
+    clean: Finite
+    """The clean run's."""
+    faulty: Finite
+    """The faulted run's; null where it is not finite or no run ended."""
+    harmful: bool
+    """Whether it is worse by more than clean runs differ."""
+
+
+class Prescription(_Part):
+    """A ready-made guard that notices the fault."""
+
+    guard: str
+    """Its class path."""
+    step: Count
+    """The training step in which it notices."""
+    cost: Finite
+    """What it costs as a share of a clean run's time."""
+
+
+class TestVerdict(_Part):
+    """What the tests made of a source mutant."""
+
+    outcome: Literal["killed", "survived", "timeout", "crashed", "lost", "not_activated"]
+    """Whether a test failed, all passed, it never ended, it ended the process, that is unknown, or none runs it."""
+    test: str
+    """The test that failed."""
+    kind: str
+    """Whose exception made it fail: that of a test, module, framework or process."""
+    message: str
+    """What it failed with."""
+    tests: Count
+    """How many tests run the mutant's function."""
+    seconds: Seconds
+    """What they took, in seconds."""
+
+
+class TrainingVerdict(_Part):
+    """What the guards made of a source mutant while it trained."""
+
+    status: Status
+    """The verdict."""
+    reason: str
+    """What it rests on."""
+
+
+class Mutant(_Part):
+    """Where a source mutant stands and what it changes; lines and columns count from 1."""
+
+    file: str
+    """The file, relative to the project's root."""
+    function: str
+    """The function's dotted name."""
+    operator: str
+    """The kind of change."""
+    line: Line
+    """Its first line."""
+    column: Line
+    """Its first column."""
+    end_line: Line
+    """Its last line."""
+    end_column: Line
+    """The first column after it."""
+    before: str
+    """What is changed."""
+    after: str
+    """What stands there instead."""
+    diff: str
+    """The change as a unified diff."""
+    tests: TestVerdict | None
+    """What the tests made of it; null where none were asked."""
+    training: TrainingVerdict | None
+    """What the guards made of it; null where it was not trained."""
+
+
+class Fault(_Part):
+    """The verdict on one fault, or on one source mutant, and what it rests on."""
+
+    id: str
+    """The fault as text, such as `label.noisy:fraction=0.3@step=8`; of a mutant, mutmut's name."""
+    mode: str
+    """The failure mode's id, such as `label.noisy`; of a mutant, `source.` and the kind of change."""
+    family: str
+    """What stands before the mode's point; `source` for mutants, which do not count for the coverage."""
+    severity: Literal["critical", "major", "minor"]
+    """How bad the failure mode is."""
+    status: Status
+    """The verdict; see `coverage` for what counts how."""
+    reason: str
+    """What the verdict rests on, or why there is none."""
+    activations: Count
+    """How often it changed a value."""
+    first_step: Count | None
+    """The training step of the first activation; null where it was outside training, or never."""
+    noticed_by: list[Detection]
+    """Who noticed, in the order of their notices."""
+    warnings: list[str]
+    """New warnings, which the clean run does not have."""
+    harm: Harm | None
+    """What it cost; null where that was not measured."""
+    prescription: list[Prescription]
+    """Ready-made guards that notice what nobody of the user's does, the quickest first."""
+    seconds: Seconds
+    """What the faulted run took, in seconds."""
+    mutant: Mutant = _LEFT_OUT
+    """Of a source mutant, where it stands and what it changes; left out of faults."""
+
+
+class Counts(_Part):
+    """How many there are of each status."""
+
+    noticed: Count
+    """A detector raised or signalled that is quiet on clean runs."""
+    warned: Count
+    """Nobody did, but there are new warnings."""
+    silent: Count
+    """It acted, changed the run, and nobody noticed."""
+    no_effect: Count
+    """It acted, and the run is the clean one."""
+    not_applicable: Count
+    """It can't happen to this module."""
+    not_activated: Count
+    """It should have acted and never did: inconclusive."""
+    timeout: Count
+    """It ran past its deadline: inconclusive."""
+    error: Count
+    """faultlab itself failed: inconclusive."""
+    ignored: Count
+    """The scenario excuses it."""
+
+
+class Coverage(_Part):
+    """What share of the failure modes is noticed; source mutants do not count."""
+
+    modes: Counts
+    """Failure modes, each with the status of its worst fault."""
+    faults: Counts
+    """Faults."""
+    ratio: Share | None
+    """Noticed failure modes over noticed, warned and silent ones; null where there is none of these."""
+    by_detector: dict[str, Count]
+    """How many failure modes each detector noticed, by `kind:name` or kind."""
+
+
+class Method(_Part):
+    """One function: its source mutants, and the failure modes that bite in it."""
+
+    file: str
+    """The file, relative to the project's root."""
+    function: str
+    """The function's dotted name."""
+    line: Line
+    """The first of its mutants' lines."""
+    noticed: Count
+    """Mutants that somebody noticed."""
+    counted: Count
+    """Mutants that count for the score."""
+    not_activated: Count
+    """Mutants that nothing runs."""
+    modes_noticed: Count
+    """Failure modes that bite in it and are noticed."""
+    modes: Count
+    """Failure modes that bite in it and were judged."""
+
+
+class Mutation(_Part):
+    """What was mutated and what that came to; the single mutants stand among the faults."""
+
+    mutmut: str
+    """The version of mutmut that made them."""
+    files: list[str]
+    """The files that were mutated."""
+    judges: list[Literal["tests", "training"]]
+    """Who judged."""
+    score: Share | None
+    """The share that was noticed of those noticed, warned, silent and not activated."""
+    counts: Counts
+    """Mutants by status."""
+    methods: list[Method]
+    """A row a function, the weakest first."""
+    unmutated: dict[str, str]
+    """Functions without a mutant, and why."""
+    notes: list[str]
+    """What else to know."""
+    kept: Count
+    """How many verdicts an earlier run had left."""
+    since: str
+    """The commit since which functions changed that were mutated; empty for all."""
+    shard: str
+    """The share that was judged, as `k/n`."""
+    timing: dict[str, float]
+    """Seconds in `total`, and the `jobs` at a time."""
+
+
+class Target(_Part):
+    """Where the module stands in the user's source; paths are relative to the project's root."""
+
+    class_path: str = _LEFT_OUT
+    """The module's class."""
+    file: str = _LEFT_OUT
+    """The file that defines it; left out where that is no file of the project."""
+    line: Line = _LEFT_OUT
+    """The line of its class."""
+    methods: dict[str, Line] = _LEFT_OUT
+    """The lines of its methods."""
+    scenario: str = _LEFT_OUT
+    """The scenario's file, as it was named on the command line."""
+    project: str = _LEFT_OUT
+    """The project's root relative to its git repository; left out where they are the same."""
+
+
+class Demands(_Part):
+    """What a report must reach to pass; what is left out is not demanded."""
+
+    coverage: Share = _LEFT_OUT
+    """The least coverage that the scenario asks for."""
+    mutants: Share = _LEFT_OUT
+    """The least share of source mutants to be noticed."""
+    silent: dict[Literal["critical", "major", "minor"], Count] = _LEFT_OUT
+    """How many failure modes of a severity may be silent."""
+    false_alarms: Count = _LEFT_OUT
+    """How many false alarms clean runs may raise; left out, none."""
+    latency: Count = _LEFT_OUT
+    """The most training steps from a fault's first activation to its first notice."""
+    fail_under: Share = _LEFT_OUT
+    """The least coverage that the command line asks for."""
+
+
+class Excuse(_Part):
+    """Failure modes that the scenario excuses, expired or not."""
+
+    mode: str
+    """The failure mode's id, or a glob."""
+    reason: str
+    """Why it is excused."""
+    expires: date
+    """The last day that it is."""
+
+
+class Gate(_Part):
+    """Whether the campaign passes."""
+
+    passed: bool
+    """True if there is no reason against it."""
+    reasons: list[str]
+    """Every reason why it does not pass; those that begin with `inconclusive` prove nothing either way."""
+    demands: Demands = _LEFT_OUT
+    """What was asked for."""
+    excuses: list[Excuse] = _LEFT_OUT
+    """The failure modes that are excused."""
+
+
+class Document(_Part):
+    """report.json of faultlab: what one scenario's campaign found."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    """The version of this format. It changes where a reader would break; keys may be added without."""
+    scenario: str
+    """The scenario's name."""
+    faultlab: str
+    """The version of faultlab."""
+    shard: str = _LEFT_OUT
+    """The share of the faults that this report has, as `k/n`; left out for all of them."""
+    versions: dict[str, str]
+    """The versions of torch, lightning and python that the campaign ran under."""
+    target: Target = _LEFT_OUT
+    """The module; left out where it is not known."""
+    baseline: Baseline
+    """The clean runs."""
+    faults: list[Fault]
+    """Every verdict: faults by id, then source mutants."""
+    coverage: Coverage
+    """What share of the failure modes is noticed."""
+    mutants: Mutation = _LEFT_OUT
+    """The source mutants as a whole; left out where there are none."""
+    timing: dict[str, float]
+    """Seconds in `import`, `baseline`, `faults` and `total`, and the `jobs` at a time."""
+    gate: Gate
+    """Whether the campaign passes."""
+    digest: str
+    """A digest of all other keys, so that a change by hand shows; `faultlab gate` refuses such a report."""
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema of report.json, of draft 2020-12."""
+    return _schema(Document)
+
+
+def scenario_schema() -> dict[str, Any]:
+    """The JSON Schema of scenario files, of draft 2020-12, for editors: what goes beyond it `faultlab check` says."""
+    from faultlab.scenario import Scenario
+
+    return _schema(Scenario)
+
+
+class _Tidy(GenerateJsonSchema):
+    """Without what says nothing more: titles made of names, and that what is left out is null."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def default_schema(self, schema: Any) -> Any:
+        made = super().default_schema(schema)
+        return {key: value for key, value in made.items() if key != "default" or value is not None}
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$schema": DIALECT, **model.model_json_schema(by_alias=True, schema_generator=_Tidy)}

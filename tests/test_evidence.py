@@ -1,0 +1,355 @@
+"""The gate on reports that lie on disk: what it refuses to trust, and what it says and ends with."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faultlab import seal
+from faultlab.errors import InconclusiveError, UsageError
+from faultlab.harness import evidence
+from faultlab.mutants.mutation import Asked, SourceMutation
+from faultlab.results import Demands, Report
+from tests.support import Called, call, detection, mutant, mutated, report, result, run_folder
+
+GUARD = detection("guard", "Moves", names_cause=True)
+NOTICED = result("a.noticed@always", "noticed", noticed_by=[GUARD])
+SILENT = result("a.silent@always", "silent", severity="critical")
+Gate = Callable[..., Called]
+
+
+@pytest.fixture
+def gate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Gate:
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: call(capsys, monkeypatch, "gate", *arguments)
+
+
+def _whole(out: Path, *more: Any, **fields: Any) -> Path:
+    return run_folder(out, report(NOTICED, SILENT, *more, **fields)) / "report.json"
+
+
+def _edit(file: Path, change: Callable[[dict[str, Any]], None], sealed: bool = False) -> None:
+    data = json.loads(file.read_text())
+    change(data)
+    if sealed:
+        data["digest"] = seal.digest_of(data)
+    file.write_text(json.dumps(data))
+
+
+def _look_green(data: dict[str, Any]) -> None:
+    """Everything that a report says, so that it agrees with itself."""
+    silent = next(fault for fault in data["faults"] if fault["mode"] == SILENT.mode)
+    silent.update(status="noticed", noticed_by=[{**vars(GUARD)}])
+    counts = Report.from_json(data)
+    data["coverage"] = json.loads(json.dumps(counts.coverage()))
+    data["gate"].update(passed=True, reasons=[])
+
+
+def test_a_report_as_it_was_written_is_taken(tmp_path: Path) -> None:
+    file = _whole(tmp_path)
+    assert evidence.read(file, whole=True) == Report.read(file)
+    data = json.loads(file.read_text())
+    file.write_text(json.dumps(dict(reversed(data.items())), indent=4))
+    assert evidence.read(file, whole=True).scenario == "made-up", "layout and order are no edit"
+
+
+@pytest.mark.parametrize("key", ["passed", "reasons", "ratio", "status", "scenario"])
+def test_a_report_that_was_edited_is_refused(tmp_path: Path, key: str) -> None:
+    changes: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "passed": lambda data: data["gate"].update(passed=not data["gate"]["passed"]),
+        "reasons": lambda data: data["gate"].update(reasons=["none"]),
+        "ratio": lambda data: data["coverage"].update(ratio=1.0),
+        "status": lambda data: data["faults"][1].update(status="noticed"),
+        "scenario": lambda data: data.update(scenario="another"),
+    }
+    file = _whole(tmp_path)
+    _edit(file, changes[key])
+    with pytest.raises(InconclusiveError, match="its digest is another's"):
+        evidence.read(file)
+
+
+def test_a_report_without_a_digest_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    file = _whole(tmp_path)
+    _edit(file, lambda data: data.pop("digest"))
+    with pytest.raises(InconclusiveError, match=r"it has no digest\n.*faultlab run"):
+        evidence.read(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: data["coverage"].update(ratio=1.0), "its coverage does not follow"),
+        (lambda data: data["faults"][1].update(status="noticed"), "a.silent@always is noticed, and by nobody"),
+        (lambda data: data["gate"].update(passed=True, reasons=[]), "does not say that coverage 0.50 is under 0.80"),
+        (lambda data: data["gate"].update(passed=True), "its gate says passed: true, and 1 reasons"),
+        (lambda data: data["faults"].append(data["faults"][0]), "stands there 2 times"),
+    ],
+)
+def test_a_new_digest_does_not_make_up_for_conclusions_that_do_not_follow(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    file = _whole(tmp_path, demands=Demands(coverage=0.8))
+    _edit(file, change, sealed=True)
+    with pytest.raises(InconclusiveError, match=said):
+        evidence.read(file)
+
+
+def test_a_report_that_agrees_with_itself_has_to_agree_with_its_run_folder(tmp_path: Path) -> None:
+    file = _whole(tmp_path, demands=Demands(coverage=0.8))
+    _edit(file, _look_green, sealed=True)
+    assert evidence.read(file).ratio == 1.0, "alone it can't be told from a true one"
+    with pytest.raises(InconclusiveError, match=r"(?s)not the report that.*plan.json.*a.silent@always is reported"):
+        evidence.read(file, whole=True)
+
+
+def test_a_fault_that_was_taken_out_is_missed(tmp_path: Path) -> None:
+    def take_out(data: dict[str, Any]) -> None:
+        data["faults"] = data["faults"][:1]
+        data["coverage"] = json.loads(json.dumps(Report.from_json(data).coverage()))
+
+    file = _whole(tmp_path)
+    _edit(file, take_out, sealed=True)
+    with pytest.raises(InconclusiveError, match=r"a\.silent@always was planned and has no verdict"):
+        evidence.read(file, whole=True)
+
+
+def test_a_reason_that_only_the_run_could_see_can_not_be_taken_out(tmp_path: Path) -> None:
+    file = _whole(tmp_path, reasons=["inconclusive: a step that always raises was not noticed"])
+    _edit(file, lambda data: data["gate"].update(passed=True, reasons=[]), sealed=True)
+    with pytest.raises(InconclusiveError, match="it is not the report"):
+        evidence.read(file, whole=True)
+
+
+@pytest.mark.parametrize("torn", ["plan.json", "outcomes.jsonl"])
+def test_a_run_folder_that_is_torn_proves_nothing(tmp_path: Path, torn: str) -> None:
+    file = _whole(tmp_path)
+    (file.parent / torn).write_text("{")
+    with pytest.raises(InconclusiveError, match="can't be read"):
+        evidence.read(file, whole=True)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2}', "\x00"])
+def test_what_is_no_report_is_a_mistake_in_the_call(tmp_path: Path, text: str) -> None:
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(UsageError, match=r"report\.json"):
+        evidence.read(tmp_path / "report.json")
+
+
+def test_mutants_are_not_put_into_a_report_that_was_edited(tmp_path: Path) -> None:
+    file = _whole(tmp_path)
+    mutation: Any = SourceMutation(Asked(paths=(tmp_path,), out=tmp_path), None, None)  # type: ignore[arg-type]
+    name = type("Named", (SourceMutation,), {"name": "made-up"})
+    mutation.__class__ = name
+    assert mutation._known_report().faults == [NOTICED, SILENT]
+    _edit(file, lambda data: data["gate"].update(reasons=["none"]))
+    with pytest.raises(InconclusiveError):
+        mutation._known_report()
+
+
+def test_reports_pass_by_their_own_demands(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "reports", demands=Demands(coverage=0.5))
+    done = gate()
+    assert (done.status, done.err) == (0, "")
+    assert "made-up: coverage 0.50" in done.out
+    assert done.out.endswith("gate passed\n")
+
+
+def test_reports_do_not_pass_that_fall_short_of_their_demands(gate: Gate, tmp_path: Path) -> None:
+    folder = _whole(tmp_path / "reports", demands=Demands(coverage=0.6)).parent
+    for named in ((), ("reports",), (folder,), (folder / "report.json",)):
+        done = gate(*named)
+        assert done.status == 1
+        assert "  coverage 0.50 is under 0.60\n" in done.out
+        assert done.out.endswith("gate NOT passed\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--fail-under", "0.5"], 0, "gate passed"),
+        (["--fail-under", "0.51"], 1, "coverage 0.50 is under 0.51"),
+        (["--silent", "critical=1"], 0, "gate passed"),
+        (["--silent", "critical=0"], 1, "1 critical failure modes are silent"),
+        (["--silent", "grave=0"], 2, "critical"),
+        (["--latency", "0"], 0, "gate passed"),
+    ],
+)
+def test_the_command_line_asks_for_more(gate: Gate, tmp_path: Path, options: list[str], status: int, said: str) -> None:
+    _whole(tmp_path / "reports")
+    done = gate(*options)
+    assert done.status == status
+    assert said in done.out + done.err
+
+
+def test_false_alarms_have_their_own_status(gate: Gate, tmp_path: Path) -> None:
+    found = report(NOTICED, demands=Demands(false_alarms=1))
+    found.baseline.false_alarms = [{"kind": "guard", "name": "Wolf", "step": 0, "message": "!"}]
+    run_folder(tmp_path / "reports", found)
+    assert gate().status == 0
+    done = gate("--false-alarms", "0")
+    assert done.status == 3
+    assert "Wolf" in done.out
+
+
+def test_a_report_edited_by_hand_to_look_green_is_inconclusive(gate: Gate, tmp_path: Path) -> None:
+    file = _whole(tmp_path / "reports", demands=Demands(silent={"critical": 0}))
+    assert gate().status == 1
+    for sealed in (False, True):
+        _edit(file, _look_green, sealed)
+        done = gate()
+        assert done.status == 4
+        assert "A report is not to be edited" in done.out
+
+
+def test_a_report_alone_is_taken_and_said_to_be_alone(gate: Gate, tmp_path: Path) -> None:
+    file = _whole(tmp_path / "reports")
+    assert "note:" not in gate().out
+    (file.parent / "plan.json").unlink()
+    done = gate()
+    assert done.status == 0
+    assert "its digest is all that was checked" in done.out
+
+
+@pytest.mark.parametrize("faults", [[], [result("a.b@always", "not_applicable")], [result("a.b@always", "ignored")]])
+def test_a_scenario_that_was_emptied_proves_nothing(gate: Gate, tmp_path: Path, faults: list[Any]) -> None:
+    run_folder(tmp_path / "reports", report(*faults))
+    done = gate()
+    assert done.status == 4
+    assert "no fault was activated" in done.out
+
+
+@pytest.mark.parametrize("status", ["error", "timeout", "not_activated"])
+def test_what_is_inconclusive_does_not_pass(gate: Gate, tmp_path: Path, status: str) -> None:
+    _whole(tmp_path / "reports", result("a.b@always", status))
+    assert gate().status == 4
+
+
+def test_a_canary_that_nobody_noticed_does_not_pass(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "reports", reasons=["inconclusive: a step that always raises was not noticed (silent: )"])
+    assert gate().status == 4
+
+
+def test_no_reports_at_all_prove_nothing(gate: Gate, tmp_path: Path) -> None:
+    assert (gate().status, gate("nowhere").status) == (4, 2)
+    (tmp_path / "reports").mkdir()
+    done = gate()
+    assert done.status == 4
+    assert "no report in this folder" in done.err
+
+
+def test_an_excuse_that_has_expired_since_the_run_does_not_pass(gate: Gate, tmp_path: Path) -> None:
+    excused = result("loss.nan@always", "ignored", reason="on purpose")
+
+    def excuse(day: datetime.date) -> list[dict[str, str]]:
+        return [{"mode": "loss.nan", "reason": "on purpose", "expires": str(day)}]
+
+    today = datetime.date.today()
+    _whole(tmp_path / "reports", excused, excuses=excuse(today))
+    assert gate().status == 0
+    _whole(tmp_path / "reports", excused, excuses=excuse(today - datetime.timedelta(days=1)))
+    done = gate()
+    assert done.status == 1
+    assert "the excuse for loss.nan (on purpose) expired" in done.out
+
+
+def test_a_share_of_a_campaign_is_no_campaign(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "reports", shard="1/2")
+    done = gate()
+    assert done.status == 4
+    assert "faultlab merge" in done.out
+
+
+def test_mutants_alone_are_held_to_their_score(gate: Gate, tmp_path: Path) -> None:
+    found = mutated(mutant("noticed"), mutant("silent", line=2))
+    found.demands = Demands(mutants=0.5)
+    run_folder(tmp_path / "reports", found)
+    (tmp_path / "reports" / "made-up" / "plan.json").unlink()
+    found.reasons, found.passed = [], True
+    (tmp_path / "reports" / "made-up" / "report.json").write_text(json.dumps(found.to_json()))
+    assert gate().status == 0
+    found.demands = Demands(mutants=0.6)
+    (tmp_path / "reports" / "made-up" / "report.json").write_text(json.dumps(found.to_json()))
+    done = gate()
+    assert done.status == 4
+    assert "its gate does not say that mutants: score 0.500 is under 0.6" in done.out
+
+
+def test_what_was_accepted_is_asked_for_by_name(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "reports")
+    asked = ("--baseline", "reports/accepted.json")
+    assert (done := gate(*asked)).status == 2
+    assert "--accept" in done.err
+    assert (done := gate(*asked, "--accept")).status == 2
+    assert "nobody notices made-up: a.silent" in done.err
+    assert gate(*asked, "--accept", "--reason", "by design", "--expires", "2999-01-01").status == 0
+    assert gate(*asked).status == 0
+    assert (done := gate(*asked, "--accept")).status == 0, "nothing is new"
+    assert "as it was" in done.out
+    _whole(tmp_path / "reports", result("b.new@always", "silent"))
+    done = gate(*asked, "--json")
+    told = json.loads(done.out)
+    assert (done.status, told["exit_code"], told["passed"]) == (1, 1, False)
+    assert told["reports"][0]["reasons"] == ["baseline: b.new is silent, which was never accepted"]
+
+
+def test_a_scenario_that_was_deleted_is_missed(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "reports")
+    run_folder(tmp_path / "reports", Report("another", faults=[NOTICED]))
+    asked = ("--baseline", "accepted.json")
+    assert gate(*asked, "--accept", "--reason", "by design", "--expires", "2999-01-01").status == 0
+    assert gate(*asked).status == 0
+    done = gate("reports/another", *asked)
+    assert done.status == 1
+    assert "there is no report of the scenario 'made-up'" in done.out
+
+
+def test_what_a_run_said_of_the_baseline_is_said_anew(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "reports", reasons=["baseline: a.silent is silent, which was never accepted"])
+    asked = ("--baseline", "accepted.json")
+    assert gate().status == 1
+    assert gate(*asked, "--accept", "--reason", "by design", "--expires", "2999-01-01").status == 0
+    assert gate(*asked).status == 0
+
+
+def test_what_proves_nothing_can_not_be_accepted(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "reports", result("a.b@always", "error"))
+    done = gate("--baseline", "accepted.json", "--accept", "--reason", "by design", "--expires", "2999-01-01")
+    assert done.status == 4
+    assert not (tmp_path / "accepted.json").exists()
+
+
+@pytest.mark.parametrize("options", [["--accept"], ["--reason", "because"], ["--expires", "2999-01-01"]])
+def test_options_that_go_together_are_asked_for_together(gate: Gate, options: list[str]) -> None:
+    assert gate(*options).status == 2
+
+
+def test_differences_are_told_and_end_with_a_status_where_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    _whole(before)
+    run_folder(before, Report("old", faults=[NOTICED]))
+    run_folder(after, report(result(NOTICED.id, "silent"), SILENT))
+    run_folder(after, Report("new", faults=[NOTICED]))
+
+    def diff(*arguments: str | Path) -> Called:
+        return call(capsys, monkeypatch, "diff", *arguments)
+
+    assert diff(before, before, "--exit-code").status == 0
+    assert (done := diff(before, after)).status == 0
+    assert done.out == (
+        f"old: not in {after}\nnew: not in {before}\nmade-up:\n"
+        "  newly silent: a.noticed (major): noticed -> silent\n"
+        "  lost: guard:Moves does not notice a.noticed any more (nobody does)\n"
+        "  coverage: 0.500 -> 0.000\n"
+    )
+    assert diff(before, after, "--exit-code").status == 1
+    told = json.loads(diff(before, after, "--json").out)
+    assert (told["differ"], told["gone"], told["new"]) == (True, ["old"], ["new"])
+    one = diff(before / "old", after / "new" / "report.json")
+    assert one.out == "new: no difference\n"
