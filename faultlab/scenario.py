@@ -27,7 +27,7 @@ from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
 from faultlab.fault import Fault, Trigger
 from faultlab.harness.plan import Selection
 from faultlab.results import Demands
-from faultlab.yamlfile import Key, YamlFile
+from faultlab.yamlfile import HOW_TO_GET_ONE, Key, YamlFile, not_found
 
 _LIST = "`faultlab list` shows them all."
 
@@ -303,12 +303,12 @@ def find(paths: tuple[Path, ...]) -> list[Path]:
         if path.is_dir():
             found = [file for file in sorted(path.rglob("*")) if file.suffix in (".yaml", ".yml") and file.is_file()]
             if not found:
-                raise UsageError(f"{path}: no scenario in this folder; a scenario is a .yaml file, see the README")
+                raise UsageError(f"{path}: no scenario in this folder\n    {HOW_TO_GET_ONE}")
             files += found
         elif path.is_file():
             files.append(path)
         else:
-            raise UsageError(f"{path}: no such file or folder")
+            raise UsageError(f"{path}: no such file or folder\n    {not_found(path)}")
     return list(dict.fromkeys(files))
 
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from faultlab import engines
+from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError
 from faultlab.harness.campaign import Options
@@ -22,8 +24,19 @@ from faultlab.scenario_edit import add_guards, lines
 
 
 @click.command("prescribe")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="SCENARIO")
-@click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
+@click.argument(
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="SCENARIO",
+    shell_complete=scenario_files,
+)
+@click.option(
+    "--select",
+    multiple=True,
+    shell_complete=failure_modes,
+    metavar="GLOB",
+    help="Only these failure modes or faults (repeatable).",
+)
 @click.option("--ignore", "skip", multiple=True, metavar="GLOB", help="Not these failure modes (repeatable).")
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
               help="Seeds recorded as known good, and as many others without a false alarm.")  # fmt: skip
@@ -51,7 +64,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
         try:
             found = prescriber.prescribe()
         except FaultlabError as error:
-            progress.failed(error)
+            progress.failed(told(error, file))
             return error.exit_code
         finally:
             working.close()

@@ -58,6 +58,8 @@ class Progress:
         self._say(f"{self._name}: clean run {baseline.seconds:.2f} s, {baseline.steps} steps, {kind}")
         for alarm in baseline.false_alarms:
             self._say(f"{self._name}: [red]false alarm[/red] by {escape(alarm['name'])}: {escape(alarm['message'])}")
+        if baseline.false_alarms:
+            self._say("    what it says of a fault proves nothing: loosen it, or take it out of the scenario")
 
     def planned(self, total: int) -> None:
         if self._bar is not None and self._task is not None:
