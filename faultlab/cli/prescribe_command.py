@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,13 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
         finally:
             working.close()
     _write_pages(found, out)
-    if write and found.chosen and found.proven and not prescriber.interrupted:
-        _write(scenario, found, out)
+    written = write and bool(found.chosen) and found.proven and not prescriber.interrupted
+    if written:
+        found = _write(scenario, found, out)
     if as_json:
         click.echo(dump(_plain(found), indent=1))
     else:
-        _show(scenario, found, written=write)
+        _show(scenario, found, written)
     return 130 if prescriber.interrupted else 0 if found.proven else 1
 
 
@@ -85,15 +87,18 @@ def _write_pages(found: Prescription, out: Path) -> None:
         files.write(report, out)
 
 
-def _write(scenario: Scenario, found: Prescription, out: Path) -> None:
-    guards = _guards(found)
-    for guard in guards:
-        arguments = guard.get("init_args", {})
-        if "profile" in arguments:
-            kept = scenario.file.with_suffix(".known-good.json")
-            shutil.copyfile(out / scenario.name / KNOWN_FILE, kept)
-            arguments["profile"] = str(kept)
-    add_guards(scenario.file, guards)
+def _write(scenario: Scenario, found: Prescription, out: Path) -> Prescription:
+    """Adds the guards to the scenario; they are handed back as they stand there, with what was recorded kept beside."""
+    kept = scenario.file.with_suffix(".known-good.json")
+    chosen = [
+        replace(one, arguments={**one.arguments, "profile": str(kept)}) if "profile" in one.arguments else one
+        for one in found.chosen
+    ]
+    if chosen != found.chosen:
+        shutil.copyfile(out / scenario.name / KNOWN_FILE, kept)
+    found = replace(found, chosen=chosen)
+    add_guards(scenario.file, _guards(found))
+    return found
 
 
 def _guards(found: Prescription) -> list[dict[str, Any]]:
@@ -109,7 +114,9 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
         why = "no quiet guard notices what is silent" if found.beyond else "nothing is silent"
         console.print(f"{scenario.name}: nothing to prescribe: {why}.")
         return
-    console.print(f"{scenario.name}: {len(found.chosen)} guards; put these lines under `guards:`")
+    count = len(found.chosen)
+    where = f"written into {scenario.file}" if written else "put these lines under `guards:`"
+    console.print(f"{scenario.name}: {count} guard{'s' * (count != 1)}; {escape(where)}")
     for line in lines(_guards(found)):
         console.print(f"  {escape(line)}")
     total = sum(one.cost for one in found.chosen)
@@ -118,14 +125,12 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     )
     for one in found.chosen:
         arguments = ", ".join(f"{name}={value!r}" for name, value in one.arguments.items())
-        noticed = f"{len(one.notices)} faults, {100 * one.cost:.1f} %"
+        noticed = f"{len(one.notices)} fault{'s' * (len(one.notices) != 1)}, {100 * one.cost:.1f} %"
         console.print(f"  [bold]guards.{one.guard}({escape(arguments)})[/bold],  # {noticed}")
     if found.after is not None:
         _compare(console, found, found.after)
     if found.beyond:
         console.print(f"beyond the reach of quiet guards: {escape(', '.join(found.beyond))}")
-    if written and found.proven:
-        console.print(f"written into {scenario.file}")
 
 
 def _compare(console: Console, found: Prescription, after: Report) -> None:
