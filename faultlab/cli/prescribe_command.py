@@ -17,7 +17,7 @@ from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError
 from faultlab.harness.campaign import Options
-from faultlab.harness.prescribing import Prescriber, Prescription, harmful_ratio, thorough
+from faultlab.harness.prescribing import RECORD, Prescriber, Prescription, harmful_ratio, thorough
 from faultlab.harness.records import KNOWN_FILE
 from faultlab.results import Report, dump
 from faultlab.scenario import Scenario, load
@@ -42,6 +42,8 @@ from faultlab.scenario_edit import add_guards, lines
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
               help="Seeds recorded as known good, and as many others without a false alarm.")  # fmt: skip
 @click.option("--early", is_flag=True, help="The smallest set that notices each fault as soon as any guard does.")
+@click.option("--no-records", is_flag=True,
+              help="Only guards that compare with no recorded runs, which fit any Trainer as they are.")  # fmt: skip
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
@@ -49,8 +51,9 @@ from faultlab.scenario_edit import add_guards, lines
 @click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the prescription alone.")
-def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, write: bool,
-            jobs: int | None, seed: int, out: Path, engine: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
+def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, no_records: bool,
+            write: bool, jobs: int | None, seed: int, out: Path, engine: str | None, as_json: bool,
+            quiet: bool) -> int:  # fmt: skip
     """Find the smallest set of ready-made guards that notices what SCENARIO leaves silent, and prove it.
 
     The campaign is run with every guard watching, and again with the set among the scenario's own guards. A check that
@@ -61,7 +64,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     progress = Progress(quiet=quiet or as_json, silent=as_json)
     with progress:
         working = engines.create(engine or engines.default(), jobs or engines.cores())
-        prescriber = Prescriber(scenario, working, options, progress, early)
+        prescriber = Prescriber(scenario, working, options, progress, early, not no_records)
         try:
             found = prescriber.prescribe()
         except FaultlabError as error:
@@ -91,7 +94,7 @@ def _write(scenario: Scenario, found: Prescription, out: Path) -> Prescription:
     """Adds the guards to the scenario; they are handed back as they stand there, with what was recorded kept beside."""
     kept = scenario.file.with_suffix(".known-good.json")
     chosen = [
-        replace(one, arguments={**one.arguments, "profile": str(kept)}) if "profile" in one.arguments else one
+        replace(one, arguments={**one.arguments, RECORD: str(kept)}) if RECORD in one.arguments else one
         for one in found.chosen
     ]
     if chosen != found.chosen:
@@ -127,6 +130,11 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
         arguments = ", ".join(f"{name}={value!r}" for name, value in one.arguments.items())
         noticed = f"{len(one.notices)} fault{'s' * (len(one.notices) != 1)}, {100 * one.cost:.1f} %"
         console.print(f"  [bold]guards.{one.guard}({escape(arguments)})[/bold],  # {noticed}")
+    if any(RECORD in one.arguments for one in found.chosen):
+        console.print(
+            "KnownGood compares little where the Trainer has other settings than the scenario: for a longer training "
+            "record runs of\nits own with guards.KnownGoodRecorder, or ask for guards that need none: --no-records"
+        )
     if found.after is not None:
         _compare(console, found, found.after)
     if found.beyond:
