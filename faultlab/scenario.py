@@ -46,13 +46,14 @@ def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] |
         return f"unknown failure mode {fault.mode!r}", nearest(fault.mode, modes) or _LIST
     if matching(pattern, modes):
         return None
-    return f"no failure mode matches {pattern!r}", nearest(pattern, modes) or _LIST
+    close = nearest(pattern, [f"{mode.family}.*" for mode in modes.values()] if pattern.endswith(".*") else modes)
+    return f"no failure mode matches {pattern!r}", close or _LIST
 
 
 def parse_fault(text: str) -> Fault:
     """The fault of that text; raises UsageError, with the remedy, where it is none of this catalogue."""
     if (wrong := check_pattern(text, whole_faults=True)) is not None:
-        raise UsageError(" ".join(filter(None, wrong)))
+        raise UsageError(". ".join(filter(None, wrong)))
     try:
         return Fault.parse(text)
     except FaultlabError as error:  # a glob of several
@@ -428,8 +429,10 @@ def _model_in(annotation: Any) -> Any:
 
 
 def project_root(file: Path) -> Path:
-    """The nearest folder above the file that looks like a project's, else the file's own."""
+    """The nearest folder above the file that looks like a project's, else the file's own or that of `scenarios/`."""
     for folder in file.resolve().parents:
         if any((folder / mark).exists() for mark in ("pyproject.toml", "setup.py", ".git")):
             return folder
-    return file.resolve().parent
+    own = file.resolve().parent
+    # Where `faultlab init` writes, beside code that is in no repository yet.
+    return own.parent if own.name == "scenarios" else own

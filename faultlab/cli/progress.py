@@ -131,6 +131,8 @@ class Progress:
         if self._quiet:
             self._console.print(escape(one_line(report)))
             return
+        # Not as the table's title, which is broken to the width of its columns.
+        self._console.print(f"{escape(report.scenario)}: failure modes by family")
         self._console.print(_table(report), soft_wrap=False)
         rows = silent_rows(report, _SILENT_SHOWN)
         for row in rows:
@@ -158,7 +160,7 @@ class Progress:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title=f"{report.scenario}: failure modes by family", title_justify="left", box=SIMPLE)
+    table = Table(box=SIMPLE)
     table.add_column("family")
     rows = family_rows(report)
     titles = ["noticed", "warned", "silent", "no effect", "n/a", "inconclusive", "ignored"]

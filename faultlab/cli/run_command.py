@@ -72,7 +72,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     asked = [(pattern, True) for pattern in select] + [(pattern, False) for pattern in skip]
     for pattern, whole_faults in asked:
         if (wrong := check_pattern(pattern, whole_faults)) is not None:
-            raise click.UsageError(" ".join(filter(None, wrong)))
+            raise click.UsageError(". ".join(filter(None, wrong)))
     share = Shard.parse(shard)
     accepted = _accepted(baseline, bool(select or skip or share.of > 1))
     scenarios = load_all(paths)
