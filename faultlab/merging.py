@@ -14,13 +14,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from faultlab import beside, index
+from faultlab import beside, index, wholefile
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.harness import evidence
 from faultlab.harness.gate import check, check_excuses, check_mutants
-from faultlab.harness.records import OUTCOMES_FILE, PLAN_FILE, Records
+from faultlab.harness.records import Records
 from faultlab.mutants import methods
 from faultlab.results import Baseline, FaultResult, Mutation, Report, Status, dump
+from faultlab.runfolder import LOGS, OUTCOMES_FILE, PLAN_FILE
 from faultlab.shard import Shard
 
 _SAME = ("faultlab", "versions", "demands", "excuses", "target")
@@ -91,14 +92,14 @@ def write(group: Sequence[Share], report: Report, out: Path) -> Path:
     records = Records(folder)
     records.clear(resume=False)
     plan = {name: value for name, value in group[0].plan.items() if name not in ("shard", "report", "faults")}
-    (folder / PLAN_FILE).write_text(dump({**plan, "faults": entries}, indent=1), encoding="utf-8")
+    wholefile.write(folder / PLAN_FILE, dump({**plan, "faults": entries}, indent=1))
     text = "".join(dump(line) + "\n" for _, line in sorted(lines.items()))
-    (folder / OUTCOMES_FILE).write_text(text, encoding="utf-8")
+    wholefile.write(folder / OUTCOMES_FILE, text)
     for name, data in others.items():
-        (folder / name).write_text(dump(data, indent=1), encoding="utf-8")
+        wholefile.write(folder / name, dump(data, indent=1))
     for share in reversed(group):
-        for log in sorted((share.folder / "logs").glob("*.log")):
-            shutil.copyfile(log, folder / "logs" / log.name)
+        for log in sorted((share.folder / LOGS).glob("*.log")):
+            shutil.copyfile(log, folder / LOGS / log.name)
     records.write_report(report)
     return folder
 

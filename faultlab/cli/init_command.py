@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from faultlab import wholefile
 from faultlab.errors import UsageError
 
 
@@ -42,8 +43,7 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float) -
     if guess.found is None:
         raise UsageError(f"no way was found to train {found.shown}. {writing.remedy(guess)}")
     asked = " ".join(["faultlab init", *([target] if target else [])])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(writing.render(guess, asked), encoding="utf-8")
+    wholefile.write(file, writing.render(guess, asked))
     for line in writing.findings(guess):
         click.echo(f"  {harmless(line)}")
     if said := writing.made_up(guess):

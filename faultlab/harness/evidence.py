@@ -15,17 +15,20 @@ from typing import Any
 from faultlab import seal
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.harness.gate import check, check_mutants
-from faultlab.harness.records import BESIDE, OUTCOMES_FILE, PLAN_FILE, REPORT, REPORT_FILE
+from faultlab.harness.records import BESIDE, REPORT
 from faultlab.mutants import methods
 from faultlab.results import FaultResult, Report, Status, dump
+from faultlab.runfolder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, unfinished
 
 _AGAIN = "Run the scenario again: `faultlab run`."
+_NO_REPORT = "the run in it never came to a report"
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
     """The report.json files at the paths: files, run folders, or folders of run folders.
 
-    Raises UsageError where a path is none, InconclusiveError where there is no report at one.
+    Raises UsageError where a path is none, InconclusiveError where there is no report at one. Of the runs below a
+    folder that came to none see `unfinished_below`.
     """
     found: list[Path] = []
     for path in paths:
@@ -33,6 +36,9 @@ def find(paths: Iterable[Path]) -> list[Path]:
             found.append(path)
         elif (path / REPORT_FILE).is_file():
             found.append(path / REPORT_FILE)
+        elif unfinished(path):
+            # And not what its tests have left within it.
+            raise InconclusiveError(f"inconclusive: {path}: {_NO_REPORT}\n    {_AGAIN}")
         elif path.is_dir():
             inside = sorted(path.glob(f"*/{REPORT_FILE}"))
             if not inside:
@@ -41,6 +47,14 @@ def find(paths: Iterable[Path]) -> list[Path]:
         else:
             raise UsageError(f"{path}: no such file or folder\n    Name a report.json, its folder, or that of several.")
     return list(dict.fromkeys(found))
+
+
+def unfinished_below(paths: Iterable[Path]) -> dict[Path, str]:
+    """The run folders in folders of these that have no report though a run was begun there, and what to do."""
+    outer = [path for path in paths if path.is_dir() and not (path / REPORT_FILE).is_file()]
+    folders = [folder for path in outer for folder in sorted(path.iterdir()) if folder.is_dir()]
+    remedy = f"{_AGAIN} If the scenario is no more, remove the folder."
+    return {folder: f"inconclusive: {_NO_REPORT}\n    {remedy}" for folder in folders if unfinished(folder)}
 
 
 def read(file: Path, whole: bool = False) -> Report:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlab import accepted as files
-from faultlab import ratchet
+from faultlab import ratchet, wholefile
 from faultlab.accepted import Accepted
 from faultlab.errors import FaultlabError, InconclusiveError, UsageError
 from faultlab.harness import evidence
@@ -84,8 +84,7 @@ class Judged:
         reports = [one.report for one in self.reports if one.report is not None]
         after = ratchet.renewed(before, reports, reason, expires)
         try:
-            baseline.parent.mkdir(parents=True, exist_ok=True)
-            baseline.write_text(files.written(after), encoding="utf-8")
+            wholefile.write(baseline, files.written(after))
         except OSError as error:
             raise UsageError(f"{baseline}: {error.strerror}; name a file that can be written to") from None
         kept = [f"{name}: no report of it here, kept as it was" for name in sorted(_others(before, reports))]
