@@ -22,6 +22,7 @@ from faultlab.harness.records import Records
 from faultlab.mutants import methods
 from faultlab.results import Baseline, FaultResult, Mutation, Report, Status, dump
 from faultlab.runfolder import LOGS, OUTCOMES_FILE, PLAN_FILE
+from faultlab.scenario import NAME
 from faultlab.shard import Shard
 
 _SAME = ("faultlab", "versions", "demands", "excuses", "target")
@@ -46,8 +47,11 @@ def shares(paths: Iterable[Path]) -> dict[str, list[Share]]:
     Raises UsageError where they are of different campaigns or one is there twice, InconclusiveError where one is
     missing or was edited.
     """
+    given = list(paths)
+    for folder, why in evidence.unfinished_below(given).items():
+        raise InconclusiveError(f"{folder}: {why}")
     found: dict[str, list[Share]] = {}
-    for file in evidence.find(paths):
+    for file in evidence.find(given):
         share = _read(file)
         found.setdefault(share.report.scenario, []).append(share)
     return {name: _complete(name, group) for name, group in sorted(found.items())}
@@ -69,8 +73,7 @@ def joined(group: Sequence[Share]) -> Report:
     # What a share can't know follows from the whole; what only the run could see, such as a canary, stays.
     seen = [reason for report in reports for reason in report.reasons if reason not in evidence.reasons_of(report)]
     found = [*seen, *check(whole), *check_excuses(whole)]
-    if whole.mutation is not None:
-        found += check_mutants(whole, whole.demands.mutants if whole.demands is not None else None)
+    found += check_mutants(whole, whole.demands.mutants if whole.demands is not None else None)
     whole.reasons = list(dict.fromkeys(found))
     whole.passed = not whole.reasons
     return whole
@@ -106,6 +109,8 @@ def write(group: Sequence[Share], report: Report, out: Path) -> Path:
 
 def _read(file: Path) -> Share:
     report = evidence.read(file, whole=True)
+    if not NAME.fullmatch(report.scenario):
+        raise UsageError(f"{file}: {report.scenario!r} is no scenario's name\n    Run that share again.")
     if not report.shard:
         raise UsageError(f"{file}: it is no share of a campaign\n    Shares are made by `faultlab run --shard k/n`.")
     if not evidence.has_run_folder(file):

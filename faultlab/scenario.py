@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    StringConstraints,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -30,6 +32,8 @@ from faultlab.results import Demands
 from faultlab.yamlfile import Key, YamlFile
 
 _LIST = "`faultlab list` shows them all."
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A scenario's name, which is its folder's too."""
 
 
 def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] | None:
@@ -104,6 +108,7 @@ TriggerText = Annotated[str, AfterValidator(_trigger)]
 Triggers = Annotated[list[TriggerText], Field(min_length=1)]
 Severity = Annotated[str, AfterValidator(_severity), WithJsonSchema({"type": "string", "enum": list(SEVERITIES)})]
 Count = Annotated[int, Field(ge=0)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
 
 
 class _Part(BaseModel):
@@ -162,7 +167,7 @@ class Excuse(_Part):
 
     mode: Pattern
     """The failure mode's id, or a glob."""
-    reason: str = Field(min_length=3)
+    reason: Reason
     """Why it is excused."""
     expires: datetime.date
     """The last day that it is excused, such as 2027-06-30."""
@@ -213,7 +218,7 @@ class Scenario(_Part):
 
     schema_: Literal[1] = Field(alias="schema")
     """The version of this format."""
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=f"^{NAME.pattern}$")
     """The scenario's name, and its folder's under `reports/`."""
     module: Component | None = None
     """The LightningModule, or a factory of one."""
