@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from faultlab.errors import InconclusiveError, Problem, ScenarioError, UsageError
+from faultlab.mistakes import explain
 from faultlab.results import SCHEMA
-from faultlab.scenario import Gate, Reason, explain
+from faultlab.scenario import Gate, Reason
 from faultlab.yamlfile import YamlFile
 
 # JSON has no dates.

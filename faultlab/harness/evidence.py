@@ -6,6 +6,7 @@ outcomes lie beside it, they have to say the same. See `faultlab.seal` for what 
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -73,7 +74,12 @@ def read(file: Path, whole: bool = False) -> Report:
         raise UsageError(f"{said}\n    {_AGAIN}") from None
     if wrong := seal.broken(data):
         raise InconclusiveError(f"inconclusive: {file}: {wrong}\n    A report is not to be edited. {_AGAIN}")
-    if doubts := [*_inconsistencies(data, report), *(_contradicted(file, data, report) if whole else ())]:
+    try:
+        doubts = [*_inconsistencies(data, report), *(_contradicted(file, data, report) if whole else ())]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # values of other types than a report's
+        said = f"{file}: no report of faultlab: {type(error).__name__}: {error}"
+        raise UsageError(f"{said}\n    {_AGAIN}") from None
+    if doubts:
         raise InconclusiveError(_refusal(file, doubts))
     return report
 
@@ -107,6 +113,8 @@ def _inconsistencies(data: Mapping[str, Any], report: Report) -> list[str]:
     ]
     times = Counter(fault.id for fault in report.faults)
     doubts += [f"{id} stands there {count} times" for id, count in times.items() if count > 1]
+    for excuse in report.excuses:
+        datetime.date.fromisoformat(excuse["expires"])
     if data.get("coverage") != json.loads(dump(report.coverage())):
         doubts.append("its coverage does not follow from its faults")
     if report.mutation is not None and report.mutation.score != methods.score(report.mutants):
