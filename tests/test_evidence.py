@@ -142,6 +142,26 @@ def test_what_is_no_report_is_a_mistake_in_the_call(tmp_path: Path, text: str) -
         evidence.read(tmp_path / "report.json")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["faults"][0].update(severity=["major"], mode={}),
+        lambda data: data["gate"].update(demands={"coverage": "much"}),
+        lambda data: data["gate"].update(demands={"silent": None}),
+        lambda data: data["gate"].update(excuses=[{"mode": "loss.nan", "reason": "why", "expires": "soon"}]),
+        lambda data: data["gate"].update(excuses=[{}]),
+        lambda data: data["baseline"].update(false_alarms=5),
+    ],
+)
+def test_values_that_no_report_has_are_a_mistake_in_the_call(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    file = _whole(tmp_path)
+    _edit(file, change, sealed=True)
+    with pytest.raises(UsageError, match="no report of faultlab"):
+        evidence.read(file)
+
+
 def test_mutants_are_not_put_into_a_report_that_was_edited(tmp_path: Path) -> None:
     file = _whole(tmp_path)
     mutation: Any = SourceMutation(Asked(paths=(tmp_path,), out=tmp_path), None, None)  # type: ignore[arg-type]

@@ -34,8 +34,8 @@ from faultlab.shard import Shard
 
 REPORT = "report"
 """The plan's key for the digest of the report that the campaign came to."""
-BESIDE = ("advised", "curve")
-"""What stands in the lines of the outcomes beside the verdicts."""
+BESIDE = ("advised", "curve", seal.KEY)
+"""What stands in the lines of the outcomes beside the verdicts: also a digest, since `--resume` takes them over."""
 
 
 class Records:
@@ -145,7 +145,8 @@ class Records:
 
     def _line(self, result: FaultResult) -> str:
         beside = {"advised": self.advised.get(result.id), "curve": self.curves.get(result.id)}
-        return dump({**result.to_json(), **{name: part for name, part in beside.items() if part}}) + "\n"
+        line = {**result.to_json(), **{name: part for name, part in beside.items() if part}}
+        return dump({**line, seal.KEY: seal.digest_of(json.loads(dump(line)))}) + "\n"
 
     def _left_over(self) -> dict[str, FaultResult]:
         try:
@@ -159,6 +160,9 @@ class Records:
         for line in text.split("\n"):  # and not at every other character that may separate lines
             try:
                 data = dict(json.loads(line))
+                if seal.broken(data):
+                    continue
+                del data[seal.KEY]
                 advised, curve = data.pop("advised", None), data.pop("curve", None)
                 result = FaultResult.from_json(data)
             except (ValueError, KeyError, TypeError):
