@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from faultlab.errors import InconclusiveError, Problem, ScenarioError, UsageError
+from faultlab.mistakes import explain
 from faultlab.results import SCHEMA
-from faultlab.scenario import Gate, explain
+from faultlab.scenario import Gate, Reason
 from faultlab.yamlfile import YamlFile
 
 # JSON has no dates.
@@ -31,7 +32,7 @@ class Silence(_Part):
     """A failure mode that may stay silent (or be only warned of): why, and the last day on which that holds."""
 
     status: Literal["silent", "warned"]
-    reason: str = Field(min_length=3)
+    reason: Reason
     expires: Date
 
 

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from faultlab.curves import CURVES_FILE
-from faultlab.detectors.tests import TESTS_FILE
 from faultlab.errors import UsageError
-from faultlab.harness.records import ADVICE_FILE, KNOWN_FILE
+from faultlab.runfolder import ADVICE_FILE, CURVES_FILE, KNOWN_FILE, TESTS_FILE
 from faultlab.testing.outcome import Cell
 
 

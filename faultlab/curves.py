@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-CURVES_FILE = "curves.json"
 LONGEST = 160
 Point = tuple[int, float]
 

@@ -14,13 +14,15 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from faultlab import beside, index
+from faultlab import beside, index, wholefile
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.harness import evidence
 from faultlab.harness.gate import check, check_excuses, check_mutants
-from faultlab.harness.records import OUTCOMES_FILE, PLAN_FILE, Records
+from faultlab.harness.records import Records
 from faultlab.mutants import methods
 from faultlab.results import Baseline, FaultResult, Mutation, Report, Status, dump
+from faultlab.runfolder import LOGS, OUTCOMES_FILE, PLAN_FILE
+from faultlab.scenario import NAME
 from faultlab.shard import Shard
 
 _SAME = ("faultlab", "versions", "demands", "excuses", "target")
@@ -45,8 +47,11 @@ def shares(paths: Iterable[Path]) -> dict[str, list[Share]]:
     Raises UsageError where they are of different campaigns or one is there twice, InconclusiveError where one is
     missing or was edited.
     """
+    given = list(paths)
+    for folder, why in evidence.unfinished_below(given).items():
+        raise InconclusiveError(f"{folder}: {why}")
     found: dict[str, list[Share]] = {}
-    for file in evidence.find(paths):
+    for file in evidence.find(given):
         share = _read(file)
         found.setdefault(share.report.scenario, []).append(share)
     return {name: _complete(name, group) for name, group in sorted(found.items())}
@@ -68,8 +73,7 @@ def joined(group: Sequence[Share]) -> Report:
     # What a share can't know follows from the whole; what only the run could see, such as a canary, stays.
     seen = [reason for report in reports for reason in report.reasons if reason not in evidence.reasons_of(report)]
     found = [*seen, *check(whole), *check_excuses(whole)]
-    if whole.mutation is not None:
-        found += check_mutants(whole, whole.demands.mutants if whole.demands is not None else None)
+    found += check_mutants(whole, whole.demands.mutants if whole.demands is not None else None)
     whole.reasons = list(dict.fromkeys(found))
     whole.passed = not whole.reasons
     return whole
@@ -91,20 +95,22 @@ def write(group: Sequence[Share], report: Report, out: Path) -> Path:
     records = Records(folder)
     records.clear(resume=False)
     plan = {name: value for name, value in group[0].plan.items() if name not in ("shard", "report", "faults")}
-    (folder / PLAN_FILE).write_text(dump({**plan, "faults": entries}, indent=1), encoding="utf-8")
+    wholefile.write(folder / PLAN_FILE, dump({**plan, "faults": entries}, indent=1))
     text = "".join(dump(line) + "\n" for _, line in sorted(lines.items()))
-    (folder / OUTCOMES_FILE).write_text(text, encoding="utf-8")
+    wholefile.write(folder / OUTCOMES_FILE, text)
     for name, data in others.items():
-        (folder / name).write_text(dump(data, indent=1), encoding="utf-8")
+        wholefile.write(folder / name, dump(data, indent=1))
     for share in reversed(group):
-        for log in sorted((share.folder / "logs").glob("*.log")):
-            shutil.copyfile(log, folder / "logs" / log.name)
+        for log in sorted((share.folder / LOGS).glob("*.log")):
+            shutil.copyfile(log, folder / LOGS / log.name)
     records.write_report(report)
     return folder
 
 
 def _read(file: Path) -> Share:
     report = evidence.read(file, whole=True)
+    if not NAME.fullmatch(report.scenario):
+        raise UsageError(f"{file}: {report.scenario!r} is no scenario's name\n    Run that share again.")
     if not report.shard:
         raise UsageError(f"{file}: it is no share of a campaign\n    Shares are made by `faultlab run --shard k/n`.")
     if not evidence.has_run_folder(file):

@@ -49,6 +49,7 @@ def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires:
     day = today or datetime.date.today()
     if expires is not None and expires < day:
         raise UsageError(f"--expires {expires} is past\n    Name a day by which somebody will look again.")
+    reason = reason.strip()
     scenarios = dict(accepted.scenarios)
     wanting: list[str] = []
     for report in reports:

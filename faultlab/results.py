@@ -178,6 +178,11 @@ class Demands:
     latency: int | None = None
     fail_under: float | None = None
 
+    @property
+    def of_faults(self) -> list[str]:
+        """The names of what is demanded that only injected faults can show."""
+        return [name for name in ("coverage", "silent", "latency", "fail_under") if name in self.to_json()]
+
     def to_json(self) -> dict[str, Any]:
         """What is demanded, and nothing of what is not."""
         return {name: value for name, value in asdict(self).items() if value is not None and value != {}}

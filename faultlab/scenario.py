@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import reprlib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    StringConstraints,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -26,10 +26,13 @@ from faultlab.catalogue import SEVERITIES, matching, nearest
 from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
 from faultlab.fault import Fault, Trigger
 from faultlab.harness.plan import Selection
+from faultlab.mistakes import explain
 from faultlab.results import Demands
 from faultlab.yamlfile import HOW_TO_GET_ONE, Key, YamlFile, not_found
 
 _LIST = "`faultlab list` shows them all."
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A scenario's name, which is its folder's too."""
 
 
 def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] | None:
@@ -105,6 +108,7 @@ TriggerText = Annotated[str, AfterValidator(_trigger)]
 Triggers = Annotated[list[TriggerText], Field(min_length=1)]
 Severity = Annotated[str, AfterValidator(_severity), WithJsonSchema({"type": "string", "enum": list(SEVERITIES)})]
 Count = Annotated[int, Field(ge=0)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
 
 
 class _Part(BaseModel):
@@ -163,7 +167,7 @@ class Excuse(_Part):
 
     mode: Pattern
     """The failure mode's id, or a glob."""
-    reason: str = Field(min_length=3)
+    reason: Reason
     """Why it is excused."""
     expires: datetime.date
     """The last day that it is excused, such as 2027-06-30."""
@@ -214,7 +218,7 @@ class Scenario(_Part):
 
     schema_: Literal[1] = Field(alias="schema")
     """The version of this format."""
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=f"^{NAME.pattern}$")
     """The scenario's name, and its folder's under `reports/`."""
     module: Component | None = None
     """The LightningModule, or a factory of one."""
@@ -348,7 +352,7 @@ def load(file: Path) -> Scenario:
     try:
         scenario = Scenario.model_validate(yaml.data)
     except ValidationError as error:
-        problems += [explain(yaml, detail) for detail in error.errors()]
+        problems += [explain(yaml, detail, Scenario) for detail in error.errors()]
     problems += [yaml.problem(*found) for found in _inconsistencies(yaml.data)]
     if problems:
         raise ScenarioError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
@@ -373,59 +377,6 @@ def _test_file(entry: str, file: Path) -> Path | None:
         if (folder / name).exists():
             return Path(f"{folder / name}{mark}{one}")
     return None
-
-
-def explain(yaml: YamlFile, detail: Any, model: type[BaseModel] | None = None) -> Problem:
-    """An error that pydantic found in a file of that model, a scenario unless told, as a problem at its place."""
-    where = tuple(detail["loc"])
-    key = where[-1] if where else ""
-    if detail["type"] == "faultlab":
-        return yaml.problem(where, detail["ctx"]["message"], detail["ctx"]["remedy"])
-    if detail["type"] == "extra_forbidden":
-        fields = _fields_at(where[:-1], model or Scenario)
-        remedy = nearest(str(key), fields) or f"Known keys: {', '.join(fields)}."
-        return yaml.problem(where, f"unknown key {key!r}", remedy)
-    if detail["type"] == "missing":
-        return yaml.problem(where[:-1], f"the key {key!r} is missing", f"Add `{key}:`.")
-    name = ".".join(map(str, yaml.nearest(where)))
-    message = f"{name}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {reprlib.repr(detail.get('input'))}"
-    return yaml.problem(where, message, _remedy(detail))
-
-
-_REMEDIES = {
-    "string_type": "Write a text; put it in quotes where it looks like a number.",
-    "list_type": "Write a list: [...].",
-    "dict_type": "Write a mapping: {...}.",
-    "model_type": "Write a mapping: {...}.",
-}
-
-
-def _remedy(detail: Any) -> str:
-    if detail["type"] == "string_pattern_mismatch" and "class_path" in detail["loc"]:
-        return "Write the full path, such as package.module.Class."
-    if detail["type"].startswith("date"):
-        return "Write a date as 2027-06-30."
-    return _REMEDIES.get(detail["type"], "")
-
-
-def _fields_at(where: Key, within: Any) -> list[str]:
-    for part in where:
-        if isinstance(part, int):
-            continue
-        if get_origin(within) is dict:
-            within = get_args(within)[1]
-            continue
-        model = _model_in(within)
-        fields = model.model_fields.items() if model is not None else ()
-        within = next((field.annotation for name, field in fields if part in (name, field.alias)), None)
-    model = _model_in(within)
-    return [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
-
-
-def _model_in(annotation: Any) -> Any:
-    if get_origin(annotation) in (Union, UnionType, list):
-        return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def project_root(file: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from faultlab import seal
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.harness import evidence
+from faultlab.harness.gate import check_mutants
 from faultlab.mutants.mutation import Asked, SourceMutation
-from faultlab.results import Demands, Report
+from faultlab.results import Demands, Mutation, Report
 from tests.support import Called, call, detection, mutant, mutated, report, result, run_folder
 
 GUARD = detection("guard", "Moves", names_cause=True)
@@ -138,6 +140,26 @@ def test_what_is_no_report_is_a_mistake_in_the_call(tmp_path: Path, text: str) -
     (tmp_path / "report.json").write_text(text)
     with pytest.raises(UsageError, match=r"report\.json"):
         evidence.read(tmp_path / "report.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["faults"][0].update(severity=["major"], mode={}),
+        lambda data: data["gate"].update(demands={"coverage": "much"}),
+        lambda data: data["gate"].update(demands={"silent": None}),
+        lambda data: data["gate"].update(excuses=[{"mode": "loss.nan", "reason": "why", "expires": "soon"}]),
+        lambda data: data["gate"].update(excuses=[{}]),
+        lambda data: data["baseline"].update(false_alarms=5),
+    ],
+)
+def test_values_that_no_report_has_are_a_mistake_in_the_call(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    file = _whole(tmp_path)
+    _edit(file, change, sealed=True)
+    with pytest.raises(UsageError, match="no report of faultlab"):
+        evidence.read(file)
 
 
 def test_mutants_are_not_put_into_a_report_that_was_edited(tmp_path: Path) -> None:
@@ -277,6 +299,100 @@ def test_mutants_alone_are_held_to_their_score(gate: Gate, tmp_path: Path) -> No
     done = gate()
     assert done.status == 4
     assert "its gate does not say that mutants: score 0.500 is under 0.6" in done.out
+
+
+def _alone(out: Path, found: Report) -> None:
+    """Writes a report that `faultlab mutate` came to, with no campaign beside it."""
+    found.passed = not found.reasons
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(found.to_json()))
+
+
+@pytest.mark.parametrize("demands", [{"coverage": 0.5}, {"silent": {"critical": 0}}, {"latency": 3}])
+def test_mutants_alone_do_not_reach_what_is_asked_of_faults(gate: Gate, tmp_path: Path, demands: Any) -> None:
+    _alone(tmp_path / "reports/made-up", replace(mutated(mutant("noticed")), demands=Demands(**demands)))
+    done = gate()
+    assert done.status == 4
+    assert f"no fault was injected, and {next(iter(demands))} is asked for" in done.out
+
+
+def test_the_command_line_asks_mutants_alone_for_faults_too(gate: Gate, tmp_path: Path) -> None:
+    _alone(tmp_path / "reports/made-up", mutated(mutant("noticed")))
+    assert gate().status == 0
+    assert gate("--fail-under", "0.5").status == 4
+
+
+def test_a_share_of_the_mutants_is_not_all_of_them(gate: Gate, tmp_path: Path) -> None:
+    _alone(tmp_path / "reports/made-up", mutated(mutant("noticed"), shard="1/2"))
+    done = gate()
+    assert done.status == 4
+    assert "share 1/2 of the mutants" in done.out
+
+
+def test_a_score_that_is_asked_for_needs_mutants_that_count(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "reports", demands=Demands(mutants=0.5))
+    done = gate()
+    assert done.status == 4, "the mutants were left out, or could not be made"
+    assert "a score of 0.5 is asked for, and none is there" in done.out
+    none = replace(mutated(mutant("no_effect")), demands=Demands(mutants=0.5))
+    none.reasons = check_mutants(none, 0.5)
+    assert none.reasons == ["mutants: inconclusive: a score of 0.5 is asked for, and no mutant counts"]
+    none.mutation = replace(none.mutation or Mutation(), since="main")
+    assert check_mutants(none, 0.5) == [], "nothing may have been changed"
+
+
+@pytest.mark.parametrize("left", ["plan.json", "previous.json", "logs"])
+def test_a_run_that_came_to_no_report_is_not_passed_over(gate: Gate, tmp_path: Path, left: str) -> None:
+    _whole(tmp_path / "reports")
+    broken = tmp_path / "reports" / "killed"
+    broken.mkdir()
+    assert gate().status == 0, "a folder of something else"
+    (broken / left).mkdir()
+    done = gate()
+    assert done.status == 4
+    assert "killed: inconclusive: the run in it never came to a report" in done.out
+    assert gate("reports/made-up").status == 0
+    run_folder(broken, Report("tests", faults=[NOTICED]))
+    done = gate("reports/killed")
+    assert done.status == 4, "what tests left within a run folder is not the run's report"
+    assert "never came to a report" in done.err
+
+
+def test_the_report_of_a_scenario_that_is_no_more_does_not_pass(gate: Gate, tmp_path: Path) -> None:
+    (tmp_path / "scenarios").mkdir()
+    file = tmp_path / "scenarios" / "made-up.yaml"
+    file.touch()
+    _whole(tmp_path / "reports", target={"scenario": "scenarios/made-up.yaml"})
+    assert gate().status == 0
+    file.unlink()
+    done = gate()
+    assert done.status == 4
+    assert "scenarios/made-up.yaml is no more" in done.out
+    file.parent.rmdir()
+    assert gate().status == 0, "judged where the project is not"
+
+
+@pytest.mark.parametrize("number", ["nan", "NaN", "inf", "-inf"])
+def test_a_demand_that_is_no_number_is_refused(gate: Gate, tmp_path: Path, number: str) -> None:
+    _whole(tmp_path / "reports")
+    assert gate(f"--fail-under={number}").status == 2
+
+
+def test_of_two_reports_of_one_scenario_none_is_accepted(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "one")
+    _whole(tmp_path / "two")
+    asked = ("--baseline", "accepted.json", "--accept", "--reason", "by design", "--expires", "2999-01-01")
+    done = gate("one", "two", *asked)
+    assert done.status == 2
+    assert "two reports of the scenario 'made-up'" in done.err
+
+
+@pytest.mark.parametrize("reason", ["", "   ", " a "])
+def test_a_reason_says_something(gate: Gate, tmp_path: Path, reason: str) -> None:
+    _whole(tmp_path / "reports")
+    done = gate("--baseline", "accepted.json", "--accept", "--reason", reason, "--expires", "2999-01-01")
+    assert done.status == 2
+    assert "Say why" in done.err
 
 
 def test_what_was_accepted_is_asked_for_by_name(gate: Gate, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from faultlab import beside, index, merging
+from faultlab import beside, index, merging, seal
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.harness import evidence
 from faultlab.harness.plan import Planned, share
@@ -149,6 +149,37 @@ def test_a_share_that_was_edited_is_refused(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('"silent"', '"no_effect"', 1))
     with pytest.raises(InconclusiveError, match="not to be edited"):
         merging.shares([one, two])
+
+
+def test_a_share_whose_scenario_is_no_folders_name_is_refused(tmp_path: Path) -> None:
+    one, _ = _shares(tmp_path)
+    data = json.loads((one / "report.json").read_text())
+    data["scenario"] = "../../elsewhere"
+    data["digest"] = seal.digest_of(data)
+    (one / "report.json").write_text(json.dumps(data))
+    plan = json.loads((one / "plan.json").read_text())
+    (one / "plan.json").write_text(json.dumps({**plan, "report": data["digest"]}))
+    with pytest.raises(UsageError, match="is no scenario's name"):
+        merging.shares([one])
+
+
+def test_a_share_that_came_to_no_report_leaves_the_whole_unproven(tmp_path: Path) -> None:
+    one, two = _shares(tmp_path)
+    (one.parent / "another").mkdir()
+    (one.parent / "another" / "plan.json").touch()
+    with pytest.raises(InconclusiveError, match="another: inconclusive: the run in it never came to a report"):
+        merging.shares([one.parent, two])
+
+
+def test_shares_without_the_mutants_that_are_asked_for_prove_nothing_of_them(tmp_path: Path) -> None:
+    demands = Demands(mutants=0.5)
+    folders = [
+        run_folder(tmp_path / str(n), report(FAULTS[0] if n == 1 else FAULTS[4], shard=f"{n}/2", demands=demands))
+        for n in (1, 2)
+    ]
+    (group,) = merging.shares(folders).values()
+    assert merging.joined(group).reasons == ["mutants: inconclusive: a score of 0.5 is asked for, and none is there; "
+                                             "run `faultlab mutate`"]  # fmt: skip
 
 
 def test_a_share_is_not_overwritten_by_the_whole(tmp_path: Path) -> None:

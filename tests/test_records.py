@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from faultlab import wholefile
 from faultlab.engines.protocol import Outcome
-from faultlab.harness import records as module
 from faultlab.harness.campaign import Options
 from faultlab.harness.plan import Planned, digest
 from faultlab.harness.records import Records
@@ -46,7 +46,9 @@ def test_every_verdict_is_a_line_on_disk_at_once(tmp_path: Path) -> None:
         records.add(found)
         lines = (tmp_path / "outcomes.jsonl").read_text(encoding="utf-8").split("\n")
         assert len(lines) == number + 1
-        assert FaultResult.from_json(json.loads(lines[number - 1])) == found
+        line = json.loads(lines[number - 1])
+        line.pop("digest")
+        assert FaultResult.from_json(line) == found
 
 
 @pytest.mark.parametrize("status", ["error", "timeout", "not_activated"])
@@ -99,6 +101,23 @@ def test_a_line_that_is_no_verdict_is_dropped_and_nothing_else(tmp_path: Path, j
     assert _campaign(tmp_path, resume=True) == {ONE.id: ONE, TWO.id: TWO}
 
 
+def test_a_verdict_that_was_edited_is_not_taken_over(tmp_path: Path) -> None:
+    _campaign(tmp_path, ONE, TWO)
+    file = tmp_path / "outcomes.jsonl"
+    text = file.read_text(encoding="utf-8")
+    edited = text.replace(f'"activations": {ONE.activations}', '"activations": 99', 1)
+    assert edited != text
+    file.write_text(edited, encoding="utf-8")
+    assert _campaign(tmp_path, resume=True) == {TWO.id: TWO}
+
+
+@pytest.mark.parametrize("left", ["tests.json", "guards.json", "curves.json", "index.html"])
+def test_what_an_earlier_campaign_concluded_does_not_stand_beside_what_this_one_does(tmp_path: Path, left: str) -> None:
+    (tmp_path / left).touch()
+    Records(tmp_path).clear(resume=False)
+    assert not (tmp_path / left).exists()
+
+
 @pytest.mark.parametrize("plan", ["", "[]", "{}", "5", "\x00"])
 def test_a_plan_that_is_none_is_no_plan_to_resume(tmp_path: Path, plan: str) -> None:
     _campaign(tmp_path, ONE)
@@ -110,7 +129,7 @@ def test_a_campaign_killed_at_its_start_does_not_pass_old_outcomes_off_as_its_ow
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _campaign(tmp_path, ONE)
-    written = module._write
+    written = wholefile.write
     killed_after: list[Path] = []
 
     def write_once(file: Path, text: str) -> None:
@@ -120,7 +139,7 @@ def test_a_campaign_killed_at_its_start_does_not_pass_old_outcomes_off_as_its_ow
         written(file, text)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_write", write_once)
+        patch.setattr(wholefile, "write", write_once)
         with pytest.raises(KeyboardInterrupt):
             _campaign(tmp_path, digest="another")
     assert _campaign(tmp_path, digest="another", resume=True) == {}

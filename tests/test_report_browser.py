@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from faultlab.curves import CURVES_FILE
 from faultlab.report import html
 from faultlab.results import FaultResult, Status, dump
+from faultlab.runfolder import CURVES_FILE
 from tests.test_report_html import HARMFUL, HOSTILE, fault, found, sample
 
 sync_api = pytest.importorskip("playwright.sync_api")

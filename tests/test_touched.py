@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from faultlab import touched
+from faultlab.accepted import Accepted, Standard, written
 from faultlab.errors import UsageError
 from faultlab.scenario import Scenario, load
 from tests.support import call
@@ -139,3 +140,17 @@ def test_where_nothing_was_touched_nothing_is_run_and_that_is_said(
     assert done.out == ("trial: left out, untouched since HEAD\nnothing was touched since HEAD: no scenario to run\n")
     done = call(capsys, monkeypatch, "run", "scenario.yaml", "--since", "HEAD", "--json")
     assert (done.status, done.out) == (0, "[]\n")
+
+
+def test_a_scenario_that_was_deleted_is_missed_though_nothing_else_was_touched(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standard = Standard(noticed={"loss.nan": ["guard:Moves"]})
+    (project / "reports").mkdir()
+    file = project / "reports" / "accepted.json"
+    file.write_text(written(Accepted(schema=1, scenarios={"trial": standard, "deleted": standard})))
+    asked = ("--since", "HEAD", "--baseline", "reports/accepted.json")
+    done = call(capsys, monkeypatch, "run", ".", *asked)
+    assert done.status == 1
+    assert "there is no report of the scenario 'deleted'" in done.err
+    assert call(capsys, monkeypatch, "run", "scenario.yaml", *asked).status == 0, "one is not all"

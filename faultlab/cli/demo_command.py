@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from faultlab import engines
+from faultlab.cli.each import INTERRUPTED
 from faultlab.results import Status
 
 _COLOURS = {Status.NOTICED: "green", Status.WARNED: "yellow", Status.SILENT: "red"}
@@ -44,6 +45,9 @@ def command(out: Path, jobs: int | None) -> int:
         click.echo(f"A ready-made guard was watching beside them and would have spoken: {story.guard}.")
         click.echo("Added to the scenario's guards, and broken once more:")
         click.secho(f"   {harmless(story.cured.became)}", fg=_COLOURS.get(story.cured.status))
+    if story.interrupted:
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
     seconds = story.before.timing.get("total", 0) + (story.after.timing.get("total", 0) if story.after else 0)
     click.echo()
     click.echo(

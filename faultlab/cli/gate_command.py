@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from faultlab.catalogue import SEVERITIES
+from faultlab.cli.numbers import Number
 from faultlab.errors import UsageError
 from faultlab.harness.judging import Judged, judge
 from faultlab.report.overview import one_line
@@ -31,7 +32,7 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
 @click.option("--accept", is_flag=True, help="Write the baseline as the reports are now.")
 @click.option("--reason", default="", metavar="TEXT", help="With --accept: why what is silent may be.")
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="With --accept: the last day on which it may.")
-@click.option("--fail-under", type=click.FloatRange(0, 1), metavar="RATIO", help="Fail where coverage is less.")
+@click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail where coverage is less.")
 @click.option("--silent", multiple=True, callback=_limits, metavar="LEVEL=N", help="Silent failure modes allowed.")
 @click.option("--latency", type=click.IntRange(0), metavar="N", help="Most steps from a fault to its first notice.")
 @click.option("--false-alarms", type=click.IntRange(0), metavar="N", help="False alarms allowed.")

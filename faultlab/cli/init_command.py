@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from faultlab import wholefile
+from faultlab.cli.numbers import Number
 from faultlab.errors import UsageError
 
 
@@ -19,7 +21,7 @@ from faultlab.errors import UsageError
     help="Where to write it.  [default: scenarios/NAME.yaml]",
 )
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
-@click.option("--timeout", type=click.FloatRange(min=5), default=150, show_default=True, help="Seconds to try in.")
+@click.option("--timeout", type=Number(5), default=150, show_default=True, help="Seconds to try in.")
 def command(target: str | None, out: Path | None, force: bool, timeout: float) -> int:
     """Look at a project and write a scenario that runs at once, with what was guessed and why.
 
@@ -42,8 +44,7 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float) -
     if guess.found is None:
         raise UsageError(f"no way was found to train {found.shown}. {writing.remedy(guess)}")
     asked = " ".join(["faultlab init", *([target] if target else [])])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(writing.render(guess, asked), encoding="utf-8")
+    wholefile.write(file, writing.render(guess, asked))
     for line in writing.findings(guess):
         click.echo(f"  {harmless(line)}")
     if said := writing.made_up(guess):

@@ -11,6 +11,7 @@ from faultlab import engines
 from faultlab.cli import hosts
 from faultlab.cli.completing import scenario_files
 from faultlab.cli.each import each
+from faultlab.cli.numbers import Number
 from faultlab.cli.progress import Progress
 from faultlab.errors import BaselineError, FaultlabError, UsageError
 from faultlab.harness.watching import Watch
@@ -43,9 +44,9 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @click.option("--also-copy", multiple=True, metavar="PATH", help="What tests need and git ignores, such as data.")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Mutants at a time.  [default: the cores]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the trainings.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), help="Deadline of a mutant, s.  [default: measured]")
+@click.option("--timeout", type=Number(0.1), help="Deadline of a mutant, s.  [default: measured]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
-@click.option("--fail-under", type=click.FloatRange(0, 1), metavar="SCORE", help="Fail where the score is less.")
+@click.option("--fail-under", type=Number(0, 1), metavar="SCORE", help="Fail where the score is less.")
 @click.option("--advice/--no-advice", default=True, help="Have the ready-made guards watch too.  [default: yes]")
 @hosts.option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")

@@ -18,8 +18,8 @@ from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError
 from faultlab.harness.campaign import Options
 from faultlab.harness.prescribing import RECORD, Prescriber, Prescription, harmful_ratio, thorough
-from faultlab.harness.records import KNOWN_FILE
 from faultlab.results import Report, dump
+from faultlab.runfolder import KNOWN_FILE
 from faultlab.scenario import Scenario, load
 from faultlab.scenario_edit import add_guards, lines
 

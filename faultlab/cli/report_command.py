@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from faultlab.errors import UsageError
-from faultlab.results import Report
+from faultlab.harness import evidence
 
 
 @click.command("report")
@@ -17,19 +17,14 @@ from faultlab.results import Report
 def command(folder: Path, lesson: bool, opened: bool) -> int:
     """Write the pages and all that is made of report.json anew, of the run in FOLDER or of all below it.
 
-    Nothing is run: what is written says what report.json says. [default: reports]
+    Nothing is run: what is written says what report.json says. One that was edited is refused. [default: reports]
     """
     from faultlab.report import files
 
-    found = [folder / "report.json"] if (folder / "report.json").is_file() else sorted(folder.glob("*/report.json"))
-    if not found:
-        raise UsageError(f"{folder}: there is no report.json in it or in its folders; `faultlab run` writes one")
     pages = []
-    for file in found:
-        try:
-            report = Report.read(file)
-        except ValueError as error:
-            raise UsageError(f"{error}; `faultlab run` writes a new one") from None
+    # A folder that is written without its name, such as `.`, has one all the same.
+    for file in evidence.find([folder if folder.name not in ("", "..") else folder.resolve()]):
+        report = evidence.read(file)
         if report.scenario != file.parent.name:
             remedy = "a run's folder has the scenario's name; give it that name"
             raise UsageError(f"{file} is a report of {report.scenario!r}: {remedy}")

@@ -11,6 +11,7 @@ from faultlab.accepted import Accepted, read
 from faultlab.cli import hosts
 from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.cli.each import INTERRUPTED, each, told
+from faultlab.cli.numbers import Number
 from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError, UsageError
 from faultlab.harness.campaign import Campaign, Options
@@ -41,11 +42,11 @@ from faultlab.shard import Shard
 )
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time; hanging ones extra.  [default: the cores]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), help="Deadline of a faulted run, s.  [default: measured]")
+@click.option("--timeout", type=Number(0.1), help="Deadline of a faulted run, s.  [default: measured]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted campaign.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
 @click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
-@click.option("--fail-under", type=click.FloatRange(0, 1), metavar="RATIO", help="Fail where coverage is less.")
+@click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail where coverage is less.")
 @click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), help="What was accepted: nothing is lost.")
 @click.option("--shard", default="1/1", metavar="K/N", help="Only the k-th of n shares; `faultlab merge` joins them.")
 @click.option("--since", default="", metavar="REF", help="Only scenarios whose code was touched since this commit.")
@@ -76,16 +77,20 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     share = Shard.parse(shard)
     accepted = _accepted(baseline, bool(select or skip or share.of > 1))
     scenarios = load_all(paths)
-    names = [scenario.name for scenario in scenarios]
+    whole = not paths or any(map(Path.is_dir, paths))
+    gone = missing(accepted, [scenario.name for scenario in scenarios]) if accepted is not None and whole else []
+    for said in gone:
+        click.echo(said, err=True)
     if since and not (scenarios := _touched(scenarios, since, as_json)):
         click.echo("[]" if as_json else f"nothing was touched since {since}: no scenario to run")
-        return 0
+        return 1 if gone else 0
     options = Options(select, skip, seed, timeout, resume, out, fail_under, Watch(advised=advice), share, accepted)
     progress = Progress(quiet=quiet or as_json, silent=as_json)
 
     def carry_out(scenario: Scenario) -> tuple[Report | None, int]:
         report, status = _carry_out(scenario, working, options, progress, lesson)
-        if report is None or not mutants or scenario.mutants is None or status == INTERRUPTED:
+        asks = scenario.mutants is not None or scenario.gate.mutants is not None
+        if report is None or not mutants or not asks or status == INTERRUPTED:
             return report, status
         report, mutated = _mutate(scenario, working, options, progress, report)
         return report, gravest((status, mutated))
@@ -93,9 +98,6 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     with progress:
         working = engines.create(engine or engines.default(), jobs or engines.cores())
         status = each(scenarios, carry_out, working, as_json, ci=ci)
-    gone = missing(accepted, names) if accepted is not None and (not paths or any(map(Path.is_dir, paths))) else []
-    for said in gone:
-        click.echo(said, err=True)
     return gravest((status, 1 if gone else 0))
 
 

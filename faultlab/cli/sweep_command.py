@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from faultlab import engines
+from faultlab import engines, wholefile
 from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
@@ -18,6 +18,7 @@ from faultlab.errors import FaultlabError
 from faultlab.harness.campaign import Options
 from faultlab.harness.sweeping import SWEEP_FILE, Sweep, dose_of, mode_of
 from faultlab.results import dump
+from faultlab.runfolder import REPORT_FILE
 from faultlab.scenario import Scenario, load
 
 
@@ -57,7 +58,7 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
             working.close()
     found = sweep.to_json(report)
     folder = out / scenario.name / "sweeps" / swept.id
-    (folder / SWEEP_FILE).write_text(dump(found, indent=1), encoding="utf-8")
+    wholefile.write(folder / SWEEP_FILE, dump(found, indent=1))
     _refresh(scenario, out)
     if as_json:
         click.echo(dump(found, indent=1))
@@ -78,7 +79,7 @@ def _refresh(scenario: Scenario, out: Path) -> None:
     from faultlab.report import files
     from faultlab.results import Report
 
-    file = out / scenario.name / "report.json"
+    file = out / scenario.name / REPORT_FILE
     if file.is_file():
         files.write(Report.read(file), out)
 

@@ -33,13 +33,17 @@ class Told:
 
 @dataclass(frozen=True)
 class Story:
-    """``before`` and ``after`` are the reports without and with the guard; ``cured`` is the last failure again."""
+    """``before`` and ``after`` are the reports without and with the guard; ``cured`` is the last failure again.
+
+    Of a story that was ``interrupted`` there is as much as was seen.
+    """
 
     failures: list[Told]
     guard: str
     cured: Told | None
     before: Report
     after: Report | None
+    interrupted: bool = False
 
 
 def carry_out(engine: Engine, out: Path, listener: Listener) -> Story:
@@ -50,18 +54,19 @@ def carry_out(engine: Engine, out: Path, listener: Listener) -> Story:
     before = campaign.run()
     by_mode = {fault.mode: fault for fault in before.faults}
     failures = [_told(by_mode[mode]) for mode in TOLD if mode in by_mode]
-    silent = by_mode[TOLD[-1]]
-    if not silent.prescription or campaign.interrupted:
-        return Story(failures, "", None, before, None)
+    silent = by_mode.get(TOLD[-1])
+    if silent is None or not silent.prescription or campaign.interrupted:
+        return Story(failures, "", None, before, None, campaign.interrupted)
     named = [str(found["guard"]).rpartition(".")[2] for found in silent.prescription]
     # One that needs nothing but itself: what compares with recorded runs wants them recorded first.
     name = next((one for one in named if not one.startswith("Known")), named[0])
     arguments = dict(campaign.advice.construction(name))
     guard = Guard(class_path=f"faultlab.guards.{name}", init_args=arguments)
     guarded = scenario.model_copy(update={"name": GUARDED, "guards": [*scenario.guards, guard]})
-    after = Campaign(guarded, engine, replace(options, watch=Watch(advised=False)), listener).run()
+    cured = Campaign(guarded, engine, replace(options, watch=Watch(advised=False)), listener)
+    after = cured.run()
     again = next((fault for fault in after.faults if fault.mode == silent.mode), None)
-    return Story(failures, f"faultlab.guards.{name}", _told(again) if again else None, before, after)
+    return Story(failures, f"faultlab.guards.{name}", _told(again) if again else None, before, after, cured.interrupted)
 
 
 def _told(fault: FaultResult) -> Told:

@@ -18,8 +18,8 @@ from faultlab.engines import processes
 from faultlab.engines.processes import one_thread_environment
 from faultlab.fault import Fault
 from faultlab.results import Detection, FaultResult, Report, Status
+from faultlab.runfolder import LOGS, REPORT_FILE, TESTS_FILE
 
-TESTS_FILE = "tests.json"
 # What a test can turn into noticed: that it changes nothing in the training, or that no guard saw it.
 _OPEN = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
 
@@ -52,7 +52,7 @@ class Tests:
         found.unlink(missing_ok=True)
         if not asked:
             return Judged()
-        log = self.folder / "logs" / "tests.log"
+        log = self.folder / LOGS / "tests.log"
         with log.open("wb") as output:
             status = self._run(asked, target, output)
         if not found.is_file():
@@ -60,7 +60,7 @@ class Tests:
             why = next((line for line in reversed(said) if "FAULTLAB" in line or "ERROR" in line), "")
             reason = f"inconclusive: pytest ended with status {status} and judged nothing: {why} (see {log})"
             return Judged(problems=[reason])
-        report = Report.read(self.folder / "tests" / "report.json")
+        report = Report.read(self.folder / "tests" / REPORT_FILE)
         return Judged(
             detections={_without_trigger(fault.id): fault.noticed_by for fault in report.faults if fault.noticed_by},
             left_out=json.loads(found.read_text(encoding="utf-8"))["left_out"],

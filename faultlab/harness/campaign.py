@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from faultlab import __version__, index, ratchet
 from faultlab.accepted import Accepted
+from faultlab.comparison import UNNOTICED, UNTRIED
 from faultlab.detectors.notice import Notice
 from faultlab.detectors.tests import Tests, join
 from faultlab.engines import Engine, TargetBrokenError
@@ -32,8 +33,6 @@ from faultlab.scenario import Scenario, project_root
 from faultlab.shard import Shard
 from faultlab.source import place_of, within_repository
 
-UNNOTICED = (Status.SILENT, Status.WARNED)
-UNRUN = (Status.NOT_APPLICABLE, Status.IGNORED)
 CANARY, NULL = "canary", "null"
 
 
@@ -213,7 +212,7 @@ class Campaign:
         self.listener.testing()
         path = self.scenario.for_victims()["path"]
         tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
-        ran = [id for id, result in self._results.items() if result.status not in UNRUN]
+        ran = [id for id, result in self._results.items() if result.status not in UNTRIED]
         judged = tests.judge(ran, found.recon.module)
         for id, result in self._results.items():
             joined = join(result, judged)

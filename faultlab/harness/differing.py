@@ -9,8 +9,8 @@ from typing import Any
 from faultlab.comparison import Comparison, compare
 from faultlab.errors import UsageError
 from faultlab.harness import evidence
-from faultlab.harness.records import REPORT_FILE
 from faultlab.results import SCHEMA, Report
+from faultlab.runfolder import REPORT_FILE
 
 
 @dataclass

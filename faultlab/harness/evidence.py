@@ -6,6 +6,7 @@ outcomes lie beside it, they have to say the same. See `faultlab.seal` for what 
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,17 +16,20 @@ from typing import Any
 from faultlab import seal
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.harness.gate import check, check_mutants
-from faultlab.harness.records import BESIDE, OUTCOMES_FILE, PLAN_FILE, REPORT, REPORT_FILE
+from faultlab.harness.records import BESIDE, REPORT
 from faultlab.mutants import methods
 from faultlab.results import FaultResult, Report, Status, dump
+from faultlab.runfolder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, unfinished
 
 _AGAIN = "Run the scenario again: `faultlab run`."
+_NO_REPORT = "the run in it never came to a report"
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
     """The report.json files at the paths: files, run folders, or folders of run folders.
 
-    Raises UsageError where a path is none, InconclusiveError where there is no report at one.
+    Raises UsageError where a path is none, InconclusiveError where there is no report at one. Of the runs below a
+    folder that came to none see `unfinished_below`.
     """
     found: list[Path] = []
     for path in paths:
@@ -33,6 +37,9 @@ def find(paths: Iterable[Path]) -> list[Path]:
             found.append(path)
         elif (path / REPORT_FILE).is_file():
             found.append(path / REPORT_FILE)
+        elif unfinished(path):
+            # And not what its tests have left within it.
+            raise InconclusiveError(f"inconclusive: {path}: {_NO_REPORT}\n    {_AGAIN}")
         elif path.is_dir():
             inside = sorted(path.glob(f"*/{REPORT_FILE}"))
             if not inside:
@@ -41,6 +48,14 @@ def find(paths: Iterable[Path]) -> list[Path]:
         else:
             raise UsageError(f"{path}: no such file or folder\n    Name a report.json, its folder, or that of several.")
     return list(dict.fromkeys(found))
+
+
+def unfinished_below(paths: Iterable[Path]) -> dict[Path, str]:
+    """The run folders in folders of these that have no report though a run was begun there, and what to do."""
+    outer = [path for path in paths if path.is_dir() and not (path / REPORT_FILE).is_file()]
+    folders = [folder for path in outer for folder in sorted(path.iterdir()) if folder.is_dir()]
+    remedy = f"{_AGAIN} If the scenario is no more, remove the folder."
+    return {folder: f"inconclusive: {_NO_REPORT}\n    {remedy}" for folder in folders if unfinished(folder)}
 
 
 def read(file: Path, whole: bool = False) -> Report:
@@ -59,7 +74,12 @@ def read(file: Path, whole: bool = False) -> Report:
         raise UsageError(f"{said}\n    {_AGAIN}") from None
     if wrong := seal.broken(data):
         raise InconclusiveError(f"inconclusive: {file}: {wrong}\n    A report is not to be edited. {_AGAIN}")
-    if doubts := [*_inconsistencies(data, report), *(_contradicted(file, data, report) if whole else ())]:
+    try:
+        doubts = [*_inconsistencies(data, report), *(_contradicted(file, data, report) if whole else ())]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # values of other types than a report's
+        said = f"{file}: no report of faultlab: {type(error).__name__}: {error}"
+        raise UsageError(f"{said}\n    {_AGAIN}") from None
+    if doubts:
         raise InconclusiveError(_refusal(file, doubts))
     return report
 
@@ -93,6 +113,8 @@ def _inconsistencies(data: Mapping[str, Any], report: Report) -> list[str]:
     ]
     times = Counter(fault.id for fault in report.faults)
     doubts += [f"{id} stands there {count} times" for id, count in times.items() if count > 1]
+    for excuse in report.excuses:
+        datetime.date.fromisoformat(excuse["expires"])
     if data.get("coverage") != json.loads(dump(report.coverage())):
         doubts.append("its coverage does not follow from its faults")
     if report.mutation is not None and report.mutation.score != methods.score(report.mutants):

@@ -63,9 +63,18 @@ def check_excuses(report: Report, today: datetime.date | None = None) -> list[st
 
 
 def check_mutants(report: Report, demanded: float | None) -> list[str]:
-    """Why the source mutants of a report don't pass, which ``demanded`` is the least share of to be noticed."""
+    """Why the source mutants of a report don't pass, which ``demanded`` is the least share of to be noticed.
+
+    Where a share is demanded and no mutant counts, nothing is proven, but for those of what was changed: there may have
+    been nothing, and for a share of them.
+    """
+    if report.mutation is None:
+        said = f"inconclusive: a score of {demanded} is asked for, and none is there; run `faultlab mutate`"
+        return [] if demanded is None else [f"{MUTANTS}{said}"]
     reasons = [f"inconclusive: {r.id} is an error ({r.reason})" for r in report.mutants if r.status is Status.ERROR]
     score = methods.score(report.mutants)
+    if demanded is not None and score is None and not (report.mutation.since or report.mutation.shard or report.shard):
+        reasons.append(f"inconclusive: a score of {demanded} is asked for, and no mutant counts")
     if demanded is not None and score is not None and score < demanded:
         reasons.append(f"score {score:.3f} is under {demanded}")
     return [f"{MUTANTS}{reason}" for reason in reasons]

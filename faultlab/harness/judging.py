@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from faultlab import accepted as files
-from faultlab import ratchet
+from faultlab import ratchet, wholefile
 from faultlab.accepted import Accepted
 from faultlab.errors import FaultlabError, InconclusiveError, UsageError
 from faultlab.harness import evidence
-from faultlab.harness.gate import check, check_excuses, exit_code, gravest
+from faultlab.harness.gate import check, check_excuses, check_mutants, exit_code, gravest
 from faultlab.results import SCHEMA, Demands, Report
+from faultlab.runfolder import REPORT_FILE
 
 DEFAULT = Path("reports")
 
@@ -80,12 +82,14 @@ class Judged:
         for one in self.reports:
             if one.report is None or one.exit_code == 4:
                 raise InconclusiveError(f"{one.file} proves nothing, and can't be accepted:\n    {one.reasons[0]}")
+        times = Counter(one.report.scenario for one in self.reports if one.report is not None)
+        if twice := [name for name, count in times.items() if count > 1]:
+            raise UsageError(f"there are two reports of the scenario {twice[0]!r}\n    Name the one to accept.")
         before = files.read(baseline) if baseline.is_file() else Accepted(schema=1)
         reports = [one.report for one in self.reports if one.report is not None]
         after = ratchet.renewed(before, reports, reason, expires)
         try:
-            baseline.parent.mkdir(parents=True, exist_ok=True)
-            baseline.write_text(files.written(after), encoding="utf-8")
+            wholefile.write(baseline, files.written(after))
         except OSError as error:
             raise UsageError(f"{baseline}: {error.strerror}; name a file that can be written to") from None
         kept = [f"{name}: no report of it here, kept as it was" for name in sorted(_others(before, reports))]
@@ -100,7 +104,10 @@ def judge(paths: Iterable[Path], demands: Demands) -> Judged:
         raise InconclusiveError(
             f"inconclusive: there is no folder {DEFAULT}/ here\n    Run the scenarios first: `faultlab run`."
         )
-    return Judged([_judge(file, demands) for file in evidence.find(asked or [DEFAULT])])
+    judged = [_judge(file, demands) for file in evidence.find(asked or [DEFAULT])]
+    for folder, why in evidence.unfinished_below(asked or [DEFAULT]).items():
+        judged.append(JudgedReport(folder / REPORT_FILE, reasons=[f"{folder}: {why}"], exit_code=4))
+    return Judged(judged)
 
 
 def _judge(file: Path, demands: Demands) -> JudgedReport:
@@ -114,16 +121,31 @@ def _judge(file: Path, demands: Demands) -> JudgedReport:
     asked = demands
     if demands.false_alarms is None and report.demands is not None:
         asked = replace(demands, false_alarms=report.demands.false_alarms)
-    found = [*report.reasons, *evidence.reasons_of(report), *check_excuses(report)]
+    found = [*_unfit(report, demands), *report.reasons, *evidence.reasons_of(report), *check_excuses(report)]
     if report.faults or report.mutation is None:
         found += check(report, asked)
-    if report.shard:
-        remedy = "join the shares by `faultlab merge`"
-        found.insert(0, f"inconclusive: it is share {report.shard} of a campaign; {remedy}")
+    if report.demands is not None:
+        found += check_mutants(report, report.demands.mutants)
     one.reasons = list(dict.fromkeys(found))
     one.asked = asked
     _conclude(one)
     return one
+
+
+def _unfit(report: Report, given: Demands) -> Iterator[str]:
+    """Why a report, whatever it says, is not of all that its gate is about."""
+    if report.shard:
+        yield f"inconclusive: it is share {report.shard} of a campaign; join the shares by `faultlab merge`"
+    elif report.mutation is not None and report.mutation.shard:
+        yield f"inconclusive: it has share {report.mutation.shard} of the mutants alone"
+    wanted = [name for asked in (report.demands, given) if asked is not None for name in asked.of_faults]
+    if report.mutation is not None and not report.faults and wanted:
+        listed = ", ".join(dict.fromkeys(wanted))
+        yield f"inconclusive: no fault was injected, and {listed} is asked for; run the scenario: `faultlab run`"
+    scenario = Path(str(report.target.get("scenario", "")))
+    # Where reports are judged elsewhere than they were made, the folder is not there either.
+    if scenario.parent != Path() and scenario.parent.is_dir() and not scenario.exists():
+        yield f"inconclusive: {scenario} is no more, of which this is a report; remove its folder, or run it again"
 
 
 def _conclude(one: JudgedReport) -> None:

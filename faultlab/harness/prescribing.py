@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from faultlab.comparison import UNNOTICED
 from faultlab.engines import Engine
 from faultlab.harness.advice import PACKAGE, Advice, Advised
-from faultlab.harness.campaign import UNNOTICED, Campaign, Listener, Options
+from faultlab.harness.campaign import Campaign, Listener, Options
 from faultlab.harness.cover import smallest_cover
 from faultlab.harness.watching import Watch
 from faultlab.results import Report, Status

@@ -14,26 +14,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from faultlab import seal
-from faultlab.curves import CURVES_FILE
+from faultlab import seal, wholefile
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import UsageError
 from faultlab.harness.plan import Planned
 from faultlab.results import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump
+from faultlab.runfolder import (
+    ADVICE_FILE,
+    CONCLUSIONS,
+    CURVES_FILE,
+    KNOWN_FILE,
+    LOGS,
+    OUTCOMES_FILE,
+    PLAN_FILE,
+    PREVIOUS_FILE,
+    REPORT_FILE,
+)
 from faultlab.shard import Shard
 
-REPORT_FILE, PLAN_FILE, OUTCOMES_FILE = "report.json", "plan.json", "outcomes.jsonl"
 REPORT = "report"
 """The plan's key for the digest of the report that the campaign came to."""
-ADVICE_FILE = "guards.json"
-KNOWN_FILE = "known-good-runs.json"
-BESIDE = ("advised", "curve")
-"""What stands in the lines of the outcomes beside the verdicts."""
-PREVIOUS_FILE = "previous.json"
-"""The report of the campaign before."""
-CONCLUSIONS = (REPORT_FILE, "index.html", "mutation-report.json", "junit.xml", "faultlab.sarif", "gitlab.json",
-               "summary.md", "badge.json", "lesson.html", CURVES_FILE, ADVICE_FILE)  # fmt: skip
-"""The files that say what a campaign came to, whoever writes them."""
+BESIDE = ("advised", "curve", seal.KEY)
+"""What stands in the lines of the outcomes beside the verdicts: also a digest, since `--resume` takes them over."""
 
 
 class Records:
@@ -48,7 +50,7 @@ class Records:
         self.advised: dict[str, Any] = {}
         self.curves: dict[str, Any] = {}
         try:
-            (folder / "logs").mkdir(parents=True, exist_ok=True)
+            (folder / LOGS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --out") from None
 
@@ -57,12 +59,12 @@ class Records:
 
         Its report is put aside, to be compared with, but for that of a campaign that is resumed.
         """
-        report = self.folder / "report.json"
+        report = self.folder / REPORT_FILE
         if report.exists() and not resume:
             os.replace(report, self.folder / PREVIOUS_FILE)
         for file in [self.folder / name for name in CONCLUSIONS]:
             file.unlink(missing_ok=True)
-        for log in [] if resume else (self.folder / "logs").glob("*.log"):
+        for log in [] if resume else (self.folder / LOGS).glob("*.log"):
             log.unlink()
 
     def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
@@ -77,7 +79,7 @@ class Records:
         # Rewritten and not appended to: a line that was cut short by a kill would swallow the next one. And before the
         # plan: a kill in between must not leave a new plan with the verdicts of an old one.
         lines = "".join(self._line(result) for result in known.values())
-        _write(self.folder / OUTCOMES_FILE, lines)
+        wholefile.write(self.folder / OUTCOMES_FILE, lines)
         self._write_plan(planned)
         self._kept = set(known)
         self._lines = (self.folder / OUTCOMES_FILE).open("a", encoding="utf-8")
@@ -89,7 +91,9 @@ class Records:
         return whole
 
     def _write_plan(self, planned: Sequence[Planned]) -> None:
-        _write(self.folder / PLAN_FILE, dump({**self._plan, "faults": [asdict(entry) for entry in planned]}, indent=1))
+        wholefile.write(
+            self.folder / PLAN_FILE, dump({**self._plan, "faults": [asdict(entry) for entry in planned]}, indent=1)
+        )
 
     def add(self, result: FaultResult, advised: Any = (), curve: Any = None) -> None:
         """Puts a verdict on disk, with what the ready-made guards noticed and how the training went."""
@@ -113,21 +117,21 @@ class Records:
             Path(self.log_file(outcome.id)).write_text(outcome.output, encoding="utf-8", errors="replace")
 
     def log_file(self, id: str) -> str:
-        return str(self.folder / "logs" / (re.sub(r"[^A-Za-z0-9.@=,-]", "_", id) + ".log"))
+        return str(self.folder / LOGS / (re.sub(r"[^A-Za-z0-9.@=,-]", "_", id) + ".log"))
 
     def write_known(self, runs: Sequence[Any]) -> str:
         """Writes what was recorded of the known good runs; returns the file's absolute path, for victims to read."""
         file = (self.folder / KNOWN_FILE).resolve()
-        _write(file, dump(runs))
+        wholefile.write(file, dump(runs))
         return str(file)
 
     def write_advice(self, advice: Mapping[str, Any]) -> None:
         """Writes guards.json."""
-        _write(self.folder / ADVICE_FILE, dump(advice, indent=1))
+        wholefile.write(self.folder / ADVICE_FILE, dump(advice, indent=1))
 
     def write_curves(self, curves: Mapping[str, Any]) -> None:
         """Writes curves.json."""
-        _write(self.folder / CURVES_FILE, dump(curves))
+        wholefile.write(self.folder / CURVES_FILE, dump(curves))
 
     def write_report(self, report: Report) -> None:
         """Writes report.json, notes its digest in the plan if there is one, and closes the list of outcomes."""
@@ -136,12 +140,13 @@ class Records:
         data = report.to_json()
         with contextlib.suppress(OSError, ValueError, TypeError):
             plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
-            _write(self.folder / PLAN_FILE, dump({**plan, REPORT: data[seal.KEY]}, indent=1))
-        _write(self.folder / REPORT_FILE, dump(data, indent=1))
+            wholefile.write(self.folder / PLAN_FILE, dump({**plan, REPORT: data[seal.KEY]}, indent=1))
+        wholefile.write(self.folder / REPORT_FILE, dump(data, indent=1))
 
     def _line(self, result: FaultResult) -> str:
         beside = {"advised": self.advised.get(result.id), "curve": self.curves.get(result.id)}
-        return dump({**result.to_json(), **{name: part for name, part in beside.items() if part}}) + "\n"
+        line = {**result.to_json(), **{name: part for name, part in beside.items() if part}}
+        return dump({**line, seal.KEY: seal.digest_of(json.loads(dump(line)))}) + "\n"
 
     def _left_over(self) -> dict[str, FaultResult]:
         try:
@@ -155,6 +160,9 @@ class Records:
         for line in text.split("\n"):  # and not at every other character that may separate lines
             try:
                 data = dict(json.loads(line))
+                if seal.broken(data):
+                    continue
+                del data[seal.KEY]
                 advised, curve = data.pop("advised", None), data.pop("curve", None)
                 result = FaultResult.from_json(data)
             except (ValueError, KeyError, TypeError):
@@ -167,10 +175,3 @@ class Records:
                 if curve:
                     self.curves[result.id] = curve
         return found
-
-
-def _write(file: Path, text: str) -> None:
-    """Whole or not at all: a reader never sees half a file."""
-    temporary = file.with_name(file.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, file)

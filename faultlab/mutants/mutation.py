@@ -27,6 +27,7 @@ from faultlab.mutants.store import Circumstances, Store
 from faultlab.mutants.verdicts import join
 from faultlab.mutants.workspace import WITHIN, Workspace
 from faultlab.results import Demands, FaultResult, Mutation, Report, Status
+from faultlab.runfolder import REPORT_FILE
 from faultlab.scenario import Mutants, Scenario, project_root
 from faultlab.shard import Shard
 from faultlab.source import within_repository
@@ -270,7 +271,7 @@ class SourceMutation:
 
         Raises InconclusiveError where somebody has edited it: written anew it would pass for a run's.
         """
-        file = self.asked.out / self.name / "report.json"
+        file = self.asked.out / self.name / REPORT_FILE
         try:
             return evidence.read(file)
         except UsageError:  # none, or none that can be read

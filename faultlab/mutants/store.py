@@ -18,6 +18,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from faultlab import wholefile
 from faultlab.mutants.by_tests import KILLED, LOST, TestVerdict
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import walked
@@ -76,10 +77,8 @@ class Store:
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
         # Anew, so that a line that was cut short does not swallow the next one.
-        temporary = self.file.with_name(self.file.name + ".new")
         text = "".join(dump({"mutant": key, **entry}) + "\n" for key, entry in self._known.items())
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, self.file)
+        wholefile.write(self.file, text)
 
     def tests(self, mutant: Mutant) -> TestVerdict | None:
         """What the tests said, if that still holds."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlab.catalogue import FailureMode
-from faultlab.curves import CURVES_FILE, thinned
+from faultlab.curves import thinned
 from faultlab.results import FaultResult
+from faultlab.runfolder import CURVES_FILE
 
 WIDTH, HEIGHT = 400, 120
 _POINTS = 80

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from faultlab import wholefile
 from faultlab.report import badge, gitlab, html, junit, sarif, stryker, summary
 from faultlab.results import Report, dump
 
@@ -22,10 +23,10 @@ def write(report: Report, out: Path, lesson: bool = False) -> Path:
     """
     folder = out / report.scenario
     for name, render in _FORMATS.items():
-        html.write_whole(folder / name, render(report))
-    html.write_whole(folder / "summary.md", summary.render(report, html.since_before(report, folder)))
+        wholefile.write(folder / name, render(report))
+    wholefile.write(folder / "summary.md", summary.render(report, html.since_before(report, folder)))
     if report.mutation is not None:
-        html.write_whole(folder / stryker.FILE, dump(stryker.export(report, folder), indent=1))
+        wholefile.write(folder / stryker.FILE, dump(stryker.export(report, folder), indent=1))
     else:
         (folder / stryker.FILE).unlink(missing_ok=True)
     page = html.write(report, out)

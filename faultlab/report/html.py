@@ -19,6 +19,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from faultlab import wholefile
 from faultlab.comparison import Comparison, compare
 from faultlab.report import mutant_section
 from faultlab.report.bars import Part, segments
@@ -31,6 +32,7 @@ from faultlab.report.overview import WORTHS, cost, known_modes, one_line
 from faultlab.report.text import address, blocks, harmless, short
 from faultlab.report.watching import sweeps, watched
 from faultlab.results import INCONCLUSIVE, FaultResult, Report, Status, severity_order
+from faultlab.runfolder import PREVIOUS_FILE, REPORT_FILE, TESTS_FILE
 
 FILTERED = (*COUNTED, *INCONCLUSIVE)
 LESSON = "lesson.html"
@@ -40,7 +42,7 @@ def write(report: Report, out: Path) -> Path:
     """Writes the scenario's page, refreshes the index of all scenarios under ``out``, and returns the page's path."""
     page = out / report.scenario / "index.html"
     _write_page(report, page, index="../index.html")
-    write_whole(out / "index.html", _rendered("index.jinja", **_overview(out)))
+    wholefile.write(out / "index.html", _rendered("index.jinja", **_overview(out)))
     return page
 
 
@@ -51,7 +53,7 @@ def write_lesson(report: Report, folder: Path) -> Path:
     others = {id: mode for id, mode in known_modes()[0].items() if mode.effect == "silent"}
     cases = [{"lesson": one, "choices": choices(one, others)} for one in found if one.described is not None]
     content = {"report": report, "cases": cases, "guards": watched(folder, report.faults)}
-    write_whole(page, _rendered("lessons.jinja", script=_script(), **content))
+    wholefile.write(page, _rendered("lessons.jinja", script=_script(), **content))
     return page
 
 
@@ -68,11 +70,11 @@ def _write_page(report: Report, page: Path, index: str) -> None:
         "harmful": [one for one in found if _harmful(one.worst)],
         "harmless": [one for one in found if not _harmful(one.worst)],
         "comparison": since_before(report, page.parent),
-        "tests": _tests(page.with_name("tests.json")),
+        "tests": _tests(page.with_name(TESTS_FILE)),
         "guards": watched(page.parent, report.faults),
         "sweeps": sweeps(page.parent),
     }
-    write_whole(page, _rendered("page.jinja", script=_script(), **_content(report), **more, index=index))
+    wholefile.write(page, _rendered("page.jinja", script=_script(), **_content(report), **more, index=index))
 
 
 def parts(report: Report) -> list[Part]:
@@ -129,7 +131,7 @@ def _content(report: Report) -> dict[str, Any]:
 def since_before(report: Report, folder: Path) -> Comparison | None:
     """What is different from the run before in this folder; None where there was none, or its report can't be read."""
     try:
-        return compare(Report.read(folder / "previous.json"), report)
+        return compare(Report.read(folder / PREVIOUS_FILE), report)
     except (OSError, ValueError):
         return None
 
@@ -151,7 +153,7 @@ def _tests(file: Path) -> dict[str, Any] | None:
 
 def _overview(out: Path) -> dict[str, Any]:
     rows, unreadable = [], []
-    for file in sorted(out.glob("*/report.json")):
+    for file in sorted(out.glob(f"*/{REPORT_FILE}")):
         try:
             report = Report.read(file)
             link = f"{quote(os.fsencode(file.parent.name))}/index.html" if (file.parent / "index.html").exists() else ""
@@ -203,14 +205,3 @@ def _environment() -> Environment:
     )
     environment.filters.update(address=address, blocks=blocks, cost=cost, harmless=harmless, short=short)
     return environment
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Whole or not at all: a reader never sees half a page."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlab.results import FaultResult, Status
+from faultlab.runfolder import ADVICE_FILE
 
 _WIDTH, _HEIGHT, _ROW = 640.0, 150.0, 24.0
 
@@ -30,7 +31,7 @@ class Offered(NamedTuple):
 
 def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
     """What a run folder holds of guards; None where none watched."""
-    file = folder / "guards.json"
+    file = folder / ADVICE_FILE
     if not file.is_file():
         return None
     found = json.loads(file.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from faultlab import __version__, engines, index
+from faultlab import __version__, engines, index, wholefile
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import BaselineError, FaultlabError, UsageError
 from faultlab.fault import Fault
@@ -20,6 +20,7 @@ from faultlab.harness.gate import check
 from faultlab.harness.plan import Selection
 from faultlab.pytest_plugin import ALONE, PROCESSES, RESULT
 from faultlab.results import Baseline, Demands, Report, dump
+from faultlab.runfolder import REPORT_FILE, TESTS_FILE
 from faultlab.scenario import check_pattern, parse_fault
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import Matrix, judge
@@ -122,9 +123,8 @@ def write(matrix: Matrix, report: Report, folder: Path) -> None:
     """Writes report.json, tests.json and index.html."""
     from faultlab.report import html
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(dump(report.to_json(), indent=1), encoding="utf-8")
-    (folder / "tests.json").write_text(dump(matrix.to_json(), indent=1), encoding="utf-8")
+    wholefile.write(folder / REPORT_FILE, dump(report.to_json(), indent=1))
+    wholefile.write(folder / TESTS_FILE, dump(matrix.to_json(), indent=1))
     html.write_alone(report, folder / "index.html")
 
 

@@ -1,0 +1,26 @@
+"""The names of the files in a scenario's run folder, which who writes them and who reads them agree on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+REPORT_FILE = "report.json"
+PREVIOUS_FILE = "previous.json"
+"""The report of the campaign before."""
+PLAN_FILE = "plan.json"
+OUTCOMES_FILE = "outcomes.jsonl"
+ADVICE_FILE = "guards.json"
+KNOWN_FILE = "known-good-runs.json"
+CURVES_FILE = "curves.json"
+TESTS_FILE = "tests.json"
+LOGS = "logs"
+CONCLUSIONS = (REPORT_FILE, "index.html", "mutation-report.json", "junit.xml", "faultlab.sarif", "gitlab.json",
+               "summary.md", "badge.json", "lesson.html", CURVES_FILE, ADVICE_FILE, TESTS_FILE)  # fmt: skip
+"""The files that say what a campaign came to, whoever writes them."""
+
+
+def unfinished(folder: Path) -> bool:
+    """Whether a run was begun in the folder and has come to no report: killed, broken, or still going on."""
+    return not (folder / REPORT_FILE).is_file() and any(
+        (folder / name).exists() for name in (PLAN_FILE, PREVIOUS_FILE, LOGS)
+    )
