@@ -13,7 +13,9 @@ from faultlab.errors import Problem, ScenarioError, UsageError
 
 Key = tuple[str | int, ...]
 _SYNTAX = "Mend the syntax."
-HOW_TO_GET_ONE = "Name a scenario's .yaml file; `faultlab init package.module.LitModel` writes one."
+HOW_TO_GET_ONE = (
+    "Name a scenario's .yaml file; `faultlab init train.py`, or `faultlab init package.module.LitModel`, writes one."
+)
 
 
 class YamlFile:

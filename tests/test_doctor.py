@@ -18,6 +18,7 @@ from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
 from faultlab.doctor.never_called import CAUSES
 from faultlab.doctor.sources import class_facts, meant
 from faultlab.engines import Engine, create
+from faultlab.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
 
@@ -295,3 +296,15 @@ def test_wrong_targets_and_broken_scenarios_end_with_their_own_status(tmp_path: 
     done = _doctor(str(file))
     assert done.returncode == 1
     assert "unknown key 'modul'" in done.stdout
+
+
+def test_a_script_is_no_scenario_and_a_class_may_be_named_as_init_takes_it(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("# a script\n")
+    with pytest.raises(UsageError, match=r"faultlab init \S+train\.py` writes one"):
+        list(examine(str(script), 10))
+    with pytest.raises(UsageError, match="neither a scenario file nor a class"):
+        list(examine("train: Lit", 10))
+    (found, *_) = examine("nowhere_at_all:Lit", 10)
+    assert (found.check, found.verdict) == ("import", WRONG)
+    assert "nowhere_at_all" in found.what + found.evidence

@@ -281,3 +281,12 @@ def test_what_a_script_imports_from_the_project_can_be_trained_without_the_scrip
     found = finding.find("other.py")
     assert (found.name, found.class_path, found.shown) == (name, f"model.{name}", "other.py")
     assert [source.shown for source in finding.scripts_for(found)] == ["other.py"], "the one that was asked for"
+
+
+def test_a_script_that_ends_before_it_trains_is_told_why_and_what_to_do(folder: Path) -> None:
+    (folder / "train.py").write_text("from somewhere import Lit\n\nTrainer().fit(Lit())\n")
+    ended = CliRunner().invoke(group, ["init", "train.py"])
+    assert isinstance(ended.exception, UsageError)
+    assert "No module named 'somewhere'. It has to get as far as Trainer.fit" in ended.output
+    assert "train when it is run by itself" in str(ended.exception)
+    assert not Path("scenarios").exists()

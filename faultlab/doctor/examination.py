@@ -34,6 +34,14 @@ def examine(target: str, timeout: float, seed: int = 0, engine: Engine | None = 
     target is neither.
     """
     path = Path(target)
+    if path.suffix == ".py":
+        class_path = ".".join([*path.with_suffix("").parts, "LitModel"])
+        raise UsageError(
+            f"{target} is no scenario. `faultlab init {target}` writes one of a script; a class without arguments can "
+            f"be named by its path, such as {class_path}"
+        )
+    # As init takes it.
+    target = target if path.exists() else target.replace(":", ".")
     if path.suffix in (".yaml", ".yml") or path.is_file():
         try:
             scenario = load(path)

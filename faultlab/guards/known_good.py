@@ -104,7 +104,7 @@ class KnownGood(Guard):
     bands.
 
     Where the Trainer's settings differ, or the hyperparameters that module or datamodule declare (``hparams``), the run
-    is of another configuration, and only what does not depend on them is compared; a warning says so. The checks
+    is of another configuration, and only what does not depend on them is compared; the log says so once. The checks
     ``settings`` and ``hyperparameters`` alarm on the difference itself. ``hyperparameters`` is left out by default,
     since they are declared on purpose.
     """
@@ -198,8 +198,9 @@ class KnownGood(Guard):
             if getattr(trainer, "is_global_zero", True):
                 what = "; ".join(self._others.values())
                 left = [check for check in self.checks if check in comparable and check not in self.leave_out]
-                # Whoever takes a short run's record into a long one would think that its loss is watched.
-                _log.warning(
+                # Whoever takes a short run's record into a long one would think that its loss is watched. Lightning's
+                # logger, since that shows what is no warning: another configuration is no alarm.
+                logging.getLogger(f"{_namespace(trainer)}.faultlab").info(
                     "KnownGood: another configuration than the known good runs (%s), so that it compares only: %s. "
                     "Record runs of this configuration with KnownGoodRecorder",
                     what,
@@ -220,6 +221,11 @@ class KnownGood(Guard):
             sensor.ended(trainer)
             self._after("on_fit_end", trainer)
         self._sensor = None
+
+
+def _namespace(trainer: Any) -> str:
+    modules = [cls.__module__ for cls in type(trainer).__mro__]
+    return next((m.partition(".trainer")[0] for m in modules if "lightning" in m.partition(".")[0]), "faultlab")
 
 
 def _said(low: float | None, high: float | None) -> str:

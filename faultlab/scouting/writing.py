@@ -112,7 +112,11 @@ def made_up(guess: Guess) -> str:
 
 def remedy(guess: Guess) -> str:
     """What the user should write where nothing trained."""
-    name = guess.target.class_path or f"package.module.{guess.target.name if guess.target.known else 'LitModel'}"
+    if not guess.target.known:
+        return (
+            "Have the script train when it is run by itself, or name the class: faultlab init package.module:LitModel."
+        )
+    name = guess.target.class_path or f"package.module.{guess.target.name}"
     needed = guess.unknown or list(guess.reading.needed)
     arguments = f", init_args: {{{', '.join(f'{one}: ...' for one in needed)}}}" if needed else ""
     return "\n".join(
