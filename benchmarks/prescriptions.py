@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import statistics
 import tempfile
@@ -39,7 +40,7 @@ def prescribe(name: str, seeds: int, jobs: int, out: Path) -> Prescription:
         working = engines.create(engines.default(), jobs)
         try:
             options = Options(out=out, watch=thorough(seeds))
-            scenario = load(ROOT / "scenarios" / name / "scenario.yaml")
+            scenario = load(Path("scenarios", name, "scenario.yaml"))
             return Prescriber(scenario, working, options, progress).prescribe()
         finally:
             working.close()
@@ -136,6 +137,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=engines.cores())
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    # Reports name scenarios as they were given, and those that are kept are read elsewhere.
+    os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:
         found = {name: prescribe(name, options.seeds, options.jobs, Path(folder)) for name in SCENARIOS}
         show(found)

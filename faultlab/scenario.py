@@ -28,7 +28,7 @@ from faultlab.fault import Fault, Trigger
 from faultlab.harness.plan import Selection
 from faultlab.mistakes import explain
 from faultlab.results import Demands
-from faultlab.yamlfile import Key, YamlFile
+from faultlab.yamlfile import HOW_TO_GET_ONE, Key, YamlFile, not_found
 
 _LIST = "`faultlab list` shows them all."
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -49,13 +49,14 @@ def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] |
         return f"unknown failure mode {fault.mode!r}", nearest(fault.mode, modes) or _LIST
     if matching(pattern, modes):
         return None
-    return f"no failure mode matches {pattern!r}", nearest(pattern, modes) or _LIST
+    close = nearest(pattern, [f"{mode.family}.*" for mode in modes.values()] if pattern.endswith(".*") else modes)
+    return f"no failure mode matches {pattern!r}", close or _LIST
 
 
 def parse_fault(text: str) -> Fault:
     """The fault of that text; raises UsageError, with the remedy, where it is none of this catalogue."""
     if (wrong := check_pattern(text, whole_faults=True)) is not None:
-        raise UsageError(" ".join(filter(None, wrong)))
+        raise UsageError(". ".join(filter(None, wrong)))
     try:
         return Fault.parse(text)
     except FaultlabError as error:  # a glob of several
@@ -307,12 +308,12 @@ def find(paths: tuple[Path, ...]) -> list[Path]:
         if path.is_dir():
             found = [file for file in sorted(path.rglob("*")) if file.suffix in (".yaml", ".yml") and file.is_file()]
             if not found:
-                raise UsageError(f"{path}: no scenario in this folder; a scenario is a .yaml file, see the README")
+                raise UsageError(f"{path}: no scenario in this folder\n    {HOW_TO_GET_ONE}")
             files += found
         elif path.is_file():
             files.append(path)
         else:
-            raise UsageError(f"{path}: no such file or folder")
+            raise UsageError(f"{path}: no such file or folder\n    {not_found(path)}")
     return list(dict.fromkeys(files))
 
 
@@ -379,8 +380,10 @@ def _test_file(entry: str, file: Path) -> Path | None:
 
 
 def project_root(file: Path) -> Path:
-    """The nearest folder above the file that looks like a project's, else the file's own."""
+    """The nearest folder above the file that looks like a project's, else the file's own or that of `scenarios/`."""
     for folder in file.resolve().parents:
         if any((folder / mark).exists() for mark in ("pyproject.toml", "setup.py", ".git")):
             return folder
-    return file.resolve().parent
+    own = file.resolve().parent
+    # Where `faultlab init` writes, beside code that is in no repository yet.
+    return own.parent if own.name == "scenarios" else own

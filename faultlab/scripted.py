@@ -183,7 +183,11 @@ def _script(name: str) -> Script:
     where = ("build", "init_args", "script")
     file = next((f for folder in ("", *sys.path) if (f := Path(folder, name)).is_file()), None)
     if file is None:
-        raise TargetError(where, f"no such script: {name}", "Name it from the folder that faultlab runs in.")
+        raise TargetError(
+            where,
+            f"no such script: {name}",
+            "It is looked for from the folder that faultlab runs in, and from the project's: name it from one of them.",
+        )
     file = file.resolve()
     if file not in _scripts:
         try:

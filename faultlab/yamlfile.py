@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from faultlab.errors import Problem, ScenarioError, UsageError
 
 Key = tuple[str | int, ...]
 _SYNTAX = "Mend the syntax."
+HOW_TO_GET_ONE = "Name a scenario's .yaml file; `faultlab init package.module.LitModel` writes one."
 
 
 class YamlFile:
@@ -80,6 +82,13 @@ class YamlFile:
         return unreadable
 
 
+def not_found(path: Path) -> str:
+    """What to do where there is no such scenario: the one that is meant, or how to get one."""
+    known = [str(found) for folder in {path.parent, Path()} for found in folder.glob("*.y*ml")]
+    close = get_close_matches(str(path), known, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else HOW_TO_GET_ONE
+
+
 def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
@@ -87,7 +96,8 @@ def _text(file: Path) -> str:
         place = _place(error.object[: error.start].decode("utf-8"))
         raise ScenarioError([Problem(str(file), *place, f"not UTF-8: {error.reason}", "Save it as UTF-8.")]) from None
     except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
+        remedy = not_found(file) if isinstance(error, FileNotFoundError) else "Name a scenario file that can be read."
+        raise UsageError(f"{file}: {error.strerror}\n    {remedy}") from None
 
 
 def _place(before: str) -> tuple[int, int]:

@@ -118,6 +118,14 @@ def test_the_choice_covers_what_is_silent_and_names_what_is_beyond_reach() -> No
     assert found.proven
 
 
+def test_a_guard_that_compares_with_recorded_runs_can_be_done_without() -> None:
+    before, advice = report(silent("nan"), silent("scaled")), watched(nan={"Known", "G"}, scaled={"Known"})
+    advice.arguments["Known"] = {"profile": "runs.json"}
+    assert [one.guard for one in choose(before, advice).chosen] == ["Known"]
+    without = choose(before, advice, recorded=False)
+    assert ([one.guard for one in without.chosen], without.beyond) == (["G"], ["loss.scaled@always"])
+
+
 def test_the_harmful_ratio_counts_only_failure_modes_that_did_harm() -> None:
     noticed = result("loss.zeroed@always", Status.NOTICED, harm=Harm("val_loss", 1.0, None, True))
     assert harmful_ratio(report(silent("nan"), silent("offset", harmful=False), noticed)) == 0.5

@@ -117,10 +117,19 @@ def test_explain_as_json_is_one_document_with_the_sections() -> None:
         (["run", "--select", "return.nane"], "'return.none'"),
         (["run", "--select", "return.none@sometimes"], "@always"),
         (["run", "--ignore", "return.nane"], "'return.none'"),
+        (["run", "--select", "lss.*"], "no failure mode matches 'lss.*'. Did you mean 'loss.*'?"),
         (["run", "--ignore", "return.none@step=3"], "return.none@step=3"),
         (["run", "--jobs", "0"], "--jobs"),
         (["run", "--engine", "warp"], "fork"),
         (["run", "nowhere.yaml"], "nowhere.yaml: no such file or folder"),
+        (["run", "nowhere.yaml"], "faultlab init package.module.LitModel"),
+        (["run", "scenarios/digits/scenari.yaml"], "Did you mean 'scenarios/digits/scenario.yaml'?"),
+        (["run", "tests/zoo"], "faultlab init package.module.LitModel"),
+        (["replay", "loss.nan", "--scenario", "nowhere.yaml"], "faultlab init package.module.LitModel"),
+        (["replay", "loss.nane", "--scenario", "scenarios/digits/scenario.yaml"], "'loss.nan'"),
+        (["sweep", "label.noisy", "--scenario", "scenarios/digits/scenari.yaml"], "Did you mean 'scenarios/digits/"),
+        (["prescribe", "nowhere.yaml"], "faultlab init package.module.LitModel"),
+        (["qqq"], "There are init, demo, run, prescribe"),
         (["prescribe", "nowhere.yaml"], "nowhere.yaml"),
         (["prescribe", "scenarios/digits/scenario.yaml", "--seeds", "2"], "--seeds"),
         (["sweep", "label.nosy", "--scenario", "scenarios/digits/scenario.yaml"], "'label.noisy'"),
@@ -223,6 +232,7 @@ def test_a_clean_run_that_fails_ends_with_status_3_and_says_why(tmp_path: Path) 
         "exits.yaml:1:1: the clean run's process ended with status 9",
     ):
         assert said in done.err
+    assert f"`faultlab doctor {tmp_path / 'train.yaml'}` looks for the cause." in done.err
     for log in _logs_named(done.err):
         assert log.is_file(), log
 
@@ -274,3 +284,13 @@ def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[P
     demands = {"fail_under": 0.6}
     assert told["gate"] == {"passed": False, "reasons": ["coverage 0.50 is under 0.60"], "demands": demands}
     assert (done.status, done.err) == (1, "")
+
+
+def test_a_false_alarm_comes_with_what_to_do_about_it(capsys: pytest.CaptureFixture[str]) -> None:
+    from faultlab.cli.progress import Progress
+    from faultlab.results import Baseline
+
+    Progress().measured(Baseline(false_alarms=[{"name": "Strict", "message": "too slow", "kind": "guard", "step": 3}]))
+    said = capsys.readouterr().out
+    assert "false alarm by Strict: too slow" in said
+    assert "loosen it, or take it out of the scenario" in said

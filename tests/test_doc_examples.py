@@ -117,7 +117,7 @@ def _parse(words: list[str]) -> None:
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_the_python_of_a_page_runs_from_its_top_to_its_end(tmp_path: Path, page: Path) -> None:
-    # In one file of pytest's, since pages have tests among their examples; what is no test runs when it is imported.
+    # In one file of pytest's, since pages have tests among their examples; the rest runs when it is imported.
     code = [PREAMBLE, *(f"# {block}\n{block.text}" for block in blocks("python") if block.page == page)]
     (tmp_path / "test_page.py").write_text("\n".join(code))
     (tmp_path / "mine.yaml").write_text((ROOT / "scenarios" / "digits" / "scenario.yaml").read_text())

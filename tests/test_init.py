@@ -255,3 +255,29 @@ def test_the_recorded_first_ten_minutes_show_what_is_written_today(folder: Path)
     assert commands == ["init", "run"]
     Path("shown.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
     assert load(Path("shown.yaml")).name == "mnist-model"
+
+
+def _split(folder: Path, importing: str) -> None:
+    """A newcomer's one file as a project has it: the class in a file of its own, and a script beside it."""
+    module, found, rest = (NEWCOMERS / "argparse_script.py").read_text().partition("def main")
+    assert found, "the script's own part is a function"
+    (folder / "model.py").write_text(module)
+    (folder / "train.py").write_text(f"{importing}\n\n\n{found}{rest}")
+
+
+def test_a_script_that_imports_its_module_is_named_alone(scouting: Scouting, folder: Path) -> None:
+    _split(folder, "from model import *  # noqa")
+    (name,) = finding.read((folder / "model.py").resolve()).modules
+    guessed, _ = init(scouting, "train.py")
+    assert guessed.found is not None, guessed.tried
+    assert (guessed.found["how"], guessed.found["script"]) == ("script", "train.py")
+    assert guessed.target.name == name, "known once the script has been run"
+
+
+def test_what_a_script_imports_from_the_project_can_be_trained_without_the_script(folder: Path) -> None:
+    _split(folder, "from model import *")
+    (name,) = finding.read((folder / "model.py").resolve()).modules
+    (folder / "other.py").write_text(f"from model import {name}\nimport nowhere\n\nTrainer().fit({name}())\n")
+    found = finding.find("other.py")
+    assert (found.name, found.class_path, found.shown) == (name, f"model.{name}", "other.py")
+    assert [source.shown for source in finding.scripts_for(found)] == ["other.py"], "the one that was asked for"

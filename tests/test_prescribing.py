@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from faultlab.cli import prescribe_command
 from faultlab.errors import UsageError
+from faultlab.harness.advice import Advice
+from faultlab.harness.prescribing import Chosen, Prescription
+from faultlab.results import Report
 from faultlab.scenario import load
 from faultlab.scenario_edit import add_guards, lines
 from faultlab.variation import VARIATIONS, NotVariedError, varied
@@ -166,3 +170,22 @@ def test_the_ends_of_lines_stay_what_they_are(tmp_path: Path) -> None:
     written = file.read_bytes()
     assert written.count(b"\r\n") == written.count(b"\n") == 8
     assert len(load(file).guards) == 3
+
+
+def test_what_is_to_be_pasted_names_the_record_that_is_kept_beside_the_scenario(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, recorded = tmp_path / "s.yaml", tmp_path / "out" / "s" / "known-good-runs.json"
+    file.write_text(HEAD)
+    recorded.parent.mkdir(parents=True)
+    recorded.write_text("{}")
+    chosen = Chosen("KnownGood", {"profile": str(recorded)}, 0.01, ["loss.nan@step=1"])
+    found = prescribe_command._write(load(file), Prescription(Report("s"), Advice(), [chosen]), tmp_path / "out")
+    prescribe_command._show(load(file), found, written=True)
+    said = capsys.readouterr().out
+    kept = tmp_path / "s.known-good.json"
+    assert kept.read_text() == "{}"
+    assert [guard.init_args for guard in load(file).guards] == [{"profile": str(kept)}]
+    assert (said.count(str(kept)), said.count(str(recorded))) == (2, 0)
+    assert "1 guard; written into" in said
+    assert "# 1 fault," in said

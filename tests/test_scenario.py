@@ -10,7 +10,8 @@ from textwrap import dedent
 import pytest
 
 from faultlab.errors import Problem, ScenarioError, UsageError
-from faultlab.scenario import Scenario, find, load, load_all
+from faultlab.scenario import Scenario, find, load, load_all, project_root
+from faultlab.source import place_of
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted((ROOT / "scenarios").rglob("*.yaml"))
@@ -239,3 +240,22 @@ def test_the_command_lines_selection_comes_in_the_place_of_the_files(tmp_path: P
     assert scenario.selection().select == ["return.none"]
     narrowed = scenario.selection(("loss.*",), ("loss.nan",))
     assert (narrowed.select, narrowed.skip) == (("loss.*",), ("loss.nan",))
+
+
+def test_the_project_of_a_scenario_that_init_wrote_is_the_folder_above(tmp_path: Path) -> None:
+    file = tmp_path / "mine" / "scenarios" / "s.yaml"
+    file.parent.mkdir(parents=True)
+    assert project_root(file) == tmp_path / "mine"
+    assert project_root(tmp_path / "mine" / "s.yaml") == tmp_path / "mine"
+    (tmp_path / "pyproject.toml").touch()
+    assert project_root(file) == tmp_path, "which says so itself"
+
+
+def test_a_class_beside_the_folder_of_its_scenario_is_found_without_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "train.py").write_text("class Lit:\n    def training_step(self):\n        pass\n")
+    place = place_of("train.Lit", project_root(tmp_path / "scenarios" / "s.yaml"))
+    assert (place["file"], place["line"], place["methods"]) == ("train.py", 1, {"training_step": 2})

@@ -8,9 +8,12 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from faultlab import __version__
 from faultlab.errors import FaultlabError
+
+PROGRAM, COMPLETE_VARIABLE = "faultlab", "_FAULTLAB_COMPLETE"
 
 _COMMANDS = {
     "init": "Look at a project and write a scenario that runs at once.",
@@ -19,6 +22,8 @@ _COMMANDS = {
     "prescribe": "Find the guards that notice what a scenario leaves silent, and prove it.",
     "sweep": "Find how little of a failure mode each guard still notices, and when.",
     "mutate": "Mutate source code and report which changes no test and no guard notices.",
+    "replay": "Run one fault in the foreground, with a debugger if asked.",
+    "doctor": "Check the environment, or why a training step does not execute.",
     "gate": "Say whether reports pass, and keep what was reached from being lost.",
     "diff": "Say what is different between two reports.",
     "merge": "Join the shares of a campaign to one report.",
@@ -27,6 +32,7 @@ _COMMANDS = {
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
     "watch": "Run a training and say what became of its process.",
+    "completion": "Print the script by which a shell completes these commands.",
     "dev": "Add failure modes and renew the pages about them.",
 }
 
@@ -40,6 +46,11 @@ class _Lazy(click.Group):
             return None
         return import_module(f"faultlab.cli.{name}_command").command  # type: ignore[no-any-return]
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Without importing the commands, as click's own way does."""
+        found = [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
@@ -48,7 +59,8 @@ class _Lazy(click.Group):
         if args and args[0] not in _COMMANDS:
             from faultlab.catalogue import nearest
 
-            ctx.fail(f"no such command {args[0]!r}. {nearest(args[0], _COMMANDS)}".strip())
+            remedy = nearest(args[0], _COMMANDS) or f"There are {', '.join(_COMMANDS)}."
+            ctx.fail(f"no such command {args[0]!r}. {remedy}")
         return super().resolve_command(ctx, args)
 
 
@@ -67,7 +79,7 @@ def main() -> None:
     """The entry point: every error of faultlab's own ends in one clear message and its exit code."""
     debug = "--debug" in sys.argv
     try:
-        sys.exit(group.main(standalone_mode=False))
+        sys.exit(group.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False))
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

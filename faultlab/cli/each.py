@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from faultlab.cli import hosts
 from faultlab.engines import Engine
+from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
 from faultlab.harness.gate import gravest
 from faultlab.results import Report, dump
 
 One = TypeVar("One")
 INTERRUPTED = 130
+
+
+def told(error: FaultlabError, file: Path) -> FaultlabError:
+    """An error as it is said of a scenario: a clean run that fails comes with its file, and where to go on looking."""
+    if not isinstance(error, BaselineError):
+        return error
+    remedy = f"`faultlab doctor {file}` looks for the cause."
+    return ScenarioError([Problem(str(file), 1, 1, str(error), remedy)])
 
 
 def each(

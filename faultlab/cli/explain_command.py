@@ -9,13 +9,14 @@ import click
 
 from faultlab import guard_index, index, measured
 from faultlab.catalogue import FailureMode, nearest
+from faultlab.cli.completing import failure_modes
 from faultlab.errors import UsageError
 from faultlab.report import described
 from faultlab.report.text import address
 
 
 @click.command("explain")
-@click.argument("id")
+@click.argument("id", shell_complete=failure_modes)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(id: str, as_json: bool) -> None:
     """Explain one failure mode: what is broken, why it goes unnoticed, and what to do about it."""

@@ -10,11 +10,12 @@ import click
 
 from faultlab import index
 from faultlab.catalogue import EFFECTS, SEVERITIES, FailureMode, families, matching, nearest
+from faultlab.cli.completing import failure_modes
 from faultlab.errors import UsageError
 
 
 @click.command("list")
-@click.argument("patterns", nargs=-1, metavar="[GLOB]...")
+@click.argument("patterns", nargs=-1, metavar="[GLOB]...", shell_complete=failure_modes)
 @click.option("--family", multiple=True, metavar="NAME", help="Only of this family (repeatable).")
 @click.option("--seam", multiple=True, metavar="NAME", help="Only at this seam (repeatable).")
 @click.option("--severity", multiple=True, type=click.Choice(SEVERITIES), help="Only so grave (repeatable).")

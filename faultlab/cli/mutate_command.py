@@ -9,6 +9,7 @@ import click
 
 from faultlab import engines
 from faultlab.cli import hosts
+from faultlab.cli.completing import scenario_files
 from faultlab.cli.each import each
 from faultlab.cli.numbers import Number
 from faultlab.cli.progress import Progress
@@ -23,7 +24,14 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 
 
 @click.command("mutate")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCENARIO|PATH...")
+@click.argument(
+    "paths",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="SCENARIO|PATH...",
+    shell_complete=scenario_files,
+)
 @click.option(
     "--tests", multiple=True, metavar="PATH", help="The tests that judge.  [default: the scenario's, or pytest's]"
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from faultlab import engines
+from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError
 from faultlab.harness.campaign import Options
-from faultlab.harness.prescribing import Prescriber, Prescription, harmful_ratio, thorough
+from faultlab.harness.prescribing import RECORD, Prescriber, Prescription, harmful_ratio, thorough
 from faultlab.results import Report, dump
 from faultlab.runfolder import KNOWN_FILE
 from faultlab.scenario import Scenario, load
@@ -22,12 +25,25 @@ from faultlab.scenario_edit import add_guards, lines
 
 
 @click.command("prescribe")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="SCENARIO")
-@click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
+@click.argument(
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="SCENARIO",
+    shell_complete=scenario_files,
+)
+@click.option(
+    "--select",
+    multiple=True,
+    shell_complete=failure_modes,
+    metavar="GLOB",
+    help="Only these failure modes or faults (repeatable).",
+)
 @click.option("--ignore", "skip", multiple=True, metavar="GLOB", help="Not these failure modes (repeatable).")
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
               help="Seeds recorded as known good, and as many others without a false alarm.")  # fmt: skip
 @click.option("--early", is_flag=True, help="The smallest set that notices each fault as soon as any guard does.")
+@click.option("--no-records", is_flag=True,
+              help="Only guards that compare with no recorded runs, which fit any Trainer as they are.")  # fmt: skip
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
@@ -35,8 +51,9 @@ from faultlab.scenario_edit import add_guards, lines
 @click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the prescription alone.")
-def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, write: bool,
-            jobs: int | None, seed: int, out: Path, engine: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
+def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, no_records: bool,
+            write: bool, jobs: int | None, seed: int, out: Path, engine: str | None, as_json: bool,
+            quiet: bool) -> int:  # fmt: skip
     """Find the smallest set of ready-made guards that notices what SCENARIO leaves silent, and prove it.
 
     The campaign is run with every guard watching, and again with the set among the scenario's own guards. A check that
@@ -47,21 +64,22 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     progress = Progress(quiet=quiet or as_json, silent=as_json)
     with progress:
         working = engines.create(engine or engines.default(), jobs or engines.cores())
-        prescriber = Prescriber(scenario, working, options, progress, early)
+        prescriber = Prescriber(scenario, working, options, progress, early, not no_records)
         try:
             found = prescriber.prescribe()
         except FaultlabError as error:
-            progress.failed(error)
+            progress.failed(told(error, file))
             return error.exit_code
         finally:
             working.close()
     _write_pages(found, out)
-    if write and found.chosen and found.proven and not prescriber.interrupted:
-        _write(scenario, found, out)
+    written = write and bool(found.chosen) and found.proven and not prescriber.interrupted
+    if written:
+        found = _write(scenario, found, out)
     if as_json:
         click.echo(dump(_plain(found), indent=1))
     else:
-        _show(scenario, found, written=write)
+        _show(scenario, found, written)
     return 130 if prescriber.interrupted else 0 if found.proven else 1
 
 
@@ -72,15 +90,18 @@ def _write_pages(found: Prescription, out: Path) -> None:
         files.write(report, out)
 
 
-def _write(scenario: Scenario, found: Prescription, out: Path) -> None:
-    guards = _guards(found)
-    for guard in guards:
-        arguments = guard.get("init_args", {})
-        if "profile" in arguments:
-            kept = scenario.file.with_suffix(".known-good.json")
-            shutil.copyfile(out / scenario.name / KNOWN_FILE, kept)
-            arguments["profile"] = str(kept)
-    add_guards(scenario.file, guards)
+def _write(scenario: Scenario, found: Prescription, out: Path) -> Prescription:
+    """Adds the guards to the scenario; they are handed back as they stand there, with what was recorded kept beside."""
+    kept = scenario.file.with_suffix(".known-good.json")
+    chosen = [
+        replace(one, arguments={**one.arguments, RECORD: str(kept)}) if RECORD in one.arguments else one
+        for one in found.chosen
+    ]
+    if chosen != found.chosen:
+        shutil.copyfile(out / scenario.name / KNOWN_FILE, kept)
+    found = replace(found, chosen=chosen)
+    add_guards(scenario.file, _guards(found))
+    return found
 
 
 def _guards(found: Prescription) -> list[dict[str, Any]]:
@@ -96,7 +117,9 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
         why = "no quiet guard notices what is silent" if found.beyond else "nothing is silent"
         console.print(f"{scenario.name}: nothing to prescribe: {why}.")
         return
-    console.print(f"{scenario.name}: {len(found.chosen)} guards; put these lines under `guards:`")
+    count = len(found.chosen)
+    where = f"written into {scenario.file}" if written else "put these lines under `guards:`"
+    console.print(f"{scenario.name}: {count} guard{'s' * (count != 1)}; {escape(where)}")
     for line in lines(_guards(found)):
         console.print(f"  {escape(line)}")
     total = sum(one.cost for one in found.chosen)
@@ -105,14 +128,17 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     )
     for one in found.chosen:
         arguments = ", ".join(f"{name}={value!r}" for name, value in one.arguments.items())
-        noticed = f"{len(one.notices)} faults, {100 * one.cost:.1f} %"
+        noticed = f"{len(one.notices)} fault{'s' * (len(one.notices) != 1)}, {100 * one.cost:.1f} %"
         console.print(f"  [bold]guards.{one.guard}({escape(arguments)})[/bold],  # {noticed}")
+    if any(RECORD in one.arguments for one in found.chosen):
+        console.print(
+            "KnownGood compares little where the Trainer has other settings than the scenario: for a longer training "
+            "record runs of\nits own with guards.KnownGoodRecorder, or ask for guards that need none: --no-records"
+        )
     if found.after is not None:
         _compare(console, found, found.after)
     if found.beyond:
         console.print(f"beyond the reach of quiet guards: {escape(', '.join(found.beyond))}")
-    if written and found.proven:
-        console.print(f"written into {scenario.file}")
 
 
 def _compare(console: Console, found: Prescription, after: Report) -> None:

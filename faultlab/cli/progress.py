@@ -58,6 +58,8 @@ class Progress:
         self._say(f"{self._name}: clean run {baseline.seconds:.2f} s, {baseline.steps} steps, {kind}")
         for alarm in baseline.false_alarms:
             self._say(f"{self._name}: [red]false alarm[/red] by {escape(alarm['name'])}: {escape(alarm['message'])}")
+        if baseline.false_alarms:
+            self._say("    what it says of a fault proves nothing: loosen it, or take it out of the scenario")
 
     def planned(self, total: int) -> None:
         if self._bar is not None and self._task is not None:
@@ -129,6 +131,8 @@ class Progress:
         if self._quiet:
             self._console.print(escape(one_line(report)))
             return
+        # Not as the table's title, which is broken to the width of its columns.
+        self._console.print(f"{escape(report.scenario)}: failure modes by family")
         self._console.print(_table(report), soft_wrap=False)
         rows = silent_rows(report, _SILENT_SHOWN)
         for row in rows:
@@ -156,7 +160,7 @@ class Progress:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title=f"{report.scenario}: failure modes by family", title_justify="left", box=SIMPLE)
+    table = Table(box=SIMPLE)
     table.add_column("family")
     rows = family_rows(report)
     titles = ["noticed", "warned", "silent", "no effect", "n/a", "inconclusive", "ignored"]

@@ -9,10 +9,11 @@ import click
 from faultlab import engines, touched
 from faultlab.accepted import Accepted, read
 from faultlab.cli import hosts
-from faultlab.cli.each import INTERRUPTED, each
+from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.each import INTERRUPTED, each, told
 from faultlab.cli.numbers import Number
 from faultlab.cli.progress import Progress
-from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError, UsageError
+from faultlab.errors import FaultlabError, UsageError
 from faultlab.harness.campaign import Campaign, Options
 from faultlab.harness.gate import exit_code, gravest
 from faultlab.harness.watching import Watch
@@ -23,9 +24,22 @@ from faultlab.shard import Shard
 
 
 @click.command("run")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
-@click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
-@click.option("--ignore", "skip", multiple=True, metavar="GLOB", help="Not these failure modes (repeatable).")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...", shell_complete=scenario_files)
+@click.option(
+    "--select",
+    multiple=True,
+    shell_complete=failure_modes,
+    metavar="GLOB",
+    help="Only these failure modes or faults (repeatable).",
+)
+@click.option(
+    "--ignore",
+    "skip",
+    multiple=True,
+    shell_complete=failure_modes,
+    metavar="GLOB",
+    help="Not these failure modes (repeatable).",
+)
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time; hanging ones extra.  [default: the cores]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
 @click.option("--timeout", type=Number(0.1), help="Deadline of a faulted run, s.  [default: measured]")
@@ -61,7 +75,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     asked = [(pattern, True) for pattern in select] + [(pattern, False) for pattern in skip]
     for pattern, whole_faults in asked:
         if (wrong := check_pattern(pattern, whole_faults)) is not None:
-            raise click.UsageError(" ".join(filter(None, wrong)))
+            raise click.UsageError(". ".join(filter(None, wrong)))
     share = Shard.parse(shard)
     accepted = _accepted(baseline, bool(select or skip or share.of > 1))
     scenarios = load_all(paths)
@@ -129,12 +143,8 @@ def _carry_out(
     campaign = Campaign(scenario, working, options, progress)
     try:
         report = campaign.run()
-    except (ScenarioError, BaselineError) as error:
-        in_file = isinstance(error, ScenarioError)
-        progress.failed(error if in_file else ScenarioError([Problem(str(scenario.file), 1, 1, str(error))]))
-        return None, error.exit_code
     except FaultlabError as error:
-        progress.failed(error)
+        progress.failed(told(error, scenario.file))
         return None, error.exit_code
     page = files.write(report, options.out, lesson)
     progress.finished(report, page)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from faultlab import engines, wholefile
+from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError
 from faultlab.harness.campaign import Options
@@ -21,8 +23,14 @@ from faultlab.scenario import Scenario, load
 
 
 @click.command("sweep")
-@click.argument("mode", metavar="FAILURE_MODE")
-@click.option("--scenario", "file", required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("mode", metavar="FAILURE_MODE", shell_complete=failure_modes)
+@click.option(
+    "--scenario",
+    "file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    shell_complete=scenario_files,
+)
 @click.option("--dose", default="", metavar="NAME", help="Which dose, where there are several.  [default: the first]")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
@@ -44,7 +52,7 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
         try:
             report = sweep.run()
         except FaultlabError as error:
-            progress.failed(error)
+            progress.failed(told(error, file))
             return error.exit_code
         finally:
             working.close()

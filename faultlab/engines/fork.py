@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from faultlab.engines import TargetBrokenError
-from faultlab.engines.processes import one_thread_environment
+from faultlab.engines.processes import one_thread_environment, show
 from faultlab.engines.protocol import Lines, Order, Outcome, Place, encode
 
 _OVERDUE = 30.0
@@ -280,6 +280,8 @@ class ForkEngine:
             if "hello" in message:
                 hello = message["hello"]
                 link.place, link.pid, link.scenario = hello["nursery"], hello["pid"], hello.get("scenario", "")
+            elif "printed" in message:
+                show(message["printed"]["to"], message["printed"]["text"].encode("utf-8", "replace"))
             elif "outcome" in message:
                 outcome = Outcome.from_json(message["outcome"])
                 link.running.pop(outcome.id, None)

@@ -7,6 +7,7 @@ training is a paused copy of that training, and each victim goes on from there. 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -54,6 +55,7 @@ class _Victim:
     reported: float = 0.0
     lines: Lines = field(default_factory=Lines)
     output: Output = field(default_factory=Output)
+    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
 
 class Nursery:
@@ -115,6 +117,8 @@ class Nursery:
         pid = processes.fork()
         if pid == 0:
             self._become_victim(report_end, printed_end, printed)
+            if order.echo:
+                processes.print_at_once()
             return order, Channel(report)
         os.close(report)
         os.close(printed)
@@ -158,10 +162,17 @@ class Nursery:
         if not data:
             self._selector.unregister(descriptor)
         elif descriptor == victim.printed:
-            victim.output.feed(data)
+            self._print(victim, data)
         else:
             for message in victim.lines.feed(data):
                 self._hear(victim, message)
+
+    def _print(self, victim: _Victim, data: bytes) -> None:
+        victim.output.feed(data)
+        if victim.order.echo:
+            said = {"text": victim.decoder.decode(data), "to": victim.order.echo}
+            with contextlib.suppress(OSError):
+                self._driver.sendall(encode({"printed": said}))
 
     def _hear(self, victim: _Victim, message: dict[str, Any]) -> None:
         if "acting" in message:
@@ -216,7 +227,7 @@ class Nursery:
             if not data:
                 return
             if descriptor == victim.printed:
-                victim.output.feed(data)
+                self._print(victim, data)
             else:
                 for message in victim.lines.feed(data):
                     self._hear(victim, message)

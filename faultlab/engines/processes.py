@@ -43,6 +43,20 @@ def copy() -> int:
         return fork()
 
 
+def print_at_once() -> None:
+    """Has what this process prints arrive line by line, though nobody's terminal is at the other end."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def show(descriptor: int, data: bytes) -> None:
+    """Passes on what another process has printed; a reader who is gone stops nothing."""
+    with contextlib.suppress(OSError):
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+
 def die_with_parent() -> None:
     """Has the kernel kill this process when its parent dies (Linux; elsewhere the closed pipe tells it)."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from faultlab.engines.processes import Output, kill_group, one_thread_environment
+from faultlab.engines.processes import Output, kill_group, one_thread_environment, show
 from faultlab.engines.protocol import Lines, Order, Outcome
 
 _TICK = 0.02
@@ -90,7 +90,7 @@ class SpawnEngine:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps({"scenario": self._scenario, "order": order.to_json()}).encode())
             process.stdin.close()
-        pump = threading.Thread(target=_pump, args=(process.stdout, output), daemon=True)
+        pump = threading.Thread(target=_pump, args=(process.stdout, output, order.echo), daemon=True)
         pump.start()
         return _Run(order, process, Path(report), pump, output)
 
@@ -110,9 +110,11 @@ class SpawnEngine:
         return outcome
 
 
-def _pump(stream: IO[bytes], output: Output) -> None:
+def _pump(stream: IO[bytes], output: Output, echo: int) -> None:
     while data := os.read(stream.fileno(), 1 << 16):
         output.feed(data)
+        if echo:
+            show(echo, data)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

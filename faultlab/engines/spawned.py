@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from faultlab import limits
-from faultlab.engines.processes import die_with_parent
+from faultlab.engines.processes import die_with_parent, print_at_once
 from faultlab.engines.protocol import Order, encode
 
 
@@ -27,6 +27,8 @@ def main(report: str) -> None:
     from faultlab.target import Target, TargetError
 
     order = Order.from_json(task["order"])
+    if order.echo:
+        print_at_once()
     clean = switchboard.STATS if order.probe else ""
     executions = switchboard.begin(task["scenario"].get("mutated"), (order.mutant or {}).get("switch", clean))
     with open(report, "ab", buffering=0) as file:

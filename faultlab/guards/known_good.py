@@ -104,7 +104,7 @@ class KnownGood(Guard):
     bands.
 
     Where the Trainer's settings differ, or the hyperparameters that module or datamodule declare (``hparams``), the run
-    is of another configuration, and only what does not depend on them is compared; the log says so once. The checks
+    is of another configuration, and only what does not depend on them is compared; a warning says so. The checks
     ``settings`` and ``hyperparameters`` alarm on the difference itself. ``hyperparameters`` is left out by default,
     since they are declared on purpose.
     """
@@ -197,7 +197,14 @@ class KnownGood(Guard):
             self._off = set(self.checks) - comparable
             if getattr(trainer, "is_global_zero", True):
                 what = "; ".join(self._others.values())
-                _log.info("KnownGood: another configuration than the known good runs: %s", what)
+                left = [check for check in self.checks if check in comparable and check not in self.leave_out]
+                # Whoever takes a short run's record into a long one would think that its loss is watched.
+                _log.warning(
+                    "KnownGood: another configuration than the known good runs (%s), so that it compares only: %s. "
+                    "Record runs of this configuration with KnownGoodRecorder",
+                    what,
+                    ", ".join(left) or "nothing",
+                )
         if hook == "on_fit_end":
             self._sensor = None
         # The gravest first; under an observer that swallows it the others follow in the next hooks.

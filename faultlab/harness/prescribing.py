@@ -19,6 +19,8 @@ from faultlab.results import Report, Status
 from faultlab.scenario import Guard, Scenario
 
 SUFFIX = "-prescribed"
+RECORD = "profile"
+"""The argument of a guard that compares with a record of runs, which names that record."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Prescription:
 class Prescriber:
     """Finds and proves the prescription for one scenario.
 
-    ``early`` wants each fault noticed as soon as any guard does.
+    ``early`` wants each fault noticed as soon as any guard does; without ``recorded`` no guard is taken that compares
+    with a record of runs, which is worth nothing under other settings of the Trainer.
     """
 
     scenario: Scenario
@@ -68,6 +71,7 @@ class Prescriber:
     options: Options
     listener: Listener
     early: bool = False
+    recorded: bool = True
     interrupted: bool = False
 
     def prescribe(self) -> Prescription:
@@ -75,7 +79,7 @@ class Prescriber:
         campaign = Campaign(self.scenario, self.engine, self.options, self.listener)
         before = campaign.run()
         self.interrupted = campaign.interrupted
-        found = choose(before, campaign.advice, self.early)
+        found = choose(before, campaign.advice, self.early, self.recorded)
         if found.chosen and not self.interrupted:
             self._prove(found)
         return found
@@ -93,10 +97,16 @@ class Prescriber:
         found.broken = sorted(promised - noticed)
 
 
-def choose(before: Report, advice: Advice, early: bool = False) -> Prescription:
+def choose(before: Report, advice: Advice, early: bool = False, recorded: bool = True) -> Prescription:
     """The smallest set of guards for what a report calls silent or only warned of."""
     unnoticed = [fault.id for fault in before.faults if fault.status in UNNOTICED]
-    seen = {fault: _worth_it(advice.noticed.get(fault, []), early) for fault in unnoticed}
+    noticed = {fault: advice.noticed.get(fault, []) for fault in unnoticed}
+    if not recorded:
+        noticed = {
+            fault: [one for one in found if RECORD not in advice.construction(one.guard)]
+            for fault, found in noticed.items()
+        }
+    seen = {fault: _worth_it(found, early) for fault, found in noticed.items()}
     names = smallest_cover({fault: {one.guard for one in found} for fault, found in seen.items()}, advice.costs)
     chosen = [
         Chosen(

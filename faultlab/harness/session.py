@@ -50,6 +50,10 @@ def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None
     """Does what the order asks, in this process, and sends ``{"result": ...}``."""
     if order.plan is not None:
         send({"result": plan.in_victim(order.plan)})
+    elif order.examine:
+        from faultlab.doctor.observing import Examined
+
+        Examined(target, order, send).run()
     else:
         Session(target, order, send, stem).run()
 
@@ -277,6 +281,8 @@ class Session:
     def _evaluate(self) -> None:
         """Evaluates the final weights anew."""
         assert self._built is not None
+        if self._order.echo:
+            print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
         self._seed()
         clean = self._order.recon or {}
         validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))

@@ -20,7 +20,7 @@ from faultlab.harness.watching import Watch
 from faultlab.results import Status
 from faultlab.scenario import Scenario, load
 
-_CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z")
+CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z")
 # As short as a run can be that has what comes between two epochs, and a validation.
 _TRAINER = {"max_epochs": 2, "limit_train_batches": 4, "limit_val_batches": 2}
 _REMEDY = (
@@ -35,7 +35,7 @@ def survey(target: str, modes: Sequence[str], listener: Listener) -> Mapping[str
     """
     if Path(target).suffix in (".yaml", ".yml") or Path(target).is_file():
         return _survey_file(Path(target), modes, listener)
-    if _CLASS_PATH.match(target):
+    if CLASS_PATH.match(target):
         return _survey_class(target, modes, listener)
     raise UsageError(f"{target!r} is neither a scenario file nor the path of a class, such as package.module.LitModel")
 
@@ -50,11 +50,17 @@ def _survey_file(file: Path, modes: Sequence[str], listener: Listener) -> dict[s
         raise BaselineError(f"{file}:1:1: {error}") from None
 
 
-def _survey_class(path: str, modes: Sequence[str], listener: Listener) -> dict[str, str]:
+def bare(path: str) -> Scenario:
+    """A scenario of nothing but a class, built without arguments and trained shortly."""
     said = {"schema": 1, "name": path.lstrip("_"), "module": {"class_path": path}, "trainer": _TRAINER}
     scenario = Scenario.model_validate(said)
     # As if a file in the working directory said so: class paths are looked up from there.
     scenario._file = Path.cwd() / "scenario.yaml"
+    return scenario
+
+
+def _survey_class(path: str, modes: Sequence[str], listener: Listener) -> dict[str, str]:
+    scenario = bare(path)
     try:
         return _carry_out(scenario, modes, listener)
     except TargetBrokenError as error:

@@ -97,14 +97,26 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """The LightningModule that is asked for. ``source`` is None where its file was not found: importing may find it."""
+    """The LightningModule that is asked for. ``source`` is None where its file was not found: importing may find it.
+
+    ``script`` is the training script that was named instead of it. Where that takes the class from elsewhere than the
+    project, there is neither source nor class path, and the name is the script's until the script has been run.
+    """
 
     name: str
     source: Source | None
     class_path: str = ""
+    script: Source | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known which class it is."""
+        return self.source is not None or bool(self.class_path)
 
     @property
     def shown(self) -> str:
+        if self.script is not None:
+            return self.script.shown
         inside = (
             self.source is not None and not self.source.shown.startswith(("/", "\\")) and ":" not in self.source.shown
         )
@@ -179,6 +191,8 @@ def sources(folder: Path | None = None) -> Iterator[Source]:
 
 def scripts_for(found: Found) -> list[Source]:
     """Files that, run as scripts, train something of that name; the class's own file first."""
+    if found.script is not None:
+        return [found.script]
     if found.source is None:
         return []
     mentions = re.compile(rf"\b{re.escape(found.name)}\b")
@@ -227,6 +241,8 @@ def _in_file(file: Path, name: str) -> Found:
     if not name:
         if len(source.modules) == 1:
             name = source.modules[0]
+        elif not source.modules and source.fits:
+            return _trained_by(source)
         elif not source.modules:
             classes = f" (its classes: {', '.join(source.classes)})" if source.classes else ""
             raise UsageError(f"{file} defines no LightningModule{classes}. {_HELPFUL}")
@@ -240,6 +256,21 @@ def _in_file(file: Path, name: str) -> Found:
         hint = nearest(name, source.classes) or f"Its classes: {', '.join(source.classes) or 'none'}."
         raise UsageError(f"{file} has no class {name!r}. {hint}")
     return Found(name, source, source.class_path(name))
+
+
+def _trained_by(script: Source) -> Found:
+    """What a script trains that defines no LightningModule: the one that it imports from the project, if it is one."""
+    imported: dict[str, Found] = {}
+    for node in ast.walk(script.tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            file = _file_of(node.module)
+            if file is None or not file.resolve().is_relative_to(Path.cwd()):
+                continue
+            with contextlib.suppress(UsageError):
+                source = read(file)
+                for name in {alias.name for alias in node.names} & set(source.modules):
+                    imported[name] = Found(name, source, source.class_path(name), script)
+    return imported.popitem()[1] if len(imported) == 1 else Found(script.file.stem, None, script=script)
 
 
 def _last_derived(source: Source) -> str | None:

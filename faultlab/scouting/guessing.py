@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -60,7 +60,7 @@ def guess(
     candidates = [*_scripts(target), *_with_data(target, importable, guessed.assumed)]
     forms = list(_forms(target, importable, guessed))
     request = {
-        "name": target.name,
+        "name": target.name if target.known else "",
         "folder": str(Path.cwd()),
         "path": import_path(file),
         "imports": _packages(target),
@@ -76,6 +76,8 @@ def guess(
             guessed.tried.append((message["label"], message["failed"]))
         else:
             guessed.found = message.get("found")
+    if guessed.found is not None and not target.known:
+        guessed.target = replace(target, name=guessed.found["module"].rpartition(".")[2])
     return guessed
 
 
@@ -95,6 +97,8 @@ def _scripts(target: Found) -> Iterator[dict[str, Any]]:
 def _with_data(target: Found, importable: bool, assumed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The module with data that the project has for it."""
     source = target.source
+    if not target.known:
+        return
     if source is None:
         yield {"label": "its own loaders", "how": "own", "parts": {"module": {"class_path": target.class_path}}}
         return
@@ -116,6 +120,8 @@ def _with_data(target: Found, importable: bool, assumed: Mapping[str, Any]) -> I
 
 def _forms(target: Found, importable: bool, guessed: Guess) -> Iterator[dict[str, Any]]:
     """The ways in which the module alone can be named."""
+    if not target.known:
+        return
     if target.source is None:
         yield {"class_path": target.class_path}
         return
@@ -151,7 +157,8 @@ def _near(source: Source) -> Iterator[Source]:
 
 def _packages(target: Found) -> list[str]:
     """What is worth importing once for all attempts."""
-    text = target.source.text if target.source else target.class_path
+    source = target.script or target.source
+    text = source.text if source else target.class_path
     return ["lightning.pytorch"] if "lightning" in text.replace("pytorch_lightning", "") else ["pytorch_lightning"]
 
 

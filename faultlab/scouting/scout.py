@@ -89,7 +89,7 @@ class Scout:
         parts = candidate["parts"]
         answer = self._apart(lambda: _train(parts, _FEW, str(self._folder / "run")), _ATTEMPT)
         wanted = self._request["name"]
-        if "trajectory" in answer and wanted not in answer["lineage"]:
+        if wanted and "trajectory" in answer and wanted not in answer["lineage"]:
             answer = {"failed": f"it trains {answer['lineage'][0]} and not {wanted}"}
         if "trajectory" not in answer:
             self._say(failed=answer["failed"], label=candidate["label"])
@@ -201,7 +201,7 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
         target = Target({**parts, "trainer": trainer, "path": []})
         carry_out(target, replace(Order("clean", 0, root=root), probe=True), said.append)
     except TargetError as error:
-        return {"failed": f"{error.message} {error.remedy}".strip()}
+        return {"failed": ". ".join(filter(None, (error.message.rstrip("."), error.remedy)))}
     result = said[-1]["result"]
     if "target_error" in result:
         error_said = result["target_error"]
@@ -254,7 +254,7 @@ def _search(module: Mapping[str, Any], reading: Mapping[str, Any], seconds: floa
         target = Target({"module": module})
         target.make_module()
     except TargetError as error:
-        return {"failed": f"{error.message} {error.remedy}".strip()}
+        return {"failed": ". ".join(filter(None, (error.message.rstrip("."), error.remedy)))}
     search = Search(target.make_module, reading, seconds)
     batch = search.run()
     if batch is None:

@@ -112,7 +112,7 @@ def made_up(guess: Guess) -> str:
 
 def remedy(guess: Guess) -> str:
     """What the user should write where nothing trained."""
-    name = guess.target.class_path or f"package.module.{guess.target.name}"
+    name = guess.target.class_path or f"package.module.{guess.target.name if guess.target.known else 'LitModel'}"
     needed = guess.unknown or list(guess.reading.needed)
     arguments = f", init_args: {{{', '.join(f'{one}: ...' for one in needed)}}}" if needed else ""
     return "\n".join(

@@ -155,7 +155,7 @@ def _asked(config: pytest.Config) -> Asked:
     selected, ignored = tuple(option("faultlab_select")) or ("*",), tuple(option("faultlab_ignore"))
     for pattern, whole in [*((one, True) for one in selected), *((one, False) for one in ignored)]:
         if (wrong := check_pattern(pattern, whole_faults=whole)) is not None:
-            raise UsageError(" ".join(filter(None, wrong)))
+            raise UsageError(". ".join(filter(None, wrong)))
     if (option("faultlab_jobs") or 1) < 1:
         raise UsageError(f"--faultlab-jobs is {option('faultlab_jobs')}; it takes one copy at least")
     jobs = option("faultlab_jobs") or config.stash.get(PROCESSES, None) or engines.cores()

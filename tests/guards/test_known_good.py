@@ -229,10 +229,11 @@ def test_other_settings_are_told_and_end_the_comparison_of_what_depends_on_them(
 def test_other_hyperparameters_are_another_configuration_and_the_log_says_so(
     profile: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "faultlab.guards"):
+    with caplog.at_level(logging.WARNING, "faultlab.guards"):
         assert alarms(profile, ["hyperparameters"], made={"rate": 0.2}) == {}
     assert [record.message for record in caplog.records if record.name == "faultlab.guards"] == [
-        "KnownGood: another configuration than the known good runs: module.rate is 0.2, and was 0.02"
+        "KnownGood: another configuration than the known good runs (module.rate is 0.2, and was 0.02), so that it "
+        "compares only: settings, data. Record runs of this configuration with KnownGoodRecorder"
     ]
     assert alarms(profile, made={"rate": 0.2}).keys() == {"hyperparameters"}
 

@@ -1,0 +1,47 @@
+"""Draws docs/images/ from reports that are there: `faultlab run scenarios/digits --lesson`, and then this.
+
+python benchmarks/pictures.py [REPORTS]
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+# The worst silent faults are NaN in many forms; one with a course to be seen stands open in their place.
+TELLING = """() => {
+    for (const lesson of document.querySelectorAll("details.lesson")) lesson.open = false;
+    const telling = document.getElementById("gradient.negated");
+    telling.open = true;
+    document.querySelector("details.lesson").before(telling);
+}"""
+MATRIX = """() => {
+    document.getElementById("filters").hidden = true;
+    document.querySelector(".matrix").scrollIntoView();
+}"""
+
+
+def main() -> None:
+    """Writes report.png, matrix.png and lesson.png."""
+    reports = Path(sys.argv[1] if len(sys.argv) > 1 else "reports").resolve()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        shots = (
+            ("report", "digits/index.html", 1290, TELLING),
+            ("matrix", "digits-tested/index.html", 700, MATRIX),
+            ("lesson", "digits/lesson.html", 700, "null"),
+        )
+        for name, page, height, script in shots:
+            tab = browser.new_page(viewport={"width": 1120, "height": height})
+            tab.goto((reports / page).as_uri())
+            tab.evaluate(script)
+            tab.screenshot(path=IMAGES / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

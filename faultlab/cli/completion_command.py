@@ -1,0 +1,26 @@
+"""``faultlab completion``."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from faultlab.cli import COMPLETE_VARIABLE, PROGRAM
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(SHELLS))
+def command(shell: str) -> None:
+    """Print the script that completes commands, options, failure modes and scenario files in SHELL.
+
+    \b
+    bash: echo 'eval "$(faultlab completion bash)"' >> ~/.bashrc
+    zsh:  echo 'eval "$(faultlab completion zsh)"' >> ~/.zshrc
+    fish: faultlab completion fish > ~/.config/fish/completions/faultlab.fish
+    """
+    made = get_completion_class(shell)
+    assert made is not None
+    root = click.get_current_context().find_root().command
+    click.echo(made(root, {}, PROGRAM, COMPLETE_VARIABLE).source())

@@ -1,0 +1,232 @@
+"""``faultlab replay``."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from faultlab import engines, guard_index, index
+from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.each import told
+from faultlab.errors import FaultlabError
+from faultlab.fault import Fault
+from faultlab.harness.campaign import Options
+from faultlab.harness.replaying import Replay, Replayed, fault_of, thinned
+from faultlab.harness.watching import Watch
+from faultlab.report.overview import measured
+from faultlab.report.text import harmless
+from faultlab.results import Baseline, FaultResult, Status, dump
+from faultlab.scenario import load
+
+_MEANING = {
+    Status.NOTICED: "noticed",
+    Status.WARNED: "only warned of: nobody stopped or flagged it",
+    Status.SILENT: "silent: it acted, changed the run, and nobody noticed",
+    Status.NO_EFFECT: "no effect: it acted, and the run is the clean one",
+    Status.NOT_APPLICABLE: "not applicable",
+    Status.NOT_ACTIVATED: "not activated: it never acted, so nothing is proven",
+    Status.TIMEOUT: "timeout: inconclusive",
+    Status.ERROR: "error: inconclusive",
+}
+
+
+@click.command("replay")
+@click.argument("fault", metavar="FAULT", shell_complete=failure_modes)
+@click.option(
+    "--scenario",
+    "file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    shell_complete=scenario_files,
+)
+@click.option("--debug", is_flag=True, help="Run it in this process, and stop in pdb where the fault acts.")
+@click.option("--without-fault", is_flag=True, help="The same without the fault, to compare.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), help="Deadline of the faulted run, s.  [default: measured]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
+@click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the runs' output goes to stderr.")
+def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int, timeout: float | None, out: Path,
+            engine: str | None, as_json: bool) -> int:  # fmt: skip
+    """Run one FAULT in the foreground: what your code prints, step by step what changes, and who notices.
+
+    FAULT is a fault as reports write it (loss.nan@step=8), a failure mode (its usual trigger is taken), or a glob that
+    matches one. The clean run comes first, then the faulted one, judged as a campaign judges it. Its records go to
+    reports/SCENARIO/replays/.
+
+    With --debug the faulted run happens a second time in this process, without a deadline, under pdb: it stops in your
+    training_step when the fault's first step comes, right after the fault has acted, and where an exception ends it.
+    Guards are watched as in a campaign and stop nothing.
+
+    Exit codes: 0 it ran, whatever the verdict, 2 usage, 3 the clean run failed, 4 the fault did not act, 130
+    interrupted.
+    """
+    if debug and as_json:
+        raise click.UsageError("--debug needs the terminal, and --json wants it for itself; leave one of them out")
+    scenario = load(file)
+    asked = fault_of(fault, scenario)
+    audience = _Audience(quiet=as_json)
+    working = engines.create(engine or engines.default(), engines.cores())
+    options = Options(seed=seed, timeout=timeout, out=out, watch=Watch())
+    replay = Replay(scenario, working, options, audience, asked, 2 if as_json else 1)
+    try:
+        replayed = replay.run_clean() if without_fault and not debug else replay.run()
+        if as_json:
+            click.echo(dump(replayed.to_json(), indent=1))
+        else:
+            _show(replayed)
+            click.echo(f"\n  {replay.folder}")
+        if debug and not replayed.interrupted:
+            _debug(replay, replayed, without_fault)
+    except FaultlabError as error:
+        audience.failed(told(error, file))
+        return error.exit_code
+    finally:
+        working.close()
+    if replayed.interrupted:
+        return 130
+    return 0 if replayed.ran else 4
+
+
+class _Audience:
+    """Plain lines: a live bar and the output of the user's code would write over each other."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def started(self, scenario: str) -> None:
+        self._say("importing and running clean")
+
+    def measured(self, baseline: Baseline) -> None:
+        kind = "deterministic" if baseline.deterministic else "not deterministic"
+        self._say(f"clean run {baseline.seconds:.2f} s, {baseline.steps} steps, {kind}")
+        for alarm in baseline.false_alarms:
+            self._say(f"false alarm by {alarm['name']}: {harmless(alarm['message'])}")
+
+    def planned(self, total: int) -> None:
+        return
+
+    def judged(self, result: FaultResult) -> None:
+        return
+
+    def testing(self) -> None:
+        self._say("running your tests with the fault")
+
+    def showing(self, fault: str) -> None:
+        if not self._quiet:
+            click.secho(f"---- with {fault}" if fault else "---- the clean run", bold=True)
+
+    def failed(self, error: Exception) -> None:
+        click.secho(str(error), err=True, fg="red")
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            click.echo(text)
+
+
+def _show(replayed: Replayed) -> None:
+    if replayed.interrupted:
+        click.echo("interrupted: no verdict")
+        return
+    click.secho("---- step by step", bold=True)
+    _show_steps(replayed)
+    result = replayed.result
+    if result is None:
+        return
+    click.echo()
+    for title, text in _findings(replayed, result):
+        click.secho(title, bold=True)
+        click.echo(textwrap.indent(harmless(text), "  "))
+
+
+def _show_steps(replayed: Replayed) -> None:
+    result = replayed.result
+    spoken: dict[int, list[str]] = {}
+    if result is not None and result.first_step is not None:
+        spoken.setdefault(result.first_step, []).append("the fault acts")
+    for signal in replayed.signals:
+        spoken.setdefault(signal.step, []).append(signal.who)
+    faulted = f"{'faulted':>12}" if result is not None else ""
+    click.echo(f"{'step':>8}{'clean loss':>14}{faulted}")
+    shown = set()
+    for step, clean, broken in thinned(replayed):
+        shown.add(step)
+        said = "   < " + ", ".join(dict.fromkeys(spoken[step])) if step in spoken else ""
+        numbers = f"{_number(clean):>14}" + (f"{_number(broken):>12}" if result is not None else "")
+        click.echo(f"{step:>8}{numbers}{said}")
+    for step in sorted(set(spoken) - shown):
+        click.echo(f"{step:>8}{'':>26}   < {', '.join(dict.fromkeys(spoken[step]))}")
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.5g}" if math.isfinite(value) else str(value)
+
+
+def _findings(replayed: Replayed, result: FaultResult) -> list[tuple[str, str]]:
+    mode = index.modes()[result.mode]
+    times = f"{result.activations} time{'s' * (result.activations != 1)}"
+    acted = f"{times}, first in step {result.first_step}" if result.activations else "never"
+    spoken = [f"step {one.step}: {one.who}: {one.message.partition(chr(10))[0]}" for one in replayed.signals]
+    verdict = "; ".join(filter(None, (_MEANING[result.status], result.reason)))
+    harm = measured(result.harm) if result.harm else ""
+    found = [
+        ("It acted", acted),
+        ("It ended", replayed.ended),
+        ("Who spoke", "\n".join(spoken) or "nobody"),
+        ("Verdict", "\n".join(filter(None, (verdict, harm)))),
+    ]
+    if result.status in (Status.SILENT, Status.WARNED):
+        found.append(("Why it goes unnoticed", _wrapped(mode.sections.unnoticed)))
+        found.append(("What would have noticed", _prescribed(result)))
+    if replayed.problems:
+        found.append(("Beware", "\n".join(replayed.problems)))
+    if replayed.others:
+        found.append(("Also run", ", ".join(replayed.others)))
+    found.append(("More", f"faultlab explain {mode.id}"))
+    return [(title, text) for title, text in found if text]
+
+
+def _prescribed(result: FaultResult) -> str:
+    here = [f"{one['guard']}, in step {one['step']}, for {100 * one['cost']:.1f} % of the time"
+            for one in result.prescription]  # fmt: skip
+    if here:
+        return "\n".join(here)
+    elsewhere = guard_index.noticing(result.mode)
+    said = f"; on other models {', '.join(elsewhere)} did" if elsewhere else ""
+    return f"none of the ready-made guards did here{said}"
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.fill(line, 100, break_on_hyphens=False) for line in text.split("\n"))
+
+
+def _debug(replay: Replay, replayed: Replayed, without_fault: bool) -> None:
+    """The faulted run once more, in this process."""
+    order, result = replay.order, replayed.result
+    if order is None or result is None or replay.findings is None:
+        click.echo("nothing to debug: the fault was not run", err=True)
+        return
+    from faultlab.harness import debugging
+
+    click.secho("---- in the debugger", bold=True)
+    fault = None if without_fault else order.fault
+    own = replace(order, id=f"{order.id} debugged", fault=fault, advice=None, root=f"{order.root}-debugged", echo=0)
+    first = result.first_step if result.activations else None
+    begun = Fault.parse(result.id).trigger
+    step = first if first is not None or begun is None or begun.kind != "step" else int(begun.number or 0)
+    try:
+        outcome = debugging.debug(
+            replay.scenario.for_victims(), own, step, lambda text: click.echo(f"faultlab: {text}")
+        )
+    except debugging.QuitError:
+        click.echo("quit: the verdict above stands")
+        return
+    said = outcome.result or {}
+    if not without_fault and said.get("activations") != result.activations:
+        click.echo(f"in this process the fault acted {said.get('activations', 0)} times")

@@ -1,0 +1,252 @@
+"""training_step is called: does anything come of it, and do the other hooks run?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
+from faultlab.doctor.never_called import calls, facts
+
+LEARNING, HOOKS = Checks(), Checks()
+_PL = "Lightning-AI/pytorch-lightning"
+# Not in a fit, or not in every one.
+_ELSEWHERE = ("test", "predict", "checkpoint", "exception", "configure_sharded_model", "teardown")
+_SHOWN = 6
+
+
+@LEARNING.check("executed")
+def executed(seen: Seen) -> Iterator[Finding]:
+    """How often, and whose."""
+    times, step = calls(seen), seen["step"]
+    whose = f"{step['owner']}.training_step"
+    yield fine(f"{whose} was called {times} times for {seen.get('batches', 0)} batches", step["place"])
+
+
+@LEARNING.check("another one runs")
+def another(seen: Seen) -> Iterator[Finding]:
+    """A base class's runs where the class itself was meant to define one, or an earlier definition is lost."""
+    for kind in ("near", "nested"):
+        for entry in facts(seen, kind):
+            name = entry.get("name") or entry["hook"]
+            if entry["hook"] == "training_step":
+                why = f"is called {name}" if kind == "near" else f"is nested in {entry['inside']}"
+                yield wrong(
+                    f"your training step is never called because it {why}; {seen['step']['owner']}'s runs instead",
+                    f"{entry['file']}:{entry['line']}",
+                    f"Rename {name} to training_step." if kind == "near" else "Indent it as the others.",
+                )
+    for entry in facts(seen, "twice"):
+        lines = ", ".join(map(str, entry["lines"]))
+        verdict = wrong if entry["hook"] == "training_step" else attention
+        yield verdict(
+            f"{entry['hook']} is defined {len(entry['lines'])} times; the last one alone counts",
+            f"{entry['file']}, lines {lines}",
+            "Keep one of them.",
+        )
+    if len(facts(seen, "classes")) > len({entry["class"] for entry in facts(seen, "classes")}):
+        entries = facts(seen, "classes")
+        yield attention(
+            f"{entries[0]['class']} is defined more than once; the last definition counts",
+            f"{entries[0]['file']}, lines {', '.join(str(entry['line']) for entry in entries)}",
+            "Rename one of them.",
+        )
+
+
+@LEARNING.check("replaced on the instance")
+def replaced(seen: Seen) -> Iterator[Finding]:
+    """An attribute of the module hides the method."""
+    if seen["step"]["replaced"]:
+        yield wrong(
+            "the module has an attribute training_step, which runs instead of the method",
+            seen["step"]["replaced"],
+            "Take the assignment to self.training_step out.",
+        )
+
+
+@LEARNING.check("its body runs")
+def body(seen: Seen) -> Iterator[Finding]:
+    """A generator or a coroutine is made, and nobody runs it."""
+    kind = seen["step"]["kind"]
+    if kind in ("generator", "coroutine"):
+        mark = "yield in it" if kind == "generator" else "async before it"
+        yield wrong(
+            f"the body of training_step is never executed because it is a {kind}",
+            seen["step"]["place"],
+            f"Take the {mark} out.",
+        )
+
+
+@LEARNING.check("it returns a loss", f"{_PL}#6753")
+def returned(seen: Seen) -> Iterator[Finding]:
+    """What comes back: nothing, or something that leads to no gradient."""
+    outputs, times = seen.get("outputs", {}), calls(seen)
+    if not seen.get("automatic", True) or seen["step"]["kind"] in ("generator", "coroutine"):
+        return
+    if none := outputs.get("none", 0):
+        swallowing = facts(seen, "swallows")
+        where = f"{swallowing[0]['file']}:{swallowing[0]['line']}" if swallowing else seen["step"]["place"]
+        why = ", perhaps from a handler that swallows every exception" if swallowing else ""
+        say = wrong if none == times else attention
+        yield say(
+            f"training_step returns None in {none} of {times} steps{why}; nothing is learnt in those",
+            where,
+            "Return the loss; re-raise what the handler can't mend." if swallowing else "Return the loss.",
+        )
+    if detached := outputs.get("detached", 0):
+        yield wrong(
+            f"the loss has no gradient in {detached} of {times} steps",
+            seen["step"]["place"],
+            "Look for .item(), .detach(), torch.no_grad(), numpy or argmax between the weights and the loss.",
+        )
+    for kind, count in outputs.items():
+        if kind not in ("none", "loss", "detached"):
+            yield wrong(
+                f"training_step returns {kind} in {count} of {times} steps",
+                seen["step"]["place"],
+                "Return the loss, or a dict that has it as 'loss'.",
+            )
+
+
+@LEARNING.check("exceptions get out")
+def swallowed(seen: Seen) -> Iterator[Finding]:
+    """A handler in training_step lets nothing out."""
+    if not seen.get("outputs", {}).get("none"):
+        for entry in facts(seen, "swallows"):
+            yield attention(
+                "training_step has a handler that swallows every exception",
+                f"{entry['file']}:{entry['line']}",
+                "Catch what you can mend and no more.",
+            )
+
+
+@LEARNING.check("the run ends well")
+def ended(seen: Seen) -> Iterator[Finding]:
+    """An exception, or an end before its time."""
+    if error := seen.get("error"):
+        message = str(error["message"]).partition("\n")[0]
+        yield wrong(
+            f"training ends with an exception after {seen.get('batches', 0)} steps",
+            f"{message} ({error['own'] or error['raised']})",
+            "Mend what it says.",
+        )
+    for entry in seen.get("stopped", ())[:1]:
+        yield attention(f"{entry['hook']} stops the training", f"in step {entry['step']}", "See whether that is meant.")
+    for entry in seen.get("skipped", ())[:1]:
+        yield attention(
+            f"{entry['hook']} {entry['how']}, and the rest of the epoch is skipped",
+            f"in step {entry['step']}",
+            "See whether that is meant.",
+        )
+
+
+@LEARNING.check("parameters change", f"{_PL}#20215")
+def parameters(seen: Seen) -> Iterator[Finding]:
+    """Which do not, and why."""
+    found = seen.get("parameters")
+    if not found or seen.get("error"):
+        return
+    changed, still = found["changed"], found["still"]
+    total = len(changed) + len(still)
+    if not total:
+        yield attention("the module has no parameters", "", "Assign layers to self in __init__.")
+        return
+    if still:
+        say = attention if changed else wrong
+        reason, remedy = _why_still(seen)
+        what = f"{len(still)} of {total} parameters" if changed else "no parameter"
+        yield say(f"{what} {'did not change' if changed else 'has changed'}{reason}", _some(still), remedy)
+    else:
+        yield fine(f"all {total} parameters changed")
+
+
+@LEARNING.check("the loss is finite")
+def losses(seen: Seen) -> Iterator[Finding]:
+    """NaN or infinity in a clean run."""
+    values = [float("nan") if value is None else value for value in seen.get("losses", ())]
+    bad = [step for step, value in enumerate(values) if not math.isfinite(value)]
+    if bad:
+        yield wrong(
+            f"the loss is not finite in {len(bad)} of {len(values)} steps",
+            f"first in step {bad[0]}",
+            "Look at the data and the learning rate; faultlab.guards.LossContract says it at once.",
+        )
+    elif values:
+        yield fine(f"the loss is finite: {values[0]:.4g} in the first step, {values[-1]:.4g} in the last")
+
+
+@HOOKS.check("names of hooks", "optuna/optuna-examples#49")
+def names(seen: Seen) -> Iterator[Finding]:
+    """Methods whose names are nearly those of hooks are never called."""
+    for entry in facts(seen, "near"):
+        if entry["hook"] != "training_step":
+            yield attention(
+                f"{entry['name']} is never called by Lightning; its hook is {entry['hook']}",
+                f"{entry['file']}:{entry['line']}",
+                f"Rename it to {entry['hook']}, if that is meant.",
+            )
+    for entry in facts(seen, "nested"):
+        if entry["hook"] != "training_step":
+            yield attention(
+                f"{entry['hook']} is nested in {entry['inside']} and no hook there",
+                f"{entry['file']}:{entry['line']}",
+                "Indent it as the other methods.",
+            )
+
+
+@HOOKS.check("hooks that you define run")
+def never_ran(seen: Seen) -> Iterator[Finding]:
+    """Of the module's own hooks those that a fit should have called and has not."""
+    if seen.get("error"):
+        return
+    ran = {name for name, times in seen.get("calls", {}).items() if times}
+    idle = [name for name in seen.get("own_hooks", ()) if name not in ran and not any(w in name for w in _ELSEWHERE)]
+    if not seen.get("automatic", True):
+        idle = [name for name in idle if name not in ("optimizer_step", "backward", "optimizer_zero_grad")]
+    validation = [name for name in idle if "validation" in name or name == "val_dataloader"]
+    if validation and not seen.get("validation_batches"):
+        yield attention(
+            f"validation never ran, though {validation[0]} is defined",
+            f"limit_val_batches={seen['trainer'].get('limit_val_batches')}, "
+            f"check_val_every_n_epoch={seen['trainer'].get('check_val_every_n_epoch')}",
+            "Give a validation loader, or see whether validation is due in so short a run.",
+        )
+    if others := [name for name in idle if name not in validation]:
+        yield attention(
+            f"{', '.join(others[:_SHOWN])} never ran",
+            "defined, and not called in this run",
+            "See whether they should have been.",
+        )
+    elif not validation and ran:
+        yield fine("every hook that the module defines and a fit calls has run")
+
+
+@HOOKS.check("data apart")
+def apart(seen: Seen) -> Iterator[Finding]:
+    """Training and validation share a dataset."""
+    if (seen.get("loader") or {}).get("validates_on_it"):
+        yield attention(
+            "training and validation use one dataset",
+            str(seen["loader"].get("type")),
+            "See whether train_dataloader returns the validation's, or the other way round.",
+        )
+
+
+def _why_still(seen: Seen) -> tuple[str, str]:
+    found = seen["parameters"]
+    still = set(found["still"])
+    if seen.get("outputs", {}).get("none") == calls(seen):
+        return " because training_step returns None", "Return the loss."
+    if not found["optimizers"]:
+        return " because configure_optimizers returns no optimizer", "Return one that has self.parameters()."
+    if still <= set(found["frozen"]):
+        return " because requires_grad is False", "Unfreeze what is meant to learn."
+    if still <= set(found["left_out"]) | set(found["frozen"]):
+        return " because no optimizer has them", "Give the optimizer self.parameters()."
+    if found["largest_rate"] == 0:
+        return " because the learning rate is 0", "Look at the rate and its scheduler's start."
+    return "", "Look whether the loss depends on them."
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,0 +1,155 @@
+"""The environment: versions, forks, room, threads. Nothing heavy is imported, so that the answer comes at once."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from faultlab import engines
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
+
+ENVIRONMENT = Checks()
+check = ENVIRONMENT.check
+
+# What the tests ran with; older is refused by the requirements, newer is only untried.
+_OLDEST = {"torch": (2, 4), "pytorch-lightning": (2, 4), "lightning": (2, 4), "mutmut": (3, 8), "pytest": (8, 2)}
+_NEWEST = {"torch": (2, 13), "pytorch-lightning": (2, 6), "lightning": (2, 6), "mutmut": (3, 8), "pytest": (9, 2)}
+_LEAST_DISK, _LEAST_MEMORY = 1.0, 2.0
+_GB = 2**30
+
+
+@check("python")
+def python(seen: Seen) -> Iterator[Finding]:
+    """Python is new enough."""
+    version = platform.python_version()
+    if tuple(sys.version_info) < (3, 10):
+        yield wrong(f"Python {version} is too old", sys.executable, "Use Python 3.10 or newer.")
+    else:
+        yield fine(f"Python {version}", sys.executable)
+
+
+@check("packages")
+def packages(seen: Seen) -> Iterator[Finding]:
+    """torch, Lightning, mutmut and pytest are there, in versions that were tried."""
+    for name, oldest in _OLDEST.items():
+        version = _version(name)
+        if not version:
+            if name != "lightning":
+                yield wrong(f"{name} is not installed", "", f"python -m pip install {name}")
+            continue
+        number = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+        if number < oldest:
+            least = ".".join(map(str, oldest))
+            yield wrong(f"{name} {version} is too old", "", f"python -m pip install '{name}>={least}'")
+        elif number > _NEWEST[name]:
+            tried = ".".join(map(str, _NEWEST[name]))
+            remedy = f"If something is odd, try {name} {tried}."
+            yield attention(f"{name} {version} is newer than what was tried, {tried}", "", remedy)
+        else:
+            yield fine(f"{name} {version}")
+
+
+@check("two Lightnings", "Lightning-AI/pytorch-lightning#19252")
+def two_lightnings(seen: Seen) -> Iterator[Finding]:
+    """Both packages of Lightning are installed: their classes are not each other's."""
+    plain, unified = _version("pytorch-lightning"), _version("lightning")
+    if plain and unified and plain != unified:
+        yield attention(
+            f"pytorch-lightning {plain} and lightning {unified} are installed in different versions",
+            "`lightning.pytorch.Trainer` takes no `pytorch_lightning.LightningModule`, nor the other way round",
+            "Import from one of them everywhere, and install both in one version.",
+        )
+
+
+@check("fork")
+def fork(seen: Seen) -> Iterator[Finding]:
+    """Runs are forked, which is what makes campaigns fast."""
+    if hasattr(os, "fork"):
+        yield fine("processes can be forked")
+    else:
+        yield attention("this system can't fork", platform.system(), "Use --engine spawn; campaigns take longer.")
+
+
+@check("cores")
+def cores(seen: Seen) -> Iterator[Finding]:
+    """How many runs go on at a time, and with how many threads each."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    said = f"OMP_NUM_THREADS={threads}" if threads else "OMP_NUM_THREADS is not set"
+    yield fine(f"{engines.cores()} cores, as many runs at a time", f"{said}; faultlab's runs have one thread each")
+
+
+@check("temporary folder")
+def temporary(seen: Seen) -> Iterator[Finding]:
+    """There is a place for what runs write."""
+    try:
+        with tempfile.NamedTemporaryFile(prefix="faultlab-") as file:
+            file.write(b"x")
+            folder = Path(file.name).parent
+    except OSError as error:
+        yield wrong("no temporary file can be written", str(error), "Set TMPDIR to a folder that can be written to.")
+        return
+    free = shutil.disk_usage(folder).free / _GB
+    if free < _LEAST_DISK:
+        yield attention(f"{free:.1f} GB free in {folder}", "", "Make room, or set TMPDIR to a folder with more of it.")
+    else:
+        yield fine(f"{folder} can be written to, {free:.0f} GB free")
+
+
+@check("memory")
+def memory(seen: Seen) -> Iterator[Finding]:
+    """There is memory for a copy of the training on every core."""
+    free = _free_memory()
+    if free is None:
+        return
+    if free < _LEAST_MEMORY:
+        yield attention(f"{free:.1f} GB of memory are free", "", "Use --jobs 1.")
+    else:
+        yield fine(f"{free:.1f} GB of memory are free")
+
+
+@check("pytest plugin")
+def plugin(seen: Seen) -> Iterator[Finding]:
+    """`pytest --faultlab` is there."""
+    names = {entry.name for entry in importlib.metadata.entry_points(group="pytest11")}
+    if "faultlab" not in names:
+        remedy = "Install faultlab by pip, or run `pytest -p faultlab.pytest_plugin --faultlab`."
+        yield attention("pytest does not know faultlab's plugin", "no entry point pytest11: faultlab", remedy)
+    elif os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+        remedy = "Run `pytest -p faultlab.pytest_plugin --faultlab`."
+        yield attention("pytest loads no plugins by itself", "PYTEST_DISABLE_PLUGIN_AUTOLOAD is set", remedy)
+    else:
+        yield fine("pytest knows faultlab's plugin")
+
+
+@check("GPU")
+def gpu(seen: Seen) -> Iterator[Finding]:
+    """Campaigns are on the CPU unless a scenario says otherwise."""
+    devices = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    if devices:
+        where = f"GPU seen: {', '.join(devices)}"
+        yield fine(f"{where}; scenarios train on the CPU unless `trainer:` names another accelerator")
+    else:
+        yield fine("no GPU is seen; scenarios train on the CPU")
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _free_memory() -> float | None:
+    """In GB; None where the system does not tell."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = {line.partition(":")[0]: line.split()[1] for line in text.splitlines() if len(line.split()) > 1}
+    return int(found["MemAvailable"]) / 2**20 if "MemAvailable" in found else None

@@ -1,0 +1,152 @@
+"""A scenario or a class examined from its file to its training's end. The driver's side: it never imports torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from faultlab import engines
+from faultlab.doctor import never_called
+from faultlab.doctor.called import HOOKS, LEARNING
+from faultlab.doctor.finding import Finding, Seen, fine, wrong
+from faultlab.doctor.scripts import SCRIPTS
+from faultlab.doctor.sources import scripts
+from faultlab.engines import Engine, TargetBrokenError
+from faultlab.engines.protocol import Outcome
+from faultlab.errors import ScenarioError, UsageError
+from faultlab.harness.clean import order
+from faultlab.harness.survey import CLASS_PATH, bare
+from faultlab.harness.trajectory import Trajectory
+from faultlab.scenario import Scenario, load, project_root
+from faultlab.source import file_of
+
+_STACK = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>.+)$', re.MULTILINE)
+_ELSEWHERE = ("site-packages", "dist-packages", "/lib/python", "/faultlab/", "<frozen", "<string>")
+
+
+def examine(target: str, timeout: float, seed: int = 0, engine: Engine | None = None) -> Iterator[Finding]:
+    """What is found of a scenario file or a class, in the order in which it is looked at.
+
+    ``timeout`` is a training's deadline in seconds; an ``engine`` that is given stays open. Raises UsageError where the
+    target is neither.
+    """
+    path = Path(target)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        try:
+            scenario = load(path)
+        except ScenarioError as error:
+            for problem in error.problems:
+                place = f"{problem.file}:{problem.line}:{problem.column}"
+                yield replace(wrong(problem.message, place, problem.remedy), check="scenario file")
+            return
+        yield replace(fine(f"{path} can be read", scenario.name), check="scenario file")
+    elif CLASS_PATH.match(target):
+        scenario = bare(target)
+    else:
+        raise UsageError(f"{target!r} is neither a scenario file nor a class's path, such as package.module.LitModel")
+    working = engine or engines.create(engines.default(), engines.cores())
+    try:
+        yield from _examined(scenario, working, timeout, seed)
+    finally:
+        if engine is None:
+            working.close()
+
+
+def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> Iterator[Finding]:
+    try:
+        engine.open(scenario.name, scenario.for_victims())
+    except TargetBrokenError as error:
+        yield _broken("import", scenario, error.where, error.message, error.remedy)
+        return
+    yield replace(fine("your code can be imported"), check="import")
+    (outcome,) = engine.run([order(engine, "examined", seed, deadline=timeout, examine=True)])
+    result = outcome.result or {}
+    if "target_error" in result:
+        told = result["target_error"]
+        yield _broken("build", scenario, told["where"], told["message"], told["remedy"])
+        return
+    if "seen" not in result:
+        yield _lost(outcome, timeout)
+        return
+    seen = {**result["seen"], "warned": [entry["text"] for entry in result["warnings"]]}
+    if "cls" not in seen:
+        raised = seen.get("error") or {}
+        message = str(raised.get("message", "")).partition("\n")[0]
+        place = raised.get("own") or raised.get("raised", "")
+        remedy = "Mend it; where arguments are missing, give them under init_args in a scenario."
+        yield replace(wrong(f"building the module raises {message}", place, remedy), check="build")
+        return
+    root = project_root(scenario.file).resolve()
+    seen["scripts"] = scripts(root, seen["cls"]["name"])
+    yield from _class(scenario, seen, root)
+    yield from _training(engine, outcome, seen, timeout, seed)
+    yield from SCRIPTS.run(seen)
+
+
+def _class(scenario: Scenario, seen: Seen, root: Path) -> Iterator[Finding]:
+    """Which class it is, and whether it is the one in this project or the copy of an earlier install."""
+    place = seen["cls"]["place"]
+    yield replace(fine(f"{seen['cls']['path']} is built", place), check="build")
+    named = scenario.module.class_path if scenario.module else ""
+    here = file_of(named, root) if named else ""
+    if here and place and not _same_file(place.rpartition(":")[0], root / here) and seen["cls"]["path"] == named:
+        remedy = "Uninstall the other copy, or install this one: python -m pip install -e ."
+        found = wrong(
+            "another copy of your code is imported than the one in this folder", f"{place}, not {here}", remedy
+        )
+        yield replace(found, check="which copy")
+
+
+def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed: int) -> Iterator[Finding]:
+    result = outcome.result or {}
+    trajectory = Trajectory.from_json(result["trajectory"])
+    if never_called.calls(seen):
+        if trajectory.end == "finished":
+            (again,) = engine.run([order(engine, "again", seed, deadline=timeout)])
+            told = (again.result or {}).get("trajectory")
+            other = Trajectory.from_json(told) if told else None
+            # The examined run evaluates nothing at its end.
+            alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))
+            kind = "deterministic" if alike else "not deterministic: two runs of one seed differ"
+            yield replace(
+                fine(f"the clean run takes {result['seconds']:.2f} s for {trajectory.steps} steps; it is {kind}"),
+                check="clean run",
+            )
+        yield from LEARNING.run(seen)
+    else:
+        yield from never_called.explain(seen)
+    yield from HOOKS.run(seen)
+
+
+def _lost(outcome: Outcome, timeout: float) -> Finding:
+    """The run hung or its process died: how far it had come, and where it stands."""
+    reached = any("reached" in note for note in outcome.notes)
+    built = any("cls" in note for note in outcome.notes)
+    when = "in or after training_step" if reached else "before training_step" if built else "while the module is built"
+    if outcome.timed_out:
+        own = next((found for found in _STACK.finditer(outcome.output)
+                    if not any(part in found["file"] for part in _ELSEWHERE)), None)  # fmt: skip
+        place = f"{own['file']}:{own['line']} in {own['name']}" if own else ""
+        what = f"the training still runs after {timeout:.0f} s; it hangs or is long: {when}"
+        remedy = "Look there; where it is only long, limit its steps in the scenario, or give --timeout."
+        return replace(wrong(what, place, remedy), check="clean run")
+    how = f"is killed by signal {-outcome.exit}" if outcome.exit < 0 else f"ends with status {outcome.exit}"
+    printed = outcome.output.strip().splitlines()[-1:] or [""]
+    remedy = "Look for os._exit, sys.exit or a crash in native code there."
+    return replace(wrong(f"the process {how}, {when}", printed[0][:300], remedy), check="clean run")
+
+
+def _broken(check: str, scenario: Scenario, where: Any, message: str, remedy: str) -> Finding:
+    problem = scenario.problem(tuple(where), message, remedy).problems[0]
+    place = f"{problem.file}:{problem.line}:{problem.column}" if scenario.file.is_file() else ""
+    return replace(wrong(problem.message, place, problem.remedy), check=check)
+
+
+def _same_file(one: str, other: Path) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return False

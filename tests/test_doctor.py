@@ -1,0 +1,297 @@
+"""The doctor on modules with one thing wrong each: every cause is diagnosed by its name, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from faultlab.doctor.environment import ENVIRONMENT
+from faultlab.doctor.examination import examine
+from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
+from faultlab.doctor.never_called import CAUSES
+from faultlab.doctor.sources import class_facts, meant
+from faultlab.engines import Engine, create
+
+ROOT = Path(__file__).parents[1]
+
+_HEAD = """
+import time, os
+import torch
+import pytorch_lightning as pl
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+def points(n=16):
+    x = torch.randn(n, 3, generator=torch.Generator().manual_seed(0))
+    return TensorDataset(x, x.sum(1, keepdim=True))
+
+class Healthy(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+    def step(self, batch):
+        x, y = batch
+        return nn.functional.mse_loss(self.layer(x), y)
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+    def train_dataloader(self):
+        return DataLoader(points(), batch_size=4)
+
+class Trained(Healthy):
+    def training_step(self, batch, batch_idx):
+        return self.step(batch)
+
+"""
+
+
+@dataclass(frozen=True)
+class Ill:
+    """A module's source, what its Trainer is told, and what the doctor has to say."""
+
+    name: str
+    source: str
+    check: str
+    said: str
+    trainer: str = "max_epochs: 1"
+    verdict: str = WRONG
+
+
+def _lit(body: str, base: str = "Trained") -> str:
+    lines = "\n".join(f"    {line}" for line in body.strip("\n").splitlines())
+    return f"class Lit({base}):\n{lines}\n"
+
+
+ILL = [
+    Ill("misspelt", _lit("def train_step(self, batch, batch_idx):\n    return self.step(batch)", "Healthy"),
+        "misspelt", "is called train_step"),
+    Ill("nested", _lit("def forward(self, x):\n    def training_step(self, batch, i):\n        return 0\n    return x",
+                       "Healthy"), "wrongly indented", "nested in forward"),
+    Ill("outside", "class Lit(Healthy):\n    pass\n\ndef training_step(self, batch, batch_idx):\n    return 0\n",
+        "wrongly indented", "outside of the class"),
+    Ill("missing", _lit("pass", "Healthy"), "missing", "there is no training_step"),
+    Ill("parents", _lit("def trainig_step(self, batch, batch_idx):\n    return self.step(batch)"),
+        "another one runs", "Trained's runs instead"),
+    Ill("twice", _lit("def training_step(self, batch, batch_idx):\n    return self.step(batch)\n"
+                      "def training_step(self, batch, batch_idx):\n    return 2 * self.step(batch)"),
+        "another one runs", "defined 2 times"),
+    Ill("attribute", _lit("def __init__(self):\n    super().__init__()\n"
+                          "    self.training_step = lambda batch, batch_idx: self.step(batch)"),
+        "replaced", "has an attribute of that name"),
+    Ill("generator", _lit("def training_step(self, batch, batch_idx):\n    yield self.step(batch)", "Healthy"),
+        "its body runs", "it is a generator"),
+    Ill("coroutine", _lit("async def training_step(self, batch, batch_idx):\n    return self.step(batch)", "Healthy"),
+        "its body runs", "it is a coroutine"),
+    Ill("limited", _lit("pass"), "no batches asked for", "limit_train_batches=0",
+        "max_epochs: 1, limit_train_batches: 0"),
+    Ill("epochless", _lit("pass"), "no batches asked for", "max_epochs=0", "max_epochs: 0"),
+    Ill("stepless", _lit("pass"), "no batches asked for", "max_steps=0", "max_epochs: 1, max_steps: 0"),
+    Ill("timeless", _lit("pass"), "no batches asked for", "the time is up", 'max_epochs: 1, max_time: "00:00:00:00"'),
+    Ill("empty", _lit("def train_dataloader(self):\n    return DataLoader([], batch_size=4)"),
+        "no batches in the loader", "dataset is empty"),
+    Ill("dropped", _lit("def train_dataloader(self):\n    return DataLoader(points(3), batch_size=4, drop_last=True)"),
+        "no batches in the loader", "3 samples make no whole batch of 4"),
+    Ill("undrawn", _lit("def train_dataloader(self):\n    return DataLoader(points(), sampler=[])"),
+        "no batches in the loader", "the sampler draws nothing"),
+    Ill("dry", "class Dry(IterableDataset):\n    def __iter__(self):\n        return iter(())\n"
+        + _lit("def train_dataloader(self):\n    return DataLoader(Dry())"), "no batches in the loader",
+        "yields no batch"),
+    Ill("nones", _lit("def train_dataloader(self):\n    return DataLoader(points(), collate_fn=lambda items: None)"),
+        "batches of None", "yields None for a batch"),
+    Ill("loaderless", _lit("def train_dataloader(self):\n    return None"), "no training loader", "no training loader"),
+    Ill("loader-misspelt", "class Lit(pl.LightningModule):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.layer = nn.Linear(3, 1)\n    def training_step(self, batch, batch_idx):\n        return 0\n"
+        "    def configure_optimizers(self):\n        return torch.optim.SGD(self.parameters(), 0.1)\n"
+        "    def training_dataloader(self):\n        return DataLoader(points())\n",
+        "no training loader", "is called training_dataloader"),
+    Ill("minus-one", _lit("def on_train_batch_start(self, batch, batch_idx):\n    return -1"),
+        "skipped by a hook", "on_train_batch_start returns -1"),
+    Ill("stop-iteration", _lit("def on_train_epoch_start(self):\n    raise StopIteration"),
+        "skipped by a hook", "on_train_epoch_start raises StopIteration"),
+    Ill("stops", _lit("def on_fit_start(self):\n    self.trainer.should_stop = True"),
+        "asked to stop", "on_fit_start sets trainer.should_stop"),
+    Ill("callback-stops", "class Stopper(pl.Callback):\n    def setup(self, trainer, module, stage):\n"
+        "        trainer.should_stop = True\n" + _lit("def configure_callbacks(self):\n    return [Stopper()]"),
+        "asked to stop", "sets trainer.should_stop"),
+    Ill("no-closure", _lit("def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None):\n"
+                           "    optimizer.step(closure=lambda: None)"), "the closure is not called",
+        "optimizer_step drops"),
+    Ill("deaf-optimizer",
+        "class Deaf(torch.optim.SGD):\n    def step(self, closure=None):\n        return super().step()\n"
+        + _lit("def configure_optimizers(self):\n    return Deaf(self.parameters(), lr=0.1)"),
+        "the closure is not called", "Deaf.step never calls its closure"),
+    Ill("setup-raises", _lit("def setup(self, stage):\n    raise OSError('no such disk')"),
+        "an exception before it", "after setup"),
+    Ill("sanity", _lit("def val_dataloader(self):\n    return DataLoader(points())\n"
+                       "def validation_step(self, batch, batch_idx):\n    raise ValueError('bad label')"),
+        "an exception before it", "in the sanity check"),
+    Ill("mixed", "import lightning.pytorch as other\n" + _lit("pass"), "two kinds of Lightning",
+        "of pytorch_lightning and the Trainer of lightning.pytorch",
+        "class_path: lightning.pytorch.Trainer, init_args: {max_epochs: 1}"),
+    Ill("returns-none", _lit("def training_step(self, batch, batch_idx):\n    self.step(batch)", "Healthy"),
+        "it returns a loss", "returns None in 4 of 4 steps"),
+    Ill("swallows", _lit("def training_step(self, batch, batch_idx):\n    try:\n        return self.stepp(batch)\n"
+                         "    except Exception:\n        pass", "Healthy"),
+        "it returns a loss", "a handler that swallows every exception"),
+    Ill("detached", _lit("def training_step(self, batch, batch_idx):\n    return self.step(batch).detach()", "Healthy"),
+        "it returns a loss", "the loss has no gradient"),
+    Ill("frozen", _lit("def __init__(self):\n    super().__init__()\n"
+        "    self.head = nn.Linear(1, 1).requires_grad_(False)"),
+        "parameters change", "because requires_grad is False", verdict=ATTENTION),
+    Ill("left-out", _lit("def configure_optimizers(self):\n    return torch.optim.SGD([self.layer.bias], lr=0.1)"),
+        "parameters change", "because no optimizer has them", verdict=ATTENTION),
+    Ill("no-optimizer", _lit("def configure_optimizers(self):\n    return None"),
+        "parameters change", "returns no optimizer"),
+    Ill("no-rate", _lit("def configure_optimizers(self):\n    return torch.optim.SGD(self.parameters(), lr=0.0)"),
+        "parameters change", "the learning rate is 0"),
+    Ill("nan", _lit("def training_step(self, batch, batch_idx):\n    return self.step(batch) * float('nan')",
+        "Healthy"),
+        "the loss is finite", "not finite in 4 of 4 steps"),
+    Ill("raises", _lit("def training_step(self, batch, batch_idx):\n    assert batch_idx < 2, 'enough'\n"
+                       "    return self.step(batch)", "Healthy"), "the run ends well", "after 2 steps"),
+    Ill("misnamed-hook", _lit("def on_train_epoch_ends(self):\n    pass"),
+        "names of hooks", "its hook is on_train_epoch_end", verdict=ATTENTION),
+    Ill("unvalidated", _lit("def validation_step(self, batch, batch_idx):\n    pass"),
+        "hooks that you define run", "validation never ran", verdict=ATTENTION),
+    Ill("same-data", _lit("def __init__(self):\n    super().__init__()\n    self.both = points()\n"
+                          "def train_dataloader(self):\n    return DataLoader(self.both)\n"
+                          "def val_dataloader(self):\n    return DataLoader(self.both)\n"
+                          "def validation_step(self, batch, batch_idx):\n    pass"),
+        "data apart", "use one dataset", verdict=ATTENTION),
+    Ill("hangs", _lit("def training_step(self, batch, batch_idx):\n    time.sleep(1000)", "Healthy"),
+        "clean run", "in or after training_step"),
+    Ill("hangs-before", _lit("def on_fit_start(self):\n    time.sleep(1000)"), "clean run", "before training_step"),
+    Ill("dies", _lit("def training_step(self, batch, batch_idx):\n    os._exit(7)", "Healthy"),
+        "clean run", "ends with status 7, in or after training_step"),
+    Ill("unbuilt", _lit("def __init__(self):\n    raise FileNotFoundError('weights.pt')"),
+        "build", "building the module raises FileNotFoundError: weights.pt"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    working = create("fork", 2)
+    yield working
+    working.close()
+
+
+def _findings(folder: Path, engine: Engine, name: str, source: str, trainer: str) -> list[Finding]:
+    module = f"ill_{name.replace('-', '_')}"
+    (folder / f"{module}.py").write_text(_HEAD + source)
+    file = folder / f"{module}.yaml"
+    file.write_text(f"schema: 1\nname: {name}\nmodule: {{class_path: {module}.Lit}}\ntrainer: {{{trainer}}}\n")
+    return list(examine(str(file), 4.0 if name.startswith("hangs") else 60.0, engine=engine))
+
+
+@pytest.mark.parametrize("ill", ILL, ids=lambda ill: ill.name)
+def test_every_cause_is_diagnosed_by_its_name(ill: Ill, tmp_path: Path, engine: Engine) -> None:
+    found = _findings(tmp_path, engine, ill.name, ill.source, ill.trainer)
+    told = [one for one in found if one.check == ill.check and one.verdict == ill.verdict and ill.said in one.what]
+    assert told, [one for one in found if one.verdict != OK]
+    assert told[0].remedy
+    assert told[0].evidence
+    causes = {check.name for check in CAUSES.known}
+    assert {one.check for one in found if one.verdict == WRONG and one.check in causes} <= {ill.check}, "and no other"
+
+
+def test_a_healthy_module_has_no_findings(tmp_path: Path, engine: Engine) -> None:
+    found = _findings(tmp_path, engine, "healthy", _lit("pass"), "max_epochs: 2")
+    assert [one for one in found if one.verdict != OK] == []
+    said = {one.check: one.what for one in found}
+    assert "called 8 times for 8 batches" in said["executed"]
+    assert "it is deterministic" in said["clean run"]
+
+
+def test_lightnings_own_example_has_no_findings(engine: Engine) -> None:
+    found = list(examine("pytorch_lightning.demos.boring_classes.BoringModel", 60.0, engine=engine))
+    assert [one for one in found if one.verdict != OK] == []
+
+
+def test_the_place_of_a_hang_is_named(tmp_path: Path, engine: Engine) -> None:
+    (ill,) = [one for one in ILL if one.name == "hangs"]
+    found = _findings(tmp_path, engine, ill.name, ill.source, ill.trainer)
+    (told,) = [one for one in found if one.verdict == WRONG]
+    assert "ill_hangs.py:" in told.evidence
+    assert "in training_step" in told.evidence
+
+
+def test_scripts_around_the_module_are_read(tmp_path: Path, engine: Engine) -> None:
+    (tmp_path / "train.py").write_text(
+        "from lightning.pytorch import Trainer\nfrom pytorch_lightning import seed_everything\n"
+        "from ill_scripted import Lit\ntrainer = Trainer(limit_train_batches=0, fast_dev_run=True)\n"
+        "trainer.test(Lit())\n"
+    )
+    found = _findings(tmp_path, engine, "scripted", _lit("pass"), "max_epochs: 1")
+    said = [one.what for one in found if one.verdict == ATTENTION]
+    assert any("limit_train_batches=0" in what for what in said)
+    assert any("fast_dev_run" in what for what in said)
+    assert any("call trainer.test and nowhere trainer.fit" in what for what in said)
+    assert any("both lightning and pytorch_lightning" in what for what in said)
+    (tmp_path / "train.py").write_text("from ill_scripted import Lit\ntrainer.fit(Lit(), ckpt_path='last.ckpt')\n")
+    found = _findings(tmp_path, engine, "scripted", _lit("pass"), "max_epochs: 1")
+    assert any("goes on from last.ckpt" in one.what for one in found if one.check == "resumed training")
+
+
+def test_names_that_are_nearly_hooks_are_told_from_names_of_ones_own() -> None:
+    hooks = ["training_step", "validation_step", "on_train_epoch_end", "val_dataloader", "test_step"]
+    assert meant("train_step", hooks) == "training_step"
+    assert meant("Training_step", hooks) == "training_step"
+    assert meant("valid_dataloader", hooks) == "val_dataloader"
+    assert [meant(name, hooks) for name in ("training_step", "step", "shared_step", "__init__", "encode")] == [""] * 5
+
+
+def test_a_property_with_its_setter_is_not_defined_twice() -> None:
+    text = "class A:\n    @property\n    def setup(self): ...\n    @setup.setter\n    def setup(self, v): ...\n"
+    assert class_facts(text, "A", ["setup"])["twice"] == []
+
+
+def _doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "importtime", "-m", "faultlab", "doctor", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=120)
+
+
+def test_the_environment_is_checked_without_torch_and_everything_is_named() -> None:
+    done = _doctor("--json")
+    assert done.returncode == 0, done.stdout
+    told = json.loads(done.stdout)
+    names = {one["check"] for one in told["findings"]}
+    assert {"python", "packages", "fork", "cores", "temporary folder", "pytest plugin", "GPU"} <= names
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "faultlab.doctor.environment" in imported
+    assert not imported & {"torch", "pytorch_lightning", "numpy"}
+
+
+def test_an_unfit_environment_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from faultlab.doctor import environment
+
+    versions = {"torch": "1.13.1", "pytorch-lightning": "2.6.6", "lightning": "2.5.0", "pytest": "9.2.0", "mutmut": ""}
+    monkeypatch.setattr(environment, "_version", lambda name: versions[name])
+    monkeypatch.setattr(environment, "_free_memory", lambda: 0.5)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    found = {(one.verdict, one.what): one for one in ENVIRONMENT.run({})}
+    told = " ".join(what for verdict, what in found if verdict != OK)
+    for said in ("torch 1.13.1 is too old", "mutmut is not installed", "in different versions", "0.5 GB of memory",
+                 "loads no plugins by itself"):  # fmt: skip
+        assert said in told
+    assert all(one.remedy for one in found.values() if one.verdict != OK)
+
+
+def test_wrong_targets_and_broken_scenarios_end_with_their_own_status(tmp_path: Path) -> None:
+    assert _doctor("nowhere.yaml").returncode == 2
+    assert _doctor("LitModel").returncode == 2
+    file = tmp_path / "broken.yaml"
+    file.write_text("schema: 1\nname: broken\nmodule: {class_path: tests.broken.nowhere.Model}\n")
+    done = _doctor(str(file))
+    assert done.returncode == 1
+    assert f"no module named 'tests.broken.nowhere' ({file}:3:10)" in done.stdout
+    assert "-> Run from the folder that holds the package, or install it." in done.stdout
+    file.write_text("schema: 1\nname: broken\nmodul: {}\n")
+    done = _doctor(str(file))
+    assert done.returncode == 1
+    assert "unknown key 'modul'" in done.stdout
