@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -352,6 +353,9 @@ def test_a_run_that_came_to_no_report_is_not_passed_over(gate: Gate, tmp_path: P
     assert done.status == 4
     assert "killed: inconclusive: the run in it never came to a report" in done.out
     assert gate("reports/made-up").status == 0
+    shutil.rmtree(tmp_path / "reports" / "made-up")
+    done = gate()
+    assert (done.status, done.err[:15]) == (4, "reports/killed:"), "it is said of which alone too"
     run_folder(broken, Report("tests", faults=[NOTICED]))
     done = gate("reports/killed")
     assert done.status == 4, "what tests left within a run folder is not the run's report"

@@ -171,6 +171,13 @@ def test_a_link_in_the_matrix_leads_to_a_lesson_that_is_closed_or_filtered_away(
     assert closed.is_visible()
 
 
+def test_an_address_that_is_none_keeps_nothing_from_working(tmp_path: Path, opened: Open) -> None:
+    page = opened(reported(tmp_path) / "index.html")
+    page.evaluate("location.hash = '#100%'")
+    page.reload()
+    assert page.locator(".copy").first.is_visible(), "what comes after the links is set up too"
+
+
 def test_a_silent_fault_is_drawn_over_its_clean_twin_with_what_to_paste(tmp_path: Path, opened: Open) -> None:
     page = opened(reported(tmp_path) / "index.html")
     lesson = page.locator('[id="return.none"]')

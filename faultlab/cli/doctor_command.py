@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import click
 
 from faultlab.cli.completing import scenario_files
+from faultlab.cli.numbers import Number
 from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
 from faultlab.report.text import address, harmless
 
@@ -15,9 +16,7 @@ _STYLES = {OK: "green", ATTENTION: "yellow", WRONG: "red"}
 
 @click.command("doctor")
 @click.argument("target", required=False, metavar="[SCENARIO|CLASS_PATH]", shell_complete=scenario_files)
-@click.option(
-    "--timeout", type=click.FloatRange(min=2), default=120, show_default=True, help="Deadline of a training, s."
-)
+@click.option("--timeout", type=Number(2), default=120, show_default=True, help="Deadline of a training, s.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(target: str | None, timeout: float, as_json: bool) -> int:
     """Check the environment; or say why the training step of a scenario file or a class does not execute.

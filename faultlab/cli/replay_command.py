@@ -12,6 +12,7 @@ import click
 from faultlab import engines, guard_index, index
 from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.cli.each import told
+from faultlab.cli.numbers import Number
 from faultlab.errors import FaultlabError
 from faultlab.fault import Fault
 from faultlab.harness.campaign import Options
@@ -46,7 +47,7 @@ _MEANING = {
 @click.option("--debug", is_flag=True, help="Run it in this process, and stop in pdb where the fault acts.")
 @click.option("--without-fault", is_flag=True, help="The same without the fault, to compare.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), help="Deadline of the faulted run, s.  [default: measured]")
+@click.option("--timeout", type=Number(0.1), help="Deadline of the faulted run, s.  [default: measured]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
 @click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the runs' output goes to stderr.")

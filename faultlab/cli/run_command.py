@@ -52,7 +52,9 @@ from faultlab.shard import Shard
 @click.option("--since", default="", metavar="REF", help="Only scenarios whose code was touched since this commit.")
 @click.option("--advice/--no-advice", default=True, help="Have the ready-made guards watch too.  [default: yes]")
 @click.option(
-    "--mutants/--no-mutants", default=True, help="Where the scenario asks for source mutants.  [default: yes]"
+    "--mutants/--no-mutants",
+    default=True,
+    help="Where the scenario or its gate asks for source mutants.  [default: yes]",
 )
 @click.option("--lesson", is_flag=True, help="Write lesson.html too, which hides what was broken until it is guessed.")
 @hosts.option

@@ -42,6 +42,8 @@ def find(paths: Iterable[Path]) -> list[Path]:
             raise InconclusiveError(f"inconclusive: {path}: {_NO_REPORT}\n    {_AGAIN}")
         elif path.is_dir():
             inside = sorted(path.glob(f"*/{REPORT_FILE}"))
+            for folder, why in ({} if inside else unfinished_below([path])).items():
+                raise InconclusiveError(f"{folder}: {why}")
             if not inside:
                 raise InconclusiveError(f"{path}: no report in this folder\n    {_AGAIN}")
             found += inside

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faultlab import index
+from faultlab import index, wholefile
 from faultlab.catalogue import FailureMode, matching
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
@@ -135,7 +135,7 @@ class Replay:
             replayed.deadline = self.order.deadline
             replayed.ended = ending(outcome, self.order.deadline)
             replayed.signals = signals(outcome, result)
-        (self.folder / REPLAY_FILE).write_text(dump(replayed.to_json(), indent=1), encoding="utf-8")
+        wholefile.write(self.folder / REPLAY_FILE, dump(replayed.to_json(), indent=1))
         return replayed
 
     def run_clean(self) -> Replayed:

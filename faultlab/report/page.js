@@ -33,8 +33,15 @@ if (filters) {
   addEventListener("pageshow", apply);
 
   // A link to a failure mode that is filtered away, or closed, has to lead there all the same.
+  const asked = () => {
+    try {
+      return decodeURIComponent(location.hash.slice(1));
+    } catch {
+      return ""; // what is no address of anything here must not keep the rest from working
+    }
+  };
   const reveal = () => {
-    const found = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const found = document.getElementById(asked());
     if (!found?.matches("details")) return;
     if (found.hidden) filters.reset();
     found.open = true;
