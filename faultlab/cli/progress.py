@@ -118,7 +118,7 @@ class Progress:
             for note in report.mutation.notes if report.mutation else []:
                 self._console.print(f"  [yellow]{escape(note)}[/yellow]")
             for reason in report.reasons:
-                self._console.print(f"  [yellow]{escape(reason)}[/yellow]")
+                self._console.print(f"  [yellow]{_one_line(reason)}[/yellow]")
         self._console.print(f"[bold]{escape(mutation_line(report))}[/bold]")
         if not self._quiet:
             self._console.print(f"  {escape(str(page))}\n")
@@ -140,7 +140,7 @@ class Progress:
         if more := len(report.silent()) - len(rows):
             self._console.print(f"  ... and {more} more silent fault{'s' * (more != 1)} in the report")
         for reason in report.reasons:
-            self._console.print(f"  [yellow]{escape(reason)}[/yellow]")
+            self._console.print(f"  [yellow]{_one_line(reason)}[/yellow]")
         self._console.print(f"[bold]{escape(one_line(report))}[/bold]")
         self._console.print(f"  {escape(str(page))}\n")
 
@@ -157,6 +157,11 @@ class Progress:
         if self._bar is not None and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
+
+
+def _one_line(text: str) -> str:
+    """What others said, in one line: at the beginning of a line a CI service could take it for a command."""
+    return escape(" ".join(harmless(text).split()))
 
 
 def _table(report: Report) -> Table:
