@@ -213,6 +213,13 @@ class Report:
     excuses: list[dict[str, str]] = field(default_factory=list)
     shard: str = ""
 
+    @property
+    def gate(self) -> str:
+        """What the gate came to, in words; nothing wrong where nothing was asked is no gate that was passed."""
+        if not self.passed:
+            return "gate NOT passed"
+        return "no gate in the scenario" if self.demands == Demands() else "gate passed"
+
     def by_mode(self) -> dict[str, Status]:
         """Each failure mode's status: that of its worst fault."""
         modes: dict[str, list[Status]] = {}

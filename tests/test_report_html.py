@@ -13,7 +13,7 @@ import pytest
 
 from faultlab.cli.explain_command import _link
 from faultlab.report import html, overview
-from faultlab.results import Baseline, Detection, FaultResult, Harm, Report, Status, dump
+from faultlab.results import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" 'single' & {{ 7 * 7 }} \x00\x1b[31m\u202e\ud800 end"
 HARMFUL, HARMLESS = Harm("val_loss", 0.5, 2.25, True), Harm("val_loss", 0.5, 0.51, False)
@@ -270,7 +270,7 @@ def test_what_is_inconclusive_what_alarms_falsely_and_the_gate_are_loud(tmp_path
     report.passed, report.reasons = False, [f"reason {n}" for n in range(12)]
     report.baseline.false_alarms = [{"kind": "guard", "name": "Nervous", "step": 3, "message": "too hot"}]
     page = written(report, tmp_path)
-    for words in ("1 false alarm on clean runs", "Nervous, step 3: too hot", "The gate did not pass.", "reason 11"):
+    for words in ("1 false alarm on clean runs", "Nervous, step 3: too hot", "Gate NOT passed", "reason 11"):
         assert words in page.text
     for words in ("Inconclusive (3)", "batch.none@always", "it never acted", "the injector failed", "still running"):
         assert words in page.text
@@ -282,7 +282,7 @@ def test_what_is_inconclusive_what_alarms_falsely_and_the_gate_are_loud(tmp_path
     "faults", [[], [fault("a.b", Status.NO_EFFECT)], [fault("a.b", Status.NOTICED), fault("a.b", Status.ERROR)]]
 )
 def test_a_report_with_next_to_nothing_in_it_has_a_page(tmp_path: Path, faults: list[FaultResult]) -> None:
-    assert "The gate passed." in written(Report("bare", faults=faults), tmp_path).text
+    assert "Gate passed" in written(Report("bare", faults=faults), tmp_path).text
 
 
 def test_tables_and_headings_are_marked_up_for_those_who_hear_the_page(tmp_path: Path) -> None:
@@ -337,3 +337,14 @@ def test_the_terminal_names_the_worst_of_each_family_before_the_next_of_any() ->
     report = sample(faults=[*faults, fault("b.mode", Status.SILENT, harm=HARMFUL), fault("c.mode", Status.SILENT)])
     named = [row.partition("@")[0] for row in overview.silent_rows(report, 4)]
     assert named == ["a.mode-0", "b.mode", "c.mode", "a.mode-1"]
+
+
+def test_a_scenario_that_asks_for_nothing_is_not_said_to_have_passed_a_gate(tmp_path: Path) -> None:
+    report = sample()
+    report.demands = Demands()
+    page = written(report, tmp_path)
+    assert "No gate in the scenario: nothing is asked for" in page.text
+    assert "Gate passed" not in page.text + Page(tmp_path / "index.html").text
+    assert "no gate in the scenario" in overview.one_line(report)
+    report.demands = Demands(coverage=0.1)
+    assert "gate passed" in overview.one_line(report)

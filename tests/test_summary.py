@@ -38,7 +38,7 @@ def test_the_answer_comes_first_then_why_then_what_to_do() -> None:
     made.passed, made.reasons = False, ["coverage 0.25 is under 0.80"]
     text = summary.render(made)
     order = [
-        "gate not passed",
+        "gate NOT passed",
         "**Coverage 0.25**: 1 of 4 failure modes",
         "coverage 0.25 is under 0.80",
         "`loss.scaled`",

@@ -100,6 +100,8 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     with progress:
         working = engines.create(engine or engines.default(), jobs or engines.cores())
         status = each(scenarios, carry_out, working, as_json, ci=ci)
+    if baseline is not None and status == 0 and not gone and not as_json:
+        click.echo(f"nothing is lost that {baseline} has")
     return gravest((status, 1 if gone else 0))
 
 

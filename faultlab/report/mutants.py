@@ -33,9 +33,8 @@ def mutation_line(report: Report) -> str:
         f"{report.scenario}: {score(report)} of {_times(len(report.mutants), 'mutant')}",
         *([", ".join(said.values())] if said else []),
     ]
-    gate = "passed" if report.passed else "NOT passed"
     uncounted = f"; not counted: {others}" if others else ""
-    return f"{': '.join(parts)}{uncounted}; gate {gate}; {mutation.timing.get('total', 0):.1f} s"
+    return f"{': '.join(parts)}{uncounted}; {report.gate}; {mutation.timing.get('total', 0):.1f} s"
 
 
 def score(report: Report) -> str:

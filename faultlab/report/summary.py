@@ -40,8 +40,7 @@ def render(report: Report, comparison: Comparison | None = None) -> str:
 
 
 def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
-    mark = "passed" if report.passed else "not passed"
-    yield f"## faultlab: {inline(report.scenario)}, gate {mark}\n\n"
+    yield f"## faultlab: {inline(report.scenario)}, {report.gate}\n\n"
     if report.faults:
         yield _coverage(report)
     if report.mutation is not None:
