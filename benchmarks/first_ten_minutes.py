@@ -86,7 +86,7 @@ _PAGE = """# The first ten minutes
 
 An empty folder, one file of the kind that people post with a question, and no file edited by hand. The environment had
 torch and Lightning, as that of anybody has who trains with Lightning; it had no torchvision, so that not even the file
-itself could run there. Python {python}, {cores} cores, {total:.0f} s in all.
+itself could run there. faultlab was installed from a checkout. Python {python}, {cores} cores, {total:.0f} s in all.
 
 `mnist.py`:
 

@@ -119,7 +119,7 @@ def test_the_report_of_tests_and_mutants_is_what_the_schema_says(tmp_path: Path)
     select = ["--select=loss.nan", "--select=return.none"]
     # From its own folder, where its `tests` are.
     command = [sys.executable, "-m", "faultlab", "run", "scenario.yaml", *select, "--quiet"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=240)
     assert done.returncode in (0, 1), done.stderr
     written = project / "reports/slopes/report.json"
     assert wrong_in(written) == []
