@@ -239,6 +239,36 @@ def test_scripts_around_the_module_are_read(tmp_path: Path, engine: Engine) -> N
     assert any("goes on from last.ckpt" in one.what for one in found if one.check == "resumed training")
 
 
+SCRIPT = """
+import pytorch_lightning as pl
+from pytorch_lightning.demos.boring_classes import BoringModel
+
+class Lit(BoringModel):
+{steps}
+
+trainer = pl.Trainer(max_epochs=500, {arguments})
+trainer.{call}(Lit())
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "arguments", "call", "check", "verdict", "said"),
+    [
+        ("    pass", "", "fit", "clean run", OK, "its first 100 steps take"),
+        ("    def train_step(self, batch, batch_idx): ...", "", "fit", "another one runs", WRONG, "called train_step"),
+        ("    pass", "limit_train_batches=0", "fit", "no batches asked for", WRONG, "limit_train_batches"),
+        ("    pass", "", "test", "import", WRONG, "calls no Trainer.fit"),
+    ],
+)
+def test_a_training_script_is_examined_as_far_as_a_hundred_steps(
+    tmp_path: Path, engine: Engine, steps: str, arguments: str, call: str, check: str, verdict: str, said: str
+) -> None:
+    script = tmp_path / f"train_{call}_{len(steps)}_{len(arguments)}.py"
+    script.write_text(SCRIPT.format(steps=steps, arguments=arguments, call=call))
+    found = list(examine(str(script), 60, engine=engine))
+    assert [one for one in found if one.check == check and one.verdict == verdict and said in one.what], found
+
+
 def test_names_that_are_nearly_hooks_are_told_from_names_of_ones_own() -> None:
     hooks = ["training_step", "validation_step", "on_train_epoch_end", "val_dataloader", "test_step"]
     assert meant("train_step", hooks) == "training_step"
@@ -298,12 +328,10 @@ def test_wrong_targets_and_broken_scenarios_end_with_their_own_status(tmp_path: 
     assert "unknown key 'modul'" in done.stdout
 
 
-def test_a_script_is_no_scenario_and_a_class_may_be_named_as_init_takes_it(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text("# a script\n")
-    with pytest.raises(UsageError, match=r"faultlab init \S+train\.py` writes one"):
-        list(examine(str(script), 10))
-    with pytest.raises(UsageError, match="neither a scenario file nor a class"):
+def test_what_is_no_target_is_said_and_a_class_may_be_named_as_init_takes_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such script"):
+        list(examine(str(tmp_path / "train.py"), 10))
+    with pytest.raises(UsageError, match="neither a scenario file nor a training script nor a class"):
         list(examine("train: Lit", 10))
     (found, *_) = examine("nowhere_at_all:Lit", 10)
     assert (found.check, found.verdict) == ("import", WRONG)

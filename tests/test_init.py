@@ -148,6 +148,13 @@ def test_what_can_not_be_trained_is_told_with_what_to_write(folder: Path) -> Non
     assert not Path("scenarios").exists()
 
 
+def test_who_trains_without_a_training_step_is_sent_to_the_doctor(folder: Path) -> None:
+    script = "from pytorch_lightning import LightningModule, Trainer\n\n\nclass Lit(LightningModule):\n"
+    Path("train.py").write_text(script + "    def train_step(self, batch, _): ...\n\n\nTrainer().fit(Lit())\n")
+    ended = CliRunner().invoke(group, ["init", "train.py"])
+    assert "`faultlab doctor train.py` says why a training step does not execute" in str(ended.exception)
+
+
 def test_a_scenario_is_not_overwritten_unless_told(folder: Path) -> None:
     shutil.copy(NEWCOMERS / "text.py", folder)
     file = Path("scenarios/sentiment-lstm.yaml")

@@ -15,13 +15,14 @@ _STYLES = {OK: "green", ATTENTION: "yellow", WRONG: "red"}
 
 
 @click.command("doctor")
-@click.argument("target", required=False, metavar="[SCENARIO|CLASS_PATH]", shell_complete=scenario_files)
+@click.argument("target", required=False, metavar="[SCENARIO|SCRIPT|CLASS_PATH]", shell_complete=scenario_files)
 @click.option("--timeout", type=Number(2), default=120, show_default=True, help="Deadline of a training, s.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(target: str | None, timeout: float, as_json: bool) -> int:
-    """Check the environment; or say why the training step of a scenario file or a class does not execute.
+    """Check the environment; or say why the training step of a scenario, a script or a class does not execute.
 
-    A scenario is imported, built and trained as it says; a class, such as package.module.LitModel, by itself, without
+    A scenario is imported, built and trained as it says; a script is run as far as Trainer.fit, and its training for
+    100 steps; a class, such as package.module.LitModel, by itself, without
     arguments and with loaders of its own. What hangs or crashes is survived.
 
     Exit codes: 0 nothing is wrong, 1 something is, 2 usage.

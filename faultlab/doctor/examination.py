@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,31 +19,31 @@ from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import ScenarioError, UsageError
 from faultlab.harness.clean import order
-from faultlab.harness.survey import CLASS_PATH, bare
+from faultlab.harness.survey import CLASS_PATH, bare, from_working_directory
 from faultlab.harness.trajectory import Trajectory
 from faultlab.scenario import Scenario, load, project_root
 from faultlab.source import file_of
 
+# A script trains for hours, and most of what keeps a step from executing does so from the beginning.
+_WHOLE, _OF_A_SCRIPT = sys.maxsize, 100
 _STACK = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>.+)$', re.MULTILINE)
 _ELSEWHERE = ("site-packages", "dist-packages", "/lib/python", "/faultlab/", "<frozen", "<string>")
 
 
 def examine(target: str, timeout: float, seed: int = 0, engine: Engine | None = None) -> Iterator[Finding]:
-    """What is found of a scenario file or a class, in the order in which it is looked at.
+    """What is found of a scenario file, a script or a class, in the order in which it is looked at.
 
     ``timeout`` is a training's deadline in seconds; an ``engine`` that is given stays open. Raises UsageError where the
     target is neither.
     """
-    path = Path(target)
-    if path.suffix == ".py":
-        class_path = ".".join([*path.with_suffix("").parts, "LitModel"])
-        raise UsageError(
-            f"{target} is no scenario. `faultlab init {target}` writes one of a script; a class without arguments can "
-            f"be named by its path, such as {class_path}"
-        )
+    path, steps = Path(target), _WHOLE
     # As init takes it.
     target = target if path.exists() else target.replace(":", ".")
-    if path.suffix in (".yaml", ".yml") or path.is_file():
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise UsageError(f"{target}: no such script")
+        scenario, steps = scripted(path), _OF_A_SCRIPT
+    elif path.suffix in (".yaml", ".yml") or path.is_file():
         try:
             scenario = load(path)
         except ScenarioError as error:
@@ -54,23 +55,31 @@ def examine(target: str, timeout: float, seed: int = 0, engine: Engine | None = 
     elif CLASS_PATH.match(target):
         scenario = bare(target)
     else:
-        raise UsageError(f"{target!r} is neither a scenario file nor a class's path, such as package.module.LitModel")
+        what = "neither a scenario file nor a training script nor a class's path, such as package.module.LitModel"
+        raise UsageError(f"{target!r} is {what}")
     working = engine or engines.create(engines.default(), engines.cores())
     try:
-        yield from _examined(scenario, working, timeout, seed)
+        yield from _examined(scenario, working, timeout, seed, steps)
     finally:
         if engine is None:
             working.close()
 
 
-def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> Iterator[Finding]:
+def scripted(file: Path) -> Scenario:
+    """A scenario of a training script, which is run as far as `Trainer.fit`, with the script's own arguments for it."""
+    keep = ["fast_dev_run", "overfit_batches"]
+    build = {"class_path": "faultlab.scripted.build", "init_args": {"script": str(file), "keep": keep}}
+    return from_working_directory({"schema": 1, "name": "script", "build": build, "trainer": {"limit_val_batches": 2}})
+
+
+def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
     try:
         engine.open(scenario.name, scenario.for_victims())
     except TargetBrokenError as error:
         yield _broken("import", scenario, error.where, error.message, error.remedy)
         return
     yield replace(fine("your code can be imported"), check="import")
-    (outcome,) = engine.run([order(engine, "examined", seed, deadline=timeout, examine=True)])
+    (outcome,) = engine.run([order(engine, "examined", seed, deadline=timeout, examine=steps)])
     result = outcome.result or {}
     if "target_error" in result:
         told = result["target_error"]
@@ -90,7 +99,7 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int) -> 
     root = project_root(scenario.file).resolve()
     seen["scripts"] = scripts(root, seen["cls"]["name"])
     yield from _class(scenario, seen, root)
-    yield from _training(engine, outcome, seen, timeout, seed)
+    yield from _training(engine, outcome, seen, timeout, seed, steps)
     yield from SCRIPTS.run(seen)
 
 
@@ -108,11 +117,14 @@ def _class(scenario: Scenario, seen: Seen, root: Path) -> Iterator[Finding]:
         yield replace(found, check="which copy")
 
 
-def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed: int) -> Iterator[Finding]:
+def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
     result = outcome.result or {}
     trajectory = Trajectory.from_json(result["trajectory"])
     if never_called.calls(seen):
-        if trajectory.end == "finished":
+        if trajectory.end == "finished" and trajectory.steps >= steps:
+            what = f"its first {trajectory.steps} steps take {result['seconds']:.2f} s, and then it was ended"
+            yield replace(fine(what), check="clean run")
+        elif trajectory.end == "finished":
             (again,) = engine.run([order(engine, "again", seed, deadline=timeout)])
             told = (again.result or {}).get("trajectory")
             other = Trajectory.from_json(told) if told else None

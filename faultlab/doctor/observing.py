@@ -175,6 +175,8 @@ class Examined(Session):
                     seen["skipped"].append({"hook": name, "how": "returns -1", "step": self._clock.step})
                 if not stop and getattr(trainer, "should_stop", False):
                     seen["stopped"].append({"hook": name, "owner": owner, "step": self._clock.step})
+                if name == "training_step" and seen["calls"][name] >= self._order.examine:
+                    trainer.should_stop = True
                 return output
 
             return counting

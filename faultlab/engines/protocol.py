@@ -23,7 +23,7 @@ class Order:
     on to what a user does with its checkpoints. ``tests`` asks for tests of a collected suite instead. ``advice`` asks
     for the ready-made guards to be observed too (see `faultlab.detectors.advisers`), ``variation`` for a change of the
     target that does no harm (see `faultlab.variation`). With ``echo`` what the run prints is shown as it comes, on that
-    descriptor (1 or 2) of the driver, and with ``examine`` the run is looked at as the doctor does. ``mutant`` is a
+    descriptor (1 or 2) of the driver, and ``examine`` has the doctor look at so many training steps. ``mutant`` is a
     source mutant to switch on: its ``switch``, the ``first_step`` in which the clean run calls its function, and how
     many ``calls`` are known of.
     """
@@ -47,7 +47,7 @@ class Order:
     variation: dict[str, Any] | None = None
     mutant: dict[str, Any] | None = None
     echo: int = 0
-    examine: bool = False
+    examine: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

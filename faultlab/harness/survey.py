@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from faultlab import engines
 from faultlab.engines import TargetBrokenError
@@ -53,8 +54,12 @@ def _survey_file(file: Path, modes: Sequence[str], listener: Listener) -> dict[s
 def bare(path: str) -> Scenario:
     """A scenario of nothing but a class, built without arguments and trained shortly."""
     said = {"schema": 1, "name": path.lstrip("_"), "module": {"class_path": path}, "trainer": _TRAINER}
+    return from_working_directory(said)
+
+
+def from_working_directory(said: Mapping[str, Any]) -> Scenario:
+    """The scenario as if a file in the working directory said so: class paths are looked up from there."""
     scenario = Scenario.model_validate(said)
-    # As if a file in the working directory said so: class paths are looked up from there.
     scenario._file = Path.cwd() / "scenario.yaml"
     return scenario
 

@@ -128,8 +128,15 @@ def remedy(guess: Guess) -> str:
             "    data: {class_path: package.module.loaders}   # a function that returns (train_loader, val_loader)",
             "    trainer: {max_epochs: 2, limit_train_batches: 8, limit_val_batches: 4}",
             "or a script that gets as far as Trainer.fit, and `faultlab init` again.",
+            *_doctor(guess),
         ]
     )
+
+
+def _doctor(guess: Guess) -> list[str]:
+    script = guess.target.script or guess.target.source
+    trains = script is not None and script.fits
+    return [f"`faultlab doctor {script.shown}` says why a training step does not execute."] if script and trains else []
 
 
 def _how(guess: Guess) -> str:
