@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from faultlab.cli import main
+from faultlab.gate.check import check
 from faultlab.harness.campaign import Options
-from faultlab.harness.gate import check
 from faultlab.harness.plan import Planned
 from faultlab.harness.records import Records
 from faultlab.mutants import methods

@@ -14,8 +14,8 @@ import pytest
 
 from faultlab import seal
 from faultlab.errors import InconclusiveError, UsageError
-from faultlab.harness import evidence
-from faultlab.harness.gate import check_mutants
+from faultlab.gate import evidence
+from faultlab.gate.check import check_mutants
 from faultlab.mutants.mutation import Asked, SourceMutation
 from faultlab.results import Demands, Mutation, Report
 from tests.support import Called, call, detection, mutant, mutated, report, result, run_folder

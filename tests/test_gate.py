@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from faultlab.harness.gate import check, check_excuses, exit_code, gravest
+from faultlab.gate.check import check, check_excuses, exit_code, gravest
 from faultlab.results import Baseline, Demands, Report
 from tests.support import detection, report, result
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from faultlab import beside, index, merging, seal
+from faultlab import index, seal
 from faultlab.errors import InconclusiveError, UsageError
-from faultlab.harness import evidence
+from faultlab.gate import beside, evidence, merging
 from faultlab.harness.plan import Planned, share
 from faultlab.results import Baseline, Demands, Mutation, Report
 from faultlab.shard import Shard

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from faultlab import accepted as files
-from faultlab import ratchet
-from faultlab.accepted import Accepted
 from faultlab.errors import InconclusiveError, ScenarioError, UsageError
+from faultlab.gate import accepted as files
+from faultlab.gate import ratchet
+from faultlab.gate.accepted import Accepted
 from faultlab.results import Demands, FaultResult, Report
 from tests.support import detection, report, result
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from faultlab import touched
-from faultlab.accepted import Accepted, Standard, written
 from faultlab.errors import UsageError
+from faultlab.gate import touched
+from faultlab.gate.accepted import Accepted, Standard, written
 from faultlab.scenario import Scenario, load
 from tests.support import call
 

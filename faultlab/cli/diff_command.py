@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from faultlab.harness.differing import between
+from faultlab.gate.differing import between
 from faultlab.report.differences import lines
 from faultlab.report.text import harmless
 from faultlab.results import dump

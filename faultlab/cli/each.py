@@ -11,7 +11,7 @@ import click
 from faultlab.cli import hosts
 from faultlab.engines import Engine
 from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
-from faultlab.harness.gate import gravest
+from faultlab.gate.check import gravest
 from faultlab.results import Report, dump
 
 One = TypeVar("One")

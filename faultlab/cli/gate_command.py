@@ -10,7 +10,7 @@ import click
 from faultlab.catalogue import SEVERITIES
 from faultlab.cli.numbers import Number
 from faultlab.errors import UsageError
-from faultlab.harness.judging import Judged, judge
+from faultlab.gate.judging import Judged, judge
 from faultlab.report.overview import one_line
 from faultlab.report.text import harmless
 from faultlab.results import Demands, dump

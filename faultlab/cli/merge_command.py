@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from faultlab import merging
 from faultlab.cli import hosts
-from faultlab.harness.gate import exit_code, gravest
+from faultlab.gate import merging
+from faultlab.gate.check import exit_code, gravest
 from faultlab.report.overview import one_line
 from faultlab.report.text import harmless
 from faultlab.results import dump

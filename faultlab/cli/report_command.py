@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from faultlab.errors import UsageError
-from faultlab.harness import evidence
+from faultlab.gate import evidence
 
 
 @click.command("report")

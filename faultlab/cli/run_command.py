@@ -6,18 +6,19 @@ from pathlib import Path
 
 import click
 
-from faultlab import engines, touched
-from faultlab.accepted import Accepted, read
+from faultlab import engines
 from faultlab.cli import hosts
 from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.cli.each import INTERRUPTED, each, told
 from faultlab.cli.numbers import Number
 from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError, UsageError
+from faultlab.gate import touched
+from faultlab.gate.accepted import Accepted, read
+from faultlab.gate.check import exit_code, gravest
+from faultlab.gate.ratchet import missing
 from faultlab.harness.campaign import Campaign, Options
-from faultlab.harness.gate import exit_code, gravest
 from faultlab.harness.watching import Watch
-from faultlab.ratchet import missing
 from faultlab.results import Report
 from faultlab.scenario import Scenario, check_pattern, load_all
 from faultlab.shard import Shard

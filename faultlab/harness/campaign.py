@@ -9,18 +9,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faultlab import __version__, index, ratchet
-from faultlab.accepted import Accepted
+from faultlab import __version__, index
 from faultlab.comparison import UNNOTICED, UNTRIED
 from faultlab.detectors.notice import Notice
 from faultlab.detectors.tests import Tests, join
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.fault import Fault
+from faultlab.gate import ratchet
+from faultlab.gate.accepted import Accepted
+from faultlab.gate.check import check, check_excuses
 from faultlab.harness import curves, plan, verdict
 from faultlab.harness.advice import Advice
 from faultlab.harness.clean import TRUNK, order, with_trunk
-from faultlab.harness.gate import check, check_excuses
 from faultlab.harness.plan import Planned
 from faultlab.harness.preparation import Findings, Preparation, deadline
 from faultlab.harness.records import Records

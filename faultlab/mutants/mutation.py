@@ -14,8 +14,8 @@ from typing import Protocol
 from faultlab import __version__, index
 from faultlab.engines import Engine
 from faultlab.errors import UsageError
-from faultlab.harness import evidence
-from faultlab.harness.gate import ALARMS, MUTANTS, check_alarms, check_mutants
+from faultlab.gate import evidence
+from faultlab.gate.check import ALARMS, MUTANTS, check_alarms, check_mutants
 from faultlab.harness.records import Records
 from faultlab.harness.watching import Watch
 from faultlab.mutants import generation, methods, scope, store

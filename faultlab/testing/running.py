@@ -16,7 +16,7 @@ from faultlab import __version__, engines, index, wholefile
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import BaselineError, FaultlabError, UsageError
 from faultlab.fault import Fault
-from faultlab.harness.gate import check
+from faultlab.gate.check import check
 from faultlab.harness.plan import Selection
 from faultlab.pytest_plugin import ALONE, PROCESSES, RESULT
 from faultlab.results import Baseline, Demands, Report, dump

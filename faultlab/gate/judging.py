@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faultlab import accepted as files
-from faultlab import ratchet, wholefile
-from faultlab.accepted import Accepted
+from faultlab import wholefile
 from faultlab.errors import FaultlabError, InconclusiveError, UsageError
-from faultlab.harness import evidence
-from faultlab.harness.gate import check, check_excuses, check_mutants, exit_code, gravest
+from faultlab.gate import accepted as files
+from faultlab.gate import evidence, ratchet
+from faultlab.gate.accepted import Accepted
+from faultlab.gate.check import check, check_excuses, check_mutants, exit_code, gravest
 from faultlab.results import SCHEMA, Demands, Report
 from faultlab.runfolder import REPORT_FILE
 

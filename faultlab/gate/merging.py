@@ -1,6 +1,6 @@
 """The shares of a campaign joined to the run folder that the whole campaign would have left.
 
-Everything is read and checked before anything is written. What lies beside the report is joined by `faultlab.beside`.
+Everything is read and checked before anything is written. What lies beside the report is joined by `beside`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from faultlab import beside, index, wholefile
+from faultlab import index, wholefile
 from faultlab.errors import InconclusiveError, UsageError
-from faultlab.harness import evidence
-from faultlab.harness.gate import check, check_excuses, check_mutants
+from faultlab.gate import beside, evidence
+from faultlab.gate.check import check, check_excuses, check_mutants
 from faultlab.harness.records import Records
 from faultlab.mutants import methods
 from faultlab.results import Baseline, FaultResult, Mutation, Report, Status, dump

@@ -8,7 +8,7 @@ from typing import Any
 
 from faultlab.comparison import Comparison, compare
 from faultlab.errors import UsageError
-from faultlab.harness import evidence
+from faultlab.gate import evidence
 from faultlab.results import SCHEMA, Report
 from faultlab.runfolder import REPORT_FILE
 

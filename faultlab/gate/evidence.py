@@ -15,7 +15,7 @@ from typing import Any
 
 from faultlab import seal
 from faultlab.errors import InconclusiveError, UsageError
-from faultlab.harness.gate import check, check_mutants
+from faultlab.gate.check import check, check_mutants
 from faultlab.harness.records import BESIDE, REPORT
 from faultlab.mutants import methods
 from faultlab.results import FaultResult, Report, Status, dump

@@ -6,9 +6,9 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from faultlab.accepted import Accepted, Silence, Standard
 from faultlab.comparison import UNNOTICED, UNTRIED, Standing, lost, standings
 from faultlab.errors import UsageError
+from faultlab.gate.accepted import Accepted, Silence, Standard
 from faultlab.results import INCONCLUSIVE, Demands, Report, Status
 from faultlab.scenario import Gate
 
