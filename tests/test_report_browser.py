@@ -11,7 +11,7 @@ import pytest
 
 from faultlab.report import html
 from faultlab.results import FaultResult, Status, dump
-from faultlab.runfolder import CURVES_FILE
+from faultlab.runfolder import CURVES_FILE, PREVIOUS_FILE
 from tests.test_report_html import HARMFUL, HOSTILE, fault, found, sample
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -68,6 +68,8 @@ def reported(folder: Path, faults: list[FaultResult] | None = None) -> Path:
     run = folder / "digits"
     run.mkdir()
     (run / CURVES_FILE).write_text(dump({"schema": 1, "metric": "val_loss", "clean": {"run": clean}, "faults": curves}))
+    noticed = [fault(mode, Status.NOTICED, noticed_by=[found("guard", "Gone")]) for mode in DRAWN]
+    (run / PREVIOUS_FILE).write_text(dump(sample(faults=noticed).to_json()))
     html.write(report, folder)
     html.write_lesson(report, run)
     return run

@@ -348,3 +348,23 @@ def test_a_scenario_that_asks_for_nothing_is_not_said_to_have_passed_a_gate(tmp_
     assert "no gate in the scenario" in overview.one_line(report)
     report.demands = Demands(coverage=0.1)
     assert "gate passed" in overview.one_line(report)
+
+
+def test_what_is_different_from_the_run_before_is_said_detector_by_detector(tmp_path: Path) -> None:
+    guard = [found("guard", "Steps", True)]
+    before = [
+        fault("return.none", Status.NOTICED, noticed_by=guard),
+        fault("loss.nan", Status.NOTICED, noticed_by=guard),
+    ]
+    before += [fault(f"a.mode-{n}", Status.NOTICED, noticed_by=guard) for n in range(20)]
+    after = [fault("return.none", Status.SILENT), fault("loss.nan", Status.NOTICED, noticed_by=guard)]
+    after += [fault(f"a.mode-{n}", Status.NOTICED, noticed_by=[found("framework")]) for n in range(20)]
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "previous.json").write_text(dump(sample(faults=before).to_json()))
+    page = written(sample(faults=after), tmp_path)
+    assert "Coverage 0.95, before 1.00." in page.text
+    assert "Newly silent" in page.text
+    assert "guard:Steps misses 21 failure modes" in page.text, "folded"
+    assert "#compared" in page.values("a", "href")
+    (tmp_path / "digits" / "previous.json").write_text("{")
+    assert "Since the run before" not in written(sample(faults=after), tmp_path).text
