@@ -20,9 +20,9 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 from faultlab import index
-from faultlab.curves import CURVES_FILE
 from faultlab.report import html
 from faultlab.results import Baseline, Detection, FaultResult, Harm, Report, Status
+from faultlab.runfolder import CURVES_FILE
 
 SIZES = (100, 2000)
 MEASURED = ("written", "opened", "filtered", "shown again")
