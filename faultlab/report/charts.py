@@ -51,9 +51,13 @@ class Curves:
 
     def of(self, fault: FaultResult, mode: FailureMode | None) -> list[Chart]:
         """The charts of a fault: the training loss, and the metric that harm is measured by where it is logged."""
-        curves = self._faults.get(fault.id)
-        reloads = mode is not None and mode.judged_by == "reload"
-        clean = self._clean.get("reload" if reloads else "run") or self._clean.get("run")
+        try:
+            return self._of(fault, "reload" if mode is not None and mode.judged_by == "reload" else "run")
+        except (TypeError, ValueError, AttributeError):
+            return []
+
+    def _of(self, fault: FaultResult, twin: str) -> list[Chart]:
+        curves, clean = self._faults.get(fault.id), self._clean.get(twin) or self._clean.get("run")
         if not curves or not clean:
             return []
         names = {"loss": "training loss", "metric": self._metric}
@@ -71,7 +75,7 @@ def _chart(name: str, clean: Sequence[Point], faulty: Sequence[Point], acts: int
     values = [value for _, value in (*clean, *faulty) if value is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     logarithmic = low > 0 and high / low >= _LOGARITHMIC
-    scale = math.log if logarithmic else float
+    scale = math.log if logarithmic else float if math.isfinite(high - low) else _quarter
     bottom, span = scale(low), (scale(high) - scale(low)) or 1.0
 
     def across(step: int) -> float:
@@ -99,6 +103,11 @@ def _chart(name: str, clean: Sequence[Point], faulty: Sequence[Point], acts: int
         logarithmic,
         _words(clean, faulty),
     )
+
+
+def _quarter(value: float) -> float:
+    # Of numbers so large that their distance is none.
+    return value / 4
 
 
 def _words(clean: Sequence[Point], faulty: Sequence[Point]) -> str:
