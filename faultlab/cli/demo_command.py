@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from faultlab import engines
+from faultlab.cli import options
 from faultlab.cli.each import INTERRUPTED
 from faultlab.results import Status
 
@@ -14,8 +15,8 @@ _COLOURS = {Status.NOTICED: "green", Status.WARNED: "yellow", Status.SILENT: "re
 
 
 @click.command("demo")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
-@click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
+@options.out
+@options.jobs
 def command(out: Path, jobs: int | None) -> int:
     """Break a small model that comes with faultlab, see who notices, and add the guard that was missing.
 

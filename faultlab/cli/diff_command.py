@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from faultlab.cli import options
 from faultlab.gate.differing import between
 from faultlab.report.differences import lines
 from faultlab.report.text import harmless
@@ -16,7 +17,7 @@ from faultlab.results import dump
 @click.argument("before", type=click.Path(path_type=Path), metavar="A")
 @click.argument("after", type=click.Path(path_type=Path), metavar="B")
 @click.option("--exit-code", "tell", is_flag=True, help="End with status 1 where there are differences.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@options.as_json
 def command(before: Path, after: Path, tell: bool, as_json: bool) -> int:
     """Say what is different in B: failure modes newly silent, detections lost, what is tried no more, what got better.
 

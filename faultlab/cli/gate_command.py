@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from faultlab.catalogue import SEVERITIES
+from faultlab.cli import options
 from faultlab.cli.numbers import Number
 from faultlab.errors import UsageError
 from faultlab.gate.judging import Judged, judge
@@ -36,7 +37,7 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
 @click.option("--silent", multiple=True, callback=_limits, metavar="LEVEL=N", help="Silent failure modes allowed.")
 @click.option("--latency", type=click.IntRange(0), metavar="N", help="Most steps from a fault to its first notice.")
 @click.option("--false-alarms", type=click.IntRange(0), metavar="N", help="False alarms allowed.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@options.as_json
 def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason: str,
             expires: datetime.datetime | None, fail_under: float | None, silent: dict[str, int], latency: int | None,
             false_alarms: int | None, as_json: bool) -> int:  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from faultlab.cli import hosts
+from faultlab.cli import hosts, options
 from faultlab.gate import merging
 from faultlab.gate.check import exit_code, gravest
 from faultlab.report.overview import one_line
@@ -16,9 +16,9 @@ from faultlab.results import dump
 
 @click.command("merge")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
+@options.out
 @hosts.option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@options.as_json
 def command(folders: tuple[Path, ...], out: Path, ci: str | None, as_json: bool) -> int:
     """Join the shares of `faultlab run --shard k/n` to the report of the whole, and say whether it passes.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from faultlab import engines
-from faultlab.cli import hosts
+from faultlab.cli import hosts, options
 from faultlab.cli.completing import scenario_files
 from faultlab.cli.each import each
 from faultlab.cli.numbers import Number
@@ -42,14 +42,14 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @click.option("--shard", default="1/1", metavar="K/N", help="Only the k-th of n shares.")
 @click.option("--again", is_flag=True, help="Judge anew what an earlier run has judged.")
 @click.option("--also-copy", multiple=True, metavar="PATH", help="What tests need and git ignores, such as data.")
-@click.option("--jobs", "-j", type=click.IntRange(1), help="Mutants at a time.  [default: the cores]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the trainings.")
+@options.jobs
+@options.seed
 @click.option("--timeout", type=Number(0.1), help="Deadline of a mutant, s.  [default: measured]")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
+@options.out
 @click.option("--fail-under", type=Number(0, 1), metavar="SCORE", help="Fail where the score is less.")
 @click.option("--advice/--no-advice", default=True, help="Have the ready-made guards watch too.  [default: yes]")
 @hosts.option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print one line.")
 def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[str, ...], since: str, shard: str,
             again: bool, also_copy: tuple[str, ...], jobs: int | None, seed: int, timeout: float | None, out: Path,

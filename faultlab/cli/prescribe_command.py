@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from faultlab import engines
+from faultlab.cli import options
 from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
@@ -45,11 +46,11 @@ from faultlab.scenario_edit import add_guards, lines
 @click.option("--no-records", is_flag=True,
               help="Only guards that compare with no recorded runs, which fit any Trainer as they are.")  # fmt: skip
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
-@click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
-@click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@options.jobs
+@options.seed
+@options.out
+@options.engine
+@options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print the prescription alone.")
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, no_records: bool,
             write: bool, jobs: int | None, seed: int, out: Path, engine: str | None, as_json: bool,

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from faultlab import engines, guard_index, index
+from faultlab.cli import options
 from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.cli.each import told
 from faultlab.cli.numbers import Number
@@ -46,10 +47,10 @@ _MEANING = {
 )
 @click.option("--debug", is_flag=True, help="Run it in this process, and stop in pdb where the fault acts.")
 @click.option("--without-fault", is_flag=True, help="The same without the fault, to compare.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
+@options.seed
 @click.option("--timeout", type=Number(0.1), help="Deadline of the faulted run, s.  [default: measured]")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
-@click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
+@options.out
+@options.engine
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the runs' output goes to stderr.")
 def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int, timeout: float | None, out: Path,
             engine: str | None, as_json: bool) -> int:  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from faultlab import engines
-from faultlab.cli import hosts
+from faultlab.cli import hosts, options
 from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.cli.each import INTERRUPTED, each, told
 from faultlab.cli.numbers import Number
@@ -41,12 +41,12 @@ from faultlab.shard import Shard
     metavar="GLOB",
     help="Not these failure modes (repeatable).",
 )
-@click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time; hanging ones extra.  [default: the cores]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
+@options.jobs
+@options.seed
 @click.option("--timeout", type=Number(0.1), help="Deadline of a faulted run, s.  [default: measured]")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted campaign.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
-@click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
+@options.out
+@options.engine
 @click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail where coverage is less.")
 @click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), help="What was accepted: nothing is lost.")
 @click.option("--shard", default="1/1", metavar="K/N", help="Only the k-th of n shares; `faultlab merge` joins them.")
@@ -59,7 +59,7 @@ from faultlab.shard import Shard
 )
 @click.option("--lesson", is_flag=True, help="Write lesson.html too, which hides what was broken until it is guessed.")
 @hosts.option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
 def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
             timeout: float | None, resume: bool, out: Path, engine: str | None, fail_under: float | None,

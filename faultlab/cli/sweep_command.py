@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from faultlab import engines, wholefile
+from faultlab.cli import options
 from faultlab.cli.completing import failure_modes, scenario_files
 from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
@@ -32,11 +33,11 @@ from faultlab.scenario import Scenario, load
     shell_complete=scenario_files,
 )
 @click.option("--dose", default="", metavar="NAME", help="Which dose, where there are several.  [default: the first]")
-@click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True)
-@click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@options.jobs
+@options.seed
+@options.out
+@options.engine
+@options.as_json
 def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: Path, engine: str | None,
             as_json: bool) -> int:  # fmt: skip
     """Find by bisection the smallest dose of FAILURE_MODE that each guard notices, and the steps at which it does.

@@ -1,0 +1,19 @@
+"""Options that commands have in common: one name, one meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from faultlab import engines
+
+seed = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs."
+)
+jobs = click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
+engine = click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
+out = click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
