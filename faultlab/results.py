@@ -303,7 +303,11 @@ class Report:
     @classmethod
     def read(cls, file: Path) -> Report:
         """Reads a report.json; raises ValueError where it is none."""
-        data = json.loads(file.read_text(encoding="utf-8"))
+        return cls.of(json.loads(file.read_text(encoding="utf-8")), file)
+
+    @classmethod
+    def of(cls, data: Any, file: Path) -> Report:
+        """The report that a file's data is; raises ValueError where it is none."""
         try:
             return cls.from_json(data)
         except (KeyError, TypeError, AttributeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 REPORT_FILE = "report.json"
@@ -17,6 +18,11 @@ LOGS = "logs"
 CONCLUSIONS = (REPORT_FILE, "index.html", "mutation-report.json", "junit.xml", "faultlab.sarif", "gitlab.json",
                "summary.md", "badge.json", "lesson.html", CURVES_FILE, ADVICE_FILE, TESTS_FILE)  # fmt: skip
 """The files that say what a campaign came to, whoever writes them."""
+
+
+def file_name(fault: str) -> str:
+    """The name of what is kept of a fault, without a suffix."""
+    return re.sub(r"[^A-Za-z0-9.@=,-]", "_", fault)
 
 
 def unfinished(folder: Path) -> bool:

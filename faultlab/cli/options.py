@@ -7,7 +7,30 @@ from pathlib import Path
 import click
 
 from faultlab import engines
+from faultlab.cli.completing import failure_modes, scenario_files
 
+scenario = click.option(
+    "--scenario",
+    "file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    shell_complete=scenario_files,
+)
+select = click.option(
+    "--select",
+    multiple=True,
+    shell_complete=failure_modes,
+    metavar="GLOB",
+    help="Only these failure modes or faults (repeatable).",
+)
+ignore = click.option(
+    "--ignore",
+    "skip",
+    multiple=True,
+    shell_complete=failure_modes,
+    metavar="GLOB",
+    help="Not these failure modes (repeatable).",
+)
 seed = click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs."
 )

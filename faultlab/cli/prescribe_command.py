@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from faultlab import engines
 from faultlab.cli import options
-from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.completing import scenario_files
 from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError
@@ -32,14 +32,8 @@ from faultlab.scenario_edit import add_guards, lines
     metavar="SCENARIO",
     shell_complete=scenario_files,
 )
-@click.option(
-    "--select",
-    multiple=True,
-    shell_complete=failure_modes,
-    metavar="GLOB",
-    help="Only these failure modes or faults (repeatable).",
-)
-@click.option("--ignore", "skip", multiple=True, metavar="GLOB", help="Not these failure modes (repeatable).")
+@options.select
+@options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
               help="Seeds recorded as known good, and as many others without a false alarm.")  # fmt: skip
 @click.option("--early", is_flag=True, help="The smallest set that notices each fault as soon as any guard does.")

@@ -11,7 +11,7 @@ import click
 
 from faultlab import engines, guard_index, index
 from faultlab.cli import options
-from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.completing import failure_modes
 from faultlab.cli.each import told
 from faultlab.cli.numbers import Number
 from faultlab.errors import FaultlabError
@@ -38,13 +38,7 @@ _MEANING = {
 
 @click.command("replay")
 @click.argument("fault", metavar="FAULT", shell_complete=failure_modes)
-@click.option(
-    "--scenario",
-    "file",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    shell_complete=scenario_files,
-)
+@options.scenario
 @click.option("--debug", is_flag=True, help="Run it in this process, and stop in pdb where the fault acts.")
 @click.option("--without-fault", is_flag=True, help="The same without the fault, to compare.")
 @options.seed

@@ -8,7 +8,7 @@ import click
 
 from faultlab import engines
 from faultlab.cli import hosts, options
-from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.completing import scenario_files
 from faultlab.cli.each import INTERRUPTED, each, told
 from faultlab.cli.numbers import Number
 from faultlab.cli.progress import Progress
@@ -26,21 +26,8 @@ from faultlab.shard import Shard
 
 @click.command("run")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...", shell_complete=scenario_files)
-@click.option(
-    "--select",
-    multiple=True,
-    shell_complete=failure_modes,
-    metavar="GLOB",
-    help="Only these failure modes or faults (repeatable).",
-)
-@click.option(
-    "--ignore",
-    "skip",
-    multiple=True,
-    shell_complete=failure_modes,
-    metavar="GLOB",
-    help="Not these failure modes (repeatable).",
-)
+@options.select
+@options.ignore
 @options.jobs
 @options.seed
 @click.option("--timeout", type=Number(0.1), help="Deadline of a faulted run, s.  [default: measured]")
@@ -151,4 +138,4 @@ def _carry_out(
         return None, error.exit_code
     page = files.write(report, options.out, lesson)
     progress.finished(report, page)
-    return report, 130 if campaign.interrupted else exit_code(report)
+    return report, INTERRUPTED if campaign.interrupted else exit_code(report)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from faultlab import engines, wholefile
 from faultlab.cli import options
-from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.completing import failure_modes
 from faultlab.cli.each import told
 from faultlab.cli.progress import Progress
 from faultlab.errors import FaultlabError
@@ -25,13 +25,7 @@ from faultlab.scenario import Scenario, load
 
 @click.command("sweep")
 @click.argument("mode", metavar="FAILURE_MODE", shell_complete=failure_modes)
-@click.option(
-    "--scenario",
-    "file",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    shell_complete=scenario_files,
-)
+@options.scenario
 @click.option("--dose", default="", metavar="NAME", help="Which dose, where there are several.  [default: the first]")
 @options.jobs
 @options.seed

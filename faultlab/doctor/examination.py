@@ -126,8 +126,7 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
             yield replace(fine(what), check="clean run")
         elif trajectory.end == "finished":
             (again,) = engine.run([order(engine, "again", seed, deadline=timeout)])
-            told = (again.result or {}).get("trajectory")
-            other = Trajectory.from_json(told) if told else None
+            other = Trajectory.of(again)
             # The examined run evaluates nothing at its end.
             alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))
             kind = "deterministic" if alike else "not deterministic: two runs of one seed differ"

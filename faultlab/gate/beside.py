@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,15 @@ def joined(folders: Sequence[Path]) -> dict[str, Any]:
         if parts:
             found[name] = join(parts)
     return found
+
+
+def timing(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The seconds of all shares together, by name; of what is no seconds, the runs at a time, the most."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    joined = {name: round(sum(part.get(name, 0.0) for part in parts), 3) for name in names}
+    if "jobs" in joined:
+        joined["jobs"] = max(part.get("jobs", 0) for part in parts)
+    return joined
 
 
 def _read(file: Path) -> Any:
@@ -70,12 +79,7 @@ def _tests(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "left_out": _united(parts, "left_out"),
         "killed_once": {id: tests[0] for id, tests in sorted(killers.items()) if whole and len(tests) == 1},
         "faults": [fault for _, fault in sorted(faults.items())],
-        "timing": {
-            name: max(part["timing"].get(name, 0) for part in parts)
-            if name == "jobs"
-            else round(sum(part["timing"].get(name, 0) for part in parts), 3)
-            for name in parts[0]["timing"]
-        },
+        "timing": timing([part["timing"] for part in parts]),
     }
 
 

@@ -68,7 +68,7 @@ def read(file: Path, whole: bool = False) -> Report:
     """
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        report = Report.read(file)
+        report = Report.of(data, file)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -67,7 +67,7 @@ def joined(group: Sequence[Share]) -> Report:
         baseline=_baseline(reports),
         faults=sorted((fault for report in reports for fault in report.faults), key=lambda fault: fault.id),
         mutants=_interleaved([report.mutants for report in reports]),
-        timing=_timing([report.timing for report in reports]),
+        timing=beside.timing([report.timing for report in reports]),
     )
     whole.mutation = _mutation(reports, whole)
     # What a share can't know follows from the whole; what only the run could see, such as a canary, stays.
@@ -161,14 +161,6 @@ def _baseline(reports: Sequence[Report]) -> Baseline:
     )
 
 
-def _timing(timings: Sequence[dict[str, float]]) -> dict[str, float]:
-    names = dict.fromkeys(name for timing in timings for name in timing)
-    joined = {name: round(sum(timing.get(name, 0.0) for timing in timings), 3) for name in names}
-    if "jobs" in joined:  # not seconds
-        joined["jobs"] = max(timing.get("jobs", 0) for timing in timings)
-    return joined
-
-
 def _interleaved(lists: Sequence[list[FaultResult]]) -> list[FaultResult]:
     """In the order that every n-th was taken from."""
     return [result for row in zip_longest(*lists) for result in row if result is not None]
@@ -188,5 +180,5 @@ def _mutation(reports: Sequence[Report], whole: Report) -> Mutation | None:
         notes=list(dict.fromkeys(note for part in parts for note in part.notes)),
         kept=sum(part.kept for part in parts),
         shard="",
-        timing=_timing([part.timing for part in parts]),
+        timing=beside.timing([part.timing for part in parts]),
     )

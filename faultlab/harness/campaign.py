@@ -238,7 +238,8 @@ class Campaign:
                 return []
             found = f"{result.status.value}: {result.reason}"
             return [f"inconclusive: a step that always raises was not noticed ({found})"]
-        if outcome.result is not None and twin.same_run(Trajectory.from_json(outcome.result["trajectory"])):
+        trajectory = Trajectory.of(outcome)
+        if trajectory is not None and twin.same_run(trajectory):
             return []
         what = "the clean run" if outcome.id == TRUNK else "a fault that never acts"
         return [f"inconclusive: {what} does not run like the clean run before it"]

@@ -19,8 +19,8 @@ def curve(trajectory: Trajectory, metric: str) -> dict[str, Series]:
 
 def of_outcome(outcome: Outcome, metric: str) -> dict[str, Series] | None:
     """The curve of a faulted run; None where its process never said how the training went."""
-    trajectory = (outcome.result or {}).get("trajectory")
-    return None if trajectory is None else curve(Trajectory.from_json(trajectory), metric)
+    trajectory = Trajectory.of(outcome)
+    return None if trajectory is None else curve(trajectory, metric)
 
 
 def to_json(twin: Twin, reloaded: Twin | None, faults: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +28,7 @@ from faultlab.runfolder import (
     PLAN_FILE,
     PREVIOUS_FILE,
     REPORT_FILE,
+    file_name,
 )
 from faultlab.shard import Shard
 
@@ -117,7 +117,7 @@ class Records:
             Path(self.log_file(outcome.id)).write_text(outcome.output, encoding="utf-8", errors="replace")
 
     def log_file(self, id: str) -> str:
-        return str(self.folder / LOGS / (re.sub(r"[^A-Za-z0-9.@=,-]", "_", id) + ".log"))
+        return str(self.folder / LOGS / f"{file_name(id)}.log")
 
     def write_known(self, runs: Sequence[Any]) -> str:
         """Writes what was recorded of the known good runs; returns the file's absolute path, for victims to read."""

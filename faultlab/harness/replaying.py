@@ -22,6 +22,7 @@ from faultlab.harness.preparation import RELOADED, Findings, Preparation
 from faultlab.harness.records import Records
 from faultlab.harness.trajectory import Trajectory
 from faultlab.results import Baseline, FaultResult, Status, dump
+from faultlab.runfolder import file_name
 from faultlab.scenario import Gate, Scenario, parse_fault
 
 FOLDER, REPLAY_FILE = "replays", "replay.json"
@@ -103,7 +104,7 @@ class Replay:
     @property
     def folder(self) -> Path:
         """Where the records are; the campaign's own stay as they are."""
-        return self.options.out / self.scenario.name / FOLDER / re.sub(r"[^A-Za-z0-9.@=,-]", "_", str(self.fault))
+        return self.options.out / self.scenario.name / FOLDER / file_name(str(self.fault))
 
     def run(self) -> Replayed:
         """Raises what a campaign raises."""
@@ -131,7 +132,7 @@ class Replay:
             interrupted=campaign.interrupted,
         )
         if outcome is not None and self.order is not None:
-            replayed.faulted = trajectory_of(outcome)
+            replayed.faulted = Trajectory.of(outcome)
             replayed.deadline = self.order.deadline
             replayed.ended = ending(outcome, self.order.deadline)
             replayed.signals = signals(outcome, result)
@@ -158,8 +159,8 @@ class Replay:
 
     def _clean(self, outcomes: Mapping[str, Outcome], mode: FailureMode) -> Trajectory:
         reloaded = outcomes.get(RELOADED) if mode.judged_by == "reload" else None
-        found = trajectory_of(reloaded) if reloaded else None
-        return found or trajectory_of(outcomes[f"clean-{self.options.seed}"]) or Trajectory()
+        found = Trajectory.of(reloaded) if reloaded else None
+        return found or Trajectory.of(outcomes[f"clean-{self.options.seed}"]) or Trajectory()
 
     def _shown(self, order: Order) -> Order:
         """The order of a run that the user is to see, from its beginning on; of another the order as it is."""
@@ -226,15 +227,9 @@ def fault_of(text: str, scenario: Scenario) -> Fault:
     return plan.selected(Selection((str(fault),), when=scenario.faults.when), modes)[0]
 
 
-def trajectory_of(outcome: Outcome) -> Trajectory | None:
-    """What a run did; None where it did not live to say so."""
-    result = outcome.result or {}
-    return Trajectory.from_json(result["trajectory"]) if "trajectory" in result else None
-
-
 def ending(outcome: Outcome, deadline: float) -> str:
     """How a run ended, in words."""
-    trajectory = trajectory_of(outcome)
+    trajectory = Trajectory.of(outcome)
     if outcome.timed_out:
         return f"it was still running at its deadline of {deadline:.3g} s, and was ended"
     if trajectory is None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the driver reads trajectories, and the seams import torch
+    from faultlab.engines.protocol import Outcome
     from faultlab.seams.patching import Patches
 
 Series = list[tuple[int, float]]
@@ -53,6 +54,12 @@ class Trajectory:
         metrics = {name: series(pairs) for name, pairs in data["metrics"].items()}
         numbers = {"losses": series(data["losses"]), "learning_rates": series(data["learning_rates"])}
         return cls(**{**data, **numbers, "metrics": metrics})
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Trajectory | None:
+        """What a run did; None where it did not live to say so."""
+        found = (outcome.result or {}).get("trajectory")
+        return None if found is None else cls.from_json(found)
 
     def same_as(self, other: Trajectory) -> bool:
         """Whether the two runs are the same to the bit."""

@@ -124,8 +124,8 @@ class ByTraining:
 
     def _check_trunk(self, outcome: Outcome) -> None:
         assert self.findings is not None
-        trajectory = (outcome.result or {}).get("trajectory")
-        if trajectory is None or not self.findings.twin.same_run(Trajectory.from_json(trajectory)):
+        trajectory = Trajectory.of(outcome)
+        if trajectory is None or not self.findings.twin.same_run(trajectory):
             self.problems.append("inconclusive: the clean run does not run like the clean run before it")
 
     def _run_fresh(self, mutants: Sequence[Mutant], by_name: dict[str, Mutant]) -> None:
