@@ -1,345 +1,265 @@
-"""What a campaign costs beside its floor, and beside a fresh process for every fault. See benchmarks/README.md.
+"""What campaigns cost beside their floor, beside another build, and beside a process for every fault.
 
-The campaign is `faultlab run` itself, in a process of its own, with an engine that notes how long each run took.
-Nothing else happens there or beside it while it is timed. Memory is sampled in runs of their own: to read how much of a
-torch process is shared takes about 2 ms of a core, and holds that process up meanwhile.
+See benchmarks/README.md. Every measurement is a command in processes of its own, one after the other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
+import signal
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
-import psutil
+from builds import Build, Cost, built
+from floor import ROOT, Bare, Recording
+from timed import Spent
 
-from faultlab import engines, index
-from faultlab.engines.protocol import Order, Outcome
-from faultlab.fault import Fault
-from faultlab.harness.campaign import CANARY, NULL
+from faultlab import engines
+from faultlab.scenario import Scenario, load_all
 
-_SAMPLE_EVERY = 0.05
+CLOCKS = ("cpu", "wall")
 _GIB = 1 << 30
 
 
-class Recorded:
-    """An engine that notes how long every run took, inside its victim and as its nursery saw it."""
-
-    def __init__(self, engine: engines.Engine, file: str) -> None:
-        self._engine = engine
-        self._file = file
-        self._opened = 0.0
-        self._batches: list[dict[str, Any]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def open(self, *args: Any) -> None:
-        self._engine.open(*args)
-        self._opened = time.monotonic()
-
-    def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        faulted = {order.id for order in orders if order.fault}
-        runs: list[dict[str, Any]] = []
-        begun = time.monotonic()
-        for outcome in self._engine.run(orders):
-            inside = (outcome.result or {}).get("seconds", outcome.seconds)
-            runs.append({"id": outcome.id, "faulted": outcome.id in faulted, "inside": inside})
-            yield outcome
-        self._batches.append({"seconds": time.monotonic() - begun, "runs": runs})
-
-    def close(self) -> None:
-        self._engine.close()
-        Path(self._file).write_text(json.dumps({"opened": self._opened, "batches": self._batches}))
-
-
-def recorded_run(file: str, arguments: list[str]) -> None:
-    """`faultlab run ARGUMENTS` in this process, with what the engine noted written to the file."""
-    from faultlab import cli
-
-    create = engines.create
-    engines.create = lambda name, jobs: Recorded(create(name, jobs), file)  # type: ignore[assignment,return-value]
-    sys.argv = ["faultlab", "run", *arguments]
-    cli.main()
-
-
-@dataclass(frozen=True)
+@dataclass
 class Measured:
-    """One `faultlab run`, in seconds.
+    """One scenario, measured in rounds: ``this``, ``other`` and ``unadvised`` hold a campaign each of every round."""
 
-    ``scale`` is how many faults each one carried out stands for: more than 1 where only every k-th was.
-    """
-
-    wall: float
-    opening: float
-    report: dict[str, Any]
-    batches: list[dict[str, Any]]
-    load: float
-    scale: float = 1.0
-    peak: int = 0
-
-    @cached_property
-    def _runs(self) -> list[dict[str, Any]]:
-        """All but the canaries."""
-        return [run for batch in self.batches for run in batch["runs"] if run["id"] not in (CANARY, NULL)]
-
-    @cached_property
-    def faulted(self) -> list[dict[str, Any]]:
-        return [run for run in self._runs if run["faulted"]]
-
-    @property
-    def injection(self) -> float:
-        """The faulted runs alone, first start to last end."""
-        return self.scale * self._injection
-
-    @property
-    def _injection(self) -> float:
-        return float(sum(b["seconds"] for b in self.batches if any(run in self.faulted for run in b["runs"])))
-
-    @property
-    def whole(self) -> float:
-        return self.wall - self._injection + self.injection
-
-    @property
-    def phase(self) -> float:
-        """As the report has it: the plan, the canaries, the trunk, the faults, and their verdicts put on disk."""
-        return float(self.report["timing"]["faults"]) - self._injection + self.injection
-
-    @property
-    def baseline(self) -> float:
-        return float(self.report["timing"]["baseline"])
-
-    @property
-    def after_import(self) -> float:
-        return self.whole - self.opening
-
-    @property
-    def clean(self) -> float:
-        """The fastest of the clean runs."""
-        return float(min(run["inside"] for run in self._runs if run["id"].startswith("clean-")))
-
-    @property
-    def suffixes(self) -> float:
-        """Without runs that stand still until their deadline: those take no core, and go beside the others."""
-        return self.scale * sum(run["inside"] for run in self.faulted if not _hangs(run["id"]))
-
-    @property
-    def floor(self) -> float:
-        return (self.clean + self.suffixes) / int(self.report["timing"]["jobs"])
-
-    @property
-    def statuses(self) -> dict[str, str]:
-        return {fault["id"]: fault["status"] for fault in self.report["faults"]}
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Runs the scenario, each time in a fresh process."""
-
-    scenario: Path
+    name: str
     jobs: int
-    select: tuple[str, ...]
+    recording: Recording
+    floors: list[Bare] = field(default_factory=list)
+    this: list[Cost] = field(default_factory=list)
+    other: list[Cost] = field(default_factory=list)
+    unadvised: list[Cost] = field(default_factory=list)
+    peaks: list[int] = field(default_factory=list)
+    fresh: Recording | None = None
 
-    def measure(self, engine: str, faults: Sequence[str] = (), scale: float = 1.0, memory: bool = False) -> Measured:
-        """One run, of those faults alone where any are given."""
-        with tempfile.TemporaryDirectory(prefix="faultlab-bench-") as folder:
-            notes = Path(folder, "notes.json")
-            selected = [word for pattern in faults or self.select for word in ("--select", pattern)]
-            options = ["--jobs", str(self.jobs), "--engine", engine, "--out", folder, "--json", *selected]
-            load = os.getloadavg()[0]
-            begun = time.monotonic()
-            driver = subprocess.Popen(
-                [sys.executable, __file__, "--notes", str(notes), str(self.scenario), *options],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            with sampled(driver.pid) if memory else contextlib.nullcontext(int) as peak:
-                printed, _ = driver.communicate()
-            wall = time.monotonic() - begun
-            try:
-                (report,) = json.loads(printed)
-            except ValueError:
-                raise click.ClickException(f"faultlab run ended with status {driver.returncode}") from None
-            noted = json.loads(notes.read_text())
-        return Measured(wall, noted["opened"] - begun, report, noted["batches"], load, scale, peak())
+    def floor(self, clock: str) -> list[float]:
+        """In seconds of all cores together by CPU time, of all jobs at once by wall time."""
+        return [bare.floors[clock].seconds / (self.jobs if clock == "wall" else 1) for bare in self.floors]
 
-
-@contextlib.contextmanager
-def sampled(pid: int) -> Iterator[Callable[[], int]]:
-    """Gives a function that returns the most memory that a process and its descendants have held together, in bytes.
-
-    Memory that several of them share counts once: proportional set sizes are summed.
-    """
-    peak = 0
-    done = threading.Event()
-
-    def sample() -> None:
-        nonlocal peak
-        while not done.wait(_SAMPLE_EVERY):
-            peak = max(peak, _footprint(pid))
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield lambda: peak
-    finally:
-        done.set()
-        thread.join()
-
-
-def _footprint(pid: int) -> int:
-    total = 0
-    with contextlib.suppress(psutil.Error):
-        root = psutil.Process(pid)
-        for process in [root, *root.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_full_info().pss
-    return total
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The runs side by side: two campaigns, with a process for every fault in between, and the peaks of memory."""
-
-    campaigns: Sequence[Measured]
-    fresh: Measured
-    memory: Sequence[Measured]
+    def start(self, clock: str, costs: Sequence[Cost]) -> list[float]:
+        """What a campaign took until all was imported; by CPU time it is what one process takes for that."""
+        return [cost.start for cost in costs] if clock == "wall" else [bare.start for bare in self.floors]
 
     def differences(self) -> list[str]:
-        """The faults that the runs judged differently."""
-        first, second = (campaign.statuses for campaign in self.campaigns)
-        return [
-            f"{id}: {first[id]} and {second.get(id)} in the campaigns, {status} in a fresh process"
-            for id, status in self.fresh.statuses.items()
-            if not first[id] == second.get(id) == status
-        ]
+        """The faults that the builds judged differently, or one of them each time."""
+        found = []
+        for id in sorted({id for cost in [*self.this, *self.other] for id in cost.statuses}):
+            judged = [sorted({cost.statuses.get(id, "not there") for cost in side}) for side in (self.this, self.other)]
+            ours, theirs = (" or ".join(statuses) for statuses in judged)
+            if len(judged[0]) > 1 or (self.other and judged[0] != judged[1]):
+                found.append(f"{self.name}: {id}: {ours}" + (f", there {theirs}" if self.other else ""))
+        return found
 
-    def rows(self) -> list[tuple[str, list[float | None]]]:
-        """Name, both campaigns, their median, and the fresh processes; in seconds."""
-        names = [("whole", "whole"), ("  start and import", "opening"), ("  after import", "after_import"),
-                 ("    baseline", "baseline"), ("    faults phase", "phase"), ("      faulted runs", "injection"),
-                 ("floor", "floor"), ("  clean run", "clean"), ("  faulted suffixes", "suffixes")]  # fmt: skip
-        rows: list[tuple[str, list[float | None]]] = []
-        for name, attribute in names:
-            values = [getattr(campaign, attribute) for campaign in self.campaigns]
-            # In a fresh process a run has no suffix: it begins at the beginning.
-            fresh = None if attribute in ("floor", "clean", "suffixes") else getattr(self.fresh, attribute)
-            rows.append((name, [*values, statistics.median(values), fresh]))
-        return rows
+    def fresh_seconds(self, clock: str) -> float:
+        """With a process for every fault, those that were left out assumed to take as long as the others."""
+        assert self.fresh is not None
+        faulted = self.fresh.faulted[clock]
+        scale = len(self.recording.faults) / len(self.fresh.faults)
+        return float(getattr(self.fresh.spent, clock) + faulted * (scale - 1))
 
-    def ratios(self) -> dict[str, list[float]]:
-        """For both campaigns and their median. Aims: at most 1.3 of the floor, 20 times faster than fresh processes."""
-        found = {
-            "faults phase / floor": [c.phase / c.floor for c in self.campaigns],
-            "after import / floor": [c.after_import / c.floor for c in self.campaigns],
-            "fresh / campaign, whole": [self.fresh.whole / c.whole for c in self.campaigns],
-            "fresh / campaign, faulted runs": [self.fresh.injection / c.injection for c in self.campaigns],
-            "fresh, faulted runs / campaign, whole": [self.fresh.injection / c.whole for c in self.campaigns],
-        }
-        return {name: [*values, statistics.median(values)] for name, values in found.items()}
 
-    def to_json(self) -> dict[str, Any]:
-        first = self.campaigns[0]
-        return {
-            "scenario": first.report["scenario"],
-            "versions": first.report["versions"],
-            "jobs": first.report["timing"]["jobs"],
-            "faults": len(first.faulted),
-            "fresh_faults": len(self.fresh.faulted),
-            "fresh_scale": self.fresh.scale,
-            "load": [run.load for run in self._in_order()] + [os.getloadavg()[0]],
-            "seconds": {name.strip(): values for name, values in self.rows()},
-            "ratios": self.ratios(),
-            "peak_bytes": dict(zip(("campaign", "fresh"), [run.peak for run in self.memory])),
-            "differences": self.differences(),
-        }
+def seconds(costs: Iterable[Any], clock: str) -> list[float]:
+    return [getattr(cost, clock) for cost in costs]
 
-    def print(self) -> None:
-        data = self.to_json()
-        settled = len(self.campaigns[0].statuses) - data["faults"]
-        loads = ", ".join(f"{load:.1f}" for load in data["load"])
-        click.echo(f"{data['scenario']}: {data['faults']} faults run, {settled} settled without a run; "
-                   f"{data['jobs']} jobs; load before each run and at the end: {loads}")  # fmt: skip
-        if self.fresh.scale != 1:
-            click.echo(f"SCALED: of the faults, {data['fresh_faults']} ran in a fresh process, and the seconds of "
-                       f"their runs are multiplied by {self.fresh.scale:.2f}")  # fmt: skip
-        click.echo(f"\n{'seconds':40}{'campaign':>9}{'again':>9}{'median':>9}{'fresh process':>16}")
-        for name, values in self.rows():
-            *three, fresh = [f"{value:.2f}" if value is not None else "" for value in values]
-            click.echo(f"{name:40}" + "".join(f"{value:>9}" for value in three) + f"{fresh:>16}")
-        click.echo(f"\n{'ratios':40}{'campaign':>9}{'again':>9}{'median':>9}")
-        for name, ratios in data["ratios"].items():
-            click.echo(f"{name:40}" + "".join(f"{value:9.2f}" for value in ratios))
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Pair by pair."""
+    return [one / other for one, other in zip(above, below)]
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median, with the least and the most where there are several."""
+    middle = f"{statistics.median(values):.2f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.2f}-{max(values):.2f})"
+
+
+def total(parts: Sequence[Sequence[float]]) -> list[float]:
+    """Round by round, over all scenarios."""
+    return [sum(values) for values in zip(*parts)]
+
+
+def table(scenarios: Sequence[Measured], clock: str, other: Build | None) -> list[list[str]]:
+    """The heading, a row for each scenario, and one for all of them together."""
+    columns = ["floor", "this build", "/ floor", "without start-up / floor"]
+    columns += [other.name, "/ floor", f"this build / {other.name}"] if other else []
+    groups = [[one] for one in scenarios] + ([list(scenarios)] if len(scenarios) > 1 else [])
+    rows = []
+    for group in groups:
+        floor, this = total([one.floor(clock) for one in group]), total([seconds(one.this, clock) for one in group])
+        start = total([one.start(clock, one.this) for one in group])
+        after = [whole - begun for whole, begun in zip(this, start)]
+        row = [group[0].name if len(group) == 1 else "all of them", spread(floor), spread(this)]
+        row += [spread(ratios(this, floor)), spread(ratios(after, floor))]
+        if other:
+            those = total([seconds(one.other, clock) for one in group])
+            # The floor is that of the scenarios of this tree.
+            beside = "" if other.own_scenarios else spread(ratios(those, floor))
+            row += [spread(those), beside, spread(ratios(this, those))]
+        rows.append(row)
+    return [[f"{clock} seconds", *columns], *rows]
+
+
+def show(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    click.echo()
+    for line in rows:
+        first, *rest = (cell.ljust(width) if not at else cell.rjust(width)
+                        for at, (cell, width) in enumerate(zip(line, widths)))  # fmt: skip
+        click.echo("  ".join([first, *rest]))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    jobs: int
+    select: tuple[str, ...]
+    repeats: int
+    advice: bool
+    fresh: bool
+    sample: int
+    memory: bool
+    tell: Callable[[str], None]
+
+    @property
+    def options(self) -> list[str]:
+        return ["--jobs", str(self.jobs), *(word for pattern in self.select for word in ("--select", pattern))]
+
+    def measure(self, scenario: Scenario, this: Build, other: Build | None) -> Measured:
+        self.tell(f"{scenario.name}: what the faulted runs come to")
+        measured = Measured(scenario.name, self.jobs, Recording.take(scenario, *self.options))
+        if not measured.recording.faults:
+            raise click.ClickException(f"{scenario.name}: no fault was run")
+        for number in range(self.repeats):
+            self.tell(f"{scenario.name}: round {number + 1} of {self.repeats}")
+            measured.floors.append(measured.recording.bare())
+            measured.this.append(this.run(scenario.file, *self.options))
+            if other is not None:
+                measured.other.append(other.run(scenario.file, *self.options))
+            if not self.advice:
+                measured.unadvised.append(this.run(scenario.file, "--no-advice", *self.options))
         if self.memory:
-            campaign, fresh_peak = (f"{run.peak / _GIB:.2f}" for run in self.memory)
-            click.echo(f"\n{'peak memory, GiB':40}{campaign:>9}{'':18}{fresh_peak:>16}")
-        differences = data["differences"]
-        judged = len(self.fresh.statuses)
-        click.echo(f"\n{judged - len(differences)} of {judged} faults have the same status in all three runs")
-        for difference in differences:
-            click.echo(f"  {difference}")
-
-    def _in_order(self) -> list[Measured]:
-        first, second = self.campaigns
-        return [first, self.fresh, second, *self.memory]
+            self.tell(f"{scenario.name}: memory")
+            peaks = [build.run(scenario.file, *self.options, memory=True) for build in filter(None, (this, other))]
+            measured.peaks = [cost.peak for cost in peaks]
+        if self.fresh:
+            chosen = measured.recording.faults[:: self.sample]
+            self.tell(f"{scenario.name}: {len(chosen)} faults in a process each, which takes minutes")
+            select = [word for fault in chosen for word in ("--select", fault)]
+            measured.fresh = Recording.take(scenario, "--jobs", str(self.jobs), "--engine", "spawn", *select)
+        return measured
 
 
-def _hangs(fault: str) -> bool:
-    return index.modes()[Fault.parse(fault).mode].hangs
+def report(scenarios: Sequence[Measured], other: Build | None, demos: Sequence[Sequence[Spent]], sample: int) -> None:
+    """Prints what was measured."""
+    for one in scenarios:
+        loads = [cost.load for cost in [*one.this, *one.other]]
+        settled = len(one.this[0].statuses) - len(one.recording.faults)
+        click.echo(
+            f"{one.name}: {len(one.recording.faults)} faults run, {settled} settled without a run; "
+            f"{one.jobs} jobs; load {min(loads):.1f} to {max(loads):.1f}"
+        )
+    for clock in CLOCKS:
+        show(table(scenarios, clock, other))
+    rows = []
+    for one in scenarios:
+        for clock in CLOCKS:
+            if one.unadvised:
+                rows.append([one.name, f"with / without ready-made guards, {clock}",
+                             spread(ratios(seconds(one.this, clock), seconds(one.unadvised, clock)))])  # fmt: skip
+            if one.fresh is not None:
+                ratio = one.fresh_seconds(clock) / statistics.median(seconds(one.this, clock))
+                scaled = " (SCALED)" if sample > 1 else ""
+                rows.append([one.name, f"a process for every fault{scaled} / this build, {clock}", f"{ratio:.1f}"])
+        if one.peaks:
+            rows.append([one.name, "peak of memory, GiB", ", ".join(f"{peak / _GIB:.2f}" for peak in one.peaks)])
+    for clock in CLOCKS if demos else ():
+        this, *others = (seconds(costs, clock) for costs in demos)
+        rows.append(["demo", f"{clock} seconds", spread(this), *map(spread, others)])
+        rows += [["demo", f"this build / the other, {clock}", spread(ratios(this, those))] for those in others]
+    if rows:
+        show([row + [""] * (max(map(len, rows)) - len(row)) for row in rows])
+    differences = [line for one in scenarios for line in one.differences()]
+    click.echo(f"\n{len(differences)} faults whose status is not the same each time" + (":" if differences else ""))
+    for line in differences:
+        click.echo(f"  {line}")
+
+
+def to_json(scenarios: Sequence[Measured], other: str, demos: Sequence[Sequence[Spent]]) -> dict[str, Any]:
+    """All rounds, in seconds; the first of each pair of demos is this build's."""
+
+    def costs(found: Sequence[Cost]) -> list[dict[str, Any]]:
+        return [{name: value for name, value in asdict(cost).items() if name != "statuses"} for cost in found]
+
+    return {
+        "against": other,
+        "scenarios": [
+            {
+                "name": one.name,
+                "jobs": one.jobs,
+                "versions": one.recording.report["versions"],
+                "faults": len(one.recording.faults),
+                "floor": {clock: one.floor(clock) for clock in CLOCKS},
+                "bare": [asdict(bare) for bare in one.floors],
+                "this": costs(one.this),
+                "other": costs(one.other),
+                "unadvised": costs(one.unadvised),
+                "fresh": {clock: one.fresh_seconds(clock) for clock in CLOCKS} if one.fresh else None,
+                "peaks": one.peaks,
+                "differences": one.differences(),
+            }
+            for one in scenarios
+        ],
+        "demos": [{"cpu": seconds(found, "cpu"), "wall": seconds(found, "wall")} for found in demos],
+    }
 
 
 @click.command()
-@click.argument("scenario", type=click.Path(path_type=Path, exists=True), default="scenarios/digits/scenario.yaml")
-@click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time, on both sides.  [default: the cores]")
+@click.argument("scenarios", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--against", default="", metavar="GITREF", help="Measure this commit's build too, in turns.")
+@click.option("--own-scenarios", is_flag=True, help="That build runs the scenarios of its own tree, not of this one.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Rounds.")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
 @click.option("--select", multiple=True, metavar="GLOB", help="Only these failure modes or faults (repeatable).")
-@click.option("--sample", type=click.IntRange(1), default=1, metavar="N", help="Every N-th fault in a fresh process.")
-@click.option("--memory/--no-memory", default=True, help="Measure the peaks of memory too, in runs of their own.")
+@click.option("--no-advice", is_flag=True, help="Measure this build without the ready-made guards too, in turns.")
+@click.option("--demo", is_flag=True, help="Measure `faultlab demo` too.")
+@click.option("--fresh", is_flag=True, help="Measure a process for every fault too, once.")
+@click.option("--sample", type=click.IntRange(1), default=1, metavar="N", help="Of those only every N-th fault.")
+@click.option("--memory", is_flag=True, help="Measure the peaks of memory too, in runs of their own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON and nothing else.")
-def main(scenario: Path, jobs: int | None, select: tuple[str, ...], sample: int, memory: bool, as_json: bool) -> None:
-    """Time a campaign on SCENARIO, the same faults in a fresh process each, and the campaign again."""
-    bench = Bench(scenario, jobs or engines.cores(), select)
-
-    def said(what: str) -> None:
-        if not as_json:
-            click.echo(what, err=True)
-
-    said("campaign")
-    first = bench.measure("fork")
-    faults = sorted({run["id"] for run in first.faulted})
-    if not faults:
-        raise click.ClickException("no fault was run")
-    chosen = faults[::sample]
-    said(f"{len(chosen)} faults in a fresh process each, which takes minutes")
-    fresh = bench.measure("spawn", chosen, len(faults) / len(chosen))
-    said("campaign")
-    second = bench.measure("fork")
-    peaks: list[Measured] = []
-    if memory:
-        said("peaks of memory")
-        # A few will do: a fresh process knows nothing of the one before.
-        few = faults[:: max(1, len(faults) // (4 * bench.jobs))]
-        peaks = [bench.measure("fork", memory=True), bench.measure("spawn", few, memory=True)]
-    comparison = Comparison([first, second], fresh, peaks)
+def main(scenarios: tuple[Path, ...], against: str, own_scenarios: bool, repeats: int, jobs: int | None,
+         select: tuple[str, ...], no_advice: bool, demo: bool, fresh: bool, sample: int, memory: bool,
+         as_json: bool) -> None:  # fmt: skip
+    """Time campaigns on SCENARIOS (default: the digits) beside their floor."""
+    tell = (lambda what: None) if as_json else (lambda what: click.echo(what, err=True))
+    # Whoever ends this is to find no worktree left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    asked = Asked(jobs or engines.cores(), select, repeats, not no_advice, fresh, sample, memory, tell)
+    this = Build("this build", ROOT)
+    with built(against, own_scenarios) if against else contextlib.nullcontext() as other:
+        builds = [build for build in (this, other) if build is not None]
+        measured = []
+        demos: list[list[Spent]] = [[] for _ in builds] if demo else []
+        for number in range(repeats if demo else 0):
+            tell(f"demo: round {number + 1} of {repeats}")
+            for build, costs in zip(builds, demos):
+                costs.append(build.demo("--jobs", str(asked.jobs)))
+        for scenario in load_all(scenarios or (ROOT / "scenarios/digits/scenario.yaml",)):
+            measured.append(asked.measure(scenario, this, other))
     if as_json:
-        click.echo(json.dumps(comparison.to_json()))
+        click.echo(json.dumps(to_json(measured, against, demos)))
     else:
-        comparison.print()
+        report(measured, other, demos, sample)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--notes"]:
-        recorded_run(sys.argv[2], sys.argv[3:])
-    else:
-        main()
+    main()

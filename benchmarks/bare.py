@@ -1,0 +1,175 @@
+"""Times the bare training of a scenario, in a process of its own: no guards, no evaluation, no recording, no seams.
+
+Reads ``{"scenario": ..., "reload": ..., "fits": ...}`` on standard input and writes the timelines to the file that it
+is given. See benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+CLOCKS: Mapping[str, Callable[[], float]] = {"cpu": time.process_time, "wall": time.perf_counter}
+_WARM_UP = 2
+
+Marks = dict[str, dict[str, Any]]
+"""By clock: ``fit`` and ``end``, when fit began and all was over; ``begun`` and ``ended``, when each step did;
+``validated``, the seconds of validation before each step and, last, in all. All since the build began."""
+
+
+class Stopwatch:
+    """Notes the marks of one training; ``attach`` has Lightning's loops call it."""
+
+    def __init__(self) -> None:
+        self.marks: Marks = {name: {"begun": [], "ended": [], "validated": []} for name in CLOCKS}
+        self._started = {name: clock() for name, clock in CLOCKS.items()}
+        self._validation = dict.fromkeys(CLOCKS, 0.0)
+
+    def attach(self, patches: Any) -> None:
+        from faultlab.seams import lightning
+
+        for namespace in lightning.loaded():
+            patches.wrap(
+                lightning.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop"), "advance", self._step
+            )
+            patches.wrap(lightning.part(namespace, "loops.evaluation_loop:_EvaluationLoop"), "run", self._validate)
+
+    def fit(self) -> None:
+        for name, seconds in self._now().items():
+            self.marks[name]["fit"] = seconds
+
+    def end(self) -> None:
+        for name, seconds in self._now().items():
+            self.marks[name]["end"] = seconds
+            self.marks[name]["validated"].append(self._validation[name])
+
+    def _now(self) -> dict[str, float]:
+        return {name: clock() - self._started[name] for name, clock in CLOCKS.items()}
+
+    def _step(self, advance: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            for name, seconds in self._now().items():
+                self.marks[name]["begun"].append(seconds)
+                self.marks[name]["validated"].append(self._validation[name])
+            try:
+                return advance(*args, **kwargs)
+            finally:
+                for name, seconds in self._now().items():
+                    self.marks[name]["ended"].append(seconds)
+
+        return step
+
+    def _validate(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def validate(loop: Any, *args: Any, **kwargs: Any) -> Any:
+            if loop.trainer.sanity_checking:
+                return run(loop, *args, **kwargs)
+            begun = self._now()
+            try:
+                return run(loop, *args, **kwargs)
+            finally:
+                for name, seconds in self._now().items():
+                    self._validation[name] += seconds - begun[name]
+
+        return validate
+
+
+def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
+    """Builds the target and trains it once; with ``reloading`` half-way, and from the checkpoint on in a second one.
+
+    ``reloading`` says the ``epochs`` of the whole training, the ``monitor`` and its ``monitor_mode``.
+    """
+    import torch
+
+    from faultlab.harness import confinement, reload
+    from faultlab.harness.trajectory import Trajectory
+    from faultlab.seams.patching import Patches
+
+    root = tempfile.mkdtemp(prefix="faultlab-bare-")
+
+    def build(changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Any, Any]:
+        built = target.build(root, with_flags=False)
+        guards = list(map(id, built.guards.values()))
+        arguments = {**built.trainer_arguments, **changed}
+        arguments["callbacks"] = [callback for callback in arguments["callbacks"] if id(callback) not in guards]
+        if reloading is not None:
+            kept = (reloading["monitor"], reloading["monitor_mode"])
+            arguments = reload.with_checkpoints(arguments, built.namespace, root, *kept)
+            if interrupted:
+                arguments["callbacks"].append(reload.interruption(built.namespace, reloading["epochs"]))
+        trainer = built.trainer_class(**arguments)
+        confinement.move(trainer, root)
+        torch.set_num_threads(1)
+        return built, trainer
+
+    _seed()
+    try:
+        with Patches() as patches:
+            watch = Stopwatch()
+            watch.attach(patches)
+            confinement.confine(patches, lambda: root, set())
+            built, trainer = build({}, interrupted=reloading is not None)
+            watch.fit()
+            trainer.fit(built.module, **built.fit)
+            if reloading is not None:
+                # Of a trajectory without validation the best checkpoint is not evaluated.
+                reload.go_on(trainer, Trajectory(), reloading["epochs"], build)
+            watch.end()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    return watch.marks
+
+
+def median(repeats: Sequence[Marks]) -> Marks:
+    """The median of each mark; of steps as many as every one of the trainings has."""
+
+    def of(marks: Sequence[Any]) -> Any:
+        if isinstance(marks[0], list):
+            return [statistics.median(points) for points in zip(*marks)]
+        return statistics.median(marks)
+
+    return {name: {mark: of([one[name][mark] for one in repeats]) for mark in repeats[0][name]} for name in CLOCKS}
+
+
+def _seed() -> None:
+    import numpy
+    import torch
+
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
+
+
+def main(file: str) -> None:
+    """Writes ``{"start": ..., "plain": ..., "reload": ...}``, ``start`` being the CPU seconds until all is imported."""
+    asked = json.load(sys.stdin)
+    sys.path[:0] = asked["scenario"]["path"]
+    import torch
+
+    torch.set_num_threads(1)
+
+    from faultlab.target import Target
+
+    target = Target({**asked["scenario"], "guards": []})
+    found: dict[str, Any] = {"start": time.process_time()}
+    kinds = {"plain": None, "reload": asked["reload"]} if asked["reload"] else {"plain": None}
+    for kind, reloading in kinds.items():
+        for _ in range(_WARM_UP):
+            train(target, reloading)
+        # As in a victim, whose collector does not walk what was there before it.
+        gc.collect()
+        gc.freeze()
+        found[kind] = median([train(target, reloading) for _ in range(asked["fits"])])
+    Path(file).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,100 @@
+"""Builds of faultlab, of this tree and of other commits, whose commands are run to be measured.
+
+Run as ``python benchmarks/builds.py GITREF ARGUMENT...`` for `faultlab ARGUMENT...` of that commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from floor import ROOT, environment
+from timed import Spent, spend
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One `faultlab run`. ``start`` are the seconds of wall time until the user's code was imported."""
+
+    cpu: float
+    wall: float
+    load: float
+    start: float
+    peak: int
+    statuses: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Build:
+    """A working tree of faultlab, of which commands are run; ``own_scenarios`` says that they are not those of here."""
+
+    name: str
+    tree: Path
+    own_scenarios: bool = False
+
+    def run(self, scenario: Path, *options: str, memory: bool = False) -> Cost:
+        with tempfile.TemporaryDirectory(prefix="faultlab-bench-") as out:
+            spent = self.command("run", str(self._own(scenario)), "--out", out, "--json", *options, memory=memory)
+        try:
+            (report,) = json.loads(spent.printed)
+        except ValueError:
+            raise click.ClickException(f"{self.name}: status {spent.status}\n{spent.complaints[-2000:]}") from None
+        statuses = {fault["id"]: fault["status"] for fault in report["faults"]}
+        start = spent.wall - report["timing"]["baseline"] - report["timing"]["faults"]
+        return Cost(spent.cpu, spent.wall, spent.load, start, spent.peak, statuses)
+
+    def demo(self, *options: str) -> Spent:
+        with tempfile.TemporaryDirectory(prefix="faultlab-bench-") as out:
+            spent = self.command("demo", "--out", out, *options)
+        if spent.status:
+            raise click.ClickException(f"{self.name}: status {spent.status}\n{spent.complaints[-2000:]}")
+        return spent
+
+    def command(self, *words: str, memory: bool = False) -> Spent:
+        """`faultlab WORDS` in the tree."""
+        # In the tree, since Python looks for modules in the folder that it is run in before all others.
+        command = [sys.executable, "-m", "faultlab", *words]
+        return spend(command, cwd=self.tree, env=environment(self.tree), memory=memory)
+
+    def _own(self, scenario: Path) -> Path:
+        whole = scenario.resolve()
+        return self.tree / whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else whole
+
+
+@contextlib.contextmanager
+def built(ref: str, own_scenarios: bool) -> Iterator[Build]:
+    """The commit in a worktree of its own, with the scenarios of this tree unless it is to run its own."""
+    with tempfile.TemporaryDirectory(prefix="faultlab-against-") as folder:
+        tree = Path(folder, "tree")
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", str(tree), ref], check=True)
+        try:
+            if not own_scenarios:
+                shutil.rmtree(tree / "scenarios", ignore_errors=True)
+                shutil.copytree(ROOT / "scenarios", tree / "scenarios", ignore=shutil.ignore_patterns("__pycache__"))
+            # What is compiled at a first import must not be counted.
+            subprocess.run([sys.executable, "-m", "compileall", "-q", "faultlab", "scenarios"], cwd=tree, check=True)
+            yield Build(ref, tree, own_scenarios)
+        finally:
+            subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+
+
+def main(ref: str, *arguments: str) -> int:
+    """Shows what that build printed and returns its status."""
+    with built(ref, own_scenarios=True) as build:
+        spent = build.command(*arguments)
+    sys.stdout.write(spent.printed)
+    sys.stderr.write(spent.complaints)
+    return spent.status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

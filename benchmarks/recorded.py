@@ -1,0 +1,100 @@
+"""`faultlab run` with an engine that notes what each run was ordered to do and did. Not for timing commands.
+
+Run as ``python benchmarks/recorded.py NOTES ARGUMENT...`` with the arguments of `faultlab run`.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from faultlab import engines
+from faultlab.engines.protocol import Order, Outcome, Place
+from faultlab.harness.campaign import CANARY, NULL
+
+_RELOADING = ("epochs", "monitor", "monitor_mode")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: where it began, how many steps and validation batches had been done by its end, and its seconds."""
+
+    id: str
+    faulted: bool
+    at: Place
+    steps: int
+    validations: int
+    seconds: float
+    reload: bool = False
+    sleeps: bool = False
+
+    @classmethod
+    def of(cls, order: Order, outcome: Outcome) -> Run:
+        result = outcome.result or {}
+        trajectory = result.get("trajectory")
+        # Of a process that died it is known how far it was when its fault was about to act.
+        did = trajectory or {"steps": outcome.acting or 0, "validation_batches": 0}
+        faulted = bool(order.fault) and order.id not in (CANARY, NULL)
+        seconds = result.get("seconds", outcome.seconds)
+        return cls(
+            order.id, faulted, order.at, did["steps"], did["validation_batches"], seconds, order.reload, order.sleeps
+        )
+
+
+class Recorded:
+    """An engine that does what the one it is given does."""
+
+    def __init__(self, engine: engines.Engine, file: str) -> None:
+        self._engine = engine
+        self._file = file
+        self._runs: list[Run] = []
+        self._reloading: dict[str, Any] | None = None
+        self._faulted = {"wall": 0.0, "cpu": 0.0}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        by_id = {order.id: order for order in orders}
+        begun, spent = time.monotonic(), _reaped()
+        runs: list[Run] = []
+        for outcome in self._engine.run(orders):
+            order = by_id[outcome.id]
+            runs.append(Run.of(order, outcome))
+            if order.reload and order.recon:
+                self._reloading = {name: order.recon[name] for name in _RELOADING}
+            yield outcome
+        if any(run.faulted for run in runs):
+            self._faulted["wall"] += time.monotonic() - begun
+            self._faulted["cpu"] += _reaped() - spent
+        self._runs += runs
+
+    def close(self) -> None:
+        self._engine.close()
+        notes = {"runs": list(map(asdict, self._runs)), "reloading": self._reloading, "faulted": self._faulted}
+        Path(self._file).write_text(json.dumps(notes))
+
+
+def _reaped() -> float:
+    """The CPU seconds of all processes that this one has waited for, and those that they had."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main(file: str, *arguments: str) -> None:
+    from faultlab import cli
+
+    create = engines.create
+    engines.create = lambda name, jobs: Recorded(create(name, jobs), file)  # type: ignore[assignment,return-value]
+    sys.argv = ["faultlab", "run", *arguments]
+    cli.main()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
