@@ -22,7 +22,7 @@ from timed import Spent, spend
 
 @dataclass(frozen=True)
 class Cost:
-    """One `faultlab run`. ``start`` are the seconds of wall time until the user's code was imported."""
+    """One `faultlab run`. ``start`` is the part of its wall time that its report counts to neither phase."""
 
     cpu: float
     wall: float

@@ -46,7 +46,7 @@ class Measured:
         return [bare.floors[clock].seconds / (self.jobs if clock == "wall" else 1) for bare in self.floors]
 
     def start(self, clock: str, costs: Sequence[Cost]) -> list[float]:
-        """What a campaign took until all was imported; by CPU time it is what one process takes for that."""
+        """What went to neither baseline nor faults; by CPU time it is what one process takes to import all."""
         return [cost.start for cost in costs] if clock == "wall" else [bare.start for bare in self.floors]
 
     def differences(self) -> list[str]:

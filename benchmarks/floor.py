@@ -79,13 +79,13 @@ class Floor:
     def of(cls, runs: Sequence[Run], plain: Timeline, reloaded: Timeline | None) -> Floor:
         """A fault that was run twice counts once, with the longer of its runs; one that sleeps takes no core."""
         validations = {
-            kind: max((run.validations for run in runs if not run.faulted and run.reload == kind), default=0)
+            kind: max((run.validations for run in runs if not run.fault and run.reload == kind), default=0)
             for kind in (False, True)
         }
         needed: dict[str, float] = {}
         for run in runs:
             timeline = reloaded if run.reload else plain
-            if run.faulted and not run.sleeps and timeline is not None:
+            if run.fault and not run.sleeps and timeline is not None:
                 seconds = timeline.needed(run, validations[run.reload])
                 needed[run.id] = max(needed.get(run.id, 0.0), seconds)
         return cls(plain.end, sum(needed.values()))
@@ -136,8 +136,8 @@ class Recording:
 
     @property
     def faults(self) -> list[str]:
-        """The ids of the faulted runs, without the second runs of the same."""
-        return sorted({run.id for run in self.runs if run.faulted})
+        """Those that were run, each once."""
+        return sorted({run.fault for run in self.runs} - {""})
 
     def bare(self) -> Bare:
         """Trains bare in a fresh process and sums up."""
@@ -163,8 +163,11 @@ class Recording:
 
 
 def environment(tree: Path) -> dict[str, str]:
-    """For a process that is to run the code of that tree, on one thread."""
-    return {**one_thread_environment(), "PYTHONPATH": os.fspath(tree)}
+    """For a process that is to run the code of that tree, on one thread.
+
+    It shares no process with commands before or after it, whose CPU seconds would be nobody's.
+    """
+    return {**one_thread_environment(), "PYTHONPATH": os.fspath(tree), "FAULTLAB_WARM": "0"}
 
 
 @click.command()

@@ -23,10 +23,13 @@ _RELOADING = ("epochs", "monitor", "monitor_mode")
 
 @dataclass(frozen=True)
 class Run:
-    """One run: where it began, how many steps and validation batches had been done by its end, and its seconds."""
+    """One run: where it began, how many steps and validation batches had been done by its end, and its seconds.
+
+    ``fault`` is the one that it is about, empty for clean runs and canaries.
+    """
 
     id: str
-    faulted: bool
+    fault: str
     at: Place
     steps: int
     validations: int
@@ -40,10 +43,10 @@ class Run:
         trajectory = result.get("trajectory")
         # Of a process that died it is known how far it was when its fault was about to act.
         did = trajectory or {"steps": outcome.acting or 0, "validation_batches": 0}
-        faulted = bool(order.fault) and order.id not in (CANARY, NULL)
+        fault = "" if order.id in (CANARY, NULL) else order.fault or ""
         seconds = result.get("seconds", outcome.seconds)
         return cls(
-            order.id, faulted, order.at, did["steps"], did["validation_batches"], seconds, order.reload, order.sleeps
+            order.id, fault, order.at, did["steps"], did["validation_batches"], seconds, order.reload, order.sleeps
         )
 
 
@@ -70,7 +73,7 @@ class Recorded:
             if order.reload and order.recon:
                 self._reloading = {name: order.recon[name] for name in _RELOADING}
             yield outcome
-        if any(run.faulted for run in runs):
+        if any(run.fault for run in runs):
             self._faulted["wall"] += time.monotonic() - begun
             self._faulted["cpu"] += _reaped() - spent
         self._runs += runs

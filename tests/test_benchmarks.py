@@ -53,7 +53,7 @@ def timeline(scripts: SimpleNamespace) -> Any:
 @pytest.fixture
 def run(scripts: SimpleNamespace) -> Any:
     def make(at: Any, steps: int = 4, validations: int = 20, seconds: float = 100.0, **more: Any) -> Any:
-        faulted = {"id": f"a.fault@{at}", "faulted": True, **more}
+        faulted = {"id": f"a.fault@{at}", "fault": "a.fault", **more}
         return scripts.recorded.Run(at=at, steps=steps, validations=validations, seconds=seconds, **faulted)
 
     return make
@@ -102,8 +102,8 @@ def test_a_floor_is_a_clean_run_and_the_suffixes_that_take_a_core(
 ) -> None:
     longer = scripts.floor.Timeline(1.0, [2.0, 3.0, 8.0, 9.0], [3.0, 4.0, 9.0, 10.0], [0.0] * 5, 12.0)
     runs = [
-        run("construct", id="clean-0", faulted=False),
-        run("construct", id="clean-reloaded", faulted=False, reload=True, validations=0),
+        run("construct", id="clean-0", fault=""),
+        run("construct", id="clean-reloaded", fault="", reload=True, validations=0),
         run("fit"),
         run(2, id="b.twice@step=2", steps=2),
         run("construct", id="b.twice@step=2", steps=3, validations=20),  # 4 s more than its first run came to
@@ -165,7 +165,7 @@ def test_of_a_run_that_died_it_is_noted_how_far_it_was_when_its_fault_was_about_
 ) -> None:
     order = Order("process.killed@step=5", 0, fault="process.killed@step=5", at=5)
     noted = scripts.recorded.Run.of(order, Outcome(order.id, acting=5, exit=-9, seconds=0.2))
-    assert (noted.faulted, noted.at, noted.steps, noted.seconds) == (True, 5, 5, 0.2)
+    assert (noted.fault, noted.at, noted.steps, noted.seconds) == (order.fault, 5, 5, 0.2)
 
 
 def test_an_engine_that_notes_hands_on_what_runs_came_to(scripts: SimpleNamespace, tmp_path: Path) -> None:
@@ -180,9 +180,9 @@ def test_an_engine_that_notes_hands_on_what_runs_came_to(scripts: SimpleNamespac
     assert list(recorded.run([order, canary])) == outcomes
     recorded.close()
     notes = json.loads((tmp_path / "notes.json").read_text())
-    assert [(run["id"], run["faulted"], run["steps"]) for run in notes["runs"]] == [
-        (order.id, True, 7),
-        ("canary", False, 0),
+    assert [(run["id"], run["fault"], run["steps"]) for run in notes["runs"]] == [
+        (order.id, order.fault, 7),
+        ("canary", "", 0),
     ]
     assert notes["reloading"] == {"epochs": 2, "monitor": 2, "monitor_mode": 2}
 
@@ -215,7 +215,9 @@ def test_another_build_stands_in_a_worktree_with_the_scenarios_of_here(
         with scripts.builds.built("HEAD", own) as build:
             assert (build.tree / "faultlab" / "__init__.py").read_text() == "OLD = 1\n"
             assert (build.tree / "scenarios" / "own.yaml").read_text() == scenario
-            assert scripts.floor.environment(build.tree)["PYTHONPATH"] == os.fspath(build.tree)
+            environment = scripts.floor.environment(build.tree)
+            assert environment["PYTHONPATH"] == os.fspath(build.tree)
+            assert environment["FAULTLAB_WARM"] == "0"
         assert not build.tree.exists()
     listed = subprocess.run([*git, "worktree", "list"], check=True, capture_output=True, text=True).stdout
     assert len(listed.splitlines()) == 1
