@@ -94,7 +94,7 @@ def main(file: str, *arguments: str) -> None:
     from faultlab import cli
 
     create = engines.create
-    engines.create = lambda name, jobs: Recorded(create(name, jobs), file)  # type: ignore[assignment,return-value]
+    engines.create = lambda *arguments: Recorded(create(*arguments), file)  # type: ignore[assignment,return-value]
     sys.argv = ["faultlab", "run", *arguments]
     cli.main()
 
