@@ -189,7 +189,7 @@ def report(scenarios: Sequence[Measured], other: Build | None, demos: Sequence[S
     if rows:
         show([row + [""] * (max(map(len, rows)) - len(row)) for row in rows])
     differences = [line for one in scenarios for line in one.differences()]
-    click.echo(f"\n{len(differences)} faults whose status is not the same each time" + (":" if differences else ""))
+    click.echo(f"\nfaults whose status is not the same each time: {len(differences)}")
     for line in differences:
         click.echo(f"  {line}")
 

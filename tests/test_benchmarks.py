@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -276,3 +277,32 @@ def test_faults_are_listed_whose_status_is_not_the_same_each_time(measured: Any)
     assert found.differences() == ["one: b: noticed or warned, there noticed or warned"]
     found.other.clear()
     assert found.differences() == ["one: b: noticed or warned"]
+
+
+def test_what_was_measured_is_printed_and_can_be_read_back(
+    scripts: SimpleNamespace, measured: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = measured("one", [20.0, 20.0], [40.0, 40.0], [{"a": "silent", "b": "warned"}] * 2)
+    found.other[1] = replace(found.other[1], statuses={"a": "silent", "b": "noticed"})
+    found.unadvised = found.other
+    found.peaks = [1 << 30, 1 << 29]
+    spent = SimpleNamespace(cpu=100.0, wall=60.0)
+    found.fresh = SimpleNamespace(faults=["a"], faulted={"cpu": 80.0, "wall": 50.0}, spent=spent)
+    found.recording.report = {"versions": {"torch": "2"}}
+    demos = [[scripts.timed.Spent(3.0, 2.0, 0.1, 0, "", "")], [scripts.timed.Spent(9.0, 4.0, 0.1, 0, "", "")]]
+    scripts.campaign.report([found], scripts.builds.Build("old", tmp_path), demos, sample=2)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "one with / without ready-made guards, cpu 0.50 (0.50-0.50)",
+        "one a process for every fault (SCALED) / this build, cpu 9.0",  # 20 + 2 * 80 over 20
+        "one peak of memory, GiB 1.00, 0.50",
+        "demo cpu seconds 2.00 4.00",
+        "demo this build / the other, cpu 0.50",
+        "faults whose status is not the same each time: 1",
+        "one: b: warned, there noticed or warned",
+    ):
+        assert line in lines
+    data = json.loads(json.dumps(scripts.campaign.to_json([found], "old", demos)))
+    assert data["scenarios"][0]["floor"] == {"cpu": [10.0, 10.0], "wall": [5.0, 5.0]}
+    assert data["scenarios"][0]["fresh"] == {"cpu": 180.0, "wall": 110.0}
+    assert data["demos"][1] == {"cpu": [4.0], "wall": [9.0]}
