@@ -61,6 +61,9 @@ class Target:
         for index, guard in enumerate(scenario.get("guards", [])):
             self._import(("guards", index), guard)
 
+    def __repr__(self) -> str:
+        return f"Target({self._scenario!r})"
+
     @property
     def code(self) -> UserCode:
         """What counts as the user's own code."""

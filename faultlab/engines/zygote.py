@@ -13,7 +13,7 @@ import os
 import sys
 from typing import Any, NoReturn
 
-from faultlab.engines import processes
+from faultlab.engines import entry_points, processes
 from faultlab.engines.nursery import Channel, Nursery
 from faultlab.engines.protocol import Order, Place
 
@@ -21,6 +21,7 @@ from faultlab.engines.protocol import Order, Place
 def main(address: str) -> NoReturn:
     """Serves the driver at the address until it hangs up."""
     warm = Nursery(address, {"nursery": "warm"})
+    entry_points.remember()
     import torch
 
     torch.set_num_threads(1)
@@ -37,8 +38,10 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
     # User code that parses arguments when it is imported must not find ours.
     del sys.argv[1:]
     from faultlab import catalogue
+    from faultlab.frameworks.lightning.warm_up import warm_up
     from faultlab.harness.session import carry_out
     from faultlab.mutants import switchboard
+    from faultlab.seams import lightning
     from faultlab.target import Target, TargetError
 
     executions = switchboard.begin(scenario.get("mutated"), switchboard.STATS)
@@ -54,6 +57,8 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
 
     def preload(message: dict[str, Any]) -> None:
         _import(message["imports"])
+        for namespace in lightning.loaded():
+            warm_up(namespace)
         _settle()
 
     nursery.on_control = preload

@@ -70,4 +70,5 @@ def with_trunk(engine: Engine, orders: Sequence[Order], seed: int, advice: dict[
 def order(engine: Engine, id: str, seed: int, **more: Any) -> Order:
     """An order whose run writes to a folder of its own."""
     safe = "".join(letter if letter.isalnum() else "-" for letter in id)
-    return Order(id, seed, root=str(Path(engine.root) / safe), **more)
+    root = Path(engine.root)
+    return Order(id, seed, root=str(root / safe), shared=str(root / "evaluations"), **more)

@@ -30,6 +30,7 @@ from faultlab.detectors.warned import Warnings
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
 from faultlab.harness import confinement, evaluation, plan, reload
+from faultlab.harness.shared_evaluation import SharedEvaluation
 from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
 from faultlab.mutants import switchboard
 from faultlab.probe import Probe
@@ -279,22 +280,30 @@ class Session:
         return tuple(self._target.flags) if self._order.flags else ()
 
     def _evaluate(self) -> None:
-        """Evaluates the final weights anew."""
+        """Evaluate the final weights anew, or take over what another run of the campaign found for the same ones."""
         assert self._built is not None
         if self._order.echo:
             print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
-        self._seed()
         clean = self._order.recon or {}
         validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))
         # In the precision that the fault has left the weights in.
         changed = clean.get("precision", self._trainer.precision) != self._trainer.precision
         arguments = in_precision(self._trainer.precision, self._built.trainer_arguments) if changed else {}
+        circumstances = (self._target, self._order.seed, self._order.variation, validates, arguments, self._built.module)
+        shared = SharedEvaluation(self._order.shared, self._trajectory.digest, *circumstances)
+        # What nothing was changed in has to show for itself that it is evaluated like the clean run.
+        if self._armed is not None and self._armed.activations and (known := shared.read()) is not None:
+            self._trajectory.final = known
+            return
+        self._seed()
         try:
             with Patches() as patches:
                 confinement.confine(patches, self._root, set())
                 self._trajectory.final = evaluation.evaluate(self._built, validates, arguments)
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
+            return
+        shared.write(self._trajectory.final)
 
     def _result(self) -> dict[str, Any]:
         armed, mutant = self._armed, self._order.mutant or {}

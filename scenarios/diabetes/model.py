@@ -42,6 +42,10 @@ def load_splits(split_seed: int) -> dict[str, Split]:
     return {"train": as_tensors(train), "validation": as_tensors(validation), "test": as_tensors(test)}
 
 
+# Read when the module is imported: processes that are forked off later find the default splits in the cache.
+load_splits(0)
+
+
 class DiabetesData(pl.LightningDataModule):
     """The patients in three disjoint splits; who falls into which split depends on `split_seed` alone."""
 

@@ -37,6 +37,10 @@ def load_splits(split_seed: int) -> dict[str, Split]:
     return {name: (images[chosen], labels[chosen]) for name, chosen in rows.items()}
 
 
+# Read when the module is imported: processes that are forked off later find the default splits in the cache.
+load_splits(0)
+
+
 class DigitsData(pl.LightningDataModule):
     """The digits in three disjoint splits; which digit falls into which split depends on `split_seed` alone."""
 
@@ -84,11 +88,11 @@ class LitDigits(pl.LightningModule):
         # this short the running statistics would still remember their initial values.
         self.features = nn.Sequential(
             nn.Conv2d(1, channels, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(channels, momentum=0.2),
+            nn.BatchNorm2d(channels, momentum=0.4),
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Conv2d(channels, 2 * channels, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(2 * channels, momentum=0.2),
+            nn.BatchNorm2d(2 * channels, momentum=0.4),
             nn.ReLU(),
             nn.MaxPool2d(2),
         )

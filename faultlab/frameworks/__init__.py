@@ -1,0 +1,1 @@
+"""What faultlab knows of each training framework, one package a framework."""

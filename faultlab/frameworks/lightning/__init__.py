@@ -1,0 +1,1 @@
+"""PyTorch Lightning, under both of its package names."""
