@@ -1,0 +1,1 @@
+"""What holds for every training with torch, whatever framework drives it."""
