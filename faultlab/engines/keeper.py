@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from faultlab.engines import keeping, processes, zygote
-from faultlab.engines.preloaded import Learning, Preloaded, of_lightning
+from faultlab.engines.preloaded import Learning, Preloaded, of_every_training
 from faultlab.engines.protocol import Lines, encode
 from faultlab.engines.trial import Trial
 
@@ -31,11 +31,12 @@ _ENDING = 10  # s
 
 @dataclass
 class _Client:
-    """A command's connection; as long as one is open, the keeper is in use."""
+    """A connection; as long as one ``holds`` the keeper, it is in use."""
 
     socket: socket.socket
     lines: Lines = field(default_factory=Lines)
     descriptors: list[int] = field(default_factory=list)
+    holds: bool = False
 
 
 class Keeper:
@@ -105,6 +106,7 @@ class Keeper:
         if not data:
             self._drop(client)
         for message in client.lines.feed(data):
+            client.holds = message["ask"] in ("process", "learn")
             if message["ask"] == "learn":
                 self._wanted.append(message["learnt"])
             elif message["ask"] == "state":
@@ -186,7 +188,7 @@ class Keeper:
                 self._forget(trial.pid)
             self._retire()
             return
-        modules, least = set(trial.learnt["modules"]), of_lightning(trial.learnt)
+        modules, least = set(trial.learnt["modules"]), of_every_training(trial.learnt)
         if modules == set(least["modules"]):
             self._unfit |= modules
         else:
@@ -196,19 +198,21 @@ class Keeper:
     def _retire(self) -> None:
         """Stays for the commands that have processes of this keeper, and keeps its successor for as long."""
         self._stop_listening()
-        self._successor = keeping.connect(self._address)
-        if self._successor is not None:
-            for learnt in self._wanted:
-                self._successor.sendall(encode({"ask": "learn", "learnt": learnt}))
+        with contextlib.suppress(OSError):
+            self._successor = successor = keeping.connect(self._address)
+            if successor is not None:
+                for learnt in [{"modules": []}, *self._wanted]:
+                    successor.sendall(encode({"ask": "learn", "learnt": learnt}))
 
     def _end_if_useless(self) -> None:
         now = time.monotonic()
-        if self._clients or self._children:
+        if self._children or any(client.holds for client in self._clients):
             self._used = now
-        elif self._successor is not None:
-            # What packages have registered for the end of the process is the successor's now.
-            os._exit(0)
-        elif self._listener is None or now - self._used > self._patience or self._gone() or _short_of_memory():
+        elif self._listener is None:
+            # Those who came before it stopped listening are answered yet.
+            if not self._clients:
+                self._end()
+        elif now - self._used > self._patience or self._gone() or _short_of_memory():
             self._end()
 
     def _gone(self) -> bool:
@@ -219,12 +223,12 @@ class Keeper:
             return True
 
     def _state(self) -> dict[str, Any]:
-        busy = len(self._children) - (self._trial is not None)
+        busy = any(client.holds for client in self._clients)
         idle = 0.0 if busy else time.monotonic() - self._used
         return {
             "pid": os.getpid(),
             "folder": self._folder,
-            "busy": busy > 0,
+            "busy": busy,
             "left": max(0.0, self._patience - idle),
             "memory": processes.resident(),
         }
@@ -283,7 +287,10 @@ class Keeper:
 
     def _end(self, *_: Any) -> NoReturn:
         self._close()
-        # What packages have registered for the end of the process tidies up after them, and must not hold it up.
+        if self._successor is not None:
+            # What packages have registered for the end of the process is the successor's now.
+            os._exit(0)
+        # What they have registered tidies up after them, and must not hold this process up.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(_ENDING)
         sys.exit(0)

@@ -105,27 +105,20 @@ class Keeping:
         """
         from faultlab.engines import inherited
 
-        fingerprint = inherited.fingerprint()
-        wish = {
-            "ask": "process",
-            "driver": driver,
-            "folders": list(folders),
-            "minutes": self._minutes,
-            "fingerprint": fingerprint,
-            "inherited": inherited.handed_over(one_thread_environment()),
-        }
-        # The first may have been left by a command that was another, or of files that have changed since: then it ends.
-        for _ in range(2):
-            try:
+        try:
+            fingerprint, handed = inherited.fingerprint(), inherited.handed_over(one_thread_environment())
+            wish = {"ask": "process", "driver": driver, "folders": list(folders), "minutes": self._minutes}
+            # The first to be asked may have been left by another command, or know what has changed: then it ends.
+            for _ in range(2):
                 connection, started = self._connection(fingerprint)
-                answer = _ask(connection, wish, [1, 2])
+                answer = _ask(connection, {**wish, "fingerprint": fingerprint, "inherited": handed}, [1, 2])
                 if "pid" in answer:
                     return Borrowed(answer["pid"], connection)
                 connection.close()
-            except (OSError, ValueError):
-                return None
-            if started or answer.get("refused") == SHADOWED:
-                return None
+                if started or answer.get("refused") == SHADOWED:
+                    return None
+        except (OSError, KeyError):
+            return None
         return None
 
     def learn(self, learnt: dict[str, Any]) -> None:
@@ -188,20 +181,20 @@ def _of_all(question: dict[str, Any]) -> list[dict[str, Any]]:
             if connection is not None:
                 with connection:
                     answers.append(_ask(connection, question))
-    return answers
+    return list(filter(None, answers))
 
 
 def _ask(connection: socket.socket, question: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
     """The answer; empty where the keeper has ended instead."""
     connection.settimeout(_PATIENCE)
-    data = encode(question)
-    if descriptors:
-        data = data[socket.send_fds(connection, [data], descriptors) :]
-    connection.sendall(data)
-    lines = Lines()
-    while data := connection.recv(1 << 16):
-        for answer in lines.feed(data):
-            return answer
+    data, lines = encode(question), Lines()
+    with contextlib.suppress(ConnectionError):
+        if descriptors:
+            data = data[socket.send_fds(connection, [data], descriptors) :]
+        connection.sendall(data)
+        while data := connection.recv(1 << 16):
+            for answer in lines.feed(data):
+                return answer
     return {}
 
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from faultlab.engines.inherited import take_over
 
-_LIGHTNING = frozenset(
-    ("torch", "torchmetrics", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities")
+_OF_EVERY_TRAINING = frozenset(
+    ("faultlab", "torch", "torchmetrics", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities")
 )
 # How far the clock of files may be behind the one that is read here.
 _COARSE = 20_000_000
@@ -106,12 +106,12 @@ class Preloaded:
             for name in {entry.partition(".")[0] for entry in _listed(folder)} & set(here):
                 found = importlib.machinery.PathFinder.find_spec(name, [folder])
                 origin = found.origin if found is not None and found.has_location else ""
-                if origin and here[name] and not os.path.samefile(origin, here[name]):
+                if origin and here[name] and os.path.realpath(origin) != os.path.realpath(here[name]):
                     return name
         return ""
 
     def begin(self, handed: dict[str, Any]) -> None:
-        """Makes this process what it would be if it were started now, with what is handed over, and had then imported."""
+        """Makes this process what one would be that was started now, by whom this is from, and had imported as much."""
         take_over(handed)
         for name, value in self.environment.items():
             if value is None:
@@ -136,9 +136,10 @@ class Preloaded:
         return bool(origin) and not _within(origin, self._roots)
 
 
-def of_lightning(learnt: dict[str, Any]) -> dict[str, Any]:
+def of_every_training(learnt: dict[str, Any]) -> dict[str, Any]:
     """The part whose imports go the same way whatever the user's code did before."""
-    return {"modules": [name for name in learnt["modules"] if name.partition(".")[0] in _LIGHTNING], "environment": {}}
+    modules = [name for name in learnt["modules"] if name.partition(".")[0] in _OF_EVERY_TRAINING]
+    return {"modules": modules, "environment": {}}
 
 
 def import_quietly(name: str) -> None:
