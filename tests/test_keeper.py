@@ -139,7 +139,6 @@ def learnt(bench: Bench, before: dict[str, Any]) -> bool:
 
 def test_the_next_command_finds_imported_what_is_installed_and_imports_the_users_code_anew(bench: Bench) -> None:
     first = bench.start()
-    assert first["keeper"] == first["warm"] or psutil.pid_exists(first["keeper"])
     assert first["loaded"] == []
     assert learnt(bench, first)
     bench.write("import installed, another")
@@ -282,8 +281,8 @@ def test_a_command_that_is_killed_leaves_the_keeper_alone(bench: Bench) -> None:
     of_the_command = [seen["victim"], seen["pid"], seen["warm"]]
     assert seen["made"] == seen["pid"]
     assert within(20, lambda: not any(map(psutil.pid_exists, of_the_command)))
-    (state,) = keeping.states()
-    assert within(20, lambda: [process.pid for process in bench.keepers()] == [state["pid"]])
+    (alone,) = bench.keepers() if within(20, lambda: len(bench.keepers()) == 1) else []
+    assert [state["pid"] for state in keeping.states()] == [alone.pid]
 
 
 def test_commands_that_start_together_share_one_keeper(bench: Bench) -> None:

@@ -1,8 +1,8 @@
 """The process that stays warm between commands: it has imported what is installed, and forks a process for each.
 
-Run as ``python -m faultlab.engines.keeper DESCRIPTOR ADDRESS FINGERPRINT MINUTES`` by `faultlab.engines.keeping`. What
-it forks is what the driver would have started itself, `faultlab.engines.zygote`. It ends when nobody has asked for
-anything for some minutes.
+Run as ``python -m faultlab.engines.keeper DESCRIPTOR ADDRESS FINGERPRINT MINUTES BEGAN`` by `faultlab.engines.keeping`.
+What it forks is what the driver would have started itself, `faultlab.engines.zygote`. It ends when nobody has asked
+for anything for some minutes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from faultlab.engines import keeping, processes, zygote
+from faultlab.engines.client import Client
 from faultlab.engines.preloaded import Learning, Preloaded, of_every_training
-from faultlab.engines.protocol import Lines, encode
+from faultlab.engines.protocol import encode
 from faultlab.engines.trial import Trial
 
 _TICK = 5.0
@@ -29,29 +29,21 @@ _LEAST_FREE = 0.1
 _ENDING = 10  # s
 
 
-@dataclass
-class _Client:
-    """A connection; as long as one ``holds`` the keeper, it is in use."""
-
-    socket: socket.socket
-    lines: Lines = field(default_factory=Lines)
-    descriptors: list[int] = field(default_factory=list)
-    holds: bool = False
-
-
 class Keeper:
     """Serves the commands that have its fingerprint, on a socket that listens already."""
 
-    def __init__(self, listener: socket.socket, address: Path, fingerprint: str, minutes: float) -> None:
+    def __init__(self, listener: socket.socket, address: Path, fingerprint: str, minutes: float, began: int) -> None:
         self._listener: socket.socket | None = listener
+        # A successor listens, too, for a while: who comes may have been accepted there.
+        listener.setblocking(False)
         self._address = address
         self._identity = os.stat(address)
         self._fingerprint = fingerprint
         self._patience = 60 * minutes
         self._folder = os.getcwd()
-        self._loaded = Preloaded()
+        self._loaded = Preloaded(began)
         self._used = time.monotonic()
-        self._clients: list[_Client] = []
+        self._clients: list[Client] = []
         self._children: dict[int, int] = {}
         self._trial: Trial | None = None
         self._wanted: list[dict[str, Any]] = []
@@ -59,8 +51,6 @@ class Keeper:
         self._successor: socket.socket | None = None
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
-        # No folder is kept from being deleted or unmounted.
-        os.chdir("/")
         signal.signal(signal.SIGTERM, self._end)
 
     def serve(self) -> str:
@@ -73,49 +63,41 @@ class Keeper:
         self._loaded.leave_projects()
         if self._loaded.record():
             self._end()
-        zygote.settle()
+        self._settle()
         while True:
             for key, _ in self._selector.select(min(_TICK, self._patience / 4)):
                 if key.fileobj is self._listener:
-                    self._accept()
-                elif isinstance(key.data, _Client) and (driver := self._hear(key.data)):
+                    self._accept(self._listener)
+                elif isinstance(key.data, Client) and (driver := self._hear(key.data)):
                     return driver
             self._reap()
             self._judge()
             self._learn()
             self._end_if_useless()
 
-    def _accept(self) -> None:
-        assert self._listener is not None
-        with contextlib.suppress(OSError):
-            connection, _ = self._listener.accept()
-            if keeping.peer(connection) != os.geteuid():
-                connection.close()
-                return
-            client = _Client(connection)
+    def _accept(self, listener: socket.socket) -> None:
+        if (client := Client.accept(listener)) is not None:
             self._clients.append(client)
-            self._selector.register(connection, selectors.EVENT_READ, client)
+            self._selector.register(client.socket, selectors.EVENT_READ, client)
 
-    def _hear(self, client: _Client) -> str:
+    def _hear(self, client: Client) -> str:
         """The address of the driver, in the process that was forked for it; an empty string in the keeper."""
-        try:
-            data, descriptors, _, _ = socket.recv_fds(client.socket, 1 << 16, 2)
-        except OSError:
-            data, descriptors = b"", []
-        client.descriptors += descriptors
-        if not data:
-            self._drop(client)
-        for message in client.lines.feed(data):
+        messages = client.hear()
+        if messages is None:
+            self._clients.remove(client)
+            self._selector.unregister(client.socket)
+            client.close()
+        for message in messages or ():
             client.holds = message["ask"] in ("process", "learn")
             if message["ask"] == "learn":
                 self._wanted.append(message["learnt"])
             elif message["ask"] == "state":
-                self._answer(client, self._state())
+                client.answer(self._state())
             elif message["ask"] == "end":
-                self._answer(client, self._state())
+                client.answer(self._state())
                 self._close()
             elif refused := self._refusal(message):
-                self._answer(client, {"refused": refused})
+                client.answer({"refused": refused})
                 if refused != keeping.SHADOWED:
                     self._close()
             elif not self._fork(client, message):
@@ -129,16 +111,15 @@ class Keeper:
             return "what is installed has changed"
         return keeping.SHADOWED if self._loaded.shadowed(message["folders"]) else ""
 
-    def _fork(self, client: _Client, message: dict[str, Any]) -> int:
+    def _fork(self, client: Client, message: dict[str, Any]) -> int:
         self._patience = 60 * message["minutes"]
         pid = processes.fork()
         if not pid:
             self._become(client.descriptors, message["inherited"])
             return pid
         self._watch(pid)
-        while client.descriptors:
-            os.close(client.descriptors.pop())
-        self._answer(client, {"pid": pid})
+        client.forget_descriptors()
+        client.answer({"pid": pid})
         return pid
 
     def _become(self, printed: list[int], handed: dict[str, Any]) -> None:
@@ -165,12 +146,15 @@ class Keeper:
         if trial.pid:
             self._trial = trial
             self._watch(trial.pid)
+            self._selector.register(trial, selectors.EVENT_READ)
             return
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._let_go()
+        # Some packages look for their settings there.
+        os.chdir(self._folder)
         if self._loaded.add(learnt) or processes.children_of(os.getpid()):
             os._exit(1)
-        zygote.settle()
+        self._settle()
         self._wanted.clear()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -182,6 +166,8 @@ class Keeper:
         trial = self._trial
         if trial is None or (fit := trial.verdict()) is None:
             return
+        self._selector.unregister(trial)
+        trial.let_go()
         self._trial = None
         if fit:
             if trial.pid in self._children:
@@ -203,6 +189,11 @@ class Keeper:
             if successor is not None:
                 for learnt in [{"modules": []}, *self._wanted]:
                     successor.sendall(encode({"ask": "learn", "learnt": learnt}))
+
+    def _settle(self) -> None:
+        zygote.settle()
+        # No folder is kept from being deleted or unmounted.
+        os.chdir("/")
 
     def _end_if_useless(self) -> None:
         now = time.monotonic()
@@ -247,17 +238,6 @@ class Keeper:
         self._selector.unregister(descriptor)
         os.close(descriptor)
 
-    def _answer(self, client: _Client, message: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):
-            client.socket.sendall(encode(message))
-
-    def _drop(self, client: _Client) -> None:
-        self._clients.remove(client)
-        self._selector.unregister(client.socket)
-        client.socket.close()
-        for descriptor in client.descriptors:
-            os.close(descriptor)
-
     def _let_go(self) -> None:
         """In a copy: closes what belongs to the process that it is a copy of."""
         self._selector.close()
@@ -301,11 +281,11 @@ def _short_of_memory() -> bool:
     return bool(memory) and memory["MemAvailable"] < _LEAST_FREE * memory["MemTotal"]
 
 
-def main(descriptor: str, address: str, fingerprint: str, minutes: str) -> None:
+def main(descriptor: str, address: str, fingerprint: str, minutes: str, began: str) -> None:
     if os.fork():
         os._exit(0)
     listener = socket.socket(fileno=int(descriptor))
-    driver = Keeper(listener, Path(address), fingerprint, float(minutes)).serve()
+    driver = Keeper(listener, Path(address), fingerprint, float(minutes), int(began)).serve()
     zygote.main(driver, Learning())
 
 

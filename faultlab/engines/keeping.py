@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -274,7 +275,7 @@ def _start(address: Path, fingerprint: str, minutes: float) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(address))
         listener.listen(16)
-        arguments = [str(listener.fileno()), str(address), fingerprint, str(minutes)]
+        arguments = [str(listener.fileno()), str(address), fingerprint, str(minutes), str(time.time_ns())]
         started = subprocess.Popen(
             [sys.executable, "-m", "faultlab.engines.keeper", *arguments],
             stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ import site
 import sys
 import sysconfig
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,23 +35,29 @@ class Learning:
         self._known = set(sys.modules)
         self._environment = dict(os.environ)
 
-    def learnt(self) -> dict[str, Any]:
-        """As `Preloaded.add` takes it; the modules in the order in which their imports began."""
-        roots = _roots()
+    def learnt(self, own: Collection[str]) -> dict[str, Any]:
+        """As `Preloaded.add` takes it, in the order in which the imports began.
+
+        ``own`` are the packages of the user's code, which may be installed as well.
+        """
+        roots, left_out = _roots(), set(own) - _OF_EVERY_TRAINING
         modules = [
             name
             for name, module in list(sys.modules.items())
-            if name not in self._known and _within(_origin(module), roots)
+            if name not in self._known and _within(_origin(module), roots) and name.partition(".")[0] not in left_out
         ]
         return {"modules": modules, "environment": _difference(self._environment)}
 
 
 class Preloaded:
-    """What this process has imported, with the files that it came from. To be made before anything is imported."""
+    """What this process has imported, with the files that it came from.
 
-    def __init__(self) -> None:
+    ``began`` is when its first import may have begun, in nanoseconds since the epoch.
+    """
+
+    def __init__(self, began: int) -> None:
         self.environment: dict[str, str | None] = {}
-        self._began = time.time_ns()
+        self._began = began
         self._roots = _roots()
         self._full_path = list(sys.path)
         self._files: dict[str, tuple[int, ...]] = {}

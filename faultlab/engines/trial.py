@@ -33,16 +33,18 @@ class Trial:
         os.write(self._pipe, b"+")
         os.close(self._pipe)
 
+    def fileno(self) -> int:
+        """What can be read when there is a verdict."""
+        return self._pipe
+
     def verdict(self) -> bool | None:
-        """Whether the copy has taken over; None while it is still importing. To be asked no more after that."""
+        """Whether the copy has taken over; None while it is still importing."""
         if time.monotonic() - self._started > _DEADLINE:
             self.end()
         try:
-            fit = bool(os.read(self._pipe, 1))
+            return bool(os.read(self._pipe, 1))
         except BlockingIOError:
             return None
-        self.let_go()
-        return fit
 
     def end(self) -> None:
         """Kills the copy, unless it has taken over."""

@@ -52,7 +52,7 @@ def _scenario(
         message = {"where": error.where, "message": error.message, "remedy": error.remedy}
         channel.send({"result": {"target_error": message}})
         os._exit(0)
-    learnt = {"learnt": learning.learnt()} if learning is not None else {}
+    learnt = {"learnt": learning.learnt(target.code.packages)} if learning is not None else {}
     nursery = Nursery(address, {"nursery": "construct", "scenario": name, **learnt})
 
     def preload(message: dict[str, Any]) -> None:
