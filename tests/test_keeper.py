@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from faultlab import engines
 from faultlab.engines import TargetBrokenError, inherited, keeping
 from faultlab.engines.fork import ForkEngine
 from faultlab.engines.keeping import Borrowed, Keeping
+from faultlab.engines.preloaded import Learning
 from faultlab.errors import UsageError
 from tests.support import call
 
@@ -223,6 +225,16 @@ def test_what_can_not_be_imported_ahead_is_left_to_the_scenario(bench: Bench, so
     second = bench.start()
     assert second["loaded"] == []
     assert [state["pid"] for state in keeping.states()] == [second["keeper"]]
+
+
+def test_what_the_scenario_names_is_not_imported_ahead_though_it_is_installed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(bench.packages))
+    learning = Learning()
+    monkeypatch.setitem(sys.modules, "installed", importlib.import_module("installed"))
+    assert learning.learnt([])["modules"] == ["installed"]
+    assert learning.learnt(["installed"])["modules"] == []
 
 
 def test_a_keeper_ends_when_nobody_has_asked_for_long_and_leaves_nothing(
