@@ -44,6 +44,15 @@ class Client:
         self.descriptors += descriptors
         return self._lines.feed(data) if data else None
 
+    def waits(self) -> bool:
+        """Whether it is still there: a command may be interrupted while the keeper imports torch."""
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
     def answer(self, message: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):
             self.socket.sendall(encode(message))

@@ -100,7 +100,7 @@ class Keeper:
                 client.answer({"refused": refused})
                 if refused != keeping.SHADOWED:
                     self._close()
-            elif not self._fork(client, message):
+            elif client.waits() and not self._fork(client, message):
                 return str(message["driver"])
         return ""
 
