@@ -94,12 +94,13 @@ class Keeper:
             elif message["ask"] == "state":
                 client.answer(self._state())
             elif message["ask"] == "end":
-                client.answer(self._state())
                 self._close()
+                client.answer(self._state())
             elif refused := self._refusal(message):
-                client.answer({"refused": refused})
+                # First, so that whoever is refused finds no one there when they ask again.
                 if refused != keeping.SHADOWED:
                     self._close()
+                client.answer({"refused": refused})
             elif client.waits() and not self._fork(client, message):
                 return str(message["driver"])
         return ""

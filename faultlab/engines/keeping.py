@@ -35,6 +35,7 @@ _NO = ("", "0", "false", "no")
 # A keeper answers at once, but for one that is importing torch from a slow disk.
 _PATIENCE = 300.0
 _LEARN_PATIENCE = 1.0
+_ATTEMPTS = 3
 # What systems allow for the path of a socket.
 _LONGEST_ADDRESS = 100
 
@@ -90,7 +91,9 @@ class Borrowed:
         self._connection.close()
 
     def _ended(self, timeout: float | None) -> bool:
-        return bool(select.select([self._process], [], [], timeout)[0])
+        poll = select.poll()
+        poll.register(self._process, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else 1000 * timeout))
 
 
 class Keeping:
@@ -110,7 +113,7 @@ class Keeping:
             fingerprint, handed = inherited.fingerprint(), inherited.handed_over(one_thread_environment())
             wish = {"ask": "process", "driver": driver, "folders": list(folders), "minutes": self._minutes}
             # The first to be asked may have been left by another command, or know what has changed: then it ends.
-            for _ in range(2):
+            for _ in range(_ATTEMPTS):
                 connection, started = self._connection(fingerprint)
                 answer = _ask(connection, {**wish, "fingerprint": fingerprint, "inherited": handed}, [1, 2])
                 if "pid" in answer:
