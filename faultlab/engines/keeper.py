@@ -34,7 +34,7 @@ class Keeper:
 
     def __init__(self, listener: socket.socket, address: Path, fingerprint: str, minutes: float, began: int) -> None:
         self._listener: socket.socket | None = listener
-        # A successor listens, too, for a while: who comes may have been accepted there.
+        # Whoever has connected may be gone again.
         listener.setblocking(False)
         self._address = address
         self._identity = os.stat(address)
@@ -167,9 +167,11 @@ class Keeper:
         trial = self._trial
         if trial is None or (fit := trial.verdict()) is None:
             return
-        self._selector.unregister(trial)
-        trial.let_go()
         self._trial = None
+        self._selector.unregister(trial)
+        if fit:
+            self._stop_listening()
+        trial.let_go()
         if fit:
             if trial.pid in self._children:
                 self._forget(trial.pid)
@@ -184,7 +186,6 @@ class Keeper:
 
     def _retire(self) -> None:
         """Stays for the commands that have processes of this keeper, and keeps its successor for as long."""
-        self._stop_listening()
         with contextlib.suppress(OSError):
             self._successor = successor = keeping.connect(self._address)
             if successor is not None:

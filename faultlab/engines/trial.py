@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from typing import Any
 
@@ -17,39 +18,42 @@ class Trial:
     def __init__(self, learnt: dict[str, Any]) -> None:
         self.learnt = learnt
         self._started = time.monotonic()
-        told, tell = os.pipe()
+        keeper, copy = socket.socketpair()
         self.pid = processes.fork()
         if self.pid:
-            os.close(tell)
-            os.set_blocking(told, False)
-            self._pipe = told
+            copy.close()
+            keeper.setblocking(False)
+            self._other = keeper
         else:
-            os.close(told)
+            keeper.close()
             os.setsid()
-            self._pipe = tell
+            self._other = copy
 
     def take_over(self) -> None:
-        """In the copy: from now on it serves commands, too."""
-        os.write(self._pipe, b"+")
-        os.close(self._pipe)
+        """In the copy: returns when the keeper has left the commands to it."""
+        self._other.sendall(b"+")
+        self._other.recv(1)
+        self._other.close()
 
     def fileno(self) -> int:
         """What can be read when there is a verdict."""
-        return self._pipe
+        return self._other.fileno()
 
     def verdict(self) -> bool | None:
-        """Whether the copy has taken over; None while it is still importing."""
+        """Whether the copy is ready to take over; None while it is still importing."""
         if time.monotonic() - self._started > _DEADLINE:
             self.end()
         try:
-            return bool(os.read(self._pipe, 1))
+            return bool(self._other.recv(1))
         except BlockingIOError:
             return None
+        except OSError:
+            return False
 
     def end(self) -> None:
-        """Kills the copy, unless it has taken over."""
+        """Kills the copy."""
         processes.kill_group(self.pid)
 
     def let_go(self) -> None:
-        """Closes what this process has of it."""
-        os.close(self._pipe)
+        """Leaves the commands to the copy, if it is ready; in a process of a command, closes what belongs to none."""
+        self._other.close()
