@@ -71,17 +71,11 @@ def _start(scenario: Path, folder: Path, warm: bool) -> dict[str, float]:
 
 
 def _learnt() -> float:
-    """Waits until the keeper has imported what the next command will find; the CPU seconds of that."""
-    spent, quiet = 0.0, time.monotonic()
-    while time.monotonic() - quiet < _SETTLED:
-        now = sum(_keepers().values())
-        for state in keeping.states():
-            for child in psutil.Process(state["pid"]).children():
-                now += _cpu(child.pid)
-        if now > spent + 0.02:
-            spent, quiet = now, time.monotonic()
-        time.sleep(0.1)
-    return spent
+    """Waits until the keeper has imported what the next command will find; the CPU seconds that it has taken."""
+    time.sleep(_SETTLED)
+    while any(state["busy"] or state["learning"] for state in keeping.states()):
+        time.sleep(_SETTLED)
+    return sum(_keepers().values())
 
 
 @click.command()

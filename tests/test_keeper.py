@@ -461,6 +461,7 @@ def test_the_keepers_are_listed_and_ended(
 ) -> None:
     seen = bench.start()
     assert learnt(bench, seen)
+    assert within(20, lambda: [state["busy"] for state in keeping.states()] == [False])
     (state,) = keeping.states()
     listed = call(capsys, monkeypatch, "warm")
     assert f"{bench.project}: process {state['pid']}, " in listed.out

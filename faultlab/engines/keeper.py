@@ -222,6 +222,7 @@ class Keeper:
             "pid": os.getpid(),
             "folder": self._folder,
             "busy": busy,
+            "learning": self._trial is not None,
             "left": max(0.0, self._patience - idle),
             "memory": processes.resident(),
         }
