@@ -215,7 +215,7 @@ def _carried_out(name: str, python: Path, select: Sequence[str], out: Path, jobs
 def _called(command: Sequence[str], accepted: Sequence[int] = (0,)) -> str:
     """What the command prints; raises FailedError with the end of its complaints."""
     # Modules from elsewhere must not stand before those of the environment; more threads would take the others' cores.
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "FAULTLAB_WARM": "0"}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode not in accepted or (accepted != (0,) and not done.stdout.strip()):

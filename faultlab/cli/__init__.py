@@ -31,6 +31,7 @@ _COMMANDS = {
     "check": "Say what is wrong in scenario files, and run nothing.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
+    "warm": "List the processes that stay warm for the next command, or end them.",
     "watch": "Run a training and say what became of its process.",
     "completion": "Print the script by which a shell completes these commands.",
     "dev": "Add failure modes and renew the pages about them.",

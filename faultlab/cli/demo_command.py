@@ -17,7 +17,8 @@ _COLOURS = {Status.NOTICED: "green", Status.WARNED: "yellow", Status.SILENT: "re
 @click.command("demo")
 @options.out
 @options.jobs
-def command(out: Path, jobs: int | None) -> int:
+@options.no_warm
+def command(out: Path, jobs: int | None, no_warm: bool) -> int:
     """Break a small model that comes with faultlab, see who notices, and add the guard that was missing.
 
     Needs no project and no network; leaves a report like that of your own module at reports/demo.
@@ -30,6 +31,8 @@ def command(out: Path, jobs: int | None) -> int:
     click.echo("A small classifier of waves learns to tell sines, squares and sawteeth apart (faultlab/demo/model.py).")
     click.echo("Its only guard is EarlyStopping, which stops at a validation loss that is NaN. Now it is broken:")
     engine = engines.create(engines.default(), jobs or engines.cores())
+    if not no_warm:
+        engine.keep_warm()
     with Progress(silent=True, quiet=True) as progress:
         try:
             story = telling.carry_out(engine, out, progress)

@@ -36,6 +36,9 @@ seed = click.option(
 )
 jobs = click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
 engine = click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
+no_warm = click.option(
+    "--no-warm", is_flag=True, help="Start anew, and leave no process that is warm for the next command."
+)
 out = click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True
 )

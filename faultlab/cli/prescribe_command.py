@@ -44,10 +44,11 @@ from faultlab.scenario_edit import add_guards, lines
 @options.seed
 @options.out
 @options.engine
+@options.no_warm
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print the prescription alone.")
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, no_records: bool,
-            write: bool, jobs: int | None, seed: int, out: Path, engine: str | None, as_json: bool,
+            write: bool, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool, as_json: bool,
             quiet: bool) -> int:  # fmt: skip
     """Find the smallest set of ready-made guards that notices what SCENARIO leaves silent, and prove it.
 
@@ -59,6 +60,8 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     progress = Progress(quiet=quiet or as_json, silent=as_json)
     with progress:
         working = engines.create(engine or engines.default(), jobs or engines.cores())
+        if not no_warm:
+            working.keep_warm()
         prescriber = Prescriber(scenario, working, options, progress, early, not no_records)
         try:
             found = prescriber.prescribe()

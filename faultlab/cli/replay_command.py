@@ -45,9 +45,10 @@ _MEANING = {
 @click.option("--timeout", type=Number(0.1), help="Deadline of the faulted run, s.  [default: measured]")
 @options.out
 @options.engine
+@options.no_warm
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the runs' output goes to stderr.")
 def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int, timeout: float | None, out: Path,
-            engine: str | None, as_json: bool) -> int:  # fmt: skip
+            engine: str | None, no_warm: bool, as_json: bool) -> int:  # fmt: skip
     """Run one FAULT in the foreground: what your code prints, step by step what changes, and who notices.
 
     FAULT is a fault as reports write it (loss.nan@step=8), a failure mode (its usual trigger is taken), or a glob that
@@ -67,6 +68,8 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
     asked = fault_of(fault, scenario)
     audience = _Audience(quiet=as_json)
     working = engines.create(engine or engines.default(), engines.cores())
+    if not no_warm:
+        working.keep_warm()
     options = Options(seed=seed, timeout=timeout, out=out, watch=Watch())
     replay = Replay(scenario, working, options, audience, asked, 2 if as_json else 1)
     try:

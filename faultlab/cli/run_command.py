@@ -34,6 +34,7 @@ from faultlab.shard import Shard
 @click.option("--resume", is_flag=True, help="Go on with an interrupted campaign.")
 @options.out
 @options.engine
+@options.no_warm
 @click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail where coverage is less.")
 @click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), help="What was accepted: nothing is lost.")
 @click.option("--shard", default="1/1", metavar="K/N", help="Only the k-th of n shares; `faultlab merge` joins them.")
@@ -49,7 +50,7 @@ from faultlab.shard import Shard
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
 def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
-            timeout: float | None, resume: bool, out: Path, engine: str | None, fail_under: float | None,
+            timeout: float | None, resume: bool, out: Path, engine: str | None, no_warm: bool, fail_under: float | None,
             baseline: Path | None, shard: str, since: str, advice: bool, mutants: bool, lesson: bool, ci: str | None,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who noticed.
@@ -87,6 +88,8 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
 
     with progress:
         working = engines.create(engine or engines.default(), jobs or engines.cores())
+        if not no_warm:
+            working.keep_warm()
         status = each(scenarios, carry_out, working, as_json, ci=ci)
     if baseline is not None and status == 0 and not gone and not as_json:
         click.echo(f"nothing is lost that {baseline} has")

@@ -31,8 +31,9 @@ from faultlab.scenario import Scenario, load
 @options.seed
 @options.out
 @options.engine
+@options.no_warm
 @options.as_json
-def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: Path, engine: str | None,
+def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool,
             as_json: bool) -> int:  # fmt: skip
     """Find by bisection the smallest dose of FAILURE_MODE that each guard notices, and the steps at which it does.
 
@@ -43,6 +44,8 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
     progress = Progress(quiet=as_json, silent=as_json)
     with progress:
         working = engines.create(engine or engines.default(), jobs or engines.cores())
+        if not no_warm:
+            working.keep_warm()
         sweep = Sweep(scenario, working, Options(seed=seed, out=out), progress, swept, dose_of(swept, dose))
         try:
             report = sweep.run()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from faultlab import engines
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
+from faultlab.engines import processes
 
 ENVIRONMENT = Checks()
 check = ENVIRONMENT.check
@@ -147,9 +148,5 @@ def _version(name: str) -> str:
 
 def _free_memory() -> float | None:
     """In GB; None where the system does not tell."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return None
-    found = {line.partition(":")[0]: line.split()[1] for line in text.splitlines() if len(line.split()) > 1}
-    return int(found["MemAvailable"]) / 2**20 if "MemAvailable" in found else None
+    found = processes.memory()
+    return found["MemAvailable"] / 2**20 if found else None

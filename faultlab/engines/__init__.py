@@ -20,6 +20,9 @@ class Engine(Protocol):
     def root(self) -> str:
         """The folder that runs may write under; it goes with the engine."""
 
+    def keep_warm(self) -> None:
+        """Shares a process that has imported what is installed with the commands before and after, if possible."""
+
     def preload(self, package: str) -> None:
         """Has later scenarios find a package imported already, where that is possible."""
 

@@ -11,6 +11,8 @@ import importlib.metadata
 import sys
 from typing import Any
 
+_REMEMBERING = "__faultlab_remembering__"
+
 
 def remember() -> None:
     """Have `importlib.metadata.entry_points` answer from memory as long as ``sys.path`` stays the same.
@@ -18,6 +20,8 @@ def remember() -> None:
     Call it before torch and Lightning are imported: they keep the function that they find.
     """
     read = importlib.metadata.entry_points
+    if hasattr(read, _REMEMBERING):
+        return
 
     @functools.cache
     def known(path: tuple[str, ...], **asked: Any) -> Any:
@@ -30,4 +34,5 @@ def remember() -> None:
         except TypeError:  # what can't be hashed can't be remembered
             return read(**asked)
 
+    setattr(entry_points, _REMEMBERING, True)
     importlib.metadata.entry_points = entry_points

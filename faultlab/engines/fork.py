@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from faultlab.engines import TargetBrokenError
+from faultlab.engines import TargetBrokenError, keeping
 from faultlab.engines.processes import one_thread_environment, show
 from faultlab.engines.protocol import Lines, Order, Outcome, Place, encode
 
@@ -88,7 +88,8 @@ class ForkEngine:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._links: list[_Link] = []
-        self._warm: subprocess.Popen[bytes] | None = None
+        self._warm: subprocess.Popen[bytes] | keeping.Borrowed | None = None
+        self._keeping: keeping.Keeping | None = None
         self._scenario: tuple[str, Mapping[str, Any]] = ("", {})
         self._finished: list[Outcome] = []
         self._ended_scenarios: dict[str, Outcome] = {}
@@ -99,8 +100,16 @@ class ForkEngine:
         self._serial = 0
         self._openings = 0
 
+    def keep_warm(self) -> None:
+        """See Engine; raises UsageError where the environment's wish can't be read."""
+        minutes = keeping.minutes()
+        self._keeping = keeping.Keeping(minutes) if minutes and keeping.possible() else None
+
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
         self._hang_up()
+        if isinstance(self._warm, keeping.Borrowed):
+            # The keeper has learnt from the scenario before; its next process knows that too.
+            self._end_warm()
         # Two scenarios may have one name; what still trickles in of the one before must not be taken for this one's.
         self._serial += 1
         self._scenario = (f"{self._serial}-{name}", scenario)
@@ -114,7 +123,9 @@ class ForkEngine:
         """Has later scenarios find a package imported already."""
         if package not in self._preload:
             self._preload.append(package)
-            if (warm := self._link("warm")) is not None:
+            if isinstance(self._warm, keeping.Borrowed):
+                self._learn({"modules": [package], "environment": {}})
+            elif (warm := self._link("warm")) is not None:
                 warm.send({"import": package})
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
@@ -144,12 +155,7 @@ class ForkEngine:
     def close(self) -> None:
         for link in list(self._links):
             self._drop(link)
-        if self._warm is not None:
-            try:
-                self._warm.wait(10)
-            except subprocess.TimeoutExpired:
-                self._warm.kill()
-                self._warm.wait()
+        self._end_warm()
         self._listener.close()
         self._selector.close()
         self._folder.cleanup()
@@ -196,7 +202,9 @@ class ForkEngine:
         if self._lazy and construct is not None:
             construct.send({"imports": self._lazy})
             # The next scenario's victims are spared torch's share too, which is much the same for every training.
-            self._learnt += [module for module in self._lazy if module.startswith("torch.")]
+            of_torch = [module for module in self._lazy if module.startswith("torch.")]
+            self._learnt += of_torch
+            self._learn({"modules": of_torch, "environment": {}})
         self._lazy = []
 
     def _construct(self) -> _Link | None:
@@ -232,16 +240,46 @@ class ForkEngine:
     def _start_warm(self) -> None:
         if self._link("warm") is not None:
             return
-        command = [sys.executable, "-m", "faultlab.engines.zygote", self._address]
-        self._warm = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, start_new_session=True, env=one_thread_environment()
-        )
-        while self._link("warm") is None:
-            self._listen()
-            if self._warm.poll() is not None:
-                raise TargetBrokenError((), f"the process that imports torch ended with status {self._warm.returncode}")
+        self._end_warm()
+        if self._keeping is not None:
+            self._warm = self._keeping.process(self._address, self._scenario[1].get("path", ()))
+        if self._warm is None or not self._greeted(self._warm):
+            self._end_warm()
+            command = [sys.executable, "-m", "faultlab.engines.zygote", self._address]
+            self._warm = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, start_new_session=True, env=one_thread_environment()
+            )
+            if not self._greeted(self._warm):
+                status = self._warm.returncode
+                raise TargetBrokenError((), f"the process that imports torch ended with status {status}")
         for package in self._preload:
             self._link("warm").send({"import": package})  # type: ignore[union-attr]
+
+    def _greeted(self, warm: subprocess.Popen[bytes] | keeping.Borrowed) -> bool:
+        """Waits for the warm process to connect; False where it has ended instead."""
+        while self._link("warm") is None:
+            self._listen()
+            if warm.poll() is not None:
+                return False
+        return True
+
+    def _end_warm(self) -> None:
+        if (link := self._link("warm")) is not None:
+            self._drop(link)
+        if self._warm is not None:
+            try:
+                self._warm.wait(10)
+            except subprocess.TimeoutExpired:
+                self._warm.kill()
+                self._warm.wait()
+            if isinstance(self._warm, keeping.Borrowed):
+                self._warm.close()
+            self._warm = None
+
+    def _learn(self, learnt: dict[str, Any]) -> None:
+        """Tells the keeper what the next process should find imported, if there is one and it lacks anything."""
+        if self._keeping is not None and learnt["modules"]:
+            self._keeping.learn(learnt)
 
     def _listen(self) -> None:
         for link in self._links:
@@ -280,6 +318,7 @@ class ForkEngine:
             if "hello" in message:
                 hello = message["hello"]
                 link.place, link.pid, link.scenario = hello["nursery"], hello["pid"], hello.get("scenario", "")
+                self._learn(hello.get("learnt") or {"modules": []})
             elif "printed" in message:
                 show(message["printed"]["to"], message["printed"]["text"].encode("utf-8", "replace"))
             elif "outcome" in message:

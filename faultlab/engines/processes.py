@@ -101,6 +101,22 @@ def children_of(pid: int) -> set[int]:
     return {int(word) for word in text.split()}
 
 
+def memory() -> dict[str, int]:
+    """The machine's memory in KiB, ``MemTotal`` and ``MemAvailable`` among it; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    found = {line.partition(":")[0]: int(line.split()[1]) for line in lines if len(line.split()) > 1}
+    return found if {"MemTotal", "MemAvailable"} <= set(found) else {}
+
+
+def resident() -> int:
+    """The memory that this process has, in MiB (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
 class Output:
     """Keeps the head and the tail of a stream and counts the rest, so that a flood costs no memory and no disk."""
 

@@ -49,6 +49,9 @@ class SpawnEngine:
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
         self._scenario = scenario
 
+    def keep_warm(self) -> None:
+        """Every run starts anew here."""
+
     def preload(self, package: str) -> None:
         """Nothing outlives a run here."""
 

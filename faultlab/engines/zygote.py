@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import sys
@@ -15,11 +14,12 @@ from typing import Any, NoReturn
 
 from faultlab.engines import entry_points, processes
 from faultlab.engines.nursery import Channel, Nursery
+from faultlab.engines.preloaded import Learning, import_quietly
 from faultlab.engines.protocol import Order, Place
 
 
-def main(address: str) -> NoReturn:
-    """Serves the driver at the address until it hangs up."""
+def main(address: str, learning: Learning | None = None) -> NoReturn:
+    """Serves the driver at the address until it hangs up; ``learning`` is for a keeper, who forked this process."""
     warm = Nursery(address, {"nursery": "warm"})
     entry_points.remember()
     import torch
@@ -28,22 +28,26 @@ def main(address: str) -> NoReturn:
     with contextlib.suppress(RuntimeError):
         torch.set_num_interop_threads(1)
 
-    warm.on_control = lambda message: _import([message["import"]])
+    warm.on_control = lambda message: import_quietly(message["import"])
     order, channel = warm.serve()
-    _scenario(address, json.loads(order.fault or "{}"), order.id.partition("/")[2], channel)
+    _scenario(address, json.loads(order.fault or "{}"), order.id.partition("/")[2], channel, learning)
 
 
-def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channel) -> NoReturn:
+def _scenario(
+    address: str, scenario: dict[str, Any], name: str, channel: Channel, learning: Learning | None
+) -> NoReturn:
     sys.path[:0] = scenario["path"]
     # User code that parses arguments when it is imported must not find ours.
     del sys.argv[1:]
     from faultlab import catalogue
     from faultlab.frameworks.lightning.warm_up import warm_up
+    from faultlab.frameworks.torch import anomaly_stacks
     from faultlab.harness.session import carry_out
     from faultlab.mutants import switchboard
     from faultlab.seams import lightning
     from faultlab.target import Target, TargetError
 
+    anomaly_stacks.format_late()
     executions = switchboard.begin(scenario.get("mutated"), switchboard.STATS)
     try:
         target = Target(scenario)
@@ -53,16 +57,18 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
         message = {"where": error.where, "message": error.message, "remedy": error.remedy}
         channel.send({"result": {"target_error": message}})
         os._exit(0)
-    nursery = Nursery(address, {"nursery": "construct", "scenario": name})
+    learnt = {"learnt": learning.learnt(target.code.packages)} if learning is not None else {}
+    nursery = Nursery(address, {"nursery": "construct", "scenario": name, **learnt})
 
     def preload(message: dict[str, Any]) -> None:
-        _import(message["imports"])
+        for module in message["imports"]:
+            import_quietly(module)
         for namespace in lightning.loaded():
             warm_up(namespace)
-        _settle()
+        settle()
 
     nursery.on_control = preload
-    _settle()
+    settle()
     order, channel = nursery.serve()
 
     def stem(place: Place) -> tuple[Order, Any] | None:
@@ -82,14 +88,7 @@ def _scenario(address: str, scenario: dict[str, Any], name: str, channel: Channe
     os._exit(0)
 
 
-def _import(modules: list[str]) -> None:
-    for module in modules:
-        # Some of what is listed among the modules has no file to import it from, and was made by another.
-        with contextlib.suppress(Exception):
-            importlib.import_module(module)
-
-
-def _settle() -> None:
+def settle() -> None:
     # What is warm by now lives as long as every victim; scanning it in each would copy its pages.
     gc.collect()
     gc.freeze()

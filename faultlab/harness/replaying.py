@@ -188,6 +188,9 @@ class _Watched:
     def root(self) -> str:
         return self._engine.root
 
+    def keep_warm(self) -> None:
+        self._engine.keep_warm()
+
     def preload(self, package: str) -> None:
         self._engine.preload(package)
 

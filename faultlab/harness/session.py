@@ -289,7 +289,14 @@ class Session:
         # In the precision that the fault has left the weights in.
         changed = clean.get("precision", self._trainer.precision) != self._trainer.precision
         arguments = in_precision(self._trainer.precision, self._built.trainer_arguments) if changed else {}
-        circumstances = (self._target, self._order.seed, self._order.variation, validates, arguments, self._built.module)
+        circumstances = (
+            self._target,
+            self._order.seed,
+            self._order.variation,
+            validates,
+            arguments,
+            self._built.module,
+        )
         shared = SharedEvaluation(self._order.shared, self._trajectory.digest, *circumstances)
         # What nothing was changed in has to show for itself that it is evaluated like the clean run.
         if self._armed is not None and self._armed.activations and (known := shared.read()) is not None:
