@@ -62,7 +62,7 @@ SLOWER = """
 
 def test_a_fault_that_others_have_detected_is_run_until_one_test_fails(pytester: pytest.Pytester) -> None:
     ran = faultlabbed(
-        pytester, SLOWER, "--faultlab-matrix", "--faultlab-settled=loss.nan", select="loss.nan return.string"
+        pytester, SLOWER, "--faultlab-matrix", "--faultlab-settled=loss.nan", select="loss.nan@always return.string"
     )
     assert list(ran.cells("loss.nan")) == ["test_loss_is_finite"]
     assert set(ran.kinds("return.string").values()) == {"framework"}
@@ -72,7 +72,7 @@ def test_a_fault_that_others_have_detected_is_run_until_one_test_fails(pytester:
 
 
 def test_a_test_that_notices_nothing_was_run_under_every_fault(pytester: pytest.Pytester) -> None:
-    ran = faultlabbed(pytester, SLOWER, "--faultlab-matrix", "--faultlab-settled=loss.nan", select="loss.nan")
+    ran = faultlabbed(pytester, SLOWER, "--faultlab-matrix", "--faultlab-settled=loss.nan", select="loss.nan@always")
     kinds = {"test_loss_is_finite": "test", "test_it_trains_long": "", "test_loss_is_finite_at_last": "test"}
     assert ran.kinds("loss.nan") == kinds
     assert ran.verdicts == {"loss.nan": "noticed"}
