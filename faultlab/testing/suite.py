@@ -170,7 +170,7 @@ class Suite:
     def _run_faults(self, waiting: Mapping[str, Sequence[str]]) -> None:
         # The longest first: at the end no core waits for another.
         longest = sorted(waiting, key=lambda id: -self.knowledge.seconds(waiting[id]))
-        self._settled = {id for id in waiting if _plainly(id) in self._asked.settled}
+        self._settled = {id for id in waiting if Fault.parse(id).at_any_time() in self._asked.settled}
         outcomes: dict[str, list[Outcome]] = {}
         self._run(longest, waiting, outcomes, self._settled if self._asked.matrix else set(waiting))
         if self._asked.matrix and self._settled:
@@ -218,12 +218,6 @@ class Suite:
         task = {"pass": FAULT, "items": list(tests), "until_failure": until_failure}
         id = f"{fault} again {len(before[fault])}" if fault in before else fault
         return order(self._engine, id, 0, deadline=allowed, fault=fault, tests=task, sleeps=mode.hangs)
-
-
-def _plainly(fault: str) -> Fault:
-    """Without its trigger."""
-    parsed = Fault.parse(fault)
-    return Fault(parsed.mode, parsed.dose)
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:
