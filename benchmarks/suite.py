@@ -226,8 +226,9 @@ class Comparison:
         seconds, ratios, plain = data["seconds"], data["ratios"], data["plain"]
         loads = ", ".join(f"{load:.1f}" for load in data["load"])
         click.echo(f"{data['faults']} faults run; {data['jobs']} jobs; load before each run and at the end: {loads}")
-        mean = statistics.mean(one.seconds for one in self.alone)
-        click.echo(f"SCALED: {len(self.alone)} faults ran in a pytest of their own, {mean:.2f} s each: the whole suite "
+        mean, cpu = statistics.mean(one.seconds for one in self.alone), self.alone_cpu / len(self.alone)
+        each = f"{mean:.2f} s each ({cpu:.2f} of CPU)"
+        click.echo(f"SCALED: {len(self.alone)} faults ran in a pytest of their own, {each}: the whole suite "
                    f"with -x, and what clean runs teach was given to them")  # fmt: skip
         click.echo(f"\n{'seconds':40}{'plugin':>9}{'again':>9}{'median':>9}{'naive':>9}")
         names = {

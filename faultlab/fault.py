@@ -121,6 +121,10 @@ class Fault:
     def with_trigger(self, trigger: Trigger) -> Fault:
         return replace(self, trigger=trigger)
 
+    def at_any_time(self) -> Fault:
+        """The failure mode and its dose alone."""
+        return Fault(self.mode, self.dose)
+
     def __str__(self) -> str:
         text = self.mode
         if self.dose:

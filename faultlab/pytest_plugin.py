@@ -42,6 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--faultlab-fail-under", type=float, default=None, metavar="RATIO", help="fail below this coverage")
     add("--faultlab-inject", default=None, metavar="FAULT", help="run the tests with this one fault in the code")
     add("--faultlab-learnt", default=None, metavar="FILE", help="where --faultlab-inject keeps what clean runs taught")
+    # For scenarios: whose guards have detected it.
+    add("--faultlab-settled", action="append", default=[], metavar="FAULT", help=argparse.SUPPRESS)
     # For `faultlab mutate`, which has written what they name.
     add("--faultlab-mutants", default=None, metavar="FILE", help=argparse.SUPPRESS)
     add("--faultlab-mutant", default=None, metavar="NAME", help=argparse.SUPPRESS)

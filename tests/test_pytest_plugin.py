@@ -42,6 +42,68 @@ VERDICTS = {
 }
 
 
+SLOWER = """
+    from mymodel import is_finite, trained
+
+
+    def test_it_trains_long():
+        for _ in range(8):
+            trained()
+
+
+    def test_loss_is_finite_at_last():
+        assert is_finite([trained() for _ in range(8)][-1])
+
+
+    def test_loss_is_finite():
+        assert is_finite(trained())
+"""
+
+
+def test_a_fault_that_others_have_detected_is_run_until_one_test_fails(pytester: pytest.Pytester) -> None:
+    ran = faultlabbed(
+        pytester, SLOWER, "--faultlab-matrix", "--faultlab-settled=loss.nan", select="loss.nan@always return.string"
+    )
+    assert list(ran.cells("loss.nan")) == ["test_loss_is_finite"]
+    assert set(ran.kinds("return.string").values()) == {"framework"}
+    assert len(ran.cells("return.string")) == 3
+    assert ran.tests["killed_once"] == {}
+    assert [entry["settled"] for entry in ran.tests["faults"]] == [True, False]
+
+
+def test_a_test_that_notices_nothing_was_run_under_every_fault(pytester: pytest.Pytester) -> None:
+    ran = faultlabbed(pytester, SLOWER, "--faultlab-matrix", "--faultlab-settled=loss.nan", select="loss.nan@always")
+    kinds = {"test_loss_is_finite": "test", "test_it_trains_long": "", "test_loss_is_finite_at_last": "test"}
+    assert ran.kinds("loss.nan") == kinds
+    assert ran.verdicts == {"loss.nan": "noticed"}
+    ran.says("notices nothing: test_suite.py::test_it_trains_long")
+
+
+SHARED = """
+    import importlib.metadata
+    import inspect
+    from mymodel import is_finite, trained
+
+
+    def test_what_is_installed_is_known(monkeypatch):
+        def look():
+            raise AssertionError("it looks for it anew")
+
+        monkeypatch.setattr(importlib.metadata, "distributions", look)
+        assert is_finite(trained())
+
+
+    def test_the_file_of_every_module_in_the_stack_is_known():
+        assert [one.filename for one in inspect.stack() if one.filename not in inspect.modulesbyfile] == []
+"""
+
+
+def test_copies_share_what_takes_long_to_learn(pytester: pytest.Pytester) -> None:
+    ran = faultlabbed(pytester, SHARED, select="loss.nan")
+    ran.says("= 2 passed")
+    assert ran.kinds("loss.nan") == {"test_what_is_installed_is_known": "test"}
+
+
 def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
     ran = faultlabbed(pytester, SUITE, "--faultlab-matrix", "--pdb", "-W", "ignore:`isinstance", select=FAULTS)
     assert (ran.status, ran.verdicts) == (0, VERDICTS), ran.text

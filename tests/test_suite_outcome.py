@@ -144,6 +144,14 @@ def test_a_whole_matrix_tells_idle_tests_and_lonely_ones() -> None:
     assert matrix(whole=False).killed_once() == {}
 
 
+def test_of_a_fault_that_others_have_detected_nobody_is_alone_in_noticing_it() -> None:
+    found = matrix()
+    found.rows[1].settled = True
+    assert found.killed_once() == {}
+    assert found.kills() == {"a": 2, "b": 1, "c": 0}
+    assert [entry["settled"] for entry in found.to_json()["faults"]] == [False, True]
+
+
 def by_test(name: str = "tests/test_a.py::test_it") -> Detection:
     return Detection("test", name, 0, 0, False, "assert 0")
 

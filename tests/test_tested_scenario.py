@@ -130,6 +130,12 @@ def test_the_kill_matrix_of_the_tests_lies_by_the_report(report: Report, project
     assert "test_nothing_much" in page
 
 
+def test_what_a_guard_has_noticed_is_settled_and_nothing_else(report: Report, project: Path) -> None:
+    found = json.loads((project / "reports" / "lines" / "tests.json").read_text())
+    settled = {entry["id"].partition("@")[0] for entry in found["faults"] if entry["settled"]}
+    assert settled == {"loss.nan"}
+
+
 def test_verdicts_on_disk_are_the_joint_ones(report: Report, project: Path) -> None:
     lines = (project / "reports" / "lines" / "outcomes.jsonl").read_text().splitlines()
     last = {entry["mode"]: entry["status"] for entry in map(json.loads, lines)}

@@ -45,9 +45,15 @@ class Tests:
     jobs: int
     timeout: float | None = None
 
-    def judge(self, faults: Iterable[str], target: str) -> Judged:
-        """Runs every test under every one of the faults that reaches it; ``target`` is the dotted path of the class."""
-        asked = list(dict.fromkeys(_without_trigger(fault) for fault in faults))
+    def judge(self, results: Iterable[FaultResult], target: str) -> Judged:
+        """Runs every test under every one of these faults that reaches it; ``target`` is the dotted path of the class.
+
+        Of faults that a guard has detected whatever their trigger, the verdict stands: their tests run until one fails.
+        """
+        asked: dict[str, bool] = {}
+        for result in results:
+            fault, settled = _without_trigger(result.id), any(one.kind == "guard" for one in result.noticed_by)
+            asked[fault] = settled and asked.get(fault, True)
         found = self.folder / TESTS_FILE
         found.unlink(missing_ok=True)
         if not asked:
@@ -71,9 +77,10 @@ class Tests:
             ],
         )
 
-    def _run(self, asked: Sequence[str], target: str, output: Any) -> int:
+    def _run(self, asked: Mapping[str, bool], target: str, output: Any) -> int:
         options = ["--faultlab", "--faultlab-matrix", "--faultlab-leave-out", f"--faultlab-jobs={self.jobs}"]
         options += [f"--faultlab-out={self.folder / 'tests'}", *(f"--faultlab-select={fault}" for fault in asked)]
+        options += [f"--faultlab-settled={fault}" for fault, settled in asked.items() if settled]
         if "<locals>" not in target:
             options.append(f"--faultlab-target={target}")
         if self.timeout:
@@ -112,5 +119,4 @@ def join(result: FaultResult, judged: Judged) -> FaultResult:
 
 def _without_trigger(fault: str) -> str:
     """Tests train for as long as they like: a step of the scenario's training is none of theirs."""
-    parsed = Fault.parse(fault)
-    return str(Fault(parsed.mode, parsed.dose))
+    return str(Fault.parse(fault).at_any_time())

@@ -63,7 +63,11 @@ def _worths(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _tests(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The kill matrix. Faults that differ in their trigger alone are one to the tests, and judged in several shares."""
-    faults = {fault["id"]: fault for part in reversed(parts) for fault in part["faults"]}
+    # One whose tests were all run tells more.
+    entries = sorted(
+        (fault for part in reversed(parts) for fault in part["faults"]), key=lambda fault: not _settled(fault)
+    )
+    faults = {fault["id"]: fault for fault in entries}
     killers = {
         id: [c.test for c in (Cell(**data) for data in fault["cells"]) if c.kills] for id, fault in faults.items()
     }
@@ -72,15 +76,20 @@ def _tests(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for entry in [entry for part in parts for entry in part["tests"]]:
         tests.setdefault(entry["test"], entry)
     whole = all(part["whole"] for part in parts)
+    once = {id: tests[0] for id, tests in sorted(killers.items()) if len(tests) == 1 and not _settled(faults[id])}
     return {
         **parts[0],
         "whole": whole,
         "tests": [{**entry, "kills": counted[test]} for test, entry in tests.items()],
         "left_out": _united(parts, "left_out"),
-        "killed_once": {id: tests[0] for id, tests in sorted(killers.items()) if whole and len(tests) == 1},
+        "killed_once": once if whole else {},
         "faults": [fault for _, fault in sorted(faults.items())],
         "timing": timing([part["timing"] for part in parts]),
     }
+
+
+def _settled(fault: dict[str, Any]) -> bool:
+    return bool(fault.get("settled"))
 
 
 def _curves(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

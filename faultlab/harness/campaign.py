@@ -213,7 +213,7 @@ class Campaign:
         self.listener.testing()
         path = self.scenario.for_victims()["path"]
         tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
-        ran = [id for id, result in self._results.items() if result.status not in UNTRIED]
+        ran = [result for result in self._results.values() if result.status not in UNTRIED]
         judged = tests.judge(ran, found.recon.module)
         for id, result in self._results.items():
             joined = join(result, judged)

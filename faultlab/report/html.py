@@ -148,6 +148,8 @@ def _tests(file: Path) -> dict[str, Any] | None:
     return {
         "rows": [(entry["test"], entry["seconds"], entry["kills"], alone.get(entry["test"], [])) for entry in tests],
         "left_out": found["left_out"],
+        "whole": found["whole"],
+        "settled": sum(bool(fault.get("settled")) for fault in found["faults"]),
     }
 
 

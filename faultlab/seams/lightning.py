@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib import metadata
 from types import ModuleType
 from typing import Any
 
 NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
+_FABRIC = {"pytorch_lightning": "lightning_fabric", "lightning.pytorch": "lightning.fabric"}
 
 
 def loaded() -> list[str]:
@@ -56,3 +58,15 @@ def overrides(cls: type, hook: str) -> bool:
     """Whether the user's class, or a base of the user's, defines the hook."""
     base = base_module(cls)
     return getattr(cls, hook, None) is not None and getattr(cls, hook) is not getattr(base, hook, None)
+
+
+def find_plugins_once() -> None:
+    """Has Trainers of this process, and of its copies, given the callbacks of installed packages as they are now.
+
+    Each would look for them anew, in the metadata of everything that is installed.
+    """
+    found = metadata.entry_points()
+    for name in loaded():
+        registry = sys.modules.get(f"{_FABRIC[name]}.utilities.registry")
+        if hasattr(registry, "entry_points"):
+            registry.entry_points = found.select  # type: ignore[union-attr]

@@ -140,8 +140,7 @@ class CleanPasses:
         self._engine.open("touches", {})
         tests = self.tests()
         # In both orders that there will be: a test that rests on what another has left behind shows itself.
-        quickest = sorted(tests, key=lambda test: self.knowledge.seconds([test]))
-        orders = {"touch": tests, "again": quickest}
+        orders = {"touch": tests, "again": self.knowledge.quickest_first(tests)}
         outcomes = self._passes([self._pass(name, TOUCH, some) for name, some in orders.items()])
         first, again = outcomes["touch"], outcomes["again"]
         prints = {note["unit"]: note["fingerprint"] for note in again.notes if "touches" in note}

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from faultlab.detectors.warned import normalised
+from faultlab.seams import lightning
 from faultlab.testing import randomness
 from faultlab.testing.failures import Suspects, told, why
 from faultlab.testing.replaying import warning_to_json
@@ -155,15 +156,25 @@ def fixtures_of(item: pytest.Item) -> list[str]:
     return [fixture_name(fixturedef, item) for fixturedef in found if fixturedef.scope != "function"]
 
 
+def settle() -> None:
+    """Makes pytest's own process one whose copies share what it holds by now, and needn't learn it again each."""
+    # Whoever asks for the stack, as Lightning does when it loads a checkpoint, has Python learn every module's file
+    # and go through all of them again for each frame that is in none, as are the first two of `python -m pytest`.
+    inspect.modulesbyfile.setdefault("<frozen runpy>", "runpy")
+    inspect.getmodule(sys._getframe(), "<nowhere>")
+    inspect.stack()
+    # A copy that collects garbage would touch all that is here, and so copy it.
+    gc.collect()
+    gc.freeze()
+
+
 def prepare_process(session: pytest.Session) -> None:
     """Makes a forked copy of pytest's process one that tests can be run in, and copied for every fault."""
     capture: Any = session.config.pluginmanager.getplugin("capturemanager")
     if capture is not None and capture._global_capturing is not None:
         # Its files would be shared by all copies.
         capture.stop_global_capturing()
-    # What asks for the stack, as Lightning does when it loads a checkpoint, has Python learn every module's file first.
-    inspect.stack()
-    gc.collect()
+    lightning.find_plugins_once()
     gc.freeze()
 
 

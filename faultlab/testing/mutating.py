@@ -32,6 +32,7 @@ from faultlab.testing.conducting import (
     end_coverage,
     fixtures_of,
     prepare_process,
+    settle,
 )
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge
@@ -118,6 +119,7 @@ class MutatedSuite:
                 # Nothing can be said of mutants, not even that no test runs them.
                 return
             self._shared = fixtures.shareable(self._knowledge, self._items.values())
+            settle()
             self._engine.open("mutants", {})
             late = [order for order in self._judge(self._orders()) if order is not None]
             for one in late:
@@ -132,6 +134,7 @@ class MutatedSuite:
             file.write(encode(entry))
 
     def _learn(self) -> Tests:
+        settle()
         self._engine.open("clean", {})
         orders = [self._pass(_FORWARDS, list(self._items)), self._pass(_BACKWARDS, list(self._items)[::-1])]
         outcomes = {outcome.id: outcome for outcome in self._engine.run(orders)}

@@ -42,10 +42,14 @@ class Cell:
 
 @dataclass
 class Row:
-    """One fault, the verdict that the tests give it, and what each test that was run did."""
+    """One fault, the verdict that the tests give it, and what each test that was run did.
+
+    ``settled`` says that others have detected the fault, and its tests were run until one failed.
+    """
 
     result: FaultResult
     cells: list[Cell] = field(default_factory=list)
+    settled: bool = False
 
     @property
     def killers(self) -> list[str]:
@@ -54,7 +58,8 @@ class Row:
 
 @dataclass
 class Matrix:
-    """The kill matrix, faults x tests. ``whole`` says that every test was run that a fault reaches.
+    """The kill matrix, faults x tests. ``whole`` says that every test was run that a fault reaches, but for faults that
+    are settled: of these a test that notices nothing else has been run under each.
 
     ``seconds`` are each test's on the clean code, with those of its ``fixtures`` of wider scopes, which it may share.
     ``left_out`` says of tests why they take no part: they fail, are flaky, or are broken (they fail under a fault that
@@ -78,7 +83,8 @@ class Matrix:
 
     def killed_once(self) -> dict[str, str]:
         """The faults that a single test notices, and which; it takes a whole matrix to tell."""
-        return {row.result.id: row.killers[0] for row in self.rows if self.whole and len(row.killers) == 1}
+        whole = [row for row in self.rows if self.whole and not row.settled]
+        return {row.result.id: row.killers[0] for row in whole if len(row.killers) == 1}
 
     def idle(self) -> list[str]:
         """The tests that notice no fault; it takes a whole matrix to tell."""
@@ -101,7 +107,12 @@ class Matrix:
             "left_out": self.left_out,
             "killed_once": self.killed_once(),
             "faults": [
-                {"id": row.result.id, "status": row.result.status, "cells": [asdict(cell) for cell in row.cells]}
+                {
+                    "id": row.result.id,
+                    "status": row.result.status,
+                    "settled": row.settled,
+                    "cells": [asdict(cell) for cell in row.cells],
+                }
                 for row in self.rows
             ],
             "timing": self.timing,

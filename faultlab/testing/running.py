@@ -164,6 +164,7 @@ def _asked(config: pytest.Config) -> Asked:
         targets=tuple(option("faultlab_target")),
         jobs=jobs,
         matrix=option("faultlab_matrix"),
+        settled=frozenset(Fault.parse(fault).at_any_time() for fault in option("faultlab_settled")),
         leave_out=option("faultlab_leave_out"),
         timeout=option("faultlab_timeout"),
     )

@@ -6,7 +6,7 @@ The driver's side, in pytest's own process: it never runs a test itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ from faultlab.harness.preparation import deadline
 from faultlab.results import FaultResult, Status
 from faultlab.testing import fixtures, randomness
 from faultlab.testing.clean import CleanPasses
-from faultlab.testing.conducting import Conductor, prepare_process
+from faultlab.testing.conducting import Conductor, prepare_process, settle
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import Matrix, Row, judge, remaining
@@ -38,12 +38,16 @@ from faultlab.testing.victims import FAULT, Arming, Victim
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for. ``leave_out`` goes on without the tests that can't be relied on."""
+    """What the command line asks for. ``leave_out`` goes on without the tests that can't be relied on.
+
+    ``settled`` are faults that others have detected: also for a ``matrix`` their tests are run until one fails.
+    """
 
     selection: Selection = field(default_factory=Selection)
     targets: tuple[str, ...] = ()
     jobs: int = 1
     matrix: bool = False
+    settled: frozenset[Fault] = frozenset()
     leave_out: bool = False
     timeout: float | None = None
 
@@ -61,6 +65,8 @@ class Suite:
         self._engine = CollectedEngine(asked.jobs, self._prepare, self._carry_out)
         self._clean = CleanPasses(session, self._engine, self.knowledge, asked.targets, asked.leave_out)
         self._shared: list[str] = []
+        self._rows: dict[str, Row] = {}
+        self._settled: set[str] = set()
 
     def run(self, replay: Callable[[Sequence[Any]], None]) -> Matrix:
         """The clean passes, whose plain one's notes are given to ``replay``, and then the faults.
@@ -103,6 +109,7 @@ class Suite:
         return Conductor(self._suspects, arming.scope, self._rng)
 
     def _learn(self, replay: Callable[[Sequence[Any]], None]) -> None:
+        settle()
         self._clean.learn(replay)
         units, matrix = self.knowledge.units, self.matrix
         matrix.targets = list(self.knowledge.recons)
@@ -129,6 +136,7 @@ class Suite:
     def _inject(self) -> None:
         registry = catalogue.load()
         self._shared = fixtures.shareable(self.knowledge, self._clean.items)
+        settle()
         self._engine.open("faults", {})
         waiting: dict[str, list[str]] = {}
         excuses = self._asked.selection.excuses
@@ -141,12 +149,14 @@ class Suite:
             if excuse or reason:
                 status = Status.IGNORED if excuse and tests else Status.NOT_APPLICABLE
                 result = FaultResult(str(named), mode.id, mode.family, mode.severity, status, reason or excuse)
-                self.matrix.rows.append(Row(result))
+                self._rows[result.id] = Row(result)
             else:
-                waiting[str(named)] = sorted(tests, key=lambda test: self.matrix.seconds.get(test, 0.0))
+                waiting[str(named)] = self.knowledge.quickest_first(tests)
         self._say(f"{len(waiting)} faults for {len(self.matrix.tests)} tests")
-        self._run_faults(waiting)
-        self.matrix.rows.sort(key=lambda row: row.result.id)
+        try:
+            self._run_faults(waiting)
+        finally:
+            self.matrix.rows = sorted(self._rows.values(), key=lambda row: row.result.id)
 
     def _selected(self, registry: Mapping[str, Registered]) -> list[Fault]:
         """The faults that are asked for, those of a callback once for each that any test has."""
@@ -157,16 +167,29 @@ class Suite:
             found.update(dict.fromkeys(each or [fault]))
         return list(found)
 
-    def _run_faults(self, waiting: dict[str, list[str]]) -> None:
-        registry = catalogue.load()
-        clean = self.knowledge.warnings
-        outcomes: dict[str, list[Outcome]] = {}
+    def _run_faults(self, waiting: Mapping[str, Sequence[str]]) -> None:
         # The longest first: at the end no core waits for another.
-        orders = [
-            self._faulted(id, waiting[id])
-            for id in sorted(waiting, key=lambda id: -self.knowledge.seconds(waiting[id]))
-        ]
-        done = 0
+        longest = sorted(waiting, key=lambda id: -self.knowledge.seconds(waiting[id]))
+        self._settled = {id for id in waiting if Fault.parse(id).at_any_time() in self._asked.settled}
+        outcomes: dict[str, list[Outcome]] = {}
+        self._run(longest, waiting, outcomes, self._settled if self._asked.matrix else set(waiting))
+        if self._asked.matrix and self._settled:
+            # Which tests notice nothing has to be known of all faults.
+            idle = set(self.matrix.idle())
+            unseen = {id: remaining(waiting[id], _joined(outcomes[id])) for id in sorted(self._settled)}
+            left = {id: [test for test in tests if test in idle] for id, tests in unseen.items()}
+            self._run([id for id in left if left[id]], left, outcomes, set())
+
+    def _run(
+        self,
+        faults: Sequence[str],
+        waiting: Mapping[str, Sequence[str]],
+        outcomes: dict[str, list[Outcome]],
+        until_failure: Collection[str],
+    ) -> None:
+        """Runs these faults' tests, those of some until one fails, and judges each by all ``outcomes`` that it has."""
+        registry, clean = catalogue.load(), self.knowledge.warnings
+        orders, done = [self._faulted(id, waiting[id], outcomes, id in until_failure) for id in faults], 0
         while orders:
             again: list[Order] = []
             for outcome in self._engine.run(orders):
@@ -176,19 +199,25 @@ class Suite:
                 left = remaining(waiting[id], _joined(found))
                 # One that got to none of its tests would get to none again.
                 begun = any("begins" in note for note in outcome.notes)
-                if begun and left and self._asked.matrix and not outcome.lost:
-                    again.append(self._faulted(id, left, f"{id} again {len(found)}"))
+                if begun and left and id not in until_failure and not outcome.lost:
+                    again.append(self._faulted(id, left, outcomes))
                     continue
-                self.matrix.rows.append(judge(id, registry[Fault.parse(id).mode].mode, found, clean))
+                row = judge(id, registry[Fault.parse(id).mode].mode, found, clean)
+                row.settled = id in self._settled
+                self._rows[id] = row
                 done += 1
-                self._say(f"{done} of {len(waiting)} faults")
+                self._say(f"{done} of {len(faults)} faults")
             orders = again
+        self.matrix.rows = list(self._rows.values())
 
-    def _faulted(self, fault: str, tests: Sequence[str], id: str = "") -> Order:
+    def _faulted(
+        self, fault: str, tests: Sequence[str], before: Mapping[str, Sequence[Outcome]], until_failure: bool = False
+    ) -> Order:
         mode = catalogue.load()[Fault.parse(fault).mode].mode
         allowed = self._asked.timeout or deadline(mode, self.knowledge.seconds(tests))
-        task = {"pass": FAULT, "items": list(tests), "until_failure": not self._asked.matrix}
-        return order(self._engine, id or fault, 0, deadline=allowed, fault=fault, tests=task, sleeps=mode.hangs)
+        task = {"pass": FAULT, "items": list(tests), "until_failure": until_failure}
+        id = f"{fault} again {len(before[fault])}" if fault in before else fault
+        return order(self._engine, id, 0, deadline=allowed, fault=fault, tests=task, sleeps=mode.hangs)
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:
