@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from faultlab.engines import entry_points, keeping, processes, zygote
+from faultlab.engines import keeping, processes, zygote
 from faultlab.engines.client import Client
 from faultlab.engines.preloaded import Learning, Preloaded, of_every_training
 from faultlab.engines.protocol import encode
@@ -55,7 +55,6 @@ class Keeper:
 
     def serve(self) -> str:
         """Returns in each process that is forked for a command, with the address of the command's driver."""
-        entry_points.remember()
         import torch
 
         torch.set_num_threads(1)

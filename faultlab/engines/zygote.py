@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, NoReturn
 
-from faultlab.engines import entry_points, processes
+from faultlab.engines import processes
 from faultlab.engines.nursery import Channel, Nursery
 from faultlab.engines.preloaded import Learning, import_quietly
 from faultlab.engines.protocol import Order, Place
@@ -21,7 +21,6 @@ from faultlab.engines.protocol import Order, Place
 def main(address: str, learning: Learning | None = None) -> NoReturn:
     """Serves the driver at the address until it hangs up; ``learning`` is for a keeper, who forked this process."""
     warm = Nursery(address, {"nursery": "warm"})
-    entry_points.remember()
     import torch
 
     torch.set_num_threads(1)
@@ -63,6 +62,7 @@ def _scenario(
     def preload(message: dict[str, Any]) -> None:
         for module in message["imports"]:
             import_quietly(module)
+        lightning.find_plugins_once()
         for namespace in lightning.loaded():
             warm_up(namespace)
         settle()

@@ -1,7 +1,7 @@
 """The evaluation of one set of weights, shared by all runs of a campaign that end with them.
 
-Many faults leave the weights of the clean run behind (they break a report, a log, a validation), or the initial ones. Each
-set of weights is evaluated by the first run that ends with it.
+Many faults leave the weights of the clean run behind (they break a report, a log, a validation), or the initial ones.
+Each set of weights is evaluated by the first run that ends with it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class SharedEvaluation:
     Args:
         folder: Where the runs of the campaign share; empty for a run that shares nothing.
         digest: Of the weights, to the bit.
-        circumstances: What the metrics depend on besides, told apart by their ``repr``: the target, the seed, the way of
-            evaluating, the module's structure.
+        circumstances: What the metrics depend on besides, told apart by their ``repr``: the target, the seed, the way
+            of evaluating, the module's structure.
     """
 
     def __init__(self, folder: str, digest: str, *circumstances: Any) -> None:

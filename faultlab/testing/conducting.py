@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from faultlab.detectors.warned import normalised
+from faultlab.frameworks.lightning.warm_up import warm_up
 from faultlab.seams import lightning
 from faultlab.testing import randomness
 from faultlab.testing.failures import Suspects, told, why
@@ -163,6 +164,8 @@ def settle() -> None:
     inspect.modulesbyfile.setdefault("<frozen runpy>", "runpy")
     inspect.getmodule(sys._getframe(), "<nowhere>")
     inspect.stack()
+    for namespace in lightning.loaded():
+        warm_up(namespace)
     # A copy that collects garbage would touch all that is here, and so copy it.
     gc.collect()
     gc.freeze()

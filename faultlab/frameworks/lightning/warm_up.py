@@ -1,8 +1,8 @@
 """A tiny training of faultlab's own, in the process that victims are forked off.
 
-The first training of a process is slower than those after it: torch and Lightning set up what they need as they need it.
-Done once in the process that is copied, each copy is spared it. No code of the user's runs, and nothing that a training could
-tell by is left behind: random numbers, warnings that are shown once, levels of loggers.
+The first training of a process is slower than those after it, since torch and Lightning set things up when they are
+first used. Done once in the process that is copied, it costs the copies nothing. No code of the user's runs, and
+random numbers, warnings that are shown once and the levels of loggers are as before.
 """
 
 from __future__ import annotations

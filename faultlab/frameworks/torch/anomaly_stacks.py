@@ -1,7 +1,7 @@
 """Stacks that torch's anomaly mode keeps of the forward pass, formatted only if one is printed.
 
-With ``detect_anomaly`` torch asks `torch.fx.traceback` for a stack at every node of the graph, to print one of them should a
-gradient be NaN. To read the source lines of forty frames for every node makes a small training twice as slow.
+With ``detect_anomaly`` torch asks `torch.fx.traceback` for a stack at every node of the graph, to print one of them
+should a gradient be NaN. To read the source lines of forty frames for every node makes a small training twice as slow.
 """
 
 from __future__ import annotations
