@@ -228,10 +228,10 @@ def coarse(position: int) -> int | None:
 
 
 def _moments(values: torch.Tensor) -> list[float]:
+    """Mean, deviation, the least and the greatest value, and the share of zeros."""
     values = _sampled(values.flatten(), SAMPLED)
-    deviation, mean = torch.std_mean(values, correction=0)
-    low, high = torch.aminmax(values)
-    return torch.stack([mean, deviation, low, high, (values == 0).float().mean()]).tolist()
+    found = torch.stack([values.mean(), values.std(correction=0), *torch.aminmax(values)]).tolist()
+    return [*found, 1 - int(torch.count_nonzero(values)) / len(values)]
 
 
 def _sampled(values: torch.Tensor, limit: int) -> torch.Tensor:
