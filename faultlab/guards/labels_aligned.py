@@ -157,12 +157,14 @@ class LabelsAligned(Guard):
         here, there = compared(training, validation)
         if not here.numel():
             return
-        (clear, own), (clear_there, theirs) = signal(here, training.samples), signal(there, validation.samples)
+        clear_there, theirs = signal(there, validation.samples)
         if clear_there and theirs > 0:
             share, error = regression(here, there.mean(0), theirs)
             if share + 2 * error < self.weaker and (share < -0.3 or not self._may_be_augmented()):
-                self._unlike(clear, share, training.samples)
-        elif clear and own > 0 and validation.samples >= 64:
+                self._unlike(signal(here, training.samples)[0], share, training.samples)
+            return
+        clear, own = signal(here, training.samples)
+        if clear and own > 0 and validation.samples >= 64:
             share, error = regression(there, here.mean(0), own)
             if share + 2 * error < self.weaker:
                 self.alarm(
