@@ -48,11 +48,11 @@ def test_faults_leave_the_same_behind_whether_guards_try_copies_of_the_module_or
 def test_what_an_adviser_warns_of_is_no_warning_of_the_run_and_hides_none() -> None:
     clock, adviser = Clock(), Warner()
     shown = Warnings(clock)
-    Observer(clock, shown, beside=True).observe(adviser, "Warner")
+    warn = Observer(clock, shown).beside([adviser])["on_train_start"]
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         with shown.listening():
-            adviser.on_train_start(None, None)
+            warn(None, None)
             assert shown.seen == {}
             _warn()
         assert list(shown.seen) == ["UserWarning: degrees of freedom"]

@@ -179,10 +179,7 @@ def _in_scale(cells: dict[int, list[Cell]], chance: float, rule: Rule, logarithm
 
 def _variances(cells: Mapping[int, list[Cell]]) -> dict[int, float]:
     """The variance between runs of each cell."""
-    return {
-        cell: _variance([values[1] for values in runs]) if len(runs) > 1 else 0.0
-        for cell, runs in cells.items()
-    }
+    return {cell: _variance([values[1] for values in runs]) if len(runs) > 1 else 0.0 for cell, runs in cells.items()}
 
 
 def _variance(values: list[float]) -> float:

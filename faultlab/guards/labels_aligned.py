@@ -58,6 +58,7 @@ class LabelsAligned(Guard):
         self._known: dict[float, float | None] = {}
         self._again = self._other = self._drawn = 0
         self._form: tuple[int, int, bool] | None = None
+        self._judged: tuple[Any, ...] = ()
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._reset()
@@ -150,8 +151,12 @@ class LabelsAligned(Guard):
             )
 
     def _judge(self) -> None:
-        self._offsets()
         training, validation = self._training, self._validation
+        # An epoch mostly ends with its validation, and nothing new has come between the two.
+        known, self._judged = self._judged, (self._looked, self._drawn, validation, validation.samples, self._complete)
+        if known == self._judged and not self._shifts["train"][1]:
+            return
+        self._offsets()
         if not self._complete or training.samples < 64 or validation.samples < 32:
             return
         here, there = compared(training, validation)

@@ -57,9 +57,9 @@ def _fill(made: dict[Any, Any], value: dict[Any, Any], memo: dict[int, Any]) -> 
 
 def _tensor(tensor: Tensor) -> Tensor:
     values = tensor.detach().clone()
-    return nn.Parameter(values, tensor.requires_grad) if type(tensor) is nn.Parameter else values.requires_grad_(
-        tensor.requires_grad
-    )
+    if type(tensor) is nn.Parameter:
+        return nn.Parameter(values, tensor.requires_grad)
+    return values.requires_grad_(tensor.requires_grad)
 
 
 def _module(module: nn.Module, memo: dict[int, Any]) -> Any:

@@ -185,7 +185,7 @@ class WeightsIntact(Guard):
 
 
 def _swapped(trainer: Any) -> bool:
-    """Whether a callback changes weights on purpose, by its name. No guard does: BatchSchema has nothing to do with EMA."""
+    """Whether a callback changes weights on purpose, by its name. No guard does, though BatchSchema has "ema" in it."""
     callbacks = [one for one in getattr(trainer, "callbacks", None) or [] if not isinstance(one, Guard)]
     return any(word in type(one).__name__.lower() for one in callbacks for word in _CHANGE_WEIGHTS)
 
