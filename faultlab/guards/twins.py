@@ -28,50 +28,41 @@ def copied(value: Any, memo: dict[int, Any]) -> Any:
         return value
     if (known := memo.get(id(value))) is not None:
         return known
-    if kind is dict or kind is set or (kind is OrderedDict and not vars(value)):
-        made = memo[id(value)] = kind()
-        if kind is set:
-            made.update(copied(part, memo) for part in value)
-        else:
-            _fill(made, value, memo)
-        return made
-    if kind in (nn.Parameter, Tensor) and _is_its_own(value):
-        made = memo[id(value)] = _tensor(value)
-        made.grad = copied(value.grad, memo)
+    if kind is dict or (kind is OrderedDict and not vars(value)):
+        return _filled(kind(), value, memo)
+    if kind is nn.Parameter and _is_plain(value):
+        made = memo[id(value)] = nn.Parameter(value.detach().clone(), value.requires_grad)
         return made
     if isinstance(value, nn.Module) and not any(hasattr(kind, own) and _owns(kind, own) for own in _COPIES):
         return _module(value, memo)
     return copy.deepcopy(value, memo)
 
 
-def _fill(made: dict[Any, Any], value: dict[Any, Any], memo: dict[int, Any]) -> None:
+def _filled(made: dict[Any, Any], value: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
+    memo[id(value)] = made
     for key, part in value.items():
         kind = type(part)
         if kind in _ATOMS and type(key) is str:
             made[key] = part
-        elif kind is OrderedDict and not part and key in _STOCK:
-            made[key] = OrderedDict()
+        elif kind in (OrderedDict, dict, set) and not part and key in _STOCK:
+            made[key] = kind()
         else:
             made[copied(key, memo)] = copied(part, memo)
-
-
-def _tensor(tensor: Tensor) -> Tensor:
-    values = tensor.detach().clone()
-    if type(tensor) is nn.Parameter:
-        return nn.Parameter(values, tensor.requires_grad)
-    return values.requires_grad_(tensor.requires_grad)
+    return made
 
 
 def _module(module: nn.Module, memo: dict[int, Any]) -> Any:
     """As pickling would do it, by the state that the module gives of itself."""
-    construct, arguments, state, *rest = module.__reduce_ex__(4)
     kind = type(module)
+    reduced: tuple[Any, ...] = module.__reduce_ex__(4)  # type: ignore[assignment]
+    construct, arguments, state, *rest = reduced
     if construct is not copyreg.__newobj__ or arguments != (kind,) or type(state) is not dict or any(rest):  # type: ignore[attr-defined]
         return copy.deepcopy(module, memo)
-    made = memo[id(module)] = kind.__new__(kind)
-    own: dict[str, Any] = {}
-    _fill(own, state, memo)
-    made.__setstate__(own)
+    made: Any = kind.__new__(kind)
+    memo[id(module)] = made
+    # Kept, so that nothing else comes to lie where it was while the memo has its place.
+    memo.setdefault(id(memo), []).append(state)
+    made.__setstate__(_filled({}, state, memo))
     return made
 
 
@@ -79,13 +70,11 @@ def _owns(kind: type, name: str) -> bool:
     return getattr(kind, name) is not getattr(nn.Module, name, None)
 
 
-def _is_its_own(tensor: Tensor) -> bool:
-    """Whether a tensor is a leaf of ordinary memory, all of which it has to itself, and carries nothing else."""
+def _is_plain(parameter: Tensor) -> bool:
+    """Whether a parameter consists of its values alone."""
     return (
-        tensor.is_leaf
-        and tensor.layout is torch.strided
-        and tensor.device.type in ("cpu", "cuda")
-        and not (tensor.is_quantized or tensor.is_inference() or tensor.is_nested)
-        and not vars(tensor)
-        and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.itemsize
+        parameter.layout is torch.strided
+        and parameter.device.type in ("cpu", "cuda")
+        and not (parameter.is_quantized or parameter.is_inference() or parameter.is_nested)
+        and not vars(parameter)
     )
