@@ -59,14 +59,14 @@ class Observer:
     def _in_turn(self, hook: str, asked: list[tuple[str, Any, Callable[..., Any]]]) -> Callable[..., None]:
         counts = [self.calls.setdefault(name, Counter()) for name, _, _ in asked]
         # Not imported before: the first import of the guards settles whose callbacks they are.
-        from faultlab.guards.pace import one_hook
+        from faultlab.guards.pace import OneHook
 
         clock, warnings, seconds, now = self._clock, self._warnings, self.seconds, time.perf_counter
         for name, _, _ in asked:
             seconds.setdefault(name, 0.0)
 
         def in_turn(trainer: Any, *args: Any, **kwargs: Any) -> None:
-            with clock.beside(), warnings.hidden(), one_hook():
+            with clock.beside(), warnings.hidden(), OneHook():
                 begun = now()
                 for (name, guard, method), count in zip(asked, counts):
                     count[hook] += 1

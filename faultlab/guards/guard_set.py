@@ -46,6 +46,6 @@ class _InTurn:
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         hook = self.hook
-        with pace.one_hook():
+        with pace.OneHook():
             for guard in self.guards:
                 getattr(guard, hook)(*args, **kwargs)

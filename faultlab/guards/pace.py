@@ -7,8 +7,6 @@ time in eight, unless it leaves a loss that is not finite behind, which is looke
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 FIRST = 64
@@ -29,15 +27,16 @@ def due(trainer: Any) -> bool:
     return _told[key]
 
 
-@contextmanager
-def one_hook() -> Iterator[None]:
+class OneHook:
     """While one hook calls several guards no step is taken: which one is next, the Trainer is asked once."""
-    global _told
-    before, _told = _told, {}
-    try:
-        yield
-    finally:
-        _told = before
+
+    def __enter__(self) -> None:
+        global _told
+        self._before, _told = _told, {}
+
+    def __exit__(self, *_: object) -> None:
+        global _told
+        _told = self._before
 
 
 def _is_due(trainer: Any) -> bool:
