@@ -7,16 +7,21 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 
 import faultlab
+from faultlab import guards
+from faultlab.detectors.advisers import Advisers
 from faultlab.detectors.guards import Observer
 from faultlab.detectors.warned import Warnings
 from faultlab.results import Status
+from faultlab.seams.callbacks import named_callbacks
 from faultlab.seams.clock import Clock
+from tests.guards.rig import QUIET, Healthy, loaders
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,14 +53,54 @@ def test_faults_leave_the_same_behind_whether_guards_try_copies_of_the_module_or
 def test_what_an_adviser_warns_of_is_no_warning_of_the_run_and_hides_none() -> None:
     clock, adviser = Clock(), Warner()
     shown = Warnings(clock)
-    Observer(clock, shown, beside=True).observe(adviser, "Warner")
+    warn = Observer(clock, shown).beside([adviser])["on_train_start"]
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         with shown.listening():
-            adviser.on_train_start(None, None)
+            warn(None, None)
             assert shown.seen == {}
             _warn()
         assert list(shown.seen) == ["UserWarning: degrees of freedom"]
+
+
+def test_the_trainer_calls_one_callback_for_all_advisers() -> None:
+    clock = Clock()
+    advisers = Advisers({"monitor": "val_loss", "record": True}, clock, Warnings(clock))
+    (callback,) = advisers.callbacks()
+    assert named_callbacks(SimpleNamespace(callbacks=[callback])) == []
+    trainer = pl.Trainer(max_steps=2, callbacks=[callback], **QUIET)
+    trainer.fit(Healthy(), *loaders())
+    told = advisers.to_json()
+    assert set(told["seconds"]) == {type(guard).__name__ for guard in guards.all("full")}
+    assert not told["broken"]
+    assert told["summary"]
+
+
+def test_an_alarm_of_one_adviser_keeps_none_of_the_others_from_looking() -> None:
+    clock, heard = Clock(), []
+
+    class Alarming(pl.Callback):
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            raise guards.Alarm("Alarming", "check", "found", "remedy")
+
+    class Stopping(pl.Callback):
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            trainer.should_stop = True
+
+    class Listening(pl.Callback):
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            heard.append((clock.tried, trainer.should_stop))
+
+    observer = Observer(clock, Warnings(clock))
+    trainer = SimpleNamespace(should_stop=False)
+    observer.beside([Alarming(), Stopping(), Listening()])["on_train_start"](trainer, None)
+    assert heard == [(True, False)]
+    assert not trainer.should_stop
+    assert [(notice.name, notice.how, notice.reason) for notice in observer.notices] == [
+        ("Alarming", "raised", "check"),
+        ("Stopping", "stopped", ""),
+    ]
+    assert not clock.tried
 
 
 def test_a_callback_that_averages_weights_does_so_where_no_step_is_on_its_way(

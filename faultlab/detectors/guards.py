@@ -8,8 +8,7 @@ from __future__ import annotations
 import functools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from faultlab.detectors.notice import Notice, safe_text
@@ -21,17 +20,15 @@ from faultlab.seams.clock import Clock
 class Observer:
     """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind, ``calls`` its calls.
 
-    ``seconds`` is how long each guard looked. With ``beside`` the guards are no part of the training: what they
-    warn of, and what a fault does to what they try out, is nothing that the run did.
+    ``seconds`` is how long each guard looked.
     """
 
-    def __init__(self, clock: Clock, warnings: Warnings, beside: bool = False) -> None:
+    def __init__(self, clock: Clock, warnings: Warnings) -> None:
         self.notices: list[Notice] = []
         self.calls: dict[str, Counter[str]] = {}
         self.seconds: dict[str, float] = {}
         self._clock = clock
         self._warnings = warnings
-        self._beside = beside
 
     def observe(self, guard: Any, name: str) -> Any:
         """The same guard object with its hooks watched; of a set of guards each of them, by its own name."""
@@ -40,14 +37,51 @@ class Observer:
             for member in members:
                 self.observe(member, type(member).__name__)
             return guard
-        if hasattr(guard, "own_errors"):
-            # What a guard of faultlab's would only warn of is to be known for what it is.
-            guard.own_errors = "raise"
+        tell_errors(guard)
         for hook in own_hooks(guard):
             method = getattr(guard, hook, None)
             if callable(method):
                 watch(guard, hook, self._watched(method, guard, name, hook))
         return guard
+
+    def beside(self, guards: Iterable[Any]) -> dict[str, Callable[..., None]]:
+        """What calls, by hook, all of some guards that are no part of the training, each watched.
+
+        What they warn of, and what a fault does to what they try out, is nothing that the run did.
+        """
+        asked: dict[str, list[tuple[str, Any, Callable[..., Any]]]] = {}
+        for guard in guards:
+            tell_errors(guard)
+            for hook in own_hooks(guard):
+                asked.setdefault(hook, []).append((type(guard).__name__, guard, getattr(guard, hook)))
+        return {hook: self._in_turn(hook, calls) for hook, calls in asked.items()}
+
+    def _in_turn(self, hook: str, asked: list[tuple[str, Any, Callable[..., Any]]]) -> Callable[..., None]:
+        counts = [self.calls.setdefault(name, Counter()) for name, _, _ in asked]
+        # Not imported before: the first import of the guards settles whose callbacks they are.
+        from faultlab.guards.pace import OneHook
+
+        clock, warnings, seconds, now = self._clock, self._warnings, self.seconds, time.perf_counter
+        for name, _, _ in asked:
+            seconds.setdefault(name, 0.0)
+
+        def in_turn(trainer: Any, *args: Any, **kwargs: Any) -> None:
+            with clock.beside(), warnings.hidden(), OneHook():
+                begun = now()
+                for (name, guard, method), count in zip(asked, counts):
+                    count[hook] += 1
+                    stop_before = getattr(trainer, "should_stop", False)
+                    try:
+                        method(trainer, *args, **kwargs)
+                    except (Exception, SystemExit, KeyboardInterrupt) as error:
+                        self._note_raised(name, error)
+                    if not stop_before:
+                        self._note_stop(trainer, guard, name)
+                    ended = now()
+                    seconds[name] += ended - begun
+                    begun = ended
+
+        return in_turn
 
     def _watched(self, method: Callable[..., Any], guard: Any, name: str, hook: str) -> Callable[..., Any]:
         calls = self.calls.setdefault(name, Counter())
@@ -56,38 +90,44 @@ class Observer:
         def watched(trainer: Any, *args: Any, **kwargs: Any) -> Any:
             calls[hook] += 1
             stop_before = getattr(trainer, "should_stop", False)
-            warned_before = set(self._warnings.seen)
+            warned_before = len(self._warnings.seen)
             begun = time.perf_counter()
             try:
-                with self._apart():
-                    return method(trainer, *args, **kwargs)
+                return method(trainer, *args, **kwargs)
             except (Exception, SystemExit, KeyboardInterrupt) as error:
-                # A guard of several checks, each of which may raise alarms of its own, says which it was.
-                reason = str(getattr(error, "check", type(error).__name__))
-                self._note(name, f"{type(error).__name__}: {safe_text(error)}", "raised", reason)
+                self._note_raised(name, error)
                 return None
             finally:
                 self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
-                if getattr(trainer, "should_stop", False) and not stop_before:
-                    trainer.should_stop = False
-                    self._note(name, *_why_stopped(guard))
-                for key in set(self._warnings.seen) - warned_before:
-                    self._note(name, self._warnings.seen[key][1], "warned", key)
+                if not stop_before:
+                    self._note_stop(trainer, guard, name)
+                if len(self._warnings.seen) > warned_before:
+                    # What is seen is only ever added to, at the end.
+                    for key in [*self._warnings.seen][warned_before:]:
+                        self._note(name, self._warnings.seen[key][1], "warned", key)
 
         return watched
 
-    @contextmanager
-    def _apart(self) -> Iterator[None]:
-        if not self._beside:
-            yield
-            return
-        with self._clock.beside(), self._warnings.hidden():
-            yield
+    def _note_raised(self, name: str, error: BaseException) -> None:
+        # A guard of several checks, each of which may raise alarms of its own, says which it was.
+        reason = str(getattr(error, "check", type(error).__name__))
+        self._note(name, f"{type(error).__name__}: {safe_text(error)}", "raised", reason)
+
+    def _note_stop(self, trainer: Any, guard: Any, name: str) -> None:
+        if getattr(trainer, "should_stop", False):
+            trainer.should_stop = False
+            self._note(name, *_why_stopped(guard))
 
     def _note(self, name: str, message: str, how: str, reason: str) -> None:
         notice = Notice("guard", name, self._clock.step, message, how, reason)
         if not any(notice.same_alarm(known) for known in self.notices):
             self.notices.append(notice)
+
+
+def tell_errors(guard: Any) -> None:
+    """What a guard of faultlab's would only warn of, its own failure, is to be known for what it is."""
+    if hasattr(guard, "own_errors"):
+        guard.own_errors = "raise"
 
 
 def _why_stopped(guard: Any) -> tuple[str, str, str]:

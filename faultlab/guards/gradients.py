@@ -247,8 +247,10 @@ def _norms(gradients: list[torch.Tensor]) -> list[float]:
         # Squares of half-precision numbers overflow.
         rows = [row.float() for row in rows]
     norms = torch._foreach_norm(rows)
-    # One transfer from an accelerator, where each would wait for it; in main memory reading one by one is faster.
-    found: list[float] = torch.stack(norms).tolist() if rows[0].is_cuda else [norm.item() for norm in norms]
+    if len({norm.device for norm in norms}) > 1:
+        return [norm.item() for norm in norms]
+    # One transfer from an accelerator, where each would wait for it.
+    found: list[float] = torch.stack(norms).tolist()
     return found
 
 

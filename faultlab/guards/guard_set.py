@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from faultlab.guards import pace
 from faultlab.guards.guard import Guard
 from faultlab.guards.lightning import HOOKS, Callback, overrides
 
@@ -45,5 +46,6 @@ class _InTurn:
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         hook = self.hook
-        for guard in self.guards:
-            getattr(guard, hook)(*args, **kwargs)
+        with pace.OneHook():
+            for guard in self.guards:
+                getattr(guard, hook)(*args, **kwargs)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ _COMPARABLE = {
     "module": set(_OF_DATA),
 }
 """What can still be compared where the Trainer's settings, or what datamodule or module declare, are others."""
+
+_OPEN = (-math.inf, math.inf)
 
 _REMEDIES = {
     "settings": "Is that a setting left from another run? Record new known good runs if it is on purpose.",
@@ -138,12 +141,12 @@ class KnownGood(Guard):
         super().__init__(action=action, leave_out=leave_out)
         self.profile = combine([read(profile)]) if isinstance(profile, (str, Path)) else profile
         self._sensor: Sensor | None = None
+        self._bands = _bands(self.profile["bands"]) if self.profile else {}
         self._begin()
 
     def _begin(self) -> None:
         self._sensor = Sensor(self) if self.profile else None
         self._facts: dict[str, Any] = dict(self.profile["facts"]) if self.profile else {}
-        self._bands: dict[str, Any] = dict(self.profile["bands"]) if self.profile else {}
         self._off: set[str] = set()
         self._fired: set[str] = set()
         self._others: dict[str, str] = {}
@@ -166,13 +169,21 @@ class KnownGood(Guard):
 
     def number(self, check: str, name: str, cell: int, value: float, chance: float = 0.0) -> None:
         """Compares a number with its band."""
-        if check in self._off or check in self._fired:
+        self.numbers(check, (name,), cell, (value,))
+
+    def numbers(self, check: str, names: Sequence[str], cell: int, values: Sequence[float]) -> None:
+        """Compares numbers with their bands, up to the first that is outside."""
+        bands = self._bands.get(check)
+        if bands is None or check in self._off or check in self._fired:
             return
-        low, high = self._bands.get(check, {}).get(name, {}).get(str(cell), (None, None))
-        # The other way round NaN would lie in every band.
-        if not ((low is None or low <= value) and (high is None or value <= high)):
-            at = f" at batch {self._sensor.position}" if self._sensor else ""
-            self._finds(check, f"{name} is {value:.4g}{at}, and known good runs allow {_said(low, high)}")
+        for name, value in zip(names, values):
+            band = bands.get(name)
+            low, high = _OPEN if band is None else band.get(cell, _OPEN)
+            # The other way round NaN would lie in every band.
+            if not low <= value <= high and (low, high) != _OPEN:
+                at = f" at batch {self._sensor.position}" if self._sensor else ""
+                self._finds(check, f"{name} is {value:.4g}{at}, and known good runs allow {_said(low, high)}")
+                return
 
     def _compare_lines(self, name: str, lines: list[str], allowed: list[list[str]] | None) -> None:
         marks, block = fingerprints(lines)
@@ -228,7 +239,21 @@ def _namespace(trainer: Any) -> str:
     return next((m.partition(".trainer")[0] for m in modules if "lightning" in m.partition(".")[0]), "faultlab")
 
 
-def _said(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
-        return f"{high:.4g} at most" if low is None else f"{low:.4g} at least"
+def _bands(checks: Mapping[str, Any]) -> dict[str, dict[str, dict[int, tuple[float, float]]]]:
+    """The bands of a profile by check, name and cell; what is open to a side goes on without end."""
+    return {
+        check: {
+            name: {
+                int(cell): (-math.inf if low is None else low, math.inf if high is None else high)
+                for cell, (low, high) in cells.items()
+            }
+            for name, cells in named.items()
+        }
+        for check, named in checks.items()
+    }
+
+
+def _said(low: float, high: float) -> str:
+    if math.isinf(low) or math.isinf(high):
+        return f"{high:.4g} at most" if math.isinf(low) else f"{low:.4g} at least"
     return f"{low:.6g}" if low == high else f"{low:.4g} to {high:.4g}"

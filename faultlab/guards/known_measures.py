@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -34,6 +35,10 @@ SAMPLED = 65_536
 TENSORS = 20
 _CLASSES = 32
 _PROJECTIONS = 8
+_FEW = 1024
+_KINDS = ("mean", "deviation", "minimum", "maximum", "share of zeros")
+_SHARES = tuple(f"share of class {number}" for number in range(_CLASSES))
+_PROJECTED = tuple(f"projection {number}" for number in range(_PROJECTIONS))
 _DIGESTS = 500
 _LONG = 12_000
 _MOVING = {"lr", "initial_lr", "max_lr", "min_lr", "params", "last_epoch", "best", "num_bad_epochs", "cooldown_counter"}
@@ -143,12 +148,14 @@ def of_batch(leaf: torch.Tensor) -> dict[str, float]:
     """The numbers of one tensor of a batch."""
     if leaf.numel() == 0 or leaf.is_complex() or leaf.layout is not torch.strided:
         return {}
+    if leaf.ndim < 2 and leaf.numel() <= _FEW and not leaf.is_floating_point() and leaf.device.type == "cpu":
+        return _of_few(leaf.flatten().tolist())
     values = leaf.detach().float()
-    found = dict(zip(("mean", "deviation", "minimum", "maximum", "share of zeros"), _moments(values)))
+    found = dict(zip(_KINDS, _moments(values)))
     if values.ndim < 2:
         if not leaf.is_floating_point() and found["minimum"] >= 0 and found["maximum"] < _CLASSES:
             counts = torch.bincount(leaf.detach().long().flatten(), minlength=_CLASSES).tolist()
-            found |= {f"share of class {number}": count / len(values) for number, count in enumerate(counts)}
+            found.update(zip(_SHARES, [count / len(values) for count in counts]))
         return found
     if not leaf.is_floating_point() and values.ndim == 2:
         values = torch.nn.functional.one_hot(leaf.detach().long() % 8, 8).float().mean(dim=1)
@@ -156,7 +163,21 @@ def of_batch(leaf: torch.Tensor) -> dict[str, float]:
     means = _sampled(values.flatten(1).mean(dim=0), SAMPLED // 16)
     if len(means) <= 16:
         return found | {f"mean of feature {number}": value for number, value in enumerate(means.tolist())}
-    return found | {f"projection {n}": v for n, v in enumerate((means @ _projection(means)).tolist())}
+    found.update(zip(_PROJECTED, (means @ _projection(means)).tolist()))
+    return found
+
+
+def _of_few(values: list[int]) -> dict[str, float]:
+    """The same of some whole numbers, which is quicker without tensors."""
+    n = len(values)
+    counts = Counter(values)
+    mean = sum(values) / n
+    deviation = math.sqrt(sum(count * (value - mean) ** 2 for value, count in counts.items()) / n)
+    low, high = min(counts), max(counts)
+    found = dict(zip(_KINDS, (mean, deviation, float(low), float(high), counts[0] / n)))
+    if low >= 0 and high < _CLASSES:
+        found.update(zip(_SHARES, [counts[number] / n for number in range(_CLASSES)]))
+    return found
 
 
 def of_weights(tensor: torch.Tensor) -> dict[str, tuple[float, float]]:
@@ -228,10 +249,10 @@ def coarse(position: int) -> int | None:
 
 
 def _moments(values: torch.Tensor) -> list[float]:
+    """Mean, deviation, the least and the greatest value, and the share of zeros."""
     values = _sampled(values.flatten(), SAMPLED)
-    deviation, mean = torch.std_mean(values, correction=0)
-    low, high = torch.aminmax(values)
-    return torch.stack([mean, deviation, low, high, (values == 0).float().mean()]).tolist()
+    found = torch.stack([values.mean(), values.std(correction=0), *torch.aminmax(values)]).tolist()
+    return [*found, 1 - int(torch.count_nonzero(values)) / len(values)]
 
 
 def _sampled(values: torch.Tensor, limit: int) -> torch.Tensor:

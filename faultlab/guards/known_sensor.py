@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +21,9 @@ class Sink(Protocol):
     def number(self, check: str, name: str, cell: int, value: float, chance: float = 0.0) -> None:
         """Something that it repeats nearly; ``cell`` says when, ``chance`` by how much luck alone moves it."""
 
+    def numbers(self, check: str, names: Sequence[str], cell: int, values: Sequence[float]) -> None:
+        """Several such numbers at once."""
+
 
 class Sensor:
     """Follows one training from its beginning to its end. Positions are batches since the training was begun."""
@@ -34,7 +38,8 @@ class Sensor:
         self._backwards = 0
         self._steps: Counter[int] = Counter()
         self._sizes: dict[str, int] = {}
-        self._moments: dict[str, tuple[int, float, float]] = {}
+        self._layouts: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self._moments: dict[tuple[str, ...], _Moments] = {}
         self._epoch: dict[str, list[float]] = {}
         self._last: dict[str, list[float]] = {}
         self._before: dict[str, torch.Tensor] = {}
@@ -176,24 +181,25 @@ class Sensor:
         self.sink.number("data", f"the size of a batch {where}", 0, size)
         self.sink.fact("data", f"a batch's size {where}", size)
         for place, leaf in found[:16]:
-            layout = f"{str(leaf.dtype)[6:]}{list(leaf.shape[1:])}"
-            self.sink.fact("data", f"the layout of {place} {where}", layout)
-            if size != usual:
-                continue
-            for kind, value in measure.of_batch(leaf).items():
-                name = f"the {kind} of {place} {where}"
-                self.sink.number("data", name, 0, value)
-                self._cumulated(name, value)
+            layout = leaf.dtype, leaf.shape[1:]
+            if self._layouts.get((place, where)) != layout:
+                self._layouts[place, where] = layout
+                self.sink.fact("data", f"the layout of {place} {where}", f"{str(leaf.dtype)[6:]}{list(leaf.shape[1:])}")
+            if size == usual and (seen := measure.of_batch(leaf)):
+                kinds = place, where, *seen
+                moments = self._moments.get(kinds)
+                if moments is None:
+                    moments = self._moments[kinds] = _Moments([f"the {kind} of {place} {where}" for kind in seen])
+                values = [*seen.values()]
+                self.sink.numbers("data", moments.names, 0, values)
+                self._cumulated(moments, values)
 
-    def _cumulated(self, name: str, value: float) -> None:
-        n, mean, squares = self._moments.get(name, (0, 0.0, 0.0))
-        n, step = n + 1, value - mean
-        mean += step / n
-        squares += step * (value - mean)
-        self._moments[name] = n, mean, squares
+    def _cumulated(self, moments: _Moments, values: list[float]) -> None:
+        n = moments.add(values)
         if n >= 4 and not n & (n - 1):
-            chance = math.sqrt(squares / (n - 1) / n)
-            self.sink.number("data", f"{name}, over its first batches,", n.bit_length() - 1, mean, chance)
+            for name, mean, squares in zip(moments.names, moments.means, moments.squares):
+                chance = math.sqrt(squares / (n - 1) / n)
+                self.sink.number("data", f"{name}, over its first batches,", n.bit_length() - 1, mean, chance)
 
     def _series(self, check: str, name: str, value: float) -> None:
         cell, _ = measure.fine(self.position)
@@ -266,6 +272,26 @@ class Sensor:
         for name, part in parts.items():
             if not hasattr(part, "_c") and not hasattr(part, "_orig_mod"):
                 self._hooks.append(part.register_forward_hook(heard(name)))
+
+
+class _Moments:
+    """The mean of each of some numbers over the batches so far, and the squares of what they are away from it."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self.count = 0
+        self.means = [0.0] * len(names)
+        self.squares = [0.0] * len(names)
+
+    def add(self, values: list[float]) -> int:
+        self.count = n = self.count + 1
+        before = self.means
+        self.means = [mean + (value - mean) / n for mean, value in zip(before, values)]
+        self.squares = [
+            squares + (value - old) * (value - new)
+            for squares, value, old, new in zip(self.squares, values, before, self.means)
+        ]
+        return n
 
 
 def _values(tensor: torch.Tensor) -> torch.Tensor:

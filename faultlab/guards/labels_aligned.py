@@ -58,6 +58,7 @@ class LabelsAligned(Guard):
         self._known: dict[float, float | None] = {}
         self._again = self._other = self._drawn = 0
         self._form: tuple[int, int, bool] | None = None
+        self._judged: tuple[Any, ...] = ()
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._reset()
@@ -150,19 +151,25 @@ class LabelsAligned(Guard):
             )
 
     def _judge(self) -> None:
-        self._offsets()
         training, validation = self._training, self._validation
+        # An epoch mostly ends with its validation, and nothing new has come between the two.
+        known, self._judged = self._judged, (self._looked, self._drawn, validation, validation.samples, self._complete)
+        if known == self._judged and not self._shifts["train"][1]:
+            return
+        self._offsets()
         if not self._complete or training.samples < 64 or validation.samples < 32:
             return
         here, there = compared(training, validation)
         if not here.numel():
             return
-        (clear, own), (clear_there, theirs) = signal(here, training.samples), signal(there, validation.samples)
+        clear_there, theirs = signal(there, validation.samples)
         if clear_there and theirs > 0:
             share, error = regression(here, there.mean(0), theirs)
             if share + 2 * error < self.weaker and (share < -0.3 or not self._may_be_augmented()):
-                self._unlike(clear, share, training.samples)
-        elif clear and own > 0 and validation.samples >= 64:
+                self._unlike(signal(here, training.samples)[0], share, training.samples)
+            return
+        clear, own = signal(here, training.samples)
+        if clear and own > 0 and validation.samples >= 64:
             share, error = regression(there, here.mean(0), own)
             if share + 2 * error < self.weaker:
                 self.alarm(

@@ -67,6 +67,7 @@ class LossFalls(Guard):
         self._pending: list[Tensor] = []
         self._losses: list[float] = []
         self._labels: list[list[Tensor]] = []
+        self._among: list[Tensor] | None = None
         self._entropy: float | None = None
         self._epochs = self._validations = 0
         self._judged = 0, False
@@ -84,6 +85,10 @@ class LossFalls(Guard):
         self._resumed = trainer.global_step > 0
         self._learns = readings.learns(pl_module)
 
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        # While others look at the batch too, who are done with it by its end.
+        self._among = _integers(batch) if len(self._labels) < 16 and not self._resumed else None
+
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._resumed or not readings.learns(pl_module):
             return
@@ -95,10 +100,8 @@ class LossFalls(Guard):
         if len(self._pending) >= 64:
             self._settle()
         if len(self._labels) < 16:
-            # Where the batch says what its labels are, other integers are inputs, and their entropy is no loss.
-            among = batches.look(batch).called_labels or readings.tensors(batch)
-            self._labels.append([tensor for tensor in among if _whole(tensor)])
-            batches.forget()
+            self._labels.append(_integers(batch) if self._among is None else self._among)
+        self._among = None
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         self._epochs += 1
@@ -212,6 +215,12 @@ class LossFalls(Guard):
             self._entropy = min((value for value in found if value), default=0.0)
             self._labels = self._labels[:0] if count else self._labels
         return self._entropy or None
+
+
+def _integers(batch: Any) -> list[Tensor]:
+    """What may be labels. Where the batch says what they are, other integers are inputs, whose entropy is no loss."""
+    among = batches.look(batch).called_labels or readings.tensors(batch)
+    return [tensor for tensor in among if _whole(tensor)]
 
 
 def _whole(tensor: Tensor) -> bool:

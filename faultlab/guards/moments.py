@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,8 +20,10 @@ class Moments:
         self._count = [0, 0]
         self._squares: Any = 0.0
         self._fourth: Any = 0.0
+        self._known: dict[str, Tensor] = {}
 
     def add(self, rows: Tensor, half: int, low: float, high: float, fourth: bool = False) -> None:
+        self._known = {}
         total = rows.sum(0)
         self._half[half] = self._half[half] + total
         self._count[half] += len(rows)
@@ -33,21 +36,28 @@ class Moments:
 
     @property
     def mean(self) -> Tensor:
-        total: Tensor = self._half[0] + self._half[1]
-        return total / self.samples
+        return self._once("mean", lambda: (self._half[0] + self._half[1]) / self.samples)
 
     @property
     def spread(self) -> Tensor:
-        squares: Tensor = self._squares / self.samples
-        return (squares - self.mean**2).clamp_min(0).sqrt()
+        return self._once("spread", lambda: (self._squares / self.samples - self.mean**2).clamp_min(0).sqrt())
 
     @property
     def kurtosis(self) -> Tensor:
         """High where a feature is nearly always the same."""
+        return self._once("kurtosis", self._kurtosis)
+
+    def _kurtosis(self) -> Tensor:
         mean, (cubes, fourths) = self.mean, self._fourth / self.samples
         squares: Tensor = self._squares / self.samples
         moment: Tensor = fourths - 4 * mean * cubes + 6 * mean**2 * squares - 3 * mean**4
         return moment / (squares - mean**2).clamp_min(1e-12) ** 2
+
+    def _once(self, name: str, work_out: Callable[[], Tensor]) -> Tensor:
+        """What is asked for several times before another batch is added."""
+        if name not in self._known:
+            self._known[name] = work_out()
+        return self._known[name]
 
     def reliability(self) -> float:
         """The correlation over features of the two halves' means."""

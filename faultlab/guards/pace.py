@@ -14,7 +14,31 @@ EVERY = 16
 IN_A_ROW = 2
 
 
+_told: dict[int, bool] | None = None
+
+
 def due(trainer: Any) -> bool:
     """Whether values are to be looked at in the step that the trainer is about to take."""
+    if _told is None:
+        return _is_due(trainer)
+    key = id(trainer)
+    if key not in _told:
+        _told[key] = _is_due(trainer)
+    return _told[key]
+
+
+class OneHook:
+    """While one hook calls several guards no step is taken: which one is next, the Trainer is asked once."""
+
+    def __enter__(self) -> None:
+        global _told
+        self._before, _told = _told, {}
+
+    def __exit__(self, *_: object) -> None:
+        global _told
+        _told = self._before
+
+
+def _is_due(trainer: Any) -> bool:
     step = int(trainer.global_step)
     return step < FIRST or step % EVERY < IN_A_ROW

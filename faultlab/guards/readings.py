@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import random
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,8 @@ import numpy
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+
+from faultlab.guards.twins import copied
 
 ATTACHED = "__faultlab_attached__"
 """Marks a method that stands before a module's own."""
@@ -95,6 +96,26 @@ def undrawn() -> Iterator[None]:
             torch.cuda.set_rng_state_all(on_gpu)
 
 
+_seeded: dict[int, torch.Tensor] = {}
+
+
+def reseed(seed: int) -> None:
+    """Seeds torch's generators; within `undrawn`."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.manual_seed(seed)
+    # To work a state out takes as long as a small network's forward pass.
+    elif seed in _seeded:
+        torch.set_rng_state(_seeded[seed])
+    else:
+        torch.manual_seed(seed)
+        _seeded[seed] = torch.get_rng_state()
+
+
+def drawn(seed: int) -> bool:
+    """Whether random numbers of torch's may have been drawn since `reseed` with the same seed."""
+    return seed not in _seeded or not torch.equal(_seeded[seed], torch.get_rng_state())
+
+
 class _Unlogged:
     """A trainer for a copy of the module: the real one, without its loggers."""
 
@@ -115,17 +136,17 @@ def twin(pl_module: Any, trainer: Any) -> Any:
             memo[id(value)] = value
     try:
         with undrawn():
-            copied = copy.deepcopy(pl_module, memo)
-        if getattr(copied, "_trainer", None) is not None:
-            object.__setattr__(copied, "_trainer", _Unlogged(trainer))
-        for name in [name for name, value in vars(copied).items() if hasattr(value, ATTACHED)]:
-            delattr(copied, name)  # it would lead back to the original
+            twin: Any = copied(pl_module, memo)
+        if getattr(twin, "_trainer", None) is not None:
+            object.__setattr__(twin, "_trainer", _Unlogged(trainer))
+        for name in [name for name, value in vars(twin).items() if hasattr(value, ATTACHED)]:
+            delattr(twin, name)  # it would lead back to the original
         for name in ("log", "log_dict", "print"):
-            if hasattr(copied, name):
-                object.__setattr__(copied, name, _nothing)
+            if hasattr(twin, name):
+                object.__setattr__(twin, name, _nothing)
     except Exception:
         return None
-    return copied
+    return twin
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:

@@ -22,6 +22,7 @@ class Relation:
         self.kept: list[tuple[Tensor, Tensor]] = []
         self._pending: list[tuple[Tensor, Tensor]] = []
         self._sums: list[Any] = [0.0, 0.0, 0.0, 0.0, 0.0]
+        self._correlated: tuple[int, Tensor] | None = None
 
     def add(self, rows: Tensor, labels: Tensor) -> None:
         # Copies, since a few columns would keep the whole batch alive; summed up together, which costs less.
@@ -59,6 +60,8 @@ class Relation:
     def correlations(self) -> Tensor:
         """A row a fold: how each feature goes with each label, from -1 to 1."""
         self._sum_up()
+        if self._correlated is not None and self._correlated[0] == self.samples:
+            return self._correlated[1]
         each = self.samples / FOLDS
         products, x, y, xx, yy = self._sums
         mean_x, mean_y = x.sum(0) / self.samples, y.sum(0) / self.samples
@@ -70,6 +73,7 @@ class Relation:
         spread_y = (yy.sum(0) / self.samples - y * y).clamp_min(0).sqrt()
         spread_x = spread_x.clamp_min(0.05 * float(spread_x.square().mean().sqrt()) + 1e-12)
         found: Tensor = covariance / spread_x[None, :, None] / spread_y.clamp_min(1e-6)[None, None, :]
+        self._correlated = self.samples, found
         return found
 
     def common(self) -> Tensor:

@@ -56,6 +56,7 @@ class TrainValidationAlike(Guard):
         self._against = math.inf, -math.inf
         self._complete = self._passed = False
         self._looked = self._values = self._beyond = self._width = 0
+        self._judged: tuple[Any, ...] = ()
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._reset()
@@ -127,6 +128,10 @@ class TrainValidationAlike(Guard):
 
     def _judge(self, early: bool) -> None:
         training, validation = self._training, self._validation
+        # An epoch mostly ends with its validation, and nothing new has come between the two.
+        known, self._judged = self._judged, (self._looked, validation, validation.samples, early)
+        if known == self._judged:
+            return
         if training.samples < 8 or validation.samples < 32 or training.mean.shape != validation.mean.shape:
             return
         spread = validation.spread

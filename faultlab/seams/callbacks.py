@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 FIRST = "first"
 
-# Set on what the harness adds to a training by itself.
-ADVISER = "__faultlab_adviser__"
-
 _WATCHED = "__faultlab_watched__"
 
 # What Lightning adds by itself, and what does nothing to a training but show it.
@@ -80,8 +77,7 @@ def named_callbacks(trainer: Any) -> list[tuple[str, Any]]:
 def _harness(callback: Any) -> bool:
     """Whether a callback is there for the harness, and not one that the user has put there."""
     module = type(callback).__module__
-    adopted = module.startswith("faultlab.guards") and not hasattr(callback, ADVISER)
-    return module.partition(".")[0] == "faultlab" and not adopted
+    return module.partition(".")[0] == "faultlab" and not module.startswith("faultlab.guards")
 
 
 def ranks(callback: Any) -> bool:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab.guards import GuardWarning, KnownGood, KnownGoodRecorder
-from faultlab.guards.known_measures import coarse, fine
+from faultlab.guards.known_measures import coarse, fine, of_batch
 from faultlab.guards.known_profile import append, combine, read
 from tests.guards.rig import QUIET, Healthy, fit, loaders, points
 from tests.guards.test_contract import TARGETS, course, same
@@ -354,3 +354,25 @@ def test_batches_are_looked_at_ever_less_often() -> None:
     assert [fine(position)[0] for position in (0, 63, 64, 71, 72, 127, 128, 143, 144)] == [
         0, 63, 64, 64, 65, 71, 72, 72, 73,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", [[3, 1, 0, 0, 7], [31, 31], [2, 40], [-1, 4], [0]])
+def test_a_few_labels_have_the_numbers_that_many_have(values: list[int]) -> None:
+    few = of_batch(torch.tensor(values))
+    many = of_batch(torch.tensor(values * 2000))
+    assert few == pytest.approx(many, abs=1e-4)
+    assert list(few) == list(many)
+
+
+def test_numbers_that_come_together_are_compared_up_to_the_first_outside() -> None:
+    bands = {"data": {"a": {"0": [0.0, 1.0]}, "b": {"0": [None, 1.0]}, "c": {"0": [0.0, 1.0]}}}
+    guard = KnownGood({"facts": {}, "bands": bands, "format": 1, "runs": 3}, action="warn")
+    guard.numbers("data", ("a", "other", "c"), 0, (1.0, 9.0, 0.0))
+    guard.numbers("data", ("a", "b", "c"), 4, (9.0, 9.0, 9.0))
+    assert guard._found == []
+    guard.numbers("data", ("a", "b", "c"), 0, (0.5, float("nan"), 2.0))
+    guard.numbers("data", ("c",), 0, (2.0,))
+    ((check, found),) = guard._found
+    assert check == "data"
+    assert found.startswith("b is nan")
+    assert found.endswith("known good runs allow 1 at most")

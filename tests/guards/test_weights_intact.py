@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.callbacks import StochasticWeightAveraging
 from torch.nn import functional as F
 
-from faultlab.guards import WeightsIntact
+from faultlab.guards import BatchSchema, WeightsIntact
 from tests.guards.rig import Healthy, alarm_of
 
 
@@ -118,3 +118,10 @@ def test_steps_that_lightning_does_not_see_are_let_pass() -> None:
             optimizer.step()
 
     assert alarm_of(WeightsIntact(), Direct()) is None
+
+
+def test_another_guard_is_no_callback_that_changes_weights() -> None:
+    """In BatchSchema's name are the letters of an exponential moving average."""
+    alarm = alarm_of([BatchSchema(), WeightsIntact(between=0.01)], module=Tampered(shuffle, between=True))
+    assert alarm is not None
+    assert alarm.check == "changed"

@@ -1,0 +1,80 @@
+"""A copy of a module to be tried out: what `copy.deepcopy` makes of it, in a fraction of its time.
+
+Nearly all that a module consists of are hooks that nobody has set, numbers and strings. Those are taken over as they
+are, its parts are copied one by one, and only what is left goes through `copy.deepcopy`.
+"""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+import types
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type, torch.dtype, torch.device, torch.Size,
+                    types.FunctionType, types.BuiltinFunctionType})  # fmt: skip
+_STOCK = frozenset(vars(nn.Module()))
+_COPIES = ("__deepcopy__", "__reduce_ex__", "__reduce__")
+
+
+def copied(value: Any, memo: dict[int, Any]) -> Any:
+    """The copy; ``memo`` says of what there is to be none, and what stands in its place, by identity."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if (known := memo.get(id(value))) is not None:
+        return known
+    if kind is dict or (kind is OrderedDict and not vars(value)):
+        return _filled(kind(), value, memo)
+    if kind is nn.Parameter and _is_plain(value):
+        made = memo[id(value)] = nn.Parameter(value.detach().clone(), value.requires_grad)
+        return made
+    if isinstance(value, nn.Module) and not any(hasattr(kind, own) and _owns(kind, own) for own in _COPIES):
+        return _module(value, memo)
+    return copy.deepcopy(value, memo)
+
+
+def _filled(made: dict[Any, Any], value: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
+    memo[id(value)] = made
+    for key, part in value.items():
+        kind = type(part)
+        if kind in _ATOMS and type(key) is str:
+            made[key] = part
+        elif kind in (OrderedDict, dict, set) and not part and key in _STOCK:
+            made[key] = kind()
+        else:
+            made[copied(key, memo)] = copied(part, memo)
+    return made
+
+
+def _module(module: nn.Module, memo: dict[int, Any]) -> Any:
+    """As pickling would do it, by the state that the module gives of itself."""
+    kind = type(module)
+    reduced: tuple[Any, ...] = module.__reduce_ex__(4)  # type: ignore[assignment]
+    construct, arguments, state, *rest = reduced
+    if construct is not copyreg.__newobj__ or arguments != (kind,) or type(state) is not dict or any(rest):  # type: ignore[attr-defined]
+        return copy.deepcopy(module, memo)
+    made: Any = kind.__new__(kind)
+    memo[id(module)] = made
+    # Kept, so that nothing else comes to lie where it was while the memo has its place.
+    memo.setdefault(id(memo), []).append(state)
+    made.__setstate__(_filled({}, state, memo))
+    return made
+
+
+def _owns(kind: type, name: str) -> bool:
+    return getattr(kind, name) is not getattr(nn.Module, name, None)
+
+
+def _is_plain(parameter: Tensor) -> bool:
+    """Whether a parameter consists of its values alone."""
+    return (
+        parameter.layout is torch.strided
+        and parameter.device.type in ("cpu", "cuda")
+        and not (parameter.is_quantized or parameter.is_inference() or parameter.is_nested)
+        and not vars(parameter)
+    )
