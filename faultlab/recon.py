@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 DENSE = ("linear", "convolution", "transposed")
@@ -242,6 +243,11 @@ class Recon:
         return max(1, self.steps // max(1, self.epochs))
 
     def to_json(self) -> dict[str, Any]:
+        """The same data each time, which the caller is not to change: every order of a campaign carries them."""
+        return self._plain
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from faultlab import seal
 
@@ -114,10 +114,13 @@ class FaultResult:
         return False, severity, -abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12)
 
     def to_json(self) -> dict[str, Any]:
-        whole = asdict(self)
+        # Not `asdict`, which copies whatever it holds to the bottom: a campaign has thousands of these.
+        whole = {**vars(self), "noticed_by": [dict(vars(found)) for found in self.noticed_by]}
+        whole["harm"] = None if self.harm is None else dict(vars(self.harm))
         if self.mutant is None:
             del whole["mutant"]
-        return whole
+        data: dict[str, Any] = plain(whole)
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FaultResult:
@@ -265,7 +268,7 @@ class Report:
             "versions": self.versions,
             **({"target": self.target} if self.target else {}),
             "baseline": asdict(self.baseline),
-            "faults": [fault.to_json() for fault in [*self.faults, *self.mutants]],
+            "faults": [],
             "coverage": self.coverage(),
             **({"mutants": asdict(self.mutation)} if self.mutation is not None else {}),
             "timing": self.timing,
@@ -276,7 +279,8 @@ class Report:
                 **({"excuses": self.excuses} if self.excuses else {}),
             },
         }
-        return {**whole, seal.KEY: seal.digest_of(json.loads(dump(whole)))}
+        whole = {**plain(whole), "faults": [fault.to_json() for fault in [*self.faults, *self.mutants]]}
+        return {**whole, seal.KEY: seal.digest_of(whole)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Report:
@@ -321,20 +325,26 @@ def severity_order(severity: str) -> int:
 
 def dump(data: Any, indent: int | None = None) -> str:
     """Strict JSON: what is not finite becomes null, since JSON has no word for it."""
-    text = json.dumps(_finite(data), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(data), indent=indent, ensure_ascii=False, allow_nan=False)
     # A victim's message may hold half a character, which no file takes; its escape is JSON's own.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _finite(data: Any) -> Any:
+def dump_to(lines: IO[str], data: Any, indent: int | None = None) -> None:
+    """Writes `plain` data to a text file as `dump` has it, piece by piece: a large document is never one string."""
+    lines.writelines(json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False).iterencode(data))
+
+
+def plain(data: Any) -> Any:
+    """A copy of the data as JSON has it: lists for tuples, values for enumerations, null for what is not finite."""
     if isinstance(data, Enum):
         return data.value
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
+        return {key: plain(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        return [_finite(value) for value in data]
+        return [plain(value) for value in data]
     return data
 
 

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def write(file: Path, text: str) -> None:
     """Writes the text as UTF-8 with its lines as they are, and makes the file's folder. Raises OSError."""
+    with writing(file) as lines:
+        lines.write(text)
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[IO[str]]:
+    """Gives a file to write the text to piece by piece, which takes its place once the last piece is written.
+
+    Half a character is written as its escape, as JSON has it. Raises OSError.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     # Of its own to each process: two that write at once must not move each other's half.
     temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as lines:
+            yield lines
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)

@@ -33,6 +33,33 @@ def charts(folder: Path, clean: Any, faulty: Any, acts: int | None = 0) -> list[
     return Curves(folder).of(result("loss.nan@always", "silent", first_step=acts), index.modes()["loss.nan"])
 
 
+@pytest.mark.parametrize("apart", [", ", ",\n"])
+def test_curves_are_found_however_the_lines_of_their_file_are_broken(tmp_path: Path, apart: str) -> None:
+    head = '{"metric": "val_loss", "clean": {"run": {"loss": [[0, 1.0], [1, 0.5]]}}, "faults": {'
+    names = ["loss.nan@always", 'odd ": \\" {\n', "loss.nan@once"]
+    faults = [f'{json.dumps(name)}: {{"loss": [[0, 1.0], [1, {n}.0]]}}' for n, name in enumerate(names)]
+    begin, end = ("\n", "\n") if "\n" in apart else ("", "")
+    (tmp_path / "curves.json").write_text(head + begin + apart.join(faults) + end + "}}\n")
+    curves = Curves(tmp_path)
+    assert [curves.of(result(name, "silent"), None)[0].words for name in names] == [
+        f"from 1 to {n}, in the clean run to 0.5" for n in range(3)
+    ]
+    assert curves.of(result("loss.nan@step=1", "silent"), None) == []
+
+
+def test_only_the_curves_that_are_drawn_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = ",\n".join(f'"a.b@step={n}": {{"loss": [[0, 1.0], [1, 0.5]]}}' for n in range(1000))
+    (tmp_path / "curves.json").write_text(
+        f'{{"metric": "m", "clean": {{"run": {{"loss": []}}}}, "faults": {{\n{faults}\n}}}}'
+    )
+    curves = Curves(tmp_path)
+    read: list[Any] = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: read.append(text) or loads(text))
+    assert len(curves.of(result("a.b@step=700", "silent"), None)) == 1
+    assert len(read) == 1
+
+
 def points(lines: list[str]) -> list[tuple[float, float]]:
     return [tuple(map(float, point.split(","))) for line in lines for point in line.split()]  # type: ignore[misc]
 
@@ -131,6 +158,7 @@ def test_detectors_beyond_what_a_table_holds_share_a_column_and_can_be_filtered_
     assert (len(found["columns"]), found["others"], len(found["numbers"])) == (WIDEST, 5, WIDEST + 5)
     ((_, _, (row,)),) = found["families"]
     assert len(row.cells) == WIDEST + 1
+    assert row.spans == [(cell, 1) for cell in row.cells]
     assert row.who == list(range(WIDEST + 5))
 
 

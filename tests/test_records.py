@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,17 +130,17 @@ def test_a_campaign_killed_at_its_start_does_not_pass_old_outcomes_off_as_its_ow
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _campaign(tmp_path, ONE)
-    written = wholefile.write
+    writing = wholefile.writing
     killed_after: list[Path] = []
 
-    def write_once(file: Path, text: str) -> None:
+    def write_once(file: Path) -> Any:
         if killed_after:
             raise KeyboardInterrupt
         killed_after.append(file)
-        written(file, text)
+        return writing(file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(wholefile, "write", write_once)
+        patch.setattr(wholefile, "writing", write_once)
         with pytest.raises(KeyboardInterrupt):
             _campaign(tmp_path, digest="another")
     assert _campaign(tmp_path, digest="another", resume=True) == {}

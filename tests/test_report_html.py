@@ -20,7 +20,7 @@ HARMFUL, HARMLESS = Harm("val_loss", 0.5, 2.25, True), Harm("val_loss", 0.5, 0.5
 
 
 class Page(HTMLParser):
-    """A page taken apart: its tags with their attributes, and its text without style and script."""
+    """A page taken apart: its tags with their attributes, and its text as it is read out, without style and script."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -34,6 +34,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         self._inside = tag
+        if tag == "span" and dict(attrs).get("role") == "img":
+            self.text += f" {dict(attrs)['aria-label']}"
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = ""

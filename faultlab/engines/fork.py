@@ -24,6 +24,7 @@ from typing import Any
 from faultlab.engines import TargetBrokenError, keeping
 from faultlab.engines.processes import one_thread_environment, show
 from faultlab.engines.protocol import Lines, Order, Outcome, Place, encode
+from faultlab.engines.waiting import Waiting
 
 _OVERDUE = 30.0
 _IMPORT_DEADLINE = 600.0
@@ -129,7 +130,7 @@ class ForkEngine:
                 warm.send({"import": package})
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        waiting = sorted(orders, key=_earliest_first)
+        waiting = Waiting(sorted(orders, key=_earliest_first))
         suspects: list[Order] = []
         alone = ""
         self._preload_lazy()
@@ -137,7 +138,7 @@ class ForkEngine:
             if suspects and not waiting and not self._running():
                 # One at a time: a victim that kills its nursery must not take the others' second chance with it.
                 alone = suspects[0].id
-                waiting.append(suspects.pop(0))
+                waiting.add(suspects.pop(0))
             self._dispatch(waiting)
             self._listen()
             for order in self._taken_back:
@@ -175,22 +176,19 @@ class ForkEngine:
         scenario = "" if place == "warm" else self._scenario[0]
         return next((link for link in self._links if link.place == place and link.scenario == scenario), None)
 
-    def _dispatch(self, waiting: list[Order]) -> None:
+    def _dispatch(self, waiting: Waiting) -> None:
         given = self._given()
         trunk_runs = any(order.stems for order in given)
+
+        def nursery(place: Place) -> _Link | None:
+            link = self._link(place)
+            return self._construct() if link is None and (place == "construct" or not trunk_runs) else link
+
         # Those that sleep are as many again: they take time and memory, but no core.
         free = {sleeps: self.jobs - sum(order.sleeps == sleeps for order in given) for sleeps in (False, True)}
-        for order in list(waiting):
-            if free[order.sleeps] <= 0:
-                continue
-            link = self._link(order.at)
-            if link is None and (order.at == "construct" or not trunk_runs):
-                link = self._construct()
-            if link is not None:
-                waiting.remove(order)
-                link.give(order)
-                free[order.sleeps] -= 1
-                trunk_runs = trunk_runs or bool(order.stems)
+        for order, link in waiting.take(free, nursery):
+            link.give(order)
+            trunk_runs = trunk_runs or bool(order.stems)
 
     def _preload_lazy(self) -> None:
         """Has every later victim find imported what the clean run imported on its way.
@@ -284,7 +282,9 @@ class ForkEngine:
     def _listen(self) -> None:
         for link in self._links:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.unsent else 0)
-            self._selector.modify(link.socket, events, link)
+            # A training of a thousand steps may have as many nurseries, most of which are asked for nothing now.
+            if self._selector.get_key(link.socket).events != events:
+                self._selector.modify(link.socket, events, link)
         for key, events in self._selector.select(0.5):
             if key.fileobj is self._listener:
                 connection, _ = self._listener.accept()

@@ -52,7 +52,8 @@ class Order:
     examine: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        # Not `asdict`, which copies what the target is known by with every order.
+        return dict(vars(self))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Order:

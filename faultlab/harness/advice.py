@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from sys import intern
 from typing import Any
 
 from faultlab.catalogue import FailureMode
@@ -18,7 +19,7 @@ from faultlab.harness import verdict
 PACKAGE = "faultlab.guards"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Advised:
     """A ready-made guard's notice of one fault: by which of its checks, at which step, how many after the first act."""
 
@@ -94,7 +95,7 @@ class Advice:
             return []
         known = {(alarm.name, alarm.reason) for run in clean for alarm in _alarms(run)} | set(self.alarms)
         found = [
-            Advised(alarm.name, alarm.reason, alarm.step, seen.latency, seen.names_cause, alarm.message)
+            Advised(intern(alarm.name), intern(alarm.reason), alarm.step, seen.latency, seen.names_cause, alarm.message)
             for alarm in _alarms(outcome)
             if alarm.step >= first and (alarm.name, alarm.reason) not in known
             for seen in [verdict.detection(alarm, first, mode)]

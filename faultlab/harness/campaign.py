@@ -119,7 +119,7 @@ class Campaign:
                 more = preparation.plan(replace(selection, select=asked, skip=()), findings.recon)
                 planned = records.extend(planned, more)
                 self._inject(more, {}, findings, records, report)
-            records.write_curves(curves.to_json(findings.twin, findings.reloaded, records.curves))
+            records.write_curves(curves.pieces(findings.twin, findings.reloaded, records.curves()))
             self.worths = self._weigh(planned, findings, records)
             if tests:
                 self._ask_tests(tests, findings, records, report)
@@ -157,7 +157,7 @@ class Campaign:
             if entry.status:
                 self._settle(_unrun(entry), records)
             elif entry.id in known:
-                found.advice.note(entry.id, records.advised.get(entry.id, ()))
+                found.advice.note(entry.id, records.advised(entry.id))
                 self._settle(known[entry.id], records)
         orders = {entry.id: self._faulted(entry, found) for entry in planned if entry.id not in self._results}
         ended_by_flag: dict[str, Outcome] = {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from faultlab.curves import thinned
 from faultlab.engines.protocol import Outcome
 from faultlab.harness.trajectory import Series, Trajectory
 from faultlab.harness.verdict import Twin
-from faultlab.results import SCHEMA
+from faultlab.results import SCHEMA, dump
 
 
 def curve(trajectory: Trajectory, metric: str) -> dict[str, Series]:
@@ -23,9 +23,17 @@ def of_outcome(outcome: Outcome, metric: str) -> dict[str, Series] | None:
     return None if trajectory is None else curve(trajectory, metric)
 
 
-def to_json(twin: Twin, reloaded: Twin | None, faults: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of curves.json; ``reloaded`` is the twin of the runs that go on from their checkpoints."""
+def pieces(twin: Twin, reloaded: Twin | None, faults: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """The text of curves.json, with a line a fault, so that whoever reads it need not hold all of them at once.
+
+    ``reloaded`` is the twin of the runs that go on from their checkpoints, ``faults`` the curves by fault, in order.
+    """
     clean = {"run": curve(twin.trajectory, twin.metric)}
     if reloaded is not None:
         clean["reload"] = curve(reloaded.trajectory, twin.metric)
-    return {"schema": SCHEMA, "metric": twin.metric, "clean": clean, "faults": dict(sorted(faults.items()))}
+    yield dump({"schema": SCHEMA, "metric": twin.metric, "clean": clean})[:-1] + ', "faults": {'
+    between = "\n"
+    for id, course in faults:
+        yield f"{between}{dump(id)}: {dump(course)}"
+        between = ",\n"
+    yield "\n}}\n"

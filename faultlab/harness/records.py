@@ -8,16 +8,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from faultlab import seal, wholefile
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import UsageError
+from faultlab.harness.journal import Journal
 from faultlab.harness.plan import Planned
-from faultlab.results import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump
+from faultlab.results import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump, dump_to, plain
 from faultlab.runfolder import (
     ADVICE_FILE,
     CONCLUSIONS,
@@ -34,7 +35,8 @@ from faultlab.shard import Shard
 
 REPORT = "report"
 """The plan's key for the digest of the report that the campaign came to."""
-BESIDE = ("advised", "curve", seal.KEY)
+ADVISED, CURVE = "advised", "curve"
+BESIDE = (ADVISED, CURVE, seal.KEY)
 """What stands in the lines of the outcomes beside the verdicts: also a digest, since `--resume` takes them over."""
 
 
@@ -43,12 +45,9 @@ class Records:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lines: IO[str] | None = None
+        self._journal = Journal(folder / OUTCOMES_FILE)
         self._kept: set[str] = set()
         self._plan: dict[str, Any] = {}
-        # What stands on a verdict's line beside it, by fault: what guards noticed, and the course of its training.
-        self.advised: dict[str, Any] = {}
-        self.curves: dict[str, Any] = {}
         try:
             (folder / LOGS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -76,13 +75,10 @@ class Records:
         if options.shard != Shard():
             self._plan["shard"] = str(options.shard)
         known = self._left_over() if resume else {}
-        # Rewritten and not appended to: a line that was cut short by a kill would swallow the next one. And before the
-        # plan: a kill in between must not leave a new plan with the verdicts of an old one.
-        lines = "".join(self._line(result) for result in known.values())
-        wholefile.write(self.folder / OUTCOMES_FILE, lines)
+        # Before the plan: a kill in between must not leave a new plan with the verdicts of an old one.
+        self._journal.begin(known)
         self._write_plan(planned)
         self._kept = set(known)
-        self._lines = (self.folder / OUTCOMES_FILE).open("a", encoding="utf-8")
         return known
 
     def extend(self, planned: Sequence[Planned], more: Sequence[Planned]) -> list[Planned]:
@@ -97,19 +93,28 @@ class Records:
 
     def add(self, result: FaultResult, advised: Any = (), curve: Any = None) -> None:
         """Puts a verdict on disk, with what the ready-made guards noticed and how the training went."""
-        if advised:
-            self.advised[result.id] = advised
-        if curve:
-            self.curves[result.id] = curve
         if result.id not in self._kept:
-            self.revise(result)
+            self._write(result, {ADVISED: advised, CURVE: curve})
 
     def revise(self, result: FaultResult) -> None:
         """Puts a verdict on disk, after an earlier one of the same fault, which it replaces."""
-        assert self._lines is not None
-        self._lines.write(self._line(result))
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
+        line = self._journal.line(result.id)
+        self._write(result, {name: line.get(name) for name in (ADVISED, CURVE)})
+
+    def _write(self, result: FaultResult, beside: Mapping[str, Any]) -> None:
+        line = {**result.to_json(), **{name: plain(part) for name, part in beside.items() if part}}
+        self._journal.add(result.id, dump({**line, seal.KEY: seal.digest_of(line)}))
+
+    def advised(self, fault: str) -> Sequence[Mapping[str, Any]]:
+        """What the ready-made guards noticed of a fault that has its verdict."""
+        found: Sequence[Mapping[str, Any]] = self._journal.line(fault).get(ADVISED) or ()
+        return found
+
+    def curves(self) -> Iterator[tuple[str, Any]]:
+        """The courses of the trainings that have one, by fault, in the order of their names."""
+        for fault in sorted(self._journal.faults):
+            if course := self._journal.line(fault).get(CURVE):
+                yield fault, course
 
     def log(self, outcome: Outcome) -> None:
         """Keeps what a victim printed, where it printed anything."""
@@ -127,51 +132,44 @@ class Records:
 
     def write_advice(self, advice: Mapping[str, Any]) -> None:
         """Writes guards.json."""
-        wholefile.write(self.folder / ADVICE_FILE, dump(advice, indent=1))
+        self._write_json(ADVICE_FILE, plain(advice))
 
-    def write_curves(self, curves: Mapping[str, Any]) -> None:
+    def write_curves(self, pieces: Iterable[str]) -> None:
         """Writes curves.json."""
-        wholefile.write(self.folder / CURVES_FILE, dump(curves))
+        with wholefile.writing(self.folder / CURVES_FILE) as lines:
+            lines.writelines(pieces)
 
     def write_report(self, report: Report) -> None:
         """Writes report.json, notes its digest in the plan if there is one, and closes the list of outcomes."""
-        if self._lines is not None:
-            self._lines.close()
+        self._journal.close()
         data = report.to_json()
         with contextlib.suppress(OSError, ValueError, TypeError):
             plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
-            wholefile.write(self.folder / PLAN_FILE, dump({**plan, REPORT: data[seal.KEY]}, indent=1))
-        wholefile.write(self.folder / REPORT_FILE, dump(data, indent=1))
+            self._write_json(PLAN_FILE, {**plan, REPORT: data[seal.KEY]})
+        self._write_json(REPORT_FILE, data)
 
-    def _line(self, result: FaultResult) -> str:
-        beside = {"advised": self.advised.get(result.id), "curve": self.curves.get(result.id)}
-        line = {**result.to_json(), **{name: part for name, part in beside.items() if part}}
-        return dump({**line, seal.KEY: seal.digest_of(json.loads(dump(line)))}) + "\n"
+    def _write_json(self, name: str, data: Any) -> None:
+        with wholefile.writing(self.folder / name) as lines:
+            dump_to(lines, data, indent=1)
 
     def _left_over(self) -> dict[str, FaultResult]:
         try:
             plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
             if (plan["digest"], plan.get("shard")) != (self._plan["digest"], self._plan.get("shard")):
                 return {}
-            text = (self.folder / OUTCOMES_FILE).read_text(encoding="utf-8")
         except (OSError, ValueError, KeyError, TypeError):
             return {}
         found: dict[str, FaultResult] = {}
-        for line in text.split("\n"):  # and not at every other character that may separate lines
+        for place, line in self._journal.left_over():
             try:
                 data = dict(json.loads(line))
                 if seal.broken(data):
                     continue
-                del data[seal.KEY]
-                advised, curve = data.pop("advised", None), data.pop("curve", None)
-                result = FaultResult.from_json(data)
+                result = FaultResult.from_json({name: part for name, part in data.items() if name not in BESIDE})
             except (ValueError, KeyError, TypeError):
                 continue
             # What was inconclusive, for the machine's load perhaps, deserves another try.
             if result.status not in INCONCLUSIVE:
                 found[result.id] = result
-                if advised:
-                    self.advised[result.id] = advised
-                if curve:
-                    self.curves[result.id] = curve
+                self._journal.faults[result.id] = place
         return found

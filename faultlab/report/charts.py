@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from faultlab.results import FaultResult
 from faultlab.runfolder import CURVES_FILE
 
 WIDTH, HEIGHT = 400, 120
+_LINES_FOLLOW = '"faults": {\n'
 _POINTS = 80
 _LOGARITHMIC = 50  # from this ratio of highest to lowest on, a linear axis shows the highest alone
 Point = tuple[int, float | None]
@@ -38,26 +39,46 @@ class Chart(NamedTuple):
 
 
 class Curves:
-    """The curves of a run folder, if it has any; a file that can't be read draws nothing."""
+    """The curves of a run folder, if it has any; a file that can't be read draws nothing.
+
+    Of a file with a line a fault, as campaigns write it, only the curves that are asked for are held in memory.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self._file = folder / CURVES_FILE
+        self._places: dict[str, int] = {}
+        self._faults: Mapping[str, Any] = {}
         try:
-            found = json.loads((folder / CURVES_FILE).read_text(encoding="utf-8"))
+            with self._file.open("rb") as lines:
+                head = next(lines, b"").decode("utf-8")
+                if head.endswith(_LINES_FOLLOW):
+                    self._places = _places(lines, len(head.encode("utf-8")))
+                    found = json.loads(head.rstrip() + "}}")
+                else:
+                    found = json.loads(head + lines.read().decode("utf-8"))
+                    self._faults = found["faults"]
             self._clean: Mapping[str, Any] = found["clean"]
-            self._faults: Mapping[str, Any] = found["faults"]
             self._metric = str(found["metric"])
         except (OSError, ValueError, KeyError, TypeError):
-            self._clean, self._faults, self._metric = {}, {}, ""
+            self._clean, self._faults, self._places, self._metric = {}, {}, {}, ""
 
     def of(self, fault: FaultResult, mode: FailureMode | None) -> list[Chart]:
         """The charts of a fault: the training loss, and the metric that harm is measured by where it is logged."""
         try:
             return self._of(fault, "reload" if mode is not None and mode.judged_by == "reload" else "run")
-        except (TypeError, ValueError, AttributeError):
+        except (OSError, TypeError, ValueError, AttributeError):
             return []
 
+    def _course(self, fault: str) -> Any:
+        if fault not in self._places:
+            return self._faults.get(fault)
+        with self._file.open("rb") as lines:
+            lines.seek(self._places[fault])
+            _, course = _entry(lines.readline())
+        return course
+
     def _of(self, fault: FaultResult, twin: str) -> list[Chart]:
-        curves, clean = self._faults.get(fault.id), self._clean.get(twin) or self._clean.get("run")
+        curves, clean = self._course(fault.id), self._clean.get(twin) or self._clean.get("run")
         if not curves or not clean:
             return []
         names = {"loss": "training loss", "metric": self._metric}
@@ -65,6 +86,22 @@ class Curves:
             _chart(name, clean.get(key, []), curves.get(key, []), fault.first_step) for key, name in names.items()
         ]
         return [chart for chart in charts if chart is not None]
+
+
+def _places(lines: Iterable[bytes], begin: int) -> dict[str, int]:
+    """Where the line of each fault begins; raises ValueError where one is none."""
+    found: dict[str, int] = {}
+    for line in lines:
+        if line.startswith(b'"'):
+            fault, _ = json.JSONDecoder().raw_decode(line.decode("utf-8"))
+            found[fault] = begin
+        begin += len(line)
+    return found
+
+
+def _entry(line: bytes) -> tuple[str, Any]:
+    ((fault, course),) = json.loads(b"{" + line.rstrip(b",\n") + b"}").items()
+    return fault, course
 
 
 def _chart(name: str, clean: Sequence[Point], faulty: Sequence[Point], acts: int | None) -> Chart | None:

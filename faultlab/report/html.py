@@ -24,6 +24,7 @@ from faultlab.comparison import Comparison, compare
 from faultlab.report import mutant_section
 from faultlab.report.bars import Part, segments
 from faultlab.report.charts import Curves
+from faultlab.report.folds import folds
 from faultlab.report.latency import distribution
 from faultlab.report.lessons import choices, lessons
 from faultlab.report.matrix import COUNTED, matrix
@@ -119,12 +120,13 @@ def _content(report: Report) -> dict[str, Any]:
         "counted": sum(modes[status] for status in COUNTED),
         "others": [(status.value, modes[status]) for status in Status if modes[status] and status not in COUNTED],
         "matrix": rows,
-        "who": lambda fault: sorted({rows["numbers"][found.who] for found in fault.noticed_by}),
+        "who": lambda *faults: sorted({rows["numbers"][found.who] for fault in faults for found in fault.noticed_by}),
         "latency": distribution(report),
         "severities": by_severity,
         "statuses_there": [status.value for status in FILTERED if status in there],
         "noticed": list(zip(WORTHS, noticed)),
         "statuses": {status.value: [fault for fault in report.faults if fault.status is status] for status in Status},
+        "folds": folds,
     }
 
 

@@ -13,6 +13,8 @@ from faultlab.results import FaultResult, Report
 
 _DRAWN = 3
 _CHOICES = 4
+LISTED = 12
+"""The most faults of a lesson that are each told of; what more there are is folded and told of as a whole."""
 
 
 class Shown(NamedTuple):
@@ -21,6 +23,16 @@ class Shown(NamedTuple):
     fault: FaultResult
     charts: list[Chart]
     replay: str
+
+
+class Offer(NamedTuple):
+    """A guard that would have noticed so many of a lesson's faults, after so many steps, at that cost."""
+
+    guard: str
+    faults: int
+    soonest: int
+    latest: int
+    cost: float | None
 
 
 class Lesson(NamedTuple):
@@ -37,6 +49,29 @@ class Lesson(NamedTuple):
     @property
     def worst(self) -> FaultResult:
         return self.faults[0].fault
+
+    @property
+    def told(self) -> list[Shown]:
+        """The worst faults, each of which is told of by itself."""
+        return self.faults[:LISTED]
+
+    @property
+    def folded(self) -> list[Shown]:
+        return self.faults[LISTED:]
+
+    @property
+    def offers(self) -> list[Offer]:
+        """The guards that would have noticed, the one that notices the most faults first."""
+        found: dict[str, list[tuple[int, float | None]]] = {}
+        for shown in self.faults:
+            for entry in shown.fault.prescription:
+                latency = max(entry["step"] - (shown.fault.first_step or 0), 0)
+                found.setdefault(entry["guard"], []).append((latency, entry.get("cost")))
+        offers = [
+            Offer(guard, len(each), min(late for late, _ in each), max(late for late, _ in each), each[0][1])
+            for guard, each in found.items()
+        ]
+        return sorted(offers, key=lambda offer: (-offer.faults, offer.latest, offer.guard))
 
 
 def lessons(report: Report, described: Mapping[str, FailureMode], curves: Curves) -> list[Lesson]:

@@ -11,6 +11,8 @@ from faultlab.results import FaultResult, Report, Status
 COUNTED = (Status.NOTICED, Status.WARNED, Status.SILENT)
 WIDEST = 40
 """The most detectors with a column each; what more there are share one."""
+MOST_CELLS = 4000
+"""The most cells that a browser draws at once, each by itself; in a larger matrix empty neighbours share one."""
 _KINDS = ("guard", "test", "module", "framework", "process")
 _LEVELS = (0, 4, 16)
 
@@ -28,13 +30,17 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A failure mode; ``who`` are the numbers of the detectors that noticed it, in the order of the detectors."""
+    """A failure mode; ``who`` are the numbers of the detectors that noticed it, in the order of the detectors.
+
+    ``spans`` are the cells as they are drawn, with the number of columns that each takes.
+    """
 
     mode: str
     severity: str
     status: str
     cells: list[Cell | None]
     who: list[int]
+    spans: list[tuple[Cell | None, int]]
 
 
 def matrix(report: Report) -> dict[str, Any]:
@@ -53,12 +59,13 @@ def matrix(report: Report) -> dict[str, Any]:
     others = detectors[WIDEST:]
     numbers = {who: number for number, who in enumerate([*columns, *others])}
     families: dict[str, list[Row]] = {}
+    groups = [[who] for who in columns] + ([others] if others else [])
+    joined = len(faults) * len(groups) > MOST_CELLS
     for mode, some in sorted(faults.items()):
-        groups = [[who] for who in columns] + ([others] if others else [])
         cells = [_cell(some, group) for group in groups]
         who = sorted({numbers[found.who] for fault in some for found in fault.noticed_by})
         families.setdefault(mode.partition(".")[0], []).append(
-            Row(mode, some[0].severity, modes[mode].value, cells, who)
+            Row(mode, some[0].severity, modes[mode].value, cells, who, _spans(cells, joined))
         )
     counts = {family: zip(COUNTED, found) for family, found in family_rows(report)}
     words = {family: ", ".join(f"{n} {status.value}" for status, n in found if n) for family, found in counts.items()}
@@ -68,6 +75,17 @@ def matrix(report: Report) -> dict[str, Any]:
         "numbers": numbers,
         "families": [(family, words[family], rows) for family, rows in families.items()],
     }
+
+
+def _spans(cells: list[Cell | None], joined: bool) -> list[tuple[Cell | None, int]]:
+    """Each cell with the columns that it takes: one, or with ``joined`` all those that are empty side by side."""
+    spans: list[tuple[Cell | None, int]] = []
+    for cell in cells:
+        if joined and cell is None and spans and spans[-1][0] is None:
+            spans[-1] = (None, spans[-1][1] + 1)
+        else:
+            spans.append((cell, 1))
+    return spans
 
 
 def _cell(faults: list[FaultResult], detectors: list[tuple[str, str]]) -> Cell | None:

@@ -2,23 +2,32 @@
 const filters = document.getElementById("filters");
 
 if (filters) {
-  const rows = [...document.querySelectorAll("[data-mode]")];
-  const groups = [...document.querySelectorAll(".group")];
-  const every = new Set(rows.map((row) => row.dataset.mode)).size;
   const fields = ["family", "severity", "status"];
-
-  const matches = (row) =>
-    fields.every((name) => !filters.elements[name].value || row.dataset[name] === filters.elements[name].value) &&
-    (!filters.elements.who.value || row.dataset.who.split(" ").includes(filters.elements.who.value)) &&
-    row.textContent.toLowerCase().includes(filters.elements.text.value.trim().toLowerCase());
+  const groups = [...document.querySelectorAll(".group")];
+  // Read once: a page may have thousands of rows.
+  const rows = [...document.querySelectorAll("[data-mode]")].map((row) => {
+    const { mode, who } = row.dataset;
+    return { row, mode, who: ` ${who} `, values: fields.map((name) => row.dataset[name]), group: row.closest(".group") };
+  });
+  const every = new Set(rows.map((one) => one.mode)).size;
 
   const apply = () => {
+    const asked = fields.map((name) => filters.elements[name].value);
+    const who = filters.elements.who.value;
+    const text = filters.elements.text.value.trim().toLowerCase();
+    const matches = (one) =>
+      asked.every((value, index) => !value || one.values[index] === value) &&
+      (!who || one.who.includes(` ${who} `)) &&
+      (!text || (one.text ??= one.row.textContent.toLowerCase()).includes(text));
     const shown = new Set();
-    for (const row of rows) {
-      row.hidden = !matches(row);
-      if (!row.hidden) shown.add(row.dataset.mode);
+    const left = new Set();
+    for (const one of rows) {
+      const hidden = !matches(one);
+      // What stays as it is costs the browser nothing.
+      if (one.row.hidden !== hidden) one.row.hidden = hidden;
+      if (!hidden) shown.add(one.mode), left.add(one.group);
     }
-    for (const group of groups) group.hidden = !group.querySelector("[data-mode]:not([hidden])");
+    for (const group of groups) group.hidden = !left.has(group);
     filters.elements.shown.value = shown.size === every ? "" : `${shown.size} of ${every} failure modes`;
   };
 

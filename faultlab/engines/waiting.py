@@ -1,0 +1,64 @@
+"""Orders that wait for a place to run at: the next one is found without a look at all the others."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from typing import TypeVar
+
+from faultlab.engines.protocol import Order, Place
+
+At = TypeVar("At")
+
+
+class Waiting:
+    """Orders in the sequence in which they are to be given out, in a queue for each place that they begin at.
+
+    Those that sleep wait apart, since they take other slots.
+    """
+
+    def __init__(self, orders: Iterable[Order] = ()) -> None:
+        self._queues: dict[tuple[bool, Place], deque[tuple[int, Order]]] = {}
+        # The first of each queue by when it came, as a heap.
+        self._firsts: dict[bool, list[tuple[int, Place]]] = {False: [], True: []}
+        self._came = 0
+        self._count = 0
+        for order in orders:
+            self.add(order)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, order: Order) -> None:
+        """Puts the order at the end."""
+        queue = self._queues.setdefault((order.sleeps, order.at), deque())
+        queue.append((self._came, order))
+        if len(queue) == 1:
+            heapq.heappush(self._firsts[order.sleeps], (self._came, order.at))
+        self._came += 1
+        self._count += 1
+
+    def take(self, free: MutableMapping[bool, int], find: Callable[[Place], At | None]) -> Iterator[tuple[Order, At]]:
+        """Takes out the first orders that there is a slot for, and whose place is found, which comes with them.
+
+        ``free`` counts the slots of those that don't sleep (False) and of those that do (True). A place that is not
+        there yet is looked for once, however many wait for it.
+        """
+        for sleeps, firsts in self._firsts.items():
+            absent = []
+            while firsts and free[sleeps] > 0:
+                _, place = first = heapq.heappop(firsts)
+                at = find(place)
+                if at is None:
+                    absent.append(first)
+                    continue
+                queue = self._queues[sleeps, place]
+                _, order = queue.popleft()
+                if queue:
+                    heapq.heappush(firsts, (queue[0][0], place))
+                free[sleeps] -= 1
+                self._count -= 1
+                yield order, at
+            for first in absent:
+                heapq.heappush(firsts, first)
