@@ -1,7 +1,38 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+import contextlib
 import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests import warm
 
 pytest_plugins = ["pytester"]
 # A project with tests of its own, which those of `faultlab mutate` run.
 collect_ignore = ["mutated"]
 # Commands that tests run are told by them what service they are in.
 os.environ.pop("GITHUB_ACTIONS", None)
+
+_session = contextlib.ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers of pytest-xdist use the warm processes of the session that started them."""
+    if not hasattr(config, "workerinput"):
+        _session.enter_context(warm.folder())
+
+
+def pytest_unconfigure() -> None:
+    _session.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engines_begin_warm() -> Iterator[None]:
+    """The process that an engine copies its victims from is itself a copy, spared the import of torch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", warm.Popen)
+        yield

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,16 @@ from faultlab.detectors.guards import Observer
 from faultlab.detectors.warned import Warnings
 from faultlab.results import Status
 from faultlab.seams.clock import Clock
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
+DIGITS = (ROOT / "scenarios" / "digits" / "scenario.yaml").read_text(encoding="utf-8")
+CLASSIFIER = """schema: 1
+name: classifier
+build: {class_path: tests.zoo.models.classifier}
+trainer: {max_epochs: 2}
+"""
+LARGER = pytest.mark.nightly(reason="once more on digits; the quick ring has it on the zoo's classifier")
 
 
 class Warner(pl.Callback):
@@ -30,14 +36,17 @@ def _warn() -> None:
     warnings.warn("degrees of freedom", stacklevel=1)
 
 
+@pytest.mark.parametrize("target", [CLASSIFIER, pytest.param(DIGITS, marks=LARGER)], ids=["classifier", "digits"])
 def test_faults_leave_the_same_behind_whether_guards_try_copies_of_the_module_or_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     monkeypatch.chdir(ROOT)
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(target)
     # In turn: of forward, with a memory, with random numbers, by the last layer; of the weights; of the generator.
     select = ["forward.cached", "forward.noise", "forward.detached-midway", "weights.decayed", "random.reseeded*step"]
     runs = [
-        faultlab.run("scenarios/digits/scenario.yaml", select=select, advice=advice, out=tmp_path / str(advice))
+        faultlab.run(scenario, select=select, advice=advice, out=tmp_path / str(advice))
         for advice in (True, False)
     ]
     found = [[(f.id, f.status, f.activations, f.first_step, f.harm, f.warnings) for f in run.faults] for run in runs]
@@ -73,8 +82,9 @@ def test_a_callback_that_averages_weights_does_so_where_no_step_is_on_its_way(
 
 
 def test_verdicts_without_advice_are_not_taken_over_by_a_campaign_that_prescribes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "faultlab", "run", "scenarios/digits/scenario.yaml", "--select", "return.none"]
+    (tmp_path / "scenario.yaml").write_text(CLASSIFIER)
+    command = ["-m", "faultlab", "run", tmp_path / "scenario.yaml", "--select", "return.none"]
     for more in (["--no-advice"], ["--resume"]):
-        subprocess.run([*command, "--out", str(tmp_path), "-q", *more], cwd=ROOT, check=True, capture_output=True)
-    (fault,) = json.loads((tmp_path / "digits" / "report.json").read_text())["faults"]
+        warm.run([*command, "--out", tmp_path, "-q", *more], cwd=ROOT).check_returncode()
+    (fault,) = json.loads((tmp_path / "classifier" / "report.json").read_text())["faults"]
     assert fault["prescription"]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import faultlab
 from faultlab.results import FaultResult, Report, Status
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "scenarios" / "digits"
+WHOLE = pytest.mark.nightly(reason="a campaign of all failure modes on digits, which the main job runs too")
+FRESH = pytest.mark.nightly(reason="a fresh interpreter for each run; the quick ring has copies of one in their place")
 
 
 def _faults(report: Report) -> dict[str, FaultResult]:
@@ -44,6 +48,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return faultlab.run(DIGITS / "scenario.yaml", out=tmp_path_factory.mktemp("digits"))
 
 
+@WHOLE
 def test_unguarded_digits_are_judged_as_stock_lightning_behaves(digits: Report) -> None:
     faults = _faults(digits)
     assert faults["return.none"].status is Status.WARNED
@@ -54,6 +59,7 @@ def test_unguarded_digits_are_judged_as_stock_lightning_behaves(digits: Report) 
         assert [found.kind for found in faults[mode].noticed_by] == ["framework"]
 
 
+@WHOLE
 def test_every_applicable_fault_is_activated_and_none_is_inconclusive(digits: Report) -> None:
     counts = digits.to_json()["coverage"]["faults"]
     assert (counts["error"], counts["not_activated"], counts["timeout"]) == (0, 0, 0)
@@ -62,6 +68,7 @@ def test_every_applicable_fault_is_activated_and_none_is_inconclusive(digits: Re
     assert digits.baseline.false_alarms == []
 
 
+@WHOLE
 def test_the_same_seed_gives_the_same_verdicts_whether_guards_watch_or_not(digits: Report, tmp_path: Path) -> None:
     again = faultlab.run(DIGITS / "scenario.yaml", out=tmp_path, advice=False)
     for first, second in zip(digits.faults, again.faults, strict=True):
@@ -70,6 +77,7 @@ def test_the_same_seed_gives_the_same_verdicts_whether_guards_watch_or_not(digit
         )  # fmt: skip
 
 
+@WHOLE
 def test_guards_raise_the_coverage_and_name_causes(digits: Report, tmp_path: Path) -> None:
     guarded = faultlab.run(DIGITS / "guarded.yaml", out=tmp_path, advice=False)
     assert guarded.baseline.false_alarms == []
@@ -133,7 +141,10 @@ def test_excuses_hold_until_they_expire(tmp_path: Path) -> None:
     assert faults["loss.negated"].status is Status.SILENT
 
 
-def test_both_engines_come_to_the_same_verdicts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun", ["as copies", pytest.param("afresh", marks=FRESH)])
+def test_both_engines_come_to_the_same_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str) -> None:
+    if begun == "afresh":
+        monkeypatch.setattr(subprocess, "Popen", warm.FRESH)
     faults = ["return.none@step=5", "loss.nan@step=5", "label.shuffled@always", "step.raises@step=2",
               "forward.nan@always,stage=validate", "step.system-exit@step=3", "step.renamed@always"]  # fmt: skip
     scenario = _scenario(tmp_path, "classifier")
@@ -144,7 +155,7 @@ def test_both_engines_come_to_the_same_verdicts(tmp_path: Path) -> None:
     assert any(fault["prescription"] for fault in forked)
 
 
-def test_the_plan_is_on_disk_and_the_report_reads_back(digits: Report, tmp_path: Path) -> None:
+def test_the_plan_is_on_disk_and_the_report_reads_back(tmp_path: Path) -> None:
     report = faultlab.run(_scenario(tmp_path, "classifier"), select=["loss.*"], out=tmp_path)
     plan = json.loads((tmp_path / "trial" / "plan.json").read_text())
     assert [entry["id"] for entry in plan["faults"]] == [fault.id for fault in report.faults]

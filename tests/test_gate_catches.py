@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.test_tested_scenario import MODULE, TESTS
 
 ROOT = Path(__file__).parents[1]
@@ -30,8 +29,7 @@ LEARNS = "test:test_lines.py::test_it_learns"
 
 def _faultlab(project: Path, *arguments: str) -> tuple[int, str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "faultlab", *arguments]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=240)
+    done = warm.run(["-m", "faultlab", *arguments], cwd=project, env=environment)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done.returncode, done.stdout + done.stderr
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from faultlab import index
 from faultlab.errors import UsageError
 from faultlab.harness.sweeping import dose_of, mode_of
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,14 +28,13 @@ def test_what_can_not_be_swept_is_said() -> None:
 
 
 def _sweep(mode: str, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "faultlab", "sweep", mode, "--scenario", "scenarios/digits/scenario.yaml"]
-    env = {**os.environ, "COLUMNS": "160"}
-    return subprocess.run([*command, "--out", str(out), *more], cwd=ROOT, env=env, capture_output=True, text=True)
+    command = ["-m", "faultlab", "sweep", mode, "--scenario", "scenarios/digits/scenario.yaml", "--out", out, *more]
+    return warm.run(command, cwd=ROOT, env={**os.environ, "COLUMNS": "160"})
 
 
 def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Path) -> None:
-    run = [sys.executable, "-m", "faultlab", "run", "scenarios/digits/scenario.yaml", "--select", "gradient.exploding"]
-    subprocess.run([*run, "--out", str(tmp_path), "-q"], cwd=ROOT, check=True, capture_output=True)
+    run = ["-m", "faultlab", "run", "scenarios/digits/scenario.yaml", "--select", "gradient.exploding"]
+    warm.run([*run, "--out", tmp_path, "-q"], cwd=ROOT).check_returncode()
     done = _sweep("gradient.exploding", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
