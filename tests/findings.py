@@ -33,7 +33,7 @@ def effect(result: FaultResult) -> str:
 class Findings:
     """Every failure mode on every model of the zoo, and on its first model once more and with a trigger never met.
 
-    With ``first_alone``, a mode is tried on the first model that it applies to and on no other.
+    With ``first_alone``, a mode is tried once, on the first model that it applies to, and that is all.
     """
 
     def __init__(self, first_alone: bool = False) -> None:
@@ -66,6 +66,8 @@ class Findings:
         for outcome in lab.run(tried).values():
             result = lab.judge(outcome)
             self.results[result.mode][model] = result
+        if self.first_alone:
+            return
         for outcome in lab.run(applicable[mode] for mode in new).values():
             result = lab.judge(outcome)
             self.again[result.mode] = result

@@ -46,8 +46,7 @@ def test_faults_leave_the_same_behind_whether_guards_try_copies_of_the_module_or
     # In turn: of forward, with a memory, with random numbers, by the last layer; of the weights; of the generator.
     select = ["forward.cached", "forward.noise", "forward.detached-midway", "weights.decayed", "random.reseeded*step"]
     runs = [
-        faultlab.run(scenario, select=select, advice=advice, out=tmp_path / str(advice))
-        for advice in (True, False)
+        faultlab.run(scenario, select=select, advice=advice, out=tmp_path / str(advice)) for advice in (True, False)
     ]
     found = [[(f.id, f.status, f.activations, f.first_step, f.harm, f.warnings) for f in run.faults] for run in runs]
     assert len(found[0]) == len(select)

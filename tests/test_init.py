@@ -28,7 +28,7 @@ from faultlab.scouting.reading import read_module, roles
 NEWCOMERS = Path(__file__).with_name("newcomers")
 MADE_UP = ("classifier", "mnist", "own_loaders", "text")
 SCRIPTS = ("argparse_script", "autoencoder", "cli_script", "gan")
-MORE = pytest.mark.nightly(reason="more files of newcomers; the quick ring has one with made-up data, a script, and data")
+MORE = pytest.mark.nightly(reason="more posted files; the quick ring has a script, a file with data and one without")
 POSTED = [
     pytest.param(file.stem, marks=() if file.stem in ("mnist", "argparse_script", "regression") else MORE)
     for file in sorted(NEWCOMERS.glob("[a-z]*.py"))

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.mutants import project
 
 ROOT = Path(__file__).parents[1]
@@ -79,9 +80,7 @@ def _environment() -> dict[str, str]:
 
 
 def _mutate(root: Path, *arguments: str) -> Done:
-    done = subprocess.run(
-        _command(*arguments), cwd=root, env=_environment(), capture_output=True, text=True, timeout=240, check=False
-    )
+    done = warm.run(["-m", "faultlab", "mutate", *arguments], imports="command", cwd=root, env=_environment())
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return Done(done.returncode, done.stdout, done.stderr)
 

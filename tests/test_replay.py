@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[1]
 FAULTS = ("return.none", "loss.nan@step=3", "init.zero", "loader.worker-raises",
           "process.hangs@step=2", "label.shuffled",
           "optimizer.partial-parameters")  # fmt: skip
+QUICK = ("return.none", "init.zero", "process.hangs@step=2")
 
+MORE = pytest.mark.nightly(
+    reason="more faults; the quick ring replays one that warns, one of construction, one that hangs"
+)
 _TALKATIVE = """
 import pytorch_lightning as pl
 from tests.broken import healthy
@@ -70,7 +74,7 @@ def campaign(scenario: Scenario, engine: Engine, tmp_path_factory: pytest.TempPa
     return Campaign(scenario, engine, Options(select=FAULTS, out=out), _Silent()).run(), out  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [pytest.param(fault, marks=() if fault in QUICK else MORE) for fault in FAULTS])
 def test_a_replay_comes_to_the_campaigns_verdict(
     fault: str, scenario: Scenario, engine: Engine, campaign: tuple[Report, Path]
 ) -> None:

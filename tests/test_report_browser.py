@@ -21,7 +21,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 PAGES = ("index.html", "digits/index.html", "digits/lesson.html")
 DRAWN = ("return.none", "label.noisy")
 SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
-MORE = pytest.mark.nightly(reason="the pages once more, dark and on a phone; the quick ring has each light on a desktop")
+MORE = pytest.mark.nightly(reason="the same pages dark and on a phone; the quick ring has them light on a desktop")
 SCHEMES = ["light", pytest.param("dark", marks=MORE)]
 EVERYTHING = "!document.querySelector('[data-mode][hidden]')"
 Open = Callable[..., Any]

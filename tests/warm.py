@@ -78,11 +78,11 @@ class Process:
             if stdin == subprocess.PIPE:
                 streams[0], own = os.pipe()
                 opened.callback(os.close, streams[0])
-                self.stdin = open(own, "wb")
+                self.stdin = os.fdopen(own, "wb")
             if stdout == subprocess.PIPE:
                 own, piped = os.pipe()
                 opened.callback(os.close, piped)
-                self.stdout = open(own, "rb")
+                self.stdout = os.fdopen(own, "rb")
                 streams[1:] = [piped if stream == subprocess.PIPE else stream for stream in streams[1:]]
             text = json.dumps(asked).encode()
             socket.send_fds(self._socket, [len(text).to_bytes(8, "big")], streams)  # type: ignore[arg-type]

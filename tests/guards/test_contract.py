@@ -29,7 +29,7 @@ TARGETS = {
     "language": models.language,
     "adversarial": models.adversarial,
 }
-EVERY = pytest.mark.nightly(reason="each guard on each target; the quick ring has each on one, and all together on each")
+EVERY = pytest.mark.nightly(reason="every guard on every target; the quick ring has one target a guard")
 # The guards take the targets in turn, so that none depends on where it stands in the list of another.
 LOOKING = [
     pytest.param(cls, target, id=f"{cls.__name__}-{target}", marks=() if number % len(TARGETS) == place else EVERY)
