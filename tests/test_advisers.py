@@ -16,15 +16,11 @@ from faultlab.detectors.warned import Warnings
 from faultlab.results import Status
 from faultlab.seams.clock import Clock
 from tests import warm
+from tests.support import SMALL, small
 
 ROOT = Path(__file__).parents[1]
 DIGITS = (ROOT / "scenarios" / "digits" / "scenario.yaml").read_text(encoding="utf-8")
-CLASSIFIER = """schema: 1
-name: classifier
-build: {class_path: tests.zoo.models.classifier}
-trainer: {max_epochs: 2}
-"""
-LARGER = pytest.mark.nightly(reason="once more on digits; the quick ring has it on the zoo's classifier")
+LARGER = pytest.mark.nightly(reason="once more on digits; the quick ring has it on the smallest target")
 
 
 class Warner(pl.Callback):
@@ -36,7 +32,7 @@ def _warn() -> None:
     warnings.warn("degrees of freedom", stacklevel=1)
 
 
-@pytest.mark.parametrize("target", [CLASSIFIER, pytest.param(DIGITS, marks=LARGER)], ids=["classifier", "digits"])
+@pytest.mark.parametrize("target", [SMALL, pytest.param(DIGITS, marks=LARGER)], ids=["small", "digits"])
 def test_faults_leave_the_same_behind_whether_guards_try_copies_of_the_module_or_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
@@ -81,9 +77,8 @@ def test_a_callback_that_averages_weights_does_so_where_no_step_is_on_its_way(
 
 
 def test_verdicts_without_advice_are_not_taken_over_by_a_campaign_that_prescribes(tmp_path: Path) -> None:
-    (tmp_path / "scenario.yaml").write_text(CLASSIFIER)
-    command = ["-m", "faultlab", "run", tmp_path / "scenario.yaml", "--select", "return.none"]
+    command = ["-m", "faultlab", "run", small(tmp_path), "--select", "return.none"]
     for more in (["--no-advice"], ["--resume"]):
         warm.run([*command, "--out", tmp_path, "-q", *more], cwd=ROOT).check_returncode()
-    (fault,) = json.loads((tmp_path / "classifier" / "report.json").read_text())["faults"]
+    (fault,) = json.loads((tmp_path / "small" / "report.json").read_text())["faults"]
     assert fault["prescription"]

@@ -21,6 +21,7 @@ from faultlab.scenario import load
 from faultlab.scenario_edit import add_guards, lines
 from faultlab.variation import VARIATIONS, NotVariedError, varied
 from tests import warm
+from tests.support import small
 
 ROOT = Path(__file__).parents[1]
 HEAD = "schema: 1\nname: s\nmodule: {class_path: scenarios.digits.model.LitDigits}\n"
@@ -69,22 +70,23 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
 
 
 def test_the_report_says_what_each_guard_would_have_added(tmp_path: Path) -> None:
-    run = ["-m", "faultlab", "run", "scenarios/digits/scenario.yaml", "--select", "return.none"]
+    run = ["-m", "faultlab", "run", small(tmp_path), "--select", "return.none"]
     warm.run([*run, "--out", tmp_path, "-q"], cwd=ROOT).check_returncode()
-    (fault,) = json.loads((tmp_path / "digits" / "report.json").read_text())["faults"]
+    (fault,) = json.loads((tmp_path / "small" / "report.json").read_text())["faults"]
     first = next(found for found in fault["prescription"] if found["guard"] == "faultlab.guards.StepsTaken")
     assert first["step"] == 0
     assert first.keys() == {"guard", "step", "cost"}
-    guards = json.loads((tmp_path / "digits" / "guards.json").read_text())
+    guards = json.loads((tmp_path / "small" / "guards.json").read_text())
     assert guards["false_alarms"] == []
     assert guards["broken"] == {}
     assert guards["disturbed"] == ""
     assert len(guards["quiet_runs"]) >= 4
-    page = (tmp_path / "digits" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "small" / "index.html").read_text(encoding="utf-8")
     assert "faultlab.guards.StepsTaken" in page
     assert "would add" in page
 
 
+@pytest.mark.nightly(reason="the digits with all their guards; test_merge.py has how such findings are joined")
 def test_a_guard_that_alone_notices_something_is_tried_out(tmp_path: Path) -> None:
     run = ["-m", "faultlab", "run", "scenarios/digits/guarded.yaml", "--out", tmp_path, "-q"]
     asked = ["--select", "loss.nan", "--select", "mode.training-in-validation"]

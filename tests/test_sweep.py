@@ -13,6 +13,7 @@ from faultlab import index
 from faultlab.errors import UsageError
 from faultlab.harness.sweeping import dose_of, mode_of
 from tests import warm
+from tests.support import small
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,21 +28,13 @@ def test_what_can_not_be_swept_is_said() -> None:
     assert dose_of(index.modes()["return.none"], "") is None
 
 
-def _scenario(folder: Path) -> Path:
-    file = folder / "scenario.yaml"
-    file.write_text(
-        "schema: 1\nname: points\nbuild: {class_path: tests.zoo.models.classifier}\ntrainer: {max_epochs: 2}\n"
-    )
-    return file
-
-
 def _sweep(mode: str, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = ["-m", "faultlab", "sweep", mode, "--scenario", _scenario(out), "--out", out, *more]
+    command = ["-m", "faultlab", "sweep", mode, "--scenario", small(out), "--out", out, *more]
     return warm.run(command, cwd=ROOT, env={**os.environ, "COLUMNS": "160"})
 
 
 def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Path) -> None:
-    run = ["-m", "faultlab", "run", _scenario(tmp_path), "--select", "gradient.exploding"]
+    run = ["-m", "faultlab", "run", small(tmp_path), "--select", "gradient.exploding"]
     warm.run([*run, "--out", tmp_path, "-q"], cwd=ROOT).check_returncode()
     done = _sweep("gradient.exploding", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
@@ -53,7 +46,7 @@ def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Pat
     tried = [point["value"] for point in found["doses"]]
     assert tried == sorted(tried)
     assert found["steps"]
-    page = (tmp_path / "points" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "small" / "index.html").read_text(encoding="utf-8")
     assert "gradient.exploding" in page
     assert 'class="sweep"' in page
 
@@ -61,4 +54,4 @@ def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Pat
 def test_what_does_not_apply_is_not_swept(tmp_path: Path) -> None:
     done = _sweep("label.nan", tmp_path)
     assert done.returncode == 4
-    assert "label.nan could not be swept on points: not_applicable" in done.stderr
+    assert "label.nan could not be swept on small: not_applicable" in done.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pickle
 import random
 import re
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import torch
 from faultlab import guards
 from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning
 from faultlab.guards.lightning import HOOKS, overrides
+from tests import warm
 from tests.guards.rig import QUIET, Healthy, fit, loaders
 from tests.zoo import models
 
@@ -30,6 +29,7 @@ TARGETS = {
     "adversarial": models.adversarial,
 }
 EVERY = pytest.mark.nightly(reason="every guard on every target; the quick ring has one target a guard")
+FRESH = pytest.mark.nightly(reason="begins with nothing imported; the quick ring has the other package")
 # The guards take the targets in turn, so that none depends on where it stands in the list of another.
 LOOKING = [
     pytest.param(cls, target, id=f"{cls.__name__}-{target}", marks=() if number % len(TARGETS) == place else EVERY)
@@ -178,11 +178,12 @@ def test_a_guard_that_fails_itself_says_so_once_and_lets_the_training_go_on(monk
 
 def test_guards_import_nothing_else_of_faultlab() -> None:
     code = "import faultlab.guards, sys; print(*[m for m in sys.modules if m.startswith('faultlab')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = warm.run(["-c", code])
+    assert done.returncode == 0, done.stderr
     assert [m for m in done.stdout.split() if m != "faultlab" and not m.startswith("faultlab.guards")] == []
 
 
-@pytest.mark.parametrize("package", ["pytorch_lightning", "lightning.pytorch"])
+@pytest.mark.parametrize("package", ["pytorch_lightning", pytest.param("lightning.pytorch", marks=FRESH)])
 def test_guards_are_callbacks_of_the_package_that_is_used(package: str) -> None:
     code = (
         f"import sys, {package} as L; from faultlab import guards; from tests.zoo.models import classifier\n"
@@ -192,7 +193,7 @@ def test_guards_are_callbacks_of_the_package_that_is_used(package: str) -> None:
         f"quiet = dict(accelerator='cpu', logger=False, enable_checkpointing=False)\n"
         f"L.Trainer(max_epochs=1, callbacks=guards.all(), **quiet).fit(module, *data)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = warm.run(["-c", code], imports="torch" if package == "pytorch_lightning" else "command")
     assert done.returncode == 0, done.stderr
 
 
