@@ -31,8 +31,8 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def engines_begin_warm() -> Iterator[None]:
-    """The process that an engine copies its victims from is itself a copy, spared the import of torch."""
+def training_begins_warm() -> Iterator[None]:
+    """What faultlab starts to train in is a copy of a process that has imported torch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess, "Popen", warm.Popen)
         yield

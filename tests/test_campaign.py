@@ -92,14 +92,14 @@ def test_guards_raise_the_coverage_and_name_causes(digits: Report, tmp_path: Pat
 def test_one_run_fills_the_whole_row_whatever_each_guard_does(tmp_path: Path) -> None:
     guards = "\n".join(f"  - {{class_path: tests.zoo.guards.{name}}}" for name in ("FiniteLoss", "Stopper", "Warner"))
     scenario = _scenario(tmp_path, "classifier", f"guards:\n{guards}\n  - trainer_flag: {{detect_anomaly: true}}\n")
-    report = faultlab.run(scenario, select=["loss.nan@step=4", "input.nan@step=4"], out=tmp_path)
+    report = faultlab.run(scenario, select=["loss.nan@step=4", "input.nan@step=4"], out=tmp_path, advice=False)
     for fault in report.faults:
         found = {detection.name: detection.step for detection in fault.noticed_by if detection.kind == "guard"}
         assert found == {"FiniteLoss": 4, "Stopper": 4, "Warner": 4, "detect_anomaly": 4}, fault
 
 
 def test_a_check_in_the_users_own_step_counts_as_the_modules(tmp_path: Path) -> None:
-    report = faultlab.run(_scenario(tmp_path, "asserting"), select=["input.nan@step=4"], out=tmp_path)
+    report = faultlab.run(_scenario(tmp_path, "asserting"), select=["input.nan@step=4"], out=tmp_path, advice=False)
     (found,) = report.faults[0].noticed_by
     assert (found.kind, found.step, found.latency) == ("module", 4, 0)
     assert "inputs must be finite" in found.message
@@ -107,13 +107,15 @@ def test_a_check_in_the_users_own_step_counts_as_the_modules(tmp_path: Path) -> 
 
 def test_a_guard_that_fires_on_the_clean_run_is_a_false_alarm_and_catches_nothing(tmp_path: Path) -> None:
     scenario = _scenario(tmp_path, "classifier", "guards:\n  - {class_path: tests.zoo.guards.CriesWolf}\n")
-    report = faultlab.run(scenario, select=["loss.zeroed"], out=tmp_path)
+    report = faultlab.run(scenario, select=["loss.zeroed"], out=tmp_path, advice=False)
     assert [alarm["name"] for alarm in report.baseline.false_alarms] == ["CriesWolf"]
     assert _faults(report)["loss.zeroed"].status is Status.SILENT
 
 
 def test_a_target_that_never_repeats_itself_is_judged_by_how_far_it_strays(tmp_path: Path) -> None:
-    report = faultlab.run(_scenario(tmp_path, "restless"), select=["loss.negated", "return.none@step=3"], out=tmp_path)
+    report = faultlab.run(
+        _scenario(tmp_path, "restless"), select=["loss.negated", "return.none@step=3"], out=tmp_path, advice=False
+    )
     assert not report.baseline.deterministic
     assert _faults(report)["loss.negated"].status is Status.SILENT
     assert not any(reason.startswith("inconclusive") for reason in report.reasons)
@@ -121,7 +123,7 @@ def test_a_target_that_never_repeats_itself_is_judged_by_how_far_it_strays(tmp_p
 
 def test_the_scenario_may_say_what_inputs_and_labels_are(tmp_path: Path) -> None:
     scenario = _scenario(tmp_path, "classifier", 'batch: {inputs: "1", labels: "0"}\n')
-    report = faultlab.run(scenario, select=["label.off-by-one", "input.noise"], out=tmp_path)
+    report = faultlab.run(scenario, select=["label.off-by-one", "input.noise"], out=tmp_path, advice=False)
     statuses = {fault.mode: (fault.status, fault.reason) for fault in report.faults}
     assert statuses["label.off-by-one"][0] is Status.NOT_APPLICABLE
     assert statuses["input.noise"][0] is Status.NOT_APPLICABLE
@@ -134,7 +136,7 @@ def test_excuses_hold_until_they_expire(tmp_path: Path) -> None:
     - {mode: loss.zeroed, reason: by design, expires: 2999-01-01}
     - {mode: loss.negated, reason: by design, expires: 2020-01-01}
 """
-    report = faultlab.run(_scenario(tmp_path, "classifier", excuses), out=tmp_path)
+    report = faultlab.run(_scenario(tmp_path, "classifier", excuses), out=tmp_path, advice=False)
     faults = _faults(report)
     assert faults["loss.zeroed"].status is Status.IGNORED
     assert "by design" in faults["loss.zeroed"].reason
@@ -156,7 +158,7 @@ def test_both_engines_come_to_the_same_verdicts(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_plan_is_on_disk_and_the_report_reads_back(tmp_path: Path) -> None:
-    report = faultlab.run(_scenario(tmp_path, "classifier"), select=["loss.*"], out=tmp_path)
+    report = faultlab.run(_scenario(tmp_path, "classifier"), select=["loss.*"], out=tmp_path, advice=False)
     plan = json.loads((tmp_path / "trial" / "plan.json").read_text())
     assert [entry["id"] for entry in plan["faults"]] == [fault.id for fault in report.faults]
     read = Report.read(tmp_path / "trial" / "report.json")
@@ -166,7 +168,7 @@ def test_the_plan_is_on_disk_and_the_report_reads_back(tmp_path: Path) -> None:
 def test_guards_with_helpers_and_with_hooks_on_the_instance_are_observed(tmp_path: Path) -> None:
     guards = "\n".join(f"  - {{class_path: tests.zoo.guards.{name}}}" for name in ("WithHelper", "with_instance_hook"))
     scenario = _scenario(tmp_path, "classifier", f"guards:\n{guards}\n")
-    report = faultlab.run(scenario, select=["loss.nan@step=4"], out=tmp_path)
+    report = faultlab.run(scenario, select=["loss.nan@step=4"], out=tmp_path, advice=False)
     assert report.baseline.false_alarms == []
     found = {(detection.kind, detection.name, detection.step) for detection in report.faults[0].noticed_by}
     assert found == {("guard", "WithHelper", 4), ("guard", "LambdaCallback", 4)}

@@ -37,7 +37,9 @@ IMPORTS = {
     "command": _COMMAND,
     "torch": (*_COMMAND, "torch", "pytorch_lightning", "numpy", "scipy.stats", "sklearn.datasets", "pytest"),
 }
-_ENGINES_OWN = ("faultlab.engines.zygote", "faultlab.engines.spawned")
+# What faultlab starts to train in, or to run tests that train.
+_TRAINERS = ("faultlab.engines.zygote", "faultlab.engines.spawned", "faultlab.scouting.scout")
+_COPIER = os.path.join("faultlab", "mutants", "warm.py")
 _FAILED = 255
 
 
@@ -52,9 +54,10 @@ class Process:
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
         start_new_session: bool = False,
-        stdin: int | None = None,
-        stdout: int | None = None,
-        stderr: int | None = None,
+        stdin: int | IO[Any] | None = None,
+        stdout: int | IO[Any] | None = None,
+        stderr: int | IO[Any] | None = None,
+        text: bool = False,
     ) -> None:
         self.args = list(map(os.fspath, arguments))
         self.returncode: int | None = None
@@ -66,27 +69,29 @@ class Process:
             "env": dict(os.environ if env is None else env),
             "session": start_new_session,
         }
-        self.stdin: IO[bytes] | None = None
-        self.stdout: IO[bytes] | None = None
+        self.stdin: IO[Any] | None = None
+        self.stdout: IO[Any] | None = None
         with contextlib.ExitStack() as opened:
-            streams = [stdin, stdout, stdout if stderr == subprocess.STDOUT else stderr]
-            for number, stream in enumerate(streams):
+            streams: list[int] = []
+            for number, stream in enumerate((stdin, stdout, stdout if stderr == subprocess.STDOUT else stderr)):
                 if stream is None:
-                    streams[number] = number
+                    streams.append(number)
                 elif stream == subprocess.DEVNULL:
-                    streams[number] = opened.enter_context(open(os.devnull, "r+b")).fileno()
+                    streams.append(opened.enter_context(open(os.devnull, "r+b")).fileno())
+                else:
+                    streams.append(stream if isinstance(stream, int) else stream.fileno())
             if stdin == subprocess.PIPE:
                 streams[0], own = os.pipe()
                 opened.callback(os.close, streams[0])
-                self.stdin = os.fdopen(own, "wb")
+                self.stdin = os.fdopen(own, "w" if text else "wb")
             if stdout == subprocess.PIPE:
                 own, piped = os.pipe()
                 opened.callback(os.close, piped)
-                self.stdout = os.fdopen(own, "rb")
+                self.stdout = os.fdopen(own, "r" if text else "rb")
                 streams[1:] = [piped if stream == subprocess.PIPE else stream for stream in streams[1:]]
-            text = json.dumps(asked).encode()
-            socket.send_fds(self._socket, [len(text).to_bytes(8, "big")], streams)  # type: ignore[arg-type]
-            self._socket.sendall(text)
+            message = json.dumps(asked).encode()
+            socket.send_fds(self._socket, [len(message).to_bytes(8, "big")], streams)
+            self._socket.sendall(message)
         pid = self._told(None)
         assert pid is not None, "the warm process is gone"
         self.pid = pid
@@ -170,12 +175,18 @@ def run(
 
 
 class Popen(subprocess.Popen):  # type: ignore[type-arg]
-    """Starts what it is asked to; the processes of engines begin with torch imported."""
+    """Starts what it is asked to; what faultlab itself starts to train in begins with torch imported."""
 
     def __new__(cls, command: Any, *arguments: Any, **options: Any) -> Any:
-        if isinstance(command, list) and command[:2] == [sys.executable, "-m"] and command[2] in _ENGINES_OWN:
+        if _trains(command) and not (command[2] == "pytest" and options.get("stdout") == subprocess.PIPE):
             return Process(command[1:], **options)
         return super().__new__(cls)
+
+
+def _trains(command: Any) -> bool:
+    if not isinstance(command, list) or command[0] != sys.executable or len(command) < 3:
+        return False
+    return command[1:3] == ["-m", "pytest"] or command[2] in _TRAINERS or command[1].endswith(_COPIER)
 
 
 @contextlib.contextmanager
@@ -330,15 +341,18 @@ def _main(name: str, path: str) -> NoReturn:
 
 def _status_of(arguments: list[str]) -> int:
     """Runs ``python ARGUMENTS`` here, and returns its status."""
-    option, what, *rest = arguments
+    what, *rest = arguments
     try:
-        if option == "-c":
-            sys.argv = ["-c", *rest]
-            exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+        if what == "-c":
+            sys.argv = ["-c", *rest[1:]]
+            exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
+        elif what == "-m":
+            sys.argv = rest
+            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
         else:
-            assert option == "-m", "what is run is a module or a program in the command itself"
-            sys.argv = [what, *rest]
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
+            sys.argv = arguments
+            sys.path[0] = os.path.dirname(what)
+            runpy.run_path(what, run_name="__main__")
     except SystemExit as ended:
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or 0
