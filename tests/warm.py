@@ -184,7 +184,7 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
 
 
 def _trains(command: Any) -> bool:
-    if not isinstance(command, list) or command[0] != sys.executable or len(command) < 3:
+    if not isinstance(command, list) or command[0] != sys.executable or len(command) < 3 or FOLDER not in os.environ:
         return False
     return command[1:3] == ["-m", "pytest"] or command[2] in _TRAINERS or command[1].endswith(_COPIER)
 
