@@ -1,7 +1,7 @@
 """Python processes that begin with their imports done: forks of one that has done nothing but import.
 
 A fresh interpreter pays four CPU seconds for torch and Lightning before the first line of a victim, and hundreds of
-tests start one. A session's tests share ``python -m tests.warm NAME PATH``, which the first that asks starts.
+tests start one. A session's tests share ``python tests/warm.py NAME PATH``, which the first that asks starts.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def _start(name: str, path: str) -> None:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     with open(f"{path}.log", "wb") as log:
         started = subprocess.Popen(
-            [sys.executable, "-m", "tests.warm", name, path],
+            [sys.executable, __file__, name, path],
             cwd=_ROOT,
             env={**env, **threads},
             stdin=subprocess.DEVNULL,
@@ -324,7 +324,9 @@ def _become(asked: dict[str, Any], streams: list[int], path: list[str]) -> None:
 
 def _main(name: str, path: str) -> NoReturn:
     """Serves, and in each copy runs what was asked for."""
-    found = [entry for entry in sys.path if entry not in ("", str(_ROOT))]
+    # By its file, since projects have a package `tests` of their own; its folder's modules are nobody's.
+    found = sys.path[1:]
+    sys.path[:] = found
     for module in IMPORTS[name]:
         # Of what not every test needs, some may not be installed.
         with contextlib.suppress(ImportError):
