@@ -1,4 +1,15 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+import contextlib
 import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests import warm
 
 pytest_plugins = ["pytester"]
 # A project with tests of its own, which those of `faultlab mutate` run.
@@ -7,3 +18,23 @@ collect_ignore = ["mutated"]
 os.environ.pop("GITHUB_ACTIONS", None)
 # No process of theirs stays; the tests of those that do set it anew.
 os.environ["FAULTLAB_WARM"] = "0"
+
+_session = contextlib.ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers of pytest-xdist use the warm processes of the session that started them."""
+    if not hasattr(config, "workerinput"):
+        _session.enter_context(warm.folder())
+
+
+def pytest_unconfigure() -> None:
+    _session.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def training_begins_warm() -> Iterator[None]:
+    """What faultlab starts to train in is a copy of a process that has imported torch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", warm.Popen)
+        yield

@@ -31,9 +31,13 @@ def effect(result: FaultResult) -> str:
 
 
 class Findings:
-    """Every failure mode on every model of the zoo, and on its first model once more and with a trigger never met."""
+    """Every failure mode on every model of the zoo, and on its first model once more and with a trigger never met.
 
-    def __init__(self) -> None:
+    With ``first_alone``, a mode is tried once, on the first model that it applies to, and that is all.
+    """
+
+    def __init__(self, first_alone: bool = False) -> None:
+        self.first_alone = first_alone
         self.results: dict[str, dict[str, FaultResult]] = {mode: {} for mode in MODES}
         self.again: dict[str, FaultResult] = {}
         self.untouched: dict[str, bool] = {}
@@ -41,7 +45,8 @@ class Findings:
         self.versions: dict[str, str] = {}
         with engine() as working:
             for model, factory in FACTORIES.items():
-                self._study(model, Lab(working, factory))
+                if not first_alone or not all(self.results.values()):
+                    self._study(model, Lab(working, factory))
 
     def table(self) -> Table:
         """The findings in the form that is published."""
@@ -57,9 +62,12 @@ class Findings:
         self.reasons[model] = {Fault.parse(id).mode: reason for id, reason in plan.items()}
         applicable = {Fault.parse(id).mode: id for id, reason in plan.items() if not reason}
         new = [mode for mode in applicable if not self.results[mode]]
-        for outcome in lab.run(applicable.values()).values():
+        tried = [applicable[mode] for mode in (new if self.first_alone else applicable)]
+        for outcome in lab.run(tried).values():
             result = lab.judge(outcome)
             self.results[result.mode][model] = result
+        if self.first_alone:
+            return
         for outcome in lab.run(applicable[mode] for mode in new).values():
             result = lab.judge(outcome)
             self.again[result.mode] = result

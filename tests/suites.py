@@ -1,4 +1,4 @@
-"""Small suites of made-up users, run by a pytest of its own: ``pytest --faultlab`` forks the process it runs in."""
+"""Small suites of made-up users, run by a pytest in a process of its own, which ``pytest --faultlab`` forks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
+from tests import warm
 
 MODEL = """
     import torch
@@ -84,11 +86,12 @@ class Ran:
         return {test: cell["kind"] for test, cell in self.cells(fault).items()}
 
 
-def run(pytester: pytest.Pytester, suite: str, *options: str, model: str = MODEL) -> Ran:
+def run(pytester: pytest.Pytester, suite: str, *options: str, model: str = MODEL, imports: str = "torch") -> Ran:
     """Runs the tests of ``suite``, of which ``mymodel`` is the code, with these options."""
     pytester.makepyfile(mymodel=model, test_suite=suite)
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
-    return Ran(int(done.ret), "\n".join([*done.outlines, *done.errlines]))
+    arguments = ["-m", "pytest", f"--basetemp={pytester.path / 'basetemp'}", "-p", "no:cacheprovider", *options]
+    done = warm.run(arguments, cwd=pytester.path, imports=imports)
+    return Ran(done.returncode, done.stdout + done.stderr)
 
 
 def faultlabbed(pytester: pytest.Pytester, suite: str, *options: str, select: str = "*", model: str = MODEL) -> Ran:

@@ -89,6 +89,21 @@ def run_folder(out: Path, found: Report, plan: str = "same", **options: Any) -> 
     return records.folder
 
 
+# The smallest target that a campaign can be made of.
+SMALL = """schema: 1
+name: small
+build: {class_path: tests.zoo.models.classifier}
+trainer: {max_epochs: 2}
+"""
+
+
+def small(folder: Path) -> Path:
+    """A scenario file of the smallest target."""
+    file = folder / "small.yaml"
+    file.write_text(SMALL)
+    return file
+
+
 @dataclass(frozen=True)
 class Called:
     """What a command came to that was called in this process."""

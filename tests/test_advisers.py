@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,9 +19,13 @@ from faultlab.detectors.warned import Warnings
 from faultlab.results import Status
 from faultlab.seams.callbacks import named_callbacks
 from faultlab.seams.clock import Clock
+from tests import warm
 from tests.guards.rig import QUIET, Healthy, loaders
+from tests.support import SMALL, small
 
 ROOT = Path(__file__).parents[1]
+DIGITS = (ROOT / "scenarios" / "digits" / "scenario.yaml").read_text(encoding="utf-8")
+LARGER = pytest.mark.nightly(reason="once more on digits; the quick ring has it on the smallest target")
 
 
 class Warner(pl.Callback):
@@ -35,15 +37,17 @@ def _warn() -> None:
     warnings.warn("degrees of freedom", stacklevel=1)
 
 
+@pytest.mark.parametrize("target", [SMALL, pytest.param(DIGITS, marks=LARGER)], ids=["small", "digits"])
 def test_faults_leave_the_same_behind_whether_guards_try_copies_of_the_module_or_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     monkeypatch.chdir(ROOT)
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(target)
     # In turn: of forward, with a memory, with random numbers, by the last layer; of the weights; of the generator.
     select = ["forward.cached", "forward.noise", "forward.detached-midway", "weights.decayed", "random.reseeded*step"]
     runs = [
-        faultlab.run("scenarios/digits/scenario.yaml", select=select, advice=advice, out=tmp_path / str(advice))
-        for advice in (True, False)
+        faultlab.run(scenario, select=select, advice=advice, out=tmp_path / str(advice)) for advice in (True, False)
     ]
     found = [[(f.id, f.status, f.activations, f.first_step, f.harm, f.warnings) for f in run.faults] for run in runs]
     assert len(found[0]) == len(select)
@@ -118,8 +122,8 @@ def test_a_callback_that_averages_weights_does_so_where_no_step_is_on_its_way(
 
 
 def test_verdicts_without_advice_are_not_taken_over_by_a_campaign_that_prescribes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "faultlab", "run", "scenarios/digits/scenario.yaml", "--select", "return.none"]
+    command = ["-m", "faultlab", "run", small(tmp_path), "--select", "return.none"]
     for more in (["--no-advice"], ["--resume"]):
-        subprocess.run([*command, "--out", str(tmp_path), "-q", *more], cwd=ROOT, check=True, capture_output=True)
-    (fault,) = json.loads((tmp_path / "digits" / "report.json").read_text())["faults"]
+        warm.run([*command, "--out", tmp_path, "-q", *more], cwd=ROOT).check_returncode()
+    (fault,) = json.loads((tmp_path / "small" / "report.json").read_text())["faults"]
     assert fault["prescription"]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import faultlab
 from faultlab.results import FaultResult, Report, Status
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "scenarios" / "digits"
+WHOLE = pytest.mark.nightly(reason="a campaign of all failure modes on digits, which the main job runs too")
+FRESH = pytest.mark.nightly(reason="a fresh interpreter for each run; the quick ring has copies of one in their place")
 
 
 def _faults(report: Report) -> dict[str, FaultResult]:
@@ -44,6 +48,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return faultlab.run(DIGITS / "scenario.yaml", out=tmp_path_factory.mktemp("digits"))
 
 
+@WHOLE
 def test_unguarded_digits_are_judged_as_stock_lightning_behaves(digits: Report) -> None:
     faults = _faults(digits)
     assert faults["return.none"].status is Status.WARNED
@@ -54,6 +59,7 @@ def test_unguarded_digits_are_judged_as_stock_lightning_behaves(digits: Report) 
         assert [found.kind for found in faults[mode].noticed_by] == ["framework"]
 
 
+@WHOLE
 def test_every_applicable_fault_is_activated_and_none_is_inconclusive(digits: Report) -> None:
     counts = digits.to_json()["coverage"]["faults"]
     assert (counts["error"], counts["not_activated"], counts["timeout"]) == (0, 0, 0)
@@ -62,6 +68,7 @@ def test_every_applicable_fault_is_activated_and_none_is_inconclusive(digits: Re
     assert digits.baseline.false_alarms == []
 
 
+@WHOLE
 def test_the_same_seed_gives_the_same_verdicts_whether_guards_watch_or_not(digits: Report, tmp_path: Path) -> None:
     again = faultlab.run(DIGITS / "scenario.yaml", out=tmp_path, advice=False)
     for first, second in zip(digits.faults, again.faults, strict=True):
@@ -70,6 +77,7 @@ def test_the_same_seed_gives_the_same_verdicts_whether_guards_watch_or_not(digit
         )  # fmt: skip
 
 
+@WHOLE
 def test_guards_raise_the_coverage_and_name_causes(digits: Report, tmp_path: Path) -> None:
     guarded = faultlab.run(DIGITS / "guarded.yaml", out=tmp_path, advice=False)
     assert guarded.baseline.false_alarms == []
@@ -84,14 +92,14 @@ def test_guards_raise_the_coverage_and_name_causes(digits: Report, tmp_path: Pat
 def test_one_run_fills_the_whole_row_whatever_each_guard_does(tmp_path: Path) -> None:
     guards = "\n".join(f"  - {{class_path: tests.zoo.guards.{name}}}" for name in ("FiniteLoss", "Stopper", "Warner"))
     scenario = _scenario(tmp_path, "classifier", f"guards:\n{guards}\n  - trainer_flag: {{detect_anomaly: true}}\n")
-    report = faultlab.run(scenario, select=["loss.nan@step=4", "input.nan@step=4"], out=tmp_path)
+    report = faultlab.run(scenario, select=["loss.nan@step=4", "input.nan@step=4"], out=tmp_path, advice=False)
     for fault in report.faults:
         found = {detection.name: detection.step for detection in fault.noticed_by if detection.kind == "guard"}
         assert found == {"FiniteLoss": 4, "Stopper": 4, "Warner": 4, "detect_anomaly": 4}, fault
 
 
 def test_a_check_in_the_users_own_step_counts_as_the_modules(tmp_path: Path) -> None:
-    report = faultlab.run(_scenario(tmp_path, "asserting"), select=["input.nan@step=4"], out=tmp_path)
+    report = faultlab.run(_scenario(tmp_path, "asserting"), select=["input.nan@step=4"], out=tmp_path, advice=False)
     (found,) = report.faults[0].noticed_by
     assert (found.kind, found.step, found.latency) == ("module", 4, 0)
     assert "inputs must be finite" in found.message
@@ -99,13 +107,15 @@ def test_a_check_in_the_users_own_step_counts_as_the_modules(tmp_path: Path) -> 
 
 def test_a_guard_that_fires_on_the_clean_run_is_a_false_alarm_and_catches_nothing(tmp_path: Path) -> None:
     scenario = _scenario(tmp_path, "classifier", "guards:\n  - {class_path: tests.zoo.guards.CriesWolf}\n")
-    report = faultlab.run(scenario, select=["loss.zeroed"], out=tmp_path)
+    report = faultlab.run(scenario, select=["loss.zeroed"], out=tmp_path, advice=False)
     assert [alarm["name"] for alarm in report.baseline.false_alarms] == ["CriesWolf"]
     assert _faults(report)["loss.zeroed"].status is Status.SILENT
 
 
 def test_a_target_that_never_repeats_itself_is_judged_by_how_far_it_strays(tmp_path: Path) -> None:
-    report = faultlab.run(_scenario(tmp_path, "restless"), select=["loss.negated", "return.none@step=3"], out=tmp_path)
+    report = faultlab.run(
+        _scenario(tmp_path, "restless"), select=["loss.negated", "return.none@step=3"], out=tmp_path, advice=False
+    )
     assert not report.baseline.deterministic
     assert _faults(report)["loss.negated"].status is Status.SILENT
     assert not any(reason.startswith("inconclusive") for reason in report.reasons)
@@ -113,7 +123,7 @@ def test_a_target_that_never_repeats_itself_is_judged_by_how_far_it_strays(tmp_p
 
 def test_the_scenario_may_say_what_inputs_and_labels_are(tmp_path: Path) -> None:
     scenario = _scenario(tmp_path, "classifier", 'batch: {inputs: "1", labels: "0"}\n')
-    report = faultlab.run(scenario, select=["label.off-by-one", "input.noise"], out=tmp_path)
+    report = faultlab.run(scenario, select=["label.off-by-one", "input.noise"], out=tmp_path, advice=False)
     statuses = {fault.mode: (fault.status, fault.reason) for fault in report.faults}
     assert statuses["label.off-by-one"][0] is Status.NOT_APPLICABLE
     assert statuses["input.noise"][0] is Status.NOT_APPLICABLE
@@ -126,14 +136,17 @@ def test_excuses_hold_until_they_expire(tmp_path: Path) -> None:
     - {mode: loss.zeroed, reason: by design, expires: 2999-01-01}
     - {mode: loss.negated, reason: by design, expires: 2020-01-01}
 """
-    report = faultlab.run(_scenario(tmp_path, "classifier", excuses), out=tmp_path)
+    report = faultlab.run(_scenario(tmp_path, "classifier", excuses), out=tmp_path, advice=False)
     faults = _faults(report)
     assert faults["loss.zeroed"].status is Status.IGNORED
     assert "by design" in faults["loss.zeroed"].reason
     assert faults["loss.negated"].status is Status.SILENT
 
 
-def test_both_engines_come_to_the_same_verdicts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun", ["as copies", pytest.param("afresh", marks=FRESH)])
+def test_both_engines_come_to_the_same_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str) -> None:
+    if begun == "afresh":
+        monkeypatch.setattr(subprocess, "Popen", warm.FRESH)
     faults = ["return.none@step=5", "loss.nan@step=5", "label.shuffled@always", "step.raises@step=2",
               "forward.nan@always,stage=validate", "step.system-exit@step=3", "step.renamed@always"]  # fmt: skip
     scenario = _scenario(tmp_path, "classifier")
@@ -144,8 +157,8 @@ def test_both_engines_come_to_the_same_verdicts(tmp_path: Path) -> None:
     assert any(fault["prescription"] for fault in forked)
 
 
-def test_the_plan_is_on_disk_and_the_report_reads_back(digits: Report, tmp_path: Path) -> None:
-    report = faultlab.run(_scenario(tmp_path, "classifier"), select=["loss.*"], out=tmp_path)
+def test_the_plan_is_on_disk_and_the_report_reads_back(tmp_path: Path) -> None:
+    report = faultlab.run(_scenario(tmp_path, "classifier"), select=["loss.*"], out=tmp_path, advice=False)
     plan = json.loads((tmp_path / "trial" / "plan.json").read_text())
     assert [entry["id"] for entry in plan["faults"]] == [fault.id for fault in report.faults]
     read = Report.read(tmp_path / "trial" / "report.json")
@@ -155,7 +168,7 @@ def test_the_plan_is_on_disk_and_the_report_reads_back(digits: Report, tmp_path:
 def test_guards_with_helpers_and_with_hooks_on_the_instance_are_observed(tmp_path: Path) -> None:
     guards = "\n".join(f"  - {{class_path: tests.zoo.guards.{name}}}" for name in ("WithHelper", "with_instance_hook"))
     scenario = _scenario(tmp_path, "classifier", f"guards:\n{guards}\n")
-    report = faultlab.run(scenario, select=["loss.nan@step=4"], out=tmp_path)
+    report = faultlab.run(scenario, select=["loss.nan@step=4"], out=tmp_path, advice=False)
     assert report.baseline.false_alarms == []
     found = {(detection.kind, detection.name, detection.step) for detection in report.faults[0].noticed_by}
     assert found == {("guard", "WithHelper", 4), ("guard", "LambdaCallback", 4)}

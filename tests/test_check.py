@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import yaml
 
 from faultlab.checking import check, looks_like_a_scenario
 from faultlab.scenario import find
+from tests import warm
 from tests.test_cli import HEAVY, ROOT, _faultlab
 
 GOOD = "schema: 1\nname: {}\nmodule: {{class_path: pkg.model.Lit}}\n"
@@ -122,8 +122,7 @@ def hook(*files: Path) -> subprocess.CompletedProcess[str]:
     (declared,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     program, *arguments = shlex.split(declared["entry"])
     assert program == "faultlab"
-    command = [sys.executable, "-m", "faultlab", *arguments, *map(str, files)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return warm.run(["-m", "faultlab", *arguments, *files], imports="command")
 
 
 def test_the_hook_lets_good_scenarios_and_yaml_of_others_through(project: Path) -> None:

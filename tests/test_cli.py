@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from faultlab import index
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "pytorch_lightning", "lightning", "numpy", "scipy"}
@@ -40,9 +39,8 @@ class Done:
 
 
 def _faultlab(*arguments: str | Path) -> Done:
-    command = [sys.executable, "-c", _WATCHED, *map(str, arguments)]
     env = {**os.environ, "COLUMNS": "80"}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
+    done = warm.run(["-c", _WATCHED, *arguments], imports="command", cwd=ROOT, env=env)
     err, _, modules = done.stderr.partition("MODULES ")
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return Done(done.returncode, done.stdout, err, frozenset(json.loads(modules)))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
+
 ROOT = Path(__file__).parents[1]
 _MAIN = "import sys; sys.argv[0] = 'faultlab'; from faultlab.cli import main; main()"
 
@@ -56,8 +58,7 @@ def test_every_command_is_offered_and_none_imported() -> None:
 
 
 def _script(shell: str) -> str:
-    command = [sys.executable, "-m", "faultlab", "completion", shell]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = warm.run(["-m", "faultlab", "completion", shell], imports="command", cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -88,7 +89,6 @@ def test_the_scripts_for_other_shells_are_sound(shell: str) -> None:
 
 
 def test_an_unknown_shell_is_told_which_are_known() -> None:
-    command = [sys.executable, "-m", "faultlab", "completion", "ksh"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = warm.run(["-m", "faultlab", "completion", "ksh"], imports="command", cwd=ROOT)
     assert done.returncode == 2
     assert "'bash', 'zsh', 'fish'" in done.stderr

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from faultlab.cli import group
 from faultlab.scenario import load
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -122,7 +121,7 @@ def test_the_python_of_a_page_runs_from_its_top_to_its_end(tmp_path: Path, page:
     (tmp_path / "test_page.py").write_text("\n".join(code))
     (tmp_path / "mine.yaml").write_text((ROOT / "scenarios" / "digits" / "scenario.yaml").read_text())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "test_page.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    command = ["-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "test_page.py"]
+    done = warm.run(command, cwd=tmp_path, env=environment)
     # 5: a page without a test, whose code has run all the same.
     assert done.returncode in (0, 5), done.stdout + done.stderr

@@ -19,6 +19,7 @@ from faultlab.doctor.never_called import CAUSES
 from faultlab.doctor.sources import class_facts, meant
 from faultlab.engines import Engine, create
 from faultlab.errors import UsageError
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 
@@ -314,16 +315,19 @@ def test_an_unfit_environment_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_wrong_targets_and_broken_scenarios_end_with_their_own_status(tmp_path: Path) -> None:
-    assert _doctor("nowhere.yaml").returncode == 2
-    assert _doctor("LitModel").returncode == 2
+    def doctor(target: str) -> subprocess.CompletedProcess[str]:
+        return warm.run(["-m", "faultlab", "doctor", target], cwd=ROOT)
+
+    assert doctor("nowhere.yaml").returncode == 2
+    assert doctor("LitModel").returncode == 2
     file = tmp_path / "broken.yaml"
     file.write_text("schema: 1\nname: broken\nmodule: {class_path: tests.broken.nowhere.Model}\n")
-    done = _doctor(str(file))
+    done = doctor(str(file))
     assert done.returncode == 1
     assert f"no module named 'tests.broken.nowhere' ({file}:3:10)" in done.stdout
     assert "-> Run from the folder that holds the package, or install it." in done.stdout
     file.write_text("schema: 1\nname: broken\nmodul: {}\n")
-    done = _doctor(str(file))
+    done = doctor(str(file))
     assert done.returncode == 1
     assert "unknown key 'modul'" in done.stdout
 

@@ -16,6 +16,7 @@ from tests.lab import Lab, engine
 from tests.zoo.foreign import Encoding, Graph, Store
 
 FOREIGN = "tests.zoo.foreign"
+FIELD = pytest.mark.nightly(reason="a target like one of the field's; the quick ring has the forms of the zoo")
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,7 @@ def working() -> Iterator[Engine]:
         yield opened
 
 
+@FIELD
 @pytest.mark.parametrize(
     ("model", "inputs", "labels"),
     [
@@ -40,12 +42,14 @@ def test_roles_are_found(working: Engine, model: str, inputs: tuple[str, ...], l
     assert (lab.recon.inputs, lab.recon.labels) == (inputs, labels)
 
 
+@FIELD
 @pytest.mark.parametrize("namespace", ["pytorch_lightning", "lightning.pytorch"])
 def test_roles_are_found_behind_a_hook_that_replaces_the_batch(working: Engine, namespace: str) -> None:
     lab = Lab(working, f"{FOREIGN}.augmented", namespace=namespace)
     assert (lab.recon.inputs, lab.recon.labels) == (("1",), ("0",))
 
 
+@FIELD
 def test_a_forward_that_only_validation_calls_is_not_what_is_broken_in_training(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.headed")
     assert lab.recon.forward == "heads.value"
@@ -53,6 +57,7 @@ def test_a_forward_that_only_validation_calls_is_not_what_is_broken_in_training(
     assert [(lab.judge(outcome).activations > 0) for outcome in outcomes.values()] == [True] * 3
 
 
+@FIELD
 def test_the_arguments_of_a_loader_that_never_asks_for_them_are_not_broken(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.joined")
     assert (lab.recon.inputs, lab.recon.labels) == (("0",), ("1",))
@@ -61,6 +66,7 @@ def test_the_arguments_of_a_loader_that_never_asks_for_them_are_not_broken(worki
     assert list(plan.values()) == [*reasons, ""]
 
 
+@FIELD
 def test_targets_that_the_model_is_given_too_are_labels_by_their_name(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.teacher_forced", named=True)
     assert (lab.recon.inputs, lab.recon.labels) == (("source",), ("labels",))
@@ -68,12 +74,14 @@ def test_targets_that_the_model_is_given_too_are_labels_by_their_name(working: E
     assert [result.status for result in results] == [Status.SILENT] * 2
 
 
+@FIELD
 def test_one_tensor_in_two_places_is_broken_alike_in_both(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.forecaster")
     (outcome,) = lab.run(["label.shuffled@always"]).values()
     assert lab.judge(outcome).activations == lab.recon.steps
 
 
+@FIELD
 @pytest.mark.parametrize("model", ["forecaster", "encoded", "graphs"])
 def test_lengths_masks_and_edges_are_not_what_is_broken_in_inputs(working: Engine, model: str) -> None:
     lab = Lab(working, f"{FOREIGN}.{model}")
@@ -87,6 +95,7 @@ def test_lengths_masks_and_edges_are_not_what_is_broken_in_inputs(working: Engin
     assert transposed.activations in (1, lab.recon.steps)
 
 
+@FIELD
 def test_a_mapping_that_is_no_dict_stays_what_it_is(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.encoded")
     assert lab.recon.batch == "dict"
@@ -98,6 +107,7 @@ def test_a_mapping_that_is_no_dict_stays_what_it_is(working: Engine) -> None:
     assert results["batch.as-dict"].status is Status.NOTICED
 
 
+@FIELD
 def test_of_a_graph_no_samples_are_taken(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.graphs")
     plan = lab.plan(["batch.empty", "batch.samples-dropped", "input.constant", "input.nan", "label.shuffled"])
@@ -115,11 +125,13 @@ def test_what_a_batch_is_made_of_is_never_written_into() -> None:
         assert tree.get(batch, path).sum() == 2
 
 
+@FIELD
 def test_recording_the_losses_of_manual_optimisation_warns_of_nothing(working: Engine) -> None:
     lab = Lab(working, "tests.zoo.models.adversarial")
     assert not [entry["text"] for entry in lab.clean["warnings"] if "requires_grad" in entry["text"]]
 
 
+@FIELD
 def test_a_victim_has_the_files_that_were_written_before_its_step_and_no_later_ones(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.writing")
     faults = [f"loss.zeroed@step={step}" for step in (3, 4, 5)]

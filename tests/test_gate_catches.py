@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.test_tested_scenario import MODULE, TESTS
 
 ROOT = Path(__file__).parents[1]
@@ -25,13 +24,13 @@ faults:
   select: [loss.nan, gradient.negated, loss.offset]
 """
 GREEN = TESTS.partition("def test_that_is_red")[0] + "def test_it_trains(trained):\n    assert trained is not None\n"
+MORE = pytest.mark.nightly(reason="one more real run; test_ratchet.py has what the gate makes of such reports")
 LEARNS = "test:test_lines.py::test_it_learns"
 
 
 def _faultlab(project: Path, *arguments: str) -> tuple[int, str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "faultlab", *arguments]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=240)
+    done = warm.run(["-m", "faultlab", *arguments], cwd=project, env=environment)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done.returncode, done.stdout + done.stderr
 
@@ -82,6 +81,7 @@ def test_a_guard_that_was_removed_is_missed_though_a_test_notices_too(project: P
     assert f"guard:Finite does not notice loss.nan any more ({LEARNS})" in said
 
 
+@MORE
 def test_a_guard_that_was_made_to_pass_always_is_missed(project: Path) -> None:
     _replace(project / "lines.py", 'if not torch.isfinite(outputs["loss"]):', "if False:")
     status, said = _run_and_gate(project)
@@ -99,6 +99,7 @@ def test_a_test_that_was_deleted_is_missed_by_the_run_itself(project: Path) -> N
     assert json.loads((project / "reports" / "lines" / "report.json").read_text())["gate"]["passed"] is False
 
 
+@MORE
 def test_a_scenario_that_was_emptied_is_inconclusive_and_misses_everything(project: Path) -> None:
     _replace(project / "lines.yaml", "[loss.nan, gradient.negated, loss.offset]", "[layer.batchnorm-frozen]")
     status, said = _run_and_gate(project)
@@ -108,6 +109,7 @@ def test_a_scenario_that_was_emptied_is_inconclusive_and_misses_everything(proje
         assert f"{mode} is no longer tried" in said
 
 
+@MORE
 def test_a_failure_mode_that_is_ignored_instead_is_missed(project: Path) -> None:
     ignore = "  ignore: [{mode: gradient.negated, reason: flaky, expires: 2999-01-01}]\n"
     (project / "lines.yaml").write_text(SCENARIO + ignore)
@@ -138,6 +140,7 @@ def test_the_baseline_is_about_whole_scenarios(project: Path) -> None:
         assert "--baseline is about whole scenarios" in said
 
 
+@MORE
 def test_shares_of_a_real_run_are_joined_to_what_one_run_finds(project: Path) -> None:
     for number in (1, 2):
         status, said = _faultlab(

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.mutants import project
 
 ROOT = Path(__file__).parents[1]
+MORE = pytest.mark.nightly(reason="one more project, or the same again; the quick ring has the command on one")
 MODEL = """\
 def clipped(x, low=0, high=10):
     if x < low:
@@ -79,9 +81,7 @@ def _environment() -> dict[str, str]:
 
 
 def _mutate(root: Path, *arguments: str) -> Done:
-    done = subprocess.run(
-        _command(*arguments), cwd=root, env=_environment(), capture_output=True, text=True, timeout=240, check=False
-    )
+    done = warm.run(["-m", "faultlab", "mutate", *arguments], imports="command", cwd=root, env=_environment())
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return Done(done.returncode, done.stdout, done.stderr)
 
@@ -141,6 +141,7 @@ def test_shards_hold_every_mutant_once_with_the_verdicts_of_the_whole(judged: tu
     assert sum(map(len, shares)) == len(whole.verdicts)
 
 
+@MORE
 def test_asked_for_it_again_everything_is_judged_anew(judged: tuple[Path, Done]) -> None:
     root, first = judged
     again = _mutate(root, "model.py", "--json", "--again")
@@ -260,6 +261,7 @@ def test_tests_that_fail_on_the_clean_code_end_with_status_3(tmp_path: Path) -> 
     assert "assert 3 == 4" in done.out + done.err
 
 
+@MORE
 def test_neither_chance_nor_coverage_kills_in_a_fresh_process(tmp_path: Path) -> None:
     source = 'def unit(name):\n    return name.lower()\n\n\nUNIT = unit("Slope")\n'
     tests = "import random\nimport model\n\ndef test_it():\n    assert model.UNIT and random.random() > 0.8\n"
@@ -269,6 +271,7 @@ def test_neither_chance_nor_coverage_kills_in_a_fresh_process(tmp_path: Path) ->
     assert [f["status"] for f in found if f["mutant"]["after"] == "upper"] == ["silent"]
 
 
+@MORE
 def test_a_test_that_is_known_to_fail_kills_what_makes_it_pass_and_recursion_goes_as_deep(tmp_path: Path) -> None:
     source = "def after(x):\n    return x + 1\n\n\ndef depth(n):\n    return depth(n - 1) if n else 0\n"
     tests = "import pytest\nfrom model import after, depth\n\ndef test_deep():\n    assert depth(700) == 0\n"
@@ -281,6 +284,7 @@ def test_a_test_that_is_known_to_fail_kills_what_makes_it_pass_and_recursion_goe
     assert found["1", "2"]["status"] == "silent"
 
 
+@MORE
 def test_what_one_mutant_leaves_in_the_working_folder_no_other_finds(tmp_path: Path) -> None:
     source = "def saved(x):\n    return x * 2 + 1\n\n\ndef kept(x):\n    return x * 2 + 1\n\n\nKEPT = kept(1)\n"
     tests = (
@@ -295,6 +299,7 @@ def test_what_one_mutant_leaves_in_the_working_folder_no_other_finds(tmp_path: P
     assert {f["status"] for f in done.report["faults"]} == {"silent"}
 
 
+@MORE
 def test_a_file_that_is_imported_under_two_names_is_mutated_in_both(tmp_path: Path) -> None:
     source = "def after(x):\n    return x + 1\n\n\ndef before(x):\n    return x - 1\n"
     tests = (

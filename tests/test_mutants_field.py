@@ -12,22 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.mutants import project
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.nightly(reason="projects like those of the field; the quick ring mutates a plain one")
 MODEL = "def f(x):\n    return x + 1\n"
 
 
 def _mutate(root: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "faultlab", "mutate", "--jobs=1", *arguments],
-        cwd=root,
-        env=_environment(path),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    command = ["-m", "faultlab", "mutate", "--jobs=1", *arguments]
+    return warm.run(command, imports="command", cwd=root, env=_environment(path))
 
 
 def _environment(path: str = "") -> dict[str, str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.mutants import generated
 
 ROOT = Path(__file__).parents[1]
@@ -235,15 +234,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert {mutant.function.partition(".")[0] for mutant in made.mutants} >= {"Plain", "Data", "Mixed", "Grandchild"}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("MUTANT_UNDER_TEST", None)
-    ran = subprocess.run(
-        [sys.executable, "-c", TRIAL, str(workspace.root), *PACKAGES],
-        cwd=workspace.tree,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    ran = warm.run(["-c", TRIAL, workspace.root, *PACKAGES], cwd=workspace.tree, env=environment)
     assert ran.returncode == 0, ran.stderr
     read: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return read

@@ -10,6 +10,9 @@ import pytest
 from faultlab.mutants.workspace import Workspace
 from tests.mutants import check, located, mutated
 
+pytestmark = pytest.mark.nightly(
+    reason="thousands of mutants; the quick ring has every way of writing in made-up files"
+)
 ROOT = Path(__file__).parents[1]
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 REAL = ["faultlab/fault.py", "faultlab/mutants/tokens.py", "scenarios/digits/model.py", "scenarios/text/model.py"]

@@ -18,6 +18,7 @@ import pytest
 from faultlab.engines.processes import one_thread_environment
 from faultlab.results import FaultResult, Report, Status
 
+pytestmark = pytest.mark.nightly(reason="a whole project mutated, by tests and training; the quick ring has one method")
 PROJECT = Path(__file__).parent / "mutated"
 ROOT = Path(__file__).parents[1]
 

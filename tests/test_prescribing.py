@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from faultlab.results import Report
 from faultlab.scenario import load
 from faultlab.scenario_edit import add_guards, lines
 from faultlab.variation import VARIATIONS, NotVariedError, varied
+from tests import warm
+from tests.support import small
 
 ROOT = Path(__file__).parents[1]
 HEAD = "schema: 1\nname: s\nmodule: {class_path: scenarios.digits.model.LitDigits}\n"
@@ -35,9 +36,8 @@ SELECT = ["return.none", "loss.nan", "optimizer.drops-update", "callback.disable
 
 
 def prescribe(file: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "faultlab", "prescribe", str(file), "--seeds", "3", "--out", str(out), *more]
     select = [part for mode in SELECT for part in ("--select", mode)]
-    return subprocess.run([*command, *select], cwd=ROOT, capture_output=True, text=True)
+    return warm.run(["-m", "faultlab", "prescribe", file, "--seeds", "3", "--out", out, *more, *select], cwd=ROOT)
 
 
 @pytest.fixture
@@ -70,26 +70,27 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
 
 
 def test_the_report_says_what_each_guard_would_have_added(tmp_path: Path) -> None:
-    run = [sys.executable, "-m", "faultlab", "run", "scenarios/digits/scenario.yaml", "--select", "return.none"]
-    subprocess.run([*run, "--out", str(tmp_path), "-q"], cwd=ROOT, check=True, capture_output=True)
-    (fault,) = json.loads((tmp_path / "digits" / "report.json").read_text())["faults"]
+    run = ["-m", "faultlab", "run", small(tmp_path), "--select", "return.none"]
+    warm.run([*run, "--out", tmp_path, "-q"], cwd=ROOT).check_returncode()
+    (fault,) = json.loads((tmp_path / "small" / "report.json").read_text())["faults"]
     first = next(found for found in fault["prescription"] if found["guard"] == "faultlab.guards.StepsTaken")
     assert first["step"] == 0
     assert first.keys() == {"guard", "step", "cost"}
-    guards = json.loads((tmp_path / "digits" / "guards.json").read_text())
+    guards = json.loads((tmp_path / "small" / "guards.json").read_text())
     assert guards["false_alarms"] == []
     assert guards["broken"] == {}
     assert guards["disturbed"] == ""
     assert len(guards["quiet_runs"]) >= 4
-    page = (tmp_path / "digits" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "small" / "index.html").read_text(encoding="utf-8")
     assert "faultlab.guards.StepsTaken" in page
     assert "would add" in page
 
 
+@pytest.mark.nightly(reason="the digits with all their guards; test_merge.py has how such findings are joined")
 def test_a_guard_that_alone_notices_something_is_tried_out(tmp_path: Path) -> None:
-    run = [sys.executable, "-m", "faultlab", "run", "scenarios/digits/guarded.yaml", "--out", str(tmp_path), "-q"]
+    run = ["-m", "faultlab", "run", "scenarios/digits/guarded.yaml", "--out", tmp_path, "-q"]
     asked = ["--select", "loss.nan", "--select", "mode.training-in-validation"]
-    subprocess.run([*run, *asked], cwd=ROOT, check=True, capture_output=True)
+    warm.run([*run, *asked], cwd=ROOT).check_returncode()
     yours = json.loads((tmp_path / "digits-guarded" / "guards.json").read_text())["yours"]
     worth = {entry["guard"]: entry for entry in yours}
     assert worth["EvaluationMode"]["alone"] == ["mode.training-in-validation@always"]

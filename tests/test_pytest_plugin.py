@@ -210,10 +210,10 @@ LIGHT = """
 
 def test_a_run_without_the_option_imports_nothing_that_it_would_not_import_anyway(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(LIGHT)
-    ran = run(pytester, PLAIN)
+    ran = run(pytester, PLAIN, imports="command")
     assert ran.status == 0
     ran.says("IMPORTED ['faultlab', 'faultlab.pytest_plugin']")
-    ran = run(pytester, PLAIN, "-p", "no:faultlab")
+    ran = run(pytester, PLAIN, "-p", "no:faultlab", imports="command")
     assert ran.status == 0
     ran.says("IMPORTED []")
     ran = run(pytester, PLAIN, "-p", "no:faultlab", "--faultlab")

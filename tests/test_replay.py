@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +16,17 @@ from faultlab.harness.campaign import Campaign, Options
 from faultlab.harness.replaying import Replay, fault_of, thinned
 from faultlab.results import Report, Status
 from faultlab.scenario import Scenario, load
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 FAULTS = ("return.none", "loss.nan@step=3", "init.zero", "loader.worker-raises",
           "process.hangs@step=2", "label.shuffled",
           "optimizer.partial-parameters")  # fmt: skip
+QUICK = ("return.none", "init.zero", "process.hangs@step=2")
 
+MORE = pytest.mark.nightly(
+    reason="more faults; the quick ring replays one that warns, one of construction, one that hangs"
+)
 _TALKATIVE = """
 import pytorch_lightning as pl
 from tests.broken import healthy
@@ -70,7 +74,7 @@ def campaign(scenario: Scenario, engine: Engine, tmp_path_factory: pytest.TempPa
     return Campaign(scenario, engine, Options(select=FAULTS, out=out), _Silent()).run(), out  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [pytest.param(fault, marks=() if fault in QUICK else MORE) for fault in FAULTS])
 def test_a_replay_comes_to_the_campaigns_verdict(
     fault: str, scenario: Scenario, engine: Engine, campaign: tuple[Report, Path]
 ) -> None:
@@ -115,9 +119,9 @@ def _replay(folder: Path, *arguments: str, typed: str = "") -> subprocess.Comple
     lines = ["schema: 1", "name: talkative", "module: {class_path: talkative.Model}",
              "data: {class_path: tests.broken.healthy.loader}", "trainer: {max_epochs: 2}"]  # fmt: skip
     (folder / "talkative.yaml").write_text("\n".join(lines) + "\n")
-    command = [sys.executable, "-m", "faultlab", "replay", "--scenario", "talkative.yaml", *arguments]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run(command, cwd=folder, env=env, input=typed, capture_output=True, text=True, timeout=240)
+    command = ["-m", "faultlab", "replay", "--scenario", "talkative.yaml", *arguments]
+    return warm.run(command, cwd=folder, env=env, input=typed)
 
 
 def _trained(printed: str) -> int:

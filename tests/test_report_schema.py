@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from faultlab.harness.campaign import Campaign, Options
 from faultlab.report import schema
 from faultlab.results import FaultResult, Report, Status, dump
 from faultlab.scenario import Scenario, load
+from tests import warm
 from tests.published import violations_of
 from tests.support import mutant, mutated
 from tests.test_cli import ROOT, _faultlab
@@ -118,8 +117,7 @@ def test_the_report_of_tests_and_mutants_is_what_the_schema_says(tmp_path: Path)
     file.write_text(file.read_text().replace("paths: [slopes]", "paths: [slopes/model.py]\n  functions: ['*.forward']"))
     select = ["--select=loss.nan", "--select=return.none"]
     # From its own folder, where its `tests` are.
-    command = [sys.executable, "-m", "faultlab", "run", "scenario.yaml", *select, "--quiet"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=240)
+    done = warm.run(["-m", "faultlab", "run", "scenario.yaml", *select, "--quiet"], cwd=project)
     assert done.returncode in (0, 1), done.stderr
     written = project / "reports/slopes/report.json"
     assert wrong_in(written) == []

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the tests are run in copies of the process")
@@ -125,16 +126,9 @@ class Suite:
     def run(self, name: str, *options: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
         """Pytest in a fresh process, and what it wrote of each fault."""
         out = self.folder / "out" / name
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *options]
-        path = os.pathsep.join([str(ROOT), str(self.folder)])
-        process = subprocess.run(
-            [*command, "--faultlab-out", str(out), str(self.folder)],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *options]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(self.folder)])}
+        process = warm.run([*command, "--faultlab-out", out, self.folder], cwd=self.folder, env=environment)
         written = out / "tests.json"
         return process, json.loads(written.read_text())["faults"] if written.is_file() else []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,8 @@ import pytest
 from faultlab import index
 from faultlab.errors import UsageError
 from faultlab.harness.sweeping import dose_of, mode_of
+from tests import warm
+from tests.support import small
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,14 +29,13 @@ def test_what_can_not_be_swept_is_said() -> None:
 
 
 def _sweep(mode: str, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "faultlab", "sweep", mode, "--scenario", "scenarios/digits/scenario.yaml"]
-    env = {**os.environ, "COLUMNS": "160"}
-    return subprocess.run([*command, "--out", str(out), *more], cwd=ROOT, env=env, capture_output=True, text=True)
+    command = ["-m", "faultlab", "sweep", mode, "--scenario", small(out), "--out", out, *more]
+    return warm.run(command, cwd=ROOT, env={**os.environ, "COLUMNS": "160"})
 
 
 def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Path) -> None:
-    run = [sys.executable, "-m", "faultlab", "run", "scenarios/digits/scenario.yaml", "--select", "gradient.exploding"]
-    subprocess.run([*run, "--out", str(tmp_path), "-q"], cwd=ROOT, check=True, capture_output=True)
+    run = ["-m", "faultlab", "run", small(tmp_path), "--select", "gradient.exploding"]
+    warm.run([*run, "--out", tmp_path, "-q"], cwd=ROOT).check_returncode()
     done = _sweep("gradient.exploding", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -46,7 +46,7 @@ def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Pat
     tried = [point["value"] for point in found["doses"]]
     assert tried == sorted(tried)
     assert found["steps"]
-    page = (tmp_path / "digits" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "small" / "index.html").read_text(encoding="utf-8")
     assert "gradient.exploding" in page
     assert 'class="sweep"' in page
 
@@ -54,4 +54,4 @@ def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Pat
 def test_what_does_not_apply_is_not_swept(tmp_path: Path) -> None:
     done = _sweep("label.nan", tmp_path)
     assert done.returncode == 4
-    assert "label.nan could not be swept on digits: not_applicable" in done.stderr
+    assert "label.nan could not be swept on small: not_applicable" in done.stderr

@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DEADLINE = 2.0
 
-# Each at the first step and half-way: fifty faults, among which as many honest ones must come through unharmed.
+# Each at the first step and half-way: fifty faults, among which honest ones must come through unharmed.
 EXPECTED = {
     "torture.hang-busy": ("timeout", "still running"),
     "torture.hang-asleep": ("timeout", "still running"),
@@ -65,7 +65,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-ALL = [f"{mode}@step={step}" for mode in EXPECTED for step in (0, 6)] + HONEST
+STEPS = {"half-way": (6,), "twice": (0, 6)}
+TWICE = pytest.mark.nightly(reason="all tortures at the first step too; the quick ring has each half-way")
+AGAIN = pytest.mark.nightly(reason="campaigns that are ended up to a dozen times, each begun in a fresh interpreter")
+SPAWN = pytest.mark.nightly(reason="a fresh interpreter for each tortured run")
 SOME = ["return.*", "step.*", "loss.*", "gradient.*", "input.*", "torture.hang-asleep@step=0",
         "torture.leaves-daemon@step=0", "torture.segfault@step=6", "torture.kills-parent@step=0"]  # fmt: skip
 
@@ -104,19 +107,28 @@ def _none_left(bench: Path) -> bool:
     return False
 
 
+@pytest.fixture(scope="module", params=["half-way", pytest.param("twice", marks=TWICE)])
+def steps(request: pytest.FixtureRequest) -> tuple[int, ...]:
+    """The steps at which each torture is tried."""
+    return STEPS[request.param]
+
+
 @pytest.fixture(scope="module")
-def tortured(bench: Path) -> dict[str, dict[str, Any]]:
+def tortured(bench: Path, steps: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    faults = [f"{mode}@step={step}" for mode in EXPECTED for step in steps] + HONEST
     done = subprocess.run(
-        _command(bench, "whole", ALL), cwd=ROOT, env=_environment(bench), capture_output=True, text=True, timeout=280
+        _command(bench, "whole", faults), cwd=ROOT, env=_environment(bench), capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 4, done.stdout[-3000:] + done.stderr[-3000:]
     return _statuses(bench, "whole")
 
 
 @pytest.mark.parametrize("mode", sorted(EXPECTED))
-def test_a_tortured_run_costs_its_own_verdict_alone(tortured: dict[str, dict[str, Any]], mode: str) -> None:
+def test_a_tortured_run_costs_its_own_verdict_alone(
+    tortured: dict[str, dict[str, Any]], steps: tuple[int, ...], mode: str
+) -> None:
     status, reason = EXPECTED[mode]
-    for step in (0, 6):
+    for step in steps:
         fault = tortured[f"{mode}@step={step}"]
         assert (fault["status"], reason in fault["reason"]) == (status, True), fault
         if status == "noticed" and mode in ("torture.segfault", "torture.abort", "torture.killed", "torture.exits-3"):
@@ -150,6 +162,7 @@ def _lines(bench: Path, out: str) -> dict[str, str]:
     return found
 
 
+@AGAIN
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_a_driver_that_is_ended_at_random_moments_resumes_and_loses_nothing(bench: Path, kill: signal.Signals) -> None:
     out = f"ended-{kill.name}"
@@ -177,6 +190,8 @@ def test_a_driver_that_is_ended_at_random_moments_resumes_and_loses_nothing(benc
     assert set(_statuses(bench, out)) == ids
 
 
+@SPAWN
+@pytest.mark.parametrize("steps", ["half-way"], indirect=True)
 def test_the_spawn_engine_survives_as_well(bench: Path, tortured: dict[str, dict[str, Any]]) -> None:
     tried = ["torture.segfault@step=6", "torture.exits-0@step=6", "torture.leaves-child@step=6",
              "torture.floods@step=6", "torture.mute-error@step=6", "return.none@step=1"]  # fmt: skip

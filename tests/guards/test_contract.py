@@ -5,8 +5,6 @@ from __future__ import annotations
 import pickle
 import random
 import re
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import torch
 from faultlab import guards
 from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning
 from faultlab.guards.lightning import HOOKS, overrides
+from tests import warm
 from tests.guards.rig import QUIET, Healthy, fit, loaders
 from tests.zoo import models
 
@@ -29,6 +28,14 @@ TARGETS = {
     "language": models.language,
     "adversarial": models.adversarial,
 }
+EVERY = pytest.mark.nightly(reason="every guard on every target; the quick ring has one target a guard")
+FRESH = pytest.mark.nightly(reason="begins with nothing imported; the quick ring has the other package")
+# The guards take the targets in turn, so that none depends on where it stands in the list of another.
+LOOKING = [
+    pytest.param(cls, target, id=f"{cls.__name__}-{target}", marks=() if number % len(TARGETS) == place else EVERY)
+    for number, cls in enumerate(GUARDS)
+    for place, target in enumerate(TARGETS)
+]
 
 
 def course(target: Any, callbacks: Any, epochs: int = 2) -> dict[str, Any]:
@@ -86,8 +93,7 @@ def test_a_guard_says_what_it_is_what_it_checks_and_what_it_costs(cls: type[Guar
     assert any(overrides(cls, hook) for hook in HOOKS)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("cls", GUARDS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(("cls", "target"), LOOKING)
 def test_a_guard_only_looks(cls: type[Guard], target: str, bare: dict[str, dict[str, Any]]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -172,11 +178,12 @@ def test_a_guard_that_fails_itself_says_so_once_and_lets_the_training_go_on(monk
 
 def test_guards_import_nothing_else_of_faultlab() -> None:
     code = "import faultlab.guards, sys; print(*[m for m in sys.modules if m.startswith('faultlab')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = warm.run(["-c", code])
+    assert done.returncode == 0, done.stderr
     assert [m for m in done.stdout.split() if m != "faultlab" and not m.startswith("faultlab.guards")] == []
 
 
-@pytest.mark.parametrize("package", ["pytorch_lightning", "lightning.pytorch"])
+@pytest.mark.parametrize("package", ["pytorch_lightning", pytest.param("lightning.pytorch", marks=FRESH)])
 def test_guards_are_callbacks_of_the_package_that_is_used(package: str) -> None:
     code = (
         f"import sys, {package} as L; from faultlab import guards; from tests.zoo.models import classifier\n"
@@ -186,7 +193,7 @@ def test_guards_are_callbacks_of_the_package_that_is_used(package: str) -> None:
         f"quiet = dict(accelerator='cpu', logger=False, enable_checkpointing=False)\n"
         f"L.Trainer(max_epochs=1, callbacks=guards.all(), **quiet).fit(module, *data)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = warm.run(["-c", code], imports="torch" if package == "pytorch_lightning" else "command")
     assert done.returncode == 0, done.stderr
 
 
