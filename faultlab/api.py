@@ -53,12 +53,13 @@ def run(
     With ``advice`` the ready-made guards watch too, and the report prescribes those that notice what is silent. Source
     mutants are made and judged where the scenario has ``mutants:``.
 
-    Raises ScenarioError where the file or the target it names is wrong, BaselineError where the clean run fails, and
-    KeyboardInterrupt once the report of what was done until then is on disk.
+    Raises ScenarioError where the file or the target it names is wrong, UsageError for more jobs than cores,
+    BaselineError where the clean run fails, and KeyboardInterrupt once the report of what was done until then is on
+    disk.
     """
     loaded = scenario if isinstance(scenario, Scenario) else load(Path(scenario))
     options = Options(select=tuple(select), skip=tuple(ignore), seed=seed, out=Path(out), watch=Watch(advised=advice))
-    working = engines.create(engine or engines.default(), jobs or engines.cores())
+    working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
     campaign = Campaign(loaded, working, options, _Quiet())
     interrupted = False
     try:

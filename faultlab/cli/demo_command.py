@@ -30,7 +30,7 @@ def command(out: Path, jobs: int | None, no_warm: bool) -> int:
 
     click.echo("A small classifier of waves learns to tell sines, squares and sawteeth apart (faultlab/demo/model.py).")
     click.echo("Its only guard is EarlyStopping, which stops at a validation loss that is NaN. Now it is broken:")
-    engine = engines.create(engines.default(), jobs or engines.cores())
+    engine = engines.create(engines.default(), engines.checked_jobs(jobs))
     if not no_warm:
         engine.keep_warm()
     with Progress(silent=True, quiet=True) as progress:

@@ -77,7 +77,7 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
     )
     progress = Progress(quiet=quiet or as_json, silent=as_json)
     with progress:
-        working = engines.create(engines.default(), jobs or engines.cores())
+        working = engines.create(engines.default(), engines.checked_jobs(jobs))
         return each(
             scenarios or (None,),
             lambda scenario: carry_out(SourceMutation(asked, working, progress, scenario), progress),

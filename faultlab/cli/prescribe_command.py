@@ -59,7 +59,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     options = Options(select, skip, seed, out=out, watch=thorough(seeds))
     progress = Progress(quiet=quiet or as_json, silent=as_json)
     with progress:
-        working = engines.create(engine or engines.default(), jobs or engines.cores())
+        working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
         if not no_warm:
             working.keep_warm()
         prescriber = Prescriber(scenario, working, options, progress, early, not no_records)

@@ -87,7 +87,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         return report, gravest((status, mutated))
 
     with progress:
-        working = engines.create(engine or engines.default(), jobs or engines.cores())
+        working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
         if not no_warm:
             working.keep_warm()
         status = each(scenarios, carry_out, working, as_json, ci=ci)

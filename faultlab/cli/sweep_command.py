@@ -43,7 +43,7 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
     scenario = load(file)
     progress = Progress(quiet=as_json, silent=as_json)
     with progress:
-        working = engines.create(engine or engines.default(), jobs or engines.cores())
+        working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
         if not no_warm:
             working.keep_warm()
         sweep = Sweep(scenario, working, Options(seed=seed, out=out), progress, swept, dose_of(swept, dose))

@@ -66,5 +66,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def checked_jobs(asked: int | None) -> int:
+    """Return how many runs to carry out at a time: as many as asked for, or one for each core.
+
+    Raises:
+        UsageError: if more are asked for than there are cores.
+    """
+    from faultlab.errors import UsageError
+
+    if asked is not None and asked > cores():
+        raise UsageError(
+            f"{asked} jobs on {cores()} cores: runs that share a core take as long, more memory, and reach their "
+            f"deadlines sooner; ask for {cores()} at most"
+        )
+    return asked or cores()
+
+
 def default() -> str:
     return "fork" if hasattr(os, "fork") else "spawn"

@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from faultlab.engines import TargetBrokenError, keeping
+from faultlab.engines.admission import Admission
 from faultlab.engines.processes import one_thread_environment, show
 from faultlab.engines.protocol import Lines, Order, Outcome, Place, encode
 from faultlab.engines.waiting import Waiting
@@ -100,6 +101,7 @@ class ForkEngine:
         self._learnt: list[str] = []
         self._serial = 0
         self._openings = 0
+        self._admission = Admission()
 
     def keep_warm(self) -> None:
         """See Engine; raises UsageError where the environment's wish can't be read."""
@@ -115,6 +117,7 @@ class ForkEngine:
         self._serial += 1
         self._scenario = (f"{self._serial}-{name}", scenario)
         self._lazy = []
+        self._admission = Admission()
         for module in self._learnt:
             self.preload(module)
         self._learnt = []
@@ -186,6 +189,7 @@ class ForkEngine:
 
         # Those that sleep are as many again: they take time and memory, but no core.
         free = {sleeps: self.jobs - sum(order.sleeps == sleeps for order in given) for sleeps in (False, True)}
+        free[False] = min(free[False], self._admission.room(len(given)))
         for order, link in waiting.take(free, nursery):
             link.give(order)
             trunk_runs = trunk_runs or bool(order.stems)
@@ -329,6 +333,7 @@ class ForkEngine:
                 elif link.scenario == self._scenario[0]:
                     self._finished.append(outcome)
                     self._lazy += (outcome.result or {}).get("imported") or []
+                    self._admission.learn((outcome.result or {}).get("private") or 0)
 
     def _hang_up(self) -> None:
         """Leaves the scenario's nurseries: they end with whatever they still run."""

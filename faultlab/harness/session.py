@@ -27,6 +27,7 @@ from faultlab.detectors.advisers import Advisers
 from faultlab.detectors.guards import Observer
 from faultlab.detectors.notice import Notice
 from faultlab.detectors.warned import Warnings
+from faultlab.engines.admission import private_memory
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
 from faultlab.harness import confinement, evaluation, plan, reload
@@ -330,6 +331,7 @@ class Session:
             "guards": [*(self._built.guards if self._built else ()), *self._flags],
             "recon": self._recon.to_json() if self._recon else None,
             "versions": _versions(self._built) if self._order.probe else None,
+            "private": private_memory() if self._order.probe else None,
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
             "sources": _sources(self._built) if self._order.probe else None,
         }

@@ -158,7 +158,8 @@ def _asked(config: pytest.Config) -> Asked:
             raise UsageError(". ".join(filter(None, wrong)))
     if (option("faultlab_jobs") or 1) < 1:
         raise UsageError(f"--faultlab-jobs is {option('faultlab_jobs')}; it takes one copy at least")
-    jobs = option("faultlab_jobs") or config.stash.get(PROCESSES, None) or engines.cores()
+    asked = option("faultlab_jobs")
+    jobs = engines.checked_jobs(asked) if asked else config.stash.get(PROCESSES, None) or engines.cores()
     return Asked(
         selection=Selection(select=selected, skip=ignored),
         targets=tuple(option("faultlab_target")),

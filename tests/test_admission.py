@@ -1,0 +1,61 @@
+"""How many victims run at a time: no more than there are cores, and room in the memory for."""
+
+from __future__ import annotations
+
+import pytest
+
+from faultlab import engines
+from faultlab.engines import admission, processes
+from faultlab.engines.admission import Admission
+from faultlab.errors import UsageError
+
+GIB = 1 << 20  # KiB
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of 20 GiB, of which 9 are free."""
+    monkeypatch.setattr(processes, "memory", lambda: {"MemTotal": 20 * GIB, "MemAvailable": 9 * GIB})
+
+
+@pytest.mark.usefixtures("machine")
+def test_what_is_free_is_shared_out_but_for_a_reserve() -> None:
+    known = Admission()
+    known.learn(2 * GIB)
+    known.learn(1 * GIB)
+    assert known.room(running=1) == 4
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_victim_larger_than_what_is_free_runs_alone() -> None:
+    known = Admission()
+    known.learn(30 * GIB)
+    assert known.room(running=0) == 1
+    assert known.room(running=1) == 0
+
+
+@pytest.mark.usefixtures("machine")
+def test_before_a_clean_run_has_told_its_memory_nothing_is_held_back() -> None:
+    assert Admission().room(running=7) > 1000
+
+
+def test_where_the_system_does_not_tell_its_memory_nothing_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "memory", dict)
+    known = Admission()
+    known.learn(30 * GIB)
+    assert known.room(running=7) > 1000
+
+
+def test_memory_that_is_written_to_is_private() -> None:
+    before = admission.private_memory()
+    held = bytearray(b"x" * (64 << 20))
+    assert admission.private_memory() - before > 60 << 10
+    assert held
+
+
+def test_more_jobs_than_cores_are_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "cores", lambda: 2)
+    assert engines.checked_jobs(None) == 2
+    assert engines.checked_jobs(2) == 2
+    with pytest.raises(UsageError, match="3 jobs on 2 cores"):
+        engines.checked_jobs(3)
