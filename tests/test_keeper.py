@@ -27,6 +27,7 @@ from faultlab.engines.fork import ForkEngine
 from faultlab.engines.keeping import Borrowed, Keeping
 from faultlab.engines.preloaded import Learning
 from faultlab.errors import UsageError
+from tests import warm
 from tests.support import call
 
 ROOT = Path(__file__).parents[1]
@@ -127,6 +128,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(packages), str(ROOT)]))
         monkeypatch.delenv("PYTEST_CURRENT_TEST")
         monkeypatch.chdir(project)
+        # What a process is handed by whoever starts it is what these tests are about.
+        monkeypatch.setattr(subprocess, "Popen", warm.FRESH)
         made = Bench(project, packages, Path(runtime))
         made.write()
         yield made

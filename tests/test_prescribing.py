@@ -58,7 +58,7 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
     assert not found["broken"]
     assert not found["false_alarms"]
     promised = {fault for guard in found["guards"] for fault in guard["notices"]}
-    assert promised == {"return.none@always", "loss.nan@step=12", "optimizer.drops-update@always"}
+    assert promised == {"return.none@always", "loss.nan@step=8", "optimizer.drops-update@always"}
     assert found["coverage"]["before"]["all"] < found["coverage"]["after"]["all"] == 1.0
     written = [guard.class_path for guard in load(mine).guards]
     assert written == [guard["class_path"] for guard in found["guards"]]
