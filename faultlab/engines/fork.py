@@ -33,11 +33,14 @@ _IMPORT_DEADLINE = 600.0
 _LONGEST_ADDRESS = 100
 
 
-def _earliest_first(order: Order) -> tuple[int, int]:
+def _longest_first(order: Order) -> tuple[int, int]:
     """The trunk first, since others wait for its stems; then by what is left to run: a long run at the end is alone."""
     if order.stems:
         return (0, 0)
-    return (2, int(order.at)) if isinstance(order.at, int) else (1, int(order.at == "fit"))
+    if isinstance(order.at, int):
+        return (2, order.at)
+    # A run that goes on from its checkpoints trains once more.
+    return (1, 0 if order.reload else 2 if order.at == "fit" else 1)
 
 
 class _Link:
@@ -118,22 +121,26 @@ class ForkEngine:
         self._scenario = (f"{self._serial}-{name}", scenario)
         self._lazy = []
         self._admission = Admission()
-        for module in self._learnt:
-            self.preload(module)
-        self._learnt = []
+        self._import_learnt()
         self._open()
 
     def preload(self, package: str) -> None:
-        """Has later scenarios find a package imported already."""
-        if package not in self._preload:
-            self._preload.append(package)
-            if isinstance(self._warm, keeping.Borrowed):
-                self._learn({"modules": [package], "environment": {}})
-            elif (warm := self._link("warm")) is not None:
-                warm.send({"import": package})
+        """Have later scenarios find a package imported already; a command of a single one does not pay for it."""
+        self._learnt.append(package)
+        if isinstance(self._warm, keeping.Borrowed):
+            self._learn({"modules": [package], "environment": {}})
+
+    def _import_learnt(self) -> None:
+        warm = self._link("warm")
+        for package in dict.fromkeys(self._learnt):
+            if package not in self._preload:
+                self._preload.append(package)
+                if warm is not None:
+                    warm.send({"import": package})
+        self._learnt = []
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        waiting = Waiting(sorted(orders, key=_earliest_first))
+        waiting = Waiting(sorted(orders, key=_longest_first))
         suspects: list[Order] = []
         alone = ""
         self._preload_lazy()
