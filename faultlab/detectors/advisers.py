@@ -6,7 +6,7 @@ victim; what their answers are worth is for the driver to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from faultlab.detectors.guards import Observer
@@ -18,7 +18,8 @@ class Advisers:
     """The guards that an order asks for, and what they say.
 
     ``asked`` has the ``monitor`` and its ``mode``, the guards ``without`` which it is to be, the file of the
-    ``known`` good runs, and ``record``, whether to add this one to them.
+    ``known`` good runs, ``record``, whether to add this one to them, and ``everywhere``, whether guards that a fault
+    can't set off watch too.
     """
 
     def __init__(self, asked: Mapping[str, Any], clock: Clock, warnings: Warnings) -> None:
@@ -27,6 +28,17 @@ class Advisers:
         self._recorder: Any = None
         self._checks: dict[str, Mapping[str, str]] = {}
         self._arguments: dict[str, dict[str, Any]] = {}
+        self._judges: dict[str, str] = {}
+        self._left: Collection[str] = ()
+
+    def rest(self, left: Collection[str]) -> None:
+        """Spare the run the guards whose alarms can come of nothing but what its fault leaves as it is.
+
+        Args:
+            left: The fault's seam's `faultlab.seams.base.Seam.leaves`.
+        """
+        self._left = () if self._asked.get("everywhere") else left
+        self._observer.rest([name for name, judges in self._judges.items() if judges in self._left])
 
     def callbacks(self) -> list[Any]:
         """What the Trainer is to call: fresh guards behind one callback. What earlier ones have said stays said."""
@@ -49,7 +61,10 @@ class Advisers:
             made += ready
         for guard in made:
             self._checks[type(guard).__name__] = getattr(guard, "checks", {})
-        return [_as_one(self._observer.beside(made))]
+            self._judges[type(guard).__name__] = getattr(guard, "judges", "")
+        together = _as_one(self._observer.beside(made))
+        self.rest(self._left)
+        return [together]
 
     def to_json(self) -> dict[str, Any]:
         """Their alarms, which of them failed themselves and how, and the seconds that each took."""

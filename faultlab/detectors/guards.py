@@ -8,13 +8,19 @@ from __future__ import annotations
 import functools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from faultlab.detectors.notice import Notice, safe_text
 from faultlab.detectors.warned import Warnings
 from faultlab.seams.callbacks import own_hooks, watch
 from faultlab.seams.clock import Clock
+
+_Call = tuple[str, Any, Callable[..., Any]]
+"""A guard's name, the guard, and its method."""
+
+# Where guards take off what they have put on the module.
+_TIDYING = ("on_train_end", "on_fit_end", "on_exception", "teardown")
 
 
 class Observer:
@@ -29,6 +35,7 @@ class Observer:
         self.seconds: dict[str, float] = {}
         self._clock = clock
         self._warnings = warnings
+        self._beside: dict[str, list[_Call]] = {}
 
     def observe(self, guard: Any, name: str) -> Any:
         """The same guard object with its hooks watched; of a set of guards each of them, by its own name."""
@@ -49,27 +56,37 @@ class Observer:
 
         What they warn of, and what a fault does to what they try out, is nothing that the run did.
         """
-        asked: dict[str, list[tuple[str, Any, Callable[..., Any]]]] = {}
+        self._beside = {}
         for guard in guards:
             tell_errors(guard)
             for hook in own_hooks(guard):
-                asked.setdefault(hook, []).append((type(guard).__name__, guard, getattr(guard, hook)))
-        return {hook: self._in_turn(hook, calls) for hook, calls in asked.items()}
+                call = (type(guard).__name__, guard, getattr(guard, hook))
+                self._beside.setdefault(hook, []).append(call)
+        return {hook: self._in_turn(hook, calls) for hook, calls in self._beside.items()}
 
-    def _in_turn(self, hook: str, asked: list[tuple[str, Any, Callable[..., Any]]]) -> Callable[..., None]:
-        counts = [self.calls.setdefault(name, Counter()) for name, _, _ in asked]
+    def rest(self, names: Collection[str]) -> None:
+        """Call guards of these names no more, but to tidy up."""
+        for hook, calls in self._beside.items():
+            if hook not in _TIDYING:
+                calls[:] = [call for call in calls if call[0] not in names]
+
+    def _in_turn(self, hook: str, asked: list[_Call]) -> Callable[..., None]:
         # Not imported before: the first import of the guards settles whose callbacks they are.
         from faultlab.guards.pace import OneHook
 
         clock, warnings, seconds, now = self._clock, self._warnings, self.seconds, time.perf_counter
         for name, _, _ in asked:
             seconds.setdefault(name, 0.0)
+            self.calls.setdefault(name, Counter())
+        counts = self.calls
 
         def in_turn(trainer: Any, *args: Any, **kwargs: Any) -> None:
+            if not asked:
+                return
             with clock.beside(), warnings.hidden(), OneHook():
                 begun = now()
-                for (name, guard, method), count in zip(asked, counts):
-                    count[hook] += 1
+                for name, guard, method in asked:
+                    counts[name][hook] += 1
                     stop_before = getattr(trainer, "should_stop", False)
                     try:
                         method(trainer, *args, **kwargs)

@@ -26,6 +26,7 @@ class BackwardFaithful(Guard):
     """
 
     level: ClassVar[Level] = "full"
+    judges = "backward"
     checks = {
         "missing": "a parameter that the loss depends on got no gradient",
         "negated": "a gradient has the wrong sign",

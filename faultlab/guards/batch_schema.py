@@ -23,6 +23,7 @@ class BatchSchema(Guard):
     It keeps quiet about images and sequences whose sizes vary. Of large tensors a sample is looked at.
     """
 
+    judges = "batches"
     checks = {
         "none": "a batch is None",
         "empty": "a batch holds no sample",

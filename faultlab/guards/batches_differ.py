@@ -20,6 +20,7 @@ class BatchesDiffer(Guard):
     at least; leave the guard out, or say ``shuffled=False``, where the order is meant to stay.
     """
 
+    judges = "batches"
     checks = {
         "repeated-batch": "a batch has the same samples as the batch before it",
         "duplicates": "samples come many times in an epoch",

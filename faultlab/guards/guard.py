@@ -65,11 +65,14 @@ class Guard(Callback):
     ``level`` says what it costs: a ``cheap`` guard is meant for every training, a ``full`` one for where its look
     at every value, or its forward passes of its own, may cost some per cent. ``checks`` names what it looks for, each
     in a sentence; ``leave_out`` names those that do not fit the training. An ``optional`` guard is one that has to be
-    asked for by itself.
+    asked for by itself. ``judges`` is the only thing that the guard's alarms can come of: what the batches hold, how
+    outputs depend on inputs, whether gradients are those of the loss, whether metrics are those of the outputs; empty
+    where anything may set it off.
     """
 
     level: ClassVar[Level] = "cheap"
     optional: ClassVar[bool] = False
+    judges: ClassVar[Literal["", "batches", "forward", "backward", "metrics"]] = ""
     checks: ClassVar[Mapping[str, str]] = {}
 
     own_errors: ClassVar[Literal["warn", "raise"]] = "warn"

@@ -27,6 +27,7 @@ class Labels(Guard):
     does not say which of its parts the labels are.
     """
 
+    judges = "batches"
     checks = {
         "out-of-range": "a label is no class",
         "ignored": "all labels of a batch are to be ignored",

@@ -26,6 +26,7 @@ class LabelsAligned(Guard):
     another label in a later epoch; up to ``changed`` of the samples may.
     """
 
+    judges = "batches"
     checks = {
         "unrelated": "labels have no relation to the inputs in training, though they have in validation",
         "opposite": "labels relate to the inputs the other way round, or by another mapping, than in validation",

@@ -27,6 +27,7 @@ class MetricsRecomputed(Guard):
     """
 
     level: ClassVar[Level] = "full"
+    judges = "metrics"
     checks = {
         "differs": "the logged metric is not the recomputed one",
         "mean-of-means": "the logged metric is the mean of the batches' means, and not that over the samples",

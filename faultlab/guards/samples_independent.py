@@ -29,6 +29,7 @@ class SamplesIndependent(Guard):
     """
 
     level: ClassVar[Level] = "full"
+    judges = "forward"
     checks = {
         "random": "equal inputs give different outputs",
         "cached": "different inputs give the same outputs",

@@ -23,6 +23,7 @@ class TrainValidationAlike(Guard):
     ``most`` batches of a training are looked at. It keeps quiet about token ids and where validation is small.
     """
 
+    judges = "batches"
     checks = {
         "scale": "training inputs are spread much more, or less, than validation inputs",
         "shift": "the mean of training inputs is another than that of validation inputs",

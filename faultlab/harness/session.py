@@ -249,6 +249,9 @@ class Session:
     def _arm(self) -> None:
         assert self._order.fault is not None
         self._armed, *self._companions = [self._armed_with(text) for text in (self._order.fault, *self._order.also)]
+        if self._advisers is not None:
+            armed = (self._armed, *self._companions)
+            self._advisers.rest(frozenset.intersection(*(one.seam.leaves for one in armed)))
 
     def _armed_with(self, text: str) -> Armed:
         assert self._order.recon is not None

@@ -25,6 +25,8 @@ class Loss(Seam):
     calls that itself.
     """
 
+    leaves = frozenset({"batches", "forward"})
+
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         if armed.recon.automatic:
             patches.wrap(site.owner("training_step"), "training_step", self._in_output(armed))
@@ -74,6 +76,8 @@ class Gradients(Seam):
     It acts before any ``on_after_backward``, so that guards see what it did.
     """
 
+    leaves = frozenset({"batches", "forward", "metrics"})
+
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(backward: Callable[..., Any]) -> Callable[..., Any]:
             def then_inject(*args: Any, **kwargs: Any) -> Any:
@@ -114,6 +118,8 @@ class OptimizerStep(Seam):
     What the parameters are after the call counts too.
     """
 
+    leaves = frozenset({"batches", "forward", "metrics"})
+
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(step: Callable[..., Any]) -> Callable[..., Any]:
             def around(optimizer: Any, closure: Any = None, **kwargs: Any) -> Any:
@@ -134,6 +140,8 @@ class OptimizerStep(Seam):
 @dataclass(frozen=True)
 class ZeroGrad(Seam):
     """Around ``optimizer.zero_grad()``, of automatic and manual optimisation. The injector is given the call."""
+
+    leaves = frozenset({"batches", "forward", "metrics"})
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(zero_grad: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from faultlab.seams.patching import Patches
 
@@ -40,9 +40,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Seam:
-    """Base of the seams. ``attach_at`` is ``fit`` where it has to be in place before fit begins, else ``step``."""
+    """Base of the seams. ``attach_at`` is ``fit`` where it has to be in place before fit begins, else ``step``.
+
+    ``leaves`` names what a fault at this seam leaves as it is in a healthy training, among what ready-made guards judge
+    (`faultlab.guards.Guard.judges`): batches, forward, backward, metrics.
+    """
 
     attach_at = "step"
+    leaves: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def name(self) -> str:

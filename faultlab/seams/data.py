@@ -30,6 +30,7 @@ class Batch(Seam):
     broken batch would poison every later epoch.
     """
 
+    leaves = frozenset({"backward", "metrics"})
     role: str = ""
     kind: str = "any"
 
@@ -111,6 +112,7 @@ def _onward(iterator: Iterator[Any]) -> Iterator[Any]:
 class Loader(Seam):
     """How batches arrive. The injector maps Stream -> Stream once an epoch; it yields (batch, index, loader index)."""
 
+    leaves = frozenset({"backward", "metrics"})
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:

@@ -27,6 +27,8 @@ class _Forward(Seam):
 class ModuleOutput(_Forward):
     """The result of forward. The injector maps output -> output (a tensor, or whatever forward returns)."""
 
+    leaves = frozenset({"batches"})
+
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         if armed.recon.forward == "":
             # A wrapped method and no forward hook: `self.forward(x)` passes hooks by.
@@ -95,6 +97,8 @@ class HeadInput(_Forward):
     Which layer is last shows only when forward is over. So it is the one of the forward before and, until there was
     one, the last that the module registers.
     """
+
+    leaves = frozenset({"batches"})
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         layers = _Layers(lambda: site.present(armed.clock.trainer))

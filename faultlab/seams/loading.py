@@ -38,6 +38,7 @@ class Sample(Seam):
     there is no length, Lightning waits for each batch one step early.
     """
 
+    leaves = frozenset({"backward", "metrics"})
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
@@ -111,6 +112,7 @@ class Loading:
 class LoaderArguments(Seam):
     """The arguments of each DataLoader when Lightning takes it over. The injector maps Loading -> Loading."""
 
+    leaves = frozenset({"backward", "metrics"})
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
@@ -138,6 +140,7 @@ class Loaders(Seam):
     The injector maps loaders -> loaders, whether a hook of the target's returns them or ``fit`` was passed them.
     """
 
+    leaves = frozenset({"backward", "metrics"})
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:

@@ -48,6 +48,8 @@ def is_plain(value: Any) -> bool:
 class Logging(Seam):
     """What the module logs with ``log`` and ``log_dict``. The injector maps Logged -> Logged, or None for nothing."""
 
+    leaves = frozenset({"backward", "batches", "forward"})
+
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(log: Callable[..., Any]) -> Callable[..., Any]:
             def mapped(module: Any, name: str, value: Any, *args: Any, **options: Any) -> Any:
@@ -67,6 +69,8 @@ class Logging(Seam):
 @dataclass(frozen=True)
 class MetricReset(Seam):
     """What clears a logged metric between epochs. The injector is around the reset."""
+
+    leaves = frozenset({"backward", "batches", "forward"})
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(reset: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,6 +92,8 @@ class MetricReset(Seam):
 @dataclass(frozen=True)
 class LoggerCall(Seam):
     """What Lightning hands the loggers. The injector is around the call."""
+
+    leaves = frozenset({"backward", "batches", "forward"})
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(log_metrics: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,6 +25,8 @@ class Mode(Seam):
     see it; the entry of the step is where a wrong mode begins to matter.
     """
 
+    leaves = frozenset({"batches"})
+
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def setting(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             def make(step: Callable[..., Any]) -> Callable[..., Any]:

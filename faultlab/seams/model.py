@@ -32,6 +32,7 @@ class Architecture(Seam):
     its layers in ``setup`` or ``configure_model``, it has its turn when they are there.
     """
 
+    leaves = frozenset({"batches"})
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
@@ -75,6 +76,8 @@ class Weights(Seam):
     Values, `requires_grad` and which tensors there are all count.
     """
 
+    leaves = frozenset({"batches", "forward", "metrics"})
+
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(step: Callable[..., Any]) -> Callable[..., Any]:
             def around(*args: Any, **kwargs: Any) -> Any:
@@ -96,6 +99,7 @@ class Optimizers(Seam):
     a pair they are another such form. Which parameters the module has by then counts too.
     """
 
+    leaves = frozenset({"batches", "forward", "metrics"})
     attach_at = "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
@@ -121,6 +125,8 @@ class OptimizerState(Seam):
 
     The injector gets the list of optimizers and changes their ``state`` in place.
     """
+
+    leaves = frozenset({"batches", "forward", "metrics"})
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(step: Callable[..., Any]) -> Callable[..., Any]:

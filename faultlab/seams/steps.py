@@ -32,6 +32,8 @@ _WITHIN_STEPS = (*STEP_METHODS, "on_train_batch_start", "on_train_batch_end", "b
 class StepOutput(Seam):
     """What ``training_step`` and its siblings return. The injector maps output -> output."""
 
+    leaves = frozenset({"batches", "forward", "metrics"})
+
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def mapping(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             def make(step: Callable[..., Any]) -> Callable[..., Any]:

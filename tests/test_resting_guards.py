@@ -1,0 +1,94 @@
+"""Ready-made guards that a fault can't set off rest in its run, and nothing that they would have raised is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faultlab import catalogue, guards
+from faultlab.catalogue import Registered
+from faultlab.engines.protocol import Order
+from faultlab.fault import Fault
+from faultlab.harness.session import Session
+from faultlab.scenario import load
+from faultlab.seams.base import Seam
+from faultlab.target import Target
+from tests.support import small
+
+ASPECTS = {"batches", "forward", "backward", "metrics"}
+ASKED = {"monitor": "val_loss", "mode": "min"}
+ONE_OF_EACH = [
+    "batch.transposed@always",
+    "gradient.negated@always",
+    "init.nan@always",
+    "label.shuffled@always",
+    "layer.activation-removed@always",
+    "loader.sorted@always",
+    "loss.nan@step=1",
+    "metric.nan@always",
+    "mode.eval-in-training@always",
+    "optimizer.step-skipped@always",
+    "return.detached@always",
+    "weights.nan@step=1",
+]
+
+
+def registered() -> dict[str, Registered]:
+    return dict(catalogue.load())
+
+
+def advice(folder: Path, faults: Sequence[str]) -> dict[tuple[str, bool], Any]:
+    """What the guards of each run came to, where all watch (True) and where some rest (False)."""
+    target, sent = Target(load(small(folder)).for_victims()), []
+
+    def run(id: str, **more: Any) -> Any:
+        Session(target, Order(id, 0, root=str(folder / "run"), **more), sent.append).run()
+        return next(message["result"] for message in reversed(sent) if "result" in message)
+
+    recon = run("clean", probe=True)["recon"]
+    return {
+        (fault, everywhere): run(fault, fault=fault, recon=recon, advice={**ASKED, "everywhere": everywhere})["advice"]
+        for fault in faults
+        for everywhere in (True, False)
+    }
+
+
+def same_alarms(folder: Path, faults: Sequence[str]) -> None:
+    found = advice(folder, faults)
+    for fault in faults:
+        all_of_them, some = found[fault, True], found[fault, False]
+        assert some["alarms"] == all_of_them["alarms"], fault
+        assert some["broken"] == all_of_them["broken"], fault
+
+
+def test_no_alarm_is_lost_to_a_guard_that_rests(tmp_path: Path) -> None:
+    same_alarms(tmp_path, ONE_OF_EACH)
+
+
+@pytest.mark.nightly(reason="every failure mode twice; the quick ring has one of each kind")
+def test_no_alarm_of_any_failure_mode_is_lost(tmp_path: Path) -> None:
+    known = registered()
+    modes = [mode for mode, one in known.items() if one.seam.leaves]
+    calm = [mode for mode in modes if not known[mode].mode.hangs and known[mode].mode.judged_by != "reload"]
+    same_alarms(tmp_path, [str(known[mode].mode.complete(Fault(mode), 8)) for mode in calm])
+
+
+def test_guards_that_rest_are_not_called(tmp_path: Path) -> None:
+    found = advice(tmp_path, ["gradient.negated@always"])
+    resting = [kind.__name__ for kind in map(type, guards.all("full").guards) if kind.judges == "batches"]
+    assert resting
+    for name in resting:
+        assert found["gradient.negated@always", True]["seconds"][name] > 0
+        assert found["gradient.negated@always", False]["seconds"][name] == 0
+
+
+def test_a_seam_of_somebody_elses_has_all_guards_watch() -> None:
+    assert Seam.leaves == frozenset()
+
+
+def test_seams_and_guards_speak_of_the_same_things() -> None:
+    assert {aspect for one in registered().values() for aspect in one.seam.leaves} <= ASPECTS
+    assert {type(guard).judges for guard in guards.all("full").guards} - {""} == ASPECTS
