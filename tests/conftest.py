@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -24,6 +25,9 @@ _session = contextlib.ExitStack()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Workers of pytest-xdist use the warm processes of the session that started them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Begun in the background, as some services do: the commands that tests interrupt would ignore it too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         _session.enter_context(warm.folder())
 
