@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from faultlab.engines.fork import _longest_first
 from faultlab.engines.protocol import Order, Place
 from faultlab.engines.waiting import Waiting
 
@@ -49,3 +50,16 @@ def test_the_dispatcher_asks_once_a_place_and_order_however_many_wait() -> None:
     asked.clear()
     assert list(waiting.take({False: 0, True: 2}, find)) == []
     assert not asked, "without a free slot nothing is looked for"
+
+
+def test_the_trunk_goes_first_and_then_what_has_most_left_to_run() -> None:
+    orders = [
+        Order("late", 0, at=9),
+        Order("early", 0, at=0),
+        Order("before fit", 0, at="fit"),
+        Order("from nothing", 0),
+        Order("goes on from its checkpoints", 0, reload=True),
+        Order("trunk", 0, stems=(0, 9)),
+    ]
+    found = [order.id for order in sorted(orders, key=_longest_first)]
+    assert found == ["trunk", "goes on from its checkpoints", "from nothing", "before fit", "early", "late"]
