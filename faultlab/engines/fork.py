@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -105,6 +105,7 @@ class ForkEngine:
         self._serial = 0
         self._openings = 0
         self._admission = Admission()
+        self._known: set[str] = set()
 
     def keep_warm(self) -> None:
         """See Engine; raises UsageError where the environment's wish can't be read."""
@@ -121,6 +122,7 @@ class ForkEngine:
         self._scenario = (f"{self._serial}-{name}", scenario)
         self._lazy = []
         self._admission = Admission()
+        self._known = set()
         self._import_learnt()
         self._open()
 
@@ -144,6 +146,7 @@ class ForkEngine:
         suspects: list[Order] = []
         alone = ""
         self._preload_lazy()
+        self._prepare_known(orders)
         while waiting or suspects or self._running():
             if suspects and not waiting and not self._running():
                 # One at a time: a victim that kills its nursery must not take the others' second chance with it.
@@ -215,6 +218,14 @@ class ForkEngine:
             self._learnt += of_torch
             self._learn({"modules": of_torch, "environment": {}})
         self._lazy = []
+
+    def _prepare_known(self, orders: Iterable[Order]) -> None:
+        """Have the known good runs that guards compare with combined once, before victims are forked."""
+        files = {order.advice["known"] for order in orders if order.advice and order.advice.get("known")}
+        construct = self._link("construct")
+        if construct is not None and (new := files - self._known):
+            self._known |= new
+            construct.send({"known": sorted(new)})
 
     def _construct(self) -> _Link | None:
         if self._link("construct") is None:

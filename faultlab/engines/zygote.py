@@ -59,15 +59,23 @@ def _scenario(
     learnt = {"learnt": learning.learnt(target.code.packages)} if learning is not None else {}
     nursery = Nursery(address, {"nursery": "construct", "scenario": name, **learnt})
 
-    def preload(message: dict[str, Any]) -> None:
-        for module in message["imports"]:
-            import_quietly(module)
-        lightning.find_plugins_once()
-        for namespace in lightning.loaded():
-            warm_up(namespace)
+    def prepare(message: dict[str, Any]) -> None:
+        if "imports" in message:
+            for module in message["imports"]:
+                import_quietly(module)
+            lightning.find_plugins_once()
+            for namespace in lightning.loaded():
+                warm_up(namespace)
+        for file in message.get("known", ()):
+            # Not imported before: the first import of the guards settles whose callbacks they are.
+            from faultlab.guards import known_good
+
+            # A file that can't be read is for the guard that reads it to complain of.
+            with contextlib.suppress(Exception):
+                known_good.profile_of(file)
         settle()
 
-    nursery.on_control = preload
+    nursery.on_control = prepare
     settle()
     order, channel = nursery.serve()
 

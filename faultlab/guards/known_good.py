@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,6 +99,16 @@ class KnownGoodRecorder(Callback):
                     append(self.file, self.summary)
 
 
+def profile_of(file: str | Path) -> Mapping[str, Any]:
+    """Return the profile of the known good runs in a file; they are combined anew only when the file has changed."""
+    return _combined(os.path.abspath(file), os.stat(file).st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _combined(file: str, changed: int) -> Mapping[str, Any]:
+    return combine([read(file)])
+
+
 @_sensing
 class KnownGood(Guard):
     """Compares a training with known good runs of the same configuration, which `KnownGoodRecorder` has recorded.
@@ -139,7 +151,7 @@ class KnownGood(Guard):
         leave_out: tuple[str, ...] | list[str] = ("hyperparameters",),
     ) -> None:
         super().__init__(action=action, leave_out=leave_out)
-        self.profile = combine([read(profile)]) if isinstance(profile, (str, Path)) else profile
+        self.profile = profile_of(profile) if isinstance(profile, (str, Path)) else profile
         self._sensor: Sensor | None = None
         self._bands = _bands(self.profile["bands"]) if self.profile else {}
         self._begin()

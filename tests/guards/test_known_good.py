@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import multiprocessing
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from faultlab.guards import GuardWarning, KnownGood, KnownGoodRecorder
+from faultlab.guards import GuardWarning, KnownGood, KnownGoodRecorder, known_good, known_profile
 from faultlab.guards.known_measures import coarse, fine, of_batch
 from faultlab.guards.known_profile import append, combine, read
 from tests.guards.rig import QUIET, Healthy, fit, loaders, points
@@ -376,3 +377,24 @@ def test_numbers_that_come_together_are_compared_up_to_the_first_outside() -> No
     assert check == "data"
     assert found.startswith("b is nan")
     assert found.endswith("known good runs allow 1 at most")
+
+
+def test_the_runs_in_a_file_are_combined_once_a_process_and_anew_when_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, combined = tmp_path / "known.json", []
+
+    def counted(summaries: Any) -> Any:
+        combined.append(1)
+        return combine(summaries)
+
+    monkeypatch.setattr(known_good, "combine", counted)
+    summary = {"format": known_profile.FORMAT, "runs": 1, "facts": {}, "numbers": {}}
+    append(file, summary)
+    first, second = known_good.KnownGood(file), known_good.KnownGood(str(file))
+    assert first.profile == second.profile
+    assert combined == [1]
+    append(file, summary)
+    os.utime(file, ns=(1, 1))
+    assert known_good.KnownGood(file).profile["runs"] == 2
+    assert combined == [1, 1]
