@@ -90,6 +90,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
         if not no_warm:
             working.keep_warm()
+        working.alone = len(scenarios) == 1
         status = each(scenarios, carry_out, working, as_json, ci=ci)
     if baseline is not None and status == 0 and not gone and not as_json:
         click.echo(f"nothing is lost that {baseline} has")

@@ -15,6 +15,8 @@ class Engine(Protocol):
     """What a campaign needs of an engine. Engines are closed when they are done with, whatever happened."""
 
     jobs: int
+    alone: bool
+    """Whether no scenario is expected after the one that is open, and nothing need be imported ahead."""
 
     @property
     def root(self) -> str:

@@ -81,6 +81,7 @@ class ForkEngine:
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
+        self.alone = False
         self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
         self._address = os.path.join(self._folder.name, "s")
         if len(self._address) > _LONGEST_ADDRESS:
@@ -123,23 +124,21 @@ class ForkEngine:
         self._lazy = []
         self._admission = Admission()
         self._known = set()
-        self._import_learnt()
+        learnt, self._learnt = self._learnt, []
+        for module in learnt:
+            self.preload(module)
         self._open()
 
     def preload(self, package: str) -> None:
-        """Have later scenarios find a package imported already; a command of a single one does not pay for it."""
-        self._learnt.append(package)
+        """Have later scenarios find a package imported already, unless none is to come."""
         if isinstance(self._warm, keeping.Borrowed):
             self._learn({"modules": [package], "environment": {}})
-
-    def _import_learnt(self) -> None:
-        warm = self._link("warm")
-        for package in dict.fromkeys(self._learnt):
-            if package not in self._preload:
-                self._preload.append(package)
-                if warm is not None:
-                    warm.send({"import": package})
-        self._learnt = []
+        if self.alone:
+            self._learnt.append(package)
+        elif package not in self._preload:
+            self._preload.append(package)
+            if (warm := self._link("warm")) is not None and not isinstance(self._warm, keeping.Borrowed):
+                warm.send({"import": package})
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         waiting = Waiting(sorted(orders, key=_longest_first))

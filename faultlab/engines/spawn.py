@@ -37,6 +37,7 @@ class SpawnEngine:
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
+        self.alone = False
         self._folder = tempfile.TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
         self._scenario: Mapping[str, Any] = {}
         self._runs: list[_Run] = []

@@ -179,6 +179,7 @@ class _Watched:
 
     def __init__(self, engine: Engine, shown: Any) -> None:
         self.jobs = engine.jobs
+        self.alone = engine.alone
         self.orders: dict[str, Order] = {}
         self.outcomes: dict[str, Outcome] = {}
         self._engine = engine
