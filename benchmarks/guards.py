@@ -1,6 +1,6 @@
 """What the cheap guards cost: the time of a training with and without them, in pairs, one after the other.
 
-    python benchmarks/guards.py [--pairs N] [--each]
+    PYTHONPATH=. python benchmarks/guards.py [--pairs N] [--each]
 
 Prints, for the digits CNN at batch 64 and for a perceptron of ten million parameters, the mean of the pairs' ratios
 with its confidence interval, and whether an aim is met, missed or left open by it: for all cheap guards as one callback
