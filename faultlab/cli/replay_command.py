@@ -70,6 +70,7 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
     working = engines.create(engine or engines.default(), engines.cores())
     if not no_warm:
         working.keep_warm()
+    working.alone = True
     options = Options(seed=seed, timeout=timeout, out=out, watch=Watch())
     replay = Replay(scenario, working, options, audience, asked, 2 if as_json else 1)
     try:

@@ -46,6 +46,7 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
         working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
         if not no_warm:
             working.keep_warm()
+        working.alone = True
         sweep = Sweep(scenario, working, Options(seed=seed, out=out), progress, swept, dose_of(swept, dose))
         try:
             report = sweep.run()
