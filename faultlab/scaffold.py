@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from faultlab import index
+from faultlab import index, wholefile
 from faultlab.catalogue import FailureMode, nearest
 from faultlab.docstrings import parse_sections
 from faultlab.errors import UsageError
@@ -101,7 +101,7 @@ def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
     signature, body = _KINDS[kind]
     function = _free_name(family, name, text)
     declaration = _DECLARATION.format(id=id, seam=chosen, function=function, signature=signature, body=body)
-    file.write_text(f"{text.rstrip()}\n\n{declaration}", encoding="utf-8")
+    wholefile.write(file, f"{text.rstrip()}\n\n{declaration}")
     return file, _declared(file)[id]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from faultlab import wholefile
 from faultlab.errors import UsageError
 from faultlab.scenario import load
 
@@ -21,18 +22,18 @@ def lines(guards: Sequence[Mapping[str, Any]]) -> list[str]:
 def add_guards(file: Path, guards: Sequence[Mapping[str, Any]]) -> None:
     """Writes the guards into the scenario file; where that can't be done raises UsageError and leaves it as it was."""
     # As bytes: reading it as text would make the ends of all its lines those of this system.
-    kept = file.read_bytes()
-    old = kept.decode("utf-8")
+    old = file.read_bytes().decode("utf-8")
     ends = "\r\n" if "\r\n" in old else "\n"
     before = [entry.model_dump(mode="json", exclude_unset=True) for entry in load(file).guards]
     new = _with(old.replace("\r\n", "\n"), guards).replace("\n", ends)
     try:
-        file.write_bytes(new.encode("utf-8"))
-        after = [entry.model_dump(mode="json", exclude_unset=True) for entry in load(file).guards]
-        if after != [*before, *guards]:
-            raise UsageError("the file would not say what was meant")
+        with wholefile.writing(file) as edited:
+            edited.write(new)
+            edited.flush()
+            after = [entry.model_dump(mode="json", exclude_unset=True) for entry in load(Path(edited.name)).guards]
+            if after != [*before, *guards]:
+                raise UsageError("the file would not say what was meant")
     except Exception as error:
-        file.write_bytes(kept)
         remedy = "Paste the lines by hand."
         raise UsageError(f"{file}: the guards could not be written into it ({error}). {remedy}") from None
 

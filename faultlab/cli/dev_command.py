@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from faultlab import index
+from faultlab import index, wholefile
 from faultlab.errors import UsageError
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -97,7 +97,7 @@ def _renew(folder: Path, texts: Mapping[str, str | None]) -> None:
         if text is None:
             (folder / name).unlink()
         else:
-            (folder / name).write_text(text, encoding="utf-8")
+            wholefile.write(folder / name, text)
 
 
 def _checkout() -> Path:

@@ -240,7 +240,8 @@ class ForkEngine:
         opening = f"{self._openings}/{name}"
         warm = self._link("warm")
         assert warm is not None
-        warm.give(Order(opening, 0, fault=json.dumps(scenario), deadline=float("inf")))
+        root = os.path.join(self.root, f"import-{self._openings}")
+        warm.give(Order(opening, 0, root=root, fault=json.dumps(scenario), deadline=float("inf")))
         asked = time.monotonic()
         while self._link("construct") is None:
             self._listen()

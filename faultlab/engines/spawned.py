@@ -24,7 +24,8 @@ def main(report: str) -> None:
 
     from faultlab.harness.session import carry_out
     from faultlab.mutants import switchboard
-    from faultlab.target import Target, TargetError
+    from faultlab.target import TargetError
+    from faultlab.worker.imported import import_target
 
     order = Order.from_json(task["order"])
     if order.echo:
@@ -38,7 +39,7 @@ def main(report: str) -> None:
                 file.write(encode(message))
 
         try:
-            target = Target(task["scenario"])
+            target = import_target(task["scenario"], f"{order.root}-import")
             target.executions = executions
         except TargetError as error:
             broken = {"where": error.where, "message": error.message, "remedy": error.remedy}

@@ -29,12 +29,12 @@ def main(address: str, learning: Learning | None = None) -> NoReturn:
 
     warm.on_control = lambda message: import_quietly(message["import"])
     order, channel = warm.serve()
-    _scenario(address, json.loads(order.fault or "{}"), order.id.partition("/")[2], channel, learning)
+    _scenario(address, order, channel, learning)
 
 
-def _scenario(
-    address: str, scenario: dict[str, Any], name: str, channel: Channel, learning: Learning | None
-) -> NoReturn:
+def _scenario(address: str, order: Order, channel: Channel, learning: Learning | None) -> NoReturn:
+    scenario: dict[str, Any] = json.loads(order.fault or "{}")
+    name = order.id.partition("/")[2]
     sys.path[:0] = scenario["path"]
     # User code that parses arguments when it is imported must not find ours.
     del sys.argv[1:]
@@ -44,12 +44,13 @@ def _scenario(
     from faultlab.harness.session import carry_out
     from faultlab.mutants import switchboard
     from faultlab.seams import lightning
-    from faultlab.target import Target, TargetError
+    from faultlab.target import TargetError
+    from faultlab.worker.imported import import_target
 
     anomaly_stacks.format_late()
     executions = switchboard.begin(scenario.get("mutated"), switchboard.STATS)
     try:
-        target = Target(scenario)
+        target = import_target(scenario, order.root)
         target.executions = executions
         catalogue.load()
     except TargetError as error:

@@ -231,12 +231,19 @@ def _overrides(pl_module: Any, hook: str) -> bool:
     return owner.__module__.partition(".")[0] not in ("pytorch_lightning", "lightning")
 
 
+def _keepers(trainer: Any) -> list[Any]:
+    """The callbacks that keep checkpoints; of the other Lightning package's the Trainer itself does not know."""
+    own = [*(getattr(trainer, "checkpoint_callbacks", None) or [])]
+    others = [one for one in getattr(trainer, "callbacks", None) or [] if hasattr(one, "best_model_path")]
+    return [*own, *(other for other in others if other not in own)]
+
+
 def _paths(trainer: Any, named: bool = False) -> list[str]:
     """The files that the checkpoint callbacks have written, as they say; ``named`` are those that are the best or "
     "last.
     """
     found: dict[str, None] = {}
-    for callback in getattr(trainer, "checkpoint_callbacks", None) or []:
+    for callback in _keepers(trainer):
         for name in ("best_model_path", "last_model_path"):
             found[str(getattr(callback, name, "") or "")] = None
         if not named:

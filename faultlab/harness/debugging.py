@@ -22,6 +22,7 @@ from faultlab.seams import lightning
 from faultlab.seams.armed import Armed
 from faultlab.seams.patching import Patches
 from faultlab.target import Built, Target
+from faultlab.worker.imported import import_target
 
 _MACHINERY = ("faultlab.seams.armed", "faultlab.seams.tally", "faultlab.seams.tree", __name__)
 _HARNESS = "faultlab.harness.session"
@@ -150,7 +151,7 @@ def debug(scenario: Mapping[str, Any], order: Order, step: int | None, say: Say)
 
     torch.set_num_threads(1)
     messages: list[dict[str, Any]] = []
-    Debugged(Target(scenario), order, step, say, messages).run()
+    Debugged(import_target(scenario, f"{order.root}-import"), order, step, say, messages).run()
     outcome = Outcome(order.id)
     for message in messages:
         outcome.acting = message.get("acting", outcome.acting)

@@ -25,7 +25,9 @@ def with_checkpoints(arguments: dict[str, Any], namespace: Any, root: str, monit
         best = {"monitor": monitor, "mode": mode} if monitor else {}
         folder = os.path.join(root, "checkpoints")
         callbacks.append(namespace.callbacks.ModelCheckpoint(dirpath=folder, save_last=True, **best))
-    return {**arguments, "callbacks": callbacks, "enable_checkpointing": True}
+    # Told to keep checkpoints, a Trainer that finds none of its own package's callbacks for it adds one.
+    enabled = any(isinstance(callback, namespace.callbacks.Checkpoint) for callback in callbacks)
+    return {**arguments, "callbacks": callbacks, "enable_checkpointing": enabled}
 
 
 def interruption(namespace: Any, epochs: int) -> Any:
@@ -62,7 +64,8 @@ def go_on(trainer: Any, trajectory: Trajectory, epochs: int, build_again: BuildA
 
 
 def _keeper(trainer: Any) -> Any:
-    return next(filter(_keeps_best, trainer.checkpoint_callbacks), None)
+    # One of the other Lightning package works too, and is none of the Trainer's ``checkpoint_callbacks``.
+    return next(filter(_keeps_best, trainer.callbacks), None)
 
 
 def _keeps_best(callback: Any) -> bool:

@@ -43,6 +43,8 @@ from faultlab.seams.construction import in_precision
 from faultlab.seams.patching import Patches
 from faultlab.target import Built, Target, TargetError
 from faultlab.variation import NotVariedError
+from faultlab.worker import file_calls
+from faultlab.worker.overlay import Overlay
 
 Send = Callable[[dict[str, Any]], None]
 Stem = Callable[[Place], "tuple[Order, Send] | None"]
@@ -82,6 +84,8 @@ class Session:
         self._built: Built | None = None
         self._recon: Recon | None = None
         self._saved_at: set[int] = set()
+        # All that is the user's: of faultlab's own folders the order's lies beside those of other runs.
+        self._overlay = Overlay(self._root, [os.getcwd(), *target.code.folders], [os.path.dirname(order.root)])
         self._steps_begun = False
         self._imported_before = set(sys.modules) if order.probe else set()
         self._started = time.perf_counter()
@@ -103,12 +107,14 @@ class Session:
         os.makedirs(self._order.root, exist_ok=True)
         self._switch()
         with Patches() as patches, self._warnings.listening():
-            error = self._build()
+            file_calls.take_over(patches, self._overlay)
+            with self._overlay.preparing():
+                error = self._build()
             if error is None:
                 assert self._built is not None
                 count_logger_calls(self._trainer.loggers, self._trajectory, patches)
                 self._clock.attach(patches)
-                confinement.confine(patches, self._root, self._saved_at)
+                confinement.confine(patches, self._overlay, self._root, self._saved_at)
                 self._clock.on_step.append(self._reach)
                 site = Site(type(self._built.module), self._built.module)
                 probe = Probe(site, self._clock) if self._order.probe else None
@@ -162,6 +168,8 @@ class Session:
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
         confinement.move(trainer, self._order.root)
+        for folder in confinement.named_folders(trainer, built.module):
+            self._overlay.cover(folder)
         # User code may have asked for more, and a fork after a multi-threaded operation hangs.
         torch.set_num_threads(1)
         return built, trainer
@@ -309,7 +317,8 @@ class Session:
         self._seed()
         try:
             with Patches() as patches:
-                confinement.confine(patches, self._root, set())
+                file_calls.take_over(patches, self._overlay)
+                confinement.confine(patches, self._overlay, self._root, set())
                 self._trajectory.final = evaluation.evaluate(self._built, validates, arguments)
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)

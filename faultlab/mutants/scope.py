@@ -18,6 +18,7 @@ from faultlab.source import file_of
 # In faultlab's own repository: what runs around a test while a mutant is on, or ends the copy that it is on in.
 JUDGES = (
     "faultlab/pytest_plugin.py",
+    "faultlab/seams/patching.py",
     *(f"faultlab/detectors/{name}.py" for name in ("exceptions", "notice", "warned")),
     *(f"faultlab/engines/{name}.py" for name in ("collected", "fork", "nursery", "processes", "protocol")),
     *(f"faultlab/mutants/{name}.py" for name in ("elsewhere", "init_arguments", "switchboard")),
@@ -25,6 +26,7 @@ JUDGES = (
         f"faultlab/testing/{name}.py"
         for name in ("alone", "conducting", "failures", "fixtures", "mutating", "own_folder", "randomness", "replaying")
     ),
+    *(f"faultlab/worker/{name}.py" for name in ("file_calls", "overlay", "writers")),
 )
 
 

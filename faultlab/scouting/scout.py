@@ -21,6 +21,7 @@ from typing import IO, Any, NoReturn
 
 from faultlab.engines import processes
 from faultlab.engines.protocol import Order, encode
+from faultlab.worker.imported import apart
 
 _ATTEMPT = 60.0
 _SEARCH = 45.0
@@ -138,7 +139,8 @@ class Scout:
             os.close(reading)
             _write_to(log)
             try:
-                answer = act()
+                with apart(str(self._folder / "apart")):
+                    answer = act()
             except BaseException as error:
                 answer = {"failed": _failure(error)}
             _write_all(writing, encode(answer))

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from faultlab.detectors.exceptions import UserCode
+from faultlab.seams.patching import Patches
 from faultlab.testing import own_folder, randomness
 from faultlab.testing.conducting import Conductor, Ended
 from faultlab.testing.failures import Suspects
+from faultlab.worker import file_calls
+from faultlab.worker.overlay import Overlay
 
 
 class Killer:
@@ -24,11 +27,14 @@ class Killer:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._patches = Patches()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Has every test begin as it did in the clean passes: one that draws numbers must not kill by chance."""
         # Not before: it is by the folder that pytest knows which tests to collect.
         own_folder.enter(Path(f"{self._file}.cwd"))
+        overlay = Overlay(lambda: f"{self._file}.written", [str(session.config.rootpath)], [str(self._file.parent)])
+        file_calls.take_over(self._patches, overlay)
         suspects = Suspects(
             {Path(item.path) for item in session.items}, UserCode(frozenset(), (str(session.config.rootpath),))
         )
@@ -44,6 +50,7 @@ class Killer:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
+        self._patches.close()
         Path(f"{self._file}.done").touch()
 
     def _begins(self, test: Ended) -> None:

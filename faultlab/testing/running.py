@@ -8,6 +8,7 @@ import platform
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from faultlab.testing.outcome import Matrix, judge
 from faultlab.testing.replaying import replay
 from faultlab.testing.suite import Asked, Suite
 from faultlab.testing.victims import Arming
+from faultlab.worker.overlay import Overlay
 
 
 def run_suite(session: pytest.Session) -> None:
@@ -79,7 +81,11 @@ def break_session(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from None
     except BaselineError as error:
         raise session.Interrupted(str(error)) from None
-    arming = Arming(fault, suite.knowledge, "", lambda step: None)
+    # pytest itself goes on in this process, and writes its own files where it always does.
+    written = TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
+    config.add_cleanup(written.cleanup)
+    overlay = Overlay(lambda: written.name, [os.getcwd(), str(config.rootpath)])
+    arming = Arming(fault, suite.knowledge, "", lambda step: None, overlay)
     outcome = Outcome(str(fault), result={})
     conductor = suite.conductor(arming)
     conductor.on_end = lambda ended: outcome.notes.append({"ended": asdict(ended), **arming.done(ended)})

@@ -18,12 +18,15 @@ from faultlab.engines.protocol import Order
 from faultlab.fault import Fault
 from faultlab.seams.armed import Armed
 from faultlab.seams.clock import Clock
+from faultlab.seams.patching import Patches
 from faultlab.testing.conducting import Conductor, Ended, Scope, become_victim, end_coverage
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge, Unit
 from faultlab.testing.learning import Learner, find_class
 from faultlab.testing.touching import touches
+from faultlab.worker import file_calls
+from faultlab.worker.overlay import Overlay
 
 PLAIN, LEARN, TOUCH, FAULT = "plain", "learn", "touch", "fault"
 Send = Callable[[dict[str, Any]], None]
@@ -50,7 +53,13 @@ class Victim:
         modules = None if order.tests["pass"] == FAULT else set(sys.modules)
         if order.id != PLAIN:
             end_coverage(keep=False)
-        passes[order.tests["pass"]](order, items, send)
+        with contextlib.ExitStack() as stack:
+            if order.id != PLAIN:
+                # What the suite writes by itself is the user's to have; what it writes for faultlab is not.
+                patches = stack.enter_context(Patches())
+                folders = [os.getcwd(), str(self._session.config.rootpath)]
+                file_calls.take_over(patches, Overlay(lambda: order.root, folders, [os.path.dirname(order.root)]))
+            passes[order.tests["pass"]](order, items, send)
         if order.id == PLAIN:
             end_coverage(keep=True)
         send({"result": {"imported": sorted(set(sys.modules) - modules) if modules is not None else []}})
@@ -152,14 +161,25 @@ class Units:
 
 
 class Arming:
-    """One fault, armed anew in every unit; ``done`` says what it did in some of them."""
+    """One fault, armed anew in every unit; ``done`` says what it did in some of them.
 
-    def __init__(self, fault: Fault, knowledge: Knowledge, folder: str, acting: Callable[[int], None]) -> None:
+    With an overlay the units write to that.
+    """
+
+    def __init__(
+        self,
+        fault: Fault,
+        knowledge: Knowledge,
+        folder: str,
+        acting: Callable[[int], None],
+        overlay: Overlay | None = None,
+    ) -> None:
         self._fault = fault
         self._registered = catalogue.load()[fault.mode]
         self._knowledge = knowledge
         self._folder = folder
         self._acting = acting
+        self._overlay = overlay
         self._entered = Units(knowledge)
         self._units: dict[str, tuple[Armed, Embedding]] = {}
 
@@ -182,7 +202,9 @@ class Arming:
         self._units[unit.name] = armed, embedding
         gradients = torch.is_grad_enabled()
         try:
-            with self._entered.within(embedding):
+            with self._entered.within(embedding), Patches() as patches:
+                if self._overlay is not None:
+                    file_calls.take_over(patches, self._overlay)
                 yield
         finally:
             # What one test's fault leaves behind is not the next test's doing.

@@ -1,0 +1,268 @@
+"""Python's own calls that read, write and remove files, taken through an overlay while a run goes on."""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import io
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from faultlab.seams.patching import Patches
+from faultlab.worker.overlay import Overlay
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_READERS = ("stat", "access", "chdir", "statvfs", "getxattr", "listxattr")
+_OWN_READERS = ("lstat", "readlink")
+_CHANGERS = ("truncate", "chmod", "chown", "utime", "setxattr", "removexattr")
+_MAKERS = ("mkfifo", "mknod")
+Call = Callable[..., Any]
+
+
+def take_over(patches: Patches, overlay: Overlay) -> None:
+    """Has file calls of this process see the overlay until the patches are closed.
+
+    A name that a module has imported from `os` before keeps what it stood for.
+    """
+    taken = _Taken(overlay)
+    patches.on_exit(taken.end)
+
+    def wrap(owner: Any, name: str, act: Callable[..., Any]) -> None:
+        if hasattr(owner, name):
+            patches.wrap(owner, name, functools.partial(taken.wrapping, act))
+
+    for owner in (builtins, io):
+        wrap(owner, "open", taken.opened)
+    wrap(os, "open", taken.opened_low)
+    for name in _READERS:
+        wrap(os, name, taken.read)
+    for name in _OWN_READERS:
+        wrap(os, name, taken.read_itself)
+    for name in _CHANGERS:
+        wrap(os, name, taken.changed)
+    for name in _MAKERS:
+        wrap(os, name, taken.made)
+    wrap(os, "listdir", taken.listed)
+    wrap(os, "scandir", taken.scanned)
+    wrap(os, "mkdir", taken.made_folder)
+    for name in ("remove", "unlink", "rmdir"):
+        wrap(os, name, taken.removed)
+    for name in ("rename", "replace"):
+        wrap(os, name, taken.moved)
+    wrap(os, "link", taken.linked)
+    wrap(os, "symlink", taken.symlinked)
+    # By descriptors of folders a tree is removed past every path.
+    if hasattr(shutil, "_use_fd_functions"):
+        patches.set(shutil, "_use_fd_functions", False)
+    if (torch := sys.modules.get("torch")) is not None:
+        # It opens the file itself, in C++.
+        wrap(torch._C, "PyTorchFileWriter", taken.written_by_torch)
+
+
+class _Taken:
+    """One method a kind of call: each gets the call that it stands for, and its arguments."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+        self._within = threading.local()
+        self._on = True
+
+    def end(self) -> None:
+        """Has calls go through as they are, those too that a module has imported by name in the meantime."""
+        self._on = False
+
+    def wrapping(self, act: Callable[..., Any], original: Call) -> Call:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            # What the overlay itself calls, and what the call calls in its turn, goes through as it is.
+            if not self._on or getattr(self._within, "it", False):
+                return original(*args, **kwargs)
+            self._within.it = True
+            try:
+                return act(original, *args, **kwargs)
+            finally:
+                self._within.it = False
+
+        return called
+
+    def opened(self, original: Call, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if isinstance(file, int) or not isinstance(mode, str):
+            return original(file, mode, *args, **kwargs)
+        if "x" in mode and self._overlay.there(file):
+            found = self._overlay.seen(file)
+        elif set(mode) & set("wax+"):
+            found = self._overlay.place(file, keep="w" not in mode)
+        else:
+            found = self._overlay.seen(file)
+        return _named(file, found, lambda: original(found, mode, *args, **kwargs))
+
+    def opened_low(self, original: Call, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> Any:
+        path, dir_fd = _whole(path, dir_fd)
+        if isinstance(path, int) or dir_fd is not None:
+            return original(path, flags, mode, dir_fd=dir_fd)
+        if not flags & _WRITES or (flags & os.O_EXCL and self._overlay.there(path)):
+            found = self._overlay.seen(path)
+        else:
+            found = self._overlay.place(path, keep=not flags & os.O_TRUNC)
+        return _named(path, found, lambda: original(found, flags, mode))
+
+    def read(self, original: Call, path: Any = ".", *args: Any, **kwargs: Any) -> Any:
+        return self._reading(original, path, args, kwargs, bool(kwargs.get("follow_symlinks", True)))
+
+    def read_itself(self, original: Call, path: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._reading(original, path, args, kwargs, follow=False)
+
+    def _reading(self, original: Call, path: Any, args: Any, kwargs: dict[str, Any], follow: bool) -> Any:
+        path, kwargs["dir_fd"] = _whole(path, kwargs.get("dir_fd"))
+        if kwargs["dir_fd"] is None:
+            del kwargs["dir_fd"]
+        if path is None or isinstance(path, int) or "dir_fd" in kwargs:
+            return original(path, *args, **kwargs)
+        found = self._overlay.seen(path, follow)
+        return _named(path, found, lambda: original(found, *args, **kwargs))
+
+    def changed(self, original: Call, path: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(path, int) or kwargs.get("dir_fd") is not None or not self._overlay.there(path):
+            return original(path, *args, **kwargs)
+        found = self._overlay.place(path, keep=True, follow=bool(kwargs.get("follow_symlinks", True)))
+        return original(found, *args, **kwargs)
+
+    def made(self, original: Call, path: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(self._new(path), *args, **kwargs)
+
+    def made_folder(self, original: Call, path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+        path, dir_fd = _whole(path, dir_fd)
+        if dir_fd is not None:
+            original(path, mode, dir_fd=dir_fd)
+            return
+        found = self._new(path)
+        _named(path, found, lambda: original(found, mode))
+
+    def _new(self, path: Any) -> Any:
+        """Where something new is made, or what is in its way."""
+        return self._overlay.seen(path, follow=False) if self._overlay.there(path) else self._overlay.place(path)
+
+    def listed(self, original: Call, path: Any = ".") -> Any:
+        if path is None or isinstance(path, int) or not self._overlay.differs(path):
+            return self.read(original, "." if path is None else path)
+        names = self._overlay.names(path)
+        return [os.fsencode(name) for name in names] if isinstance(path, bytes) else names
+
+    def scanned(self, original: Call, path: Any = ".") -> Any:
+        if path is None or isinstance(path, int) or not self._overlay.differs(path):
+            return self.read(original, "." if path is None else path)
+        shown = os.fspath(path)
+        names = [os.fsencode(name) if isinstance(shown, bytes) else name for name in self._overlay.names(path)]
+        return _Scan([_Entry(name, os.path.join(shown, name), self._overlay) for name in names])
+
+    def removed(self, original: Call, path: Any, *, dir_fd: int | None = None) -> None:
+        path, dir_fd = _whole(path, dir_fd)
+        if dir_fd is not None:
+            original(path, dir_fd=dir_fd)
+            return
+        found = self._overlay.seen(path, follow=False)
+        folder = os.path.isdir(found) and not os.path.islink(found)
+        if folder != (original.__name__ == "rmdir"):
+            _named(path, found, lambda: original(found))  # raises, since it is the wrong kind
+        else:
+            _named(path, found, lambda: self._overlay.remove(path, original))
+
+    def moved(self, original: Call, src: Any, dst: Any, **kwargs: Any) -> None:
+        if any(kwargs.get(name) is not None for name in ("src_dir_fd", "dst_dir_fd")):
+            original(src, dst, **kwargs)
+        else:
+            self._overlay.move(src, dst, original)
+
+    def linked(self, original: Call, src: Any, dst: Any, **kwargs: Any) -> None:
+        found, placed = self._overlay.seen(src), self._new(dst)
+        if placed == dst or found != src:
+            original(found, placed, **kwargs)
+        else:
+            # Written to by the new name, it would be the user's file.
+            shutil.copy2(found, placed)
+
+    def symlinked(self, original: Call, src: Any, dst: Any, *args: Any, **kwargs: Any) -> None:
+        placed = self._new(dst)
+        _named(dst, placed, lambda: original(src, placed, *args, **kwargs))
+
+    def written_by_torch(self, original: Call, file: Any, *args: Any, **kwargs: Any) -> Any:
+        named = isinstance(file, (str, bytes, os.PathLike))
+        return original(self._overlay.place(file) if named else file, *args, **kwargs)
+
+
+class _Entry:
+    """What `os.scandir` yields, of a folder that is seen in two places."""
+
+    def __init__(self, name: Any, path: Any, overlay: Overlay) -> None:
+        self.name = name
+        self.path = path
+        self._found = overlay.seen(path, follow=False)
+
+    def __fspath__(self) -> Any:
+        return self.path
+
+    def __repr__(self) -> str:
+        return f"<DirEntry {self.name!r}>"
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        return os.path.isdir(self._found) and (follow_symlinks or not self.is_symlink())
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        return os.path.isfile(self._found) and (follow_symlinks or not self.is_symlink())
+
+    def is_symlink(self) -> bool:
+        return os.path.islink(self._found)
+
+    def is_junction(self) -> bool:
+        return False
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        return os.stat(self._found, follow_symlinks=follow_symlinks)
+
+    def inode(self) -> int:
+        return os.lstat(self._found).st_ino
+
+
+class _Scan:
+    """An iterator over entries that closes as `os.scandir` does."""
+
+    def __init__(self, entries: list[_Entry]) -> None:
+        self._entries = iter(entries)
+
+    def __iter__(self) -> Iterator[_Entry]:
+        return self
+
+    def __next__(self) -> _Entry:
+        return next(self._entries)
+
+    def __enter__(self) -> _Scan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._entries = iter(())
+
+
+def _whole(path: Any, dir_fd: int | None) -> tuple[Any, int | None]:
+    """A path that is relative to an open folder, as one that is not, where the system tells that folder's name."""
+    if dir_fd is None or isinstance(path, int) or os.path.isabs(path):
+        return path, None
+    try:
+        return os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), os.fsdecode(path)), None
+    except OSError:
+        return path, dir_fd
+
+
+def _named(path: Any, found: Any, call: Callable[[], Any]) -> Any:
+    """Calls; an error names the path that the caller gave."""
+    try:
+        return call()
+    except OSError as error:
+        if error.filename is not None and error.filename == found:
+            error.filename = path
+        raise

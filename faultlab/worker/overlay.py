@@ -1,0 +1,201 @@
+"""The user's folders as a run sees them: what it writes goes to a folder of its own, and is read back from there.
+
+An overlay file system in Python: ``lower`` folders are the user's and are only read, the ``upper`` folder takes what is
+written, and what is removed is hidden. Writers that are not Python are out of reach, and so are programs that the run
+starts; docs/explanation/limits.md says which.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from faultlab.worker.writers import keeps_results
+
+Path = Any
+"""A path as Python's functions take one: text, bytes or an object with ``__fspath__``."""
+
+_ELSEWHERE = "elsewhere"
+
+
+def confined(path: Path, root: str) -> str:
+    """Where a run below ``root`` writes what was meant for ``path``, which may be an address of remote storage."""
+    protocol, remote, rest = str(path).partition("://")
+    if remote:
+        return os.path.join(root, _ELSEWHERE, protocol, rest.lstrip("/"))
+    whole = os.path.realpath(os.path.expanduser(path))
+    return str(path) if _within(whole, os.path.realpath(root)) else _shadow(whole, root)
+
+
+class Overlay:
+    """Maps paths to where they are read and written.
+
+    Args:
+        upper: gives the folder that the run may write under, as it is now.
+        lower: the folders that are only read.
+        spared: folders within ``lower`` that are written to as if there were no overlay.
+    """
+
+    def __init__(self, upper: Callable[[], str], lower: Iterable[str], spared: Iterable[str] = ()) -> None:
+        self._upper = upper
+        self._lower: list[str] = []
+        self._gone: set[str] = set()
+        self._made: set[str] = set()
+        self._preparing = False
+        temporary = os.path.realpath(tempfile.gettempdir())
+        # Caches are kept by code that is no Python too, which would not find what went elsewhere.
+        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        self._spared = [os.path.realpath(folder) for folder in (*spared, caches)]
+        for folder in lower:
+            self.cover(folder)
+        if not any(_within(folder, temporary) for folder in self._lower):
+            self._spared.append(temporary)
+
+    def cover(self, folder: Path) -> None:
+        """Has a folder, or one file, only read from now on; one that holds the run's own folder is left out."""
+        whole = os.path.realpath(os.path.expanduser(os.fsdecode(folder)))
+        upper = os.path.realpath(self._upper())
+        # Sockets and shared memory lie in the temporary folder itself, and are made by code that is no Python.
+        unfit = whole in (os.sep, os.path.realpath(tempfile.gettempdir())) or _within(upper, whole)
+        if not unfit and whole not in self._lower:
+            self._lower.append(whole)
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Lets files through that are new: data that is fetched or worked out once is there for the next run too.
+
+        Logs and the like are not.
+        """
+        before, self._preparing = self._preparing, True
+        try:
+            yield
+        finally:
+            self._preparing = before
+
+    def seen(self, path: Path, follow: bool = True) -> Path:
+        """Where the path is read; a file that is not there where it is hidden."""
+        if (key := self._key(path, follow)) is None:
+            return path
+        upper = self._above(key)
+        if os.path.islink(upper) and not os.path.exists(upper):
+            # A link beside the file that it names, and that file has never been written.
+            target = os.path.join(os.path.dirname(key), os.readlink(upper))
+            return self.seen(target) if follow and target != key else upper
+        if os.path.lexists(upper) or self._hidden(key):
+            return upper
+        return path
+
+    def place(self, path: Path, keep: bool = False, follow: bool = True) -> Path:
+        """Where the path is written; with ``keep`` its content is there already."""
+        if (key := self._key(path, follow)) is None or self._lets_through(key):
+            return path
+        upper = self._above(key)
+        if follow and os.path.islink(upper) and self._key(target := os.path.realpath(upper), follow) is not None:
+            return self.place(target, keep)
+        if not os.path.lexists(upper):
+            if os.path.isdir(self.seen(os.path.dirname(key))):
+                os.makedirs(os.path.dirname(upper), exist_ok=True)
+            if keep and not self._hidden(key) and os.path.lexists(key):
+                self._copy(key, upper)
+        return upper
+
+    def remove(self, path: Path, remove: Callable[[Path], None]) -> None:
+        """Removes a file or an empty folder from what the run sees, by ``remove``."""
+        key = self._key(path, follow=False)
+        if key is None or self._owns(key):
+            remove(path)
+            return
+        upper = self._above(key)
+        below = os.path.lexists(key) and not self._hidden(key)
+        if os.path.isdir(key) and below and os.listdir(key) and self.names(key):
+            remove(key)  # raises, since it is not empty
+        if os.path.lexists(upper) or not below:
+            remove(upper)
+        self._gone.add(key)
+
+    def move(self, source: Path, target: Path, move: Callable[[Path, Path], None]) -> None:
+        """Renames by ``move``; what is only read is copied."""
+        key = self._key(source, follow=False)
+        if key is None or self._owns(key):
+            move(source, self.place(target, follow=False))
+            return
+        upper, below = self._above(key), os.path.lexists(key) and not self._hidden(key)
+        placed = self.place(target, follow=False)
+        if below and not os.path.lexists(upper):
+            os.makedirs(os.path.dirname(upper), exist_ok=True)
+            self._copy(key, upper)
+        move(upper, placed)
+        if below:
+            self._gone.add(key)
+
+    def names(self, folder: Path) -> list[str]:
+        """What the folder holds for the run."""
+        key = self._key(folder, follow=True)
+        if key is None:
+            return os.listdir(folder)
+        upper = self._above(key)
+        above = os.listdir(upper) if os.path.isdir(upper) else []
+        below = os.listdir(key) if os.path.isdir(key) and not self._hidden(key) else []
+        return [*above, *(name for name in below if name not in above and os.path.join(key, name) not in self._gone)]
+
+    def differs(self, folder: Path) -> bool:
+        """Whether the run sees something else in the folder than there is."""
+        if (key := self._key(folder, follow=True)) is None:
+            return False
+        return os.path.isdir(self._above(key)) or any(os.path.dirname(gone) == key for gone in self._gone)
+
+    def there(self, path: Path) -> bool:
+        """Whether the run sees anything at the path."""
+        return os.path.lexists(self.seen(path, follow=False))
+
+    def _key(self, path: Path, follow: bool) -> str | None:
+        """The path as the user's own; None for one that is none of the overlay's."""
+        whole = os.path.abspath(os.fsdecode(path))
+        folder, name = os.path.split(whole)
+        real = os.path.realpath(whole) if follow else os.path.join(os.path.realpath(folder), name)
+        # By a link within them other folders are reached, which are the user's as well.
+        return next((one for one in (real, whole) if self._covers(one)), None)
+
+    def _covers(self, whole: str) -> bool:
+        spared = (*self._spared, os.path.realpath(self._upper()))
+        return any(_within(whole, folder) for folder in self._lower) and not any(_within(whole, one) for one in spared)
+
+    def _above(self, key: str) -> str:
+        return _shadow(key, self._upper())
+
+    def _hidden(self, key: str) -> bool:
+        return any(_within(key, gone) for gone in self._gone)
+
+    def _owns(self, key: str) -> bool:
+        """Whether this was made while data is prepared, and may be renamed and removed then."""
+        mine = self._preparing and any(_within(key, made) for made in self._made)
+        return mine and not os.path.lexists(self._above(key))
+
+    def _lets_through(self, key: str) -> bool:
+        if not self._preparing or self._hidden(key) or os.path.lexists(self._above(key)):
+            return False
+        if os.path.lexists(key):
+            return self._owns(key)
+        if os.path.isdir(os.path.dirname(key)) and not keeps_results():
+            self._made.add(key)
+            return True
+        return False
+
+    @staticmethod
+    def _copy(source: str, target: str) -> None:
+        if os.path.isdir(source) and not os.path.islink(source):
+            shutil.copytree(source, target, symlinks=True)
+        else:
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _shadow(whole: str, root: str) -> str:
+    return os.path.join(root, _ELSEWHERE, os.path.splitdrive(whole)[1].lstrip(os.sep))

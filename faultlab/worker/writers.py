@@ -1,0 +1,43 @@
+"""Who writes a file: code that keeps the results of a training, or code that may be preparing its data."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+
+# Packages that write what comes of a training: logs, configurations, checkpoints.
+_OF_RESULTS = (
+    "aim",
+    "clearml",
+    "comet_ml",
+    "dvclive",
+    "hydra",
+    "lightning",
+    "lightning_fabric",
+    "logging",
+    "mlflow",
+    "neptune",
+    "pytorch_lightning",
+    "swanlab",
+    "tensorboard",
+    "tensorboardX",
+    "torch.utils.tensorboard",
+    "wandb",
+)
+# Those that write for whoever calls them.
+_FOR_OTHERS = frozenset(
+    (*sys.stdlib_module_names, "faultlab", "fsspec", "numpy", "omegaconf", "pandas", "torch", "yaml")
+)
+
+
+def keeps_results() -> bool:
+    """Whether what is about to be written is asked for by a package that writes results of a training."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if any(name == package or name.startswith(f"{package}.") for package in _OF_RESULTS):
+            return True
+        if name.partition(".")[0] not in _FOR_OTHERS or name == "__main__":
+            return False
+        frame = frame.f_back
+    return False

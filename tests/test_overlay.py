@@ -1,0 +1,255 @@
+"""The user's folders as a run sees them: read as they are, written to and removed from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+
+import fsspec
+import numpy
+import pytest
+import torch
+
+from faultlab.seams.patching import Patches
+from faultlab.worker import file_calls
+from faultlab.worker.overlay import Overlay
+
+Home = pathlib.Path
+
+
+@pytest.fixture
+def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A project with files in it, which is the working folder."""
+    project = tmp_path / "project"
+    (project / "runs" / "first").mkdir(parents=True)
+    (project / "best.ckpt").write_text("the user's best")
+    (project / "runs" / "first" / "log.txt").write_text("epoch 0\n")
+    (project / "latest.ckpt").symlink_to("best.ckpt")
+    monkeypatch.chdir(project)
+    return project
+
+
+@pytest.fixture
+def overlay(home: Home, tmp_path: pathlib.Path) -> Iterator[Overlay]:
+    upper = tmp_path / "run"
+    upper.mkdir()
+    overlay = Overlay(lambda: str(upper), [str(home)])
+    with Patches() as patches:
+        file_calls.take_over(patches, overlay)
+        yield overlay
+
+
+def _state(folder: pathlib.Path) -> dict[str, object]:
+    """Every path below a folder, with what it is and holds."""
+    found: dict[str, object] = {}
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(place, name)
+            held: object = os.readlink(path) if os.path.islink(path) else None
+            if held is None and os.path.isfile(path):
+                held = pathlib.Path(path).read_bytes()
+            found[os.path.relpath(path, folder)] = held
+    return found
+
+
+def _write(path: str) -> None:
+    with open(path, "w") as file:
+        file.write("broken")
+
+
+def _append(path: str) -> None:
+    with open(path, "a") as file:
+        file.write("more")
+
+
+def _rename_over(path: str) -> None:
+    with open("new.part", "w") as file:
+        file.write("broken")
+    os.replace("new.part", path)
+
+
+def _low_level(path: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.write(descriptor, b"broken")
+    os.close(descriptor)
+
+
+def _hard_link(path: str) -> None:
+    os.link(path, "linked.ckpt")
+    _write("linked.ckpt")
+
+
+def _symbolic_link(path: str) -> None:
+    os.symlink(os.path.abspath(path), "pointer.ckpt")
+    _write("pointer.ckpt")
+
+
+def _memory_map(path: str) -> None:
+    numpy.memmap(path, dtype="uint8", mode="r+")[:] = 0
+
+
+def _by_fsspec(path: str) -> None:
+    with fsspec.open(path, "wb") as file:
+        file.write(b"broken")
+
+
+WRITERS: list[Callable[[str], None]] = [
+    _write,
+    _append,
+    _rename_over,
+    _low_level,
+    _hard_link,
+    _symbolic_link,
+    _memory_map,
+    _by_fsspec,
+    lambda path: torch.save({"a": torch.zeros(2)}, path),
+    lambda path: numpy.save(path, numpy.zeros(2)),
+    lambda path: numpy.zeros(2).tofile(path),
+    lambda path: pathlib.Path(path).write_text("broken") and None,
+    lambda path: shutil.copy("runs/first/log.txt", path) and None,
+    lambda path: shutil.move("runs/first/log.txt", path),
+    lambda path: os.truncate(path, 1),
+    lambda path: os.chmod(path, 0o400),
+    lambda path: os.utime(path, (0, 0)),
+    lambda path: _write("latest.ckpt"),
+    lambda path: os.remove(path),
+    lambda path: os.unlink(path),
+    lambda path: pathlib.Path(path).unlink(),
+    lambda path: fsspec.filesystem("file").rm(path),
+    lambda path: os.rename(path, "moved.ckpt"),
+    lambda path: os.rename("runs", "old-runs"),
+    lambda path: shutil.rmtree("runs"),
+    lambda path: fsspec.filesystem("file").rm("runs", recursive=True),
+    lambda path: os.makedirs("outputs/today"),
+    lambda path: tempfile.mkdtemp(dir=".") and None,
+]
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_whatever_a_run_does_to_the_users_files_they_stay_as_they_are(
+    write: Callable[[str], None], home: Home, tmp_path: pathlib.Path
+) -> None:
+    before, mode = _state(home), os.stat("best.ckpt")
+    upper = tmp_path / "run"
+    with Patches() as patches:
+        file_calls.take_over(patches, Overlay(lambda: str(upper), [str(home)]))
+        write("best.ckpt")
+        changed = _state(home) != before or os.stat("best.ckpt") != mode
+    assert changed, "the run itself must see what it did"
+    assert _state(home) == before
+    after = os.stat("best.ckpt")
+    assert (after.st_mode, after.st_mtime_ns, after.st_size) == (mode.st_mode, mode.st_mtime_ns, mode.st_size)
+
+
+def test_a_run_reads_back_what_it_has_written(overlay: Overlay) -> None:
+    torch.save({"a": torch.ones(2)}, "runs/new.pt")
+    assert torch.equal(torch.load("runs/new.pt")["a"], torch.ones(2))
+    assert sorted(os.listdir("runs")) == ["first", "new.pt"]
+    assert sorted(entry.name for entry in os.scandir("runs") if entry.is_file()) == ["new.pt"]
+    assert pathlib.Path("runs/new.pt").exists()
+    assert [str(path) for path in pathlib.Path("runs").glob("*.pt")] == ["runs/new.pt"]
+    _append("runs/first/log.txt")
+    assert pathlib.Path("runs/first/log.txt").read_text() == "epoch 0\nmore"
+
+
+def test_what_a_run_has_removed_is_gone_for_it(overlay: Overlay) -> None:
+    shutil.rmtree("runs")
+    assert not os.path.exists("runs/first/log.txt")
+    with pytest.raises(FileNotFoundError) as missing:
+        open("runs/first/log.txt").close()
+    assert missing.value.filename == "runs/first/log.txt"
+    os.makedirs("runs/first")
+    assert os.listdir("runs/first") == []
+    os.remove("best.ckpt")
+    assert "best.ckpt" not in os.listdir(".")
+    assert not os.path.exists("latest.ckpt"), "the link's file is gone"
+
+
+def test_errors_are_those_of_the_file_system(overlay: Overlay) -> None:
+    with pytest.raises(OSError, match="not empty"):
+        os.rmdir("runs")
+    with pytest.raises(FileExistsError):
+        os.mkdir("runs")
+    with pytest.raises(FileExistsError):
+        open("best.ckpt", "x").close()
+    with pytest.raises(FileNotFoundError):
+        os.remove("missing")
+    with pytest.raises(FileNotFoundError):
+        open("missing/new.txt", "w").close()
+    with pytest.raises(IsADirectoryError):
+        os.remove("runs")
+    with pytest.raises(NotADirectoryError):
+        os.rmdir("best.ckpt")
+
+
+def test_a_relative_link_to_the_last_checkpoint_is_followed(overlay: Overlay, tmp_path: pathlib.Path) -> None:
+    os.symlink("best.ckpt", "last.ckpt")
+    assert pathlib.Path("last.ckpt").read_text() == "the user's best"
+    _write("step.ckpt")
+    os.remove("last.ckpt")
+    os.symlink("step.ckpt", "last.ckpt")
+    assert pathlib.Path("last.ckpt").read_text() == "broken"
+
+
+def test_new_data_is_let_through_while_it_is_prepared_and_nothing_else(overlay: Overlay, home: Home) -> None:
+    with overlay.preparing():
+        os.makedirs("data/raw")
+        _write("data/raw/train.part")
+        os.rename("data/raw/train.part", "data/raw/train")
+        _write("best.ckpt")
+        os.remove("runs/first/log.txt")
+    _write("data/raw/later")
+    files = {str(path.relative_to(home)) for path in _real_files(home)}
+    assert files == {"data/raw/train", "best.ckpt", "latest.ckpt", "runs/first/log.txt"}
+    assert _real_text(home / "best.ckpt") == "the user's best"
+    assert pathlib.Path("best.ckpt").read_text() == "broken"
+
+
+def _real_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """What there is, past the overlay: asked of another process."""
+    found = os.popen(f"find {folder} ! -type d").read()
+    return [pathlib.Path(line) for line in found.splitlines()]
+
+
+def _real_text(file: pathlib.Path) -> str:
+    return os.popen(f"cat {file}").read()
+
+
+def test_a_project_that_is_reached_by_a_link_is_covered_too(home: Home, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "alias").symlink_to(home)
+    outside = tmp_path / "scratch"
+    outside.mkdir()
+    (outside / "kept.ckpt").write_text("kept")
+    (home / "scratch").symlink_to(outside)
+    with Patches() as patches:
+        file_calls.take_over(patches, Overlay(lambda: str(tmp_path / "run"), [str(home)]))
+        os.remove(tmp_path / "alias" / "best.ckpt")
+        os.remove("scratch/kept.ckpt")
+    assert (home / "best.ckpt").exists()
+    assert (outside / "kept.ckpt").exists()
+
+
+def test_temporary_files_and_caches_are_none_of_the_overlays(overlay: Overlay, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "temporary"
+    _write(str(file))
+    assert _real_text(file) == "broken"
+
+
+def test_everything_is_as_before_once_the_run_is_over(home: Home, tmp_path: pathlib.Path) -> None:
+    names = ["open", "stat", "listdir", "remove", "rename", "mkdir", "scandir", "link"]
+    before = [getattr(os, name) for name in names]
+    with Patches() as patches:
+        file_calls.take_over(patches, Overlay(lambda: str(tmp_path / "run"), [str(home)]))
+        from_within = os.remove
+    assert [getattr(os, name) for name in names] == before
+    from_within("best.ckpt")
+    assert not (home / "best.ckpt").exists(), "a name that is kept for longer is the plain call again"
+
+
+def test_a_database_by_sqlite_is_out_of_reach_and_said_to_be(overlay: Overlay, home: Home) -> None:
+    sqlite3.connect("runs.db").execute("create table t (a)")
+    assert home / "runs.db" in _real_files(home)
