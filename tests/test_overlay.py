@@ -195,6 +195,17 @@ def test_a_relative_link_to_the_last_checkpoint_is_followed(overlay: Overlay, tm
     assert pathlib.Path("last.ckpt").read_text() == "broken"
 
 
+def test_a_link_of_the_users_is_replaced_by_the_runs_own(overlay: Overlay) -> None:
+    _write("step.ckpt")
+    os.remove("latest.ckpt")
+    os.symlink("step.ckpt", "latest.ckpt")
+    assert os.readlink("latest.ckpt") == "step.ckpt"
+    assert pathlib.Path("latest.ckpt").read_text() == "broken"
+    assert pathlib.Path("best.ckpt").read_text() == "the user's best"
+    os.remove("latest.ckpt")
+    assert not os.path.lexists("latest.ckpt")
+
+
 def test_new_data_is_let_through_while_it_is_prepared_and_nothing_else(overlay: Overlay, home: Home) -> None:
     with overlay.preparing():
         os.makedirs("data/raw")

@@ -143,7 +143,7 @@ class _Taken:
 
     def _new(self, path: Any) -> Any:
         """Where something new is made, or what is in its way."""
-        return self._overlay.seen(path, follow=False) if self._overlay.there(path) else self._overlay.place(path)
+        return (self._overlay.seen if self._overlay.there(path) else self._overlay.place)(path, follow=False)
 
     def listed(self, original: Call, path: Any = ".") -> Any:
         if path is None or isinstance(path, int) or not self._overlay.differs(path):

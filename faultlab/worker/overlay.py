@@ -156,7 +156,9 @@ class Overlay:
         """The path as the user's own; None for one that is none of the overlay's."""
         whole = os.path.abspath(os.fsdecode(path))
         folder, name = os.path.split(whole)
-        real = os.path.realpath(whole) if follow else os.path.join(os.path.realpath(folder), name)
+        itself = os.path.join(os.path.realpath(folder), name)
+        replaced = self._covers(itself) and (os.path.lexists(self._above(itself)) or self._hidden(itself))
+        real = os.path.realpath(whole) if follow and not replaced else itself
         # By a link within them other folders are reached, which are the user's as well.
         return next((one for one in (real, whole) if self._covers(one)), None)
 
