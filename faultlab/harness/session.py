@@ -106,15 +106,26 @@ class Session:
     def _run(self) -> dict[str, Any]:
         os.makedirs(self._order.root, exist_ok=True)
         self._switch()
+        with Patches() as confined:
+            # Until the end, and once: forked runs find all of it as it is.
+            file_calls.take_over(confined, self._overlay)
+            error = self._train(confined)
+            if self._built is not None:
+                self._trajectory.digest = digest(self._built.module)
+                if error is None:
+                    self._evaluate()
+        return self._result()
+
+    def _train(self, confined: Patches) -> BaseException | None:
+        """Builds and trains; returns what ended it."""
         with Patches() as patches, self._warnings.listening():
-            file_calls.take_over(patches, self._overlay)
             with self._overlay.preparing():
                 error = self._build()
             if error is None:
                 assert self._built is not None
+                confinement.confine(confined, self._overlay, self._root, self._saved_at)
                 count_logger_calls(self._trainer.loggers, self._trajectory, patches)
                 self._clock.attach(patches)
-                confinement.confine(patches, self._overlay, self._root, self._saved_at)
                 self._clock.on_step.append(self._reach)
                 site = Site(type(self._built.module), self._built.module)
                 probe = Probe(site, self._clock) if self._order.probe else None
@@ -132,11 +143,7 @@ class Session:
             self._fault_patches.close()
             if self._target.executions is not None:
                 switchboard.switch_to("")
-        if self._built is not None:
-            self._trajectory.digest = digest(self._built.module)
-            if error is None:
-                self._evaluate()
-        return self._result()
+        return error
 
     def _build(self) -> BaseException | None:
         self._seed()
@@ -316,10 +323,7 @@ class Session:
             return
         self._seed()
         try:
-            with Patches() as patches:
-                file_calls.take_over(patches, self._overlay)
-                confinement.confine(patches, self._overlay, self._root, set())
-                self._trajectory.final = evaluation.evaluate(self._built, validates, arguments)
+            self._trajectory.final = evaluation.evaluate(self._built, validates, arguments)
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
             return

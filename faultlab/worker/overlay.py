@@ -43,6 +43,9 @@ class Overlay:
     def __init__(self, upper: Callable[[], str], lower: Iterable[str], spared: Iterable[str] = ()) -> None:
         self._upper = upper
         self._lower: list[str] = []
+        # As they were named, by a link perhaps.
+        self._named: list[str] = []
+        self._root = ("", "")
         self._gone: set[str] = set()
         self._made: set[str] = set()
         self._preparing = False
@@ -57,12 +60,14 @@ class Overlay:
 
     def cover(self, folder: Path) -> None:
         """Has a folder, or one file, only read from now on; one that holds the run's own folder is left out."""
-        whole = os.path.realpath(os.path.expanduser(os.fsdecode(folder)))
+        named = os.path.abspath(os.path.expanduser(os.fsdecode(folder)))
+        whole = os.path.realpath(named)
         upper = os.path.realpath(self._upper())
         # Sockets and shared memory lie in the temporary folder itself, and are made by code that is no Python.
         unfit = whole in (os.sep, os.path.realpath(tempfile.gettempdir())) or _within(upper, whole)
         if not unfit and whole not in self._lower:
             self._lower.append(whole)
+            self._named += dict.fromkeys((whole, named))
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
@@ -78,6 +83,9 @@ class Overlay:
 
     def seen(self, path: Path, follow: bool = True) -> Path:
         """Where the path is read; a file that is not there where it is hidden."""
+        # Reading is what runs do all the time, and most write nothing.
+        if not self._names(path) or not (self._gone or os.path.lexists(os.path.join(self._upper(), _ELSEWHERE))):
+            return path
         if (key := self._key(path, follow)) is None:
             return path
         upper = self._above(key)
@@ -144,7 +152,7 @@ class Overlay:
 
     def differs(self, folder: Path) -> bool:
         """Whether the run sees something else in the folder than there is."""
-        if (key := self._key(folder, follow=True)) is None:
+        if not self._names(folder) or (key := self._key(folder, follow=True)) is None:
             return False
         return os.path.isdir(self._above(key)) or any(os.path.dirname(gone) == key for gone in self._gone)
 
@@ -162,9 +170,18 @@ class Overlay:
         # By a link within them other folders are reached, which are the user's as well.
         return next((one for one in (real, whole) if self._covers(one)), None)
 
+    def _names(self, path: Path) -> bool:
+        """Whether the path, as it is written, is within what is only read."""
+        whole = os.path.abspath(os.fsdecode(path))
+        return any(_within(whole, folder) for folder in self._named)
+
     def _covers(self, whole: str) -> bool:
-        spared = (*self._spared, os.path.realpath(self._upper()))
-        return any(_within(whole, folder) for folder in self._lower) and not any(_within(whole, one) for one in spared)
+        if not any(_within(whole, folder) for folder in self._lower):
+            return False
+        upper = self._upper()
+        if self._root[0] != upper:
+            self._root = (upper, os.path.realpath(upper))
+        return not any(_within(whole, one) for one in (*self._spared, self._root[1]))
 
     def _above(self, key: str) -> str:
         return _shadow(key, self._upper())
