@@ -15,7 +15,7 @@ from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils.data import DataLoader
 
-from faultlab import layers, roles
+from faultlab import layers, predictions, roles
 from faultlab.facts import arguments, finite, frozen, holds_arrays, kind, leaf, monitors, rate, shared
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
 from faultlab.seams import Site, lightning, tree
@@ -57,6 +57,8 @@ class Probe:
         self._trains_through_forward = False
         self._children: list[str] = []
         self._parts: dict[str, Part] = {}
+        self._in_forward = 0
+        self._layers_run: list[tuple[str, bool, bool]] = []
         self._lazy: set[int] = set()
         self._logged: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
         self._logged_objects: dict[str, None] = {}
@@ -146,6 +148,8 @@ class Probe:
                     result = method(*args, **kwargs)
                     self._decays = any(group.get("weight_decay") for group in groups_in(result))
                     return result
+                if name == "forward" and self._first_step:
+                    return self._following_forward(method, args, kwargs)
                 if name != "training_step" or not self._first_step:
                     return method(*args, **kwargs)
                 with self._flow:
@@ -157,6 +161,16 @@ class Probe:
             return calling
 
         return make
+
+    def _following_forward(self, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        self._in_forward += 1
+        try:
+            output = forward(*args, **kwargs)
+        finally:
+            self._in_forward -= 1
+        if not self._in_forward and threading.get_ident() == self._thread:
+            self._flow.called("", True, (args, kwargs), output)
+        return output
 
     def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
         def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -247,10 +261,19 @@ class Probe:
                 part = replace(part, biased=False, width=0)
             known = self._parts.setdefault(path, part)
             self._parts[path] = known if part.steady else part
-        if path and next(module.parameters(), None) is not None:
+        if path:
+            self._follow(path, module, args, output)
+
+    def _follow(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
+        learns = next(module.parameters(), None) is not None
+        found = tree.tensors(output)
+        self._flow.called(path, learns, args, output)
+        if layers.has_own(module):
+            taught = bool(args) and any(tensor.requires_grad for _, tensor in tree.tensors(args[0]))
+            self._layers_run.append((path, bool(self._in_forward), taught))
+        if learns and found:
             self._children.append(path)
-            found = tree.tensors(output)
-            if found and found[0][1].dim() > 1:
+            if found[0][1].dim() > 1:
                 self._width = found[0][1].shape[-1]
 
     def recon(self, trainer: Any, steps: int, validation_batches: int) -> Recon:
@@ -261,16 +284,19 @@ class Probe:
     def _of_module(self, steps: int) -> Recon:
         module = self._site.module
         batch = self._batch
-        inputs, labels = roles.infer(batch, self._flow) if batch is not None else ((), ())
+        inputs, labels, own_labels = roles.infer(batch, self._flow) if batch is not None else ((), (), ())
         leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
         sizes = [leaves[path].shape[0] for path in (*inputs, *labels, *leaves) if leaves[path].shape]
+        given = predictions.giver(self._flow.calls, self._flow.met_loss_from, (*labels, *own_labels))
+        forward = given.path if given else self._outermost()
         # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
         graph = any(path.rpartition(".")[2] in _EDGES for path in inputs)
         return Recon(
             namespace=lightning.namespace_of(self._site.cls),
             module=path_of(self._site.cls),
             automatic=bool(module.automatic_optimization),
-            forward=self._forward(),
+            forward=forward,
+            taught_head=self._taught_head(forward),
             hooks=tuple(sorted(self._hooks)),
             losses=self._losses,
             output=kind(self._output[0]) if self._output else "none",
@@ -279,13 +305,16 @@ class Probe:
             leaves=leaves,
             inputs=inputs,
             labels=labels,
+            own_labels=own_labels,
             steps=steps,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,
-            trainable_tensors=sum(parameter.requires_grad for parameter in module.parameters()),
+            trainable_layers=len(
+                {name.rpartition(".")[0] for name, one in module.named_parameters() if one.requires_grad}
+            ),
             frozen_tensors=self._frozen,
             floating_buffers=self._buffers,
-            outputs_per_sample=self._width,
+            outputs_per_sample=given.width if given else self._width,
             decays=self._decays,
             transfers=self._transfers,
             first_update=self._first_update,
@@ -363,7 +392,16 @@ class Probe:
             arrays=holds_arrays(loader),
         )
 
-    def _forward(self) -> str | None:
+    def _taught_head(self, forward: str | None) -> bool | None:
+        inside = [
+            taught
+            for path, in_forward, taught in self._layers_run
+            if (in_forward if forward == "" else path == forward or path.startswith(f"{forward}."))
+        ]
+        return inside[-1] if inside else None
+
+    def _outermost(self) -> str | None:
+        """What gives the predictions where the data can't be followed."""
         # Some modules have a forward for validation and prediction alone, and train through their parts.
         if self._trains_through_forward and lightning.overrides(self._site.cls, "forward"):
             return ""

@@ -11,16 +11,21 @@ DENSE = ("linear", "convolution", "transposed")
 ACTIVATIONS = ("relu", "bounded", "activation")
 NORMALISATIONS = ("batchnorm", "normalisation")
 
-_SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
+SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
 _NOT_HIDDEN = ("batch", "class", "classes", "epoch", "epochs", "heads", "in", "input", "labels", "layers", "num", "out",
                "output", "patience", "seed", "steps", "vocab", "warmup", "workers")  # fmt: skip
 
 _AMID_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
 
+def words(path: str) -> list[str]:
+    """The words of a leaf's name: ``attention`` and ``mask`` of ``text.attention_mask``."""
+    return path.rpartition(".")[2].lower().split("_")
+
+
 def last_word(path: str) -> str:
     """The last word of a leaf's name: ``mask`` of ``text.attention_mask``."""
-    return path.rpartition(".")[2].lower().rpartition("_")[2]
+    return words(path)[-1]
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,11 @@ class LoaderFacts:
 class Recon:
     """The structure of a target.
 
-    ``forward`` is the path of the module whose forward does the work ("" for the target itself, None for none);
+    ``forward`` is the path of the part that gives the predictions ("" for the target's own forward, None for none),
+    ``taught_head`` says whether what enters its last layer comes from parameters that learn (None without a layer);
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
-    backward; ``inputs`` and ``labels`` paths into the batch; ``batch`` the batch's outermost type (tuple, dict,
+    backward; ``inputs`` and ``labels`` paths into the batch, ``own_labels`` those inputs that are the targets too, where
+    there are no labels beside them; ``batch`` the batch's outermost type (tuple, dict,
     tensor or object); ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether
     gradients are clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are
     none. ``hooks`` also holds ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called.
@@ -110,6 +117,7 @@ class Recon:
     module: str = ""
     automatic: bool = True
     forward: str | None = None
+    taught_head: bool | None = None
     hooks: tuple[str, ...] = ()
     losses: int = 0
     output: str = "none"
@@ -118,12 +126,13 @@ class Recon:
     leaves: Mapping[str, Leaf] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    own_labels: tuple[str, ...] = ()
     steps: int = 0
     epochs: int = 0
     validation_batches: int = 0
     layers: tuple[str, ...] = ()
     parts: Mapping[str, Part] = field(default_factory=dict)
-    trainable_tensors: int = 0
+    trainable_layers: int = 0
     frozen_tensors: int = 0
     floating_buffers: int = 0
     outputs_per_sample: int | None = None
@@ -215,7 +224,7 @@ class Recon:
 
     def _selects(self, path: str) -> bool:
         leaf = self.leaves.get(path)
-        return last_word(path) in _SELECTORS or (leaf is not None and leaf.dtype == "bool")
+        return last_word(path) in SELECTORS or (leaf is not None and leaf.dtype == "bool")
 
     @property
     def weighted(self) -> list[str]:
