@@ -18,14 +18,15 @@ from torch.utils.data import DataLoader
 from faultlab import layers, predictions, roles
 from faultlab.facts import arguments, finite, frozen, holds_arrays, kind, leaf, monitors, rate, shared
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
-from faultlab.seams import Site, lightning, tree
+from faultlab.seams import Site, clipping, lightning, tree
+from faultlab.seams.backward import wrap_held_optimizers
 from faultlab.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
 from faultlab.seams.clock import Clock
 from faultlab.seams.construction import path_of
 from faultlab.seams.data import _FETCHERS
 from faultlab.seams.loading import is_sized, read, samples_as_torch_does, training_loaders, validation_loaders
 from faultlab.seams.logging import LOGGER_CONNECTOR, is_plain
-from faultlab.seams.model import groups_in, optimizers_in
+from faultlab.seams.model import groups_in, held_optimizers, optimizers_in
 from faultlab.seams.patching import Patches
 
 _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
@@ -54,6 +55,7 @@ class Probe:
         self._first_update: int | None = None
         self._first_validation: int | None = None
         self._in_backward = False
+        self._in_hook_of_clipping = False
         self._trains_through_forward = False
         self._children: list[str] = []
         self._parts: dict[str, Part] = {}
@@ -97,6 +99,9 @@ class Probe:
             patches.wrap(base, "log", self._logging)
             patches.wrap(self._site.cls, "_apply_batch_transfer_handler", self._transferring)
             patches.wrap(torch.Tensor, "backward", self._backwards)
+            clipping.wrap_functions(patches, self._clipping)
+            if self._site.module is not None and not self._site.module.automatic_optimization:
+                wrap_held_optimizers(patches, self._clock, self._site, self._updating_bare)
             patches.on_exit(hooks.register_module_forward_hook(self._after_forward).remove)
             yield
 
@@ -144,6 +149,12 @@ class Probe:
                 if name == "validation_step" and self._first_validation is None and not self._sanity_checking:
                     self._first_validation = self._clock.step
                 self._transfers |= name == "transfer_batch_to_device" and self._clock.stage == "train"
+                if name == clipping.HOOK:
+                    self._in_hook_of_clipping = True
+                    try:
+                        return method(*args, **kwargs)
+                    finally:
+                        self._in_hook_of_clipping = False
                 if name == "configure_optimizers":
                     result = method(*args, **kwargs)
                     self._decays = any(group.get("weight_decay") for group in groups_in(result))
@@ -238,6 +249,23 @@ class Probe:
             return step(*args, **kwargs)
 
         return updating
+
+    def _updating_bare(self, step: Callable[..., Any], optimizer: Any) -> Callable[..., Any]:
+        def updating(*args: Any, **kwargs: Any) -> Any:
+            self._hooks.add("Optimizer.step")
+            if self._first_update is None:
+                self._first_update = self._clock.step
+            return step(*args, **kwargs)
+
+        return updating
+
+    def _clipping(self, clip: Callable[..., Any]) -> Callable[..., Any]:
+        def clipped(*args: Any, **kwargs: Any) -> Any:
+            if not self._in_hook_of_clipping and self._clock.stage == "train":
+                self._hooks.add(clipping.BY_HAND)
+            return clip(*args, **kwargs)
+
+        return clipped
 
     def _backwards(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -338,11 +366,11 @@ class Probe:
         return {
             "epochs": int(trainer.current_epoch),
             "validation_batches": validation_batches,
-            "clips": bool(trainer.gradient_clip_val) or self._clips_itself,
+            "clips": bool(trainer.gradient_clip_val) or self._clips_itself or clipping.BY_HAND in self._hooks,
             "optimizers": tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
             "optimized_tensors": sum(id(parameter) in held for parameter in self._site.module.parameters()),
             "optimizer_settings": tuple(sorted({str(key) for group in groups for key in group})),
-            "optimizer_state": any(state for optimizer in optimizers for state in optimizer.state.values()),
+            "optimizer_state": any(any(held.state.values()) for held in held_optimizers(self._site.module, trainer)),
             "scheduler_intervals": tuple(config.interval for config in trainer.lr_scheduler_configs),
             "schedulers": tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             "metrics": tuple(sorted(map(str, trainer.callback_metrics))),

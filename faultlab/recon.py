@@ -84,11 +84,12 @@ class Recon:
     ``forward`` is the path of the part that gives the predictions ("" for the target's own forward, None for none),
     ``taught_head`` says whether what enters its last layer comes from parameters that learn (None without a layer);
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
-    backward; ``inputs`` and ``labels`` paths into the batch, ``own_labels`` those inputs that are the targets too, where
-    there are no labels beside them; ``batch`` the batch's outermost type (tuple, dict,
-    tensor or object); ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether
+    backward; ``inputs`` and ``labels`` paths into the batch, ``own_labels`` those inputs that are the targets too,
+    where there are no labels beside them; ``batch`` the batch's outermost type (tuple, dict, tensor or object); ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether
     gradients are clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are
-    none. ``hooks`` also holds ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called.
+    none. ``hooks`` also holds ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called, and under
+    manual optimisation ``Optimizer.step`` where training_step steps torch's own, which it or the Trainer holds,
+    and ``clip_grad`` where the module clips gradients by torch's functions itself.
     ``optimized_tensors`` counts the module's parameters that an optimizer holds, ``optimizer_settings`` names what
     its groups set, ``decays`` says whether any sets out with a weight decay other than 0, ``optimizer_state`` whether
     it remembers anything; ``transfers`` says whether the module moves the training's batches to the device;
@@ -187,6 +188,11 @@ class Recon:
     def logged(self) -> tuple[str, ...]:
         """Whatever the module logs."""
         return self.logged_in_training + self.logged_in_validation
+
+    @property
+    def past_lightning(self) -> bool:
+        """Whether the module steps torch's own optimizers and never Lightning's wrapper of one."""
+        return "Optimizer.step" in self.hooks and "LightningOptimizer.step" not in self.hooks
 
     def busiest_hook(self, callback: str, between_steps: bool = False) -> str:
         """The hook of a callback that is called most, an empty string without any.
