@@ -111,7 +111,7 @@ class Recon:
     ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was saved in the
     clean run that goes on from its checkpoints (None before that).
     ``monitor`` is the metric that the campaign judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the
-    clean run can't go on from its own checkpoints.
+    clean run can't go on from its own checkpoints, ``unevaluated`` why its best one can't be evaluated afterwards.
     """
 
     namespace: str = ""
@@ -178,6 +178,7 @@ class Recon:
     monitor: str = ""
     monitor_mode: str = "min"
     unreloadable: str = ""
+    unevaluated: str = ""
 
     @property
     def workers(self) -> int:

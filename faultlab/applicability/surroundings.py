@@ -33,8 +33,11 @@ def _best_checkpoint(recon: Recon) -> str:
 
 @requirement("evaluated-best")
 def _evaluated_best(recon: Recon) -> str:
-    never = "without a validation loop no checkpoint is evaluated as the best"
-    return _best_checkpoint(recon) or ("" if recon.validation_batches else never)
+    if reason := _best_checkpoint(recon):
+        return reason
+    if recon.unevaluated:
+        return f"Trainer.validate fails after the training, with no fault in it: {recon.unevaluated}"
+    return "" if recon.validation_batches else "without a validation loop no checkpoint is evaluated as the best"
 
 
 @requirement("later-save")
