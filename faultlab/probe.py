@@ -16,7 +16,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils.data import DataLoader
 
 from faultlab import layers, predictions, roles
-from faultlab.facts import arguments, finite, frozen, holds_arrays, kind, leaf, monitors, rate, shared
+from faultlab.facts import arguments, finite, frozen, holds_arrays, kind, leaf, monitors, rate, shared, takes
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
 from faultlab.seams import Site, clipping, lightning, tree
 from faultlab.seams.backward import wrap_held_optimizers
@@ -47,6 +47,8 @@ class Probe:
         self._hooks: set[str] = set()
         self._flow = roles.DataFlow()
         self._batch: Any = None
+        self._first_batch: Any = None
+        self._batches_differ = False
         self._validation_leaves: dict[str, Leaf] | None = None
         self._output: Any = None
         self._losses = 0
@@ -122,6 +124,10 @@ class Probe:
             if self._batch is None and self._clock.stage == "train" and isinstance(item, tuple) and len(item) == 3:
                 self._batch = item[0]
                 self._flow.watch(self._batch)
+                # A copy, since the step may change what it is given.
+                self._first_batch = {path: tensor.clone() for path, tensor in tree.tensors(self._batch)}
+            elif self._clock.stage == "train" and isinstance(item, tuple) and not self._batches_differ:
+                self._batches_differ = not tree.identical(self._first_batch, dict(tree.tensors(item[0])))
             return item
 
         return fetching
@@ -330,6 +336,7 @@ class Probe:
             output=kind(self._output[0]) if self._output else "none",
             batch=kind(batch),
             batch_size=sizes[0] if sizes and not graph else None,
+            batches_differ=self._batches_differ,
             leaves=leaves,
             inputs=inputs,
             labels=labels,
@@ -349,6 +356,7 @@ class Probe:
             first_validation=self._first_validation,
             validation_leaves=self._validation_leaves or {},
             arguments=arguments(module),
+            takes=takes(module),
             logged_in_training=tuple(self._logged["train"]),
             logged_in_validation=tuple(self._logged["validate"]),
             logged_before_validation=self._logged_before,
@@ -412,6 +420,7 @@ class Probe:
         return LoaderFacts(
             samples=len(loading.dataset) if is_sized(loading.dataset) else None,
             batches=batches,
+            length=loading.length,
             batch_size=loading.batch_size,
             shuffled=loading.shuffled,
             drop_last=loading.drop_last,

@@ -57,12 +57,13 @@ class Part:
 class LoaderFacts:
     """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch.
 
-    ``batches`` is the number of a training epoch, None where none is promised. ``own_sampling`` says that its
+    ``batches`` is the number of a training epoch, None where none is promised, ``length`` what the loader itself says. ``own_sampling`` says that its
     samples are not those of one of torch's plain samplers, ``arrays`` that its items hold an array with a dimension.
     """
 
     samples: int | None = None
     batches: int | None = None
+    length: int | None = None
     batch_size: int | None = None
     shuffled: bool = False
     drop_last: bool = False
@@ -85,33 +86,33 @@ class Recon:
     ``taught_head`` says whether what enters its last layer comes from parameters that learn (None without a layer);
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
     backward; ``inputs`` and ``labels`` paths into the batch, ``own_labels`` those inputs that are the targets too,
-    where there are no labels beside them; ``batch`` the batch's outermost type (tuple, dict, tensor or object); ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether
-    gradients are clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are
-    none. ``hooks`` also holds ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called, and under
-    manual optimisation ``Optimizer.step`` where training_step steps torch's own, which it or the Trainer holds,
-    and ``clip_grad`` where the module clips gradients by torch's functions itself.
-    ``optimized_tensors`` counts the module's parameters that an optimizer holds, ``optimizer_settings`` names what
-    its groups set, ``decays`` says whether any sets out with a weight decay other than 0, ``optimizer_state`` whether
-    it remembers anything; ``transfers`` says whether the module moves the training's batches to the device;
-    ``first_update`` and
-    ``first_validation`` are the steps of the first update and of the first validation after the sanity check.
-    ``loading`` and ``validation_loading`` describe the first DataLoader of each kind, ``validates_on_training_data``
-    says that one dataset serves both, ``validation_leaves`` are those of the first validation batch; ``arguments`` are
-    those of the module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation``
+    where there are no labels beside them; ``batch`` the batch's outermost type (tuple, dict, tensor or object);
+    ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are clipped.
+    ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none. ``batches_differ``
+    says whether two steps are given batches that are not the same. ``hooks`` also holds ``Optimizer.zero_grad`` and
+    ``LightningOptimizer.step`` where they were called, and under manual optimisation ``Optimizer.step`` where
+    training_step steps torch's own, which it or the Trainer holds, and ``clip_grad`` where the module clips gradients
+    by torch's functions itself. ``optimized_tensors`` counts the module's parameters that an optimizer holds,
+    ``optimizer_settings`` names what its groups set, ``decays`` says whether any sets out with a weight decay other
+    than 0, ``optimizer_state`` whether it remembers anything; ``transfers`` says whether the module moves the
+    training's batches to the device; ``first_update`` and ``first_validation`` are the steps of the first update and of
+    the first validation after the sanity check. ``loading`` and ``validation_loading`` describe the first DataLoader of
+    each kind, ``validates_on_training_data`` says that one dataset serves both, ``validation_leaves`` are those of the
+    first validation batch; ``arguments`` are those of the module's constructor that are numbers or words, ``takes`` the
+    names of all (None where the class can't be found by its name); ``logged_in_training`` and ``logged_in_validation``
     what the module logs where, ``logged_before_validation`` whether any number of training is logged when numbers of
-    validation are; ``callbacks`` the user's own, ``monitors`` what each of those that the Trainer was built
-    with monitors, ``loggers`` the Trainer's, ``last_logged`` the last step in which one was handed anything.
-    ``updates`` counts the optimizer steps, ``learning_rate`` is the largest that an optimizer set out with;
-    ``accumulates`` and ``clip_value`` are the Trainer's settings, ``clips_itself`` says that the module overrides how
-    gradients are clipped, ``flags`` names the switches of the Trainer that are on, ``endless`` says that no number of
-    epochs ends the training; ``patience`` is that of each callback that stops early, ``ranking`` names those that tell
-    better from worse, both of those that the Trainer was built with; ``logged_objects`` what is logged as a
-    torchmetrics Metric.
+    validation are; ``callbacks`` the user's own, ``monitors`` what each of those that the Trainer was built with
+    monitors, ``loggers`` the Trainer's, ``last_logged`` the last step in which one was handed anything. ``updates``
+    counts the optimizer steps, ``learning_rate`` is the largest that an optimizer set out with; ``accumulates`` and
+    ``clip_value`` are the Trainer's settings, ``clips_itself`` says that the module overrides how gradients are
+    clipped, ``flags`` names the switches of the Trainer that are on, ``endless`` says that no number of epochs ends the
+    training; ``patience`` is that of each callback that stops early, ``ranking`` names those that tell better from
+    worse, both of those that the Trainer was built with; ``logged_objects`` what is logged as a torchmetrics Metric.
     ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way or later;
     ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was saved in the
-    clean run that goes on from its checkpoints (None before that).
-    ``monitor`` is the metric that the campaign judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the
-    clean run can't go on from its own checkpoints, ``unevaluated`` why its best one can't be evaluated afterwards.
+    clean run that goes on from its checkpoints (None before that). ``monitor`` is the metric that the campaign judges
+    by, ``monitor_mode`` min or max; ``unreloadable`` says why the clean run can't go on from its own checkpoints,
+    ``unevaluated`` why its best one can't be evaluated afterwards.
     """
 
     namespace: str = ""
@@ -124,6 +125,7 @@ class Recon:
     output: str = "none"
     batch: str = ""
     batch_size: int | None = None
+    batches_differ: bool = False
     leaves: Mapping[str, Leaf] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
@@ -154,6 +156,7 @@ class Recon:
     validates_on_training_data: bool = False
     validation_leaves: Mapping[str, Leaf] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    takes: tuple[str, ...] | None = None
     logged_in_training: tuple[str, ...] = ()
     logged_in_validation: tuple[str, ...] = ()
     logged_before_validation: bool = False

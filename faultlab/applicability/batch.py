@@ -58,6 +58,11 @@ def _sample_dimension(recon: Recon) -> str:
     return "the batch has no dimension of samples" if recon.batch_size is None else ""
 
 
+@requirement("differing-batches")
+def _differing_batches(recon: Recon) -> str:
+    return "" if recon.batches_differ else "every step of the clean run is given the same batch"
+
+
 @requirement("several-tensors")
 def _several_tensors(recon: Recon) -> str:
     return "" if len(recon.leaves) > 1 else "the batch holds a single tensor"

@@ -35,6 +35,8 @@ def _best_checkpoint(recon: Recon) -> str:
 def _evaluated_best(recon: Recon) -> str:
     if reason := _best_checkpoint(recon):
         return reason
+    if recon.unevaluated and recon.past_lightning:
+        return "the module steps torch's own optimizers, of which Lightning counts none and keeps no best checkpoint"
     if recon.unevaluated:
         return f"Trainer.validate fails after the training, with no fault in it: {recon.unevaluated}"
     return "" if recon.validation_batches else "without a validation loop no checkpoint is evaluated as the best"

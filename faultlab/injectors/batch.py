@@ -416,7 +416,7 @@ def merge_samples(batch: Any, ctx: Context) -> Any:
     severity="critical",
     effect="silent",
     cause=("same", "repeat", "identical", "duplicate"),
-    needs=("several-steps",),
+    needs=("differing-batches",),
     evidence=("wandb/examples#444", "ZhaoJ9014/face.evoLVe#39"),
 )
 def repeat_batch(batch: Any, ctx: Context) -> Any:
