@@ -84,6 +84,16 @@ def _countable(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided and tensor.numel() > 0 and not tensor.is_complex()
 
 
+def keeps_lists(batch: Any, paths: tuple[str, ...]) -> bool:
+    """Whether a list of samples stays one in the place of each of these tensors."""
+    found = [(path, tensor) for path, tensor in tree.tensors(batch) if path in paths and tensor.ndim]
+    return all(isinstance(dict(tree.nodes(_listed(batch, *one))).get(one[0]), list) for one in found)
+
+
+def _listed(batch: Any, path: str, tensor: torch.Tensor) -> Any:
+    return tree.replace(batch, {path: list(tensor.unbind())})
+
+
 def kind(value: Any) -> str:
     if value is None:
         return "none"

@@ -16,9 +16,21 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils.data import DataLoader
 
 from faultlab import layers, predictions, roles
-from faultlab.facts import arguments, finite, frozen, holds_arrays, kind, leaf, monitors, rate, shared, takes
+from faultlab.facts import (
+    arguments,
+    finite,
+    frozen,
+    holds_arrays,
+    keeps_lists,
+    kind,
+    leaf,
+    monitors,
+    rate,
+    shared,
+    takes,
+)
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
-from faultlab.seams import Site, clipping, lightning, tree
+from faultlab.seams import Site, clipping, lightning, samples, tree
 from faultlab.seams.backward import wrap_held_optimizers
 from faultlab.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
 from faultlab.seams.clock import Clock
@@ -131,6 +143,13 @@ class Probe:
             return item
 
         return fetching
+
+    @property
+    def _batch_size(self) -> int | None:
+        """The size of a batch as the first training loader says it."""
+        trainer = self._clock.trainer
+        loaders = training_loaders(trainer) if trainer is not None else []
+        return read(loaders[0]).batch_size if loaders else None
 
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: Any) -> Any:
@@ -320,11 +339,11 @@ class Probe:
         batch = self._batch
         inputs, labels, own_labels = roles.infer(batch, self._flow) if batch is not None else ((), (), ())
         leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
-        sizes = [leaves[path].shape[0] for path in (*inputs, *labels, *leaves) if leaves[path].shape]
         given = predictions.giver(self._flow.calls, self._flow.met_loss_from, (*labels, *own_labels))
         forward = given.path if given else self._outermost()
         # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
         graph = any(path.rpartition(".")[2] in _EDGES for path in inputs)
+        along = {} if graph else samples.axes(batch, inputs, labels, self._batch_size)
         return Recon(
             namespace=lightning.namespace_of(self._site.cls),
             module=path_of(self._site.cls),
@@ -335,7 +354,9 @@ class Probe:
             losses=self._losses,
             output=kind(self._output[0]) if self._output else "none",
             batch=kind(batch),
-            batch_size=sizes[0] if sizes and not graph else None,
+            batch_size=samples.count(batch, along) if along else None,
+            sample_axes=along,
+            keeps_lists=keeps_lists(batch, inputs),
             batches_differ=self._batches_differ,
             leaves=leaves,
             inputs=inputs,

@@ -57,8 +57,9 @@ class Part:
 class LoaderFacts:
     """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch.
 
-    ``batches`` is the number of a training epoch, None where none is promised, ``length`` what the loader itself says. ``own_sampling`` says that its
-    samples are not those of one of torch's plain samplers, ``arrays`` that its items hold an array with a dimension.
+    ``batches`` is the number of a training epoch, None where none is promised, ``length`` what the loader itself says.
+    ``own_sampling`` says that its samples are not those of one of torch's plain samplers, ``arrays`` that its items
+    hold an array with a dimension.
     """
 
     samples: int | None = None
@@ -125,6 +126,8 @@ class Recon:
     output: str = "none"
     batch: str = ""
     batch_size: int | None = None
+    sample_axes: Mapping[str, int] = field(default_factory=dict)
+    keeps_lists: bool = True
     batches_differ: bool = False
     leaves: Mapping[str, Leaf] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()

@@ -63,6 +63,11 @@ def _differing_batches(recon: Recon) -> str:
     return "" if recon.batches_differ else "every step of the clean run is given the same batch"
 
 
+@requirement("kept-lists")
+def _kept_lists(recon: Recon) -> str:
+    return "" if recon.keeps_lists else "what the batch is made of stacks every list that it is given"
+
+
 @requirement("several-tensors")
 def _several_tensors(recon: Recon) -> str:
     return "" if len(recon.leaves) > 1 else "the batch holds a single tensor"

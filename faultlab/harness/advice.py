@@ -36,7 +36,8 @@ class Advice:
     """What a campaign learns of the ready-made guards.
 
     ``asked`` is what the guards are told, None where they are not to watch, ``disturbed`` why they are not to after
-    all, ``disturbed_reload`` why not in runs that go on from their checkpoints. ``known`` holds the summaries of known good runs, ``costs`` each guard's share of the training's time,
+    all, ``disturbed_reload`` why not in runs that go on from their checkpoints. ``known`` holds the summaries of known
+    good runs, ``costs`` each guard's share of the training's time,
     ``arguments`` what each is constructed with. ``quiet_runs`` names the clean runs that they watched, ``alarms`` their
     false alarms by guard and check, with the names of the runs. ``broken`` are guards that failed themselves, with
     their errors. ``noticed`` is by fault.
