@@ -35,12 +35,17 @@ def shared(training: list[Any], validation: list[Any]) -> bool:
     return any(one.dataset is other.dataset for one in training for other in validation)
 
 
+def takes(module: Any) -> tuple[str, ...] | None:
+    """The names of the constructor's arguments; None for a class that can't be found by its name."""
+    cls = type(module)
+    return tuple(inspect.signature(cls).parameters) if found_class(path_of(cls)) is cls else None
+
+
 def arguments(module: Any) -> dict[str, Any]:
     """The constructor's arguments that are plain values, as far as the module has kept them."""
-    cls = type(module)
-    if found_class(path_of(cls)) is not cls:
+    if takes(module) is None:
         return {}
-    parameters = inspect.signature(cls).parameters
+    parameters = inspect.signature(type(module)).parameters
     defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     kept = {name: value for name, value in dict(module.hparams).items() if name in parameters}
     return {k: v for k, v in {**defaults, **kept}.items() if isinstance(v, (bool, int, float, str))}
@@ -77,6 +82,16 @@ def leaf(tensor: torch.Tensor) -> Leaf:
 
 def _countable(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided and tensor.numel() > 0 and not tensor.is_complex()
+
+
+def keeps_lists(batch: Any, paths: tuple[str, ...]) -> bool:
+    """Whether a list of samples stays one in the place of each of these tensors."""
+    found = [(path, tensor) for path, tensor in tree.tensors(batch) if path in paths and tensor.ndim]
+    return all(isinstance(dict(tree.nodes(_listed(batch, *one))).get(one[0]), list) for one in found)
+
+
+def _listed(batch: Any, path: str, tensor: torch.Tensor) -> Any:
+    return tree.replace(batch, {path: list(tensor.unbind())})
 
 
 def kind(value: Any) -> str:

@@ -102,6 +102,11 @@ def enlarge(layer: Any, generator: torch.Generator) -> None:
     layer.weight.data = drawn.to(layer.weight)
 
 
+def has_own(module: nn.Module) -> bool:
+    """Whether the module has parameters that are not those of its parts."""
+    return next(module.parameters(recurse=False), None) is not None
+
+
 def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """The parameters that learn and can be written to, by name, each once."""
     return [(name, tensor) for name, tensor in module.named_parameters() if tensor.requires_grad and writable(tensor)]

@@ -15,17 +15,30 @@ from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils.data import DataLoader
 
-from faultlab import layers, roles
-from faultlab.facts import arguments, finite, frozen, holds_arrays, kind, leaf, monitors, rate, shared
+from faultlab import layers, predictions, roles
+from faultlab.facts import (
+    arguments,
+    finite,
+    frozen,
+    holds_arrays,
+    keeps_lists,
+    kind,
+    leaf,
+    monitors,
+    rate,
+    shared,
+    takes,
+)
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
-from faultlab.seams import Site, lightning, tree
+from faultlab.seams import Site, clipping, lightning, samples, tree
+from faultlab.seams.backward import wrap_held_optimizers
 from faultlab.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
 from faultlab.seams.clock import Clock
 from faultlab.seams.construction import path_of
 from faultlab.seams.data import _FETCHERS
 from faultlab.seams.loading import is_sized, read, samples_as_torch_does, training_loaders, validation_loaders
 from faultlab.seams.logging import LOGGER_CONNECTOR, is_plain
-from faultlab.seams.model import groups_in, optimizers_in
+from faultlab.seams.model import groups_in, held_optimizers, optimizers_in
 from faultlab.seams.patching import Patches
 
 _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
@@ -46,6 +59,8 @@ class Probe:
         self._hooks: set[str] = set()
         self._flow = roles.DataFlow()
         self._batch: Any = None
+        self._first_batch: Any = None
+        self._batches_differ = False
         self._validation_leaves: dict[str, Leaf] | None = None
         self._output: Any = None
         self._losses = 0
@@ -54,9 +69,12 @@ class Probe:
         self._first_update: int | None = None
         self._first_validation: int | None = None
         self._in_backward = False
+        self._in_hook_of_clipping = False
         self._trains_through_forward = False
         self._children: list[str] = []
         self._parts: dict[str, Part] = {}
+        self._in_forward = 0
+        self._layers_run: list[tuple[str, bool, bool]] = []
         self._lazy: set[int] = set()
         self._logged: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
         self._logged_objects: dict[str, None] = {}
@@ -95,6 +113,9 @@ class Probe:
             patches.wrap(base, "log", self._logging)
             patches.wrap(self._site.cls, "_apply_batch_transfer_handler", self._transferring)
             patches.wrap(torch.Tensor, "backward", self._backwards)
+            clipping.wrap_functions(patches, self._clipping)
+            if self._site.module is not None and not self._site.module.automatic_optimization:
+                wrap_held_optimizers(patches, self._clock, self._site, self._updating_bare)
             patches.on_exit(hooks.register_module_forward_hook(self._after_forward).remove)
             yield
 
@@ -115,9 +136,20 @@ class Probe:
             if self._batch is None and self._clock.stage == "train" and isinstance(item, tuple) and len(item) == 3:
                 self._batch = item[0]
                 self._flow.watch(self._batch)
+                # A copy, since the step may change what it is given.
+                self._first_batch = {path: tensor.clone() for path, tensor in tree.tensors(self._batch)}
+            elif self._clock.stage == "train" and isinstance(item, tuple) and not self._batches_differ:
+                self._batches_differ = not tree.identical(self._first_batch, dict(tree.tensors(item[0])))
             return item
 
         return fetching
+
+    @property
+    def _batch_size(self) -> int | None:
+        """The size of a batch as the first training loader says it."""
+        trainer = self._clock.trainer
+        loaders = training_loaders(trainer) if trainer is not None else []
+        return read(loaders[0]).batch_size if loaders else None
 
     def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
         def iterating(loader: Any) -> Any:
@@ -142,10 +174,18 @@ class Probe:
                 if name == "validation_step" and self._first_validation is None and not self._sanity_checking:
                     self._first_validation = self._clock.step
                 self._transfers |= name == "transfer_batch_to_device" and self._clock.stage == "train"
+                if name == clipping.HOOK:
+                    self._in_hook_of_clipping = True
+                    try:
+                        return method(*args, **kwargs)
+                    finally:
+                        self._in_hook_of_clipping = False
                 if name == "configure_optimizers":
                     result = method(*args, **kwargs)
                     self._decays = any(group.get("weight_decay") for group in groups_in(result))
                     return result
+                if name == "forward" and self._first_step:
+                    return self._following_forward(method, args, kwargs)
                 if name != "training_step" or not self._first_step:
                     return method(*args, **kwargs)
                 with self._flow:
@@ -157,6 +197,16 @@ class Probe:
             return calling
 
         return make
+
+    def _following_forward(self, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        self._in_forward += 1
+        try:
+            output = forward(*args, **kwargs)
+        finally:
+            self._in_forward -= 1
+        if not self._in_forward and threading.get_ident() == self._thread:
+            self._flow.called("", True, (args, kwargs), output)
+        return output
 
     def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
         def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -225,6 +275,23 @@ class Probe:
 
         return updating
 
+    def _updating_bare(self, step: Callable[..., Any], optimizer: Any) -> Callable[..., Any]:
+        def updating(*args: Any, **kwargs: Any) -> Any:
+            self._hooks.add("Optimizer.step")
+            if self._first_update is None:
+                self._first_update = self._clock.step
+            return step(*args, **kwargs)
+
+        return updating
+
+    def _clipping(self, clip: Callable[..., Any]) -> Callable[..., Any]:
+        def clipped(*args: Any, **kwargs: Any) -> Any:
+            if not self._in_hook_of_clipping and self._clock.stage == "train":
+                self._hooks.add(clipping.BY_HAND)
+            return clip(*args, **kwargs)
+
+        return clipped
+
     def _backwards(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             # While the data is followed, torch calls the patched method once more from within.
@@ -247,10 +314,19 @@ class Probe:
                 part = replace(part, biased=False, width=0)
             known = self._parts.setdefault(path, part)
             self._parts[path] = known if part.steady else part
-        if path and next(module.parameters(), None) is not None:
+        if path:
+            self._follow(path, module, args, output)
+
+    def _follow(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
+        learns = next(module.parameters(), None) is not None
+        found = tree.tensors(output)
+        self._flow.called(path, learns, args, output)
+        if layers.has_own(module):
+            taught = bool(args) and any(tensor.requires_grad for _, tensor in tree.tensors(args[0]))
+            self._layers_run.append((path, bool(self._in_forward), taught))
+        if learns and found:
             self._children.append(path)
-            found = tree.tensors(output)
-            if found and found[0][1].dim() > 1:
+            if found[0][1].dim() > 1:
                 self._width = found[0][1].shape[-1]
 
     def recon(self, trainer: Any, steps: int, validation_batches: int) -> Recon:
@@ -261,37 +337,47 @@ class Probe:
     def _of_module(self, steps: int) -> Recon:
         module = self._site.module
         batch = self._batch
-        inputs, labels = roles.infer(batch, self._flow) if batch is not None else ((), ())
+        inputs, labels, own_labels = roles.infer(batch, self._flow) if batch is not None else ((), (), ())
         leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
-        sizes = [leaves[path].shape[0] for path in (*inputs, *labels, *leaves) if leaves[path].shape]
+        given = predictions.giver(self._flow.calls, self._flow.met_loss_from, (*labels, *own_labels))
+        forward = given.path if given else self._outermost()
         # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
         graph = any(path.rpartition(".")[2] in _EDGES for path in inputs)
+        along = {} if graph else samples.axes(batch, inputs, labels, self._batch_size)
         return Recon(
             namespace=lightning.namespace_of(self._site.cls),
             module=path_of(self._site.cls),
             automatic=bool(module.automatic_optimization),
-            forward=self._forward(),
+            forward=forward,
+            taught_head=self._taught_head(forward),
             hooks=tuple(sorted(self._hooks)),
             losses=self._losses,
             output=kind(self._output[0]) if self._output else "none",
             batch=kind(batch),
-            batch_size=sizes[0] if sizes and not graph else None,
+            batch_size=samples.count(batch, along) if along else None,
+            sample_axes=along,
+            keeps_lists=keeps_lists(batch, inputs),
+            batches_differ=self._batches_differ,
             leaves=leaves,
             inputs=inputs,
             labels=labels,
+            own_labels=own_labels,
             steps=steps,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,
-            trainable_tensors=sum(parameter.requires_grad for parameter in module.parameters()),
+            trainable_layers=len(
+                {name.rpartition(".")[0] for name, one in module.named_parameters() if one.requires_grad}
+            ),
             frozen_tensors=self._frozen,
             floating_buffers=self._buffers,
-            outputs_per_sample=self._width,
+            outputs_per_sample=given.width if given else self._width,
             decays=self._decays,
             transfers=self._transfers,
             first_update=self._first_update,
             first_validation=self._first_validation,
             validation_leaves=self._validation_leaves or {},
             arguments=arguments(module),
+            takes=takes(module),
             logged_in_training=tuple(self._logged["train"]),
             logged_in_validation=tuple(self._logged["validate"]),
             logged_before_validation=self._logged_before,
@@ -309,11 +395,11 @@ class Probe:
         return {
             "epochs": int(trainer.current_epoch),
             "validation_batches": validation_batches,
-            "clips": bool(trainer.gradient_clip_val) or self._clips_itself,
+            "clips": bool(trainer.gradient_clip_val) or self._clips_itself or clipping.BY_HAND in self._hooks,
             "optimizers": tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
             "optimized_tensors": sum(id(parameter) in held for parameter in self._site.module.parameters()),
             "optimizer_settings": tuple(sorted({str(key) for group in groups for key in group})),
-            "optimizer_state": any(state for optimizer in optimizers for state in optimizer.state.values()),
+            "optimizer_state": any(any(held.state.values()) for held in held_optimizers(self._site.module, trainer)),
             "scheduler_intervals": tuple(config.interval for config in trainer.lr_scheduler_configs),
             "schedulers": tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             "metrics": tuple(sorted(map(str, trainer.callback_metrics))),
@@ -355,6 +441,7 @@ class Probe:
         return LoaderFacts(
             samples=len(loading.dataset) if is_sized(loading.dataset) else None,
             batches=batches,
+            length=loading.length,
             batch_size=loading.batch_size,
             shuffled=loading.shuffled,
             drop_last=loading.drop_last,
@@ -363,7 +450,16 @@ class Probe:
             arrays=holds_arrays(loader),
         )
 
-    def _forward(self) -> str | None:
+    def _taught_head(self, forward: str | None) -> bool | None:
+        inside = [
+            taught
+            for path, in_forward, taught in self._layers_run
+            if (in_forward if forward == "" else path == forward or path.startswith(f"{forward}."))
+        ]
+        return inside[-1] if inside else None
+
+    def _outermost(self) -> str | None:
+        """What gives the predictions where the data can't be followed."""
         # Some modules have a forward for validation and prediction alone, and train through their parts.
         if self._trains_through_forward and lightning.overrides(self._site.cls, "forward"):
             return ""

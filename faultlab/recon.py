@@ -11,16 +11,21 @@ DENSE = ("linear", "convolution", "transposed")
 ACTIVATIONS = ("relu", "bounded", "activation")
 NORMALISATIONS = ("batchnorm", "normalisation")
 
-_SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
+SELECTORS = ("mask", "length", "lengths", "len", "lens", "index", "ptr", "batch")
 _NOT_HIDDEN = ("batch", "class", "classes", "epoch", "epochs", "heads", "in", "input", "labels", "layers", "num", "out",
                "output", "patience", "seed", "steps", "vocab", "warmup", "workers")  # fmt: skip
 
 _AMID_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
 
+def words(path: str) -> list[str]:
+    """The words of a leaf's name: ``attention`` and ``mask`` of ``text.attention_mask``."""
+    return path.rpartition(".")[2].lower().split("_")
+
+
 def last_word(path: str) -> str:
     """The last word of a leaf's name: ``mask`` of ``text.attention_mask``."""
-    return path.rpartition(".")[2].lower().rpartition("_")[2]
+    return words(path)[-1]
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,14 @@ class Part:
 class LoaderFacts:
     """A DataLoader: ``samples`` is None where its dataset has no length, ``batch_size`` where it does not batch.
 
-    ``batches`` is the number of a training epoch, None where none is promised. ``own_sampling`` says that its
-    samples are not those of one of torch's plain samplers, ``arrays`` that its items hold an array with a dimension.
+    ``batches`` is the number of a training epoch, None where none is promised, ``length`` what the loader itself says.
+    ``own_sampling`` says that its samples are not those of one of torch's plain samplers, ``arrays`` that its items
+    hold an array with a dimension.
     """
 
     samples: int | None = None
     batches: int | None = None
+    length: int | None = None
     batch_size: int | None = None
     shuffled: bool = False
     drop_last: bool = False
@@ -76,54 +83,62 @@ class LoaderFacts:
 class Recon:
     """The structure of a target.
 
-    ``forward`` is the path of the module whose forward does the work ("" for the target itself, None for none);
+    ``forward`` is the path of the part that gives the predictions ("" for the target's own forward, None for none),
+    ``taught_head`` says whether what enters its last layer comes from parameters that learn (None without a layer);
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
-    backward; ``inputs`` and ``labels`` paths into the batch; ``batch`` the batch's outermost type (tuple, dict,
-    tensor or object); ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether
-    gradients are clipped. ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are
-    none. ``hooks`` also holds ``Optimizer.zero_grad`` and ``LightningOptimizer.step`` where they were called.
-    ``optimized_tensors`` counts the module's parameters that an optimizer holds, ``optimizer_settings`` names what
-    its groups set, ``decays`` says whether any sets out with a weight decay other than 0, ``optimizer_state`` whether
-    it remembers anything; ``transfers`` says whether the module moves the training's batches to the device;
-    ``first_update`` and
-    ``first_validation`` are the steps of the first update and of the first validation after the sanity check.
-    ``loading`` and ``validation_loading`` describe the first DataLoader of each kind, ``validates_on_training_data``
-    says that one dataset serves both, ``validation_leaves`` are those of the first validation batch; ``arguments`` are
-    those of the module's constructor that are numbers or words; ``logged_in_training`` and ``logged_in_validation``
+    backward; ``inputs`` and ``labels`` paths into the batch, ``own_labels`` those inputs that are the targets too,
+    where there are no labels beside them; ``batch`` the batch's outermost type (tuple, dict, tensor or object);
+    ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are clipped.
+    ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none. ``batches_differ``
+    says whether two steps are given batches that are not the same. ``hooks`` also holds ``Optimizer.zero_grad`` and
+    ``LightningOptimizer.step`` where they were called, and under manual optimisation ``Optimizer.step`` where
+    training_step steps torch's own, which it or the Trainer holds, and ``clip_grad`` where the module clips gradients
+    by torch's functions itself. ``optimized_tensors`` counts the module's parameters that an optimizer holds,
+    ``optimizer_settings`` names what its groups set, ``decays`` says whether any sets out with a weight decay other
+    than 0, ``optimizer_state`` whether it remembers anything; ``transfers`` says whether the module moves the
+    training's batches to the device; ``first_update`` and ``first_validation`` are the steps of the first update and of
+    the first validation after the sanity check. ``loading`` and ``validation_loading`` describe the first DataLoader of
+    each kind, ``validates_on_training_data`` says that one dataset serves both, ``validation_leaves`` are those of the
+    first validation batch; ``arguments`` are those of the module's constructor that are numbers or words, ``takes`` the
+    names of all (None where the class can't be found by its name); ``logged_in_training`` and ``logged_in_validation``
     what the module logs where, ``logged_before_validation`` whether any number of training is logged when numbers of
-    validation are; ``callbacks`` the user's own, ``monitors`` what each of those that the Trainer was built
-    with monitors, ``loggers`` the Trainer's, ``last_logged`` the last step in which one was handed anything.
-    ``updates`` counts the optimizer steps, ``learning_rate`` is the largest that an optimizer set out with;
-    ``accumulates`` and ``clip_value`` are the Trainer's settings, ``clips_itself`` says that the module overrides how
-    gradients are clipped, ``flags`` names the switches of the Trainer that are on, ``endless`` says that no number of
-    epochs ends the training; ``patience`` is that of each callback that stops early, ``ranking`` names those that tell
-    better from worse, both of those that the Trainer was built with; ``logged_objects`` what is logged as a
-    torchmetrics Metric.
+    validation are; ``callbacks`` the user's own, ``monitors`` what each of those that the Trainer was built with
+    monitors, ``loggers`` the Trainer's, ``last_logged`` the last step in which one was handed anything. ``updates``
+    counts the optimizer steps, ``learning_rate`` is the largest that an optimizer set out with; ``accumulates`` and
+    ``clip_value`` are the Trainer's settings, ``clips_itself`` says that the module overrides how gradients are
+    clipped, ``flags`` names the switches of the Trainer that are on, ``endless`` says that no number of epochs ends the
+    training; ``patience`` is that of each callback that stops early, ``ranking`` names those that tell better from
+    worse, both of those that the Trainer was built with; ``logged_objects`` what is logged as a torchmetrics Metric.
     ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way or later;
     ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was saved in the
-    clean run that goes on from its checkpoints (None before that).
-    ``monitor`` is the metric that the campaign judges by, ``monitor_mode`` min or max; ``unreloadable`` says why the
-    clean run can't go on from its own checkpoints.
+    clean run that goes on from its checkpoints (None before that). ``monitor`` is the metric that the campaign judges
+    by, ``monitor_mode`` min or max; ``unreloadable`` says why the clean run can't go on from its own checkpoints,
+    ``unevaluated`` why its best one can't be evaluated afterwards.
     """
 
     namespace: str = ""
     module: str = ""
     automatic: bool = True
     forward: str | None = None
+    taught_head: bool | None = None
     hooks: tuple[str, ...] = ()
     losses: int = 0
     output: str = "none"
     batch: str = ""
     batch_size: int | None = None
+    sample_axes: Mapping[str, int] = field(default_factory=dict)
+    keeps_lists: bool = True
+    batches_differ: bool = False
     leaves: Mapping[str, Leaf] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    own_labels: tuple[str, ...] = ()
     steps: int = 0
     epochs: int = 0
     validation_batches: int = 0
     layers: tuple[str, ...] = ()
     parts: Mapping[str, Part] = field(default_factory=dict)
-    trainable_tensors: int = 0
+    trainable_layers: int = 0
     frozen_tensors: int = 0
     floating_buffers: int = 0
     outputs_per_sample: int | None = None
@@ -144,6 +159,7 @@ class Recon:
     validates_on_training_data: bool = False
     validation_leaves: Mapping[str, Leaf] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    takes: tuple[str, ...] | None = None
     logged_in_training: tuple[str, ...] = ()
     logged_in_validation: tuple[str, ...] = ()
     logged_before_validation: bool = False
@@ -168,6 +184,7 @@ class Recon:
     monitor: str = ""
     monitor_mode: str = "min"
     unreloadable: str = ""
+    unevaluated: str = ""
 
     @property
     def workers(self) -> int:
@@ -178,6 +195,11 @@ class Recon:
     def logged(self) -> tuple[str, ...]:
         """Whatever the module logs."""
         return self.logged_in_training + self.logged_in_validation
+
+    @property
+    def past_lightning(self) -> bool:
+        """Whether the module steps torch's own optimizers and never Lightning's wrapper of one."""
+        return "Optimizer.step" in self.hooks and "LightningOptimizer.step" not in self.hooks
 
     def busiest_hook(self, callback: str, between_steps: bool = False) -> str:
         """The hook of a callback that is called most, an empty string without any.
@@ -215,7 +237,7 @@ class Recon:
 
     def _selects(self, path: str) -> bool:
         leaf = self.leaves.get(path)
-        return last_word(path) in _SELECTORS or (leaf is not None and leaf.dtype == "bool")
+        return last_word(path) in SELECTORS or (leaf is not None and leaf.dtype == "bool")
 
     @property
     def weighted(self) -> list[str]:

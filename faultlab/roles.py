@@ -9,18 +9,25 @@ up by them. Where the data can't be followed (through NumPy, say) names and type
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from faultlab.recon import last_word
+from faultlab.predictions import Call
+from faultlab.recon import SELECTORS, last_word, words
 from faultlab.seams import tree
+
+Item = TypeVar("Item")
 
 _LABEL_NAMES = ("label", "labels", "target", "targets", "y", "gt", "class")
 _WEIGHT_NAMES = ("mask", "weight", "weights", "length", "lengths", "scale", "index", "idx", "id")
+# Functions that take no more than shape, dtype or device from their second argument.
+_TAKES_AFTER = ("to", "type_as", "expand_as", "view_as", "reshape_as")
+_TARGET_WORDS = {*_LABEL_NAMES, "tgt", "trg", "decoder", "future", "output", "outputs", "next", "answer", "summary"}
+_NO_CONTENT = {*SELECTORS, "position", "positions", "pos", "segment", "segments", "type", "time", "step", "id"}
 
 
 class DataFlow(TorchFunctionMode):
@@ -31,9 +38,14 @@ class DataFlow(TorchFunctionMode):
         self.met_parameter: set[str] = set()
         self.met_loss: set[str] = set()
         self.met_loss_apart: set[str] = set()
+        # The calls of the model's parts, and those whose outputs the loss is computed from with no call in between.
+        self.calls: list[Call] = []
+        self.met_loss_from: set[int] = set()
         self._origins: dict[int, frozenset[str]] = {}
         # What each tensor was computed from by ways on which no parameter was met.
         self._apart: dict[int, frozenset[str]] = {}
+        # The calls that each tensor was computed from with no call in between.
+        self._given_by: dict[int, frozenset[int]] = {}
         # Ids are only unique among living objects, so everything followed is kept until the step is over.
         self._alive: list[torch.Tensor] = []
 
@@ -41,33 +53,73 @@ class DataFlow(TorchFunctionMode):
         for path, tensor in tree.tensors(batch):
             self._mark(tensor, frozenset([path]), frozenset([path]))
 
+    def called(self, path: str, learns: bool, given: Any, output: Any) -> None:
+        """Notes a call of one of the model's parts. What gives single numbers only is a loss, and none of them."""
+        made = _all_tensors(output)
+        if all(tensor.ndim == 0 for tensor in made):
+            return
+        taken = _all_tensors(given)
+        known = {id(tensor) for tensor in taken}
+        # What is handed on as it came, as in a dict that each part adds to, was made elsewhere.
+        own = [tensor for tensor in made if id(tensor) not in known]
+        largest = max(made, key=torch.Tensor.numel)
+        call = Call(
+            path,
+            fed_by=_union(self._given_by, taken),
+            within=_union(self._given_by, own),
+            untouched=_union(self._apart, taken),
+            learns=learns,
+            graph=any(tensor.requires_grad for tensor in made),
+            size=largest.numel(),
+            width=largest.shape[-1] if largest.ndim > 1 else None,
+        )
+        number = frozenset([len(self.calls)])
+        self.calls.append(call)
+        self._given_by.update({id(tensor): number for tensor in own})
+        self._alive += own
+
     def reached_loss(self, loss: Any) -> None:
         """Notes a loss that goes backward by another way than ``Tensor.backward`` within this context."""
+        if isinstance(loss, Mapping) and "loss" in loss:
+            loss = loss["loss"]
         self._reached([tensor for _, tensor in tree.tensors(loss)])
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        given = list(_tensors((args, kwargs)))
+        given = _sources(func, list(_tensors((args, kwargs))))
+        if givers := _union(self._given_by, given):
+            self._carry(func, given, result, givers)
+        if getattr(func, "__name__", "") == "backward":
+            self._reached(given[:1])
         origin, apart = _union(self._origins, given), _union(self._apart, given)
         if origin:
             # A single number is a loss already: a learnt weight of losses is no model that the labels go into.
             numbers = all(tensor.ndim == 0 for tensor in given if id(tensor) in self._origins)
-            if not numbers and any(isinstance(tensor, nn.Parameter) for tensor in given):
+            if not numbers and self._meets_model(given):
                 self.met_parameter |= origin
                 apart = frozenset()
-            name = getattr(func, "__name__", "")
-            if name == "backward":
-                self._reached(given)
-            if (name.endswith("_") or name == "__setitem__") and given:
+            if _writes(func) and given:
                 self._mark(given[0], origin, apart)
             for tensor in _tensors(result):
                 self._mark(tensor, origin, apart)
         return result
 
+    def _meets_model(self, given: list[torch.Tensor]) -> bool:
+        """Whether any of these is a parameter of the model, rather than a scale that a loss has learnt."""
+        parameters = [tensor for tensor in given if isinstance(tensor, nn.Parameter)]
+        judged = any(self._origins.get(id(tensor), set()) - self._apart.get(id(tensor), set()) for tensor in given)
+        return any(not judged or parameter.numel() > 1 for parameter in parameters)
+
     def _reached(self, losses: list[torch.Tensor]) -> None:
         self.met_loss |= _union(self._origins, losses)
         self.met_loss_apart |= _union(self._apart, losses)
+        self.met_loss_from |= _union(self._given_by, losses)
+
+    def _carry(self, func: Any, given: list[torch.Tensor], result: Any, givers: frozenset[int]) -> None:
+        for tensor in [*_tensors(result), *(given[:1] if _writes(func) else [])]:
+            self._given_by[id(tensor)] = self._given_by.get(id(tensor), frozenset()) | givers
+            self._alive.append(tensor)
 
     def _mark(self, tensor: torch.Tensor, origin: frozenset[str], apart: frozenset[str]) -> None:
         self._origins[id(tensor)] = self._origins.get(id(tensor), frozenset()) | origin
@@ -75,29 +127,49 @@ class DataFlow(TorchFunctionMode):
         self._alive.append(tensor)
 
 
-def infer(batch: Any, flow: DataFlow) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The paths of the inputs and of the labels in a batch as the loader yields it."""
+def infer(batch: Any, flow: DataFlow) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The paths of the inputs and of the labels in a batch as the loader yields it, and of the inputs that are both.
+
+    The last are empty where there are labels that are no inputs.
+    """
     paths = [path for path, _ in tree.tensors(batch)]
     if not flow.met_parameter:
-        return _by_name(batch)
+        return (*_by_name(batch), ())
     inputs = tuple(path for path in paths if path in flow.met_parameter)
     reached = [path for path in paths if path in flow.met_loss and path not in flow.met_parameter]
     # Weights, masks and scales of the loss take the same way as labels; a mask of an odd name is all ones in most data.
     named = [path for path in reached if last_word(path) not in _WEIGHT_NAMES]
     varied = [path for path in named if _varies(tree.get(batch, path))]
-    labels = varied or _both(batch, inputs, flow, by_place=not reached) or named or reached
-    return tuple(path for path in inputs if path not in labels), tuple(labels)
-
-
-def _both(batch: Any, inputs: tuple[str, ...], flow: DataFlow, by_place: bool) -> list[str]:
-    """The label among parts that the model is given too. Where no other part is left, inputs are their own labels."""
     both = [path for path in inputs if path in flow.met_loss_apart]
+    labels = varied or _told_apart(batch, inputs, both, by_place=not reached)
+    labels = labels or [path for path in named if last_word(path) in _LABEL_NAMES] or ([] if both else named or reached)
+    if labels:
+        return tuple(path for path in inputs if path not in labels), tuple(labels), ()
+    return inputs, (), tuple(both)
+
+
+def _told_apart(batch: Any, inputs: tuple[str, ...], both: list[str], by_place: bool) -> list[str]:
+    """The label among parts that the model is given too: by its name, its place, or as the other of a pair."""
     if not both or len(both) == len(inputs):
         return []
     if labels := [path for path in both if last_word(path) in _LABEL_NAMES]:
         return labels[-1:]
+    if labels := [path for path in both if _TARGET_WORDS & set(words(path))]:
+        return labels[-1:]
     at_end = by_place and isinstance(batch, (tuple, list)) and not hasattr(batch, "_fields")
-    return both[-1:] if at_end and both[-1] == inputs[-1] else []
+    if at_end and both[-1] == inputs[-1]:
+        return both[-1:]
+    others = [path for path in inputs if path not in both and not _NO_CONTENT & set(words(path))]
+    paired = len(both) == 1 and any(_alike(tree.get(batch, path), tree.get(batch, both[0])) for path in others)
+    return both if paired else []
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two parts are of one kind, as a sentence and its translation are, and what is drawn and its class not."""
+    if one.dtype != other.dtype or one.ndim != other.ndim or not one.numel() or not other.numel():
+        return False
+    small, large = sorted(float(part.abs().max()) for part in (one, other))
+    return small > large / 4
 
 
 def _varies(tensor: torch.Tensor) -> bool:
@@ -114,8 +186,26 @@ def _by_name(batch: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(path for path, _ in tensors if path not in labels), tuple(labels)
 
 
-def _union(known: dict[int, frozenset[str]], tensors: Iterable[torch.Tensor]) -> frozenset[str]:
+def _sources(func: Any, given: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Of the tensors that a function of torch's is given those whose values go into what it returns."""
+    name = getattr(func, "__name__", "")
+    if name.endswith("_like") or name.startswith("new_"):
+        return []
+    return given[:1] if name in _TAKES_AFTER else given
+
+
+def _writes(func: Any) -> bool:
+    """Whether a function of torch's writes into its first argument."""
+    name = getattr(func, "__name__", "")
+    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
+
+
+def _union(known: Mapping[int, frozenset[Item]], tensors: Iterable[torch.Tensor]) -> frozenset[Item]:
     return frozenset().union(*(known.get(id(tensor), frozenset()) for tensor in tensors))
+
+
+def _all_tensors(value: Any) -> list[torch.Tensor]:
+    return [tensor for _, tensor in tree.tensors(value)]
 
 
 def _tensors(value: Any) -> Iterable[torch.Tensor]:

@@ -13,6 +13,8 @@ def _inputs(recon: Recon) -> str:
 
 @requirement("labels")
 def _labels(recon: Recon) -> str:
+    if recon.own_labels:
+        return "the labels are the inputs themselves, and can't be broken apart from them"
     return "" if recon.labels else "no part of the batch is used as labels"
 
 
@@ -54,6 +56,16 @@ def _several_features(recon: Recon) -> str:
 @requirement("sample-dimension")
 def _sample_dimension(recon: Recon) -> str:
     return "the batch has no dimension of samples" if recon.batch_size is None else ""
+
+
+@requirement("differing-batches")
+def _differing_batches(recon: Recon) -> str:
+    return "" if recon.batches_differ else "every step of the clean run is given the same batch"
+
+
+@requirement("kept-lists")
+def _kept_lists(recon: Recon) -> str:
+    return "" if recon.keeps_lists else "what the batch is made of stacks every list that it is given"
 
 
 @requirement("several-tensors")

@@ -17,7 +17,7 @@ def _sized_dataset(recon: Recon) -> str:
 
 @requirement("sized-loader")
 def _sized_loader(recon: Recon) -> str:
-    promised = recon.loading is not None and recon.loading.batches is not None
+    promised = recon.loading is not None and recon.loading.length is not None
     return "" if promised else "the training loader has no length"
 
 

@@ -13,8 +13,7 @@ def _class_scores(recon: Recon) -> str:
 
 @requirement("several-layers")
 def _several_layers(recon: Recon) -> str:
-    # A weight and a bias make one layer.
-    return "" if recon.trainable_tensors > 2 else "the module has a single layer"
+    return "" if recon.trainable_layers > 1 else "the module has a single layer that learns"
 
 
 @requirement("frozen-parameters")

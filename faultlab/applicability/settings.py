@@ -13,6 +13,8 @@ def _learning_rate(recon: Recon) -> str:
 
 @requirement("several-updates")
 def _several_updates(recon: Recon) -> str:
+    if recon.past_lightning:
+        return "the module steps torch's own optimizers, which max_steps does not count"
     return "" if recon.updates > 1 else "the clean run steps its optimizers no more than once"
 
 

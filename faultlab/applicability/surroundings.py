@@ -33,13 +33,18 @@ def _best_checkpoint(recon: Recon) -> str:
 
 @requirement("evaluated-best")
 def _evaluated_best(recon: Recon) -> str:
-    never = "without a validation loop no checkpoint is evaluated as the best"
-    return _best_checkpoint(recon) or ("" if recon.validation_batches else never)
+    if reason := _best_checkpoint(recon):
+        return reason
+    if recon.unevaluated and recon.past_lightning:
+        return "the module steps torch's own optimizers, of which Lightning counts none and keeps no best checkpoint"
+    if recon.unevaluated:
+        return f"Trainer.validate fails after the training, with no fault in it: {recon.unevaluated}"
+    return "" if recon.validation_batches else "without a validation loop no checkpoint is evaluated as the best"
 
 
 @requirement("later-save")
 def _later_save(recon: Recon) -> str:
-    if no_optimizer := _optimizer(recon):
+    if not recon.past_lightning and (no_optimizer := _optimizer(recon)):
         return f"{no_optimizer}, and the weights stay as they are"
     if recon.saves is not None and recon.saves < 2:
         return "the clean run saves its weights at one step only"
@@ -51,7 +56,7 @@ def _later_save(recon: Recon) -> str:
 @requirement("optimizer")
 def _optimizer(recon: Recon) -> str:
     # Lightning makes one of its own that does nothing.
-    return "" if set(recon.optimizers) - {"_MockOptimizer"} else "there is no optimizer"
+    return "" if set(recon.optimizers) - {"_MockOptimizer"} else "the Trainer has no optimizer"
 
 
 @requirement("remembering-optimizer")

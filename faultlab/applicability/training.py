@@ -21,11 +21,6 @@ def _loss_returned(recon: Recon) -> str:
     return "" if recon.output in ("tensor", "dict") else "training_step returns no loss"
 
 
-@requirement("clipped-gradients")
-def _clipped_gradients(recon: Recon) -> str:
-    return "" if recon.clips else "no gradient is clipped in the clean run"
-
-
 @requirement("several-steps")
 def _several_steps(recon: Recon) -> str:
     return "" if recon.steps > 1 else "the run has a single step"

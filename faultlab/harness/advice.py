@@ -36,7 +36,8 @@ class Advice:
     """What a campaign learns of the ready-made guards.
 
     ``asked`` is what the guards are told, None where they are not to watch, ``disturbed`` why they are not to after
-    all. ``known`` holds the summaries of known good runs, ``costs`` each guard's share of the training's time,
+    all, ``disturbed_reload`` why not in runs that go on from their checkpoints. ``known`` holds the summaries of known
+    good runs, ``costs`` each guard's share of the training's time,
     ``arguments`` what each is constructed with. ``quiet_runs`` names the clean runs that they watched, ``alarms`` their
     false alarms by guard and check, with the names of the runs. ``broken`` are guards that failed themselves, with
     their errors. ``noticed`` is by fault.
@@ -51,6 +52,11 @@ class Advice:
     broken: dict[str, str] = field(default_factory=dict)
     noticed: dict[str, list[Advised]] = field(default_factory=dict)
     disturbed: str = ""
+    disturbed_reload: str = ""
+
+    def order_of(self, reload: bool) -> dict[str, Any] | None:
+        """The same for a run that goes on from its checkpoints, or for one that does not."""
+        return None if reload and self.disturbed_reload else self.order
 
     @property
     def order(self) -> dict[str, Any] | None:
@@ -133,6 +139,7 @@ class Advice:
         return {
             "quiet_runs": self.quiet_runs,
             "disturbed": self.disturbed,
+            "disturbed_reload": self.disturbed_reload,
             "costs": self.costs,
             "arguments": self.arguments,
             "false_alarms": [

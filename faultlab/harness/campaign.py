@@ -285,7 +285,7 @@ class Campaign:
             recon=found.recon.to_json(),
             reload=reload,
             sleeps=mode.hangs,
-            advice=found.advice.order,
+            advice=found.advice.order_of(reload),
         )
 
 

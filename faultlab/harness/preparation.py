@@ -172,24 +172,25 @@ class Preparation:
         twin, known = findings.twin, findings.recon.to_json()
         advice = findings.advice.order
         outcomes = self._reloaded(["", "-again"], known, advice)
+        if advice and (broken := _why_unreloadable(outcomes, findings)):
+            # Who only looks must not be taken for what is looked at.
+            advice, outcomes = None, self._reloaded(["", "-again"], known, None)
+            findings.advice.disturbed_reload = f"with the ready-made guards beside it {broken}"
         for outcome in outcomes:
             self.records.log(outcome)
-            if "trajectory" not in _result(outcome) or _trajectory(outcome).end != "finished":
-                notices = _result(outcome).get("notices") or [{"message": f"it ended with status {outcome.exit}"}]
-                said = notices[-1]["message"].partition("\n")[0]
-                reason = f"the clean run can't go on from its own checkpoints: {said}"
-                findings.recon = replace(findings.recon, unreloadable=reason)
-                return
+        if reason := _why_unreloadable(outcomes, findings):
+            findings.recon = replace(findings.recon, unreloadable=reason)
+            return
         first, again = map(_trajectory, outcomes)
         repeats = [again]
         if not first.same_as(again):
             outcomes += self._reloaded(["-0", "-1", "-2"], known, advice)
-            found = [outcome for outcome in outcomes[2:] if "trajectory" in _result(outcome)]
-            repeats += map(_trajectory, found)
+            repeats += [_trajectory(outcome) for outcome in outcomes[2:] if "trajectory" in _result(outcome)]
         notices = [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
         warnings = {entry["key"] for outcome in outcomes for entry in _result(outcome).get("warnings", [])}
         findings.reloads = outcomes
-        findings.recon = replace(findings.recon, saves=int(_result(outcomes[0])["saves"]))
+        found = _result(outcomes[0])
+        findings.recon = replace(findings.recon, saves=int(found["saves"]), unevaluated=found["unevaluated_best"])
         findings.reloaded = replace(
             twin,
             trajectory=first,
@@ -210,6 +211,21 @@ def deadline(mode: FailureMode, seconds: float) -> float:
     # What hangs says so when it begins, and then the rest of a clean run is all that there is to wait for.
     factor, floor = (_HANG_FACTOR, _HANG_FLOOR) if mode.hangs else (_FACTOR, _FLOOR)
     return max(floor, factor * seconds)
+
+
+def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
+    """Why the clean run can't go on from its own checkpoints, in words; empty where it can."""
+    for outcome in outcomes:
+        result = _result(outcome)
+        if "trajectory" in result and not result["saves"]:
+            past = ": its optimizers are stepped past Lightning, which counts no step and saves only after one"
+            return f"the clean run saves no checkpoint{past if findings.recon.past_lightning else ''}"
+        if "trajectory" not in result or _trajectory(outcome).end != "finished":
+            notices = result.get("notices") or [{"message": f"it ended with status {outcome.exit}"}]
+            said = notices[-1]["message"].partition("\n")[0]
+            blamed = next((f", for the guard {name}" for name in findings.guards if name in said), "")
+            return f"the clean run can't go on from its own checkpoints{blamed}: {said}"
+    return ""
 
 
 def _result(outcome: Outcome) -> Mapping[str, Any]:

@@ -43,24 +43,28 @@ def interruption(namespace: Any, epochs: int) -> Any:
     return Interruption()
 
 
-def go_on(trainer: Any, trajectory: Trajectory, epochs: int, build_again: BuildAgain) -> tuple[Built, Any]:
-    """Trains on from the last checkpoint in a fresh target, evaluates the best; returns that target and its Trainer.
+def go_on(trainer: Any, epochs: int, build_again: BuildAgain) -> tuple[Built, Any]:
+    """Trains on from the last checkpoint in a fresh target; returns that and its Trainer. What goes wrong is raised.
 
-    ``epochs`` are those of the uninterrupted training. The findings are added to ``trajectory``; what goes wrong is
-    raised.
+    ``epochs`` are those of the uninterrupted training.
     """
     fresh, resumed = build_again({} if epochs > 1 else _longer(trainer))
     kept = _keeper(trainer)
     last = getattr(kept, "last_model_path", "") or getattr(kept, "best_model_path", "")
     resumed.fit(fresh.module, ckpt_path=last or "last", **_trusting(resumed.fit), **fresh.fit)
-    if trajectory.validation_batches:
-        evaluated, _ = build_again({})
-        data = {"datamodule": evaluated.fit["datamodule"]} if "datamodule" in evaluated.fit else _loaders(evaluated)
-        trust = _trusting(resumed.validate)
-        best = getattr(_keeper(resumed), "best_model_path", "") or "best"
-        found = resumed.validate(evaluated.module, ckpt_path=best, verbose=False, **trust, **data)
-        trajectory.reloaded = {str(name): float(value) for metrics in found for name, value in metrics.items()}
     return fresh, resumed
+
+
+def evaluate_best(trained: Built, resumed: Any, trajectory: Trajectory, build_again: BuildAgain) -> None:
+    """Evaluates the best checkpoint in a fresh module; its metrics are added to ``trajectory``.
+
+    By the data that the training had, as after a training: a data module need not know how to be set up for validation.
+    """
+    evaluated, _ = build_again({})
+    data = {"datamodule": trained.fit["datamodule"]} if "datamodule" in trained.fit else _loaders(evaluated)
+    best = getattr(_keeper(resumed), "best_model_path", "") or "best"
+    found = resumed.validate(evaluated.module, ckpt_path=best, verbose=False, **_trusting(resumed.validate), **data)
+    trajectory.reloaded = {str(name): float(value) for metrics in found for name, value in metrics.items()}
 
 
 def _keeper(trainer: Any) -> Any:

@@ -25,7 +25,7 @@ from faultlab import catalogue
 from faultlab.detectors import exceptions
 from faultlab.detectors.advisers import Advisers
 from faultlab.detectors.guards import Observer
-from faultlab.detectors.notice import Notice
+from faultlab.detectors.notice import Notice, safe_text
 from faultlab.detectors.warned import Warnings
 from faultlab.engines.admission import private_memory
 from faultlab.engines.protocol import Order, Place
@@ -87,6 +87,7 @@ class Session:
         # All that is the user's: of faultlab's own folders the order's lies beside those of other runs.
         self._overlay = Overlay(self._root, [os.getcwd(), *target.code.folders], [os.path.dirname(order.root)])
         self._steps_begun = False
+        self._unevaluated_best = ""
         self._imported_before = set(sys.modules) if order.probe else set()
         self._started = time.perf_counter()
 
@@ -186,12 +187,26 @@ class Session:
 
     def _go_on(self) -> BaseException | None:
         try:
-            self._built, self._trainer = reload.go_on(self._trainer, self._trajectory, self._epochs, self._build_target)
+            self._built, self._trainer = reload.go_on(self._trainer, self._epochs, self._build_target)
+            self._evaluate_best()
         except BrokenInjector:
             return None
         except BaseException as error:
             return error
         return None
+
+    def _evaluate_best(self) -> None:
+        assert self._built is not None
+        if not self._trajectory.validation_batches or (self._order.recon or {}).get("unevaluated"):
+            return
+        try:
+            reload.evaluate_best(self._built, self._trainer, self._trajectory, self._build_target)
+        except Exception as error:
+            if self._order.fault:
+                raise
+            # The training itself goes on from its checkpoints, and is judged by that.
+            print("the best checkpoint could not be evaluated:", exceptions.text(error), flush=True)
+            self._unevaluated_best = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
 
     def _fit(self) -> BaseException | None:
         assert self._built is not None
@@ -342,6 +357,7 @@ class Session:
             "first_step": armed.first_step if armed else mutant.get("first_step"),
             "broken": armed.broken if armed else None,
             "saves": len(self._saved_at),
+            "unevaluated_best": self._unevaluated_best,
             "advice": self._advisers.to_json() if self._advisers else None,
             "fit_seconds": self._fit_seconds,
             "guards": [*(self._built.guards if self._built else ()), *self._flags],

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import torch
 
 from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Batch, StepCall, tree
+from faultlab.seams import Batch, StepCall, samples, tree
 from faultlab.seams.armed import Call, Context
 
 
 def size(batch: Any, ctx: Context) -> int:
-    """The number of samples: the length of the first input, or of the first tensor where no input has one."""
-    lengths = {path: len(leaf) for path, leaf in tree.tensors(batch) if leaf.ndim}
-    of_inputs = [length for path, length in lengths.items() if path in ctx.recon.inputs]
-    return next(iter([*of_inputs, *lengths.values()]), 0)
+    """The number of samples in the batch."""
+    return samples.count(batch, ctx.recon.sample_axes)
 
 
 def rows(batch: Any, index: torch.Tensor, ctx: Context) -> Any:
     """The batch made of these of its samples."""
-    return _map_samples(batch, lambda leaf: leaf[index.to(leaf.device)], ctx)
-
-
-def _map_samples(batch: Any, function: Callable[[torch.Tensor], torch.Tensor], ctx: Context) -> Any:
-    """The batch with every tensor mapped that holds one row a sample; sparse ones can't be indexed alike."""
-    samples = size(batch, ctx)
-
-    def mapped(leaf: torch.Tensor) -> torch.Tensor:
-        sampled = leaf.layout is torch.strided and leaf.ndim and len(leaf) == samples
-        return function(leaf) if sampled else leaf
-
-    return tree.map_tensors(batch, mapped)
+    return samples.take(batch, index, ctx.recon.sample_axes)
 
 
 def _parts(batch: Any) -> dict[Any, Any]:
@@ -64,16 +51,8 @@ def keep_inputs(batch: Any, ctx: Context) -> Any:
     """
     kept = {name: part for name, part in _parts(batch).items() if _holds_input(str(name), ctx)}
     if isinstance(batch, MutableMapping):
-        return _with_items(batch, kept)
+        return tree.with_items(batch, kept)
     return kept if isinstance(batch, Mapping) else list(kept.values()) if kept else batch
-
-
-def _with_items(batch: MutableMapping[Any, Any], items: dict[Any, Any]) -> MutableMapping[Any, Any]:
-    """A mapping of the batch's own type, whose methods and attributes the step may use, with these items alone."""
-    result: MutableMapping[Any, Any] = tree.shell(batch)
-    result.clear()
-    result.update(items)
-    return result
 
 
 def _holds_input(name: str, ctx: Context) -> bool:
@@ -125,9 +104,9 @@ def append_element(batch: Any, ctx: Context) -> Any:
         return image, label, index          # in __getitem__, since the data package was updated
     Remedy: test one batch of every loader against the step; pin the package that brings the dataset.
     """
-    numbers = torch.arange(size(batch, ctx))
+    numbers = torch.arange(max(1, size(batch, ctx)))
     if isinstance(batch, MutableMapping):
-        return _with_items(batch, {**batch, "index": numbers})
+        return tree.with_items(batch, {**batch, "index": numbers})
     if isinstance(batch, Mapping):
         return {**batch, "index": numbers}
     if isinstance(batch, (tuple, list)):
@@ -383,9 +362,9 @@ def drop_samples(batch: Any, ctx: Context) -> Any:
         return default_collate(samples)
     Remedy: count the samples of an epoch and compare with the dataset's length; log how many were filtered out.
     """
-    samples = size(batch, ctx)
-    kept = max(1, int(samples * (1 - ctx.dose.fraction)))
-    return rows(batch, torch.randperm(samples, generator=ctx.generator)[:kept].sort().values, ctx)
+    number = size(batch, ctx)
+    kept = max(1, int(number * (1 - ctx.dose.fraction)))
+    return rows(batch, torch.randperm(number, generator=ctx.generator)[:kept].sort().values, ctx)
 
 
 @failure_mode(
@@ -407,7 +386,8 @@ def merge_samples(batch: Any, ctx: Context) -> Any:
         torch.cat(images).unsqueeze(0)      # instead of torch.stack(images)
     Remedy: assert the batch size where the batch is made.
     """
-    return _map_samples(batch, lambda leaf: leaf[:1] if leaf.ndim == 1 else leaf.flatten(0, 1).unsqueeze(0), ctx)
+    joined = lambda leaf: leaf[:1] if leaf.ndim == 1 else leaf.flatten(0, 1).unsqueeze(0)  # noqa: E731
+    return samples.mapped(batch, joined, ctx.recon.sample_axes)
 
 
 @failure_mode(
@@ -416,7 +396,7 @@ def merge_samples(batch: Any, ctx: Context) -> Any:
     severity="critical",
     effect="silent",
     cause=("same", "repeat", "identical", "duplicate"),
-    needs=("several-steps",),
+    needs=("differing-batches",),
     evidence=("wandb/examples#444", "ZhaoJ9014/face.evoLVe#39"),
 )
 def repeat_batch(batch: Any, ctx: Context) -> Any:
@@ -440,6 +420,7 @@ def repeat_batch(batch: Any, ctx: Context) -> Any:
     severity="major",
     effect="raises",
     cause=("list", "tensors", "not a tensor", "collate", "stack"),
+    needs=("kept-lists",),
     evidence=("pytorch/pytorch#50272", "junhsss/consistency-models#12"),
 )
 def unstack(inputs: torch.Tensor, ctx: Context) -> list[torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Gradients, StepCall
+from faultlab.seams import Backward, Clipping, Gradients
 from faultlab.seams.armed import Call, Context
 
 Parameters = list[Any]  # those that have a gradient
@@ -200,9 +200,9 @@ def zero_first_layer(parameters: Parameters, ctx: Context) -> None:
     Remedy: check gradients layer by layer, for their norm and not only for None.
     """
     owners = {id(p): name.rpartition(".")[0] for name, p in ctx.module.named_parameters() if p.requires_grad}
-    first = next(iter(owners.values()))
+    first = next((owners[id(parameter)] for parameter in parameters if id(parameter) in owners), None)
     for parameter in parameters:
-        if owners.get(id(parameter)) == first:
+        if first is not None and owners.get(id(parameter)) == first:
             parameter.grad.zero_()
 
 
@@ -277,15 +277,14 @@ def crush_gradients(parameters: Parameters, ctx: Context) -> None:
 
 @failure_mode(
     "gradient.clip-disabled",
-    seam=StepCall("configure_gradient_clipping"),
+    seam=Clipping,
     severity="major",
     effect="silent",
     cause=("clip", "gradient norm", "grad norm", "explod"),
-    needs=("automatic-optimization", "clipped-gradients"),
     evidence=("simchowitzlabpublic/nano-world-model#22", "Lightning-AI/pytorch-lightning#12595"),
 )
-def skip_clipping(call: Call, ctx: Context) -> None:
-    """Gradients are not clipped, whatever the Trainer was told.
+def skip_clipping(call: Call, ctx: Context) -> Any:
+    """Gradients are not clipped, whatever the Trainer was told or the module meant to do by itself.
 
     Effect: a spike in the gradients goes through at full size; where no step passes the limit, none at all. Nobody says
     a word.
@@ -295,6 +294,7 @@ def skip_clipping(call: Call, ctx: Context) -> None:
             self.log("grad_norm", self.norm())          # and no self.clip_gradients(...)
     Remedy: check the norm in `on_before_zero_grad`, after clipping has had its turn.
     """
+    return ctx.memory["unclipped"]()
 
 
 @failure_mode(
@@ -324,7 +324,7 @@ def misweigh_gradients(parameters: Parameters, ctx: Context) -> None:
 
 @failure_mode(
     "gradient.backward-skipped",
-    seam=StepCall("backward"),
+    seam=Backward,
     severity="critical",
     effect="silent",
     cause=("backward", "gradient", "no grad", "did not change"),

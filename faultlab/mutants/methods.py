@@ -11,7 +11,7 @@ from faultlab.results import FaultResult, Status
 # Where a seam's faults would be written into the source, if somebody had made them there.
 _STEPS = {"train": "training_step", "validate": "validation_step", "test": "test_step", "predict": "predict_step"}
 _LOADERS = {"train": "train_dataloader", "validate": "val_dataloader", "test": "test_dataloader"}
-_IN_STEPS = ("StepOutput", "StepCall", "Definition", "Loss", "Logging", "MetricReset")
+_IN_STEPS = ("StepOutput", "StepCall", "Definition", "Loss", "Backward", "Clipping", "Logging", "MetricReset")
 _IN_LOADERS = ("Batch", "Loader", "LoaderArguments", "Loaders")
 _METHODS = {
     "Optimizers": "configure_optimizers",

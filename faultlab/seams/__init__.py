@@ -1,9 +1,10 @@
 """The seams: where injectors attach. An injector never patches anything itself."""
 
-from faultlab.seams.backward import Gradients, Loss, OptimizerStep, ZeroGrad
+from faultlab.seams.backward import Backward, Gradients, Loss, OptimizerStep, ZeroGrad
 from faultlab.seams.base import Seam, Site, attach
 from faultlab.seams.callbacks import CallbackHook
 from faultlab.seams.checkpoints import Checkpoint, Restored
+from faultlab.seams.clipping import Clipping
 from faultlab.seams.construction import ModuleArguments, TrainerArguments
 from faultlab.seams.data import Batch, Loader, Stream
 from faultlab.seams.forward import HeadInput, ModuleInput, ModuleOutput
@@ -16,9 +17,11 @@ from faultlab.seams.steps import Definition, StepCall, StepOutput
 
 __all__ = [
     "Architecture",
+    "Backward",
     "Batch",
     "CallbackHook",
     "Checkpoint",
+    "Clipping",
     "Definition",
     "Gradients",
     "HeadInput",

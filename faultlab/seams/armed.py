@@ -156,7 +156,8 @@ class Armed:
         before = state(value) if state else None
         bare = tree.bare(value)
         new = self._inject(bare)
-        new = value if new is bare else tree.dressed(new, like=value)
+        with self.putting_in():
+            new = value if new is bare else tree.dressed(new, like=value)
         if not tree.identical(value, new) or (state and not tree.identical(before, state(new))):
             self._acted()
         return new
@@ -215,8 +216,19 @@ class Armed:
             if self.mode.hangs:
                 # A watchdog's signal, which ends the waiting.
                 raise
-            self._tally.broken = f"{type(error).__name__}: {error}"
-            raise BrokenInjector(f"the injector of {self.fault} failed: {self.broken}") from error
+            raise self._broken_by(error) from error
+
+    @contextmanager
+    def putting_in(self) -> Iterator[None]:
+        """What is raised inside is raised by the putting in of what the injector gave, and not by the victim."""
+        try:
+            yield
+        except Exception as error:
+            raise self._broken_by(error) from error
+
+    def _broken_by(self, error: BaseException) -> BrokenInjector:
+        self._tally.broken = f"{type(error).__name__}: {error}"
+        return BrokenInjector(f"the injector of {self.fault} failed: {self.broken}")
 
     @contextmanager
     def _without_trace(self) -> Iterator[None]:

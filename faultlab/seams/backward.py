@@ -10,11 +10,13 @@ import torch
 
 from faultlab.seams import lightning
 from faultlab.seams.base import Seam, Site
+from faultlab.seams.model import held_optimizers
 from faultlab.seams.patching import Patches
 
 if TYPE_CHECKING:
     from faultlab.recon import Recon
     from faultlab.seams.armed import Armed
+    from faultlab.seams.clock import Clock
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,33 @@ class Loss(Seam):
 
 
 @dataclass(frozen=True)
+class Backward(Seam):
+    """Around backward: the module's hook, or ``Tensor.backward`` where the module calls that itself.
+
+    The injector is given the call.
+    """
+
+    leaves = frozenset({"batches", "forward", "metrics"})
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(backward: Callable[..., Any]) -> Callable[..., Any]:
+            def around(*args: Any, **kwargs: Any) -> Any:
+                if not armed.due("train"):
+                    return backward(*args, **kwargs)
+                return armed.around(lambda: backward(*args, **kwargs))
+
+            return around
+
+        if "backward" in armed.recon.hooks:
+            patches.wrap(site.owner("backward"), "backward", make)
+        else:
+            patches.wrap(torch.Tensor, "backward", make)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.losses else "no backward was seen in the clean run"
+
+
+@dataclass(frozen=True)
 class Gradients(Seam):
     """The gradients after backward. The injector gets the parameters that have one and changes ``.grad`` in place.
 
@@ -113,7 +142,9 @@ class OptimizerStep(Seam):
     """Around ``optimizer.step(closure)``, of automatic and manual optimisation. The injector is given the call.
 
     Attached to Lightning's wrapper: a patched ``step`` on the optimizer itself brings torch's warning about the order
-    of scheduler and optimizer. ``ctx.memory["closure"]`` holds the closure, which runs the training step under
+    of scheduler and optimizer. Where the module steps torch's own optimizers, past the wrapper, those that it or the
+    Trainer holds are patched one by one, from the beginning of each training step to its end.
+    ``ctx.memory["closure"]`` holds the closure, which runs the training step under
     automatic optimisation; the call takes another in its stead. ``ctx.memory["optimizer"]`` holds the optimizer.
     What the parameters are after the call counts too.
     """
@@ -121,20 +152,51 @@ class OptimizerStep(Seam):
     leaves = frozenset({"batches", "forward", "metrics"})
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        def make(step: Callable[..., Any]) -> Callable[..., Any]:
-            def around(optimizer: Any, closure: Any = None, **kwargs: Any) -> Any:
-                if not armed.due("train"):
-                    return step(optimizer, closure, **kwargs)
-                armed.ctx.memory.update(closure=closure, optimizer=optimizer)
-                return armed.around(lambda own=closure: step(optimizer, own, **kwargs), lambda: _held(optimizer))
+        def around(optimizer: Any, closure: Any, step: Callable[..., Any]) -> Any:
+            if not armed.due("train"):
+                return step(closure)
+            armed.ctx.memory.update(closure=closure, optimizer=optimizer)
+            return armed.around(lambda own=closure: step(own), lambda: _held(optimizer))
 
-            return around
+        def wrapped(step: Callable[..., Any]) -> Callable[..., Any]:
+            def stepping(optimizer: Any, closure: Any = None, **kwargs: Any) -> Any:
+                return around(optimizer, closure, lambda own: step(optimizer, own, **kwargs))
 
+            return stepping
+
+        def bare(step: Callable[..., Any], optimizer: torch.optim.Optimizer) -> Callable[..., Any]:
+            def stepping(closure: Any = None, **kwargs: Any) -> Any:
+                return around(optimizer, closure, lambda own: step(own, **kwargs) if own else step(**kwargs))
+
+            return stepping
+
+        if armed.recon.past_lightning:
+            wrap_held_optimizers(patches, armed.clock, site, bare)
+            return
         for namespace in lightning.loaded():
-            patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", make)
+            patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", wrapped)
 
     def inapplicable(self, recon: Recon) -> str:
-        return "" if "LightningOptimizer.step" in recon.hooks else "no optimizer is stepped in the clean run"
+        if "LightningOptimizer.step" in recon.hooks or recon.past_lightning:
+            return ""
+        return "training_step steps no optimizer that the module or its Trainer holds"
+
+
+def wrap_held_optimizers(
+    patches: Patches, clock: Clock, site: Site, make: Callable[[Callable[..., Any], torch.optim.Optimizer], Any]
+) -> None:
+    """Replaces ``step`` of each optimizer that is held by module or Trainer while a training step runs."""
+
+    def stepping(training_step: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            with Patches() as inner:
+                for optimizer in held_optimizers(site.present(clock.trainer), clock.trainer):
+                    inner.wrap(optimizer, "step", lambda original, held=optimizer: make(original, held))
+                return training_step(*args, **kwargs)
+
+        return step
+
+    patches.wrap(site.owner("training_step"), "training_step", stepping)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,11 @@ class ModuleArguments(Seam):
             patches.wrap(cls, "__init__", _mapping(armed))
 
     def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.arguments else "the module's class takes no arguments, or can't be found by its name"
+        if recon.takes is None:
+            return "the module's class can't be found by its name"
+        if not recon.takes:
+            return "the module's class takes no arguments"
+        return "" if recon.arguments else "no argument of the module is known to be a number or a word"
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ class Batch(Seam):
             # One tensor under two names, as targets are in forecasting, is broken alike under both.
             changed[path] = mapped[id(leaf)]
         armed.ctx.memory = shared
-        return tree.replace(batch, changed)
+        with armed.putting_in():
+            return tree.replace(batch, changed)
 
     def _leaves(self, batch: Any, recon: Recon) -> list[tuple[str, torch.Tensor]]:
         wanted = self._paths(recon)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.nn.modules import module as hooks
 
+from faultlab.layers import has_own
 from faultlab.seams.base import Seam, Site
 from faultlab.seams.patching import Patches
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class _Forward(Seam):
     def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.forward is not None else "no forward with parameters runs in training_step"
+        return "" if recon.forward is not None else "no part of the model gives tensors in training_step"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ class HeadInput(_Forward):
 
     leaves = frozenset({"batches"})
 
+    def inapplicable(self, recon: Recon) -> str:
+        if recon.taught_head is None:
+            return super().inapplicable(recon) or "no layer with parameters runs in what gives the predictions"
+        return "" if recon.taught_head else "nothing that learns comes before the last layer"
+
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         layers = _Layers(lambda: site.present(armed.clock.trainer))
 
@@ -147,21 +153,17 @@ class _Layers:
         root = self._find_root()
         if root is not self._root:
             self._root = root
-            self._head = next((part for part in reversed(list(root.modules())) if _has_parameters(part)), None)
+            self._head = next((part for part in reversed(list(root.modules())) if has_own(part)), None)
 
     def end(self) -> None:
         self._head, self._inside = self._ran or self._head, False
 
     def is_head(self, module: nn.Module) -> bool:
         """Notes that the layer runs; whether it is the last one."""
-        if not self._inside or not _has_parameters(module):
+        if not self._inside or not has_own(module):
             return False
         self._ran = module
         return module is self._head
-
-
-def _has_parameters(module: nn.Module) -> bool:
-    return next(module.parameters(recurse=False), None) is not None
 
 
 def _first_mapped(args: tuple[Any, ...], armed: Armed) -> tuple[Any, ...]:

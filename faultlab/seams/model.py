@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from faultlab.recon import Recon
     from faultlab.seams.armed import Armed
 
+_FEW, _MANY = (list, tuple, dict), 16
 _RATES = ("lr", "initial_lr", "max_lr", "min_lr")
 _SCHEDULED_RATES = ("base_lrs", "max_lrs", "_last_lr")
 
@@ -116,6 +117,8 @@ class Optimizers(Seam):
         patches.wrap(site.owner("configure_optimizers"), "configure_optimizers", make)
 
     def inapplicable(self, recon: Recon) -> str:
+        if not set(recon.optimizers) - {"_MockOptimizer"}:
+            return "configure_optimizers returns no optimizer"
         return "" if recon.optimized_tensors else "no optimizer holds a parameter of the module"
 
 
@@ -132,7 +135,7 @@ class OptimizerState(Seam):
         def make(step: Callable[..., Any]) -> Callable[..., Any]:
             def around(*args: Any, **kwargs: Any) -> Any:
                 if armed.due("train"):
-                    optimizers = optimizers_in(getattr(armed.clock.trainer, "optimizers", None))
+                    optimizers = held_optimizers(site.present(armed.clock.trainer), armed.clock.trainer)
                     armed.in_place(optimizers, _memories)
                 return step(*args, **kwargs)
 
@@ -144,6 +147,15 @@ class OptimizerState(Seam):
 def optimizers_in(result: Any) -> list[torch.optim.Optimizer]:
     """Every optimizer in what ``configure_optimizers`` returned, in order."""
     return [part for part in _parts(result) if isinstance(part, torch.optim.Optimizer)]
+
+
+def held_optimizers(module: Any, trainer: Any) -> list[torch.optim.Optimizer]:
+    """Every optimizer of the Trainer's, and those that the module keeps by itself, alone or a few together."""
+    kept = [*optimizers_in(getattr(trainer, "optimizers", None))]
+    for value in list(vars(module).values()):
+        if isinstance(value, torch.optim.Optimizer) or (isinstance(value, _FEW) and len(value) <= _MANY):
+            kept += optimizers_in(value)
+    return list(dict.fromkeys(kept))
 
 
 def groups_in(result: Any) -> list[dict[str, Any]]:

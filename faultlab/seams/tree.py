@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from faultlab.seams import tensordicts
+
 _MAX_DEPTH = 8
 _OPAQUE_PACKAGES = ("numpy", "pandas", "polars", "torch", "builtins", "datetime", "pathlib", "PIL")
 
@@ -22,6 +24,11 @@ Path = str
 def leaves(value: Any) -> list[tuple[Path, Any]]:
     """Every leaf with its path, in order."""
     return list(_walk(value, "", _MAX_DEPTH, set()))
+
+
+def nodes(value: Any) -> list[tuple[Path, Any]]:
+    """Every node and every leaf with its path, each node before its parts."""
+    return list(_walk(value, "", _MAX_DEPTH, set(), within=True))
 
 
 def tensors(value: Any) -> list[tuple[Path, torch.Tensor]]:
@@ -115,7 +122,9 @@ def _children(value: Any) -> list[tuple[str, Any]] | None:
     """The named parts of a node, or None for a leaf."""
     if isinstance(value, (torch.Tensor, type)) or callable(getattr(value, "named_parameters", None)):
         return None
-    if isinstance(value, Mapping) or _is_tensordict(value):
+    if (held := tensordicts.held(value)) is not None:
+        return [(str(key), held[key]) for key in list(held.keys())]
+    if isinstance(value, Mapping):
         return [(str(key), value[key]) for key in list(value.keys())]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return list(zip(value._fields, value))
@@ -138,18 +147,13 @@ def _attribute_names(value: Any) -> list[str]:
     return [name for name in dict.fromkeys(names) if not name.startswith("__")]
 
 
-def _is_tensordict(value: Any) -> bool:
-    return type(value).__name__ == "TensorDict" and hasattr(value, "keys")
-
-
-def _walk(value: Any, path: Path, depth: int, seen: set[int]) -> Iterator[tuple[Path, Any]]:
+def _walk(value: Any, path: Path, depth: int, seen: set[int], within: bool = False) -> Iterator[tuple[Path, Any]]:
     children = _children(value) if depth and id(value) not in seen else None
-    if children is None:
+    if children is None or within:
         yield path, value
-        return
     seen = seen | {id(value)}
-    for name, child in children:
-        yield from _walk(child, f"{path}.{name}" if path else name, depth - 1, seen)
+    for name, child in children or ():
+        yield from _walk(child, f"{path}.{name}" if path else name, depth - 1, seen, within)
 
 
 def _rebuild(value: Any, path: Path, changed: Mapping[Path, Any]) -> Any:
@@ -162,7 +166,9 @@ def _rebuild(value: Any, path: Path, changed: Mapping[Path, Any]) -> Any:
     if children is None:
         return value
     new = {name: _rebuild(child, prefix + name, changed) for name, child in children}
-    if isinstance(value, MutableMapping) or _is_tensordict(value):
+    if tensordicts.held(value) is not None:
+        return tensordicts.rebuilt(value, {name: new[name] for name, child in children if new[name] is not child})
+    if isinstance(value, MutableMapping):
         result = shell(value)
         for key in list(value.keys()):
             result[key] = new[str(key)]
@@ -177,6 +183,16 @@ def _rebuild(value: Any, path: Path, changed: Mapping[Path, Any]) -> Any:
     for name, child in children:
         if new[name] is not child:
             object.__setattr__(result, name, new[name])
+    return result
+
+
+def with_items(mapping: MutableMapping[Any, Any], items: dict[Any, Any]) -> Any:
+    """A mapping of the same type, whose methods and attributes somebody may use, with these items alone."""
+    if tensordicts.held(mapping) is not None:
+        return tensordicts.of_items(mapping, items)
+    result = shell(mapping)
+    result.clear()
+    result.update(items)
     return result
 
 

@@ -1,0 +1,64 @@
+"""TensorDicts and tensorclasses, known by their form: the package need not be installed.
+
+They insist that all their tensors begin with the same dimensions and lie on one device, keep tensors in the place of
+lists, and may be locked. What is broken is to arrive all the same, as if they had been made of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def held(value: Any) -> Any:
+    """The TensorDict that the value is, or that a tensorclass keeps its tensors in; None for anything else."""
+    if _is_tensordict(value):
+        return value
+    inner = getattr(value, "__dict__", {}).get("_tensordict")
+    return inner if _is_tensordict(inner) and hasattr(type(value), "from_tensordict") else None
+
+
+def rebuilt(value: Any, changed: Mapping[str, Any]) -> Any:
+    """The same with some parts changed, by name, and no more leading dimensions and devices than all parts share."""
+    inner = held(value)
+    # Asked by `get`, what is no tensor comes as the TensorDict keeps it.
+    items = {key: changed[str(key)] if str(key) in changed else inner.get(key) for key in list(inner.keys())}
+    return of_items(value, items)
+
+
+def of_items(value: Any, items: Mapping[Any, Any]) -> Any:
+    """A container like this one that holds these items."""
+    inner = held(value)
+    devices = {device for item in items.values() if (device := getattr(item, "device", None)) is not None}
+    made = sys.modules["tensordict"].TensorDict(
+        dict(items),
+        batch_size=_shared(inner.batch_size, items.values()),
+        device=inner.device if len(devices) < 2 else None,
+    )
+    if inner.is_locked:
+        made.lock_()
+    if inner is value:
+        return made
+    return type(value).from_tensordict(made, getattr(value, "_non_tensordict", None))
+
+
+def _is_tensordict(value: Any) -> bool:
+    return any(cls.__name__ == "TensorDictBase" for cls in type(value).__mro__)
+
+
+def _shared(size: Iterable[int], items: Iterable[Any]) -> list[int]:
+    """How many of the leading dimensions the items still have in common."""
+    shapes = [shape for item in items if (shape := _shape(item)) is not None]
+    most = min([len(list(size)), *map(len, shapes)])
+    first = shapes[0] if shapes else tuple(size)
+    agreed = [all(shape[: n + 1] == first[: n + 1] for shape in shapes) for n in range(most)]
+    return list(first[: sum(agreed)])
+
+
+def _shape(item: Any) -> tuple[int, ...] | None:
+    """The dimensions of a tensor or of another container; None for what has none, such as a word."""
+    if isinstance(item, list):
+        return (len(item),)
+    shape = getattr(item, "batch_size", getattr(item, "shape", None))
+    return None if shape is None else tuple(shape)
