@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from faultlab import layers, roles
 from faultlab.facts import arguments, finite, frozen, holds_arrays, kind, leaf, monitors, rate, shared
+from faultlab.frameworks.torch import compilation
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
 from faultlab.seams import Site, lightning, tree
 from faultlab.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
@@ -77,7 +78,7 @@ class Probe:
             self._frozen = sum(frozen(parameter) for parameter in self._site.module.parameters())
             self._buffers = len(list(layers.buffers(self._site.module)))
             self._lazy = {id(part) for part in self._site.module.modules() if isinstance(part, LazyModuleMixin)}
-        with Patches() as patches:
+        with compilation.lifted(), Patches() as patches:
             for namespace in lightning.loaded():
                 for fetcher in _FETCHERS:
                     patches.wrap(lightning.part(namespace, fetcher), "__next__", self._fetching)
