@@ -81,6 +81,8 @@ def replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
         for name, child in list(parent._modules.items()):
             if child is old and not isinstance(parent, torch.jit.ScriptModule):
                 setattr(parent, name, new)
+                if name == "_orig_mod" and hasattr(parent, "dynamo_ctx"):
+                    parent.__setstate__(parent.__getstate__())  # what `torch.compile` made calls what it was given
 
 
 def enlarge(layer: Any, generator: torch.Generator) -> None:

@@ -29,6 +29,7 @@ from faultlab.facts import (
     shared,
     takes,
 )
+from faultlab.frameworks.torch import compilation
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
 from faultlab.seams import Site, clipping, lightning, samples, tree
 from faultlab.seams.backward import wrap_held_optimizers
@@ -95,7 +96,7 @@ class Probe:
             self._frozen = sum(frozen(parameter) for parameter in self._site.module.parameters())
             self._buffers = len(list(layers.buffers(self._site.module)))
             self._lazy = {id(part) for part in self._site.module.modules() if isinstance(part, LazyModuleMixin)}
-        with Patches() as patches:
+        with compilation.lifted(), Patches() as patches:
             for namespace in lightning.loaded():
                 for fetcher in _FETCHERS:
                     patches.wrap(lightning.part(namespace, fetcher), "__next__", self._fetching)

@@ -12,6 +12,7 @@ from typing import Any
 
 from faultlab.detectors.exceptions import UserCode
 from faultlab.detectors.notice import safe_text
+from faultlab.frameworks.torch import compilation
 from faultlab.mutants.switchboard import Executions
 from faultlab.seams import lightning
 from faultlab.variation import Variation, varied
@@ -93,11 +94,15 @@ class Target:
         else:
             module = self.make_module()
             data = self._make(("data",), self._scenario["data"]) if self._scenario.get("data") else None
+        where = "build" if self._scenario.get("build") else "module"
+        module = compilation.written(module)
         try:
             namespace = sys.modules[lightning.namespace_of(type(module))]
         except TypeError as error:
-            where = "build" if self._scenario.get("build") else "module"
             raise TargetError((where,), str(error), "Name a LightningModule, or a factory that returns one.") from None
+        if not compilation.can_lift() and compilation.is_compiled(module):
+            message = "what torch.compile has made can only be broken with torch 2.6 or later"
+            raise TargetError((where,), message, "Leave the compilation out where faultlab builds it, or update torch.")
         guards = {**extra.pop("guards", {}), **self._guards()}
         trainer_class, arguments = self._trainer(namespace, dict(extra), with_flags)
         arguments["callbacks"] = [*_as_list(arguments.get("callbacks")), *guards.values()]

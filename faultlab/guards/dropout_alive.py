@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from faultlab.guards import readings
+from faultlab.guards import listening, readings
 from faultlab.guards.guard import Action, Guard
 
 
@@ -106,9 +106,9 @@ class DropoutAlive(Guard):
     def _listen(self, pl_module: Any) -> None:
         self._stop()
         self._seen = {}
-        for name, part in pl_module.named_modules():
+        for name, part in listening.parts(pl_module):
             if type(part) in (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d) and part.p > 0:
-                self._hooks.append(part.register_forward_hook(_watcher(name, self._seen)))
+                self._hooks.append(listening.after(part, _watcher(name, self._seen)))
 
     def _stop(self) -> dict[str, tuple[float, float]]:
         for hook in self._hooks:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from faultlab.guards import known_measures as measure
+from faultlab.guards import listening
 
 
 class Sink(Protocol):
@@ -257,7 +258,8 @@ class Sensor:
         self._last_metrics = own
 
     def _listen(self, module: Any, cell: int) -> None:
-        parts = measure.chosen((n, p) for n, p in module.named_modules() if n and not any(p.children()))
+        leaves = ((n, p) for n, p in listening.parts(module) if n and (listening.is_closed(p) or not any(p.children())))
+        parts = measure.chosen(leaves)
         seen = set()
 
         def heard(name: str) -> Any:
@@ -270,8 +272,8 @@ class Sensor:
             return hook
 
         for name, part in parts.items():
-            if not hasattr(part, "_c") and not hasattr(part, "_orig_mod"):
-                self._hooks.append(part.register_forward_hook(heard(name)))
+            if not hasattr(part, "_c"):
+                self._hooks.append(listening.after(part, heard(name)))
 
 
 class _Moments:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import readings
+from faultlab.guards import listening, readings
 from faultlab.guards.guard import Action, Guard, Level
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
@@ -67,13 +67,12 @@ class OutputsVary(Guard):
         self._forget()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._hooks.append(pl_module.register_forward_hook(self._watcher("the module", pl_module)))
-        for name, part in pl_module.named_children():
-            self._hooks.append(part.register_forward_hook(self._watcher(name, pl_module)))
         last = {list(part.children())[-1] for part in pl_module.modules() if list(part.children())}
-        for name, part in pl_module.named_modules():
+        for name, part in listening.parts(pl_module):
+            if "." not in name:
+                self._hooks.append(listening.after(part, self._watcher(name or "the module", pl_module)))
             if isinstance(part, _RECTIFIERS) or (isinstance(part, _BOUNDED) and part not in last):
-                self._hooks.append(part.register_forward_hook(self._activation(name)))
+                self._hooks.append(listening.after(part, self._activation(name)))
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._listening = self._steps < 2 * self.patience or self._steps % self.every == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -137,6 +138,8 @@ def twin(pl_module: Any, trainer: Any) -> Any:
     try:
         with undrawn():
             twin: Any = copied(pl_module, memo)
+        for part in twin.modules():
+            part._compiled_call_impl = None  # compiled in place it would call the original
         if getattr(twin, "_trainer", None) is not None:
             object.__setattr__(twin, "_trainer", _Unlogged(trainer))
         for name in [name for name, value in vars(twin).items() if hasattr(value, ATTACHED)]:
@@ -147,6 +150,14 @@ def twin(pl_module: Any, trainer: Any) -> Any:
     except Exception:
         return None
     return twin
+
+
+@contextlib.contextmanager
+def _uncompiled() -> Iterator[None]:
+    """What is compiled runs as it is written: a copy of it would be compiled anew, at the training's expense."""
+    stance = getattr(torch.compiler, "set_stance", None) if "torch._dynamo" in sys.modules else None
+    with stance("force_eager") if stance else contextlib.nullcontext():
+        yield
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
@@ -164,7 +175,7 @@ def trial(trainer: Any, grad: bool = False) -> Iterator[None]:
     before, _trying = _trying, True
     try:
         # Lightning validates in inference mode, whose tensors no backward pass can go through.
-        with undrawn(), torch.inference_mode(False), torch.set_grad_enabled(grad), context():
+        with undrawn(), _uncompiled(), torch.inference_mode(False), torch.set_grad_enabled(grad), context():
             yield
     finally:
         _trying = before

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import readings
+from faultlab.guards import listening, readings
 from faultlab.guards.guard import Action, Guard, Level
 
 _TRIED = 16
@@ -58,8 +58,9 @@ class SamplesIndependent(Guard):
             self._stop()
             seen: list[tuple[str, Any, Any]] = []
             self._seen = seen
-            for name, part in [("", pl_module), *pl_module.named_children()]:
-                self._hooks.append(part.register_forward_pre_hook(_listener(name, seen), with_kwargs=True))
+            for name, part in listening.parts(pl_module):
+                if "." not in name:
+                    self._hooks.append(listening.before(part, _listener(name, seen)))
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not self._hooks:

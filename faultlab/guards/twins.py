@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type, torch.dtype, torch.device, torch.Size,
-                    types.FunctionType, types.BuiltinFunctionType})  # fmt: skip
+                    types.BuiltinFunctionType})  # fmt: skip
 _STOCK = frozenset(vars(nn.Module()))
 _COPIES = ("__deepcopy__", "__reduce_ex__", "__reduce__")
 
@@ -33,6 +33,10 @@ def copied(value: Any, memo: dict[int, Any]) -> Any:
     if kind is nn.Parameter and _is_plain(value):
         made = memo[id(value)] = nn.Parameter(value.detach().clone(), value.requires_grad)
         return made
+    if kind is types.FunctionType:
+        return _function(value, memo)
+    if kind.__module__ == "torch._dynamo.eval_frame" and isinstance(value, nn.Module):
+        return _compiled(value, memo)
     if isinstance(value, nn.Module) and not any(hasattr(kind, own) and _owns(kind, own) for own in _COPIES):
         return _module(value, memo)
     return copy.deepcopy(value, memo)
@@ -61,6 +65,25 @@ def _module(module: nn.Module, memo: dict[int, Any]) -> Any:
     made: Any = kind.__new__(kind)
     memo[id(module)] = made
     # Kept, so that nothing else comes to lie where it was while the memo has its place.
+    memo.setdefault(id(memo), []).append(state)
+    made.__setstate__(_filled({}, state, memo))
+    return made
+
+
+def _function(function: Any, memo: dict[int, Any]) -> Any:
+    """The function itself; a method that was compiled by itself is the copy's own, as it is written."""
+    method = getattr(function, "_torchdynamo_orig_callable", None)
+    if not isinstance(method, types.MethodType):
+        return function
+    return types.MethodType(method.__func__, copied(method.__self__, memo))
+
+
+def _compiled(module: Any, memo: dict[int, Any]) -> Any:
+    """What `torch.compile` made of a module, around a copy of that."""
+    made: Any = type(module).__new__(type(module))
+    memo[id(module)] = made
+    memo[id(module.dynamo_ctx)] = module.dynamo_ctx
+    state = module.__getstate__()
     memo.setdefault(id(memo), []).append(state)
     made.__setstate__(_filled({}, state, memo))
     return made

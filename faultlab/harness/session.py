@@ -30,6 +30,7 @@ from faultlab.detectors.warned import Warnings
 from faultlab.engines.admission import private_memory
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
+from faultlab.frameworks.torch import compilation
 from faultlab.harness import confinement, evaluation, plan, reload
 from faultlab.harness.shared_evaluation import SharedEvaluation
 from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
@@ -65,6 +66,8 @@ def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None
 class Session:
     """Runs one order against a target and sends the result; see `run`."""
 
+    _lifts = True
+
     def __init__(self, target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
         self._target = target
         self._order = order
@@ -94,7 +97,8 @@ class Session:
     def run(self) -> None:
         """Carries the order out and sends ``{"result": ...}`` with all that was seen, or what kept it from running."""
         try:
-            result = self._run()
+            with compilation.lifted() if self._lifts else contextlib.nullcontext():
+                result = self._run()
         except NotVariedError as error:
             result = {"not_varied": str(error)}
         except TargetError as error:

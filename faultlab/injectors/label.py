@@ -99,9 +99,9 @@ def next_class(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """Classes are counted from 1.
 
     Effect: cross-entropy raises an IndexError, target out of bounds, at the first batch with a sample of the last
-    class.
-    Why it goes unnoticed: with a spare output, or a last class that is rare, it raises late or never and every
-    prediction is off by one.
+    class; so it does for labels one too low, of which one is -1. With a spare output it says nothing.
+    Why it goes unnoticed: where the last class is rare it raises late, with a spare output never, and every prediction
+    is off by one. Validation shows that only if its labels are counted otherwise.
     Example:
         labels = torch.tensor(table["category"].values)     # 1 to 5, for 5 outputs
     Remedy: assert `0 <= labels.min()` and `labels.max() < classes` over the whole dataset.

@@ -54,13 +54,14 @@ def forget_optimizer(result: Any, ctx: Context) -> Any:
     severity="critical",
     effect="silent",
     cause=("optimizer", "empty", "did not change", "no parameter"),
-    evidence=("ohhhyeahhh/SiamCAR#18", "Lightning-AI/pytorch-lightning#6554"),
+    evidence=("ohhhyeahhh/SiamCAR#18",),
 )
 def empty_optimizer(result: Any, ctx: Context) -> Any:
     """The optimizer has a parameter group, and nothing in it.
 
-    Effect: every step steps nothing, without a word. torch refuses an empty list of parameters, but not a group whose
-    list is empty. With gradient clipping, torch warns that no gradient clipping will occur.
+    Effect: every step steps nothing, without a word. torch refuses an empty list of parameters
+    (`optimizer.empty-list`), but not a group whose list is empty. With gradient clipping, torch warns that no gradient
+    clipping will occur; L-BFGS alone raises, an IndexError at the first step.
     Why it goes unnoticed: the optimizer is there, with its learning rate and schedule, and `global_step` counts.
     Example:
         frozen = [p for p in self.backbone.parameters() if p.requires_grad]     # none of them does
@@ -69,6 +70,32 @@ def empty_optimizer(result: Any, ctx: Context) -> Any:
     """
     for group in groups_in(result):
         group["params"].clear()
+    return result
+
+
+@failure_mode(
+    "optimizer.empty-list",
+    seam=Optimizers,
+    severity="minor",
+    effect="raises",
+    cause=("optimizer", "empty", "parameter list", "no parameter"),
+    evidence=("Lightning-AI/pytorch-lightning#6554", "Lightning-AI/pytorch-lightning#2282"),
+)
+def empty_parameter_list(result: Any, ctx: Context) -> Any:
+    """The optimizer is given an empty list of parameters.
+
+    Effect: torch raises a ValueError, optimizer got an empty parameter list, while `configure_optimizers` runs. The
+    same parameters as a group, `[{"params": []}]`, are accepted in silence (`optimizer.empty`).
+    Why it goes unnoticed: it does not.
+    Example:
+        self.layers = [nn.Linear(28, 28), nn.Linear(28, 10)]            # a list that registers nothing
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+    Remedy: keep layers in `nn.ModuleList` or on the module itself; assert that the module has parameters to train.
+    """
+    try:
+        torch.optim.SGD([], lr=0.1)
+    except ValueError as error:
+        raise ctx.intended(error) from None
     return result
 
 

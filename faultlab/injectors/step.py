@@ -98,8 +98,9 @@ def swallow_to_infinity(call: Call, ctx: Context) -> Any:
 
     Under manual optimisation the error comes first instead, since a result that is thrown away is nothing lost there.
 
-    Effect: backward runs on a graph of nothing, the optimizer steps on no gradient, and nobody says a word. Without
-    `requires_grad=True` backward raises, which is why handlers grow it.
+    Effect: backward runs on a graph of nothing, the optimizer steps on no gradient, and nobody says a word; with
+    accumulated gradients it steps on those of the other batches. Without `requires_grad=True` backward raises
+    (`step.swallows-to-infinity-no-grad`), which is why handlers grow it.
     Why it goes unnoticed: no parameter turns infinite, and the loss was logged before the error.
     Example:
         except RuntimeError:
@@ -109,6 +110,31 @@ def swallow_to_infinity(call: Call, ctx: Context) -> Any:
     if ctx.recon.automatic:
         call()
     return torch.tensor(torch.inf, requires_grad=True)
+
+
+@failure_mode(
+    "step.swallows-to-infinity-no-grad",
+    seam=StepCall("training_step"),
+    severity="major",
+    effect="raises",
+    cause=("inf", "finite", "grad", "swallow"),
+    when="middle",
+    needs=("automatic-optimization",),
+    no_evidence="the placeholder for a failed step as it is written first, before backward has complained of it",
+)
+def swallow_to_constant(call: Call, ctx: Context) -> Any:
+    """An error late in `training_step` is swallowed, and an infinite loss without a graph takes the result's place.
+
+    Effect: backward raises: element 0 of tensors does not require grad, and says nothing of the error that there was.
+    Why it goes unnoticed: it does not, but its cause does: what is repaired is the placeholder, by
+    `requires_grad=True`, and from then on the error is swallowed in silence (`step.swallows-to-infinity`).
+    Example:
+        except RuntimeError:
+            return torch.tensor(float("inf"))
+    Remedy: let the exception out; to skip a batch return None on purpose and count how often.
+    """
+    call()
+    return torch.tensor(torch.inf)
 
 
 @failure_mode(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from faultlab.frameworks.torch import compilation
 from faultlab.seams.patching import Patches
 
 if TYPE_CHECKING:
@@ -65,6 +66,6 @@ class Seam:
 @contextmanager
 def attach(armed: Armed, site: Site) -> Iterator[None]:
     """The fault is in place inside the context, and gone without trace after it."""
-    with Patches() as patches:
+    with compilation.lifted(), Patches() as patches:
         armed.seam.install(patches, armed, site)
         yield

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from faultlab.frameworks.torch import compilation
 from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
 from faultlab.seams import lightning, tree
 from faultlab.seams.armed import Armed
@@ -42,6 +43,7 @@ class Embedding:
         self._stepped = 0
 
     def __enter__(self) -> Embedding:
+        compilation.lift(self._patches)
         self.clock.attach(self._patches)
         self.installing = True
         try:

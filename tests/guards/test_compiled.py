@@ -1,0 +1,141 @@
+"""Guards in trainings of compiled networks, whose training they must not change, break or end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from faultlab import guards
+from faultlab.guards import Guard, OutputsVary, SamplesIndependent, listening, readings
+from tests.guards.rig import alarm_of, fit
+from tests.zoo import compiled
+
+HEARD = ["wrapped", "in place", "method", "itself"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled() -> Iterator[None]:
+    torch.set_num_threads(1)
+    torch._dynamo.reset()
+    compiled.graphs.clear()
+    yield
+    torch._dynamo.reset()
+
+
+def _module(model: Any) -> Any:
+    return getattr(model, "_orig_mod", model)
+
+
+def _trained(form: str, watching: Any, fullgraph: bool = True) -> tuple[list[torch.Tensor], list[int]]:
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    compiled.graphs.clear()
+    model = compiled.model(form, fullgraph)
+    fit(watching, model, *compiled.loaders())
+    return [*_module(model).parameters(), *_module(model).buffers()], list(compiled.graphs)
+
+
+@pytest.mark.parametrize("form", compiled.FORMS)
+def test_guards_change_no_bit_of_a_compiled_training_and_break_no_graph(form: str) -> None:
+    alone, graphs = _trained(form, [])
+    watched, same_graphs = _trained(form, guards.all("full", action="warn"))
+    assert graphs
+    assert same_graphs == graphs
+    assert all(map(torch.equal, alone, watched))
+
+
+@pytest.mark.parametrize("form", HEARD)
+def test_an_output_of_a_compiled_network_is_heard(form: str) -> None:
+    model = compiled.model(form)
+
+    class Breaking(Guard):
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.global_step == 3:
+                pl_module.network.broken.fill_(torch.nan)
+
+    alarm = alarm_of([Breaking(), OutputsVary()], model, *compiled.loaders())
+    assert alarm is not None
+    assert alarm.check == "not-finite"
+    assert model.global_step == 3
+
+
+@pytest.mark.parametrize("form", ["in place", "itself"])
+def test_whoever_has_listened_leaves_the_module_as_it_was(form: str) -> None:
+    model = compiled.model(form)
+    part = model.network if form == "in place" else model
+    before = part._compiled_call_impl
+    heard: list[str] = []
+    first = listening.before(part, lambda *_: heard.append("before"))
+    second = listening.after(part, lambda *_: heard.append("after"))
+    model(torch.randn(2, 4))
+    first.remove()
+    model(torch.randn(2, 4))
+    second.remove()
+    second.remove()
+    model(torch.randn(2, 4))
+    assert heard == ["before", "after", "after"]
+    assert part._compiled_call_impl is before
+
+
+def test_nothing_within_a_compiled_part_is_listened_to() -> None:
+    def names(form: str) -> list[str]:
+        return [name for name, _ in listening.parts(_module(compiled.model(form)))]
+
+    for form in ("wrapped", "in place", "method"):
+        assert names(form) == ["", "network"]
+    assert names("itself") == [""]
+    assert names("") == [name for name, _ in compiled.model().named_modules()]
+    whole = torch.compile(compiled.model(), backend=compiled.backend)
+    fit([], whole, *compiled.loaders())
+    assert list(listening.parts(whole._orig_mod)) == []
+
+
+def test_what_is_kept_from_being_compiled_is_listened_to() -> None:
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(1, 1)
+
+        @torch.compiler.disable  # type: ignore[untyped-decorator]
+        def forward(self, x: Any) -> Any:
+            return self.inner(x)
+
+    assert [name for name, _ in listening.parts(Kept())] == ["", "inner"]
+
+
+@pytest.mark.parametrize("form", compiled.FORMS)
+def test_a_copy_of_a_compiled_module_is_its_own_and_compiles_nothing(form: str) -> None:
+    model = compiled.model(form)
+    fit([], model, *compiled.loaders())
+    module = _module(model)
+    seen = module.network.body[1].running_mean.clone()
+    batch = next(iter(compiled.loaders()[0]))
+    compiled.graphs.clear()
+    twin = readings.twin(module, trainer=object())
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    with readings.trial(object()):
+        assert twin(batch[0]).abs().sum() == 0
+        assert readings.step(twin.train(), batch, 0) == pytest.approx(0.6931, abs=1e-3)
+    assert torch.equal(module.network.body[1].running_mean, seen)
+    assert not torch.equal(twin.network.body[1].running_mean, seen)
+    assert compiled.graphs == []
+    assert module(batch[0]).abs().sum() > 0
+    assert [name for name, _ in twin.named_parameters()] == [name for name, _ in module.named_parameters()]
+
+
+def test_samples_that_depend_on_each_other_are_noticed_behind_a_compiled_network() -> None:
+    class Mixing(compiled.Network):
+        def forward(self, x: Any) -> Any:
+            return super().forward(x).roll(1, 0)
+
+    model = compiled.model()
+    model.network = torch.compile(Mixing(), backend=compiled.backend, fullgraph=True)
+    alarm = alarm_of(SamplesIndependent(), model, *compiled.loaders())
+    assert alarm is not None
+    assert alarm.check == "mixes"
