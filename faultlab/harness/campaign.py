@@ -22,6 +22,7 @@ from faultlab.gate.check import check, check_excuses
 from faultlab.harness import curves, plan, verdict
 from faultlab.harness.advice import Advice
 from faultlab.harness.clean import TRUNK, order, with_trunk
+from faultlab.harness.patience import is_late, longer
 from faultlab.harness.plan import Planned
 from faultlab.harness.preparation import Findings, Preparation, deadline
 from faultlab.harness.records import Records
@@ -161,7 +162,7 @@ class Campaign:
                 self._settle(known[entry.id], records)
         orders = {entry.id: self._faulted(entry, found) for entry in planned if entry.id not in self._results}
         ended_by_flag: dict[str, Outcome] = {}
-        killed: list[str] = []
+        alone: list[Order] = []
         beside = [*self._canaries(found), *orders.values()]
         for outcome in self.engine.run(with_trunk(self.engine, beside, self.options.seed, found.advice.order)):
             records.log(outcome)
@@ -169,8 +170,10 @@ class Campaign:
                 report.reasons += self._check_canary(outcome, found.twin)
             elif self._ended_by_flag(outcome):
                 ended_by_flag[outcome.id] = outcome
+            elif is_late(index.modes()[Fault.parse(outcome.id).mode], outcome):
+                alone.append(longer(orders[outcome.id], self.options.timeout))
             elif outcome.exit == -signal.SIGKILL and not outcome.timed_out and not outcome.lost:
-                killed.append(outcome.id)
+                alone.append(orders[outcome.id])
             else:
                 self._conclude(outcome, found, records)
         # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
@@ -180,9 +183,10 @@ class Campaign:
             others = [Notice.from_json(notice) for notice in (outcome.result or {}).get("notices", [])]
             guards = [notice for notice in others if notice.kind == "guard"]
             self._conclude(ended_by_flag[outcome.id], found, records, guards)
-        # The system kills for want of memory, which the other victims may have taken; alone it is the fault's doing.
-        for id in killed:
-            for outcome in self.engine.run([replace(orders[id], at="construct")]):
+        # The system kills for want of memory, which the other victims may have taken, as they may have taken the time;
+        # alone it is the fault's doing.
+        for one in alone:
+            for outcome in self.engine.run([replace(one, at="construct")]):
                 records.log(outcome)
                 self._conclude(outcome, found, records)
 
