@@ -149,7 +149,8 @@ class Mutation:
 
     ``score`` is the share that was noticed of those that count: noticed, warned, silent, and not activated, since what
     nothing runs nobody checks. ``methods`` has a row for each function, the weakest first, with the failure modes of
-    the catalogue that bite in it. ``unmutated`` are functions without a mutant, and why.
+    the catalogue that bite in it. ``unmutated`` are functions without a mutant, and why; ``unreached`` those of them
+    that mutmut does not change though there is something in them, of which no score says anything.
     """
 
     mutmut: str = ""
@@ -159,6 +160,7 @@ class Mutation:
     counts: dict[str, int] = field(default_factory=dict)
     methods: list[dict[str, Any]] = field(default_factory=list)
     unmutated: dict[str, str] = field(default_factory=dict)
+    unreached: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     kept: int = 0
     since: str = ""

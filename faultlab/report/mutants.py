@@ -30,7 +30,7 @@ def mutation_line(report: Report) -> str:
         said[Status.NOTICED] += f" ({alone} of them missed by the tests)"
     others = ", ".join(f"{n} {words}" for status, words in UNCOUNTED.items() if (n := counts.get(status.value, 0)))
     parts = [
-        f"{report.scenario}: {score(report)} of {_times(len(report.mutants), 'mutant')}",
+        f"{report.scenario}: {score(report)} of {_times(len(report.mutants), 'mutant')}{beyond(report)}",
         *([", ".join(said.values())] if said else []),
     ]
     uncounted = f"; not counted: {others}" if others else ""
@@ -41,6 +41,18 @@ def score(report: Report) -> str:
     """The mutation score in words."""
     found = report.mutation.score if report.mutation is not None else None
     return "no mutation score" if found is None else f"mutation score {found:.3f}"
+
+
+def beyond(report: Report) -> str:
+    """How many functions no score says anything of, to be put behind it."""
+    unreached = report.mutation.unreached if report.mutation is not None else []
+    return f" ({_times(len(unreached), 'function')} out of mutmut's reach)" if unreached else ""
+
+
+def unreached_rows(report: Report) -> list[str]:
+    """A line a function that is out of mutmut's reach, and why."""
+    mutation = report.mutation
+    return [f"{place}: {mutation.unmutated[place]}" for place in mutation.unreached] if mutation is not None else []
 
 
 def method_rows(report: Report) -> list[str]:

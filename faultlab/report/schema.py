@@ -261,6 +261,8 @@ class Mutation(_Part):
     """A row a function, the weakest first."""
     unmutated: dict[str, str]
     """Functions without a mutant, and why."""
+    unreached: list[str] = _LEFT_OUT
+    """Those of them that mutmut does not change though there is something in them: no score says anything of these."""
     notes: list[str]
     """What else to know."""
     kept: Count
