@@ -385,4 +385,4 @@ def test_a_scenario_around_a_script_has_the_scripts_code_and_what_it_makes_mutat
     assert ("Watch.on_train_end", "silent") in found, found
     assert ("Watch.on_train_end", "no_effect") not in found
     assert {function for function, _ in found} == {"Rows.__len__", "Lit.training_step", "Watch.on_train_end"}
-    assert ("Rows.__len__", "noticed") in found
+    assert ("Lit.training_step", "noticed") in found
