@@ -61,7 +61,9 @@ def _walked(source: str) -> Iterator[tuple[Function, str]]:
                 empty = all(map(_does_nothing, node.body))
                 yield Function(within + node.name, node.lineno, text, decorators, empty), where
             elif isinstance(node, ast.ClassDef):
-                yield from walk(node.body, f"{within}{node.name}.", where or ("in a class of a class" if within else ""))
+                yield from walk(
+                    node.body, f"{within}{node.name}.", where or ("in a class of a class" if within else "")
+                )
             elif isinstance(node, (ast.stmt, ast.ExceptHandler, ast.match_case)):
                 word = type(node).__name__.removeprefix("Async").removesuffix("Star").lower()
                 yield from walk(list(ast.iter_child_nodes(node)), within, where or f"under `{word}`")

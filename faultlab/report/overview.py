@@ -29,7 +29,9 @@ def one_line(report: Report) -> str:
     counts = Counter(report.by_mode().values())
     ratio = "no coverage ratio" if report.ratio is None else f"coverage {report.ratio:.2f}"
     harmful = sum(1 for fault in report.silent() if fault.harm is not None and fault.harm.harmful)
-    mutants = f"{score(report)} of {len(report.mutants)} mutants{beyond(report)}; " if report.mutation is not None else ""
+    mutants = (
+        f"{score(report)} of {len(report.mutants)} mutants{beyond(report)}; " if report.mutation is not None else ""
+    )
     return (
         f"{report.scenario}: {ratio}: {counts[Status.NOTICED]} noticed, {counts[Status.WARNED]} only warned, "
         f"{counts[Status.SILENT]} silent ({harmful} harmful); {mutants}{report.gate}; "
