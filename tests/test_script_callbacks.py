@@ -1,4 +1,4 @@
-"""What becomes of the callbacks that a script gives its Trainer: what judges goes on judging, and nothing is written."""
+"""What becomes of the callbacks of a script: what judges goes on judging, and nothing is written."""
 
 from __future__ import annotations
 

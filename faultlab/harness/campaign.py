@@ -54,7 +54,10 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line adds to a scenario. ``timeout`` is a faulted run's deadline in seconds."""
+    """What the command line adds to a scenario. ``timeout`` is a faulted run's deadline in seconds.
+
+    ``study`` names the command where it runs what is no scenario of the user's.
+    """
 
     select: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
@@ -66,6 +69,7 @@ class Options:
     watch: Watch = field(default_factory=Watch)
     shard: Shard = field(default_factory=Shard)
     accepted: Accepted | None = None
+    study: str = ""
 
 
 Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
@@ -92,7 +96,8 @@ class Campaign:
         """Raises ScenarioError where the target can't be built or tests are missing, BaselineError where it fails."""
         begun = time.perf_counter()
         tests = self.scenario.test_files
-        report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard))
+        report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard),
+                        study=self.options.study)  # fmt: skip
         report.demands, report.excuses = self.scenario.demands(self.options.fail_under), self.scenario.excuses
         self.listener.started(self.scenario.name)
         records = Records(self.options.out / self.scenario.name)

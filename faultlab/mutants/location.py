@@ -26,7 +26,7 @@ _SPANS_VERSION = 1
 
 @dataclass(frozen=True)
 class Function:
-    """A function of the user's file: its lines from ``def`` on, and where ``def`` stands; ``empty`` if it does nothing."""
+    """A function of the user's file: its lines from ``def`` on, where ``def`` stands, and whether it does nothing."""
 
     name: str
     line: int

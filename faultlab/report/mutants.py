@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from faultlab.gate.check import MUTANTS
 from faultlab.mutants.methods import sentence
 from faultlab.report.diffs import differing
 from faultlab.results import Detection, FaultResult, Report, Status
@@ -34,7 +35,13 @@ def mutation_line(report: Report) -> str:
         *([", ".join(said.values())] if said else []),
     ]
     uncounted = f"; not counted: {others}" if others else ""
-    return f"{': '.join(parts)}{uncounted}; {report.gate}; {mutation.timing.get('total', 0):.1f} s"
+    return f"{': '.join(parts)}{uncounted}; {_gate(report)}; {mutation.timing.get('total', 0):.1f} s"
+
+
+def _gate(report: Report) -> str:
+    """The gate in words; of a campaign's report, where nothing is wrong with the mutants, that it is not for them."""
+    mine = any(reason.startswith(MUTANTS) for reason in report.reasons)
+    return report.gate if report.passed or mine or not report.faults else f"{report.gate}, but not for the mutants"
 
 
 def score(report: Report) -> str:

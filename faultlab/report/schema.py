@@ -344,6 +344,8 @@ class Document(_Part):
     """The version of faultlab."""
     shard: str = _LEFT_OUT
     """The share of the faults that this report has, as `k/n`; left out for all of them."""
+    study: str = _LEFT_OUT
+    """The command that made up what this is of, for a purpose of its own; left out for a scenario of the user's."""
     versions: dict[str, str]
     """The versions of torch, lightning and python that the campaign ran under."""
     target: Target = _LEFT_OUT

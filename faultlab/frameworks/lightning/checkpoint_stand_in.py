@@ -16,7 +16,7 @@ _HOOKS = ("on_train_start", "on_train_batch_end", "on_train_epoch_end", "on_vali
 
 
 def checkpoint_stand_in(callback: Any) -> Any:
-    """A callback that is no ModelCheckpoint to Lightning; None where the callback is none either, or monitors nothing."""
+    """A callback that is no ModelCheckpoint to Lightning; None for what is none either, or monitors nothing."""
     base = lightning.base_callback(type(callback))
     if base is None or not getattr(callback, "monitor", None) or not getattr(callback, "save_top_k", 0):
         return None

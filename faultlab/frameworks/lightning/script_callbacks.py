@@ -1,4 +1,4 @@
-"""What becomes of the callbacks that a training script gives its Trainer: guards, parts of the training, or left out."""
+"""What becomes of the callbacks of a training script: guards, parts of the training, or left out with a reason."""
 
 from __future__ import annotations
 
