@@ -451,9 +451,11 @@ def test_what_a_command_has_made_up_is_neither_judged_nor_accepted(gate: Gate, t
         "reports/made-up-prescribed/report.json": "prescribe",
     }
     run_folder(tmp_path / "others", Report("demo", faults=[NOTICED], study="demo"))
-    assert (done := gate("others/demo", *asked, *ACCEPT)).status == 2
+    done = gate("others/demo", *asked, *ACCEPT)
+    assert done.status == 2
     assert "is of no scenario of yours: `faultlab demo` has made it" in done.err
-    assert (done := gate("others")).status == 4
+    done = gate("others")
+    assert done.status == 4
     assert "no report of a scenario of yours, only others/demo" in done.err
 
 

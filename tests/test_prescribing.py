@@ -16,12 +16,11 @@ from faultlab.cli import prescribe_command
 from faultlab.errors import UsageError
 from faultlab.harness.advice import Advice
 from faultlab.harness.prescribing import Chosen, Prescription
-from faultlab.results import Report
 from faultlab.scenario import load
 from faultlab.scenario_edit import add_guards, lines
 from faultlab.variation import VARIATIONS, NotVariedError, varied
 from tests import warm
-from tests.support import small
+from tests.support import report, result, small
 
 ROOT = Path(__file__).parents[1]
 HEAD = "schema: 1\nname: s\nmodule: {class_path: scenarios.digits.model.LitDigits}\n"
