@@ -36,6 +36,9 @@ class Status(str, Enum):
 _WORST_FIRST = [Status.SILENT, Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT, Status.WARNED, Status.NOTICED,
                 Status.NO_EFFECT, Status.NOT_APPLICABLE, Status.IGNORED]  # fmt: skip
 INCONCLUSIVE = (Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT)
+BASELINE = "baseline: "
+"""What a report's reasons begin with that are about what was accepted."""
+NO_GATE = "no gate in the scenario"
 _SEVERITY_ORDER = {"critical": 0, "major": 1, "minor": 2}
 
 
@@ -149,7 +152,8 @@ class Mutation:
 
     ``score`` is the share that was noticed of those that count: noticed, warned, silent, and not activated, since what
     nothing runs nobody checks. ``methods`` has a row for each function, the weakest first, with the failure modes of
-    the catalogue that bite in it. ``unmutated`` are functions without a mutant, and why.
+    the catalogue that bite in it. ``unmutated`` are functions without a mutant, and why; ``unreached`` those of them
+    that mutmut does not change though there is something in them, of which no score says anything.
     """
 
     mutmut: str = ""
@@ -159,6 +163,7 @@ class Mutation:
     counts: dict[str, int] = field(default_factory=dict)
     methods: list[dict[str, Any]] = field(default_factory=list)
     unmutated: dict[str, str] = field(default_factory=dict)
+    unreached: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     kept: int = 0
     since: str = ""
@@ -198,7 +203,8 @@ class Report:
     ``mutants`` are the verdicts on source mutants; in the file they stand among the faults. ``target`` says where the
     module stands in the user's source: its class path, ``file``, ``line``, and the lines of its ``methods``.
     ``demands`` is what the gate asks for, None of what has none; ``excuses`` are the scenario's ``ignore:``, with
-    ``mode``, ``reason`` and ``expires``. ``shard`` is ``k/n`` of a share of a campaign, else empty.
+    ``mode``, ``reason`` and ``expires``. ``shard`` is ``k/n`` of a share of a campaign, else empty; ``study`` names the
+    command that made up what it is of, for a purpose of its own, where that is no scenario of the user's.
     """
 
     scenario: str
@@ -215,13 +221,18 @@ class Report:
     demands: Demands | None = None
     excuses: list[dict[str, str]] = field(default_factory=list)
     shard: str = ""
+    study: str = ""
 
     @property
     def gate(self) -> str:
-        """What the gate came to, in words; nothing wrong where nothing was asked is no gate that was passed."""
-        if not self.passed:
-            return "gate NOT passed"
-        return "no gate in the scenario" if self.demands == Demands() else "gate passed"
+        """What the gate came to, in words; where nothing was asked there is none, but what does not pass is said."""
+        if self.demands != Demands() or any(reason.startswith(BASELINE) for reason in self.reasons):
+            return "gate passed" if self.passed else "gate NOT passed"
+        if self.passed:
+            return NO_GATE
+        unproven = any(reason.startswith(("inconclusive", "interrupted")) for reason in self.reasons)
+        why = "false alarms" if self.baseline.false_alarms else "inconclusive" if unproven else "not passed"
+        return f"{NO_GATE}; {why}"
 
     def by_mode(self) -> dict[str, Status]:
         """Each failure mode's status: that of its worst fault."""
@@ -265,6 +276,7 @@ class Report:
             "scenario": self.scenario,
             "faultlab": self.faultlab,
             **({"shard": self.shard} if self.shard else {}),
+            **({"study": self.study} if self.study else {}),
             "versions": self.versions,
             **({"target": self.target} if self.target else {}),
             "baseline": asdict(self.baseline),
@@ -302,6 +314,7 @@ class Report:
             demands=Demands(**data["gate"]["demands"]) if "demands" in data["gate"] else None,
             excuses=list(data["gate"].get("excuses", [])),
             shard=data.get("shard", ""),
+            study=data.get("study", ""),
         )
 
     @classmethod

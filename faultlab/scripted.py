@@ -16,11 +16,13 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from faultlab.detectors.notice import safe_text
+from faultlab.frameworks.lightning import script_callbacks
 from faultlab.seams import lightning
 from faultlab.seams.patching import Patches
 from faultlab.target import PREPARE, TargetError
@@ -30,12 +32,8 @@ _LEFT_OUT = {"accelerator", "barebones", "default_root_dir", "detect_anomaly", "
              "enable_model_summary", "enable_progress_bar", "fast_dev_run", "logger", "max_time", "num_nodes",
              "plugins", "profiler", "strategy", "sync_batchnorm"}  # fmt: skip
 _HALF = ("16", "16-true", "16-mixed")
-# Lightning's own callbacks that judge the training, and those that are part of it; the rest writes or shows.
-_JUDGING = ("EarlyStopping", "SpikeDetection")
-_TRAINING = ("BaseFinetuning", "BackboneFinetuning", "GradientAccumulationScheduler", "LambdaCallback", "ModelPruning",
-             "StochasticWeightAveraging", "WeightAveraging", "EMAWeightAveraging", "LearningRateFinder",
-             "BatchSizeFinder")  # fmt: skip
 _ARGUMENTS = "__faultlab_arguments__"
+_AT_FIRST = "__faultlab_callbacks__"
 
 
 class Reached(BaseException):
@@ -47,12 +45,15 @@ class Reached(BaseException):
         super().__init__("Trainer.fit was reached")
 
 
-def build(script: str, arguments: Sequence[str] = (), keep: Sequence[str] = ()) -> tuple[Any, Any, dict[str, Any]]:
+def build(
+    script: str, arguments: Sequence[str] = (), keep: Sequence[str] = (), without: Sequence[str] = ()
+) -> tuple[Any, Any, dict[str, Any]]:
     """The module, data and Trainer arguments that the script hands to its first ``Trainer.fit``.
 
     ``arguments`` are what follows the script's name on its command line; ``keep`` names Trainer arguments that would be
-    left out, such as ``logger``. Callbacks that judge the training become guards. Raises TargetError where the script
-    ends before.
+    left out, such as ``logger``, ``without`` classes of callbacks that would not. Callbacks that judge the training
+    become guards; a ModelCheckpoint becomes one that writes nothing and looks for its metric. Raises TargetError where
+    the script ends before.
     """
     reached = _script(script).run_to_fit(arguments)
     call = reached.call
@@ -61,7 +62,7 @@ def build(script: str, arguments: Sequence[str] = (), keep: Sequence[str] = ()) 
         validation = call.get("val_dataloaders")
         both = validation is not None or isinstance(loaders, tuple)
         data = (loaders, validation) if both else loaders
-    return call["model"], data, _trainer_arguments(reached.trainer, frozenset(keep))
+    return call["model"], data, _trainer_arguments(reached.trainer, frozenset(keep), without)
 
 
 def module(script: str, name: str, init_args: Mapping[str, Any] | None = None) -> Any:
@@ -240,13 +241,16 @@ def _intercept(patches: Patches, patched: set[str], caught: list[Reached]) -> No
         def initialised(self: Any, *args: Any, **kwargs: Any) -> None:
             given = dict(signature.bind(self, *args, **kwargs).arguments)
             given.pop(next(iter(signature.parameters)))
+            # Copied: the Trainer puts callbacks of its own into the very list.
+            remembered = {name: list(value) if isinstance(value, list) else value for name, value in given.items()}
             # As the victims will have it: what the script asks for may not be there, and must not be looked for.
             here = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": None}
             changed = {**given, **{name: value for name, value in here.items() if name in given}}
             if str(given.get("precision")) in _HALF:
                 del changed["precision"]
             init(self, **changed)
-            setattr(self, _ARGUMENTS, given)
+            setattr(self, _ARGUMENTS, remembered)
+            setattr(self, _AT_FIRST, list(self.callbacks))
 
         return initialised
 
@@ -273,40 +277,54 @@ def _intercept(patches: Patches, patched: set[str], caught: list[Reached]) -> No
                 patches.wrap(trainer, method, idle)
 
 
-def _trainer_arguments(trainer: Any, keep: frozenset[str]) -> dict[str, Any]:
+def _trainer_arguments(trainer: Any, keep: frozenset[str], without: Sequence[str]) -> dict[str, Any]:
     """The script's Trainer arguments that matter for one run of many, its callbacks sorted into guards and others."""
     given = dict(getattr(trainer, _ARGUMENTS, {}))
     kept = {name: value for name, value in given.items() if name not in _LEFT_OUT or name in keep}
     if str(kept.get("precision")) in _HALF:
         del kept["precision"]
-    callbacks = kept.pop("callbacks", None) or []
-    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-    guards: dict[str, Any] = {}
-    others: list[Any] = []
-    for callback in callbacks:
-        cls = type(callback)
-        if not _is_lightnings(cls) or cls.__name__ in _JUDGING:
-            name = cls.__name__ if cls.__name__ not in guards else f"{cls.__name__}-{len(guards)}"
-            guards[name] = callback
-        elif cls.__name__ in _TRAINING:
-            others.append(callback)
-    kept.update(callbacks=others, guards=guards)
+    found = script_callbacks.sort(_callbacks(trainer), without)
+    kept.update(callbacks=found.training, guards=found.guards)
     own = type(trainer)
-    if not _is_lightnings(own):
+    if not lightning.is_lightnings(own):
         # The arguments are those that reached Lightning's own constructor, whatever the subclass made them of.
-        init = vars(next(cls for cls in own.__mro__ if _is_lightnings(cls)))["__init__"]
+        init = vars(next(cls for cls in own.__mro__ if lightning.is_lightnings(cls)))["__init__"]
         kept["trainer_class"] = type(own.__name__, (own,), {"__init__": init, "__module__": own.__module__})
     return kept
 
 
-def flags(script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """The arguments that the script gives its Trainer, as it gives them, without what is no plain value."""
-    given = getattr(_script(script).run_to_fit(arguments).trainer, _ARGUMENTS, {})
-    return {name: value for name, value in given.items() if isinstance(value, (bool, int, float, str))}
+def _callbacks(trainer: Any) -> list[Any]:
+    """The callbacks that the script gives its Trainer, those too that it adds to a Trainer that is there."""
+    given = getattr(trainer, _ARGUMENTS, {}).get("callbacks") or []
+    first = list(given) if isinstance(given, (list, tuple)) else [given]
+    known = [*first, *getattr(trainer, _AT_FIRST, [])]
+    return first + [callback for callback in trainer.callbacks if not any(callback is one for one in known)]
 
 
-def _is_lightnings(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] in ("lightning", "pytorch_lightning")
+@dataclass(frozen=True)
+class Handed:
+    """What a script hands its Trainer: ``flags`` are the arguments that are plain values, as they are given.
+
+    ``left_out`` are the callbacks, and then other arguments, that a run goes without, with the reason.
+    """
+
+    flags: Mapping[str, Any]
+    left_out: Sequence[tuple[str, str]]
+
+
+def handed(script: str, arguments: Sequence[str] = (), keep: Sequence[str] = (), without: Sequence[str] = ()) -> Handed:
+    """What the script hands its Trainer; raises TargetError where it ends before."""
+    trainer = _script(script).run_to_fit(arguments).trainer
+    given = getattr(trainer, _ARGUMENTS, {})
+    usual = inspect.signature(type(trainer).__init__).parameters
+    other = [
+        (name, "not for a run that is one of many; `keep` has it kept")
+        for name, value in given.items()
+        if name in _LEFT_OUT and name not in keep and value is not None
+        if name not in usual or value is not usual[name].default
+    ]
+    plain = {name: value for name, value in given.items() if isinstance(value, (bool, int, float, str))}
+    return Handed(plain, [*script_callbacks.sort(_callbacks(trainer), without).left_out, *other])
 
 
 def _made(defined: Mapping[str, Any], value: Any) -> Any:

@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 import faultlab
+from faultlab.api import _Quiet
+from faultlab.gate.check import exit_code
+from faultlab.harness.campaign import Campaign, Options
+from faultlab.harness.watching import Watch
 from faultlab.results import FaultResult, Report, Status
+from faultlab.scenario import load
 from tests import warm
+from tests.lab import engine
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "scenarios" / "digits"
@@ -110,6 +116,29 @@ def test_a_guard_that_fires_on_the_clean_run_is_a_false_alarm_and_catches_nothin
     report = faultlab.run(scenario, select=["loss.zeroed"], out=tmp_path, advice=False)
     assert [alarm["name"] for alarm in report.baseline.false_alarms] == ["CriesWolf"]
     assert _faults(report)["loss.zeroed"].status is Status.SILENT
+
+
+def test_a_guard_that_fires_only_where_a_healthy_run_is_resumed_is_a_false_alarm_too(tmp_path: Path) -> None:
+    scenario = _scenario(tmp_path, "classifier", "guards:\n  - {class_path: tests.zoo.guards.CriesWolfOnLoading}\n")
+    report = faultlab.run(scenario, select=["checkpoint.stale"], out=tmp_path, advice=False)
+    (alarm,) = report.baseline.false_alarms
+    assert (alarm["name"], alarm["message"]) == (
+        "CriesWolfOnLoading",
+        "going on from its checkpoints: RuntimeError: wolf",
+    )
+    assert _faults(report)["checkpoint.stale"].status is Status.SILENT
+    assert exit_code(report) == 3
+
+
+def test_a_run_that_was_late_among_others_is_tried_once_more_alone(tmp_path: Path) -> None:
+    guard = f"guards:\n  - {{class_path: tests.zoo.guards.LateOnce, init_args: {{marker: {tmp_path / 'late'}}}}}\n"
+    scenario = load(_scenario(tmp_path, "classifier", guard))
+    options = Options(select=("loss.nan@step=4",), timeout=4, out=tmp_path, watch=Watch(advised=False))
+    with engine() as working:
+        report = Campaign(scenario, working, options, _Quiet()).run()
+    assert (tmp_path / "late").exists()
+    assert [(found.name, found.step) for found in report.faults[0].noticed_by] == [("LateOnce", 4)]
+    assert report.passed
 
 
 def test_a_target_that_never_repeats_itself_is_judged_by_how_far_it_strays(tmp_path: Path) -> None:

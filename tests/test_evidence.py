@@ -14,7 +14,9 @@ import pytest
 
 from faultlab import seal
 from faultlab.errors import InconclusiveError, UsageError
-from faultlab.gate import evidence
+from faultlab.gate import accepted as files
+from faultlab.gate import evidence, ratchet
+from faultlab.gate.accepted import Accepted
 from faultlab.gate.check import check_mutants
 from faultlab.mutants.mutation import Asked, SourceMutation
 from faultlab.results import Demands, Mutation, Report
@@ -426,6 +428,49 @@ def test_a_scenario_that_was_deleted_is_missed(gate: Gate, tmp_path: Path) -> No
     done = gate("reports/another", *asked)
     assert done.status == 1
     assert "there is no report of the scenario 'made-up'" in done.out
+
+
+ACCEPT = ("--accept", "--reason", "by design", "--expires", "2999-01-01")
+
+
+def test_what_a_command_has_made_up_is_neither_judged_nor_accepted(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "reports")
+    for name, study in (("demo", "demo"), ("made-up-prescribed", "prescribe")):
+        run_folder(tmp_path / "reports", Report(name, faults=[NOTICED], reasons=["inconclusive: x"], study=study))
+    asked = ("--baseline", "accepted.json")
+    done = gate(*asked, *ACCEPT)
+    assert done.status == 0, done.err
+    done.out.index("left out: reports/demo, which `faultlab demo` has made, is of no scenario of yours")
+    done.out.index("left out: reports/made-up-prescribed, which `faultlab prescribe` has made")
+    assert list(json.loads((tmp_path / "accepted.json").read_text())["scenarios"]) == ["made-up"]
+    assert gate(*asked).status == 0
+    assert gate("reports/demo").status == 4, "named, it is judged"
+    told = json.loads(gate("--json").out)
+    assert told["left_out"] == {
+        "reports/demo/report.json": "demo",
+        "reports/made-up-prescribed/report.json": "prescribe",
+    }
+    run_folder(tmp_path / "others", Report("demo", faults=[NOTICED], study="demo"))
+    done = gate("others/demo", *asked, *ACCEPT)
+    assert done.status == 2
+    assert "is of no scenario of yours: `faultlab demo` has made it" in done.err
+    done = gate("others")
+    assert done.status == 4
+    assert "no report of a scenario of yours, only others/demo" in done.err
+
+
+def test_what_run_does_not_make_it_is_not_asked_for(tmp_path: Path) -> None:
+    ran = report(NOTICED, target={"scenario": "s.yaml"})
+    tested = replace(report(NOTICED), scenario="pytest")
+    accepted = ratchet.renewed(Accepted(schema=1), [ran, tested], "", None)
+    (tmp_path / "accepted.json").write_text(files.written(accepted), encoding="utf-8")
+    read = files.read(tmp_path / "accepted.json")
+    assert read == accepted
+    assert ratchet.missing(read, ["made-up"], run=True) == []
+    assert ratchet.missing(read, [], run=True) == [
+        "baseline: there is no report of the scenario 'made-up', which was accepted"
+    ]
+    assert len(ratchet.missing(read, [])) == 2
 
 
 def test_what_a_run_said_of_the_baseline_is_said_anew(gate: Gate, tmp_path: Path) -> None:

@@ -108,6 +108,40 @@ def test_the_callbacks_of_a_script_are_its_guards(scouting: Scouting, engine: En
     assert {found.name for found in fault.noticed_by} >= {"EarlyStopping", "NanStopper"}
 
 
+def _keeping(folder: Path, monitored: str) -> None:
+    """The posted script, with a checkpoint alone, which it adds to a Trainer that is there."""
+    text = (NEWCOMERS / "argparse_script.py").read_text()
+    text = text.replace('EarlyStopping("val_loss", patience=3),', "")
+    text = text.replace('ModelCheckpoint(monitor="val_loss"),', "")
+    added = f"trainer.callbacks.append(ModelCheckpoint(monitor={monitored!r}, dirpath='kept'))\n    trainer.fit("
+    (folder / "train.py").write_text(text.replace("trainer.fit(", added))
+
+
+def test_a_scripts_checkpoint_writes_nothing_and_raises_where_its_metric_is_missing(
+    scouting: Scouting, engine: Engine, folder: Path
+) -> None:
+    _keeping(folder, "val_loss")
+    _, file = init(scouting)
+    comments = " ".join(line.removeprefix("# ") for line in file.read_text().splitlines() if line.startswith("#"))
+    assert "ModelCheckpoint (writes files; a stand-in raises as it does where val_loss is not logged)" in comments
+    assert "LearningRateMonitor (needs a logger, and judges nothing)" in comments
+    report = run(engine, file, "metric.missing", "metric.renamed", "loss.zeroed")
+    assert report.by_mode()["loss.zeroed"] is Status.SILENT
+    for mode in ("metric.missing", "metric.renamed"):
+        (fault,) = [fault for fault in report.faults if fault.mode == mode]
+        assert [(found.kind, found.names_cause) for found in fault.noticed_by] == [("framework", True)], fault
+    assert not (folder / "kept").exists()
+
+
+def test_a_checkpoint_whose_metric_comes_too_late_for_a_short_run_is_left_out(scouting: Scouting, folder: Path) -> None:
+    _keeping(folder, "after_ten_epochs")
+    guessed, file = init(scouting)
+    assert guessed.found is not None, guessed.tried
+    assert any("could not find the monitored key" in why for _, why in guessed.tried)
+    assert load(file).build.init_args["without"] == ["ModelCheckpoint"]  # type: ignore[union-attr]
+    assert "ModelCheckpoint (`without` names it)" in file.read_text()
+
+
 def test_made_up_data_is_said_to_be_made_up(scouting: Scouting, folder: Path) -> None:
     shutil.copy(NEWCOMERS / "text.py", folder)
     guessed, file = init(scouting)

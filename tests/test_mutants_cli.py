@@ -310,3 +310,79 @@ def test_a_file_that_is_imported_under_two_names_is_mutated_in_both(tmp_path: Pa
     files = {"pyproject.toml": "", "pkg/__init__.py": "", "pkg/model.py": source, "test_model.py": tests}
     done = _mutate(project(tmp_path, files), "pkg/model.py", "--json")
     assert set(done.verdicts.values()) == {"noticed"}
+
+
+def test_functions_that_mutmut_does_not_reach_are_told_beside_the_score(tmp_path: Path) -> None:
+    hidden = "def seen(x):\n    return x + 1\n\n\nif True:\n    def unseen(x):\n        return x - 1\n\n\n"
+    hidden += "class Outer:\n    class Inner:\n        def method(self):\n            return 3\n"
+    tests = "from hidden import seen\n\ndef test_it():\n    assert seen(3) == 4\n"
+    root = project(tmp_path, {"pyproject.toml": "", "hidden.py": hidden, "test_hidden.py": tests})
+    done = _mutate(root, "hidden.py", "--jobs=2")
+    unseen = "hidden.py:6 unseen: it stands under `if`: mutmut does not look there"
+    inner = "hidden.py:12 Outer.Inner.method: it stands in a class of a class: mutmut does not look there"
+    assert f"not mutated {unseen}" in done.out
+    assert f"not mutated {inner}" in done.out
+    assert "mutation score 1.000 of 2 mutants (2 functions out of mutmut's reach): 2 killed" in done.out
+    # Of what was not asked for nothing is said.
+    assert "out of mutmut's reach" not in _mutate(root, "hidden.py", "--function=seen").out
+    page = next((root / "reports").glob("*/index.html")).read_text(encoding="utf-8")
+    assert "Functions without a mutant (2)" in page
+    none = _mutate(root, "hidden.py", "--function=unseen")
+    assert (none.status, unseen in none.err) == (2, True)
+
+
+SCRIPT = """\
+import pytorch_lightning as pl
+import torch
+from parts import loader
+
+
+class Lit(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+
+    def training_step(self, batch, index):
+        return self.layer(batch).square().mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Watch(pl.Callback):
+    def on_train_end(self, trainer, pl_module):
+        assert trainer.global_step > 0
+
+
+if __name__ == "__main__":
+    pl.Trainer(max_epochs=1, callbacks=[Watch()]).fit(Lit(), loader())
+"""
+PARTS = """\
+import torch
+
+
+class Rows(torch.utils.data.Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return torch.ones(4)
+
+
+def loader():
+    return torch.utils.data.DataLoader(Rows(), batch_size=4)
+"""
+
+
+def test_a_scenario_around_a_script_has_the_scripts_code_and_what_it_makes_mutated(tmp_path: Path) -> None:
+    scenario = "schema: 1\nname: s\nbuild: {class_path: faultlab.scripted.build, init_args: {script: train.py}}\n"
+    root = project(tmp_path, {"pyproject.toml": "", "train.py": SCRIPT, "parts.py": PARTS, "s.yaml": scenario})
+    asked = ["--function=Rows.__len__", "--function=Lit.training_step", "--function=Watch.*"]
+    done = _mutate(root, "s.yaml", "--json", "--no-advice", *asked)
+    assert done.report["mutants"]["files"] == ["train.py", "parts.py"]
+    found = {(f["mutant"]["function"], f["status"]) for f in done.report["faults"]}
+    # A guard's own code is not equivalent because the training is the same.
+    assert ("Watch.on_train_end", "silent") in found, found
+    assert ("Watch.on_train_end", "no_effect") not in found
+    assert {function for function, _ in found} == {"Rows.__len__", "Lit.training_step", "Watch.on_train_end"}
+    assert ("Lit.training_step", "noticed") in found

@@ -211,6 +211,79 @@ def test_what_is_decorated_or_defined_twice_is_named(tmp_path: Path) -> None:
     }
 
 
+HIDDEN = """
+import contextlib
+
+try:
+    import nothing
+except ImportError:
+    def fallback(x):
+        return x + 1
+
+if True:
+    class Scaled:
+        def scale(self, x):
+            return x * 2
+else:
+    pass
+
+with contextlib.suppress(ValueError):
+    async def later(x):
+        return x - 1
+
+class Outer:
+    for _ in range(1):
+        def looped(self):
+            return 1
+
+    class Inner:
+        def method(self, x):
+            return x > 0
+
+        def nothing(self):
+            "Does nothing."
+
+        def told(self):  # pragma: no mutate
+            return 3
+
+        def excused(self):  # faultlab: ignore[nobody calls it]
+            return 4
+
+    def __new__(cls):
+        return super().__new__(cls)
+
+    def plain(self):
+        if self:
+            def within():
+                return 2
+            return within
+"""
+
+
+def test_what_mutmut_does_not_reach_is_named_and_apart_from_what_is_empty(tmp_path: Path) -> None:
+    made, _ = generated(tmp_path, {"model.py": HIDDEN})
+    assert {mutant.function for mutant in made.mutants} == {"Outer.plain"}
+    assert made.unreached == {
+        "model.py:7 fallback": ("model.py", "fallback"),
+        "model.py:12 Scaled.scale": ("model.py", "Scaled.scale"),
+        "model.py:18 later": ("model.py", "later"),
+        "model.py:23 Outer.looped": ("model.py", "Outer.looped"),
+        "model.py:27 Outer.Inner.method": ("model.py", "Outer.Inner.method"),
+        "model.py:39 Outer.__new__": ("model.py", "Outer.__new__"),
+    }
+    assert {place.partition(" ")[2]: why for place, why in made.unmutated.items()} == {
+        "fallback": "it stands under `try`: mutmut does not look there",
+        "Scaled.scale": "it stands under `if`: mutmut does not look there",
+        "later": "it stands under `with`: mutmut does not look there",
+        "Outer.looped": "it stands under `for`: mutmut does not look there",
+        "Outer.Inner.method": "it stands in a class of a class: mutmut does not look there",
+        "Outer.Inner.nothing": "nothing in it that mutmut changes",
+        "Outer.Inner.told": "mutmut is told to leave it alone: # pragma: no mutate",
+        "Outer.Inner.excused": "excused: nobody calls it",
+        "Outer.__new__": "mutmut mutates no __new__",
+    }
+
+
 def test_two_files_that_are_one_module_to_mutmut_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"src/a.py and a.py are one module to mutmut, a: mutate them apart"):
         generated(tmp_path, {"src/a.py": MODEL, "a.py": MODEL})
@@ -242,4 +315,4 @@ def test_windows_is_told_that_mutmut_needs_posix(monkeypatch: pytest.MonkeyPatch
 
 def test_nothing_is_generated_where_there_is_nothing_to_change(tmp_path: Path) -> None:
     made, _ = generated(tmp_path, {"model.py": "", "other.py": "x = 1\n"})
-    assert made == Generated([], {}, TESTED, [])
+    assert made == Generated([], {}, {}, TESTED, [])

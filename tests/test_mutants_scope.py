@@ -6,13 +6,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import faultlab
 from faultlab.errors import ScenarioError, UsageError
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.scope import (
     JUDGES,
+    Built,
     GuardCode,
     changed_since,
     check_judges,
@@ -174,14 +177,14 @@ def test_a_scenario_means_the_files_of_its_module_its_data_and_its_guards(
     guards += "{trainer_flag: {detect_anomaly: true}}]"
     scenario = _scenario(tmp_path, f"module: {{class_path: pkg.model.M}}\ndata: {{class_path: pkg.data.D}}\n{guards}\n")
     names = ["src/pkg/model.py", "src/pkg/data/__init__.py", "src/pkg/guards.py", "top.py"]
-    assert sources_of(scenario, tmp_path.resolve()) == names
-    assert guards_code(scenario, tmp_path.resolve()) == [GuardCode("src/pkg/guards.py"), GuardCode("top.py")]
+    assert sources_of(scenario, tmp_path.resolve(), Built()) == names
+    assert guards_code(scenario, tmp_path.resolve(), Built()) == [GuardCode("src/pkg/guards.py"), GuardCode("top.py")]
 
 
 def test_a_guard_beside_the_module_is_told_apart_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scenario = _scenario(tmp_path, "module: {class_path: pkg.model.M}\nguards: [{class_path: pkg.model.G}]\n")
-    (code,) = guards_code(scenario, tmp_path.resolve())
+    (code,) = guards_code(scenario, tmp_path.resolve(), Built())
     file = "src/pkg/model.py"
     assert [code.holds(_mutant(name, file)) for name in ("G.on_fit_start", "M.forward", "Go.f")] == [True, False, False]
     assert not code.holds(_mutant("G.on_fit_start", "top.py"))
@@ -198,13 +201,25 @@ def test_a_scenario_that_builds_all_at_once_means_the_file_that_builds(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     scenario = _scenario(tmp_path, "build: {class_path: pkg.model.M}\n")
-    assert sources_of(scenario, tmp_path.resolve()) == ["src/pkg/model.py"]
+    assert sources_of(scenario, tmp_path.resolve(), Built()) == ["src/pkg/model.py"]
+
+
+def test_what_a_factory_or_a_script_makes_is_the_scenarios_code_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path.resolve()
+    scenario = _scenario(tmp_path, "build: {class_path: faultlab.scripted.build, init_args: {script: top.py}}\n")
+    made = [f"{root}/src/pkg/model.py", str(torch.__file__), faultlab.__file__, f"{root}/top.py"]
+    built = Built(made, [(f"{root}/src/pkg/guards.py", "G"), (f"{root}/top.py", "G"), (str(torch.__file__), "Tensor")])
+    assert sources_of(scenario, root, built) == ["top.py", "src/pkg/model.py", "src/pkg/guards.py"]
+    assert guards_code(scenario, root, built) == [GuardCode("src/pkg/guards.py"), GuardCode("top.py", "G.*")]
 
 
 def test_a_scenario_of_somebody_elses_code_has_nothing_to_mutate(tmp_path: Path) -> None:
     scenario = _scenario(tmp_path, "module: {class_path: elsewhere.M}\n")
     with pytest.raises(ScenarioError, match=r"none of the scenario's code lies in the project(.|\n)*Name the files"):
-        sources_of(scenario, tmp_path.resolve())
+        sources_of(scenario, tmp_path.resolve(), Built())
 
 
 def test_in_faultlabs_own_repository_what_judges_is_not_mutated(tmp_path: Path) -> None:

@@ -16,12 +16,11 @@ from faultlab.cli import prescribe_command
 from faultlab.errors import UsageError
 from faultlab.harness.advice import Advice
 from faultlab.harness.prescribing import Chosen, Prescription
-from faultlab.results import Report
 from faultlab.scenario import load
 from faultlab.scenario_edit import add_guards, lines
 from faultlab.variation import VARIATIONS, NotVariedError, varied
 from tests import warm
-from tests.support import small
+from tests.support import report, result, small
 
 ROOT = Path(__file__).parents[1]
 HEAD = "schema: 1\nname: s\nmodule: {class_path: scenarios.digits.model.LitDigits}\n"
@@ -83,7 +82,7 @@ def test_the_report_says_what_each_guard_would_have_added(tmp_path: Path) -> Non
     assert len(guards["quiet_runs"]) >= 4
     page = (tmp_path / "small" / "index.html").read_text(encoding="utf-8")
     assert "faultlab.guards.StepsTaken" in page
-    assert "would add" in page
+    assert "of the 1 silent" in page or "of the 1 only warned of" in page
 
 
 @pytest.mark.nightly(reason="the digits with all their guards; test_merge.py has how such findings are joined")
@@ -180,8 +179,9 @@ def test_what_is_to_be_pasted_names_the_record_that_is_kept_beside_the_scenario(
     file.write_text(HEAD)
     recorded.parent.mkdir(parents=True)
     recorded.write_text("{}")
-    chosen = Chosen("KnownGood", {"profile": str(recorded)}, 0.01, ["loss.nan@step=1"])
-    found = prescribe_command._write(load(file), Prescription(Report("s"), Advice(), [chosen]), tmp_path / "out")
+    chosen = Chosen("KnownGood", {"profile": str(recorded)}, 0.01, ["loss.nan@step=1", "return.none@always"])
+    before = report(result("loss.nan@step=1", "silent"), result("return.none@always", "warned"))
+    found = prescribe_command._write(load(file), Prescription(before, Advice(), [chosen]), tmp_path / "out")
     prescribe_command._show(load(file), found, written=True)
     said = capsys.readouterr().out
     kept = tmp_path / "s.known-good.json"
@@ -189,4 +189,4 @@ def test_what_is_to_be_pasted_names_the_record_that_is_kept_beside_the_scenario(
     assert [guard.init_args for guard in load(file).guards] == [{"profile": str(kept)}]
     assert (said.count(str(kept)), said.count(str(recorded))) == (2, 0)
     assert "1 guard; written into" in said
-    assert "# 1 fault," in said
+    assert "# 1 of 1 silent fault and 1 only warned of, 1.0 %" in said

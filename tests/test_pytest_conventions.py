@@ -205,3 +205,64 @@ def test_a_fault_reaches_tests_of_every_form_through_their_fixtures(pytester: py
     files = ("slow_rows", "trained_for_all", "opened", "closed")
     counts = {file: (pytester.path / file).stat().st_size for file in files}
     assert counts == {"slow_rows": 4 + 1, "trained_for_all": 4 + 3, "opened": 4 + 3, "closed": 4 + 3}
+
+
+PARTS = """
+    import unittest
+    import pytest
+    from mymodel import is_finite, trained
+
+
+    def test_parts(subtests):
+        trainer = trained()
+        for part in ("bias", "loss"):
+            with subtests.test(part=part):
+                if part == "bias":
+                    pytest.skip("not of interest")
+                assert is_finite(trainer)
+
+
+    def test_parts_that_are_expected_to_fail(subtests):
+        trainer = trained()
+        with subtests.test("bias"):
+            pytest.xfail("not yet")
+        with subtests.test("loss"):
+            assert is_finite(trainer)
+
+
+    class TestParts(unittest.TestCase):
+        def test_parts(self):
+            trainer = trained()
+            with self.subTest("bias"):
+                self.skipTest("not of interest")
+            with self.subTest("loss"):
+                assert is_finite(trainer)
+
+
+    @pytest.fixture
+    def tidied():
+        yield
+        pytest.skip("nothing to tidy")
+
+
+    def test_before_a_fixture_that_is_skipped_at_its_end(tidied):
+        assert is_finite(trained())
+
+
+    def test_nothing_but_skipped():
+        trained()
+        pytest.skip("not of interest")
+"""
+
+
+def test_a_skipped_subtest_leaves_the_others_of_its_test_to_notice(pytester: pytest.Pytester) -> None:
+    ran = faultlabbed(pytester, PARTS, "--faultlab-matrix", select="loss.nan loss.negated")
+    kills = {entry["test"].partition("::")[2]: entry["kills"] for entry in ran.tests["tests"]}
+    assert kills == {
+        "test_parts": 1,
+        "test_parts_that_are_expected_to_fail": 1,
+        "TestParts::test_parts": 1,
+        "test_before_a_fixture_that_is_skipped_at_its_end": 1,
+    }, ran.text
+    assert ran.verdicts == {"loss.nan": "noticed", "loss.negated": "silent"}
+    assert ran.status == 0

@@ -147,3 +147,26 @@ def test_what_ends_a_process_costs_one_test_alone(pytester: pytest.Pytester) -> 
     assert set(ran.kinds("loss.negated").values()) == {""}
     assert (pytester.path / "ends").stat().st_size
     assert ran.status == 0
+
+
+LATE = """
+    import pathlib
+    import time
+    from mymodel import is_finite, trained
+
+
+    def test_a_check_that_is_late_once():
+        finite, marker = is_finite(trained()), pathlib.Path("late")
+        if not finite and not marker.exists():
+            marker.touch()
+            time.sleep(600)
+        assert finite
+"""
+
+
+def test_tests_that_were_late_among_others_are_tried_once_more_alone(pytester: pytest.Pytester) -> None:
+    ran = faultlabbed(pytester, LATE, "--faultlab-timeout=4", select="loss.nan loss.negated")
+    assert (pytester.path / "late").exists(), ran.text
+    assert ran.verdicts == {"loss.nan": "noticed", "loss.negated": "silent"}, ran.text
+    assert ran.kinds("loss.nan") == {"test_a_check_that_is_late_once": "test"}
+    assert ran.status == 0

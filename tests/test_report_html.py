@@ -13,6 +13,7 @@ import pytest
 
 from faultlab.cli.explain_command import _link
 from faultlab.report import html, overview
+from faultlab.report.watching import watched
 from faultlab.results import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" 'single' & {{ 7 * 7 }} \x00\x1b[31m\u202e\ud800 end"
@@ -350,6 +351,48 @@ def test_a_scenario_that_asks_for_nothing_is_not_said_to_have_passed_a_gate(tmp_
     assert "no gate in the scenario" in overview.one_line(report)
     report.demands = Demands(coverage=0.1)
     assert "gate passed" in overview.one_line(report)
+
+
+def test_where_no_gate_was_asked_for_none_is_said_to_have_failed(tmp_path: Path) -> None:
+    report = sample()
+    report.demands, report.passed = Demands(), False
+    for alarms, reason, said in (
+        ([{"kind": "guard", "name": "A", "step": 0, "message": "x"}], "1 false alarms on clean runs", "false alarms"),
+        ([], "inconclusive: a.b is error", "inconclusive"),
+        ([], "the excuse for a.b expired", "not passed"),
+    ):
+        report.baseline.false_alarms, report.reasons = alarms, [reason]
+        assert report.gate == f"no gate in the scenario; {said}"
+        page = written(report, tmp_path)
+        assert f"No gate in the scenario; {said}" in page.text
+        assert "nothing is asked for" not in page.text
+        assert "box failed" in page.source
+    report.reasons = ["baseline: a.b is newly silent"]
+    assert report.gate == "gate NOT passed", "what was accepted is a gate"
+
+
+def test_a_guard_would_add_no_more_than_nobody_noticed(tmp_path: Path) -> None:
+    guard = [{"guard": "faultlab.guards.Steps", "step": 1, "cost": 0.1}]
+    faults = [
+        fault("a.silent", Status.SILENT, prescription=guard),
+        fault("a.warned", Status.WARNED, prescription=guard),
+        # Of a report from before a test that notices took the prescription away.
+        fault("a.tested", Status.NOTICED, prescription=guard),
+        fault("a.beyond", Status.SILENT),
+    ]
+    found = {
+        "false_alarms": [],
+        "noticed": {},
+        "costs": {"Steps": 0.1},
+        "quiet_runs": [],
+        "broken": {},
+        "disturbed": "",
+    }
+    (tmp_path / "guards.json").write_text(json.dumps(found))
+    told = watched(tmp_path, faults)
+    assert told is not None
+    assert (told["silent"], told["warned"]) == (2, 1)
+    assert [(one.silent, one.warned) for one in told["offered"]] == [(1, 1)]
 
 
 def test_what_is_different_from_the_run_before_is_said_detector_by_detector(tmp_path: Path) -> None:

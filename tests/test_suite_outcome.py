@@ -159,7 +159,9 @@ def by_test(name: str = "tests/test_a.py::test_it") -> Detection:
 @pytest.mark.parametrize("status", [Status.SILENT, Status.WARNED, Status.NO_EFFECT, Status.NOTICED])
 def test_what_a_test_notices_is_noticed(status: Status) -> None:
     judged = Judged({"loss.nan": [by_test()]})
-    joined = join(result("loss.nan@step=12", status, noticed_by=[detection()]), judged)
+    guard = [{"guard": "faultlab.guards.Gradients", "step": 12, "cost": 0.1}]
+    joined = join(result("loss.nan@step=12", status, noticed_by=[detection()], prescription=guard), judged)
+    assert joined.prescription == [], "no guard would add what a test notices"
     assert joined.status is Status.NOTICED
     assert [found.kind for found in joined.noticed_by] == ["guard", "test"]
     # An interrupted campaign that goes on asks the tests again.

@@ -73,8 +73,14 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
             click.echo(f"  note: no plan and outcomes lie beside {one.file}: its digest is all that was checked")
     for said in judged.reasons:
         click.echo(harmless(said))
+    _tell_left_out(judged)
     click.echo("gate passed" if judged.exit_code == 0 else "gate NOT passed")
     return judged.exit_code
+
+
+def _tell_left_out(judged: Judged) -> None:
+    for file, study in judged.left_out.items():
+        click.echo(harmless(f"left out: {file.parent}, which `faultlab {study}` has made, is of no scenario of yours"))
 
 
 def _accept(judged: Judged, baseline: Path, reason: str, expires: datetime.datetime | None, as_json: bool) -> int:
@@ -85,5 +91,6 @@ def _accept(judged: Judged, baseline: Path, reason: str, expires: datetime.datet
         return 0
     for said in changes:
         click.echo(f"  {harmless(said)}")
+    _tell_left_out(judged)
     click.echo(f"{baseline}: {'written; review it with the change that it belongs to' if changes else 'as it was'}")
     return 0

@@ -124,9 +124,12 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     console.print(
         f"or in Python, with `from faultlab import guards`, {100 * total:.1f} % of the training's time in all:"
     )
+    silent = {fault.id for fault in found.before.silent()}
     for one in found.chosen:
         arguments = ", ".join(f"{name}={value!r}" for name, value in one.arguments.items())
-        noticed = f"{len(one.notices)} fault{'s' * (len(one.notices) != 1)}, {100 * one.cost:.1f} %"
+        count = len(silent.intersection(one.notices))
+        warned = f" and {len(one.notices) - count} only warned of" if len(one.notices) > count else ""
+        noticed = f"{count} of {len(silent)} silent fault{'s' * (len(silent) != 1)}{warned}, {100 * one.cost:.1f} %"
         console.print(f"  [bold]guards.{one.guard}({escape(arguments)})[/bold],  # {noticed}")
     if any(RECORD in one.arguments for one in found.chosen):
         console.print(
@@ -148,6 +151,10 @@ def _compare(console: Console, found: Prescription, after: Report) -> None:
         console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {alarms} false alarms on {runs} and their variations")
     for promise in found.broken:
         console.print(f"[red]not kept:[/red] {escape(promise)} was not noticed when the set was tried on it")
+    if not found.proven:
+        console.print(
+            "[red]NOT proven[/red], whatever the gates above say: a promise was not kept, or a guard cried wolf"
+        )
     for alarm in after.baseline.false_alarms:
         console.print(f"[red]false alarm[/red] by {escape(alarm['name'])}: {escape(alarm['message'])}")
 

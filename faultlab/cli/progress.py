@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from faultlab.report.mutants import method_rows, mutation_line, survivors
+from faultlab.report.mutants import method_rows, mutation_line, survivors, unreached_rows
 from faultlab.report.overview import family_rows, one_line, silent_rows
 from faultlab.report.text import harmless
 from faultlab.results import Baseline, FaultResult, Report, Status
@@ -115,6 +115,11 @@ class Progress:
                 self._console.print(f"  {label} {escape(harmless(row))}")
             if len(silent) > _SILENT_SHOWN:
                 self._console.print(f"  ... and {len(silent) - _SILENT_SHOWN} more survivors in the report")
+            unreached = unreached_rows(report)
+            for row in unreached[:_SILENT_SHOWN]:
+                self._console.print(f"  [yellow]not mutated[/yellow] {escape(harmless(row))}")
+            if len(unreached) > _SILENT_SHOWN:
+                self._console.print(f"  ... and {len(unreached) - _SILENT_SHOWN} more out of reach in the report")
             for note in report.mutation.notes if report.mutation else []:
                 self._console.print(f"  [yellow]{escape(note)}[/yellow]")
             for reason in report.reasons:

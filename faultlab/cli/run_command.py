@@ -69,12 +69,11 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     accepted = _accepted(baseline, bool(select or skip or share.of > 1))
     scenarios = load_all(paths)
     whole = not paths or any(map(Path.is_dir, paths))
-    gone = missing(accepted, [scenario.name for scenario in scenarios]) if accepted is not None and whole else []
-    for said in gone:
-        click.echo(said, err=True)
+    names = [scenario.name for scenario in scenarios]
+    gone = missing(accepted, names, run=True) if accepted is not None and whole else []
     if since and not (scenarios := _touched(scenarios, since, as_json)):
         click.echo("[]" if as_json else f"nothing was touched since {since}: no scenario to run")
-        return 1 if gone else 0
+        return _lost(gone)
     options = Options(select, skip, seed, timeout, resume, out, fail_under, Watch(advised=advice), share, accepted)
     progress = Progress(quiet=quiet or as_json, silent=as_json)
 
@@ -94,7 +93,14 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         status = each(scenarios, carry_out, working, as_json, ci=ci)
     if baseline is not None and status == 0 and not gone and not as_json:
         click.echo(f"nothing is lost that {baseline} has")
-    return gravest((status, 1 if gone else 0))
+    return gravest((status, _lost(gone)))
+
+
+def _lost(gone: list[str]) -> int:
+    """Says which scenarios are missing, last of all: none of the others' gates can tell; returns the status for it."""
+    for said in gone:
+        click.echo(f"NOT passed: {said}", err=True)
+    return 1 if gone else 0
 
 
 def _accepted(baseline: Path | None, narrowed: bool) -> Accepted | None:

@@ -49,7 +49,7 @@ class Story:
 def carry_out(engine: Engine, out: Path, listener: Listener) -> Story:
     """Runs both campaigns; writes nothing but their records. Raises what a campaign raises."""
     scenario = load(SCENARIO)
-    options = Options(out=out, watch=Watch())
+    options = Options(out=out, watch=Watch(), study="demo")
     campaign = Campaign(scenario, engine, options, listener)
     before = campaign.run()
     by_mode = {fault.mode: fault for fault in before.faults}

@@ -40,13 +40,15 @@ class Standard(_Part):
     """What one scenario may not fall behind: its gate's demands, its silences, and who notices what.
 
     ``no_effect`` are failure modes that are tried and change nothing. Detectors are written ``guard:Name``,
-    ``test:file.py::test``, ``module``, ``framework`` or ``process``.
+    ``test:file.py::test``, ``module``, ``framework`` or ``process``. ``run`` says that `faultlab run` makes its report,
+    which it does not of what pytest has judged.
     """
 
     demands: Gate = Gate()
     accepted: dict[str, Silence] = {}
     noticed: dict[str, list[str]] = {}
     no_effect: list[str] = []
+    run: bool = True
 
     @property
     def modes(self) -> set[str]:
@@ -96,7 +98,8 @@ def written(accepted: Accepted) -> str:
             f'   "demands": {_json(demands)},',
             *_block("accepted", _entries(silences), "{}"),
             *_block("noticed", _entries(standard.noticed), "{}"),
-            *_block("no_effect", map(_json, sorted(standard.no_effect)), "[]", last=True),
+            *_block("no_effect", map(_json, sorted(standard.no_effect)), "[]", last=standard.run),
+            *([] if standard.run else ['   "run": false']),
             f"  }}{_comma(number < len(scenarios))}",
         ]
     return "\n".join([*lines, " }", "}", ""])

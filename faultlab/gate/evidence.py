@@ -21,7 +21,7 @@ from faultlab.mutants import methods
 from faultlab.results import FaultResult, Report, Status, dump
 from faultlab.runfolder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, unfinished
 
-_AGAIN = "Run the scenario again: `faultlab run`."
+AGAIN = "Run the scenario again: `faultlab run`."
 _NO_REPORT = "the run in it never came to a report"
 
 
@@ -39,13 +39,13 @@ def find(paths: Iterable[Path]) -> list[Path]:
             found.append(path / REPORT_FILE)
         elif unfinished(path):
             # And not what its tests have left within it.
-            raise InconclusiveError(f"inconclusive: {path}: {_NO_REPORT}\n    {_AGAIN}")
+            raise InconclusiveError(f"inconclusive: {path}: {_NO_REPORT}\n    {AGAIN}")
         elif path.is_dir():
             inside = sorted(path.glob(f"*/{REPORT_FILE}"))
             for folder, why in ({} if inside else unfinished_below([path])).items():
                 raise InconclusiveError(f"{folder}: {why}")
             if not inside:
-                raise InconclusiveError(f"{path}: no report in this folder\n    {_AGAIN}")
+                raise InconclusiveError(f"{path}: no report in this folder\n    {AGAIN}")
             found += inside
         else:
             raise UsageError(f"{path}: no such file or folder\n    Name a report.json, its folder, or that of several.")
@@ -56,8 +56,21 @@ def unfinished_below(paths: Iterable[Path]) -> dict[Path, str]:
     """The run folders in folders of these that have no report though a run was begun there, and what to do."""
     outer = [path for path in paths if path.is_dir() and not (path / REPORT_FILE).is_file()]
     folders = [folder for path in outer for folder in sorted(path.iterdir()) if folder.is_dir()]
-    remedy = f"{_AGAIN} If the scenario is no more, remove the folder."
+    remedy = f"{AGAIN} If the scenario is no more, remove the folder."
     return {folder: f"inconclusive: {_NO_REPORT}\n    {remedy}" for folder in folders if unfinished(folder)}
+
+
+def studies_below(paths: Iterable[Path]) -> dict[Path, str]:
+    """The reports in folders of these that a command has made for a purpose of its own, and which command."""
+    outer = [path for path in paths if path.is_dir() and not (path / REPORT_FILE).is_file()]
+    return {file: study for path in outer for file in sorted(path.glob(f"*/{REPORT_FILE}")) if (study := _study(file))}
+
+
+def _study(file: Path) -> str:
+    try:
+        return Report.read(file).study
+    except (OSError, ValueError, RecursionError):
+        return ""  # for who reads it to complain of
 
 
 def read(file: Path, whole: bool = False) -> Report:
@@ -73,14 +86,14 @@ def read(file: Path, whole: bool = False) -> Report:
         raise UsageError(f"{file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         said = str(error) if str(file) in str(error) else f"{file}: no report of faultlab: {error}"
-        raise UsageError(f"{said}\n    {_AGAIN}") from None
+        raise UsageError(f"{said}\n    {AGAIN}") from None
     if wrong := seal.broken(data):
-        raise InconclusiveError(f"inconclusive: {file}: {wrong}\n    A report is not to be edited. {_AGAIN}")
+        raise InconclusiveError(f"inconclusive: {file}: {wrong}\n    A report is not to be edited. {AGAIN}")
     try:
         doubts = [*_inconsistencies(data, report), *(_contradicted(file, data, report) if whole else ())]
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # values of other types than a report's
         said = f"{file}: no report of faultlab: {type(error).__name__}: {error}"
-        raise UsageError(f"{said}\n    {_AGAIN}") from None
+        raise UsageError(f"{said}\n    {AGAIN}") from None
     if doubts:
         raise InconclusiveError(_refusal(file, doubts))
     return report
@@ -103,7 +116,7 @@ def outcomes(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _refusal(file: Path, doubts: list[str]) -> str:
     more = f" (and {len(doubts) - 3} more)" if len(doubts) > 3 else ""
-    return f"inconclusive: {file}: {'; '.join(doubts[:3])}{more}\n    A report is not to be edited. {_AGAIN}"
+    return f"inconclusive: {file}: {'; '.join(doubts[:3])}{more}\n    A report is not to be edited. {AGAIN}"
 
 
 def _inconsistencies(data: Mapping[str, Any], report: Report) -> list[str]:

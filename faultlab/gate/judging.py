@@ -15,7 +15,7 @@ from faultlab.gate import accepted as files
 from faultlab.gate import evidence, ratchet
 from faultlab.gate.accepted import Accepted
 from faultlab.gate.check import check, check_excuses, check_mutants, exit_code, gravest
-from faultlab.results import SCHEMA, Demands, Report
+from faultlab.results import BASELINE, SCHEMA, Demands, Report
 from faultlab.runfolder import REPORT_FILE
 
 DEFAULT = Path("reports")
@@ -42,10 +42,14 @@ class JudgedReport:
 
 @dataclass
 class Judged:
-    """All of them, and why they do not pass together."""
+    """All of them, and why they do not pass together.
+
+    ``left_out`` has the files of reports that are of no scenario of the user's, and by which command they were made.
+    """
 
     reports: list[JudgedReport]
     reasons: list[str] = field(default_factory=list)
+    left_out: dict[Path, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -60,6 +64,7 @@ class Judged:
             "exit_code": self.exit_code,
             "reasons": self.reasons,
             "reports": reports,
+            **({"left_out": {str(file): study for file, study in self.left_out.items()}} if self.left_out else {}),
         }
 
     def compare(self, baseline: Path) -> None:
@@ -68,8 +73,8 @@ class Judged:
         for one in self.reports:
             if one.report is not None:
                 # What a run said of the baseline as it was then is said anew.
-                one.report.reasons = [r for r in one.report.reasons if not r.startswith(ratchet.MINE)]
-                one.reasons = [r for r in one.reasons if not r.startswith(ratchet.MINE)]
+                one.report.reasons = [r for r in one.report.reasons if not r.startswith(BASELINE)]
+                one.reasons = [r for r in one.reasons if not r.startswith(BASELINE)]
                 one.reasons += ratchet.check(accepted, one.report)
                 _conclude(one)
         self.reasons += ratchet.missing(accepted, [one.report.scenario for one in self.reports if one.report])
@@ -82,6 +87,9 @@ class Judged:
         for one in self.reports:
             if one.report is None or one.exit_code == 4:
                 raise InconclusiveError(f"{one.file} proves nothing, and can't be accepted:\n    {one.reasons[0]}")
+            if one.report.study:
+                made = f"{one.file} is of no scenario of yours: `faultlab {one.report.study}` has made it"
+                raise UsageError(f"{made}\n    Accept the reports of `faultlab run`.")
         times = Counter(one.report.scenario for one in self.reports if one.report is not None)
         if twice := [name for name, count in times.items() if count > 1]:
             raise UsageError(f"there are two reports of the scenario {twice[0]!r}\n    Name the one to accept.")
@@ -104,10 +112,15 @@ def judge(paths: Iterable[Path], demands: Demands) -> Judged:
         raise InconclusiveError(
             f"inconclusive: there is no folder {DEFAULT}/ here\n    Run the scenarios first: `faultlab run`."
         )
-    judged = [_judge(file, demands) for file in evidence.find(asked or [DEFAULT])]
+    left_out = evidence.studies_below(asked or [DEFAULT])
+    found = [file for file in evidence.find(asked or [DEFAULT]) if file not in left_out]
+    judged = [_judge(file, demands) for file in found]
     for folder, why in evidence.unfinished_below(asked or [DEFAULT]).items():
         judged.append(JudgedReport(folder / REPORT_FILE, reasons=[f"{folder}: {why}"], exit_code=4))
-    return Judged(judged)
+    if not judged:
+        listed = ", ".join(str(file.parent) for file in left_out)
+        raise InconclusiveError(f"inconclusive: no report of a scenario of yours, only {listed}\n    {evidence.AGAIN}")
+    return Judged(judged, left_out=left_out)
 
 
 def _judge(file: Path, demands: Demands) -> JudgedReport:

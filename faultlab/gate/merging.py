@@ -177,6 +177,8 @@ def _mutation(reports: Sequence[Report], whole: Report) -> Mutation | None:
         score=methods.score(whole.mutants),
         counts={status.value: counts[status] for status in Status},
         methods=methods.rows(whole.mutants, whole.by_mode(), index.modes()),
+        unmutated={function: why for part in parts for function, why in part.unmutated.items()},
+        unreached=list(dict.fromkeys(function for part in parts for function in part.unreached)),
         notes=list(dict.fromkeys(note for part in parts for note in part.notes)),
         kept=sum(part.kept for part in parts),
         shard="",

@@ -9,11 +9,8 @@ from typing import Literal
 from faultlab.comparison import UNNOTICED, UNTRIED, Standing, lost, standings
 from faultlab.errors import UsageError
 from faultlab.gate.accepted import Accepted, Silence, Standard
-from faultlab.results import INCONCLUSIVE, Demands, Report, Status
+from faultlab.results import BASELINE, INCONCLUSIVE, Demands, Report, Status
 from faultlab.scenario import Gate
-
-MINE = "baseline: "
-"""What a report's reasons begin with that are about what was accepted."""
 
 
 def check(accepted: Accepted, report: Report, today: datetime.date | None = None) -> list[str]:
@@ -30,13 +27,14 @@ def check(accepted: Accepted, report: Report, today: datetime.date | None = None
             *_gone(standard, now),
             *_excuses(standard, now, today or datetime.date.today()),
         ]
-    return [f"{MINE}{reason}" for reason in reasons]
+    return [f"{BASELINE}{reason}" for reason in reasons]
 
 
-def missing(accepted: Accepted, scenarios: Iterable[str]) -> list[str]:
-    """Why it does not pass that scenarios which were accepted are not among these."""
-    gone = sorted(accepted.scenarios.keys() - set(scenarios))
-    return [f"{MINE}there is no report of the scenario {name!r}, which was accepted" for name in gone]
+def missing(accepted: Accepted, scenarios: Iterable[str], run: bool = False) -> list[str]:
+    """Why it does not pass that scenarios which were accepted are not among these; with ``run`` those that are run."""
+    known = [name for name, standard in accepted.scenarios.items() if standard.run or not run]
+    gone = sorted(set(known) - set(scenarios))
+    return [f"{BASELINE}there is no report of the scenario {name!r}, which was accepted" for name in gone]
 
 
 def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires: datetime.date | None,
@@ -72,6 +70,7 @@ def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires:
             accepted=silences,
             noticed={mode: list(s.detectors) for mode, s in found.items() if s.status is Status.NOTICED},
             no_effect=[mode for mode, s in found.items() if s.status is Status.NO_EFFECT],
+            run="scenario" in report.target,
         )
     if wanting:
         listed = ", ".join(wanting[:5]) + (f" and {len(wanting) - 5} more" if len(wanting) > 5 else "")

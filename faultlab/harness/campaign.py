@@ -22,6 +22,7 @@ from faultlab.gate.check import check, check_excuses
 from faultlab.harness import curves, plan, verdict
 from faultlab.harness.advice import Advice
 from faultlab.harness.clean import TRUNK, order, with_trunk
+from faultlab.harness.patience import is_late, longer
 from faultlab.harness.plan import Planned
 from faultlab.harness.preparation import Findings, Preparation, deadline
 from faultlab.harness.records import Records
@@ -53,7 +54,10 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line adds to a scenario. ``timeout`` is a faulted run's deadline in seconds."""
+    """What the command line adds to a scenario. ``timeout`` is a faulted run's deadline in seconds.
+
+    ``study`` names the command where it runs what is no scenario of the user's.
+    """
 
     select: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
@@ -65,6 +69,7 @@ class Options:
     watch: Watch = field(default_factory=Watch)
     shard: Shard = field(default_factory=Shard)
     accepted: Accepted | None = None
+    study: str = ""
 
 
 Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
@@ -91,7 +96,8 @@ class Campaign:
         """Raises ScenarioError where the target can't be built or tests are missing, BaselineError where it fails."""
         begun = time.perf_counter()
         tests = self.scenario.test_files
-        report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard))
+        report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard),
+                        study=self.options.study)  # fmt: skip
         report.demands, report.excuses = self.scenario.demands(self.options.fail_under), self.scenario.excuses
         self.listener.started(self.scenario.name)
         records = Records(self.options.out / self.scenario.name)
@@ -161,7 +167,7 @@ class Campaign:
                 self._settle(known[entry.id], records)
         orders = {entry.id: self._faulted(entry, found) for entry in planned if entry.id not in self._results}
         ended_by_flag: dict[str, Outcome] = {}
-        killed: list[str] = []
+        alone: list[Order] = []
         beside = [*self._canaries(found), *orders.values()]
         for outcome in self.engine.run(with_trunk(self.engine, beside, self.options.seed, found.advice.order)):
             records.log(outcome)
@@ -169,8 +175,10 @@ class Campaign:
                 report.reasons += self._check_canary(outcome, found.twin)
             elif self._ended_by_flag(outcome):
                 ended_by_flag[outcome.id] = outcome
+            elif is_late(index.modes()[Fault.parse(outcome.id).mode], outcome):
+                alone.append(longer(orders[outcome.id], self.options.timeout))
             elif outcome.exit == -signal.SIGKILL and not outcome.timed_out and not outcome.lost:
-                killed.append(outcome.id)
+                alone.append(orders[outcome.id])
             else:
                 self._conclude(outcome, found, records)
         # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
@@ -180,9 +188,10 @@ class Campaign:
             others = [Notice.from_json(notice) for notice in (outcome.result or {}).get("notices", [])]
             guards = [notice for notice in others if notice.kind == "guard"]
             self._conclude(ended_by_flag[outcome.id], found, records, guards)
-        # The system kills for want of memory, which the other victims may have taken; alone it is the fault's doing.
-        for id in killed:
-            for outcome in self.engine.run([replace(orders[id], at="construct")]):
+        # The system kills for want of memory, which the other victims may have taken, as they may have taken the time;
+        # alone it is the fault's doing.
+        for one in alone:
+            for outcome in self.engine.run([replace(one, at="construct")]):
                 records.log(outcome)
                 self._conclude(outcome, found, records)
 

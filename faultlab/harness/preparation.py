@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -107,7 +107,8 @@ class Preparation:
         outcomes |= self.runs.run(orders)
         twins = [outcomes[f"clean-{seed}"], outcomes[f"clean-{seed}-again"]]
         first, again = map(_trajectory, twins)
-        repeats = [] if first.same_as(again) else [again, *self._repeated()]
+        repeated = [] if first.same_as(again) else self._repeated()
+        repeats = [again, *map(_trajectory, repeated)] if repeated else []
         if repeats and advice.asked and first.same_as(repeats[-1]):
             # The guards are to blame, and a verdict must not rest on a run that they have changed.
             repeats, advice.disturbed = [], "a clean run that the ready-made guards watch is not the one without them"
@@ -119,8 +120,8 @@ class Preparation:
         result = _result(outcomes[probe.id])
         recon = self._corrected(Recon.from_json(result["recon"]))
         self.engine.preload(recon.namespace)
-        healthy = [*outcomes.values(), *quiet.values()]
-        notices = [Notice.from_json(notice) for outcome in healthy for notice in _result(outcome)["notices"]]
+        healthy = [*outcomes.values(), *repeated, *quiet.values()]
+        notices = _notices(healthy)
         metric, lower = verdict.choose_metric(first, self.scenario.monitor)
         if metric in recon.metrics:
             recon = replace(recon, monitor=metric, monitor_mode="min" if lower else "max")
@@ -134,11 +135,7 @@ class Preparation:
             deterministic=not tolerance,
             seeds=[*seeds, *watching.quiet_seeds],
             metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
-            false_alarms=[
-                {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}
-                for notice in _distinct(notices)
-                if is_alarm(notice)
-            ],
+            false_alarms=_false_alarms(notices),
         )
         clean_twin = Twin(first, siblings, notices, frozenset(warnings), tolerance, metric, lower, repeats)
         versions = {**result["versions"], "python": platform.python_version()}
@@ -146,11 +143,11 @@ class Preparation:
             baseline, clean_twin, recon, result["sources"], versions, advice=advice, guards=result["guards"]
         )
 
-    def _repeated(self) -> list[Trajectory]:
+    def _repeated(self) -> list[Outcome]:
         """Three more clean runs of the same seed, of a target that does not repeat itself."""
         seed = self.seed
         orders = [self.runs.order(f"clean-{seed}-{n}", seed) for n in range(3)]
-        return [_trajectory(outcome) for outcome in self.runs.run(orders).values()]
+        return list(self.runs.run(orders).values())
 
     def _corrected(self, recon: Recon) -> Recon:
         """The recon with the roles that the scenario says, where it says them."""
@@ -176,6 +173,7 @@ class Preparation:
             # Who only looks must not be taken for what is looked at.
             advice, outcomes = None, self._reloaded(["", "-again"], known, None)
             findings.advice.disturbed_reload = f"with the ready-made guards beside it {broken}"
+        _add_alarms(findings, outcomes)
         for outcome in outcomes:
             self.records.log(outcome)
         if reason := _why_unreloadable(outcomes, findings):
@@ -185,10 +183,10 @@ class Preparation:
         repeats = [again]
         if not first.same_as(again):
             outcomes += self._reloaded(["-0", "-1", "-2"], known, advice)
+            _add_alarms(findings, outcomes[2:])
             repeats += [_trajectory(outcome) for outcome in outcomes[2:] if "trajectory" in _result(outcome)]
-        notices = [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
+        notices = _notices(outcomes)
         warnings = {entry["key"] for outcome in outcomes for entry in _result(outcome).get("warnings", [])}
-        findings.reloads = outcomes
         found = _result(outcomes[0])
         findings.recon = replace(findings.recon, saves=int(found["saves"]), unevaluated=found["unevaluated_best"])
         findings.reloaded = replace(
@@ -234,6 +232,27 @@ def _result(outcome: Outcome) -> Mapping[str, Any]:
 
 def _trajectory(outcome: Outcome) -> Trajectory:
     return Trajectory.from_json(_result(outcome)["trajectory"])
+
+
+def _notices(outcomes: Iterable[Outcome]) -> list[Notice]:
+    return [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
+
+
+def _false_alarms(notices: Sequence[Notice]) -> list[dict[str, Any]]:
+    return [
+        {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}
+        for notice in _distinct(notices)
+        if is_alarm(notice)
+    ]
+
+
+def _add_alarms(findings: Findings, reloads: Sequence[Outcome]) -> None:
+    """Counts what the user's guards say of healthy runs that go on from their checkpoints, and of no other."""
+    before = [*findings.twin.notices, *_notices(findings.reloads)]
+    new = [notice for notice in _notices(reloads) if not any(notice.same_alarm(known) for known in before)]
+    said = [replace(notice, message=f"going on from its checkpoints: {notice.message}") for notice in new]
+    findings.baseline.false_alarms += _false_alarms(said)
+    findings.reloads = [*findings.reloads, *reloads]
 
 
 def _tolerance(repeats: Sequence[Trajectory]) -> float:

@@ -88,7 +88,8 @@ class Prescriber:
         added = [Guard(class_path=chosen.path, init_args=dict(chosen.arguments)) for chosen in found.chosen]
         guarded = {"name": self.scenario.name + SUFFIX, "guards": [*self.scenario.guards, *added]}
         scenario = self.scenario.model_copy(update=guarded)
-        options = replace(self.options, resume=False, watch=replace(self.options.watch, advised=False))
+        watch = replace(self.options.watch, advised=False)
+        options = replace(self.options, resume=False, watch=watch, study="prescribe")
         campaign = Campaign(scenario, self.engine, options, self.listener)
         found.after = campaign.run()
         self.interrupted = campaign.interrupted

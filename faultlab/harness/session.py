@@ -370,6 +370,7 @@ class Session:
             "private": private_memory() if self._order.probe else None,
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
             "sources": _sources(self._built) if self._order.probe else None,
+            "defined": _defined(self._built) if self._order.probe else None,
         }
 
 
@@ -424,6 +425,22 @@ def _sources(built: Built | None) -> str:
         with contextlib.suppress(OSError):
             total.update(Path(file).read_bytes())
     return total.hexdigest()
+
+
+def _defined(built: Built | None) -> dict[str, list[tuple[str, str]]]:
+    """The files and names of the classes that the target and its guards are made of."""
+    if built is None:
+        return {"target": [], "guards": []}
+    loaders = [getattr(part, "dataset", None) for part in built.fit.values()]
+    parts = {"target": [built.module, *built.fit.values(), *loaders], "guards": [*built.guards.values()]}
+    return {
+        kind: [
+            (file, type(part).__qualname__)
+            for part in found
+            if (file := getattr(sys.modules.get(type(part).__module__), "__file__", None))
+        ]
+        for kind, found in parts.items()
+    }
 
 
 def _versions(built: Built | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 from faultlab.engines.processes import one_thread_environment
 from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
 from faultlab.mutants import excuses, generator
-from faultlab.mutants.location import Function, functions_of, locate, owner
+from faultlab.mutants.location import Function, beyond_reach, functions_of, locate, owner
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import Workspace
 
@@ -24,16 +24,23 @@ _DEADLINE = 600.0
 _THEIRS = "\nfrom mutmut.mutation.trampoline import wrap_in_trampoline as"
 _OURS = "\nfrom faultlab.mutants.elsewhere import wrap_in_trampoline as"
 _REMEDY = "Name the files to mutate without it."
+_NOTHING = "nothing in it that mutmut changes"
+_NEVER = ("__getattribute__", "__setattr__", "__new__")
 # What mutmut's own commands show for a verdict.
 _EXIT_CODES = {"killed": 1, "survived": 0, "not_activated": 33, "timeout": 36, "crashed": -9, "ignored": 34}
 
 
 @dataclass(frozen=True)
 class Generated:
-    """The mutants, and functions without any with the reason. ``notes`` are what the user should know of mutmut."""
+    """The mutants, and functions without any with the reason. ``notes`` are what the user should know of mutmut.
+
+    ``unreached`` are those of the latter that mutmut does not change though there is something in them: by the name
+    that they have there, the file and the function.
+    """
 
     mutants: list[Mutant]
     unmutated: Mapping[str, str] = field(default_factory=dict)
+    unreached: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     version: str = ""
     notes: Sequence[str] = ()
 
@@ -63,6 +70,7 @@ def generate(workspace: Workspace, sources: Sequence[str]) -> Generated:
         notes.append(f"mutmut {version} is not the one that faultlab was tested with, {TESTED}")
     mutants: list[Mutant] = []
     unmutated: dict[str, str] = {}
+    unreached: dict[str, tuple[str, str]] = {}
     for source, text in texts.items():
         try:
             names = _names(workspace.tree / source)
@@ -72,11 +80,17 @@ def generate(workspace: Workspace, sources: Sequence[str]) -> Generated:
         reasons, functions = excuses.read(workspace.root / source, text), functions_of(text)
         owners = [owner(mutant, functions) for mutant in found]
         mutants += [replace(mutant, excuse=reasons.of(mutant, own)) for mutant, own in zip(found, owners)]
-        left = [function for function in functions if function not in owners]
-        unmutated |= {f"{source}:{f.line} {f.name}": _why_not(f, functions) for f in left}
+        left = [(function, "") for function in functions if function not in owners]
+        for function, where in sorted([*left, *beyond_reach(text)], key=lambda pair: pair[0].line):
+            place = f"{source}:{function.line} {function.name}"
+            excused, empty = reasons.by_line.get(function.line, ""), _why_empty(function, functions)
+            barred = _why_unreached(function, where)
+            unmutated[place] = (excused and f"excused: {excused}") or empty or barred or _NOTHING
+            if barred and not (excused or empty):
+                unreached[place] = source, function.name
         _connect(workspace.tree / source)
     _check_names(mutants)
-    return Generated(mutants, unmutated, version, notes)
+    return Generated(mutants, unmutated, unreached, version, notes)
 
 
 def write_back(workspace: Workspace, verdicts: Mapping[str, str]) -> None:
@@ -170,11 +184,20 @@ def _names(mutated: Path) -> list[str]:
     return list(found["exit_code_by_key"])
 
 
-def _why_not(function: Function, functions: Sequence[Function]) -> str:
+def _why_unreached(function: Function, where: str) -> str:
+    """Why mutmut does not change a function whatever is in it, if so."""
+    if where:
+        return f"it stands {where}: mutmut does not look there"
     if function.decorators and function.decorators not in (("staticmethod",), ("classmethod",)):
         return f"decorated: mutmut does not mutate what @{function.decorators[0]} makes of it"
+    name = function.name.rpartition(".")[2]
+    return f"mutmut mutates no {name}" if name in _NEVER else ""
+
+
+def _why_empty(function: Function, functions: Sequence[Function]) -> str:
+    """Why there is nothing to change in a function, if so."""
     if any(other.name == function.name and other.line > function.line for other in functions):
         return "a later function of its name takes its place"
     if "pragma: no mutate" in function.source:
         return "mutmut is told to leave it alone: # pragma: no mutate"
-    return "nothing in it that mutmut changes"
+    return _NOTHING if function.empty else ""

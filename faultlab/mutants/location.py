@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -26,12 +26,13 @@ _SPANS_VERSION = 1
 
 @dataclass(frozen=True)
 class Function:
-    """A function of the user's file: its lines from ``def`` on, and where ``def`` stands."""
+    """A function of the user's file: its lines from ``def`` on, where ``def`` stands, and whether it does nothing."""
 
     name: str
     line: int
     source: str
     decorators: tuple[str, ...] = ()
+    empty: bool = False
 
     @property
     def digest(self) -> str:
@@ -41,20 +42,38 @@ class Function:
 
 def functions_of(source: str) -> list[Function]:
     """The functions that mutmut considers, those of a module and of its classes; several may have the same name."""
-    tree, lines = ast.parse(source), lines_of(source)
-    found: list[Function] = []
+    return [function for function, where in _walked(source) if not where]
 
-    def add(body: Sequence[ast.stmt], within: str) -> None:
+
+def beyond_reach(source: str) -> list[tuple[Function, str]]:
+    """The functions that mutmut does not consider, and where they stand; those within functions go with these."""
+    return [(function, where) for function, where in _walked(source) if where]
+
+
+def _walked(source: str) -> Iterator[tuple[Function, str]]:
+    tree, lines = ast.parse(source), lines_of(source)
+
+    def walk(body: Sequence[ast.AST], within: str, where: str) -> Iterator[tuple[Function, str]]:
         for node in body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 text = "".join(lines[node.lineno - 1 : node.end_lineno])
                 decorators = tuple(ast.unparse(decorator) for decorator in node.decorator_list)
-                found.append(Function(within + node.name, node.lineno, text, decorators))
-            elif isinstance(node, ast.ClassDef) and not within:
-                add(node.body, f"{node.name}.")
+                empty = all(map(_does_nothing, node.body))
+                yield Function(within + node.name, node.lineno, text, decorators, empty), where
+            elif isinstance(node, ast.ClassDef):
+                yield from walk(
+                    node.body, f"{within}{node.name}.", where or ("in a class of a class" if within else "")
+                )
+            elif isinstance(node, (ast.stmt, ast.ExceptHandler, ast.match_case)):
+                word = type(node).__name__.removeprefix("Async").removesuffix("Star").lower()
+                yield from walk(list(ast.iter_child_nodes(node)), within, where or f"under `{word}`")
 
-    add(tree.body, "")
-    return found
+    return walk(tree.body, "", "")
+
+
+def _does_nothing(statement: ast.stmt) -> bool:
+    constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return constant or isinstance(statement, ast.Pass)
 
 
 def owner(mutant: Mutant, functions: Iterable[Function]) -> Function | None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from faultlab import __version__, index
-from faultlab.engines import Engine
+from faultlab.engines import Engine, TargetBrokenError
 from faultlab.errors import UsageError
 from faultlab.gate import evidence
 from faultlab.gate.check import ALARMS, MUTANTS, check_alarms, check_mutants
+from faultlab.harness.clean import CleanRuns
 from faultlab.harness.records import Records
 from faultlab.harness.watching import Watch
 from faultlab.mutants import generation, methods, scope, store
@@ -81,6 +82,7 @@ class SourceMutation:
     _by_tests: dict[str, TestVerdict] = field(default_factory=dict)
     _by_training: dict[str, FaultResult] = field(default_factory=dict)
     _problems: list[str] = field(default_factory=list)
+    _changed: dict[str, set[str]] | None = None
 
     @property
     def root(self) -> Path:
@@ -192,12 +194,34 @@ class SourceMutation:
 
     @cached_property
     def _guards(self) -> list[GuardCode]:
-        return scope.guards_code(self.scenario, self.root) if self.scenario is not None else []
+        return scope.guards_code(self.scenario, self.root, self._built) if self.scenario is not None else []
+
+    @cached_property
+    def _built(self) -> scope.Built:
+        """What the scenario's ``build`` makes, found out by a clean run; nothing where its class paths say it.
+
+        Raises ScenarioError where it can't be built, BaselineError where the clean run fails.
+        """
+        if self.scenario is None or self.scenario.build is None:
+            return scope.Built()
+        try:
+            self.engine.open(f"{self.scenario.name} as it is", self.scenario.for_victims())
+            runs = CleanRuns(self.engine, Records(self.folder))
+            (outcome,) = runs.run([runs.order("built", self.asked.seed, probe=True)]).values()
+        except TargetBrokenError as error:
+            raise self.scenario.problem(error.where, error.message, error.remedy) from None
+        said = (outcome.result or {})["defined"]
+        return scope.Built([file for file, _ in said["target"]], [(file, name) for file, name in said["guards"]])
 
     @property
     def _settings(self) -> Mutants:
         asked = self.scenario.mutants if self.scenario is not None else None
         return asked or Mutants()
+
+    @property
+    def _functions(self) -> Sequence[str]:
+        """Globs over the functions that are asked for."""
+        return self.asked.functions or self._settings.functions
 
     @property
     def _also_copied(self) -> list[str]:
@@ -216,7 +240,7 @@ class SourceMutation:
         paths = list(self.asked.paths)
         if not paths and self.scenario is not None:
             if not self._settings.paths:
-                return scope.sources_of(self.scenario, self.root)
+                return scope.sources_of(self.scenario, self.root, self._built)
             paths = [self._path_of(index, path) for index, path in enumerate(self._settings.paths)]
         workspace = Workspace(self.root, self.folder)
         return [workspace.relative(file) for file in scope.files_at(paths)]
@@ -242,13 +266,21 @@ class SourceMutation:
         return self.scenario.test_files if self.scenario is not None else []
 
     def _chosen(self, generated: generation.Generated, sources: Sequence[str]) -> list[Mutant]:
-        changed = scope.changed_since(self.asked.since, self.root, sources) if self.asked.since else None
-        functions = self.asked.functions or tuple(self._settings.functions)
-        found = scope.chosen(generated.mutants, functions, changed)
-        if not found and changed is None:
+        self._changed = scope.changed_since(self.asked.since, self.root, sources) if self.asked.since else None
+        found = scope.chosen(generated.mutants, self._functions, self._changed)
+        if not found and self._changed is None:
             why = "mutmut finds nothing to change in" if not generated.mutants else "no function is called so in"
-            raise UsageError(f"{why} {', '.join(sources)}")
+            beyond = "".join(f"\n    {place}: {generated.unmutated[place]}" for place in self._unreached(generated))
+            raise UsageError(f"{why} {', '.join(sources)}{beyond}")
         return self.asked.shard.share(found)
+
+    def _unreached(self, generated: generation.Generated) -> list[str]:
+        """What was asked for and is out of mutmut's reach."""
+        return [
+            place
+            for place, (file, function) in generated.unreached.items()
+            if scope.is_chosen(file, function, self._functions, self._changed)
+        ]
 
     def _circumstances(self, workspace: Workspace, tests: Sequence[str]) -> Circumstances:
         files = [path.relative_to(workspace.tree).as_posix() for path in workspace.tree.rglob("*") if path.is_file()]
@@ -290,6 +322,7 @@ class SourceMutation:
             counts={status.value: counts[status] for status in Status},
             methods=methods.rows(report.mutants, report.by_mode(), index.modes()),
             unmutated=dict(generated.unmutated),
+            unreached=self._unreached(generated),
             notes=list(generated.notes),
             kept=kept,
             since=self.asked.since,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from faultlab import git
 from faultlab.errors import UsageError
-from faultlab.mutants.location import functions_of
+from faultlab.mutants.location import beyond_reach, functions_of
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import walked
 from faultlab.scenario import Component, Scenario
@@ -30,7 +30,20 @@ JUDGES = (
 )
 
 
-def sources_of(scenario: Scenario, root: Path) -> list[str]:
+@dataclass(frozen=True)
+class Built:
+    """What a scenario's ``build`` makes, which its class path does not say: the files of the module's and the data's
+    classes, and files and names of guards' classes. Paths are absolute."""
+
+    files: Sequence[str] = ()
+    guards: Sequence[tuple[str, str]] = ()
+
+    def own(self, root: Path) -> list[str]:
+        """The files of the target, those of the project, relative to its root."""
+        return list(dict.fromkeys(name for file in self.files if (name := _within(file, root))))
+
+
+def sources_of(scenario: Scenario, root: Path, built: Built) -> list[str]:
     """The files that define the module, its data and the guards, those of the project, relative to its root.
 
     Raises ScenarioError where there is none.
@@ -39,7 +52,8 @@ def sources_of(scenario: Scenario, root: Path) -> list[str]:
     for component in (scenario.module, scenario.build, scenario.data):
         if component is not None and (file := file_of(component.class_path, root)):
             found[file] = None
-    found |= dict.fromkeys(code.file for code in guards_code(scenario, root))
+    found |= dict.fromkeys([*_scripts(scenario, root), *built.own(root)])
+    found |= dict.fromkeys(code.file for code in guards_code(scenario, root, built))
     if not found:
         remedy = "Name the files to mutate: mutants: {paths: [src/package/model.py]}."
         raise scenario.problem((), f"none of the scenario's code lies in the project, {root}", remedy)
@@ -64,11 +78,33 @@ class GuardCode:
         return [f.digest for f in functions_of(source) if fnmatch.fnmatchcase(f.name, self.functions)]
 
 
-def guards_code(scenario: Scenario, root: Path) -> list[GuardCode]:
+def _scripts(scenario: Scenario, root: Path) -> list[str]:
+    """The training scripts of the project that the scenario has run for it."""
+    named = [
+        str(component.init_args.get("script", ""))
+        for component in (scenario.module, scenario.build)
+        if component is not None and component.class_path.startswith("faultlab.scripted.")
+    ]
+    places = [next((f for folder in (Path.cwd(), root) if (f := folder / name).is_file()), None) for name in named]
+    return [name for place in places if place is not None and (name := _within(str(place), root))]
+
+
+def _within(file: str, root: Path) -> str:
+    """A file's path relative to the project's root; empty where it is none of the project's."""
+    found = Path(file).resolve()
+    ours = found.is_relative_to(Path(__file__).resolve().parents[1])
+    own = found.is_relative_to(root) and "site-packages" not in found.parts and found.suffix == ".py"
+    return found.relative_to(root).as_posix() if own and not ours else ""
+
+
+def guards_code(scenario: Scenario, root: Path, built: Built) -> list[GuardCode]:
     """The code of the project that only looks on: files of guards and, in the module's or the data's, their classes."""
     others = [c.class_path for c in (scenario.module, scenario.build, scenario.data) if isinstance(c, Component)]
-    theirs = {file_of(path, root) for path in others}
+    theirs = {*(file_of(path, root) for path in others), *_scripts(scenario, root), *built.own(root)}
     found: dict[GuardCode, None] = {}
+    for file, name in built.guards:
+        if own := _within(file, root):
+            found[GuardCode(own, f"{name}.*") if own in theirs else GuardCode(own)] = None
     for path in [guard.class_path for guard in scenario.guards if guard.class_path]:
         if (file := file_of(path, root)) and path not in others:
             shared = file in theirs
@@ -118,17 +154,18 @@ def changed_since(ref: str, root: Path, sources: Iterable[str]) -> dict[str, set
 
 def chosen(mutants: Iterable[Mutant], functions: Sequence[str], changed: dict[str, set[str]] | None) -> list[Mutant]:
     """Those of the functions that are asked for by globs over their dotted names, and changed if that is asked."""
-    return [
-        mutant
-        for mutant in mutants
-        if any(fnmatch.fnmatchcase(mutant.function, glob) for glob in functions)
-        and (changed is None or mutant.function in changed.get(mutant.file, ()))
-    ]
+    return [mutant for mutant in mutants if is_chosen(mutant.file, mutant.function, functions, changed)]
+
+
+def is_chosen(file: str, function: str, functions: Sequence[str], changed: dict[str, set[str]] | None) -> bool:
+    """Whether a function is asked for, by its dotted name, and changed if that is asked."""
+    asked = any(fnmatch.fnmatchcase(function, glob) for glob in functions)
+    return asked and (changed is None or function in changed.get(file, ()))
 
 
 def _digests(source: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for function in functions_of(source):
+    for function in [*functions_of(source), *(function for function, _ in beyond_reach(source))]:
         found.setdefault(function.name, []).append(function.digest)
     return found
 

@@ -27,7 +27,7 @@ def join(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None
     if detections:
         guard_alone = not by_tests and tests is not None
         reason = "the tests miss it, and the training does not" if guard_alone else ""
-        return replace(base, status=Status.NOTICED, reason=reason, noticed_by=detections)
+        return replace(base, status=Status.NOTICED, reason=reason, noticed_by=detections, prescription=[])
     for lost in (tests and tests.outcome == LOST and tests.message, training and _failed(training)):
         if lost:
             return replace(base, status=Status.ERROR, reason=str(lost))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from faultlab.report.mutants import beyond
 from faultlab.results import Report, dump
 
 _COLOURS = ((0.9, "brightgreen"), (0.75, "green"), (0.5, "yellow"), (0.25, "orange"), (0.0, "red"))
@@ -16,4 +17,5 @@ def render(report: Report) -> str:
         return dump({"schemaVersion": 1, "label": "faultlab", "message": "nothing proven", "color": "lightgrey"})
     colour = next(colour for least, colour in _COLOURS if share >= least)
     # Downwards: a shield must not say 100 % of what is not all.
-    return dump({"schemaVersion": 1, "label": label, "message": f"{int(100 * share)} %", "color": colour})
+    message = f"{int(100 * share)} %{beyond(report) if report.ratio is None else ''}"
+    return dump({"schemaVersion": 1, "label": label, "message": message, "color": colour})

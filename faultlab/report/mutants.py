@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from faultlab.gate.check import MUTANTS
 from faultlab.mutants.methods import sentence
 from faultlab.report.diffs import differing
 from faultlab.results import Detection, FaultResult, Report, Status
@@ -30,17 +31,35 @@ def mutation_line(report: Report) -> str:
         said[Status.NOTICED] += f" ({alone} of them missed by the tests)"
     others = ", ".join(f"{n} {words}" for status, words in UNCOUNTED.items() if (n := counts.get(status.value, 0)))
     parts = [
-        f"{report.scenario}: {score(report)} of {_times(len(report.mutants), 'mutant')}",
+        f"{report.scenario}: {score(report)} of {_times(len(report.mutants), 'mutant')}{beyond(report)}",
         *([", ".join(said.values())] if said else []),
     ]
     uncounted = f"; not counted: {others}" if others else ""
-    return f"{': '.join(parts)}{uncounted}; {report.gate}; {mutation.timing.get('total', 0):.1f} s"
+    return f"{': '.join(parts)}{uncounted}; {_gate(report)}; {mutation.timing.get('total', 0):.1f} s"
+
+
+def _gate(report: Report) -> str:
+    """The gate in words; of a campaign's report, where nothing is wrong with the mutants, that it is not for them."""
+    mine = any(reason.startswith(MUTANTS) for reason in report.reasons)
+    return report.gate if report.passed or mine or not report.faults else f"{report.gate}, but not for the mutants"
 
 
 def score(report: Report) -> str:
     """The mutation score in words."""
     found = report.mutation.score if report.mutation is not None else None
     return "no mutation score" if found is None else f"mutation score {found:.3f}"
+
+
+def beyond(report: Report) -> str:
+    """How many functions no score says anything of, to be put behind it."""
+    unreached = report.mutation.unreached if report.mutation is not None else []
+    return f" ({_times(len(unreached), 'function')} out of mutmut's reach)" if unreached else ""
+
+
+def unreached_rows(report: Report) -> list[str]:
+    """A line a function that is out of mutmut's reach, and why."""
+    mutation = report.mutation
+    return [f"{place}: {mutation.unmutated[place]}" for place in mutation.unreached] if mutation is not None else []
 
 
 def method_rows(report: Report) -> list[str]:

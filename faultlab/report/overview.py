@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from faultlab import index
 from faultlab.catalogue import FailureMode
 from faultlab.errors import FaultlabError
-from faultlab.report.mutants import mutation_line, score
+from faultlab.report.mutants import beyond, mutation_line, score
 from faultlab.results import INCONCLUSIVE, FaultResult, Harm, Report, Status
 
 _COLUMNS = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT, Status.NOT_APPLICABLE)
@@ -29,7 +29,9 @@ def one_line(report: Report) -> str:
     counts = Counter(report.by_mode().values())
     ratio = "no coverage ratio" if report.ratio is None else f"coverage {report.ratio:.2f}"
     harmful = sum(1 for fault in report.silent() if fault.harm is not None and fault.harm.harmful)
-    mutants = f"{score(report)} of {len(report.mutants)} mutants; " if report.mutation is not None else ""
+    mutants = (
+        f"{score(report)} of {len(report.mutants)} mutants{beyond(report)}; " if report.mutation is not None else ""
+    )
     return (
         f"{report.scenario}: {ratio}: {counts[Status.NOTICED]} noticed, {counts[Status.WARNED]} only warned, "
         f"{counts[Status.SILENT]} silent ({harmful} harmful); {mutants}{report.gate}; "

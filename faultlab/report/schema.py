@@ -261,6 +261,8 @@ class Mutation(_Part):
     """A row a function, the weakest first."""
     unmutated: dict[str, str]
     """Functions without a mutant, and why."""
+    unreached: list[str] = _LEFT_OUT
+    """Those of them that mutmut does not change though there is something in them: no score says anything of these."""
     notes: list[str]
     """What else to know."""
     kept: Count
@@ -342,6 +344,8 @@ class Document(_Part):
     """The version of faultlab."""
     shard: str = _LEFT_OUT
     """The share of the faults that this report has, as `k/n`; left out for all of them."""
+    study: str = _LEFT_OUT
+    """The command that made up what this is of, for a purpose of its own; left out for a scenario of the user's."""
     versions: dict[str, str]
     """The versions of torch, lightning and python that the campaign ran under."""
     target: Target = _LEFT_OUT

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from faultlab.comparison import UNNOTICED
 from faultlab.results import FaultResult, Status
 from faultlab.runfolder import ADVICE_FILE
 
@@ -15,13 +16,15 @@ _WIDTH, _HEIGHT, _ROW = 640.0, 150.0, 24.0
 
 
 class Offered(NamedTuple):
-    """A ready-made guard: how many unnoticed faults it would have noticed, what it costs, how often it was wrong.
+    """A ready-made guard: how many silent faults it would have noticed, what it costs, how often it was wrong.
 
-    ``alarms`` names the healthy runs in which it raised one, ``harmless`` the faults without effect.
+    ``warned`` counts those that were only warned of. ``alarms`` names the healthy runs in which it raised one,
+    ``harmless`` the faults without effect.
     """
 
     guard: str
-    prescribed: int
+    silent: int
+    warned: int
     noticed: int
     latency: float | None
     cost: float
@@ -48,11 +51,20 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
         if fault in without_effect:
             for guard in {one["guard"] for one in seen}:
                 harmless.setdefault(guard, []).append(fault)
-    prescribed = Counter(entry["guard"].rpartition(".")[2] for fault in faults for entry in fault.prescription)
+    prescribed = {
+        status: Counter(
+            entry["guard"].rpartition(".")[2]
+            for fault in faults
+            if fault.status is status
+            for entry in fault.prescription
+        )
+        for status in UNNOTICED
+    }
     offered = [
         Offered(
             guard,
-            prescribed[guard],
+            prescribed[Status.SILENT][guard],
+            prescribed[Status.WARNED][guard],
             len(latencies.get(guard, {})),
             statistics.median(latencies[guard].values()) if guard in latencies else None,
             cost,
@@ -62,7 +74,8 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
         for guard, cost in found["costs"].items()
     ]
     return {
-        "offered": sorted(offered, key=lambda one: (-one.prescribed, one.cost, one.guard)),
+        "offered": sorted(offered, key=lambda one: (-one.silent, -one.warned, one.cost, one.guard)),
+        **{status.value: sum(fault.status is status for fault in faults) for status in UNNOTICED},
         "runs": len(found["quiet_runs"]),
         "alarms": {guard: len(runs) for guard, runs in alarms.items()},
         "broken": found["broken"],

@@ -30,6 +30,8 @@ _CLEAN = 0.4
 _EPOCHS, _FEW = 2, 8
 _MOST_BATCHES = 32
 _TAIL = 2000
+_MONITORS = "`ModelCheckpoint(monitor="
+"""What the message of a ModelCheckpoint holds whose metric is not there."""
 
 
 def main() -> None:
@@ -87,8 +89,15 @@ class Scout:
 
     def _try(self, candidate: Mapping[str, Any]) -> bool:
         self._say(trying=candidate["label"])
-        parts = candidate["parts"]
-        answer = self._apart(lambda: _train(parts, _FEW, str(self._folder / "run")), _ATTEMPT)
+        answer = self._attempt(candidate)
+        if candidate["how"] == "script" and _MONITORS in answer.get("failed", ""):
+            # A metric that comes later than in so short a run, or never.
+            self._say(failed=answer["failed"], label=candidate["label"])
+            build = candidate["parts"]["build"]
+            asked = {**build["init_args"], "without": ["ModelCheckpoint"]}
+            candidate = {**candidate, "parts": {"build": {**build, "init_args": asked}}}
+            candidate["label"] += " without its ModelCheckpoint"
+            answer = self._attempt(candidate)
         wanted = self._request["name"]
         if wanted and "trajectory" in answer and wanted not in answer["lineage"]:
             answer = {"failed": f"it trains {answer['lineage'][0]} and not {wanted}"}
@@ -97,6 +106,10 @@ class Scout:
             return False
         self._tune(candidate, answer)
         return True
+
+    def _attempt(self, candidate: Mapping[str, Any]) -> dict[str, Any]:
+        parts = candidate["parts"]
+        return self._apart(lambda: _train(parts, _FEW, str(self._folder / "run")), _ATTEMPT)
 
     def _try_made_up(self, module: Mapping[str, Any]) -> bool:
         self._say(trying=f"made-up data for {self._request['name']}")
@@ -194,11 +207,12 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
 
     begun = time.perf_counter()
     given: dict[str, Any] = {}
+    left_out: list[tuple[str, str]] = []
     said: list[dict[str, Any]] = []
     try:
         if (build := parts.get("build")) is not None and build["class_path"] == "faultlab.scripted.build":
-            arguments = {name: value for name, value in build["init_args"].items() if name != "keep"}
-            given = scripted.flags(**arguments)
+            handed = scripted.handed(**build["init_args"])
+            given, left_out = dict(handed.flags), list(handed.left_out)
         trainer = trainer_settings(batches, given)
         target = Target({**parts, "trainer": trainer, "path": []})
         carry_out(target, replace(Order("clean", 0, root=root), probe=True), said.append)
@@ -223,6 +237,7 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
         "trajectory": True,
         "trainer": trainer,
         "given": given,
+        "left_out": left_out,
         "module": recon["module"],
         "lineage": [one.__name__ for one in cls.__mro__] if cls else [recon["module"].rpartition(".")[2]],
         "namespace": recon["namespace"],

@@ -45,6 +45,8 @@ def findings(guess: Guess) -> list[str]:
         said.append(f"Guards: {', '.join(found['guards'])}.")
     else:
         said.append("There are no guards yet: what is noticed is noticed by luck or by asserts in the code.")
+    if found["left_out"]:
+        said.append(f"Left out of what the script hands its Trainer: {_left_out(found['left_out'])}.")
     if found["notices"]:
         said.append(f"On the clean run already: {'; '.join(found['notices'][:2])}.")
     if guess.tests:
@@ -150,6 +152,14 @@ def _how(guess: Guess) -> str:
         batch = _shown(found["parts"]["data"]["init_args"]["batch"])
         return f"Its data was not found or can't be had, so data is made up, of shapes on which it trains: {batch}."
     return f"Its data is {found['label']}."
+
+
+def _left_out(entries: list[list[str]]) -> str:
+    """What is left out, by the reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in entries:
+        by_reason.setdefault(why, []).append(name)
+    return "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
 
 
 def _falls(losses: list[float]) -> str:

@@ -41,6 +41,11 @@ def base_callback(cls: type) -> type | None:
     return next((base for base in callbacks if issubclass(cls, base)), None)
 
 
+def is_lightnings(cls: type) -> bool:
+    """Whether a class is one of Lightning's own packages."""
+    return cls.__module__.partition(".")[0] in ("lightning", "pytorch_lightning")
+
+
 def any_callback() -> type:
     """A Callback of Lightning's, for the names of its hooks."""
     callback: type = sys.modules[loaded()[0]].Callback

@@ -58,6 +58,7 @@ class Conductor:
         self._rng = rng
         self._root = root
         self._ended = Ended("")
+        self._calling = False
 
     def run(
         self,
@@ -109,17 +110,30 @@ class Conductor:
                 # So that the test begins the same whether or not it is the first to need the fixture.
                 randomness.restore(before)
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        self._calling = True
+        try:
+            return (yield)
+        finally:
+            self._calling = False
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
         report = yield
+        # What is reported while the test is called is a part of it, a subtest: one that fails fails the test, one
+        # that is skipped leaves the others to notice something.
+        part = self._calling
         if report.failed and self._ended.outcome != "failed":
             self._ended.outcome = "failed"
             error = call.excinfo.value if call.excinfo is not None else None
             self._ended.kind = why(error, self._suspects) if error is not None else "test"
             self._ended.message = told(error) if error is not None else str(report.longrepr)
-        elif report.skipped and self._ended.outcome == "passed":
+        elif report.skipped and not part and call.when != "teardown" and self._ended.outcome == "passed":
             self._ended.outcome = "skipped"
-        self._ended.seconds += report.duration
+        if not part:
+            # The test's own duration has its subtests' within it.
+            self._ended.seconds += report.duration
         return report
 
     def pytest_runtest_logreport(self, report: Any) -> None:

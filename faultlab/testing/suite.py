@@ -6,7 +6,7 @@ The driver's side, in pytest's own process: it never runs a test itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from faultlab.errors import BaselineError
 from faultlab.fault import Fault
 from faultlab.harness import plan
 from faultlab.harness.clean import order
+from faultlab.harness.patience import is_late, longer
 from faultlab.harness.plan import Selection
 from faultlab.harness.preparation import deadline
 from faultlab.results import FaultResult, Status
@@ -192,8 +193,7 @@ class Suite:
         orders, done = [self._faulted(id, waiting[id], outcomes, id in until_failure) for id in faults], 0
         while orders:
             again: list[Order] = []
-            for outcome in self._engine.run(orders):
-                id = outcome.id.partition(" again")[0]
+            for id, outcome in self._in_time(orders):
                 found = outcomes.setdefault(id, [])
                 found.append(outcome)
                 left = remaining(waiting[id], _joined(found))
@@ -209,6 +209,20 @@ class Suite:
                 self._say(f"{done} of {len(faults)} faults")
             orders = again
         self.matrix.rows = list(self._rows.values())
+
+    def _in_time(self, orders: Sequence[Order]) -> Iterator[tuple[str, Outcome]]:
+        """What the orders come to, each with its fault; those that are late are tried once more, alone."""
+        asked = {one.id: one for one in orders}
+        late: list[Order] = []
+        for outcome in self._engine.run(orders):
+            fault = asked[outcome.id].fault or ""
+            if is_late(catalogue.load()[Fault.parse(fault).mode].mode, outcome):
+                late.append(asked[outcome.id])
+            else:
+                yield fault, outcome
+        for one in late:
+            for outcome in self._engine.run([longer(one, self._asked.timeout)]):
+                yield one.fault or "", outcome
 
     def _faulted(
         self, fault: str, tests: Sequence[str], before: Mapping[str, Sequence[Outcome]], until_failure: bool = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -37,6 +39,27 @@ class CriesWolf(pl.Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         raise RuntimeError("wolf")
+
+
+class CriesWolfOnLoading(pl.Callback):
+    """Raises where a checkpoint is loaded, on a healthy run too."""
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Any) -> None:
+        raise RuntimeError("wolf")
+
+
+class LateOnce(pl.Callback):
+    """Raises on a loss that is not finite; the first time on this machine it takes its time over that."""
+
+    def __init__(self, marker: str) -> None:
+        self._marker = Path(marker)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not torch.isfinite(torch.as_tensor(outputs["loss"])):
+            if not self._marker.exists():
+                self._marker.touch()
+                time.sleep(600)
+            raise ValueError("the loss is not finite")
 
 
 class WithHelper(pl.Callback):
