@@ -67,12 +67,16 @@ class Detection:
 
 @dataclass(frozen=True)
 class Harm:
-    """What the fault cost: the metric of the final weights, clean and faulty. ``faulty`` is None where no run ended."""
+    """What the fault cost: the metric of the final weights, clean and faulty. ``faulty`` is None where no run ended.
+
+    ``unknown`` says why nothing is known of it, and is empty where something is.
+    """
 
     metric: str
     clean: float | None
     faulty: float | None
     harmful: bool
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,15 +107,25 @@ class FaultResult:
         return min(self.noticed_by, key=lambda found: found.worth, default=None)
 
     @property
-    def badness(self) -> tuple[bool, int, float]:
-        """Sorts silent faults, the worst first."""
+    def harmful(self) -> bool:
+        """Whether harm was measured."""
+        return self.harm is not None and self.harm.harmful
+
+    @property
+    def harm_unknown(self) -> str:
+        """Why nothing is known of its harm; empty where something is."""
+        return self.harm.unknown if self.harm is not None else "it was not measured"
+
+    @property
+    def badness(self) -> tuple[int, int, float]:
+        """Sorts silent faults, the worst first, and before those without harm those of which nothing is known."""
         harm = self.harm
         severity = severity_order(self.severity)
         if harm is None or not harm.harmful:
-            return True, severity, 0.0
+            return 1 if harm is not None and harm.unknown else 2, severity, 0.0
         if harm.clean is None or harm.faulty is None:
-            return False, severity, -math.inf
-        return False, severity, -abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12)
+            return 0, severity, -math.inf
+        return 0, severity, -abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12)
 
     def to_json(self) -> dict[str, Any]:
         # Not `asdict`, which copies whatever it holds to the bottom: a campaign has thousands of these.
@@ -133,7 +147,11 @@ class FaultResult:
 
 @dataclass
 class Baseline:
-    """What healthy looks like."""
+    """What healthy looks like.
+
+    ``measure`` says what harm is measured by (``metric``), which values are ``better`` (lower, higher or unknown) and
+    ``why``. ``findings`` is what verdicts on this target suffer from: ``kind``, ``what``, ``evidence``, ``remedy``.
+    """
 
     seconds: float = 0.0
     steps: int = 0
@@ -141,6 +159,8 @@ class Baseline:
     seeds: list[int] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     false_alarms: list[dict[str, Any]] = field(default_factory=list)
+    measure: dict[str, str] = field(default_factory=dict)
+    findings: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -221,7 +241,9 @@ class Report:
         """What the gate came to, in words; nothing wrong where nothing was asked is no gate that was passed."""
         if not self.passed:
             return "gate NOT passed"
-        return "no gate in the scenario" if self.demands == Demands() else "gate passed"
+        if self.demands == Demands():
+            return "no gate in the scenario"
+        return "gate passed" if self.baseline.deterministic else "gate passed, by a target that is not deterministic"
 
     def by_mode(self) -> dict[str, Status]:
         """Each failure mode's status: that of its worst fault."""
