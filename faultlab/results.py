@@ -113,8 +113,8 @@ class FaultResult:
 
     @property
     def harm_unknown(self) -> str:
-        """Why nothing is known of its harm; empty where something is."""
-        return self.harm.unknown if self.harm is not None else "it was not measured"
+        """Why nothing is known of its harm, although it was to be measured; empty where something is."""
+        return self.harm.unknown if self.harm is not None else ""
 
     @property
     def badness(self) -> tuple[int, int, float]:
@@ -122,7 +122,7 @@ class FaultResult:
         harm = self.harm
         severity = severity_order(self.severity)
         if harm is None or not harm.harmful:
-            return 1 if harm is not None and harm.unknown else 2, severity, 0.0
+            return 1 if self.harm_unknown else 2, severity, 0.0
         if harm.clean is None or harm.faulty is None:
             return 0, severity, -math.inf
         return 0, severity, -abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12)
@@ -161,6 +161,10 @@ class Baseline:
     false_alarms: list[dict[str, Any]] = field(default_factory=list)
     measure: dict[str, str] = field(default_factory=dict)
     findings: list[dict[str, str]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it; without a measure where nothing was trained."""
+        return {name: value for name, value in asdict(self).items() if name != "measure" or value}
 
 
 @dataclass
@@ -289,7 +293,7 @@ class Report:
             **({"shard": self.shard} if self.shard else {}),
             "versions": self.versions,
             **({"target": self.target} if self.target else {}),
-            "baseline": asdict(self.baseline),
+            "baseline": self.baseline.to_json(),
             "faults": [],
             "coverage": self.coverage(),
             **({"mutants": asdict(self.mutation)} if self.mutation is not None else {}),

@@ -80,8 +80,8 @@ class Baseline(_Part):
     """The metrics of the first clean run's final weights; null where not finite."""
     false_alarms: list[FalseAlarm]
     """Complaints about clean runs, and tests that were left out since they fail without a fault."""
-    measure: Measure | dict[str, str] = Field(default_factory=dict, max_length=3)
-    """What harm is measured by; empty where nothing was trained."""
+    measure: Measure = _LEFT_OUT
+    """What harm is measured by; left out where nothing was trained."""
     findings: list[TargetFinding] = []
     """What verdicts on this target suffer from."""
 
