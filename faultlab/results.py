@@ -78,6 +78,10 @@ class Harm:
     harmful: bool
     unknown: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it, but why it is unknown where it is not."""
+        return {name: value for name, value in vars(self).items() if value or name != "unknown"}
+
 
 @dataclass(frozen=True)
 class FaultResult:
@@ -130,7 +134,7 @@ class FaultResult:
     def to_json(self) -> dict[str, Any]:
         # Not `asdict`, which copies whatever it holds to the bottom: a campaign has thousands of these.
         whole = {**vars(self), "noticed_by": [dict(vars(found)) for found in self.noticed_by]}
-        whole["harm"] = None if self.harm is None else dict(vars(self.harm))
+        whole["harm"] = None if self.harm is None else self.harm.to_json()
         if self.mutant is None:
             del whole["mutant"]
         data: dict[str, Any] = plain(whole)
@@ -163,8 +167,8 @@ class Baseline:
     findings: list[dict[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it; without a measure where nothing was trained."""
-        return {name: value for name, value in asdict(self).items() if name != "measure" or value}
+        """All of it, but a measure where nothing was trained, and findings where there are none."""
+        return {name: value for name, value in asdict(self).items() if value or name not in ("measure", "findings")}
 
 
 @dataclass

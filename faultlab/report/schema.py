@@ -82,8 +82,8 @@ class Baseline(_Part):
     """Complaints about clean runs, and tests that were left out since they fail without a fault."""
     measure: Measure = _LEFT_OUT
     """What harm is measured by; left out where nothing was trained."""
-    findings: list[TargetFinding] = []
-    """What verdicts on this target suffer from."""
+    findings: list[TargetFinding] = _LEFT_OUT
+    """What verdicts on this target suffer from; left out where nothing is known to."""
 
 
 class Detection(_Part):
@@ -114,8 +114,8 @@ class Harm(_Part):
     """The faulted run's; null where it is not finite or no run ended."""
     harmful: bool
     """Whether it is worse by more than clean runs differ; false where that is unknown."""
-    unknown: str = ""
-    """Why nothing is known of the harm; empty where something is."""
+    unknown: str = _LEFT_OUT
+    """Why nothing is known of the harm; left out where something is."""
 
 
 class Prescription(_Part):
