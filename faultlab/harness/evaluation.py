@@ -28,6 +28,7 @@ _ARGUMENTS: dict[str, Any] = {
     "callbacks": None,
 }
 _BATCHES = 8
+_LOSS_WORDS = ("loss", "criterion", "objective")
 
 
 def evaluate(built: Built, validates: bool, arguments: dict[str, Any]) -> dict[str, float]:
@@ -51,6 +52,14 @@ def at_the_end(module: Any, replaced: Mapping[str, Any], recon: Recon) -> dict[s
     trained = [path for path, part in parts.items() if part and any(one.requires_grad for one in part.parameters())]
     network = called[: called.index(trained[-1])] if trained else []
     return {path: old for path, old in replaced.items() if path not in network}
+
+
+def inside_of_a_loss(module: Any, path: str) -> bool:
+    """Whether the part belongs to a module that computes a loss, and so to no network that predicts anything."""
+    names = path.split(".")
+    above = [".".join(names[:length]) for length in range(1, len(names))]
+    told = names[:-1] + [type(layers.at(module, one)).__name__ for one in above]
+    return any(word in name.lower() for name in told for word in _LOSS_WORDS)
 
 
 def put_back(module: Any, parts: Mapping[str, Any]) -> bool:

@@ -306,7 +306,8 @@ class Session:
             self._built = replace(self._built, module=fresh)
         parts = evaluation.at_the_end(self._built.module, armed.replaced, armed.recon) if armed is not None else {}
         if parts:
-            self._in_place = self._evaluated(armed)
+            if not all(evaluation.inside_of_a_loss(self._built.module, path) for path in parts):
+                self._in_place = self._evaluated(armed)
             if not evaluation.put_back(self._built.module, parts):
                 self._trajectory.final = dict(self._in_place)
                 return
