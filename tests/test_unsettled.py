@@ -47,7 +47,7 @@ def _harm(report: Report, mode: str) -> Harm:
 
 def test_of_a_target_with_data_of_the_systems_entropy_forks_are_judged_to_the_bit(tmp_path: Path) -> None:
     report = _run(tmp_path, "entropy", "gradient.negated", "random.reseeded-each-step", "random.unseeded",
-                  more="gate: {coverage: 0.0}\n")  # fmt: skip
+                  more="trainer: {max_epochs: 6}\n")  # fmt: skip
     faults = _faults(report)
     assert not report.baseline.deterministic
     assert (faults["gradient.negated"].status, faults["gradient.negated"].harmful) == (Status.SILENT, True)

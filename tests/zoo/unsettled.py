@@ -97,7 +97,7 @@ def _net(*more: nn.Module) -> nn.Module:
 
 def of_entropy() -> tuple[Any, ...]:
     """Its data are drawn anew in every process that builds it."""
-    return Classifier(_net()), _loaders(seed=None)
+    return Classifier(_net(), rate=0.5), _loaders(seed=None)
 
 
 def of_log_likelihood() -> tuple[Any, ...]:
