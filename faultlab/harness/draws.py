@@ -108,12 +108,12 @@ class Draws:
     def _seeding(self, what: str, seed: Callable[..., Any]) -> Callable[..., Any]:
         def seeding(*args: Any, **kwargs: Any) -> Any:
             values = [one for one in (*args, *kwargs.values()) if not isinstance(one, random.Random)]
-            # Of numpy's own what is given no seed draws one, and is told of there.
-            if what == "random" and (not values or values[0] is None):
-                told = self._drawing("a generator of random without a seed", seed)
-                return told(*args, **kwargs)
-            value = repr(values[0])[:60] if values else ""
-            return self._told(lambda place: self._seeds.append(f"{what}({value}) {place}"), seed, *args, **kwargs)
+            if not values or values[0] is None:
+                # What numpy gives no seed draws one, and is told of there.
+                draw = self._drawing("a generator of random without a seed", seed) if what == "random" else seed
+                return draw(*args, **kwargs)
+            told = f"{what}({repr(values[0])[:60]})"
+            return self._told(lambda place: self._seeds.append(f"{told} {place}"), seed, *args, **kwargs)
 
         return seeding
 
