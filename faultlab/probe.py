@@ -15,7 +15,7 @@ from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils.data import DataLoader
 
-from faultlab import layers, predictions, roles
+from faultlab import directions, layers, predictions, roles
 from faultlab.facts import (
     arguments,
     finite,
@@ -80,6 +80,7 @@ class Probe:
         self._logged: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
         self._logged_objects: dict[str, None] = {}
         self._logged_before = False
+        self._directions: list[tuple[str, dict[str, str]]] = []
         self._callback_calls: dict[str, dict[str, list[int]]] = {}
         self._frozen = 0
         self._buffers = 0
@@ -213,6 +214,8 @@ class Probe:
         def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
             stage = self._clock.stage
             if not is_plain(value):
+                if name not in self._logged_objects:
+                    self._directions.append((name, directions.of_metric(value)))
                 self._logged_objects[name] = None
             elif stage == "validate" and set(self._logged["train"]) - set(self._logged_objects):
                 self._logged_before = True
@@ -420,6 +423,7 @@ class Probe:
             "flags": tuple(name.removeprefix("_") for name in _FLAGS if getattr(trainer, name, False)),
             "endless": trainer.max_epochs == -1,
             "patience": {name: callback.patience for name, callback in given if stops_early(callback)},
+            "directions": directions.merged([*self._directions, *directions.of_trainer(trainer)]),
             "ranking": tuple(name for name, callback in given if ranks(callback)),
         }
 

@@ -111,8 +111,9 @@ class Recon:
     worse, both of those that the Trainer was built with; ``logged_objects`` what is logged as a torchmetrics Metric.
     ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way or later;
     ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was saved in the
-    clean run that goes on from its checkpoints (None before that). ``monitor`` is the metric that the campaign judges
-    by, ``monitor_mode`` min or max; ``unreloadable`` says why the clean run can't go on from its own checkpoints,
+    clean run that goes on from its checkpoints (None before that). ``directions`` has by a number's name who declares
+    which way it gets better (see `faultlab.directions`). ``monitor`` is the metric that the campaign judges by,
+    ``monitor_mode`` min or max; ``unreloadable`` says why the clean run can't go on from its own checkpoints,
     ``unevaluated`` why its best one can't be evaluated afterwards.
     """
 
@@ -181,6 +182,7 @@ class Recon:
     patience: Mapping[str, int] = field(default_factory=dict)
     ranking: tuple[str, ...] = ()
     logged_objects: tuple[str, ...] = ()
+    directions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     monitor: str = ""
     monitor_mode: str = "min"
     unreloadable: str = ""

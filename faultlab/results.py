@@ -70,12 +70,20 @@ class Detection:
 
 @dataclass(frozen=True)
 class Harm:
-    """What the fault cost: the metric of the final weights, clean and faulty. ``faulty`` is None where no run ended."""
+    """What the fault cost: the metric of the final weights, clean and faulty. ``faulty`` is None where no run ended.
+
+    ``unknown`` says why nothing is known of it, and is empty where something is.
+    """
 
     metric: str
     clean: float | None
     faulty: float | None
     harmful: bool
+    unknown: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, but why it is unknown where it is not."""
+        return {name: value for name, value in vars(self).items() if value or name != "unknown"}
 
 
 @dataclass(frozen=True)
@@ -106,20 +114,30 @@ class FaultResult:
         return min(self.noticed_by, key=lambda found: found.worth, default=None)
 
     @property
-    def badness(self) -> tuple[bool, int, float]:
-        """Sorts silent faults, the worst first."""
+    def harmful(self) -> bool:
+        """Whether harm was measured."""
+        return self.harm is not None and self.harm.harmful
+
+    @property
+    def harm_unknown(self) -> str:
+        """Why nothing is known of its harm, although it was to be measured; empty where something is."""
+        return self.harm.unknown if self.harm is not None else ""
+
+    @property
+    def badness(self) -> tuple[int, int, float]:
+        """Sorts silent faults, the worst first, and before those without harm those of which nothing is known."""
         harm = self.harm
         severity = severity_order(self.severity)
         if harm is None or not harm.harmful:
-            return True, severity, 0.0
+            return 1 if self.harm_unknown else 2, severity, 0.0
         if harm.clean is None or harm.faulty is None:
-            return False, severity, -math.inf
-        return False, severity, -abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12)
+            return 0, severity, -math.inf
+        return 0, severity, -abs(harm.faulty - harm.clean) / (abs(harm.clean) + 1e-12)
 
     def to_json(self) -> dict[str, Any]:
         # Not `asdict`, which copies whatever it holds to the bottom: a campaign has thousands of these.
         whole = {**vars(self), "noticed_by": [dict(vars(found)) for found in self.noticed_by]}
-        whole["harm"] = None if self.harm is None else dict(vars(self.harm))
+        whole["harm"] = None if self.harm is None else self.harm.to_json()
         if self.mutant is None:
             del whole["mutant"]
         data: dict[str, Any] = plain(whole)
@@ -136,7 +154,11 @@ class FaultResult:
 
 @dataclass
 class Baseline:
-    """What healthy looks like."""
+    """What healthy looks like.
+
+    ``measure`` says what harm is measured by (``metric``), which values are ``better`` (lower, higher or unknown) and
+    ``why``. ``findings`` is what verdicts on this target suffer from: ``kind``, ``what``, ``evidence``, ``remedy``.
+    """
 
     seconds: float = 0.0
     steps: int = 0
@@ -144,6 +166,12 @@ class Baseline:
     seeds: list[int] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     false_alarms: list[dict[str, Any]] = field(default_factory=list)
+    measure: dict[str, str] = field(default_factory=dict)
+    findings: list[dict[str, str]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, but a measure where nothing was trained, and findings where there are none."""
+        return {name: value for name, value in asdict(self).items() if value or name not in ("measure", "findings")}
 
 
 @dataclass
@@ -227,7 +255,11 @@ class Report:
     def gate(self) -> str:
         """What the gate came to, in words; where nothing was asked there is none, but what does not pass is said."""
         if self.demands != Demands() or any(reason.startswith(BASELINE) for reason in self.reasons):
-            return "gate passed" if self.passed else "gate NOT passed"
+            if not self.passed:
+                return "gate NOT passed"
+            return (
+                "gate passed" if self.baseline.deterministic else "gate passed, by a target that is not deterministic"
+            )
         if self.passed:
             return NO_GATE
         unproven = any(reason.startswith(("inconclusive", "interrupted")) for reason in self.reasons)
@@ -279,7 +311,7 @@ class Report:
             **({"study": self.study} if self.study else {}),
             "versions": self.versions,
             **({"target": self.target} if self.target else {}),
-            "baseline": asdict(self.baseline),
+            "baseline": self.baseline.to_json(),
             "faults": [],
             "coverage": self.coverage(),
             **({"mutants": asdict(self.mutation)} if self.mutation is not None else {}),

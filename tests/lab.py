@@ -15,6 +15,7 @@ from faultlab.engines import Engine, create
 from faultlab.engines.protocol import Order, Outcome, Place
 from faultlab.fault import Fault
 from faultlab.harness import verdict
+from faultlab.harness.measure import choose_metric
 from faultlab.harness.plan import begins_at_construction
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
@@ -39,9 +40,9 @@ class Lab:
         self.clean = clean.result
         recon = Recon.from_json(clean.result["recon"])
         self.trajectory = Trajectory.from_json(clean.result["trajectory"])
-        self._metric, self._lower = verdict.choose_metric(self.trajectory, None)
-        monitor = {"monitor": self._metric, "monitor_mode": "min" if self._lower else "max"}
-        self.recon = replace(recon, **monitor) if self._metric in recon.metrics else recon
+        self._measure = choose_metric(self.trajectory, None, recon.directions)
+        monitor = {"monitor": self._measure.metric, "monitor_mode": self._measure.mode}
+        self.recon = replace(recon, **monitor) if self._measure.metric in recon.metrics else recon
 
     @property
     def twin(self) -> Twin:
@@ -59,7 +60,8 @@ class Lab:
         keys = frozenset(entry["key"] for entry in clean["warnings"])
         notices = [Notice.from_json(notice) for notice in clean["notices"]]
         trajectory = Trajectory.from_json(clean["trajectory"])
-        return Twin(trajectory, [], notices, keys, metric=self._metric, lower_is_better=self._lower)
+        metric, lower, _ = self._measure
+        return Twin(trajectory, [], notices, keys, metric=metric, lower_is_better=lower)
 
     def twin_of(self, fault: str) -> Twin:
         """The clean run that a faulted one is compared with."""

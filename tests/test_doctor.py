@@ -166,6 +166,12 @@ ILL = [
                           "def val_dataloader(self):\n    return DataLoader(self.both)\n"
                           "def validation_step(self, batch, batch_idx):\n    pass"),
         "data apart", "use one dataset", verdict=ATTENTION),
+    Ill("unseeded", "import numpy as np\n" + _lit(
+        "def training_step(self, batch, batch_idx):\n"
+        "    return self.step(batch) * float(np.random.default_rng().uniform(1, 2))"),
+        "deterministic", "differ, from step 0 on, though the weights", verdict=ATTENTION),
+    Ill("clocked", _lit("def __init__(self):\n    torch.manual_seed(time.time_ns() % 2**31)\n    super().__init__()"),
+        "deterministic", "differ, from the weights on", verdict=ATTENTION),
     Ill("hangs", _lit("def training_step(self, batch, batch_idx):\n    time.sleep(1000)", "Healthy"),
         "clean run", "in or after training_step"),
     Ill("hangs-before", _lit("def on_fit_start(self):\n    time.sleep(1000)"), "clean run", "before training_step"),
@@ -208,6 +214,19 @@ def test_a_healthy_module_has_no_findings(tmp_path: Path, engine: Engine) -> Non
     said = {one.check: one.what for one in found}
     assert "called 8 times for 8 batches" in said["executed"]
     assert "it is deterministic" in said["clean run"]
+
+
+def test_what_draws_by_itself_is_named_with_its_line(tmp_path: Path, engine: Engine) -> None:
+    evidence = {}
+    for ill in [one for one in ILL if one.check == "deterministic"]:
+        found = _findings(tmp_path, engine, ill.name, ill.source, ill.trainer)
+        (told,) = [one for one in found if one.check == "deterministic"]
+        evidence[ill.name] = told.evidence
+    assert "a generator of numpy.random without a seed, drawn at" in evidence["unseeded"]
+    assert "ill_unseeded.py:" in evidence["unseeded"]
+    assert "in training_step" in evidence["unseeded"]
+    assert "torch.manual_seed(" in evidence["clocked"]
+    assert "in the next run" in evidence["clocked"]
 
 
 def test_lightnings_own_example_has_no_findings(engine: Engine) -> None:

@@ -15,6 +15,8 @@ from faultlab import index
 from faultlab.engines.protocol import Outcome
 from faultlab.harness import verdict
 from faultlab.harness.advice import Advice
+from faultlab.harness.trajectory import Trajectory
+from faultlab.harness.verdict import Twin
 from faultlab.mutants import methods
 from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURVIVED, TIMEOUT, TestVerdict
 from faultlab.mutants.by_training import ByTraining
@@ -210,15 +212,15 @@ def test_a_report_without_mutants_has_no_word_of_them() -> None:
     assert all("mutant" not in fault for fault in written["faults"])
 
 
-@pytest.mark.parametrize(("tolerance", "status"), [(0.0, Status.NO_EFFECT), (1e-6, Status.SILENT)])
+@pytest.mark.parametrize(("repeats", "status"), [([], Status.NO_EFFECT), ([Trajectory(steps=1)], Status.SILENT)])
 def test_only_what_is_the_same_to_the_bit_is_equivalent(
-    tolerance: float, status: Status, monkeypatch: pytest.MonkeyPatch
+    repeats: list[Trajectory], status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     any_: Any = None
     judge = ByTraining(any_, any_, (), any_, any_, 0, None, any_, any_)
-    findings: Any = SimpleNamespace(twin=SimpleNamespace(tolerance=tolerance), advice=Advice())
+    findings: Any = SimpleNamespace(advice=Advice())
     judge.findings = findings
     monkeypatch.setattr(verdict, "judge", lambda *arguments: result("source.x", Status.NO_EFFECT))
-    judged = judge._judged(MUTANT, Outcome(MUTANT.name))
+    judged = judge._judged(MUTANT, Outcome(MUTANT.name), Twin(Trajectory(), repeats=repeats))
     assert judged.status is status
     assert join(MUTANT, None, judged).status is status

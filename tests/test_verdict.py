@@ -12,8 +12,9 @@ import pytest
 from faultlab.catalogue import FailureMode, declare
 from faultlab.detectors.notice import Notice
 from faultlab.engines.protocol import Outcome
+from faultlab.harness.measure import choose_metric
 from faultlab.harness.trajectory import Trajectory
-from faultlab.harness.verdict import Twin, choose_metric, judge
+from faultlab.harness.verdict import Twin, judge, outlying
 from faultlab.results import Detection, FaultResult, Harm, Status
 
 MetricToWatch = namedtuple("MetricToWatch", "metric mode")
@@ -107,17 +108,23 @@ def test_a_run_that_is_the_clean_one_to_the_bit_has_no_effect() -> None:
         assert (found.status, found.reason) == (Status.NO_EFFECT, "the run is the clean one, to the bit")
 
 
+# A clean run of the same seed that strays by 0.01 from the other: its last loss, its weights, its evaluation.
+STRAYED = {"digest": "c", "losses": [*LOSSES[:3], (3, 1.02)], "final": {"val_loss": 1.01}}
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [
         ({"digest": "b"}, Status.NO_EFFECT),
-        ({"losses": [*LOSSES[:3], (3, 1.009)]}, Status.NO_EFFECT),
-        ({"final": {"val_loss": 1.009}}, Status.NO_EFFECT),
-        ({"losses": [*LOSSES[:3], (3, 1.02)]}, Status.SILENT),
+        ({"losses": [*LOSSES[:3], (3, 0.99)]}, Status.NO_EFFECT),
+        ({"losses": [*LOSSES[:3], (3, 1.03)]}, Status.NO_EFFECT),
+        ({"final": {"val_loss": 1.019}}, Status.NO_EFFECT),
+        ({"losses": [*LOSSES[:3], (3, 1.05)]}, Status.SILENT),
+        ({"losses": [(0, 4.05), *LOSSES[1:]]}, Status.SILENT),
         ({"losses": [*LOSSES[:3], (3, math.inf)]}, Status.SILENT),
         ({"losses": [*LOSSES[:3], (3, math.nan)]}, Status.SILENT),
         ({"losses": LOSSES[:3]}, Status.SILENT),
-        ({"final": {"val_loss": 1.02}}, Status.SILENT),
+        ({"final": {"val_loss": 1.03}}, Status.SILENT),
         ({"final": {"val_loss": math.nan}}, Status.SILENT),
         ({"final": {}}, Status.SILENT),
         ({"final": {"val_loss": 1.0, "more": 2.0}}, Status.SILENT),
@@ -126,8 +133,39 @@ def test_a_run_that_is_the_clean_one_to_the_bit_has_no_effect() -> None:
         ({"end": "exited"}, Status.SILENT),
     ],
 )
-def test_on_another_target_a_run_has_no_effect_within_the_tolerance(change: dict[str, Any], status: Status) -> None:
-    assert _judge(_outcome(_run(**change)), Twin(_run(), tolerance=0.01)).status is status
+def test_where_clean_runs_differ_a_run_has_no_effect_if_it_is_as_near_to_one_as_they_are(
+    change: dict[str, Any], status: Status
+) -> None:
+    twin = Twin(_run(), repeats=[_run(**STRAYED)])
+    assert _judge(_outcome(_run(**{"digest": "other", **change})), twin).status is status
+
+
+def test_where_clean_runs_are_far_apart_what_has_grown_is_still_no_clean_run() -> None:
+    apart = [_run(digest=str(n), losses=[(step, loss * (1 + n)) for step, loss in LOSSES]) for n in range(4)]
+    twin = Twin(_run(), repeats=apart)
+    assert twin.same_run(_run(digest="other", losses=[(step, loss * 2.5) for step, loss in LOSSES]))
+    assert not twin.same_run(_run(digest="other", losses=[(step, loss * 500) for step, loss in LOSSES]))
+
+
+def test_one_clean_run_that_diverges_does_not_make_every_run_a_clean_one() -> None:
+    apart = [_run(digest=str(n), losses=[(step, loss + n / 100) for step, loss in LOSSES]) for n in range(4)]
+    wild = _run(digest="wild", losses=[(step, loss * 1e20) for step, loss in LOSSES])
+    assert not Twin(_run(), repeats=[*apart, wild]).same_run(_run(digest="other", losses=[(s, 9.0) for s, _ in LOSSES]))
+
+
+def test_no_effect_is_not_said_where_harm_was_measured() -> None:
+    apart = [_run(digest=str(n), final={"val_loss": value}) for n, value in enumerate((1.0, 3.0))]
+    found = _judge(
+        _outcome(_run(final={"val_loss": 2.9}, digest="other")), Twin(_run(), repeats=apart, metric="val_loss")
+    )
+    assert (found.status, found.harmful) == (Status.SILENT, True)
+
+
+def test_clean_runs_may_stray_further_by_a_slack() -> None:
+    twin = Twin(_run(), repeats=[_run(**STRAYED)])
+    away = _run(digest="other", final={"val_loss": 1.035})
+    assert not twin.same_run(away)
+    assert twin.same_run(away, slack=3.0)
 
 
 def test_an_alarm_that_the_clean_run_raises_too_is_no_detection() -> None:
@@ -260,9 +298,93 @@ def test_the_metric_is_read_where_the_clean_run_has_it_and_nowhere_else() -> Non
     assert neither.value(_run(final={}, losses=[])) is None
 
 
-def test_an_evaluation_that_fails_under_the_fault_is_harm() -> None:
+def test_an_evaluation_that_fails_under_the_fault_leaves_the_harm_unknown() -> None:
     logged = {"val_loss": [(3, 0.9)]}
-    assert _judge(_outcome(_run(final={}, metrics=logged))).harm == Harm("val_loss", 1.0, None, True)
+    outcome = _outcome(_run(final={}, metrics=logged), unevaluated="ValueError: no")
+    why = "the weights could not be evaluated: ValueError: no"
+    assert _judge(outcome).harm == Harm("val_loss", 1.0, None, False, why)
+    assert _judge(outcome).status is Status.SILENT
+    without = Harm("val_loss", 1.0, None, False, "it gives no val_loss")
+    assert _judge(_outcome(_run(final={}, metrics=logged))).harm == without
+
+
+def test_harm_is_unknown_where_the_clean_run_gives_nothing_to_compare_with() -> None:
+    for value in (math.nan, math.inf):
+        twin = Twin(_run(final={"val_loss": value}), metric="val_loss")
+        harm = _judge(_outcome(_run(final={"val_loss": 2.0})), twin).harm
+        assert harm == Harm("val_loss", None, 2.0, False, "the clean run's val_loss is not finite")
+
+
+@pytest.mark.parametrize("value", [3e20, math.inf, 30.0])
+def test_one_clean_seed_that_diverges_hides_no_harm(value: float) -> None:
+    siblings = {n: _run(final={"val_loss": found}) for n, found in enumerate((1.0, 1.1, value, 0.9))}
+    twin = Twin(_run(), list(siblings.values()), metric="val_loss")
+    assert twin.spread == pytest.approx(0.1)
+    assert _judge(_outcome(_run(final={"val_loss": 34.0})), twin).harmful
+    (told,) = outlying(twin, siblings, 0)
+    assert f"seed 2 ends with val_loss {value:.4g}, others between 0.9 and 1.1" in told["what"]
+    assert told["kind"] == "outlier"
+
+
+def test_harm_is_unknown_where_the_clean_run_itself_is_the_one_that_diverges() -> None:
+    away = _run(final={"val_loss": 7e12})
+    siblings = {n: _run(final={"val_loss": found}) for n, found in enumerate((7e12, 1.0, 1.1))}
+    harm = _judge(_outcome(_run(final={"val_loss": 9e12})), Twin(away, list(siblings.values()), metric="val_loss")).harm
+    assert harm is not None
+    assert (harm.harmful, "diverges itself" in harm.unknown) == (False, True)
+    (told,) = outlying(Twin(away, list(siblings.values()), metric="val_loss"), siblings, 0)
+    assert "their harm is unknown" in told["what"]
+
+
+def test_seeds_that_end_about_as_well_are_no_finding() -> None:
+    siblings = {n: _run(final={"val_loss": found}) for n, found in enumerate((1.0, 1.4, 0.7, 0.0))}
+    assert outlying(Twin(_run(), list(siblings.values()), metric="val_loss"), siblings, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("faulty", "harmful", "known"),
+    [
+        (1.04, False, True),
+        (0.96, False, True),
+        (1.2, False, False),
+        (0.8, False, False),
+        (2.0, True, True),
+        (-9.0, True, True),
+    ],
+)
+def test_of_a_metric_without_a_direction_what_is_far_off_is_harm_to_either_side(
+    faulty: float, harmful: bool, known: bool
+) -> None:
+    twin = Twin(_run(), metric="val_loss", lower_is_better=None)
+    harm = _judge(_outcome(_run(final={"val_loss": faulty})), twin).harm
+    assert harm is not None
+    assert (harm.harmful, not harm.unknown) == (harmful, known)
+
+
+IN_PLACE = "val_loss is computed by what the fault has changed"
+
+
+@pytest.mark.parametrize(
+    ("clean_code", "in_place", "harm"),
+    [
+        (1.0, -0.97, Harm("val_loss", 1.0, -0.97, False, IN_PLACE)),
+        (5.0, -0.97, Harm("val_loss", 1.0, 5.0, True)),
+        (1.0, 1.01, Harm("val_loss", 1.0, 1.01, False)),
+        (1.0, 7.0, Harm("val_loss", 1.0, 7.0, True)),
+    ],
+)
+def test_a_loss_that_the_fault_itself_computes_is_not_taken_for_an_improvement(
+    clean_code: float, in_place: float, harm: Harm
+) -> None:
+    outcome = _outcome(_run(final={"val_loss": clean_code}), in_place={"val_loss": in_place})
+    assert _judge(outcome).harm == harm
+
+
+def test_a_metric_that_compares_predictions_with_labels_stands_in_for_a_loss_that_the_fault_computes() -> None:
+    twin = Twin(_run(final={"val_loss": 1.0, "val_acc": 1.0}), metric="val_loss")
+    evaluated = {"val_loss": -0.97, "val_acc": 0.5}
+    outcome = _outcome(_run(final={"val_loss": 1.0, "val_acc": 1.0}), in_place=evaluated)
+    assert _judge(outcome, twin).harm == Harm("val_acc", 1.0, 0.5, True)
 
 
 REPORT = {"val_loss": [(1, 1.5), (3, 1.0)]}
@@ -316,7 +438,7 @@ def test_a_run_that_a_missing_metric_ends_is_harm_by_the_clean_runs_value() -> N
 
 def test_what_clean_repeats_agree_in_to_the_bit_has_to_agree_in_a_nondeterministic_target_too() -> None:
     repeats = [_run(losses=[(0, 4.01), (1, 3.0), (2, 2.0), (3, 1.0)])]
-    twin = Twin(_run(), tolerance=0.1, metric="val_loss", repeats=repeats)
+    twin = Twin(_run(), metric="val_loss", repeats=repeats)
     assert twin.same_run(_run(losses=[(0, 4.02), (1, 3.0), (2, 2.0), (3, 1.0)]))
     assert not twin.same_run(_run(digest="other"))
     assert not twin.same_run(_run(losses=[(0, 5.0), (1, 3.0), (2, 2.0), (3, 1.0)]))
@@ -333,6 +455,9 @@ def test_a_goal_that_is_reached_early_notices_nothing() -> None:
     ("names", "chosen"),
     [
         (["train_loss", "val_acc", "val_loss"], ("val_loss", True)),
+        (["reconstruction_loss_validation", "validation_loss"], ("validation_loss", True)),
+        (["a_val_loss", "val/loss"], ("val/loss", True)),
+        (["val_loss_epoch", "val_loss_of_parts"], ("val_loss_epoch", True)),
         (["train_loss", "val_acc"], ("train_loss", True)),
         (["val_acc"], ("val_acc", False)),
         (["val_error"], ("val_error", True)),
@@ -342,7 +467,7 @@ def test_a_goal_that_is_reached_early_notices_nothing() -> None:
     ],
 )
 def test_the_metric_for_harm_is_a_validation_loss_if_there_is_one(names: list[str], chosen: tuple[str, bool]) -> None:
-    assert choose_metric(_run(final=dict.fromkeys(names, 1.0)), None) == chosen
+    assert choose_metric(_run(final=dict.fromkeys(names, 1.0)), None)[:2] == chosen
 
 
 NEAR = [(0, 4.01), *LOSSES[1:]]
@@ -365,7 +490,7 @@ def test_where_runs_differ_what_is_reported_or_reloaded_may_stray_as_far_as_in_c
 ) -> None:
     clean = _run(metrics={"acc": [(3, 0.5)]}, reloaded={"val_loss": 1.0})
     other = _run(losses=NEAR, metrics={"acc": [(3, 0.6)]}, reloaded={"val_loss": 1.01})
-    twin = Twin(clean, tolerance=0.005, metric="val_loss", repeats=[other])
+    twin = Twin(clean, metric="val_loss", repeats=[other])
     known = {"metrics": {"acc": [(3, 0.55)]}, "reloaded": {"val_loss": 1.005}}
     assert twin.same_run(_run(losses=NEAR, **{**known, **change})) is same
 
@@ -392,15 +517,13 @@ def test_what_ended_the_process_is_told_by_what_it_was_and_when() -> None:
 
 
 def test_a_metric_that_the_scenario_names_is_taken_as_it_says() -> None:
-    assert choose_metric(_run(), MetricToWatch("val_f1", "max")) == ("val_f1", False)
-    assert choose_metric(_run(), MetricToWatch("loss", "min")) == ("loss", True)
-    assert choose_metric(_run(final={"a_loss": 1.0, "val_loss": 1.0, "a_val_loss": 1.0}), None) == ("val_loss", True)
-    assert choose_metric(_run(final={"a_loss": 1.0, "my_val_loss": 1.0}), None) == ("my_val_loss", True)
+    assert choose_metric(_run(), MetricToWatch("val_f1", "max"))[:2] == ("val_f1", False)
+    assert choose_metric(_run(), MetricToWatch("loss", "min"))[:2] == ("loss", True)
 
 
 def test_no_effect_says_how_near_the_clean_run_it_was() -> None:
     near = "the run is the clean one, as near as clean runs are to each other"
-    assert _judge(_outcome(_run(digest="b")), Twin(_run(), tolerance=0.01)).reason == near
+    assert _judge(_outcome(_run(digest="b")), Twin(_run(), repeats=[_run(digest="c")])).reason == near
     assert _judge(_outcome(_run())).reason == "the run is the clean one, to the bit"
 
 

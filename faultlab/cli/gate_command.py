@@ -12,7 +12,7 @@ from faultlab.cli import options
 from faultlab.cli.numbers import Number
 from faultlab.errors import UsageError
 from faultlab.gate.judging import Judged, judge
-from faultlab.report.overview import one_line
+from faultlab.report.overview import one_line, target_lines
 from faultlab.report.text import harmless
 from faultlab.results import Demands, dump
 
@@ -69,6 +69,8 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
             click.echo(harmless(one_line(one.report)))
         for said in one.reasons:
             click.echo(f"  {harmless(said)}")
+        for line in target_lines(one.report.baseline.findings) if one.report is not None else ():
+            click.echo(f"  note: {harmless(line)}")
         if one.report is not None and not one.whole:
             click.echo(f"  note: no plan and outcomes lie beside {one.file}: its digest is all that was checked")
     for said in judged.reasons:

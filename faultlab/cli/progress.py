@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from faultlab.report.mutants import method_rows, mutation_line, survivors, unreached_rows
-from faultlab.report.overview import family_rows, one_line, silent_rows
+from faultlab.report.overview import family_rows, one_line, silent_rows, target_lines
 from faultlab.report.text import harmless
 from faultlab.results import Baseline, FaultResult, Report, Status
 
@@ -56,6 +56,8 @@ class Progress:
     def measured(self, baseline: Baseline) -> None:
         kind = "deterministic" if baseline.deterministic else "not deterministic"
         self._say(f"{self._name}: clean run {baseline.seconds:.2f} s, {baseline.steps} steps, {kind}")
+        for line in target_lines(baseline.findings):
+            self._say(f"{self._name}: [yellow]beware[/yellow] {escape(harmless(line))}")
         for alarm in baseline.false_alarms:
             self._say(f"{self._name}: [red]false alarm[/red] by {escape(alarm['name'])}: {escape(alarm['message'])}")
         if baseline.false_alarms:

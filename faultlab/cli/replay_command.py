@@ -19,7 +19,7 @@ from faultlab.fault import Fault
 from faultlab.harness.campaign import Options
 from faultlab.harness.replaying import Replay, Replayed, fault_of, thinned
 from faultlab.harness.watching import Watch
-from faultlab.report.overview import measured
+from faultlab.report.overview import measured, target_lines
 from faultlab.report.text import harmless
 from faultlab.results import Baseline, FaultResult, Status, dump
 from faultlab.scenario import load
@@ -104,6 +104,8 @@ class _Audience:
     def measured(self, baseline: Baseline) -> None:
         kind = "deterministic" if baseline.deterministic else "not deterministic"
         self._say(f"clean run {baseline.seconds:.2f} s, {baseline.steps} steps, {kind}")
+        for line in target_lines(baseline.findings):
+            self._say(f"beware: {harmless(line)}")
         for alarm in baseline.false_alarms:
             self._say(f"false alarm by {alarm['name']}: {harmless(alarm['message'])}")
 

@@ -12,12 +12,13 @@ from typing import Any
 from faultlab import engines
 from faultlab.doctor import never_called
 from faultlab.doctor.called import HOOKS, LEARNING
-from faultlab.doctor.finding import Finding, Seen, fine, wrong
+from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import ScenarioError, UsageError
+from faultlab.harness import nondeterminism
 from faultlab.harness.clean import order
 from faultlab.harness.survey import CLASS_PATH, bare, from_working_directory
 from faultlab.harness.trajectory import Trajectory
@@ -129,15 +130,22 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
             other = Trajectory.of(again)
             # The examined run evaluates nothing at its end.
             alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))
-            kind = "deterministic" if alike else "not deterministic: two runs of one seed differ"
-            yield replace(
-                fine(f"the clean run takes {result['seconds']:.2f} s for {trajectory.steps} steps; it is {kind}"),
-                check="clean run",
-            )
+            kind = "deterministic" if alike else "not deterministic"
+            what = f"the clean run takes {result['seconds']:.2f} s for {trajectory.steps} steps; it is {kind}"
+            yield replace(fine(what), check="clean run")
+            if not alike:
+                yield _nondeterministic(engine, timeout, seed)
         yield from LEARNING.run(seen)
     else:
         yield from never_called.explain(seen)
     yield from HOOKS.run(seen)
+
+
+def _nondeterministic(engine: Engine, timeout: float, seed: int) -> Finding:
+    """Why two runs of one seed differ, by two more that note what they draw."""
+    runs = [order(engine, f"traced-{n}", seed, deadline=timeout, traced=True) for n in range(2)]
+    found = nondeterminism.finding(list(engine.run(runs)))
+    return replace(attention(found["what"], found["evidence"], found["remedy"]), check="deterministic")
 
 
 def _lost(outcome: Outcome, timeout: float) -> Finding:

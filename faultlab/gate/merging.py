@@ -158,6 +158,7 @@ def _baseline(reports: Sequence[Report]) -> Baseline:
         reports[0].baseline,
         deterministic=all(report.baseline.deterministic for report in reports),
         false_alarms=list(reversed(distinct.values())),
+        findings=list({found["kind"]: found for report in reports for found in report.baseline.findings}.values()),
     )
 
 

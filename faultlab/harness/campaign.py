@@ -21,13 +21,14 @@ from faultlab.gate.accepted import Accepted
 from faultlab.gate.check import check, check_excuses
 from faultlab.harness import curves, plan, verdict
 from faultlab.harness.advice import Advice
-from faultlab.harness.clean import TRUNK, order, with_trunk
+from faultlab.harness.clean import TRUNK, order
 from faultlab.harness.patience import is_late, longer
 from faultlab.harness.plan import Planned
 from faultlab.harness.preparation import Findings, Preparation, deadline
 from faultlab.harness.records import Records
 from faultlab.harness.redundancy import Worth, without, worth_of
 from faultlab.harness.trajectory import Trajectory
+from faultlab.harness.trunk import SLACK, Trunk
 from faultlab.harness.verdict import Twin
 from faultlab.harness.watching import Watch
 from faultlab.results import Baseline, FaultResult, Report, Status
@@ -91,6 +92,7 @@ class Campaign:
     worths: list[Worth] = field(default_factory=list)
     further: Further = lambda results, findings: ()
     _results: dict[str, FaultResult] = field(default_factory=dict)
+    _drawn: Twin | None = None
 
     def run(self) -> Report:
         """Raises ScenarioError where the target can't be built or tests are missing, BaselineError where it fails."""
@@ -125,7 +127,7 @@ class Campaign:
                 more = preparation.plan(replace(selection, select=asked, skip=()), findings.recon)
                 planned = records.extend(planned, more)
                 self._inject(more, {}, findings, records, report)
-            records.write_curves(curves.pieces(findings.twin, findings.reloaded, records.curves()))
+            records.write_curves(curves.pieces(self._drawn or findings.twin, findings.reloaded, records.curves()))
             self.worths = self._weigh(planned, findings, records)
             if tests:
                 self._ask_tests(tests, findings, records, report)
@@ -168,11 +170,14 @@ class Campaign:
         orders = {entry.id: self._faulted(entry, found) for entry in planned if entry.id not in self._results}
         ended_by_flag: dict[str, Outcome] = {}
         alone: list[Order] = []
+        compared: dict[str, Twin] = {}
         beside = [*self._canaries(found), *orders.values()]
-        for outcome in self.engine.run(with_trunk(self.engine, beside, self.options.seed, found.advice.order)):
+        for outcome, twin in self._trunk(found).run(beside):
             records.log(outcome)
+            compared[outcome.id] = twin
+            self._drawn = twin if twin is not found.twin else self._drawn
             if outcome.id not in orders:
-                report.reasons += self._check_canary(outcome, found.twin)
+                report.reasons += self._check_canary(outcome, twin)
             elif self._ended_by_flag(outcome):
                 ended_by_flag[outcome.id] = outcome
             elif is_late(index.modes()[Fault.parse(outcome.id).mode], outcome):
@@ -180,20 +185,20 @@ class Campaign:
             elif outcome.exit == -signal.SIGKILL and not outcome.timed_out and not outcome.lost:
                 alone.append(orders[outcome.id])
             else:
-                self._conclude(outcome, found, records)
+                self._conclude(outcome, twin, found, records)
         # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
         again = [replace(orders[id], at="construct", flags=False) for id in ended_by_flag]
         for outcome in self.engine.run(again):
             records.log(outcome)
             others = [Notice.from_json(notice) for notice in (outcome.result or {}).get("notices", [])]
             guards = [notice for notice in others if notice.kind == "guard"]
-            self._conclude(ended_by_flag[outcome.id], found, records, guards)
+            self._conclude(ended_by_flag[outcome.id], compared[outcome.id], found, records, guards)
         # The system kills for want of memory, which the other victims may have taken, as they may have taken the time;
         # alone it is the fault's doing.
         for one in alone:
             for outcome in self.engine.run([replace(one, at="construct")]):
                 records.log(outcome)
-                self._conclude(outcome, found, records)
+                self._conclude(outcome, found.twin, found, records)
 
     def _weigh(self, planned: Sequence[Planned], found: Findings, records: Records) -> list[Worth]:
         """What each of the user's guards is worth, tried out where it is the only one to notice something."""
@@ -208,11 +213,11 @@ class Campaign:
                     tried, id=f"{tried.id} without {worth.guard}", also=(without(worth.guard),)
                 )
         tried_out = list(orders.values())
-        for outcome in self.engine.run(with_trunk(self.engine, tried_out, self.options.seed, found.advice.order)):
+        for outcome, twin in self._trunk(found).run(tried_out):
             records.log(outcome)
             for worth in worths:
                 if worth.guard in orders and orders[worth.guard].id == outcome.id:
-                    judged = self._verdict(worth.alone[0], outcome, found)
+                    judged = self._verdict(worth.alone[0], outcome, twin, found)
                     worth.proven = judged.status in (*UNNOTICED, Status.NO_EFFECT)
         records.write_advice({**found.advice.to_json(), "yours": [asdict(worth) for worth in worths]})
         return worths
@@ -248,15 +253,19 @@ class Campaign:
             found = f"{result.status.value}: {result.reason}"
             return [f"inconclusive: a step that always raises was not noticed ({found})"]
         trajectory = Trajectory.of(outcome)
-        if trajectory is not None and twin.same_run(trajectory):
+        if trajectory is not None and twin.same_run(trajectory, SLACK):
             return []
         what = "the clean run" if outcome.id == TRUNK else "a fault that never acts"
         return [f"inconclusive: {what} does not run like the clean run before it"]
 
-    def _conclude(self, outcome: Outcome, found: Findings, records: Records, extra: Sequence[Notice] = ()) -> None:
+    def _trunk(self, found: Findings) -> Trunk:
+        return Trunk(self.engine, found.twin, self.options.seed, found.advice.order)
+
+    def _conclude(self, outcome: Outcome, twin: Twin, found: Findings, records: Records,
+                  extra: Sequence[Notice] = ()) -> None:  # fmt: skip
         """Judges an outcome, and what the ready-made guards said of the fault."""
         mode = index.modes()[Fault.parse(outcome.id).mode]
-        result = self._verdict(outcome.id, outcome, found, extra)
+        result = self._verdict(outcome.id, outcome, twin, found, extra)
         clean = found.reloads if mode.judged_by == "reload" else ()
         advised = found.advice.judge(outcome.id, mode, outcome, clean)
         if result.status in UNNOTICED:
@@ -264,10 +273,11 @@ class Campaign:
         course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNNOTICED else None
         self._settle(result, records, [asdict(seen) for seen in advised], course)
 
-    def _verdict(self, fault: str, outcome: Outcome, found: Findings, extra: Sequence[Notice] = ()) -> FaultResult:
+    def _verdict(self, fault: str, outcome: Outcome, twin: Twin, found: Findings,
+                 extra: Sequence[Notice] = ()) -> FaultResult:  # fmt: skip
         mode = index.modes()[Fault.parse(fault).mode]
-        twin = found.reloaded if mode.judged_by == "reload" and found.reloaded else found.twin
-        return verdict.judge(fault, mode, outcome, twin, extra)
+        reloaded = found.reloaded if mode.judged_by == "reload" else None
+        return verdict.judge(fault, mode, outcome, reloaded or twin, extra)
 
     def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
         self._results[result.id] = result

@@ -1,15 +1,19 @@
 """The independent evaluation of the weights that a run ended with: a Trainer of its own, the fault taken off.
 
-Metrics that were logged while a fault acted can't be trusted: a broken loss falsifies its own curve.
+Metrics that were logged while a fault acted can't be trusted: a broken loss falsifies its own curve. Nor can code that
+the fault has changed: what computes the metric is put back, or has to be left out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from faultlab import layers
 from faultlab.harness.trajectory import Trajectory, recorder
+from faultlab.recon import Recon
 from faultlab.seams import lightning
 from faultlab.seams.clock import Clock
 from faultlab.seams.patching import Patches
@@ -24,6 +28,7 @@ _ARGUMENTS: dict[str, Any] = {
     "callbacks": None,
 }
 _BATCHES = 8
+_LOSS_WORDS = ("loss", "criterion", "objective")
 
 
 def evaluate(built: Built, validates: bool, arguments: dict[str, Any]) -> dict[str, float]:
@@ -32,7 +37,58 @@ def evaluate(built: Built, validates: bool, arguments: dict[str, Any]) -> dict[s
     ``arguments`` are what the Trainer is built with besides the target's own.
     """
     arguments = {**built.trainer_arguments, **_ARGUMENTS, **arguments}
+    _reset_metrics(built.module)
     return (_validate(built, arguments) if validates else {}) or _training_loss(built, arguments)
+
+
+def at_the_end(module: Any, replaced: Mapping[str, Any], recon: Recon) -> dict[str, Any]:
+    """Of the parts that a fault has replaced, by path, those that the metric may be computed by.
+
+    They end the network or are called behind it, as inside of a loss. What lies before the last layer that is trained
+    is the network's own affair: the weights behind it have learnt to live with it.
+    """
+    called = list(recon.parts)
+    parts = {path: replaced.get(path) or layers.at(module, path) for path in recon.weighted}
+    trained = [path for path, part in parts.items() if part and any(one.requires_grad for one in part.parameters())]
+    network = called[: called.index(trained[-1])] if trained else []
+    return {path: old for path, old in replaced.items() if path not in network}
+
+
+def inside_of_a_loss(module: Any, path: str) -> bool:
+    """Whether the part belongs to a module that computes a loss, and so to no network that predicts anything."""
+    names = path.split(".")
+    above = [".".join(names[:length]) for length in range(1, len(names))]
+    told = names[:-1] + [type(layers.at(module, one)).__name__ for one in above]
+    return any(word in name.lower() for name in told for word in _LOSS_WORDS)
+
+
+def put_back(module: Any, parts: Mapping[str, Any]) -> bool:
+    """Puts the parts where they were, by path; not those whose weights were not trained, and then none."""
+    own = {id(parameter) for parameter in module.parameters()}
+    if any(id(parameter) not in own for old in parts.values() for parameter in old.parameters()):
+        return False
+    for path, old in parts.items():
+        parent, _, name = path.rpartition(".")
+        setattr(module.get_submodule(parent), name, old)
+    return True
+
+
+def rebuilt(module: Any, build: Callable[[], Any]) -> Any:
+    """The module's weights in one that is built anew, without the fault; the module itself where they don't fit."""
+    try:
+        fresh = build()
+        fresh.load_state_dict(module.state_dict())
+    except Exception:  # another architecture, or layers that come into being later
+        return module
+    return fresh
+
+
+def _reset_metrics(module: Any) -> None:
+    """Has metrics that gather what they are computed from forget what they gathered while the fault acted."""
+    for part in module.modules():
+        if all(callable(getattr(part, name, None)) for name in ("reset", "update", "compute")):
+            with contextlib.suppress(Exception):
+                part.reset()
 
 
 def _validate(built: Built, arguments: dict[str, Any]) -> dict[str, float]:

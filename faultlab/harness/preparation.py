@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from typing import Any
 
 from faultlab import index
@@ -15,13 +13,14 @@ from faultlab.detectors.notice import Notice, is_alarm
 from faultlab.engines import Engine
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import UsageError
-from faultlab.harness import plan, verdict
+from faultlab.harness import nondeterminism, plan
 from faultlab.harness.advice import Advice
 from faultlab.harness.clean import CleanRuns
+from faultlab.harness.measure import choose_metric, undirected
 from faultlab.harness.plan import Planned, Selection
 from faultlab.harness.records import Records
 from faultlab.harness.trajectory import Trajectory
-from faultlab.harness.verdict import Twin
+from faultlab.harness.verdict import Twin, outlying
 from faultlab.harness.watching import RECORD, Watch, Watching, asked
 from faultlab.recon import Recon
 from faultlab.results import Baseline
@@ -112,32 +111,38 @@ class Preparation:
         if repeats and advice.asked and first.same_as(repeats[-1]):
             # The guards are to blame, and a verdict must not rest on a run that they have changed.
             repeats, advice.disturbed = [], "a clean run that the ready-made guards watch is not the one without them"
+        strays = [nondeterminism.finding(self._traced())] if repeats else []
         if advised:
             watching.record(advice, list(outcomes.values()))
         quiet = watching.let_pass(advice)
-        tolerance = _tolerance([first, *repeats]) if repeats else 0.0
-        siblings = [_trajectory(outcomes[f"clean-{s}"]) for s in seeds]
+        seeded = {s: outcomes[f"clean-{s}"] for s in seeds} | {s: quiet[f"clean-{s}"] for s in watching.quiet_seeds}
+        siblings = {s: _trajectory(outcome) for s, outcome in seeded.items()}
         result = _result(outcomes[probe.id])
         recon = self._corrected(Recon.from_json(result["recon"]))
         self.engine.preload(recon.namespace)
-        healthy = [*outcomes.values(), *repeated, *quiet.values()]
-        notices = _notices(healthy)
-        metric, lower = verdict.choose_metric(first, self.scenario.monitor)
+        notices = _notices([*outcomes.values(), *repeated, *quiet.values()])
+        others = [run for s, run in siblings.items() if s != seed]
+        measure = choose_metric(first, self.scenario.monitor, recon.directions, others)
+        metric = measure.metric
         if metric in recon.metrics:
-            recon = replace(recon, monitor=metric, monitor_mode="min" if lower else "max")
+            recon = replace(recon, monitor=metric, monitor_mode=measure.mode)
         if self.scenario.monitor and metric not in {**first.final, **first.metrics}:
             remedy = f"It logs {', '.join(sorted({**first.final, **first.metrics})) or 'nothing'}."
             raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)
         warnings = {entry["key"] for outcome in outcomes.values() for entry in _result(outcome)["warnings"]}
+        clean_twin = Twin(
+            first, list(siblings.values()), notices, frozenset(warnings), metric, measure.lower_is_better, repeats
+        )
         baseline = Baseline(
             seconds=round(_result(twins[0])["seconds"], 4),
             steps=first.steps,
-            deterministic=not tolerance,
+            deterministic=clean_twin.deterministic,
             seeds=[*seeds, *watching.quiet_seeds],
             metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
             false_alarms=_false_alarms(notices),
+            measure={"metric": metric, "better": measure.better, "why": measure.why},
+            findings=[*strays, *outlying(clean_twin, siblings, seed), *undirected(measure)],
         )
-        clean_twin = Twin(first, siblings, notices, frozenset(warnings), tolerance, metric, lower, repeats)
         versions = {**result["versions"], "python": platform.python_version()}
         return Findings(
             baseline, clean_twin, recon, result["sources"], versions, advice=advice, guards=result["guards"]
@@ -148,6 +153,11 @@ class Preparation:
         seed = self.seed
         orders = [self.runs.order(f"clean-{seed}-{n}", seed) for n in range(3)]
         return list(self.runs.run(orders).values())
+
+    def _traced(self) -> list[Outcome]:
+        """Two clean runs of the seed that note where they draw what no seed gives."""
+        orders = [self.runs.order(f"traced-{n}", self.seed, traced=True) for n in range(2)]
+        return list(self.runs.finished(orders).values())
 
     def _corrected(self, recon: Recon) -> Recon:
         """The recon with the roles that the scenario says, where it says them."""
@@ -194,7 +204,6 @@ class Preparation:
             trajectory=first,
             notices=[*twin.notices, *notices],
             warnings=twin.warnings | warnings,
-            tolerance=twin.tolerance if first.same_as(again) else max(twin.tolerance, _tolerance([first, *repeats])),
             repeats=repeats,
         )
 
@@ -253,12 +262,6 @@ def _add_alarms(findings: Findings, reloads: Sequence[Outcome]) -> None:
     said = [replace(notice, message=f"going on from its checkpoints: {notice.message}") for notice in new]
     findings.baseline.false_alarms += _false_alarms(said)
     findings.reloads = [*findings.reloads, *reloads]
-
-
-def _tolerance(repeats: Sequence[Trajectory]) -> float:
-    """How far clean runs of one seed stray from each other, doubled."""
-    distances = [one.distance(other) for one, other in combinations(repeats, 2)]
-    return 2 * max([distance for distance in distances if math.isfinite(distance)], default=0.0) or math.ulp(0.0)
 
 
 def _distinct(notices: Sequence[Notice]) -> list[Notice]:

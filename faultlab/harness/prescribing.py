@@ -129,7 +129,7 @@ def _worth_it(found: Sequence[Advised], early: bool) -> Sequence[Advised]:
 
 def harmful_ratio(report: Report) -> float | None:
     """Noticed over noticed, warned and silent failure modes, of those that did harm; None where there is none."""
-    harmful = {fault.mode for fault in report.faults if fault.harm is not None and fault.harm.harmful}
+    harmful = {fault.mode for fault in report.faults if fault.harmful}
     return replace(report, faults=[fault for fault in report.faults if fault.mode in harmful]).ratio
 
 

@@ -32,6 +32,7 @@ from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
 from faultlab.frameworks.torch import compilation
 from faultlab.harness import confinement, evaluation, plan, reload
+from faultlab.harness.draws import Draws
 from faultlab.harness.shared_evaluation import SharedEvaluation
 from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
 from faultlab.mutants import switchboard
@@ -40,7 +41,7 @@ from faultlab.recon import Recon
 from faultlab.seams.armed import Armed, BrokenInjector
 from faultlab.seams.base import Site
 from faultlab.seams.clock import Clock
-from faultlab.seams.construction import in_precision
+from faultlab.seams.construction import ModuleArguments, in_precision
 from faultlab.seams.patching import Patches
 from faultlab.target import Built, Target, TargetError
 from faultlab.variation import NotVariedError
@@ -79,8 +80,12 @@ class Session:
         # As the trunk was told, of which victims are born with theirs.
         self._advisers = Advisers(order.advice, self._clock, self._warnings) if order.advice else None
         self._fit_seconds = 0.0
+        self._born: Place = "construct"
+        self._unevaluated = ""
+        self._in_place: dict[str, float] = {}
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
+        self._draws = Draws(target.code) if order.traced else None
         self._armed: Armed | None = None
         self._companions: list[Armed] = []
         self._fault_patches = Patches()
@@ -124,12 +129,16 @@ class Session:
     def _train(self, confined: Patches) -> BaseException | None:
         """Builds and trains; returns what ended it."""
         with Patches() as patches, self._warnings.listening():
+            if self._draws is not None:
+                self._draws.attach(patches)
             with self._overlay.preparing():
                 error = self._build()
             if error is None:
                 assert self._built is not None
                 confinement.confine(confined, self._overlay, self._root, self._saved_at)
                 count_logger_calls(self._trainer.loggers, self._trajectory, patches)
+                if self._draws is not None:
+                    self._draws.built(self._built.module)
                 self._clock.attach(patches)
                 self._clock.on_step.append(self._reach)
                 site = Site(type(self._built.module), self._built.module)
@@ -176,6 +185,7 @@ class Session:
             arguments = reload.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
         extra = self._advisers.callbacks() if self._advisers else []
         extra += [reload.interruption(built.namespace, self._epochs)] if interrupted else []
+        extra += [self._draws.callback(built.namespace)] if self._draws is not None else []
         extra.append(recorder(built.namespace, self._trajectory, self._clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
@@ -255,6 +265,7 @@ class Session:
         if born is None:
             return
         self._order, self._send = born
+        self._born = place
         self._warnings.root = self._order.root
         self._started = time.perf_counter()
         if os.path.isdir(written):
@@ -318,10 +329,27 @@ class Session:
         return tuple(self._target.flags) if self._order.flags else ()
 
     def _evaluate(self) -> None:
-        """Evaluate the final weights anew, or take over what another run of the campaign found for the same ones."""
+        """Evaluate the final weights anew, by code that the fault has no hand in."""
         assert self._built is not None
         if self._order.echo:
             print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
+        armed = self._armed if self._armed is not None and self._armed.activations else None
+        if armed is not None and isinstance(armed.seam, ModuleArguments):
+            self._seed()
+            fresh = evaluation.rebuilt(self._built.module, lambda: self._target.build(self._order.root).module)
+            self._built = replace(self._built, module=fresh)
+        parts = evaluation.at_the_end(self._built.module, armed.replaced, armed.recon) if armed is not None else {}
+        if parts:
+            if not all(evaluation.inside_of_a_loss(self._built.module, path) for path in parts):
+                self._in_place = self._evaluated(armed)
+            if not evaluation.put_back(self._built.module, parts):
+                self._trajectory.final = dict(self._in_place)
+                return
+        self._trajectory.final = self._evaluated(armed)
+
+    def _evaluated(self, armed: Armed | None) -> dict[str, float]:
+        """The metrics of the module as it is, or what another run of the campaign found for the same weights."""
+        assert self._built is not None
         clean = self._order.recon or {}
         validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))
         # In the precision that the fault has left the weights in.
@@ -337,16 +365,17 @@ class Session:
         )
         shared = SharedEvaluation(self._order.shared, self._trajectory.digest, *circumstances)
         # What nothing was changed in has to show for itself that it is evaluated like the clean run.
-        if self._armed is not None and self._armed.activations and (known := shared.read()) is not None:
-            self._trajectory.final = known
-            return
+        if armed is not None and (known := shared.read()) is not None:
+            return known
         self._seed()
         try:
-            self._trajectory.final = evaluation.evaluate(self._built, validates, arguments)
+            found = evaluation.evaluate(self._built, validates, arguments)
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
-            return
-        shared.write(self._trajectory.final)
+            self._unevaluated = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
+            return {}
+        shared.write(found)
+        return found
 
     def _result(self) -> dict[str, Any]:
         armed, mutant = self._armed, self._order.mutant or {}
@@ -362,6 +391,10 @@ class Session:
             "broken": armed.broken if armed else None,
             "saves": len(self._saved_at),
             "unevaluated_best": self._unevaluated_best,
+            "born": self._born,
+            "unevaluated": self._unevaluated,
+            "in_place": self._in_place,
+            "draws": self._draws.to_json(text for _, text in self._warnings.seen.values()) if self._draws else None,
             "advice": self._advisers.to_json() if self._advisers else None,
             "fit_seconds": self._fit_seconds,
             "guards": [*(self._built.guards if self._built else ()), *self._flags],

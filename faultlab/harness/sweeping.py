@@ -114,7 +114,7 @@ class Sweep:
                 place,
                 value,
                 result.status.value,
-                bool(harm and harm.harmful),
+                result.harmful,
                 harm.faulty if harm else None,
                 noticed,
             )

@@ -77,37 +77,32 @@ class Trajectory:
         }
         return {name: repr(value) for name, value in {**whole, **nested}.items()}
 
-    def distance(self, other: Trajectory) -> float:
-        """How far apart losses and final metrics are: the largest relative difference, infinite on another course."""
-        if [step for step, _ in self.losses] != [step for step, _ in other.losses]:
-            return math.inf
-        if (self.steps, self.validation_batches, self.end) != (other.steps, other.validation_batches, other.end):
-            return math.inf
-        pairs = [(a, b) for (_, a), (_, b) in zip(self.losses, other.losses)]
-        if self.final.keys() != other.final.keys():
-            return math.inf
-        pairs += [(value, other.final[name]) for name, value in self.final.items()]
-        return max((_relative(a, b) for a, b in pairs), default=0.0)
-
     def gaps(self, other: Trajectory) -> dict[str, float]:
-        """How far apart each logged metric is, and each of the best checkpoint's; infinite where it has other steps."""
-        found: dict[str, float] = {}
+        """How far apart the losses are, each logged metric, and each that an evaluation gave; infinite on other steps.
+
+        In the numbers' own unit: relative to their size nothing that has grown is far from anything small.
+        """
+        found = {"losses": _apart(self.losses, other.losses)}
         for name in {**self.metrics, **other.metrics}:
-            mine, others = self.metrics.get(name, []), other.metrics.get(name, [])
-            same = [step for step, _ in mine] == [step for step, _ in others]
-            values = [_relative(a, b) for (_, a), (_, b) in zip(mine, others)]
-            found[f"metrics {name}"] = max(values, default=0.0) if same else math.inf
-        for name in {**self.reloaded, **other.reloaded}:
-            found[f"reloaded {name}"] = _relative(self.reloaded.get(name, math.nan), other.reloaded.get(name, math.nan))
+            found[f"metrics {name}"] = _apart(self.metrics.get(name, []), other.metrics.get(name, []))
+        for kind in ("final", "reloaded"):
+            mine, others = getattr(self, kind), getattr(other, kind)
+            for name in {**mine, **others}:
+                values = [[(0, known[name])] if name in known else [] for known in (mine, others)]
+                found[f"{kind} {name}"] = _apart(*values)
         return found
 
 
-def _relative(a: float, b: float) -> float:
-    if math.isnan(a) or math.isnan(b):
-        return 0.0 if math.isnan(a) and math.isnan(b) else math.inf
-    if a == b:
-        return 0.0
-    return math.inf if math.isinf(a) or math.isinf(b) else abs(a - b) / max(abs(a), abs(b))
+def _apart(one: Series, other: Series) -> float:
+    """The root of the mean squared difference; NaN is as far from a number as infinity is."""
+    if [step for step, _ in one] != [step for step, _ in other]:
+        return math.inf
+    gaps = [0.0 if a == b or (math.isnan(a) and math.isnan(b)) else abs(a - b) for (_, a), (_, b) in zip(one, other)]
+    if not all(map(math.isfinite, gaps)):
+        return math.inf
+    largest = max(gaps, default=0.0)
+    # Scaled, since the square of what has diverged may be no number any more.
+    return largest * math.sqrt(sum((gap / largest) ** 2 for gap in gaps) / len(gaps)) if largest else 0.0
 
 
 def digest(module: Any) -> str:

@@ -6,66 +6,97 @@ import math
 import re
 import signal
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
-from typing import Any, Protocol
+from typing import Any
 
 from faultlab.catalogue import FailureMode
 from faultlab.detectors.notice import Notice
 from faultlab.engines.protocol import Outcome
+from faultlab.harness import spread
+from faultlab.harness.measure import choose_metric as choose_metric
+from faultlab.harness.measure import decided, lower_by_name
 from faultlab.harness.trajectory import Trajectory
 from faultlab.results import Detection, FaultResult, Harm, Status
 
-_HIGHER_IS_BETTER = ("acc", "auc", "f1", "precision", "recall", "r2", "iou", "bleu", "rouge", "score", "psnr", "ssim")
 _LEAST_HARM = 0.05
+_FAR_OFF = 5.0
+"""How many times as far as is harmful a metric has to be whose better direction is unknown."""
 
 
 @dataclass(frozen=True)
 class Twin:
     """The clean runs: the twin itself (same seed), what it and its siblings signalled, and how far runs may stray.
 
-    ``tolerance`` is 0 for a deterministic target, else the distance that two clean runs of one seed may have, and
-    ``repeats`` are further clean runs of that seed: what is the same in all of them has to be so in a faulted one.
+    ``others`` are those of other seeds, ``repeats`` further ones of the twin's own: what is the same in all of them
+    has to be so in a faulted one, and where they differ it may be as far from one of them as they are from each other.
+    ``lower_is_better`` is None where nobody knows of the ``metric``.
     """
 
     trajectory: Trajectory
     others: Sequence[Trajectory] = ()
     notices: Sequence[Notice] = ()
     warnings: frozenset[str] = frozenset()
-    tolerance: float = 0.0
     metric: str = ""
-    lower_is_better: bool = True
+    lower_is_better: bool | None = True
     repeats: Sequence[Trajectory] = ()
 
-    def same_run(self, trajectory: Trajectory) -> bool:
-        """Whether the run is the clean one: to the bit, or as near as clean runs of this target are to each other."""
-        if not self.tolerance:
-            return trajectory.same_as(self.trajectory)
-        clean, found = self.trajectory.parts(), trajectory.parts()
-        others = [repeat.parts() for repeat in self.repeats]
-        steady = [name for name in clean if others and all(other.get(name) == clean[name] for other in others)]
-        return (
-            clean.keys() == found.keys()
-            and all(found[name] == clean[name] for name in steady)
-            and trajectory.distance(self.trajectory) <= self.tolerance
-            and self._reports_alike(trajectory)
-        )
+    @cached_property
+    def deterministic(self) -> bool:
+        """Whether all clean runs of the seed are the same to the bit."""
+        return all(repeat.same_as(self.trajectory) for repeat in self.repeats)
 
-    def _reports_alike(self, trajectory: Trajectory) -> bool:
-        """Whether each metric is as near to the clean one as that of clean runs; some stray further than the losses."""
-        usual: dict[str, float] = {}
+    def same_run(self, trajectory: Trajectory, slack: float = 1.0) -> bool:
+        """Whether the run is the clean one: to the bit, or as near as clean runs of this target are to each other.
+
+        ``slack`` is for what is clean for certain, and how many times further it may stray.
+        """
+        if trajectory.same_as(self.trajectory):
+            return True
+        found = trajectory.parts()
+        if self.deterministic or any(found.get(name) != value for name, value in self._steady.items()):
+            return False
+        runs = [self.trajectory, *self.repeats]
+        gaps = [trajectory.gaps(run) for run in runs]
+        nearest = {name: min(gap.get(name, math.inf) for gap in gaps) for name in gaps[0]}
+        return all(gap <= slack * self._usual.get(name, 0.0) for name, gap in nearest.items())
+
+    @cached_property
+    def _steady(self) -> dict[str, str]:
+        """What all clean runs of the seed agree in to the bit."""
+        others = [repeat.parts() for repeat in self.repeats]
+        clean = self.trajectory.parts()
+        return {name: value for name, value in clean.items() if all(other.get(name) == value for other in others)}
+
+    @cached_property
+    def _usual(self) -> dict[str, float]:
+        """How far apart clean runs of the seed are in each thing."""
+        gaps: dict[str, list[float]] = {}
         for one, other in combinations([self.trajectory, *self.repeats], 2):
             for name, gap in one.gaps(other).items():
-                usual[name] = max(usual.get(name, 0.0), gap)
-        gaps = trajectory.gaps(self.trajectory)
-        return all(gap <= max(self.tolerance, 2 * usual.get(name, 0.0)) for name, gap in gaps.items())
+                gaps.setdefault(name, []).append(gap)
+        return {name: spread.usual_gap(found) for name, found in gaps.items()}
 
-    @property
+    @cached_property
+    def _values(self) -> list[float]:
+        return [found for other in self.others if (found := self.value(other)) is not None]
+
+    @cached_property
     def spread(self) -> float:
-        """The standard deviation of the metric over the clean seeds."""
-        known = [found for other in self.others if (found := self.value(other)) is not None and math.isfinite(found)]
-        return statistics.stdev(known) if len(known) > 1 else 0.0
+        """The standard deviation of the metric over the clean seeds, without those that diverge."""
+        return spread.deviation(self._values)
+
+    def least(self, clean: float) -> float:
+        """How far from the clean run's the metric has to be to be harm."""
+        return max(3 * self.spread, _LEAST_HARM * abs(clean))
+
+    @cached_property
+    def diverges(self) -> bool:
+        """Whether the twin's own metric is out of the way of the other clean seeds'."""
+        own = self.value(self.trajectory)
+        return own in self._values and own not in spread.typical(self._values)
 
     def value(self, trajectory: Trajectory) -> float | None:
         """The metric that harm is measured by, of the same source as the clean run's; None where that is missing.
@@ -80,25 +111,20 @@ class Twin:
         return statistics.fmean(losses[-max(1, len(losses) // 4) :]) if losses else None
 
 
-class Monitored(Protocol):
-    """What a scenario's ``monitor:`` says."""
-
-    @property
-    def metric(self) -> str: ...
-
-    @property
-    def mode(self) -> str: ...
-
-
-def choose_metric(trajectory: Trajectory, monitor: Monitored | None) -> tuple[str, bool]:
-    """The metric for harm and whether lower is better: the scenario's, else a validation loss, else what there is."""
-    if monitor is not None:
-        return monitor.metric, monitor.mode == "min"
-    names = sorted(trajectory.final) or sorted(trajectory.metrics)
-    losses = [name for name in names if "loss" in name]
-    likely = [name for name in losses if name == "val_loss"] + [name for name in losses if "val" in name] + losses
-    name = next(iter(likely + names), "loss")
-    return name, "loss" in name or not any(word in name.lower() for word in _HIGHER_IS_BETTER)
+def outlying(twin: Twin, seeds: Mapping[int, Trajectory], own: int) -> list[dict[str, str]]:
+    """Clean seeds whose metric is out of the others' way: what a report says of the target, since nothing broke it."""
+    values = {seed: found for seed, run in seeds.items() if (found := twin.value(run)) is not None}
+    kept = spread.typical(list(values.values()))
+    if not kept:
+        return []
+    away = {seed: value for seed, value in values.items() if value not in kept}
+    between = f"{min(kept):.4g} and {max(kept):.4g}"
+    told = ", ".join(f"seed {seed} ends with {twin.metric} {value:.4g}" for seed, value in away.items())
+    what = f"the healthy training goes far off on some seeds: {told}, others between {between}; no spread counts them"
+    if own in away:
+        what += "; faults are compared with such a run, so that their harm is unknown"
+    remedy = "Look at the learning rate, gradient clipping and initialisation; or choose another seed by --seed."
+    return [{"kind": "outlier", "what": what, "evidence": "", "remedy": remedy}] if away else []
 
 
 def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
@@ -137,14 +163,17 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
     new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in twin.notices)]
     detections = sorted((detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
     warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]
-    harm = _report_harm(trajectory, twin) if mode.judged_by == "report" else _harm(trajectory, twin)
+    evaluated = Evaluated(result.get("unevaluated", ""), result.get("in_place") or {})
+    judged = _report_harm if mode.judged_by == "report" else _harm
+    harm = judged(trajectory, twin, evaluated)
     seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": harm}
     if detections:
         return verdict(Status.NOTICED, **seen)
     if warnings:
         return verdict(Status.WARNED, **seen)
-    if twin.same_run(trajectory):
-        how = "as near as clean runs are to each other" if twin.tolerance else "to the bit"
+    if not harm.harmful and twin.same_run(trajectory):
+        alike = trajectory.same_as(twin.trajectory)
+        how = "to the bit" if alike else "as near as clean runs are to each other"
         return verdict(Status.NO_EFFECT, f"the run is the clean one, {how}", **seen)
     if trajectory.end == "exited":
         return verdict(Status.SILENT, "the process exits with status 0 before the training is done", **seen)
@@ -182,29 +211,62 @@ def detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Dete
     return Detection(notice.kind, notice.name, notice.step, latency, names_cause, notice.message)
 
 
-def _harm(trajectory: Trajectory, twin: Twin) -> Harm:
+@dataclass(frozen=True)
+class Evaluated:
+    """What is to know of a run's evaluation: why it ``failed``, empty where it did not.
+
+    ``in_place`` has the metrics of the network with the fault still in it, where that may be what computes them.
+    """
+
+    failed: str = ""
+    in_place: Mapping[str, float] = field(default_factory=dict)
+
+
+def _harm(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
     """How much worse the weights are: those that the run ended with, or those of its best checkpoint if reloaded."""
-    harm = _compare(trajectory, twin, twin.value)
+    harm = _untouched(trajectory, twin, evaluated)
     if trajectory.end != "finished" or twin.metric not in twin.trajectory.reloaded or harm.harmful:
         return harm
-    return _compare(trajectory, twin, lambda run: run.reloaded.get(twin.metric))
+    best = _compare(trajectory, twin, lambda run: run.reloaded.get(twin.metric))
+    return harm if harm.unknown and not best.harmful else best
 
 
-def _report_harm(trajectory: Trajectory, twin: Twin) -> Harm:
+def _untouched(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
+    """The harm by a metric that the fault has no hand in, which may be another one than the twin's."""
+    harm = _compare(trajectory, twin, twin.value, evaluated.failed)
+    if not evaluated.in_place or trajectory.end != "finished" or harm.harmful:
+        return harm
+    faulty = replace(trajectory, final=dict(evaluated.in_place))
+    for name in decided([twin.metric, *faulty.final]):
+        if name in twin.trajectory.final and name in faulty.final:
+            lower = twin.lower_is_better if name == twin.metric else lower_by_name(name)
+            by_another = replace(twin, metric=name, lower_is_better=lower)
+            return _compare(faulty, by_another, by_another.value)
+    in_place = _compare(faulty, twin, twin.value)
+    if in_place.unknown or in_place.harmful or not _too_good(in_place, twin):
+        return in_place
+    return replace(in_place, unknown=f"{twin.metric} is computed by what the fault has changed")
+
+
+def _too_good(harm: Harm, twin: Twin) -> bool:
+    """Whether a metric is better than the clean one by as much as would be harm if it were worse."""
+    return harm.clean is not None and harm.faulty is not None and abs(harm.faulty - harm.clean) > twin.least(harm.clean)
+
+
+def _report_harm(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
     """How far what was reported is from what is true of the same weights, to the better or the worse.
 
     ``clean`` is the latter. A metric that the clean run reports and the faulted one does not is a harm as well.
     """
     true = _truth(trajectory, twin)
     if trajectory.end != "finished" or true is None:
-        return _harm(trajectory, twin)
+        return _harm(trajectory, twin, evaluated)
     reported = trajectory.metrics[twin.metric][-1][1] if twin.metric in trajectory.metrics else None
     if reported is None or not (math.isfinite(reported) and math.isfinite(true)):
         agree = reported is not None and not math.isfinite(reported) and not math.isfinite(true)
         return Harm(twin.metric, _finite(true), _finite(reported), not agree)
-    usual = max(
-        (gap for run in [twin.trajectory, *twin.others] if (gap := _gap(run, twin.metric)) is not None), default=0
-    )
+    gaps = [gap for run in [twin.trajectory, *twin.others] if (gap := _gap(run, twin.metric)) is not None]
+    usual = max(spread.typical(gaps), default=0.0)
     return Harm(twin.metric, true, reported, abs(reported - true) > max(2 * usual, _LEAST_HARM * abs(true)))
 
 
@@ -229,17 +291,33 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], float | None]) -> Harm:
+def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], float | None], failed: str = "") -> Harm:
     clean = value(twin.trajectory)
     if trajectory.end != "finished":
-        return Harm(twin.metric, clean, None, True)
+        return Harm(twin.metric, _finite(clean), None, True)
     faulty = value(trajectory)
-    if clean is None or faulty is None:
-        return Harm(twin.metric, clean, faulty, clean is not None)
+
+    def unknown(why: str) -> Harm:
+        return Harm(twin.metric, _finite(clean), _finite(faulty), False, why)
+
+    if clean is None:
+        return unknown(f"the clean run gives no {twin.metric}")
+    if not math.isfinite(clean):
+        return unknown(f"the clean run's {twin.metric} is not finite")
+    if faulty is None:
+        return unknown(f"the weights could not be evaluated: {failed}" if failed else f"it gives no {twin.metric}")
     if not math.isfinite(faulty):
         return Harm(twin.metric, clean, None, True)
-    worse = faulty - clean if twin.lower_is_better else clean - faulty
-    return Harm(twin.metric, clean, faulty, worse > max(3 * twin.spread, _LEAST_HARM * abs(clean)))
+    if twin.diverges:
+        return unknown(f"the clean run of this seed diverges itself, by the {twin.metric} of other seeds")
+    least = twin.least(clean)
+    if twin.lower_is_better is not None:
+        worse = faulty - clean if twin.lower_is_better else clean - faulty
+        return Harm(twin.metric, clean, faulty, worse > least)
+    far = abs(faulty - clean)
+    if least < far <= _FAR_OFF * least:
+        return unknown(f"it is not known which way {twin.metric} gets better")
+    return Harm(twin.metric, clean, faulty, far > least)
 
 
 def _signal_name(number: int) -> str:

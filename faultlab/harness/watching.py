@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from faultlab.engines.protocol import Outcome
-from faultlab.harness import verdict
 from faultlab.harness.advice import PACKAGE, Advice
 from faultlab.harness.clean import CleanRuns
+from faultlab.harness.measure import choose_metric
 from faultlab.harness.trajectory import Trajectory
 from faultlab.scenario import Scenario
 from faultlab.variation import VARIATIONS
@@ -71,12 +71,13 @@ class Watching:
 
 def asked(scenario: Scenario, outcome: Outcome) -> dict[str, Any]:
     """What the ready-made guards are told of a scenario after its first run; those that it has are not asked twice."""
-    trajectory = Trajectory.from_json((outcome.result or {})["trajectory"])
-    metric, lower = verdict.choose_metric(trajectory, scenario.monitor)
+    result = outcome.result or {}
+    trajectory = Trajectory.from_json(result["trajectory"])
+    measure = choose_metric(trajectory, scenario.monitor, (result.get("recon") or {}).get("directions"))
     paths = [guard.class_path.rpartition(".") for guard in scenario.guards if guard.class_path]
     own = [name for package, _, name in paths if package.startswith(PACKAGE)]
     return {
-        "monitor": metric if metric in trajectory.metrics else "",
-        "mode": "min" if lower else "max",
+        "monitor": measure.metric if measure.metric in trajectory.metrics else "",
+        "mode": measure.mode,
         "without": own,
     }

@@ -17,11 +17,13 @@ from faultlab.docstrings import Sections
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Order, Outcome, Place
 from faultlab.harness import verdict
-from faultlab.harness.clean import TRUNK, order, with_trunk
+from faultlab.harness.clean import TRUNK, order
 from faultlab.harness.plan import Selection
 from faultlab.harness.preparation import Findings, Preparation
 from faultlab.harness.records import Records
 from faultlab.harness.trajectory import Trajectory
+from faultlab.harness.trunk import SLACK, Trunk
+from faultlab.harness.verdict import Twin
 from faultlab.harness.watching import Watch
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.switchboard import AT_IMPORT, Ran
@@ -107,7 +109,8 @@ class ByTraining:
         """
         assert self.findings is not None
         dead = []
-        for outcome in engine.run(with_trunk(self.engine, orders, self.seed, self.findings.advice.order)):
+        trunk = Trunk(engine, self.findings.twin, self.seed, self.findings.advice.order)
+        for outcome, twin in trunk.run(orders):
             if outcome.id == TRUNK:
                 self._check_trunk(outcome)
                 continue
@@ -119,13 +122,13 @@ class ByTraining:
                 dead.append(by_name[outcome.id])
                 continue
             self.records.log(outcome)
-            self.heard(outcome.id, self._judged(by_name[outcome.id], outcome))
+            self.heard(outcome.id, self._judged(by_name[outcome.id], outcome, twin))
         return dead
 
     def _check_trunk(self, outcome: Outcome) -> None:
         assert self.findings is not None
         trajectory = Trajectory.of(outcome)
-        if trajectory is None or not self.findings.twin.same_run(trajectory):
+        if trajectory is None or not self.findings.twin.same_run(trajectory, SLACK):
             self.problems.append("inconclusive: the clean run does not run like the clean run before it")
 
     def _run_fresh(self, mutants: Sequence[Mutant], by_name: dict[str, Mutant]) -> None:
@@ -198,7 +201,7 @@ class ByTraining:
         assert self.findings is not None
         return self.timeout or max(floor, factor * self.findings.baseline.seconds)
 
-    def _judged(self, mutant: Mutant, outcome: Outcome) -> FaultResult:
+    def _judged(self, mutant: Mutant, outcome: Outcome, twin: Twin) -> FaultResult:
         assert self.findings is not None
         broken = (outcome.result or {}).get("target_error")
         if broken:
@@ -206,11 +209,11 @@ class ByTraining:
             found = Detection("framework", "target", 0, 0, False, broken["message"])
             return self._result(mutant, Status.NOTICED, noticed_by=[found], activations=1, first_step=0)
         mode, advice = mode_of(mutant), self.findings.advice
-        result = verdict.judge(mutant.name, mode, outcome, self.findings.twin)
+        result = verdict.judge(mutant.name, mode, outcome, twin)
         if result.status is Status.TIMEOUT:
             hung = Detection("process", "deadline", outcome.acting or 0, 0, False, f"it never ends: {result.reason}")
             return replace(result, status=Status.NOTICED, reason="", noticed_by=[hung])
-        if result.status is Status.NO_EFFECT and self.findings.twin.tolerance:
+        if result.status is Status.NO_EFFECT and not twin.deterministic:
             # Equivalent is what is the same to the bit, and here not even clean runs are.
             result = replace(result, status=Status.SILENT, reason="the training strays no further than clean runs do")
         advised = advice.judge(mutant.name, mode, outcome)

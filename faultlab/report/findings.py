@@ -74,8 +74,7 @@ def rules(report: Report) -> dict[str, tuple[str, str, str]]:
 
 
 def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> Finding:
-    harmful = fault.harm is not None and fault.harm.harmful
-    level = {Status.SILENT: ERROR if harmful else WARNING, Status.WARNED: NOTE}.get(fault.status, WARNING)
+    level = {Status.SILENT: ERROR if fault.harmful else WARNING, Status.WARNED: NOTE}.get(fault.status, WARNING)
     how = {Status.SILENT: "nobody notices", Status.WARNED: "only a warning tells of"}.get(
         fault.status, f"nothing is proven ({fault.status.value}) of"
     )

@@ -29,7 +29,7 @@ from faultlab.report.latency import distribution
 from faultlab.report.lessons import choices, lessons
 from faultlab.report.matrix import COUNTED, matrix
 from faultlab.report.mutants import mutation_line
-from faultlab.report.overview import WORTHS, cost, known_modes, one_line
+from faultlab.report.overview import WORTHS, cost, known_modes, one_line, target_lines
 from faultlab.report.text import address, blocks, harmless, short
 from faultlab.report.watching import sweeps, watched
 from faultlab.results import INCONCLUSIVE, FaultResult, Report, Status, severity_order
@@ -37,6 +37,10 @@ from faultlab.runfolder import PREVIOUS_FILE, REPORT_FILE, TESTS_FILE
 
 FILTERED = (*COUNTED, *INCONCLUSIVE)
 LESSON = "lesson.html"
+
+
+_UNKNOWN = 7
+"""The rank of a silent fault whose harm is unknown."""
 
 
 def write(report: Report, out: Path) -> Path:
@@ -68,8 +72,9 @@ def _write_page(report: Report, page: Path, index: str) -> None:
     found = lessons(report, described, Curves(page.parent))
     more = {
         "undescribed": undescribed,
-        "harmful": [one for one in found if _harmful(one.worst)],
-        "harmless": [one for one in found if not _harmful(one.worst)],
+        "harmful": [one for one in found if one.worst.harmful],
+        "unknown": [one for one in found if one.worst.harm_unknown],
+        "harmless": [one for one in found if not (one.worst.harmful or one.worst.harm_unknown)],
         "comparison": since_before(report, page.parent),
         "tests": _tests(page.with_name(TESTS_FILE)),
         "guards": watched(page.parent, report.faults),
@@ -87,17 +92,18 @@ def parts(report: Report) -> list[Part]:
             worst[fault.mode] = max(worst.get(fault.mode, 0), _rank(fault))
     counts = Counter(worst.values())
     words = [*WORTHS, "only warned", "silent and harmless, as far as measured", "silent and harmful"]
-    return segments((f"part{rank}", words[rank], counts[rank]) for rank in (0, 1, 2, 3, 4, 6, 5))
+    words.append("silent, their harm unknown")
+    return segments(
+        (f"part{rank}", words[rank], counts[rank])
+        for rank in (0, 1, 2, 3, 4, 6, 7, 5)
+        if rank != _UNKNOWN or counts[_UNKNOWN]
+    )
 
 
 def _rank(fault: FaultResult) -> int:
     if fault.status is Status.NOTICED:
         return fault.best.worth if fault.best else len(WORTHS) - 1
-    return 4 if fault.status is Status.WARNED else 6 if _harmful(fault) else 5
-
-
-def _harmful(fault: FaultResult) -> bool:
-    return fault.harm is not None and fault.harm.harmful
+    return 4 if fault.status is Status.WARNED else 6 if fault.harmful else _UNKNOWN if fault.harm_unknown else 5
 
 
 def _content(report: Report) -> dict[str, Any]:
@@ -113,6 +119,7 @@ def _content(report: Report) -> dict[str, Any]:
         "report": report,
         "broken": bool(report.faults) or report.mutation is None,
         "mutants": mutant_section.content(report),
+        "of_target": target_lines(report.baseline.findings),
         "alarms": [alarm for alarm in report.baseline.false_alarms if alarm["kind"] != "test"],
         "left_out": [alarm for alarm in report.baseline.false_alarms if alarm["kind"] == "test"],
         "summary": one_line(report),

@@ -150,8 +150,7 @@ def _rank(result: FaultResult, trains: bool) -> int:
         worth = min((found.worth for found in of_training(result)), default=3)
         return 0 if of_tests(result) else max(1, worth)
     if result.status is Status.SILENT:
-        harmful = result.harm is not None and result.harm.harmful
-        return 6 if harmful or not trains else 5
+        return 6 if result.harmful or not trains else 5
     return 4 if result.status is Status.WARNED else 7
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from faultlab import index
 from faultlab.catalogue import FailureMode
@@ -28,13 +28,15 @@ def one_line(report: Report) -> str:
         return mutation_line(report)
     counts = Counter(report.by_mode().values())
     ratio = "no coverage ratio" if report.ratio is None else f"coverage {report.ratio:.2f}"
-    harmful = sum(1 for fault in report.silent() if fault.harm is not None and fault.harm.harmful)
+    harmful = sum(fault.harmful for fault in report.silent())
+    unknown = sum(bool(fault.harm_unknown) for fault in report.silent())
+    silent = f"{harmful} harmful" + (f", the harm of {unknown} unknown" if unknown else "")
     mutants = (
         f"{score(report)} of {len(report.mutants)} mutants{beyond(report)}; " if report.mutation is not None else ""
     )
     return (
         f"{report.scenario}: {ratio}: {counts[Status.NOTICED]} noticed, {counts[Status.WARNED]} only warned, "
-        f"{counts[Status.SILENT]} silent ({harmful} harmful); {mutants}{report.gate}; "
+        f"{counts[Status.SILENT]} silent ({silent}); {mutants}{report.gate}; "
         f"{report.timing.get('total', 0):.1f} s"
     )
 
@@ -64,8 +66,10 @@ def silent_rows(report: Report, most: int) -> list[str]:
 def cost(fault: FaultResult) -> str:
     """What a fault cost, in words."""
     harm = fault.harm
-    if harm is None or harm.clean is None:
+    if harm is None or (harm.clean is None and not harm.unknown):
         return fault.reason or "its cost could not be measured"
+    if harm.unknown:
+        return fault.reason or measured(harm)
     mode = known_modes()[0].get(fault.mode)
     if mode is not None and mode.judged_by == "report":
         said = "no number" if harm.faulty is None else f"{harm.faulty:.4g}"
@@ -76,12 +80,29 @@ def cost(fault: FaultResult) -> str:
 
 def measured(harm: Harm) -> str:
     """The metric of the final weights beside that of the clean run, in words; nothing where that has none."""
+    if harm.unknown:
+        return f"harm unknown: {harm.unknown}{_values(harm)}"
     if harm.clean is None:
         return ""
     if harm.faulty is None:
         return f"{harm.metric} is no longer finite (clean {harm.clean:.4g})"
     verdict = "harmful" if harm.harmful else "within what clean runs show"
     return f"{harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g} ({verdict})"
+
+
+def _values(harm: Harm) -> str:
+    if harm.clean is None or harm.faulty is None:
+        return ""
+    return f" ({harm.metric} {harm.faulty:.4g}, clean {harm.clean:.4g})"
+
+
+def target_lines(findings: Sequence[Mapping[str, str]]) -> list[str]:
+    """What a report says first of the healthy target, a line a finding."""
+    return [_sentences(found.get("what", ""), found.get("evidence", ""), found.get("remedy", "")) for found in findings]
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(f"{part[:1].upper()}{part[1:].rstrip('.')}." for part in parts if part)
 
 
 def known_modes() -> tuple[Mapping[str, FailureMode], str]:

@@ -41,6 +41,30 @@ class FalseAlarm(_Part):
     """What it said."""
 
 
+class Measure(_Part):
+    """What harm is measured by."""
+
+    metric: str
+    """The metric."""
+    better: Literal["lower", "higher", "unknown"]
+    """Which values are better; where that is unknown, what is far off to either side is harm."""
+    why: str
+    """Who says so."""
+
+
+class TargetFinding(_Part):
+    """Something about the healthy target that verdicts suffer from."""
+
+    kind: Literal["nondeterministic", "outlier", "direction"]
+    """Clean runs of one seed differ; a clean seed goes far off; nobody knows which way the metric gets better."""
+    what: str
+    """What was found."""
+    evidence: str
+    """The cause, where it could be found."""
+    remedy: str
+    """What to do."""
+
+
 class Baseline(_Part):
     """What healthy looks like: the clean runs."""
 
@@ -56,6 +80,10 @@ class Baseline(_Part):
     """The metrics of the first clean run's final weights; null where not finite."""
     false_alarms: list[FalseAlarm]
     """Complaints about clean runs, and tests that were left out since they fail without a fault."""
+    measure: Measure = _LEFT_OUT
+    """What harm is measured by; left out where nothing was trained."""
+    findings: list[TargetFinding] = _LEFT_OUT
+    """What verdicts on this target suffer from; left out where nothing is known to."""
 
 
 class Detection(_Part):
@@ -85,7 +113,9 @@ class Harm(_Part):
     faulty: Finite
     """The faulted run's; null where it is not finite or no run ended."""
     harmful: bool
-    """Whether it is worse by more than clean runs differ."""
+    """Whether it is worse by more than clean runs differ; false where that is unknown."""
+    unknown: str = _LEFT_OUT
+    """Why nothing is known of the harm; left out where something is."""
 
 
 class Prescription(_Part):

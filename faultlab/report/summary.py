@@ -12,7 +12,7 @@ from faultlab.report.differences import lines
 from faultlab.report.findings import ERROR, NOTE, Finding, findings
 from faultlab.report.markdown import cell, code, inline
 from faultlab.report.mutants import mutation_line
-from faultlab.report.overview import WORTHS, family_rows
+from faultlab.report.overview import WORTHS, family_rows, target_lines
 from faultlab.report.text import harmless, short
 from faultlab.results import INCONCLUSIVE, SOURCE, FaultResult, Report, Status
 
@@ -45,6 +45,8 @@ def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
         yield _coverage(report)
     if report.mutation is not None:
         yield f"{_prose(mutation_line(report))}\n\n"
+    if report.baseline.findings:
+        yield _list("Of the healthy target", target_lines(report.baseline.findings), _REASONS)
     if report.reasons:
         yield _list("Why it does not pass", report.reasons, _REASONS)
     if comparison is not None and (changes := lines(comparison)):
@@ -79,11 +81,13 @@ def _coverage(report: Report) -> str:
         if modes[fault.mode] is Status.NOTICED and fault.status is Status.NOTICED:
             worths[fault.mode] = max(worths.get(fault.mode, 0), _worth(fault))
     parts = [(WORTHS[worth], count) for worth, count in sorted(Counter(worths.values()).items())]
-    harmful = {fault.mode for fault in report.silent() if fault.harm is not None and fault.harm.harmful}
+    harmful = {fault.mode for fault in report.silent() if fault.harmful}
+    unknown = {fault.mode for fault in report.silent() if fault.harm_unknown} - harmful
     parts += [
         ("only warned of", statuses[Status.WARNED]),
         ("silent and harmful", len(harmful)),
-        ("silent, without measured harm", statuses[Status.SILENT] - len(harmful)),
+        ("silent, their harm unknown", len(unknown)),
+        ("silent, without measured harm", statuses[Status.SILENT] - len(harmful) - len(unknown)),
         ("inconclusive, which count for nothing", inconclusive),
     ]
     rows = "".join(f"| {words} | {count} |\n" for words, count in parts if count)

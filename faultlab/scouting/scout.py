@@ -200,9 +200,9 @@ def trainer_settings(batches: int, given: Mapping[str, Any]) -> dict[str, Any]:
 def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
     """One clean training in this process, by the code that carries out every run of a campaign."""
     from faultlab import scripted
+    from faultlab.harness.measure import choose_metric
     from faultlab.harness.session import carry_out
     from faultlab.harness.trajectory import Trajectory
-    from faultlab.harness.verdict import choose_metric
     from faultlab.target import Target, TargetError
 
     begun = time.perf_counter()
@@ -229,7 +229,8 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
     if not trajectory.steps:
         return {"failed": "it trains no step: the training loader yields no batch"}
     recon = result["recon"]
-    name, lower = choose_metric(trajectory, None)
+    measure = choose_metric(trajectory, None, recon["directions"])
+    told = measure.metric in trajectory.metrics and measure.lower_is_better is not None
     metrics = trajectory.final or {key: series[-1][1] for key, series in trajectory.metrics.items()}
     cls = _class(recon["module"])
     losses = [loss for _, loss in trajectory.losses]
@@ -245,7 +246,7 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
         "batches": _batches(recon.get("loading") or {}),
         "fit_seconds": result["fit_seconds"],
         "seconds": time.perf_counter() - begun,
-        "monitor": {"metric": name, "mode": "min" if lower else "max"} if name in trajectory.metrics else None,
+        "monitor": {"metric": measure.metric, "mode": measure.mode} if told else None,
         "metrics": metrics,
         "losses": losses,
         "guards": list(result["guards"]),

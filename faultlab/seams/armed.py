@@ -96,6 +96,8 @@ class Armed:
         self.clock = clock
         self.ctx = Context(fault, dict(self.mode.amounts(fault)), clock, recon)
         self.enabled = True
+        # Submodules that the fault has put others in the place of, by path.
+        self.replaced: dict[str, torch.nn.Module] = {}
         self._tally = Tally()
         self._injector = registered.injector
         self._trigger = fault.trigger or Trigger()

@@ -44,9 +44,11 @@ class Architecture(Seam):
             before = armed.activations
             done = bool(before) if known is not None else module in changed
             if not done and armed.due("train"):
+                parts = dict(module.named_modules(remove_duplicate=False))
                 armed.in_place(module, _structure)
                 if armed.activations > before:
                     changed.add(module)
+                    armed.replaced.update(_replaced(parts, module))
 
         def configuring(configure: Callable[..., Any]) -> Callable[..., Any]:
             def later(*args: Any, **kwargs: Any) -> Any:
@@ -240,6 +242,13 @@ def _memories(optimizers: list[torch.optim.Optimizer]) -> list[Any]:
 
 def _copied(state: Any) -> Any:
     return tree.map_tensors(state, lambda tensor: tensor.detach().clone()) if isinstance(state, Mapping) else state
+
+
+def _replaced(before: Mapping[str, nn.Module], module: nn.Module) -> dict[str, nn.Module]:
+    """The submodules that are no longer where they were, without those inside of others that are not."""
+    after = dict(module.named_modules(remove_duplicate=False))
+    gone = {path for path, part in before.items() if after.get(path) is not part}
+    return {path: before[path] for path in before if path in gone and path.rpartition(".")[0] not in gone}
 
 
 def _structure(module: nn.Module) -> list[Any]:

@@ -76,7 +76,8 @@ def _in_step(armed: Armed, call: Callable[..., Any]) -> Callable[..., Any]:
 class RandomState(Seam):
     """The state of the process's random numbers. The injector changes it in place.
 
-    ``before`` is ``step``, as each training step begins, or ``construction``, as the module's constructor does.
+    ``before`` is ``step``, as each training step begins, or ``construction``, as the first module of all is built: a
+    network that is passed to the target's constructor has its weights before that begins.
     """
 
     before: str = "step"
@@ -99,8 +100,7 @@ class RandomState(Seam):
         if self.before == "step":
             patches.wrap(site.owner("training_step"), "training_step", make)
         else:
-            for namespace in lightning.loaded():
-                patches.wrap(lightning.part(namespace, "core:LightningModule"), "__init__", make)
+            patches.wrap(torch.nn.Module, "__init__", make)
 
 
 def _random_state(_: Any) -> list[Any]:

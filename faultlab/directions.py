@@ -1,0 +1,41 @@
+"""Which way a logged number gets better, as a target's own objects declare it: read by attributes, nothing imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+LOWER, HIGHER = "min", "max"
+
+Declared = Mapping[str, Mapping[str, str]]
+"""By a number's name who declares something of it, and what: ``min`` or ``max``."""
+
+
+def of_metric(value: Any) -> dict[str, str]:
+    """What torchmetrics knows of a Metric that is logged; its `higher_is_better` is None of many."""
+    higher = getattr(value, "higher_is_better", None)
+    return {type(value).__name__: HIGHER if higher else LOWER} if isinstance(higher, bool) else {}
+
+
+def of_trainer(trainer: Any) -> Iterator[tuple[str, dict[str, str]]]:
+    """What callbacks and schedulers that monitor a number are told of it, by the number's name."""
+    for callback in trainer.callbacks:
+        yield from _monitoring(callback, getattr(callback, "monitor", None))
+    for config in trainer.lr_scheduler_configs:
+        yield from _monitoring(config.scheduler, config.monitor)
+
+
+def merged(found: Iterable[tuple[str, dict[str, str]]]) -> dict[str, dict[str, str]]:
+    """All that is declared of each number; two of one class that contradict each other both stand."""
+    declared: dict[str, dict[str, str]] = {}
+    for name, said in found:
+        known = declared.setdefault(name, {})
+        for who, mode in said.items():
+            known[who if known.get(who, mode) == mode else f"another {who}"] = mode
+    return declared
+
+
+def _monitoring(who: Any, name: Any) -> Iterator[tuple[str, dict[str, str]]]:
+    mode = getattr(who, "mode", None)
+    if isinstance(name, str) and mode in (LOWER, HIGHER):
+        yield name, {type(who).__name__: mode}

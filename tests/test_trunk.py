@@ -1,0 +1,71 @@
+"""Which clean run a faulted one is compared with, where clean runs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from faultlab.engines.protocol import Order, Outcome
+from faultlab.harness.clean import TRUNK
+from faultlab.harness.trajectory import Trajectory
+from faultlab.harness.trunk import Trunk
+from faultlab.harness.verdict import Twin
+
+CLEAN, OTHER = Trajectory(digest="clean"), Trajectory(digest="other")
+FAULTS = [Order("forked", 0, fault="loss.nan", at=3), Order("anew", 0, fault="random.unseeded")]
+
+
+class Engine:
+    """Gives back outcomes in an order of its own; ``digests`` says what each run ended with."""
+
+    root = "/nowhere"
+
+    def __init__(self, arriving: Sequence[str], digests: dict[str, str], copied: bool = True) -> None:
+        self.asked: list[str] = []
+        self._arriving, self._digests, self._copied = arriving, digests, copied
+
+    def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        self.asked = [one.id for one in orders]
+        places = {one.id: one.at for one in orders}
+        for id in [*self._arriving, *(one for one in self.asked if one not in self._arriving)]:
+            born = places[id] if self._copied and id != TRUNK else "construct"
+            trajectory = Trajectory(digest=self._digests.get(id, "trunk")).to_json()
+            yield Outcome(id, result={"trajectory": trajectory, "born": born})
+
+
+def _run(engine: Any, twin: Twin, orders: Sequence[Order] = FAULTS) -> dict[str, Twin]:
+    return {outcome.id: compared for outcome, compared in Trunk(engine, twin, 0).run(orders)}
+
+
+def test_of_a_deterministic_target_all_are_compared_with_the_clean_run_as_they_come() -> None:
+    engine, twin = Engine(["forked"], {}), Twin(CLEAN)
+    assert _run(engine, twin) == {"forked": twin, TRUNK: twin, "anew": twin}
+    assert engine.asked == [TRUNK, "forked", "anew"], "and no clean fork is run for it"
+
+
+def test_where_clean_runs_differ_a_fork_is_compared_with_its_trunk_though_it_ends_before() -> None:
+    engine, twin = Engine(["forked", "anew", "trunk-0"], {}), Twin(CLEAN, repeats=[OTHER])
+    compared = _run(engine, twin)
+    assert list(compared) == ["anew", TRUNK, "forked"]
+    assert compared["anew"] is twin
+    assert compared["forked"].trajectory.digest == "trunk"
+    assert compared["forked"].deterministic
+
+
+def test_clean_forks_that_stray_say_how_far_a_fork_may() -> None:
+    strayed = {f"trunk-{n}": str(n) for n in range(4)}
+    twin = _run(Engine([], strayed), Twin(CLEAN, repeats=[OTHER]))["forked"]
+    assert not twin.deterministic
+    assert [run.digest for run in twin.repeats] == ["0", "1", "2", "3"]
+
+
+def test_a_trunk_that_can_not_be_copied_is_no_twin_of_what_begins_at_nothing() -> None:
+    twin = Twin(CLEAN, repeats=[OTHER])
+    compared = _run(Engine([], {}, copied=False), twin)
+    assert all(one is twin for one in compared.values())
+
+
+def test_where_nothing_is_forked_there_is_no_trunk() -> None:
+    engine = Engine([], {})
+    assert list(_run(engine, Twin(CLEAN, repeats=[OTHER]), FAULTS[1:])) == ["anew"]
+    assert engine.asked == ["anew"]
