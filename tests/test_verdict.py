@@ -447,8 +447,8 @@ def test_what_clean_repeats_agree_in_to_the_bit_has_to_agree_in_a_nondeterminist
 def test_a_goal_that_is_reached_early_notices_nothing() -> None:
     reached = Notice("guard", "EarlyStopping", 2, "Stopping threshold reached", "stopped", "stopping_threshold")
     spent = Notice("guard", "EarlyStopping", 2, "did not improve", "stopped", "patience_exhausted")
-    assert reached.reached_goal
-    assert not spent.reached_goal
+    assert reached.finds_nothing
+    assert not spent.finds_nothing
 
 
 @pytest.mark.parametrize(

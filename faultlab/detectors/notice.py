@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+# What ModelCheckpoint warns of whenever a training is resumed, or done again.
+_NOT_EMPTY = "exists and is not empty"
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -22,9 +25,10 @@ class Notice:
     reason: str = ""
 
     @property
-    def reached_goal(self) -> bool:
-        """Whether it only says that training got where it was meant to: no notice of anything."""
-        return self.how == "stopped" and self.reason == "stopping_threshold"
+    def finds_nothing(self) -> bool:
+        """Whether it only says that training got where it was meant to, or that a folder holds files already."""
+        goal = self.how == "stopped" and self.reason == "stopping_threshold"
+        return goal or (self.how == "warned" and _NOT_EMPTY in self.message)
 
     def same_alarm(self, other: Notice) -> bool:
         """Whether the other notice is the same alarm, at whatever step."""
@@ -44,7 +48,8 @@ _DONE = ("patience_exhausted", "stopping_threshold")
 
 def is_alarm(notice: Notice) -> bool:
     """Whether a notice on a clean run is a false alarm, rather than training that is simply done."""
-    return notice.kind == "guard" and not (notice.how == "stopped" and notice.reason in _DONE)
+    done = notice.how == "stopped" and notice.reason in _DONE
+    return notice.kind == "guard" and not done and not notice.finds_nothing
 
 
 def safe_text(error: object, limit: int = 2000) -> str:

@@ -159,7 +159,7 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
     trajectory = Trajectory.from_json(result["trajectory"])
     notices = [Notice.from_json(notice) for notice in result["notices"]] + list(extra)
     # What was signalled before the fault acted was not signalled because of it.
-    caused = [n for n in notices if n.step >= (base["first_step"] or 0) and not n.reached_goal]
+    caused = [n for n in notices if n.step >= (base["first_step"] or 0) and not n.finds_nothing]
     new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in twin.notices)]
     detections = sorted((detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
     warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]

@@ -34,8 +34,6 @@ from faultlab.testing.learning import Learner, Use, find_class
 from faultlab.testing.rehearsal import Rehearsal, RehearsalError
 
 _FLAGS = ("detect_anomaly",)
-# What Lightning says where the rehearsal has left its checkpoints.
-_REHEARSED = "exists and is not empty"
 By = type | str | None
 
 
@@ -199,8 +197,8 @@ class Noticing(Injection):
         mode = catalogue.load()[self.fault.mode].mode
         caused = [n for n in [*self._observer.notices, *ended] if n.step >= (self.first_step or 0)]
         quiet = [*self._clean, *self._before]
-        new = [n for n in caused if not any(n.same_alarm(known) for known in quiet) and _REHEARSED not in n.message]
-        self.notices = [detection(notice, self.first_step, mode) for notice in new if not notice.reached_goal]
+        new = [n for n in caused if not any(n.same_alarm(known) for known in quiet)]
+        self.notices = [detection(notice, self.first_step, mode) for notice in new if not notice.finds_nothing]
         if not any(self._counts(notice) for notice in self.notices):
             raise NotNoticedError(self._told()) from error
         return True
