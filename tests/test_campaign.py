@@ -130,13 +130,17 @@ def test_a_guard_that_fires_only_where_a_healthy_run_is_resumed_is_a_false_alarm
     assert exit_code(report) == 3
 
 
-def test_a_run_that_was_late_among_others_is_tried_once_more_alone(tmp_path: Path) -> None:
-    guard = f"guards:\n  - {{class_path: tests.zoo.guards.LateOnce, init_args: {{marker: {tmp_path / 'late'}}}}}\n"
+def test_a_run_that_was_late_among_others_is_tried_once_more_alone(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # Outside of the project: what one run writes there no other finds.
+    marker = tmp_path_factory.mktemp("outside") / "late"
+    guard = f"guards:\n  - {{class_path: tests.zoo.guards.LateOnce, init_args: {{marker: {marker}}}}}\n"
     scenario = load(_scenario(tmp_path, "classifier", guard))
     options = Options(select=("loss.nan@step=4",), timeout=4, out=tmp_path, watch=Watch(advised=False))
     with engine() as working:
         report = Campaign(scenario, working, options, _Quiet()).run()
-    assert (tmp_path / "late").exists()
+    assert marker.exists()
     assert [(found.name, found.step) for found in report.faults[0].noticed_by] == [("LateOnce", 4)]
     assert report.passed
 

@@ -150,13 +150,14 @@ def test_what_ends_a_process_costs_one_test_alone(pytester: pytest.Pytester) -> 
 
 
 LATE = """
+    import os
     import pathlib
     import time
     from mymodel import is_finite, trained
 
 
     def test_a_check_that_is_late_once():
-        finite, marker = is_finite(trained()), pathlib.Path("late")
+        finite, marker = is_finite(trained()), pathlib.Path(os.environ["LATE"])
         if not finite and not marker.exists():
             marker.touch()
             time.sleep(600)
@@ -164,9 +165,14 @@ LATE = """
 """
 
 
-def test_tests_that_were_late_among_others_are_tried_once_more_alone(pytester: pytest.Pytester) -> None:
+def test_tests_that_were_late_among_others_are_tried_once_more_alone(
+    pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Outside of the project: what one victim writes there no other finds.
+    marker = tmp_path_factory.mktemp("outside") / "late"
+    monkeypatch.setenv("LATE", str(marker))
     ran = faultlabbed(pytester, LATE, "--faultlab-timeout=4", select="loss.nan loss.negated")
-    assert (pytester.path / "late").exists(), ran.text
+    assert marker.exists(), ran.text
     assert ran.verdicts == {"loss.nan": "noticed", "loss.negated": "silent"}, ran.text
     assert ran.kinds("loss.nan") == {"test_a_check_that_is_late_once": "test"}
     assert ran.status == 0
