@@ -17,7 +17,7 @@ from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
 
 FLOOR = 0.05
-"""The share of a number that a run may stray which is clean for certain: seldom, clean runs differ by more than usual."""
+"""The share of a number that a run may stray which is clean for certain: some differ by more than is usual."""
 _AGAIN = 4
 """How many clean forks say whether a run forked off the trunk repeats it."""
 

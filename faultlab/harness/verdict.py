@@ -23,7 +23,7 @@ from faultlab.results import Detection, FaultResult, Harm, Status
 
 _LEAST_HARM = 0.05
 _SLACK = 1.5
-"""How far from the nearest of a few clean runs another may be, in their usual distances: few don't show all there are."""
+"""How many of their usual distances a run may be from the nearest of a few clean ones, which don't show them all."""
 _FAR_OFF = 5.0
 """How many times as far as is harmful a metric has to be whose better direction is unknown."""
 
