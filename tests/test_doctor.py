@@ -170,6 +170,10 @@ ILL = [
         "def training_step(self, batch, batch_idx):\n"
         "    return self.step(batch) * float(np.random.default_rng().uniform(1, 2))"),
         "deterministic", "differ, from step 0 on, though the weights", verdict=ATTENTION),
+    Ill("own-generator", _lit(
+        "def training_step(self, batch, batch_idx):\n    own = torch.Generator()\n    own.seed()\n"
+        "    return self.step(batch) * torch.rand(1, generator=own).sum()"),
+        "deterministic", "differ, from step 0 on, though the weights", verdict=ATTENTION),
     Ill("clocked", _lit("def __init__(self):\n    torch.manual_seed(time.time_ns() % 2**31)\n    super().__init__()"),
         "deterministic", "differ, from the weights on", verdict=ATTENTION),
     Ill("hangs", _lit("def training_step(self, batch, batch_idx):\n    time.sleep(1000)", "Healthy"),
@@ -225,6 +229,7 @@ def test_what_draws_by_itself_is_named_with_its_line(tmp_path: Path, engine: Eng
     assert "a generator of numpy.random without a seed, drawn at" in evidence["unseeded"]
     assert "ill_unseeded.py:" in evidence["unseeded"]
     assert "in training_step" in evidence["unseeded"]
+    assert "torch.Generator.seed(), drawn at" in evidence["own-generator"]
     assert "torch.manual_seed(" in evidence["clocked"]
     assert "in the next run" in evidence["clocked"]
 

@@ -58,6 +58,10 @@ class Draws:
             (torch.random, "manual_seed", "torch.manual_seed"),
         ):
             patches.set(owner, name, self._seeding(what, getattr(owner, name)))
+        # A type of C's, of which nothing can be replaced.
+        profiled = sys.getprofile()
+        sys.setprofile(self._profile)
+        patches.on_exit(lambda: sys.setprofile(profiled))
         before, only_warned = (
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -98,6 +102,13 @@ class Draws:
             "kernels": sorted({text.partition(_KERNELS)[0].strip() for text in warnings if _KERNELS in text}),
             "threads": others + ["torch's own"] * (torch.get_num_threads() > 1),
         }
+
+    def _profile(self, frame: FrameType, event: str, called: Any) -> None:
+        if event != "c_call" or getattr(called, "__name__", "") != "seed":
+            return
+        owner = type(getattr(called, "__self__", None))
+        if owner.__module__.partition(".")[0] == "torch" and not self._inside and (place := self._place(frame)):
+            self._sources.setdefault(f"torch.Generator.seed(), drawn {place}")
 
     def _drawing(self, what: str, draw: Callable[..., Any]) -> Callable[..., Any]:
         def drawing(*args: Any, **kwargs: Any) -> Any:

@@ -70,4 +70,4 @@ def _remedy(seen: Sequence[Mapping[str, Any]], known: bool) -> str:
         return "Use Trainer(deterministic=True), or another operation."
     if known:
         return "Wait for these threads where the training needs what they do."
-    return "Look for a torch.Generator that was told seed(), the clock, files that change, or code that is no Python."
+    return "Look for the clock, files that change, and code that is no Python."

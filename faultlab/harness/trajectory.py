@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the driver reads trajectories, and the seams import torch
@@ -91,6 +91,21 @@ class Trajectory:
                 values = [[(0, known[name])] if name in known else [] for known in (mine, others)]
                 found[f"{kind} {name}"] = _apart(*values)
         return found
+
+    def sizes(self) -> dict[str, float]:
+        """How far from 0 each of these is."""
+        nothing = replace(
+            self,
+            losses=_zeros(self.losses),
+            metrics={name: _zeros(series) for name, series in self.metrics.items()},
+            final=dict.fromkeys(self.final, 0.0),
+            reloaded=dict.fromkeys(self.reloaded, 0.0),
+        )
+        return self.gaps(nothing)
+
+
+def _zeros(series: Series) -> Series:
+    return [(step, 0.0) for step, _ in series]
 
 
 def _apart(one: Series, other: Series) -> float:

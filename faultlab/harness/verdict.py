@@ -22,6 +22,8 @@ from faultlab.harness.trajectory import Trajectory
 from faultlab.results import Detection, FaultResult, Harm, Status
 
 _LEAST_HARM = 0.05
+_SLACK = 1.5
+"""How many of their usual distances a run may be from the nearest of a few clean ones, which don't show them all."""
 _FAR_OFF = 5.0
 """How many times as far as is harmful a metric has to be whose better direction is unknown."""
 
@@ -48,10 +50,10 @@ class Twin:
         """Whether all clean runs of the seed are the same to the bit."""
         return all(repeat.same_as(self.trajectory) for repeat in self.repeats)
 
-    def same_run(self, trajectory: Trajectory, slack: float = 1.0) -> bool:
+    def same_run(self, trajectory: Trajectory, floor: float = 0.0) -> bool:
         """Whether the run is the clean one: to the bit, or as near as clean runs of this target are to each other.
 
-        ``slack`` is for what is clean for certain, and how many times further it may stray.
+        ``floor`` is for what is clean for certain: where clean runs differ, the share of a number that it may stray.
         """
         if trajectory.same_as(self.trajectory):
             return True
@@ -61,7 +63,11 @@ class Twin:
         runs = [self.trajectory, *self.repeats]
         gaps = [trajectory.gaps(run) for run in runs]
         nearest = {name: min(gap.get(name, math.inf) for gap in gaps) for name in gaps[0]}
-        return all(gap <= slack * self._usual.get(name, 0.0) for name, gap in nearest.items())
+        sizes = self.trajectory.sizes()
+        return all(
+            gap <= max(_SLACK * self._usual.get(name, 0.0), floor * sizes.get(name, 0.0))
+            for name, gap in nearest.items()
+        )
 
     @cached_property
     def _steady(self) -> dict[str, str]:
