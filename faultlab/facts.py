@@ -31,6 +31,15 @@ def holds_arrays(loader: Any) -> bool:
     return False
 
 
+def gives_whole_batches(loader: Any) -> bool:
+    """Whether the dataset gives several items at once as something else than a list of them."""
+    with contextlib.suppress(Exception):
+        several = getattr(loader.dataset, "__getitems__", None)
+        if several and getattr(loader, "batch_sampler", None) is not None:
+            return not isinstance(several([next(iter(loader.sampler))]), (list, tuple))
+    return False
+
+
 def shared(training: list[Any], validation: list[Any]) -> bool:
     return any(one.dataset is other.dataset for one in training for other in validation)
 

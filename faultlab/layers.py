@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -76,7 +77,16 @@ def at(module: nn.Module, path: str | None) -> Any:
 
 
 def replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Puts one submodule in the place of another, wherever it is registered."""
+    """Puts one submodule in the place of another, wherever it is registered.
+
+    It has the other's public attributes too, where it has none of its own by that name: who writes another layer also
+    writes what is read of it, ``self.head.in_features`` for instance.
+    """
+    for name in set(dir(old)) - set(dir(new)):
+        if not name.startswith("_"):
+            with contextlib.suppress(Exception):  # a property that is for other times
+                # Past nn.Module, with which the parameters of a layer that is gone would be registered.
+                vars(new)[name] = getattr(old, name)
     for parent in list(module.modules()):
         for name, child in list(parent._modules.items()):
             if child is old and not isinstance(parent, torch.jit.ScriptModule):

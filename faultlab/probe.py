@@ -20,6 +20,7 @@ from faultlab.facts import (
     arguments,
     finite,
     frozen,
+    gives_whole_batches,
     holds_arrays,
     keeps_lists,
     kind,
@@ -453,6 +454,7 @@ class Probe:
             workers=loading.num_workers,
             own_sampling=not plain,
             arrays=holds_arrays(loader),
+            whole_batches=gives_whole_batches(loader),
         )
 
     def _taught_head(self, forward: str | None) -> bool | None:

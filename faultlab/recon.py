@@ -71,6 +71,7 @@ class LoaderFacts:
     workers: int = 0
     own_sampling: bool = False
     arrays: bool = False
+    whole_batches: bool = False
 
     @property
     def uneven(self) -> bool:

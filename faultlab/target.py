@@ -56,6 +56,8 @@ class Target:
         self._scenario = scenario
         # Set where the code that is imported has source mutants in it.
         self.executions: Executions | None = None
+        # The packages of what its factories have made.
+        self._made_of: set[str] = set()
         for where in (("module",), ("data",), ("build",), ("trainer",)):
             self._import(where, scenario.get(where[0]))
             self._prepare(where, scenario.get(where[0]))
@@ -67,8 +69,9 @@ class Target:
 
     @property
     def code(self) -> UserCode:
-        """What counts as the user's own code."""
-        return UserCode(frozenset(_packages(self._scenario)) | {"__main__"}, tuple(self._scenario.get("path", ())))
+        """What counts as the user's own code: what the scenario names, and where what a factory of it makes is from."""
+        packages = {*_packages(self._scenario), *self._made_of, "__main__"}
+        return UserCode(frozenset(packages), tuple(self._scenario.get("path", ())))
 
     @property
     def flags(self) -> dict[str, Any]:
@@ -103,6 +106,7 @@ class Target:
         if not compilation.can_lift() and compilation.is_compiled(module):
             message = "what torch.compile has made can only be broken with torch 2.6 or later"
             raise TargetError((where,), message, "Leave the compilation out where faultlab builds it, or update torch.")
+        self._made_of.update(type(part).__module__.partition(".")[0] for part in (module, data))
         guards = {**extra.pop("guards", {}), **self._guards()}
         trainer_class, arguments = self._trainer(namespace, dict(extra), with_flags)
         arguments["callbacks"] = [*_as_list(arguments.get("callbacks")), *guards.values()]

@@ -386,8 +386,7 @@ def merge_samples(batch: Any, ctx: Context) -> Any:
         torch.cat(images).unsqueeze(0)      # instead of torch.stack(images)
     Remedy: assert the batch size where the batch is made.
     """
-    joined = lambda leaf: leaf[:1] if leaf.ndim == 1 else leaf.flatten(0, 1).unsqueeze(0)  # noqa: E731
-    return samples.mapped(batch, joined, ctx.recon.sample_axes)
+    return samples.merged(batch, ctx.recon.sample_axes)
 
 
 @failure_mode(

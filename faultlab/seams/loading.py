@@ -64,7 +64,9 @@ class Sample(Seam):
             patches.wrap(fetcher, "fetch", make)
 
     def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.loading else "the training data comes from no DataLoader"
+        if recon.loading is None:
+            return "the training data comes from no DataLoader"
+        return "the dataset gives whole batches, and no single items" if recon.loading.whole_batches else ""
 
 
 class _Items:
@@ -75,13 +77,17 @@ class _Items:
         self._armed = armed
         self._turns = turns
         if getattr(dataset, "__getitems__", None):
-            self.__getitems__ = lambda indices: [self._map(item) for item in dataset.__getitems__(indices)]
+            self.__getitems__ = self._several
 
     def __getitem__(self, index: Any) -> Any:
         return self._map(self._dataset[index])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._dataset, name)
+
+    def _several(self, indices: Any) -> Any:
+        items = self._dataset.__getitems__(indices)
+        return list(map(self._map, items)) if isinstance(items, (list, tuple)) else items
 
     def iterated(self, items: Iterator[Any]) -> Iterator[Any]:
         return map(self._map, items)

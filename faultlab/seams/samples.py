@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy
@@ -55,14 +55,17 @@ def take(batch: Any, index: torch.Tensor, along: Axes) -> Any:
     return tree.replace(batch, {path: taken(part, along[path]) for path, part in _found(batch, along)})
 
 
-def mapped(batch: Any, function: Callable[[torch.Tensor], torch.Tensor], along: Axes) -> Any:
-    """The batch with each of these tensors mapped; the function sees the samples along the first dimension."""
-    new = {
-        path: function(part.movedim(along[path], 0)).movedim(0, along[path])
-        for path, part in _found(batch, along)
-        if isinstance(part, torch.Tensor)
-    }
-    return tree.replace(batch, new)
+def merged(batch: Any, along: Axes) -> Any:
+    """The batch with all samples joined to one; of what can't be joined, the first sample's is kept."""
+
+    def joined(part: Any, axis: int) -> Any:
+        if not isinstance(part, torch.Tensor):
+            return part.take([0], axis) if _is_array(part) else _like(part, list(part[:1]))
+        rows = part.movedim(axis, 0)
+        rows = rows[:1] if rows.ndim == 1 else rows.flatten(0, 1).unsqueeze(0)
+        return rows.movedim(0, axis)
+
+    return tree.replace(batch, {path: joined(part, along[path]) for path, part in _found(batch, along)})
 
 
 def _found(batch: Any, along: Axes) -> list[tuple[tree.Path, Any]]:

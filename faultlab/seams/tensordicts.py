@@ -30,11 +30,12 @@ def rebuilt(value: Any, changed: Mapping[str, Any]) -> Any:
 def of_items(value: Any, items: Mapping[Any, Any]) -> Any:
     """A container like this one that holds these items."""
     inner = held(value)
-    devices = {device for item in items.values() if (device := getattr(item, "device", None)) is not None}
+    devices = {item.device for item in items.values() if hasattr(item, "device")}
     made = sys.modules["tensordict"].TensorDict(
         dict(items),
         batch_size=_shared(inner.batch_size, items.values()),
-        device=inner.device if len(devices) < 2 else None,
+        # Where it has one, all that is put into it is moved there.
+        device=inner.device if devices == {inner.device} else None,
     )
     if inner.is_locked:
         made.lock_()
