@@ -94,11 +94,11 @@ class Target:
             if not isinstance(made, tuple) or len(made) not in (2, 3):
                 raise TargetError(("build",), "build must return (module, data) or (module, data, trainer_arguments)")
             module, data, extra = (*made, {})[:3]
+            module = compilation.written(module)
         else:
             module = self.make_module()
             data = self._make(("data",), self._scenario["data"]) if self._scenario.get("data") else None
         where = "build" if self._scenario.get("build") else "module"
-        module = compilation.written(module)
         try:
             namespace = sys.modules[lightning.namespace_of(type(module))]
         except TypeError as error:
@@ -117,7 +117,7 @@ class Target:
 
     def make_module(self) -> Any:
         """A fresh module alone, where the scenario names one; raises TargetError where it can't be called so."""
-        return self._make(("module",), self._scenario["module"])
+        return compilation.written(self._make(("module",), self._scenario["module"]))
 
     def _trainer(self, namespace: ModuleType, extra: dict[str, Any], with_flags: bool) -> tuple[type, dict[str, Any]]:
         trainer_class = extra.pop("trainer_class", namespace.Trainer)

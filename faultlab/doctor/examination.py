@@ -80,7 +80,7 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
         yield _broken("import", scenario, error.where, error.message, error.remedy)
         return
     yield replace(fine("your code can be imported"), check="import")
-    (outcome,) = engine.run([order(engine, "examined", seed, deadline=timeout, examine=steps)])
+    (outcome,) = engine.run([order(engine, "examined", seed, deadline=timeout, examine=steps, compiles=True)])
     result = outcome.result or {}
     if "target_error" in result:
         told = result["target_error"]
@@ -126,7 +126,7 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
             what = f"its first {trajectory.steps} steps take {result['seconds']:.2f} s, and then it was ended"
             yield replace(fine(what), check="clean run")
         elif trajectory.end == "finished":
-            (again,) = engine.run([order(engine, "again", seed, deadline=timeout)])
+            (again,) = engine.run([order(engine, "again", seed, deadline=timeout, compiles=True)])
             other = Trajectory.of(again)
             # The examined run evaluates nothing at its end.
             alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))

@@ -88,9 +88,6 @@ def hook_names(base: type) -> list[str]:
 class Examined(Session):
     """A clean session with an observer of the user's module, its hooks and its callbacks."""
 
-    # What is looked for may be the compiler's doing.
-    _lifts = False
-
     def __init__(self, target: Target, order: Order, send: Send) -> None:
         super().__init__(target, order, send)
         self._seen: dict[str, Any] = {

@@ -25,8 +25,9 @@ class Order:
     target that does no harm (see `faultlab.variation`). With ``echo`` what the run prints is shown as it comes, on that
     descriptor (1 or 2) of the driver, and ``examine`` has the doctor look at so many training steps. ``mutant`` is a
     source mutant to switch on: its ``switch``, the ``first_step`` in which the clean run calls its function, and how
-    many ``calls`` are known of. ``traced`` has a clean run note where it draws what no seed gives. ``root`` is the
-    folder that the run writes to, ``shared`` one that the runs of a campaign have in common.
+    many ``calls`` are known of. ``traced`` has a clean run note where it draws what no seed gives. With ``compiles``
+    what `torch.compile` was given runs compiled, which else it does not. ``root`` is the folder that the run writes to,
+    ``shared`` one that the runs of a campaign have in common.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Order:
     traced: bool = False
     echo: int = 0
     examine: int = 0
+    compiles: bool = False
 
     def to_json(self) -> dict[str, Any]:
         # Not `asdict`, which copies what the target is known by with every order.

@@ -67,8 +67,6 @@ def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None
 class Session:
     """Runs one order against a target and sends the result; see `run`."""
 
-    _lifts = True
-
     def __init__(self, target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
         self._target = target
         self._order = order
@@ -102,7 +100,7 @@ class Session:
     def run(self) -> None:
         """Carries the order out and sends ``{"result": ...}`` with all that was seen, or what kept it from running."""
         try:
-            with compilation.lifted() if self._lifts else contextlib.nullcontext():
+            with contextlib.nullcontext() if self._order.compiles else compilation.lifted():
                 result = self._run()
         except NotVariedError as error:
             result = {"not_varied": str(error)}

@@ -265,6 +265,7 @@ def _batches(loading: Mapping[str, Any]) -> int | None:
 
 def _search(module: Mapping[str, Any], reading: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     from faultlab import scripted
+    from faultlab.frameworks.torch import compilation
     from faultlab.scouting.shapes import Search
     from faultlab.target import Target, TargetError
 
@@ -274,7 +275,8 @@ def _search(module: Mapping[str, Any], reading: Mapping[str, Any], seconds: floa
     except TargetError as error:
         return {"failed": ". ".join(filter(None, (error.message.rstrip("."), error.remedy)))}
     search = Search(target.make_module, reading, seconds)
-    batch = search.run()
+    with compilation.lifted():
+        batch = search.run()
     if batch is None:
         often = "; ".join(f"{text} ({count} times)" for text, count in search.errors.most_common(3))
         return {"failed": f"of {search.tried} kinds of batches none trained: {often or 'no layer says what it takes'}"}
