@@ -115,8 +115,14 @@ def join(result: FaultResult, judged: Judged) -> FaultResult:
     everybody = sorted([*result.noticed_by, *found], key=lambda detection: (detection.worth, detection.step))
     activations = max(result.activations, 1)
     # What is noticed needs no guard any more.
-    noticed = {"status": Status.NOTICED, "noticed_by": everybody, "prescription": []}
-    return replace(result, reason="", activations=activations, **noticed)
+    return replace(
+        result,
+        status=Status.NOTICED,
+        reason="",
+        activations=activations,
+        noticed_by=everybody,
+        prescription=[],
+    )
 
 
 def _without_trigger(fault: str) -> str:
