@@ -230,6 +230,18 @@ def _real_text(file: pathlib.Path) -> str:
     return os.popen(f"cat {file}").read()
 
 
+def test_the_folder_of_the_run_before_means_the_runs_own(
+    overlay: Overlay, tmp_path: pathlib.Path, home: Home
+) -> None:
+    before = tmp_path / "trunk"
+    overlay.succeed(str(before))
+    torch.save(torch.ones(1), before / "state.pt")
+    os.rename(before / "state.pt", before / "kept.pt")
+    assert os.listdir(before) == ["kept.pt"]
+    assert not before.exists() or not _real_files(before)
+    assert _real_files(tmp_path / "run") == [tmp_path / "run" / "kept.pt"]
+
+
 def test_a_project_that_is_reached_by_a_link_is_covered_too(home: Home, tmp_path: pathlib.Path) -> None:
     (tmp_path / "alias").symlink_to(home)
     outside = tmp_path / "scratch"

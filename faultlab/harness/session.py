@@ -109,10 +109,12 @@ class Session:
         except BrokenInjector as error:
             result = {"broken": str(error)}
         self._send({"result": {**result, "seconds": time.perf_counter() - self._started}})
-        shutil.rmtree(self._order.root, ignore_errors=True)
+        # Runs that begin half-way may write to it by other ways than Python's; it goes with the engine.
+        if not self._order.stems:
+            shutil.rmtree(self._order.root, ignore_errors=True)
 
     def _run(self) -> dict[str, Any]:
-        os.makedirs(self._order.root, exist_ok=True)
+        _clear(self._order.root)
         self._switch()
         with Patches() as confined:
             # Until the end, and once: forked runs find all of it as it is.
@@ -266,8 +268,10 @@ class Session:
         self._born = place
         self._warnings.root = self._order.root
         self._started = time.perf_counter()
+        _clear(self._order.root)
         if os.path.isdir(written):
             shutil.copytree(written, self._order.root, dirs_exist_ok=True)
+        self._overlay.succeed(old_root)
         _relocate(self._trainer, old_root, self._order.root)
         self._switch()
         if self._order.fault:
@@ -410,6 +414,12 @@ def _check_single_process(trainer: Any) -> None:
     if trainer.num_devices * trainer.num_nodes > 1 or getattr(trainer.strategy, "launcher", None) is not None:
         remedy = "Set `devices: 1` and leave the strategy out."
         raise TargetError(("trainer",), "training on several devices or processes can't be broken yet", remedy)
+
+
+def _clear(folder: str) -> None:
+    """Makes an empty folder: a run that was killed has left its own, and is repeated there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder, exist_ok=True)
 
 
 def _can_fork() -> bool:

@@ -49,6 +49,7 @@ class Overlay:
         self._gone: set[str] = set()
         self._made: set[str] = set()
         self._preparing = False
+        self._former: list[str] = []
         temporary = os.path.realpath(tempfile.gettempdir())
         # Caches are kept by code that is no Python too, which would not find what went elsewhere.
         caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -69,6 +70,13 @@ class Overlay:
             self._lower.append(whole)
             self._named += dict.fromkeys((whole, named))
 
+    def succeed(self, folder: str) -> None:
+        """Have what names a folder mean the run's own from now on: that of the run that this one is a copy of.
+
+        The user's objects may have kept its name.
+        """
+        self._former.append(os.path.abspath(folder))
+
     @contextmanager
     def preparing(self) -> Iterator[None]:
         """Lets files through that are new: data that is fetched or worked out once is there for the next run too.
@@ -83,6 +91,7 @@ class Overlay:
 
     def seen(self, path: Path, follow: bool = True) -> Path:
         """Where the path is read; a file that is not there where it is hidden."""
+        path = self._now(path)
         # Reading is what runs do all the time, and most write nothing.
         if not self._names(path) or not (self._gone or os.path.lexists(os.path.join(self._upper(), _ELSEWHERE))):
             return path
@@ -99,6 +108,7 @@ class Overlay:
 
     def place(self, path: Path, keep: bool = False, follow: bool = True) -> Path:
         """Where the path is written; with ``keep`` its content is there already."""
+        path = self._now(path)
         if (key := self._key(path, follow)) is None or self._lets_through(key):
             return path
         upper = self._above(key)
@@ -113,6 +123,7 @@ class Overlay:
 
     def remove(self, path: Path, remove: Callable[[Path], None]) -> None:
         """Removes a file or an empty folder from what the run sees, by ``remove``."""
+        path = self._now(path)
         key = self._key(path, follow=False)
         if key is None or self._owns(key):
             remove(path)
@@ -127,6 +138,7 @@ class Overlay:
 
     def move(self, source: Path, target: Path, move: Callable[[Path, Path], None]) -> None:
         """Renames by ``move``; what is only read is copied."""
+        source = self._now(source)
         key = self._key(source, follow=False)
         if key is None or self._owns(key):
             move(source, self.place(target, follow=False))
@@ -159,6 +171,14 @@ class Overlay:
     def there(self, path: Path) -> bool:
         """Whether the run sees anything at the path."""
         return os.path.lexists(self.seen(path, follow=False))
+
+    def _now(self, path: Path) -> Path:
+        """The path as it is since the run became one of its own."""
+        if not self._former:
+            return path
+        whole = os.path.abspath(os.fsdecode(path))
+        former = next((folder for folder in self._former if _within(whole, folder)), None)
+        return path if former is None else self._upper() + whole[len(former) :]
 
     def _key(self, path: Path, follow: bool) -> str | None:
         """The path as the user's own; None for one that is none of the overlay's."""
