@@ -57,6 +57,12 @@ def is_compiled(module: nn.Module) -> bool:
     )
 
 
+def renew(wrapper: Any) -> None:
+    """Has what `torch.compile` made of a module call the one that has taken that one's place."""
+    if hasattr(wrapper, "dynamo_ctx"):
+        wrapper.__setstate__(wrapper.__getstate__())
+
+
 def written(module: Any) -> Any:
     """The LightningModule that was compiled as a whole, as it is written; any other module as it is.
 
