@@ -68,7 +68,7 @@ def written(module: Any) -> Any:
 
     Lightning would put compiled methods on it, which what is attached to its class does not reach.
     """
-    module = vars(module).get("_modules", {}).get("_orig_mod", module)
+    module = getattr(module, "_modules", {}).get("_orig_mod", module)
     if context := getattr(module, "_compiler_ctx", None):
         for name, own in context.items():
             if name.startswith("original_"):
