@@ -90,8 +90,8 @@ def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
     import torch
 
     from faultlab.harness import confinement, reload
-    from faultlab.harness.trajectory import Trajectory
     from faultlab.seams.patching import Patches
+    from faultlab.worker.overlay import Overlay
 
     root = tempfile.mkdtemp(prefix="faultlab-bare-")
 
@@ -115,13 +115,12 @@ def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
         with Patches() as patches:
             watch = Stopwatch()
             watch.attach(patches)
-            confinement.confine(patches, lambda: root, set())
+            confinement.confine(patches, Overlay(lambda: root, ()), lambda: root, set())
             built, trainer = build({}, interrupted=reloading is not None)
             watch.fit()
             trainer.fit(built.module, **built.fit)
             if reloading is not None:
-                # Of a trajectory without validation the best checkpoint is not evaluated.
-                reload.go_on(trainer, Trajectory(), reloading["epochs"], build)
+                reload.go_on(trainer, reloading["epochs"], build)
             watch.end()
     finally:
         shutil.rmtree(root, ignore_errors=True)

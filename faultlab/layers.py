@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules import activation, batchnorm, dropout, instancenorm, normalization
 from torch.nn.parameter import is_lazy
 
+from faultlab.frameworks.torch import compilation
 from faultlab.recon import Part
 
 _RELUS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU)
@@ -91,8 +92,8 @@ def replace(module: nn.Module, old: nn.Module, new: nn.Module) -> None:
         for name, child in list(parent._modules.items()):
             if child is old and not isinstance(parent, torch.jit.ScriptModule):
                 setattr(parent, name, new)
-                if name == "_orig_mod" and hasattr(parent, "dynamo_ctx"):
-                    parent.__setstate__(parent.__getstate__())  # what `torch.compile` made calls what it was given
+                if name == "_orig_mod":
+                    compilation.renew(parent)
 
 
 def enlarge(layer: Any, generator: torch.Generator) -> None:

@@ -230,9 +230,7 @@ def _real_text(file: pathlib.Path) -> str:
     return os.popen(f"cat {file}").read()
 
 
-def test_the_folder_of_the_run_before_means_the_runs_own(
-    overlay: Overlay, tmp_path: pathlib.Path, home: Home
-) -> None:
+def test_the_folder_of_the_run_before_means_the_runs_own(overlay: Overlay, tmp_path: pathlib.Path, home: Home) -> None:
     before = tmp_path / "trunk"
     overlay.succeed(str(before))
     torch.save(torch.ones(1), before / "state.pt")

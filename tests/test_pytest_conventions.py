@@ -29,7 +29,7 @@ FIXTURES = '''
 
 
     def note(name):
-        with pathlib.Path(name).open("a") as file:
+        with pathlib.Path(os.environ["NOTES"], name).open("a") as file:
             file.write(".")
 
 
@@ -189,7 +189,12 @@ TESTS = (
 )
 
 
-def test_a_fault_reaches_tests_of_every_form_through_their_fixtures(pytester: pytest.Pytester) -> None:
+def test_a_fault_reaches_tests_of_every_form_through_their_fixtures(
+    pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Outside of the project: what one victim writes there no other finds.
+    notes = tmp_path_factory.mktemp("notes")
+    monkeypatch.setenv("NOTES", str(notes))
     faults = "loss.nan loss.nan@step=1 loss.negated loader.worker-raises"
     ran = faultlabbed(pytester, FIXTURES, "--faultlab-matrix", "--doctest-modules", select=faults)
     verdicts = {"loader.worker-raises": "noticed", "loss.nan": "noticed", "loss.negated": "silent"}
@@ -203,7 +208,7 @@ def test_a_fault_reaches_tests_of_every_form_through_their_fixtures(pytester: py
     assert ran.kinds("loss.negated") == dict.fromkeys((*TESTS, "test_by_hand"), "")
     # Four clean passes, and then once for all faults, or once for each of the faults that reach it.
     files = ("slow_rows", "trained_for_all", "opened", "closed")
-    counts = {file: (pytester.path / file).stat().st_size for file in files}
+    counts = {file: (notes / file).stat().st_size for file in files}
     assert counts == {"slow_rows": 4 + 1, "trained_for_all": 4 + 3, "opened": 4 + 3, "closed": 4 + 3}
 
 

@@ -18,7 +18,8 @@ class DropoutAlive(Guard):
 
     A rate has to be below ``most``. What the rate should be, nobody but the author knows: ``rates`` says it, a rate or
     a range for every layer, and then a rate outside it is one too; a rate of 0 is let pass without. The layers' values
-    are looked at once an epoch, in the first training batch and the first validation batch.
+    are looked at once an epoch, in the first training batch and the first validation batch. Those within a compiled
+    network nobody hears.
     """
 
     checks = {

@@ -13,15 +13,15 @@ import torch
 from torch import nn
 
 
-def parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def parts(module: Any) -> Iterator[tuple[str, Any]]:
     """The module, under the empty name, and its parts by name, as far as their calls can be heard."""
     if not _is_compiled(getattr(module, "training_step", None)):
         yield from _heard(module, "", set())
 
 
-def is_closed(module: nn.Module) -> bool:
+def is_closed(module: Any) -> bool:
     """Whether what lies within the module is compiled, so that of its calls alone something is heard."""
-    return getattr(module, "_compiled_call_impl", None) is not None or _is_compiled(module.forward)
+    return getattr(module, "_compiled_call_impl", None) is not None or _is_compiled(getattr(module, "forward", None))
 
 
 def after(module: nn.Module, hook: Callable[[Any, Any, Any], None]) -> Any:
@@ -48,7 +48,7 @@ def before(module: nn.Module, hook: Callable[[Any, Any, Any], None]) -> Any:
     return module.register_forward_pre_hook(heard, with_kwargs=True)
 
 
-def _heard(module: nn.Module, name: str, seen: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+def _heard(module: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, Any]]:
     if module in seen:
         return
     seen.add(module)

@@ -24,7 +24,8 @@ class OutputsVary(Guard):
     It listens at the module, where its forward is called as ``self(...)``, else at the last of its parts that ran, and
     at activation layers: for numbers in every step, for the rest in the first steps and in every ``every``-th. Constant
     outputs, dead and saturated layers are said after ``patience`` such looks in a row, since some models begin with
-    zeros. Saturation of a part's last layer is an answer that is sure, and let pass.
+    zeros. Saturation of a part's last layer is an answer that is sure, and let pass. Of a compiled network it hears the
+    outputs, and of a module that was compiled as a whole nothing.
     """
 
     level: ClassVar[Level] = "full"

@@ -71,7 +71,14 @@ def _module(module: nn.Module, memo: dict[int, Any]) -> Any:
 
 
 def _function(function: Any, memo: dict[int, Any]) -> Any:
-    """The function itself; a method that was compiled by itself is the copy's own, as it is written."""
+    """The function itself; a method that was compiled by itself is the copy's own, as it is written.
+
+    So is one that a wrapper stands before which says how it was made.
+    """
+    make, original = getattr(function, "__faultlab_made__", (None, None))
+    if make is not None:
+        own = copied(original, memo)
+        return function if own is original else make(own)
     method = getattr(function, "_torchdynamo_orig_callable", None)
     if not isinstance(method, types.MethodType):
         return function
@@ -80,7 +87,8 @@ def _function(function: Any, memo: dict[int, Any]) -> Any:
 
 def _compiled(module: Any, memo: dict[int, Any]) -> Any:
     """What `torch.compile` made of a module, around a copy of that."""
-    made: Any = type(module).__new__(type(module))
+    kind: Any = type(module)
+    made = kind.__new__(kind)
     memo[id(module)] = made
     memo[id(module.dynamo_ctx)] = module.dynamo_ctx
     state = module.__getstate__()

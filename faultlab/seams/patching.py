@@ -26,6 +26,8 @@ class Patches:
         shown = getattr(original, "__wrapped__", original)
         wrapper = functools.update_wrapper(make(original), original)
         wrapper.__wrapped__ = getattr(shown, "__func__", shown)
+        # On an instance it leads to that instance: guards make it anew for the copies that they try out.
+        wrapper.__faultlab_made__ = make, original
         self.set(owner, name, wrapper)
 
     def set(self, owner: Any, name: str, value: Any) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from faultlab.guards import readings
 from faultlab.guards.twins import copied
+from faultlab.seams.patching import Patches
 from tests.guards.rig import Healthy
 
 
@@ -103,3 +104,16 @@ def test_a_twin_of_an_ordinary_module_takes_no_walk_through_its_attributes(monke
     monkeypatch.setattr(copy, "deepcopy", counting)
     assert readings.twin(Healthy(), trainer=object()) is not None
     assert not [kind for kind in walked if issubclass(kind, (nn.Module, nn.Parameter, dict))]
+
+
+def test_a_wrapper_on_an_instance_stands_before_the_copys_own_method() -> None:
+    module = Healthy()
+    with Patches() as patches:
+        module.forward = module.forward  # as a user does who sets methods on the instance
+        patches.wrap(module, "forward", lambda forward: lambda *args: forward(*args) * 2)
+        made = copied(module, {})
+        with torch.no_grad():
+            made.head.weight.zero_()
+            made.head.bias.fill_(1)
+        assert made(torch.randn(2, 4)).eq(2).all()
+    assert not module(torch.randn(2, 4)).eq(1).any()

@@ -57,12 +57,18 @@ def is_compiled(module: nn.Module) -> bool:
     )
 
 
+def renew(wrapper: Any) -> None:
+    """Has what `torch.compile` made of a module call the one that has taken that one's place."""
+    if hasattr(wrapper, "dynamo_ctx"):
+        wrapper.__setstate__(wrapper.__getstate__())
+
+
 def written(module: Any) -> Any:
     """The LightningModule that was compiled as a whole, as it is written; any other module as it is.
 
     Lightning would put compiled methods on it, which what is attached to its class does not reach.
     """
-    module = vars(module).get("_modules", {}).get("_orig_mod", module)
+    module = getattr(module, "_modules", {}).get("_orig_mod", module)
     if context := getattr(module, "_compiler_ctx", None):
         for name, own in context.items():
             if name.startswith("original_"):
