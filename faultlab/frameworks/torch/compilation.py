@@ -11,18 +11,22 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 
-from faultlab.seams.patching import Patches
+if TYPE_CHECKING:
+    from faultlab.seams.patching import Patches
 
 
 @contextlib.contextmanager
 def lifted() -> Iterator[None]:
     """Nothing is compiled inside, nor what is compiled run, whatever the user's code asks of the compiler there."""
+    # The seams look at layers, which ask here what was compiled.
+    from faultlab.seams.patching import Patches
+
     with Patches() as patches:
         lift(patches)
         yield
