@@ -157,7 +157,7 @@ class Session:
             monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
             arguments = reload.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
         extra = self._advisers.callbacks() if self._advisers else []
-        extra += [reload.interruption(built.namespace, self._epochs)] if interrupted else []
+        extra += [reload.interruption(built.namespace, self._epochs, self._interrupted)] if interrupted else []
         extra.append(recorder(built.namespace, self._trajectory, self._clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
         trainer = built.trainer_class(**arguments)
@@ -169,7 +169,13 @@ class Session:
     def _root(self) -> str:
         return self._order.root
 
+    def _interrupted(self) -> None:
+        for watching in filter(None, (self._observer, self._advisers)):
+            watching.interrupted()
+
     def _go_on(self) -> BaseException | None:
+        for watching in filter(None, (self._observer, self._advisers)):
+            watching.goes_on()
         try:
             self._built, self._trainer = reload.go_on(self._trainer, self._trajectory, self._epochs, self._build_target)
         except BrokenInjector:
@@ -322,7 +328,11 @@ class Session:
             "trajectory": self._trajectory.to_json(),
             "notices": [
                 replace(notice, message=self._warnings.told(notice.message)).to_json()
-                for notice in [*self._observer.notices, *self._notices]
+                for notice in [*self._observer.notices, *self._observer.of_interruption, *self._notices]
+            ],
+            "of_interruption": [
+                replace(notice, message=self._warnings.told(notice.message)).to_json()
+                for notice in self._observer.of_interruption
             ],
             "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
             "activations": armed.activations if armed else mutant.get("calls", 0),
