@@ -231,7 +231,7 @@ def _false_alarms(notices: Sequence[Notice]) -> list[dict[str, Any]]:
 
 
 def _add_alarms(findings: Findings, reloads: Sequence[Outcome]) -> None:
-    """Counts what guards say of healthy runs that go on from their checkpoints, but for what the interruption is to them."""
+    """Counts what guards say of healthy runs that go on from their checkpoints, but not of the interruption itself."""
     before = [*findings.twin.notices, *_notices(findings.reloads)]
     own = [Notice.from_json(notice) for one in reloads for notice in _result(one).get("of_interruption", [])]
     notices = [notice for notice in _notices(reloads) if notice not in own]

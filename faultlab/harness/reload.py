@@ -29,7 +29,7 @@ def with_checkpoints(arguments: dict[str, Any], namespace: Any, root: str, monit
 
 
 def interruption(namespace: Any, epochs: int, told: Callable[[], None]) -> Any:
-    """A callback that ends a training half-way through its epochs and says so; it leaves one of a single epoch alone."""
+    """A callback that ends a training half-way through its epochs and says so, but for one of a single epoch."""
 
     class Interruption(namespace.Callback):  # type: ignore[misc]
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
