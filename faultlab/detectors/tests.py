@@ -114,9 +114,9 @@ def join(result: FaultResult, judged: Judged) -> FaultResult:
         return result
     everybody = sorted([*result.noticed_by, *found], key=lambda detection: (detection.worth, detection.step))
     activations = max(result.activations, 1)
+    joined = replace(result, status=Status.NOTICED, reason="", noticed_by=everybody, activations=activations)
     # What is noticed needs no guard any more.
-    noticed = {"status": Status.NOTICED, "noticed_by": everybody, "prescription": []}
-    return replace(result, reason="", activations=activations, **noticed)
+    return replace(joined, prescription=[])
 
 
 def _without_trigger(fault: str) -> str:

@@ -170,12 +170,14 @@ class Session:
         return self._order.root
 
     def _interrupted(self) -> None:
-        for watching in filter(None, (self._observer, self._advisers)):
-            watching.interrupted()
+        self._observer.interrupted()
+        if self._advisers is not None:
+            self._advisers.interrupted()
 
     def _go_on(self) -> BaseException | None:
-        for watching in filter(None, (self._observer, self._advisers)):
-            watching.goes_on()
+        self._observer.goes_on()
+        if self._advisers is not None:
+            self._advisers.goes_on()
         try:
             self._built, self._trainer = reload.go_on(self._trainer, self._trajectory, self._epochs, self._build_target)
         except BrokenInjector:
