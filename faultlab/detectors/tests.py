@@ -114,9 +114,15 @@ def join(result: FaultResult, judged: Judged) -> FaultResult:
         return result
     everybody = sorted([*result.noticed_by, *found], key=lambda detection: (detection.worth, detection.step))
     activations = max(result.activations, 1)
-    joined = replace(result, status=Status.NOTICED, reason="", noticed_by=everybody, activations=activations)
     # What is noticed needs no guard any more.
-    return replace(joined, prescription=[])
+    return replace(
+        result,
+        status=Status.NOTICED,
+        reason="",
+        activations=activations,
+        noticed_by=everybody,
+        prescription=[],
+    )
 
 
 def _without_trigger(fault: str) -> str:
