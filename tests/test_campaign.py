@@ -130,6 +130,14 @@ def test_a_guard_that_fires_only_where_a_healthy_run_is_resumed_is_a_false_alarm
     assert exit_code(report) == 3
 
 
+def test_what_a_guard_says_of_being_interrupted_by_the_harness_is_no_false_alarm(tmp_path: Path) -> None:
+    scenario = _scenario(tmp_path, "classifier", "guards:\n  - {class_path: tests.zoo.guards.WantsWholeTrainings}\n")
+    report = faultlab.run(scenario, select=["checkpoint.stale"], out=tmp_path, advice=False)
+    assert report.baseline.false_alarms == []
+    # It says the same of a healthy run, and so catches nothing.
+    assert _faults(report)["checkpoint.stale"].status is Status.SILENT
+
+
 def test_a_run_that_was_late_among_others_is_tried_once_more_alone(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -40,6 +40,14 @@ class Advisers:
         self._left = () if self._asked.get("everywhere") else left
         self._observer.rest([name for name, judges in self._judges.items() if judges in self._left])
 
+    def interrupted(self) -> None:
+        """See `faultlab.detectors.guards.Observer`."""
+        self._observer.interrupted()
+
+    def goes_on(self) -> None:
+        """See `faultlab.detectors.guards.Observer`."""
+        self._observer.goes_on()
+
     def callbacks(self) -> list[Any]:
         """What the Trainer is to call: fresh guards behind one callback. What earlier ones have said stays said."""
         from faultlab import guards
@@ -68,8 +76,8 @@ class Advisers:
 
     def to_json(self) -> dict[str, Any]:
         """Their alarms, which of them failed themselves and how, and the seconds that each took."""
-        alarms, broken = [], {}
-        for notice in self._observer.notices:
+        alarms, broken, interruption = [], {}, self._observer.of_interruption
+        for notice in [*self._observer.notices, *interruption]:
             if notice.reason in self._checks.get(notice.name, ()):
                 alarms.append(notice.to_json())
             elif notice.how == "raised":
@@ -78,6 +86,7 @@ class Advisers:
         return {
             "watching": not self._asked.get("record_only", False),
             "alarms": alarms,
+            "of_interruption": [notice.to_json() for notice in interruption],
             "broken": broken,
             "arguments": self._arguments,
             "seconds": {name: seconds for name, seconds in self._observer.seconds.items() if name != recorder},

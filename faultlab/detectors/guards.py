@@ -31,11 +31,26 @@ class Observer:
 
     def __init__(self, clock: Clock, warnings: Warnings) -> None:
         self.notices: list[Notice] = []
+        self._of_interruption: list[Notice] = []
+        self._noted = self.notices
         self.calls: dict[str, Counter[str]] = {}
         self.seconds: dict[str, float] = {}
         self._clock = clock
         self._warnings = warnings
         self._beside: dict[str, list[_Call]] = {}
+
+    def interrupted(self) -> None:
+        """Note apart what guards say from here on until `goes_on`: it is the harness that has ended the training."""
+        self._noted = self._of_interruption
+
+    def goes_on(self) -> None:
+        """Note what guards say among their notices again."""
+        self._noted = self.notices
+
+    @property
+    def of_interruption(self) -> list[Notice]:
+        """What guards said of the interruption alone."""
+        return [one for one in self._of_interruption if not any(one.same_alarm(known) for known in self.notices)]
 
     def observe(self, guard: Any, name: str) -> Any:
         """The same guard object with its hooks watched; of a set of guards each of them, by its own name."""
@@ -137,8 +152,8 @@ class Observer:
 
     def _note(self, name: str, message: str, how: str, reason: str) -> None:
         notice = Notice("guard", name, self._clock.step, message, how, reason)
-        if not any(notice.same_alarm(known) for known in self.notices):
-            self.notices.append(notice)
+        if not any(notice.same_alarm(known) for known in self._noted):
+            self._noted.append(notice)
 
 
 def tell_errors(guard: Any) -> None:

@@ -85,8 +85,10 @@ class Advice:
         self.quiet_runs.append(name)
         self.broken.update(said.get("broken", {}))
         self.arguments.update(said.get("arguments", {}))
+        interruption = [Notice.from_json(alarm) for alarm in said.get("of_interruption", [])]
         for alarm in _alarms(outcome):
-            self.alarms.setdefault((alarm.name, alarm.reason), []).append(name)
+            if alarm not in interruption:
+                self.alarms.setdefault((alarm.name, alarm.reason), []).append(name)
 
     def note(self, fault: str, found: Iterable[Mapping[str, Any]]) -> None:
         """Takes over what an earlier part of the same campaign has noticed of a fault."""

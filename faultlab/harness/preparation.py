@@ -256,12 +256,16 @@ def _false_alarms(notices: Sequence[Notice]) -> list[dict[str, Any]]:
 
 
 def _add_alarms(findings: Findings, reloads: Sequence[Outcome]) -> None:
-    """Counts what the user's guards say of healthy runs that go on from their checkpoints, and of no other."""
+    """Counts what guards say of healthy runs that go on from their checkpoints, but not of the interruption itself."""
     before = [*findings.twin.notices, *_notices(findings.reloads)]
-    new = [notice for notice in _notices(reloads) if not any(notice.same_alarm(known) for known in before)]
+    own = [Notice.from_json(notice) for one in reloads for notice in _result(one).get("of_interruption", [])]
+    notices = [notice for notice in _notices(reloads) if notice not in own]
+    new = [notice for notice in notices if not any(notice.same_alarm(known) for known in before)]
     said = [replace(notice, message=f"going on from its checkpoints: {notice.message}") for notice in new]
     findings.baseline.false_alarms += _false_alarms(said)
     findings.reloads = [*findings.reloads, *reloads]
+    for outcome in reloads if findings.advice.order else ():
+        findings.advice.watched(outcome.id, outcome)
 
 
 def _distinct(notices: Sequence[Notice]) -> list[Notice]:

@@ -30,8 +30,8 @@ def with_checkpoints(arguments: dict[str, Any], namespace: Any, root: str, monit
     return {**arguments, "callbacks": callbacks, "enable_checkpointing": enabled}
 
 
-def interruption(namespace: Any, epochs: int) -> Any:
-    """A callback that ends a training half-way through its epochs; one of a single epoch it leaves alone."""
+def interruption(namespace: Any, epochs: int, told: Callable[[], None]) -> Any:
+    """A callback that ends a training half-way through its epochs and says so, but for one of a single epoch."""
 
     class Interruption(namespace.Callback):  # type: ignore[misc]
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -39,6 +39,7 @@ def interruption(namespace: Any, epochs: int) -> Any:
                 # Lightning would go on to the fewest epochs and steps that it was asked for.
                 trainer.fit_loop.min_epochs = trainer.fit_loop.epoch_loop.min_steps = None
                 trainer.should_stop = True
+                told()
 
     return Interruption()
 

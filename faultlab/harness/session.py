@@ -184,7 +184,7 @@ class Session:
             monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
             arguments = reload.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
         extra = self._advisers.callbacks() if self._advisers else []
-        extra += [reload.interruption(built.namespace, self._epochs)] if interrupted else []
+        extra += [reload.interruption(built.namespace, self._epochs, self._interrupted)] if interrupted else []
         extra += [self._draws.callback(built.namespace)] if self._draws is not None else []
         extra.append(recorder(built.namespace, self._trajectory, self._clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
@@ -199,7 +199,15 @@ class Session:
     def _root(self) -> str:
         return self._order.root
 
+    def _interrupted(self) -> None:
+        self._observer.interrupted()
+        if self._advisers is not None:
+            self._advisers.interrupted()
+
     def _go_on(self) -> BaseException | None:
+        self._observer.goes_on()
+        if self._advisers is not None:
+            self._advisers.goes_on()
         try:
             self._built, self._trainer = reload.go_on(self._trainer, self._epochs, self._build_target)
             self._evaluate_best()
@@ -385,7 +393,11 @@ class Session:
             "trajectory": self._trajectory.to_json(),
             "notices": [
                 replace(notice, message=self._warnings.told(notice.message)).to_json()
-                for notice in [*self._observer.notices, *self._notices]
+                for notice in [*self._observer.notices, *self._observer.of_interruption, *self._notices]
+            ],
+            "of_interruption": [
+                replace(notice, message=self._warnings.told(notice.message)).to_json()
+                for notice in self._observer.of_interruption
             ],
             "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
             "activations": armed.activations if armed else mutant.get("calls", 0),

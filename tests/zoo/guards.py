@@ -48,6 +48,14 @@ class CriesWolfOnLoading(pl.Callback):
         raise RuntimeError("wolf")
 
 
+class WantsWholeTrainings(pl.Callback):
+    """Raises where a training ends before its epochs are over."""
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch < trainer.max_epochs:
+            raise RuntimeError("too short")
+
+
 class LateOnce(pl.Callback):
     """Raises on a loss that is not finite; the first time on this machine it takes its time over that."""
 
