@@ -38,8 +38,8 @@ def giver(calls: list[Call], reached: Collection[int], labels: Collection[str]) 
     """
     judges = _judges(calls)
     found = set(_replaced(calls, reached, lambda call: not call.learns and bool(call.untouched & set(labels))))
-    made = {number for number in _replaced(calls, found, lambda call: call.path in judges) if number not in found}
-    found = {number for number in found if calls[number].path not in judges} | made or found
+    made = _replaced(calls, found, lambda call: call.path in judges)
+    found = {number for number in made if calls[number].path not in judges} or found
     found = {number for number in found if calls[number].graph} or found
     if not found:
         return None
