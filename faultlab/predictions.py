@@ -53,7 +53,8 @@ def giver(calls: list[Call], reached: Collection[int], labels: Collection[str]) 
 
 def _judges(calls: list[Call]) -> set[str]:
     """The parts that are given what another part has made, and also what comes from no part."""
-    fed, raw = set(), set()
+    fed: set[str] = set()
+    raw: set[str] = set()
     for call in calls:
         others = any(calls[number].path != call.path for number in call.fed_by)
         (fed if others else raw).add(call.path)

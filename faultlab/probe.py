@@ -276,7 +276,7 @@ class Probe:
 
         return updating
 
-    def _updating_bare(self, step: Callable[..., Any], optimizer: Any) -> Callable[..., Any]:
+    def _updating_bare(self, optimizer: Any, step: Callable[..., Any]) -> Callable[..., Any]:
         def updating(*args: Any, **kwargs: Any) -> Any:
             self._hooks.add("Optimizer.step")
             if self._first_update is None:

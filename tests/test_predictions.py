@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from torch.utils.data import DataLoader
 
 from faultlab.applicability import REQUIREMENTS
 from faultlab.predictions import Call, giver
-from faultlab.seams import HeadInput
+from faultlab.recon import LoaderFacts, Recon
+from faultlab.seams import HeadInput, ModuleArguments
 from tests.test_outer_seams import _probed
 from tests.zoo import foreign, parts
 
@@ -96,3 +98,17 @@ def test_parts_that_are_fed_with_each_others_outputs_are_no_judges() -> None:
     there, back = Call("there"), Call("back", fed_by=frozenset([0]))
     returned, again = Call("back"), Call("there", fed_by=frozenset([2]))
     assert giver([there, back, returned, again], {1, 3}, ()) is again
+
+
+def test_why_a_mode_does_not_apply_is_true_of_this_target() -> None:
+    module, (train, _) = parts.watched()
+    whole = [DataLoader(train.dataset, batch_size=len(train.dataset)), None]
+    repeated = _probed(module, whole, max_epochs=3)
+    assert REQUIREMENTS["differing-batches"](repeated) == "every step of the clean run is given the same batch"
+    assert REQUIREMENTS["differing-batches"](_probed(*parts.watched())) == ""
+    assert ModuleArguments().inapplicable(Recon(takes=None)) == "the module's class can't be found by its name"
+    assert ModuleArguments().inapplicable(Recon(takes=())) == "the module's class takes no arguments"
+    passed = ModuleArguments().inapplicable(Recon(takes=("net",)))
+    assert passed == "no argument of the module is known to be a number or a word"
+    limited = Recon(loading=LoaderFacts(batches=4))
+    assert REQUIREMENTS["sized-loader"](limited) == "the training loader has no length"
