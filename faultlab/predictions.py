@@ -12,8 +12,9 @@ class Call:
 
     ``fed_by`` are the earlier calls, by their number, whose outputs go in; ``within`` those whose outputs are given on,
     as a part's own parts' are. ``untouched`` are the parts of the batch that go in without having met a parameter.
-    ``learns`` says that the part has parameters, ``graph`` that gradients flow through what it gives, ``size`` and
-    ``width`` are the number of values of its largest output and that output's last dimension.
+    ``learns`` says that the part has parameters, ``looks_up`` that it gives what is kept under a number, as embeddings
+    do, ``graph`` that gradients flow through what it gives; ``size`` and ``width`` are the number of values of its
+    largest output and that output's last dimension.
     """
 
     path: str
@@ -21,6 +22,7 @@ class Call:
     within: frozenset[int] = frozenset()
     untouched: frozenset[str] = frozenset()
     learns: bool = True
+    looks_up: bool = False
     graph: bool = True
     size: int = 1
     width: int | None = None
@@ -31,13 +33,13 @@ def giver(calls: list[Call], reached: Collection[int], labels: Collection[str]) 
 
     ``reached`` are the calls whose outputs the loss is computed from with no call in between. A part without parameters
     that is given labels computes a loss, and one that judges what another part has made (a discriminator) gives no
-    predictions: what went into them does. Of those left the last in line counts, of several side by side the largest;
-    and the module's own forward, if any of them goes by it.
+    predictions: what went into them does. Of those left the last in line counts, of several side by side the largest,
+    better one that is no embedding; and the module's own forward, if any of them goes by it.
     """
     judges = _judges(calls)
     found = set(_replaced(calls, reached, lambda call: not call.learns and bool(call.untouched & set(labels))))
-    made = {number for number in _replaced(calls, found, lambda call: call.path in judges) if number not in found}
-    found = {number for number in found if calls[number].path not in judges} | made or found
+    made = _replaced(calls, found, lambda call: call.path in judges)
+    found = {number for number in made if calls[number].path not in judges} or found
     found = {number for number in found if calls[number].graph} or found
     if not found:
         return None
@@ -46,12 +48,13 @@ def giver(calls: list[Call], reached: Collection[int], labels: Collection[str]) 
     if own and calls[max(own)].graph:
         return calls[max(own)]
     last = [number for number in found if not any(number in lines[other] for other in found - {number})]
-    return calls[max(last or found, key=lambda number: (calls[number].size, number))]
+    return calls[max(last or found, key=lambda number: (calls[number].size, not calls[number].looks_up, number))]
 
 
 def _judges(calls: list[Call]) -> set[str]:
     """The parts that are given what another part has made, and also what comes from no part."""
-    fed, raw = set(), set()
+    fed: set[str] = set()
+    raw: set[str] = set()
     for call in calls:
         others = any(calls[number].path != call.path for number in call.fed_by)
         (fed if others else raw).add(call.path)

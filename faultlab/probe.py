@@ -208,7 +208,7 @@ class Probe:
         finally:
             self._in_forward -= 1
         if not self._in_forward and threading.get_ident() == self._thread:
-            self._flow.called("", True, (args, kwargs), output)
+            self._flow.called("", self._site.module, (args, kwargs), output)
         return output
 
     def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
@@ -280,7 +280,7 @@ class Probe:
 
         return updating
 
-    def _updating_bare(self, step: Callable[..., Any], optimizer: Any) -> Callable[..., Any]:
+    def _updating_bare(self, optimizer: Any, step: Callable[..., Any]) -> Callable[..., Any]:
         def updating(*args: Any, **kwargs: Any) -> Any:
             self._hooks.add("Optimizer.step")
             if self._first_update is None:
@@ -323,13 +323,12 @@ class Probe:
             self._follow(path, module, args, output)
 
     def _follow(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
-        learns = next(module.parameters(), None) is not None
         found = tree.tensors(output)
-        self._flow.called(path, learns, args, output)
+        self._flow.called(path, module, args, output)
         if layers.has_own(module):
             taught = bool(args) and any(tensor.requires_grad for _, tensor in tree.tensors(args[0]))
             self._layers_run.append((path, bool(self._in_forward), taught))
-        if learns and found:
+        if found and next(module.parameters(), None) is not None:
             self._children.append(path)
             if found[0][1].dim() > 1:
                 self._width = found[0][1].shape[-1]

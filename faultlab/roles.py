@@ -53,7 +53,7 @@ class DataFlow(TorchFunctionMode):
         for path, tensor in tree.tensors(batch):
             self._mark(tensor, frozenset([path]), frozenset([path]))
 
-    def called(self, path: str, learns: bool, given: Any, output: Any) -> None:
+    def called(self, path: str, part: nn.Module, given: Any, output: Any) -> None:
         """Notes a call of one of the model's parts. What gives single numbers only is a loss, and none of them."""
         made = _all_tensors(output)
         if all(tensor.ndim == 0 for tensor in made):
@@ -68,7 +68,8 @@ class DataFlow(TorchFunctionMode):
             fed_by=_union(self._given_by, taken),
             within=_union(self._given_by, own),
             untouched=_union(self._apart, taken),
-            learns=learns,
+            learns=next(part.parameters(), None) is not None,
+            looks_up=isinstance(part, (nn.Embedding, nn.EmbeddingBag)),
             graph=any(tensor.requires_grad for tensor in made),
             size=largest.numel(),
             width=largest.shape[-1] if largest.ndim > 1 else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -40,3 +41,14 @@ def test_an_enlarged_convolution_gives_the_shape_that_it_gave(layer: Any, shape:
     twin = type(layer)(4, 6, layer.kernel_size, bias=layer.bias is not None, **settings)
     twin.load_state_dict(layer.state_dict())
     assert torch.equal(twin(inputs), after), "it is the layer that torch would have made"
+
+
+def test_a_layer_in_anothers_place_has_what_is_read_of_it_and_none_of_its_parameters() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.LeakyReLU(0.2), nn.BatchNorm1d(4))
+    weight = net[0].weight
+    for index, new in enumerate([nn.Identity(), nn.Sigmoid(), nn.Identity()]):
+        layers.replace(net, net[index], new)
+    assert (net[0].weight is weight, net[0].in_features, net[1].negative_slope, net[2].eps) == (True, 4, 0.2, 1e-5)
+    net[2].reset_running_stats()
+    assert (list(net.parameters()), list(net.state_dict())) == ([], [])
+    pickle.loads(pickle.dumps(net))

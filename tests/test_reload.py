@@ -6,13 +6,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import faultlab
 from faultlab.engines.protocol import Outcome
+from faultlab.harness import preparation
+from faultlab.harness.advice import Advice
 from faultlab.harness.confinement import confined
 from faultlab.harness.trajectory import Trajectory
+from faultlab.recon import Recon
 from faultlab.results import FaultResult, Status
 from tests.lab import Lab, engine
 
@@ -201,3 +206,41 @@ def test_a_link_that_leads_out_of_the_runs_folder_is_not_followed(tmp_path: Path
     (tmp_path / "run" / "link").symlink_to(tmp_path / "users")
     found = confined(str(tmp_path / "run" / "link" / "a.ckpt"), str(tmp_path / "run"))
     assert os.path.realpath(found).startswith(os.path.realpath(tmp_path / "run") + os.sep)
+
+
+def test_data_that_can_only_be_had_for_a_training_does_for_evaluating_its_best_checkpoint() -> None:
+    with engine() as working:
+        lab = Lab(working, "tests.zoo.equipped.fit_only")
+        assert lab.reloaded_twin.trajectory.reloaded.keys() == {"val_loss", "val_accuracy"}
+
+
+def test_where_validate_alone_fails_what_a_resume_loses_is_judged_all_the_same() -> None:
+    with engine() as working:
+        lab = Lab(working, "tests.zoo.equipped.fit_only", insists=True)
+        result = _reloaded(lab).result
+        assert result is not None
+        assert result["unevaluated_best"] == "ValueError: no such stage: TrainerFn.VALIDATING"
+        lab.recon = replace(lab.recon, unevaluated=result["unevaluated_best"])
+        (outcome,) = lab.run(["checkpoint.truncated@always"]).values()
+        assert lab.judge(outcome).status is Status.NOTICED
+        reason = lab.plan(["checkpoint.wrong-best"])["checkpoint.wrong-best@always"]
+        assert reason == f"Trainer.validate fails after the training, with no fault in it: {lab.recon.unevaluated}"
+
+
+def test_why_a_target_can_not_go_on_is_said_of_who_is_to_blame() -> None:
+    def why(guards: tuple[str, ...] = (), hooks: tuple[str, ...] = (), **result: Any) -> str:
+        findings: Any = SimpleNamespace(guards=guards, recon=Recon(hooks=hooks))
+        return preparation._why_unreloadable([Outcome("x", {"saves": 1, **result})], findings)
+
+    raised = {"trajectory": Trajectory(end="raised").to_json(), "notices": [{"message": "E: Pickled.watch\nmore"}]}
+    whole = {"trajectory": Trajectory(end="finished").to_json()}
+    assert why(**whole) == ""
+    assert why(**raised) == "the clean run can't go on from its own checkpoints: E: Pickled.watch"
+    assert "checkpoints, for the guard Pickled: E" in why(("Pickled",), **raised)
+    assert why(**{**whole, "saves": 0}) == "the clean run saves no checkpoint"
+    assert "counts no step" in why(hooks=("Optimizer.step",), **{**whole, "saves": 0})
+
+
+def test_guards_that_are_in_the_way_of_checkpoints_watch_the_other_runs() -> None:
+    advice = Advice(asked={"monitor": "val_loss"}, disturbed_reload="E")
+    assert (advice.order_of(reload=True), advice.order_of(reload=False)) == (None, {"monitor": "val_loss"})

@@ -40,6 +40,11 @@ def whole() -> Any:
     return built, data, {"trainer_class": SubTrainer, "max_epochs": 3, "gradient_clip_val": 0.5}
 
 
+def bought() -> Any:
+    """A factory for a module of a package that the scenario does not name."""
+    return type("Bought", (pl.LightningModule,), {"__module__": "shop.models"})(), None
+
+
 class WithLoaders(pl.LightningModule):
     """A module that brings its own loaders."""
 
@@ -78,6 +83,13 @@ def test_one_build_brings_module_data_and_trainer_arguments() -> None:
     assert built.trainer_class is SubTrainer
     arguments = built.trainer_arguments
     assert (arguments["max_epochs"], arguments["gradient_clip_val"]) == (1, 0.5)
+
+
+def test_the_package_of_what_a_factory_makes_is_the_users_code() -> None:
+    target = Target({"build": _named("bought")})
+    assert "shop" not in target.code.packages
+    target.build("root")
+    assert {"shop", "tests"} <= target.code.packages
 
 
 def test_the_trainer_may_be_a_subclass() -> None:

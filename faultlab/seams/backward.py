@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -164,7 +165,7 @@ class OptimizerStep(Seam):
 
             return stepping
 
-        def bare(step: Callable[..., Any], optimizer: torch.optim.Optimizer) -> Callable[..., Any]:
+        def bare(optimizer: torch.optim.Optimizer, step: Callable[..., Any]) -> Callable[..., Any]:
             def stepping(closure: Any = None, **kwargs: Any) -> Any:
                 return around(optimizer, closure, lambda own: step(own, **kwargs) if own else step(**kwargs))
 
@@ -183,7 +184,7 @@ class OptimizerStep(Seam):
 
 
 def wrap_held_optimizers(
-    patches: Patches, clock: Clock, site: Site, make: Callable[[Callable[..., Any], torch.optim.Optimizer], Any]
+    patches: Patches, clock: Clock, site: Site, make: Callable[[torch.optim.Optimizer, Callable[..., Any]], Any]
 ) -> None:
     """Replaces ``step`` of each optimizer that is held by module or Trainer while a training step runs."""
 
@@ -191,7 +192,7 @@ def wrap_held_optimizers(
         def step(*args: Any, **kwargs: Any) -> Any:
             with Patches() as inner:
                 for optimizer in held_optimizers(site.present(clock.trainer), clock.trainer):
-                    inner.wrap(optimizer, "step", lambda original, held=optimizer: make(original, held))
+                    inner.wrap(optimizer, "step", functools.partial(make, optimizer))
                 return training_step(*args, **kwargs)
 
         return step

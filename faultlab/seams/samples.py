@@ -31,7 +31,7 @@ def axes(batch: Any, inputs: Iterable[str], labels: Iterable[str], expected: int
     found = {path: shape.index(number) for path, shape in shapes.items() if number in shape[:2]}
     lists = [path for path, part in parts.items() if path in found and not _is_array(part)]
     # Of a list with an item a sample the items are whole; of views of all samples each has its own dimension.
-    views = {path for path in lists if any(_beneath(other, [path]) and found[other] == 0 for other in found)}
+    views = {path for path in lists if _all_rows(path, found, shapes, parts)}
     whole = [path for path in lists if path not in views]
     found = {path: axis for path, axis in found.items() if path not in views and not _beneath(path, whole)}
     return found if any(path in found or _beneath(path, whole) for path in inputs) else {}
@@ -91,6 +91,12 @@ def _shape(part: Any) -> tuple[int, ...]:
     if _is_array(part):
         return tuple(part.shape)
     return (len(part),) if isinstance(part, (list, tuple)) else ()
+
+
+def _all_rows(node: tree.Path, found: Axes, shapes: Mapping[tree.Path, Any], parts: Mapping[tree.Path, Any]) -> bool:
+    """Whether every array beneath the node has a row for each sample."""
+    arrays = [path for path in shapes if _beneath(path, [node]) and _is_array(parts[path])]
+    return bool(arrays) and all(found.get(path) == 0 for path in arrays)
 
 
 def _beneath(path: tree.Path, nodes: Iterable[tree.Path]) -> bool:

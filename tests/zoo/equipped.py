@@ -200,3 +200,28 @@ def growing() -> tuple[Any, Any]:
     """A target that can't go on from its own checkpoints."""
     data = TensorDataset(*_points())
     return _Growing(), (DataLoader(data, batch_size=8, shuffle=True), DataLoader(data, batch_size=24))
+
+
+class _FitOnly(pl.LightningDataModule):
+    """Knows how to be set up for a training alone; ``insists`` on being asked for nothing else."""
+
+    def __init__(self, insists: bool) -> None:
+        super().__init__()
+        self.insists = insists
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.points = TensorDataset(*_points())
+        elif self.insists:
+            raise ValueError(f"no such stage: {stage}")
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(self.points, batch_size=8, shuffle=True)
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(self.points, batch_size=24)
+
+
+def fit_only(insists: bool = False) -> tuple[Any, Any]:
+    """A target whose data can't be had for validation alone."""
+    return Configured(), _FitOnly(insists)

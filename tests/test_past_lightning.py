@@ -1,0 +1,77 @@
+"""Modules that step torch's own optimizers, send losses backward and clip gradients by themselves."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+import torch
+
+from faultlab.applicability import REQUIREMENTS
+from faultlab.catalogue import load
+from faultlab.fault import Fault
+from faultlab.recon import Recon
+from faultlab.seams import Architecture, Backward, Clipping, Optimizers, OptimizerStep, Site, attach
+from faultlab.seams.armed import Armed
+from faultlab.seams.clock import Clock
+from faultlab.seams.patching import Patches
+from tests.test_detach import TRAINER
+from tests.test_outer_seams import BOTH, _probed
+from tests.zoo import parts
+
+KINDS = ["raw", "kept", "wrapped"]
+
+
+def _recon(kind: str) -> Recon:
+    torch.manual_seed(0)
+    return _probed(*parts.by_hand(kind), accelerator="cpu")
+
+
+def _broken(kind: str, mode: str, recon: Recon) -> tuple[Armed, Any]:
+    torch.manual_seed(0)
+    module, data = parts.by_hand(kind)
+    clock = Clock()
+    armed = Armed(Fault.parse(f"{mode}@always"), load()[mode], clock, recon)
+    with Patches() as patches:
+        clock.attach(patches)
+        with attach(armed, Site(type(module), module)):
+            importlib.import_module(BOTH[0]).Trainer(**TRAINER).fit(module, *data)
+    return armed, module
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_backwards_and_clipping_by_hand_are_all_seen(kind: str) -> None:
+    recon = _recon(kind)
+    assert [seam.inapplicable(recon) for seam in (OptimizerStep(), Backward(), Clipping())] == [""] * 3
+    assert recon.past_lightning is (kind != "wrapped")
+    assert REQUIREMENTS["optimizer-state"](recon) == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_backwards_and_clipping_by_hand_are_broken(kind: str) -> None:
+    recon = _recon(kind)
+    torch.manual_seed(0)
+    fresh = [parameter.clone() for parameter in parts.by_hand(kind)[0].parameters()]
+    for mode in ("optimizer.step-skipped", "optimizer.drops-update", "gradient.clip-disabled"):
+        armed, module = _broken(kind, mode, recon)
+        assert (armed.activations, armed.broken) == (recon.steps, ""), mode
+        same = all(torch.equal(one, other) for one, other in zip(fresh, module.parameters()))
+        assert same is (mode != "gradient.clip-disabled"), mode
+    for optimizer in parts.by_hand(kind)[0].kept.values():
+        assert "step" not in vars(optimizer)
+
+
+def test_what_a_clipping_that_is_left_out_would_give_is_given() -> None:
+    recon = _recon("raw")
+    _, module = _broken("raw", "gradient.clip-disabled", recon)
+    assert module.norm > 0.01
+    assert sum(float(p.grad.norm() ** 2) for p in module.parameters()) ** 0.5 == pytest.approx(float(module.norm))
+
+
+def test_what_the_trainer_never_gets_is_not_said_to_be_missing() -> None:
+    recon = _recon("kept")
+    assert Optimizers().inapplicable(recon) == "configure_optimizers returns no optimizer"
+    assert Architecture().inapplicable(recon) == ""
+    assert "max_steps does not count" in REQUIREMENTS["several-updates"](recon)
+    assert REQUIREMENTS["several-updates"](_recon("wrapped")) == ""
