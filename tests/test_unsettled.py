@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
 
@@ -14,6 +15,7 @@ from faultlab.recon import Part, Recon
 from faultlab.report import html, summary
 from faultlab.report.overview import cost, one_line, target_lines
 from faultlab.results import FaultResult, Harm, Report, Status
+from faultlab.target import Built
 from tests.zoo import unsettled
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +126,21 @@ def test_a_last_layer_whose_weights_were_not_trained_is_not_put_back() -> None:
     assert list(parts) == ["net.0"]
     assert not evaluation.put_back(module, parts)
     assert isinstance(module.net[0], nn.Identity)
+
+
+def test_a_metric_forgets_what_it_gathered_under_the_fault_and_nothing_else_is_reset(tmp_path: Path) -> None:
+    class Normaliser(nn.Module):
+        update = compute = lambda self: None
+
+        def reset(self) -> None:
+            raise AssertionError("it is none of torchmetrics' and keeps what it has learnt")
+
+    module, (_, validation) = unsettled.of_score()
+    module.normaliser = Normaliser()
+    built = Built(module, pl.Trainer, {"default_root_dir": str(tmp_path)}, {"val_dataloaders": validation})
+    alone = evaluation.evaluate(built, True, {})
+    module.hits.update(torch.zeros(640, dtype=torch.long), torch.ones(640, dtype=torch.long))
+    assert evaluation.evaluate(built, True, {}) == alone
 
 
 def test_weights_are_carried_into_a_module_that_is_built_anew_where_they_fit() -> None:
