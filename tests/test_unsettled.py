@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from faultlab.harness import evaluation
 from faultlab.recon import Part, Recon
 from faultlab.report import html, summary
 from faultlab.report.overview import cost, one_line, target_lines
-from faultlab.results import FaultResult, Harm, Report, Status
+from faultlab.results import FaultResult, Harm, Report, Status, dump
 from faultlab.target import Built
+from tests.published import violations_of
 from tests.zoo import unsettled
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +49,11 @@ def _harm(report: Report, mode: str) -> Harm:
     return harm
 
 
+def _violations(report: Report) -> list[str]:
+    schema = json.loads((ROOT / "docs/report.schema.json").read_text(encoding="utf-8"))
+    return violations_of(schema, json.loads(dump(report.to_json())))
+
+
 def test_of_a_target_with_data_of_the_systems_entropy_forks_are_judged_to_the_bit(tmp_path: Path) -> None:
     report = _run(tmp_path, "entropy", "gradient.negated", "random.reseeded-each-step", "random.unseeded",
                   more="trainer: {max_epochs: 6}\n")  # fmt: skip
@@ -72,6 +79,7 @@ def test_a_target_that_is_not_deterministic_is_named_first_with_the_cause_and_by
     assert report.gate in one_line(report)
     (line,) = target_lines(report.baseline.findings)
     assert line.startswith("The target is not deterministic: two clean runs of one seed differ")
+    assert _violations(report) == []
     page = html.write(report, tmp_path).read_text(encoding="utf-8")
     for text in (page, summary.render(report)):
         assert 0 < text.index("The target is not deterministic") < text.index("loss.zeroed")
@@ -87,6 +95,7 @@ def test_a_loss_that_the_broken_activation_computes_is_no_proof_of_no_harm(tmp_p
         assert cost(_faults(report)[mode]).startswith("harm unknown: val_loss is computed by")
     assert _harm(report, "gradient.negated").harmful
     assert "the harm of 2 unknown" in one_line(report)
+    assert _violations(report) == []
 
 
 def test_an_activation_inside_of_the_loss_is_put_back_before_the_weights_are_evaluated(tmp_path: Path) -> None:
