@@ -124,7 +124,8 @@ def test_what_ends_the_network_is_put_back_and_what_lies_within_it_stays() -> No
 def test_what_belongs_to_a_loss_is_known_by_the_names_above_it() -> None:
     module = unsettled.WithLossModule(nn.Sequential(nn.Linear(4, 2), nn.Tanh()))
     assert evaluation.inside_of_a_loss(module, "criterion.squash")
-    assert not evaluation.inside_of_a_loss(module, "net.1")
+    module.glossary = nn.Sequential(nn.Tanh())
+    assert not any(evaluation.inside_of_a_loss(module, path) for path in ("net.1", "glossary.0"))
 
 
 def test_a_last_layer_whose_weights_were_not_trained_is_not_put_back() -> None:
