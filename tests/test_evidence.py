@@ -184,6 +184,19 @@ def test_reports_pass_by_their_own_demands(gate: Gate, tmp_path: Path) -> None:
     assert done.out.endswith("gate passed\n")
 
 
+def test_a_target_that_is_not_deterministic_passes_no_gate_in_silence(gate: Gate, tmp_path: Path) -> None:
+    found = report(NOTICED, demands=Demands(coverage=0.5))
+    found.baseline.deterministic = False
+    found.baseline.findings = [
+        {"kind": "nondeterministic", "what": "runs differ", "evidence": "a clock", "remedy": "stop it"}
+    ]
+    run_folder(tmp_path / "reports", found)
+    done = gate()
+    assert done.status == 0
+    assert "gate passed, by a target that is not deterministic" in done.out
+    assert "  note: Runs differ. A clock. Stop it.\n" in done.out
+
+
 def test_reports_do_not_pass_that_fall_short_of_their_demands(gate: Gate, tmp_path: Path) -> None:
     folder = _whole(tmp_path / "reports", demands=Demands(coverage=0.6)).parent
     for named in ((), ("reports",), (folder,), (folder / "report.json",)):

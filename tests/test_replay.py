@@ -97,6 +97,26 @@ def test_a_replay_comes_to_the_campaigns_verdict(
         assert thinned(replayed)[0][1] is not None
 
 
+def test_where_clean_runs_differ_the_replayed_run_is_forked_off_the_clean_one_shown_beside_it(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    file = tmp_path / "strays.yaml"
+    build = "build: {class_path: tests.zoo.unsettled.of_entropy}\ntrainer: {max_epochs: 2}\n"
+    file.write_text(f"schema: 1\nname: strays\n{build}")
+    strays = load(file)
+    fault = fault_of("random.reseeded-each-step", strays)
+    replay = Replay(strays, engine, Options(out=tmp_path), _Silent(), fault, echo=0)  # type: ignore[arg-type]
+    replayed = replay.run()
+    assert replayed.result is not None
+    assert (replayed.result.status, replayed.result.reason) == (
+        Status.NO_EFFECT,
+        "the run is the clean one, to the bit",
+    )
+    assert replayed.faulted is not None
+    assert replayed.clean.losses == replayed.faulted.losses
+
+
 def test_the_words_for_a_fault_may_be_an_id_a_fault_or_a_glob_of_one(scenario: Scenario) -> None:
     assert str(fault_of("return.none", scenario)) == "return.none"
     assert str(fault_of("loss.nan@step=3", scenario)) == "loss.nan@step=3"

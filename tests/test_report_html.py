@@ -216,6 +216,22 @@ def test_a_failure_mode_is_counted_as_its_worst_fault() -> None:
     ]
 
 
+def test_faults_whose_harm_is_unknown_have_a_part_and_a_section_of_their_own(tmp_path: Path) -> None:
+    unknown = Harm("val_loss", 0.5, 0.1, False, "val_loss is computed by what the fault has changed")
+    made = sample(faults=[fault("a.b", Status.SILENT, harm=unknown), fault("c.d", Status.SILENT, harm=HARMLESS)])
+    assert [(part.words, part.count) for part in html.parts(made) if part.count] == [
+        ("silent, their harm unknown", 1),
+        ("silent and harmless, as far as measured", 1),
+    ]
+    made.baseline.findings = [
+        {"kind": "direction", "what": f"which way? {HOSTILE}", "evidence": "", "remedy": "say it"}
+    ]
+    page = written(made, tmp_path)
+    assert "Harm unknown (1)" in page.text
+    assert "val_loss is computed by what the fault has changed (val_loss 0.1, clean 0.5)" in page.text
+    assert page.text.index("Which way?") < page.text.index("Harm unknown (1)")
+
+
 def test_the_bar_has_a_text_beside_it(tmp_path: Path) -> None:
     page = written(sample(), tmp_path)
     assert page.values("svg", "role") == ["img"]

@@ -228,9 +228,10 @@ def test_silent_faults_come_worst_first() -> None:
         silent("a.some@always", "critical", Harm("loss", 1.0, 2.0, True)),
         silent("a.more@always", "critical", Harm("loss", 1.0, 3.0, True)),
         silent("a.gone@always", "critical", Harm("loss", 1.0, None, True)),
+        silent("a.untold@always", "minor", Harm("loss", 1.0, None, False, "nobody knows")),
         result("a.seen@always", "noticed"),
     )
-    order = ["a.gone", "a.more", "a.some", "a.minor", "a.unknown", "a.harmless"]
+    order = ["a.gone", "a.more", "a.some", "a.minor", "a.untold", "a.unknown", "a.harmless"]
     assert [fault.mode for fault in found.silent()] == order
 
 

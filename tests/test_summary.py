@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from faultlab.comparison import compare
 from faultlab.report import files, summary
 from faultlab.report.overview import WORTHS
-from faultlab.results import Report, Status, dump
+from faultlab.results import Harm, Report, Status, dump
 from tests.support import mutant
 from tests.test_formats import mutant as small_mutant
 from tests.test_formats import report
@@ -45,6 +45,19 @@ def test_the_answer_comes_first_then_why_then_what_to_do() -> None:
     ]
     places = [text.index(words) for words in order]
     assert places == sorted(places)
+
+
+def test_what_is_unknown_of_the_harm_and_found_of_the_target_is_said() -> None:
+    unknown = Harm("val_loss", 0.5, None, False, "the weights could not be evaluated: no")
+    made = report(
+        [fault("loss.scaled", Status.SILENT, harm=unknown), fault("loss.zeroed", Status.SILENT, harm=HARMFUL)]
+    )
+    made.baseline.findings = [{"kind": "outlier", "what": "seed 2 is away", "evidence": "", "remedy": "look"}]
+    text = summary.render(made)
+    assert "- Seed 2 is away. Look.\n" in text
+    assert "| silent, their harm unknown | 1 |" in text
+    assert "silent, without measured harm" not in text
+    assert "harm unknown: the weights could not be evaluated: no" in text
 
 
 def test_the_coverage_is_shown_with_parts_that_add_up() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
 
@@ -13,7 +15,9 @@ from faultlab.harness import evaluation
 from faultlab.recon import Part, Recon
 from faultlab.report import html, summary
 from faultlab.report.overview import cost, one_line, target_lines
-from faultlab.results import FaultResult, Harm, Report, Status
+from faultlab.results import FaultResult, Harm, Report, Status, dump
+from faultlab.target import Built
+from tests.published import violations_of
 from tests.zoo import unsettled
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +49,11 @@ def _harm(report: Report, mode: str) -> Harm:
     return harm
 
 
+def _violations(report: Report) -> list[str]:
+    schema = json.loads((ROOT / "docs/report.schema.json").read_text(encoding="utf-8"))
+    return violations_of(schema, json.loads(dump(report.to_json())))
+
+
 def test_of_a_target_with_data_of_the_systems_entropy_forks_are_judged_to_the_bit(tmp_path: Path) -> None:
     report = _run(tmp_path, "entropy", "gradient.negated", "random.reseeded-each-step", "random.unseeded",
                   more="trainer: {max_epochs: 6}\n")  # fmt: skip
@@ -70,6 +79,7 @@ def test_a_target_that_is_not_deterministic_is_named_first_with_the_cause_and_by
     assert report.gate in one_line(report)
     (line,) = target_lines(report.baseline.findings)
     assert line.startswith("The target is not deterministic: two clean runs of one seed differ")
+    assert _violations(report) == []
     page = html.write(report, tmp_path).read_text(encoding="utf-8")
     for text in (page, summary.render(report)):
         assert 0 < text.index("The target is not deterministic") < text.index("loss.zeroed")
@@ -85,6 +95,7 @@ def test_a_loss_that_the_broken_activation_computes_is_no_proof_of_no_harm(tmp_p
         assert cost(_faults(report)[mode]).startswith("harm unknown: val_loss is computed by")
     assert _harm(report, "gradient.negated").harmful
     assert "the harm of 2 unknown" in one_line(report)
+    assert _violations(report) == []
 
 
 def test_an_activation_inside_of_the_loss_is_put_back_before_the_weights_are_evaluated(tmp_path: Path) -> None:
@@ -113,7 +124,8 @@ def test_what_ends_the_network_is_put_back_and_what_lies_within_it_stays() -> No
 def test_what_belongs_to_a_loss_is_known_by_the_names_above_it() -> None:
     module = unsettled.WithLossModule(nn.Sequential(nn.Linear(4, 2), nn.Tanh()))
     assert evaluation.inside_of_a_loss(module, "criterion.squash")
-    assert not evaluation.inside_of_a_loss(module, "net.1")
+    module.glossary = nn.Sequential(nn.Tanh())
+    assert not any(evaluation.inside_of_a_loss(module, path) for path in ("net.1", "glossary.0"))
 
 
 def test_a_last_layer_whose_weights_were_not_trained_is_not_put_back() -> None:
@@ -124,6 +136,21 @@ def test_a_last_layer_whose_weights_were_not_trained_is_not_put_back() -> None:
     assert list(parts) == ["net.0"]
     assert not evaluation.put_back(module, parts)
     assert isinstance(module.net[0], nn.Identity)
+
+
+def test_a_metric_forgets_what_it_gathered_under_the_fault_and_nothing_else_is_reset(tmp_path: Path) -> None:
+    class Normaliser(nn.Module):
+        update = compute = lambda self: None
+
+        def reset(self) -> None:
+            raise AssertionError("it is none of torchmetrics' and keeps what it has learnt")
+
+    module, (_, validation) = unsettled.of_score()
+    module.normaliser = Normaliser()
+    built = Built(module, pl.Trainer, {"default_root_dir": str(tmp_path)}, {"val_dataloaders": validation})
+    alone = evaluation.evaluate(built, True, {})
+    module.hits.update(torch.zeros(640, dtype=torch.long), torch.ones(640, dtype=torch.long))
+    assert evaluation.evaluate(built, True, {}) == alone
 
 
 def test_weights_are_carried_into_a_module_that_is_built_anew_where_they_fit() -> None:

@@ -165,9 +165,9 @@ def test_what_is_clean_for_certain_may_stray_by_a_share_where_clean_runs_differ(
     twin = Twin(_run(), repeats=[_run(**STRAYED)])
     away = _run(digest="other", final={"val_loss": 1.035})
     assert not twin.same_run(away)
-    assert twin.same_run(away, floor=0.05)
-    assert not twin.same_run(_run(digest="other", final={"val_loss": 1.2}), floor=0.05)
-    assert not Twin(_run()).same_run(away, floor=0.05)
+    assert twin.same_run(away, certain=True)
+    assert not twin.same_run(_run(digest="other", final={"val_loss": 1.2}), certain=True)
+    assert not Twin(_run()).same_run(away, certain=True)
 
 
 def test_an_alarm_that_the_clean_run_raises_too_is_no_detection() -> None:
@@ -339,7 +339,7 @@ def test_harm_is_unknown_where_the_clean_run_itself_is_the_one_that_diverges() -
 
 
 def test_seeds_that_end_about_as_well_are_no_finding() -> None:
-    siblings = {n: _run(final={"val_loss": found}) for n, found in enumerate((1.0, 1.4, 0.7, 0.0))}
+    siblings = {n: _run(final={"val_loss": found}) for n, found in enumerate((1.0, 1.0, 1.01, 2.0, 0.0))}
     assert outlying(Twin(_run(), list(siblings.values()), metric="val_loss"), siblings, 0) == []
 
 

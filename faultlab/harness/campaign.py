@@ -28,7 +28,7 @@ from faultlab.harness.preparation import Findings, Preparation, deadline
 from faultlab.harness.records import Records
 from faultlab.harness.redundancy import Worth, without, worth_of
 from faultlab.harness.trajectory import Trajectory
-from faultlab.harness.trunk import FLOOR, Trunk
+from faultlab.harness.trunk import Trunk
 from faultlab.harness.verdict import Twin
 from faultlab.harness.watching import Watch
 from faultlab.results import Baseline, FaultResult, Report, Status
@@ -253,7 +253,7 @@ class Campaign:
             found = f"{result.status.value}: {result.reason}"
             return [f"inconclusive: a step that always raises was not noticed ({found})"]
         trajectory = Trajectory.of(outcome)
-        if trajectory is not None and twin.same_run(trajectory, FLOOR):
+        if trajectory is not None and twin.same_run(trajectory, certain=True):
             return []
         what = "the clean run" if outcome.id == TRUNK else "a fault that never acts"
         return [f"inconclusive: {what} does not run like the clean run before it"]

@@ -7,6 +7,7 @@ the fault has changed: what computes the metric is put back, or has to be left o
 from __future__ import annotations
 
 import contextlib
+import re
 import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,7 +29,7 @@ _ARGUMENTS: dict[str, Any] = {
     "callbacks": None,
 }
 _BATCHES = 8
-_LOSS_WORDS = ("loss", "criterion", "objective")
+_LOSS = re.compile("(?<![a-z])loss|Loss|[cC]riterion|[oO]bjective")
 
 
 def evaluate(built: Built, validates: bool, arguments: dict[str, Any]) -> dict[str, float]:
@@ -48,8 +49,9 @@ def at_the_end(module: Any, replaced: Mapping[str, Any], recon: Recon) -> dict[s
     is the network's own affair: the weights behind it have learnt to live with it.
     """
     called = list(recon.parts)
-    parts = {path: replaced.get(path) or layers.at(module, path) for path in recon.weighted}
-    trained = [path for path, part in parts.items() if part and any(one.requires_grad for one in part.parameters())]
+    parts = {path: replaced[path] if path in replaced else layers.at(module, path) for path in recon.weighted}
+    trained = [path for path, part in parts.items()
+               if part is not None and any(one.requires_grad for one in part.parameters())]  # fmt: skip
     network = called[: called.index(trained[-1])] if trained else []
     return {path: old for path, old in replaced.items() if path not in network}
 
@@ -59,17 +61,19 @@ def inside_of_a_loss(module: Any, path: str) -> bool:
     names = path.split(".")
     above = [".".join(names[:length]) for length in range(1, len(names))]
     told = names[:-1] + [type(layers.at(module, one)).__name__ for one in above]
-    return any(word in name.lower() for name in told for word in _LOSS_WORDS)
+    return any(map(_LOSS.search, told))
 
 
 def put_back(module: Any, parts: Mapping[str, Any]) -> bool:
-    """Puts the parts where they were, by path; not those whose weights were not trained, and then none."""
+    """Puts the parts where they were, by path; none where one has untrained weights or no place any more."""
     own = {id(parameter) for parameter in module.parameters()}
     if any(id(parameter) not in own for old in parts.values() for parameter in old.parameters()):
         return False
+    places = {path: layers.at(module, path.rpartition(".")[0]) if "." in path else module for path in parts}
+    if None in places.values():
+        return False
     for path, old in parts.items():
-        parent, _, name = path.rpartition(".")
-        setattr(module.get_submodule(parent), name, old)
+        setattr(places[path], path.rpartition(".")[2], old)
     return True
 
 
@@ -86,7 +90,7 @@ def rebuilt(module: Any, build: Callable[[], Any]) -> Any:
 def _reset_metrics(module: Any) -> None:
     """Has metrics that gather what they are computed from forget what they gathered while the fault acted."""
     for part in module.modules():
-        if all(callable(getattr(part, name, None)) for name in ("reset", "update", "compute")):
+        if any(cls.__module__.startswith("torchmetrics.") for cls in type(part).__mro__) and hasattr(part, "reset"):
             with contextlib.suppress(Exception):
                 part.reset()
 

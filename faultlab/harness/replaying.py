@@ -17,6 +17,7 @@ from faultlab.fault import Fault
 from faultlab.harness import plan
 from faultlab.harness.advice import Advised
 from faultlab.harness.campaign import Campaign, Listener, Options
+from faultlab.harness.clean import TRUNK
 from faultlab.harness.plan import Selection
 from faultlab.harness.preparation import RELOADED, Findings, Preparation
 from faultlab.harness.records import Records
@@ -100,6 +101,7 @@ class Replay:
     echo: int = 1
     findings: Findings | None = field(default=None, init=False)
     order: Order | None = field(default=None, init=False)
+    _watched: _Watched | None = field(default=None, init=False)
 
     @property
     def folder(self) -> Path:
@@ -111,7 +113,7 @@ class Replay:
         options = replace(self.options, select=(str(self.fault),), skip=(), out=self.folder.parent)
         named = {"name": self.folder.name, "gate": Gate()}
         asked_for = self.scenario.faults.model_copy(update={"ignore": [], "when": {}})
-        watched = _Watched(self.engine, self._shown)
+        self._watched = watched = _Watched(self.engine, self._shown)
         scenario = self.scenario.model_copy(update={**named, "faults": asked_for})
         campaign = Campaign(scenario, watched, options, self.audience, further=self._learn)
         report = campaign.run()
@@ -141,7 +143,7 @@ class Replay:
 
     def run_clean(self) -> Replayed:
         """The clean run alone. Raises what a campaign raises."""
-        watched = _Watched(self.engine, self._shown)
+        self._watched = watched = _Watched(self.engine, self._shown)
         self.audience.started(self.scenario.name)
         try:
             watched.open(self.scenario.name, self.scenario.for_victims())
@@ -158,8 +160,9 @@ class Replay:
         return ()
 
     def _clean(self, outcomes: Mapping[str, Outcome], mode: FailureMode) -> Trajectory:
-        reloaded = outcomes.get(RELOADED) if mode.judged_by == "reload" else None
-        found = Trajectory.of(reloaded) if reloaded else None
+        trunk = outcomes.get(TRUNK) if self._differs() else None
+        compared = outcomes.get(RELOADED) if mode.judged_by == "reload" else trunk
+        found = Trajectory.of(compared) if compared else None
         return found or Trajectory.of(outcomes[f"clean-{self.options.seed}"]) or Trajectory()
 
     def _shown(self, order: Order) -> Order:
@@ -171,7 +174,15 @@ class Replay:
         if self.echo:
             self.audience.showing(order.fault or "")
         # Forked off the clean run it would begin at its step, and what the user prints before that would be missing.
-        return replace(order, at="construct", echo=self.echo)
+        return replace(order, at=order.at if self._differs() else "construct", echo=self.echo)
+
+    def _differs(self) -> bool:
+        """Whether clean runs of the seed differ, so that only a fork has a clean run to be compared with."""
+        outcomes = self._watched.outcomes if self._watched is not None else {}
+        runs = [Trajectory.of(outcomes[id]) for id in (f"clean-{self.options.seed}", f"clean-{self.options.seed}-again")
+                if id in outcomes]  # fmt: skip
+        one, other = runs if len(runs) == 2 else (None, None)
+        return one is not None and other is not None and not one.same_as(other)
 
 
 class _Watched:

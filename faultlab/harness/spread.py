@@ -7,12 +7,15 @@ import statistics
 from collections.abc import Sequence
 
 _FAR = 10.0
-_LEAST = 0.05
+_LEAST = 0.2
 _TYPICAL = 4.0
 
 
 def typical(values: Sequence[float]) -> list[float]:
-    """The values without those that are not finite, or lie ten times as far from the middle as half of them do."""
+    """The values without those that diverge: not finite, or ten times as far from the middle as half of them are.
+
+    And at least twice the middle's own size from it: seeds that end at half or double of it are no rarity.
+    """
     finite = [value for value in values if math.isfinite(value)]
     if len(finite) < 3:
         return finite

@@ -16,8 +16,6 @@ from faultlab.harness.clean import DEADLINE, TRUNK, order, with_trunk
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin
 
-FLOOR = 0.05
-"""The share of a number that a run may stray which is clean for certain: some differ by more than is usual."""
 _AGAIN = 4
 """How many clean forks say whether a run forked off the trunk repeats it."""
 

@@ -24,6 +24,8 @@ from faultlab.results import Detection, FaultResult, Harm, Status
 _LEAST_HARM = 0.05
 _SLACK = 1.5
 """How many of their usual distances a run may be from the nearest of a few clean ones, which don't show them all."""
+_CERTAIN = 4.0
+"""The same of a run that is clean for certain."""
 _FAR_OFF = 5.0
 """How many times as far as is harmful a metric has to be whose better direction is unknown."""
 
@@ -50,10 +52,10 @@ class Twin:
         """Whether all clean runs of the seed are the same to the bit."""
         return all(repeat.same_as(self.trajectory) for repeat in self.repeats)
 
-    def same_run(self, trajectory: Trajectory, floor: float = 0.0) -> bool:
+    def same_run(self, trajectory: Trajectory, certain: bool = False) -> bool:
         """Whether the run is the clean one: to the bit, or as near as clean runs of this target are to each other.
 
-        ``floor`` is for what is clean for certain: where clean runs differ, the share of a number that it may stray.
+        What is clean for ``certain`` may stray further where clean runs differ: seldom one of them does.
         """
         if trajectory.same_as(self.trajectory):
             return True
@@ -64,8 +66,9 @@ class Twin:
         gaps = [trajectory.gaps(run) for run in runs]
         nearest = {name: min(gap.get(name, math.inf) for gap in gaps) for name in gaps[0]}
         sizes = self.trajectory.sizes()
+        slack, floor = (_CERTAIN, _LEAST_HARM) if certain else (_SLACK, 0.0)
         return all(
-            gap <= max(_SLACK * self._usual.get(name, 0.0), floor * sizes.get(name, 0.0))
+            gap <= max(slack * self._usual.get(name, 0.0), floor * sizes.get(name, 0.0))
             for name, gap in nearest.items()
         )
 

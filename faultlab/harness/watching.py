@@ -74,10 +74,12 @@ def asked(scenario: Scenario, outcome: Outcome) -> dict[str, Any]:
     result = outcome.result or {}
     trajectory = Trajectory.from_json(result["trajectory"])
     measure = choose_metric(trajectory, scenario.monitor, (result.get("recon") or {}).get("directions"))
+    # A guard that is told a direction takes it for certain.
+    known = measure.metric in trajectory.metrics and measure.lower_is_better is not None
     paths = [guard.class_path.rpartition(".") for guard in scenario.guards if guard.class_path]
     own = [name for package, _, name in paths if package.startswith(PACKAGE)]
     return {
-        "monitor": measure.metric if measure.metric in trajectory.metrics else "",
+        "monitor": measure.metric if known else "",
         "mode": measure.mode,
         "without": own,
     }

@@ -22,7 +22,7 @@ from faultlab.harness.plan import Selection
 from faultlab.harness.preparation import Findings, Preparation
 from faultlab.harness.records import Records
 from faultlab.harness.trajectory import Trajectory
-from faultlab.harness.trunk import FLOOR, Trunk
+from faultlab.harness.trunk import Trunk
 from faultlab.harness.verdict import Twin
 from faultlab.harness.watching import Watch
 from faultlab.mutants.mutant import Mutant
@@ -128,7 +128,7 @@ class ByTraining:
     def _check_trunk(self, outcome: Outcome) -> None:
         assert self.findings is not None
         trajectory = Trajectory.of(outcome)
-        if trajectory is None or not self.findings.twin.same_run(trajectory, FLOOR):
+        if trajectory is None or not self.findings.twin.same_run(trajectory, certain=True):
             self.problems.append("inconclusive: the clean run does not run like the clean run before it")
 
     def _run_fresh(self, mutants: Sequence[Mutant], by_name: dict[str, Mutant]) -> None:
