@@ -104,7 +104,7 @@ def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
             kept = (reloading["monitor"], reloading["monitor_mode"])
             arguments = reload.with_checkpoints(arguments, built.namespace, root, *kept)
             if interrupted:
-                arguments["callbacks"].append(reload.interruption(built.namespace, reloading["epochs"]))
+                arguments["callbacks"].append(reload.interruption(built.namespace, reloading["epochs"], lambda: None))
         trainer = built.trainer_class(**arguments)
         confinement.move(trainer, root)
         torch.set_num_threads(1)
