@@ -27,7 +27,7 @@ class Patches:
         wrapper = functools.update_wrapper(make(original), original)
         wrapper.__wrapped__ = getattr(shown, "__func__", shown)
         # On an instance it leads to that instance: guards make it anew for the copies that they try out.
-        wrapper.__faultlab_made__ = make, original
+        vars(wrapper)["__faultlab_made__"] = make, original
         self.set(owner, name, wrapper)
 
     def set(self, owner: Any, name: str, value: Any) -> None:
