@@ -22,7 +22,7 @@ from faultlab.harness.trajectory import Trajectory
 from faultlab.results import Detection, FaultResult, Harm, Status
 
 _LEAST_HARM = 0.05
-_SLACK = 1.5
+_SLACK = 2.0
 """How many of their usual distances a run may be from the nearest of a few clean ones, which don't show them all."""
 _CERTAIN = 4.0
 """The same of a run that is clean for certain."""
