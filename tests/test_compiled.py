@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,10 +154,12 @@ def _verdicts(folder: Path, form: str, select: list[str]) -> dict[str, Any]:
     build = f"{{class_path: tests.zoo.compiled.build, init_args: {{form: '{form}'}}}}"
     file.write_text(f"schema: 1\nname: trial\nbuild: {build}\ntrainer: {{max_epochs: 2}}\n")
     report: Report = faultlab.run(file, select=select, out=folder / f"out-{form}", advice=False)
-    return {
-        fault.id: (fault.status, fault.reason, fault.activations, fault.warnings, fault.harm and fault.harm.faulty)
-        for fault in report.faults
-    }
+    found: dict[str, Any] = {}
+    for fault in report.faults:
+        # Lightning counts modules in one of them, and what `torch.compile` makes of a module is another.
+        warnings = [re.sub(r"\d+", "n", text) for text in fault.warnings]
+        found[fault.id] = fault.status, fault.reason, fault.activations, warnings, fault.harm and fault.harm.faulty
+    return found
 
 
 @pytest.mark.parametrize("form", ["wrapped", "whole"])

@@ -24,7 +24,7 @@ class Patches:
         """
         original = getattr(owner, name)
         shown = getattr(original, "__wrapped__", original)
-        wrapper = functools.update_wrapper(make(original), original)
+        wrapper: Any = functools.update_wrapper(make(original), original)
         wrapper.__wrapped__ = getattr(shown, "__func__", shown)
         # On an instance it leads to that instance: guards make it anew for the copies that they try out.
         vars(wrapper)["__faultlab_made__"] = make, original
