@@ -72,7 +72,8 @@ class Detection:
 class Harm:
     """What the fault cost: the metric of the final weights, clean and faulty. ``faulty`` is None where no run ended.
 
-    ``unknown`` says why nothing is known of it, and is empty where something is.
+    ``unknown`` says why nothing is known of it, and is empty where something is; ``seen_by`` what else than the metric
+    shows the harm.
     """
 
     metric: str
@@ -80,10 +81,11 @@ class Harm:
     faulty: float | None
     harmful: bool
     unknown: str = ""
+    seen_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, but why it is unknown where it is not."""
-        return {name: value for name, value in vars(self).items() if value or name != "unknown"}
+        """All of it, but for the words that there are none of."""
+        return {name: value for name, value in vars(self).items() if value or name not in ("unknown", "seen_by")}
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,21 @@ def test_a_healthy_module_has_no_findings(tmp_path: Path, engine: Engine) -> Non
     assert "it is deterministic" in said["clean run"]
 
 
+def test_a_validation_that_takes_the_training_step_is_no_training_without_gradients(
+    tmp_path: Path, engine: Engine
+) -> None:
+    source = """
+class Lit(Trained):
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", self.training_step(batch, batch_idx))
+    def val_dataloader(self):
+        return DataLoader(points(8), batch_size=4)
+"""
+    found = _findings(tmp_path, engine, "shared-step", source, "max_epochs: 2")
+    assert [one for one in found if one.verdict != OK] == []
+    assert "called 8 times for 8 batches" in {one.check: one.what for one in found}["executed"]
+
+
 def test_what_draws_by_itself_is_named_with_its_line(tmp_path: Path, engine: Engine) -> None:
     evidence = {}
     for ill in [one for one in ILL if one.check == "deterministic"]:

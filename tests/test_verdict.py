@@ -15,6 +15,7 @@ from faultlab.engines.protocol import Outcome
 from faultlab.harness.measure import choose_metric
 from faultlab.harness.trajectory import Trajectory
 from faultlab.harness.verdict import Twin, judge, outlying
+from faultlab.report.overview import measured
 from faultlab.results import Detection, FaultResult, Harm, Status
 
 MetricToWatch = namedtuple("MetricToWatch", "metric mode")
@@ -308,6 +309,17 @@ def test_an_evaluation_that_fails_under_the_fault_leaves_the_harm_unknown() -> N
     assert _judge(outcome).status is Status.SILENT
     without = Harm("val_loss", 1.0, None, False, "it gives no val_loss")
     assert _judge(_outcome(_run(final={}, metrics=logged))).harm == without
+
+
+def test_spoilt_weights_are_harm_though_the_metric_hides_them() -> None:
+    hidden = _run(digest="other", final={"val_loss": 1e-12}, not_finite="net.0.weight")
+    harm = _judge(_outcome(hidden)).harm
+    assert harm == Harm("val_loss", 1.0, 1e-12, True, seen_by="net.0.weight is not finite")
+    assert measured(harm) == "net.0.weight is not finite (harmful) (val_loss 1e-12, clean 1)"
+    spoilt_clean = Twin(_run(not_finite="net.0.weight"), metric="val_loss")
+    found = _judge(_outcome(hidden), spoilt_clean).harm
+    assert found is not None
+    assert not found.harmful, "what the clean run holds too is none of the fault's doing"
 
 
 def test_harm_is_unknown_where_the_clean_run_gives_nothing_to_compare_with() -> None:

@@ -158,6 +158,8 @@ class Examined(Session):
     def _counting(self, name: str, trainer: Any, owner: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(method: Callable[..., Any]) -> Callable[..., Any]:
             def counting(*args: Any, **kwargs: Any) -> Any:
+                if name == "training_step" and not getattr(trainer, "training", True):
+                    return method(*args, **kwargs)  # by the module's own validation_step, which nothing is learnt of
                 seen, stop = self._seen, bool(getattr(trainer, "should_stop", False))
                 if not seen["calls"][name] and name == "training_step":
                     self._send({"note": {"reached": "training_step"}})

@@ -34,7 +34,7 @@ from faultlab.frameworks.torch import compilation
 from faultlab.harness import confinement, evaluation, plan, reload
 from faultlab.harness.draws import Draws
 from faultlab.harness.shared_evaluation import SharedEvaluation
-from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
+from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, not_finite, recorder
 from faultlab.mutants import switchboard
 from faultlab.probe import Probe
 from faultlab.recon import Recon
@@ -122,6 +122,7 @@ class Session:
             error = self._train(confined)
             if self._built is not None:
                 self._trajectory.digest = digest(self._built.module)
+                self._trajectory.not_finite = not_finite(self._built.module)
                 if error is None:
                     self._evaluate()
         return self._result()

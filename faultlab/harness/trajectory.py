@@ -26,7 +26,8 @@ class Trajectory:
     (step, value) as logged at the end of epochs and validations. ``digest`` is over all parameters and buffers at the
     end, ``final`` the metrics of an independent evaluation of the final weights with the fault taken off, ``reloaded``
     those of the best checkpoint where the run goes on to that. ``logger_calls`` counts the times that metrics reached a
-    logger. ``end`` is finished, raised or exited.
+    logger. ``not_finite`` names a parameter or buffer that holds NaN or an infinity at the end, and is empty where none
+    does. ``end`` is finished, raised or exited.
     """
 
     steps: int = 0
@@ -42,6 +43,7 @@ class Trajectory:
     reloaded: dict[str, float] = field(default_factory=dict)
     end: str = "finished"
     exit_code: int = 0
+    not_finite: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The fields as they are, of which the caller is not to change any."""
@@ -132,6 +134,17 @@ def digest(module: Any) -> str:
             # Where it lies: a copy of a large model takes longer than its hash.
             total.update(raw.view(torch.uint8).numpy() if raw.numel() else b"")
     return total.hexdigest()
+
+
+def not_finite(module: Any) -> str:
+    """The first parameter, or buffer, that holds NaN or an infinity; empty where none does."""
+    import torch
+
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        known = tensor.is_floating_point() and not tensor.is_sparse and tensor.device.type != "meta"
+        if known and not torch.isfinite(tensor).all():
+            return str(name)
+    return ""
 
 
 def count_logger_calls(loggers: Iterable[Any], trajectory: Trajectory, patches: Patches) -> None:

@@ -174,7 +174,7 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
     warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]
     evaluated = Evaluated(result.get("unevaluated", ""), result.get("in_place") or {})
     judged = _report_harm if mode.judged_by == "report" else _harm
-    harm = judged(trajectory, twin, evaluated)
+    harm = _spoilt(trajectory, twin, judged(trajectory, twin, evaluated))
     seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": harm}
     if detections:
         return verdict(Status.NOTICED, **seen)
@@ -238,6 +238,14 @@ def _harm(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
         return harm
     best = _compare(trajectory, twin, lambda run: run.reloaded.get(twin.metric))
     return harm if harm.unknown and not best.harmful else best
+
+
+def _spoilt(trajectory: Trajectory, twin: Twin, harm: Harm) -> Harm:
+    """The harm, counted as one where the weights are spoilt whatever the metric makes of them: some hide a NaN."""
+    spoilt = trajectory.not_finite if not twin.trajectory.not_finite else ""
+    if not spoilt or harm.harmful:
+        return harm
+    return replace(harm, harmful=True, unknown="", seen_by=f"{spoilt} is not finite")
 
 
 def _untouched(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:

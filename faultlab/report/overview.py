@@ -82,6 +82,8 @@ def measured(harm: Harm) -> str:
     """The metric of the final weights beside that of the clean run, in words; nothing where that has none."""
     if harm.unknown:
         return f"harm unknown: {harm.unknown}{_values(harm)}"
+    if harm.seen_by:
+        return f"{harm.seen_by} (harmful){_values(harm)}"
     if harm.clean is None:
         return ""
     if harm.faulty is None:

@@ -116,6 +116,8 @@ class Harm(_Part):
     """Whether it is worse by more than clean runs differ; false where that is unknown."""
     unknown: str = _LEFT_OUT
     """Why nothing is known of the harm; left out where something is."""
+    seen_by: str = _LEFT_OUT
+    """What shows the harm where the metric hides it; left out where the metric shows it."""
 
 
 class Prescription(_Part):
