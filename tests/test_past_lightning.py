@@ -12,7 +12,7 @@ from faultlab.applicability import REQUIREMENTS
 from faultlab.catalogue import load
 from faultlab.fault import Fault
 from faultlab.recon import Recon
-from faultlab.seams import Architecture, Backward, Clipping, Optimizers, OptimizerStep, Site, attach
+from faultlab.seams import Backward, Clipping, Optimizers, OptimizerStep, Site, attach
 from faultlab.seams.armed import Armed
 from faultlab.seams.clock import Clock
 from faultlab.seams.patching import Patches
@@ -72,6 +72,6 @@ def test_what_a_clipping_that_is_left_out_would_give_is_given() -> None:
 def test_what_the_trainer_never_gets_is_not_said_to_be_missing() -> None:
     recon = _recon("kept")
     assert Optimizers().inapplicable(recon) == "configure_optimizers returns no optimizer"
-    assert Architecture().inapplicable(recon) == ""
+    assert REQUIREMENTS["remembering-optimizer"](recon) == "the Trainer has no optimizer"
     assert "max_steps does not count" in REQUIREMENTS["several-updates"](recon)
     assert REQUIREMENTS["several-updates"](_recon("wrapped")) == ""
