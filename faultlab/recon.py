@@ -200,6 +200,13 @@ class Recon:
         return self.logged_in_training + self.logged_in_validation
 
     @property
+    def unlabelled(self) -> str:
+        """Why there are no labels to be broken, in words; empty where there are."""
+        if self.own_labels:
+            return "the labels are the inputs themselves, and can't be broken apart from them"
+        return "" if self.labels else "no part of the batch is used as labels"
+
+    @property
     def past_lightning(self) -> bool:
         """Whether the module steps torch's own optimizers and never Lightning's wrapper of one."""
         return "Optimizer.step" in self.hooks and "LightningOptimizer.step" not in self.hooks

@@ -6,16 +6,19 @@ import importlib
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from faultlab.applicability import REQUIREMENTS
 from faultlab.catalogue import load
 from faultlab.fault import Fault
+from faultlab.harness.evaluation import evaluate
 from faultlab.recon import Recon
-from faultlab.seams import Architecture, Backward, Clipping, Optimizers, OptimizerStep, Site, attach
+from faultlab.seams import Backward, Clipping, Optimizers, OptimizerStep, Site, attach
 from faultlab.seams.armed import Armed
 from faultlab.seams.clock import Clock
 from faultlab.seams.patching import Patches
+from faultlab.target import Built
 from tests.test_detach import TRAINER
 from tests.test_outer_seams import BOTH, _probed
 from tests.zoo import parts
@@ -72,6 +75,15 @@ def test_what_a_clipping_that_is_left_out_would_give_is_given() -> None:
 def test_what_the_trainer_never_gets_is_not_said_to_be_missing() -> None:
     recon = _recon("kept")
     assert Optimizers().inapplicable(recon) == "configure_optimizers returns no optimizer"
-    assert Architecture().inapplicable(recon) == ""
+    assert REQUIREMENTS["remembering-optimizer"](recon) == "the Trainer has no optimizer"
     assert "max_steps does not count" in REQUIREMENTS["several-updates"](recon)
     assert REQUIREMENTS["several-updates"](_recon("wrapped")) == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_weights_are_not_trained_on_while_they_are_evaluated(kind: str) -> None:
+    module, (train, _) = parts.by_hand(kind)
+    built = Built(module, pl.Trainer, {"accelerator": "cpu"}, {"train_dataloaders": train}, namespace=pl)
+    before = [parameter.clone() for parameter in module.parameters()]
+    evaluate(built, validates=False, arguments={})
+    assert all(torch.equal(one, other) for one, other in zip(before, module.parameters()))

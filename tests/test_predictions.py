@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from faultlab.applicability import REQUIREMENTS
 from faultlab.predictions import Call, giver
 from faultlab.recon import LoaderFacts, Recon
-from faultlab.seams import HeadInput, ModuleArguments
+from faultlab.seams import Batch, HeadInput, ModuleArguments
 from tests.test_outer_seams import _probed
 from tests.zoo import foreign, parts
 
@@ -47,7 +47,8 @@ def test_what_gives_the_predictions_is_found_by_the_data(
 def test_inputs_that_are_their_own_labels_are_not_said_to_be_inputs_alone(factory: Any) -> None:
     recon = _probed(*factory())
     assert recon.own_labels == recon.inputs[:1]
-    assert REQUIREMENTS["labels"](recon) == "the labels are the inputs themselves, and can't be broken apart from them"
+    reason = "the labels are the inputs themselves, and can't be broken apart from them"
+    assert [REQUIREMENTS["labels"](recon), Batch("labels").inapplicable(recon)] == [reason] * 2
 
 
 def test_noise_that_is_drawn_like_an_input_makes_no_label_of_it() -> None:

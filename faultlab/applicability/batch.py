@@ -13,9 +13,7 @@ def _inputs(recon: Recon) -> str:
 
 @requirement("labels")
 def _labels(recon: Recon) -> str:
-    if recon.own_labels:
-        return "the labels are the inputs themselves, and can't be broken apart from them"
-    return "" if recon.labels else "no part of the batch is used as labels"
+    return recon.unlabelled
 
 
 @requirement("class-labels")

@@ -61,7 +61,8 @@ def _optimizer(recon: Recon) -> str:
 
 @requirement("remembering-optimizer")
 def _remembering_optimizer(recon: Recon) -> str:
-    return "" if recon.optimizer_state else "no optimizer remembers anything from step to step"
+    # Those that the module keeps by itself are in no checkpoint.
+    return _optimizer(recon) or ("" if recon.optimizer_state else "no optimizer remembers anything from step to step")
 
 
 @requirement("no-workers")

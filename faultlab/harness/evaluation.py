@@ -15,7 +15,8 @@ from typing import Any
 from faultlab import layers
 from faultlab.harness.trajectory import Trajectory, recorder
 from faultlab.recon import Recon
-from faultlab.seams import lightning
+from faultlab.seams import Site, lightning
+from faultlab.seams.backward import wrap_held_optimizers
 from faultlab.seams.clock import Clock
 from faultlab.seams.patching import Patches
 from faultlab.target import SILENT, Built
@@ -114,18 +115,20 @@ def _training_loss(built: Built, arguments: dict[str, Any]) -> dict[str, float]:
     with Patches() as patches:
         clock.attach(patches)
         _without_updates(patches)
+        wrap_held_optimizers(patches, clock, Site(type(built.module), built.module), lambda _, step: _evaluating)
         trainer = built.trainer_class(**{**arguments, **short, "num_sanity_val_steps": 0, "callbacks": watching})
         trainer.fit(built.module, **built.fit)
     losses = [loss for _, loss in trajectory.losses]
     return {LOSS: statistics.fmean(losses)} if losses else {}
 
 
+def _evaluating(closure: Any = None, **_: Any) -> Any:
+    return closure() if closure is not None else None
+
+
 def _without_updates(patches: Patches) -> None:
     def make(step: Callable[..., Any]) -> Callable[..., Any]:
-        def evaluating(optimizer: Any, closure: Any = None, **kwargs: Any) -> Any:
-            return closure() if closure is not None else None
-
-        return evaluating
+        return lambda optimizer, closure=None, **kwargs: _evaluating(closure)
 
     for namespace in lightning.loaded():
         patches.wrap(lightning.part(namespace, "core.optimizer:LightningOptimizer"), "step", make)

@@ -83,7 +83,7 @@ class Batch(Seam):
             return ""
         paths = self._paths(recon)
         if not paths:
-            return f"no part of the batch is used as {self.role}"
+            return recon.unlabelled if self.role == "labels" else "no part of the batch is used as inputs"
         # Complex and sparse tensors, which injectors are spared, have no lowest value either.
         kinds = {leaf.kind for path in paths if (leaf := recon.leaves.get(path)) and leaf.low is not None}
         if not kinds or (self.kind != "any" and self.kind not in kinds):
