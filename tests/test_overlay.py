@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import fsspec
 import numpy
@@ -218,6 +219,20 @@ def test_new_data_is_let_through_while_it_is_prepared_and_nothing_else(overlay: 
     assert files == {"data/raw/train", "best.ckpt", "latest.ckpt", "runs/first/log.txt"}
     assert _real_text(home / "best.ckpt") == "the user's best"
     assert pathlib.Path("best.ckpt").read_text() == "broken"
+
+
+@pytest.mark.parametrize("package", ["hydra.core.utils", "pytorch_lightning.loggers.csv_logs", "logging", "wandb.sdk"])
+def test_what_packages_log_is_no_data(package: str, overlay: Overlay, home: Home) -> None:
+    written: dict[str, Any] = {"__name__": package, "os": os}
+    exec("def log():\n    os.makedirs('outputs/today')\n    open('outputs/today/train.log', 'w').close()", written)
+    with overlay.preparing():
+        written["log"]()
+        assert os.path.exists("outputs/today/train.log")
+        # The user's own code is called by such packages as well.
+        exec("def main():\n    open('data.bin', 'w').close()", user := {"__name__": "__main__"})
+        exec("def call(main):\n    main()", written)
+        written["call"](user["main"])
+    assert {path.name for path in _real_files(home)} == {"best.ckpt", "latest.ckpt", "log.txt", "data.bin"}
 
 
 def _real_files(folder: pathlib.Path) -> list[pathlib.Path]:
