@@ -46,7 +46,7 @@ def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
     if report.mutation is not None:
         yield f"{_prose(mutation_line(report))}\n\n"
     if report.baseline.findings:
-        yield _list("Of the healthy target", target_lines(report.baseline.findings), _REASONS)
+        yield _list("About the clean target", target_lines(report.baseline.findings), _REASONS)
     if report.reasons:
         yield _list("Why it does not pass", report.reasons, _REASONS)
     if comparison is not None and (changes := lines(comparison)):
