@@ -193,7 +193,9 @@ def test_another_precision_takes_the_place_of_a_plugin_that_stood_for_one() -> N
 
 def test_a_training_is_interrupted_though_it_asks_for_more_epochs_at_least() -> None:
     module, loaders, _ = equipped.equipped()
-    callbacks = [interruption(pl, 4)]
+    told: list[int] = []
+    callbacks = [interruption(pl, 4, lambda: told.append(1))]
     trainer = pl.Trainer(**{**TRAINER, "max_epochs": 4, "min_epochs": 4}, callbacks=callbacks)
     trainer.fit(module, *loaders)
     assert trainer.current_epoch == 2
+    assert told == [1], "who listens to guards hears when they are interrupted"

@@ -161,7 +161,7 @@ def test_weights_are_carried_into_a_module_that_is_built_anew_where_they_fit() -
 
 
 def test_an_evaluation_that_fails_leaves_the_harm_unknown(tmp_path: Path) -> None:
-    report = _run(tmp_path, "particular", "gradient.nan@step=15")
+    report = _run(tmp_path, "particular", "gradient.exploding@step=15")
     (fault,) = report.faults
     assert fault.status is Status.SILENT
     assert not fault.harmful

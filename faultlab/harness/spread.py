@@ -7,14 +7,14 @@ import statistics
 from collections.abc import Sequence
 
 _FAR = 10.0
-_LEAST = 0.2
+_LEAST = 1.0
 _TYPICAL = 4.0
 
 
 def typical(values: Sequence[float]) -> list[float]:
     """The values without those that diverge: not finite, or ten times as far from the middle as half of them are.
 
-    And at least twice the middle's own size from it: seeds that end at half or double of it are no rarity.
+    And at least ten times the middle's own size from it: seeds of a short training end at a third of each other.
     """
     finite = [value for value in values if math.isfinite(value)]
     if len(finite) < 3:
