@@ -11,9 +11,13 @@ Declared = Mapping[str, Mapping[str, str]]
 """By a number's name who declares something of it, and what: ``min`` or ``max``."""
 
 
+# Metrics of torchmetrics 1.9 whose `higher_is_better` is the opposite of what they compute.
+_MISSTATED = frozenset(("DaviesBouldinScore", "SpectralDistortionIndex", "WordInfoPreserved"))
+
+
 def of_metric(value: Any) -> dict[str, str]:
-    """What torchmetrics knows of a Metric that is logged; its `higher_is_better` is None of many."""
-    higher = getattr(value, "higher_is_better", None)
+    """What torchmetrics knows of a Metric that is logged; its `higher_is_better` is None of many, and wrong of some."""
+    higher = None if type(value).__name__ in _MISSTATED else getattr(value, "higher_is_better", None)
     return {type(value).__name__: HIGHER if higher else LOWER} if isinstance(higher, bool) else {}
 
 

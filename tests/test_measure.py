@@ -6,6 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+import torchmetrics.clustering
 
 from faultlab import directions
 from faultlab.harness.measure import choose_metric, decided, direction, lower_by_name, undirected
@@ -90,6 +92,16 @@ def test_callbacks_schedulers_and_metrics_are_read_by_what_they_have() -> None:
     )  # fmt: skip
     found = directions.merged(directions.of_trainer(trainer))
     assert found == {"val_x": {"Stopping": "min", "another Stopping": "max"}, "val_acc": {"Plateau": "max"}}
+
+
+def test_a_metric_that_declares_the_opposite_of_what_it_computes_is_not_believed() -> None:
+    clusters = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(40) % 2
+    metric = torchmetrics.clustering.DaviesBouldinScore()
+    apart, together = (float(metric(clusters + far * labels[:, None], labels)) for far in (100, 1))
+    assert apart < together, "lower is better"
+    assert metric.higher_is_better, "though torchmetrics says otherwise; where it no longer does, ask it again"
+    assert directions.of_metric(metric) == {}
 
 
 def test_metrics_that_compare_predictions_with_labels_are_known_by_their_names() -> None:
