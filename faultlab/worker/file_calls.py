@@ -16,10 +16,12 @@ from faultlab.seams.patching import Patches
 from faultlab.worker.overlay import Overlay
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_READERS = ("stat", "access", "chdir", "statvfs", "getxattr", "listxattr")
+_READERS = ("stat", "access", "statvfs", "getxattr", "listxattr")
 _OWN_READERS = ("lstat", "readlink")
 _CHANGERS = ("truncate", "chmod", "chown", "utime", "setxattr", "removexattr")
 _MAKERS = ("mkfifo", "mknod")
+# In which Python's own modules look up what a function can do before they call it.
+_ABILITIES = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
 Call = Callable[..., Any]
 
 
@@ -33,13 +35,20 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
 
     def wrap(owner: Any, name: str, act: Callable[..., Any]) -> None:
         if hasattr(owner, name):
+            original = getattr(owner, name)
             patches.wrap(owner, name, functools.partial(taken.wrapping, act))
+            for ability in _ABILITIES:
+                if original in (able := getattr(os, ability)):
+                    patches.set(os, ability, {*able, getattr(owner, name)})
 
     for owner in (builtins, io):
         wrap(owner, "open", taken.opened)
     wrap(os, "open", taken.opened_low)
     for name in _READERS:
         wrap(os, name, taken.read)
+    wrap(os, "chdir", taken.entered)
+    for name in ("getcwd", "getcwdb"):
+        wrap(os, name, taken.told)
     for name in _OWN_READERS:
         wrap(os, name, taken.read_itself)
     for name in _CHANGERS:
@@ -124,11 +133,23 @@ class _Taken:
         found = self._overlay.seen(path, follow)
         return _named(path, found, lambda: original(found, *args, **kwargs))
 
+    def entered(self, original: Call, path: Any) -> None:
+        found = path if isinstance(path, int) else self._overlay.entered(path)
+        _named(path, found, lambda: original(found))
+
+    def told(self, original: Call) -> Any:
+        folder = original()
+        shown = self._overlay.shown(os.fsdecode(folder))
+        return os.fsencode(shown) if isinstance(folder, bytes) else shown
+
     def changed(self, original: Call, path: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(path, int) or kwargs.get("dir_fd") is not None or not self._overlay.there(path):
+        if isinstance(path, int) or kwargs.get("dir_fd") is not None:
             return original(path, *args, **kwargs)
-        found = self._overlay.place(path, keep=True, follow=bool(kwargs.get("follow_symlinks", True)))
-        return original(found, *args, **kwargs)
+        follow = bool(kwargs.get("follow_symlinks", True))
+        there = os.path.lexists(self._overlay.seen(path, follow))
+        # What the run has removed is still there for the system.
+        found = self._overlay.place(path, keep=True, follow=follow) if there else self._overlay.seen(path, follow)
+        return _named(path, found, lambda: original(found, *args, **kwargs))
 
     def made(self, original: Call, path: Any, *args: Any, **kwargs: Any) -> Any:
         return original(self._new(path), *args, **kwargs)
@@ -168,25 +189,26 @@ class _Taken:
         if folder != (original.__name__ == "rmdir"):
             _named(path, found, lambda: original(found))  # raises, since it is the wrong kind
         else:
-            _named(path, found, lambda: self._overlay.remove(path, original))
+            _named(path, None, lambda: self._overlay.remove(path, original))
 
     def moved(self, original: Call, src: Any, dst: Any, **kwargs: Any) -> None:
         if any(kwargs.get(name) is not None for name in ("src_dir_fd", "dst_dir_fd")):
             original(src, dst, **kwargs)
         else:
-            self._overlay.move(src, dst, original)
+            _named(src, None, lambda: self._overlay.move(src, dst, original), dst)
 
     def linked(self, original: Call, src: Any, dst: Any, **kwargs: Any) -> None:
-        found, placed = self._overlay.seen(src), self._new(dst)
+        found, placed = self._overlay.seen(src, follow=False), self._new(dst)
         if placed == dst or found != src:
-            original(found, placed, **kwargs)
+            _named(src, None, lambda: original(found, placed, **kwargs), dst)
         else:
             # Written to by the new name, it would be the user's file.
-            shutil.copy2(found, placed)
+            _named(src, None, lambda: shutil.copy2(found, placed, follow_symlinks=False), dst)
 
     def symlinked(self, original: Call, src: Any, dst: Any, *args: Any, **kwargs: Any) -> None:
         placed = self._new(dst)
-        _named(dst, placed, lambda: original(src, placed, *args, **kwargs))
+        _named(src, None, lambda: original(src, placed, *args, **kwargs), dst)
+        self._overlay.linked()
 
     def written_by_torch(self, original: Call, file: Any, *args: Any, **kwargs: Any) -> Any:
         named = isinstance(file, (str, bytes, os.PathLike))
@@ -258,11 +280,13 @@ def _whole(path: Any, dir_fd: int | None) -> tuple[Any, int | None]:
         return path, dir_fd
 
 
-def _named(path: Any, found: Any, call: Callable[[], Any]) -> Any:
-    """Calls; an error names the path that the caller gave."""
+def _named(path: Any, found: Any, call: Callable[[], Any], other: Any = None) -> Any:
+    """Calls; an error names the paths that the caller gave: all of them, or where it was found alone."""
     try:
         return call()
     except OSError as error:
-        if error.filename is not None and error.filename == found:
+        if error.filename is not None and (found is None or error.filename == found):
             error.filename = path
+            if other is not None:
+                error.filename2 = other
         raise

@@ -7,6 +7,7 @@ starts; docs/explanation/limits.md says which.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ Path = Any
 """A path as Python's functions take one: text, bytes or an object with ``__fspath__``."""
 
 _ELSEWHERE = "elsewhere"
+# As many as Linux follows.
+_LINKS = 40
 
 
 def confined(path: Path, root: str) -> str:
@@ -50,6 +53,7 @@ class Overlay:
         self._made: set[str] = set()
         self._preparing = False
         self._former: list[str] = []
+        self._links = False
         temporary = os.path.realpath(tempfile.gettempdir())
         # Caches are kept by code that is no Python too, which would not find what went elsewhere.
         caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -98,13 +102,10 @@ class Overlay:
         if (key := self._key(path, follow)) is None:
             return path
         upper = self._above(key)
-        if os.path.islink(upper) and not os.path.exists(upper):
-            # A link beside the file that it names, and that file has never been written.
-            target = os.path.join(os.path.dirname(key), os.readlink(upper))
-            return self.seen(target) if follow and target != key else upper
         if os.path.lexists(upper) or self._hidden(key):
             return upper
-        return path
+        # By a link that the run has made the system does not find what is only read.
+        return key if self._links else path
 
     def place(self, path: Path, keep: bool = False, follow: bool = True) -> Path:
         """Where the path is written; with ``keep`` its content is there already."""
@@ -112,14 +113,29 @@ class Overlay:
         if (key := self._key(path, follow)) is None or self._lets_through(key):
             return path
         upper = self._above(key)
-        if follow and os.path.islink(upper) and self._key(target := os.path.realpath(upper), follow) is not None:
-            return self.place(target, keep)
         if not os.path.lexists(upper):
             if os.path.isdir(self.seen(os.path.dirname(key))):
                 os.makedirs(os.path.dirname(upper), exist_ok=True)
-            if keep and not self._hidden(key) and os.path.lexists(key):
-                self._copy(key, upper)
+            if self._below(key) and (keep or os.path.isdir(key)):
+                self._copy(key, upper, follow)
         return upper
+
+    def entered(self, folder: Path) -> Path:
+        """Where the run goes that makes a folder its working folder: the user's own, wherever that is there.
+
+        Paths that are relative to it are the overlay's either way.
+        """
+        key = self._key(self._now(folder), follow=True)
+        return key if key is not None and self._below(key) and os.path.isdir(key) else self.seen(folder)
+
+    def shown(self, folder: str) -> str:
+        """A folder's name as it is without the overlay."""
+        root = os.path.join(os.path.realpath(self._upper()), _ELSEWHERE)
+        return os.sep + folder[len(root) :].lstrip(os.sep) if _within(folder, root) else folder
+
+    def linked(self) -> None:
+        """The run has made a symbolic link."""
+        self._links = True
 
     def remove(self, path: Path, remove: Callable[[Path], None]) -> None:
         """Removes a file or an empty folder from what the run sees, by ``remove``."""
@@ -128,43 +144,50 @@ class Overlay:
         if key is None or self._owns(key):
             remove(path)
             return
-        upper = self._above(key)
-        below = os.path.lexists(key) and not self._hidden(key)
-        if os.path.isdir(key) and below and os.listdir(key) and self.names(key):
-            remove(key)  # raises, since it is not empty
+        upper, below = self._above(key), self._below(key)
+        if below and os.path.isdir(key) and not os.path.islink(key) and self.names(key):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         if os.path.lexists(upper) or not below:
             remove(upper)
-        self._gone.add(key)
+        if below:
+            self._gone.add(key)
 
     def move(self, source: Path, target: Path, move: Callable[[Path, Path], None]) -> None:
         """Renames by ``move``; what is only read is copied."""
         source = self._now(source)
         key = self._key(source, follow=False)
-        if key is None or self._owns(key):
-            move(source, self.place(target, follow=False))
-            return
-        upper, below = self._above(key), os.path.lexists(key) and not self._hidden(key)
         placed = self.place(target, follow=False)
-        if below and not os.path.lexists(upper):
-            os.makedirs(os.path.dirname(upper), exist_ok=True)
-            self._copy(key, upper)
-        move(upper, placed)
-        if below:
-            self._gone.add(key)
+        end = self._key(self._now(target), follow=False)
+        if end is not None and end != key and (why := self._in_the_way(self.seen(source, follow=False), end)):
+            raise OSError(why, os.strerror(why), source, None, target)
+        if key is None or self._owns(key):
+            move(source, placed)
+        else:
+            below = self._below(key)
+            if below:
+                self._lift(key)
+            move(self._above(key), placed)
+            if below:
+                self._gone.add(key)
+        if end is not None and placed == self._above(end) and self._below(end):
+            # Of a folder that was there nothing shines through.
+            self._gone.add(end)
 
     def names(self, folder: Path) -> list[str]:
         """What the folder holds for the run."""
-        key = self._key(folder, follow=True)
+        key = self._key(folder := self._now(folder), follow=True)
         if key is None:
             return os.listdir(folder)
         upper = self._above(key)
         above = os.listdir(upper) if os.path.isdir(upper) else []
-        below = os.listdir(key) if os.path.isdir(key) and not self._hidden(key) else []
+        below = os.listdir(key) if os.path.isdir(key) and self._below(key) else []
         return [*above, *(name for name in below if name not in above and os.path.join(key, name) not in self._gone)]
 
     def differs(self, folder: Path) -> bool:
         """Whether the run sees something else in the folder than there is."""
-        if not self._names(folder) or (key := self._key(folder, follow=True)) is None:
+        if not self._names(folder := self._now(folder)) or (key := self._key(folder, follow=True)) is None:
+            return False
+        if not os.path.isdir(self.seen(folder)):
             return False
         return os.path.isdir(self._above(key)) or any(os.path.dirname(gone) == key for gone in self._gone)
 
@@ -173,7 +196,9 @@ class Overlay:
         return os.path.lexists(self.seen(path, follow=False))
 
     def _now(self, path: Path) -> Path:
-        """The path as it is since the run became one of its own."""
+        """The path as it is since the run became one of its own, and wherever it has gone."""
+        if not os.path.isabs(path) and (folder := os.getcwd()) != (shown := self.shown(folder)):
+            path = os.path.join(shown, os.fsdecode(path))
         if not self._former:
             return path
         whole = os.path.abspath(os.fsdecode(path))
@@ -181,14 +206,35 @@ class Overlay:
         return path if former is None else self._upper() + whole[len(former) :]
 
     def _key(self, path: Path, follow: bool) -> str | None:
-        """The path as the user's own; None for one that is none of the overlay's."""
-        whole = os.path.abspath(os.fsdecode(path))
-        folder, name = os.path.split(whole)
-        itself = os.path.join(os.path.realpath(folder), name)
-        replaced = self._covers(itself) and (os.path.lexists(self._above(itself)) or self._hidden(itself))
-        real = os.path.realpath(whole) if follow and not replaced else itself
+        """The path as the user's own, past every link that the run sees; None for one that is none of the overlay's."""
+        rest = os.path.join(os.getcwd(), os.fsdecode(path)).split(os.sep)[::-1]
+        reached, links = os.sep, 0
+        while rest:
+            name = rest.pop()
+            if name in ("", os.curdir):
+                continue
+            if name == os.pardir:
+                reached = os.path.dirname(reached)
+                continue
+            here = os.path.join(reached, name)
+            if (rest or follow) and (target := self._target(here)) is not None and (links := links + 1) <= _LINKS:
+                reached = os.sep if os.path.isabs(target) else reached
+                rest += target.split(os.sep)[::-1]
+            else:
+                reached = here
+        return reached if self._covers(reached) else None
+
+    def _target(self, here: str) -> str | None:
+        """What the link names that the run sees here, if there is one."""
+        covered = self._covers(here)
+        found = self._above(here) if covered and not self._below(here, hides=True) else here
+        if not os.path.islink(found):
+            return None
+        target = os.readlink(found)
         # By a link within them other folders are reached, which are the user's as well.
-        return next((one for one in (real, whole) if self._covers(one)), None)
+        if covered and not self._covers(os.path.realpath(os.path.join(os.path.dirname(here), target))):
+            return None
+        return target
 
     def _names(self, path: Path) -> bool:
         """Whether the path, as it is written, is within what is only read."""
@@ -206,8 +252,18 @@ class Overlay:
     def _above(self, key: str) -> str:
         return _shadow(key, self._upper())
 
+    def _below(self, key: str, hides: bool = False) -> bool:
+        """Whether the run sees what is only read here; with ``hides`` nothing may have been written over it."""
+        if hides and os.path.lexists(self._above(key)):
+            return False
+        return os.path.lexists(key) and not self._hidden(key)
+
     def _hidden(self, key: str) -> bool:
-        return any(_within(key, gone) for gone in self._gone)
+        while self._gone and key not in self._gone:
+            key, before = os.path.dirname(key), key
+            if key == before:
+                return False
+        return bool(self._gone)
 
     def _owns(self, key: str) -> bool:
         """Whether this was made while data is prepared, and may be renamed and removed then."""
@@ -224,12 +280,35 @@ class Overlay:
             return True
         return False
 
-    @staticmethod
-    def _copy(source: str, target: str) -> None:
-        if os.path.isdir(source) and not os.path.islink(source):
-            shutil.copytree(source, target, symlinks=True)
+    def _in_the_way(self, source: Path, key: str) -> int:
+        """The error with which nothing can be renamed to what the run sees here; 0 where it can."""
+        target = self.seen(key, follow=False)
+        folder = os.path.isdir(target) and not os.path.islink(target)
+        if not os.path.lexists(target) or not os.path.lexists(source):
+            return 0
+        if folder != (os.path.isdir(source) and not os.path.islink(source)):
+            return errno.EISDIR if folder else errno.ENOTDIR
+        return errno.ENOTEMPTY if folder and self.names(key) else 0
+
+    def _lift(self, key: str) -> None:
+        """Copies what the run sees here and below to where it can be moved from."""
+        upper = self._above(key)
+        if os.path.isdir(key) and not os.path.islink(key):
+            for name in os.listdir(key):
+                if self._below(os.path.join(key, name)):
+                    self._lift(os.path.join(key, name))
+        if not os.path.lexists(upper):
+            os.makedirs(os.path.dirname(upper), exist_ok=True)
+            self._copy(key, upper, follow=False)
+
+    def _copy(self, source: str, target: str, follow: bool) -> None:
+        """Copies a file, or a folder without what is in it; by ``follow`` what a link leads to."""
+        if os.path.isdir(source) and (follow or not os.path.islink(source)):
+            os.mkdir(target)
+            shutil.copystat(source, target)
         else:
-            shutil.copy2(source, target, follow_symlinks=False)
+            self._links = self._links or os.path.islink(source)
+            shutil.copy2(source, target, follow_symlinks=follow)
 
 
 def _within(path: str, folder: str) -> bool:
