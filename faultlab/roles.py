@@ -9,7 +9,7 @@ up by them. Where the data can't be followed (through NumPy, say) names and type
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -128,20 +128,26 @@ class DataFlow(TorchFunctionMode):
         self._alive.append(tensor)
 
 
-def infer(batch: Any, flow: DataFlow) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def infer(
+    batch: Any, flow: DataFlow, joins: Collection[str] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The paths of the inputs and of the labels in a batch as the loader yields it, and of the inputs that are both.
 
-    The last are empty where there are labels that are no inputs.
+    The last are empty where there are labels that are no inputs. ``joins`` are the parts that say which rows belong to
+    one sample: inputs, even where nothing but the read-out that follows the model asks for them.
     """
     paths = [path for path, _ in tree.tensors(batch)]
     if not flow.met_parameter:
         return (*_by_name(batch), ())
-    inputs = tuple(path for path in paths if path in flow.met_parameter)
-    reached = [path for path in paths if path in flow.met_loss and path not in flow.met_parameter]
+    # What cuts the model's outputs, and is given to it for that, is an input as much as what enters its layers.
+    given = set[str]().union(*(call.untouched for call in flow.calls if call.learns))
+    cutting = {path for path in flow.met_loss if path in joins or (path in given and last_word(path) in SELECTORS)}
+    inputs = tuple(path for path in paths if path in flow.met_parameter or path in cutting)
+    reached = [path for path in paths if path in flow.met_loss and path not in inputs]
     # Weights, masks and scales of the loss take the same way as labels; a mask of an odd name is all ones in most data.
     named = [path for path in reached if last_word(path) not in _WEIGHT_NAMES]
     varied = [path for path in named if _varies(tree.get(batch, path))]
-    both = [path for path in inputs if path in flow.met_loss_apart]
+    both = [path for path in inputs if path in flow.met_loss_apart and path not in joins]
     labels = varied or _told_apart(batch, inputs, both, by_place=not reached)
     labels = labels or [path for path in named if last_word(path) in _LABEL_NAMES] or ([] if both else named or reached)
     if labels:

@@ -68,7 +68,7 @@ def _weighted_layer(recon: Recon) -> str:
 @requirement("activation")
 def _activation(recon: Recon) -> str:
     found = any(part.steady and part.kind in ACTIVATIONS for part in recon.parts.values())
-    return "" if found else "no activation is a layer of its own"
+    return "" if found else "no activation of torch's is a layer of its own"
 
 
 @requirement("relu")
