@@ -103,11 +103,12 @@ def _tells_apart(
     count = _samples(tensor, kind)
     if owners is None or not count < len(owners) or len(owners) == expected:
         return False
-    # What holds as many rows for each sample as there are in all, such as time that comes first, is not joined.
-    told = [part for other, part in parts.items() if other != path and len(part) == len(owners)]
-    if kind != "owner":
-        told = [part for part in told if part.ndim == 1 or part.shape[1] != count]
-    return bool(told) and (count == expected or (count > 1 and bool(_NAMES[kind] & set(words(path)))))
+    # Where each sample has as many places as there are rows in all, the rows are time, and the numbers a coincidence.
+    places = ((count, len(owners)), (len(owners), count))
+    if kind != "owner" and any(part.shape[:2] in places for part in parts.values()):
+        return False
+    told = any(other != path and len(part) == len(owners) for other, part in parts.items())
+    return told and (count == expected or (count > 1 and bool(_NAMES[kind] & set(words(path)))))
 
 
 def _stays_within(tensor: torch.Tensor, owners: torch.Tensor) -> bool:
