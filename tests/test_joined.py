@@ -110,6 +110,12 @@ def test_samples_side_by_side_are_not_taken_for_joined(batch: Any) -> None:
     assert samples.count(batch, samples.axes(batch, list(batch)[:1], list(batch)[1:], 4)) == 4
 
 
+def test_views_of_a_sample_that_lie_side_by_side_are_not_joined() -> None:
+    views = {"x": torch.randn(8, 5), "lengths": torch.randint(1, 6, (8,)), "of": torch.arange(4).repeat_interleave(2)}
+    assert joined.joins(views, 4) == {}
+    assert joined.joins({**views, "y": torch.randn(4)}, 4) == {"of": "owner"}
+
+
 @pytest.mark.parametrize(
     ("factory", "inputs", "labels", "contents", "number"),
     [

@@ -108,7 +108,13 @@ def _tells_apart(
     if kind != "owner" and any(part.shape[:2] in places for part in parts.values()):
         return False
     told = any(other != path and len(part) == len(owners) for other, part in parts.items())
-    return told and (count == expected or (count > 1 and bool(_NAMES[kind] & set(words(path)))))
+    if not told or (count > 1 and _NAMES[kind] & set(words(path))):
+        return told
+    # Rows that are all there is lie side by side: several views of each sample, which are to be told apart.
+    apart = kind != "owner" or any(
+        len(part) == count or _stays_within(part, owners) for other, part in parts.items() if other != path
+    )
+    return count == expected and apart
 
 
 def _stays_within(tensor: torch.Tensor, owners: torch.Tensor) -> bool:
