@@ -364,6 +364,7 @@ class Probe:
             inputs=inputs,
             labels=labels,
             own_labels=own_labels,
+            names=tuple(path for path in labels if path in self._flow.names),
             steps=steps,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,

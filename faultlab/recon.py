@@ -88,7 +88,8 @@ class Recon:
     ``taught_head`` says whether what enters its last layer comes from parameters that learn (None without a layer);
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
     backward; ``inputs`` and ``labels`` paths into the batch, ``own_labels`` those inputs that are the targets too,
-    where there are no labels beside them; ``batch`` the batch's outermost type (tuple, dict, tensor or object);
+    where there are no labels beside them, ``names`` those labels that are only compared with each other, as the numbers
+    of persons are; ``batch`` the batch's outermost type (tuple, dict, tensor or object);
     ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are clipped.
     ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none; ``joins`` has the
     parts that say how samples are joined that lie one behind another (see `faultlab.seams.joined`). ``batches_differ``
@@ -137,6 +138,7 @@ class Recon:
     inputs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     own_labels: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     steps: int = 0
     epochs: int = 0
     validation_batches: int = 0

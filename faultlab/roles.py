@@ -26,6 +26,7 @@ _LABEL_NAMES = ("label", "labels", "target", "targets", "y", "gt", "class")
 _WEIGHT_NAMES = ("mask", "weight", "weights", "length", "lengths", "scale", "index", "idx", "id")
 # Functions that take no more than shape, dtype or device from their second argument.
 _TAKES_AFTER = ("to", "type_as", "expand_as", "view_as", "reshape_as")
+_COMPARES = ("eq", "ne", "sub", "rsub")
 _TARGET_WORDS = {*_LABEL_NAMES, "tgt", "trg", "decoder", "future", "output", "outputs", "next", "answer", "summary"}
 _NO_CONTENT = {*SELECTORS, "position", "positions", "pos", "segment", "segments", "type", "time", "step", "id"}
 
@@ -38,6 +39,10 @@ class DataFlow(TorchFunctionMode):
         self.met_parameter: set[str] = set()
         self.met_loss: set[str] = set()
         self.met_loss_apart: set[str] = set()
+        # Parts that what the model has made meets as they are, and those of which it meets comparisons with themselves.
+        self._met_outputs: set[str] = set()
+        self._met_compared: set[str] = set()
+        self._compared: set[int] = set()
         # The calls of the model's parts, and those whose outputs the loss is computed from with no call in between.
         self.calls: list[Call] = []
         self.met_loss_from: set[int] = set()
@@ -52,6 +57,11 @@ class DataFlow(TorchFunctionMode):
     def watch(self, batch: Any) -> None:
         for path, tensor in tree.tensors(batch):
             self._mark(tensor, frozenset([path]), frozenset([path]))
+
+    @property
+    def names(self) -> set[str]:
+        """The parts that are only ever compared with themselves: they name samples that belong together."""
+        return self._met_compared - self._met_outputs
 
     def called(self, path: str, part: nn.Module, given: Any, output: Any) -> None:
         """Notes a call of one of the model's parts. What gives single numbers only is a loss, and none of them."""
@@ -95,6 +105,7 @@ class DataFlow(TorchFunctionMode):
             self._reached(given[:1])
         origin, apart = _union(self._origins, given), _union(self._apart, given)
         if origin:
+            self._compare(func, given, result)
             # A single number is a loss already: a learnt weight of losses is no model that the labels go into.
             numbers = all(tensor.ndim == 0 for tensor in given if id(tensor) in self._origins)
             if not numbers and self._meets_model(given):
@@ -105,6 +116,23 @@ class DataFlow(TorchFunctionMode):
             for tensor in _tensors(result):
                 self._mark(tensor, origin, apart)
         return result
+
+    def _compare(self, func: Any, given: list[torch.Tensor], result: Any) -> None:
+        raw = [tensor for tensor in given if self._apart.get(id(tensor)) and self._is_raw(tensor)]
+        if any(tensor.requires_grad or not self._is_raw(tensor) for tensor in given):
+            for tensor in raw:
+                met = self._met_compared if id(tensor) in self._compared else self._met_outputs
+                met |= self._apart[id(tensor)]
+            return
+        earlier = [id(tensor) in self._compared for tensor in raw]
+        several = [self._apart[id(tensor)] for tensor in raw if tensor.numel() > 1]
+        compares = getattr(func, "__name__", "").strip("_") in _COMPARES
+        if all(earlier) or (compares and not any(earlier) and len(several) > 1 and len(set(several)) == 1):
+            self._compared.update(map(id, _tensors(result)))
+
+    def _is_raw(self, tensor: torch.Tensor) -> bool:
+        """Whether no parameter went into the tensor."""
+        return self._origins.get(id(tensor)) == self._apart.get(id(tensor))
 
     def _meets_model(self, given: list[torch.Tensor]) -> bool:
         """Whether any of these is a parameter of the model, rather than a scale that a loss has learnt."""

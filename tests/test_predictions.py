@@ -84,6 +84,13 @@ def test_of_parts_in_line_the_last_counts_and_of_parts_side_by_side_the_largest(
     assert giver([actor, critic], (), ()) is None
 
 
+def test_numbers_that_are_only_compared_with_each_other_are_no_classes() -> None:
+    persons, classes = _probed(*parts.contrasted()), _probed(*parts.counted_classes())
+    assert (persons.labels, persons.names, classes.labels, classes.names) == (("1",), ("1",), ("1",), ())
+    assert "compared with each other" in REQUIREMENTS["class-scores"](persons)
+    assert [REQUIREMENTS["class-labels"](persons), REQUIREMENTS["class-scores"](classes)] == ["", ""]
+
+
 def test_a_part_that_is_handed_what_another_has_made_and_does_not_use_it_comes_not_after_it() -> None:
     actor, inner = Call("actor", size=24), Call("critic.net", size=8)
     critic = Call("critic", fed_by=frozenset([0]), within=frozenset([1]), size=8)

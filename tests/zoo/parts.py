@@ -135,6 +135,32 @@ def last_of_sequences() -> tuple[Any, Any]:
     return _made({"net": Last()}, loss, samples)
 
 
+def _persons() -> list[Any]:
+    return [(x, n % 3) for n, (x, _) in enumerate(pairs())]
+
+
+def contrasted() -> tuple[Any, Any]:
+    """What belongs to one person comes near to each other."""
+
+    def loss(lit: Any, batch: Any) -> torch.Tensor:
+        embedded = lit.net(batch[0])
+        ids = batch[1].expand(len(embedded), -1)
+        same = ((ids - ids.t()) == 0).triu(1).nonzero()
+        return F.mse_loss(embedded[same[:, 0]], embedded[same[:, 1]])
+
+    return _made({"net": nn.Linear(4, 8)}, loss, _persons())
+
+
+def counted_classes() -> tuple[Any, Any]:
+    """Classes that are counted from the lowest."""
+
+    def loss(lit: Any, batch: Any) -> torch.Tensor:
+        known = batch[1] - batch[1].min()
+        return -lit.net(batch[0]).log_softmax(-1).gather(1, known[:, None]).mean()
+
+    return _made({"net": nn.Linear(4, 8)}, loss, _persons())
+
+
 def two_embeddings() -> tuple[Any, Any]:
     def loss(lit: Any, batch: Any) -> torch.Tensor:
         index = (batch[0].abs() * 3).long().clamp(max=7)
