@@ -10,11 +10,11 @@ from dataclasses import dataclass
 class Call:
     """One call of a part of the model, ``path`` being "" for the module's own forward.
 
-    ``fed_by`` are the earlier calls, by their number, whose outputs go in; ``within`` those whose outputs are given on,
-    as a part's own parts' are. ``untouched`` are the parts of the batch that go in without having met a parameter.
-    ``learns`` says that the part has parameters, ``looks_up`` that it gives what is kept under a number, as embeddings
-    do, ``graph`` that gradients flow through what it gives; ``size`` and ``width`` are the number of values of its
-    largest output and that output's last dimension.
+    ``fed_by`` are the earlier calls, by their number, whose outputs go in; ``within`` those that its own output is
+    computed from with no call in between, among them its own parts'. ``untouched`` are the parts of the batch that go
+    in without having met a parameter. ``learns`` says that the part has parameters, ``looks_up`` that it gives what is
+    kept under a number, as embeddings do, ``graph`` that gradients flow through what it gives; ``size`` and ``width``
+    are the number of values of its largest output and that output's last dimension.
     """
 
     path: str
@@ -77,7 +77,8 @@ def _upstream(calls: list[Call], number: int) -> set[int]:
     waiting = [number]
     while waiting:
         call = calls[waiting.pop()]
-        new = (call.fed_by | call.within) - found
+        # A critic may be handed all that an actor has made, with the state in one container, and look at the state.
+        new = (call.within or call.fed_by) - found
         found |= new
         waiting += new
     return found

@@ -32,7 +32,7 @@ from faultlab.facts import (
 )
 from faultlab.frameworks.torch import compilation
 from faultlab.recon import Leaf, LoaderFacts, Part, Recon
-from faultlab.seams import Site, clipping, lightning, samples, tree
+from faultlab.seams import Site, clipping, joined, lightning, samples, tree
 from faultlab.seams.backward import wrap_held_optimizers
 from faultlab.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
 from faultlab.seams.clock import Clock
@@ -48,8 +48,6 @@ _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "back
           "configure_gradient_clipping", "transfer_batch_to_device", "setup", "teardown")  # fmt: skip
 
 _FLAGS = ("fast_dev_run", "overfit_batches", "num_sanity_val_steps", "_detect_anomaly")
-
-_EDGES = ("edge_index", "adj_t")
 
 
 class Probe:
@@ -341,13 +339,12 @@ class Probe:
     def _of_module(self, steps: int) -> Recon:
         module = self._site.module
         batch = self._batch
-        inputs, labels, own_labels = roles.infer(batch, self._flow) if batch is not None else ((), (), ())
+        joins = joined.joins(batch, self._batch_size) if batch is not None else {}
+        inputs, labels, own_labels = roles.infer(batch, self._flow, joins) if batch is not None else ((), (), ())
         leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
         given = predictions.giver(self._flow.calls, self._flow.met_loss_from, (*labels, *own_labels))
         forward = given.path if given else self._outermost()
-        # A graph has as many nodes as it likes; they can't be taken out like samples, since edges point at them.
-        graph = any(path.rpartition(".")[2] in _EDGES for path in inputs)
-        along = {} if graph else samples.axes(batch, inputs, labels, self._batch_size)
+        along = {} if joins else samples.axes(batch, inputs, labels, self._batch_size)
         return Recon(
             namespace=lightning.namespace_of(self._site.cls),
             module=path_of(self._site.cls),
@@ -358,14 +355,16 @@ class Probe:
             losses=self._losses,
             output=kind(self._output[0]) if self._output else "none",
             batch=kind(batch),
-            batch_size=samples.count(batch, along) if along else None,
+            batch_size=joined.number(batch, joins) if joins else samples.count(batch, along) if along else None,
             sample_axes=along,
+            joins=joins,
             keeps_lists=keeps_lists(batch, inputs),
             batches_differ=self._batches_differ,
             leaves=leaves,
             inputs=inputs,
             labels=labels,
             own_labels=own_labels,
+            names=tuple(path for path in labels if path in self._flow.names),
             steps=steps,
             layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
             parts=self._parts,

@@ -88,9 +88,11 @@ class Recon:
     ``taught_head`` says whether what enters its last layer comes from parameters that learn (None without a layer);
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
     backward; ``inputs`` and ``labels`` paths into the batch, ``own_labels`` those inputs that are the targets too,
-    where there are no labels beside them; ``batch`` the batch's outermost type (tuple, dict, tensor or object);
+    where there are no labels beside them, ``names`` those labels that are only compared with each other, as the numbers
+    of persons are; ``batch`` the batch's outermost type (tuple, dict, tensor or object);
     ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are clipped.
-    ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none. ``batches_differ``
+    ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none; ``joins`` has the
+    parts that say how samples are joined that lie one behind another (see `faultlab.seams.joined`). ``batches_differ``
     says whether two steps are given batches that are not the same. ``hooks`` also holds ``Optimizer.zero_grad`` and
     ``LightningOptimizer.step`` where they were called, and under manual optimisation ``Optimizer.step`` where
     training_step steps torch's own, which it or the Trainer holds, and ``clip_grad`` where the module clips gradients
@@ -129,12 +131,14 @@ class Recon:
     batch: str = ""
     batch_size: int | None = None
     sample_axes: Mapping[str, int] = field(default_factory=dict)
+    joins: Mapping[str, str] = field(default_factory=dict)
     keeps_lists: bool = True
     batches_differ: bool = False
     leaves: Mapping[str, Leaf] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     own_labels: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     steps: int = 0
     epochs: int = 0
     validation_batches: int = 0
@@ -247,7 +251,7 @@ class Recon:
 
     def _selects(self, path: str) -> bool:
         leaf = self.leaves.get(path)
-        return last_word(path) in SELECTORS or (leaf is not None and leaf.dtype == "bool")
+        return last_word(path) in SELECTORS or path in self.joins or (leaf is not None and leaf.dtype == "bool")
 
     @property
     def weighted(self) -> list[str]:

@@ -9,7 +9,7 @@ up by them. Where the data can't be followed (through NumPy, say) names and type
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -26,6 +26,7 @@ _LABEL_NAMES = ("label", "labels", "target", "targets", "y", "gt", "class")
 _WEIGHT_NAMES = ("mask", "weight", "weights", "length", "lengths", "scale", "index", "idx", "id")
 # Functions that take no more than shape, dtype or device from their second argument.
 _TAKES_AFTER = ("to", "type_as", "expand_as", "view_as", "reshape_as")
+_COMPARES = ("eq", "ne", "sub", "rsub")
 _TARGET_WORDS = {*_LABEL_NAMES, "tgt", "trg", "decoder", "future", "output", "outputs", "next", "answer", "summary"}
 _NO_CONTENT = {*SELECTORS, "position", "positions", "pos", "segment", "segments", "type", "time", "step", "id"}
 
@@ -38,6 +39,10 @@ class DataFlow(TorchFunctionMode):
         self.met_parameter: set[str] = set()
         self.met_loss: set[str] = set()
         self.met_loss_apart: set[str] = set()
+        # Parts that what the model has made meets as they are, and those of which it meets comparisons with themselves.
+        self._met_outputs: set[str] = set()
+        self._met_compared: set[str] = set()
+        self._compared: set[int] = set()
         # The calls of the model's parts, and those whose outputs the loss is computed from with no call in between.
         self.calls: list[Call] = []
         self.met_loss_from: set[int] = set()
@@ -52,6 +57,11 @@ class DataFlow(TorchFunctionMode):
     def watch(self, batch: Any) -> None:
         for path, tensor in tree.tensors(batch):
             self._mark(tensor, frozenset([path]), frozenset([path]))
+
+    @property
+    def names(self) -> set[str]:
+        """The parts that are only ever compared with themselves: they name samples that belong together."""
+        return self._met_compared - self._met_outputs
 
     def called(self, path: str, part: nn.Module, given: Any, output: Any) -> None:
         """Notes a call of one of the model's parts. What gives single numbers only is a loss, and none of them."""
@@ -95,6 +105,7 @@ class DataFlow(TorchFunctionMode):
             self._reached(given[:1])
         origin, apart = _union(self._origins, given), _union(self._apart, given)
         if origin:
+            self._compare(func, given, result)
             # A single number is a loss already: a learnt weight of losses is no model that the labels go into.
             numbers = all(tensor.ndim == 0 for tensor in given if id(tensor) in self._origins)
             if not numbers and self._meets_model(given):
@@ -105,6 +116,23 @@ class DataFlow(TorchFunctionMode):
             for tensor in _tensors(result):
                 self._mark(tensor, origin, apart)
         return result
+
+    def _compare(self, func: Any, given: list[torch.Tensor], result: Any) -> None:
+        raw = [tensor for tensor in given if self._apart.get(id(tensor)) and self._is_raw(tensor)]
+        if any(tensor.requires_grad or not self._is_raw(tensor) for tensor in given):
+            for tensor in raw:
+                met = self._met_compared if id(tensor) in self._compared else self._met_outputs
+                met |= self._apart[id(tensor)]
+            return
+        earlier = [id(tensor) in self._compared for tensor in raw]
+        several = [self._apart[id(tensor)] for tensor in raw if tensor.numel() > 1]
+        compares = getattr(func, "__name__", "").strip("_") in _COMPARES
+        if all(earlier) or (compares and not any(earlier) and len(several) > 1 and len(set(several)) == 1):
+            self._compared.update(map(id, _tensors(result)))
+
+    def _is_raw(self, tensor: torch.Tensor) -> bool:
+        """Whether no parameter went into the tensor."""
+        return self._origins.get(id(tensor)) == self._apart.get(id(tensor))
 
     def _meets_model(self, given: list[torch.Tensor]) -> bool:
         """Whether any of these is a parameter of the model, rather than a scale that a loss has learnt."""
@@ -128,20 +156,26 @@ class DataFlow(TorchFunctionMode):
         self._alive.append(tensor)
 
 
-def infer(batch: Any, flow: DataFlow) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def infer(
+    batch: Any, flow: DataFlow, joins: Collection[str] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The paths of the inputs and of the labels in a batch as the loader yields it, and of the inputs that are both.
 
-    The last are empty where there are labels that are no inputs.
+    The last are empty where there are labels that are no inputs. ``joins`` are the parts that say which rows belong to
+    one sample: inputs, even where nothing but the read-out that follows the model asks for them.
     """
     paths = [path for path, _ in tree.tensors(batch)]
     if not flow.met_parameter:
         return (*_by_name(batch), ())
-    inputs = tuple(path for path in paths if path in flow.met_parameter)
-    reached = [path for path in paths if path in flow.met_loss and path not in flow.met_parameter]
+    # What cuts the model's outputs, and is given to it for that, is an input as much as what enters its layers.
+    given = set[str]().union(*(call.untouched for call in flow.calls if call.learns))
+    cutting = {path for path in flow.met_loss if path in joins or (path in given and last_word(path) in SELECTORS)}
+    inputs = tuple(path for path in paths if path in flow.met_parameter or path in cutting)
+    reached = [path for path in paths if path in flow.met_loss and path not in inputs]
     # Weights, masks and scales of the loss take the same way as labels; a mask of an odd name is all ones in most data.
     named = [path for path in reached if last_word(path) not in _WEIGHT_NAMES]
     varied = [path for path in named if _varies(tree.get(batch, path))]
-    both = [path for path in inputs if path in flow.met_loss_apart]
+    both = [path for path in inputs if path in flow.met_loss_apart and path not in joins]
     labels = varied or _told_apart(batch, inputs, both, by_place=not reached)
     labels = labels or [path for path in named if last_word(path) in _LABEL_NAMES] or ([] if both else named or reached)
     if labels:

@@ -111,7 +111,7 @@ def test_a_mapping_that_is_no_dict_stays_what_it_is(working: Engine) -> None:
 def test_of_a_graph_no_samples_are_taken(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.graphs")
     plan = lab.plan(["batch.empty", "batch.samples-dropped", "input.constant", "input.nan", "label.shuffled"])
-    reason = "the batch has no dimension of samples"
+    reason = "the samples of a batch are joined, as graphs are, and can't be taken out one by one"
     assert list(plan.values()) == [reason, reason, reason, "", ""]
 
 

@@ -30,6 +30,8 @@ from tests.zoo import foreign, parts
         (parts.frozen_backbone, "head", ("0",), ("1",)),
         (parts.language_model, "net", ("input_ids",), ()),
         (parts.translator, "head", ("source",), ("reply",)),
+        (parts.actor_critic, "actor", ("state",), ()),
+        (parts.last_of_sequences, "net", ("x", "lengths"), ("y",)),
         (foreign.headed, "heads.value", ("0",), ("1",)),
         (foreign.autoencoder, "net", ("x", "group"), ()),
     ],
@@ -80,6 +82,19 @@ def test_of_parts_in_line_the_last_counts_and_of_parts_side_by_side_the_largest(
     actor, critic = Call("actor", size=24), Call("critic", size=8)
     assert giver([actor, critic], {0, 1}, ()) is actor
     assert giver([actor, critic], (), ()) is None
+
+
+def test_numbers_that_are_only_compared_with_each_other_are_no_classes() -> None:
+    persons, classes = _probed(*parts.contrasted()), _probed(*parts.counted_classes())
+    assert (persons.labels, persons.names, classes.labels, classes.names) == (("1",), ("1",), ("1",), ())
+    assert "compared with each other" in REQUIREMENTS["class-scores"](persons)
+    assert [REQUIREMENTS["class-labels"](persons), REQUIREMENTS["class-scores"](classes)] == ["", ""]
+
+
+def test_a_part_that_is_handed_what_another_has_made_and_does_not_use_it_comes_not_after_it() -> None:
+    actor, inner = Call("actor", size=24), Call("critic.net", size=8)
+    critic = Call("critic", fed_by=frozenset([0]), within=frozenset([1]), size=8)
+    assert giver([actor, inner, critic], {0, 2}, ()) is actor
 
 
 def test_the_modules_own_forward_counts_if_the_loss_goes_by_it() -> None:

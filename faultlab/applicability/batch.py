@@ -48,12 +48,17 @@ def _batch_parts(recon: Recon) -> str:
 @requirement("several-features")
 def _several_features(recon: Recon) -> str:
     wide = [leaf for leaf in _leaves(recon, recon.contents) if len(leaf.shape) > 1 and leaf.shape[-1] > 1]
-    return "" if wide else "the inputs have no feature dimension"
+    return "" if wide else "no part of the inputs has several features"
 
 
 @requirement("sample-dimension")
 def _sample_dimension(recon: Recon) -> str:
     return "the batch has no dimension of samples" if recon.batch_size is None else ""
+
+
+@requirement("samples-apart")
+def _samples_apart(recon: Recon) -> str:
+    return "the samples of a batch are joined, as graphs are, and can't be taken out one by one" if recon.joins else ""
 
 
 @requirement("differing-batches")

@@ -8,6 +8,8 @@ from faultlab.recon import ACTIVATIONS, DENSE, NORMALISATIONS, Recon
 
 @requirement("class-scores")
 def _class_scores(recon: Recon) -> str:
+    if recon.names and set(recon.names) == set(recon.labels):
+        return "the labels are only compared with each other, so that the output scores no classes"
     return "" if (recon.outputs_per_sample or 0) > 1 else "the output has no dimension of classes"
 
 
@@ -68,7 +70,7 @@ def _weighted_layer(recon: Recon) -> str:
 @requirement("activation")
 def _activation(recon: Recon) -> str:
     found = any(part.steady and part.kind in ACTIVATIONS for part in recon.parts.values())
-    return "" if found else "no activation is a layer of its own"
+    return "" if found else "no activation of torch's is a layer of its own"
 
 
 @requirement("relu")

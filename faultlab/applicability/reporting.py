@@ -42,8 +42,10 @@ def _several_validation_batches(recon: Recon) -> str:
 @requirement("uneven-validation")
 def _uneven_validation(recon: Recon) -> str:
     facts = recon.validation_loading
+    if not recon.validation_batches:
+        return "there is no validation loop"
     if facts is None:
-        return "there is no validation loader"
+        return "the validation data comes from no DataLoader"
     # An uneven loader of one batch has nothing to average.
     several = facts.uneven and (facts.samples or 0) > (facts.batch_size or 0)
     return "" if several else "all batches of validation are of one size"

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Batch, StepCall, samples, tree
+from faultlab.seams import Batch, StepCall, joined, samples, tree
 from faultlab.seams.armed import Call, Context
 
 
 def size(batch: Any, ctx: Context) -> int:
     """The number of samples in the batch."""
+    if ctx.recon.joins:
+        return joined.number(batch, ctx.recon.joins) or 0
     return samples.count(batch, ctx.recon.sample_axes)
 
 
@@ -168,7 +170,7 @@ def no_batch(batch: Any, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("empty", "batch size", "no sample", "shape", "nan", "finite"),
-    needs=("sample-dimension",),
+    needs=("sample-dimension", "samples-apart"),
     when="middle",
     evidence=("graphnet-team/graphnet#424", "pytorch/pytorch#57429"),
 )
@@ -193,7 +195,7 @@ def empty_batch(batch: Any, ctx: Context) -> Any:
     severity="minor",
     effect="raises",
     cause=("single", "one sample", "1 sample", "1 value", "batch size"),
-    needs=("several-samples",),
+    needs=("several-samples", "samples-apart"),
     when="middle",
     evidence=("pytorch/pytorch#4534", "scverse/scvi-tools#2314"),
 )
@@ -348,7 +350,7 @@ def drop_last_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="minor",
     effect="silent",
     cause=("batch size", "fewer", "dropped", "smaller", "shape"),
-    needs=("several-samples",),
+    needs=("several-samples", "samples-apart"),
     doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of each batch's samples that is lost"),),
     evidence=("pytorch/pytorch#57429", "LMResiliency/lm-resiliency (docs/fault_injection.md: drop, input)"),
 )
@@ -373,7 +375,7 @@ def drop_samples(batch: Any, ctx: Context) -> Any:
     severity="major",
     effect="raises",
     cause=("batch size", "shape", "dimension", "merge"),
-    needs=("several-samples",),
+    needs=("several-samples", "samples-apart"),
     evidence=("huggingface/transformers#34204", "arXiv:2506.14813 (TrainCheck: transformers-34204)"),
 )
 def merge_samples(batch: Any, ctx: Context) -> Any:

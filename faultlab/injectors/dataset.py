@@ -13,7 +13,7 @@ from faultlab.catalogue import Dose, failure_mode
 from faultlab.injectors.batch import size
 from faultlab.injectors.input import derangement
 from faultlab.injectors.label import bounds, refill
-from faultlab.seams import Batch, LoaderArguments, Loading, Sample, tree
+from faultlab.seams import Batch, LoaderArguments, Loading, Sample, joined, tree
 from faultlab.seams.armed import Context
 
 
@@ -325,18 +325,22 @@ def random_labels(batch: Any, ctx: Context) -> Any:
     """
     count = size(batch, ctx)
     leaves = {path: leaf for path, leaf in tree.tensors(batch) if leaf.layout is torch.strided and leaf.ndim}
-    leaves = {path: leaf for path, leaf in leaves.items() if len(leaf) == count and not leaf.is_complex()}
+    owners = joined.owners_of(batch, ctx.recon.joins)
+    leaves = {path: leaf for path, leaf in leaves.items() if not leaf.is_complex()}
     salt = ctx.memory.setdefault("salt", int(torch.randint(2**62, (), generator=ctx.generator)))
     generators = []
     for index in range(count):
-        content = b"".join(_content(leaves[path][index]) for path in ctx.recon.contents if path in leaves)
+        given = [leaves[path] for path in ctx.recon.contents if path in leaves]
+        rows = [leaf[index] for leaf in given if len(leaf) == count]
+        rows += [leaf[owners == index] for leaf in given if len(leaf) == len(owners) != count]
+        content = b"".join(map(_content, rows))
         seed = hashlib.blake2b(salt.to_bytes(8, "big") + content, digest_size=7).digest()
         generators.append(torch.Generator().manual_seed(int.from_bytes(seed, "big")))
     changed = {}
     for path in ctx.recon.labels:
-        if path in leaves and count:
-            rows = [_relabel(row.cpu(), generator, ctx) for row, generator in zip(leaves[path], generators)]
-            changed[path] = torch.stack(rows).to(leaves[path].device)
+        if path in leaves and len(leaves[path]) == count > 0:
+            drawn = [_relabel(row.cpu(), generator, ctx) for row, generator in zip(leaves[path], generators)]
+            changed[path] = torch.stack(drawn).to(leaves[path].device)
     return tree.replace(batch, changed)
 
 
@@ -346,7 +350,7 @@ def random_labels(batch: Any, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("missing", "absent", "never seen", "class"),
-    needs=("class-per-sample", "several-samples"),
+    needs=("class-per-sample", "several-samples", "samples-apart"),
     evidence=("snap-stanford/ogb#299", "HealthCatalyst/healthcareai-py#437"),
 )
 def removed_class(batch: Any, ctx: Context) -> Any:

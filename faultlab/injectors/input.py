@@ -135,7 +135,7 @@ def zero_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="critical",
     effect="silent",
     cause=("constant", "same", "identical", "vary", "duplicate"),
-    needs=("several-samples", "varied-inputs"),
+    needs=("several-samples", "samples-apart", "varied-inputs"),
     evidence=("arXiv:2204.00694 (TheDeepChecker: features_constant)",),
 )
 def constant_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:

@@ -211,7 +211,7 @@ def float_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="major",
     effect="silent",
     cause=("missing", "absent", "never seen", "class"),
-    needs=("class-per-sample", "several-samples"),
+    needs=("class-per-sample", "several-samples", "samples-apart"),
     evidence=("HealthCatalyst/healthcareai-py#437", "alteryx/evalml#760"),
 )
 def missing_class(batch: Any, ctx: Context) -> Any:
@@ -234,7 +234,7 @@ def missing_class(batch: Any, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("balance", "frequen", "rare"),
-    needs=("class-per-sample", "several-samples"),
+    needs=("class-per-sample", "several-samples", "samples-apart"),
     doses=(Dose("fraction", 0.9, 0.01, 1.0, "the part of the rare classes' samples that others take the place of"),),
     evidence=(
         "doi:10.1145/3460319.3464825 (DeepCrime: unbalance training data)",

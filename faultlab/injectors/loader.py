@@ -150,7 +150,7 @@ def empty_epoch(stream: Stream, ctx: Context) -> Stream:
 def sorted_by_class(stream: Stream, ctx: Context) -> Stream:
     """The samples of an epoch come class by class.
 
-    Samples that can't change batches, being padded to another length, are sorted batch by batch.
+    Samples that can't change batches, padded to another length or joined to one graph, are sorted batch by batch.
 
     Effect: training is silent. The model forgets each class while it learns the next one: the loss of a batch is very
     low within a class and leaps where a new one begins, and validation knows little but the last class.
@@ -176,7 +176,7 @@ def _arranged(items: list[Any], ctx: Context) -> list[Any]:
     if not labels:
         return items
     shapes = [{path: (leaf.shape[1:], leaf.dtype) for path, leaf in row.items()} for row in rows]
-    if any(shape != shapes[0] for shape in shapes):
+    if ctx.recon.joins or any(shape != shapes[0] for shape in shapes):
         middle = [float(row[labels[0]].double().mean()) for row in rows]
         order = sorted(range(len(items)), key=middle.__getitem__)
         return [(batches[found], *item[1:]) for found, item in zip(order, items)]

@@ -92,6 +92,75 @@ class Noising(nn.Module):
         return F.mse_loss(self.net(x + noise), noise)
 
 
+class Critic(nn.Module):
+    """Is handed all that is known, what the actor has made as well, and looks at the state alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(4, 1)
+
+    def forward(self, known: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.net(known["state"])
+
+
+class Last(nn.Module):
+    """What comes at the end of each sequence, of which the rest is padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return self.net(x)[torch.arange(len(x)), lengths - 1]
+
+
+def actor_critic() -> tuple[Any, Any]:
+    def loss(lit: Any, batch: Any) -> torch.Tensor:
+        known = {**batch, "scores": lit.actor(batch["state"])}
+        value = lit.critic(known).squeeze(-1)
+        reward = -known["scores"].detach().argmax(-1).float()
+        chosen = known["scores"].log_softmax(-1).amax(-1)
+        return -(chosen * (reward - value.detach())).mean() + F.mse_loss(value, reward)
+
+    states = [{"state": x} for x, _ in pairs()]
+    return _made({"actor": nn.Linear(4, 3), "critic": Critic()}, loss, states)
+
+
+def last_of_sequences() -> tuple[Any, Any]:
+    def loss(lit: Any, batch: Any) -> torch.Tensor:
+        return F.cross_entropy(lit.net(batch["x"], batch["lengths"]), batch["y"])
+
+    g = _random()
+    samples = [{"x": torch.randn(5, 3, generator=g), "lengths": 1 + n % 5, "y": n % 2} for n in range(32)]
+    return _made({"net": Last()}, loss, samples)
+
+
+def _persons() -> list[Any]:
+    return [(x, n % 3) for n, (x, _) in enumerate(pairs())]
+
+
+def contrasted() -> tuple[Any, Any]:
+    """What belongs to one person comes near to each other."""
+
+    def loss(lit: Any, batch: Any) -> torch.Tensor:
+        embedded = lit.net(batch[0])
+        ids = batch[1].expand(len(embedded), -1)
+        same = ((ids - ids.t()) == 0).triu(1).nonzero()
+        return F.mse_loss(embedded[same[:, 0]], embedded[same[:, 1]])
+
+    return _made({"net": nn.Linear(4, 8)}, loss, _persons())
+
+
+def counted_classes() -> tuple[Any, Any]:
+    """Classes that are counted from the lowest."""
+
+    def loss(lit: Any, batch: Any) -> torch.Tensor:
+        known = batch[1] - batch[1].min()
+        return -lit.net(batch[0]).log_softmax(-1).gather(1, known[:, None]).mean()
+
+    return _made({"net": nn.Linear(4, 8)}, loss, _persons())
+
+
 def two_embeddings() -> tuple[Any, Any]:
     def loss(lit: Any, batch: Any) -> torch.Tensor:
         index = (batch[0].abs() * 3).long().clamp(max=7)
