@@ -15,7 +15,8 @@ from torch.nn.modules import module as hooks
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils.data import DataLoader
 
-from faultlab import directions, layers, predictions, roles
+from faultlab import layers, roles
+from faultlab.core import directions, predictions
 from faultlab.facts import (
     arguments,
     finite,

@@ -115,7 +115,7 @@ class Recon:
     ``callback_hooks`` counts the calls of each callback's hooks, of those that are called half-way or later;
     ``checkpoints`` names those that keep the best checkpoint, ``saves`` counts the steps at which any was saved in the
     clean run that goes on from its checkpoints (None before that). ``directions`` has by a number's name who declares
-    which way it gets better (see `faultlab.directions`). ``monitor`` is the metric that the campaign judges by,
+    which way it gets better (see `faultlab.core.directions`). ``monitor`` is the metric that the campaign judges by,
     ``monitor_mode`` min or max; ``unreloadable`` says why the clean run can't go on from its own checkpoints,
     ``unevaluated`` why its best one can't be evaluated afterwards.
     """

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from faultlab.predictions import Call
+from faultlab.core.predictions import Call
 from faultlab.recon import SELECTORS, last_word, words
 from faultlab.seams import tree
 

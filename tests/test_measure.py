@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchmetrics.clustering
 
-from faultlab import directions
+from faultlab.core import directions
 from faultlab.harness.measure import choose_metric, decided, direction, lower_by_name, undirected
 from faultlab.harness.trajectory import Trajectory
 

@@ -8,7 +8,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from faultlab.applicability import REQUIREMENTS
-from faultlab.predictions import Call, giver
+from faultlab.core.predictions import Call, giver
 from faultlab.recon import LoaderFacts, Recon
 from faultlab.seams import Batch, HeadInput, ModuleArguments
 from tests.test_outer_seams import _probed

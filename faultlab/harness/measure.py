@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
-from faultlab.directions import HIGHER, LOWER, Declared
+from faultlab.core.directions import HIGHER, LOWER, Declared
 from faultlab.harness.trajectory import Trajectory
 
 _LOWER_WORDS = frozenset((
