@@ -87,6 +87,14 @@ def test_without_a_size_of_the_loader_joined_samples_are_known_by_name() -> None
     assert joined.joins({"x": torch.randn(11, 3), "level": OWNERS}, None) == {}
 
 
+def test_a_graph_without_nodes_counts_where_starts_are_known() -> None:
+    batch = {"x": torch.randn(11, 3), "batch": OWNERS, "ptr": torch.cat([STARTS, STARTS[-1:]])}
+    found = joined.joins(batch, 5)
+    assert joined.number(batch, found) == 5
+    nothing = {"batch": OWNERS[:0]}
+    assert (joined.number(nothing, {"batch": "owner"}), len(joined.owners_of(nothing, {"batch": "owner"}))) == (0, 0)
+
+
 def test_graphs_that_say_how_many_they_are_need_no_part_for_it() -> None:
     batch = (Joined(), torch.randn(4))
     found = joined.joins(batch, 4)

@@ -67,7 +67,7 @@ def _is_batched_graph(node: Any) -> bool:
 def _by_owner(tensor: torch.Tensor) -> torch.Tensor | None:
     """Numbers of samples, counting up from 0 one by one."""
     steps = tensor.diff()
-    return tensor if tensor[0] == 0 and bool(((steps == 0) | (steps == 1)).all()) else None
+    return tensor if bool((tensor[:1] == 0).all()) and bool(((steps == 0) | (steps == 1)).all()) else None
 
 
 def _by_start(tensor: torch.Tensor) -> torch.Tensor | None:
@@ -81,16 +81,19 @@ def _by_size(tensor: torch.Tensor) -> torch.Tensor | None:
     return torch.arange(len(tensor), device=tensor.device).repeat_interleave(tensor)
 
 
+# Where each sample begins is asked first: it counts those without rows, too.
 _OWNERS: dict[str, Callable[[torch.Tensor], torch.Tensor | None]] = {
-    "owner": _by_owner,
     "start": _by_start,
+    "owner": _by_owner,
     "size": _by_size,
 }
 _MOST_ROWS = 10**7
 
 
 def _samples(tensor: torch.Tensor, kind: str) -> int:
-    return int(tensor[-1]) + 1 if kind == "owner" else len(tensor) - (kind == "start")
+    if kind == "owner":
+        return int(tensor[-1]) + 1 if len(tensor) else 0
+    return len(tensor) - (kind == "start")
 
 
 def _tells_apart(
