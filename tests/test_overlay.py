@@ -118,6 +118,17 @@ def _by_fsspec(path: str) -> None:
         file.write(b"broken")
 
 
+def _temporary_file(path: str) -> None:
+    with tempfile.NamedTemporaryFile(dir=".", delete=False) as file:
+        file.write(b"broken")
+    os.replace(file.name, path)
+
+
+def _opener(path: str) -> None:
+    with open(path, "w", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
+        file.write("broken")
+
+
 WRITERS: list[Callable[[str], None]] = [
     _write,
     _append,
@@ -147,6 +158,8 @@ WRITERS: list[Callable[[str], None]] = [
     lambda path: fsspec.filesystem("file").rm("runs", recursive=True),
     lambda path: os.makedirs("outputs/today"),
     lambda path: tempfile.mkdtemp(dir=".") and None,
+    _temporary_file,
+    _opener,
 ]
 
 

@@ -105,6 +105,9 @@ class _Taken:
     def opened(self, original: Call, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         if isinstance(file, int) or not isinstance(mode, str):
             return original(file, mode, *args, **kwargs)
+        if kwargs.get("opener") is not None:
+            # It opens whatever file it likes, as that of temporary files does.
+            return original(file, mode, *args, **{**kwargs, "opener": self._outside(kwargs["opener"])})
         if "x" in mode and self._overlay.there(file):
             found = self._overlay.seen(file)
         elif set(mode) & set("wax+"):
@@ -112,6 +115,16 @@ class _Taken:
         else:
             found = self._overlay.seen(file)
         return _named(file, found, lambda: original(found, mode, *args, **kwargs))
+
+    def _outside(self, opener: Call) -> Call:
+        def opening(*args: Any) -> Any:
+            self._within.it = False
+            try:
+                return opener(*args)
+            finally:
+                self._within.it = True
+
+        return opening
 
     def opened_low(self, original: Call, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> Any:
         path, dir_fd = _whole(path, dir_fd)
