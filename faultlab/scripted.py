@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import functools
 import importlib
 import inspect
 import io
@@ -94,6 +95,12 @@ setattr(build, PREPARE, _prepare_build)
 setattr(module, PREPARE, _prepare_module)
 
 
+@functools.wraps(builtins.open)
+def _open(*args: Any, **kwargs: Any) -> Any:
+    """As it is at the time: runs read and write through an overlay, and the script's builtins are a copy."""
+    return builtins.open(*args, **kwargs)
+
+
 class Script:
     """One script in this process; `skipped` is what of it could not be run by `define`, a line each."""
 
@@ -105,7 +112,8 @@ class Script:
         self._tree = _Main().visit(ast.parse(file.read_bytes(), str(file)))
         self._module = ModuleType(module_name(file))
         self._module.__file__ = str(file)
-        self._module.__dict__["__builtins__"] = {**vars(builtins), "__build_class__": self._build_class}
+        own = {"__build_class__": self._build_class, "open": _open}
+        self._module.__dict__["__builtins__"] = {**vars(builtins), **own}
 
     def run_to_fit(self, arguments: Sequence[str]) -> Reached:
         """Runs the script from its beginning to its first ``Trainer.fit``; raises TargetError where it ends before."""

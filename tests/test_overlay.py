@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
+import io
 import os
 import pathlib
 import shutil
@@ -15,11 +18,19 @@ import numpy
 import pytest
 import torch
 
+from faultlab.scripted import Script
 from faultlab.seams.patching import Patches
 from faultlab.worker import file_calls
 from faultlab.worker.overlay import Overlay
 
 Home = pathlib.Path
+CALLS = ["open", "stat", "lstat", "readlink", "mkdir", "symlink", "remove", "listdir"]
+ORIGINALS = {
+    (owner.__name__, name): getattr(owner, name)
+    for owner in (os, io, builtins)
+    for name in CALLS
+    if hasattr(owner, name)
+}
 
 
 @pytest.fixture
@@ -42,6 +53,16 @@ def overlay(home: Home, tmp_path: pathlib.Path) -> Iterator[Overlay]:
     with Patches() as patches:
         file_calls.take_over(patches, overlay)
         yield overlay
+
+
+@contextlib.contextmanager
+def overlay_off() -> Iterator[None]:
+    """As the system sees it."""
+    with Patches() as patches:
+        for owner, names in ((os, CALLS), (builtins, ["open"]), (io, ["open"])):
+            for name in names:
+                patches.set(owner, name, ORIGINALS[owner.__name__, name])
+        yield
 
 
 def _state(folder: pathlib.Path) -> dict[str, object]:
@@ -98,6 +119,17 @@ def _by_fsspec(path: str) -> None:
         file.write(b"broken")
 
 
+def _temporary_file(path: str) -> None:
+    with tempfile.NamedTemporaryFile(dir=".", delete=False) as file:
+        file.write(b"broken")
+    os.replace(file.name, path)
+
+
+def _opener(path: str) -> None:
+    with open(path, "w", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
+        file.write("broken")
+
+
 WRITERS: list[Callable[[str], None]] = [
     _write,
     _append,
@@ -127,6 +159,8 @@ WRITERS: list[Callable[[str], None]] = [
     lambda path: fsspec.filesystem("file").rm("runs", recursive=True),
     lambda path: os.makedirs("outputs/today"),
     lambda path: tempfile.mkdtemp(dir=".") and None,
+    _temporary_file,
+    _opener,
 ]
 
 
@@ -289,3 +323,107 @@ def test_everything_is_as_before_once_the_run_is_over(home: Home, tmp_path: path
 def test_a_database_by_sqlite_is_out_of_reach_and_said_to_be(overlay: Overlay, home: Home) -> None:
     sqlite3.connect("runs.db").execute("create table t (a)")
     assert home / "runs.db" in _real_files(home)
+
+
+def test_a_link_to_a_folder_that_a_run_removes_stays_the_users(overlay: Overlay, home: Home) -> None:
+    with overlay_off():
+        os.symlink("runs", "newest")
+    os.remove(home / "newest")
+    assert not os.path.lexists("newest")
+    with overlay_off():
+        assert os.readlink("newest") == "runs"
+
+
+def test_what_a_run_has_removed_is_not_changed_below(overlay: Overlay) -> None:
+    os.remove("best.ckpt")
+    for change in (lambda: os.chmod("best.ckpt", 0o400), lambda: os.truncate("best.ckpt", 0)):
+        with pytest.raises(FileNotFoundError):
+            change()
+    with overlay_off():
+        assert pathlib.Path("best.ckpt").read_text() == "the user's best"
+        assert os.stat("best.ckpt").st_mode & 0o200
+
+
+def test_by_a_link_that_a_run_has_made_it_reads_the_users_files_and_writes_its_own(
+    overlay: Overlay, home: Home
+) -> None:
+    os.symlink(home / "runs" / "first", "current")
+    assert pathlib.Path("current/log.txt").read_text() == "epoch 0\n"
+    _append("current/log.txt")
+    assert pathlib.Path("runs/first/log.txt").read_text() == "epoch 0\nmore"
+    with overlay_off():
+        assert pathlib.Path("runs/first/log.txt").read_text() == "epoch 0\n"
+
+
+def test_a_run_that_goes_into_a_folder_it_has_written_to_finds_all_of_it(overlay: Overlay, home: Home) -> None:
+    _write("runs/new.txt")
+    os.makedirs("outputs/today")
+    os.chdir("runs")
+    assert sorted(os.listdir()) == ["first", "new.txt"]
+    os.chdir(home / "outputs" / "today")
+    assert os.getcwd() == str(home / "outputs" / "today")
+    assert pathlib.Path("../../best.ckpt").read_text() == "the user's best"
+    _write("here.txt")
+    assert (home / "outputs" / "today" / "here.txt").read_text() == "broken"
+    os.chdir(home)
+
+
+def test_folders_are_renamed_with_all_that_a_run_sees_in_them_and_links_as_links(overlay: Overlay) -> None:
+    _write("runs/new.txt")
+    os.remove("runs/first/log.txt")
+    os.rename("runs", "older")
+    assert sorted(os.listdir("older")) == ["first", "new.txt"]
+    assert os.listdir("older/first") == []
+    os.rename("latest.ckpt", "last.ckpt")
+    assert os.readlink("last.ckpt") == "best.ckpt"
+    assert not os.path.lexists("latest.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: _write("runs"), IsADirectoryError),
+        (lambda: os.listdir("gone"), FileNotFoundError),
+        (lambda: os.rename("runs", "best.ckpt"), NotADirectoryError),
+        (lambda: os.rename("best.ckpt", "runs"), OSError),
+        (lambda: os.rename("other", "runs"), OSError),
+    ],
+)
+def test_what_fails_without_an_overlay_fails_with_one(
+    call: Callable[[], object], error: type[OSError], overlay: Overlay
+) -> None:
+    with overlay_off():
+        os.makedirs("gone")
+        os.makedirs("other")
+    os.rmdir("gone")
+    with pytest.raises(error):
+        call()
+
+
+def test_names_that_were_imported_under_an_earlier_overlay_go_by_the_later(home: Home, tmp_path: pathlib.Path) -> None:
+    with Patches() as patches:
+        file_calls.take_over(patches, Overlay(lambda: str(tmp_path / "import"), [str(home)]))
+        from os import remove
+    with Patches() as patches:
+        file_calls.take_over(patches, Overlay(lambda: str(tmp_path / "run"), [str(home)]))
+        remove("best.ckpt")
+        assert not os.path.exists("best.ckpt")
+    assert os.path.exists("best.ckpt")
+    remove("best.ckpt")
+    assert not os.path.exists("best.ckpt")
+
+
+def test_a_script_that_was_read_under_an_earlier_overlay_writes_to_the_later(
+    home: Home, tmp_path: pathlib.Path
+) -> None:
+    (home / "train.py").write_text(
+        'def save():\n    with open("best.ckpt", "w") as file:\n        file.write("broken")\n'
+    )
+    with Patches() as patches:
+        file_calls.take_over(patches, Overlay(lambda: str(tmp_path / "import"), [str(home)]))
+        save = Script(home / "train.py").define()["save"]
+    with Patches() as patches:
+        file_calls.take_over(patches, Overlay(lambda: str(tmp_path / "run"), [str(home)]))
+        save()
+        assert pathlib.Path("best.ckpt").read_text() == "broken"
+    assert pathlib.Path("best.ckpt").read_text() == "the user's best"

@@ -176,3 +176,26 @@ def test_tests_that_were_late_among_others_are_tried_once_more_alone(
     assert ran.verdicts == {"loss.nan": "noticed", "loss.negated": "silent"}, ran.text
     assert ran.kinds("loss.nan") == {"test_a_check_that_is_late_once": "test"}
     assert ran.status == 0
+
+
+def test_suites_that_write_and_remove_files_of_a_fixed_name_are_not_in_the_way_of_themselves(
+    pytester: pytest.Pytester,
+) -> None:
+    suite = """
+    import pathlib
+    import time
+    from mymodel import trained
+
+
+    def test_it_trains():
+        trained()
+        lock = pathlib.Path("lock")
+        for _ in range(10):
+            assert not lock.exists()
+            lock.touch()
+            time.sleep(0.05)
+            lock.unlink()
+            time.sleep(0.005)
+    """
+    ran = faultlabbed(pytester, suite, "--faultlab-jobs=2", select="step.raises")
+    ran.says("coverage 1.00: 1 noticed", "= 1 passed")

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import importlib
 import os
-import random
 import shutil
 import sys
 import threading
@@ -31,7 +30,7 @@ from faultlab.engines.admission import private_memory
 from faultlab.engines.protocol import Order, Place
 from faultlab.fault import Fault
 from faultlab.frameworks.torch import compilation
-from faultlab.harness import confinement, evaluation, plan, reload
+from faultlab.harness import confinement, evaluation, plan, reload, seeding
 from faultlab.harness.draws import Draws
 from faultlab.harness.shared_evaluation import SharedEvaluation
 from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, not_finite, recorder
@@ -176,7 +175,8 @@ class Session:
     def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
         import torch
 
-        built = self._target.build(self._order.root, self._order.flags, self._order.variation)
+        with seeding.shifted(self._order.seed):
+            built = self._target.build(self._order.root, self._order.flags, self._order.variation)
         for name, guard in built.guards.items():
             self._observer.observe(guard, name)
         arguments = {**built.trainer_arguments, **changed}
@@ -252,13 +252,7 @@ class Session:
         return int((self._order.recon or {}).get("epochs", 0))
 
     def _seed(self) -> None:
-        # Lightning's own seed_everything would print, and says in the environment what no clean run of a user's says.
-        import numpy
-        import torch
-
-        random.seed(self._order.seed)
-        numpy.random.seed(self._order.seed % 2**32)
-        torch.manual_seed(self._order.seed)
+        seeding.seed(self._order.seed)
 
     def _reach(self, place: Place) -> None:
         """Leaves a stem here if the order asks for one; in a victim born of it, takes up the new order."""

@@ -28,7 +28,8 @@ Call = Callable[..., Any]
 def take_over(patches: Patches, overlay: Overlay) -> None:
     """Has file calls of this process see the overlay until the patches are closed.
 
-    A name that a module has imported from `os` before keeps what it stood for.
+    A name that a module has imported from `os` before keeps what it stood for; one that was imported while an overlay
+    was there goes by whichever is there later.
     """
     taken = _Taken(overlay)
     patches.on_exit(taken.end)
@@ -36,7 +37,7 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
     def wrap(owner: Any, name: str, act: Callable[..., Any]) -> None:
         if hasattr(owner, name):
             original = getattr(owner, name)
-            patches.wrap(owner, name, functools.partial(taken.wrapping, act))
+            patches.wrap(owner, name, functools.partial(taken.wrapping, act, owner, name))
             for ability in _ABILITIES:
                 if original in (able := getattr(os, ability)):
                     patches.set(os, ability, {*able, getattr(owner, name)})
@@ -81,17 +82,21 @@ class _Taken:
         self._on = True
 
     def end(self) -> None:
-        """Has calls go through as they are, those too that a module has imported by name in the meantime."""
+        """Has calls go by what stands for them then, those too that a module has imported by name in the meantime."""
         self._on = False
 
-    def wrapping(self, act: Callable[..., Any], original: Call) -> Call:
+    def wrapping(self, act: Callable[..., Any], owner: Any, name: str, original: Call) -> Call:
         def called(*args: Any, **kwargs: Any) -> Any:
             # What the overlay itself calls, and what the call calls in its turn, goes through as it is.
-            if not self._on or getattr(self._within, "it", False):
+            if getattr(self._within, "it", False):
+                return original(*args, **kwargs)
+            latest = getattr(owner, name)
+            if not self._on and latest is original:
                 return original(*args, **kwargs)
             self._within.it = True
             try:
-                return act(original, *args, **kwargs)
+                # Of overlays one within the other, or one after the other, the latest acts.
+                return act(original, *args, **kwargs) if latest is called else latest(*args, **kwargs)
             finally:
                 self._within.it = False
 
@@ -100,6 +105,9 @@ class _Taken:
     def opened(self, original: Call, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         if isinstance(file, int) or not isinstance(mode, str):
             return original(file, mode, *args, **kwargs)
+        if kwargs.get("opener") is not None:
+            # It opens whatever file it likes, as that of temporary files does.
+            return original(file, mode, *args, **{**kwargs, "opener": self._outside(kwargs["opener"])})
         if "x" in mode and self._overlay.there(file):
             found = self._overlay.seen(file)
         elif set(mode) & set("wax+"):
@@ -107,6 +115,16 @@ class _Taken:
         else:
             found = self._overlay.seen(file)
         return _named(file, found, lambda: original(found, mode, *args, **kwargs))
+
+    def _outside(self, opener: Call) -> Call:
+        def opening(*args: Any) -> Any:
+            self._within.it = False
+            try:
+                return opener(*args)
+            finally:
+                self._within.it = True
+
+        return opening
 
     def opened_low(self, original: Call, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> Any:
         path, dir_fd = _whole(path, dir_fd)

@@ -95,7 +95,7 @@ class Overlay:
 
     def seen(self, path: Path, follow: bool = True) -> Path:
         """Where the path is read; a file that is not there where it is hidden."""
-        path = self._now(path)
+        given, path = path, self._now(path)
         # Reading is what runs do all the time, and most write nothing.
         if not self._names(path) or not (self._gone or os.path.lexists(os.path.join(self._upper(), _ELSEWHERE))):
             return path
@@ -104,8 +104,8 @@ class Overlay:
         upper = self._above(key)
         if os.path.lexists(upper) or self._hidden(key):
             return upper
-        # By a link that the run has made the system does not find what is only read.
-        return key if self._links else path
+        # By a link or a working folder that the run has made the system does not find what is only read.
+        return key if self._links or path is not given else path
 
     def place(self, path: Path, keep: bool = False, follow: bool = True) -> Path:
         """Where the path is written; with ``keep`` its content is there already."""
