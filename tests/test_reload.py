@@ -15,10 +15,10 @@ import faultlab
 from faultlab.engines.protocol import Outcome
 from faultlab.harness import preparation
 from faultlab.harness.advice import Advice
-from faultlab.harness.confinement import confined
 from faultlab.harness.trajectory import Trajectory
 from faultlab.recon import Recon
 from faultlab.results import FaultResult, Status
+from faultlab.worker.layers import confined
 from tests.lab import Lab, engine
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,8 @@ from typing import Any
 
 from faultlab.seams import lightning
 from faultlab.seams.patching import Patches
-from faultlab.worker.overlay import Overlay, confined
+from faultlab.worker.layers import confined
+from faultlab.worker.overlay import Overlay
 
 _LOCAL = "file:"
 # Where Lightning's loggers keep the folder that they were given.

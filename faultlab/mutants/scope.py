@@ -26,7 +26,7 @@ JUDGES = (
         f"faultlab/testing/{name}.py"
         for name in ("alone", "conducting", "failures", "fixtures", "mutating", "own_folder", "randomness", "replaying")
     ),
-    *(f"faultlab/worker/{name}.py" for name in ("file_calls", "overlay", "writers")),
+    *(f"faultlab/worker/{name}.py" for name in ("file_calls", "layers", "listing", "overlay", "writers")),
 )
 
 

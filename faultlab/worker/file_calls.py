@@ -9,10 +9,11 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from faultlab.seams.patching import Patches
+from faultlab.worker.listing import Entry, Scan
 from faultlab.worker.overlay import Overlay
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -195,7 +196,7 @@ class _Taken:
             return self.read(original, "." if path is None else path)
         shown = os.fspath(path)
         names = [os.fsencode(name) if isinstance(shown, bytes) else name for name in self._overlay.names(path)]
-        return _Scan([_Entry(name, os.path.join(shown, name), self._overlay) for name in names])
+        return Scan([Entry(name, os.path.join(shown, name), self._overlay) for name in names])
 
     def removed(self, original: Call, path: Any, *, dir_fd: int | None = None) -> None:
         path, dir_fd = _whole(path, dir_fd)
@@ -231,61 +232,6 @@ class _Taken:
     def written_by_torch(self, original: Call, file: Any, *args: Any, **kwargs: Any) -> Any:
         named = isinstance(file, (str, bytes, os.PathLike))
         return original(self._overlay.place(file) if named else file, *args, **kwargs)
-
-
-class _Entry:
-    """What `os.scandir` yields, of a folder that is seen in two places."""
-
-    def __init__(self, name: Any, path: Any, overlay: Overlay) -> None:
-        self.name = name
-        self.path = path
-        self._found = overlay.seen(path, follow=False)
-
-    def __fspath__(self) -> Any:
-        return self.path
-
-    def __repr__(self) -> str:
-        return f"<DirEntry {self.name!r}>"
-
-    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
-        return os.path.isdir(self._found) and (follow_symlinks or not self.is_symlink())
-
-    def is_file(self, *, follow_symlinks: bool = True) -> bool:
-        return os.path.isfile(self._found) and (follow_symlinks or not self.is_symlink())
-
-    def is_symlink(self) -> bool:
-        return os.path.islink(self._found)
-
-    def is_junction(self) -> bool:
-        return False
-
-    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        return os.stat(self._found, follow_symlinks=follow_symlinks)
-
-    def inode(self) -> int:
-        return os.lstat(self._found).st_ino
-
-
-class _Scan:
-    """An iterator over entries that closes as `os.scandir` does."""
-
-    def __init__(self, entries: list[_Entry]) -> None:
-        self._entries = iter(entries)
-
-    def __iter__(self) -> Iterator[_Entry]:
-        return self
-
-    def __next__(self) -> _Entry:
-        return next(self._entries)
-
-    def __enter__(self) -> _Scan:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._entries = iter(())
 
 
 def _whole(path: Any, dir_fd: int | None) -> tuple[Any, int | None]:

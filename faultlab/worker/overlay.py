@@ -10,76 +10,20 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from faultlab.worker.layers import ELSEWHERE, Layers, Path, within
 from faultlab.worker.writers import keeps_results
 
-Path = Any
-"""A path as Python's functions take one: text, bytes or an object with ``__fspath__``."""
 
-_ELSEWHERE = "elsewhere"
-# As many as Linux follows.
-_LINKS = 40
-
-
-def confined(path: Path, root: str) -> str:
-    """Where a run below ``root`` writes what was meant for ``path``, which may be an address of remote storage."""
-    protocol, remote, rest = str(path).partition("://")
-    if remote:
-        return os.path.join(root, _ELSEWHERE, protocol, rest.lstrip("/"))
-    whole = os.path.realpath(os.path.expanduser(path))
-    return str(path) if _within(whole, os.path.realpath(root)) else _shadow(whole, root)
-
-
-class Overlay:
-    """Maps paths to where they are read and written.
-
-    Args:
-        upper: gives the folder that the run may write under, as it is now.
-        lower: the folders that are only read.
-        spared: folders within ``lower`` that are written to as if there were no overlay.
-    """
+class Overlay(Layers):
+    """Maps paths to where they are read and written; see `Layers` for its arguments."""
 
     def __init__(self, upper: Callable[[], str], lower: Iterable[str], spared: Iterable[str] = ()) -> None:
-        self._upper = upper
-        self._lower: list[str] = []
-        # As they were named, by a link perhaps.
-        self._named: list[str] = []
-        self._root = ("", "")
-        self._gone: set[str] = set()
+        super().__init__(upper, lower, spared)
         self._made: set[str] = set()
         self._preparing = False
-        self._former: list[str] = []
-        self._links = False
-        temporary = os.path.realpath(tempfile.gettempdir())
-        # Caches are kept by code that is no Python too, which would not find what went elsewhere.
-        caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        self._spared = [os.path.realpath(folder) for folder in (*spared, caches)]
-        for folder in lower:
-            self.cover(folder)
-        if not any(_within(folder, temporary) for folder in self._lower):
-            self._spared.append(temporary)
-
-    def cover(self, folder: Path) -> None:
-        """Has a folder, or one file, only read from now on; one that holds the run's own folder is left out."""
-        named = os.path.abspath(os.path.expanduser(os.fsdecode(folder)))
-        whole = os.path.realpath(named)
-        upper = os.path.realpath(self._upper())
-        # Sockets and shared memory lie in the temporary folder itself, and are made by code that is no Python.
-        unfit = whole in (os.sep, os.path.realpath(tempfile.gettempdir())) or _within(upper, whole)
-        if not unfit and whole not in self._lower:
-            self._lower.append(whole)
-            self._named += dict.fromkeys((whole, named))
-
-    def succeed(self, folder: str) -> None:
-        """Have what names a folder mean the run's own from now on: that of the run that this one is a copy of.
-
-        The user's objects may have kept its name.
-        """
-        self._former.append(os.path.abspath(folder))
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
@@ -97,7 +41,7 @@ class Overlay:
         """Where the path is read; a file that is not there where it is hidden."""
         given, path = path, self._now(path)
         # Reading is what runs do all the time, and most write nothing.
-        if not self._names(path) or not (self._gone or os.path.lexists(os.path.join(self._upper(), _ELSEWHERE))):
+        if not self._names(path) or not (self._gone or os.path.lexists(os.path.join(self._upper(), ELSEWHERE))):
             return path
         if (key := self._key(path, follow)) is None:
             return path
@@ -127,15 +71,6 @@ class Overlay:
         """
         key = self._key(self._now(folder), follow=True)
         return key if key is not None and self._below(key) and os.path.isdir(key) else self.seen(folder)
-
-    def shown(self, folder: str) -> str:
-        """A folder's name as it is without the overlay."""
-        root = os.path.join(os.path.realpath(self._upper()), _ELSEWHERE)
-        return os.sep + folder[len(root) :].lstrip(os.sep) if _within(folder, root) else folder
-
-    def linked(self) -> None:
-        """The run has made a symbolic link."""
-        self._links = True
 
     def remove(self, path: Path, remove: Callable[[Path], None]) -> None:
         """Removes a file or an empty folder from what the run sees, by ``remove``."""
@@ -195,79 +130,9 @@ class Overlay:
         """Whether the run sees anything at the path."""
         return os.path.lexists(self.seen(path, follow=False))
 
-    def _now(self, path: Path) -> Path:
-        """The path as it is since the run became one of its own, and wherever it has gone."""
-        if not os.path.isabs(path) and (folder := os.getcwd()) != (shown := self.shown(folder)):
-            path = os.path.join(shown, os.fsdecode(path))
-        if not self._former:
-            return path
-        whole = os.path.abspath(os.fsdecode(path))
-        former = next((folder for folder in self._former if _within(whole, folder)), None)
-        return path if former is None else self._upper() + whole[len(former) :]
-
-    def _key(self, path: Path, follow: bool) -> str | None:
-        """The path as the user's own, past every link that the run sees; None for one that is none of the overlay's."""
-        rest = os.path.join(os.getcwd(), os.fsdecode(path)).split(os.sep)[::-1]
-        reached, links = os.sep, 0
-        while rest:
-            name = rest.pop()
-            if name in ("", os.curdir):
-                continue
-            if name == os.pardir:
-                reached = os.path.dirname(reached)
-                continue
-            here = os.path.join(reached, name)
-            if (rest or follow) and (target := self._target(here)) is not None and (links := links + 1) <= _LINKS:
-                reached = os.sep if os.path.isabs(target) else reached
-                rest += target.split(os.sep)[::-1]
-            else:
-                reached = here
-        return reached if self._covers(reached) else None
-
-    def _target(self, here: str) -> str | None:
-        """What the link names that the run sees here, if there is one."""
-        covered = self._covers(here)
-        found = self._above(here) if covered and not self._below(here, hides=True) else here
-        if not os.path.islink(found):
-            return None
-        target = os.readlink(found)
-        # By a link within them other folders are reached, which are the user's as well.
-        if covered and not self._covers(os.path.realpath(os.path.join(os.path.dirname(here), target))):
-            return None
-        return target
-
-    def _names(self, path: Path) -> bool:
-        """Whether the path, as it is written, is within what is only read."""
-        whole = os.path.abspath(os.fsdecode(path))
-        return any(_within(whole, folder) for folder in self._named)
-
-    def _covers(self, whole: str) -> bool:
-        if not any(_within(whole, folder) for folder in self._lower):
-            return False
-        upper = self._upper()
-        if self._root[0] != upper:
-            self._root = (upper, os.path.realpath(upper))
-        return not any(_within(whole, one) for one in (*self._spared, self._root[1]))
-
-    def _above(self, key: str) -> str:
-        return _shadow(key, self._upper())
-
-    def _below(self, key: str, hides: bool = False) -> bool:
-        """Whether the run sees what is only read here; with ``hides`` nothing may have been written over it."""
-        if hides and os.path.lexists(self._above(key)):
-            return False
-        return os.path.lexists(key) and not self._hidden(key)
-
-    def _hidden(self, key: str) -> bool:
-        while self._gone and key not in self._gone:
-            key, before = os.path.dirname(key), key
-            if key == before:
-                return False
-        return bool(self._gone)
-
     def _owns(self, key: str) -> bool:
         """Whether this was made while data is prepared, and may be renamed and removed then."""
-        mine = self._preparing and any(_within(key, made) for made in self._made)
+        mine = self._preparing and any(within(key, made) for made in self._made)
         return mine and not os.path.lexists(self._above(key))
 
     def _lets_through(self, key: str) -> bool:
@@ -309,11 +174,3 @@ class Overlay:
         else:
             self._links = self._links or os.path.islink(source)
             shutil.copy2(source, target, follow_symlinks=follow)
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _shadow(whole: str, root: str) -> str:
-    return os.path.join(root, _ELSEWHERE, os.path.splitdrive(whole)[1].lstrip(os.sep))
