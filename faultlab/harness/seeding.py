@@ -20,7 +20,11 @@ def seed(number: int) -> None:
 
     random.seed(number)
     numpy.random.seed(number % _NUMPYS)
-    torch.manual_seed(number)
+    if torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available():
+        torch.manual_seed(number)
+    else:
+        # For each kind of device that is not there it would format the whole stack.
+        torch.default_generator.manual_seed(number)
 
 
 @contextmanager
