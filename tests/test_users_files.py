@@ -137,8 +137,6 @@ GIVEN: dict[str, dict[str, Any] | None] = {
     "BaseFinetuning": None,  # abstract: `finetuning` in the model's file
     "BasePredictionWriter": None,  # abstract, and writes only what its subclass writes
     "Callback": {},
-    "DeviceStatsMonitor": None,  # wants a logger
-    "LearningRateMonitor": None,  # wants a logger
     "EarlyStopping": {"monitor": "val_loss"},
     "GradientAccumulationScheduler": {"scheduling": {0: 1, 1: 2}},
     "LearningRateFinder": {"num_training_steps": 8},
@@ -155,7 +153,7 @@ GIVEN: dict[str, dict[str, Any] | None] = {
     "OnExceptionCheckpoint": {"dirpath": "checkpoints"},
     "ProgressBar": None,  # abstract
     "StochasticWeightAveraging": {"swa_lrs": 0.01},
-    "ThroughputMonitor": None,  # wants a logger
+    "ThroughputMonitor": None,  # wants a function of the batch, and writes to loggers alone
 }
 # That exchange the weights, or train by themselves before the training: one of them at a time.
 APART = ("StochasticWeightAveraging", "WeightAveraging", "EMAWeightAveraging", "ModelPruning", "LearningRateFinder")
@@ -224,12 +222,22 @@ def scenario(project: Path, guards: list[dict[str, Any]], **more: Any) -> Path:
         "name": "net",
         "module": {"class_path": "model.Net"},
         "data": {"class_path": "model.Data"},
-        "trainer": {"max_epochs": 2, "profiler": {"class_path": f"{PACKAGES[0]}.profilers.SimpleProfiler",
-                                                  "init_args": {"dirpath": "logs", "filename": "profile"}}},
+        "trainer": {
+            "max_epochs": 2,
+            "log_every_n_steps": 4,
+            "logger": {
+                "class_path": f"{PACKAGES[0]}.loggers.CSVLogger",
+                "init_args": {"save_dir": "logs", "name": "mine"},
+            },
+            "profiler": {
+                "class_path": f"{PACKAGES[0]}.profilers.SimpleProfiler",
+                "init_args": {"dirpath": "logs", "filename": "profile"},
+            },
+        },
         "guards": guards,
         "monitor": {"metric": "val_loss", "mode": "min"},
         **more,
-    }  # fmt: skip
+    }
     file = project / "scenario.yaml"
     file.write_text(yaml.safe_dump(content))
     return file
@@ -310,13 +318,28 @@ def test_no_stock_callback_that_goes_apart_gets_at_the_users_files(package: str,
         _check_group(package, group, project)
 
 
-def _check_group(package: str, group: list[str], project: Path) -> None:
+@pytest.mark.nightly(reason="every command with every stock callback; the quick ring has them apart")
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_no_command_gets_at_the_users_files_by_any_stock_callback(
+    command: list[str], package: str, project: Path
+) -> None:
+    scenario(project, guards_of(package, groups(package)[0]))
+    before = state(project)
+    ran(project, *command, codes=(0, 1, 3))
+    assert state(project) == before
+
+
+def guards_of(package: str, names: list[str]) -> list[dict[str, Any]]:
     guards = [
         {"class_path": f"{package}.callbacks.{name}", **({"init_args": GIVEN[name]} if GIVEN.get(name) else {})}
-        for name in group
+        for name in names
     ]
-    guards.append({"class_path": "model.finetuning", "init_args": {"package": package}})
-    scenario(project, guards)
+    return [*guards, {"class_path": "model.finetuning", "init_args": {"package": package}}]
+
+
+def _check_group(package: str, group: list[str], project: Path) -> None:
+    scenario(project, guards_of(package, group))
     before = state(project)
     ran(project, "run", "scenario.yaml", *FEW, "--no-advice", codes=(0, 3))
     assert state(project) == before, group
