@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,25 @@ def training_begins_warm() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess, "Popen", warm.Popen)
         yield
+
+
+@pytest.fixture(scope="module")
+def from_the_root() -> Iterator[None]:
+    """The tests of a module run in the repository's folder, whose scenarios name their code from there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(Path(__file__).parents[1])
+        yield
+
+
+@pytest.fixture
+def nothing_compiled() -> Iterator[None]:
+    """A test begins and ends without anything that `torch.compile` has made."""
+    import torch
+
+    from tests.zoo import compiled
+
+    torch.set_num_threads(1)
+    torch._dynamo.reset()
+    compiled.graphs.clear()
+    yield
+    torch._dynamo.reset()

@@ -41,12 +41,7 @@ def _untimed(fault: FaultResult) -> dict[str, object]:
     return {**fault.__dict__, "seconds": 0, "prescription": prescribed}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def from_the_root() -> object:
-    patch = pytest.MonkeyPatch()
-    patch.chdir(ROOT)
-    yield
-    patch.undo()
+pytestmark = pytest.mark.usefixtures("from_the_root")
 
 
 @pytest.fixture(scope="module")

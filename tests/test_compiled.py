@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,7 @@ SELECTED = ["forward.nan", "forward.none", "forward.detached-midway", "layer.act
 SEAMS = [ModuleOutput(), ModuleInput(), HeadInput()]
 
 
-@pytest.fixture(autouse=True)
-def nothing_compiled() -> Iterator[None]:
-    torch.set_num_threads(1)
-    torch._dynamo.reset()
-    compiled.graphs.clear()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("nothing_compiled")
 
 
 def _fit(module: Any, clock: Clock, site: Site, recon: Recon | None, seam: Seam | None = None) -> Armed | Recon:

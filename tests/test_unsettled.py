@@ -23,12 +23,7 @@ from tests.zoo import unsettled
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def from_the_root() -> object:
-    patch = pytest.MonkeyPatch()
-    patch.chdir(ROOT)
-    yield
-    patch.undo()
+pytestmark = pytest.mark.usefixtures("from_the_root")
 
 
 def _run(folder: Path, factory: str, *select: str, more: str = "") -> Report:

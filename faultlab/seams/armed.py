@@ -181,6 +181,19 @@ class Armed:
             self._acted()
         return result
 
+    def surrounding(self, stage: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """A wrapper for `Patches.wrap`: the injector runs around each call for which the fault is due."""
+
+        def make(function: Callable[..., Any]) -> Callable[..., Any]:
+            def surrounded(*args: Any, **kwargs: Any) -> Any:
+                if not self.due(stage):
+                    return function(*args, **kwargs)
+                return self.around(lambda: function(*args, **kwargs))
+
+            return surrounded
+
+        return make
+
     def in_place(self, value: Any, state: Callable[[Any], Any]) -> None:
         """Lets the injector change ``value`` in place; ``state(value)`` before and after tells whether it did."""
         # A copy's step leads to the module, the optimizers and the random numbers of the training itself.

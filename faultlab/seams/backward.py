@@ -80,18 +80,8 @@ class Backward(Seam):
     leaves = frozenset({"batches", "forward", "metrics"})
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        def make(backward: Callable[..., Any]) -> Callable[..., Any]:
-            def around(*args: Any, **kwargs: Any) -> Any:
-                if not armed.due("train"):
-                    return backward(*args, **kwargs)
-                return armed.around(lambda: backward(*args, **kwargs))
-
-            return around
-
-        if "backward" in armed.recon.hooks:
-            patches.wrap(site.owner("backward"), "backward", make)
-        else:
-            patches.wrap(torch.Tensor, "backward", make)
+        owner = site.owner("backward") if "backward" in armed.recon.hooks else torch.Tensor
+        patches.wrap(owner, "backward", armed.surrounding("train"))
 
     def inapplicable(self, recon: Recon) -> str:
         return "" if recon.losses else "no backward was seen in the clean run"
@@ -207,15 +197,7 @@ class ZeroGrad(Seam):
     leaves = frozenset({"batches", "forward", "metrics"})
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        def make(zero_grad: Callable[..., Any]) -> Callable[..., Any]:
-            def around(*args: Any, **kwargs: Any) -> Any:
-                if not armed.due("train"):
-                    return zero_grad(*args, **kwargs)
-                return armed.around(lambda: zero_grad(*args, **kwargs))
-
-            return around
-
-        patches.wrap(torch.optim.Optimizer, "zero_grad", make)
+        patches.wrap(torch.optim.Optimizer, "zero_grad", armed.surrounding("train"))
 
     def inapplicable(self, recon: Recon) -> str:
         called = "Optimizer.zero_grad" in recon.hooks

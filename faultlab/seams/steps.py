@@ -62,15 +62,7 @@ class StepCall(Seam):
         return "step" if self.hook in _WITHIN_STEPS else "fit"
 
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        def make(method: Callable[..., Any]) -> Callable[..., Any]:
-            def around(*args: Any, **kwargs: Any) -> Any:
-                if not armed.due(STEP_METHODS.get(self.hook)):
-                    return method(*args, **kwargs)
-                return armed.around(lambda: method(*args, **kwargs))
-
-            return around
-
-        patches.wrap(site.owner(self.hook), self.hook, make)
+        patches.wrap(site.owner(self.hook), self.hook, armed.surrounding(STEP_METHODS.get(self.hook)))
 
     def inapplicable(self, recon: Recon) -> str:
         return "" if self.hook in recon.hooks else f"{self.hook} is never called in the clean run"

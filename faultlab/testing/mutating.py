@@ -25,7 +25,6 @@ from faultlab.engines.protocol import Order, Outcome, encode
 from faultlab.harness.clean import DEADLINE, order
 from faultlab.mutants.mutant import mangled_of
 from faultlab.mutants.switchboard import AT_IMPORT, STATS, Executions, Ran, switch_to
-from faultlab.seams.patching import Patches
 from faultlab.testing import fixtures, own_folder, randomness
 from faultlab.testing.conducting import (
     Conductor,
@@ -38,7 +37,6 @@ from faultlab.testing.conducting import (
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge
 from faultlab.worker import file_calls
-from faultlab.worker.overlay import Overlay
 
 _FACTOR, _FLOOR = 4.0, 3.0
 _FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
@@ -278,9 +276,7 @@ class MutatedSuite:
         switch_to(order.tests["switch"])
         items = [self._items[name] for name in order.tests["items"]]
         # Copies that write beside the code, or where a test names a place, must not find each other's files.
-        with Patches() as patches:
-            folders = [self._task.tree, self._task.root]
-            file_calls.take_over(patches, Overlay(lambda: order.root, folders, [os.path.dirname(order.root)]))
+        with file_calls.redirected(order.root, [self._task.tree, self._task.root]):
             conductor.run(self._session, items, lambda ended: faulted and ended.outcome == "failed")
         new = {} if faulted else {name: _file_of(name) for name in set(sys.modules) - known}
         send({"result": {"imported": new}})

@@ -53,12 +53,9 @@ class Victim:
         modules = None if order.tests["pass"] == FAULT else set(sys.modules)
         if order.id != PLAIN:
             end_coverage(keep=False)
-        with contextlib.ExitStack() as stack:
-            if order.id != PLAIN:
-                # What the suite writes by itself is the user's to have; what it writes for faultlab is not.
-                patches = stack.enter_context(Patches())
-                folders = [os.getcwd(), str(self._session.config.rootpath)]
-                file_calls.take_over(patches, Overlay(lambda: order.root, folders, [os.path.dirname(order.root)]))
+        # What the suite writes by itself is the user's to have; what it writes for faultlab is not.
+        folders = [os.getcwd(), str(self._session.config.rootpath)] if order.id != PLAIN else []
+        with file_calls.redirected(order.root, folders) if folders else contextlib.nullcontext():
             passes[order.tests["pass"]](order, items, send)
         if order.id == PLAIN:
             end_coverage(keep=True)

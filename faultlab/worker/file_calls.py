@@ -9,7 +9,8 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from faultlab.seams.patching import Patches
@@ -24,6 +25,18 @@ _MAKERS = ("mkfifo", "mknod")
 # In which Python's own modules look up what a function can do before they call it.
 _ABILITIES = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
 Call = Callable[..., Any]
+
+
+@contextmanager
+def redirected(root: str, folders: Iterable[str]) -> Iterator[Overlay]:
+    """Have the process write to ``root`` instead of below the folders.
+
+    What lies beside ``root`` is faultlab's own, and is written to as it is.
+    """
+    overlay = Overlay(lambda: root, folders, [os.path.dirname(root)])
+    with Patches() as patches:
+        take_over(patches, overlay)
+        yield overlay
 
 
 def take_over(patches: Patches, overlay: Overlay) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from faultlab.seams.patching import Patches
 from faultlab.target import Target
 from faultlab.worker import file_calls
 from faultlab.worker.overlay import Overlay
@@ -30,7 +29,5 @@ def import_target(scenario: Mapping[str, Any], root: str) -> Target:
 @contextmanager
 def apart(root: str, folders: Iterable[str] = ()) -> Iterator[Overlay]:
     """Have the process change no file of the user's below its working folder and the folders given."""
-    overlay = Overlay(lambda: root, [os.getcwd(), *folders], [os.path.dirname(root)])
-    with Patches() as patches, overlay.preparing():
-        file_calls.take_over(patches, overlay)
+    with file_calls.redirected(root, [os.getcwd(), *folders]) as overlay, overlay.preparing():
         yield overlay

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,15 +14,7 @@ from tests.guards.rig import alarm_of, fit
 from tests.zoo import compiled
 
 HEARD = ["wrapped", "in place", "method", "itself"]
-
-
-@pytest.fixture(autouse=True)
-def nothing_compiled() -> Iterator[None]:
-    torch.set_num_threads(1)
-    torch._dynamo.reset()
-    compiled.graphs.clear()
-    yield
-    torch._dynamo.reset()
+pytestmark = pytest.mark.usefixtures("nothing_compiled")
 
 
 def _module(model: Any) -> Any:
