@@ -52,6 +52,8 @@ _KINDS = {
     "around": ("call: Call, ctx: Context) -> Any", "    return call()\n"),
     "in_place": ("value: Any, ctx: Context) -> None", ""),
 }
+# The methods of an armed fault by which a seam hands an injector what it may break, and the kind that each makes of it.
+_CALLS = {"around": "around", "surrounding": "around", "in_place": "in_place"}
 
 
 @dataclass(frozen=True)
@@ -206,5 +208,5 @@ def _is_seam(name: str, classes: Mapping[str, ast.ClassDef]) -> bool:
 
 def _described(node: ast.ClassDef) -> SeamSource:
     source = ast.unparse(node)
-    kind = next((kind for kind in ("around", "in_place") if f"armed.{kind}(" in source), "map")
+    kind = next((kind for call, kind in _CALLS.items() if f"armed.{call}(" in source), "map")
     return SeamSource(" ".join((ast.get_docstring(node) or "").split()), kind)
