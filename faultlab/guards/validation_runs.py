@@ -37,7 +37,7 @@ class ValidationRuns(Guard):
 
     def _reset(self) -> None:
         self._batches: dict[int, int] = {}
-        self._runs_in_epoch = self._runs = self._train_batches = 0
+        self._runs_in_epoch = self._runs = self._train_batches = self._first = 0
         self._validation: set[float] = set()
         self._training: set[float] = set()
         self._counted = self._drawn = self._shared = 0
@@ -46,7 +46,7 @@ class ValidationRuns(Guard):
         self._reset()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        if not _has_validation_data(trainer):
+        if not looks.has_validation_data(trainer):
             return
         if getattr(trainer, "limit_val_batches", 1) == 0:
             self.alarm(
@@ -113,7 +113,21 @@ class ValidationRuns(Guard):
                 f"are of fewer samples or were never logged",
                 "Did a StopIteration escape from validation_step or from the dataset?",
             )
+        elif math.isinf(promised) and not trainer.sanity_checking:
+            self._compare_with_first(trainer, came)
         self._overlap()
+
+    def _compare_with_first(self, trainer: Any, came: int) -> None:
+        """Loaders that promise nothing bring as much in a later validation as in the first, or nearly so."""
+        if self._runs == 1:
+            self._first = came
+        elif came < self._first / 2 and not _is_interrupted(trainer):
+            self.alarm(
+                "cut-short",
+                f"validation had {came} validation batches where the first one had {self._first}: the loader is "
+                "exhausted, and metrics are of fewer samples or were never logged",
+                "Does the loader begin anew at each iter(), and is it no generator or iterator that runs only once?",
+            )
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if (trainer.current_epoch and self._runs) or len(self._training) > self._MOST:
@@ -195,10 +209,3 @@ def _promised(trainer: Any, loaders_seen: int = 0) -> float:
         return math.inf
     # Several loaders may be combined to one that gives a batch of each at once.
     return min(counts) if loaders_seen == 1 else sum(counts)
-
-
-def _has_validation_data(trainer: Any) -> bool:
-    """Whether somebody gives a validation loader, though Lightning may not have asked for it."""
-    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "val_loop", None)
-    is_defined = getattr(getattr(loop, "_data_source", None), "is_defined", None)
-    return bool(is_defined()) if callable(is_defined) else trainer.val_dataloaders is not None
