@@ -59,8 +59,8 @@ class HooksCalled(Guard):
 
     Those are hooks that Lightning 2 removed, and names of their own classes that are all but the name of a hook. A
     method that the class itself calls somewhere is let pass, a validation loader by another name where there is one by
-    its own or nothing to validate, and one that sets up data by another name where it has been called. It also notices callbacks that are gone from the Trainer
-    before the training is over, and batches of which it was not told itself.
+    its own or nothing to validate, and one that sets up data by another name where it has been called. It also notices
+    callbacks that are gone from the Trainer before the training is over, and batches of which it was not told itself.
     """
 
     checks = {
