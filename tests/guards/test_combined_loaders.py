@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from faultlab import guards
 from faultlab.guards import BatchSchema, RunEnded, ValidationRuns
-from tests.guards.rig import Healthy, alarm_of, fit, loaders, points
+from tests.guards.rig import Healthy, alarm_of, fit, points
 
 MODES = ["min_size", "max_size", "max_size_cycle", "sequential"]
 
