@@ -67,7 +67,8 @@ def test_weights_that_a_callback_exchanges_are_let_pass(kind: str, first: bool, 
     fit(order(first, make(), tmp_path), max_epochs=3, enable_checkpointing=True)
     if kind == "pruning":  # Lightning itself can't go on from what it has made permanent
         return
-    again = pl.Trainer(**{**QUIET, "enable_checkpointing": True}, max_epochs=5, callbacks=order(first, make(), tmp_path))
+    callbacks = order(first, make(), tmp_path)
+    again = pl.Trainer(**{**QUIET, "enable_checkpointing": True}, max_epochs=5, callbacks=callbacks)
     again.fit(Healthy(), *loaders(), ckpt_path=tmp_path / "last.ckpt", weights_only=False)
 
 
