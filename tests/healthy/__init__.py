@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.healthy import generative, representation, vision
+from tests.healthy import acting, generative, optimizing, representation, vision
 from tests.healthy.training import TRAININGS
 
-__all__ = ["TRAININGS", "generative", "representation", "vision"]
+__all__ = ["TRAININGS", "acting", "generative", "optimizing", "representation", "vision"]
