@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from tests.healthy import acting, generative, optimizing, representation, vision
+from tests.healthy import (
+    acting,
+    averaging,
+    computing,
+    feeding,
+    generative,
+    optimizing,
+    progressing,
+    representation,
+    vision,
+)
 from tests.healthy.training import TRAININGS
 
-__all__ = ["TRAININGS", "acting", "generative", "optimizing", "representation", "vision"]
+__all__ = [
+    "TRAININGS",
+    "acting",
+    "averaging",
+    "computing",
+    "feeding",
+    "generative",
+    "optimizing",
+    "progressing",
+    "representation",
+    "vision",
+]

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.healthy import data
+from tests.healthy.classifier import Classifier
 from tests.healthy.training import Fit, Goal, healthy
 
 
@@ -115,31 +116,6 @@ def pinn(fit: Fit) -> None:
     times = 2 * torch.rand(512, 1, generator=torch.Generator().manual_seed(0))
     checked = DataLoader(TensorDataset(torch.linspace(0, 2, 65)[:, None]), 65)
     fit(Pinn(), DataLoader(TensorDataset(times), 64, shuffle=True), checked, max_epochs=16)
-
-
-class Classifier(L.LightningModule):
-    """The classifier that the trainings below vary."""
-
-    def __init__(self, inputs: int = 64, classes: int = 10, lr: float = 5e-3) -> None:
-        super().__init__()
-        self.lr = lr
-        self.net = nn.Sequential(nn.Linear(inputs, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, classes))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.net(inputs)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        loss = F.cross_entropy(self(batch[0]), batch[1])
-        self.log("train_loss", loss)
-        return loss
-
-    def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        logits = self(batch[0])
-        self.log("val_loss", F.cross_entropy(logits, batch[1]), prog_bar=True)
-        self.log("val_accuracy", (logits.argmax(1) == batch[1]).float().mean(), prog_bar=True)
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.Adam(self.parameters(), lr=self.lr)
 
 
 class ByHand(Classifier):

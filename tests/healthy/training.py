@@ -99,7 +99,8 @@ class Fit:
         **trainer: Any,
     ) -> Any:
         """Trains the module with a Trainer of its own package, and returns the Trainer."""
-        package = pytorch_lightning if isinstance(module, pytorch_lightning.LightningModule) else lightning.pytorch
+        own = getattr(module, "_orig_mod", module)
+        package = pytorch_lightning if isinstance(own, pytorch_lightning.LightningModule) else lightning.pytorch
         observers = [self._noted if self._watching is None else self._watching()]
         arguments = {"enable_checkpointing": False, "default_root_dir": self.folder, **_QUIET, **trainer}
         all_callbacks = [*observers, *callbacks] if self._first else [*callbacks, *observers]
@@ -166,8 +167,11 @@ class Training:
             torch.manual_seed(seed), random.seed(seed), np.random.seed(seed)  # type: ignore[func-returns-value]
             try:
                 self.body(fit)
-            except Alarm as alarm:
-                return Course(alarm=str(alarm))
+            except Exception as error:
+                if level is None:
+                    raise
+                # What ends a training only where guards watch is theirs, whether they meant it or not.
+                return Course(alarm=str(error) if isinstance(error, Alarm) else f"{type(error).__name__}: {error}")
             course = fit.course()
         course.warned = [str(entry.message) for entry in warned if issubclass(entry.category, GuardWarning)]
         return course
