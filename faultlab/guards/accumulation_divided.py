@@ -42,7 +42,7 @@ class AccumulationDivided(Guard):
         self._counts: list[int] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_optimizer": None, "_sample": [], "_raw": []}
+        return {**super().__getstate__(), "_optimizer": None, "_sample": [], "_raw": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._forget()

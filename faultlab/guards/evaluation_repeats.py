@@ -48,24 +48,22 @@ class EvaluationRepeats(Guard):
 
     def _forget(self) -> None:
         self._done = False
-        self._hooks: list[Any] = []
         self._calls: list[tuple[str, Any, Any]] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_hooks": [], "_calls": []}
+        return {**super().__getstate__(), "_calls": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        self._stop()
-        self._done = False
+        self._forget()
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._done or self._hooks or not batches.of_fit(trainer):
+        if self._done or self.ears or not batches.of_fit(trainer):
             return
         for name, part in listening.parts(pl_module):
             if "." not in name:
-                self._hooks.append(listening.before(part, self._heard(name)))
+                self.ears.before(part, self._heard(name))
 
     def _heard(self, name: str) -> Any:
         def hear(module: Any, args: Any, kwargs: Any) -> None:
@@ -78,30 +76,26 @@ class EvaluationRepeats(Guard):
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if not self._hooks:
+        if not self.ears:
             return
-        calls = self._calls
-        self._stop()
+        calls, self._calls = self._calls, []
+        self.ears.rest()
         self._done = True
-        twin = readings.twin(pl_module, trainer) if calls else None
+        twin = readings.twin(pl_module, trainer, self.skip) if calls else None
         if twin is None:
             return
         for name, args, kwargs in calls:
             runner = twin if name == "" else getattr(twin, name, None)
-            if isinstance(runner, nn.Module) and (found := self._tried(trainer, runner, args, kwargs)):
+            if not isinstance(runner, nn.Module):
+                continue
+            try:
+                found = self._tried(trainer, runner, args, kwargs)
+            except Exception as error:
+                self.skip(f"the copy's forward failed: {type(error).__name__}: {error}")
+                continue
+            self.looked += 1
+            if found:
                 self.alarm(*found)
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._stop()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-        self._calls = []
 
     def _tried(self, trainer: Any, runner: nn.Module, args: Any, kwargs: Any) -> tuple[str, str, str] | None:
         watch = _Watch(runner)

@@ -32,7 +32,7 @@ class FrozenStatistics(Guard):
         self._layers: list[_Frozen] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_layers": []}
+        return {**super().__getstate__(), "_layers": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._layers = []
@@ -48,7 +48,8 @@ class FrozenStatistics(Guard):
             is_frozen = others and not any(weight.requires_grad or id(weight) in trained for weight in weights)
             if is_frozen and layer.track_running_stats and _has_learnt(layer):
                 sample = looks.Sample(weights)
-                mean, variance = layer.running_mean.clone(), layer.running_var.clone()
+                statistics: Any = layer.running_mean, layer.running_var
+                mean, variance = (statistic.clone() for statistic in statistics)
                 self._layers.append(_Frozen(name, layer, sample, sample.take(), mean, variance))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:

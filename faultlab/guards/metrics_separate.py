@@ -34,7 +34,14 @@ class MetricsSeparate(Guard):
         self._gathered: list[int] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_metrics": [], "_left": [], "_trained": [], "_carried": None, "_gathered": []}
+        return {
+            **super().__getstate__(),
+            "_metrics": [],
+            "_left": [],
+            "_trained": [],
+            "_carried": None,
+            "_gathered": [],
+        }
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._forget()

@@ -49,7 +49,7 @@ class PaddingIgnored(Guard):
         if padding is None or not _is_known(pl_module, batches.look(batch), *padding):
             return
         self._looked = self.looks
-        twin = readings.twin(pl_module, trainer)
+        twin = readings.twin(pl_module, trainer, self.skip)
         if twin is None:
             return
         token, places = padding
@@ -57,8 +57,10 @@ class PaddingIgnored(Guard):
         with readings.trial(trainer), watch:
             try:
                 readings.step(twin, batch, batch_idx)
-            except Exception:  # the module's own step says so itself
+            except Exception as error:
+                self.skip(f"the copy's training step failed: {type(error).__name__}: {error}")
                 return
+        self.looked += 1
         if watch.counted:
             share = float(places.float().mean())
             self.alarm(
@@ -136,9 +138,14 @@ def _padding(seen: batches.Look, share: float) -> tuple[int, Tensor] | None:
             places = is_token.flip(1).long().cumprod(1).flip(1).bool()
             lengths = places.sum(1)
             fills = bool((places == is_token).all()) and float(places.float().mean()) >= share
-            if fills and len(lengths.unique()) > 1 and int((lengths > 1).sum()) > 1 and len(tokens.unique()) > 2:
+            if fills and _count(lengths) > 1 and int((lengths > 1).sum()) > 1 and _count(tokens) > 2:
                 return token, places.flip(1) if flipped else places
     return None
+
+
+def _count(values: Tensor) -> int:
+    """How many different values there are."""
+    return len(set(values.flatten().tolist()))
 
 
 def _is_known(pl_module: Any, seen: batches.Look, token: int, places: Tensor) -> bool:

@@ -44,7 +44,7 @@ class ScheduleFits(Guard):
         self._counted: list[tuple[int, Any]] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_counted": []}
+        return {**super().__getstate__(), "_counted": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._counted = []
