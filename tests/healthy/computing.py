@@ -29,7 +29,7 @@ def double_precision(fit: Fit) -> None:
 class CompiledNet(Classifier):
     def __init__(self) -> None:
         super().__init__()
-        self.net = torch.compile(self.net, backend="eager")
+        self.net = torch.compile(self.net, backend="aot_eager")
 
 
 @healthy("A network that is compiled as a part of its module.", LEARNED)
@@ -61,7 +61,7 @@ class Plain(pl.LightningModule):
 @healthy("A whole module that is compiled before it is handed to the Trainer.", LEARNED)
 def compiled_module(fit: Fit) -> None:
     torch._dynamo.reset()
-    fit(torch.compile(Plain(), backend="aot_eager"), *data.loaders(data.digits()), max_epochs=6)
+    fit(torch.compile(Plain(), backend="eager"), *data.loaders(data.digits()), max_epochs=6)
 
 
 class Rounded(torch.autograd.Function):
