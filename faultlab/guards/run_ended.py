@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset
 from faultlab.guards import looks
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import skips_backward
+from faultlab.guards.validation_length import promised_batches
 
 
 class RunEnded(Guard):
@@ -124,12 +125,8 @@ class RunEnded(Guard):
         self._validated += 1
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        if not self._started or trainer.sanity_checking:
-            counts = getattr(trainer, "num_sanity_val_batches", None)
-        else:
-            counts = getattr(trainer, "num_val_batches", None)
-        expected = sum(counts) if isinstance(counts, list) and all(map(_whole, counts)) else 0
-        if self._validated < expected and not _estimated(trainer.val_dataloaders):
+        expected = promised_batches(trainer, sanity=not self._started or trainer.sanity_checking)
+        if self._validated < expected < math.inf and not _estimated(trainer.val_dataloaders):
             self.alarm(
                 "validation-cut-short",
                 f"validation was cut short: {self._validated} of {expected} validation batches were seen, fewer than "

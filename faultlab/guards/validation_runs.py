@@ -8,8 +8,9 @@ from typing import Any
 
 from torch.utils.data import IterableDataset
 
-from faultlab.guards import batches, looks, pace
+from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.validation_length import promised_batches
 
 
 class ValidationRuns(Guard):
@@ -36,8 +37,7 @@ class ValidationRuns(Guard):
         self._reset()
 
     def _reset(self) -> None:
-        self._batches: dict[int, int] = {}
-        self._runs_in_epoch = self._runs = self._train_batches = 0
+        self._batches = self._runs_in_epoch = self._runs = self._train_batches = 0
         self._validation: set[float] = set()
         self._training: set[float] = set()
         self._counted = self._drawn = self._shared = 0
@@ -60,7 +60,7 @@ class ValidationRuns(Guard):
                 "there is a validation loader and the module has no validation_step, so it is never validated",
                 "Is validation_step spelt as Lightning calls it?",
             )
-        elif _promised(trainer) == 0:
+        elif promised_batches(trainer) == 0:
             self.alarm(
                 "empty",
                 "the validation loader is empty: it has zero batches, so that no validation metric will be there",
@@ -72,7 +72,7 @@ class ValidationRuns(Guard):
         self._train_batches = 0
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        self._batches = {}
+        self._batches = 0
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -96,13 +96,13 @@ class ValidationRuns(Guard):
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._batches[dataloader_idx] = self._batches.get(dataloader_idx, 0) + 1
+        self._batches += 1
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         batches.forget()
         if not batches.of_fit(trainer):
             return
-        promised, came = _promised(trainer, len(self._batches)), sum(self._batches.values())
+        promised, came = promised_batches(trainer), self._batches
         if not trainer.sanity_checking:
             self._runs_in_epoch += 1
             self._runs += 1
@@ -156,7 +156,7 @@ class ValidationRuns(Guard):
         promised = trainer.num_training_batches
         complete = self._train_batches > 0 and (math.isinf(promised) or self._train_batches >= promised)
         # An epoch that lost batches has lost its validation with them.
-        if _promised(trainer) and not _is_interrupted(trainer) and (complete or not _is_over(trainer)):
+        if promised_batches(trainer) and not _is_interrupted(trainer) and (complete or not _is_over(trainer)):
             self.alarm(
                 "skipped",
                 f"epoch {trainer.current_epoch} ended without the validation that was due, after "
@@ -183,18 +183,6 @@ def _is_telling(seen: batches.Look) -> bool:
     """Whether samples are told apart by their inputs: a single number, or a few tokens, come again by chance."""
     inputs = seen.inputs
     return inputs is not None and inputs.numel() >= 6 * len(inputs)
-
-
-def _promised(trainer: Any, loaders_seen: int = 0) -> float:
-    """The number of validation batches, of the sanity check while that goes on; infinity where it isn't known."""
-    name = "num_sanity_val_batches" if trainer.sanity_checking else "num_val_batches"
-    counts = getattr(trainer, name, None)
-    loaders = getattr(trainer, "val_dataloaders", None)
-    # A loader without a length promises nothing, though the sanity check's own limit is a number.
-    if not isinstance(counts, list) or not counts or not looks.counted(loaders):
-        return math.inf
-    # Several loaders may be combined to one that gives a batch of each at once.
-    return min(counts) if loaders_seen == 1 else sum(counts)
 
 
 def _has_validation_data(trainer: Any) -> bool:
