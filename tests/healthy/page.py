@@ -16,10 +16,10 @@ SEEDS = range(10)
 _HEAD = """\
 # Healthy trainings
 
-A guard that ends one healthy training is taken out for ever. So there is a ring of small ones of every make, over which
-no guard may say anything. Each learns: the metric in its row is that good at the end, and was not at the start. Each was
-run from {seeds} seeds without guards, with `guards.all("cheap", ...)` and with `guards.all("full", ...)`, which were
-given that metric, and stood before the training's own callbacks or behind them in turn.
+A guard that ends one healthy training is taken out for ever. So there is a ring of small ones of every make, over
+which no guard may say anything. Each learns: the metric in its row is that good at the end, and was not at the start.
+Each was run from {seeds} seeds without guards, with `guards.all("cheap", ...)` and with `guards.all("full", ...)`,
+which were given that metric, and stood before the training's own callbacks or behind them in turn.
 
 **Alarms** are the runs in which a guard raised one, warned, or failed itself. **Equal** are the runs under guards whose
 weights, buffers and steps are those of the run without, and which left the random numbers of torch, numpy and Python
