@@ -49,6 +49,7 @@ from faultlab.guards.parameters_move import ParametersMove
 from faultlab.guards.run_ended import RunEnded
 from faultlab.guards.samples_independent import SamplesIndependent
 from faultlab.guards.schedule_fits import ScheduleFits
+from faultlab.guards.shares import LoggedShares
 from faultlab.guards.steps_taken import StepsTaken
 from faultlab.guards.train_validation_alike import TrainValidationAlike
 from faultlab.guards.validation_due import ValidationDue
@@ -81,6 +82,7 @@ __all__ = [
     "LearningRate",
     "LoaderDelivers",
     "LoggedMetrics",
+    "LoggedShares",
     "LossContract",
     "LossFalls",
     "MetricsRecomputed",
