@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,7 @@ from faultlab.results import Demands
 from faultlab.yamlfile import HOW_TO_GET_ONE, Key, YamlFile, not_found
 
 _LIST = "`faultlab list` shows them all."
+_BUILD, _CONFIGURED = "faultlab.scripted.build", "faultlab.scripted.configured"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 """A scenario's name, which is its folder's too."""
 
@@ -270,6 +271,26 @@ class Scenario(_Part):
     def excuses(self) -> list[dict[str, str]]:
         """The failure modes that are excused, expired or not, as they stand in a report."""
         return [{"mode": e.mode, "reason": e.reason, "expires": str(e.expires)} for e in self.faults.ignore]
+
+    @property
+    def script(self) -> str:
+        """The training script that builds the target, as the file names it; empty where there is none."""
+        return str(self.build.init_args.get("script", "")) if self.build and self.build.class_path == _BUILD else ""
+
+    def with_arguments(self, arguments: Sequence[str]) -> Scenario:
+        """Return the same with other command line arguments for the training script.
+
+        Raises:
+            ScenarioError: The scenario runs no script.
+        """
+        if not arguments:
+            return self
+        if self.build is None or self.build.class_path not in (_BUILD, _CONFIGURED):
+            remedy = f"They are for a scenario whose `build` is {_BUILD}."
+            message = "this scenario runs no script, so that arguments after -- reach nobody"
+            raise self.problem(("build",), message, remedy)
+        build = self.build.model_copy(update={"init_args": {**self.build.init_args, "arguments": list(arguments)}})
+        return self.model_copy(update={"build": build})
 
     @property
     def test_files(self) -> list[str]:

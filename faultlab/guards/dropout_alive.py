@@ -41,11 +41,7 @@ class DropoutAlive(Guard):
         super().__init__(action=action, leave_out=leave_out)
         self.most = most
         self.rates = (rates, rates) if isinstance(rates, (int, float)) else rates
-        self._hooks: list[Any] = []
         self._seen: dict[str, tuple[float, float]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_hooks": []}
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         layers = [(name, part) for name, part in pl_module.named_modules() if isinstance(part, _DropoutNd)]
@@ -71,7 +67,7 @@ class DropoutAlive(Guard):
             self._listen(pl_module, training=True)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if not self._hooks:
+        if not self.ears:
             return
         # Of so many values some would have been dropped.
         idle = [name for name, (share, expected) in self._stop().items() if expected >= 30 and share == 0]
@@ -84,7 +80,7 @@ class DropoutAlive(Guard):
             )
 
     def on_validation_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, *args: Any) -> None:
-        if batch_idx == 0 and not self._hooks:
+        if batch_idx == 0 and not self.ears:
             self._listen(pl_module, training=False)
 
     def on_validation_batch_end(
@@ -100,23 +96,15 @@ class DropoutAlive(Guard):
                 "The module is in training mode: look for train() in validation_step or in what it calls.",
             )
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._stop()
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._stop()
-
     def _listen(self, pl_module: Any, training: bool) -> None:
         self._stop()
         self._seen = {}
         for name, part in listening.parts(pl_module):
             if type(part) in (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d) and part.p > 0:
-                self._hooks.append(listening.after(part, _watcher(name, self._seen, training)))
+                self.ears.after(part, _watcher(name, self._seen, training))
 
     def _stop(self) -> dict[str, tuple[float, float]]:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        self.ears.rest()
         seen, self._seen = self._seen, {}
         return seen
 

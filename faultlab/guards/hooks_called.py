@@ -59,7 +59,7 @@ class HooksCalled(Guard):
         self._batches = self._steps_before = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_callbacks": []}
+        return {**super().__getstate__(), "_callbacks": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._batches = 0

@@ -6,6 +6,9 @@ breaks the graph, and with ``fullgraph`` the training. So nothing within a compi
 
 from __future__ import annotations
 
+import contextlib
+import operator
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,28 +27,101 @@ def is_closed(module: Any) -> bool:
     return getattr(module, "_compiled_call_impl", None) is not None or _is_compiled(getattr(module, "forward", None))
 
 
-def after(module: nn.Module, hook: Callable[[Any, Any, Any], None]) -> Any:
-    """Has ``hook(module, args, output)`` called after each call; returns what ``remove`` ends it by."""
+class Ears:
+    """What one guard listens by. None of it is seen in copies of the module, or of the guard.
 
-    def heard(module: Any, args: Any, output: Any) -> None:
-        if not torch.compiler.is_compiling():
-            hook(module, args, output)
+    Args:
+        failed: What a hook that fails is told to, since the training that calls it has no part in the mistake.
+    """
 
-    boundary = _boundary(module)
-    return module.register_forward_hook(heard) if boundary is None else boundary.listen(after=hook)
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
+        self._ears: dict[tuple[int, bool], tuple[_Ear, Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_failed": self._failed, "_ears": {}}
+
+    def after(self, part: nn.Module, hook: Callable[[Any, Any, Any], None]) -> None:
+        """Have ``hook(part, args, output)`` called after each call of the part."""
+        self._ear(part, after=True).hooks.append(hook)
+
+    def before(self, part: nn.Module, hook: Callable[[Any, Any, Any], None]) -> None:
+        """Have ``hook(part, args, kwargs)`` called before each call of the part."""
+        self._ear(part, after=False).hooks.append(hook)
+
+    def rest(self) -> None:
+        """Hear nothing until asked anew.
+
+        Where something is compiled, what was put on the parts stays there until `off`: dynamo compiles a function anew
+        when the hooks of a part that it calls are others than before.
+        """
+        if not _compiles():
+            self.off()
+        for ear, _ in self._ears.values():
+            ear.hooks.clear()
+
+    def off(self) -> None:
+        """Take everything off the parts."""
+        for ear, handle in self._ears.values():
+            ear.hooks.clear()
+            handle.remove()
+        self._ears.clear()
+
+    def __bool__(self) -> bool:
+        return any(ear.hooks for ear, _ in self._ears.values())
+
+    def _ear(self, part: nn.Module, after: bool) -> _Ear:
+        known = self._ears.get((id(part), after))
+        # Of a part that is gone another may have the identity.
+        if known is not None and known[0].part is part:
+            return known[0]
+        ear = _Ear(part, self._failed)
+        boundary = _boundary(part)
+        if boundary is not None:
+            handle: Any = boundary.listen(**{"after" if after else "before": ear})
+        elif after:
+            handle = part.register_forward_hook(ear)
+        else:
+            handle = part.register_forward_pre_hook(ear, with_kwargs=True)
+        self._ears[id(part), after] = ear, handle
+        return ear
 
 
-def before(module: nn.Module, hook: Callable[[Any, Any, Any], None]) -> Any:
-    """Has ``hook(module, args, kwargs)`` called before each call; returns what ``remove`` ends it by."""
+class _Ear:
+    """What stands on one part, as a hook of torch's. Copied or pickled it is a hook that does nothing.
 
-    def heard(module: Any, args: Any, kwargs: Any) -> None:
-        if not torch.compiler.is_compiling():
-            hook(module, args, kwargs)
+    A copy is no part of the training that is listened to, and who loads it may not have this package.
+    """
 
-    boundary = _boundary(module)
-    if boundary is not None:
-        return boundary.listen(before=hook)
-    return module.register_forward_pre_hook(heard, with_kwargs=True)
+    def __init__(self, part: nn.Module, failed: Callable[[Exception], None]) -> None:
+        self.part = part
+        self.hooks: list[Callable[[Any, Any, Any], None]] = []
+        self._failed = failed
+
+    def __call__(self, part: Any, args: Any, heard: Any) -> None:
+        if torch.compiler.is_compiling() or _transforms():
+            return
+        for hook in self.hooks[:]:
+            try:
+                hook(part, args, heard)
+            except Exception as error:
+                self._failed(error)
+
+    def __reduce__(self) -> Any:
+        return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+def _compiles() -> bool:
+    """Whether anything was given to `torch.compile` in this process."""
+    frames = sys.modules.get("torch._dynamo.eval_frame")
+    # Those who only keep things from being compiled have an entry too, which is none.
+    return any(map(callable, getattr(frames, "cached_backends", {}).values()))
+
+
+def _transforms() -> bool:
+    """Whether `torch.func` is transforming what runs now: values are then of many samples at once, or of none."""
+    peek = getattr(getattr(torch._C, "_functorch", None), "peek_interpreter_stack", None)
+    return peek is not None and peek() is not None
 
 
 def _heard(module: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, Any]]:
@@ -73,7 +149,7 @@ def _boundary(module: Any) -> _Boundary | None:
 
 
 class _Boundary:
-    """Calls a module that was compiled in place, and whoever listens."""
+    """Calls a module that was compiled in place, and whoever listens. Copied or pickled it is the compiled call."""
 
     def __init__(self, module: nn.Module, compiled: Callable[..., Any]) -> None:
         self._module = module
@@ -91,6 +167,9 @@ class _Boundary:
             if listener.after is not None:
                 listener.after(self._module, args, output)
         return output
+
+    def __reduce__(self) -> Any:
+        return operator.itemgetter(0), ((self._compiled,),)
 
     def listen(
         self,

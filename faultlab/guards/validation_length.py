@@ -16,7 +16,7 @@ def promised_batches(trainer: Any, sanity: bool | None = None) -> float:
         sanity: Whether the validation is the sanity check; the Trainer is asked where this is None.
     """
     name = "num_sanity_val_batches" if (trainer.sanity_checking if sanity is None else sanity) else "num_val_batches"
-    counts = getattr(trainer, name, None)
+    counts: list[float] | None = getattr(trainer, name, None)
     # A loader without a length promises nothing, though the sanity check's own limit is a number.
     if not isinstance(counts, list) or not counts or not looks.counted(getattr(trainer, "val_dataloaders", None)):
         return math.inf

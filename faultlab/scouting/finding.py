@@ -13,9 +13,10 @@ from pathlib import Path
 
 from faultlab.catalogue import nearest
 from faultlab.errors import UsageError
+from faultlab.scouting import cli_config
 
 _SKIPPED = {"__pycache__", "build", "dist", "env", "lightning_logs", "node_modules", "site-packages", "venv"}
-_MOST_FILES = 400
+_MOST_FILES, _MOST_CLIS = 400, 2
 _LARGEST = 500_000
 _HELPFUL = "Name one: faultlab init file.py:LitModel, or package.module:LitModel."
 _FITS = re.compile(r"\.fit\s*\(|LightningCLI\s*\(")
@@ -99,14 +100,16 @@ class Source:
 class Found:
     """The LightningModule that is asked for. ``source`` is None where its file was not found: importing may find it.
 
-    ``script`` is the training script that was named instead of it. Where that takes the class from elsewhere than the
-    project, there is neither source nor class path, and the name is the script's until the script has been run.
+    ``script`` is the training script that was named instead of it, ``config`` the config file of LightningCLI. Where
+    those take the class from elsewhere than the project, there is neither source nor class path, and the name is the
+    file's until it has been run.
     """
 
     name: str
     source: Source | None
     class_path: str = ""
     script: Source | None = None
+    config: str = ""
 
     @property
     def known(self) -> bool:
@@ -115,8 +118,8 @@ class Found:
 
     @property
     def shown(self) -> str:
-        if self.script is not None:
-            return self.script.shown
+        if self.script is not None or self.config:
+            return self.config or self.script.shown  # type: ignore[union-attr]
         inside = (
             self.source is not None and not self.source.shown.startswith(("/", "\\")) and ":" not in self.source.shown
         )
@@ -146,6 +149,8 @@ def find(target: str | None) -> Found:
         return _in_project(Path(path))
     if path.endswith(".py"):
         return _in_file(Path(path), name)
+    if path.endswith((".yaml", ".yml")):
+        return Found(cli_config.module_of(Path(path)), None, config=path)
     dotted = path if name else path.rpartition(".")[0]
     name = name or path.rpartition(".")[2]
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path):
@@ -193,6 +198,8 @@ def scripts_for(found: Found) -> list[Source]:
     """Files that, run as scripts, train something of that name; the class's own file first."""
     if found.script is not None:
         return [found.script]
+    if found.config:
+        return [source for source in sources() if "LightningCLI" in source.text and source.fits][:_MOST_CLIS]
     if found.source is None:
         return []
     mentions = re.compile(rf"\b{re.escape(found.name)}\b")
