@@ -122,7 +122,7 @@ def all(
     level: Level = "cheap",
     *,
     monitor: str = "",
-    mode: str = "min",
+    mode: str = "",
     profile: str | Path | None = None,
     leave_out: Iterable[str] = (),
     action: Action = "raise",
@@ -130,8 +130,9 @@ def all(
     """Every ready-made guard of a level as one callback.
 
     ``monitor`` is the metric that counts, where the run logs one, and ``mode`` says whether lower ("min") or higher
-    ("max") is better. ``profile`` is the file of known good runs for `KnownGood`, which is left out without one.
-    ``leave_out`` names guards that do not fit the training. Optional ones have to be asked for by themselves.
+    ("max") is better; without it, guards go by what the metric's name says. ``profile`` is the file of known good runs
+    for `KnownGood`, which is left out without one. ``leave_out`` names guards that do not fit the training. Optional
+    ones have to be asked for by themselves.
     """
     left_out = set(leave_out)
     if unknown := left_out - {cls.__name__ for cls in classes()}:

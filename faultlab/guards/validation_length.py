@@ -20,10 +20,10 @@ def promised_batches(trainer: Any, sanity: bool | None = None) -> float:
     # A loader without a length promises nothing, though the sanity check's own limit is a number.
     if not isinstance(counts, list) or not counts or not looks.counted(getattr(trainer, "val_dataloaders", None)):
         return math.inf
-    mode = _mode(trainer)
+    mode, each = _mode(trainer), list[float](counts)
     if mode == "min_size":
-        return min(counts)
-    return max(counts) if mode.startswith("max_size") else sum(counts)
+        return min(each)
+    return max(each) if mode.startswith("max_size") else sum(each)
 
 
 def _mode(trainer: Any) -> str:
