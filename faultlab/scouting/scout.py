@@ -112,6 +112,10 @@ class Scout:
         wanted = self._request["name"]
         if wanted and "trajectory" in answer and wanted not in answer["lineage"]:
             answer = {"failed": f"it trains {answer['lineage'][0]} and not {wanted}"}
+            if candidate["how"] == "script":
+                self._say(failed=answer["failed"], label=candidate["label"])
+                candidate = _changed(candidate, f" of {wanted}", trains=wanted)
+                answer = self._attempt(candidate)
         if "trajectory" not in answer:
             self._say(failed=answer["failed"], label=candidate["label"])
             return False

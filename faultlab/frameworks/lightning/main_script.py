@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from faultlab.detectors.notice import safe_text
+from faultlab.frameworks.lightning import second_run
 from faultlab.frameworks.lightning.interception import Reached, intercepted
 from faultlab.mutants import switchboard
 from faultlab.target import TargetError
@@ -48,8 +49,8 @@ class MainScript:
         self.module = self._made()
         switchboard.name_script(str(file), module_name(file))
 
-    def run_to_fit(self, arguments: Sequence[str]) -> Reached:
-        """Run the script from its beginning to its first ``Trainer.fit``.
+    def run_to_fit(self, arguments: Sequence[str], trains: str = "") -> Reached:
+        """Run the script from its beginning to its first ``Trainer.fit``, or the first of a module of that class.
 
         Raises:
             TargetError: It ends before.
@@ -57,7 +58,8 @@ class MainScript:
         # Where the script was started, wherever an earlier run of it has gone.
         os.chdir(self._folder)
         with self._as_main(arguments):
-            reached = run_to_fit(lambda: exec(self._code, vars(self.module)), self.file, arguments)
+            second_run.forget(sys.argv[0])
+            reached = run_to_fit(lambda: exec(self._code, vars(self.module)), self.file, arguments, trains)
         os.chdir(self._folder)
         self._trained = frozenset(type(reached.call.get("model")).__mro__)
         return reached
@@ -104,7 +106,8 @@ class MainScript:
         if sys.modules["__main__"] is not self.module:
             _before.append(sys.modules["__main__"])
             # For good: what the training pickles, or starts, looks there later.
-            sys.modules["__main__"] = self.module
+            # Under the name too that processes give it which multiprocessing spawns.
+            sys.modules["__main__"] = sys.modules["__mp_main__"] = self.module
         name = str(self.file) if self._package else os.path.relpath(self.file, self._folder)
         with as_started(str(self.file) if name.startswith("..") else name, arguments):
             yield
@@ -123,18 +126,19 @@ def as_started(name: str, arguments: Sequence[str]) -> Iterator[None]:
         sys.argv[:] = before
 
 
-def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str]) -> Reached:
+def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str], trains: str = "") -> Reached:
     """Call ``run`` until something in it comes to ``Trainer.fit``.
 
     Args:
         run: Runs the user's code of ``file``.
         file: What it is called in messages.
         arguments: Those that the code finds on its command line.
+        trains: The class of the module whose fit is asked for; of any, unless given.
 
     Raises:
         TargetError: It ends before; what it printed last is said where it exits.
     """
-    with intercepted() as caught, listening() as words:
+    with intercepted(trains) as caught, second_run.tolerated(), listening() as words:
         try:
             run()
         except Reached:
@@ -148,7 +152,8 @@ def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str]) 
                 message = f"{file.name}{_line_in(file, error)} ends with {what}{said}"
                 raise TargetError(_WHERE, message, remedy) from error
     if not caught:
-        raise TargetError(_WHERE, f"{file.name} runs to its end and calls no Trainer.fit", _REMEDY)
+        message = f"{file.name} runs to its end and calls no Trainer.fit" + (f" of {trains}" if trains else "")
+        raise TargetError(_WHERE, message, _REMEDY)
     return caught[0]
 
 
