@@ -40,7 +40,7 @@ from faultlab.scenario_edit import add_guards, lines
               help="Seeds recorded as known good, and as many others without a false alarm.")  # fmt: skip
 @click.option("--early", is_flag=True, help="The smallest set that notices each fault as soon as any guard does.")
 @click.option("--records/--no-records", default=False,
-              help="Take KnownGood too, which compares with recorded runs of this very training.  [default: no]")  # fmt: skip
+              help="Take KnownGood too, which compares with runs that are recorded.  [default: no]")  # fmt: skip
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
 @options.jobs
 @options.seed

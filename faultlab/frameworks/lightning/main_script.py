@@ -57,9 +57,9 @@ class MainScript:
         """
         # Where the script was started, wherever an earlier run of it has gone.
         os.chdir(self._folder)
-        with self._as_main(arguments):
-            second_run.forget(sys.argv[0])
-            reached = run_to_fit(lambda: exec(self._code, vars(self.module)), self.file, arguments, trains)
+        self._be_main(arguments)
+        second_run.forget(sys.argv[0])
+        reached = run_to_fit(lambda: exec(self._code, vars(self.module)), self.file, arguments, trains)
         os.chdir(self._folder)
         self._trained = frozenset(type(reached.call.get("model")).__mro__)
         return reached
@@ -95,9 +95,12 @@ class MainScript:
         self._classes[key] = made
         return made
 
-    @contextlib.contextmanager
-    def _as_main(self, arguments: Sequence[str]) -> Iterator[None]:
-        """The surroundings that ``python script.py``, or ``python -m package.script``, gives a script."""
+    def _be_main(self, arguments: Sequence[str]) -> None:
+        """Makes the surroundings that ``python script.py``, or ``python -m package.script``, gives a script.
+
+        For good: what the training asks for, pickles or starts, finds them later.
+        """
+        quieten()
         folder = package_root(self.file) if self._package else self.file.parent
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
@@ -105,19 +108,22 @@ class MainScript:
             importlib.import_module(self._package)
         if sys.modules["__main__"] is not self.module:
             _before.append(sys.modules["__main__"])
-            # For good: what the training pickles, or starts, looks there later.
             # Under the name too that processes give it which multiprocessing spawns.
             sys.modules["__main__"] = sys.modules["__mp_main__"] = self.module
         name = str(self.file) if self._package else os.path.relpath(self.file, self._folder)
-        with as_started(str(self.file) if name.startswith("..") else name, arguments):
-            yield
+        sys.argv[:] = [str(self.file) if name.startswith("..") else name, *map(str, arguments)]
+
+
+def quieten() -> None:
+    """Have no window opened, and nobody told over the network."""
+    for variable, value in {"MPLBACKEND": "Agg", "WANDB_MODE": "disabled"}.items():
+        os.environ.setdefault(variable, value)
 
 
 @contextlib.contextmanager
 def as_started(name: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Have a command line, and an environment in which no window opens and nobody is told over the network."""
-    for variable, value in {"MPLBACKEND": "Agg", "WANDB_MODE": "disabled"}.items():
-        os.environ.setdefault(variable, value)
+    """Have a command line meanwhile."""
+    quieten()
     before = sys.argv[:]
     sys.argv[:] = [name, *map(str, arguments)]
     try:
