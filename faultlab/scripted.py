@@ -121,7 +121,8 @@ def _prepare_build(
     where: tuple[str | int, ...], script: str, arguments: Sequence[str] = (), trains: str = "", **more: Any
 ) -> None:
     """Runs the script once where every run is forked off: what it imports and defines, all of them find there."""
-    _prepared(where, lambda: _main_script(script).run_to_fit(arguments, trains))
+    if not _main_script(script).has_run:
+        _prepared(where, lambda: _main_script(script).run_to_fit(arguments, trains))
 
 
 def _prepare_configured(where: tuple[str | int, ...], config: str, arguments: Sequence[str] = (), **more: Any) -> None:

@@ -188,7 +188,7 @@ class Scout:
                 part = os.read(reading, 1 << 16)
                 data += part
                 ended = not part or data.endswith(b"\n")
-            waited = processes.waited(pid) or waited
+            waited = max(waited, *map(processes.waited, {pid, *processes.children_of(pid)}))
         self._left -= time.monotonic() - begun - waited
         processes.kill_group(pid)
         _, status = os.waitpid(pid, 0)

@@ -64,6 +64,11 @@ class MainScript:
         self._trained = frozenset(type(reached.call.get("model")).__mro__)
         return reached
 
+    @property
+    def has_run(self) -> bool:
+        """Whether this process has all that the script imports and defines."""
+        return bool(self._trained)
+
     def enter(self, reached: Reached) -> None:
         """Go to the folder that the script was in when it came to fit."""
         with contextlib.suppress(OSError):
