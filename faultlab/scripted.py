@@ -102,11 +102,15 @@ def _open(*args: Any, **kwargs: Any) -> Any:
 
 
 class Script:
-    """One script in this process; `skipped` is what of it could not be run by `define`, a line each."""
+    """One script in this process; `skipped` is what of it could not be run by `define`, a line each.
+
+    ``call`` is what the script gives ``Trainer.fit``, once it has come so far.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.skipped: list[str] = []
+        self.call: Mapping[str, Any] = {}
         self._classes: dict[tuple[str, int], type] = {}
         self._defined = False
         self._tree = _Main().visit(ast.parse(file.read_bytes(), str(file)))
@@ -136,6 +140,7 @@ class Script:
                     raise TargetError(where, f"{self.file.name}{line} ends with {what}", remedy) from error
         if not caught:
             raise TargetError(where, f"{self.file.name} runs to its end and calls no Trainer.fit", remedy)
+        self.call = caught[0].call
         return caught[0]
 
     def define(self) -> dict[str, Any]:
