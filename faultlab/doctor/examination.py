@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from faultlab import engines
-from faultlab.doctor import never_called
+from faultlab.doctor import never_called, options, statements
 from faultlab.doctor.called import HOOKS, LEARNING
+from faultlab.doctor.delivered import PROMISES
+from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
+from faultlab.doctor.still import WEIGHTS
+from faultlab.doctor.swallowed import SWALLOWED
+from faultlab.doctor.told import TOLD
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import ScenarioError, UsageError
@@ -23,6 +28,8 @@ from faultlab.harness.clean import order
 from faultlab.harness.survey import CLASS_PATH, bare, from_working_directory
 from faultlab.harness.trajectory import Trajectory
 from faultlab.scenario import Scenario, load, project_root
+from faultlab.scouting import cli_config, guessing
+from faultlab.scouting.finding import Found
 from faultlab.source import file_of
 
 # A script trains for hours, and most of what keeps a step from executing does so from the beginning.
@@ -31,11 +38,20 @@ _STACK = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>
 _ELSEWHERE = ("site-packages", "dist-packages", "/lib/python", "/faultlab/", "<frozen", "<string>")
 
 
-def examine(target: str, timeout: float, seed: int = 0, engine: Engine | None = None) -> Iterator[Finding]:
-    """What is found of a scenario file, a script or a class, in the order in which it is looked at.
+def examine(
+    target: str, timeout: float, seed: int = 0, engine: Engine | None = None, arguments: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """Yield what is found, in the order in which it is looked at.
 
-    ``timeout`` is a training's deadline in seconds; an ``engine`` that is given stays open. Raises UsageError where the
-    target is neither.
+    Args:
+        target: A scenario file, a training script, a config file of LightningCLI or a class.
+        timeout: A training's deadline, s.
+        seed: That of the training.
+        engine: Carries it out, and stays open.
+        arguments: The command line for the script.
+
+    Raises:
+        UsageError: The target is none of these.
     """
     path, steps = Path(target), _WHOLE
     # As init takes it.
@@ -43,10 +59,12 @@ def examine(target: str, timeout: float, seed: int = 0, engine: Engine | None = 
     if path.suffix == ".py":
         if not path.is_file():
             raise UsageError(f"{target}: no such script")
-        scenario, steps = scripted(path), _OF_A_SCRIPT
+        scenario, steps = scripted(path, arguments), _OF_A_SCRIPT
+    elif cli_config.is_cli_config(path):
+        scenario, steps = configured(path, arguments), _OF_A_SCRIPT
     elif path.suffix in (".yaml", ".yml") or path.is_file():
         try:
-            scenario = load(path)
+            scenario = load(path).with_arguments(arguments)
         except ScenarioError as error:
             for problem in error.problems:
                 place = f"{problem.file}:{problem.line}:{problem.column}"
@@ -66,10 +84,20 @@ def examine(target: str, timeout: float, seed: int = 0, engine: Engine | None = 
             working.close()
 
 
-def scripted(file: Path) -> Scenario:
-    """A scenario of a training script, which is run as far as `Trainer.fit`, with the script's own arguments for it."""
-    keep = ["fast_dev_run", "overfit_batches"]
-    build = {"class_path": "faultlab.scripted.build", "init_args": {"script": str(file), "keep": keep}}
+def scripted(file: Path, arguments: Sequence[str] = ()) -> Scenario:
+    """Return a scenario of a training script, run as far as `Trainer.fit`, with the script's own settings for it."""
+    return _of_a_script(guessing.build_of(file, arguments))
+
+
+def configured(file: Path, arguments: Sequence[str] = ()) -> Scenario:
+    """Return the same of what a config file of LightningCLI trains, by the project's own script if it has one."""
+    found = Found(file.stem, None, config=str(file))
+    return _of_a_script(next(build for _, _, build in guessing.builds(found, arguments)))
+
+
+def _of_a_script(build: dict[str, Any]) -> Scenario:
+    asked = {**build["init_args"], "keep": ["fast_dev_run", "overfit_batches"]}
+    build = {**build, "init_args": asked}
     return from_working_directory({"schema": 1, "name": "script", "build": build, "trainer": {"limit_val_batches": 2}})
 
 
@@ -94,8 +122,12 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
         raised = seen.get("error") or {}
         message = str(raised.get("message", "")).partition("\n")[0]
         place = raised.get("own") or raised.get("raised", "")
-        remedy = "Mend it; where arguments are missing, give them under init_args in a scenario."
-        yield replace(wrong(f"building the module raises {message}", place, remedy), check="build")
+        named = explained(message)
+        remedy = (
+            named.remedy if named else "Look at that line; missing arguments are given under init_args in a scenario."
+        )
+        meant = f": {named.cause}" if named else ""
+        yield replace(wrong(f"building the module raises {message}{meant}", place, remedy), check="build")
         return
     root = project_root(scenario.file).resolve()
     seen["scripts"] = scripts(root, seen["cls"]["name"])
@@ -135,9 +167,16 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
             yield replace(fine(what), check="clean run")
             if not alike:
                 yield _nondeterministic(engine, timeout, seed)
+            if alike:
+                yield from options.without_effect(engine, seen, trajectory, timeout, seed)
+        yield from SWALLOWED.run(seen)
         yield from LEARNING.run(seen)
+        yield from WEIGHTS.run(seen)
     else:
+        yield from SWALLOWED.run(seen)
         yield from never_called.explain(seen)
+    yield from PROMISES.run(seen)
+    yield from TOLD.run(seen)
     yield from HOOKS.run(seen)
 
 
@@ -168,8 +207,25 @@ def _lost(outcome: Outcome, timeout: float) -> Finding:
 
 def _broken(check: str, scenario: Scenario, where: Any, message: str, remedy: str) -> Finding:
     problem = scenario.problem(tuple(where), message, remedy).problems[0]
+    if guard := _main_guard(scenario, message):
+        return replace(guard, check=check)
+    if named := explained(message):
+        remedy = named.remedy
+        problem = scenario.problem(tuple(where), f"{message}: {named.cause}", remedy).problems[0]
     place = f"{problem.file}:{problem.line}:{problem.column}" if scenario.file.is_file() else ""
     return replace(wrong(problem.message, place, problem.remedy), check=check)
+
+
+def _main_guard(scenario: Scenario, message: str) -> Finding | None:
+    """A test of ``__name__`` that is never true, in a script that gets nowhere for that."""
+    arguments = (scenario.build.init_args if scenario.build else {}) or {}
+    script = Path(str(arguments.get("script", "")))
+    if "calls no Trainer.fit" not in message or not script.is_file():
+        return None
+    for line, test in statements.main_guards(script.read_text(encoding="utf-8", errors="replace")):
+        what = f"the script does nothing: `{test}` in line {line} is never true, for a script's __name__ is '__main__'"
+        return wrong(what, f"{script}:{line}", 'Write if __name__ == "__main__":')
+    return None
 
 
 def _same_file(one: str, other: Path) -> bool:

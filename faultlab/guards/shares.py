@@ -31,7 +31,10 @@ class LoggedShares(Callback):
     def __init__(self, ignore_index: int = -100) -> None:
         self.ignore_index = ignore_index
         self._logged = -1
-        self._clear()
+        # Tensors as long as nobody asks, so that a device is waited for only where its numbers are logged.
+        self._bad: Any = 0
+        self._supervised: Any = 0
+        self._losses = self._labels = 0
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._clear()
@@ -64,7 +67,4 @@ class LoggedShares(Callback):
             announcement.record(trainer, found)
 
     def _clear(self) -> None:
-        # Tensors as long as nobody asks, so that a device is waited for only where its numbers are logged.
-        self._bad: Any = 0
-        self._supervised: Any = 0
-        self._losses = self._labels = 0
+        self._bad = self._supervised = self._losses = self._labels = 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -177,9 +176,7 @@ def no_hooks(module: nn.Module) -> None:
 
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("who", WHO)
-def test_all_can_be_copied_and_pickled_at_every_hook(
-    who: Any, order: str, watching: Any, bare: dict[str, Any]
-) -> None:
+def test_all_can_be_copied_and_pickled_at_every_hook(who: Any, order: str, watching: Any, bare: dict[str, Any]) -> None:
     callbacks = watching(who)
     seen: set[str] = set()
 
@@ -227,7 +224,8 @@ def test_checkpoints_with_the_module_in_them_are_written_and_read(who: Any, watc
     module = seeded()
     saving = pl.callbacks.ModelCheckpoint(dirpath=tmp_path, every_n_train_steps=3, save_top_k=-1)
     train([*watching(who), saving], module, enable_checkpointing=True)
-    assert len(written := sorted(tmp_path.glob("*.ckpt"))) >= 2
+    written = sorted(tmp_path.glob("*.ckpt"))
+    assert len(written) >= 2
     for path in written:
         read = torch.load(path, weights_only=False)
         assert isinstance(read["hyper_parameters"]["network"], Network)
