@@ -407,6 +407,7 @@ def test_a_guard_would_add_no_more_than_nobody_noticed(tmp_path: Path) -> None:
     (tmp_path / "guards.json").write_text(json.dumps(found))
     told = watched(tmp_path, faults)
     assert told is not None
+    assert told["idle"] == {}
     assert (told["silent"], told["warned"]) == (2, 1)
     assert [(one.silent, one.warned) for one in told["offered"]] == [(1, 1)]
 
