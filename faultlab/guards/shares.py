@@ -28,6 +28,11 @@ class LoggedShares(Callback):
         ignore_index: The label that the loss leaves out.
     """
 
+    _bad: Any
+    _supervised: Any
+    _losses: int
+    _labels: int
+
     def __init__(self, ignore_index: int = -100) -> None:
         self.ignore_index = ignore_index
         self._logged = -1
@@ -65,6 +70,5 @@ class LoggedShares(Callback):
 
     def _clear(self) -> None:
         # Tensors as long as nobody asks, so that a device is waited for only where its numbers are logged.
-        self._bad: Any = 0
-        self._supervised: Any = 0
+        self._bad = self._supervised = 0
         self._losses = self._labels = 0
