@@ -50,6 +50,7 @@ class LoggedShares(Callback):
         if labels is not None and labels.dim() > 1 and not (labels.is_floating_point() or labels.dtype == torch.bool):
             self._supervised = self._supervised + (labels != self.ignore_index).sum()
             self._labels += labels.numel()
+        batches.forget()
         step, interval = step_of(trainer), getattr(trainer, "log_every_n_steps", 0)
         # Several batches are of one step where gradients are accumulated.
         if interval and step != self._logged and (step + 1) % interval == 0:
