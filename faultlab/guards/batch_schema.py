@@ -164,7 +164,8 @@ class BatchSchema(Guard):
                 )
 
     def _lengths(self, seen: Look, batch_idx: int, several: bool) -> None:
-        lengths = {path: len(tensor) for path, tensor in seen.usual.items() if tensor.ndim}
+        outermost = batches.outermost(seen.usual)
+        lengths = {path: len(seen.usual[path]) for path in outermost if seen.usual[path].ndim}
         if lengths and not min(lengths.values()):
             self.alarm(
                 "empty",

@@ -54,6 +54,20 @@ def automatic(module: Any) -> bool:
     return bool(getattr(module, "automatic_optimization", True))
 
 
+def has_own_way(module: Any) -> bool:
+    """Whether the module's class says itself what backward or an optimizer's step is, and may do both elsewhere."""
+    hooks = ("backward", "optimizer_step")
+    writers = [next((cls for cls in type(module).__mro__ if hook in vars(cls)), object) for hook in hooks]
+    return any(
+        cls.__module__.partition(".")[0] not in ("pytorch_lightning", "lightning", "builtins") for cls in writers
+    )
+
+
+def writes(module: Any) -> int:
+    """How often the module's parameters have been written to in place, by torch's own count."""
+    return sum(parameter._version for parameter in module.parameters() if not is_lazy(parameter))
+
+
 def skips_backward(trainer: Any) -> bool:
     """Whether backward is left out on purpose, as by weight averaging while it updates running statistics."""
     loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "automatic_optimization", None)
