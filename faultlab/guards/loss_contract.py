@@ -209,7 +209,8 @@ class _Course:
 
 def _made_of(loss: Any) -> str:
     """The last functions that made a loss: in alternate epochs the first loss may be another network's."""
-    names, node = [], getattr(loss, "grad_fn", None)
+    names: list[str] = []
+    node = getattr(loss, "grad_fn", None)
     while node is not None and len(names) < 6:
         names.append(node.name())
         node = next(_parents(node), None)
