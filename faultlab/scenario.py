@@ -31,6 +31,7 @@ from faultlab.results import Demands
 from faultlab.yamlfile import HOW_TO_GET_ONE, Key, YamlFile, not_found
 
 _LIST = "`faultlab list` shows them all."
+_GUARDS = "faultlab.guards."
 _BUILD, _CONFIGURED = "faultlab.scripted.build", "faultlab.scripted.configured"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 """A scenario's name, which is its folder's too."""
@@ -313,7 +314,15 @@ class Scenario(_Part):
         """The part that the victims' processes need, as plain data."""
         parts = {"module", "data", "build", "trainer", "guards"}
         plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
+        for guard in plain.get("guards", ()):
+            if str(guard.get("class_path")).startswith(_GUARDS) and "profile" in guard.get("init_args", {}):
+                guard["init_args"]["profile"] = self._beside(guard["init_args"]["profile"])
         return {**plain, "path": import_path(self._file)}
+
+    def _beside(self, path: Any) -> Any:
+        """The path of a file that lies where it says from the scenario's file; any other as it is."""
+        found = self._file.resolve().parent / path if isinstance(path, str) else None
+        return str(found) if found is not None and found.is_file() else path
 
 
 def import_path(file: Path) -> list[str]:

@@ -23,10 +23,15 @@ from faultlab.target import PREPARE, TargetError
 
 _running: dict[tuple[type, str], MainScript | CliConfig] = {}
 _defined: dict[Path, ScriptParts] = {}
+_calls: list[Mapping[str, Any]] = []
 
 
 def build(
-    script: str, arguments: Sequence[str] = (), keep: Sequence[str] = (), without: Sequence[str] = ()
+    script: str,
+    arguments: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    without: Sequence[str] = (),
+    trains: str = "",
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Return the module, data and Trainer arguments that the script hands to its first ``Trainer.fit``.
 
@@ -38,11 +43,12 @@ def build(
         arguments: What follows the script's name on its command line.
         keep: Names of Trainer arguments that would be left out, such as ``logger``.
         without: Classes of callbacks that would not be left out.
+        trains: The class of the module that is meant, where the script fits several: fits of others do nothing.
 
     Raises:
         TargetError: The script ends before.
     """
-    return _built(_main_script(script), arguments, keep, without)
+    return _built(_main_script(script).run_to_fit(arguments, trains), _main_script(script), keep, without)
 
 
 def configured(
@@ -59,7 +65,7 @@ def configured(
     Raises:
         TargetError: There is no such file, or LightningCLI can't make anything of it.
     """
-    return _built(_configured(config), arguments, keep, without)
+    return _built(_configured(config).run_to_fit(arguments), _configured(config), keep, without)
 
 
 def module(script: str, name: str, init_args: Mapping[str, Any] | None = None) -> Any:
@@ -94,9 +100,14 @@ def handed(build: Mapping[str, Any]) -> Handed | None:
         return None
     find, key = _FOUND[build["class_path"]]
     given = build["init_args"]
-    trainer = find(given[key]).run_to_fit(given.get("arguments", ())).trainer
+    trainer = find(given[key]).run_to_fit(given.get("arguments", ()), given.get("trains", "")).trainer
     kept, without = given.get("keep", ()), given.get("without", ())
     return Handed(interception.plain_arguments(trainer), interception.left_out(trainer, kept, without))
+
+
+def fit_calls() -> Sequence[Mapping[str, Any]]:
+    """Return what the scripts that this process has run gave ``Trainer.fit``."""
+    return _calls
 
 
 def skipped() -> list[str]:
@@ -105,17 +116,20 @@ def skipped() -> list[str]:
 
 
 def _built(
-    source: MainScript | CliConfig, arguments: Sequence[str], keep: Sequence[str], without: Sequence[str]
+    reached: Reached, source: MainScript | CliConfig, keep: Sequence[str], without: Sequence[str]
 ) -> tuple[Any, Any, dict[str, Any]]:
-    reached = source.run_to_fit(arguments)
     source.enter(reached)
+    _calls.append(reached.call)
     more = interception.trainer_arguments(reached.trainer, frozenset(keep), without)
     return reached.call["model"], interception.data_of(reached), more
 
 
-def _prepare_build(where: tuple[str | int, ...], script: str, arguments: Sequence[str] = (), **more: Any) -> None:
+def _prepare_build(
+    where: tuple[str | int, ...], script: str, arguments: Sequence[str] = (), trains: str = "", **more: Any
+) -> None:
     """Runs the script once where every run is forked off: what it imports and defines, all of them find there."""
-    _prepared(where, lambda: _main_script(script).run_to_fit(arguments))
+    if not _main_script(script).has_run:
+        _prepared(where, lambda: _main_script(script).run_to_fit(arguments, trains))
 
 
 def _prepare_configured(where: tuple[str | int, ...], config: str, arguments: Sequence[str] = (), **more: Any) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from faultlab.guards import readings
+from faultlab.guards import looks, readings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.guard_set import GuardSet
+from faultlab.guards.looks import overrides_stock
 
 KEPT = "faultlab_digest"
-_LIGHTNING = ("pytorch_lightning", "lightning")
 
 
 class CheckpointsReload(Guard):
@@ -49,14 +49,16 @@ class CheckpointsReload(Guard):
         self._saved: dict[tuple[int, int], dict[str, str]] = {}
         self._checked: dict[str, tuple[int, int]] = {}
         self._pending = False
+        self._in_place: tuple[Any, dict[str, str]] | None = None
         self._loaded: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        self._saved, self._pending = {}, False
+        self._saved, self._pending, self._in_place = {}, False, None
         # What lies there from before is nothing that this training has written.
         self._checked = {path: stamp for path in _paths(trainer) if (stamp := _stamp(path))}
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        self._in_place = _in_place(trainer, pl_module, checkpoint)
         digest = _digest(checkpoint.get("state_dict"))
         if digest is None:
             return
@@ -124,10 +126,12 @@ class CheckpointsReload(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._pending:
+            self._judge_in_place(pl_module)
             self._verify(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if self._pending:
+            self._judge_in_place(pl_module)
             self._verify(trainer)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
@@ -139,6 +143,20 @@ class CheckpointsReload(Guard):
                 "missing",
                 f"the checkpoint {readings.names(gone)} is named by its callback and is not there",
                 "Does somebody clean up the folder, or did the write fail?",
+            )
+
+    def _judge_in_place(self, pl_module: Any) -> None:
+        in_place, self._in_place = self._in_place, None
+        if in_place is None:
+            return
+        key, kept = in_place
+        if _unlike(kept, _digest(pl_module.layer.state_dict()) or {}):
+            self.alarm(
+                "other-weights",
+                f"a checkpoint holds what the module keeps as saved_models[{key!r}] in place of its layer's weights: "
+                "under manual optimisation ModelCheckpoint writes the state with the highest key, if a module has "
+                "attributes called saved_models and layer",
+                "Call one of the two attributes otherwise, or keep the state of the batch itself under its batch_idx.",
             )
 
     def _verify(self, trainer: Any) -> None:
@@ -206,6 +224,22 @@ class CheckpointsReload(Guard):
             )
 
 
+def _in_place(trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> tuple[Any, dict[str, str]] | None:
+    """The kept state that ModelCheckpoint may have put into the layer for a moment: its key and its checksums.
+
+    None where it is the one that the module keeps of the batch itself, which is what Lightning offers.
+    """
+    states, layer = vars(pl_module).get("saved_models"), getattr(pl_module, "_modules", {}).get("layer")
+    if looks.automatic(pl_module) or not isinstance(states, dict) or not states or layer is None:
+        return None
+    key = max(states)
+    if key == getattr(getattr(trainer, "fit_loop", None), "batch_idx", None):
+        return None
+    kept = _digest(states[key])
+    written = _digest(checkpoint.get("state_dict")) or {}
+    return (key, kept) if kept and all(written.get(f"layer.{name}") == sum for name, sum in kept.items()) else None
+
+
 def _digest(state: Any) -> dict[str, str] | None:
     """A checksum a tensor, by name; None where the weights lie in other places too."""
     if not isinstance(state, Mapping):
@@ -249,12 +283,7 @@ def _missing(weights: Iterable[str], state: Mapping[str, Any]) -> list[str]:
 def _changes(trainer: Any, pl_module: Any, hook: str) -> bool:
     """Whether a hook of somebody's own, the module's or a callback's, may change what is saved or loaded."""
     others = [one for one in getattr(trainer, "callbacks", None) or [] if not isinstance(one, (Guard, GuardSet))]
-    return any(_overrides(owner, hook) for owner in (pl_module, *others))
-
-
-def _overrides(owner: Any, hook: str) -> bool:
-    writer = next((cls for cls in type(owner).__mro__ if hook in vars(cls)), object)
-    return writer.__module__.partition(".")[0] not in (*_LIGHTNING, "builtins")
+    return any(overrides_stock(owner, hook) for owner in (pl_module, *others))
 
 
 def _keepers(trainer: Any) -> list[Any]:

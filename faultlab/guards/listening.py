@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import operator
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
+
+_Hook = Callable[[Any, Any, Any], None]
 
 
 def parts(module: Any) -> Iterator[tuple[str, Any]]:
@@ -35,19 +38,19 @@ class Ears:
     """
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
-        self._failed = failed
-        self._ears: dict[tuple[int, bool], tuple[_Ear, Any]] = {}
+        self.failed = failed
+        self._ears: set[_Ear] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_failed": self._failed, "_ears": {}}
+        return {"failed": self.failed, "_ears": set()}
 
-    def after(self, part: nn.Module, hook: Callable[[Any, Any, Any], None]) -> None:
+    def after(self, part: nn.Module, hook: _Hook) -> None:
         """Have ``hook(part, args, output)`` called after each call of the part."""
-        self._ear(part, after=True).hooks.append(hook)
+        self._listen(part, hook, after=True)
 
-    def before(self, part: nn.Module, hook: Callable[[Any, Any, Any], None]) -> None:
+    def before(self, part: nn.Module, hook: _Hook) -> None:
         """Have ``hook(part, args, kwargs)`` called before each call of the part."""
-        self._ear(part, after=False).hooks.append(hook)
+        self._listen(part, hook, after=False)
 
     def rest(self) -> None:
         """Hear nothing until asked anew.
@@ -57,58 +60,69 @@ class Ears:
         """
         if not _compiles():
             self.off()
-        for ear, _ in self._ears.values():
-            ear.hooks.clear()
+        for ear in self._ears:
+            ear.hooks[self].clear()
 
     def off(self) -> None:
         """Take everything off the parts."""
-        for ear, handle in self._ears.values():
-            ear.hooks.clear()
-            handle.remove()
+        for ear in self._ears:
+            ear.leave(self)
         self._ears.clear()
 
     def __bool__(self) -> bool:
-        return any(ear.hooks for ear, _ in self._ears.values())
+        return any(ear.hooks[self] for ear in self._ears)
 
-    def _ear(self, part: nn.Module, after: bool) -> _Ear:
-        known = self._ears.get((id(part), after))
-        # Of a part that is gone another may have the identity.
-        if known is not None and known[0].part is part:
-            return known[0]
-        ear = _Ear(part, self._failed)
-        boundary = _boundary(part)
-        if boundary is not None:
-            handle: Any = boundary.listen(**{"after" if after else "before": ear})
-        elif after:
-            handle = part.register_forward_hook(ear)
-        else:
-            handle = part.register_forward_pre_hook(ear, with_kwargs=True)
-        self._ears[id(part), after] = ear, handle
-        return ear
+    def _listen(self, part: nn.Module, hook: _Hook, after: bool) -> None:
+        on_part = _ON_PARTS.setdefault(part, {})
+        if after not in on_part:
+            on_part[after] = _Ear(part, after)
+        ear = on_part[after]
+        ear.hooks.setdefault(self, []).append(hook)
+        self._ears.add(ear)
 
 
 class _Ear:
-    """What stands on one part, as a hook of torch's. Copied or pickled it is a hook that does nothing.
+    """What stands on one part for all guards, as a hook of torch's. Copied or pickled it is a hook that does nothing.
 
     A copy is no part of the training that is listened to, and who loads it may not have this package.
     """
 
-    def __init__(self, part: nn.Module, failed: Callable[[Exception], None]) -> None:
-        self.part = part
-        self.hooks: list[Callable[[Any, Any, Any], None]] = []
-        self._failed = failed
+    def __init__(self, part: nn.Module, after: bool) -> None:
+        self.hooks: dict[Ears, list[_Hook]] = {}
+        self._part = weakref.ref(part)
+        self._after = after
+        boundary = _boundary(part)
+        if boundary is not None:
+            self._handle: Any = boundary.listen(**{"after" if after else "before": self})
+        elif after:
+            self._handle = part.register_forward_hook(self)
+        else:
+            self._handle = part.register_forward_pre_hook(self, with_kwargs=True)
 
     def __call__(self, part: Any, args: Any, heard: Any) -> None:
         if torch.compiler.is_compiling() or _transforms():
             return
-        for hook in self.hooks[:]:
-            try:
-                hook(part, args, heard)
-            except Exception as error:
-                self._failed(error)
+        for ears, hooks in [*self.hooks.items()]:
+            for hook in hooks[:]:
+                try:
+                    hook(part, args, heard)
+                except Exception as error:
+                    ears.failed(error)
 
     def __reduce__(self) -> Any:
         return getattr, (contextlib.nullcontext(), "__exit__")
+
+    def leave(self, ears: Ears) -> None:
+        """Hear nothing for a guard, and stand there no more after the last."""
+        del self.hooks[ears]
+        part = self._part()
+        if not self.hooks:
+            self._handle.remove()
+            if part is not None:
+                _ON_PARTS[part].pop(self._after, None)
+
+
+_ON_PARTS: weakref.WeakKeyDictionary[nn.Module, dict[bool, _Ear]] = weakref.WeakKeyDictionary()
 
 
 def _compiles() -> bool:

@@ -54,13 +54,22 @@ def automatic(module: Any) -> bool:
     return bool(getattr(module, "automatic_optimization", True))
 
 
+def overrides_stock(owner: Any, method: str) -> bool:
+    """Whether a module or a datamodule has a method of its own in place of Lightning's."""
+    holder = next((cls for cls in type(owner).__mro__ if method in vars(cls)), object)
+    return holder is not object and holder.__module__.partition(".")[0] not in ("pytorch_lightning", "lightning")
+
+
+def has_validation_data(trainer: Any) -> bool:
+    """Whether somebody gives a validation loader, though Lightning may not have asked for it."""
+    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "val_loop", None)
+    is_defined = getattr(getattr(loop, "_data_source", None), "is_defined", None)
+    return bool(is_defined()) if callable(is_defined) else getattr(trainer, "val_dataloaders", None) is not None
+
+
 def has_own_way(module: Any) -> bool:
     """Whether the module's class says itself what backward or an optimizer's step is, and may do both elsewhere."""
-    hooks = ("backward", "optimizer_step")
-    writers = [next((cls for cls in type(module).__mro__ if hook in vars(cls)), object) for hook in hooks]
-    return any(
-        cls.__module__.partition(".")[0] not in ("pytorch_lightning", "lightning", "builtins") for cls in writers
-    )
+    return overrides_stock(module, "backward") or overrides_stock(module, "optimizer_step")
 
 
 def writes(module: Any) -> int:

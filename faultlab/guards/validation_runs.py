@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset
 
-from faultlab.guards import batches, pace
+from faultlab.guards import batches, looks, pace
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.validation_length import promised_batches
 
@@ -39,7 +39,7 @@ class ValidationRuns(Guard):
         self._reset()
 
     def _reset(self) -> None:
-        self._batches = self._runs_in_epoch = self._runs = self._train_batches = 0
+        self._batches = self._runs_in_epoch = self._runs = self._train_batches = self._first = 0
         self._validation: set[float] = set()
         self._training: set[float] = set()
         self._counted = self._drawn = self._shared = 0
@@ -50,7 +50,7 @@ class ValidationRuns(Guard):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._whole = trainer.num_training_batches == 1 == promised_batches(trainer, sanity=False)
-        if not _has_validation_data(trainer):
+        if not looks.has_validation_data(trainer):
             return
         if getattr(trainer, "limit_val_batches", 1) == 0:
             self.alarm(
@@ -117,8 +117,21 @@ class ValidationRuns(Guard):
                 f"are of fewer samples or were never logged",
                 "Did a StopIteration escape from validation_step or from the dataset?",
             )
-        if not trainer.sanity_checking:
-            self._overlap()
+        elif math.isinf(promised) and not trainer.sanity_checking:
+            self._compare_with_first(trainer, came)
+        self._overlap()
+
+    def _compare_with_first(self, trainer: Any, came: int) -> None:
+        """Loaders that promise nothing bring as much in a later validation as in the first, or nearly so."""
+        if self._runs == 1:
+            self._first = came
+        elif came < self._first / 2 and not _is_interrupted(trainer):
+            self.alarm(
+                "cut-short",
+                f"validation had {came} validation batches where the first one had {self._first}: the loader is "
+                "exhausted, and metrics are of fewer samples or were never logged",
+                "Does the loader begin anew at each iter(), and is it no generator or iterator that runs only once?",
+            )
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if (trainer.current_epoch and self._runs) or len(self._training) > self._MOST:
@@ -196,10 +209,3 @@ def _is_masked(seen: batches.Look, samples: int) -> bool:
         tensor.dtype is torch.bool and path != seen.label_path and tensor.shape == (samples,)
         for path, tensor in seen.usual.items()
     )
-
-
-def _has_validation_data(trainer: Any) -> bool:
-    """Whether somebody gives a validation loader, though Lightning may not have asked for it."""
-    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "val_loop", None)
-    is_defined = getattr(getattr(loop, "_data_source", None), "is_defined", None)
-    return bool(is_defined()) if callable(is_defined) else trainer.val_dataloaders is not None

@@ -38,10 +38,17 @@ class Source:
     @property
     def fits(self) -> bool:
         """Whether it trains something when it is run as a script."""
+        own = self.subclasses("LightningCLI")
         calls = any(
-            isinstance(node, ast.Call) and _FITS.search(ast.unparse(node.func) + "(") for node in ast.walk(self.tree)
+            isinstance(node, ast.Call) and (_FITS.search(called := ast.unparse(node.func) + "(") or called[:-1] in own)
+            for node in ast.walk(self.tree)
         )
-        return calls and any(_acts(statement) for statement in self.tree.body)
+        return calls and self.acts
+
+    @property
+    def acts(self) -> bool:
+        """Whether it does anything when it is run."""
+        return any(_acts(statement) for statement in self.tree.body)
 
     @property
     def imports_quietly(self) -> bool:
@@ -248,13 +255,16 @@ def _in_file(file: Path, name: str) -> Found:
     if not name:
         if len(source.modules) == 1:
             name = source.modules[0]
-        elif not source.modules and source.fits:
+        elif not source.modules and source.acts:
             return _trained_by(source)
         elif not source.modules:
             classes = f" (its classes: {', '.join(source.classes)})" if source.classes else ""
             raise UsageError(f"{file} defines no LightningModule{classes}. {_HELPFUL}")
         else:
             derived = _last_derived(source)
+            if derived is None and source.fits:
+                # The script says itself which it trains first.
+                return Found(file.stem, None, script=source)
             if derived is None:
                 lines = "".join(f"\n    faultlab init {file}:{one}" for one in source.modules)
                 raise UsageError(f"{file} defines {len(source.modules)} LightningModules; say which:{lines}")

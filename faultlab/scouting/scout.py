@@ -112,6 +112,10 @@ class Scout:
         wanted = self._request["name"]
         if wanted and "trajectory" in answer and wanted not in answer["lineage"]:
             answer = {"failed": f"it trains {answer['lineage'][0]} and not {wanted}"}
+            if candidate["how"] == "script":
+                self._say(failed=answer["failed"], label=candidate["label"])
+                candidate = _changed(candidate, f" of {wanted}", trains=wanted)
+                answer = self._attempt(candidate)
         if "trajectory" not in answer:
             self._say(failed=answer["failed"], label=candidate["label"])
             return False
@@ -184,7 +188,7 @@ class Scout:
                 part = os.read(reading, 1 << 16)
                 data += part
                 ended = not part or data.endswith(b"\n")
-            waited = processes.waited(pid) or waited
+            waited = max(waited, *map(processes.waited, {pid, *processes.children_of(pid)}))
         self._left -= time.monotonic() - begun - waited
         processes.kill_group(pid)
         _, status = os.waitpid(pid, 0)

@@ -158,3 +158,23 @@ def test_a_mask_of_padding_does_not_hide_validation_on_training_data() -> None:
     inputs, labels = wide(128).tensors
     data = TensorDataset(inputs, labels, torch.ones(128, 8, dtype=torch.bool))
     assert alarm_of(ValidationRuns(), Wide(), *on(data, data)) is not None
+
+
+class Once:
+    """Validation batches that can be gone through once, without a length."""
+
+    def __init__(self, again: bool) -> None:
+        self._batches = list(loaders()[1])
+        self._left = iter(self._batches)
+        self._again = again
+
+    def __iter__(self) -> Any:
+        return iter(self._batches) if self._again else self._left
+
+
+def test_validation_batches_that_are_exhausted_by_the_first_validation_are_noticed() -> None:
+    alarm = alarm_of(ValidationRuns(), validation=Once(again=False), num_sanity_val_steps=0)
+    assert alarm is not None
+    assert alarm.check == "cut-short"
+    assert "0 validation batches where the first one had 2" in alarm.found
+    fit(ValidationRuns(), validation=Once(again=True), num_sanity_val_steps=0)

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from tests.healthy import data
 from tests.healthy.classifier import Classifier
@@ -26,16 +27,22 @@ def double_precision(fit: Fit) -> None:
     fit(Classifier(), *data.loaders(data.digits()), max_epochs=5, precision="64-true")
 
 
+def _of_two_sizes() -> tuple[Any, Any]:
+    """Loaders of which each has one size of batches, since every other is compiled anew."""
+    train, validation = data.digits()
+    return DataLoader(train, 64, shuffle=True), DataLoader(validation, len(validation))
+
+
 class CompiledNet(Classifier):
     def __init__(self) -> None:
         super().__init__()
-        self.net = torch.compile(self.net, backend="eager")
+        self.net = torch.compile(self.net, backend="aot_eager")
 
 
 @healthy("A network that is compiled as a part of its module.", LEARNED)
 def compiled_network(fit: Fit) -> None:
     torch._dynamo.reset()
-    fit(CompiledNet(), *data.loaders(data.digits()), max_epochs=5)
+    fit(CompiledNet(), *_of_two_sizes(), max_epochs=5)
 
 
 class Plain(pl.LightningModule):
@@ -61,7 +68,7 @@ class Plain(pl.LightningModule):
 @healthy("A whole module that is compiled before it is handed to the Trainer.", LEARNED)
 def compiled_module(fit: Fit) -> None:
     torch._dynamo.reset()
-    fit(torch.compile(Plain(), backend="aot_eager"), *data.loaders(data.digits()), max_epochs=6)
+    fit(torch.compile(Plain(), backend="eager"), *_of_two_sizes(), max_epochs=6)
 
 
 class Rounded(torch.autograd.Function):

@@ -71,11 +71,11 @@ class SimCLR(L.LightningModule):
 
 
 @healthy("SimCLR: two views of a digit find each other in the batch; labels are delivered and never used.",
-         Goal("val_loss", "min", 3.6))  # fmt: skip
+         Goal("val_loss", "min", 3.8))  # fmt: skip
 def contrastive(fit: Fit) -> None:
     train, validation = data.digits()
     loaders = data.loaders((TwoViews(train), TwoViews(validation)))
-    fit(SimCLR(), DataLoader(TwoViews(train), 64, shuffle=True, drop_last=True), loaders[1], max_epochs=6)
+    fit(SimCLR(), DataLoader(TwoViews(train), 64, shuffle=True, drop_last=True), loaders[1], max_epochs=5)
 
 
 class Byol(pl.LightningModule):
@@ -114,7 +114,7 @@ class Byol(pl.LightningModule):
          Goal("val_loss", "min", 0.3))  # fmt: skip
 def momentum_teacher(fit: Fit) -> None:
     train, validation = data.digits()
-    fit(Byol(), *data.loaders((TwoViews(train), TwoViews(validation))), max_epochs=4)
+    fit(Byol(), *data.loaders((TwoViews(train), TwoViews(validation))), max_epochs=3)
 
 
 class Autoencoder(L.LightningModule):
@@ -140,7 +140,7 @@ class Autoencoder(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=3e-3)
 
 
-@healthy("An autoencoder of digits; the loader's labels are ignored.", Goal("val_loss", "min", 0.045))
+@healthy("An autoencoder of digits; the loader's labels are ignored.", Goal("val_loss", "min", 0.06))
 def autoencoder(fit: Fit) -> None:
     fit(Autoencoder(), *data.loaders(data.digits()), max_epochs=6)
 
@@ -153,7 +153,7 @@ class Denoiser(Autoencoder):
 
 
 @healthy("A masked autoencoder: a quarter of the pixels is hidden in training, none in validation.",
-         Goal("val_loss", "min", 0.05))  # fmt: skip
+         Goal("val_loss", "min", 0.06))  # fmt: skip
 def masked_autoencoder(fit: Fit) -> None:
     fit(Denoiser(), *data.loaders(data.digits()), max_epochs=6)
 

@@ -157,6 +157,11 @@ class Training:
     body: Callable[[Fit], None]
     needs: str | None = None
 
+    def learned(self, course: Course) -> bool:
+        """Whether a course without guards reached the goal, and had not reached it at its start."""
+        first, last = course.metric
+        return self.goal.met(last) and not (first != first or self.goal.met(first))
+
     def run(self, seed: int, level: guards.Level | None = None, action: guards.Action = "raise") -> Course:
         """Trains from a seed, watched by all guards of a level, or by none."""
         watching = None

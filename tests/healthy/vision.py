@@ -182,4 +182,4 @@ class Gcn(pl.LightningModule):
          Goal("val_accuracy", "max", 0.8))  # fmt: skip
 def masked_graph(fit: Fit) -> None:
     loaders = [DataLoader([graph()], 1, collate_fn=lambda graphs: graphs[0]) for _ in range(2)]
-    fit(Gcn(), *loaders, max_epochs=80, log_every_n_steps=1)
+    fit(Gcn(), *loaders, max_epochs=60, log_every_n_steps=1)

@@ -21,7 +21,7 @@ class CliConfig:
         self.file = file
         self._folder = os.getcwd()
 
-    def run_to_fit(self, arguments: Sequence[str]) -> Reached:
+    def run_to_fit(self, arguments: Sequence[str], trains: str = "") -> Reached:
         """Have LightningCLI build what the file names, and begin to fit.
 
         Raises:
@@ -36,7 +36,7 @@ class CliConfig:
 
         try:
             with as_started(str(self.file), given):
-                return run_to_fit(run, self.file, given)
+                return run_to_fit(run, self.file, given, trains)
         except TargetError as error:
             remedy = "It has to be one that `LightningCLI()` can fit, with a class_path under model and data."
             raise TargetError((*error.where[:-1], "config"), error.message, remedy) from error.__cause__

@@ -41,11 +41,14 @@ class Reached(BaseException):
 
 
 @contextmanager
-def intercepted() -> Iterator[list[Reached]]:
+def intercepted(trains: str = "") -> Iterator[list[Reached]]:
     """Yield a list that gets every call of ``Trainer.fit``, which raises it; both Lightning packages are covered.
 
     Also those that are imported meanwhile, wherever that is. Runs of Weights & Biases are disabled ones, whatever mode
     they are begun in: the program that writes them is out of reach.
+
+    Args:
+        trains: The name of a class; fits of other modules do nothing then.
     """
     caught: list[Reached] = []
     with Patches() as patches:
@@ -54,7 +57,7 @@ def intercepted() -> Iterator[list[Reached]]:
             if module.__name__ == _WANDB:
                 patches.wrap(module, "init", _disabled)
             else:
-                _intercept(patches, module.Trainer, caught)
+                _intercept(patches, module.Trainer, caught, trains)
 
         for name in (*_DEFINED_IN, _WANDB):
             if name in sys.modules:
@@ -103,7 +106,7 @@ def _disabled(init: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args, **kwargs: init(*args, **{**kwargs, "mode": "disabled"})
 
 
-def _intercept(patches: Patches, trainer: type, caught: list[Reached]) -> None:
+def _intercept(patches: Patches, trainer: type, caught: list[Reached], trains: str) -> None:
     def remembering(init: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(init)
 
@@ -128,6 +131,8 @@ def _intercept(patches: Patches, trainer: type, caught: list[Reached]) -> None:
 
         def reached(self: Any, *args: Any, **kwargs: Any) -> None:
             call = dict(signature.bind(self, *args, **kwargs).arguments)
+            if trains and trains not in {cls.__name__ for cls in type(call.get("model")).__mro__}:
+                return
             caught.append(Reached(self, call))
             raise caught[-1]
 

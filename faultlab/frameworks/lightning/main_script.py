@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from faultlab.detectors.notice import safe_text
+from faultlab.frameworks.lightning import second_run
 from faultlab.frameworks.lightning.interception import Reached, intercepted
 from faultlab.mutants import switchboard
 from faultlab.target import TargetError
@@ -48,19 +49,25 @@ class MainScript:
         self.module = self._made()
         switchboard.name_script(str(file), module_name(file))
 
-    def run_to_fit(self, arguments: Sequence[str]) -> Reached:
-        """Run the script from its beginning to its first ``Trainer.fit``.
+    def run_to_fit(self, arguments: Sequence[str], trains: str = "") -> Reached:
+        """Run the script from its beginning to its first ``Trainer.fit``, or the first of a module of that class.
 
         Raises:
             TargetError: It ends before.
         """
         # Where the script was started, wherever an earlier run of it has gone.
         os.chdir(self._folder)
-        with self._as_main(arguments):
-            reached = run_to_fit(lambda: exec(self._code, vars(self.module)), self.file, arguments)
+        self._be_main(arguments)
+        second_run.forget(sys.argv[0])
+        reached = run_to_fit(lambda: exec(self._code, vars(self.module)), self.file, arguments, trains)
         os.chdir(self._folder)
         self._trained = frozenset(type(reached.call.get("model")).__mro__)
         return reached
+
+    @property
+    def has_run(self) -> bool:
+        """Whether this process has all that the script imports and defines."""
+        return bool(self._trained)
 
     def enter(self, reached: Reached) -> None:
         """Go to the folder that the script was in when it came to fit."""
@@ -93,9 +100,12 @@ class MainScript:
         self._classes[key] = made
         return made
 
-    @contextlib.contextmanager
-    def _as_main(self, arguments: Sequence[str]) -> Iterator[None]:
-        """The surroundings that ``python script.py``, or ``python -m package.script``, gives a script."""
+    def _be_main(self, arguments: Sequence[str]) -> None:
+        """Makes the surroundings that ``python script.py``, or ``python -m package.script``, gives a script.
+
+        For good: what the training asks for, pickles or starts, finds them later.
+        """
+        quieten()
         folder = package_root(self.file) if self._package else self.file.parent
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
@@ -103,18 +113,22 @@ class MainScript:
             importlib.import_module(self._package)
         if sys.modules["__main__"] is not self.module:
             _before.append(sys.modules["__main__"])
-            # For good: what the training pickles, or starts, looks there later.
-            sys.modules["__main__"] = self.module
+            # Under the name too that processes give it which multiprocessing spawns.
+            sys.modules["__main__"] = sys.modules["__mp_main__"] = self.module
         name = str(self.file) if self._package else os.path.relpath(self.file, self._folder)
-        with as_started(str(self.file) if name.startswith("..") else name, arguments):
-            yield
+        sys.argv[:] = [str(self.file) if name.startswith("..") else name, *map(str, arguments)]
+
+
+def quieten() -> None:
+    """Have no window opened, and nobody told over the network."""
+    for variable, value in {"MPLBACKEND": "Agg", "WANDB_MODE": "disabled"}.items():
+        os.environ.setdefault(variable, value)
 
 
 @contextlib.contextmanager
 def as_started(name: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Have a command line, and an environment in which no window opens and nobody is told over the network."""
-    for variable, value in {"MPLBACKEND": "Agg", "WANDB_MODE": "disabled"}.items():
-        os.environ.setdefault(variable, value)
+    """Have a command line meanwhile."""
+    quieten()
     before = sys.argv[:]
     sys.argv[:] = [name, *map(str, arguments)]
     try:
@@ -123,18 +137,19 @@ def as_started(name: str, arguments: Sequence[str]) -> Iterator[None]:
         sys.argv[:] = before
 
 
-def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str]) -> Reached:
+def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str], trains: str = "") -> Reached:
     """Call ``run`` until something in it comes to ``Trainer.fit``.
 
     Args:
         run: Runs the user's code of ``file``.
         file: What it is called in messages.
         arguments: Those that the code finds on its command line.
+        trains: The class of the module whose fit is asked for; of any, unless given.
 
     Raises:
         TargetError: It ends before; what it printed last is said where it exits.
     """
-    with intercepted() as caught, listening() as words:
+    with intercepted(trains) as caught, second_run.tolerated(), listening() as words:
         try:
             run()
         except Reached:
@@ -148,7 +163,8 @@ def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str]) 
                 message = f"{file.name}{_line_in(file, error)} ends with {what}{said}"
                 raise TargetError(_WHERE, message, remedy) from error
     if not caught:
-        raise TargetError(_WHERE, f"{file.name} runs to its end and calls no Trainer.fit", _REMEDY)
+        message = f"{file.name} runs to its end and calls no Trainer.fit" + (f" of {trains}" if trains else "")
+        raise TargetError(_WHERE, message, _REMEDY)
     return caught[0]
 
 
