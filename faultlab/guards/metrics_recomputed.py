@@ -121,7 +121,7 @@ class MetricsRecomputed(Guard):
                 readings.reseed(1)
                 for parameter in weights:
                     spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
-                    parameter.add_(torch.randn_like(parameter), alpha=0.1 * (spread or 1.0))
+                    parameter.add_(torch.randn_like(parameter), alpha=spread or 1.0)
                 object.__setattr__(twin, "log", log)
                 object.__setattr__(twin, "log_dict", log_dict)
                 loss = readings.loss_of(readings.step(twin, batch, 0))
@@ -190,7 +190,7 @@ class MetricsRecomputed(Guard):
         if self._tried is None or name not in self._tried[1]:
             return True
         loss, logged = self._tried
-        return not math.isfinite(loss) or self._near(logged[name], loss, 1e-4)
+        return not math.isfinite(loss) or self._near(logged[name], loss, 1e-5)
 
     @staticmethod
     def _near(one: float, other: float, share: float) -> bool:
