@@ -110,6 +110,6 @@ def _line(training: Training, row: Row) -> str:
     goal = training.goal
     metric = f"`{goal.metric}` {'≤' if goal.mode == 'min' else '≥'} {goal.value:g}"
     if row.missing is not None:
-        return f"{described(training)} – | {metric} | 0 | – | – | `{row.missing}` was not installed |\n"
+        return f"{described(training)} - | {metric} | 0 | - | - | `{row.missing}` was not installed |\n"
     seen = f"{row.seeds} | {row.alarms['cheap']} | {row.alarms['full']} | {row.equal} of {row.seeds * len(LEVELS)}"
     return f"{described(training)} {row.steps} | {metric} | {seen} |\n"
