@@ -97,7 +97,7 @@ trainer.fit(Potential(), DataLoader(regression(), batch_size=16), DataLoader(reg
         {"LOG": ("self.log('val_loss', F.mse_loss(self.force(x), -x))",
                  "with torch.enable_grad():\n            self.log('val_loss', F.mse_loss(self.force(x), -x))"),
          "MODE": ("", ", inference_mode=False")},
-        r"validat.*without gradients|gradients? (is|are) (switched )?off.*validat|no gradients? in validation", r"enable_grad",
+        r"gradients are switched off in validation", r"enable_grad",
     ),
     Patient(
         "onecycle-by-epoch", "Lightning-AI/pytorch-lightning#3869",
@@ -189,7 +189,7 @@ pl.Trainer(max_epochs=4).fit(Net(), DataLoader(data, batch_size=16, shuffle=True
         r"\(16, 1\).*\(16,?\)|\(16,?\).*\(16, 1\)", r"squeeze|same shape",
     ),
     Patient(
-        "monitor-not-logged", "curiousily/Getting-Things-Done-with-Pytorch#23",
+        "monitor-not-logged", "vislearn/FFF#3",
         """
 from pytorch_lightning.callbacks import ModelCheckpoint
 
