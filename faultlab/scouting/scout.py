@@ -141,14 +141,14 @@ class Scout:
     def _tune(self, candidate: Mapping[str, Any], first: dict[str, Any]) -> None:
         """Lengthens the training until something is learnt, and says what was found."""
         answer, tried = first, Length()
-        available = first["batches"]
-        # An epoch of the first attempt may have been shorter than was asked for.
-        begun = available if available is not None and available < tried.batches else tried.batches
-        second = self._attempt(candidate, length.of(2 * tried.steps, available))
+        available = _available(first, tried)
+        again = length.of(2 * tried.steps, available)
+        second = self._attempt(candidate, again)
         each = 0.0
         if "trajectory" in second:
             each = length.marginal((first["steps"], first["cpu"]), (second["steps"], second["cpu"]))
-        known = {replace(tried, batches=begun): first, length.of(2 * tried.steps, available): second}
+            available = _available(second, again)
+        known = {tried: first, again: second}
         for long in length.longer(available, each):
             found = known[long] if long in known else self._attempt(candidate, long)
             if "trajectory" not in found:
@@ -288,6 +288,12 @@ def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
         "validation": trajectory.validation_batches,
         "skipped": scripted.skipped(),
     }
+
+
+def _available(answer: Mapping[str, Any], long: Length) -> int | None:
+    """How many batches an epoch has: as many as came where those were fewer than were asked for."""
+    fewer = answer["steps"] < long.steps
+    return max(1, answer["steps"] // long.epochs) if fewer else answer["batches"]
 
 
 def _batches(loading: Mapping[str, Any]) -> int | None:
