@@ -114,6 +114,8 @@ def test_a_script_of_any_make_gets_a_scenario_that_runs_at_once_and_finds_its_fo
     assert found["steps"] >= 16
     assert _state(folder).keys() - before.keys() == {"mine.yaml"}
     assert before.items() <= _state(folder).items()
+    if not posted.quick_to_build:
+        return
     options = Options(select=("step.raises", "loss.nan@step=8"), watch=Watch(quiet=0, advised=False))
     report = Campaign(load(Path("mine.yaml")), engine, options, Quiet()).run()
     assert report.by_mode()["step.raises"] is Status.NOTICED
@@ -359,3 +361,13 @@ def test_the_doctor_runs_a_script_with_its_arguments(engine: Engine, folder: Pat
     assert "the following arguments are required: --data, --lr" in broken.what
     found = list(examine(posted.target, 60, engine=engine, arguments=posted.arguments))
     assert not [one for one in found if one.verdict == WRONG], found
+
+
+@pytest.mark.nightly(reason="a process that tries; what a script says that exits is in the quick ring")
+def test_nothing_is_made_up_where_a_script_fails_with_the_arguments_that_were_given(folder: Path) -> None:
+    posted = next(one for one in POSTED if one.name == "argparse_required")
+    posted.copy_to(folder)
+    ended = CliRunner().invoke(group, ["init", posted.target, "--", "--data", "many"])
+    assert isinstance(ended.exception, UsageError)
+    assert "argument --data: invalid int value: 'many'" in ended.output
+    assert not Path("scenarios").exists()

@@ -293,7 +293,8 @@ def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
 def _available(answer: Mapping[str, Any], long: Length) -> int | None:
     """How many batches an epoch has: as many as came where those were fewer than were asked for."""
     fewer = answer["steps"] < long.steps
-    return max(1, answer["steps"] // long.epochs) if fewer else answer["batches"]
+    found: int | None = max(1, answer["steps"] // long.epochs) if fewer else answer["batches"]
+    return found
 
 
 def _batches(loading: Mapping[str, Any]) -> int | None:
