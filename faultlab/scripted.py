@@ -23,6 +23,7 @@ from faultlab.target import PREPARE, TargetError
 
 _running: dict[tuple[type, str], MainScript | CliConfig] = {}
 _defined: dict[Path, ScriptParts] = {}
+_calls: list[Mapping[str, Any]] = []
 
 
 def build(
@@ -104,6 +105,11 @@ def handed(build: Mapping[str, Any]) -> Handed | None:
     return Handed(interception.plain_arguments(trainer), interception.left_out(trainer, kept, without))
 
 
+def fit_calls() -> Sequence[Mapping[str, Any]]:
+    """Return what the scripts that this process has run gave ``Trainer.fit``."""
+    return _calls
+
+
 def skipped() -> list[str]:
     """What of the scripts that this process knows could not be defined, a line each."""
     return [line for parts in _defined.values() for line in parts.skipped]
@@ -113,6 +119,7 @@ def _built(
     reached: Reached, source: MainScript | CliConfig, keep: Sequence[str], without: Sequence[str]
 ) -> tuple[Any, Any, dict[str, Any]]:
     source.enter(reached)
+    _calls.append(reached.call)
     more = interception.trainer_arguments(reached.trainer, frozenset(keep), without)
     return reached.call["model"], interception.data_of(reached), more
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
+from faultlab.doctor import ending, still
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
 from faultlab.doctor.never_called import calls, facts
+from faultlab.doctor.swallowed import of_the_step
 
 LEARNING, HOOKS = Checks(), Checks()
 _PL = "Lightning-AI/pytorch-lightning"
@@ -77,46 +80,54 @@ def body(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@LEARNING.check("the batch fits the step")
+def batch(seen: Seen) -> Iterator[Finding]:
+    """A batch of one tensor that is unpacked by its rows, where no exception says so."""
+    found = seen.get("batch")
+    for entry in facts(seen, "unpacks"):
+        if found and not seen.get("error") and found["parts"] == 1 and entry["parts"] > 1:
+            fit = ending.misfit(found, entry["parts"], entry["line"])
+            yield wrong(f"{fit.cause}; its rows are taken for them", f"{entry['file']}:{entry['line']}", fit.remedy)
+
+
+@LEARNING.check("who steps the optimizer")
+def who_steps(seen: Seen) -> Iterator[Finding]:
+    """A step that goes back and steps by itself, without manual optimization."""
+    if seen.get("automatic", True) and not seen.get("error") and (found := ending.by_itself(seen)):
+        lines = facts(seen, "manual_names") or facts(seen, "steps_itself")
+        yield wrong(found.cause, f"{lines[0]['file']}:{lines[0]['line']}", found.remedy)
+
+
 @LEARNING.check("it returns a loss", f"{_PL}#6753")
 def returned(seen: Seen) -> Iterator[Finding]:
     """What comes back: nothing, or something that leads to no gradient."""
     outputs, times = seen.get("outputs", {}), calls(seen)
     if not seen.get("automatic", True) or seen["step"]["kind"] in ("generator", "coroutine"):
         return
+    if ending.by_itself(seen):
+        return  # what it returns is right under manual optimization
+    held = of_the_step(seen)
+    why = f", since {held['type']} is swallowed in line {held['handler']}" if held else ""
     if none := outputs.get("none", 0):
-        swallowing = facts(seen, "swallows")
-        where = f"{swallowing[0]['file']}:{swallowing[0]['line']}" if swallowing else seen["step"]["place"]
-        why = ", perhaps from a handler that swallows every exception" if swallowing else ""
         say = wrong if none == times else attention
         yield say(
             f"training_step returns None in {none} of {times} steps{why}; nothing is learnt in those",
-            where,
-            "Return the loss; re-raise what the handler can't mend." if swallowing else "Return the loss.",
+            seen["step"]["place"],
+            "Mend the swallowed exception." if held else "Return the loss.",
         )
     if detached := outputs.get("detached", 0):
+        _, where, remedy = still.why_no_graph(seen)
         yield wrong(
-            f"the loss has no gradient in {detached} of {times} steps",
-            seen["step"]["place"],
-            "Look for .item(), .detach(), torch.no_grad(), numpy or argmax between the weights and the loss.",
+            f"the loss has no gradient in {detached} of {times} steps{why}",
+            where if where and not held else seen["step"]["place"],
+            "Mend the swallowed exception." if held else remedy,
         )
     for kind, count in outputs.items():
         if kind not in ("none", "loss", "detached"):
             yield wrong(
-                f"training_step returns {kind} in {count} of {times} steps",
+                f"training_step returns {kind} in {count} of {times} steps{why}",
                 seen["step"]["place"],
                 "Return the loss, or a dict that has it as 'loss'.",
-            )
-
-
-@LEARNING.check("exceptions get out")
-def swallowed(seen: Seen) -> Iterator[Finding]:
-    """A handler in training_step lets nothing out."""
-    if not seen.get("outputs", {}).get("none"):
-        for entry in facts(seen, "swallows"):
-            yield attention(
-                "training_step has a handler that swallows every exception",
-                f"{entry['file']}:{entry['line']}",
-                "Catch what you can mend and no more.",
             )
 
 
@@ -124,11 +135,18 @@ def swallowed(seen: Seen) -> Iterator[Finding]:
 def ended(seen: Seen) -> Iterator[Finding]:
     """An exception, or an end before its time."""
     if error := seen.get("error"):
+        found = ending.meaning(seen, error)
         message = str(error["message"]).partition("\n")[0]
-        yield wrong(
-            f"training ends with an exception after {seen.get('batches', 0)} steps",
-            f"{message} ({error['own'] or error['raised']})",
-            "Mend what it says.",
+        place = error["own"] or error["raised"]
+        say = attention if error.get("ours") else wrong
+        steps = seen.get("batches", 0)
+        yield replace(
+            say(
+                f"training ends with an exception after {steps} {'step' if steps == 1 else 'steps'}: {found.cause}",
+                f"{message} ({place})" if place else message,
+                found.remedy,
+            ),
+            links=(found.thread,) if found.thread else (),
         )
     for entry in seen.get("stopped", ())[:1]:
         yield attention(f"{entry['hook']} stops the training", f"in step {entry['step']}", "See whether that is meant.")
@@ -138,26 +156,6 @@ def ended(seen: Seen) -> Iterator[Finding]:
             f"in step {entry['step']}",
             "See whether that is meant.",
         )
-
-
-@LEARNING.check("parameters change", f"{_PL}#20215")
-def parameters(seen: Seen) -> Iterator[Finding]:
-    """Which do not, and why."""
-    found = seen.get("parameters")
-    if not found or seen.get("error"):
-        return
-    changed, still = found["changed"], found["still"]
-    total = len(changed) + len(still)
-    if not total:
-        yield attention("the module has no parameters", "", "Assign layers to self in __init__.")
-        return
-    if still:
-        say = attention if changed else wrong
-        reason, remedy = _why_still(seen)
-        what = f"{len(still)} of {total} parameters" if changed else "no parameter"
-        yield say(f"{what} {'did not change' if changed else 'has changed'}{reason}", _some(still), remedy)
-    else:
-        yield fine(f"all {total} parameters changed")
 
 
 @LEARNING.check("the loss is finite")
@@ -197,20 +195,13 @@ def names(seen: Seen) -> Iterator[Finding]:
 @HOOKS.check("hooks that you define run")
 def never_ran(seen: Seen) -> Iterator[Finding]:
     """Of the module's own hooks those that a fit should have called and has not."""
-    if seen.get("error"):
+    if seen.get("error") or seen.get("cut"):
         return
     ran = {name for name, times in seen.get("calls", {}).items() if times}
     idle = [name for name in seen.get("own_hooks", ()) if name not in ran and not any(w in name for w in _ELSEWHERE)]
     if not seen.get("automatic", True):
         idle = [name for name in idle if name not in ("optimizer_step", "backward", "optimizer_zero_grad")]
     validation = [name for name in idle if "validation" in name or name == "val_dataloader"]
-    if validation and not seen.get("validation_batches"):
-        yield attention(
-            f"validation never ran, though {validation[0]} is defined",
-            f"limit_val_batches={seen['trainer'].get('limit_val_batches')}, "
-            f"check_val_every_n_epoch={seen['trainer'].get('check_val_every_n_epoch')}",
-            "Give a validation loader, or see whether validation is due in so short a run.",
-        )
     if others := [name for name in idle if name not in validation]:
         yield attention(
             f"{', '.join(others[:_SHOWN])} never ran",
@@ -230,23 +221,3 @@ def apart(seen: Seen) -> Iterator[Finding]:
             str(seen["loader"].get("type")),
             "See whether train_dataloader returns the validation's, or the other way round.",
         )
-
-
-def _why_still(seen: Seen) -> tuple[str, str]:
-    found = seen["parameters"]
-    still = set(found["still"])
-    if seen.get("outputs", {}).get("none") == calls(seen):
-        return " because training_step returns None", "Return the loss."
-    if not found["optimizers"]:
-        return " because configure_optimizers returns no optimizer", "Return one that has self.parameters()."
-    if still <= set(found["frozen"]):
-        return " because requires_grad is False", "Unfreeze what is meant to learn."
-    if still <= set(found["left_out"]) | set(found["frozen"]):
-        return " because no optimizer has them", "Give the optimizer self.parameters()."
-    if found["largest_rate"] == 0:
-        return " because the learning rate is 0", "Look at the rate and its scheduler's start."
-    return "", "Look whether the loss depends on them."
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from faultlab import engines
-from faultlab.doctor import never_called
+from faultlab.doctor import never_called, options, statements
 from faultlab.doctor.called import HOOKS, LEARNING
+from faultlab.doctor.delivered import PROMISES
+from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
+from faultlab.doctor.still import WEIGHTS
+from faultlab.doctor.swallowed import SWALLOWED
+from faultlab.doctor.told import TOLD
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.engines.protocol import Outcome
 from faultlab.errors import ScenarioError, UsageError
@@ -117,8 +122,12 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
         raised = seen.get("error") or {}
         message = str(raised.get("message", "")).partition("\n")[0]
         place = raised.get("own") or raised.get("raised", "")
-        remedy = "Mend it; where arguments are missing, give them under init_args in a scenario."
-        yield replace(wrong(f"building the module raises {message}", place, remedy), check="build")
+        named = explained(message)
+        remedy = (
+            named.remedy if named else "Look at that line; missing arguments are given under init_args in a scenario."
+        )
+        meant = f": {named.cause}" if named else ""
+        yield replace(wrong(f"building the module raises {message}{meant}", place, remedy), check="build")
         return
     root = project_root(scenario.file).resolve()
     seen["scripts"] = scripts(root, seen["cls"]["name"])
@@ -158,9 +167,16 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
             yield replace(fine(what), check="clean run")
             if not alike:
                 yield _nondeterministic(engine, timeout, seed)
+            if alike:
+                yield from options.without_effect(engine, seen, trajectory, timeout, seed)
+        yield from SWALLOWED.run(seen)
         yield from LEARNING.run(seen)
+        yield from WEIGHTS.run(seen)
     else:
+        yield from SWALLOWED.run(seen)
         yield from never_called.explain(seen)
+    yield from PROMISES.run(seen)
+    yield from TOLD.run(seen)
     yield from HOOKS.run(seen)
 
 
@@ -191,8 +207,25 @@ def _lost(outcome: Outcome, timeout: float) -> Finding:
 
 def _broken(check: str, scenario: Scenario, where: Any, message: str, remedy: str) -> Finding:
     problem = scenario.problem(tuple(where), message, remedy).problems[0]
+    if guard := _main_guard(scenario, message):
+        return replace(guard, check=check)
+    if named := explained(message):
+        remedy = named.remedy
+        problem = scenario.problem(tuple(where), f"{message}: {named.cause}", remedy).problems[0]
     place = f"{problem.file}:{problem.line}:{problem.column}" if scenario.file.is_file() else ""
     return replace(wrong(problem.message, place, problem.remedy), check=check)
+
+
+def _main_guard(scenario: Scenario, message: str) -> Finding | None:
+    """A test of ``__name__`` that is never true, in a script that gets nowhere for that."""
+    arguments = (scenario.build.init_args if scenario.build else {}) or {}
+    script = Path(str(arguments.get("script", "")))
+    if "calls no Trainer.fit" not in message or not script.is_file():
+        return None
+    for line, test in statements.main_guards(script.read_text(encoding="utf-8", errors="replace")):
+        what = f"the script does nothing: `{test}` in line {line} is never true, for a script's __name__ is '__main__'"
+        return wrong(what, f"{script}:{line}", 'Write if __name__ == "__main__":')
+    return None
 
 
 def _same_file(one: str, other: Path) -> bool:

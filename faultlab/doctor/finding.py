@@ -32,14 +32,14 @@ Look = Callable[[Seen], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Check:
-    """A declared check; what it yields carries its name and links."""
+    """A declared check; what it yields carries its name, and its links where it has none of its own."""
 
     name: str
     look: Look
     links: tuple[str, ...] = ()
 
     def run(self, seen: Seen) -> list[Finding]:
-        return [replace(found, check=self.name, links=self.links) for found in self.look(seen)]
+        return [replace(found, check=self.name, links=found.links or self.links) for found in self.look(seen)]
 
 
 class Checks:

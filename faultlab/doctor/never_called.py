@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from faultlab.doctor.finding import Checks, Finding, Seen, wrong
+from faultlab.doctor import ending
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 
 CAUSES = Checks()
 check = CAUSES.check
@@ -83,7 +85,7 @@ def settings(seen: Seen) -> Iterator[Finding]:
 def empty_loader(seen: Seen) -> Iterator[Finding]:
     """The training loader yields nothing: an empty dataset, a sampler, or a last batch that is dropped."""
     loader = seen.get("loader") or {}
-    if seen.get("error") or any(seen.get("trainer", {}).get(name) == 0 for name in ("limit_train_batches",)):
+    if seen.get("error") or seen.get("trainer", {}).get("limit_train_batches") == 0 or _one_of_several(seen):
         return
     samples, drawn, size = loader.get("samples"), loader.get("drawn"), loader.get("batch_size")
     evidence = ", ".join(
@@ -237,17 +239,23 @@ def failed(seen: Seen) -> Iterator[Finding]:
         return
     sanity = error["during"].startswith(("validation_", "on_validation_")) or "sanity" in error["during"]
     when = "in the sanity check of validation, before training" if sanity else f"after {error['during'] or 'nothing'}"
-    yield wrong(
-        f"training_step is never called because an exception comes before it, {when}",
-        f"{message} ({error['own'] or error['raised']})",
-        "Mend what it says; num_sanity_val_steps=0 leaves the sanity check out." if sanity else "Mend what it says.",
+    found = ending.meaning(seen, error)
+    place = error["own"] or error["raised"]
+    say = attention if error.get("ours") else wrong
+    yield replace(
+        say(
+            f"training_step is never called because an exception comes before it, {when}: {found.cause}",
+            f"{message} ({place})" if place else message,
+            found.remedy,
+        ),
+        links=(found.thread,) if found.thread else (),
     )
 
 
 def explain(seen: Seen) -> list[Finding]:
     """Every cause that holds; where none is known, what Lightning itself gave as the end."""
     found = CAUSES.run(seen)
-    if found:
+    if found or _one_of_several(seen):
         return found
     said = "; ".join(seen.get("said", ())) or "Lightning says nothing"
     remedy = "Step through it: faultlab replay step.raises --scenario ... --debug."
@@ -264,6 +272,12 @@ def explain(seen: Seen) -> list[Finding]:
 
 def facts(seen: Seen, kind: str) -> list[dict[str, Any]]:
     return list(seen.get("facts", {}).get(kind, ()))
+
+
+def _one_of_several(seen: Seen) -> bool:
+    """Whether one of several loaders is empty, which is said of each by its name."""
+    loaders = seen.get("loaders", ())
+    return len(loaders) > 1 and any(one["batches"] == 0 or one["samples"] == 0 for one in loaders)
 
 
 def _left(seen: Seen) -> bool:

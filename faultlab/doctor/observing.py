@@ -1,25 +1,31 @@
 """In the victim: the user's training, looked at while it runs. What is seen goes to the driver as plain data.
 
 ``seen`` has: ``cls`` (name, file, line, lineage), ``step`` (what training_step is), ``facts`` of the source,
-``trainer`` (settings), ``loader`` (the training loader), and after the run ``calls`` (by hook), ``outputs`` (of
-training_step, by kind), ``skipped`` and ``stopped`` (who asked for it, in which hook), ``said`` (what Lightning gives
-as the end), ``error``, ``parameters``, ``losses``.
+``trainer`` (settings), ``loader`` and ``loaders`` (for training), and after the run ``calls`` (by hook), ``outputs``
+(of training_step, by kind), ``skipped`` and ``stopped`` (who asked for it, in which hook), ``said`` (what Lightning
+gives as the end), ``error``, ``swallowed`` (see `faultlab.doctor.swallowing`), ``parameters``, ``losses``,
+``schedulers``, ``cut`` (whether the doctor has ended it), and what `faultlab.doctor.course` fills in.
 """
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import inspect
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType, TracebackType
 from typing import Any
 
-from faultlab.detectors import exceptions
 from faultlab.detectors.notice import safe_text
-from faultlab.doctor import sources
+from faultlab.doctor import anatomy, planned
+from faultlab.doctor.checkpoint import resumed_from
+from faultlab.doctor.course import Course
+from faultlab.doctor.swallowing import Swallowing
 from faultlab.engines.protocol import Order
+from faultlab.frameworks.torch import compilation
 from faultlab.harness.session import Send, Session
 from faultlab.seams import lightning
 from faultlab.seams.callbacks import named_callbacks, own_hooks
@@ -41,48 +47,6 @@ _SETTINGS = (
     "check_val_every_n_epoch",
     "accumulate_grad_batches",
 )
-_NO_HOOKS = {
-    "forward",
-    "print",
-    "log",
-    "log_dict",
-    "all_gather",
-    "freeze",
-    "unfreeze",
-    "manual_backward",
-    "toggle_optimizer",
-    "untoggle_optimizer",
-    "toggled_optimizer",
-    "clip_gradients",
-    "optimizers",
-    "lr_schedulers",
-}
-_PREFIXES = (
-    "on_",
-    "configure_",
-    "training_",
-    "validation_",
-    "test_",
-    "predict_",
-    "train_",
-    "val_",
-    "optimizer_",
-    "lr_scheduler_",
-    "transfer_",
-    "prepare_",
-    "setup",
-    "teardown",
-    "backward",
-)
-
-
-def hook_names(base: type) -> list[str]:
-    """The methods of Lightning's module that a user may define for Lightning to call."""
-    return [
-        name
-        for name in dir(base)
-        if name.startswith(_PREFIXES) and name not in _NO_HOOKS and inspect.isfunction(getattr(base, name, None))
-    ]
 
 
 class Examined(Session):
@@ -101,6 +65,9 @@ class Examined(Session):
         self._held = Patches()
         self._before: dict[str, Any] = {}
         self._listener = _Listener(self._seen["said"])
+        self._course = Course(self._seen, target.code)
+        self._swallowing = Swallowing(target.code)
+        self._seen["swallowed"] = self._swallowing.found
 
     def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
         import torch
@@ -109,16 +76,17 @@ class Examined(Session):
         module = built.module
         base = lightning.base_module(type(module))
         self._seen.update(
-            cls=_class(type(module), base),
-            step=_step(module, base),
-            facts=_facts(type(module), base),
-            own_hooks=[name for name in hook_names(base) if lightning.overrides(type(module), name)],
-            trainer={name: _plain(getattr(trainer, name, None)) for name in _SETTINGS},
-            arguments={name: _plain(value) for name, value in built.trainer_arguments.items()},
+            cls=anatomy.class_facts(type(module), base),
+            step=anatomy.step_facts(module, base),
+            facts=anatomy.source_facts(type(module), base),
+            own_hooks=[name for name in anatomy.hook_names(base) if lightning.overrides(type(module), name)],
+            trainer={name: anatomy.plain(getattr(trainer, name, None)) for name in _SETTINGS},
+            arguments={name: anatomy.plain(value) for name, value in built.trainer_arguments.items()},
             namespace=built.namespace.__name__,
-            trainer_namespace=_namespace(type(trainer), "Trainer"),
-            callbacks=[_namespace(type(callback), "Callback") for callback in trainer.callbacks],
+            trainer_namespace=anatomy.namespace_of(type(trainer), "Trainer"),
+            callbacks=[anatomy.namespace_of(type(callback), "Callback") for callback in trainer.callbacks],
             automatic=bool(module.automatic_optimization),
+            resumes=resumed_from(built.fit),
         )
         # Before the run: one that hangs or dies says nothing afterwards.
         self._send({"note": self._seen})
@@ -132,7 +100,7 @@ class Examined(Session):
 
     def _watch(self, module: Any, base: type, trainer: Any) -> None:
         cls = type(module)
-        for name in hook_names(base):
+        for name in anatomy.hook_names(base):
             raw = inspect.getattr_static(cls, name, None)
             if lightning.overrides(cls, name) and inspect.isfunction(raw) and name not in vars(module):
                 self._held.wrap(cls, name, self._counting(name, trainer, cls.__name__))
@@ -146,6 +114,7 @@ class Examined(Session):
 
     def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+            self._course.hook(trainer, hook)
             # At each call: a module may bring callbacks of its own when the fit begins.
             with Patches() as patches:
                 for name, callback in named_callbacks(trainer):
@@ -166,24 +135,48 @@ class Examined(Session):
                 seen["calls"][name] += 1
                 if len(seen["order"]) < 200 and name not in seen["order"]:
                     seen["order"].append(name)
-                try:
-                    output = method(*args, **kwargs)
-                except StopIteration:
-                    seen["skipped"].append({"hook": name, "how": "raises StopIteration", "step": self._clock.step})
-                    raise
+                output = self._called(name, method, args, kwargs)
                 if name == "training_step":
-                    seen["outputs"][_kind(output)] += 1
+                    seen["outputs"][anatomy.kind_of(output)] += 1
                 if name.endswith("on_train_batch_start") and output == -1 and "." not in name:
                     seen["skipped"].append({"hook": name, "how": "returns -1", "step": self._clock.step})
                 if not stop and getattr(trainer, "should_stop", False):
                     seen["stopped"].append({"hook": name, "owner": owner, "step": self._clock.step})
                 if name == "training_step" and seen["calls"][name] >= self._order.examine:
-                    trainer.should_stop = True
+                    trainer.should_stop = seen["cut"] = True
                 return output
 
             return counting
 
         return make
+
+    def _called(self, name: str, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Calls a hook, and notes what it swallows and how it ends."""
+        raised: BaseException | None = None
+        step = name == "training_step"
+        # The module comes first where the class's own method is wrapped.
+        given = args[1:] if args and self._built is not None and args[0] is self._built.module else args
+        try:
+            with self._course.step((*given, *kwargs.values())) if step else contextlib.nullcontext(_unlooked) as told:
+                output = method(*args, **kwargs)
+            if step and self._built is not None:
+                told(self._built.module, output)
+            return output
+        except StopIteration as error:
+            raised = error
+            self._seen["skipped"].append({"hook": name, "how": "raises StopIteration", "step": self._clock.step})
+            raise
+        except BaseException as error:
+            raised = error
+            raise
+        finally:
+            self._swallowing.settle(name, self._clock.step, raised)
+
+    def _fit(self) -> BaseException | None:
+        if self._built is not None and compilation.is_compiled(self._built.module):
+            return super()._fit()
+        with self._swallowing.watching():
+            return super()._fit()
 
     def _run(self) -> dict[str, Any]:
         # Where it stands when its time is up, for one that hangs.
@@ -196,19 +189,15 @@ class Examined(Session):
 
     def _ended_by(self, error: BaseException) -> None:
         super()._ended_by(error)
-        place = exceptions.place_of(error.__traceback__)
-        frame = error.__traceback__
-        own = ""
-        while frame is not None:
-            if self._target.code.holds(frame.tb_frame):
-                own = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}"
-            frame = frame.tb_next
-        raised = f"{place[0].f_code.co_filename}:{place[0].f_lineno}" if place else ""
-        message = f"{type(error).__name__}: {safe_text(error)}"
+        frames = list(_frames(error.__traceback__))
+        own = [place for frame, place in frames if self._target.code.holds(frame)]
+        others = [place for frame, place in frames if not _is_ours(frame)]
         self._seen["error"] = {
-            "message": message,
-            "own": own,
-            "raised": raised,
+            "message": f"{type(error).__name__}: {safe_text(error)}",
+            "own": own[-1] if own else "",
+            "raised": others[-1] if others else "",
+            # What stands innermost is what failed, and that may be the doctor's own look at the training.
+            "ours": bool(frames) and _is_ours(frames[-1][0]) and not isinstance(error, SystemExit),
             "during": next(reversed(self._seen["order"]), ""),
         }
 
@@ -217,8 +206,12 @@ class Examined(Session):
 
     def _result(self) -> dict[str, Any]:
         if self._built is not None:
-            self._seen["parameters"] = _parameters(self._built.module, self._before, self._trainer)
-            self._seen["loader"] = _loader(self._trainer)
+            self._seen["parameters"] = anatomy.parameters(self._built.module, self._before, self._trainer)
+            self._seen["loader"] = anatomy.loader(self._trainer)
+            self._seen["loaders"] = planned.loaders(self._trainer)
+            self._seen["has_validation_loader"] = planned.validates(self._trainer)
+            self._seen["schedulers"] = planned.schedulers(self._trainer)
+            self._seen["optimizer_steps"] = int(getattr(self._trainer, "global_step", 0))
         self._seen["losses"] = [loss for _, loss in self._trajectory.losses]
         self._seen["end"] = self._trajectory.end
         self._seen["batches"] = self._trajectory.steps
@@ -239,145 +232,16 @@ class _Listener(logging.Handler):
             self._said.append(text)
 
 
-def _class(cls: type, base: type) -> dict[str, Any]:
-    lineage = [one for one in cls.__mro__ if one is not object]
-    own = lineage[: lineage.index(base)]
-    return {
-        "path": f"{cls.__module__}.{cls.__qualname__}",
-        "name": cls.__name__,
-        "place": _place(cls),
-        "lineage": [{"name": one.__name__, "place": _place(one)} for one in own],
-    }
+def _frames(tb: TracebackType | None) -> Iterator[tuple[FrameType, str]]:
+    while tb is not None:
+        yield tb.tb_frame, f"{tb.tb_frame.f_code.co_filename}:{tb.tb_lineno}"
+        tb = tb.tb_next
 
 
-def _place(thing: Any) -> str:
-    try:
-        return f"{inspect.getsourcefile(thing)}:{inspect.getsourcelines(thing)[1]}"
-    except (OSError, TypeError):
-        return ""
+def _is_ours(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.partition(".")[0] == "faultlab" and not name.startswith(("faultlab.demo", "faultlab.guards"))
 
 
-def _step(module: Any, base: type) -> dict[str, Any]:
-    """What `training_step` is, where it is from, and what stands before it."""
-    raw = inspect.getattr_static(type(module), "training_step", None)
-    owner = next((one for one in type(module).__mro__ if "training_step" in vars(one)), None)
-    function = getattr(raw, "__func__", raw)
-    bare = inspect.unwrap(function) if callable(function) else function
-    kind = (
-        "missing"
-        if raw is None or owner is None or owner is base
-        else "property"
-        if isinstance(raw, property)
-        else "staticmethod"
-        if isinstance(raw, staticmethod)
-        else "classmethod"
-        if isinstance(raw, classmethod)
-        else "coroutine"
-        if inspect.iscoroutinefunction(bare)
-        else "generator"
-        if inspect.isgeneratorfunction(bare) or inspect.isasyncgenfunction(bare)
-        else "method"
-        if callable(raw)
-        else "attribute"
-    )
-    replaced = "training_step" in vars(module)
-    return {
-        "kind": kind,
-        "owner": owner.__name__ if owner else "",
-        "place": _place(bare) if callable(bare) else "",
-        "replaced": _place(vars(module)["training_step"]) or "somewhere" if replaced else "",
-    }
-
-
-def _facts(cls: type, base: type) -> dict[str, Any]:
-    """What is doubtful in the source of the class and of those of its bases that are not Lightning's."""
-    total: dict[str, Any] = {}
-    for one in cls.__mro__[: cls.__mro__.index(base)]:
-        try:
-            file = inspect.getsourcefile(one) or ""
-            with open(file, encoding="utf-8") as source:
-                facts = sources.class_facts(source.read(), one.__name__, hook_names(base))
-        except (OSError, TypeError, SyntaxError, ValueError):
-            continue
-        for key, entries in facts.items():
-            for entry in entries:
-                entry = {"line": entry} if isinstance(entry, int) else dict(entry)
-                entry = {**entry, "class": one.__name__, "file": file}
-                # What Lightning or a base knows by that name is no slip.
-                if not (key == "near" and any(hasattr(b, entry["name"]) for b in one.__mro__[1:])):
-                    total.setdefault(key, []).append(entry)
-    return total
-
-
-def _kind(output: Any) -> str:
-    import torch
-
-    if output is None:
-        return "none"
-    loss = output.get("loss") if isinstance(output, Mapping) else output
-    if isinstance(loss, torch.Tensor):
-        return "loss" if loss.requires_grad else "detached"
-    return "no loss" if isinstance(output, Mapping) else type(output).__name__
-
-
-def _parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str, Any]:
-    import torch
-
-    # Where the user gives no optimizer, Lightning puts in one that does nothing.
-    given = list(getattr(trainer, "optimizers", None) or ())
-    optimizers = [one for one in given if type(one).__name__ != "_MockOptimizer"]
-    held = {id(p) for one in optimizers for group in one.param_groups for p in group["params"]}
-    rates = [float(group.get("lr", 1.0)) for one in optimizers for group in one.param_groups]
-    changed, still, frozen, left_out = [], [], [], []
-    for name, value in module.named_parameters():
-        old = before.get(name)
-        if old is not None and old.shape == value.shape and torch.equal(old, value.detach().cpu().to(old)):
-            still.append(name)
-        else:
-            changed.append(name)
-        if not value.requires_grad:
-            frozen.append(name)
-        elif id(value) not in held:
-            left_out.append(name)
-    return {
-        "changed": changed,
-        "still": still,
-        "frozen": frozen,
-        "left_out": left_out,
-        "optimizers": [type(one).__name__ for one in optimizers],
-        "largest_rate": max(rates, default=None),
-    }
-
-
-def _loader(trainer: Any) -> dict[str, Any]:
-    """The training loader: how many batches it has, and why it may have none."""
-    try:
-        loader, validation = trainer.train_dataloader, trainer.val_dataloaders
-    except Exception as error:  # a user's loader, or none at all
-        return {"error": safe_text(error)}
-    if loader is None:
-        return {}
-    found: dict[str, Any] = {"type": type(loader).__name__}
-    dataset = getattr(loader, "dataset", None)
-    for name, thing in (("batches", loader), ("samples", dataset), ("drawn", getattr(loader, "sampler", None))):
-        try:
-            found[name] = len(thing)  # type: ignore[arg-type]
-        except Exception:  # no length, or one that raises
-            found[name] = None
-    found["batch_size"] = _plain(getattr(loader, "batch_size", None))
-    found["drop_last"] = bool(getattr(loader, "drop_last", False))
-    found["sampler"] = type(getattr(loader, "sampler", None)).__name__
-    others = validation if isinstance(validation, (list, tuple)) else [validation]
-    found["validates_on_it"] = dataset is not None and any(getattr(one, "dataset", None) is dataset for one in others)
-    return found
-
-
-def _namespace(cls: type, base: str) -> str:
-    for name in lightning.loaded():
-        if issubclass(cls, getattr(sys.modules[name], base)):
-            return name
-    return ""
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float, str, type(None))) else safe_text(value, 100)
+def _unlooked(module: Any, output: Any) -> None:
+    """For hooks that are no training step."""

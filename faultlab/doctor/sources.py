@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from faultlab.doctor import statements
+
 _LEFT_OUT = {"node_modules", "site-packages", "build", "dist", "venv", "mutants", "__pycache__"}
 _MOST_FILES = 400
 # What people write, and the closest match is not always what they mean.
@@ -40,6 +42,7 @@ def class_facts(text: str, name: str, hooks: Collection[str]) -> dict[str, Any]:
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name]
     facts: dict[str, Any] = {
         "nested": [], "outside": [], "twice": [], "near": [], "swallows": [], "ignores_closure": [],
+        "unpacks": [], "cuts": [], "steps_itself": [], "manual_names": [],
         "classes": [node.lineno for node in classes],
     }  # fmt: skip
     if not classes:
@@ -61,6 +64,11 @@ def class_facts(text: str, name: str, hooks: Collection[str]) -> dict[str, Any]:
                 facts["nested"].append({"hook": inner.name, "line": inner.lineno, "inside": method.name})
         if method.name == "training_step":
             facts["swallows"] += _swallows(method)
+            facts["unpacks"] += statements.unpackings(method)
+            facts["steps_itself"] += statements.own_steps(method)
+        if method.name not in hooks or method.name == "training_step":
+            facts["cuts"] += statements.cuts(method)
+        facts["manual_names"] += statements.near_manual(method)
         if method.name == "optimizer_step" and not _uses_closure(method):
             facts["ignores_closure"].append({"line": method.lineno})
     facts["twice"] = [{"hook": hook, "lines": lines} for hook, lines in by_name.items()

@@ -1,0 +1,199 @@
+"""In the victim: what a user's module is, read off it: its class, its step, its source, its parameters, its loader."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from faultlab.detectors.notice import safe_text
+from faultlab.doctor import sources
+from faultlab.seams import lightning
+
+_NO_HOOKS = {
+    "forward",
+    "print",
+    "log",
+    "log_dict",
+    "all_gather",
+    "freeze",
+    "unfreeze",
+    "manual_backward",
+    "toggle_optimizer",
+    "untoggle_optimizer",
+    "toggled_optimizer",
+    "clip_gradients",
+    "optimizers",
+    "lr_schedulers",
+}
+_PREFIXES = (
+    "on_",
+    "configure_",
+    "training_",
+    "validation_",
+    "test_",
+    "predict_",
+    "train_",
+    "val_",
+    "optimizer_",
+    "lr_scheduler_",
+    "transfer_",
+    "prepare_",
+    "setup",
+    "teardown",
+    "backward",
+)
+
+
+def hook_names(base: type) -> list[str]:
+    """The methods of Lightning's module that a user may define for Lightning to call."""
+    return [
+        name
+        for name in dir(base)
+        if name.startswith(_PREFIXES) and name not in _NO_HOOKS and inspect.isfunction(getattr(base, name, None))
+    ]
+
+
+def class_facts(cls: type, base: type) -> dict[str, Any]:
+    lineage = [one for one in cls.__mro__ if one is not object]
+    own = lineage[: lineage.index(base)]
+    return {
+        "path": f"{cls.__module__}.{cls.__qualname__}",
+        "name": cls.__name__,
+        "place": _place(cls),
+        "lineage": [{"name": one.__name__, "place": _place(one)} for one in own],
+    }
+
+
+def _place(thing: Any) -> str:
+    try:
+        return f"{inspect.getsourcefile(thing)}:{inspect.getsourcelines(thing)[1]}"
+    except (OSError, TypeError):
+        return ""
+
+
+def step_facts(module: Any, base: type) -> dict[str, Any]:
+    """What `training_step` is, where it is from, and what stands before it."""
+    raw = inspect.getattr_static(type(module), "training_step", None)
+    owner = next((one for one in type(module).__mro__ if "training_step" in vars(one)), None)
+    function = getattr(raw, "__func__", raw)
+    bare = inspect.unwrap(function) if callable(function) else function
+    kind = (
+        "missing"
+        if raw is None or owner is None or owner is base
+        else "property"
+        if isinstance(raw, property)
+        else "staticmethod"
+        if isinstance(raw, staticmethod)
+        else "classmethod"
+        if isinstance(raw, classmethod)
+        else "coroutine"
+        if inspect.iscoroutinefunction(bare)
+        else "generator"
+        if inspect.isgeneratorfunction(bare) or inspect.isasyncgenfunction(bare)
+        else "method"
+        if callable(raw)
+        else "attribute"
+    )
+    replaced = "training_step" in vars(module)
+    return {
+        "kind": kind,
+        "owner": owner.__name__ if owner else "",
+        "place": _place(bare) if callable(bare) else "",
+        "replaced": _place(vars(module)["training_step"]) or "somewhere" if replaced else "",
+    }
+
+
+def source_facts(cls: type, base: type) -> dict[str, Any]:
+    """What is doubtful in the source of the class and of those of its bases that are not Lightning's."""
+    total: dict[str, Any] = {}
+    for one in cls.__mro__[: cls.__mro__.index(base)]:
+        try:
+            file = inspect.getsourcefile(one) or ""
+            with open(file, encoding="utf-8") as source:
+                facts = sources.class_facts(source.read(), one.__name__, hook_names(base))
+        except (OSError, TypeError, SyntaxError, ValueError):
+            continue
+        for key, entries in facts.items():
+            for entry in entries:
+                entry = {"line": entry} if isinstance(entry, int) else dict(entry)
+                entry = {**entry, "class": one.__name__, "file": file}
+                # What Lightning or a base knows by that name is no slip.
+                if not (key == "near" and any(hasattr(b, entry["name"]) for b in one.__mro__[1:])):
+                    total.setdefault(key, []).append(entry)
+    return total
+
+
+def kind_of(output: Any) -> str:
+    import torch
+
+    if output is None:
+        return "none"
+    loss = output.get("loss") if isinstance(output, Mapping) else output
+    if isinstance(loss, torch.Tensor):
+        return "loss" if loss.requires_grad else "detached"
+    return "no loss" if isinstance(output, Mapping) else type(output).__name__
+
+
+def parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str, Any]:
+    import torch
+
+    # Where the user gives no optimizer, Lightning puts in one that does nothing.
+    given = list(getattr(trainer, "optimizers", None) or ())
+    optimizers = [one for one in given if type(one).__name__ != "_MockOptimizer"]
+    held = {id(p) for one in optimizers for group in one.param_groups for p in group["params"]}
+    rates = [float(group.get("lr", 1.0)) for one in optimizers for group in one.param_groups]
+    changed, still, frozen, left_out = [], [], [], []
+    for name, value in module.named_parameters():
+        old = before.get(name)
+        if old is not None and old.shape == value.shape and torch.equal(old, value.detach().cpu().to(old)):
+            still.append(name)
+        else:
+            changed.append(name)
+        if not value.requires_grad:
+            frozen.append(name)
+        elif id(value) not in held:
+            left_out.append(name)
+    return {
+        "changed": changed,
+        "still": still,
+        "frozen": frozen,
+        "left_out": left_out,
+        "optimizers": [type(one).__name__ for one in optimizers],
+        "largest_rate": max(rates, default=None),
+    }
+
+
+def loader(trainer: Any) -> dict[str, Any]:
+    """The training loader: how many batches it has, and why it may have none."""
+    try:
+        loader, validation = trainer.train_dataloader, trainer.val_dataloaders
+    except Exception as error:  # a user's loader, or none at all
+        return {"error": safe_text(error)}
+    if loader is None:
+        return {}
+    found: dict[str, Any] = {"type": type(loader).__name__}
+    dataset = getattr(loader, "dataset", None)
+    for name, thing in (("batches", loader), ("samples", dataset), ("drawn", getattr(loader, "sampler", None))):
+        try:
+            found[name] = len(thing)  # type: ignore[arg-type]
+        except Exception:  # no length, or one that raises
+            found[name] = None
+    found["batch_size"] = plain(getattr(loader, "batch_size", None))
+    found["drop_last"] = bool(getattr(loader, "drop_last", False))
+    found["sampler"] = type(getattr(loader, "sampler", None)).__name__
+    others = validation if isinstance(validation, (list, tuple)) else [validation]
+    found["validates_on_it"] = dataset is not None and any(getattr(one, "dataset", None) is dataset for one in others)
+    return found
+
+
+def namespace_of(cls: type, base: str) -> str:
+    for name in lightning.loaded():
+        if issubclass(cls, getattr(sys.modules[name], base)):
+            return name
+    return ""
+
+
+def plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str, type(None))) else safe_text(value, 100)

@@ -1,0 +1,60 @@
+"""In the victim: the course of a training, by Lightning's own hooks: what was planned, delivered, validated, lost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from faultlab.detectors.exceptions import UserCode
+from faultlab.doctor import batches, loss_graph, planned
+from faultlab.doctor.loss_inputs import LossInputs
+
+# Later steps are as the first few; a graph is not walked, nor every call of torch's looked at, in all of them.
+_LOOKED_AT = 3
+_EPOCHS = 200
+
+
+class Course:
+    """Fills ``seen`` while the training runs.
+
+    ``plan`` (see `planned.plan`), ``epochs`` (promised and delivered batches each), ``sanity_batches`` and
+    ``real_validation_batches``, ``batch`` (the first, in words), ``graph`` (of the first steps' losses), ``compared``
+    (what losses are given).
+    """
+
+    def __init__(self, seen: dict[str, Any], code: UserCode) -> None:
+        self._seen = seen
+        self._inputs = LossInputs(code)
+        seen.update(
+            epochs=[], sanity_batches=0, real_validation_batches=0, graph=[], plan={}, compared=self._inputs.found
+        )
+
+    def hook(self, trainer: Any, name: str) -> None:
+        """A hook that Lightning is about to give its callbacks."""
+        seen = self._seen
+        if name == "on_train_start":
+            seen["plan"] = planned.plan(trainer)
+        elif name == "on_train_epoch_start" and len(seen["epochs"]) < _EPOCHS:
+            promised = planned.plan(trainer)["batches"]
+            seen["epochs"].append({"epoch": trainer.current_epoch, "promised": promised, "delivered": 0})
+        elif name == "on_train_batch_start" and seen["epochs"]:
+            seen["epochs"][-1]["delivered"] += 1
+        elif name == "on_validation_batch_start":
+            seen["sanity_batches" if trainer.sanity_checking else "real_validation_batches"] += 1
+
+    @contextlib.contextmanager
+    def step(self, arguments: tuple[Any, ...]) -> Iterator[Callable[[Any, Any], None]]:
+        """Around a training step, given the batch and so on; yields what is to be told of the step's output."""
+        first = len(self._seen["graph"]) < _LOOKED_AT
+        if "batch" not in self._seen and arguments:
+            self._seen["batch"] = {"is": batches.described(arguments[0]), "parts": batches.parts(arguments[0])}
+        with self._inputs if first else contextlib.nullcontext():
+            yield self._told if first else _nothing
+
+    def _told(self, module: Any, output: Any) -> None:
+        self._seen["graph"].append(loss_graph.facts(module, output))
+
+
+def _nothing(module: Any, output: Any) -> None:
+    """Later steps are not looked at."""

@@ -1,0 +1,66 @@
+"""What a known error is, and how one is found by the type and message of an exception."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True)
+class Known:
+    """An error by its text: ``pattern`` is looked for in ``Type: message``, and its named groups fill the rest.
+
+    ``thread`` is one in which somebody met it. ``during`` restricts the entry to hooks whose names begin so.
+    """
+
+    pattern: str
+    cause: str
+    remedy: str
+    thread: str = ""
+    during: str = ""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A cause and a remedy, with the values of the very error in them."""
+
+    cause: str
+    remedy: str
+    thread: str = ""
+
+
+def explained(message: str, during: str = "") -> Named | None:
+    """What an exception means to who wrote the training; None for one that nobody here knows.
+
+    Args:
+        message: The exception as ``Type: message``.
+        during: The hook in which it was raised, such as ``validation_step``; empty where it is not known.
+    """
+    for known, pattern in _compiled():
+        if known.during and not any(during.startswith(one) for one in known.during.split()):
+            continue
+        if match := pattern.search(message):
+            values = {name: value or "" for name, value in match.groupdict().items()}
+            return Named(_filled(known.cause, values), _filled(known.remedy, values), known.thread)
+    return None
+
+
+def everything() -> Iterator[Known]:
+    """All entries, the more particular before the more general."""
+    from faultlab.doctor.errors import of_autograd, of_data, of_lightning, of_optimizers, of_python, of_tensors
+
+    for module in (of_lightning, of_optimizers, of_autograd, of_data, of_tensors, of_python):
+        yield from module.ERRORS
+
+
+@cache
+def _compiled() -> list[tuple[Known, re.Pattern[str]]]:
+    return [(known, re.compile(known.pattern, re.DOTALL)) for known in everything()]
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", value)
+    return text

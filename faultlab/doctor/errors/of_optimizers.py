@@ -1,0 +1,109 @@
+"""What optimizers, schedulers and modules being built refuse."""
+
+from __future__ import annotations
+
+from faultlab.doctor.errors.known import Known
+
+ERRORS = [
+    Known(
+        r"optimizer got an empty parameter list",
+        "the module has no parameters when the optimizer is made: its layers or weights are no attributes of a kind "
+        "that "
+        "torch registers",
+        "Assign layers to self in __init__ (self.layer = nn.Linear(...)), hold several in nn.ModuleList, and weights "
+        "in "
+        "nn.Parameter.",
+        "pytorch/examples#277",
+    ),
+    Known(
+        r"can't optimize a non-leaf Tensor",
+        "the optimizer is given a tensor that was computed of others, which is no weight",
+        "Wrap the weight in nn.Parameter once, in __init__, after all computing and moving.",
+    ),
+    Known(
+        r"some parameters appear in more than one parameter group",
+        "two parameter groups hold the same weights",
+        "Give each weight to one group: leave the head out of the backbone's list.",
+    ),
+    Known(
+        r"optimizer can only optimize Tensors, but one of the params is (?P<what>\S+)",
+        "the optimizer is given {what} among its weights",
+        "Give it module.parameters() of each, joined: [*a.parameters(), *b.parameters()].",
+    ),
+    Known(
+        r"params argument given to the optimizer should be an iterable of Tensors or dicts, but got",
+        "the optimizer is given one tensor or module in place of a list of weights",
+        "Give it self.parameters().",
+    ),
+    Known(
+        r"Invalid learning rate: (?P<rate>\S+)",
+        "the learning rate is {rate}",
+        "Give a rate above 0; look what overwrites it (a search, a config file).",
+    ),
+    Known(
+        r"Tried to step (?P<asked>\d+) times\. The specified number of total steps is (?P<total>\d+)",
+        "OneCycleLR was planned for {total} steps and is stepped for the {asked}th time",
+        'Give total_steps=self.trainer.estimated_stepping_batches with "interval": "step".',
+    ),
+    Known(
+        r"cannot assign (?:module|parameters?|buffers?)s? before Module\.__init__\(\) call",
+        "layers are assigned before super().__init__() was called",
+        "Call super().__init__() first in __init__.",
+        "Lightning-AI/pytorch-lightning#1738",
+    ),
+    Known(
+        r"'(?P<cls>\w+)' object has no attribute '_(?:parameters|modules|buffers|forward_hooks|backward_hooks)'",
+        "{cls}.__init__ does not call super().__init__()",
+        "Call super().__init__() first in {cls}.__init__.",
+        "Lightning-AI/pytorch-lightning#1738",
+    ),
+    Known(
+        r"Module \[(?P<cls>\w+)\] is missing the required \"forward\" function",
+        "{cls} is called and has no forward; look how it is spelt and indented",
+        "Define forward(self, x) in {cls}, at the indentation of its other methods.",
+    ),
+    Known(
+        r"Error\(s\) in loading state_dict for (?P<cls>\w+):.*size mismatch for (?P<name>\S+): copying a param with "
+        r"shape "
+        r"torch\.Size\((?P<there>\[[^\]]*\])\).*?shape in current model is torch\.Size\((?P<here>\[[^\]]*\])\)",
+        "the checkpoint's {name} has shape {there} and that of {cls} {here}: they were built with other arguments",
+        "Build the module with the arguments of the checkpoint, or leave that layer out of the state dict.",
+    ),
+    Known(
+        r"Error\(s\) in loading state_dict for (?P<cls>\w+)",
+        "the checkpoint's names of weights are not those of {cls}",
+        "Build the module that was saved; strip a prefix such as 'model.' from the names, or give strict=False.",
+    ),
+    Known(
+        r"Weights only load failed",
+        "the checkpoint holds objects beside tensors, which torch loads from trusted files only",
+        "If you trust the file, load it with weights_only=False.",
+    ),
+    Known(
+        r"embed_dim must be divisible by num_heads",
+        "the width of the attention is no multiple of its number of heads",
+        "Choose embed_dim as a multiple of num_heads.",
+    ),
+    Known(
+        r"Torch not compiled with CUDA enabled|Found no NVIDIA driver",
+        "the code asks for a GPU (.cuda(), .to('cuda')), and this torch or this machine has none",
+        "Leave devices to Lightning: take .cuda() and .to('cuda') out; the Trainer moves module and batches.",
+    ),
+    Known(
+        r"Expected all tensors to be on the same device",
+        "a tensor was made on the CPU inside of the step or kept as a plain attribute, while the module is on the GPU",
+        "Make it with device=self.device, or register it in __init__: self.register_buffer(name, tensor).",
+    ),
+    Known(
+        r"out of memory",
+        "the device has too little memory for this batch",
+        "Use a smaller batch_size with accumulate_grad_batches, or precision=\"16-mixed\"; and keep no graph: "
+        ".detach() "
+        "or .item() what you collect.",
+    ),
+    Known(
+        r"device-side assert triggered",
+        "an index or a label is out of range, which the GPU can't say",
+        "Run it once with accelerator=\"cpu\": the message there names the index.",
+    ),
+]  # fmt: skip

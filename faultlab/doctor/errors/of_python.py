@@ -1,0 +1,60 @@
+"""What Python refuses in a training's own lines."""
+
+from __future__ import annotations
+
+from faultlab.doctor.errors.known import Known
+
+ERRORS = [
+    Known(
+        r"(?P<name>\w+)\(\) takes (?P<a>\d+) positional arguments? but (?P<b>\d+) (?:was|were) given",
+        "{name} is given {b} arguments and takes {a}, self counted",
+        "Look at its def line: is self there, and does it take what Lightning gives (training_step(self, batch, "
+        "batch_idx))?",
+    ),
+    Known(
+        r"(?P<name>\w+)\(\) missing \d+ required positional arguments?: (?P<what>.+)",
+        "{name} is not given {what}",
+        "Give it where it is called, or give it a default in its def line.",
+    ),
+    Known(
+        r"unexpected keyword argument '(?P<name>\w+)'",
+        "something is given an argument {name} that it does not take",
+        "Look how the argument is spelt, and whether this version has it.",
+    ),
+    Known(
+        r"(?:too many|not enough) values to unpack",
+        "a line unpacks another number of parts than there are",
+        "Unpack as many as there are: print what stands on its right.",
+    ),
+    Known(
+        r"'NoneType' object (?:is not (?P<a>iterable|callable|subscriptable)|has no attribute '(?P<b>\w+)')",
+        "something is None where a value is expected ({a}{b}): a function without a return, or an attribute set too "
+        "late",
+        "Look which name on that line is None, and where it should have been set.",
+    ),
+    Known(
+        r"ModuleNotFoundError: No module named '(?P<name>[^']+)'",
+        "the package {name} is not installed in this Python",
+        "python -m pip install {name}, under the name that it has on the package index.",
+    ),
+    Known(
+        r"'(?P<cls>\w+)' object has no attribute '(?P<name>\w+)'",
+        "{cls} has no attribute {name}",
+        "Look how it is spelt, and whether __init__ assigns it before it is used.",
+    ),
+    Known(
+        r"NameError: name '(?P<name>\w+)' is not defined",
+        "the name {name} is nowhere defined",
+        "Import or define it, or write self.{name}.",
+    ),
+    Known(
+        r"AssertionError$|AssertionError: ",
+        "a check in the code does not hold",
+        "Look at the assert on that line and at what it compares.",
+    ),
+    Known(
+        r"KeyError: (?P<key>.+)",
+        "there is no key {key}",
+        "Print the keys that are there; a batch's come from the dataset.",
+    ),
+]  # fmt: skip

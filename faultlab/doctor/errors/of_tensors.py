@@ -1,0 +1,169 @@
+"""What layers and losses refuse: shapes, types and ranges."""
+
+from __future__ import annotations
+
+from faultlab.doctor.errors.known import Known
+
+_CLASSES = "cross_entropy takes logits of shape (batch, classes) and labels of shape (batch,) as int64"
+
+ERRORS = [
+    Known(
+        r"mat1 and mat2 must have the same dtype, but got Double and Float|expected (?:m1 and m2|scalar type) .*"
+        r"(?:Float but found Double|Double but found Float|double != float|float != double)|Input type \(double\) and",
+        "the batch is float64 (double, as numpy gives) and the weights are float32",
+        "Convert it in the dataset: tensor.float(), or array.astype('float32').",
+        "OUCMachineLearning/OUCML#24",
+    ),
+    Known(
+        r"mat1 and mat2 must have the same dtype, but got (?P<a>\w+) and (?P<b>\w+)|"
+        r"Input type \((?P<c>[^)]+)\) and (?:bias|weight) type \((?P<d>[^)]+)\) should be the same",
+        "the batch has type {a}{c} and the weights {b}{d}",
+        "Convert it in the dataset: tensor.float(); images to [0, 1] by ToTensor() or / 255.",
+    ),
+    Known(
+        r"mat1 and mat2 shapes cannot be multiplied \((?P<a>\d+)x(?P<b>\d+) and (?P<c>\d+)x(?P<d>\d+)\)",
+        "a Linear layer of {c} inputs gets {b} ({a} rows)",
+        "Give it in_features={b}, or flatten its input to {c} values a sample: x.flatten(1).",
+    ),
+    Known(
+        r"Found dtype (?P<a>\w+) but expected (?P<b>\w+)",
+        "the loss compares types: the target is not float as the prediction is (one is {a}, the other {b})",
+        "Convert the target: y.float().",
+    ),
+    Known(
+        r"expected scalar type Long but found (?P<a>\w+)|nll_loss\w* not implemented for '(?P<b>\w+)'",
+        "the labels are {a}{b} where class numbers are expected",
+        "Convert them: y.long(). For a regression use mse_loss.",
+    ),
+    Known(
+        r"Expected floating point type for target with class probabilities, got (?P<type>\w+)",
+        f"the labels ({{type}}) have the shape of the logits, which means probabilities of classes: {_CLASSES}",
+        "Give class numbers of shape (batch,): y.argmax(1) of one-hot labels, y.squeeze(1) of a column; or y.float() "
+        "for "
+        "probabilities.",
+    ),
+    Known(
+        r"IndexError: Target (?P<label>-?\d+) is out of bounds",
+        "the label {label} is not among the classes of the last layer, which are counted from 0",
+        "Give the last layer as many outputs as there are classes, and labels 0 to classes - 1.",
+    ),
+    Known(
+        r"0D or 1D target tensor expected, multi-target not supported",
+        f"the labels have a dimension too many: {_CLASSES}",
+        "Write y.squeeze(1) for a column, y.argmax(1) for one-hot labels.",
+    ),
+    Known(
+        r"Expected input batch_size \((?P<a>\d+)\) to match target batch_size \((?P<b>\d+)\)",
+        "the loss gets {a} predictions and {b} labels: a view or flatten has mixed up the batch's dimension",
+        "Keep the batch first: x.flatten(1), or x.view(x.size(0), -1).",
+    ),
+    Known(
+        r"Expected target size (?P<a>\[[^\]]*\]), got (?P<b>\[[^\]]*\])",
+        "the labels have shape {b} where the logits want {a}: classes are the second dimension of the logits",
+        "Move them there: logits.transpose(1, 2) for sequences, permute(0, 3, 1, 2) for images.",
+    ),
+    Known(
+        r"Using a target size \(torch\.Size\((?P<b>\[[^\]]*\])\)\) that is different to the input size "
+        r"\(torch\.Size\((?P<a>\[[^\]]*\])\)\)|Target size \(torch\.Size\((?P<c>\[[^\]]*\])\)\) must be the same as "
+        r"input "
+        r"size \(torch\.Size\((?P<d>\[[^\]]*\])\)\)",
+        "the loss compares a prediction of shape {a}{d} with a target of shape {b}{c}",
+        "Give both the same shape: prediction.squeeze(1), or y.unsqueeze(1).",
+        "deepset-ai/FARM#229",
+    ),
+    Known(
+        r"all elements of (?:input|target) should be between 0 and 1",
+        "BCELoss gets values that are no probabilities",
+        "Use BCEWithLogitsLoss on the raw outputs, or a sigmoid before BCELoss; labels are 0 or 1.",
+    ),
+    Known(
+        r"IndexError: index out of range in self",
+        "an Embedding gets a number that is not below num_embeddings, or a negative one",
+        "Give it num_embeddings of the largest index + 1; look for padding of -1 or -100.",
+    ),
+    Known(
+        r"Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+        r"torch\.(?P<type>\w+)",
+        "an Embedding gets {type} in place of whole numbers",
+        "Convert the indices: x.long().",
+    ),
+    Known(
+        r"Expected \d+D \(unbatched\) or \d+D \(batched\) input to (?P<op>\w+), but got input of size: ?"
+        r"(?P<size>\[[^\]]*\])",
+        "{op} gets a tensor of shape {size}, with the wrong number of dimensions",
+        "Give it (batch, channels, ...): x.unsqueeze(1) adds the channel of grey images.",
+    ),
+    Known(
+        r"Given groups=\d+, weight of size (?P<w>\[[^\]]*\]), expected input(?P<size>\[[^\]]*\]) to have (?P<a>\d+) "
+        r"channels, but got (?P<b>\d+) channels",
+        "a convolution for {a} channels gets an input of {b} (shape {size})",
+        "Give it in_channels={b}, or move the channels to the second place: x.permute(0, 3, 1, 2).",
+    ),
+    Known(
+        r"Kernel size can't be greater than actual input size|Output size is too small",
+        "the images have become smaller than the layer's window",
+        "Use larger images, fewer poolings, or padding.",
+    ),
+    Known(
+        r"view size is not compatible with input tensor's size and stride",
+        "view needs a tensor that lies in one piece, which it does not after permute or transpose",
+        "Write reshape in place of view.",
+    ),
+    Known(
+        r"shape '(?P<shape>\[[^\]]*\])' is invalid for input of size (?P<n>\d+)",
+        "{n} values can't be viewed as {shape}: the size that is written there is not that of the data",
+        "Keep the batch's size and let torch reckon the rest: x.flatten(1), or x.view(x.size(0), -1).",
+    ),
+    Known(
+        r"The size of tensor a \((?P<a>\d+)\) must match the size of tensor b \((?P<b>\d+)\) at non-singleton "
+        r"dimension "
+        r"(?P<d>\d+)",
+        "two tensors are combined whose dimension {d} is {a} in one and {b} in the other",
+        "Look at both shapes at that line; predictions and targets have to have the same.",
+    ),
+    Known(
+        r"input\.size\(-1\) must be equal to input_size\. Expected (?P<a>\d+), got (?P<b>\d+)",
+        "the recurrent layer is made for {a} features a step and gets {b}",
+        "Give it input_size={b}; with (batch, time, features) also batch_first=True.",
+    ),
+    Known(
+        r"(?:linear|conv\w*|relu|dropout|embedding)\(\): argument '\w+' \(position \d+\) must be Tensor, not "
+        r"(?P<type>\w+)",
+        "a layer gets a {type}: the batch was not unpacked, or the layer before returns several things (an LSTM does)",
+        "Unpack it: x, y = batch; out, _ = self.lstm(x).",
+    ),
+    Known(
+        r"mean\(\): could not infer output dtype|mean\(\): input dtype should be either floating point",
+        "the mean is taken of whole numbers or booleans",
+        "Write .float().mean().",
+    ),
+    Known(
+        r"a Tensor with (?P<n>\d+) elements cannot be converted to Scalar",
+        ".item() is called on a tensor of {n} values",
+        "Take .mean() or .sum() first.",
+    ),
+    Known(
+        r"Boolean value of Tensor with more than one value is ambiguous",
+        "a tensor of several values stands where yes or no is asked; or a loss class is called as if it were a "
+        "function",
+        "Write nn.MSELoss()(a, b) or F.mse_loss(a, b); compare with .all() or .any().",
+    ),
+    Known(
+        r"\"?(?P<op>\w+)\"? not implemented for '(?P<type>\w+)'",
+        "torch can't compute {op} for values of type {type}",
+        "Convert them: .float().",
+    ),
+    Known(
+        r"Dimension out of range \(expected to be in range of (?P<range>\[[^\]]*\]), but got (?P<d>-?\d+)\)",
+        "dimension {d} is asked for of a tensor that has only {range}: the batch's dimension may have been squeezed "
+        "away",
+        "Name the dimension in squeeze(1), and look at the shape for a batch of one.",
+    ),
+    Known(
+        r"Tensors must have same number of dimensions: got (?P<a>\d+) and (?P<b>\d+)|Sizes of tensors must match "
+        r"except in "
+        r"dimension",
+        "tensors are joined by cat whose other dimensions differ",
+        "Give them the same shape but for the dimension that is joined: unsqueeze or pad.",
+    ),
+]  # fmt: skip

@@ -1,0 +1,71 @@
+"""In the victim: what the loss is computed of, by the graph that leads back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_MOST = 200_000
+
+
+def facts(module: Any, output: Any) -> dict[str, Any] | None:
+    """Which weights a step's loss leads back to; None where it returns no tensor with a graph or a wish for one.
+
+    ``reached`` counts the module's parameters among them, ``made`` says that the loss is a leaf made anew,
+    ``strangers`` are trainable tensors that the loss depends on and the module does not register, by where they are
+    held, and ``loose`` counts those that are held nowhere: layers made in the step itself.
+    """
+    import torch
+
+    loss = output.get("loss") if isinstance(output, Mapping) else output
+    if not isinstance(loss, torch.Tensor):
+        return None
+    if not loss.requires_grad:
+        return {"reached": 0, "made": False, "strangers": [], "loose": 0}
+    if loss.grad_fn is None:
+        return {"reached": 0, "made": True, "strangers": [], "loose": 0}
+    registered = {id(value) for value in module.parameters()}
+    leaves = list(_leaves(loss.grad_fn))
+    unknown = {id(leaf): leaf for leaf in leaves if id(leaf) not in registered}
+    held = dict(_held(module, unknown)) if unknown else {}
+    loose = [leaf for key, leaf in unknown.items() if key not in held and isinstance(leaf, torch.nn.Parameter)]
+    return {
+        "reached": len({id(leaf) for leaf in leaves} & registered),
+        "made": False,
+        "strangers": sorted(set(held.values())),
+        "loose": len(loose),
+    }
+
+
+def _leaves(start: Any) -> Iterator[Any]:
+    waiting, known = [start], {start}
+    while waiting and len(known) < _MOST:
+        node = waiting.pop()
+        if (leaf := getattr(node, "variable", None)) is not None:
+            yield leaf
+        for following, _ in node.next_functions:
+            if following is not None and following not in known:
+                known.add(following)
+                waiting.append(following)
+
+
+def _held(module: Any, wanted: Mapping[int, Any]) -> Iterator[tuple[int, str]]:
+    """Where among the attributes of the module's parts these tensors are, those within plain lists and dicts too."""
+    import torch
+
+    for prefix, part in module.named_modules():
+        for name, value in list(vars(part).items()):
+            if name.startswith("_"):
+                continue
+            path = ".".join(filter(None, (prefix, name)))
+            items = (
+                value if isinstance(value, (list, tuple)) else list(value.values()) if type(value) is dict else [value]
+            )
+            for item in items:
+                kind = "" if item is value else f" (a {type(value).__name__})"
+                if isinstance(item, torch.Tensor) and id(item) in wanted:
+                    yield id(item), f"{path}{kind}, a tensor"
+                elif isinstance(item, torch.nn.Module):
+                    for inner in item.parameters():
+                        if id(inner) in wanted:
+                            yield id(inner), f"{path}{kind}"

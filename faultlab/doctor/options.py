@@ -1,0 +1,41 @@
+"""Options that are set and change nothing: the training with and without each, compared to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from faultlab.doctor.finding import Finding, Seen, attention
+from faultlab.engines import Engine
+from faultlab.harness.clean import order
+from faultlab.harness.trajectory import Trajectory
+
+# Those that are set to change what is learnt, with their defaults and what to look at where they don't.
+_OPTIONS = {
+    "gradient_clip_val": (None, "No gradient of this run was larger. Look at their norms, and choose it by them."),
+    "accumulate_grad_batches": (
+        1,
+        "Look whether optimizer_step or manual optimization steps at every batch all the same.",
+    ),
+}
+
+
+def without_effect(engine: Engine, seen: Seen, trajectory: Trajectory, timeout: float, seed: int) -> Iterator[Finding]:
+    """Says which of the options that are set make no difference to a deterministic training."""
+    given = seen.get("arguments", {})
+    set_ones = {name: given[name] for name, (default, _) in _OPTIONS.items() if given.get(name) not in (None, default)}
+    for name, value in set_ones.items():
+        default, remedy = _OPTIONS[name]
+        variation = {"trainer": {name: default}}
+        without = order(engine, f"without-{name}", seed, deadline=timeout, compiles=True, variation=variation)
+        (outcome,) = engine.run([without])
+        other = Trajectory.of(outcome)
+        if other is not None and replace(other, final={}).same_as(replace(trajectory, final={})):
+            yield replace(
+                attention(
+                    f"{name}={value} changes nothing: the training without it is the same to the bit",
+                    f"{trajectory.steps} steps compared",
+                    remedy,
+                ),
+                check="options have an effect",
+            )

@@ -1,0 +1,115 @@
+"""In the victim: what a Trainer plans to do, so that it can be held against what was done."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+# The attribute of a scheduler that says after how many turns it is through, in the unit in which it is stepped.
+_LENGTHS = ("total_steps", "T_max", "total_iters", "T_0", "step_size")
+_NOT_OVER = ("T_0", "step_size")
+
+
+def plan(trainer: Any) -> dict[str, Any]:
+    """Batches, steps and epochs as the Trainer reckons them once its loaders are there; None for what is endless."""
+    found: dict[str, Any] = {"batches": _number(getattr(trainer, "num_training_batches", None))}
+    epochs = getattr(trainer, "max_epochs", None)
+    found["epochs"] = epochs if isinstance(epochs, int) and epochs >= 0 else None
+    with contextlib.suppress(Exception):  # a loader that is not there, or that can't be asked twice
+        found["steps"] = _number(trainer.estimated_stepping_batches)
+    total = None
+    if found["batches"] is not None and found["epochs"] is not None:
+        total = found["batches"] * found["epochs"]
+    limit = getattr(trainer, "max_steps", -1)
+    if isinstance(limit, int) and limit > 0:
+        per_step = getattr(trainer, "accumulate_grad_batches", 1) or 1
+        total = limit * per_step if total is None else min(total, limit * per_step)
+    found["total_batches"] = total
+    found["val_every"] = _number(getattr(trainer, "val_check_batch", None))
+    found["val_across_epochs"] = getattr(trainer, "check_val_every_n_epoch", 1) is None
+    found["val_time"] = getattr(trainer, "_val_check_time_interval", None)
+    found["checkpoints"] = [
+        {"every": callback._every_n_train_steps, "name": type(callback).__name__}
+        for callback in getattr(trainer, "checkpoint_callbacks", ())
+        if getattr(callback, "_every_n_train_steps", 0)
+    ]
+    return found
+
+
+def schedulers(trainer: Any) -> list[dict[str, Any]]:
+    """The learning rate schedulers: how long each is by its own count, how it is stepped, how often it was."""
+    found = []
+    for config in getattr(trainer, "lr_scheduler_configs", None) or ():
+        scheduler = config.scheduler
+        parts = [scheduler, *getattr(scheduler, "_schedulers", ())]
+        name, length = next(
+            (
+                (attribute, int(value))
+                for attribute in _LENGTHS
+                if isinstance(value := getattr(scheduler, attribute, None), (int, float)) and value > 1
+            ),
+            ("", 0),
+        )
+        if len(parts) > 1:
+            milestones = getattr(scheduler, "_milestones", None) or [0]
+            inner = [getattr(part, attribute, 0) for part in parts[-1:] for attribute in _LENGTHS]
+            length = int(milestones[-1]) + max(
+                [int(value) for value in inner if isinstance(value, (int, float))] or [0]
+            )
+            name = "milestones"
+        found.append(
+            {
+                "name": type(scheduler).__name__,
+                "length": length,
+                "by": name,
+                "ends": name not in _NOT_OVER,
+                "interval": config.interval,
+                "frequency": config.frequency,
+                "turns": int(getattr(scheduler, "last_epoch", 0) or 0),
+            }
+        )
+    return found
+
+
+def loaders(trainer: Any) -> list[dict[str, Any]]:
+    """The training loaders one by one, by their keys where several run side by side."""
+    try:
+        given = trainer.train_dataloader
+    except Exception:  # the user's own hook may raise here too
+        return []
+    found: list[tuple[str, Any]] = []
+    _flatten("", getattr(given, "iterables", given), found)
+    entries = []
+    for key, loader in found:
+        entry: dict[str, Any] = {"key": key, "type": type(loader).__name__}
+        for name, thing in (("batches", loader), ("samples", getattr(loader, "dataset", None))):
+            try:
+                entry[name] = len(thing)  # type: ignore[arg-type]
+            except Exception:  # no length, or one that raises
+                entry[name] = None
+        entries.append(entry)
+    return entries
+
+
+def validates(trainer: Any) -> bool:
+    """Whether the Trainer has a validation loader."""
+    with contextlib.suppress(Exception):  # the user's own hook may raise here too
+        return bool(trainer.val_dataloaders)
+    return False
+
+
+def _flatten(key: str, given: Any, found: list[tuple[str, Any]]) -> None:
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            _flatten(f"{key}.{name}" if key else str(name), value, found)
+    elif isinstance(given, (list, tuple)):
+        for index, value in enumerate(given):
+            _flatten(f"{key}[{index}]", value, found)
+    elif given is not None:
+        found.append((key, given))
+
+
+def _number(value: Any) -> int | None:
+    return int(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

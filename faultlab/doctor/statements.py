@@ -1,0 +1,115 @@
+"""What single statements say of how a method trains: unpackings, cuts in the graph, optimizers stepped by hand."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from typing import Any
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+_MANUAL = "automatic_optimization"
+_FOR_MANUAL = ("manual_optimization", "manual_optimisation", "automatic_optimisation", "auto_optimization")
+# Methods and functions behind which there is no gradient, and those whose arguments are only looked at.
+_CUTTING = {"detach", "item", "numpy", "tolist", "argmax", "round", "sign", "requires_grad_", "Variable", "tensor",
+            "as_tensor", "from_numpy"}  # fmt: skip
+_LOOKING = {"log", "log_dict", "print", "append", "format", "update", "add_scalar", "write", "info", "debug"}
+
+
+def unpackings(method: Function) -> list[dict[str, Any]]:
+    """Where a method unpacks its first argument, and into how many names; one with a star takes any number."""
+    names = [argument.arg for argument in method.args.args[1:2]]
+    return [
+        {"line": node.lineno, "parts": len(node.targets[0].elts)}
+        for node in ast.walk(method)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], (ast.Tuple, ast.List))
+        and isinstance(node.value, ast.Name)
+        and node.value.id in names
+        and not any(isinstance(one, ast.Starred) for one in node.targets[0].elts)
+    ]
+
+
+def unpacking_at(text: str, line: int) -> int | None:
+    """Into how many names the statement on a line unpacks; None where it is no unpacking."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.Assign, ast.For)) and node.lineno == line:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, (ast.Tuple, ast.List)):
+                return len(target.elts)
+    return None
+
+
+def cuts(method: Function) -> list[dict[str, Any]]:
+    """Expressions behind which there is no gradient."""
+    found = [
+        {"line": one.lineno, "what": ast.unparse(one)}
+        for one in method.decorator_list
+        if any(word in ast.unparse(one) for word in ("no_grad", "inference_mode"))
+    ]
+    looked_at = {
+        id(inner)
+        for call in ast.walk(method)
+        if isinstance(call, ast.Call) and called(call) in _LOOKING
+        for inner in ast.walk(call)
+    }
+    for node in ast.walk(method):
+        if isinstance(node, (ast.With, ast.AsyncWith)):
+            for item in node.items:
+                text = ast.unparse(item.context_expr)
+                if any(word in text for word in ("no_grad", "inference_mode", "set_grad_enabled(False")):
+                    found.append({"line": node.lineno, "what": f"with {text}"})
+        elif isinstance(node, ast.Call) and called(node) in _CUTTING and id(node) not in looked_at:
+            method_of = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) != "torch"
+            what = f".{called(node)}()" if method_of else f"{ast.unparse(node.func)}(...)"
+            found.append({"line": node.lineno, "what": what})
+        elif (
+            isinstance(node, ast.Attribute)
+            and node.attr == "data"
+            and id(node) not in looked_at
+            and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "torch", "utils"))
+        ):
+            found.append({"line": node.lineno, "what": ".data"})
+    return sorted(found, key=lambda one: int(one["line"]))
+
+
+def own_steps(method: Function) -> list[dict[str, Any]]:
+    """Where a method calls backward or steps an optimizer itself."""
+    return [
+        {"line": node.lineno, "what": called(node)}
+        for node in ast.walk(method)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if called(node) in ("backward", "manual_backward") or (called(node) == "step" and not node.args)
+    ]
+
+
+def near_manual(method: Function) -> list[dict[str, Any]]:
+    """Attributes that are set and nearly called automatic_optimization, which alone Lightning looks at."""
+    return [
+        {"line": node.lineno, "name": target.attr}
+        for node in ast.walk(method)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self"
+        if target.attr != _MANUAL and _is_near(target.attr)
+    ]
+
+
+def main_guards(text: str) -> Iterator[tuple[int, str]]:
+    """Tests of ``__name__`` against something else than "__main__": their lines, and what they compare it with."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and len(node.comparators) == 1:
+            other = node.comparators[0]
+            if node.left.id in ("__name__", "__main__", "_name_", "name") and isinstance(other, ast.Constant):
+                near = str(other.value).strip("_").lower() in ("main", "name", "mian")
+                if near and (node.left.id, other.value) != ("__name__", "__main__"):
+                    yield node.lineno, ast.unparse(node)
+
+
+def called(call: ast.Call) -> str:
+    """The name by which something is called, without what it is an attribute of."""
+    return call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+
+
+def _is_near(name: str) -> bool:
+    return name in _FOR_MANUAL or SequenceMatcher(None, name, _MANUAL).ratio() > 0.85

@@ -1,0 +1,134 @@
+"""Why weights do not change: from the optimizer back to the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
+from faultlab.doctor.never_called import calls, facts
+from faultlab.doctor.swallowed import of_the_step
+
+WEIGHTS = Checks()
+_PL = "Lightning-AI/pytorch-lightning"
+_SHOWN = 6
+_BY_HAND = "opt = self.optimizers(); opt.zero_grad(); self.manual_backward(loss); opt.step()"
+
+
+@WEIGHTS.check("parameters change", f"{_PL}#20215")
+def parameters(seen: Seen) -> Iterator[Finding]:
+    """Which do not, and why."""
+    found = seen.get("parameters")
+    if not found or seen.get("error"):
+        return
+    changed, still = found["changed"], found["still"]
+    total = len(changed) + len(still)
+    if not total:
+        yield attention("the module has no parameters", "", "Assign layers to self in __init__.")
+        return
+    if still:
+        say = attention if changed else wrong
+        reason, remedy = _why(seen, not changed)
+        what = f"{len(still)} of {total} parameters" if changed else "no parameter"
+        yield say(f"{what} {'did not change' if changed else 'has changed'}{reason}", some(still), remedy)
+    else:
+        yield fine(f"all {total} parameters changed")
+
+
+@WEIGHTS.check("weights are registered", "optuna/optuna#1443")
+def registered(seen: Seen) -> Iterator[Finding]:
+    """What the loss depends on and no optimizer can have, since the module does not know of it."""
+    graphs = [graph for graph in seen.get("graph", ()) if graph]
+    strangers = sorted({name for graph in graphs for name in graph["strangers"]})
+    if strangers:
+        plain = all(name.endswith("tensor") for name in strangers)
+        yield wrong(
+            f"the loss depends on {some(strangers)}, which is not registered as part of the module: no optimizer "
+            f"trains "
+            "it, no checkpoint has it",
+            f"self.{strangers[0]}",
+            "Wrap it in nn.Parameter."
+            if plain
+            else "Hold layers in nn.ModuleList or nn.ModuleDict, weights in nn.Parameter.",
+        )
+    if loose := max((graph["loose"] for graph in graphs), default=0):
+        yield wrong(
+            f"the loss depends on {loose} weights that are made in the step itself: they are new in each, and nobody "
+            "trains them",
+            seen["step"]["place"],
+            "Make the layers once, in __init__, as attributes of self.",
+        )
+
+
+def why_no_graph(seen: Seen) -> tuple[str, str, str]:
+    """Why nothing leads from the loss to a weight: the reason, where, and what to do."""
+    cuts = facts(seen, "cuts")
+    where = ", ".join(dict.fromkeys(f"{cut['what']} in line {cut['line']}" for cut in cuts[:_SHOWN]))
+    graphs = [graph for graph in seen.get("graph", ()) if graph]
+    made = bool(graphs) and all(graph["made"] for graph in graphs)
+    reason = (
+        "the loss is a tensor made anew, with requires_grad set by hand: no graph leads from it to the weights"
+        if made
+        else "no graph leads from the loss to the weights"
+    )
+    names = ", ".join(dict.fromkeys(str(cut["what"]) for cut in cuts[:_SHOWN]))
+    remedy = (
+        f"Take {names} out from between the weights and the loss; requires_grad brings no lost graph back."
+        if cuts
+        else "Look for .item(), .detach(), torch.no_grad(), numpy or argmax between the weights and the loss."
+    )
+    return reason, where, remedy
+
+
+def some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
+    found = seen["parameters"]
+    still = set(found["still"])
+    automatic = seen.get("automatic", True)
+    if (held := of_the_step(seen)) and none_changed:
+        return (
+            f" because {held['type']} is swallowed in line {held['handler']}",
+            "Mend the swallowed exception.",
+        )
+    if automatic and seen.get("outputs", {}).get("none") == calls(seen):
+        return " because training_step returns None", "Return the loss."
+    if not found["optimizers"]:
+        return " because configure_optimizers returns no optimizer", "Return one that has self.parameters()."
+    if still <= set(found["frozen"]):
+        return " because requires_grad is False", "Unfreeze what is meant to learn."
+    if still <= set(found["left_out"]) | set(found["frozen"]):
+        return " because no optimizer has them", "Give the optimizer self.parameters()."
+    if found["largest_rate"] == 0:
+        return " because the learning rate is 0", "Look at the rate and its scheduler's start."
+    if none_changed and not automatic:
+        return _by_hand(seen)
+    if none_changed and _cut_off(seen):
+        reason, where, remedy = why_no_graph(seen)
+        return f" because {reason}" + (f" ({where})" if where else ""), remedy
+    return "", "Look whether the loss depends on them."
+
+
+def _by_hand(seen: Seen) -> tuple[str, str]:
+    """Under manual optimization: what of backward and step is missing."""
+    did = {entry["what"] for entry in facts(seen, "steps_itself")}
+    backward = bool(did & {"backward", "manual_backward"})
+    if not seen.get("optimizer_steps") and "step" not in did:
+        missing = "steps no optimizer" if backward else "does neither backward nor step"
+        return (
+            f" because automatic_optimization is False and training_step {missing}",
+            f"Take self.automatic_optimization = False out, or do it there: {_BY_HAND}.",
+        )
+    if not backward:
+        return (
+            " because automatic_optimization is False and training_step steps the optimizer without backward",
+            f"Call self.manual_backward(loss) before opt.step(): {_BY_HAND}.",
+        )
+    return " though training_step steps the optimizer", "Look whether zero_grad comes between backward and step."
+
+
+def _cut_off(seen: Seen) -> bool:
+    graphs: list[dict[str, Any]] = [graph for graph in seen.get("graph", ()) if graph]
+    return bool(graphs) and not any(graph["reached"] for graph in graphs)

@@ -1,0 +1,57 @@
+"""What of the swallowed exceptions is worth telling, and which of them spoils the step. Plain data alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from faultlab.doctor.errors import explained
+from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
+
+SWALLOWED = Checks()
+# Caught by name these are somebody's way of asking, as for a key that may be missing.
+_SERIOUS = (
+    "RuntimeError",
+    "OutOfMemoryError",
+    "AssertionError",
+    "ZeroDivisionError",
+    "FloatingPointError",
+    "LinAlgError",
+)
+
+
+def of_the_step(seen: Seen) -> dict[str, Any] | None:
+    """The exception whose swallowing leaves training_step without a loss to learn from."""
+    outputs = seen.get("outputs", {})
+    losses = [float("nan") if value is None else value for value in seen.get("losses", ())]
+    ill = any(outputs.get(kind) for kind in outputs if kind != "loss") or any(value - value != 0 for value in losses)
+    entries = [entry for entry in seen.get("swallowed", ()) if entry["hook"] == "training_step"]
+    return max(entries, key=lambda entry: int(entry["times"]), default=None) if ill else None
+
+
+@SWALLOWED.check("exceptions get out")
+def swallowed(seen: Seen) -> Iterator[Finding]:
+    """Exceptions that are raised in the user's code and never heard of."""
+    spoiling = of_the_step(seen)
+    for entry in seen.get("swallowed", ()):
+        serious = entry["broad"] or entry["type"] in _SERIOUS
+        if entry is not spoiling and not serious:
+            continue
+        say = wrong if entry is spoiling else attention
+        named = explained(f"{entry['type']}: {entry['message']}")
+        times = f"{entry['times']} times" if entry["times"] > 1 else f"in step {entry['step']}"
+        meant = f", that is: {named.cause}" if named else ""
+        yield say(
+            f"{entry['type']} is raised in line {entry['line']} and swallowed in line {entry['handler']} by "
+            f"`{entry['how']}`, {times}: {entry['message']}{meant}",
+            f"{entry['file']}:{entry['line']}, handler in {entry['handler_file']}:{entry['handler']}",
+            (f"{named.remedy} And let it out" if named else "Mend what raises it, and let it out")
+            + ": catch what you can mend and no more, and re-raise the rest.",
+        )
+    if not seen.get("swallowed"):
+        for fact in seen.get("facts", {}).get("swallows", ()):
+            yield attention(
+                "training_step has a handler that would swallow every exception; it was not used in this run",
+                f"{fact['file']}:{fact['line']}",
+                "Catch what you can mend and no more.",
+            )

@@ -1,0 +1,174 @@
+"""In the victim: exceptions that are raised in the user's code and caught there again, watched while steps run."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from types import CodeType, FrameType
+from typing import Any
+
+from faultlab.detectors.exceptions import UserCode
+from faultlab.detectors.notice import safe_text
+
+# Part of the language: loops and context managers end by them.
+_ORDINARY = (StopIteration, StopAsyncIteration, GeneratorExit, KeyboardInterrupt)
+_LONGEST = 15.0
+
+
+@dataclass
+class _Raised:
+    error: BaseException
+    code: CodeType
+    line: int
+    outermost: CodeType
+    outermost_line: int
+
+
+class Swallowing:
+    """Traces the user's frames; ``found`` has what was caught and not raised again, an entry a place.
+
+    It takes a trace function, which slows Python down, so that it rests after some seconds, and where another one
+    (a debugger, coverage) is there before.
+    """
+
+    def __init__(self, code: UserCode) -> None:
+        self.found: list[dict[str, Any]] = []
+        self._user = code
+        self._known: dict[CodeType, bool] = {}
+        self._raised: dict[int, _Raised] = {}
+        self._left = _LONGEST
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watches what is raised while it is entered."""
+        if self._left <= 0 or sys.gettrace() is not None:
+            yield
+            return
+        begun = time.perf_counter()
+        sys.settrace(self._called)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+            self._left -= time.perf_counter() - begun
+
+    def settle(self, hook: str, step: int, raised: BaseException | None) -> None:
+        """Takes stock after a hook: what has not left it was swallowed within."""
+        held, self._raised = self._raised, {}
+        passed_on = set()
+        error: BaseException | None = raised
+        while error is not None and id(error) not in passed_on:
+            passed_on.add(id(error))
+            error = error.__cause__ or error.__context__
+        for one in held.values():
+            # What is raised on in another form lives on as that.
+            others = (other.error for other in held.values() if other is not one)
+            if id(one.error) in passed_on or any(one.error in (o.__context__, o.__cause__) for o in others):
+                continue
+            if caught := handler(one.outermost, one.outermost_line, type(one.error)):
+                self._note(one, caught, hook, step)
+            elif one.outermost.co_name == hook and raised is None:
+                self._note(one, {"line": one.outermost.co_firstlineno, "how": "a wrapper around it"}, hook, step)
+
+    def _note(self, one: _Raised, caught: dict[str, Any], hook: str, step: int) -> None:
+        entry = {
+            "type": type(one.error).__name__,
+            "message": safe_text(one.error, 300).partition("\n")[0],
+            "file": one.code.co_filename,
+            "line": one.line,
+            "handler_file": one.outermost.co_filename,
+            "handler": caught["line"],
+            "how": caught["how"],
+            "broad": bool(caught.get("broad")),
+            "hook": hook,
+        }
+        for known in self.found:
+            if all(known[key] == value for key, value in entry.items() if key != "message"):
+                known["times"] += 1
+                return
+        self.found.append({**entry, "step": step, "times": 1})
+
+    def _called(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
+        code = frame.f_code
+        if (mine := self._known.get(code)) is None:
+            mine = self._known[code] = self._user.holds(frame)
+        if not mine:
+            return None
+        frame.f_trace_lines = False
+        return self._local
+
+    def _local(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
+        if event == "exception":
+            error = argument[1]
+            if isinstance(error, BaseException) and not isinstance(error, _ORDINARY):
+                known = self._raised.get(id(error))
+                if known is None:
+                    self._raised[id(error)] = _Raised(error, frame.f_code, frame.f_lineno, frame.f_code, frame.f_lineno)
+                else:
+                    known.outermost, known.outermost_line = frame.f_code, frame.f_lineno
+        return self._local
+
+
+def handler(code: CodeType, line: int, raised: type[BaseException]) -> dict[str, Any] | None:
+    """What on the way out of a line of a function would catch such an exception: its line, and how it is written."""
+    for node in reversed(_around(code.co_filename, code.co_firstlineno, line)):
+        if isinstance(node, (ast.With, ast.AsyncWith)):
+            if suppressing := _suppresses(node, raised):
+                return {"line": node.lineno, "how": suppressing}
+            continue
+        assert isinstance(node, ast.Try)
+        if any(one.lineno <= line <= (one.end_lineno or one.lineno) for one in node.body):
+            for one in node.handlers:
+                names = _names(one.type)
+                if names is None or names & {cls.__name__ for cls in raised.__mro__}:
+                    how = f"except {ast.unparse(one.type)}" if one.type is not None else "except"
+                    broad = names is None or bool(names & {"Exception", "BaseException"})
+                    return {"line": one.lineno, "how": how, "broad": broad}
+        if returns := [inner for one in node.finalbody for inner in ast.walk(one) if isinstance(inner, ast.Return)]:
+            return {"line": returns[0].lineno, "how": "return in finally", "broad": True}
+    return None
+
+
+def _suppresses(node: ast.With | ast.AsyncWith, raised: type[BaseException]) -> str:
+    for item in node.items:
+        call = item.context_expr
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("suppress"):
+            names = {ast.unparse(one).rpartition(".")[2] for one in call.args}
+            if names & {cls.__name__ for cls in raised.__mro__}:
+                return f"with {ast.unparse(call)}"
+    return ""
+
+
+def _names(node: ast.expr | None) -> set[str] | None:
+    if node is None:
+        return None
+    parts = node.elts if isinstance(node, ast.Tuple) else [node]
+    return {ast.unparse(part).rpartition(".")[2] for part in parts}
+
+
+def _around(file: str, first: int, line: int) -> list[ast.AST]:
+    """The try and with statements around a line of a function, the outermost first."""
+    tree = _tree(file)
+    if tree is None:
+        return []
+    found: list[ast.AST] = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Try, ast.With, ast.AsyncWith))
+        and first <= node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    return sorted(found, key=lambda node: (node.lineno, -(node.end_lineno or 0)))  # type: ignore[attr-defined]
+
+
+@cache
+def _tree(file: str) -> ast.Module | None:
+    try:
+        with open(file, "rb") as source:
+            return ast.parse(source.read())
+    except (OSError, SyntaxError, ValueError):
+        return None
