@@ -251,6 +251,7 @@ def test_a_script_can_be_run_again_and_its_module_keeps_its_class(main: Path) ->
         script.run_to_fit([], "Third")
 
 
+@pytest.mark.nightly(reason="an interpreter that has not imported Lightning; in the others it is there before")
 def test_lightning_may_be_imported_as_late_as_in_the_function_that_trains(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(
         "def main():\n    import pytorch_lightning as pl\n"
