@@ -19,7 +19,7 @@ from faultlab import engines
 from faultlab.cli import group
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import WRONG
-from faultlab.engines import Engine
+from faultlab.engines import Engine, processes
 from faultlab.errors import ScenarioError, UsageError
 from faultlab.frameworks.lightning.main_script import MainScript
 from faultlab.harness.campaign import Campaign, Options
@@ -372,3 +372,21 @@ def test_nothing_is_made_up_where_a_script_fails_with_the_arguments_that_were_gi
     assert isinstance(ended.exception, UsageError)
     assert "argument --data: invalid int value: 'many'" in ended.output
     assert not Path("scenarios").exists()
+
+
+def test_time_that_a_process_or_its_children_wait_for_a_processor_is_not_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, waits, children = [0.0], {1: 5.0}, {1: set()}
+    monkeypatch.setattr(processes.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(processes, "_waited", lambda pid: waits[pid])
+    monkeypatch.setattr(processes, "children_of", lambda pid: children[pid])
+    own = processes.OwnTime(1)
+    clock[0], waits[1] = 10.0, 8.0
+    assert own.spent() == 7.0
+    children[1] = {2, 3}
+    clock[0], waits[2], waits[3] = 20.0, 4.0, 6.0
+    assert own.spent() == 11.0, "children wait side by side"
+    children[1] = set()
+    clock[0] = 21.0
+    assert own.spent() == 12.0, "one that ended is not waited for twice"

@@ -27,10 +27,10 @@ from faultlab.scouting.left_behind import LeftBehind
 from faultlab.scouting.length import Length
 from faultlab.worker.imported import apart
 
-_ATTEMPT = 60.0
+_ATTEMPT = 90.0
 _SEARCH = 45.0
 _PATIENCE = 1.0
-"""Seconds between two looks at how long an attempt has had to wait for a processor."""
+"""Seconds between two looks at how much time an attempt has spent."""
 _TAIL = 2000
 _SUBCOMMAND = re.compile(r"expected.*subcommand|\{fit,validate,test,predict\}")
 """What a LightningCLI says that was told nothing to do."""
@@ -181,15 +181,13 @@ class Scout:
             _write_all(writing, encode(answer))
             os._exit(0)
         os.close(writing)
-        data, begun, waited, ended = b"", time.monotonic(), 0.0, False
-        # What it has to wait for among others is not its own time: as much is tried on a machine that is busy.
-        while not ended and time.monotonic() - begun - waited < seconds:
+        data, own, ended = b"", processes.OwnTime(pid), False
+        while not ended and own.spent() < seconds:
             if select.select([reading], [], [], _PATIENCE)[0]:
                 part = os.read(reading, 1 << 16)
                 data += part
                 ended = not part or data.endswith(b"\n")
-            waited = max(waited, *map(processes.waited, {pid, *processes.children_of(pid)}))
-        self._left -= time.monotonic() - begun - waited
+        self._left -= own.spent()
         processes.kill_group(pid)
         _, status = os.waitpid(pid, 0)
         processes.sweep_orphans(before)
