@@ -57,7 +57,9 @@ def _data(n: int = 16) -> DataLoader[Any]:
 def _fit(module: Any, *loaders: Any, **arguments: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "logger"), False)
-        trainer = pl.Trainer(**{"max_epochs": 1, "accelerator": "cpu", "default_root_dir": folder, **quiet, **arguments})
+        trainer = pl.Trainer(
+            **{"max_epochs": 1, "accelerator": "cpu", "default_root_dir": folder, **quiet, **arguments}
+        )
         trainer.fit(module, *(loaders or (_data(),)))
 
 
@@ -77,7 +79,7 @@ def _no_super(self: Any) -> None:
 
 
 def _unpacks_optimizers(self: Any, batch: Any, batch_idx: int) -> None:
-    first, second = self.optimizers()
+    _first, _second = self.optimizers()
 
 
 def _steps_a_list() -> Any:
@@ -216,7 +218,8 @@ MET = [
     Met("a checkpoint's monitor", lambda: _fit(Line(), callbacks=[ModelCheckpoint(monitor="val_loss")]),
         "waits for val_loss, which is not logged", 'self.log("val_loss"'),
     Met("early stopping's monitor",
-        lambda: _fit(_with(validation_step=lambda self, b, i: None), _data(), _data(), callbacks=[EarlyStopping("acc")]),
+        lambda: _fit(_with(validation_step=lambda self, b, i: None), _data(), _data(),
+                     callbacks=[EarlyStopping("acc")]),
         "waits for acc, which is not logged", 'self.log("acc"'),
     Met("a plateau's monitor", lambda: _fit(_with(configure_optimizers=lambda self: {
         "optimizer": (opt := torch.optim.SGD(self.parameters(), 0.1)), "monitor": "val_loss",
@@ -229,23 +232,27 @@ MET = [
         "something else than a loss", "Return the loss"),
     Met("a dict without loss", lambda: _fit(_with(training_step=lambda self, batch, i: {"out": torch.ones(1)})),
         "without the key 'loss'", '"loss": loss'),
-    Met("log in setup", lambda: _fit(_with(setup=lambda self, stage: self.log("a", 1.0))), "keeps no results", "in a step"),
+    Met("log in setup", lambda: _fit(_with(setup=lambda self, stage: self.log("a", 1.0))), "keeps no results",
+        "in a step"),
     Met("log on_step at the epoch's end",
-        lambda: _fit(_with(on_train_epoch_end=lambda self: self.log("a", 1.0, on_step=True))), "once an epoch", "on_step"),
+        lambda: _fit(_with(on_train_epoch_end=lambda self: self.log("a", 1.0, on_step=True))), "once an epoch",
+        "on_step"),
     Met("log of a vector", lambda: _fit(_with(on_train_epoch_end=lambda self: self.log("a", torch.ones(3)))),
         "several values", ".mean()"),
     Met("log of a text", lambda: _fit(_with(on_train_epoch_end=lambda self: self.log("a", "text"))),
         "logs only numbers", "Log each number"),
     Met("self.trainer in __init__", lambda: Line().trainer, "before fit has given it", "setup()"),
     Met("hparams assigned", lambda: _with(__init__=_hparams), "Lightning's own property", "save_hyperparameters"),
-    Met("a gpu that is not there", lambda: pl.Trainer(accelerator="cuda"), "accelerator that this machine has not", "auto"),
+    Met("a gpu that is not there", lambda: pl.Trainer(accelerator="cuda"), "accelerator that this machine has not",
+        "auto"),
     Met("mode auto", lambda: EarlyStopping("a", mode="auto"), "neither min nor max", 'mode="min"'),
     Met("the best by nothing", lambda: ModelCheckpoint(save_top_k=3), "not told by what", "monitor"),
     Met("an interval too long",
         lambda: _fit(_with(validation_step=lambda self, b, i: None), _data(), _data(), val_check_interval=100),
         "validation would never come", "smaller number"),
     Met("a share above one", lambda: pl.Trainer(limit_train_batches=5.0), "no share of the batches", "int"),
-    Met("a data module without super", lambda: _fit(Line(), _NoSuperData()), "does not call super", "super().__init__()"),
+    Met("a data module without super", lambda: _fit(Line(), _NoSuperData()), "does not call super",
+        "super().__init__()"),
     Met("one optimizer unpacked", lambda: _fit(_manual(_unpacks_optimizers)), "unpacks one optimizer", "opt = "),
     Met("a list stepped", lambda: _fit(_steps_a_list()), "on a list of optimizers", "opt_a, opt_b"),
     Met("a scheduler dict without scheduler", lambda: _fit(_with(configure_optimizers=lambda self: {
@@ -264,15 +271,19 @@ MET = [
     Met("a computed weight", lambda: torch.optim.SGD([torch.ones(2, requires_grad=True) * 2], 0.1),
         "computed of others", "nn.Parameter"),
     Met("a weight in two groups", lambda: torch.optim.SGD(
-        [{"params": _PARAMETERS.parameters()}, {"params": _PARAMETERS.parameters()}], 0.1), "same weights", "one group"),
+        [{"params": _PARAMETERS.parameters()}, {"params": _PARAMETERS.parameters()}], 0.1), "same weights",
+        "one group"),
     Met("modules for weights", lambda: torch.optim.SGD([_PARAMETERS.parameters()], 0.1),  # type: ignore[list-item]
         "among its weights", "joined"),
-    Met("one tensor for a list", lambda: torch.optim.SGD(_PARAMETERS.weight, 0.1), "one tensor or module", "parameters()"),
-    Met("a negative rate", lambda: torch.optim.SGD(_PARAMETERS.parameters(), -0.1), "the learning rate is -0.1", "above 0"),
+    Met("one tensor for a list", lambda: torch.optim.SGD(_PARAMETERS.weight, 0.1), "one tensor or module",
+        "parameters()"),
+    Met("a negative rate", lambda: torch.optim.SGD(_PARAMETERS.parameters(), -0.1), "the learning rate is -0.1",
+        "above 0"),
     Met("a cycle too short", _one_cycle, "planned for 2 steps", "estimated_stepping_batches"),
     Met("no super", lambda: _with(__init__=_no_super), "before super().__init__()", "super().__init__() first"),
     Met("no forward", lambda: _NoForward()(_X), "has no forward", "Define forward"),
-    Met("weights of other shapes", _mismatched, "shape [3, 4] and that of Linear [2, 4]", "arguments of the checkpoint"),
+    Met("weights of other shapes", _mismatched, "shape [3, 4] and that of Linear [2, 4]",
+        "arguments of the checkpoint"),
     Met("weights of other names", _renamed, "names of weights are not those", "prefix"),
     Met("a whole module loaded", _pickled, "objects beside tensors", "weights_only=False"),
     Met("heads that do not divide", lambda: nn.MultiheadAttention(10, 3), "no multiple", "multiple of num_heads"),
@@ -286,7 +297,8 @@ MET = [
     Met("a weight in place", _leaf_in_place, "a weight is changed in place", "no_grad"),
     Met("a loss a sample", lambda: nn.Linear(8, 1)(_X).backward(), "one value a sample", "mean()"),
     Met("numpy of a graph", lambda: nn.Linear(8, 1)(_X).numpy(), "numpy array", "detach()"),
-    Met("gradients of whole numbers", lambda: torch.ones(2, dtype=torch.long).requires_grad_(), "whole numbers", "logits"),
+    Met("gradients of whole numbers", lambda: torch.ones(2, dtype=torch.long).requires_grad_(), "whole numbers",
+        "logits"),
     Met("a root of nothing", _anomaly, "gives NaN", "epsilon"),
     Met("unused in the graph", lambda: torch.autograd.grad(
         nn.Linear(8, 1)(_X).sum(), torch.ones(1, requires_grad=True)), "not computed of", "allow_unused"),
@@ -294,13 +306,15 @@ MET = [
     Met("a batch size of 0", lambda: DataLoader(_Samples(1), batch_size=0), "batch_size is 0", "above 0"),
     Met("samples of two sizes", lambda: list(DataLoader(_Samples(torch.ones(2), torch.ones(3)), batch_size=2)),
         "[2] and [3]", "collate_fn"),
-    Met("lists of two lengths", lambda: list(DataLoader(_Samples([1], [1, 2]), batch_size=2)), "different lengths", "Pad"),
+    Met("lists of two lengths", lambda: list(DataLoader(_Samples([1], [1, 2]), batch_size=2)), "different lengths",
+        "Pad"),
     Met("None as a sample", lambda: list(DataLoader(_Samples(None, None), batch_size=2)), "NoneType", "collate_fn"),
     Met("a shuffled stream", lambda: DataLoader(_Stream(), shuffle=True), "order of its own", "shuffle out"),
     Met("a dataset without length", lambda: DataLoader(_NoLength(), shuffle=True), "no __len__", "Define __len__"),
     Met("a length that is too long", lambda: list(DataLoader(_Samples(1, 2, length=3))), "", "__len__"),
     Met("a batch of one", lambda: nn.BatchNorm1d(8)(_X[:1]), "one sample", "drop_last=True"),
-    Met("a file that is missing", lambda: open("nowhere/data.csv"), "nowhere/data.csv is not there", "Path(__file__)"),
+    Met("a file that is missing", lambda: Path("nowhere/data.csv").read_text(), "nowhere/data.csv is not there",
+        "Path(__file__)"),
     Met("float64", lambda: nn.Linear(8, 1)(torch.from_numpy(np.ones((4, 8)))), "float64", ".float()"),
     Met("whole numbers into a layer", lambda: nn.Linear(8, 1)(_X.long()), "Long", ".float()"),
     Met("bytes into a convolution", lambda: nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2, dtype=torch.uint8)),
@@ -316,14 +330,16 @@ MET = [
     Met("fewer labels", lambda: F.cross_entropy(_X, torch.ones(3).long()), "4 predictions and 3 labels", "batch first"),
     Met("labels of sequences", lambda: F.cross_entropy(torch.ones(4, 5, 8), torch.ones(4, 5).long()), "[4, 5]",
         "transpose"),
-    Met("shapes of probabilities", lambda: F.binary_cross_entropy(torch.rand(4, 1), torch.rand(4)), "[4, 1]", "same shape"),
+    Met("shapes of probabilities", lambda: F.binary_cross_entropy(torch.rand(4, 1), torch.rand(4)), "[4, 1]",
+        "same shape"),
     Met("logits for probabilities", lambda: F.binary_cross_entropy(torch.full((4,), 3.0), torch.ones(4)),
         "no probabilities", "BCEWithLogitsLoss"),
     Met("an index too large", lambda: nn.Embedding(4, 2)(torch.tensor([4])), "num_embeddings", "largest index"),
     Met("floats for indices", lambda: nn.Embedding(4, 2)(torch.ones(2)), "in place of whole numbers", "long()"),
     Met("an image without channels", lambda: nn.Conv2d(1, 1, 1)(torch.ones(5, 1, 1, 2, 2)), "number of dimensions",
         "unsqueeze"),
-    Met("channels last", lambda: nn.Conv2d(3, 1, 1)(torch.ones(1, 8, 8, 3)), "for 3 channels gets an input of 8", "permute"),
+    Met("channels last", lambda: nn.Conv2d(3, 1, 1)(torch.ones(1, 8, 8, 3)), "for 3 channels gets an input of 8",
+        "permute"),
     Met("an image too small", lambda: nn.Conv2d(1, 1, 5)(torch.ones(1, 1, 2, 2)), "smaller than the layer's window",
         "padding"),
     Met("view of a transposed", lambda: torch.ones(2, 3).t().view(-1), "in one piece", "reshape"),
@@ -331,7 +347,8 @@ MET = [
     Met("shapes that differ", lambda: _X + torch.ones(4, 7), "8 in one and 7", "same"),
     Met("features of a sequence", lambda: nn.LSTM(3, 2)(torch.ones(5, 4, 8)), "for 3 features a step and gets 8",
         "input_size=8"),
-    Met("a layer of a tuple", lambda: nn.Sequential(nn.LSTM(8, 2), nn.Linear(2, 1))(_X), "gets a tuple", "self.lstm(x)"),
+    Met("a layer of a tuple", lambda: nn.Sequential(nn.LSTM(8, 2), nn.Linear(2, 1))(_X), "gets a tuple",
+        "self.lstm(x)"),
     Met("a mean of numbers", lambda: torch.ones(2).long().mean(), "whole numbers", ".float().mean()"),
     Met("item of several", lambda: _X.item(), "32 values", ".mean()"),
     Met("a loss class called", lambda: nn.MSELoss(_X, _X), "yes or no", "nn.MSELoss()"),
@@ -340,7 +357,8 @@ MET = [
     Met("cat of two shapes", lambda: torch.cat([torch.ones(2, 3), torch.ones(2)]), "joined", "unsqueeze"),
     Met("self forgotten", lambda: type("A", (), {"go": lambda: 1})().go(), "1", "self"),
     Met("an argument forgotten", lambda: Line().training_step(1), "batch_idx", "default"),  # type: ignore[call-arg]
-    Met("parts that do not fit", lambda: (lambda p: [a for a, b in [p]])((1, 2, 3)), "another number of parts", "Unpack"),
+    Met("parts that do not fit", lambda: (lambda p: [a for a, b in [p]])((1, 2, 3)), "another number of parts",
+        "Unpack"),
     Met("None called", lambda: None.shape, "None where a value", "which name"),  # type: ignore[attr-defined]
     Met("a package that is missing", lambda: __import__("no_such_package"), "not installed", "pip install"),
     Met("an attribute misspelt", lambda: Line().lyaer, "has no attribute lyaer", "spelt"),

@@ -89,6 +89,17 @@ def losses(seen: Seen) -> Iterator[Finding]:
             )
 
 
+@TOLD.check("what could not be looked at")
+def unread(seen: Seen) -> Iterator[Finding]:
+    """Where the doctor's own looks failed, so that its silence there means nothing."""
+    for text in seen.get("unread", ()):
+        yield attention(
+            f"the doctor could not look at {text.partition(': ')[0]}, and says nothing of it",
+            text.partition(": ")[2],
+            "The training is not touched by that. Please report it with what `faultlab doctor --json` prints.",
+        )
+
+
 @TOLD.check("warnings")
 def warned(seen: Seen) -> Iterator[Finding]:
     """What Lightning and torch warn of, but for what every training is told."""
