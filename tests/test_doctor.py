@@ -217,7 +217,8 @@ ILL = [
         "total_steps=self.trainer.estimated_stepping_batches)\n"
         "    return [opt], [cycle]"), "schedules fit the training", "stepped once an epoch, 3 times in all",
         "max_epochs: 3"),
-    Ill("schedule-by-hand", _lit("def __init__(self):\n    super().__init__()\n    self.automatic_optimization = False\n"
+    Ill("schedule-by-hand", _lit("def __init__(self):\n    super().__init__()\n"
+        "    self.automatic_optimization = False\n"
         "def training_step(self, batch, batch_idx):\n    opt = self.optimizers()\n    opt.zero_grad()\n"
         "    self.manual_backward(self.step(batch))\n    opt.step()\n"
         "def configure_optimizers(self):\n    opt = torch.optim.SGD(self.parameters(), lr=0.1)\n"

@@ -178,7 +178,7 @@ def loader(trainer: Any) -> dict[str, Any]:
     dataset = asked(loader, "dataset")
     for name, thing in (("batches", loader), ("samples", dataset), ("drawn", asked(loader, "sampler"))):
         try:
-            found[name] = len(thing)  # type: ignore[arg-type]
+            found[name] = len(thing)
         except Exception:  # no length, or one that raises
             found[name] = None
     found["batch_size"] = plain(asked(loader, "batch_size"))

@@ -88,7 +88,7 @@ def loaders(trainer: Any) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {"key": key, "type": type(loader).__name__}
         for name, thing in (("batches", loader), ("samples", asked(loader, "dataset"))):
             try:
-                entry[name] = len(thing)  # type: ignore[arg-type]
+                entry[name] = len(thing)
             except Exception:  # no length, or one that raises
                 entry[name] = None
         entries.append(entry)

@@ -128,7 +128,7 @@ def _children(value: Any) -> list[tuple[str, Any]] | None:
     if isinstance(value, Mapping):
         return [(str(key), value[key]) for key in list(value.keys())]
     if isinstance(value, tuple) and has(value, "_fields"):
-        return list(zip(value._fields, value))
+        return list(zip(asked(value, "_fields"), value))
     if isinstance(value, (list, tuple)):
         return [(str(index), item) for index, item in enumerate(value)]
     # A graph of PyTorch Geometric can be called and is a batch all the same; what else can be called holds no data.
