@@ -71,7 +71,8 @@ ERRORS = [
         "StudyingFuFu/L2COcc#2",
     ),
     Known(
-        r"IndexError: (?:list index out of range|index (?P<i>-?\d+) is out of bounds for (?:axis|dimension) 0 with "
+        r"IndexError: (?:(?:list|tuple) index out of range|index (?P<i>-?\d+) is out of bounds for "
+        r"(?:axis|dimension) 0 with "
         r"size "
         r"(?P<n>\d+))",
         "an index {i} lies outside of what there is ({n}): where the dataset raises it, __len__ says more than it has",

@@ -31,8 +31,9 @@ ERRORS = [
         "Convert the target: y.float().",
     ),
     Known(
-        r"expected scalar type Long but found (?P<a>\w+)|nll_loss\w* not implemented for '(?P<b>\w+)'",
-        "the labels are {a}{b} where class numbers are expected",
+        r"expected scalar type Long but found (?P<a>\w+)|expected target dtype to be Long or Byte, but got "
+        r"(?P<c>\w+)|nll_loss\w* not implemented for '(?P<b>\w+)'",
+        "the labels are {a}{b}{c} where class numbers are expected",
         "Convert them: y.long(). For a regression use mse_loss.",
     ),
     Known(
