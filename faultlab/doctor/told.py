@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
@@ -21,6 +22,10 @@ _QUIET = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _MEANT = {
+    r"`OneCycleLR` scheduler is using 'interval': 'epoch'": (
+        "OneCycleLR, which is reckoned in steps, is stepped once an epoch",
+        'Write {"scheduler": scheduler, "interval": "step"} for lr_scheduler in configure_optimizers.',
+    ),
     r"Found unsupported keys in the (?P<what>[\w ]+): (?P<keys>[^.]+)": (
         "a key of the {what} is not read: {keys}",
         'Put "interval", "frequency" and "monitor" into the dict under "lr_scheduler", beside "scheduler".',
@@ -82,11 +87,12 @@ def losses(seen: Seen) -> Iterator[Finding]:
             )
         elif entry["kind"] == "broadcast":
             shapes = " and ".join(str(tuple(shape)) for shape in entry["shapes"])
-            yield wrong(
+            found = wrong(
                 f"{name} compares shapes {shapes}: each prediction is held against every target of the batch",
                 name,
                 "Give both the same shape: prediction.squeeze(1), or y.unsqueeze(1).",
             )
+            yield replace(found, links=("deepset-ai/FARM#229",))
 
 
 @TOLD.check("what could not be looked at")

@@ -44,7 +44,7 @@ ERRORS = [
         "a tensor that the backward pass needs was changed in place: x += ..., x[...] = ..., relu(inplace=True), or an "
         "optimizer's step between two forwards and their backwards",
         "Write x = x + ...; in a GAN compute each network's forward after the other's step.",
-        "https://github.com/pytorch/pytorch/issues/24853",
+        "Jee-King/TSAN#3",
     ),
     Known(
         r"a leaf Variable that requires grad is being used in an in-place operation",

@@ -24,6 +24,7 @@ ERRORS = [
         r"mat1 and mat2 shapes cannot be multiplied \((?P<a>\d+)x(?P<b>\d+) and (?P<c>\d+)x(?P<d>\d+)\)",
         "a Linear layer of {c} inputs gets {b} ({a} rows)",
         "Give it in_features={b}, or flatten its input to {c} values a sample: x.flatten(1).",
+        "liyuantsao/BFSR#7",
     ),
     Known(
         r"Found dtype (?P<a>\w+) but expected (?P<b>\w+)",
@@ -47,6 +48,7 @@ ERRORS = [
         r"IndexError: Target (?P<label>-?\d+) is out of bounds",
         "the label {label} is not among the classes of the last layer, which are counted from 0",
         "Give the last layer as many outputs as there are classes, and labels 0 to classes - 1.",
+        "TencentGameMate/gnn_cross_lingual#5",
     ),
     Known(
         r"0D or 1D target tensor expected, multi-target not supported",
