@@ -2,9 +2,9 @@
 
     python benchmarks/prescriptions.py [--seeds N] [--write]
 
-Prescribes for each scenario and prints what coverage was and is with the prescribed set, the set itself, its false
-alarms, and the latency of every guard. ``--write`` keeps both reports under docs/examples and the measurements in
-faultlab/guards/measured.json, which docs/catalogue/guards.md is made from (``faultlab dev docs``).
+Prescribes for each scenario, as with `--records`, and prints what coverage was and is with the prescribed set, the set
+itself, its false alarms, and the latency of every guard. ``--write`` keeps both reports under docs/examples and the
+measurements in faultlab/guards/measured.json, which docs/catalogue/guards.md is made from (``faultlab dev docs``).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def prescribe(name: str, seeds: int, jobs: int, out: Path) -> Prescription:
         try:
             options = Options(out=out, watch=thorough(seeds))
             scenario = load(Path("scenarios", name, "scenario.yaml"))
-            return Prescriber(scenario, working, options, progress).prescribe()
+            return Prescriber(scenario, working, options, progress, recorded=True).prescribe()
         finally:
             working.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,8 @@ from faultlab.results import Demands
 from faultlab.yamlfile import HOW_TO_GET_ONE, Key, YamlFile, not_found
 
 _LIST = "`faultlab list` shows them all."
+_GUARDS = "faultlab.guards."
+_BUILD, _CONFIGURED = "faultlab.scripted.build", "faultlab.scripted.configured"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 """A scenario's name, which is its folder's too."""
 
@@ -272,6 +274,26 @@ class Scenario(_Part):
         return [{"mode": e.mode, "reason": e.reason, "expires": str(e.expires)} for e in self.faults.ignore]
 
     @property
+    def script(self) -> str:
+        """The training script that builds the target, as the file names it; empty where there is none."""
+        return str(self.build.init_args.get("script", "")) if self.build and self.build.class_path == _BUILD else ""
+
+    def with_arguments(self, arguments: Sequence[str]) -> Scenario:
+        """Return the same with other command line arguments for the training script.
+
+        Raises:
+            ScenarioError: The scenario runs no script.
+        """
+        if not arguments:
+            return self
+        if self.build is None or self.build.class_path not in (_BUILD, _CONFIGURED):
+            remedy = f"They are for a scenario whose `build` is {_BUILD}."
+            message = "this scenario runs no script, so that arguments after -- reach nobody"
+            raise self.problem(("build",), message, remedy)
+        build = self.build.model_copy(update={"init_args": {**self.build.init_args, "arguments": list(arguments)}})
+        return self.model_copy(update={"build": build})
+
+    @property
     def test_files(self) -> list[str]:
         """The tests' files and folders; those that are not found from here are looked up from the project's root.
 
@@ -292,7 +314,15 @@ class Scenario(_Part):
         """The part that the victims' processes need, as plain data."""
         parts = {"module", "data", "build", "trainer", "guards"}
         plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
+        for guard in plain.get("guards", ()):
+            if str(guard.get("class_path")).startswith(_GUARDS) and "profile" in guard.get("init_args", {}):
+                guard["init_args"]["profile"] = self._beside(guard["init_args"]["profile"])
         return {**plain, "path": import_path(self._file)}
+
+    def _beside(self, path: Any) -> Any:
+        """The path of a file that lies where it says from the scenario's file; any other as it is."""
+        found = self._file.resolve().parent / path if isinstance(path, str) else None
+        return str(found) if found is not None and found.is_file() else path
 
 
 def import_path(file: Path) -> list[str]:

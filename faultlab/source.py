@@ -21,6 +21,20 @@ def file_of(class_path: str, root: Path) -> str:
     return ""
 
 
+def known_as(class_path: str, script: str, root: Path) -> str:
+    """Return the path by which a class of a training script, which is ``__main__`` where it runs, can be imported."""
+    module, _, name = class_path.partition(".")
+    if module != "__main__" or not script:
+        return class_path
+    file = next((found for folder in (Path.cwd(), root) if (found := folder / script).is_file()), Path(script))
+    for folder in (Path.cwd(), root, root / "src"):
+        if file.resolve().is_relative_to(folder.resolve()):
+            parts = file.resolve().relative_to(folder.resolve()).with_suffix("").parts
+            if all(map(str.isidentifier, parts)):
+                return ".".join([*parts, name])
+    return f"{file.stem}.{name}"
+
+
 def place_of(class_path: str, root: Path) -> dict[str, Any]:
     """The class's file, its line and those of its methods, as a report's ``target``; its path alone if not found."""
     file = file_of(class_path, root)

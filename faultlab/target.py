@@ -92,7 +92,8 @@ class Target:
         if self._scenario.get("build"):
             made = self._make(("build",), self._scenario["build"])
             if not isinstance(made, tuple) or len(made) not in (2, 3):
-                raise TargetError(("build",), "build must return (module, data) or (module, data, trainer_arguments)")
+                message = "build must return (module, data) or (module, data, trainer_arguments)"
+                raise TargetError(("build",), message, "Where the module has loaders of its own, the data is None.")
             module, data, extra = (*made, {})[:3]
             module = compilation.written(module)
         else:
@@ -229,7 +230,8 @@ def _packages(entry: Any) -> Iterator[str]:
 
 
 def _fit_arguments(data: Any, namespace: ModuleType) -> dict[str, Any]:
-    if data is None:
+    # As people write it whose module has loaders of its own.
+    if data is None or (isinstance(data, tuple) and not data):
         return {}
     if isinstance(data, namespace.LightningDataModule):
         return {"datamodule": data}

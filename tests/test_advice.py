@@ -118,11 +118,11 @@ def test_the_choice_covers_what_is_silent_and_names_what_is_beyond_reach() -> No
     assert found.proven
 
 
-def test_a_guard_that_compares_with_recorded_runs_can_be_done_without() -> None:
+def test_a_guard_that_compares_with_recorded_runs_is_taken_only_where_it_is_asked_for() -> None:
     before, advice = report(silent("nan"), silent("scaled")), watched(nan={"Known", "G"}, scaled={"Known"})
     advice.arguments["Known"] = {"profile": "runs.json"}
-    assert [one.guard for one in choose(before, advice).chosen] == ["Known"]
-    without = choose(before, advice, recorded=False)
+    assert [one.guard for one in choose(before, advice, recorded=True).chosen] == ["Known"]
+    without = choose(before, advice)
     assert ([one.guard for one in without.chosen], without.beyond) == (["G"], ["loss.scaled@always"])
 
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,8 +19,9 @@ import numpy
 import pytest
 import torch
 
-from faultlab.scripted import Script
+from faultlab.frameworks.lightning.main_script import MainScript
 from faultlab.seams.patching import Patches
+from faultlab.target import TargetError
 from faultlab.worker import file_calls
 from faultlab.worker.overlay import Overlay
 
@@ -414,14 +416,18 @@ def test_names_that_were_imported_under_an_earlier_overlay_go_by_the_later(home:
 
 
 def test_a_script_that_was_read_under_an_earlier_overlay_writes_to_the_later(
-    home: Home, tmp_path: pathlib.Path
+    home: Home, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     (home / "train.py").write_text(
         'def save():\n    with open("best.ckpt", "w") as file:\n        file.write("broken")\n'
     )
     with Patches() as patches:
         file_calls.take_over(patches, Overlay(lambda: str(tmp_path / "import"), [str(home)]))
-        save = Script(home / "train.py").define()["save"]
+        script = MainScript(home / "train.py")
+        with pytest.raises(TargetError, match=r"calls no Trainer\.fit"):
+            script.run_to_fit(())
+        save = script.module.save
     with Patches() as patches:
         file_calls.take_over(patches, Overlay(lambda: str(tmp_path / "run"), [str(home)]))
         save()

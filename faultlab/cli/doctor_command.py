@@ -8,22 +8,24 @@ import click
 
 from faultlab.cli.completing import scenario_files
 from faultlab.cli.numbers import Number
+from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
 from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
 from faultlab.report.text import address, harmless
 
 _STYLES = {OK: "green", ATTENTION: "yellow", WRONG: "red"}
 
 
-@click.command("doctor")
-@click.argument("target", required=False, metavar="[SCENARIO|SCRIPT|CLASS_PATH]", shell_complete=scenario_files)
+@click.command("doctor", cls=WithScriptArguments)
+@click.argument("target", required=False, metavar="[SCENARIO|SCRIPT|CONFIG|CLASS_PATH]", shell_complete=scenario_files)
 @click.option("--timeout", type=Number(2), default=120, show_default=True, help="Deadline of a training, s.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(target: str | None, timeout: float, as_json: bool) -> int:
     """Check the environment; or say why the training step of a scenario, a script or a class does not execute.
 
     A scenario is imported, built and trained as it says; a script is run as far as Trainer.fit, and its training for
-    100 steps; a class, such as package.module.LitModel, by itself, without
-    arguments and with loaders of its own. What hangs or crashes is survived.
+    100 steps; so is what a config file of LightningCLI trains; a class, such as package.module.LitModel, by itself,
+    without arguments and with loaders of its own. What hangs or crashes is survived. What follows -- are the script's
+    own arguments.
 
     Exit codes: 0 nothing is wrong, 1 something is, 2 usage.
     """
@@ -50,7 +52,7 @@ def _look(target: str | None, timeout: float) -> Iterable[Finding]:
         return ENVIRONMENT.run({})
     from faultlab.doctor.examination import examine
 
-    return examine(target, timeout)
+    return examine(target, timeout, arguments=script_arguments())
 
 
 def _show(one: Finding) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,8 @@ from faultlab.scenario_edit import add_guards, lines
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
               help="Seeds recorded as known good, and as many others without a false alarm.")  # fmt: skip
 @click.option("--early", is_flag=True, help="The smallest set that notices each fault as soon as any guard does.")
-@click.option("--no-records", is_flag=True,
-              help="Only guards that compare with no recorded runs, which fit any Trainer as they are.")  # fmt: skip
+@click.option("--records/--no-records", default=False,
+              help="Take KnownGood too, which compares with runs that are recorded.  [default: no]")  # fmt: skip
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
 @options.jobs
 @options.seed
@@ -47,13 +49,14 @@ from faultlab.scenario_edit import add_guards, lines
 @options.no_warm
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print the prescription alone.")
-def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, no_records: bool,
+def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, records: bool,
             write: bool, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool, as_json: bool,
             quiet: bool) -> int:  # fmt: skip
     """Find the smallest set of ready-made guards that notices what SCENARIO leaves silent, and prove it.
 
     The campaign is run with every guard watching, and again with the set among the scenario's own guards. A check that
-    raises an alarm on any clean seed or harmless variation is left out. Exit code 0: what was promised was kept.
+    raises an alarm on any clean seed or harmless variation is left out. Exit code 0: what was promised was kept. Paths
+    in what is to be pasted are relative to SCENARIO.
     """
     scenario = load(file)
     options = Options(select, skip, seed, out=out, watch=thorough(seeds))
@@ -62,7 +65,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
         working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
         if not no_warm:
             working.keep_warm()
-        prescriber = Prescriber(scenario, working, options, progress, early, not no_records)
+        prescriber = Prescriber(scenario, working, options, progress, early, records)
         try:
             found = prescriber.prescribe()
         except FaultlabError as error:
@@ -75,7 +78,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
     if written:
         found = _write(scenario, found, out)
     if as_json:
-        click.echo(dump(_plain(found), indent=1))
+        click.echo(dump(_plain(found, scenario), indent=1))
     else:
         _show(scenario, found, written)
     return 130 if prescriber.interrupted else 0 if found.proven else 1
@@ -92,21 +95,29 @@ def _write(scenario: Scenario, found: Prescription, out: Path) -> Prescription:
     """Adds the guards to the scenario; they are handed back as they stand there, with what was recorded kept beside."""
     kept = scenario.file.with_suffix(".known-good.json")
     chosen = [
-        replace(one, arguments={**one.arguments, RECORD: str(kept)}) if RECORD in one.arguments else one
+        replace(one, arguments={**one.arguments, RECORD: str(kept.resolve())}) if RECORD in one.arguments else one
         for one in found.chosen
     ]
     if chosen != found.chosen:
         shutil.copyfile(out / scenario.name / KNOWN_FILE, kept)
     found = replace(found, chosen=chosen)
-    add_guards(scenario.file, _guards(found))
+    add_guards(scenario.file, _guards(found, scenario))
     return found
 
 
-def _guards(found: Prescription) -> list[dict[str, Any]]:
+def _guards(found: Prescription, scenario: Scenario) -> list[dict[str, Any]]:
+    """The guards as items of the scenario, to whose file paths are relative."""
+    folder = scenario.file.resolve().parent
     return [
-        {"class_path": one.path, **({"init_args": dict(one.arguments)} if one.arguments else {})}
+        {"class_path": one.path, **({"init_args": _relative(one.arguments, folder)} if one.arguments else {})}
         for one in found.chosen
     ]
+
+
+def _relative(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The arguments with the record's path as it is named from a folder."""
+    named = {RECORD: Path(os.path.relpath(arguments[RECORD], folder)).as_posix()} if RECORD in arguments else {}
+    return {**arguments, **named}
 
 
 def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
@@ -118,7 +129,7 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     count = len(found.chosen)
     where = f"written into {scenario.file}" if written else "put these lines under `guards:`"
     console.print(f"{scenario.name}: {count} guard{'s' * (count != 1)}; {escape(where)}")
-    for line in lines(_guards(found)):
+    for line in lines(_guards(found, scenario)):
         console.print(f"  {escape(line)}")
     total = sum(one.cost for one in found.chosen)
     console.print(
@@ -126,7 +137,8 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     )
     silent = {fault.id for fault in found.before.silent()}
     for one in found.chosen:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in one.arguments.items())
+        given = _relative(one.arguments, Path.cwd())
+        arguments = ", ".join(f"{name}={value!r}" for name, value in given.items())
         count = len(silent.intersection(one.notices))
         warned = f" and {len(one.notices) - count} only warned of" if len(one.notices) > count else ""
         noticed = f"{count} of {len(silent)} silent fault{'s' * (len(silent) != 1)}{warned}, {100 * one.cost:.1f} %"
@@ -134,7 +146,7 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     if any(RECORD in one.arguments for one in found.chosen):
         console.print(
             "KnownGood compares little where the Trainer has other settings than the scenario: for a longer training "
-            "record runs of\nits own with guards.KnownGoodRecorder, or ask for guards that need none: --no-records"
+            "record runs of\nits own with guards.KnownGoodRecorder, or leave out --records"
         )
     if found.after is not None:
         _compare(console, found, found.after)
@@ -159,13 +171,13 @@ def _compare(console: Console, found: Prescription, after: Report) -> None:
         console.print(f"[red]false alarm[/red] by {escape(alarm['name'])}: {escape(alarm['message'])}")
 
 
-def _plain(found: Prescription) -> dict[str, Any]:
+def _plain(found: Prescription, scenario: Scenario) -> dict[str, Any]:
     after = found.after
     return {
         "scenario": found.before.scenario,
         "guards": [
             {**guard, "cost": one.cost, "notices": list(one.notices)}
-            for guard, one in zip(_guards(found), found.chosen)
+            for guard, one in zip(_guards(found, scenario), found.chosen)
         ],
         "beyond": found.beyond,
         "broken": found.broken,

@@ -12,6 +12,7 @@ from faultlab.cli.completing import scenario_files
 from faultlab.cli.each import INTERRUPTED, each, told
 from faultlab.cli.numbers import Number
 from faultlab.cli.progress import Progress
+from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
 from faultlab.errors import FaultlabError, UsageError
 from faultlab.gate import touched
 from faultlab.gate.accepted import Accepted, read
@@ -24,7 +25,7 @@ from faultlab.scenario import Scenario, check_pattern, load_all
 from faultlab.shard import Shard
 
 
-@click.command("run")
+@click.command("run", cls=WithScriptArguments)
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...", shell_complete=scenario_files)
 @options.select
 @options.ignore
@@ -55,7 +56,8 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who noticed.
 
-    A scenario imports and runs the code that it names.
+    A scenario imports and runs the code that it names. What follows -- are arguments for the scenarios' training
+    scripts, in place of those that the scenarios have.
 
     With --baseline a report does not pass that has lost something of what was accepted by `faultlab gate --accept`;
     where PATHs are folders, no scenario may be missing either. With --since a scenario is left out whose file, code and
@@ -67,7 +69,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             raise click.UsageError(". ".join(filter(None, wrong)))
     share = Shard.parse(shard)
     accepted = _accepted(baseline, bool(select or skip or share.of > 1))
-    scenarios = load_all(paths)
+    scenarios = [scenario.with_arguments(script_arguments()) for scenario in load_all(paths)]
     whole = not paths or any(map(Path.is_dir, paths))
     names = [scenario.name for scenario in scenarios]
     gone = missing(accepted, names, run=True) if accepted is not None and whole else []

@@ -26,6 +26,7 @@ class Advisers:
         self._asked = asked
         self._observer = Observer(clock, warnings)
         self._recorder: Any = None
+        self._made: list[Any] = []
         self._checks: dict[str, Mapping[str, str]] = {}
         self._arguments: dict[str, dict[str, Any]] = {}
         self._judges: dict[str, str] = {}
@@ -70,12 +71,13 @@ class Advisers:
         for guard in made:
             self._checks[type(guard).__name__] = getattr(guard, "checks", {})
             self._judges[type(guard).__name__] = getattr(guard, "judges", "")
+        self._made = made
         together = _as_one(self._observer.beside(made))
         self.rest(self._left)
         return [together]
 
     def to_json(self) -> dict[str, Any]:
-        """Their alarms, which of them failed themselves and how, and the seconds that each took."""
+        """Their alarms, which of them failed themselves or never could look and why, and the seconds that each took."""
         alarms, broken, interruption = [], {}, self._observer.of_interruption
         for notice in [*self._observer.notices, *interruption]:
             if notice.reason in self._checks.get(notice.name, ()):
@@ -88,6 +90,11 @@ class Advisers:
             "alarms": alarms,
             "of_interruption": [notice.to_json() for notice in interruption],
             "broken": broken,
+            "idle": {
+                type(guard).__name__: guard.report()
+                for guard in self._made
+                if getattr(guard, "skipped", None) and not guard.looked and hasattr(guard, "report")
+            },
             "arguments": self._arguments,
             "seconds": {name: seconds for name, seconds in self._observer.seconds.items() if name != recorder},
             "summary": getattr(self._recorder, "summary", None),

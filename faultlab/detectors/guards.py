@@ -157,9 +157,13 @@ class Observer:
 
 
 def tell_errors(guard: Any) -> None:
-    """What a guard of faultlab's would only warn of, its own failure, is to be known for what it is."""
+    """What a guard of faultlab's would only warn of, its own failure, is to be known for what it is.
+
+    Of what it finds in a broken run nobody is to be alerted.
+    """
     if hasattr(guard, "own_errors"):
         guard.own_errors = "raise"
+        guard.announces = False
 
 
 def _why_stopped(guard: Any) -> tuple[str, str, str]:

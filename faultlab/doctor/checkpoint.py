@@ -17,7 +17,7 @@ def resumed_from(fit: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     path = fit.get("ckpt_path")
     if path is None and (scripted := sys.modules.get("faultlab.scripted")) is not None:
-        path = next((script.call.get("ckpt_path") for script in scripted.known()), None)
+        path = next((call.get("ckpt_path") for call in scripted.fit_calls()), None)
     if path is None:
         return None
     found: dict[str, Any] = {"path": str(path)}

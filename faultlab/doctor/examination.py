@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from faultlab.harness.clean import order
 from faultlab.harness.survey import CLASS_PATH, bare, from_working_directory
 from faultlab.harness.trajectory import Trajectory
 from faultlab.scenario import Scenario, load, project_root
+from faultlab.scouting import cli_config, guessing
+from faultlab.scouting.finding import Found
 from faultlab.source import file_of
 
 # A script trains for hours, and most of what keeps a step from executing does so from the beginning.
@@ -36,11 +38,20 @@ _STACK = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>
 _ELSEWHERE = ("site-packages", "dist-packages", "/lib/python", "/faultlab/", "<frozen", "<string>")
 
 
-def examine(target: str, timeout: float, seed: int = 0, engine: Engine | None = None) -> Iterator[Finding]:
-    """What is found of a scenario file, a script or a class, in the order in which it is looked at.
+def examine(
+    target: str, timeout: float, seed: int = 0, engine: Engine | None = None, arguments: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """Yield what is found, in the order in which it is looked at.
 
-    ``timeout`` is a training's deadline in seconds; an ``engine`` that is given stays open. Raises UsageError where the
-    target is neither.
+    Args:
+        target: A scenario file, a training script, a config file of LightningCLI or a class.
+        timeout: A training's deadline, s.
+        seed: That of the training.
+        engine: Carries it out, and stays open.
+        arguments: The command line for the script.
+
+    Raises:
+        UsageError: The target is none of these.
     """
     path, steps = Path(target), _WHOLE
     # As init takes it.
@@ -48,10 +59,12 @@ def examine(target: str, timeout: float, seed: int = 0, engine: Engine | None = 
     if path.suffix == ".py":
         if not path.is_file():
             raise UsageError(f"{target}: no such script")
-        scenario, steps = scripted(path), _OF_A_SCRIPT
+        scenario, steps = scripted(path, arguments), _OF_A_SCRIPT
+    elif cli_config.is_cli_config(path):
+        scenario, steps = configured(path, arguments), _OF_A_SCRIPT
     elif path.suffix in (".yaml", ".yml") or path.is_file():
         try:
-            scenario = load(path)
+            scenario = load(path).with_arguments(arguments)
         except ScenarioError as error:
             for problem in error.problems:
                 place = f"{problem.file}:{problem.line}:{problem.column}"
@@ -71,10 +84,20 @@ def examine(target: str, timeout: float, seed: int = 0, engine: Engine | None = 
             working.close()
 
 
-def scripted(file: Path) -> Scenario:
-    """A scenario of a training script, which is run as far as `Trainer.fit`, with the script's own arguments for it."""
-    keep = ["fast_dev_run", "overfit_batches"]
-    build = {"class_path": "faultlab.scripted.build", "init_args": {"script": str(file), "keep": keep}}
+def scripted(file: Path, arguments: Sequence[str] = ()) -> Scenario:
+    """Return a scenario of a training script, run as far as `Trainer.fit`, with the script's own settings for it."""
+    return _of_a_script(guessing.build_of(file, arguments))
+
+
+def configured(file: Path, arguments: Sequence[str] = ()) -> Scenario:
+    """Return the same of what a config file of LightningCLI trains, by the project's own script if it has one."""
+    found = Found(file.stem, None, config=str(file))
+    return _of_a_script(next(build for _, _, build in guessing.builds(found, arguments)))
+
+
+def _of_a_script(build: dict[str, Any]) -> Scenario:
+    asked = {**build["init_args"], "keep": ["fast_dev_run", "overfit_batches"]}
+    build = {**build, "init_args": asked}
     return from_working_directory({"schema": 1, "name": "script", "build": build, "trainer": {"limit_val_batches": 2}})
 
 

@@ -102,6 +102,7 @@ class ForkEngine:
         self._taken_back: list[Order] = []
         self._preload: list[str] = []
         self._lazy: list[str] = []
+        self._imported: list[str] = []
         self._learnt: list[str] = []
         self._serial = 0
         self._openings = 0
@@ -121,7 +122,7 @@ class ForkEngine:
         # Two scenarios may have one name; what still trickles in of the one before must not be taken for this one's.
         self._serial += 1
         self._scenario = (f"{self._serial}-{name}", scenario)
-        self._lazy = []
+        self._lazy, self._imported = [], []
         self._admission = Admission()
         self._known = set()
         learnt, self._learnt = self._learnt, []
@@ -212,6 +213,7 @@ class ForkEngine:
         construct = self._link("construct")
         if self._lazy and construct is not None:
             construct.send({"imports": self._lazy})
+            self._imported += self._lazy
             # The next scenario's victims are spared torch's share too, which is much the same for every training.
             of_torch = [module for module in self._lazy if module.startswith("torch.")]
             self._learnt += of_torch
@@ -256,6 +258,13 @@ class ForkEngine:
                 raise TargetBrokenError((), f"{message}\n{ended.output}")
             if self._link("warm") is None:
                 raise TargetBrokenError((), "the process that imports the target was killed")
+        self._prepare_again()
+
+    def _prepare_again(self) -> None:
+        """Give a nursery that follows one that was killed what that one had: no run pays for it within its deadline."""
+        construct = self._link("construct")
+        if construct is not None and (self._imported or self._known):
+            construct.send({"imports": self._imported, "known": sorted(self._known)})
 
     def _start_warm(self) -> None:
         if self._link("warm") is not None:

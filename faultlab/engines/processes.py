@@ -101,6 +101,15 @@ def children_of(pid: int) -> set[int]:
     return {int(word) for word in text.split()}
 
 
+def waited(pid: int) -> float:
+    """Return how long a process has waited for a processor that others had, s; 0 where the system does not say."""
+    try:
+        with open(f"/proc/{pid}/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def memory() -> dict[str, int]:
     """The machine's memory in KiB, ``MemTotal`` and ``MemAvailable`` among it; empty where the system does not tell."""
     try:

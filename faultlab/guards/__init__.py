@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from faultlab.guards.accumulation_divided import AccumulationDivided
 from faultlab.guards.attached import attach
 from faultlab.guards.backward_faithful import BackwardFaithful
 from faultlab.guards.batch_schema import BatchSchema
@@ -17,6 +18,8 @@ from faultlab.guards.batches_differ import BatchesDiffer
 from faultlab.guards.checkpoints_reload import CheckpointsReload
 from faultlab.guards.divergence import Divergence
 from faultlab.guards.dropout_alive import DropoutAlive
+from faultlab.guards.evaluation_repeats import EvaluationRepeats
+from faultlab.guards.frozen_statistics import FrozenStatistics
 from faultlab.guards.gradients import Gradients
 from faultlab.guards.gradients_cleared import GradientsCleared
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
@@ -33,6 +36,7 @@ from faultlab.guards.logged_metrics import LoggedMetrics
 from faultlab.guards.loss_contract import LossContract
 from faultlab.guards.loss_falls import LossFalls
 from faultlab.guards.metrics_recomputed import MetricsRecomputed
+from faultlab.guards.metrics_separate import MetricsSeparate
 from faultlab.guards.modes import Modes
 from faultlab.guards.monitors_exist import MonitorsExist
 from faultlab.guards.normalisation_alive import NormalisationAlive
@@ -40,15 +44,20 @@ from faultlab.guards.optimizer_coverage import OptimizerCoverage
 from faultlab.guards.optimizer_settings import OptimizerSettings
 from faultlab.guards.outputs_vary import OutputsVary
 from faultlab.guards.overfits_batch import OverfitsBatch
+from faultlab.guards.padding_ignored import PaddingIgnored
 from faultlab.guards.parameters_move import ParametersMove
 from faultlab.guards.run_ended import RunEnded
 from faultlab.guards.samples_independent import SamplesIndependent
+from faultlab.guards.schedule_fits import ScheduleFits
+from faultlab.guards.shares import LoggedShares
 from faultlab.guards.steps_taken import StepsTaken
 from faultlab.guards.train_validation_alike import TrainValidationAlike
+from faultlab.guards.validation_due import ValidationDue
 from faultlab.guards.validation_runs import ValidationRuns
 from faultlab.guards.weights_intact import WeightsIntact
 
 __all__ = [
+    "AccumulationDivided",
     "Alarm",
     "BackwardFaithful",
     "BatchSchema",
@@ -56,6 +65,8 @@ __all__ = [
     "CheckpointsReload",
     "Divergence",
     "DropoutAlive",
+    "EvaluationRepeats",
+    "FrozenStatistics",
     "Gradients",
     "GradientsCleared",
     "Guard",
@@ -71,9 +82,11 @@ __all__ = [
     "LearningRate",
     "LoaderDelivers",
     "LoggedMetrics",
+    "LoggedShares",
     "LossContract",
     "LossFalls",
     "MetricsRecomputed",
+    "MetricsSeparate",
     "Modes",
     "MonitorsExist",
     "NormalisationAlive",
@@ -81,11 +94,14 @@ __all__ = [
     "OptimizerSettings",
     "OutputsVary",
     "OverfitsBatch",
+    "PaddingIgnored",
     "ParametersMove",
     "RunEnded",
     "SamplesIndependent",
+    "ScheduleFits",
     "StepsTaken",
     "TrainValidationAlike",
+    "ValidationDue",
     "ValidationRuns",
     "WeightsIntact",
     "all",
@@ -106,7 +122,7 @@ def all(
     level: Level = "cheap",
     *,
     monitor: str = "",
-    mode: str = "min",
+    mode: str = "",
     profile: str | Path | None = None,
     leave_out: Iterable[str] = (),
     action: Action = "raise",
@@ -114,8 +130,9 @@ def all(
     """Every ready-made guard of a level as one callback.
 
     ``monitor`` is the metric that counts, where the run logs one, and ``mode`` says whether lower ("min") or higher
-    ("max") is better. ``profile`` is the file of known good runs for `KnownGood`, which is left out without one.
-    ``leave_out`` names guards that do not fit the training. Optional ones have to be asked for by themselves.
+    ("max") is better; without it, guards go by what the metric's name says. ``profile`` is the file of known good runs
+    for `KnownGood`, which is left out without one. ``leave_out`` names guards that do not fit the training. Optional
+    ones have to be asked for by themselves.
     """
     left_out = set(leave_out)
     if unknown := left_out - {cls.__name__ for cls in classes()}:

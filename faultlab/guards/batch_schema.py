@@ -48,6 +48,7 @@ class BatchSchema(Guard):
         self._approved: set[Any] = set()
         self._varied = self._collated = False
         self._tolerated: set[str] = set()
+        self._absent: set[str] = set()
         self._range: tuple[float, float] | None = None
         self._batches = 0
 
@@ -80,11 +81,14 @@ class BatchSchema(Guard):
         if not seen.tensors:
             return
         if seen.form not in self._approved:
+            several = _are_several(trainer.train_dataloader)
+            # A loader of several that is at its end gives None for the rest of the epoch.
+            self._absent |= {path for path, part in seen.parts if part is None} if several else set()
             for stage, other in (("validation", "validation"), ("train", "earlier batches")):
                 if stage in self._forms:
                     self._compare(seen, self._forms[stage], other, batch_idx)
             self._remember("train", seen)
-            self._lengths(seen, batch_idx, several=_are_several(trainer.train_dataloader))
+            self._lengths(seen, batch_idx, several)
             if len(self._approved) < 64:
                 self._approved.add(seen.form)
         self._values(seen, batch_idx)
@@ -100,6 +104,7 @@ class BatchSchema(Guard):
             )
 
     def _compare(self, seen: Look, form: dict[str, Any], other: str, batch_idx: int) -> None:
+        absent = self._absent
         if form.keys() != seen.tensors.keys():
             unstacked = [path for path in form if path not in seen.tensors and f"{path}.0".lstrip(".") in seen.tensors]
             if unstacked and f"{unstacked[0]}.0".lstrip(".") not in form:
@@ -109,7 +114,7 @@ class BatchSchema(Guard):
                     f"tensor",
                     "Does collate_fn stack the samples?",
                 )
-            elif other != "validation" and _named(form.keys()) != _named(seen.tensors.keys()):
+            elif other != "validation" and _named(_without(form, absent)) != _named(_without(seen.tensors, absent)):
                 self.alarm(
                     "structure",
                     f"batch {batch_idx} has the parts {_list(seen.tensors)} where {other} have {_list(form)}",
@@ -266,6 +271,11 @@ def _bare(dtype: Any) -> str:
 def _named(paths: Any) -> set[str]:
     """The parts that have names: how many a list has may well be the number of samples."""
     return {".".join("*" if name.isdigit() else name for name in path.split(".")) for path in paths}
+
+
+def _without(paths: Iterable[str], absent: set[str]) -> list[str]:
+    """The paths but for those of parts that may be absent as a whole."""
+    return [path for path in paths if not any(f"{path}.".startswith(f"{part}.") for part in absent)]
 
 
 def _is_other_shape(tensor: Tensor, shape: tuple[int, ...]) -> bool:

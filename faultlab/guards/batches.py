@@ -29,11 +29,7 @@ class Look:
 
     def __init__(self, batch: Any) -> None:
         self.batch = batch
-        self.parts: list[tuple[str, Any]] = []
-        try:
-            self.parts = list(_walk(batch, "", _DEPTH))
-        except Exception:  # a batch of somebody's own whose attributes raise is no business of a guard
-            self.parts = []
+        self.parts = list(_walk(batch, "", _DEPTH))
         self.tensors = {path: _plain(part) for path, part in self.parts if isinstance(part, Tensor)}
         self.form = form = tuple(
             (path, tensor.dtype, tensor.shape, tensor.device) for path, tensor in self.tensors.items()
@@ -191,7 +187,11 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
-    children = None if isinstance(value, Tensor) or not depth else _children(value)
+    try:
+        children = None if isinstance(value, Tensor) or not depth else _children(value)
+        children = None if children is None else list(children)
+    except Exception:  # what is somebody's own may raise where it is asked for its parts: it is one part then
+        children = None
     if children is None:
         yield path, value
         return

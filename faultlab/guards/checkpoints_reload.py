@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
-from faultlab.guards import readings
+from faultlab.guards import looks, readings
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.guard_set import GuardSet
 
 KEPT = "faultlab_digest"
+_LIGHTNING = ("pytorch_lightning", "lightning")
 
 
 class CheckpointsReload(Guard):
@@ -23,8 +25,9 @@ class CheckpointsReload(Guard):
     the optimizers' state, epoch and step compared. With ``resumes`` a training that begins at step 0 beside the
     checkpoints of an earlier one is an alarm too.
 
-    Keys that a module takes out or puts in when it saves are let pass, as are those that it changes when it loads, by
-    hooks of its own; checkpoints of sharded weights it does not look at.
+    What a hook of the module's own, or of a callback that is not Lightning's, changes in a checkpoint is let pass, as
+    averages of weights are that are saved in the place of the weights, and pruning that is made permanent. Checkpoints
+    of sharded weights it does not look at.
     """
 
     checks = {
@@ -46,14 +49,16 @@ class CheckpointsReload(Guard):
         self._saved: dict[tuple[int, int], dict[str, str]] = {}
         self._checked: dict[str, tuple[int, int]] = {}
         self._pending = False
+        self._in_place: tuple[Any, dict[str, str]] | None = None
         self._loaded: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        self._saved, self._pending = {}, False
+        self._saved, self._pending, self._in_place = {}, False, None
         # What lies there from before is nothing that this training has written.
         self._checked = {path: stamp for path in _paths(trainer) if (stamp := _stamp(path))}
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        self._in_place = _in_place(trainer, pl_module, checkpoint)
         digest = _digest(checkpoint.get("state_dict"))
         if digest is None:
             return
@@ -63,7 +68,7 @@ class CheckpointsReload(Guard):
             "epoch": checkpoint.get("epoch"),
             "step": checkpoint.get("global_step"),
             "optimizers": _remembered(states),
-            "own": _overrides(pl_module, "on_save_checkpoint"),
+            "own": _changes(trainer, pl_module, "on_save_checkpoint"),
         }
         self._pending = True
 
@@ -72,13 +77,15 @@ class CheckpointsReload(Guard):
         self._loaded = kept if isinstance(kept, dict) else None
         if self._loaded is None:
             return
-        self._judge_contents("the checkpoint that is loaded", checkpoint, self._loaded)
+        changes = _changes(trainer, pl_module, "on_load_checkpoint")
+        self._judge_contents("the checkpoint that is loaded", checkpoint, self._loaded, changes)
         state = pl_module.state_dict()
         weights: dict[str, str] = self._loaded["weights"]
         now = _digest({name: state[name] for name in weights if name in state}) or {}
-        other = _unlike(weights, now)
-        lost = [name for name in weights if name not in state]
-        own = _overrides(pl_module, "on_load_checkpoint") or not getattr(pl_module, "strict_loading", True)
+        # A callback may load other weights before or after this look: that one set of them came back is what counts.
+        other = min((_unlike(among, now) for among in (weights, *_sets(checkpoint))), key=len)
+        lost = _missing(weights, state)
+        own = changes or not getattr(pl_module, "strict_loading", True)
         whole = len(other) + len(lost) == len(weights)
         if (other or lost) and (whole or not own):
             self.alarm(
@@ -119,10 +126,12 @@ class CheckpointsReload(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._pending:
+            self._judge_in_place(pl_module)
             self._verify(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if self._pending:
+            self._judge_in_place(pl_module)
             self._verify(trainer)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
@@ -134,6 +143,20 @@ class CheckpointsReload(Guard):
                 "missing",
                 f"the checkpoint {readings.names(gone)} is named by its callback and is not there",
                 "Does somebody clean up the folder, or did the write fail?",
+            )
+
+    def _judge_in_place(self, pl_module: Any) -> None:
+        in_place, self._in_place = self._in_place, None
+        if in_place is None:
+            return
+        key, kept = in_place
+        if _unlike(kept, _digest(pl_module.layer.state_dict()) or {}):
+            self.alarm(
+                "other-weights",
+                f"a checkpoint holds what the module keeps as saved_models[{key!r}] in place of its layer's weights: "
+                "under manual optimisation ModelCheckpoint writes the state with the highest key, if a module has "
+                "attributes called saved_models and layer",
+                "Call one of the two attributes otherwise, or keep the state of the batch itself under its batch_idx.",
             )
 
     def _verify(self, trainer: Any) -> None:
@@ -169,19 +192,22 @@ class CheckpointsReload(Guard):
         if isinstance(kept, dict):
             self._judge_contents(f"the checkpoint {path}", checkpoint, kept)
 
-    def _judge_contents(self, which: str, checkpoint: dict[str, Any], kept: dict[str, Any]) -> None:
+    def _judge_contents(
+        self, which: str, checkpoint: dict[str, Any], kept: dict[str, Any], changed: bool = False
+    ) -> None:
         weights: dict[str, str] = kept["weights"]
         held = _digest(checkpoint.get("state_dict")) or {}
-        other = _unlike(weights, held)
-        if other and not (kept["own"] and len(other) < len(weights)):
+        own = changed or kept["own"]
+        other = min((_unlike(weights, among) for among in (held, *_sets(checkpoint))), key=len)
+        if other and not own:
             self.alarm(
                 "other-weights",
                 f"{which} (step {kept['step']}) holds other values than the module had when it was saved: "
                 f"{readings.names(other)} differs, by a checksum; it is stale or corrupt, as by a flipped bit",
                 "Look for what changes or keeps the state dict between the module and the file, and at the memory.",
             )
-        lost = [name for name in weights if name not in held]
-        if lost and not kept["own"]:
+        lost = _missing(weights, held)
+        if lost and not own:
             self.alarm(
                 "incomplete",
                 f"{which} lacks weights: {readings.names(lost)} is missing",
@@ -196,6 +222,22 @@ class CheckpointsReload(Guard):
                 "would begin without",
                 "Is save_weights_only on, or does a hook replace optimizer_states?",
             )
+
+
+def _in_place(trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> tuple[Any, dict[str, str]] | None:
+    """The kept state that ModelCheckpoint may have put into the layer for a moment: its key and its checksums.
+
+    None where it is the one that the module keeps of the batch itself, which is what Lightning offers.
+    """
+    states, layer = vars(pl_module).get("saved_models"), getattr(pl_module, "_modules", {}).get("layer")
+    if looks.automatic(pl_module) or not isinstance(states, dict) or not states or layer is None:
+        return None
+    key = max(states)
+    if key == getattr(getattr(trainer, "fit_loop", None), "batch_idx", None):
+        return None
+    kept = _digest(states[key])
+    written = _digest(checkpoint.get("state_dict")) or {}
+    return (key, kept) if kept and all(written.get(f"layer.{name}") == sum for name, sum in kept.items()) else None
 
 
 def _digest(state: Any) -> dict[str, str] | None:
@@ -226,9 +268,27 @@ def _remembered(states: Any) -> list[int] | None:
     return [len(state.get("state", ())) if isinstance(state, Mapping) else 0 for state in states]
 
 
-def _overrides(pl_module: Any, hook: str) -> bool:
-    owner = next((cls for cls in type(pl_module).__mro__ if hook in vars(cls)), object)
-    return owner.__module__.partition(".")[0] not in ("pytorch_lightning", "lightning")
+def _sets(checkpoint: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The sets of weights in a checkpoint that are the module's: Lightning's averaging callbacks keep two."""
+    found = [_digest(checkpoint.get(key)) for key in ("state_dict", "current_model_state")]
+    return [digest for digest in found if digest]
+
+
+def _missing(weights: Iterable[str], state: Mapping[str, Any]) -> list[str]:
+    """The weights that are not there, nor, where they were pruned, what has been made of them for good."""
+    pruned = [(name, name.removesuffix("_orig").removesuffix("_mask")) for name in weights]
+    return [name for name, permanent in pruned if name not in state and permanent not in state]
+
+
+def _changes(trainer: Any, pl_module: Any, hook: str) -> bool:
+    """Whether a hook of somebody's own, the module's or a callback's, may change what is saved or loaded."""
+    others = [one for one in getattr(trainer, "callbacks", None) or [] if not isinstance(one, (Guard, GuardSet))]
+    return any(_overrides(owner, hook) for owner in (pl_module, *others))
+
+
+def _overrides(owner: Any, hook: str) -> bool:
+    writer = next((cls for cls in type(owner).__mro__ if hook in vars(cls)), object)
+    return writer.__module__.partition(".")[0] not in (*_LIGHTNING, "builtins")
 
 
 def _keepers(trainer: Any) -> list[Any]:

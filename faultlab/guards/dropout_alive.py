@@ -18,8 +18,9 @@ class DropoutAlive(Guard):
 
     A rate has to be below ``most``. What the rate should be, nobody but the author knows: ``rates`` says it, a rate or
     a range for every layer, and then a rate outside it is one too; a rate of 0 is let pass without. The layers' values
-    are looked at once an epoch, in the first training batch and the first validation batch. Those within a compiled
-    network nobody hears.
+    are looked at once an epoch, in the first training batch and the first validation batch. A layer in eval mode among
+    frozen weights is so on purpose, and what runs without gradients drops as it likes. Those within a compiled network
+    nobody hears.
     """
 
     checks = {
@@ -40,11 +41,7 @@ class DropoutAlive(Guard):
         super().__init__(action=action, leave_out=leave_out)
         self.most = most
         self.rates = (rates, rates) if isinstance(rates, (int, float)) else rates
-        self._hooks: list[Any] = []
         self._seen: dict[str, tuple[float, float]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_hooks": []}
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         layers = [(name, part) for name, part in pl_module.named_modules() if isinstance(part, _DropoutNd)]
@@ -67,13 +64,14 @@ class DropoutAlive(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
-            self._listen(pl_module)
+            self._listen(pl_module, training=True)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if not self._hooks:
+        if not self.ears:
             return
         # Of so many values some would have been dropped.
         idle = [name for name, (share, expected) in self._stop().items() if expected >= 30 and share == 0]
+        idle = [name for name in idle if not _rests(pl_module, name)]
         if idle and pl_module.training:
             self.alarm(
                 "drops-nothing",
@@ -82,8 +80,8 @@ class DropoutAlive(Guard):
             )
 
     def on_validation_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, *args: Any) -> None:
-        if batch_idx == 0 and not self._hooks:
-            self._listen(pl_module)
+        if batch_idx == 0 and not self.ears:
+            self._listen(pl_module, training=False)
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
@@ -98,29 +96,34 @@ class DropoutAlive(Guard):
                 "The module is in training mode: look for train() in validation_step or in what it calls.",
             )
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._stop()
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._stop()
-
-    def _listen(self, pl_module: Any) -> None:
+    def _listen(self, pl_module: Any, training: bool) -> None:
         self._stop()
         self._seen = {}
         for name, part in listening.parts(pl_module):
             if type(part) in (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d) and part.p > 0:
-                self._hooks.append(listening.after(part, _watcher(name, self._seen)))
+                self.ears.after(part, _watcher(name, self._seen, training))
 
     def _stop(self) -> dict[str, tuple[float, float]]:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        self.ears.rest()
         seen, self._seen = self._seen, {}
         return seen
 
 
-def _watcher(name: str, seen: dict[str, tuple[float, float]]) -> Any:
+def _rests(pl_module: Any, name: str) -> bool:
+    """Whether a layer is in eval mode on purpose: the part that it belongs to is frozen, as a pretrained one is."""
+    if pl_module.get_submodule(name).training:
+        return False
+    while name := name.rpartition(".")[0]:
+        around = [*pl_module.get_submodule(name).parameters()]
+        if around:
+            return not any(parameter.requires_grad for parameter in around)
+    return False
+
+
+def _watcher(name: str, seen: dict[str, tuple[float, float]], training: bool) -> Any:
     def watch(module: Any, args: Any, output: Any) -> None:
+        if training and not torch.is_grad_enabled():  # a teacher, or a look at what has been learnt so far
+            return
         if readings.trying() or not args or not isinstance(args[0], torch.Tensor) or module.inplace or name in seen:
             return
         # One look at a part is enough, and what was zero before tells nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ class GuardSet(Callback):
     def __init__(self, guards: Iterable[Guard]) -> None:
         self.guards = list(guards)
         for hook in HOOKS:
-            asked = [guard for guard in self.guards if overrides(guard, hook)]
+            asked = [guard for guard in self.guards if overrides(guard, hook) or hook in vars(guard)]
             if asked:
                 setattr(self, hook, _InTurn(hook, asked))
 
@@ -25,6 +26,10 @@ class GuardSet(Callback):
 
     def __len__(self) -> int:
         return len(self.guards)
+
+    def report(self) -> str:
+        """What became of the looks of guards that failed, or had to leave some out: a line each, mostly none."""
+        return "\n".join(line for guard in self.guards if (line := guard.report()))
 
     def state_dict(self) -> dict[str, Any]:
         """What the guards want kept in a checkpoint, by class name."""
@@ -47,5 +52,14 @@ class _InTurn:
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         hook = self.hook
         with pace.OneHook():
+            if hook == "on_exception":
+                self._all(*args, **kwargs)
+                return
             for guard in self.guards:
                 getattr(guard, hook)(*args, **kwargs)
+
+    def _all(self, *args: Any, **kwargs: Any) -> None:
+        """Every guard's turn, though one may raise: it is the last, in which they leave the module as it was."""
+        with contextlib.ExitStack() as stack:
+            for guard in reversed(self.guards):
+                stack.callback(getattr(guard, self.hook), *args, **kwargs)

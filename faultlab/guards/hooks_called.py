@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import dis
 import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from faultlab.guards import readings
+from faultlab.guards import looks, readings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.lightning import HOOKS
 
@@ -39,12 +40,27 @@ _TAKEN_FOR = {"train_step": "training_step", "val_step": "validation_step", "val
               "validation_dataloader": "val_dataloader"}  # fmt: skip
 
 
+_DATA_HOOKS = ("prepare_data", "setup", "teardown", "train_dataloader", "val_dataloader", "test_dataloader",
+               "predict_dataloader", "state_dict", "load_state_dict", "on_exception", "on_before_batch_transfer",
+               "on_after_batch_transfer", "transfer_batch_to_device")  # fmt: skip
+_TAKEN_FOR_VALIDATION = {
+    "val_loader", "valid_loader", "validation_loader", "val_loaders", "valid_dataloader", "validation_dataloader",
+    "val_dataloaders", "valid_dataloaders", "validation_dataloaders", "val_dl", "valid_dl", "get_val_dataloader",
+    "dev_dataloader", "eval_dataloader", "eval_loader", "dev_loader",
+}  # fmt: skip
+_TAKEN_FOR_SETUP = {"setup_data": "setup", "data_setup": "setup", "set_up": "setup", "setup_datasets": "setup",
+                    "prepare": "prepare_data", "prepare_dataset": "prepare_data",
+                    "prepare_datasets": "prepare_data"}  # fmt: skip
+
+
 class HooksCalled(Guard):
-    """Notices methods of the module and of callbacks that Lightning will never call, though they look like its hooks.
+    """Notices methods of the module, the datamodule and callbacks that Lightning will never call, though they look like
+    its hooks.
 
     Those are hooks that Lightning 2 removed, and names of their own classes that are all but the name of a hook. A
-    method that the class itself calls somewhere is let pass. It also notices callbacks that are gone from the Trainer
-    before the training is over, and batches of which it was not told itself.
+    method that the class itself calls somewhere is let pass, a validation loader by another name where there is one by
+    its own or nothing to validate, and one that sets up data by another name where it has been called. It also notices
+    callbacks that are gone from the Trainer before the training is over, and batches of which it was not told itself.
     """
 
     checks = {
@@ -59,14 +75,22 @@ class HooksCalled(Guard):
         self._batches = self._steps_before = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_callbacks": []}
+        return {**super().__getstate__(), "_callbacks": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._batches = 0
         self._callbacks = []
         known = set(dir(_package_class(pl_module, "LightningModule"))) | set(HOOKS)
-        for owner in [pl_module, *(getattr(trainer, "callbacks", None) or [])]:
-            found = _almost_hooks(owner, known if owner is pl_module else set(HOOKS))
+        data = getattr(trainer, "datamodule", None)
+        lacks = looks.overrides_stock(pl_module, "validation_step") and not looks.has_validation_data(trainer)
+        for owner in [pl_module, *([] if data is None else [data]), *(getattr(trainer, "callbacks", None) or [])]:
+            if owner is data:
+                found = _almost_hooks(owner, set(dir(_package_class(owner, "LightningDataModule"))), _DATA_HOOKS)
+                found += _unmade(owner)
+            else:
+                found = _almost_hooks(owner, known if owner is pl_module else set(HOOKS))
+            if lacks and owner in (data, pl_module):
+                found += _misnamed_validation(owner)
             if found:
                 name, meant = found[0]
                 self.alarm(
@@ -113,26 +137,52 @@ def _package_class(owner: Any, name: str) -> type:
     return next((cls for cls in type(owner).__mro__ if cls.__name__ == name), object)
 
 
-def _almost_hooks(owner: Any, known: set[str]) -> list[tuple[str, str]]:
+def _almost_hooks(owner: Any, known: set[str], hooks: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """Methods that are all but the name of a hook, with that; of ``hooks`` alone where they are given."""
     found: list[tuple[str, str]] = []
     is_module = hasattr(owner, "training_step")
-    own = [cls for cls in type(owner).__mro__ if not _stock(cls)]
-    defined = {name: value for cls in reversed(own) for name, value in vars(cls).items() if inspect.isfunction(value)}
-    used = {name for function in defined.values() for name in function.__code__.co_names}
+    defined, used = _own_methods(owner)
     for name in defined:
         if name in known or name in used or name.startswith("_"):
             continue
-        if name in _REMOVED:
+        if name in _REMOVED and not hooks:
             found.append((name, _REMOVED[name]))
             continue
         meant = _TAKEN_FOR.get(name) if is_module else None
-        if not meant and (name.startswith("on_") or is_module):
-            candidates = [*HOOKS, *_STEPS] if is_module else list(HOOKS)
+        if not meant and (name.startswith("on_") or is_module or hooks):
+            candidates = [*hooks] or ([*HOOKS, *_STEPS] if is_module else list(HOOKS))
             meant = next(iter(difflib.get_close_matches(name, candidates, 1, 0.9)), None)
         # Whoever has the real one too has the other for something else.
         if meant and meant not in defined:
             found.append((name, meant))
     return found
+
+
+def _misnamed_validation(owner: Any) -> list[tuple[str, str]]:
+    """A method that gives a validation loader by another name than the hook's."""
+    defined, used = _own_methods(owner)
+    return [(name, "val_dataloader") for name in defined if name in _TAKEN_FOR_VALIDATION and name not in used]
+
+
+def _unmade(owner: Any) -> list[tuple[str, str]]:
+    """A method of a datamodule that is to set something up and was never called: nothing that it sets is there."""
+    defined, used = _own_methods(owner)
+    found = []
+    for name, meant in _TAKEN_FOR_SETUP.items():
+        if name not in defined or name in used or meant in defined:
+            continue
+        code = dis.get_instructions(defined[name])
+        sets = {instruction.argval for instruction in code if instruction.opname == "STORE_ATTR"}
+        if sets and not any(hasattr(owner, attribute) for attribute in sets):
+            found.append((name, meant))
+    return found
+
+
+def _own_methods(owner: Any) -> tuple[dict[str, Any], set[str]]:
+    """The methods of a user's own classes by name, and the names that these use."""
+    own = [cls for cls in type(owner).__mro__ if not _stock(cls)]
+    defined = {name: value for cls in reversed(own) for name, value in vars(cls).items() if inspect.isfunction(value)}
+    return defined, {name for function in defined.values() for name in function.__code__.co_names}
 
 
 def _stock(cls: type) -> bool:

@@ -6,15 +6,16 @@ import functools
 import logging
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from faultlab.guards.guard import Action, Guard
+from faultlab.guards.guard import Action, Guard, held
 from faultlab.guards.known_measures import fingerprints
 from faultlab.guards.known_profile import ALTERNATIVES, Summary, append, combine, read
 from faultlab.guards.known_sensor import Sensor
-from faultlab.guards.lightning import HOOKS, Callback
+from faultlab.guards.lightning import HOOKS, Callback, package
 
 _log = logging.getLogger("faultlab.guards")
 _C = TypeVar("_C", bound=type)
@@ -53,7 +54,8 @@ def _sensing(cls: _C) -> _C:
     """Gives a class the hooks of its sensor, each followed by ``_after``."""
     for hook in HOOKS:
         if hasattr(Sensor, hook):
-            setattr(cls, hook, _sensed(hook))
+            sensed = _sensed(hook)
+            setattr(cls, hook, held(sensed) if issubclass(cls, Guard) else sensed)
     return cls
 
 
@@ -64,8 +66,10 @@ def _sensed(hook: str) -> Callable[..., None]:
         if self._sensor is not None:
             try:
                 getattr(self._sensor, hook)(trainer, pl_module, *args, **kwargs)
-            except Exception:  # a training that can't be looked at in some way is no failure of it
+                self.looked += 1
+            except Exception as error:  # a training that can't be looked at in some way is no failure of it
                 _log.debug("%s could not look at %s", type(self).__name__, hook, exc_info=True)
+                self._unheard(error, hook)
             self._after(hook, trainer)
 
     sensed.__name__ = hook
@@ -76,6 +80,8 @@ def _sensed(hook: str) -> Callable[..., None]:
 class KnownGoodRecorder(Callback):
     """Records a healthy run, to be compared with by `KnownGood`: a few of them, with different seeds.
 
+    ``looked`` counts its looks, ``skipped`` those that failed, by what went wrong.
+
     At the run's end ``summary`` is the record, which JSON can hold, and it is added to ``file`` if there is one. Runs
     that are resumed, or that end otherwise than by themselves, are no examples, and are not recorded.
     """
@@ -83,15 +89,28 @@ class KnownGoodRecorder(Callback):
     def __init__(self, file: str | Path | None = None) -> None:
         self.file = file
         self.summary: dict[str, Any] | None = None
+        self.looked = 0
+        self.skipped: Counter[str] = Counter()
         self._sensor: Sensor | None = None
         self._kept = Summary()
 
     def _begin(self) -> None:
         self.summary, self._kept = None, Summary()
-        self._sensor = Sensor(self._kept)
+        self.looked = 0
+        self.skipped.clear()
+        self._sensor = Sensor(self._kept, self._unheard)
+
+    def _unheard(self, error: Exception, where: str = "a part of the module") -> None:
+        self.skipped[f"{where}: {type(error).__name__}: {error}"] += 1
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        if self._sensor is not None:
+            self._sensor.ears.off()
+        self._sensor = None
 
     def _after(self, hook: str, trainer: Any) -> None:
         if hook == "on_fit_end" and self._sensor is not None:
+            self._sensor.ears.off()
             resumed, self._sensor = self._sensor.start, None
             if not resumed and getattr(trainer, "is_global_zero", True):
                 self.summary = self._kept.to_json()
@@ -157,12 +176,15 @@ class KnownGood(Guard):
         self._begin()
 
     def _begin(self) -> None:
-        self._sensor = Sensor(self) if self.profile else None
+        self._sensor = Sensor(self, self._unheard) if self.profile else None
         self._facts: dict[str, Any] = dict(self.profile["facts"]) if self.profile else {}
         self._off: set[str] = set()
         self._fired: set[str] = set()
         self._others: dict[str, str] = {}
         self._found: list[tuple[str, str]] = []
+
+    def _unheard(self, error: Exception, where: str = "a part of the module") -> None:
+        self.skip(f"{where}: {type(error).__name__}: {error}")
 
     def fact(self, check: str, name: str, value: Any) -> None:
         """Compares a fact with what it may be."""
@@ -223,14 +245,14 @@ class KnownGood(Guard):
                 left = [check for check in self.checks if check in comparable and check not in self.leave_out]
                 # Whoever takes a short run's record into a long one would think that its loss is watched. Lightning's
                 # logger, since that shows what is no warning: another configuration is no alarm.
-                logging.getLogger(f"{_namespace(trainer)}.faultlab").info(
+                logging.getLogger(f"{package(trainer)}.faultlab").info(
                     "KnownGood: another configuration than the known good runs (%s), so that it compares only: %s. "
                     "Record runs of this configuration with KnownGoodRecorder",
                     what,
                     ", ".join(left) or "nothing",
                 )
         if hook == "on_fit_end":
-            self._sensor = None
+            self._leave()
         # The gravest first; under an observer that swallows it the others follow in the next hooks.
         self._found.sort(key=lambda found: list(self.checks).index(found[0]))
         while self._found:
@@ -243,12 +265,12 @@ class KnownGood(Guard):
             # Both may end the process with status 0.
             sensor.ended(trainer)
             self._after("on_fit_end", trainer)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._sensor is not None:
+            self._sensor.ears.off()
         self._sensor = None
-
-
-def _namespace(trainer: Any) -> str:
-    modules = [cls.__module__ for cls in type(trainer).__mro__]
-    return next((m.partition(".trainer")[0] for m in modules if "lightning" in m.partition(".")[0]), "faultlab")
 
 
 def _bands(checks: Mapping[str, Any]) -> dict[str, dict[str, dict[int, tuple[float, float]]]]:

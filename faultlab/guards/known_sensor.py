@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -27,10 +27,14 @@ class Sink(Protocol):
 
 
 class Sensor:
-    """Follows one training from its beginning to its end. Positions are batches since the training was begun."""
+    """Follows one training from its beginning to its end. Positions are batches since the training was begun.
 
-    def __init__(self, sink: Sink) -> None:
+    ``failed`` is told of what goes wrong where it listens to a part of the module.
+    """
+
+    def __init__(self, sink: Sink, failed: Callable[[Exception], None]) -> None:
         self.sink = sink
+        self.ears = listening.Ears(failed)
         self.batches = self.validations = self.validated = self.in_epoch = 0
         self.start: int | None = None
         self._of_training: set[str] = set()
@@ -44,7 +48,6 @@ class Sensor:
         self._epoch: dict[str, list[float]] = {}
         self._last: dict[str, list[float]] = {}
         self._before: dict[str, torch.Tensor] = {}
-        self._hooks: list[Any] = []
 
     @property
     def position(self) -> int:
@@ -123,9 +126,7 @@ class Sensor:
         if self.batches == 1:
             self._of_training = set(trainer.callback_metrics)
         self.sink.number("gradients", "the number of backward passes of a batch", 0, self._backwards)
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        self.ears.rest()
         if not self._before or (cell := measure.coarse(self.position)) is None:
             return
         after = {name: _values(p) for name, p in module.named_parameters() if name in self._before}
@@ -273,7 +274,7 @@ class Sensor:
 
         for name, part in parts.items():
             if not hasattr(part, "_c"):
-                self._hooks.append(listening.after(part, heard(name)))
+                self.ears.after(part, heard(name))
 
 
 class _Moments:

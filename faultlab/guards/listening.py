@@ -6,11 +6,17 @@ breaks the graph, and with ``fullgraph`` the training. So nothing within a compi
 
 from __future__ import annotations
 
+import contextlib
+import operator
+import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
+
+_Hook = Callable[[Any, Any, Any], None]
 
 
 def parts(module: Any) -> Iterator[tuple[str, Any]]:
@@ -24,28 +30,112 @@ def is_closed(module: Any) -> bool:
     return getattr(module, "_compiled_call_impl", None) is not None or _is_compiled(getattr(module, "forward", None))
 
 
-def after(module: nn.Module, hook: Callable[[Any, Any, Any], None]) -> Any:
-    """Has ``hook(module, args, output)`` called after each call; returns what ``remove`` ends it by."""
+class Ears:
+    """What one guard listens by. None of it is seen in copies of the module, or of the guard.
 
-    def heard(module: Any, args: Any, output: Any) -> None:
-        if not torch.compiler.is_compiling():
-            hook(module, args, output)
+    Args:
+        failed: What a hook that fails is told to, since the training that calls it has no part in the mistake.
+    """
 
-    boundary = _boundary(module)
-    return module.register_forward_hook(heard) if boundary is None else boundary.listen(after=hook)
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self.failed = failed
+        self._ears: set[_Ear] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"failed": self.failed, "_ears": set()}
+
+    def after(self, part: nn.Module, hook: _Hook) -> None:
+        """Have ``hook(part, args, output)`` called after each call of the part."""
+        self._listen(part, hook, after=True)
+
+    def before(self, part: nn.Module, hook: _Hook) -> None:
+        """Have ``hook(part, args, kwargs)`` called before each call of the part."""
+        self._listen(part, hook, after=False)
+
+    def rest(self) -> None:
+        """Hear nothing until asked anew.
+
+        Where something is compiled, what was put on the parts stays there until `off`: dynamo compiles a function anew
+        when the hooks of a part that it calls are others than before.
+        """
+        if not _compiles():
+            self.off()
+        for ear in self._ears:
+            ear.hooks[self].clear()
+
+    def off(self) -> None:
+        """Take everything off the parts."""
+        for ear in self._ears:
+            ear.leave(self)
+        self._ears.clear()
+
+    def __bool__(self) -> bool:
+        return any(ear.hooks[self] for ear in self._ears)
+
+    def _listen(self, part: nn.Module, hook: _Hook, after: bool) -> None:
+        on_part = _ON_PARTS.setdefault(part, {})
+        if after not in on_part:
+            on_part[after] = _Ear(part, after)
+        ear = on_part[after]
+        ear.hooks.setdefault(self, []).append(hook)
+        self._ears.add(ear)
 
 
-def before(module: nn.Module, hook: Callable[[Any, Any, Any], None]) -> Any:
-    """Has ``hook(module, args, kwargs)`` called before each call; returns what ``remove`` ends it by."""
+class _Ear:
+    """What stands on one part for all guards, as a hook of torch's. Copied or pickled it is a hook that does nothing.
 
-    def heard(module: Any, args: Any, kwargs: Any) -> None:
-        if not torch.compiler.is_compiling():
-            hook(module, args, kwargs)
+    A copy is no part of the training that is listened to, and who loads it may not have this package.
+    """
 
-    boundary = _boundary(module)
-    if boundary is not None:
-        return boundary.listen(before=hook)
-    return module.register_forward_pre_hook(heard, with_kwargs=True)
+    def __init__(self, part: nn.Module, after: bool) -> None:
+        self.hooks: dict[Ears, list[_Hook]] = {}
+        self._part = weakref.ref(part)
+        self._after = after
+        boundary = _boundary(part)
+        if boundary is not None:
+            self._handle: Any = boundary.listen(**{"after" if after else "before": self})
+        elif after:
+            self._handle = part.register_forward_hook(self)
+        else:
+            self._handle = part.register_forward_pre_hook(self, with_kwargs=True)
+
+    def __call__(self, part: Any, args: Any, heard: Any) -> None:
+        if torch.compiler.is_compiling() or _transforms():
+            return
+        for ears, hooks in [*self.hooks.items()]:
+            for hook in hooks[:]:
+                try:
+                    hook(part, args, heard)
+                except Exception as error:
+                    ears.failed(error)
+
+    def __reduce__(self) -> Any:
+        return getattr, (contextlib.nullcontext(), "__exit__")
+
+    def leave(self, ears: Ears) -> None:
+        """Hear nothing for a guard, and stand there no more after the last."""
+        del self.hooks[ears]
+        part = self._part()
+        if not self.hooks:
+            self._handle.remove()
+            if part is not None:
+                _ON_PARTS[part].pop(self._after, None)
+
+
+_ON_PARTS: weakref.WeakKeyDictionary[nn.Module, dict[bool, _Ear]] = weakref.WeakKeyDictionary()
+
+
+def _compiles() -> bool:
+    """Whether anything was given to `torch.compile` in this process."""
+    frames = sys.modules.get("torch._dynamo.eval_frame")
+    # Those who only keep things from being compiled have an entry too, which is none.
+    return any(map(callable, getattr(frames, "cached_backends", {}).values()))
+
+
+def _transforms() -> bool:
+    """Whether `torch.func` is transforming what runs now: values are then of many samples at once, or of none."""
+    peek = getattr(getattr(torch._C, "_functorch", None), "peek_interpreter_stack", None)
+    return peek is not None and peek() is not None
 
 
 def _heard(module: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, Any]]:
@@ -73,7 +163,7 @@ def _boundary(module: Any) -> _Boundary | None:
 
 
 class _Boundary:
-    """Calls a module that was compiled in place, and whoever listens."""
+    """Calls a module that was compiled in place, and whoever listens. Copied or pickled it is the compiled call."""
 
     def __init__(self, module: nn.Module, compiled: Callable[..., Any]) -> None:
         self._module = module
@@ -91,6 +181,9 @@ class _Boundary:
             if listener.after is not None:
                 listener.after(self._module, args, output)
         return output
+
+    def __reduce__(self) -> Any:
+        return operator.itemgetter(0), ((self._compiled,),)
 
     def listen(
         self,

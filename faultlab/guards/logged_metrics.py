@@ -50,7 +50,7 @@ class LoggedMetrics(Guard):
         self._validated = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_objects": {}}
+        return {**super().__getstate__(), "_objects": {}}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._forget()

@@ -54,6 +54,19 @@ def automatic(module: Any) -> bool:
     return bool(getattr(module, "automatic_optimization", True))
 
 
+def overrides_stock(owner: Any, method: str) -> bool:
+    """Whether a module or a datamodule has a method of its own in place of Lightning's."""
+    holder = next((cls for cls in type(owner).__mro__ if method in vars(cls)), object)
+    return holder is not object and holder.__module__.partition(".")[0] not in ("pytorch_lightning", "lightning")
+
+
+def has_validation_data(trainer: Any) -> bool:
+    """Whether somebody gives a validation loader, though Lightning may not have asked for it."""
+    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "val_loop", None)
+    is_defined = getattr(getattr(loop, "_data_source", None), "is_defined", None)
+    return bool(is_defined()) if callable(is_defined) else getattr(trainer, "val_dataloaders", None) is not None
+
+
 def skips_backward(trainer: Any) -> bool:
     """Whether backward is left out on purpose, as by weight averaging while it updates running statistics."""
     loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "automatic_optimization", None)

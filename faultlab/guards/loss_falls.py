@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from faultlab.guards import batches, readings
+from faultlab.guards import guessing, readings
+from faultlab.guards.better_side import better_side
 from faultlab.guards.guard import Action, Guard
+
+_TELLING = 0.2
+"""A change of a loss that has to be seen in the noise of its batches, as a share of it, for a look to tell anything."""
 
 
 class LossFalls(Guard):
@@ -18,15 +23,18 @@ class LossFalls(Guard):
 
     It is judged at the end of each epoch after ``epochs`` of them and ``early`` steps, and at the end of the training.
     The loss is what `training_step` returns under automatic optimisation. It has to fall by ``least`` of what it began
-    with; where it began about at the entropy of some integer labels of the batch, it also has to get below that, which
-    guessing by the labels' frequencies gives. It must not rise by ``worse`` of its beginning. The metric (the declared
-    one, else the loss of validation) must not be what the sanity check saw of the untrained module, within half of
-    ``least`` (twice ``least`` for a declared metric, five times where there is no loss to judge), nor worse by
-    ``worse``; one that has been elsewhere meanwhile may pass through where it was, but not end there. A model that
-    knew a good deal before, by such an entropy, may stay where it is.
+    with. Where it is, by its form, the cross-entropy of some integer labels of the batch, it also has to get below
+    their entropy, which guessing by the labels' frequencies gives, or to be still on its way. It must not rise by
+    ``worse`` of its beginning. The metric (the declared one, else the loss of validation) must not be what the sanity
+    check saw of the untrained module, within half of ``least`` (twice ``least`` for a declared metric, five times where
+    there is no loss to judge), nor worse by ``worse`` if it never was better; one that has been elsewhere meanwhile may
+    pass through where it was, but not end there. Its better side is ``mode``, or what its name says; where these two
+    contradict each other, or nobody says it, it only has to move. A model that knew a good deal before, by such an
+    entropy, may stay where it is.
 
-    It keeps quiet about resumed trainings, about trainings of fewer than ``steps`` steps, and, without a declared
-    metric, about manual optimisation. For losses that are not meant to fall, leave it out.
+    It keeps quiet about resumed trainings, about trainings of fewer than ``steps`` steps, where losses of single
+    batches vary so much that so many steps tell nothing, and, without a declared metric, about manual optimisation.
+    For losses that are not meant to fall, leave it out.
     """
 
     checks = {
@@ -39,11 +47,11 @@ class LossFalls(Guard):
     def __init__(
         self,
         metric: str = "",
-        mode: str = "min",
+        mode: str = "",
         least: float = 0.01,
         worse: float = 0.25,
         epochs: int = 2,
-        steps: int = 16,
+        steps: int = 24,
         early: int = 200,
         *,
         action: Action = "raise",
@@ -68,7 +76,8 @@ class LossFalls(Guard):
         self._losses: list[float] = []
         self._labels: list[list[Tensor]] = []
         self._among: list[Tensor] | None = None
-        self._entropy: float | None = None
+        self._explained: set[int] | None = None
+        self._entropies: list[float | None] | None = None
         self._epochs = self._validations = 0
         self._judged = 0, False
         self._resumed = False
@@ -76,7 +85,7 @@ class LossFalls(Guard):
         self._name = ""
         self._untrained: float | None = None
         self._latest: float | None = None
-        self._been_elsewhere = False
+        self._been_elsewhere = self._was_better = False
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._forget()
@@ -87,7 +96,11 @@ class LossFalls(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # While others look at the batch too, who are done with it by its end.
-        self._among = _integers(batch) if len(self._labels) < 16 and not self._resumed else None
+        self._among = guessing.integers(batch) if len(self._labels) < 16 and not self._resumed else None
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        if self._explained is None and self._among is not None:
+            self._explained = guessing.explained(loss, self._among)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._resumed or not readings.learns(pl_module):
@@ -100,7 +113,7 @@ class LossFalls(Guard):
         if len(self._pending) >= 64:
             self._settle()
         if len(self._labels) < 16:
-            self._labels.append(_integers(batch) if self._among is None else self._among)
+            self._labels.append(guessing.integers(batch) if self._among is None else self._among)
         self._among = None
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -126,6 +139,7 @@ class LossFalls(Guard):
             if self._validations >= self.epochs and trainer.global_step >= self.early:
                 self._judge_metric(last=False)
             self._been_elsewhere |= not self._stayed()
+            self._was_better |= (self._gain() or 0.0) > 5 * self.least
 
     def _settle(self) -> None:
         if self._pending:
@@ -142,11 +156,12 @@ class LossFalls(Guard):
         began, ends = sum(head) / len(head), sum(tail) / len(tail)
         if not (math.isfinite(began) and math.isfinite(ends)):
             return
-        chance = self._chance()
+        lowest = min(self._chances(), default=None)
         # It knew a good deal to begin with, as a pretrained model does: there it may stay.
-        knew = chance is not None and began < 0.7 * chance
-        margin = max(self.worse * abs(began), 2 * torch.tensor(tail).std().item())
-        if ends > began + margin and not (knew and chance and ends < 0.97 * chance):
+        knew = lowest is not None and began < 0.7 * lowest
+        noise = _noise(self._losses)
+        margin = max(self.worse * abs(began), 3 * noise * math.sqrt(1 / len(head) + 1 / len(tail)))
+        if ends > began + margin and not (knew and lowest and ends < 0.97 * lowest):
             self.alarm(
                 "rises",
                 f"the training loss has risen: it began with {began:.4g} and is {ends:.4g} after {count} steps",
@@ -156,7 +171,15 @@ class LossFalls(Guard):
         # Some trainings take their time before they leave the level of guessing.
         if count < self.steps or not (last or (self._epochs >= self.epochs and count >= self.early)):
             return
-        if chance and began > 0.9 * chance and 0.97 * chance < ends < 1.5 * chance:
+        third = count // 3
+        first, middle, latest = (
+            sum(part) / third
+            for part in (self._losses[:third], self._losses[-2 * third : -third], self._losses[-third:])
+        )
+        error = noise * math.sqrt(2 / third)
+        falls = middle - latest > max(error, self.least * abs(latest))
+        chance = min((self._chances(explained=True)), default=None)
+        if chance and began > 0.9 * chance and 0.97 * chance < ends < 1.25 * chance and not falls:
             self.alarm(
                 "at-chance",
                 f"the training loss did not improve on guessing: {ends:.4g} after {count} steps, where guessing by the "
@@ -164,13 +187,14 @@ class LossFalls(Guard):
                 "Do inputs and labels belong together (shuffled, constant or random ones do not), does every layer get "
                 "a gradient, and does its learning rate fit?",
             )
-        if began - ends < self.least * abs(began) and not knew:
+        # Where losses vary much from batch to batch, few of them don't say whether it falls.
+        telling = 2 * error <= _TELLING * abs(first)
+        if began - ends < self.least * abs(began) and first - latest < error and telling and not knew:
             self.alarm(
                 "no-better",
                 f"the training loss did not improve: it began with {began:.4g} and is {ends:.4g} after {count} steps",
                 "Do the weights change, in the right direction and by enough (learning rate, gradients, optimizer), "
-                "and "
-                "do inputs and labels belong together?",
+                "and do inputs and labels belong together?",
             )
 
     def _gain(self) -> float | None:
@@ -179,8 +203,15 @@ class LossFalls(Guard):
         if before is None or now is None or not (math.isfinite(before) and math.isfinite(now)):
             return None
         # What is left to gain of a share is what is missing from the whole.
-        scale = min(before, 1 - before) if self.mode == "max" and 0 < before < 1 else abs(before)
-        return (before - now if self.mode == "min" else now - before) / max(scale, 1e-12)
+        highest = self._side == "max"
+        scale = min(before, 1 - before) if highest and 0 < before < 1 else abs(before)
+        return (now - before if highest else before - now) / max(scale, 1e-12)
+
+    @property
+    def _side(self) -> str:
+        """The better side of the metric; empty where nobody says it, or what is said contradicts its name."""
+        named = better_side(self._name)
+        return named if not self.mode or self.mode == named else ("" if named else self.mode)
 
     def _stayed(self) -> bool:
         gain = self._gain()
@@ -193,10 +224,12 @@ class LossFalls(Guard):
         if gain is None or before is None or now is None:
             return
         stayed = self._stayed() and (last or not self._been_elsewhere)
-        chance = self._chance()
+        chance = min(self._chances(), default=None)
         knew = chance and "loss" in self._name and before < 0.7 * chance
         # A model that knew a good deal may overfit, and what the sanity check saw was only a part of the data.
-        lost = now > 0.97 * chance if knew and chance else gain < -self.worse
+        lost = now > 0.97 * chance if knew and chance else gain < -self.worse and bool(self._side)
+        # So may one that had learnt something before.
+        lost = lost and not self._was_better
         if lost or (not knew and stayed):
             self.alarm(
                 "metric-no-better",
@@ -206,33 +239,17 @@ class LossFalls(Guard):
                 "what it is in training (modes, BatchNorm's running statistics, inputs prepared in the same way)?",
             )
 
-    def _chance(self) -> float | None:
-        """The loss of guessing by frequency, for the integer labels with the fewest secrets; in nats."""
-        if self._entropy is None:
-            self._entropy = 0.0
+    def _chances(self, explained: bool = False) -> list[float]:
+        """The losses of guessing each of the integers in the batches, in nats; or those that explain the loss."""
+        if self._entropies is None:
             count = min(map(len, self._labels), default=0)
-            found = [_entropy([labels[i] for labels in self._labels]) for i in range(count)]
-            self._entropy = min((value for value in found if value), default=0.0)
+            self._entropies = [guessing.entropy([labels[i] for labels in self._labels]) for i in range(count)]
             self._labels = self._labels[:0] if count else self._labels
-        return self._entropy or None
+        wanted = (self._explained or set()) if explained else set(range(len(self._entropies)))
+        return [value for i, value in enumerate(self._entropies) if value and i in wanted]
 
 
-def _integers(batch: Any) -> list[Tensor]:
-    """What may be labels. Where the batch says what they are, other integers are inputs, whose entropy is no loss."""
-    among = batches.look(batch).called_labels or readings.tensors(batch)
-    return [tensor for tensor in among if _whole(tensor)]
-
-
-def _whole(tensor: Tensor) -> bool:
-    return tensor.dtype in (torch.int64, torch.int32, torch.uint8, torch.int16) and tensor.dim() in (1, 2, 3)
-
-
-def _entropy(labels: list[Tensor]) -> float | None:
-    values = torch.cat([tensor.reshape(-1)[:65536].cpu() for tensor in labels])
-    # Negative ones are padding, or what a loss is told to ignore.
-    values = values[values >= 0]
-    _, counts = torch.unique(values, return_counts=True)
-    if not 2 <= len(counts) <= len(values) / 4:
-        return None
-    shares = counts / counts.sum()
-    return float(-(shares * shares.log()).sum())
+def _noise(losses: list[float]) -> float:
+    """By how much the losses of neighbouring steps scatter, as a standard deviation, whatever their course."""
+    steps = sorted(abs(after - before) for before, after in pairwise(losses))
+    return steps[len(steps) // 2] / 0.954 if steps else 0.0

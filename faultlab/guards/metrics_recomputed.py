@@ -58,7 +58,7 @@ class MetricsRecomputed(Guard):
         return {"metric": monitor}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_twin": None}
+        return {**super().__getstate__(), "_twin": None}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._agreed = False
@@ -76,7 +76,7 @@ class MetricsRecomputed(Guard):
         # By now weights that are averaged are in their place.
         if self._due:
             self._due = False
-            twin = readings.twin(pl_module, trainer)
+            twin = readings.twin(pl_module, trainer, self.skip)
             self._twin = None if twin is None else twin.eval()
 
     def on_validation_batch_end(
@@ -89,6 +89,7 @@ class MetricsRecomputed(Guard):
         if value is None or size is None or dataloader_idx:
             self._twin = None
         else:
+            self.looked += 1
             self._values.append((value, size))
 
     def _recompute(self, trainer: Any, batch: Any, batch_idx: int) -> float | None:
@@ -103,7 +104,8 @@ class MetricsRecomputed(Guard):
                     return None
             loss = readings.loss_of(outputs)
             return None if loss is None else float(loss)
-        except Exception:
+        except Exception as error:
+            self.skip(f"the loss can't be computed anew: {type(error).__name__}: {error}")
             return None
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:

@@ -32,7 +32,7 @@ class Modes(Guard):
         self._own_mode = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_layers": []}
+        return {**super().__getstate__(), "_layers": []}
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._layers = [m for m in pl_module.modules() if m.training and m is not pl_module and not _frozen(m)]

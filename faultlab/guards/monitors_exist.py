@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from faultlab.guards import readings
+from faultlab.guards.better_side import better_side
 from faultlab.guards.guard import Action, Guard
-
-_LOWER = {
-    "loss", "error", "err", "mae", "mse", "rmse", "nll", "bce", "ce", "perplexity", "ppl", "wer", "cer", "fid", "eer",
-    "distance", "gap", "divergence", "kl",
-}  # fmt: skip
-_HIGHER = {
-    "acc", "accuracy", "auc", "auroc", "auprc", "f1", "precision", "recall", "iou", "miou", "dice", "map", "ap", "bleu",
-    "rouge", "r2", "psnr", "ssim", "kappa", "mcc", "reward",
-}  # fmt: skip
 
 
 class MonitorsExist(Guard):
@@ -32,7 +23,7 @@ class MonitorsExist(Guard):
     }
 
     def __init__(
-        self, metric: str = "", mode: str = "min", *, action: Action = "raise", leave_out: Iterable[str] = ()
+        self, metric: str = "", mode: str = "", *, action: Action = "raise", leave_out: Iterable[str] = ()
     ) -> None:
         super().__init__(action=action, leave_out=leave_out)
         self.metric = metric
@@ -58,7 +49,7 @@ class MonitorsExist(Guard):
 
     def _judge_modes(self, trainer: Any) -> None:
         for owner, name, mode in _monitors(trainer):
-            better = self.mode if name == self.metric else _better(name)
+            better = (self.mode if name == self.metric else "") or better_side(name)
             if better and mode in ("min", "max") and mode != better:
                 self.alarm(
                     "wrong-mode",
@@ -91,9 +82,3 @@ def _monitors(trainer: Any) -> list[tuple[str, str, str]]:
         if isinstance(name, str) and getattr(config, "reduce_on_plateau", False):
             found.append((type(scheduler).__name__, name, str(getattr(scheduler, "mode", ""))))
     return found
-
-
-def _better(name: str) -> str:
-    words = set(re.split(r"[^a-z0-9]+", name.lower()))
-    lower, higher = bool(words & _LOWER), bool(words & _HIGHER)
-    return "" if lower == higher else ("min" if lower else "max")

@@ -44,7 +44,7 @@ class NormalisationAlive(Guard):
         self._steps = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_layers": [], "_statistics": []}
+        return {**super().__getstate__(), "_layers": [], "_statistics": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._forget()

@@ -18,10 +18,12 @@ class OptimizerCoverage(Guard):
     """Notices parameters that no optimizer holds, and optimizers that hold nothing or what is not the module's.
 
     Parameters that require no gradient are taken for frozen on purpose, unless ``all_train`` is set, and so are
-    those of submodules in eval mode. ``apart`` lists beginnings of names that are no concern of it. It looks
-    when training starts and at each epoch, and once at the graph of the first loss, for parameters that the module
-    does not know. It keeps quiet about a missing optimizer under manual optimisation, where a module may have its
-    own way to learn.
+    those of submodules in eval mode. A parameter is left out if the loss gives it a gradient and nobody moves it while
+    optimizers are stepped: target networks get none, and what a module learns in a way of its own moves. The
+    normalisation that a finetuning callback of Lightning's leaves trainable until its turn comes is let pass.
+    ``apart`` lists beginnings of names that are no concern of it. It looks when training starts and at each epoch, and
+    once at the graph of the first loss, for parameters that the module does not know. It keeps quiet about a missing
+    optimizer under manual optimisation, where a module may have its own way to learn.
     """
 
     checks = {
@@ -46,11 +48,19 @@ class OptimizerCoverage(Guard):
         self._findings = Findings()
         self.all_train = all_train
         self.apart = tuple(apart)
+        self._forget()
+
+    def _forget(self) -> None:
         self._walked = False
+        self._steps = 0
+        self._unheld: list[tuple[Any, int]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_unheld": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._findings.clear()
-        self._walked = False
+        self._forget()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._findings.say(self, self._look(trainer, pl_module))
@@ -59,6 +69,12 @@ class OptimizerCoverage(Guard):
         # At an epoch's first batch and not at its start, by which a module or a callback may unfreeze what is next.
         if batch_idx == 0:
             self._findings.say(self, self._look(trainer, pl_module))
+            self._unheld = [(p, p._version) for p in self._candidates(trainer, pl_module)]
+            self._steps = trainer.global_step
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self._unheld and trainer.global_step > self._steps:
+            self._findings.say(self, self._left_out(pl_module))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         if self._walked or not isinstance(loss, torch.Tensor):
@@ -128,33 +144,59 @@ class OptimizerCoverage(Guard):
                         "List each parameter in one group.",
                     )
                 )
-        findings += self._left_out(module, trainable, {id(p) for p in held}, named)
         return [] if _flattened(trainer) else findings
 
-    def _left_out(self, module: Any, trainable: list[Any], held: set[int], named: dict[int, str]) -> list[Finding]:
-        candidates = [p for p in trainable if id(p) not in held]
-        if not candidates:
+    def _candidates(self, trainer: Any, module: Any) -> list[Any]:
+        """The trainable parameters that no optimizer holds, but for those that rest on purpose."""
+        optimizers = optimizers_of(trainer)
+        if not optimizers or _flattened(trainer):
             return []
+        held = {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
+        unheld = [(name, p) for name, p in module.named_parameters() if p.requires_grad and id(p) not in held]
+        if not unheld:
+            return []
+        thawing = _is_thawing(trainer)
         resting = {
             id(p)
             for part in module.modules()
-            if part is not module and not part.training
+            # Where the module itself is in eval mode, its parts are for no reason of their own.
+            if (module.training and part is not module and not part.training)
+            or (thawing and isinstance(part, torch.nn.modules.batchnorm._BatchNorm))
             for p in part.parameters(recurse=False)
         }
-        # Where the module itself is in eval mode, its parts are for no reason of their own.
-        resting = resting if module.training else set()
-        names = [named[id(p)] for p in candidates if id(p) not in resting]
-        names = [name for name in names if not (self.apart and name.startswith(self.apart))]
+        apart = [p for name, p in unheld if self.apart and name.startswith(self.apart)]
+        resting.update(map(id, apart))
+        return [p for _, p in unheld if id(p) not in resting]
+
+    def _left_out(self, module: Any) -> list[Finding]:
+        named = names_of(module)
+        names = [
+            named[id(p)]
+            for p, version in self._unheld
+            if p.grad is not None and p._version == version and id(p) in named and _is_alive(p.grad)
+        ]
         if not names:
             return []
+        trainable = sum(p.requires_grad for p in module.parameters())
         return [
             (
                 "left-out",
-                f"{len(names)} of {len(trainable)} trainable parameters are missing in every optimizer and will not be "
+                f"{len(names)} of {trainable} trainable parameters are missing in every optimizer and will not be "
                 f"trained: {some(names)}",
                 "Hand self.parameters() to the optimizer, or freeze with requires_grad_(False) what should stay.",
             )
         ]
+
+
+def _is_alive(gradient: torch.Tensor) -> bool:
+    """Whether a gradient says anything: who steps by means of their own may clear it to zero."""
+    return gradient.is_sparse or bool(gradient.any())
+
+
+def _is_thawing(trainer: Any) -> bool:
+    """Whether a callback adds parameters to the optimizers as it unfreezes them."""
+    callbacks = getattr(trainer, "callbacks", None) or []
+    return any(cls.__name__ == "BaseFinetuning" for one in callbacks for cls in type(one).__mro__)
 
 
 def _flattened(trainer: Any) -> bool:

@@ -50,10 +50,10 @@ class OutputsVary(Guard):
         self.every = every
         self.patience = patience
         self.saturated = saturated
-        self._hooks: list[Any] = []
         self._forget()
 
     def _forget(self) -> None:
+        self._watched: list[tuple[nn.Module, Any]] = []
         self._outputs: list[tuple[str, Any, bool]] = []
         self._layers: dict[str, str] = {}
         self._rows: Counter[str] = Counter()
@@ -61,43 +61,35 @@ class OutputsVary(Guard):
         self._listening = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_hooks": [], "_outputs": []}
+        return {**super().__getstate__(), "_outputs": [], "_watched": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        self._stop()
         self._forget()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         last = {list(part.children())[-1] for part in pl_module.modules() if list(part.children())}
+        self._watched = []
         for name, part in listening.parts(pl_module):
             if "." not in name:
-                self._hooks.append(listening.after(part, self._watcher(name or "the module", pl_module)))
+                self._watched.append((part, self._watcher(name or "the module", pl_module)))
             if isinstance(part, _RECTIFIERS) or (isinstance(part, _BOUNDED) and part not in last):
-                self._hooks.append(listening.after(part, self._activation(name)))
+                self._watched.append((part, self._activation(name)))
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._listening = self._steps < 2 * self.patience or self._steps % self.every == 0
         self._outputs = []
         self._layers = {}
+        for part, hook in self._watched:
+            self.ears.after(part, hook)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         self._judge(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.ears.rest()
         self._judge(trainer, pl_module)
         self._listening = False
         self._steps += 1
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._stop()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
 
     def _watcher(self, name: str, pl_module: Any) -> Any:
         def watch(module: Any, args: Any, output: Any) -> None:

@@ -65,7 +65,7 @@ class OverfitsBatch(Guard):
             )
 
     def _train(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> list[float]:
-        twin = readings.twin(pl_module, trainer)
+        twin = readings.twin(pl_module, trainer, self.skip)
         losses: list[float] = []
         if twin is None:
             return losses
@@ -80,6 +80,8 @@ class OverfitsBatch(Guard):
                     loss.backward()
                     optimizer.step()
                     losses.append(float(loss.detach()))
-        except Exception:
+        except Exception as error:
+            self.skip(f"the copy's training failed: {type(error).__name__}: {error}")
             return []
+        self.looked += 1
         return losses

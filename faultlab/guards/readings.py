@@ -6,7 +6,7 @@ import contextlib
 import math
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy
@@ -129,8 +129,14 @@ class _Unlogged:
         return getattr(object.__getattribute__(self, "_trainer"), name)
 
 
-def twin(pl_module: Any, trainer: Any) -> Any:
-    """A copy of the module that logs nothing, None where it can't be copied. Its data it shares with the module."""
+def twin(pl_module: Any, trainer: Any, skip: Callable[[str], None] | None = None) -> Any:
+    """A copy of the module that logs nothing, None where it can't be copied. Its data it shares with the module.
+
+    Args:
+        pl_module: The module.
+        trainer: Its trainer, which the copy shares too.
+        skip: What is told why there is no copy, such as a guard's `skip`.
+    """
     memo: dict[int, Any] = {id(trainer): trainer}
     for value in list(vars(pl_module).values()):
         if isinstance(value, (DataLoader, Dataset)) or type(value).__name__.endswith(("Trainer", "DataModule")):
@@ -147,7 +153,9 @@ def twin(pl_module: Any, trainer: Any) -> Any:
         for name in ("log", "log_dict", "print"):
             if hasattr(twin, name):
                 object.__setattr__(twin, name, _nothing)
-    except Exception:
+    except Exception as error:
+        if skip is not None:
+            skip(f"the module can't be copied: {type(error).__name__}: {error}")
         return None
     return twin
 

@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset
 from faultlab.guards import looks
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import skips_backward
+from faultlab.guards.validation_length import promised_batches
 
 
 class RunEnded(Guard):
@@ -27,6 +28,7 @@ class RunEnded(Guard):
     checks = {
         "exited-as-success": "the process exits with status 0 in the middle of the training",
         "nothing-trained": "the training ended without a single batch",
+        "nothing-left": "the training was over before it began, at its end as reached earlier",
         "debugging-left-on": "fast_dev_run or overfit_batches is on",
         "steps-short": "max_steps ends the training long before max_epochs",
         "batches-left-out": "an epoch of training ended before its last batch",
@@ -124,12 +126,8 @@ class RunEnded(Guard):
         self._validated += 1
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        if not self._started or trainer.sanity_checking:
-            counts = getattr(trainer, "num_sanity_val_batches", None)
-        else:
-            counts = getattr(trainer, "num_val_batches", None)
-        expected = sum(counts) if isinstance(counts, list) and all(map(_whole, counts)) else 0
-        if self._validated < expected and not _estimated(trainer.val_dataloaders):
+        expected = promised_batches(trainer, sanity=not self._started or trainer.sanity_checking)
+        if self._validated < expected < math.inf and not _estimated(trainer.val_dataloaders):
             self.alarm(
                 "validation-cut-short",
                 f"validation was cut short: {self._validated} of {expected} validation batches were seen, fewer than "
@@ -163,6 +161,19 @@ class RunEnded(Guard):
                 "fit ended and no batch was trained on, no step was taken: the model is as it was before, never "
                 "trained",
                 "Is the training loader empty, or a limit (max_epochs, max_steps, limit_train_batches) zero?",
+            )
+
+        # A run of the clock alone, or a stop that was asked for before, says itself that there is nothing to do.
+        reached = self._steps_reached(trainer) or 0 < _limit(trainer.max_epochs) <= trainer.current_epoch
+        if not self._batches and trainer.global_step and reached and not trainer.should_stop and not self.debugging:
+            origin = getattr(trainer, "ckpt_path", None)
+            self.alarm(
+                "nothing-left",
+                f"fit ended and trained on nothing: {f'the checkpoint {origin}' if origin else 'the Trainer'} is at "
+                f"epoch {trainer.current_epoch} and step {trainer.global_step}, and max_epochs={trainer.max_epochs}, "
+                f"max_steps={trainer.max_steps} are reached",
+                "Raise max_epochs (it counts from the very beginning, not from the checkpoint), or begin anew: "
+                "another ckpt_path, or a new Trainer.",
             )
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:

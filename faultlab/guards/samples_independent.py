@@ -47,11 +47,10 @@ class SamplesIndependent(Guard):
         super().__init__(action=action, leave_out=leave_out)
         self.tolerance = tolerance
         self.deterministic = deterministic
-        self._hooks: list[Any] = []
         self._seen: list[tuple[str, Any, Any]] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_hooks": [], "_seen": []}
+        return {**super().__getstate__(), "_seen": []}
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
@@ -60,10 +59,10 @@ class SamplesIndependent(Guard):
             self._seen = seen
             for name, part in listening.parts(pl_module):
                 if "." not in name:
-                    self._hooks.append(listening.before(part, _listener(name, seen)))
+                    self.ears.before(part, _listener(name, seen))
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if not self._hooks:
+        if not self.ears:
             return
         seen = self._seen
         self._stop()
@@ -75,28 +74,22 @@ class SamplesIndependent(Guard):
         inputs = readings.tensors((args, kwargs))
         if not inputs or any(not tensor.dim() or len(tensor) != size for tensor in inputs) or size < 4:
             return
-        twin = readings.twin(pl_module, trainer)
+        twin = readings.twin(pl_module, trainer, self.skip)
         if twin is None:
             return
         twin.eval()
         runner = twin if name == "" else getattr(twin, name)
         try:
             found = self._compare(trainer, runner, args, kwargs, min(size, _TRIED))
-        except Exception:
+        except Exception as error:
+            self.skip(f"the copy's forward failed: {type(error).__name__}: {error}")
             return
+        self.looked += 1
         if found:
             self.alarm(*found)
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._stop()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._stop()
-
     def _stop(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        self.ears.rest()
         self._seen = []
 
     def _compare(self, trainer: Any, runner: Any, args: Any, kwargs: Any, size: int) -> tuple[str, str, str] | None:

@@ -71,7 +71,7 @@ def _module(module: nn.Module, memo: dict[int, Any]) -> Any:
 
 
 def _function(function: Any, memo: dict[int, Any]) -> Any:
-    """The function itself; a method that was compiled by itself is the copy's own, as it is written.
+    """The function itself, unless it leads to parts of what is copied: then it is the copy's own, as it is written.
 
     So is one that a wrapper stands before which says how it was made.
     """
@@ -79,10 +79,33 @@ def _function(function: Any, memo: dict[int, Any]) -> Any:
     if make is not None:
         own = copied(original, memo)
         return function if own is original else make(own)
-    method = getattr(function, "_torchdynamo_orig_callable", None)
-    if not isinstance(method, types.MethodType):
+    written = getattr(function, "_torchdynamo_orig_callable", function)
+    if isinstance(written, types.MethodType):
+        return types.MethodType(written.__func__, copied(written.__self__, memo))
+    if not isinstance(written, types.FunctionType) or not written.__closure__:
         return function
-    return types.MethodType(method.__func__, copied(method.__self__, memo))
+    memo[id(function)] = function  # for one that calls itself
+    closure = tuple(_cell(cell, memo) for cell in written.__closure__)
+    if closure == written.__closure__:
+        return function
+    made = types.FunctionType(written.__code__, written.__globals__, written.__name__, written.__defaults__, closure)
+    made.__kwdefaults__ = written.__kwdefaults__
+    vars(made).update(vars(written))
+    memo[id(function)] = made
+    return made
+
+
+def _cell(cell: Any, memo: dict[int, Any]) -> Any:
+    """A variable that a function has from where it was made, the copy's own if it leads to weights."""
+    try:
+        content = cell.cell_contents
+    except ValueError:  # not assigned yet
+        return cell
+    of_module = isinstance(content, types.MethodType) and isinstance(content.__self__, nn.Module)
+    if not of_module and not isinstance(content, (nn.Module, nn.Parameter, types.FunctionType)):
+        return cell
+    own = copied(content, memo)
+    return cell if own is content else types.CellType(own)
 
 
 def _compiled(module: Any, memo: dict[int, Any]) -> Any:

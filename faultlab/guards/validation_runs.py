@@ -10,6 +10,7 @@ from torch.utils.data import IterableDataset
 
 from faultlab.guards import batches, looks, pace
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.validation_length import promised_batches
 
 
 class ValidationRuns(Guard):
@@ -36,8 +37,7 @@ class ValidationRuns(Guard):
         self._reset()
 
     def _reset(self) -> None:
-        self._batches: dict[int, int] = {}
-        self._runs_in_epoch = self._runs = self._train_batches = 0
+        self._batches = self._runs_in_epoch = self._runs = self._train_batches = self._first = 0
         self._validation: set[float] = set()
         self._training: set[float] = set()
         self._counted = self._drawn = self._shared = 0
@@ -46,7 +46,7 @@ class ValidationRuns(Guard):
         self._reset()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        if not _has_validation_data(trainer):
+        if not looks.has_validation_data(trainer):
             return
         if getattr(trainer, "limit_val_batches", 1) == 0:
             self.alarm(
@@ -60,7 +60,7 @@ class ValidationRuns(Guard):
                 "there is a validation loader and the module has no validation_step, so it is never validated",
                 "Is validation_step spelt as Lightning calls it?",
             )
-        elif _promised(trainer) == 0:
+        elif promised_batches(trainer) == 0:
             self.alarm(
                 "empty",
                 "the validation loader is empty: it has zero batches, so that no validation metric will be there",
@@ -72,7 +72,7 @@ class ValidationRuns(Guard):
         self._train_batches = 0
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        self._batches = {}
+        self._batches = 0
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -96,13 +96,13 @@ class ValidationRuns(Guard):
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._batches[dataloader_idx] = self._batches.get(dataloader_idx, 0) + 1
+        self._batches += 1
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         batches.forget()
         if not batches.of_fit(trainer):
             return
-        promised, came = _promised(trainer, len(self._batches)), sum(self._batches.values())
+        promised, came = promised_batches(trainer), self._batches
         if not trainer.sanity_checking:
             self._runs_in_epoch += 1
             self._runs += 1
@@ -113,7 +113,21 @@ class ValidationRuns(Guard):
                 f"are of fewer samples or were never logged",
                 "Did a StopIteration escape from validation_step or from the dataset?",
             )
+        elif math.isinf(promised) and not trainer.sanity_checking:
+            self._compare_with_first(trainer, came)
         self._overlap()
+
+    def _compare_with_first(self, trainer: Any, came: int) -> None:
+        """Loaders that promise nothing bring as much in a later validation as in the first, or nearly so."""
+        if self._runs == 1:
+            self._first = came
+        elif came < self._first / 2 and not _is_interrupted(trainer):
+            self.alarm(
+                "cut-short",
+                f"validation had {came} validation batches where the first one had {self._first}: the loader is "
+                "exhausted, and metrics are of fewer samples or were never logged",
+                "Does the loader begin anew at each iter(), and is it no generator or iterator that runs only once?",
+            )
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if (trainer.current_epoch and self._runs) or len(self._training) > self._MOST:
@@ -156,7 +170,7 @@ class ValidationRuns(Guard):
         promised = trainer.num_training_batches
         complete = self._train_batches > 0 and (math.isinf(promised) or self._train_batches >= promised)
         # An epoch that lost batches has lost its validation with them.
-        if _promised(trainer) and not _is_interrupted(trainer) and (complete or not _is_over(trainer)):
+        if promised_batches(trainer) and not _is_interrupted(trainer) and (complete or not _is_over(trainer)):
             self.alarm(
                 "skipped",
                 f"epoch {trainer.current_epoch} ended without the validation that was due, after "
@@ -183,22 +197,3 @@ def _is_telling(seen: batches.Look) -> bool:
     """Whether samples are told apart by their inputs: a single number, or a few tokens, come again by chance."""
     inputs = seen.inputs
     return inputs is not None and inputs.numel() >= 6 * len(inputs)
-
-
-def _promised(trainer: Any, loaders_seen: int = 0) -> float:
-    """The number of validation batches, of the sanity check while that goes on; infinity where it isn't known."""
-    name = "num_sanity_val_batches" if trainer.sanity_checking else "num_val_batches"
-    counts = getattr(trainer, name, None)
-    loaders = getattr(trainer, "val_dataloaders", None)
-    # A loader without a length promises nothing, though the sanity check's own limit is a number.
-    if not isinstance(counts, list) or not counts or not looks.counted(loaders):
-        return math.inf
-    # Several loaders may be combined to one that gives a batch of each at once.
-    return min(counts) if loaders_seen == 1 else sum(counts)
-
-
-def _has_validation_data(trainer: Any) -> bool:
-    """Whether somebody gives a validation loader, though Lightning may not have asked for it."""
-    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "val_loop", None)
-    is_defined = getattr(getattr(loop, "_data_source", None), "is_defined", None)
-    return bool(is_defined()) if callable(is_defined) else trainer.val_dataloaders is not None

@@ -40,7 +40,7 @@ class Advice:
     good runs, ``costs`` each guard's share of the training's time,
     ``arguments`` what each is constructed with. ``quiet_runs`` names the clean runs that they watched, ``alarms`` their
     false alarms by guard and check, with the names of the runs. ``broken`` are guards that failed themselves, with
-    their errors. ``noticed`` is by fault.
+    their errors, ``idle`` those that left out every look at a clean run, and why. ``noticed`` is by fault.
     """
 
     asked: dict[str, Any] | None = None
@@ -50,6 +50,7 @@ class Advice:
     quiet_runs: list[str] = field(default_factory=list)
     alarms: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    idle: dict[str, str] = field(default_factory=dict)
     noticed: dict[str, list[Advised]] = field(default_factory=dict)
     disturbed: str = ""
     disturbed_reload: str = ""
@@ -84,6 +85,7 @@ class Advice:
         said = (outcome.result or {}).get("advice") or {}
         self.quiet_runs.append(name)
         self.broken.update(said.get("broken", {}))
+        self.idle.update(said.get("idle", {}))
         self.arguments.update(said.get("arguments", {}))
         interruption = [Notice.from_json(alarm) for alarm in said.get("of_interruption", [])]
         for alarm in _alarms(outcome):
@@ -148,6 +150,7 @@ class Advice:
                 {"guard": guard, "check": check, "runs": runs} for (guard, check), runs in sorted(self.alarms.items())
             ],
             "broken": self.broken,
+            "idle": self.idle,
             "noticed": {fault: [asdict(seen) for seen in found] for fault, found in sorted(self.noticed.items())},
         }
 

@@ -34,7 +34,7 @@ from faultlab.harness.watching import Watch
 from faultlab.results import Baseline, FaultResult, Report, Status
 from faultlab.scenario import Scenario, project_root
 from faultlab.shard import Shard
-from faultlab.source import place_of, within_repository
+from faultlab.source import known_as, place_of, within_repository
 
 CANARY, NULL = "canary", "null"
 
@@ -113,7 +113,8 @@ class Campaign:
             self.advice = findings.advice
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
             root = project_root(self.scenario.file).resolve()
-            report.target = {**place_of(findings.recon.module, root), "scenario": str(self.scenario.file)}
+            module = known_as(findings.recon.module, self.scenario.script, root)
+            report.target = {**place_of(module, root), "scenario": str(self.scenario.file)}
             if project := within_repository(root):
                 report.target["project"] = project
             self.listener.measured(report.baseline)
@@ -228,7 +229,8 @@ class Campaign:
         path = self.scenario.for_victims()["path"]
         tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
         ran = [result for result in self._results.values() if result.status not in UNTRIED]
-        judged = tests.judge(ran, found.recon.module)
+        root = project_root(self.scenario.file).resolve()
+        judged = tests.judge(ran, known_as(found.recon.module, self.scenario.script, root))
         for id, result in self._results.items():
             joined = join(result, judged)
             if joined != result:

@@ -62,8 +62,8 @@ class Prescription:
 class Prescriber:
     """Finds and proves the prescription for one scenario.
 
-    ``early`` wants each fault noticed as soon as any guard does; without ``recorded`` no guard is taken that compares
-    with a record of runs, which is worth nothing under other settings of the Trainer.
+    ``early`` wants each fault noticed as soon as any guard does; ``recorded`` takes guards too that compare with a
+    record of runs, which is worth nothing under other settings of the Trainer.
     """
 
     scenario: Scenario
@@ -71,7 +71,7 @@ class Prescriber:
     options: Options
     listener: Listener
     early: bool = False
-    recorded: bool = True
+    recorded: bool = False
     interrupted: bool = False
 
     def prescribe(self) -> Prescription:
@@ -98,7 +98,7 @@ class Prescriber:
         found.broken = sorted(promised - noticed)
 
 
-def choose(before: Report, advice: Advice, early: bool = False, recorded: bool = True) -> Prescription:
+def choose(before: Report, advice: Advice, early: bool = False, recorded: bool = False) -> Prescription:
     """The smallest set of guards for what a report calls silent or only warned of."""
     unnoticed = [fault.id for fault in before.faults if fault.status in UNNOTICED]
     noticed = {fault: advice.noticed.get(fault, []) for fault in unnoticed}

@@ -86,7 +86,7 @@ class Executions:
     def imported(self, function: Callable[..., Any]) -> None:
         """Called for every function that gets a trampoline, when its module is imported."""
         module = str(function.__module__)
-        # A script's functions have no name by which one of its mutants could be switched on.
+        # A script that was given no name has none by which one of its mutants could be switched on.
         if module != "__main__" and (module, "") not in self._seen:
             self._seen.add((module, ""))
             # Now: the path may lead over a link in a folder that goes with the test.
@@ -142,9 +142,15 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
         decorate = wrap(mutants, is_classmethod)
 
         def decorating(function: Callable[..., Any]) -> Callable[..., Any]:
+            shown = function.__module__
+            if shown == "__main__":
+                _under_one_name(function)
             imported(function)
             wrapped = decorate(function)
             _under_one_name(function)
+            if shown == "__main__":
+                # Whoever asks where a script's function is from, as Hydra does, has to find the script.
+                wrapped.__module__ = shown
             # Not everybody looks behind a wrapper: Lightning, which loads a checkpoint, would see one that takes any
             # keyword, and hand over those that the user's `__init__` does not take.
             looks: Any = wrapped
@@ -157,10 +163,17 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
     replaced.wrap_in_trampoline = wrapping
 
 
+def name_script(file: str, name: str) -> None:
+    """Have mutants of a script that is run as ``__main__`` take orders under a name."""
+    _names.setdefault(os.path.realpath(file), name)
+
+
 def _under_one_name(function: Callable[..., Any]) -> None:
     """Has a file that is imported under two names take orders under the first one in both."""
-    if function.__module__ != "__main__":
-        file = os.path.realpath(function.__code__.co_filename)
+    file = os.path.realpath(function.__code__.co_filename)
+    if function.__module__ == "__main__":
+        function.__module__ = _names.get(file, "__main__")
+    else:
         function.__module__ = _names.setdefault(file, function.__module__)
 
 

@@ -79,6 +79,7 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
         "runs": len(found["quiet_runs"]),
         "alarms": {guard: len(runs) for guard, runs in alarms.items()},
         "broken": found["broken"],
+        "idle": found.get("idle", {}),
         "disturbed": found["disturbed"],
         "yours": sorted(found.get("yours", []), key=lambda worth: (-len(worth["modes"]), worth["guard"])),
     }

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from faultlab.catalogue import nearest
 from faultlab.errors import UsageError
+from faultlab.scouting import cli_config
 
 _SKIPPED = {"__pycache__", "build", "dist", "env", "lightning_logs", "node_modules", "site-packages", "venv"}
-_MOST_FILES = 400
+_MOST_FILES, _MOST_CLIS = 400, 2
 _LARGEST = 500_000
 _HELPFUL = "Name one: faultlab init file.py:LitModel, or package.module:LitModel."
 _FITS = re.compile(r"\.fit\s*\(|LightningCLI\s*\(")
@@ -37,10 +38,17 @@ class Source:
     @property
     def fits(self) -> bool:
         """Whether it trains something when it is run as a script."""
+        own = self.subclasses("LightningCLI")
         calls = any(
-            isinstance(node, ast.Call) and _FITS.search(ast.unparse(node.func) + "(") for node in ast.walk(self.tree)
+            isinstance(node, ast.Call) and (_FITS.search(called := ast.unparse(node.func) + "(") or called[:-1] in own)
+            for node in ast.walk(self.tree)
         )
-        return calls and any(_acts(statement) for statement in self.tree.body)
+        return calls and self.acts
+
+    @property
+    def acts(self) -> bool:
+        """Whether it does anything when it is run."""
+        return any(_acts(statement) for statement in self.tree.body)
 
     @property
     def imports_quietly(self) -> bool:
@@ -99,14 +107,16 @@ class Source:
 class Found:
     """The LightningModule that is asked for. ``source`` is None where its file was not found: importing may find it.
 
-    ``script`` is the training script that was named instead of it. Where that takes the class from elsewhere than the
-    project, there is neither source nor class path, and the name is the script's until the script has been run.
+    ``script`` is the training script that was named instead of it, ``config`` the config file of LightningCLI. Where
+    those take the class from elsewhere than the project, there is neither source nor class path, and the name is the
+    file's until it has been run.
     """
 
     name: str
     source: Source | None
     class_path: str = ""
     script: Source | None = None
+    config: str = ""
 
     @property
     def known(self) -> bool:
@@ -115,8 +125,8 @@ class Found:
 
     @property
     def shown(self) -> str:
-        if self.script is not None:
-            return self.script.shown
+        if self.script is not None or self.config:
+            return self.config or self.script.shown  # type: ignore[union-attr]
         inside = (
             self.source is not None and not self.source.shown.startswith(("/", "\\")) and ":" not in self.source.shown
         )
@@ -146,6 +156,8 @@ def find(target: str | None) -> Found:
         return _in_project(Path(path))
     if path.endswith(".py"):
         return _in_file(Path(path), name)
+    if path.endswith((".yaml", ".yml")):
+        return Found(cli_config.module_of(Path(path)), None, config=path)
     dotted = path if name else path.rpartition(".")[0]
     name = name or path.rpartition(".")[2]
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", path):
@@ -193,6 +205,8 @@ def scripts_for(found: Found) -> list[Source]:
     """Files that, run as scripts, train something of that name; the class's own file first."""
     if found.script is not None:
         return [found.script]
+    if found.config:
+        return [source for source in sources() if "LightningCLI" in source.text and source.fits][:_MOST_CLIS]
     if found.source is None:
         return []
     mentions = re.compile(rf"\b{re.escape(found.name)}\b")
@@ -241,13 +255,16 @@ def _in_file(file: Path, name: str) -> Found:
     if not name:
         if len(source.modules) == 1:
             name = source.modules[0]
-        elif not source.modules and source.fits:
+        elif not source.modules and source.acts:
             return _trained_by(source)
         elif not source.modules:
             classes = f" (its classes: {', '.join(source.classes)})" if source.classes else ""
             raise UsageError(f"{file} defines no LightningModule{classes}. {_HELPFUL}")
         else:
             derived = _last_derived(source)
+            if derived is None and source.fits:
+                # The script says itself which it trains first.
+                return Found(file.stem, None, script=source)
             if derived is None:
                 lines = "".join(f"\n    faultlab init {file}:{one}" for one in source.modules)
                 raise UsageError(f"{file} defines {len(source.modules)} LightningModules; say which:{lines}")

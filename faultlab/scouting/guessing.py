@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +19,14 @@ from typing import Any
 from faultlab.engines.processes import one_thread_environment
 from faultlab.errors import UsageError
 from faultlab.scenario import import_path
-from faultlab.scouting import arguments, finding
+from faultlab.scouting import arguments, cli_config, finding
 from faultlab.scouting.finding import Found, Source
 from faultlab.scouting.reading import Reading, methods_of, read_module
 
 _SECONDS = 150.0
 _GRACE = 30.0
+_BUSY = 4
+"""How many times slower a machine may be that others keep busy."""
 _MOST_SCRIPTS = 3
 
 
@@ -43,11 +45,22 @@ class Guess:
 
 
 def guess(
-    scouting: Scouting, target: Found, file: Path, told: Callable[[str], None], seconds: float = _SECONDS
+    scouting: Scouting,
+    target: Found,
+    file: Path,
+    told: Callable[[str], None],
+    seconds: float = _SECONDS,
+    arguments_given: Sequence[str] = (),
 ) -> Guess:
-    """Finds how the module can be trained by a scenario at that place; ``told`` hears what is being tried.
+    """Find how the module can be trained by a scenario; runs the user's code, in processes that end with this call.
 
-    Runs the user's code, in processes that end with this call.
+    Args:
+        scouting: The process that tries.
+        target: What is asked for.
+        file: Where the scenario will be.
+        told: Hears what is being tried.
+        seconds: How long to try.
+        arguments_given: The command line for the user's script.
     """
     guessed = Guess(target, tests=finding.tests_for(target))
     source = target.source
@@ -57,7 +70,7 @@ def guess(
         guessed.assumed, guessed.unknown = arguments.guess(source, guessed.reading, importable)
     else:
         guessed.reading.validates = True
-    candidates = [*_scripts(target), *_with_data(target, importable, guessed.assumed)]
+    candidates = [*_scripts(target, arguments_given), *_with_data(target, importable, guessed.assumed)]
     forms = list(_forms(target, importable, guessed))
     request = {
         "name": target.name if target.known else "",
@@ -69,7 +82,8 @@ def guess(
         "reading": guessed.reading.to_json(),
         "seconds": seconds,
     }
-    for message in scouting.ask(request, seconds + _GRACE):
+    # By the clock only in case that it hangs: it counts its own time.
+    for message in scouting.ask(request, _BUSY * seconds + _GRACE):
         if "trying" in message:
             told(message["trying"])
         elif "failed" in message:
@@ -81,17 +95,48 @@ def guess(
     return guessed
 
 
-def _scripts(target: Found) -> Iterator[dict[str, Any]]:
+def builds(target: Found, given: Sequence[str] = ()) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the ways to run what trains the target: file, its text, and the ``build`` of a scenario.
+
+    Args:
+        target: What is asked for.
+        given: The command line that the user gives the script.
+    """
     for source in finding.scripts_for(target)[:_MOST_SCRIPTS]:
-        asked: dict[str, Any] = {"script": source.shown}
-        if "LightningCLI" in source.text and "run=False" not in source.text.replace(" ", ""):
-            asked["arguments"] = ["fit"]
+        more = _command_line(source, target.config, given)
+        asked = {"script": source.shown, **({"arguments": more} if more else {})}
+        yield source.shown, source.text, {"class_path": "faultlab.scripted.build", "init_args": asked}
+    if target.config:
+        asked = {"config": target.config, **({"arguments": list(given)} if given else {})}
+        yield target.config, "logger", {"class_path": "faultlab.scripted.configured", "init_args": asked}
+
+
+def build_of(file: Path, given: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the ``build`` of a scenario for one script, whatever its source looks like."""
+    try:
+        more = _command_line(finding.read(file), "", given)
+    except UsageError:
+        more = list(given)
+    asked = {"script": str(file), **({"arguments": more} if more else {})}
+    return {"class_path": "faultlab.scripted.build", "init_args": asked}
+
+
+def _command_line(source: Source, config: str, given: Sequence[str]) -> list[str]:
+    if "LightningCLI" not in source.text:
+        return list(given)
+    runs = "run=False" not in source.text.replace(" ", "")
+    if config:
+        return [*cli_config.arguments(config, runs), *given]
+    return ["fit", *given] if runs and not cli_config.SUBCOMMANDS & set(given) else list(given)
+
+
+def _scripts(target: Found, given: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for shown, text, build in builds(target, given):
         for keep in ([], ["logger"]):
-            more = {"keep": keep} if keep else {}
-            build = {"class_path": "faultlab.scripted.build", "init_args": {**asked, **more}}
-            label = f"running {source.shown} as far as Trainer.fit" + (" with its logger" if keep else "")
-            if not keep or "logger" in source.text:
-                yield {"label": label, "how": "script", "script": source.shown, "parts": {"build": build}}
+            more = {"init_args": {**build["init_args"], "keep": keep}} if keep else {}
+            label = f"running {shown} as far as Trainer.fit" + (" with its logger" if keep else "")
+            if not keep or "logger" in text:
+                yield {"label": label, "how": "script", "script": shown, "parts": {"build": {**build, **more}}}
 
 
 def _with_data(target: Found, importable: bool, assumed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -158,7 +203,7 @@ def _near(source: Source) -> Iterator[Source]:
 def _packages(target: Found) -> list[str]:
     """What is worth importing once for all attempts."""
     source = target.script or target.source
-    text = source.text if source else target.class_path
+    text = source.text if source else Path(target.config).read_text("utf-8") if target.config else target.class_path
     return ["lightning.pytorch"] if "lightning" in text.replace("pytorch_lightning", "") else ["pytorch_lightning"]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -21,15 +22,18 @@ from typing import IO, Any, NoReturn
 
 from faultlab.engines import processes
 from faultlab.engines.protocol import Order, encode
+from faultlab.scouting import length
+from faultlab.scouting.left_behind import LeftBehind
+from faultlab.scouting.length import Length
 from faultlab.worker.imported import apart
 
 _ATTEMPT = 60.0
 _SEARCH = 45.0
-_CLEAN = 0.4
-"""Seconds that a clean training should take, its building not counted."""
-_EPOCHS, _FEW = 2, 8
-_MOST_BATCHES = 32
+_PATIENCE = 1.0
+"""Seconds between two looks at how long an attempt has had to wait for a processor."""
 _TAIL = 2000
+_SUBCOMMAND = re.compile(r"expected.*subcommand|\{fit,validate,test,predict\}")
+"""What a LightningCLI says that was told nothing to do."""
 _MONITORS = "`ModelCheckpoint(monitor="
 """What the message of a ModelCheckpoint holds whose metric is not there."""
 
@@ -64,7 +68,11 @@ def _serve(request: Mapping[str, Any], out: IO[bytes]) -> NoReturn:
     os.chdir(request["folder"])
     sys.path[:0] = request["path"]
     with tempfile.TemporaryDirectory(prefix="faultlab-init-", ignore_cleanup_errors=True) as folder:
-        Scout(request, out, Path(folder)).run()
+        made = LeftBehind(Path(folder, "made"))
+        try:
+            Scout(request, out, Path(folder)).run()
+        finally:
+            made.remove()
     os._exit(0)
 
 
@@ -75,7 +83,7 @@ class Scout:
         self._request = request
         self._out = out
         self._folder = folder
-        self._late = time.monotonic() + float(request["seconds"])
+        self._left = float(request["seconds"])
 
     def run(self) -> None:
         """Says of every attempt how it ended, and at last what was found."""
@@ -93,23 +101,30 @@ class Scout:
         if candidate["how"] == "script" and _MONITORS in answer.get("failed", ""):
             # A metric that comes later than in so short a run, or never.
             self._say(failed=answer["failed"], label=candidate["label"])
-            build = candidate["parts"]["build"]
-            asked = {**build["init_args"], "without": ["ModelCheckpoint"]}
-            candidate = {**candidate, "parts": {"build": {**build, "init_args": asked}}}
-            candidate["label"] += " without its ModelCheckpoint"
+            candidate = _changed(candidate, " without its ModelCheckpoint", without=["ModelCheckpoint"])
+            answer = self._attempt(candidate)
+        elif candidate["how"] == "script" and _SUBCOMMAND.search(answer.get("failed", "")):
+            # A LightningCLI that the script does not name.
+            self._say(failed=answer["failed"], label=candidate["label"])
+            given = candidate["parts"]["build"]["init_args"].get("arguments", [])
+            candidate = _changed(candidate, " with `fit`", arguments=["fit", *given])
             answer = self._attempt(candidate)
         wanted = self._request["name"]
         if wanted and "trajectory" in answer and wanted not in answer["lineage"]:
             answer = {"failed": f"it trains {answer['lineage'][0]} and not {wanted}"}
+            if candidate["how"] == "script":
+                self._say(failed=answer["failed"], label=candidate["label"])
+                candidate = _changed(candidate, f" of {wanted}", trains=wanted)
+                answer = self._attempt(candidate)
         if "trajectory" not in answer:
             self._say(failed=answer["failed"], label=candidate["label"])
             return False
         self._tune(candidate, answer)
         return True
 
-    def _attempt(self, candidate: Mapping[str, Any]) -> dict[str, Any]:
+    def _attempt(self, candidate: Mapping[str, Any], long: Length = Length()) -> dict[str, Any]:  # noqa: B008
         parts = candidate["parts"]
-        return self._apart(lambda: _train(parts, _FEW, str(self._folder / "run")), _ATTEMPT)
+        return self._apart(lambda: _train(parts, long, str(self._folder / "run")), _ATTEMPT)
 
     def _try_made_up(self, module: Mapping[str, Any]) -> bool:
         self._say(trying=f"made-up data for {self._request['name']}")
@@ -124,22 +139,29 @@ class Scout:
         return self._try({"label": label, "how": "made_up", "parts": {"module": module, "data": data}, **answer})
 
     def _tune(self, candidate: Mapping[str, Any], first: dict[str, Any]) -> None:
-        """As many batches as make a short clean run, and that run."""
-        parts, answer = candidate["parts"], first
-        steps = max(1, answer["steps"])
-        each = answer["fit_seconds"] / steps
-        available = answer["batches"] or _MOST_BATCHES
-        batches = int(min(_MOST_BATCHES, max(2, _CLEAN / (_EPOCHS * each)), max(1, available)))
-        batches = 1 << (batches.bit_length() - 1)
-        if batches != _FEW:
-            tuned = self._apart(lambda: _train(parts, batches, str(self._folder / "tuned")), _ATTEMPT)
-            answer, batches = (tuned, batches) if "trajectory" in tuned else (answer, _FEW)
+        """Lengthens the training until something is learnt, and says what was found."""
+        answer, tried = first, Length()
+        available = first["batches"]
+        # An epoch of the first attempt may have been shorter than was asked for.
+        begun = available if available is not None and available < tried.batches else tried.batches
+        second = self._attempt(candidate, length.of(2 * tried.steps, available))
+        each = 0.0
+        if "trajectory" in second:
+            each = length.marginal((first["steps"], first["cpu"]), (second["steps"], second["cpu"]))
+        known = {replace(tried, batches=begun): first, length.of(2 * tried.steps, available): second}
+        for long in length.longer(available, each):
+            found = known[long] if long in known else self._attempt(candidate, long)
+            if "trajectory" not in found:
+                break
+            answer = found
+            if length.learns(found["losses"]):
+                break
         del answer["trajectory"]
-        self._say(found={**candidate, "batches": batches, **answer})
+        self._say(found={**candidate, **answer, "learns": length.learns(answer["losses"])})
 
     def _apart(self, act: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
         """What an act in a copy of this process answers; ``failed`` says why there is no answer."""
-        seconds = min(seconds, self._late - time.monotonic())
+        seconds = min(seconds, self._left)
         if seconds <= 1:
             return {"failed": "there was no time left to try it"}
         reading, writing = os.pipe()
@@ -159,11 +181,15 @@ class Scout:
             _write_all(writing, encode(answer))
             os._exit(0)
         os.close(writing)
-        data, late, ended = b"", time.monotonic() + seconds, False
-        while not ended and select.select([reading], [], [], max(0.0, late - time.monotonic()))[0]:
-            part = os.read(reading, 1 << 16)
-            data += part
-            ended = not part or data.endswith(b"\n")
+        data, begun, waited, ended = b"", time.monotonic(), 0.0, False
+        # What it has to wait for among others is not its own time: as much is tried on a machine that is busy.
+        while not ended and time.monotonic() - begun - waited < seconds:
+            if select.select([reading], [], [], _PATIENCE)[0]:
+                part = os.read(reading, 1 << 16)
+                data += part
+                ended = not part or data.endswith(b"\n")
+            waited = max(waited, *map(processes.waited, {pid, *processes.children_of(pid)}))
+        self._left -= time.monotonic() - begun - waited
         processes.kill_group(pid)
         _, status = os.waitpid(pid, 0)
         processes.sweep_orphans(before)
@@ -181,9 +207,16 @@ class Scout:
         self._out.flush()
 
 
-def trainer_settings(batches: int, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The Trainer's settings for a short run, over what a script gives."""
-    settings: dict[str, Any] = {"max_epochs": _EPOCHS, "limit_train_batches": batches}
+def _changed(candidate: Mapping[str, Any], label: str, **arguments: Any) -> dict[str, Any]:
+    """The candidate with other arguments for what builds it."""
+    build = candidate["parts"]["build"]
+    parts = {"build": {**build, "init_args": {**build["init_args"], **arguments}}}
+    return {**candidate, "label": candidate["label"] + label, "parts": parts}
+
+
+def trainer_settings(long: Length, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Trainer's settings for a short run, over what a script gives."""
+    settings: dict[str, Any] = {"max_epochs": long.epochs, "limit_train_batches": long.batches}
     if given.get("limit_val_batches") not in (0, 0.0):
         settings["limit_val_batches"] = 4
     for name, usual in (("check_val_every_n_epoch", 1), ("val_check_interval", 1.0), ("min_epochs", 1)):
@@ -197,7 +230,7 @@ def trainer_settings(batches: int, given: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
+def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
     """One clean training in this process, by the code that carries out every run of a campaign."""
     from faultlab import scripted
     from faultlab.harness.measure import choose_metric
@@ -205,15 +238,14 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
     from faultlab.harness.trajectory import Trajectory
     from faultlab.target import Target, TargetError
 
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     given: dict[str, Any] = {}
     left_out: list[tuple[str, str]] = []
     said: list[dict[str, Any]] = []
     try:
-        if (build := parts.get("build")) is not None and build["class_path"] == "faultlab.scripted.build":
-            handed = scripted.handed(**build["init_args"])
+        if "build" in parts and (handed := scripted.handed(parts["build"])) is not None:
             given, left_out = dict(handed.flags), list(handed.left_out)
-        trainer = trainer_settings(batches, given)
+        trainer = trainer_settings(long, given)
         target = Target({**parts, "trainer": trainer, "path": []})
         carry_out(target, replace(Order("clean", 0, root=root), probe=True), said.append)
     except TargetError as error:
@@ -245,6 +277,7 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
         "steps": trajectory.steps,
         "batches": _batches(recon.get("loading") or {}),
         "fit_seconds": result["fit_seconds"],
+        "cpu": time.process_time() - cpu,
         "seconds": time.perf_counter() - begun,
         "monitor": {"metric": measure.metric, "mode": measure.mode} if told else None,
         "metrics": metrics,
@@ -253,7 +286,7 @@ def _train(parts: Mapping[str, Any], batches: int, root: str) -> dict[str, Any]:
         "notices": [f"{notice['name']}: {notice['message']}" for notice in result["notices"]],
         "leaves": {path: list(leaf["shape"]) for path, leaf in recon["leaves"].items()},
         "validation": trajectory.validation_batches,
-        "skipped": [line for script in scripted.known() for line in script.skipped],
+        "skipped": scripted.skipped(),
     }
 
 
@@ -280,7 +313,7 @@ def _search(module: Mapping[str, Any], reading: Mapping[str, Any], seconds: floa
     if batch is None:
         often = "; ".join(f"{text} ({count} times)" for text, count in search.errors.most_common(3))
         return {"failed": f"of {search.tried} kinds of batches none trained: {often or 'no layer says what it takes'}"}
-    return {"batch": batch, "tried": search.tried, "skipped": [s for one in scripted.known() for s in one.skipped]}
+    return {"batch": batch, "tried": search.tried, "skipped": scripted.skipped()}
 
 
 def _class(path: str) -> type | None:

@@ -31,10 +31,7 @@ def findings(guess: Guess) -> list[str]:
         said.append(f"Its constructor needs arguments; by their names and annotations they are {values}.")
     if found.get("skipped"):
         said.append(f"Of the file this was left out, as it can't be run here: {'; '.join(found['skipped'][:3])}.")
-    clean = f"A clean run of {found['steps']} steps takes {found['fit_seconds']:.1f} s"
-    build = found["seconds"] - found["fit_seconds"]
-    clean += f", and {build:.1f} s before it" if build > 1 else ""
-    said.append(f"{clean}; {_falls(found['losses'])}.")
+    said.append(f"A clean run has {found['steps']} steps; {_falls(found)}.")
     if found["monitor"]:
         said.append(f"Harm is measured by {found['monitor']['metric']}, which it logs.")
     else:
@@ -51,9 +48,24 @@ def findings(guess: Guess) -> list[str]:
         said.append(f"On the clean run already: {'; '.join(found['notices'][:2])}.")
     if guess.tests:
         said.append(f"Tests that mention the class: {', '.join(guess.tests[:3])}; `tests:` has them judge too.")
-    if found["fit_seconds"] > _LONG:
-        said.append("That is long for something that is run hundreds of times: smaller batches or data would help.")
     return said
+
+
+def pace(guess: Guess) -> str:
+    """Return how long a clean run takes. The file does not say it: it is another machine's, or hour's."""
+    found = guess.found
+    assert found is not None
+    clean = f"A clean run takes {found['fit_seconds']:.1f} s"
+    build = found["seconds"] - found["fit_seconds"]
+    clean += f", and {build:.1f} s before it" if build > 1 else ""
+    if found["fit_seconds"] > _LONG:
+        clean += "; that is long for something that is run hundreds of times: smaller batches or data would help"
+    return f"{clean}."
+
+
+def unproven(guess: Guess) -> str:
+    """Return what does not follow from a training in which nothing is learnt; empty where something is."""
+    return "" if guess.found is None or guess.found["learns"] else _UNPROVEN
 
 
 def failures(guess: Guess) -> list[str]:
@@ -80,6 +92,8 @@ def render(guess: Guess, command: str) -> str:
         lines += _comment(_MADE_UP)
     lines += _dumped(parts)
     overriding = " These override what the script says." if found["how"] == "script" else ""
+    if said := unproven(guess):
+        lines += _comment(said)
     lines += _comment(f"Short on purpose: every fault costs a run of this.{overriding}")
     lines += _dumped({"trainer": found["trainer"]})
     if given.get("detect_anomaly"):
@@ -100,6 +114,10 @@ def render(guess: Guess, command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+_UNPROVEN = (
+    "SO SHORT A TRAINING LEARNS NOTHING that could be told from chance, so that it proves nothing about harm: who "
+    "notices a fault holds, how much a fault harms does not. More max_epochs or limit_train_batches may change that."
+)
 _MADE_UP = (
     "THE DATA IS MADE UP: random patterns with labels that can be learnt from them. What is said of optimizers, "
     "gradients, modes, checkpoints and guards holds for your module; how much a fault harms, and what only your own "
@@ -162,14 +180,15 @@ def _left_out(entries: list[list[str]]) -> str:
     return "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
 
 
-def _falls(losses: list[float]) -> str:
+def _falls(found: Mapping[str, Any]) -> str:
+    losses = found["losses"]
     if len(losses) < 4:
         return "too short to say whether it learns"
-    quarter = max(1, len(losses) // 4)
+    quarter = len(losses) // 4
     first, last = sum(losses[:quarter]) / quarter, sum(losses[-quarter:]) / quarter
-    if last < first:
+    if found["learns"]:
         return f"its loss falls from {first:.3g} to {last:.3g}"
-    return f"its loss does not fall ({first:.3g} to {last:.3g}), so that harm will hardly show"
+    return f"its loss does not fall by more than it varies ({first:.3g} to {last:.3g})"
 
 
 def _comment(text: str) -> list[str]:

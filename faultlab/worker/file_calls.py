@@ -7,6 +7,7 @@ import functools
 import io
 import os
 import shutil
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +80,8 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
         wrap(os, name, taken.moved)
     wrap(os, "link", taken.linked)
     wrap(os, "symlink", taken.symlinked)
+    for owner in (sqlite3, sqlite3.dbapi2):
+        wrap(owner, "connect", taken.connected)
     # By descriptors of folders a tree is removed past every path.
     if hasattr(shutil, "_use_fd_functions"):
         patches.set(shutil, "_use_fd_functions", False)
@@ -129,6 +132,13 @@ class _Taken:
         else:
             found = self._overlay.seen(file)
         return _named(file, found, lambda: original(found, mode, *args, **kwargs))
+
+    def connected(self, original: Call, database: Any, *args: Any, **kwargs: Any) -> Any:
+        """A database is written by a library, beside its file too: all of it is where the file is."""
+        plain = isinstance(database, (str, os.PathLike)) and str(database) not in ("", ":memory:")
+        if plain and not str(database).startswith("file:"):
+            database = self._overlay.place(database, keep=True)
+        return original(database, *args, **kwargs)
 
     def _outside(self, opener: Call) -> Call:
         def opening(*args: Any) -> Any:

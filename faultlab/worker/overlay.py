@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from faultlab.worker.layers import ELSEWHERE, Layers, Path, within
 from faultlab.worker.writers import keeps_results
@@ -19,6 +20,9 @@ from faultlab.worker.writers import keeps_results
 
 class Overlay(Layers):
     """Maps paths to where they are read and written; see `Layers` for its arguments."""
+
+    told: ClassVar[Callable[[str], None] | None] = None
+    """Told of every path that is let through, by whoever has to remove it again."""
 
     def __init__(self, upper: Callable[[], str], lower: Iterable[str], spared: Iterable[str] = ()) -> None:
         super().__init__(upper, lower, spared)
@@ -142,6 +146,8 @@ class Overlay(Layers):
             return self._owns(key)
         if os.path.isdir(os.path.dirname(key)) and not keeps_results():
             self._made.add(key)
+            if Overlay.told is not None:
+                Overlay.told(key)
             return True
         return False
 

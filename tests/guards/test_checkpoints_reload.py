@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,68 @@ def test_a_file_that_is_gone_is_noticed_at_the_end(tmp_path: Path, storage: Any)
     alarm = alarm_of([CheckpointsReload(), saver(tmp_path, save_top_k=1, save_last=False)], max_epochs=1, **SAVING)
     assert alarm is not None
     assert alarm.check == "missing"
+
+
+class Keeping(Healthy):
+    """Steps by hand, and keeps states of a part called ``layer`` under keys of its own."""
+
+    key: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.layer = self.head
+        self.saved_models: dict[int, Any] = {}
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        optimizer: Any = self.optimizers()
+        loss = torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
+        key = batch_idx if self.key is None else self.key
+        if key not in self.saved_models or self.key is None:
+            state = {name: value.clone() for name, value in self.layer.state_dict().items()}
+            self.saved_models = {key: state}
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+
+class KeepingTheFirst(Keeping):
+    key = 1000
+
+
+def test_states_that_a_module_keeps_and_that_are_written_in_the_place_of_its_weights_are_noticed(
+    tmp_path: Path,
+) -> None:
+    def by_steps() -> ModelCheckpoint:
+        return ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1)
+
+    alarm = alarm_of([CheckpointsReload(), by_steps()], KeepingTheFirst(), **SAVING)
+    assert alarm is not None
+    assert alarm.check == "other-weights"
+    assert "saved_models[1000]" in alarm.found
+    fit([CheckpointsReload(), by_steps()], Keeping(), **SAVING)
+    # At the end of an epoch the module's own weights are written, whatever it keeps.
+    fit([CheckpointsReload(), ModelCheckpoint(tmp_path)], KeepingTheFirst(), **SAVING)
+
+
+def test_a_truncated_file_of_a_checkpoint_callback_that_the_trainer_does_not_know_is_noticed(tmp_path: Path) -> None:
+    class Foreign(pl.Callback):
+        """Keeps the best model as that of the other Lightning package does."""
+
+        best_model_path = ""
+        cuts = True
+
+        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+            if not trainer.sanity_checking:
+                self.best_model_path = str(tmp_path / f"best-{trainer.global_step}.ckpt")
+                trainer.save_checkpoint(self.best_model_path)
+                if self.cuts:
+                    os.truncate(self.best_model_path, 900)
+
+    class Whole(Foreign):
+        cuts = False
+
+    alarm = alarm_of([CheckpointsReload(), Foreign()])
+    assert alarm is not None
+    assert alarm.check == "unreadable"
+    fit([CheckpointsReload(), Whole()])

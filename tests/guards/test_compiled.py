@@ -17,6 +17,10 @@ HEARD = ["wrapped", "in place", "method", "itself"]
 pytestmark = pytest.mark.usefixtures("nothing_compiled")
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 def _module(model: Any) -> Any:
     return getattr(model, "_orig_mod", model)
 
@@ -60,13 +64,14 @@ def test_whoever_has_listened_leaves_the_module_as_it_was(form: str) -> None:
     part = model.network if form == "in place" else model
     before = part._compiled_call_impl
     heard: list[str] = []
-    first = listening.before(part, lambda *_: heard.append("before"))
-    second = listening.after(part, lambda *_: heard.append("after"))
+    first, second = listening.Ears(_raise), listening.Ears(_raise)
+    first.before(part, lambda *_: heard.append("before"))
+    second.after(part, lambda *_: heard.append("after"))
     model(torch.randn(2, 4))
-    first.remove()
+    first.off()
     model(torch.randn(2, 4))
-    second.remove()
-    second.remove()
+    second.off()
+    second.off()
     model(torch.randn(2, 4))
     assert heard == ["before", "after", "after"]
     assert part._compiled_call_impl is before

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 from faultlab.guards import DropoutAlive
 from tests.guards.rig import Healthy, alarm_of, fit, loaders
@@ -68,3 +70,36 @@ def test_a_layer_that_is_left_on_in_validation_on_purpose_is_let_pass() -> None:
             self.body[3].train()
 
     fit(DropoutAlive(), Sampling())
+
+
+class Pretrained(Healthy):
+    """Learns on top of a part with dropout, which is put into eval mode once and so stays."""
+
+    def __init__(self, frozen: bool) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Sequential(nn.Dropout(0.5))).eval()
+        self.backbone.requires_grad_(not frozen)
+
+    def forward(self, inputs: Any) -> Any:
+        return super().forward(self.backbone(inputs))
+
+
+def test_a_frozen_part_in_eval_mode_is_let_pass_and_one_that_learns_is_not() -> None:
+    fit(DropoutAlive(), Pretrained(frozen=True), train=loaders(64)[0])
+    alarm = alarm_of(DropoutAlive(), Pretrained(frozen=False), train=loaders(64)[0])
+    assert alarm is not None
+    assert (alarm.check, "backbone.2.0" in alarm.found) == ("drops-nothing", True)
+
+
+def test_a_teacher_that_runs_without_gradients_may_drop_nothing() -> None:
+    class Taught(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.teacher = nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5)).eval()
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            with torch.no_grad():
+                taught = self.teacher(batch[0])
+            return super().training_step(batch, batch_idx) + F.mse_loss(self(batch[0]), taught)
+
+    fit(DropoutAlive(), Taught(), train=loaders(64)[0])

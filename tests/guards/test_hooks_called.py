@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import pytorch_lightning as pl
+import torch
 
-from faultlab.guards import HooksCalled
-from tests.guards.rig import Healthy, alarm_of, fit
+from faultlab.guards import Alarm, HooksCalled
+from tests.guards.rig import QUIET, Healthy, alarm_of, fit, loaders
 
 
 def test_a_hook_of_the_module_that_was_removed_is_noticed() -> None:
@@ -67,6 +69,92 @@ def test_a_method_that_the_class_calls_itself_is_let_pass() -> None:
             """Like no hook at all."""
 
     fit([HooksCalled(), Calling()])
+
+
+class Data(pl.LightningDataModule):
+    """Keeps its loaders ready from the beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaders = loaders()
+
+    def train_dataloader(self) -> Any:
+        return self.loaders[0]
+
+
+class Misnamed(Data):
+    def val_loader(self) -> Any:
+        return self.loaders[1]
+
+
+class Misspelt(Data):
+    def val_dataloaders(self) -> Any:
+        return self.loaders[1]
+
+
+class Unprepared(Data):
+    def setup_data(self) -> None:
+        self.mean = 0.5
+
+
+class Both(Misnamed):
+    def val_dataloader(self) -> Any:
+        return self.loaders[1]
+
+
+class Prepared(Unprepared):
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepare()
+
+    def prepare(self) -> None:
+        self.spread = 1.0
+        self.setup_data()
+
+
+def found_in(data: pl.LightningDataModule, module: pl.LightningModule) -> str:
+    """What is said of a datamodule, "" where nothing is."""
+    trainer = pl.Trainer(**QUIET, max_epochs=1, callbacks=HooksCalled())
+    try:
+        trainer.fit(module, datamodule=data)
+    except Alarm as alarm:
+        return alarm.found
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "meant"),
+    [
+        (Misnamed, "Misnamed.val_loader", "val_dataloader"),
+        (Misspelt, "Misspelt.val_dataloaders", "val_dataloader"),
+        (Unprepared, "Unprepared.setup_data", "setup"),
+    ],
+)
+def test_a_misnamed_hook_of_the_datamodule_is_noticed(data: Any, name: str, meant: str) -> None:
+    found = found_in(data(), Healthy())
+    assert name in found
+    assert found.endswith(f"Lightning knows {meant}")
+
+
+def test_a_method_of_the_datamodule_that_somebody_calls_or_needs_for_nothing_is_let_pass() -> None:
+    class Unvalidated(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Linear(4, 1)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self.net(batch[0]).square().mean()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.01)
+
+    called = Unprepared()
+    called.setup_data()
+    assert found_in(Data(), Healthy()) == ""
+    assert found_in(Both(), Healthy()) == ""
+    assert found_in(Prepared(), Healthy()) == ""
+    assert found_in(called, Healthy()) == ""
+    assert found_in(Misnamed(), Unvalidated()) == ""
 
 
 def test_a_callback_that_goes_missing_is_noticed() -> None:

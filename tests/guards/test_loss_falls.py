@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -54,7 +57,7 @@ def test_a_loss_that_rises_is_noticed_at_the_end_of_an_epoch() -> None:
     alarm = alarm_of(LossFalls(), Climbing(), max_epochs=9)
     assert alarm is not None
     assert alarm.check == "rises"
-    assert "after 8 steps" in alarm.found
+    assert "after 16 steps" in alarm.found
 
 
 def test_a_loss_that_stays_where_it_is_is_noticed() -> None:
@@ -75,15 +78,42 @@ def test_a_metric_that_is_no_better_than_before_training_is_noticed() -> None:
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
             self.log("val_loss", F.cross_entropy(self(-batch[0]), batch[1]))
 
-    alarm = alarm_of(LossFalls(), Worse())
+    alarm = alarm_of(LossFalls(), Worse(), max_epochs=3)
     assert alarm is not None
     assert alarm.check == "metric-no-better"
     assert "val_loss" in alarm.found
 
 
+class Scored(Healthy):
+    """Logs its accuracy under another name."""
+
+    name = "val_score"
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        self.log(self.name, (self(batch[0]).argmax(dim=1) == batch[1]).float().mean())
+
+
 def test_a_declared_metric_is_judged_by_its_mode() -> None:
-    fit(LossFalls(metric="val_accuracy", mode="max"))
-    assert alarm_of(LossFalls(metric="val_accuracy", mode="min")) is not None
+    fit(LossFalls(metric="val_score", mode="max"), Scored(), max_epochs=3)
+    assert alarm_of(LossFalls(metric="val_score", mode="min"), Scored(), max_epochs=3) is not None
+
+
+def test_a_metric_of_which_nobody_knows_the_better_side_only_has_to_move() -> None:
+    class Accurate(Scored):
+        name = "val_accuracy"
+
+    fit(LossFalls(metric="val_score"), Scored(), max_epochs=3)
+    fit(LossFalls(metric="val_accuracy"), Accurate(), max_epochs=3)
+    fit(LossFalls(metric="val_accuracy", mode="min"), Accurate(), max_epochs=3)
+
+    class Standing(Accurate):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=1e-9)
+
+    module = Standing()
+    module.body[1] = nn.Identity()
+    alarm = alarm_of(LossFalls(metric="val_accuracy", mode="min"), module, max_epochs=3)
+    assert alarm is not None
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -171,3 +201,77 @@ def test_categories_among_the_inputs_are_no_labels_where_the_labels_are_numbers(
         def validation_step(self, batch: Any, batch_idx: int) -> None: ...
 
     fit(LossFalls(), Forecasting(), train=DataLoader(Categorised(*points(256).tensors), 16))
+
+
+class Given(Healthy):
+    """Its loss is the cross-entropy of the labels by its form, and of the values that a test gives."""
+
+    def __init__(self, course: Callable[[int], float]) -> None:
+        super().__init__()
+        self.course = course
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        return loss * (self.course(self.global_step) / loss.detach())
+
+
+def test_a_loss_that_passes_the_level_of_guessing_on_its_way_down_is_let_pass() -> None:
+    fit(LossFalls(), Given(lambda step: 0.7 + 2 * math.exp(-step / 12)), max_epochs=4)
+    alarm = alarm_of(LossFalls(), Given(lambda step: 0.7 + 2 * math.exp(-step / 2)), max_epochs=4)
+    assert alarm is not None
+    assert alarm.check == "at-chance"
+
+
+def test_a_training_of_a_few_more_than_a_dozen_steps_is_not_judged_by_guessing() -> None:
+    fit(LossFalls(), Given(lambda step: 0.7 + 0.001 * (step % 3)), max_steps=21, max_epochs=-1)
+
+
+def test_losses_that_vary_much_are_not_judged_after_a_few_steps() -> None:
+    noise = torch.rand(256, generator=torch.Generator().manual_seed(1)).tolist()
+
+    def course(step: int) -> float:
+        return (0.1 + noise[step]) * (1 - 0.002 * step)
+
+    def labelled_by_numbers(spread: float) -> Any:
+        class Numbers(Given):
+            def training_step(self, batch: Any, batch_idx: int) -> Any:
+                loss = F.mse_loss(self(batch[0])[:, 0], batch[0].sum(dim=1))
+                return loss * ((1 - spread + spread * self.course(self.global_step)) / loss.detach())
+
+        data = DataLoader(TensorDataset(points(256).tensors[0]), 16)
+        return alarm_of(LossFalls(), Numbers(course), train=data, limit_val_batches=0, max_epochs=2)
+
+    assert labelled_by_numbers(1.0) is None
+    assert labelled_by_numbers(0.0) is not None
+
+
+class Views(Healthy):
+    """Contrasts two views of each point; what side the points lie on is in the batch, and of no concern."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(4, 16)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        one, two = (F.normalize(self.net(batch[0] + 0.05 * torch.randn_like(batch[0]))) for _ in range(2))
+        return F.cross_entropy(one @ two.T / 0.4, torch.arange(len(one)))
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None: ...
+
+
+def test_a_contrast_of_samples_is_not_taken_for_a_cross_entropy_of_their_labels() -> None:
+    inputs = points(512).tensors[0]
+    labels = (inputs[:, 0] > 0).long() + 2 * (inputs[:, 1] > 0).long()
+    fit(LossFalls(), Views(), train=DataLoader(TensorDataset(inputs, labels), 16, shuffle=True), max_epochs=8)
+
+
+def test_a_metric_that_was_better_may_get_worse_by_overfitting() -> None:
+    class Overfitting(Scripted):
+        course = (0.7, 0.5, 0.6, 1.2)
+
+    fit(LossFalls(), Overfitting(), max_epochs=3)
+
+    class Worse(Scripted):
+        course = (0.7, 0.9, 1.0, 1.2)
+
+    assert alarm_of(LossFalls(), Worse(), max_epochs=3) is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.callbacks import BackboneFinetuning
 from torch import nn
 
 from faultlab.guards import OptimizerCoverage
@@ -111,3 +112,82 @@ def test_several_optimizers_may_share_the_parameters_among_them() -> None:
         return [torch.optim.Adam(module.body.parameters()), torch.optim.Adam(module.head.parameters())]
 
     assert alarm_of(OptimizerCoverage(), Configured(configure)) is None
+
+
+class Staged(Healthy):
+    """Trains its head at first, and its body once a callback has unfrozen it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = self.body
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.head.parameters(), 0.05)
+
+
+def test_what_a_callback_adds_when_it_unfreezes_it_is_let_pass() -> None:
+    assert alarm_of([OptimizerCoverage(), BackboneFinetuning(1)], Staged(), max_epochs=3) is None
+
+
+def test_a_head_that_is_left_out_beside_such_a_callback_is_noticed() -> None:
+    class Headless(Staged):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neck = nn.Linear(2, 2)
+
+        def forward(self, inputs: Any) -> Any:
+            return self.neck(super().forward(inputs))
+
+    alarm = alarm_of([OptimizerCoverage(), BackboneFinetuning(1)], Headless(), max_epochs=3)
+    assert alarm is not None
+    assert (alarm.check, "2 of 6" in alarm.found) == ("left-out", True)
+
+
+class Targeted(Healthy):
+    """Learns from a copy of its head that follows it slowly, as value functions and momentum encoders do."""
+
+    graded = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.target = copy.deepcopy(self.head)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        with torch.set_grad_enabled(self.graded):
+            wanted = self.target(self.body(batch[0]))
+        return super().training_step(batch, batch_idx) + (self(batch[0]) - wanted).square().mean()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam([*self.body.parameters(), *self.head.parameters()])
+
+
+def test_a_target_network_is_let_pass_unless_the_loss_reaches_it() -> None:
+    class Reached(Targeted):
+        graded = True
+
+    assert alarm_of(OptimizerCoverage(), Targeted()) is None
+    alarm = alarm_of(OptimizerCoverage(), Reached())
+    assert alarm is not None
+    assert (alarm.check, "target.weight" in alarm.found) == ("left-out", True)
+
+
+def test_what_the_module_steps_by_itself_is_let_pass() -> None:
+    class Plan(Healthy):
+        """Has Lightning step a number that nothing needs, and all others by an optimizer of its own."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.counted = nn.Parameter(torch.zeros(1))
+
+        def configure_optimizers(self) -> Any:
+            self.own = torch.optim.Adam([*self.body.parameters(), *self.head.parameters()], lr=0.02)
+            return torch.optim.Adam([self.counted])
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            self.own.zero_grad()
+            super().training_step(batch, batch_idx).backward()
+            self.own.step()
+            self.optimizers().step()
+
+    assert alarm_of(OptimizerCoverage(), Plan()) is None

@@ -8,11 +8,12 @@ import sys
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, Timer
 from torch.utils.data import DataLoader, IterableDataset
 
 from faultlab.guards import Alarm, RunEnded
-from tests.guards.rig import Healthy, Streamed, alarm_of, fit, loaders, points
+from tests.guards.rig import QUIET, Healthy, Streamed, alarm_of, fit, loaders, points
 
 
 def check_of(*args: Any, **kwargs: Any) -> str | None:
@@ -162,18 +163,31 @@ def test_iterable_data_of_any_length_is_let_pass() -> None:
     fit(RunEnded(), train=DataLoader(Guessing(), batch_size=16))
 
 
+def resumed(path: Any, **trainer: Any) -> pl.Trainer:
+    """A training of an epoch, gone on with from its checkpoint."""
+    fit(RunEnded(), max_epochs=1).save_checkpoint(path)
+    again = pl.Trainer(**{**QUIET, "callbacks": RunEnded(), **trainer})
+    again.fit(Healthy(), *loaders(), ckpt_path=path, weights_only=False)
+    return again
+
+
 def test_a_training_that_is_resumed_is_let_pass(tmp_path: Any) -> None:
+    assert resumed(tmp_path / "kept.ckpt", max_epochs=3).global_step == 24
+    assert resumed(tmp_path / "kept.ckpt", max_epochs=1, callbacks=RunEnded(debugging=True)).global_step == 8
+
+
+@pytest.mark.parametrize("limits", [{"max_epochs": 1}, {"max_epochs": -1, "max_steps": 8}])
+def test_a_resume_that_has_nothing_left_to_do_is_noticed(tmp_path: Any, limits: dict[str, int]) -> None:
+    with pytest.raises(Alarm) as caught:
+        resumed(tmp_path / "kept.ckpt", **limits)
+    assert caught.value.check == "nothing-left"
+    assert "kept.ckpt is at epoch 1 and step 8" in caught.value.found
+
+
+def test_a_second_fit_of_a_trainer_that_is_done_is_noticed() -> None:
     trainer = fit(RunEnded(), max_epochs=1)
-    trainer.save_checkpoint(tmp_path / "kept.ckpt")
-    for epochs in (1, 3):
-        again = RunEnded()
-        import pytorch_lightning as pl
-
-        from tests.guards.rig import QUIET
-
-        pl.Trainer(**QUIET, max_epochs=epochs, callbacks=again).fit(
-            Healthy(), *loaders(), ckpt_path=tmp_path / "kept.ckpt", weights_only=False
-        )
+    with pytest.raises(Alarm, match="the Trainer is at epoch 1"):
+        trainer.fit(Healthy(), *loaders())
 
 
 @pytest.mark.parametrize("arguments", [{}, {"limit_train_batches": 50, "limit_val_batches": 4}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pytest
@@ -117,3 +118,25 @@ def test_a_wrapper_on_an_instance_stands_before_the_copys_own_method() -> None:
             made.head.bias.fill_(1)
         assert made(torch.randn(2, 4)).eq(2).all()
     assert not module(torch.randn(2, 4)).eq(1).any()
+
+
+def test_a_function_that_leads_to_weights_leads_to_those_of_the_copy() -> None:
+    class Bound(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner = nn.Linear(3, 3)
+
+            def count(number: int) -> Any:
+                return count(number - 1) if number else inner.weight
+
+            self.weight = lambda: inner.weight
+            self.counted = count
+            self.method = self.inner.forward
+            self.same = math.sqrt
+
+    module = Bound()
+    made = copied(module, {})
+    for reached in (made.weight(), made.counted(3), made.method.__self__.weight):
+        assert reached is made.inner.weight
+    assert made.same is math.sqrt
+    assert module.weight() is module.inner.weight

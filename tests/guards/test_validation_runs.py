@@ -118,3 +118,23 @@ def test_several_validation_loaders_are_let_pass() -> None:
 @pytest.mark.parametrize("arguments", [{}, {"limit_val_batches": 4}])
 def test_a_loader_without_a_length_may_end_before_the_limit(arguments: dict[str, Any]) -> None:
     fit(ValidationRuns(), validation=Streamed(1), **arguments)
+
+
+class Once:
+    """Validation batches that can be gone through once, without a length."""
+
+    def __init__(self, again: bool) -> None:
+        self._batches = list(loaders()[1])
+        self._left = iter(self._batches)
+        self._again = again
+
+    def __iter__(self) -> Any:
+        return iter(self._batches) if self._again else self._left
+
+
+def test_validation_batches_that_are_exhausted_by_the_first_validation_are_noticed() -> None:
+    alarm = alarm_of(ValidationRuns(), validation=Once(again=False), num_sanity_val_steps=0)
+    assert alarm is not None
+    assert alarm.check == "cut-short"
+    assert "0 validation batches where the first one had 2" in alarm.found
+    fit(ValidationRuns(), validation=Once(again=True), num_sanity_val_steps=0)

@@ -1,0 +1,28 @@
+"""Command lines that end in those of the user's script, after ``--``."""
+
+from __future__ import annotations
+
+import click
+
+_KEPT = "faultlab.script_arguments"
+
+
+class WithScriptArguments(click.Command):
+    """A command that leaves what follows ``--`` to the user's script."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, script = args, []
+        if "--" in args:
+            at = args.index("--")
+            own, script = args[:at], args[at + 1 :]
+        ctx.meta[_KEPT] = tuple(script)
+        return super().parse_args(ctx, own)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGUMENT...]"]
+
+
+def script_arguments() -> tuple[str, ...]:
+    """Return what follows ``--`` on the command line that is being carried out."""
+    found: tuple[str, ...] = click.get_current_context().meta.get(_KEPT, ())
+    return found

@@ -1,0 +1,117 @@
+"""A metric that gathers batches gathers those of one stage alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from faultlab.guards.guard import Action, Guard
+
+
+class MetricsSeparate(Guard):
+    """Notices one torchmetrics object that is updated in training and in validation, so that the stages are mixed.
+
+    It is an alarm only where what was gathered is used: where the object itself is logged for a whole epoch, or was
+    computed at the end of validation without a reset between the stages. One whose values of single batches alone are
+    logged, or which is reset in between, is let pass. It looks before and after validation, not at training steps.
+    """
+
+    judges = "metrics"
+    checks = {
+        "validation-mixed": "a metric of validation holds batches of training too",
+        "training-mixed": "a metric of training holds batches of validation, or loses its own to them",
+    }
+
+    def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._metrics: list[tuple[str, Any]] = []
+        self._left: list[int] = []
+        self._trained: list[bool] = []
+        self._carried: list[int] | None = None
+        self._gathered: list[int] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **super().__getstate__(),
+            "_metrics": [],
+            "_left": [],
+            "_trained": [],
+            "_carried": None,
+            "_gathered": [],
+        }
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._forget()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._metrics = [(name, part) for name, part in pl_module.named_modules() if _is_metric(part)]
+        self._left = self._counts()
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self._trained = [now > before for now, before in zip(self._counts(), self._left)]
+        self._carried = None
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._metrics and self._carried is None:
+            # By now everybody has reset what is to begin anew.
+            self._carried = self._counts()
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self._gathered = self._counts()
+        if trainer.sanity_checking or self._carried is None:
+            return
+        loop = getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None)
+        in_training, in_validation = _logged(loop), _logged(getattr(loop, "val_loop", None))
+        for place, (name, metric) in enumerate(self._metrics):
+            carried, gathered = self._carried[place], self._gathered[place]
+            if not self._trained[place] or carried == gathered:
+                continue
+            if carried and id(metric) in in_validation:
+                self._say_validation(name, metric, carried)
+            if id(metric) in in_training:
+                self.alarm(
+                    "training-mixed",
+                    f"the metric {name} ({type(metric).__name__}) is logged for the epoch in training and updated in "
+                    "validation: what it says of training is mixed with, or replaced by, validation",
+                    "Give each stage a metric object of its own, such as train_metric and val_metric.",
+                )
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        counts, carried = self._counts(), self._carried
+        if carried is not None and not trainer.sanity_checking:
+            for place, (name, metric) in enumerate(self._metrics):
+                used = getattr(metric, "_computed", None) is not None and counts[place] == self._gathered[place]
+                if self._trained[place] and used and 0 < carried[place] < counts[place]:
+                    self._say_validation(name, metric, carried[place])
+        self._left = counts
+
+    def _say_validation(self, name: str, metric: Any, carried: int) -> None:
+        self.alarm(
+            "validation-mixed",
+            f"the metric {name} ({type(metric).__name__}) holds {carried} batches of training when validation begins, "
+            "and its value of validation is worked out with them",
+            "Give each stage a metric object of its own, such as train_metric and val_metric.",
+        )
+
+    def _counts(self) -> list[int]:
+        return [int(getattr(metric, "_update_count", 0)) for _, metric in self._metrics]
+
+
+def _is_metric(part: Any) -> bool:
+    # Nobody who has no metric is to pay for importing torchmetrics.
+    return any(cls.__module__ == "torchmetrics.metric" and cls.__name__ == "Metric" for cls in type(part).__mro__)
+
+
+def _logged(loop: Any) -> set[int]:
+    """The metric objects that a loop's results hold for a whole epoch, by identity."""
+    results = getattr(loop, "_results", None)
+    found = set()
+    for entry in results.values() if isinstance(results, dict) else ():
+        if not getattr(entry, "is_tensor", True) and getattr(getattr(entry, "meta", None), "on_epoch", False):
+            found.add(id(getattr(entry, "value", None)))
+    return found

@@ -1,0 +1,165 @@
+"""The loss of sequences is that of their tokens, and not of what fills them up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from faultlab.guards import batches, readings
+from faultlab.guards.guard import Action, Guard, Level
+
+_LOSSES = ("cross_entropy", "nll_loss")
+
+
+class PaddingIgnored(Guard):
+    """Notices a cross-entropy that counts the padding of a batch of token sequences.
+
+    It looks for padding in one of the first batches: token numbers of which one fills the ends of rows of different
+    lengths and comes nowhere else, and which the user knows for padding: an embedding's `padding_idx` is that number,
+    or the batch has a mask or lengths that say the same. A copy of the module then runs the training step, and the
+    calls of `cross_entropy` and `nll_loss` say what is counted: an alarm is a reduced loss over all places, with one
+    target at all that are padding, which neither `ignore_index` nor a weight of zero leaves out.
+
+    It keeps quiet about losses that are reduced, masked or worked out by the module itself.
+    """
+
+    level: ClassVar[Level] = "full"
+    checks = {"counted": "the loss counts padding"}
+
+    def __init__(
+        self, share: float = 0.05, looks: int = 8, *, action: Action = "raise", leave_out: Iterable[str] = ()
+    ) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self.share = share
+        self.looks = looks
+        self._looked = 0
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._looked = 0
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if self._looked >= self.looks:
+            return
+        self._looked += 1
+        padding = _padding(batches.look(batch), self.share)
+        if padding is None or not _is_known(pl_module, batches.look(batch), *padding):
+            return
+        self._looked = self.looks
+        twin = readings.twin(pl_module, trainer, self.skip)
+        if twin is None:
+            return
+        token, places = padding
+        watch = _Losses(places)
+        with readings.trial(trainer), watch:
+            try:
+                readings.step(twin, batch, batch_idx)
+            except Exception as error:
+                self.skip(f"the copy's training step failed: {type(error).__name__}: {error}")
+                return
+        self.looked += 1
+        if watch.counted:
+            share = float(places.float().mean())
+            self.alarm(
+                "counted",
+                f"the loss of batch {batch_idx} counts padding: {share:.0%} of its places hold the token {token}, "
+                f"which fills the sequences up, and {watch.counted} counts them like words",
+                f"Give the loss ignore_index={token} (or set the padding's targets to -100), so that it is the mean "
+                "over real tokens.",
+            )
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        batches.forget()
+
+
+class _Losses(TorchFunctionMode):
+    """Sees the calls of losses; ``counted`` is the name of one that counts padding."""
+
+    def __init__(self, places: Tensor) -> None:
+        super().__init__()
+        self.counted = ""
+        self._places = places
+        self._inside = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in _LOSSES and not self._inside:
+            self._inside = True
+            try:
+                if _counts(func, self._places, *args, **kwargs):
+                    self.counted = name
+                return func(*args, **kwargs)
+            finally:
+                self._inside = False
+        return func(*args, **kwargs)
+
+
+def _counts(
+    loss: Any, places: Tensor, input: Tensor, target: Tensor, weight: Tensor | None = None, *args: Any, **kwargs: Any
+) -> bool:
+    """Whether a call counts a target at the places of padding, which lie in the order of the batch or shifted by one.
+
+    The remaining arguments are ``size_average``, ``ignore_index``, ``reduce`` and ``reduction``, as torch has them.
+    """
+    ignored = kwargs.get("ignore_index", args[1] if len(args) > 1 else -100)
+    reduction = kwargs.get("reduction", args[3] if len(args) > 3 else "mean")
+    if reduction == "none" or target.is_floating_point() or places.device != target.device:
+        return False
+    rows = len(places)
+    for part in (places, places[:, 1:], places[:, :-1]):
+        if target.numel() != part.numel():
+            continue
+        wanted = part.reshape(target.shape) if target.dim() > 1 and len(target) == rows else part.reshape(-1)
+        targets = target if wanted.dim() > 1 else target.reshape(-1)
+        at = targets[wanted]
+        if not at.numel() or bool((at != at[0]).any()) or int(at[0]) == ignored:
+            continue
+        if weight is not None and float(weight[int(at[0])]) == 0:
+            continue
+        each = loss(input, target, reduction="none", ignore_index=ignored).reshape(targets.shape)
+        # Where the model leaves nothing to be learnt at padding, counting it does no harm.
+        return bool(each[wanted].mean() > 1e-3)
+    return False
+
+
+def _padding(seen: batches.Look, share: float) -> tuple[int, Tensor] | None:
+    """The token that fills a batch's sequences up, and where, ``bool[rows, places]``; None where there is none."""
+    for tensor in seen.usual.values():
+        if tensor.dtype not in (torch.int64, torch.int32) or tensor.dim() != 2 or min(tensor.shape) < 4:
+            continue
+        for flipped in (False, True):
+            tokens = tensor.flip(1) if flipped else tensor
+            token = int(tokens[:, -1].mode().values)
+            is_token = tokens == token
+            places = is_token.flip(1).long().cumprod(1).flip(1).bool()
+            lengths = places.sum(1)
+            fills = bool((places == is_token).all()) and float(places.float().mean()) >= share
+            if fills and _count(lengths) > 1 and int((lengths > 1).sum()) > 1 and _count(tokens) > 2:
+                return token, places.flip(1) if flipped else places
+    return None
+
+
+def _count(values: Tensor) -> int:
+    """How many different values there are."""
+    return len(set(values.flatten().tolist()))
+
+
+def _is_known(pl_module: Any, seen: batches.Look, token: int, places: Tensor) -> bool:
+    """Whether an embedding, a mask or lengths say too that the token is padding."""
+    if any(isinstance(part, nn.Embedding) and part.padding_idx == token for part in pl_module.modules()):
+        return True
+    lengths = (~places).sum(1)
+    for tensor in seen.usual.values():
+        if tensor.shape == places.shape and not tensor.is_complex():
+            mask = tensor != 0
+            if bool(((tensor == 0) | (tensor == 1)).all()) and (
+                torch.equal(mask, places) or torch.equal(mask, ~places)
+            ):
+                return True
+        if tensor.shape == lengths.shape and torch.equal(tensor.to(lengths.dtype), lengths):
+            return True
+    return False

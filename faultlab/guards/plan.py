@@ -1,0 +1,58 @@
+"""How long a training is planned to be, in epochs, batches and steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The length of a training that is known before it begins.
+
+    ``epochs``, ``batches`` and ``steps`` (of the optimizer) are those that it will take; ``steps_an_epoch`` is rounded
+    up. ``all_steps`` are the numbers of steps that somebody may have reckoned with: also without regard to
+    `limit_train_batches`, to `max_steps`, or to what is accumulated; ``all_batches`` is the number of batches without
+    `limit_train_batches`.
+    """
+
+    epochs: int
+    batches: int
+    steps: int
+    steps_an_epoch: int
+    all_steps: frozenset[int]
+    all_batches: int
+
+    @classmethod
+    def of(cls, trainer: Any) -> Plan | None:
+        """The Trainer's plan, None where it depends on what nobody knows beforehand."""
+        batches = _whole(getattr(trainer, "num_training_batches", None))
+        if not batches:
+            return None
+        accumulated = max(1, getattr(trainer, "accumulate_grad_batches", 1) or 1)
+        an_epoch = math.ceil(batches / accumulated)
+        planned, limit = _whole(getattr(trainer, "max_epochs", None)), _whole(getattr(trainer, "max_steps", None))
+        if not planned and not limit:
+            return None
+        steps = min(planned * an_epoch or limit, limit or planned * an_epoch)
+        epochs = math.ceil(steps / an_epoch)
+        whole = max(batches, _batches(getattr(trainer, "train_dataloader", None)))
+        reckoned = {steps}
+        for count in (batches, whole):
+            for times in (epochs, planned or epochs):
+                reckoned |= {count * times, math.ceil(count / accumulated) * times}
+        taken = min(batches * epochs, steps * accumulated)
+        return cls(epochs, taken, steps, an_epoch, frozenset(reckoned), max(taken, whole * epochs * (whole > batches)))
+
+
+def _whole(value: Any) -> int:
+    """A number as it stands, 0 where it is none or infinite."""
+    return int(value) if isinstance(value, (int, float)) and 0 < value < math.inf else 0
+
+
+def _batches(loader: Any) -> int:
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return 0

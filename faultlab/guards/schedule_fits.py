@@ -1,0 +1,217 @@
+"""A learning rate's schedule is as long, in its own turns, as the training in which it takes them."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import math
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from torch.optim import lr_scheduler as stock
+
+from faultlab.guards import looks
+from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import automatic
+from faultlab.guards.plan import Plan
+
+_LONG = 100
+"""No warm-up and no period that is meant in epochs takes as many turns as this."""
+
+
+class ScheduleFits(Guard):
+    """Notices a schedule that is reckoned in steps and stepped once an epoch, or the other way round.
+
+    It compares the schedule's own length (`total_steps`, `T_max`, `total_iters`, milestones, the steps that
+    transformers' schedules are given) with the turns that the training has for it. A schedule that is merely longer
+    than the training is let pass, since short trials are no failure: its length has to be the training's, in another
+    unit. Where the module steps its schedulers itself, the turns of the first epoch are counted.
+
+    It keeps quiet about trainings of unknown length, schedules by metric, and functions of the user's own.
+    """
+
+    checks = {
+        "stepped-by-epoch": "a schedule that is reckoned in steps is stepped once an epoch",
+        "stepped-by-step": "a schedule that is reckoned in epochs is stepped at every step",
+        "stepped-too-seldom": "a schedule that is reckoned in batches is stepped once for several of them",
+        "misplaced-key": "a scheduler's interval or frequency stands beside the optimizer, where nobody reads it",
+    }
+
+    def __init__(self, *, action: Action = "raise", leave_out: Iterable[str] = ()) -> None:
+        super().__init__(action=action, leave_out=leave_out)
+        self._counted: list[tuple[int, Any]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_counted": []}
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._counted = []
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        configs = [config for config in getattr(trainer, "lr_scheduler_configs", None) or [] if _has_turns(config)]
+        if not configs:
+            return
+        own = automatic(pl_module) and not looks.overrides_stock(pl_module, "lr_scheduler_step")
+        if own:
+            self._judge_keys(configs, pl_module)
+        plan = Plan.of(trainer)
+        if plan is None:
+            return
+        if not own:
+            first = not getattr(trainer, "current_epoch", 0)
+            self._counted = [(_turns(config.scheduler), config) for config in configs] if first else []
+            return
+        for config in configs:
+            by_step = getattr(config, "interval", "epoch") == "step"
+            every = max(1, int(getattr(config, "frequency", 1) or 1))
+            self._judge(config.scheduler, plan, by_step, (plan.steps if by_step else plan.epochs) // every)
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if not self._counted or not trainer.current_epoch:
+            return
+        counted, self._counted = self._counted, []
+        plan = Plan.of(trainer)
+        for before, config in counted if plan else []:
+            assert plan is not None
+            turns = _turns(config.scheduler) - before
+            by_step = turns > 1 and turns >= 0.9 * plan.steps_an_epoch
+            if by_step or turns == 1:
+                self._judge(config.scheduler, plan, by_step, turns * plan.epochs)
+
+    def _judge(self, scheduler: Any, plan: Plan, by_step: bool, turns: int) -> None:
+        length = _length(scheduler)
+        kind = type(scheduler).__name__
+        if not by_step and (meant := _meant_in_steps(scheduler, length, plan, turns)):
+            self.alarm(
+                "stepped-by-epoch",
+                f"{kind} is reckoned in steps ({meant}) and stepped by epochs: it gets {turns} turns in "
+                f"this training of {plan.steps} steps, and the learning rate hardly leaves its beginning",
+                'Say "interval": "step" in the dictionary that holds the scheduler, or reckon it in epochs.',
+            )
+        elif by_step and (meant := _meant_in_epochs(scheduler, length, plan, turns)):
+            self.alarm(
+                "stepped-by-step",
+                f"{kind} is reckoned in epochs ({meant}) and stepped at every step: it gets {turns} turns, "
+                f"and is over within the first {meant.rpartition(' ')[2]} steps of {plan.steps}",
+                'Leave "interval" at "epoch", or reckon the schedule in steps (trainer.estimated_stepping_batches).',
+            )
+        elif by_step and length and 2 * turns <= length and length in (plan.batches, plan.steps):
+            self.alarm(
+                "stepped-too-seldom",
+                f"{kind} is {length:.0f} turns long, as many as there are batches, and gets {turns}: several batches "
+                "go into one turn, and the learning rate never comes to the schedule's end",
+                "Reckon it by trainer.estimated_stepping_batches, divided by the scheduler's frequency.",
+            )
+
+    def _judge_keys(self, configs: list[Any], pl_module: Any) -> None:
+        for name, usual in (("interval", "epoch"), ("frequency", 1)):
+            if all(getattr(c, name, usual) == usual for c in configs) and name in _keys_beside_optimizer(pl_module):
+                self.alarm(
+                    "misplaced-key",
+                    f'configure_optimizers returns "{name}" in the dictionary of the optimizer, where nobody reads it: '
+                    f"the scheduler's {name} is still {usual!r}",
+                    f'Move "{name}" into the dictionary under "lr_scheduler", beside "scheduler".',
+                )
+
+
+def _has_turns(config: Any) -> bool:
+    return isinstance(getattr(config, "scheduler", None), stock.LRScheduler) and not getattr(
+        config, "reduce_on_plateau", False
+    )
+
+
+def _turns(scheduler: Any) -> int:
+    return int(getattr(scheduler, "last_epoch", 0) or 0)
+
+
+def _length(scheduler: Any) -> float | None:
+    """The number of turns after which a schedule is over; None where it has no end or nobody can tell."""
+    if isinstance(scheduler, stock.OneCycleLR):
+        return float(scheduler.total_steps)
+    if isinstance(scheduler, stock.CosineAnnealingLR):
+        return float(scheduler.T_max)
+    if isinstance(scheduler, stock.PolynomialLR) or (
+        isinstance(scheduler, stock.LinearLR) and scheduler.end_factor < scheduler.start_factor
+    ):
+        return float(scheduler.total_iters)
+    if isinstance(scheduler, stock.SequentialLR):
+        last = _length(scheduler._schedulers[-1])
+        return None if last is None else scheduler._milestones[-1] + last
+    if isinstance(scheduler, stock.ChainedScheduler):
+        return max((found for part in scheduler._schedulers if (found := _length(part))), default=None)
+    return _keyword(scheduler, "num_training_steps")
+
+
+def _warm_up(scheduler: Any) -> float | None:
+    """The number of turns in which a schedule comes up to its rate."""
+    if isinstance(scheduler, stock.LinearLR) and scheduler.end_factor > scheduler.start_factor:
+        return float(scheduler.total_iters)
+    if isinstance(scheduler, stock.SequentialLR):
+        return _warm_up(scheduler._schedulers[0])
+    return _keyword(scheduler, "num_warmup_steps")
+
+
+def _keyword(scheduler: Any, name: str) -> float | None:
+    """What the function of a LambdaLR was given, as those of transformers are."""
+    for function in getattr(scheduler, "lr_lambdas", None) or []:
+        value = function.keywords.get(name) if isinstance(function, functools.partial) else None
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            return float(value)
+    return None
+
+
+def _meant_in_steps(scheduler: Any, length: float | None, plan: Plan, turns: int) -> str:
+    """By what a schedule shows that it was reckoned in steps, "" where it does not."""
+    if length and 4 * turns <= length and any(abs(length - n) <= 1 for n in plan.all_steps):
+        return f"its length is {length:.0f}"
+    warm_up = _warm_up(scheduler)
+    if warm_up and max(_LONG, 4 * turns) <= warm_up <= plan.steps:
+        return f"its warm-up takes {warm_up:.0f}"
+    if isinstance(scheduler, stock.CyclicLR):
+        up = scheduler.total_size * scheduler.step_ratio
+        if up >= max(_LONG, 10 * turns, plan.steps_an_epoch):
+            return f"half a cycle takes {up:.0f}"
+    if isinstance(scheduler, stock.StepLR):
+        size, epoch = scheduler.step_size, plan.steps_an_epoch
+        if epoch >= 20 and size % epoch == 0 and max(_LONG, 4 * turns) <= size < plan.steps:
+            return f"a period takes {size}"
+    if isinstance(scheduler, stock.MultiStepLR) and plan.steps >= 2 * _LONG:
+        places = sorted(scheduler.milestones)
+        parts = [place * 20 / plan.steps for place in places]
+        rounded = all(abs(part - round(part)) * plan.steps <= 20 for part in parts)
+        if places and max(4 * turns, plan.steps / 5) <= places[0] and places[-1] < plan.steps and rounded:
+            return f"its milestones are {', '.join(map(str, places))}"
+    return ""
+
+
+def _meant_in_epochs(scheduler: Any, length: float | None, plan: Plan, turns: int) -> str:
+    """By what a schedule shows that it was reckoned in epochs, "" where it does not; the last word is its end."""
+    if plan.epochs < 5 or turns < 4 * plan.epochs:
+        return ""
+    if length and length == plan.epochs:
+        return f"its length is {length:.0f}"
+    if isinstance(scheduler, stock.MultiStepLR) and scheduler.gamma < 1:
+        places = sorted(scheduler.milestones)
+        if len(places) > 1 and plan.epochs / 2 <= places[-1] < min(plan.epochs, plan.steps_an_epoch):
+            return f"its milestones are {', '.join(map(str, places))}"
+    return ""
+
+
+def _keys_beside_optimizer(pl_module: Any) -> set[str]:
+    """The settings of a scheduler that `configure_optimizers` writes into a dictionary with the key "optimizer"."""
+    found: set[str] = set()
+    try:
+        source = inspect.getsource(inspect.unwrap(type(pl_module).configure_optimizers))
+        tree = ast.parse(textwrap.dedent(source))
+    except (OSError, TypeError, SyntaxError, AttributeError):
+        return found
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            keys = {key.value: value for key, value in zip(node.keys, node.values) if isinstance(key, ast.Constant)}
+            for name, usual in (("interval", "epoch"), ("frequency", 1)):
+                value = keys.get(name)
+                if "optimizer" in keys and value is not None:
+                    found |= set() if isinstance(value, ast.Constant) and value.value == usual else {name}
+    return found

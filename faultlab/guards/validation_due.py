@@ -1,0 +1,92 @@
+"""Validation comes due before the training is over, and has data to run on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from faultlab.guards import looks
+from faultlab.guards.guard import Guard
+from faultlab.guards.plan import Plan
+
+_KEPT = re.compile(r"^_?(val|valid|validation)_?(data|dataset|set|ds|dataloader|dataloaders|loader|loaders|dl)$")
+
+
+class ValidationDue(Guard):
+    """Notices validation that will never come due in this training, and a validation_step that will never get data.
+
+    It looks once, when training begins. Intervals that `limit_train_batches` cuts off are let pass, as are trainings
+    of unknown length and validation by the clock. A validation_step without data is an alarm only where something
+    waits for it: a callback or a schedule that monitors a metric of validation, or validation data that the module or
+    the datamodule keeps and does not hand over.
+    """
+
+    checks = {
+        "never-due": "the interval of validation is longer than the training",
+        "no-data": "validation is waited for and nobody hands over data for it",
+    }
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if getattr(trainer, "fast_dev_run", False) or getattr(trainer, "limit_val_batches", 1) == 0:
+            return
+        if not looks.overrides_stock(pl_module, "validation_step"):
+            return
+        waiting = [f"{owner} monitors {name}" for owner, name in _waiting(trainer)]
+        if looks.has_validation_data(trainer):
+            if reason := _never_due(trainer, looks.automatic(pl_module)):
+                self.alarm(
+                    "never-due",
+                    f"validation will never run: {reason}" + "".join(f"; {what} in vain" for what in waiting),
+                    "Shorten the interval (check_val_every_n_epoch counts epochs, val_check_interval batches, or an "
+                    "epoch's share as a fraction), or give limit_val_batches=0 if no validation is wanted.",
+                )
+        elif waiting := waiting + [f"{name} is there and not handed over" for name in _kept(trainer, pl_module)]:
+            self.alarm(
+                "no-data",
+                f"{type(pl_module).__name__}.validation_step gets no data, since there is no validation loader, and "
+                f"{waiting[0]}",
+                "Define val_dataloader, spelt so, or give fit a val_dataloaders.",
+            )
+
+
+def _waiting(trainer: Any) -> Iterator[tuple[str, str]]:
+    """Who monitors a metric that validation logs, by its name."""
+    plans = [c for c in getattr(trainer, "lr_scheduler_configs", None) or [] if getattr(c, "reduce_on_plateau", False)]
+    owners = [(callback, callback) for callback in getattr(trainer, "callbacks", None) or []]
+    for owner, holder in [*owners, *((plan.scheduler, plan) for plan in plans)]:
+        name = getattr(holder, "monitor", None)
+        if isinstance(name, str) and re.match(r"val(id|idation)?([_/.-]|$)", name.lower()):
+            yield type(owner).__name__, name
+
+
+def _kept(trainer: Any, pl_module: Any) -> Iterator[str]:
+    """Attributes and methods that hold validation data by their names."""
+    for owner in (getattr(trainer, "datamodule", None), pl_module):
+        if owner is None:
+            continue
+        own = {name for name, value in vars(owner).items() if value is not None}
+        stock = ("pytorch_lightning", "lightning", "torch", "builtins")
+        for cls in type(owner).__mro__:
+            if cls.__module__.partition(".")[0] not in stock:
+                own |= {name for name, value in vars(cls).items() if callable(value)}
+        yield from (f"{type(owner).__name__}.{name}" for name in sorted(own) if _KEPT.match(name))
+
+
+def _never_due(trainer: Any, automatic: bool) -> str:
+    """Why no validation comes due, "" where one does or nobody can tell."""
+    every = getattr(trainer, "check_val_every_n_epoch", None)
+    interval = getattr(trainer, "val_check_interval", None)
+    done = getattr(trainer, "current_epoch", 0)
+    last = getattr(trainer, "max_epochs", None)
+    if every is not None and every > 1 and isinstance(last, int) and last > 0:
+        if done // every == last // every:
+            return f"check_val_every_n_epoch is {every}, and the training ends after {last} epochs"
+        return ""
+    # How many batches go into a step under manual optimisation is the module's own affair.
+    is_known = every is None and not done and (automatic or (getattr(trainer, "max_steps", None) or -1) < 0)
+    is_timed = getattr(trainer, "_val_check_time_interval", None) is not None
+    plan = Plan.of(trainer) if is_known and not is_timed else None
+    if plan and type(interval) is int and interval > plan.all_batches:
+        return f"val_check_interval is {interval} batches, and the training has {plan.batches} in all"
+    return ""

@@ -1,0 +1,76 @@
+"""How long a short training is: so many steps that something is learnt, and no more. Chosen by counts and CPU time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+FIRST = 8
+"""Batches an epoch of the first attempt, of which is learnt what a step costs."""
+_EPOCHS = 2
+_LEAST, _USUAL, _MOST = 16, 32, 128
+_WIDEST = 64
+_MOST_EPOCHS = 32
+_USUAL_CPU, _MOST_CPU = 12.0, 4.0
+"""Seconds of CPU time that the usual length may take, and a longer one."""
+_ERRORS = 2.0
+
+
+@dataclass(frozen=True)
+class Length:
+    """Epochs, and batches in each at most."""
+
+    epochs: int = _EPOCHS
+    batches: int = FIRST
+
+    @property
+    def steps(self) -> int:
+        """Training steps, where every epoch has so many batches."""
+        return self.epochs * self.batches
+
+
+def of(steps: int, available: int | None) -> Length:
+    """Return the length of at least so many steps where an epoch has ``available`` batches, None for no known end."""
+    batches = min(max(FIRST, steps // _EPOCHS), _WIDEST, available or _WIDEST)
+    return Length(min(max(_EPOCHS, math.ceil(steps / batches)), _MOST_EPOCHS), batches)
+
+
+def longer(available: int | None, each: float) -> Iterator[Length]:
+    """Yield the lengths to try, shortest first, for as long as nothing is learnt.
+
+    Args:
+        available: Batches that an epoch has, None where that is not known.
+        each: CPU time of one more step, s.
+    """
+    usual = _USUAL if each * _USUAL <= _USUAL_CPU else _LEAST
+    yield of(usual, available)
+    steps = 2 * usual
+    while steps <= _MOST and each * steps <= _MOST_CPU:
+        yield of(steps, available)
+        steps *= 2
+
+
+def marginal(shorter: tuple[int, float], other: tuple[int, float]) -> float:
+    """Return what one more step costs, of the steps and the CPU times of two trainings: set-up is in both."""
+    steps = other[0] - shorter[0]
+    return max(0.0, other[1] - shorter[1]) / steps if steps > 0 else 0.0
+
+
+def learns(losses: Sequence[float]) -> bool:
+    """Return whether a loss falls by more than it varies, from the first quarter of the steps to the last."""
+    count = len(losses) // 4
+    if count < 2 or not all(map(math.isfinite, losses)):
+        return False
+    first, last = losses[:count], losses[-count:]
+    error = math.sqrt((_variance(first) + _variance(last)) / count)
+    return _mean(first) - _mean(last) > _ERRORS * error
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _variance(values: Sequence[float]) -> float:
+    mean = _mean(values)
+    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)

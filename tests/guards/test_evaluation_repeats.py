@@ -1,0 +1,152 @@
+"""EvaluationRepeats: what draws in eval mode by mistake, and what does on purpose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faultlab.guards import EvaluationRepeats
+from tests.guards.rig import Healthy, alarm_of, fit
+
+
+class Drawing(Healthy):
+    """A healthy module with another body."""
+
+    def __init__(self, *body: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 8), *body)
+
+
+class Forgetful(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.dropout(inputs, 0.2)
+
+
+class Attentive(nn.Module):
+    def __init__(self, guarded: bool) -> None:
+        super().__init__()
+        self.guarded = guarded
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        x = inputs[:, None, None, :]
+        drop = 0.2 if self.training or not self.guarded else 0.0
+        return F.scaled_dot_product_attention(torch.cat([x, -x], 2), x, x, dropout_p=drop).sum(2)[:, 0]
+
+
+class Noise(nn.Module):
+    """Adds noise, in training alone where it is ``guarded``."""
+
+    def __init__(self, guarded: bool) -> None:
+        super().__init__()
+        self.guarded = guarded
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs + 0.1 * torch.randn_like(inputs) if self.training or not self.guarded else inputs
+
+
+class AlwaysOn(nn.Module):
+    """A prenet whose dropout is meant to go on, as in speech synthesis."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.dropout(inputs, 0.2, training=True)
+
+
+class Guarded(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.dropout(inputs, 0.2, training=self.training)
+
+
+class Sampling(nn.Module):
+    """Draws a code from what an encoder says of its mean and spread, as a variational autoencoder does."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        mean, log_variance = inputs.chunk(2, dim=1)
+        code = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        return torch.cat([code, code], dim=1)
+
+
+class Binary(nn.Module):
+    """Stochastic units, on or off."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return (torch.rand_like(inputs) < inputs.sigmoid()).float()
+
+
+class Diffusing(Healthy):
+    """Noise and its strength are drawn by the step, in validation too."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        inputs = batch[0]
+        strength = torch.rand(len(inputs), 1)
+        self.log("val_loss", F.cross_entropy(self(inputs + strength * torch.randn_like(inputs)), batch[1]))
+
+
+class Corrupted(Diffusing):
+    """A denoiser whose step calls the layer that corrupts its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.corrupt = Noise(guarded=False)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return F.cross_entropy(self.head(self.body(self.corrupt(batch[0]))), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_loss", F.cross_entropy(self.head(self.body(self.corrupt(batch[0]))), batch[1]))
+
+
+class MonteCarlo(Healthy):
+    """Leaves its dropout layers in training mode in validation, to see how sure it is."""
+
+    def on_validation_epoch_start(self) -> None:
+        self.body[3].train()
+
+
+@pytest.mark.parametrize(
+    ("layer", "check", "said"),
+    [
+        (Forgetful(), "dropout", "training=self.training"),
+        (Attentive(guarded=False), "dropout", "dropout_p=p if self.training"),
+        (Noise(guarded=False), "noise", "self.training is false"),
+    ],
+)
+def test_dropout_and_noise_that_go_on_in_eval_mode_are_noticed(layer: nn.Module, check: str, said: str) -> None:
+    alarm = alarm_of(EvaluationRepeats(), Drawing(layer))
+    assert alarm is not None
+    assert alarm.check == check
+    assert said in alarm.remedy
+    assert "body.1" in alarm.found
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Drawing(Guarded()),
+        lambda: Drawing(Attentive(guarded=True)),
+        lambda: Drawing(Noise(guarded=True)),
+        lambda: Drawing(AlwaysOn()),
+        lambda: Drawing(Sampling()),
+        lambda: Drawing(Binary()),
+        Diffusing,
+        Corrupted,
+        MonteCarlo,
+        Healthy,
+    ],
+)
+def test_what_draws_on_purpose_is_let_pass(make: Any) -> None:
+    torch.manual_seed(0)
+    fit(EvaluationRepeats(), make())
+
+
+def test_a_step_that_calls_the_parts_by_themselves_is_looked_at_part_by_part() -> None:
+    class InParts(Drawing):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", F.cross_entropy(self.head(self.body(batch[0])), batch[1]))
+
+    alarm = alarm_of(EvaluationRepeats(), InParts(Forgetful()))
+    assert alarm is not None
+    assert alarm.check == "dropout"

@@ -1,0 +1,142 @@
+"""PaddingIgnored: a loss over words and what fills them up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from faultlab.guards import PaddingIgnored
+from tests.guards.rig import Healthy, alarm_of, fit
+
+WORDS = 12
+PAD = 0
+
+
+class Writer(Healthy):
+    """Predicts the next token of sentences of different lengths."""
+
+    def __init__(self, **loss: Any) -> None:
+        super().__init__()
+        self.words = nn.Embedding(WORDS, 8, padding_idx=PAD)
+        self.out = nn.Linear(8, WORDS)
+        self.loss = loss
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out(self.words(tokens))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        tokens = batch["tokens"]
+        logits = self(tokens[:, :-1])
+        return F.cross_entropy(logits.reshape(-1, WORDS), tokens[:, 1:].reshape(-1), **self.loss)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing to see."""
+
+
+class Plain(Writer):
+    """Its embedding does not know which token is padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(WORDS, 8)
+
+
+class Masked(Writer):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        tokens = batch["tokens"]
+        each = F.cross_entropy(self(tokens[:, :-1]).transpose(1, 2), tokens[:, 1:], reduction="none")
+        mask = tokens[:, 1:] != PAD
+        return (each * mask).sum() / mask.sum()
+
+
+class Chosen(Writer):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        tokens = batch["tokens"]
+        mask = tokens[:, 1:] != PAD
+        return F.cross_entropy(self(tokens[:, :-1])[mask], tokens[:, 1:][mask])
+
+
+class Labelled(Writer):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        tokens = batch["tokens"]
+        labels = tokens[:, 1:].masked_fill(tokens[:, 1:] == PAD, -100)
+        return F.cross_entropy(self(tokens[:, :-1]).reshape(-1, WORDS), labels.reshape(-1))
+
+
+class Tagger(Writer):
+    """Says of each word whether it is an even one; of padding, it is told that it is."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        tags = batch["tokens"] % 2
+        return F.cross_entropy(self(batch["tokens"]).transpose(1, 2), tags, **self.loss)
+
+
+class OfSentences(Writer):
+    """Says one thing of each sentence."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return F.cross_entropy(self(batch["tokens"]).mean(1), batch["tokens"][:, 0])
+
+
+def sentences(mask: str = "", left: bool = False, inner: bool = False, equal: bool = False) -> DataLoader[Any]:
+    """Sentences of 4 to 10 words, filled up to 10, with a mask or lengths by the name ``mask``."""
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for number in range(32):
+        length = 10 if equal else 4 + number % 7
+        tokens = torch.randint(1, WORDS, (length,), generator=generator)
+        if inner:
+            tokens[1] = PAD
+        rows.append(F.pad(tokens, (10 - length, 0) if left else (0, 10 - length), value=PAD))
+    batches = [{"tokens": torch.stack(rows[i : i + 8])} for i in range(0, 32, 8)]
+    for batch in batches if mask else []:
+        is_word = batch["tokens"] != PAD
+        batch[mask] = is_word.sum(1) if mask == "lengths" else is_word.long()
+    return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("module", "data"),
+    [
+        (Writer(), sentences()),
+        (Writer(), sentences(left=True)),
+        (Writer(reduction="sum"), sentences()),
+        (Plain(), sentences(mask="attention_mask")),
+        (Plain(), sentences(mask="lengths")),
+        (Tagger(), sentences()),
+    ],
+)
+def test_a_loss_over_padding_is_noticed(module: Any, data: Any) -> None:
+    alarm = alarm_of(PaddingIgnored(), module, data, data)
+    assert alarm is not None
+    assert alarm.check == "counted"
+    assert "token 0" in alarm.found
+    assert "ignore_index=0" in alarm.remedy
+
+
+@pytest.mark.parametrize(
+    ("module", "data"),
+    [
+        (Writer(ignore_index=PAD), sentences()),
+        (Writer(weight=torch.tensor([0.0] + [1.0] * (WORDS - 1))), sentences()),
+        (Masked(), sentences()),
+        (Chosen(), sentences()),
+        (Labelled(), sentences()),
+        (OfSentences(), sentences()),
+        # A token that comes within sentences too is a word, and so is one that nobody calls padding.
+        (Writer(), sentences(inner=True)),
+        (Plain(), sentences()),
+        (Writer(), sentences(equal=True)),
+    ],
+)
+def test_losses_over_words_alone_and_tokens_that_are_words_are_let_pass(module: Any, data: Any) -> None:
+    fit(PaddingIgnored(), module, data, data, max_epochs=1)
+
+
+def test_batches_of_other_things_are_let_pass() -> None:
+    fit(PaddingIgnored())
