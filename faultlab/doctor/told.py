@@ -18,6 +18,7 @@ _QUIET = re.compile(
     r"pin_memory|infer the indices fetched|Starting from v|torchvision|tensorboardX|TensorBoard support|"
     r"Checkpoint directory|barebones|suboptimal|trust_remote|isinstance\(treespec|`max_epochs` was not set|"
     r"no `val_dataloader`|defined a `validation_step` but have no|None in \d|yielded None|returned `None`|"
+    r"`IterableDataset` has `__len__` defined|"
     r"stopped:|signaled Trainer to stop|Experiment logs|Metric .* improved|Restor|overrid\w+ .*sampler",
     re.IGNORECASE | re.DOTALL,
 )
