@@ -56,7 +56,7 @@ class OptimizerCoverage(Guard):
         self._unheld: list[tuple[Any, int]] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_unheld": []}
+        return {**super().__getstate__(), "_unheld": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._findings.clear()
