@@ -162,6 +162,10 @@ ILL = [
         "Healthy"), "exceptions get out", "the batch is float64"),
     Ill("labelless", _lit("def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=4)"),
         "the run ends well", "the loader yields a tensor of shape (4, 3); line 19 unpacks two parts"),
+    Ill("double-precision", _lit("def training_step(self, batch, batch_idx):\n"
+        "    return self.layer(batch[0].double()).mean()", "Healthy"), "the run ends well", "the batch is float64"),
+    Ill("step-without-batch", _lit("def training_step(self):\n    return self.layer.weight.sum()", "Healthy"),
+        "the run ends well", "training_step is given"),
     Ill("rows-for-parts", _lit("def training_step(self, batch, batch_idx):\n    x, y = batch\n"
         "    return nn.functional.mse_loss(self.layer(x), y.sum().view(1))\n"
         "def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=2)", "Healthy"),
