@@ -24,7 +24,8 @@ class WithScriptArguments(click.Command):
         if not many:
             return False
         given, _, _ = self.make_parser(ctx).parse_args(args=list(own))
-        return not any(given.get(name) for name in many if name)
+        # What is not given is a mark of click's own, and no empty tuple.
+        return not any(isinstance(found := given.get(str(name)), (tuple, list)) and found for name in many)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "[-- ARGUMENT...]"]
