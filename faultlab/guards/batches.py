@@ -51,7 +51,7 @@ class Look:
         Labels are a part that is called so, or the second of two. Inputs are the largest other part, of floats if any.
         """
         usual = tuple(path for path, tensor in self.tensors.items() if is_usual(tensor))
-        lengths = {len(self.tensors[path]) for path in usual if self.tensors[path].ndim}
+        lengths = {len(self.tensors[path]) for path in outermost(usual) or usual if self.tensors[path].ndim}
         named = [path for path in self.tensors if _is_label(path)]
         label = named[0] if len(named) == 1 else None
         if not named and list(self.tensors) == ["0", "1"] and len(self.parts) == 2:
@@ -122,6 +122,11 @@ def forget() -> None:
     """Lets go of the batch that was looked at last, so that its memory is free when the next one comes."""
     global _last
     _last = None
+
+
+def outermost(paths: Iterable[str]) -> list[str]:
+    """Those of some paths that lie in no list within the batch: such a list may have a part for each sample."""
+    return [path for path in paths if not any(name.isdigit() for name in path.split(".")[1:])]
 
 
 def is_usual(tensor: Tensor) -> bool:

@@ -196,7 +196,7 @@ def _of(args: Any, kwargs: Any, place: int, name: str) -> Any:
 def _drops(args: Any, kwargs: Any) -> bool:
     """Whether a call of dropout drops; torch's own functions take ``training`` third at the latest."""
     p = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
-    training = kwargs.get("training", args[2] if len(args) > 2 else True)
+    training = kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else True))
     return bool(training) and isinstance(p, (int, float)) and p > 0
 
 

@@ -30,7 +30,8 @@ class ValidationDue(Guard):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if getattr(trainer, "fast_dev_run", False) or getattr(trainer, "limit_val_batches", 1) == 0:
             return
-        if not looks.overrides_stock(pl_module, "validation_step"):
+        # In a loop by hand validation is its author's affair.
+        if not hasattr(trainer, "fit_loop") or not looks.overrides_stock(pl_module, "validation_step"):
             return
         waiting = [f"{owner} monitors {name}" for owner, name in _waiting(trainer)]
         if looks.has_validation_data(trainer):

@@ -9,8 +9,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
-from faultlab.guards import ValidationDue
-from tests.guards.rig import Healthy, alarm_of, fit, loaders
+from faultlab import guards
+from faultlab.guards import Alarm, ValidationDue
+from tests.guards.rig import QUIET, Healthy, alarm_of, fit, loaders
 
 BY_BATCHES = {"check_val_every_n_epoch": None}
 
@@ -68,9 +69,6 @@ class Keeping(TrainOnly):
 
 def training(module: Any, *callbacks: Any, data: Any = None) -> str:
     """The check that ends a training without a validation loader, "" where none does."""
-    from faultlab.guards import Alarm
-    from tests.guards.rig import QUIET
-
     torch.manual_seed(0)
     trainer = pl.Trainer(**QUIET, max_epochs=1, callbacks=[ValidationDue(), *callbacks])
     try:
@@ -105,3 +103,15 @@ def test_data_that_are_kept_for_no_validation_step_are_let_pass() -> None:
 
     assert training(Plain(), data=Keeping()) == ""
     fit(ValidationDue(), Plain(), check_val_every_n_epoch=9)
+
+
+def test_a_loop_by_hand_validates_when_and_on_what_its_author_likes() -> None:
+    module: Any = Healthy()
+    module.val_set = loaders()[1].dataset
+    optimizer = module.configure_optimizers()
+    object.__setattr__(module, "log", lambda *args, **kwargs: None)
+    with guards.attach(module, ValidationDue(), optimizer, train_dataloader=loaders()[0]):
+        for index, batch in enumerate(loaders()[0]):
+            optimizer.zero_grad()
+            module.training_step(batch, index).backward()
+            optimizer.step()
