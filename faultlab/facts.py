@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from faultlab import layers
+from faultlab.core.asking import asked, has
 from faultlab.recon import Leaf
 from faultlab.seams import tree
 from faultlab.seams.construction import found_class, path_of
@@ -27,15 +28,15 @@ def holds_arrays(loader: Any) -> bool:
         dataset = loader.dataset
         stream = isinstance(dataset, IterableDataset)
         item = next(iter(dataset)) if stream else dataset[next(iter(loader.sampler))]
-        return any(getattr(leaf, "ndim", 0) > 0 for _, leaf in tree.leaves(item))
+        return any(asked(leaf, "ndim", 0) > 0 for _, leaf in tree.leaves(item))
     return False
 
 
 def gives_whole_batches(loader: Any) -> bool:
     """Whether the dataset gives several items at once as something else than a list of them."""
     with contextlib.suppress(Exception):
-        several = getattr(loader.dataset, "__getitems__", None)
-        if several and getattr(loader, "batch_sampler", None) is not None:
+        several = asked(loader.dataset, "__getitems__")
+        if several and asked(loader, "batch_sampler") is not None:
             return not isinstance(several([next(iter(loader.sampler))]), (list, tuple))
     return False
 
@@ -71,7 +72,7 @@ def monitors(callbacks: list[tuple[str, Any]]) -> dict[str, str]:
 
 
 def _monitored(callback: Any) -> bool:
-    return isinstance(getattr(callback, "monitor", None), str) and hasattr(callback, "mode")
+    return isinstance(asked(callback, "monitor"), str) and has(callback, "mode")
 
 
 def frozen(parameter: torch.Tensor) -> bool:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from faultlab.core.asking import has
 from faultlab.core.predictions import Call
 from faultlab.recon import SELECTORS, last_word, words
 from faultlab.seams import tree
@@ -191,7 +192,7 @@ def _told_apart(batch: Any, inputs: tuple[str, ...], both: list[str], by_place: 
         return labels[-1:]
     if labels := [path for path in both if _TARGET_WORDS & set(words(path))]:
         return labels[-1:]
-    at_end = by_place and isinstance(batch, (tuple, list)) and not hasattr(batch, "_fields")
+    at_end = by_place and isinstance(batch, (tuple, list)) and not has(batch, "_fields")
     if at_end and both[-1] == inputs[-1]:
         return both[-1:]
     others = [path for path in inputs if path not in both and not _NO_CONTENT & set(words(path))]

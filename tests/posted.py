@@ -18,6 +18,8 @@ class Posted:
     target: str
     arguments: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    quick_to_build: bool = True
+    """Whether a campaign, which builds it a dozen times, is for a test to wait for."""
 
     def copy_to(self, folder: Path) -> None:
         """Copy what was posted, and nothing that lies beside it."""
@@ -59,7 +61,7 @@ POSTED = (
            ("tensorboard",)),
     Posted("dotenv_env", "settings from .env and the environment", "train.py", (), ("dotenv",)),
     Posted("beside_file", "chdir to its own folder, a table there", "train.py"),
-    Posted("workers", "spawned processes, pickled results, loader workers", "workers.py"),
+    Posted("workers", "spawned processes, pickled results, loader workers", "workers.py", quick_to_build=False),
     Posted("jsonargparse_function", "jsonargparse on a function", "jsonargparse_function.py",
            ("mlp", "--epochs", "3"), ("jsonargparse",)),
 )  # fmt: skip

@@ -48,6 +48,13 @@ def test_a_check_that_speaks_up_in_a_healthy_run_counts_for_nothing() -> None:
     assert advice.construction("Wolf") == {"leave_out": ["cries"]}
 
 
+def test_guards_that_never_looked_at_a_clean_run_are_told_with_the_reason() -> None:
+    advice = Advice({})
+    advice.learn([ran("clean-3", idle={"Wolf": "Wolf looked 0 times, and left looks out: it was dark (3x)"})])
+    advice.judge("f", MODE, ran("f", idle={"Bear": "of a fault's making"}, first_step=4))
+    assert advice.to_json()["idle"] == {"Wolf": "Wolf looked 0 times, and left looks out: it was dark (3x)"}
+
+
 def test_an_alarm_before_the_fault_acted_is_not_because_of_it() -> None:
     found = Advice({}).judge("f", MODE, ran("f", alarm("G", "a", 3), alarm("G", "b", 6), first_step=4))
     assert [(seen.check, seen.step, seen.latency) for seen in found] == [("b", 6, 2)]

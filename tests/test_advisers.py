@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +79,21 @@ def test_the_trainer_calls_one_callback_for_all_advisers() -> None:
     assert set(told["seconds"]) == {type(guard).__name__ for guard in guards.all("full")}
     assert not told["broken"]
     assert told["summary"]
+
+
+def test_advisers_that_could_not_look_say_so_and_none_alerts_anybody() -> None:
+    class Uncopied(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lock = threading.Lock()
+
+    clock = Clock()
+    advisers = Advisers({"monitor": "val_loss"}, clock, Warnings(clock))
+    pl.Trainer(max_epochs=1, callbacks=advisers.callbacks(), **QUIET).fit(Uncopied(), *loaders())
+    idle = advisers.to_json()["idle"]
+    assert "SamplesIndependent looked 0 times" in idle["SamplesIndependent"]
+    assert "StepsTaken" not in idle
+    assert not any(guard.announces for guard in advisers._made)
 
 
 def test_an_alarm_of_one_adviser_keeps_none_of_the_others_from_looking() -> None:

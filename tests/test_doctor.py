@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
+from faultlab.detectors.exceptions import UserCode
+from faultlab.doctor.called import LEARNING
+from faultlab.doctor.course import Course
 from faultlab.doctor.environment import ENVIRONMENT
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
 from faultlab.doctor.never_called import CAUSES
 from faultlab.doctor.sources import class_facts, meant
+from faultlab.doctor.told import TOLD
 from faultlab.engines import Engine, create
 from faultlab.errors import UsageError
 from tests import warm
@@ -140,7 +145,40 @@ ILL = [
         "it returns a loss", "returns None in 4 of 4 steps"),
     Ill("swallows", _lit("def training_step(self, batch, batch_idx):\n    try:\n        return self.stepp(batch)\n"
                          "    except Exception:\n        pass", "Healthy"),
-        "it returns a loss", "a handler that swallows every exception"),
+        "exceptions get out", "AttributeError is raised in line 31 and swallowed in line 32 by `except Exception`"),
+    Ill("swallows-by-suppress", "import contextlib\n" + _lit(
+        "def training_step(self, batch, batch_idx):\n    with contextlib.suppress(RuntimeError):\n"
+        "        return nn.functional.mse_loss(self.layer(batch[0][:, :2]), batch[1])", "Healthy"),
+        "exceptions get out", "by `with contextlib.suppress(RuntimeError)`"),
+    Ill("swallows-in-finally", _lit(
+        "def training_step(self, batch, batch_idx):\n    loss = None\n    try:\n        loss = self.step(batch[:1])\n"
+        "    finally:\n        return loss", "Healthy"),
+        "exceptions get out", "ValueError is raised in line"),
+    Ill("swallows-in-a-helper", _lit(
+        "def guarded(self, batch):\n    try:\n        return self.layer(batch[0].double())\n    except RuntimeError "
+        "as error:\n"
+        "        print(error)\n        return torch.zeros(4, 1)\n"
+        "def training_step(self, batch, batch_idx):\n    return nn.functional.mse_loss(self.guarded(batch), batch[1])",
+        "Healthy"), "exceptions get out", "the batch is float64"),
+    Ill("labelless", _lit("def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=4)"),
+        "the run ends well", "the loader yields a tensor of shape (4, 3); line 17 unpacks two parts"),
+    Ill("double-precision", _lit("def training_step(self, batch, batch_idx):\n"
+        "    return self.layer(batch[0].double()).mean()", "Healthy"), "the run ends well", "the batch is float64"),
+    Ill("step-without-batch", _lit("def training_step(self):\n    return self.layer.weight.sum()", "Healthy"),
+        "the run ends well", "training_step is given"),
+    Ill("rows-for-parts", _lit("def training_step(self, batch, batch_idx):\n    x, y = batch\n"
+        "    return nn.functional.mse_loss(self.layer(x), y.sum().view(1))\n"
+        "def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=2)", "Healthy"),
+        "the batch fits the step", "the dataset has no labels; its rows are taken for them"),
+    Ill("by-hand-without-step", _lit("def __init__(self):\n    super().__init__()\n"
+        "    self.automatic_optimization = False"), "parameters change", "does neither backward nor step"),
+    Ill("without-graph", _lit("def training_step(self, batch, batch_idx):\n    with torch.no_grad():\n"
+        "        loss = self.step(batch)\n    return loss.requires_grad_()", "Healthy"),
+        "parameters change", "no graph leads from it to the weights (with torch.no_grad() in line"),
+    Ill("steps-by-itself", _lit("def __init__(self):\n    super().__init__()\n    self.manual_optimization = True\n"
+        "def training_step(self, batch, batch_idx):\n    opt = self.optimizers()\n    opt.zero_grad()\n"
+        "    self.step(batch).backward()\n    opt.step()", "Healthy"),
+        "who steps the optimizer", "the attribute that is set is called manual_optimization"),
     Ill("detached", _lit("def training_step(self, batch, batch_idx):\n    return self.step(batch).detach()", "Healthy"),
         "it returns a loss", "the loss has no gradient"),
     Ill("frozen", _lit("def __init__(self):\n    super().__init__()\n"
@@ -160,7 +198,48 @@ ILL = [
     Ill("misnamed-hook", _lit("def on_train_epoch_ends(self):\n    pass"),
         "names of hooks", "its hook is on_train_epoch_end", verdict=ATTENTION),
     Ill("unvalidated", _lit("def validation_step(self, batch, batch_idx):\n    pass"),
-        "hooks that you define run", "validation never ran", verdict=ATTENTION),
+        "validation comes", "there is no validation loader", verdict=ATTENTION),
+    Ill("seldom-validated", _lit("def validation_step(self, batch, batch_idx):\n    pass\n"
+        "def val_dataloader(self):\n    return DataLoader(points())"),
+        "validation comes", "due every 5 epochs, and the training has 2; the sanity check",
+        "max_epochs: 2, check_val_every_n_epoch: 5"),
+    Ill("late-validated", _lit("def validation_step(self, batch, batch_idx):\n    pass\n"
+        "def val_dataloader(self):\n    return DataLoader(points())"),
+        "validation comes", "due every 50 batches (val_check_interval), and the whole training has 8",
+        "max_epochs: 2, val_check_interval: 50, check_val_every_n_epoch: null"),
+    Ill("every-other-epoch", "class Tape:\n    at = 0\n    def __len__(self):\n        return 4\n"
+        "    def __iter__(self):\n        return self\n    def __next__(self):\n        self.at += 1\n"
+        "        if self.at > 4:\n            self.at = 0\n            raise StopIteration\n"
+        "        return points(4).tensors\n"
+        + _lit("def train_dataloader(self):\n    return Tape()"),
+        "every epoch gets its batches", "epoch 1 gets 0 of 4 batches", "max_epochs: 4"),
+    Ill("one-of-two-empty", "from pytorch_lightning.utilities import CombinedLoader\n" + _lit(
+        "def train_dataloader(self):\n    return CombinedLoader({'labelled': DataLoader(points(0)),"
+        " 'rest': DataLoader(points())}, 'min_size')"), "which loader is empty", "labelled is empty"),
+    Ill("cycle-by-epoch", _lit("def configure_optimizers(self):\n    opt = torch.optim.SGD(self.parameters(), lr=0.1)\n"
+        "    cycle = torch.optim.lr_scheduler.OneCycleLR(opt, 0.1, "
+        "total_steps=self.trainer.estimated_stepping_batches)\n"
+        "    return [opt], [cycle]"), "schedules fit the training", "stepped once an epoch, 3 times in all",
+        "max_epochs: 3"),
+    Ill("schedule-by-hand", _lit("def __init__(self):\n    super().__init__()\n"
+        "    self.automatic_optimization = False\n"
+        "def training_step(self, batch, batch_idx):\n    opt = self.optimizers()\n    opt.zero_grad()\n"
+        "    self.manual_backward(self.step(batch))\n    opt.step()\n"
+        "def configure_optimizers(self):\n    opt = torch.optim.SGD(self.parameters(), lr=0.1)\n"
+        "    return [opt], [torch.optim.lr_scheduler.StepLR(opt, 1)]", "Healthy"),
+        "schedules fit the training", "StepLR is never stepped", "max_epochs: 2"),
+    Ill("clips-nothing", _lit("pass"), "options have an effect", "gradient_clip_val=1000.0 changes nothing",
+        "max_epochs: 1, gradient_clip_val: 1000.0", verdict=ATTENTION),
+    Ill("probabilities-for-logits", _lit("def training_step(self, batch, batch_idx):\n"
+        "    out = torch.sigmoid(self.layer(batch[0]))\n"
+        "    return nn.functional.binary_cross_entropy_with_logits(out, (batch[1] > 0).float())", "Healthy"),
+        "losses get what they expect", "is given what a sigmoid has passed"),
+    Ill("in-a-list", _lit("def __init__(self):\n    super().__init__()\n    self.more = [nn.Linear(1, 1)]\n"
+        "def step(self, batch):\n    return nn.functional.mse_loss(self.more[0](self.layer(batch[0])), batch[1])"),
+        "weights are registered", "more (a list), which is not registered"),
+    Ill("made-in-the-step", _lit("def step(self, batch):\n"
+        "    return nn.functional.mse_loss(nn.Linear(1, 1)(self.layer(batch[0])), batch[1])"),
+        "weights are registered", "2 weights that are made in the step itself"),
     Ill("same-data", _lit("def __init__(self):\n    super().__init__()\n    self.both = points()\n"
                           "def train_dataloader(self):\n    return DataLoader(self.both)\n"
                           "def val_dataloader(self):\n    return DataLoader(self.both)\n"
@@ -233,6 +312,70 @@ class Lit(Trained):
     found = _findings(tmp_path, engine, "shared-step", source, "max_epochs: 2")
     assert [one for one in found if one.verdict != OK] == []
     assert "called 8 times for 8 batches" in {one.check: one.what for one in found}["executed"]
+
+
+def test_a_handler_that_asks_by_an_exception_is_left_alone(tmp_path: Path, engine: Engine) -> None:
+    source = _lit(
+        "def training_step(self, batch, batch_idx):\n    try:\n        scale = {}['scale']\n    except KeyError:\n"
+        "        scale = 1.0\n    return scale * self.step(batch)",
+        "Healthy",
+    )
+    found = _findings(tmp_path, engine, "asks", source, "max_epochs: 1")
+    assert [one for one in found if one.verdict != OK] == []
+
+
+def test_what_the_doctor_fails_at_itself_is_told_as_that_and_ends_nothing() -> None:
+    class Hostile(dict[str, object]):
+        def __len__(self) -> int:
+            raise KeyError("named_parameters")
+
+    seen: dict[str, object] = {}
+    course = Course(seen, UserCode())
+    with course.step((Hostile(),)) as told:
+        told(torch.nn.Linear(1, 1), torch.ones(1, requires_grad=True) * 2)
+    (found,) = [one for one in TOLD.run(seen) if one.check == "what could not be looked at"]
+    assert (found.verdict, found.what) == (ATTENTION, "the doctor could not look at the batch, and says nothing of it")
+    assert "KeyError" in found.evidence
+
+
+def test_a_frame_of_faultlabs_own_is_never_called_the_trainings_failure() -> None:
+    error = {"message": "KeyError: 'to'", "own": "train.py:3", "raised": "", "ours": True, "during": "training_step"}
+    (found,) = [one for one in LEARNING.run(_seen(error=error)) if one.check == "the run ends well"]
+    assert found.verdict == ATTENTION
+    assert "nothing of yours" in found.what
+
+
+def _seen(**more: object) -> dict[str, object]:
+    step = {"kind": "method", "owner": "Lit", "place": "train.py:1", "replaced": ""}
+    return {"calls": {"training_step": 1}, "outputs": {}, "step": step, "facts": {}, "batches": 1, **more}
+
+
+def test_a_test_of_the_scripts_name_that_is_never_true_is_named(tmp_path: Path, engine: Engine) -> None:
+    script = tmp_path / "misspelt_main.py"
+    script.write_text(
+        "import pytorch_lightning as pl\nfrom pytorch_lightning.demos.boring_classes import BoringModel\n"
+        'if __name__ == "main":\n    pl.Trainer(max_epochs=1).fit(BoringModel())\n'
+    )
+    (found,) = [one for one in examine(str(script), 60, engine=engine) if one.verdict == WRONG]
+    assert "`__name__ == 'main'` in line 3 is never true" in found.what
+    assert found.remedy == 'Write if __name__ == "__main__":'
+
+
+def test_a_checkpoint_that_has_done_all_epochs_is_told_though_its_path_is_in_a_variable(
+    tmp_path: Path, engine: Engine
+) -> None:
+    script = tmp_path / "resumes.py"
+    script.write_text(
+        "import pathlib, torch\nimport pytorch_lightning as pl\n"
+        "from pytorch_lightning.demos.boring_classes import BoringModel\n"
+        "last = pathlib.Path(__file__).parent / 'last.ckpt'\n"
+        "pl.Trainer(max_epochs=2).fit(BoringModel(), ckpt_path=str(last) if last.exists() else None)\n"
+    )
+    progress = {"current": {"completed": 2}}
+    torch.save({"loops": {"fit_loop": {"epoch_progress": progress}}, "global_step": 128}, tmp_path / "last.ckpt")
+    told = [one for one in examine(str(script), 60, engine=engine) if one.check == "a checkpoint to go on from"]
+    assert [one.verdict for one in told] == [WRONG]
+    assert "has done 2 epochs already, and max_epochs is 2" in told[0].what
 
 
 def test_what_draws_by_itself_is_named_with_its_line(tmp_path: Path, engine: Engine) -> None:

@@ -27,6 +27,7 @@ from faultlab.worker.overlay import Overlay
 
 Home = pathlib.Path
 CALLS = ["open", "stat", "lstat", "readlink", "mkdir", "symlink", "remove", "listdir"]
+CONNECT = sqlite3.connect
 ORIGINALS = {
     (owner.__name__, name): getattr(owner, name)
     for owner in (os, io, builtins)
@@ -322,9 +323,26 @@ def test_everything_is_as_before_once_the_run_is_over(home: Home, tmp_path: path
     assert not (home / "best.ckpt").exists(), "a name that is kept for longer is the plain call again"
 
 
-def test_a_database_by_sqlite_is_out_of_reach_and_said_to_be(overlay: Overlay, home: Home) -> None:
-    sqlite3.connect("runs.db").execute("create table t (a)")
-    assert home / "runs.db" in _real_files(home)
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    names = [name for (name,) in connection.execute("select name from sqlite_master")]
+    connection.close()
+    return names
+
+
+def test_a_database_by_sqlite_is_the_runs_own_copy(overlay: Overlay, home: Home) -> None:
+    CONNECT(home / "runs.db").execute("create table mine (a)")
+    sqlite3.connect("runs.db").execute("create table more (a)")
+    assert _tables(sqlite3.connect("runs.db")) == ["mine", "more"]
+    assert _tables(CONNECT(home / "runs.db")) == ["mine"]
+
+
+def test_a_database_that_is_too_large_to_copy_is_out_of_reach_and_said_to_be(
+    overlay: Overlay, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_calls, "_LARGEST_DATABASE", 0)
+    CONNECT(home / "runs.db").execute("create table mine (a)")
+    sqlite3.connect("runs.db").execute("create table more (a)")
+    assert _tables(CONNECT(home / "runs.db")) == ["mine", "more"]
 
 
 def test_a_link_to_a_folder_that_a_run_removes_stays_the_users(overlay: Overlay, home: Home) -> None:

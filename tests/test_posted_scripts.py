@@ -19,7 +19,7 @@ from faultlab import engines
 from faultlab.cli import group
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import WRONG
-from faultlab.engines import Engine
+from faultlab.engines import Engine, processes
 from faultlab.errors import ScenarioError, UsageError
 from faultlab.frameworks.lightning.main_script import MainScript
 from faultlab.harness.campaign import Campaign, Options
@@ -114,6 +114,8 @@ def test_a_script_of_any_make_gets_a_scenario_that_runs_at_once_and_finds_its_fo
     assert found["steps"] >= 16
     assert _state(folder).keys() - before.keys() == {"mine.yaml"}
     assert before.items() <= _state(folder).items()
+    if not posted.quick_to_build:
+        return
     options = Options(select=("step.raises", "loss.nan@step=8"), watch=Watch(quiet=0, advised=False))
     report = Campaign(load(Path("mine.yaml")), engine, options, Quiet()).run()
     assert report.by_mode()["step.raises"] is Status.NOTICED
@@ -249,6 +251,7 @@ def test_a_script_can_be_run_again_and_its_module_keeps_its_class(main: Path) ->
         script.run_to_fit([], "Third")
 
 
+@pytest.mark.nightly(reason="an interpreter that has not imported Lightning; in the others it is there before")
 def test_lightning_may_be_imported_as_late_as_in_the_function_that_trains(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(
         "def main():\n    import pytorch_lightning as pl\n"
@@ -340,6 +343,8 @@ def test_what_follows_two_dashes_is_the_scripts(folder: Path) -> None:
         load(Path("plain.yaml")).with_arguments(["--lr", "0.1"])
     ended = CliRunner().invoke(group, ["run", "absent.yaml", "--", "--lr", "0.1"])
     assert "absent.yaml: no such file" in str(ended.exception)
+    ended = CliRunner().invoke(group, ["run", "-q", "--", "absent.yaml"])
+    assert "absent.yaml: no such file" in str(ended.exception), "without a path before them the dashes begin the paths"
 
 
 @pytest.mark.parametrize("data", [(), None])
@@ -359,3 +364,31 @@ def test_the_doctor_runs_a_script_with_its_arguments(engine: Engine, folder: Pat
     assert "the following arguments are required: --data, --lr" in broken.what
     found = list(examine(posted.target, 60, engine=engine, arguments=posted.arguments))
     assert not [one for one in found if one.verdict == WRONG], found
+
+
+@pytest.mark.nightly(reason="a process that tries; what a script says that exits is in the quick ring")
+def test_nothing_is_made_up_where_a_script_fails_with_the_arguments_that_were_given(folder: Path) -> None:
+    posted = next(one for one in POSTED if one.name == "argparse_required")
+    posted.copy_to(folder)
+    ended = CliRunner().invoke(group, ["init", posted.target, "--", "--data", "many"])
+    assert isinstance(ended.exception, UsageError)
+    assert "argument --data: invalid int value: 'many'" in ended.output
+    assert not Path("scenarios").exists()
+
+
+def test_time_that_a_process_or_its_children_wait_for_a_processor_is_not_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, waits, children = [0.0], {1: 5.0}, {1: set()}
+    monkeypatch.setattr(processes.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(processes, "_waited", lambda pid: waits[pid])
+    monkeypatch.setattr(processes, "children_of", lambda pid: children[pid])
+    own = processes.OwnTime(1)
+    clock[0], waits[1] = 10.0, 8.0
+    assert own.spent() == 7.0
+    children[1] = {2, 3}
+    clock[0], waits[2], waits[3] = 20.0, 4.0, 6.0
+    assert own.spent() == 11.0, "children wait side by side"
+    children[1] = set()
+    clock[0] = 21.0
+    assert own.spent() == 12.0, "one that ended is not waited for twice"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from faultlab.core.asking import asked
 from faultlab.detectors.notice import safe_text
 from faultlab.doctor import sources
 from faultlab.seams import lightning
@@ -174,17 +175,17 @@ def loader(trainer: Any) -> dict[str, Any]:
     if loader is None:
         return {}
     found: dict[str, Any] = {"type": type(loader).__name__}
-    dataset = getattr(loader, "dataset", None)
-    for name, thing in (("batches", loader), ("samples", dataset), ("drawn", getattr(loader, "sampler", None))):
+    dataset = asked(loader, "dataset")
+    for name, thing in (("batches", loader), ("samples", dataset), ("drawn", asked(loader, "sampler"))):
         try:
-            found[name] = len(thing)  # type: ignore[arg-type]
+            found[name] = len(thing)
         except Exception:  # no length, or one that raises
             found[name] = None
-    found["batch_size"] = plain(getattr(loader, "batch_size", None))
-    found["drop_last"] = bool(getattr(loader, "drop_last", False))
-    found["sampler"] = type(getattr(loader, "sampler", None)).__name__
+    found["batch_size"] = plain(asked(loader, "batch_size"))
+    found["drop_last"] = bool(asked(loader, "drop_last", False))
+    found["sampler"] = type(asked(loader, "sampler")).__name__
     others = validation if isinstance(validation, (list, tuple)) else [validation]
-    found["validates_on_it"] = dataset is not None and any(getattr(one, "dataset", None) is dataset for one in others)
+    found["validates_on_it"] = dataset is not None and any(asked(one, "dataset") is dataset for one in others)
     return found
 
 

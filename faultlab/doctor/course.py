@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from faultlab.detectors.exceptions import UserCode
+from faultlab.detectors.notice import safe_text
 from faultlab.doctor import batches, loss_graph, planned
 from faultlab.doctor.loss_inputs import LossInputs
 
@@ -27,11 +28,21 @@ class Course:
         self._seen = seen
         self._inputs = LossInputs(code)
         seen.update(
-            epochs=[], sanity_batches=0, real_validation_batches=0, graph=[], plan={}, compared=self._inputs.found
+            unread=[],
+            epochs=[],
+            sanity_batches=0,
+            real_validation_batches=0,
+            graph=[],
+            plan={},
+            compared=self._inputs.found,
         )
 
     def hook(self, trainer: Any, name: str) -> None:
         """A hook that Lightning is about to give its callbacks."""
+        with self._looking(name):
+            self._at(trainer, name)
+
+    def _at(self, trainer: Any, name: str) -> None:
         seen = self._seen
         if name == "on_train_start":
             seen["plan"] = planned.plan(trainer)
@@ -48,12 +59,23 @@ class Course:
         """Around a training step, given the batch and so on; yields what is to be told of the step's output."""
         first = len(self._seen["graph"]) < _LOOKED_AT
         if "batch" not in self._seen and arguments:
-            self._seen["batch"] = {"is": batches.described(arguments[0]), "parts": batches.parts(arguments[0])}
+            with self._looking("the batch"):
+                self._seen["batch"] = {"is": batches.described(arguments[0]), "parts": batches.parts(arguments[0])}
         with self._inputs if first else contextlib.nullcontext():
             yield self._told if first else _nothing
 
     def _told(self, module: Any, output: Any) -> None:
-        self._seen["graph"].append(loss_graph.facts(module, output))
+        with self._looking("the loss's graph"):
+            self._seen["graph"].append(loss_graph.facts(module, output))
+
+    @contextlib.contextmanager
+    def _looking(self, what: str) -> Iterator[None]:
+        """What the doctor fails at itself is noted, and not the training's end."""
+        try:
+            yield
+        except Exception as error:  # whatever a user's objects do when they are looked at
+            if len(self._seen["unread"]) < _LOOKED_AT:
+                self._seen["unread"].append(f"{what}: {type(error).__name__}: {safe_text(error, 200)}")
 
 
 def _nothing(module: Any, output: Any) -> None:

@@ -73,6 +73,21 @@ def epochs(seen: Seen) -> Iterator[Finding]:
     )
 
 
+@check("epochs end", f"{_PL}#2150")
+def endless(seen: Seen) -> Iterator[Finding]:
+    """A loader without length or limit that still yields when the doctor has seen enough."""
+    course, settings = list(seen.get("epochs", ())), seen["trainer"]
+    limited = settings.get("max_steps") not in (None, -1) or seen.get("arguments", {}).get("max_time")
+    if seen.get("cut") and len(course) == 1 and course[0]["promised"] is None and not limited:
+        yield attention(
+            f"the first epoch has no end in sight: the loader has no length, and after {course[0]['delivered']} "
+            f"batches it "
+            "yields more",
+            "validation, checkpoints and schedules come at the end of an epoch",
+            "Where it is endless, give limit_train_batches or max_steps, and val_check_interval; else define __len__.",
+        )
+
+
 @check("which loader is empty")
 def one_of_several(seen: Seen) -> Iterator[Finding]:
     """Of several loaders side by side, those that have nothing."""
@@ -198,6 +213,14 @@ def _in_unit(one: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[Findin
             f"interval={one['interval']}, {steps} steps in {epochs} epochs",
             'Write {"scheduler": scheduler, "interval": "step"} for lr_scheduler in configure_optimizers.',
         )
+    elif one["interval"] == "epoch" and _of_whole_epochs(one, batches) and length > 2 * epochs / one["frequency"]:
+        yield attention(
+            f"{one['name']} is {length} turns long ({one['by']}), which is the batches of {length / batches:.0f} "
+            f"epochs, and "
+            f"is stepped once an epoch, {epochs} times in all",
+            f"interval={one['interval']}, {batches:.0f} batches an epoch",
+            'If it is reckoned in steps, write {"scheduler": scheduler, "interval": "step"} for lr_scheduler.',
+        )
     elif one["interval"] == "step" and one["by"] in _WHOLE_COURSES and length == epochs and steps >= 4 * length:
         yield wrong(
             f"{one['name']} is reckoned in epochs ({one['by']}={length}) and stepped each step: it is through after "
@@ -205,3 +228,8 @@ def _in_unit(one: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[Findin
             f"interval={one['interval']}, {steps} steps in {epochs} epochs",
             f'Write {one["by"]}=self.trainer.estimated_stepping_batches, or "interval": "epoch".',
         )
+
+
+def _of_whole_epochs(one: Mapping[str, Any], batches: float) -> bool:
+    """Whether a schedule is as long as a few whole epochs have batches, which is seldom by chance."""
+    return one["by"] in _WHOLE_COURSES and batches >= 5 and one["length"] >= batches and one["length"] % batches == 0

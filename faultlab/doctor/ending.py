@@ -28,12 +28,31 @@ def meaning(seen: Seen, error: Mapping[str, Any]) -> Named:
         )
     if seen.get("automatic", True) and (stepping := by_itself(seen)):
         return stepping
+    if "optimizer got an empty parameter list" in message and (none := without_weights(seen)):
+        return none
     if any(words in message for words in _UNPACKS) and (fit := unpacked(seen, own)):
         return fit
     return explained(message, str(error.get("during", ""))) or Named(
         f"the exception is {message.partition(chr(10))[0]}",
         f"Look at {own or error.get('raised') or 'the lines of its traceback'}, and at what is on that line when it is "
         "raised: python -m pdb -c continue SCRIPT stops there.",
+    )
+
+
+def without_weights(seen: Seen) -> Named | None:
+    """An optimizer that is given nothing, of a module that has weights: frozen ones, or a list that is used up."""
+    found = seen.get("parameters") or {}
+    names = [*found.get("changed", ()), *found.get("still", ())]
+    if not names:
+        return None
+    if set(names) <= set(found.get("frozen", ())):
+        return Named("every weight of the module is frozen: requires_grad is False", "Unfreeze what is meant to learn.")
+    return Named(
+        f"the optimizer is given no weight, though the module has {len(names)}: filter and generators are used up by "
+        f"their "
+        "first use",
+        "Make a list of it: [p for p in self.parameters() if p.requires_grad].",
+        "YanaiEliyahu/AdasOptimizer#2",
     )
 
 

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from faultlab.core.asking import asked
+
 # The attribute of a scheduler that says after how many turns it is through, in the unit in which it is stepped.
 _LENGTHS = ("total_steps", "T_max", "total_iters", "T_0", "step_size")
 _NOT_OVER = ("T_0", "step_size")
@@ -43,18 +45,18 @@ def schedulers(trainer: Any) -> list[dict[str, Any]]:
     found = []
     for config in getattr(trainer, "lr_scheduler_configs", None) or ():
         scheduler = config.scheduler
-        parts = [scheduler, *getattr(scheduler, "_schedulers", ())]
+        parts = [scheduler, *asked(scheduler, "_schedulers", ())]
         name, length = next(
             (
                 (attribute, int(value))
                 for attribute in _LENGTHS
-                if isinstance(value := getattr(scheduler, attribute, None), (int, float)) and value > 1
+                if isinstance(value := asked(scheduler, attribute), (int, float)) and value > 1
             ),
             ("", 0),
         )
         if len(parts) > 1:
-            milestones = getattr(scheduler, "_milestones", None) or [0]
-            inner = [getattr(part, attribute, 0) for part in parts[-1:] for attribute in _LENGTHS]
+            milestones = asked(scheduler, "_milestones") or [0]
+            inner = [asked(part, attribute, 0) for part in parts[-1:] for attribute in _LENGTHS]
             length = int(milestones[-1]) + max(
                 [int(value) for value in inner if isinstance(value, (int, float))] or [0]
             )
@@ -67,7 +69,7 @@ def schedulers(trainer: Any) -> list[dict[str, Any]]:
                 "ends": name not in _NOT_OVER,
                 "interval": config.interval,
                 "frequency": config.frequency,
-                "turns": int(getattr(scheduler, "last_epoch", 0) or 0),
+                "turns": int(asked(scheduler, "last_epoch", 0) or 0),
             }
         )
     return found
@@ -80,13 +82,13 @@ def loaders(trainer: Any) -> list[dict[str, Any]]:
     except Exception:  # the user's own hook may raise here too
         return []
     found: list[tuple[str, Any]] = []
-    _flatten("", getattr(given, "iterables", given), found)
+    _flatten("", asked(given, "iterables", given), found)
     entries = []
     for key, loader in found:
         entry: dict[str, Any] = {"key": key, "type": type(loader).__name__}
-        for name, thing in (("batches", loader), ("samples", getattr(loader, "dataset", None))):
+        for name, thing in (("batches", loader), ("samples", asked(loader, "dataset"))):
             try:
-                entry[name] = len(thing)  # type: ignore[arg-type]
+                entry[name] = len(thing)
             except Exception:  # no length, or one that raises
                 entry[name] = None
         entries.append(entry)

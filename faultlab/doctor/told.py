@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
@@ -17,10 +18,15 @@ _QUIET = re.compile(
     r"pin_memory|infer the indices fetched|Starting from v|torchvision|tensorboardX|TensorBoard support|"
     r"Checkpoint directory|barebones|suboptimal|trust_remote|isinstance\(treespec|`max_epochs` was not set|"
     r"no `val_dataloader`|defined a `validation_step` but have no|None in \d|yielded None|returned `None`|"
+    r"`IterableDataset` has `__len__` defined|"
     r"stopped:|signaled Trainer to stop|Experiment logs|Metric .* improved|Restor|overrid\w+ .*sampler",
     re.IGNORECASE | re.DOTALL,
 )
 _MEANT = {
+    r"`OneCycleLR` scheduler is using 'interval': 'epoch'": (
+        "OneCycleLR, which is reckoned in steps, is stepped once an epoch",
+        'Write {"scheduler": scheduler, "interval": "step"} for lr_scheduler in configure_optimizers.',
+    ),
     r"Found unsupported keys in the (?P<what>[\w ]+): (?P<keys>[^.]+)": (
         "a key of the {what} is not read: {keys}",
         'Put "interval", "frequency" and "monitor" into the dict under "lr_scheduler", beside "scheduler".',
@@ -82,11 +88,23 @@ def losses(seen: Seen) -> Iterator[Finding]:
             )
         elif entry["kind"] == "broadcast":
             shapes = " and ".join(str(tuple(shape)) for shape in entry["shapes"])
-            yield wrong(
+            found = wrong(
                 f"{name} compares shapes {shapes}: each prediction is held against every target of the batch",
                 name,
                 "Give both the same shape: prediction.squeeze(1), or y.unsqueeze(1).",
             )
+            yield replace(found, links=("deepset-ai/FARM#229",))
+
+
+@TOLD.check("what could not be looked at")
+def unread(seen: Seen) -> Iterator[Finding]:
+    """Where the doctor's own looks failed, so that its silence there means nothing."""
+    for text in seen.get("unread", ()):
+        yield attention(
+            f"the doctor could not look at {text.partition(': ')[0]}, and says nothing of it",
+            text.partition(": ")[2],
+            "The training is not touched by that. Please report it with what `faultlab doctor --json` prints.",
+        )
 
 
 @TOLD.check("warnings")

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -101,8 +102,30 @@ def children_of(pid: int) -> set[int]:
     return {int(word) for word in text.split()}
 
 
-def waited(pid: int) -> float:
-    """Return how long a process has waited for a processor that others had, s; 0 where the system does not say."""
+class OwnTime:
+    """How long a process has gone on, without what it and its children have had to wait for a processor.
+
+    So as much is waited for on a machine that is busy; where the system does not say, time is the clock's.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._looked = time.monotonic()
+        self._spent = 0.0
+        self._waits = {pid: _waited(pid) for pid in (pid, *children_of(pid))}
+
+    def spent(self) -> float:
+        """Return the seconds so far; to be asked often, since children end."""
+        now, before = time.monotonic(), self._waits
+        self._waits = {pid: _waited(pid) for pid in (self._pid, *children_of(self._pid))}
+        # They wait side by side.
+        waited = max(wait - before.get(pid, 0.0) for pid, wait in self._waits.items())
+        self._spent += max(0.0, now - self._looked - max(0.0, waited))
+        self._looked = now
+        return self._spent
+
+
+def _waited(pid: int) -> float:
     try:
         with open(f"/proc/{pid}/schedstat") as file:
             return int(file.read().split()[1]) / 1e9

@@ -44,6 +44,11 @@ def announce(trainer: Any, guard: str, check: str, text: str) -> None:
             _safely(say, logger, place, text, step_of(trainer))
 
 
+def forget(trainer: Any) -> None:
+    """Begin to count anew, for another training of the Trainer's."""
+    _SAID.pop(trainer, None)
+
+
 def record(trainer: Any, metrics: Mapping[str, float]) -> None:
     """Log numbers through every logger of the Trainer's, at its step, and nowhere else. It never raises."""
     for logger in getattr(trainer, "loggers", None) or []:

@@ -164,7 +164,10 @@ class BatchSchema(Guard):
                 )
 
     def _lengths(self, seen: Look, batch_idx: int, several: bool) -> None:
-        lengths = {path: len(tensor) for path, tensor in seen.usual.items() if tensor.ndim}
+        outermost = batches.outermost(seen.usual)
+        lengths = {path: len(seen.usual[path]) for path in outermost or seen.usual if seen.usual[path].ndim}
+        if not outermost and any(lengths.values()):
+            return  # lists of samples, of which some may well have none of something
         if lengths and not min(lengths.values()):
             self.alarm(
                 "empty",

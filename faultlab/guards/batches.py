@@ -51,7 +51,7 @@ class Look:
         Labels are a part that is called so, or the second of two. Inputs are the largest other part, of floats if any.
         """
         usual = tuple(path for path, tensor in self.tensors.items() if is_usual(tensor))
-        lengths = {len(self.tensors[path]) for path in usual if self.tensors[path].ndim}
+        lengths = {len(self.tensors[path]) for path in outermost(usual) or usual if self.tensors[path].ndim}
         named = [path for path in self.tensors if _is_label(path)]
         label = named[0] if len(named) == 1 else None
         if not named and list(self.tensors) == ["0", "1"] and len(self.parts) == 2:
@@ -124,6 +124,11 @@ def forget() -> None:
     _last = None
 
 
+def outermost(paths: Iterable[str]) -> list[str]:
+    """Those of some paths that lie in no list within the batch: such a list may have a part for each sample."""
+    return [path for path in paths if not any(name.isdigit() for name in path.split(".")[1:])]
+
+
 def is_usual(tensor: Tensor) -> bool:
     """Whether a tensor's values can be looked at at all."""
     return bool(
@@ -161,6 +166,14 @@ def keys(rows: Tensor) -> list[float]:
     # In double precision, and cut to single afterwards: how a product is summed up depends on the size of the batch.
     found: list[float] = (rows.double() @ weights).float().tolist()
     return found
+
+
+def forgetting(guard: Any, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    """Let go of the batch at its end: the hook of guards that have nothing else to do there.
+
+    Of several such guards in a set one is called.
+    """
+    forget()
 
 
 def read(one: Tensor, other: Tensor) -> tuple[float, float]:

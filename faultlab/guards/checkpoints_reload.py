@@ -12,9 +12,9 @@ import torch
 from faultlab.guards import looks, readings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.guard_set import GuardSet
+from faultlab.guards.looks import overrides_stock
 
 KEPT = "faultlab_digest"
-_LIGHTNING = ("pytorch_lightning", "lightning")
 
 
 class CheckpointsReload(Guard):
@@ -283,12 +283,7 @@ def _missing(weights: Iterable[str], state: Mapping[str, Any]) -> list[str]:
 def _changes(trainer: Any, pl_module: Any, hook: str) -> bool:
     """Whether a hook of somebody's own, the module's or a callback's, may change what is saved or loaded."""
     others = [one for one in getattr(trainer, "callbacks", None) or [] if not isinstance(one, (Guard, GuardSet))]
-    return any(_overrides(owner, hook) for owner in (pl_module, *others))
-
-
-def _overrides(owner: Any, hook: str) -> bool:
-    writer = next((cls for cls in type(owner).__mro__ if hook in vars(cls)), object)
-    return writer.__module__.partition(".")[0] not in (*_LIGHTNING, "builtins")
+    return any(overrides_stock(owner, hook) for owner in (pl_module, *others))
 
 
 def _keepers(trainer: Any) -> list[Any]:

@@ -12,12 +12,24 @@ import torch
 from faultlab.guards import pace
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, flat, names_of, parameters_of, plain, scaled, skips_backward, some
+from faultlab.guards.looks import (
+    Finding,
+    automatic,
+    flat,
+    names_of,
+    optimizers_of,
+    parameters_of,
+    plain,
+    scaled,
+    skips_backward,
+    some,
+)
 
 _WHOLE = 16_384
 _SAMPLED = 4_096
 _FEW = 128
 _FADED = 1e-4
+_PLACEHOLDER = 2
 
 
 class Gradients(Guard):
@@ -26,7 +38,8 @@ class Gradients(Guard):
     It looks before an optimizer's step (see `faultlab.guards.pace`), at every value of gradients up to 16,384 and at a
     sample of larger ones.
     Parameters whose gradient is None now and then are let pass; a first layer without one for ``patience`` steps, or
-    one that lost it together with all others, is not. A gradient explodes if its norm is ``explosion`` times the
+    one that lost it together with all others, is not. Under manual optimisation an optimizer may be stepped up to
+    ``rests`` times in a row while it is another one's turn. A gradient explodes if its norm is ``explosion`` times the
     median of the last thirty, and vanishes if it is ``collapse`` of that median or never was above ``vanished``.
     ``along_weights`` is the cosine between gradients and weights from which on a penalty on the weights is what is
     minimised.
@@ -52,6 +65,7 @@ class Gradients(Guard):
         collapse: float = 1e-5,
         crushed: float = 5e-3,
         along_weights: float = 0.6,
+        rests: int = 16,
         *,
         action: Action = "raise",
         leave_out: Iterable[str] = (),
@@ -64,14 +78,18 @@ class Gradients(Guard):
         self.collapse = collapse
         self.crushed = crushed
         self.along_weights = along_weights
+        self.rests = rests
         self._courses: dict[int, _Course] = {}
         self._loss: torch.Tensor | None = None
+        self._backwards = 0
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._findings.clear()
         self._courses.clear()
+        self._backwards = 0
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        self._backwards += 1
         if pace.due(trainer):
             self._loss = loss.detach() if isinstance(loss, torch.Tensor) else None
 
@@ -88,10 +106,11 @@ class Gradients(Guard):
         if not course.held:
             return
         course.steps += 1
+        course.evaluate(int(trainer.global_step), self._backwards)
         pairs = [(p, gradient) for p in course.held if (gradient := p.grad) is not None]
         kind = type(optimizer).__name__
         if not pairs:
-            if not skips_backward(trainer):
+            if not skips_backward(trainer) and not self._may_rest(course, trainer, pl_module):
                 missing = f"no parameter of {kind} has a gradient, so that none of them changes"
                 self._findings.say(self, [("missing", missing, _PATH)])
             return
@@ -107,12 +126,18 @@ class Gradients(Guard):
                 message = f"the gradient of {some(bad)} is NaN or inf, which is not finite"
                 self._findings.say(self, [("not-finite", message, _BATCH)])
             return
-        findings = self._sizes(course, norm, kind)
+        course.resting = course.resting if norm == 0 else 0
+        findings = [] if norm == 0 and self._may_rest(course, trainer, pl_module) else self._sizes(course, norm, kind)
         if norm and (0.0 in norms or len(seen) < len(course.held)):
             findings += self._layers(course, seen, norms, pl_module)
         else:
             course.idle.clear()
-        if norm and norms == course.latest and any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
+        if (
+            norm
+            and norms == course.latest
+            and not course.evaluates
+            and any(group.get("lr", 1) != 0 for group in optimizer.param_groups)
+        ):
             findings.append(
                 (
                     "stale",
@@ -125,6 +150,20 @@ class Gradients(Guard):
             findings += self._direction(course, seen)
         if findings:
             self._findings.say(self, findings)
+
+    def _may_rest(self, course: _Course, trainer: Any, module: Any) -> bool:
+        """Whether an optimizer without gradients may wait for its turn, as where two networks learn alternately."""
+        if len(course.held) == 1 and course.held[0].numel() == 1 and len([*module.parameters()]) > _PLACEHOLDER:
+            return True  # a number that is there for the Trainer to have an optimizer
+        course.alive = False
+        course.resting += 1
+        if automatic(module) or course.resting > self.rests:
+            return False
+        mine = {id(p) for p in course.held}
+        others = [p for other in optimizers_of(trainer) for p in parameters_of(other) if id(p) not in mine]
+        # Of what is stepped first, the others' turn shows by gradients that are waiting for their step.
+        waiting = any(p.grad is not None and (p.grad.is_sparse or bool(p.grad.any())) for p in others)
+        return waiting or any(other.alive for other in self._courses.values())
 
     def _loss_left(self) -> bool:
         return self._loss is None or self._loss.numel() != 1 or float(self._loss) != 0
@@ -147,6 +186,7 @@ class Gradients(Guard):
                     "Look at this batch, and set gradient_clip_val.",
                 )
             )
+        course.alive = True
         course.highest = max(course.highest, norm)
         # Gradients that fade little by little are those of a training that converges.
         if course.highest < self.vanished or _FADED * course.highest < usual > norm / self.collapse:
@@ -231,13 +271,24 @@ class _Course:
     """What the gradients of one optimizer were so far."""
 
     def __init__(self) -> None:
-        self.steps = self.zeros = self.along = 0
+        self.steps = self.zeros = self.along = self.resting = 0
+        self.alive = self.evaluates = False
+        self._evaluated = -1, 0
         self.highest = 0.0
         self.norms: deque[float] = deque(maxlen=30)
         self.latest: list[float] = []
         self.held: list[Any] = []
         self.readable: set[int] = set()
         self.idle: dict[int, int] = {}
+
+    def evaluate(self, step: int, backwards: int) -> None:
+        """Notes whether one step of the optimizer takes several looks at the loss, as a line search does.
+
+        The first of them begins where the last of the step before has ended.
+        """
+        latest, before = self._evaluated
+        self.evaluates |= step == latest and backwards > before
+        self._evaluated = step, backwards
 
 
 def _norms(gradients: list[torch.Tensor]) -> list[float]:

@@ -61,6 +61,8 @@ def held(hook: Callable[..., Any]) -> Callable[..., Any]:
         if self._failed and not begins:
             return None
         self._failed = ""
+        if hook.__name__ == "setup":
+            Guard.setup(self, *args, **kwargs)
         try:
             return hook(self, *args, **kwargs)
         except Alarm:
@@ -142,6 +144,8 @@ class Guard(Callback):
         if stage == "fit":
             self.looked = 0
             self.skipped.clear()
+            announcement.forget(trainer)
+            rescue.forget(trainer)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Leaves the module as it was."""

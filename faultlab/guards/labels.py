@@ -22,7 +22,8 @@ class Labels(Guard):
 
     ``classes`` is the number of classes; where it is not said, classes are only compared with those seen. Class by
     class, training and validation are compared only where a loader draws plainly, there are three classes at least,
-    and validation has run in full or nearly so: training on one class of two is how anomalies are learnt.
+    and validation has run in full or nearly so: training on one class of two is how anomalies are learnt. Where most
+    classes of validation never come in training, they are others on purpose, as where a metric is learnt.
     ``imbalance`` is the share of samples by which the classes may differ in frequency. It keeps quiet where a batch
     does not say which of its parts the labels are.
     """
@@ -118,8 +119,7 @@ class Labels(Guard):
             if self._looked & (self._looked - 1) == 0:
                 self._compare(trainer.current_epoch, ended=False)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        batches.forget()
+    on_train_batch_end = batches.forgetting
 
     def _range(self, seen: batches.Look, path: str, labels: Tensor, batch_idx: int) -> None:
         low, high = seen.bounds(path)
@@ -179,6 +179,8 @@ class Labels(Guard):
             return
         # Counts, ranks and the like are as many as there are samples.
         if 4 * len(self._validation) > there:
+            return
+        if sum(label not in self._training for label in self._validation) > len(self._validation) / 2:
             return
         for label, count in self._validation.items():
             least = (count - 3 * math.sqrt(count)) / there

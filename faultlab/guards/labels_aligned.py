@@ -23,7 +23,8 @@ class LabelsAligned(Guard):
     It compares training with validation: how features and labels go together linearly, and for sequences of tokens how
     often a label is the token at a fixed distance; ``weaker`` is what has to be left of that in one of them. Where
     validation shows no such relation it keeps quiet. Labels change if a sample that is recognised by its inputs has
-    another label in a later epoch; up to ``changed`` of the samples may.
+    another label in a later epoch; up to ``changed`` of the samples may, and so may what is no label of a sample: whole
+    numbers that hardly come twice, as drawn steps of time, and parts as large as the inputs, as noisy copies.
     """
 
     judges = "batches"
@@ -120,8 +121,7 @@ class LabelsAligned(Guard):
         if self._looked & (self._looked - 1) == 0:
             self._judge()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        batches.forget()
+    on_train_batch_end = batches.forgetting
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         if 0 < self._looked < self.most:
@@ -130,6 +130,8 @@ class LabelsAligned(Guard):
     def _labels_again(self, seen: batches.Look) -> None:
         inputs, labels = seen.inputs, seen.labels
         if inputs is None or labels is None or len(inputs) != len(labels) or inputs.numel() < 6 * len(inputs):
+            return
+        if labels.is_floating_point() and labels.numel() == inputs.numel():
             return
         pairs = list(zip(seen.input_keys, seen.label_keys))
         if self._epochs == 1:
@@ -143,13 +145,23 @@ class LabelsAligned(Guard):
             if (known := self._known.get(sample)) is not None:
                 self._again += 1
                 self._other += known != label
-        if self._again >= 32 and self._other > self.changed * self._again + 3 * math.sqrt(self._again) * 0.3:
+        single = not labels.is_floating_point() and labels.numel() == len(labels)
+        if (
+            self._again >= 32
+            and (not single or self._recur())
+            and self._other > self.changed * self._again + 3 * math.sqrt(self._again) * 0.3
+        ):
             self.alarm(
                 "changing",
                 f"{self._other} of {self._again} samples that were seen in the first epoch have other labels now: "
                 f"labels are noisy, shuffled, or drawn at random",
                 "Does every sample keep its label, whatever the order in which samples come?",
             )
+
+    def _recur(self) -> bool:
+        """Whether labels come several times, as classes do."""
+        known = [label for label in self._known.values() if label is not None]
+        return 4 * len(set(known)) <= len(known)
 
     def _judge(self) -> None:
         training, validation = self._training, self._validation

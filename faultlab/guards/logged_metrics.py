@@ -17,7 +17,9 @@ class LoggedMetrics(Guard):
     has been logged before: a metric that two validations in a row have logged has to come in the next ones too.
 
     Losses and the metric that counts have to be finite, any other one only if it once was. A loss of validation must
-    not be the same to the bit after the weights have changed, nor all metrics together three times. A training without
+    not be the same to the bit after the weights have changed (twice under manual optimisation), nor all metrics
+    together three times. What is of averaged weights, by its name, may be missing, NaN or constant until the average
+    begins; a loss that never was a number beside another one that is may take its time too. A training without
     validation is judged by what training logs.
     """
 
@@ -45,6 +47,8 @@ class LoggedMetrics(Guard):
         self._times: dict[str, int] = {}
         self._values: dict[str, float] = {}
         self._was_finite: set[str] = set()
+        self._moved: set[str] = set()
+        self._repeats: dict[str, int] = {}
         self._steps = -1
         self._same = 0
         self._validated = False
@@ -60,13 +64,13 @@ class LoggedMetrics(Guard):
         self._judge_finite(found, "training")
         if not self._validated:
             # What training logs may come only with its epoch's end, after this hook.
-            wanted = [name for name in self.expected if name not in found]
+            wanted = [name for name in self.expected if name not in found and not readings.is_average(name)]
             if self._times and wanted:
                 self._say_missing(wanted, found, "training")
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         found = readings.metrics(trainer)
-        self._judge_finite(found, "training")
+        self._judge_finite(found, "training", last=True)
         wanted = [name for name in (self.metric, *self.expected) if name and name not in found]
         if wanted and trainer.global_step and not trainer.should_stop:
             self._say_missing(wanted, found, "training")
@@ -83,7 +87,9 @@ class LoggedMetrics(Guard):
         validation = {name for name in fresh if "train" not in name.lower()}
         self._judge_finite(found, "validation")
         if steps > self._steps >= 0:
-            self._judge_constant({name: found[name] for name in validation}, steps - self._steps)
+            # Of networks that learn alternately, the one that is validated may have waited for an epoch.
+            patience = 1 if readings.learns(pl_module) else 2
+            self._judge_constant({name: found[name] for name in validation}, steps - self._steps, patience)
         gone = [name for name, times in self._times.items() if times >= 2 and name not in fresh]
         if not sanity:
             self._validated = True
@@ -93,7 +99,8 @@ class LoggedMetrics(Guard):
         self._objects = {}
         if sanity:
             return
-        wanted = [name for name in (self.metric, *self.expected) if name and name not in found]
+        named = [name for name in (self.metric, *self.expected) if name and not readings.is_average(name)]
+        wanted = [name for name in named if name not in found]
         if wanted:
             self._say_missing(wanted, found, "validation")
         if gone:
@@ -111,9 +118,18 @@ class LoggedMetrics(Guard):
             "Is self.log called with that very name, and does validation run?",
         )
 
-    def _judge_finite(self, found: dict[str, float], where: str) -> None:
-        bad = [name for name, value in found.items() if not math.isfinite(value)]
-        self._was_finite.update(name for name in found if name not in bad)
+    def _waits(self, name: str, found: dict[str, float], last: bool) -> bool:
+        """Whether a metric that is NaN may be one that has not begun yet."""
+        if not math.isnan(found[name]) or name in self._was_finite:
+            return False
+        if readings.is_average(name):
+            return True
+        others = [other for other in found if "loss" in other.lower() and _stage(other) == _stage(name)]
+        return not last and name != self.metric and any(math.isfinite(found[other]) for other in others)
+
+    def _judge_finite(self, found: dict[str, float], where: str, last: bool = False) -> None:
+        bad = [n for n, value in found.items() if not (math.isfinite(value) or self._waits(n, found, last))]
+        self._was_finite.update(name for name, value in found.items() if math.isfinite(value))
         whole = len(bad) == len(found)
         grave = [n for n in bad if n == self.metric or "loss" in n.lower() or n in self._was_finite or whole]
         if grave:
@@ -124,15 +140,17 @@ class LoggedMetrics(Guard):
                 "Is the loss itself so, or is the metric a quotient of nothing (0 / 0) or the log of a zero?",
             )
 
-    def _judge_constant(self, found: dict[str, float], steps: int) -> None:
+    def _judge_constant(self, found: dict[str, float], steps: int, patience: int) -> None:
         same = [name for name, value in found.items() if self._values.get(name) == value and math.isfinite(value)]
+        self._moved.update(name for name in found if name not in same and name in self._values)
+        same = [name for name in same if name in self._moved or not readings.is_average(name)]
+        self._repeats = {name: self._repeats.get(name, 0) + 1 for name in same}
         # A loss of zero has nowhere left to go.
         done = [name for name in same if "loss" in name.lower() and found[name] == 0]
         # A share of a few samples is easily the same twice, a mean of floats is not.
         self._same = self._same + 1 if same and len(same) == len(found) else 0
-        stuck = [name for name in same if "loss" in name.lower() and name not in done] or (
-            same if self._same >= 2 and not done else []
-        )
+        losses = [name for name in same if "loss" in name.lower() and self._repeats[name] >= patience]
+        stuck = [name for name in losses if name not in done] or (same if self._same >= 2 and not done else [])
         if stuck:
             self.alarm(
                 "constant",
@@ -140,3 +158,8 @@ class LoggedMetrics(Guard):
                 f"{steps} steps ago, to the last bit",
                 "Do the weights change, and is the metric computed anew in each validation?",
             )
+
+
+def _stage(name: str) -> bool:
+    """Whether a metric is one of validation, by its name."""
+    return "val" in name.lower()

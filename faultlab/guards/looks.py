@@ -67,6 +67,16 @@ def has_validation_data(trainer: Any) -> bool:
     return bool(is_defined()) if callable(is_defined) else getattr(trainer, "val_dataloaders", None) is not None
 
 
+def has_own_way(module: Any) -> bool:
+    """Whether the module's class says itself what backward or an optimizer's step is, and may do both elsewhere."""
+    return overrides_stock(module, "backward") or overrides_stock(module, "optimizer_step")
+
+
+def writes(module: Any) -> int:
+    """How often the module's parameters have been written to in place, by torch's own count."""
+    return sum(parameter._version for parameter in module.parameters() if not is_lazy(parameter))
+
+
 def skips_backward(trainer: Any) -> bool:
     """Whether backward is left out on purpose, as by weight averaging while it updates running statistics."""
     loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "automatic_optimization", None)

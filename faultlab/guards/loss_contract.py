@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from faultlab.guards import pace
+from faultlab.guards import looks, pace
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.looks import Finding, automatic, scaled
@@ -26,8 +26,9 @@ class LossContract(Guard):
     ones, and four times as many later on, where a training may have come to rest. A loss is a spike if it is
     ``spike`` times the highest of the last thirty, and ``above_start`` times the first ones. It diverges if ``run``
     in a row are ``above_start`` times the highest of the first ones; under manual optimisation, where losses work
-    against each other, it is not judged for that, nor for its sign. A loss that has been negative or zero before may
-    be so again.
+    against each other, it is not judged for that, nor for its sign, and compared with those that were made alike. A
+    loss that has been negative or zero before may be so again, and one that has gone below zero in small steps, as the
+    likelihood of a density does, may go on.
     """
 
     checks = {
@@ -61,8 +62,9 @@ class LossContract(Guard):
         self._forget()
 
     def _forget(self) -> None:
-        self._courses: dict[int, _Course] = {}
-        self._which = 0
+        self._courses: dict[tuple[int, str], _Course] = {}
+        self._which = self._writes = 0
+        self._own_way = False
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._findings.clear()
@@ -70,10 +72,14 @@ class LossContract(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._which = 0
+        self._writes = looks.writes(pl_module) if self._own_way else 0
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._own_way = looks.has_own_way(pl_module)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         # Under manual optimisation the first, second, ... loss of a batch are losses of different kinds.
-        which, self._which = self._which, self._which + 1
+        which, self._which = (self._which, "" if automatic(pl_module) else _made_of(loss)), self._which + 1
         if not isinstance(loss, torch.Tensor) or loss.is_complex():
             return
         if loss.numel() != 1:
@@ -94,7 +100,10 @@ class LossContract(Guard):
                 )
             )
         # A placeholder is a round number, and the same again.
-        if (value - value != 0 or value == int(value) or not self._courses.get(which)) and _hangs_on_nothing(loss):
+        suspect = value - value != 0 or value == int(value) or not self._courses.get(which)
+        # A module that has taken its step by itself may only report what the loss was.
+        reported = self._own_way and looks.writes(pl_module) != self._writes
+        if suspect and not reported and _hangs_on_nothing(loss):
             findings.append(
                 (
                     "no-parameter",
@@ -131,7 +140,8 @@ class LossContract(Guard):
                     "Is it computed from this batch, and do the parameters change?",
                 )
             )
-        if scale_moves or not course.positive or course.count < 5:
+        course.cross(value)
+        if scale_moves or not (course.positive or course.leapt) or course.count < 5:
             return findings
         start, recent = course.start, max(course.recent)
         if value > self.spike * recent and value > self.above_start * start:
@@ -153,7 +163,7 @@ class LossContract(Guard):
                     "Is the learning rate too large, or the sign of loss or gradients negated, so that it increases?",
                 )
             )
-        if value < -self.above_start * start:
+        if course.leapt and alone and value < -self.above_start * start:
             findings.append(
                 (
                     "turned-negative",
@@ -177,8 +187,14 @@ class _Course:
         self.start = 0.0
         self.latest: float | None = None
         self.positive = True
+        self.leapt = False
         self.seen_nonzero = False
         self.recent: deque[float] = deque(maxlen=30)
+
+    def cross(self, value: float) -> None:
+        """Notes whether the loss has gone from well above zero to well below it at once."""
+        if self.positive and value < 0 < (self.latest or 0):
+            self.leapt = min(-value, self.latest or 0) > 0.1 * self.start
 
     def add(self, value: float) -> None:
         self.count += 1
@@ -189,6 +205,16 @@ class _Course:
         self.positive = self.positive and value > 0
         self.seen_nonzero = self.seen_nonzero or value != 0
         self.recent.append(value)
+
+
+def _made_of(loss: Any) -> str:
+    """The last functions that made a loss: in alternate epochs the first loss may be another network's."""
+    names: list[str] = []
+    node = getattr(loss, "grad_fn", None)
+    while node is not None and len(names) < 6:
+        names.append(node.name())
+        node = next(_parents(node), None)
+    return " ".join(names)
 
 
 def _parents(node: Any) -> Iterator[Any]:

@@ -18,7 +18,8 @@ class MetricsRecomputed(Guard):
     A copy of the module in eval mode computes its training loss on each validation batch, without gradients; their mean
     over all samples is compared with the logged metric (the one given, if its name has "loss" in it, else the loss of
     validation). The two may differ by design, by label smoothing or a penalty say: so they are only held to agree
-    (within ``tolerance``, a share) once they have agreed, mostly in the sanity check already, unless ``strict``.
+    (within ``tolerance``, a share) once they have agreed, mostly in the sanity check already, and that not by chance:
+    with other weights, too, both steps have to give the same for a batch. With ``strict`` they always have to agree.
 
     ``compute`` is another way to recompute, ``compute(module, batch)`` giving the metric's mean over a batch; that one
     has to agree from the beginning. Without it the guard keeps quiet under manual optimisation, for metrics that are no
@@ -52,6 +53,7 @@ class MetricsRecomputed(Guard):
         self._due = False
         self._agreed = False
         self._values: list[tuple[float, int]] = []
+        self._tried: tuple[float, dict[str, float]] | None = None
 
     @classmethod
     def arguments(cls, monitor: str, mode: str) -> dict[str, Any]:
@@ -65,6 +67,7 @@ class MetricsRecomputed(Guard):
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         self._values = []
+        self._tried = None
         self._twin, self._due = None, False
         fitting = getattr(getattr(trainer, "state", None), "fn", "fit") in ("fit", None)
         if fitting and (self.compute is not None or (readings.learns(pl_module) and self._is_loss(self.metric))):
@@ -91,6 +94,48 @@ class MetricsRecomputed(Guard):
         else:
             self.looked += 1
             self._values.append((value, size))
+            if batch_idx == 0 and self.compute is None and not self._agreed:
+                self._tried = self._try_other_weights(trainer, batch)
+
+    def _try_other_weights(self, trainer: Any, batch: Any) -> tuple[float, dict[str, float]] | None:
+        """What the copy's training step returns, and what its validation step logs, with weights that nobody learnt.
+
+        At its beginning a loss that weighs its terms by parameters, or smooths its labels, may be the one without that.
+        """
+        twin: Any = self._twin
+        logged: dict[str, float] = {}
+
+        def log(name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+            if (number := readings.number(value)) is not None:
+                logged[name] = number
+
+        def log_dict(values: Any, *args: Any, **kwargs: Any) -> None:
+            for name, value in values.items():
+                log(name, value)
+
+        own = {name: vars(twin)[name] for name in ("log", "log_dict") if name in vars(twin)}
+        weights = [parameter for parameter in twin.parameters() if parameter.is_floating_point()]
+        before = [parameter.detach().clone() for parameter in weights]
+        try:
+            with readings.trial(trainer):
+                readings.reseed(1)
+                for parameter in weights:
+                    spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
+                    parameter.add_(torch.randn_like(parameter), alpha=spread or 1.0)
+                object.__setattr__(twin, "log", log)
+                object.__setattr__(twin, "log_dict", log_dict)
+                loss = readings.loss_of(readings.step(twin, batch, 0))
+                readings.step(twin, batch, 0, "validation_step")
+            return None if loss is None else (float(loss), logged)
+        except Exception as error:
+            self.skip(f"the copy's validation step failed: {type(error).__name__}: {error}")
+            return None
+        finally:
+            with torch.inference_mode(False), torch.no_grad():
+                for parameter, value in zip(weights, before):
+                    parameter.copy_(value)
+            for name, stand_in in own.items():
+                object.__setattr__(twin, name, stand_in)
 
     def _recompute(self, trainer: Any, batch: Any, batch_idx: int) -> float | None:
         try:
@@ -119,7 +164,7 @@ class MetricsRecomputed(Guard):
         of_means = sum(value for value, _ in self._values) / len(self._values)
         logged = found[name]
         if not math.isfinite(mean) or self._near(logged, mean, 1e-4 * (1 + 9 * (abs(mean) < 1e-3))):
-            self._agreed = True
+            self._agreed = self._agreed or self._is_by_design(name)
             return
         if not self._near(of_means, mean, 1e-3) and self._near(logged, of_means, 1e-4):
             self.alarm(
@@ -139,6 +184,13 @@ class MetricsRecomputed(Guard):
                 "Is it the value of these batches alone (not accumulated without a reset, not an old or constant one, "
                 "not that of training), and does validation run in eval mode?",
             )
+
+    def _is_by_design(self, name: str) -> bool:
+        """Whether both agreed with other weights too; where that could not be tried, that they have is enough."""
+        if self._tried is None or name not in self._tried[1]:
+            return True
+        loss, logged = self._tried
+        return not math.isfinite(loss) or self._near(logged[name], loss, 1e-5)
 
     @staticmethod
     def _near(one: float, other: float, share: float) -> bool:

@@ -41,7 +41,8 @@ class MonitorsExist(Guard):
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if not trainer.sanity_checking:
-            self._judge_names(trainer, lambda name: "val" in name.lower())
+            # What is of averaged weights may begin late.
+            self._judge_names(trainer, lambda name: "val" in name.lower() and not readings.is_average(name))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if trainer.global_step and not getattr(trainer, "fast_dev_run", False):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import pace
+from faultlab.guards import listening, pace
 from faultlab.guards.guard import Action, Guard
 
 _STOCK = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -20,6 +20,7 @@ class NormalisationAlive(Guard):
 
     It looks at the layers that train: in training mode, with weights that require gradients or none at all. Layers that
     are frozen, or that follow another network's (momentum encoders), are let pass, as are classes derived from torch's.
+    Within what is compiled, whose graphs write the statistics themselves, who has written them isn't known.
     Values are looked at in every tenth step (in every 50th on a device that is waited for), once an epoch, and where
     somebody has written them. Between steps anybody may do that, as averaging callbacks do.
     """
@@ -40,6 +41,7 @@ class NormalisationAlive(Guard):
         self._layers: list[tuple[str, Any]] = []
         self._statistics: list[Tensor] = []
         self._written: list[int] = []
+        self._compiled: set[str] = set()
         self._seen: list[int] = []
         self._steps = 0
 
@@ -67,6 +69,8 @@ class NormalisationAlive(Guard):
     def _find(self, pl_module: Any) -> None:
         found = [(name, part) for name, part in pl_module.named_modules() if type(part) in _STOCK and _trains(part)]
         self._layers = [(name, part) for name, part in found if isinstance(part.running_mean, Tensor)]
+        heard = {name for name, _ in listening.parts(pl_module)}
+        self._compiled = {name for name, _ in self._layers if name not in heard}
         self._statistics = [part.running_mean for _, part in self._layers]
         self._statistics += [part.running_var for _, part in self._layers]
         # Counts that were taken of other statistics tell nothing of these.
@@ -99,6 +103,7 @@ class NormalisationAlive(Guard):
             self._written = written
             self._judge_values(where)
             touched = [self._layers[i][0] for i in sorted(set(changed)) if self._layers[i][1].training]
+            touched = [name for name in touched if name not in self._compiled]
             if touched:
                 self.alarm(
                     "overwritten",

@@ -56,7 +56,7 @@ class OptimizerCoverage(Guard):
         self._unheld: list[tuple[Any, int]] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_unheld": []}
+        return {**super().__getstate__(), "_unheld": []}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._findings.clear()
@@ -123,7 +123,9 @@ class OptimizerCoverage(Guard):
                     "Look at how its list of parameters is made, and whether a generator was used up before.",
                 )
             )
-        foreign = [p for p in held if id(p) not in named]
+        # A lone number is there for the Trainer to have an optimizer, where the module learns in a way of its own.
+        real = [o for o in optimizers if sum(p.numel() for p in parameters_of(o)) != 1]
+        foreign = [p for optimizer in real for p in parameters_of(optimizer) if id(p) not in named]
         # Under strategies that flatten or shard parameters the optimizer rightly holds none of the module's own.
         if foreign and not _flattened(trainer):
             findings.append(

@@ -22,7 +22,8 @@ class OptimizerSettings(Guard):
     A rate may be ``highest_rate`` at most for the kinds of optimizer whose steps have about the length of the rate
     (Adam and its kin), and is negligible below ``lowest_rate`` there. Weight decay may take ``shrinkage`` of the
     weights a step at most, where it is applied to them directly, and be ``highest_decay`` at most where it goes
-    through the gradients of an adaptive optimizer. It looks when training starts and when an epoch does; of
+    through the gradients of an adaptive optimizer. A rate that a scheduler multiplies by a function is what comes of
+    that. It looks when training starts and when an epoch does; of
     optimizers that it doesn't know it judges only what is wrong for any. A rate of zero is left to LearningRate,
     which knows whether it stays so.
     """
@@ -69,10 +70,13 @@ class OptimizerSettings(Guard):
         findings: list[Finding] = []
         for optimizer in optimizers_of(trainer):
             kind = type(optimizer).__name__
+            scaled = _is_scaled(trainer, optimizer)
             for group in optimizer.param_groups:
                 rate = _number(group.get("lr"))
-                findings += self._rate(kind, rate, _number(group.get("initial_lr")))
-                findings += self._decay(kind, max(rate, _number(group.get("initial_lr"))), group)
+                # A warm-up begins below the rate that it leads to.
+                initial = 0.0 if scaled else _number(group.get("initial_lr"))
+                findings += self._rate(kind, rate, initial)
+                findings += self._decay(kind, max(rate, initial), group)
                 findings += self._epsilon(kind, group)
                 betas = group.get("betas") if isinstance(group.get("betas"), (tuple, list)) else ()
                 momenta = [_number(value) for value in (*betas, group.get("momentum"))]
@@ -147,6 +151,18 @@ class OptimizerSettings(Guard):
                     )
                 ]
         return []
+
+
+def _is_scaled(trainer: Any, optimizer: Any) -> bool:
+    """Whether the first rate of an optimizer is only what a function's values are multiplied by."""
+    configs = getattr(trainer, "lr_scheduler_configs", None) or []
+    waiting = [config.scheduler for config in configs if getattr(config.scheduler, "optimizer", None) is optimizer]
+    while waiting:
+        scheduler = waiting.pop()
+        if hasattr(scheduler, "lr_lambdas"):
+            return True
+        waiting += getattr(scheduler, "_schedulers", None) or []
+    return False
 
 
 def _number(value: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from faultlab.guards.twins import copied
 
 ATTACHED = "__faultlab_attached__"
 """Marks a method that stands before a module's own."""
+
+_AVERAGES = frozenset({"ema", "swa", "avg", "average", "averaged", "polyak", "shadow", "teacher", "smoothed"})
 
 _trying = False
 
@@ -70,6 +73,11 @@ def samples(batch: Any) -> int | None:
     """The number of samples of a batch, None where its tensors do not agree on it."""
     sizes = {len(tensor) for tensor in tensors(batch) if tensor.dim()}
     return sizes.pop() if len(sizes) == 1 else None
+
+
+def is_average(name: str) -> bool:
+    """Whether a metric is of averaged weights, by its name: such an average may begin late."""
+    return not _AVERAGES.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
 
 
 def finite(value: float) -> bool:
@@ -189,9 +197,9 @@ def trial(trainer: Any, grad: bool = False) -> Iterator[None]:
         _trying = before
 
 
-def step(module: Any, batch: Any, batch_idx: int) -> Any:
-    """What the module's training step gives for a batch, whether it asks for the index or not."""
-    own = module.training_step
+def step(module: Any, batch: Any, batch_idx: int, which: str = "training_step") -> Any:
+    """What a step of the module gives for a batch, whether it asks for the index or not."""
+    own = getattr(module, which)
     code = getattr(getattr(own, "__func__", own), "__code__", None)
     takes_index = code is None or code.co_argcount > 2 or "batch_idx" in code.co_varnames
     return own(batch, batch_idx) if takes_index else own(batch)

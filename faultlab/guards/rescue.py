@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import time
@@ -30,8 +31,15 @@ def keep(trainer: Any, pl_module: Any) -> None:
 
 def write(trainer: Any) -> str:
     """Write the last sound state of a training as a checkpoint, once, and say where it is, or why there is none."""
-    rescue = None if trainer is None else _KEPT.get(trainer)
+    if trainer is None:
+        return "No checkpoint was saved: there is no Trainer that could."
+    rescue = _KEPT.get(trainer)
     return "No checkpoint was saved: no batch had begun." if rescue is None else rescue.write(trainer)
+
+
+def forget(trainer: Any) -> None:
+    """Let go of what was kept, for another training of the Trainer's."""
+    _KEPT.pop(trainer, None)
 
 
 class Rescue:
@@ -56,15 +64,19 @@ class Rescue:
             return  # another guard has asked before
         self._batch = batch
         self._buffers = {name: buffer.detach().clone() for name, buffer in pl_module.named_buffers()}
-        if not self._reason(trainer) and time.monotonic() >= self._due:
-            begun = time.monotonic()
-            state = _copied(_state(trainer))
-            if self._odd is None:
-                self._odd = _not_finite(state)
-            if _not_finite(state) <= self._odd:
-                self._state = state
+        begun = time.monotonic()
+        if begun >= self._due and not self._reason(trainer):
+            # What saves may be of the user's own, and fail; the training has no part in that.
+            with contextlib.suppress(Exception):
+                self._keep(_copied(_state(trainer)))
             ended = time.monotonic()
             self._due = ended + (ended - begun) / SHARE
+
+    def _keep(self, state: dict[str, Any]) -> None:
+        if self._odd is None:
+            self._odd = _not_finite(state)
+        if _not_finite(state) <= self._odd:
+            self._state = state
 
     def write(self, trainer: Any) -> str:
         if self.said:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from faultlab.guards import listening, readings
 from faultlab.guards.guard import Action, Guard, Level
 
 _TRIED = 16
+_Normalising = nn.modules.batchnorm._BatchNorm
 
 
 class SamplesIndependent(Guard):
@@ -24,7 +25,8 @@ class SamplesIndependent(Guard):
     forward that draws random numbers in eval mode is only looked at further if ``deterministic`` says that it must not.
 
     It keeps quiet where the first dimension of all inputs is not that of the samples (by the loader's batch size),
-    where the outputs are not one a sample, and with normalisation that uses the batch in eval mode too. A model that
+    where the inputs are of a class of somebody's own, where the outputs are not one a sample, and with normalisation or
+    quantisation that uses the batch in eval mode too. A model that
     compares the samples of a batch with each other by design keeps it busy for nothing: leave it out there.
     """
 
@@ -72,6 +74,9 @@ class SamplesIndependent(Guard):
             return
         name, args, kwargs = fitting[0]
         inputs = readings.tensors((args, kwargs))
+        if len(readings.tensors(_part((args, kwargs), 1))) != len(inputs):
+            self.skip("inputs of a class of somebody's own can't be taken apart")
+            return
         if not inputs or any(not tensor.dim() or len(tensor) != size for tensor in inputs) or size < 4:
             return
         twin = readings.twin(pl_module, trainer, self.skip)
@@ -157,15 +162,21 @@ def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
 
 
 def _part(value: Any, n: int) -> Any:
-    """The first samples of some inputs, of their own memory."""
+    """The first samples of some inputs, of their own memory; None of what nobody knows how to take apart."""
     if isinstance(value, Tensor):
         return value.detach()[:n].clone() if value.dim() else value
-    if isinstance(value, dict):
-        return {key: _part(part, n) for key, part in value.items()}
+    if isinstance(value, Mapping):
+        parts = {key: _part(part, n) for key, part in value.items()}
+        # A mapping of another class, as tokenizers give, mostly takes another one of the same keys.
+        return parts if type(value) is dict else type(value)(parts)  # type: ignore[call-arg]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_part(part, n) for part in value))
     if type(value) in (tuple, list):
         return type(value)(_part(part, n) for part in value)
-    return value
+    return None if readings.tensors(value) else value
 
 
 def _uses_batch(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
+    """Whether a layer takes its statistics, or the range that it rounds to, from the batch in eval mode too."""
+    name = type(module).__name__.lower()
+    return "quant" in name or "observer" in name or (isinstance(module, _Normalising) and module.running_mean is None)

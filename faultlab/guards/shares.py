@@ -31,7 +31,10 @@ class LoggedShares(Callback):
     def __init__(self, ignore_index: int = -100) -> None:
         self.ignore_index = ignore_index
         self._logged = -1
-        self._clear()
+        # Tensors as long as nobody asks, so that a device is waited for only where its numbers are logged.
+        self._bad: Any = 0
+        self._supervised: Any = 0
+        self._losses = self._labels = 0
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._clear()
@@ -47,6 +50,7 @@ class LoggedShares(Callback):
         if labels is not None and labels.dim() > 1 and not (labels.is_floating_point() or labels.dtype == torch.bool):
             self._supervised = self._supervised + (labels != self.ignore_index).sum()
             self._labels += labels.numel()
+        batches.forget()
         step, interval = step_of(trainer), getattr(trainer, "log_every_n_steps", 0)
         # Several batches are of one step where gradients are accumulated.
         if interval and step != self._logged and (step + 1) % interval == 0:
@@ -64,7 +68,4 @@ class LoggedShares(Callback):
             announcement.record(trainer, found)
 
     def _clear(self) -> None:
-        # Tensors as long as nobody asks, so that a device is waited for only where its numbers are logged.
-        self._bad: Any = 0
-        self._supervised: Any = 0
-        self._losses = self._labels = 0
+        self._bad = self._supervised = self._losses = self._labels = 0

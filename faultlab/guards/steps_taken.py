@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from faultlab.guards import looks
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, Weights, automatic, optimizers_of, parameters_of, skips_backward
+from faultlab.guards.looks import Finding, Weights, automatic, has_own_way, optimizers_of, parameters_of, skips_backward
 
 
 class StepsTaken(Guard):
@@ -46,10 +47,16 @@ class StepsTaken(Guard):
         self._discarded = 0
         self._ever_backward = False
         self._versions: list[int] = []
+        self._own_way = False
+        self._writes = 0
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._findings.clear()
         self._forget()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._own_way = has_own_way(pl_module)
+        self._writes = looks.writes(pl_module) if self._own_way else 0
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         self._backwards += 1
@@ -82,7 +89,8 @@ class StepsTaken(Guard):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         stepped, due = self._steps, max(1, getattr(trainer, "accumulate_grad_batches", 1) or 1)
         own = automatic(pl_module)
-        unseen = not own and not stepped and self._written(trainer, pl_module)
+        moved = self._own_way and self._moved(pl_module)
+        unseen = not stepped and (moved if own else self._written(trainer, pl_module))
         if unseen or (not self._backwards and skips_backward(trainer)):
             self._forget_batch()
             return
@@ -119,6 +127,11 @@ class StepsTaken(Guard):
         self._backwards = self._steps = 0
         self._without_backward = self._without_step = 0
         self._stepped_after.clear()
+
+    def _moved(self, module: Any) -> bool:
+        """Whether a module that does a step in its own way has done one, of which Lightning hears nothing."""
+        before, self._writes = self._writes, looks.writes(module)
+        return before != self._writes
 
     def _written(self, trainer: Any, module: Any) -> bool:
         """Whether parameters were written to: a module may step optimizers in which Lightning has no part."""

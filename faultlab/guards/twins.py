@@ -6,6 +6,7 @@ are, its parts are copied one by one, and only what is left goes through `copy.d
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import copyreg
 import types
@@ -84,28 +85,30 @@ def _function(function: Any, memo: dict[int, Any]) -> Any:
         return types.MethodType(written.__func__, copied(written.__self__, memo))
     if not isinstance(written, types.FunctionType) or not written.__closure__:
         return function
-    memo[id(function)] = function  # for one that calls itself
-    closure = tuple(_cell(cell, memo) for cell in written.__closure__)
-    if closure == written.__closure__:
+    if not any(map(_leads_on, written.__closure__)):
         return function
+    closure = tuple(types.CellType() for _ in written.__closure__)
     made = types.FunctionType(written.__code__, written.__globals__, written.__name__, written.__defaults__, closure)
     made.__kwdefaults__ = written.__kwdefaults__
     vars(made).update(vars(written))
-    memo[id(function)] = made
+    # Before what it leads to, since that may be itself.
+    memo[id(function)] = memo[id(written)] = made
+    for own, cell in zip(closure, written.__closure__):
+        with contextlib.suppress(ValueError):  # one that nothing was assigned to yet
+            content = cell.cell_contents
+            own.cell_contents = copied(content, memo) if _leads_on(cell) else content
     return made
 
 
-def _cell(cell: Any, memo: dict[int, Any]) -> Any:
-    """A variable that a function has from where it was made, the copy's own if it leads to weights."""
+def _leads_on(cell: Any) -> bool:
+    """Whether a variable that a function has from where it was made may lead to weights."""
     try:
         content = cell.cell_contents
-    except ValueError:  # not assigned yet
-        return cell
-    of_module = isinstance(content, types.MethodType) and isinstance(content.__self__, nn.Module)
-    if not of_module and not isinstance(content, (nn.Module, nn.Parameter, types.FunctionType)):
-        return cell
-    own = copied(content, memo)
-    return cell if own is content else types.CellType(own)
+    except ValueError:
+        return False
+    if isinstance(content, types.MethodType):
+        return isinstance(content.__self__, nn.Module)
+    return isinstance(content, (nn.Module, nn.Parameter, types.FunctionType))
 
 
 def _compiled(module: Any, memo: dict[int, Any]) -> Any:

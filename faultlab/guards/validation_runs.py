@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch.utils.data import IterableDataset
 
 from faultlab.guards import batches, looks, pace
@@ -17,8 +18,9 @@ class ValidationRuns(Guard):
     """Notices validation that never runs though there are data for it, that is cut short, or is on training data.
 
     ``overlap`` is the share of validation samples that may come in training too, recognised by the values of their
-    inputs; it is looked at from 64 distinct validation samples on, since small sets repeat by themselves. It keeps
-    quiet about validation where there are no data for it, and about loaders without a length.
+    inputs; it is looked at from 64 distinct validation samples on, since small sets repeat by themselves, and not where
+    masks within the batch, or on the whole of the data as one batch anything else, tell training from validation. It
+    keeps quiet about validation where there are no data for it, and about loaders without a length.
     """
 
     checks = {
@@ -41,11 +43,13 @@ class ValidationRuns(Guard):
         self._validation: set[float] = set()
         self._training: set[float] = set()
         self._counted = self._drawn = self._shared = 0
+        self._whole = False
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._reset()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._whole = trainer.num_training_batches == 1 == promised_batches(trainer, sanity=False)
         if not looks.has_validation_data(trainer):
             return
         if getattr(trainer, "limit_val_batches", 1) == 0:
@@ -148,7 +152,7 @@ class ValidationRuns(Guard):
 
     def _overlap(self) -> None:
         distinct, count = len(self._validation), self._counted
-        if distinct < self._LEAST:
+        if distinct < self._LEAST or self._whole:
             return
         # Samples of a few categories are the same by chance, as often as validation samples are among themselves.
         pairs = (count - distinct + 3) / (count * (count - 1) / 2)
@@ -196,4 +200,12 @@ def _is_interrupted(trainer: Any) -> bool:
 def _is_telling(seen: batches.Look) -> bool:
     """Whether samples are told apart by their inputs: a single number, or a few tokens, come again by chance."""
     inputs = seen.inputs
-    return inputs is not None and inputs.numel() >= 6 * len(inputs)
+    return inputs is not None and inputs.numel() >= 6 * len(inputs) and not _is_masked(seen, len(inputs))
+
+
+def _is_masked(seen: batches.Look, samples: int) -> bool:
+    """Whether a part says of each sample if it takes part, as where all of a graph comes each time."""
+    return any(
+        tensor.dtype is torch.bool and path != seen.label_path and tensor.shape == (samples,)
+        for path, tensor in seen.usual.items()
+    )

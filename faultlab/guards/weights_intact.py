@@ -23,7 +23,8 @@ class WeightsIntact(Guard):
     Writes are seen by torch's own count of them, and what was written by a sample of 64 values of each parameter.
     Within a batch, before its first backward, a parameter may change by ``within`` of its size; between two
     batches, where modules keep weights normalised or clipped, by ``between``. It keeps quiet about the latter where
-    a callback averages or prunes weights, and about parameters that no optimizer holds.
+    a callback averages or prunes weights, about parameters that no optimizer holds, and about embeddings that keep
+    their rows' norms by themselves.
     """
 
     checks = {
@@ -142,6 +143,8 @@ class WeightsIntact(Guard):
         change, size = sample.norms(now - before), sample.norms(before)
         pairs = [*zip(sample.tensors, change, size)]
         far = [t for t, moved, own in pairs if not (moved <= allowed * own or moved <= 1e-6)]
+        renormed = _renormed(module) if far else set()
+        far = [t for t in far if id(t) not in renormed]
         if not far:
             return []
         names = [names_of(module).get(id(t), "?") for t in far]
@@ -182,6 +185,12 @@ class WeightsIntact(Guard):
             "if a bit had flipped",
             "Stop here: look at the last gradients and updates, and go back to a checkpoint from before.",
         )
+
+
+def _renormed(module: Any) -> set[int]:
+    """The weights of layers that scale their rows down when they look them up, as embeddings with a ``max_norm``."""
+    layers = [part for part in module.modules() if getattr(part, "max_norm", None) is not None]
+    return {id(parameter) for part in layers for parameter in part.parameters(recurse=False)}
 
 
 def _swapped(trainer: Any) -> bool:

@@ -22,6 +22,7 @@ STATS = "stats"
 _FILE = "FAULTLAB_EXECUTIONS"
 _readied: list[bool] = []
 _names: dict[str, str] = {}
+_scripts: list[str] = []
 AT_IMPORT = "import"
 # A call of a mutated function: its wrapper's, the trampoline's, and its own.
 _FRAMES = 3
@@ -119,7 +120,7 @@ def install(executions: Executions | None = None) -> None:
 
     def record(name: str, caller: str | None = None) -> None:
         if executions is not None:
-            executions.ran(name)
+            executions.ran(_of_script(name))
 
     replaced: Any = trampoline
     replaced.record_trampoline_hit = record
@@ -166,6 +167,13 @@ def disguise(imported: Callable[[Callable[..., Any]], None] = lambda function: N
 def name_script(file: str, name: str) -> None:
     """Have mutants of a script that is run as ``__main__`` take orders under a name."""
     _names.setdefault(os.path.realpath(file), name)
+    _scripts.append(name)
+
+
+def _of_script(function: str) -> str:
+    """The function's name, with that of the script for ``__main__``."""
+    module, _, name = function.rpartition(".")
+    return f"{_scripts[-1]}.{name}" if module == "__main__" and _scripts else function
 
 
 def _under_one_name(function: Callable[..., Any]) -> None:

@@ -70,8 +70,12 @@ def guess(
         guessed.assumed, guessed.unknown = arguments.guess(source, guessed.reading, importable)
     else:
         guessed.reading.validates = True
-    candidates = [*_scripts(target, arguments_given), *_with_data(target, importable, guessed.assumed)]
-    forms = list(_forms(target, importable, guessed))
+    candidates = list(_scripts(target, arguments_given))
+    forms: list[dict[str, Any]] = []
+    # Who gives arguments means the script, and not whatever else could be trained.
+    if not arguments_given:
+        candidates += _with_data(target, importable, guessed.assumed)
+        forms += _forms(target, importable, guessed)
     request = {
         "name": target.name if target.known else "",
         "folder": str(Path.cwd()),

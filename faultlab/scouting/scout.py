@@ -27,10 +27,10 @@ from faultlab.scouting.left_behind import LeftBehind
 from faultlab.scouting.length import Length
 from faultlab.worker.imported import apart
 
-_ATTEMPT = 60.0
+_ATTEMPT = 90.0
 _SEARCH = 45.0
 _PATIENCE = 1.0
-"""Seconds between two looks at how long an attempt has had to wait for a processor."""
+"""Seconds between two looks at how much time an attempt has spent."""
 _TAIL = 2000
 _SUBCOMMAND = re.compile(r"expected.*subcommand|\{fit,validate,test,predict\}")
 """What a LightningCLI says that was told nothing to do."""
@@ -141,14 +141,14 @@ class Scout:
     def _tune(self, candidate: Mapping[str, Any], first: dict[str, Any]) -> None:
         """Lengthens the training until something is learnt, and says what was found."""
         answer, tried = first, Length()
-        available = first["batches"]
-        # An epoch of the first attempt may have been shorter than was asked for.
-        begun = available if available is not None and available < tried.batches else tried.batches
-        second = self._attempt(candidate, length.of(2 * tried.steps, available))
+        available = _available(first, tried)
+        again = length.of(2 * tried.steps, available)
+        second = self._attempt(candidate, again)
         each = 0.0
         if "trajectory" in second:
             each = length.marginal((first["steps"], first["cpu"]), (second["steps"], second["cpu"]))
-        known = {replace(tried, batches=begun): first, length.of(2 * tried.steps, available): second}
+            available = _available(second, again)
+        known = {tried: first, again: second}
         for long in length.longer(available, each):
             found = known[long] if long in known else self._attempt(candidate, long)
             if "trajectory" not in found:
@@ -181,15 +181,13 @@ class Scout:
             _write_all(writing, encode(answer))
             os._exit(0)
         os.close(writing)
-        data, begun, waited, ended = b"", time.monotonic(), 0.0, False
-        # What it has to wait for among others is not its own time: as much is tried on a machine that is busy.
-        while not ended and time.monotonic() - begun - waited < seconds:
+        data, own, ended = b"", processes.OwnTime(pid), False
+        while not ended and own.spent() < seconds:
             if select.select([reading], [], [], _PATIENCE)[0]:
                 part = os.read(reading, 1 << 16)
                 data += part
                 ended = not part or data.endswith(b"\n")
-            waited = max(waited, *map(processes.waited, {pid, *processes.children_of(pid)}))
-        self._left -= time.monotonic() - begun - waited
+        self._left -= own.spent()
         processes.kill_group(pid)
         _, status = os.waitpid(pid, 0)
         processes.sweep_orphans(before)
@@ -288,6 +286,13 @@ def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
         "validation": trajectory.validation_batches,
         "skipped": scripted.skipped(),
     }
+
+
+def _available(answer: Mapping[str, Any], long: Length) -> int | None:
+    """How many batches an epoch has: as many as came where those were fewer than were asked for."""
+    fewer = answer["steps"] < long.steps
+    found: int | None = max(1, answer["steps"] // long.epochs) if fewer else answer["batches"]
+    return found
 
 
 def _batches(loading: Mapping[str, Any]) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 import torch
 
+from faultlab.core.asking import has
 from faultlab.seams import tree
 
 Axes = Mapping[tree.Path, int]
@@ -80,7 +81,7 @@ def _holds_samples(part: Any) -> bool:
     if isinstance(part, torch.Tensor):
         # Sparse ones can't be indexed alike.
         return part.layout is torch.strided and not part.is_nested
-    return _is_array(part) or (isinstance(part, (list, tuple)) and not hasattr(part, "_fields"))
+    return _is_array(part) or (isinstance(part, (list, tuple)) and not has(part, "_fields"))
 
 
 def _is_array(part: Any) -> bool:

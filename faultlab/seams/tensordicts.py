@@ -10,12 +10,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from faultlab.core.asking import asked, has
+
 
 def held(value: Any) -> Any:
     """The TensorDict that the value is, or that a tensorclass keeps its tensors in; None for anything else."""
     if _is_tensordict(value):
         return value
-    inner = getattr(value, "__dict__", {}).get("_tensordict")
+    inner = asked(value, "__dict__", {}).get("_tensordict")
     return inner if _is_tensordict(inner) and hasattr(type(value), "from_tensordict") else None
 
 
@@ -30,7 +32,7 @@ def rebuilt(value: Any, changed: Mapping[str, Any]) -> Any:
 def of_items(value: Any, items: Mapping[Any, Any]) -> Any:
     """A container like this one that holds these items."""
     inner = held(value)
-    devices = {item.device for item in items.values() if hasattr(item, "device")}
+    devices = {item.device for item in items.values() if has(item, "device")}
     made = sys.modules["tensordict"].TensorDict(
         dict(items),
         batch_size=_shared(inner.batch_size, items.values()),
@@ -61,5 +63,5 @@ def _shape(item: Any) -> tuple[int, ...] | None:
     """The dimensions of a tensor or of another container; None for what has none, such as a word."""
     if isinstance(item, list):
         return (len(item),)
-    shape = getattr(item, "batch_size", getattr(item, "shape", None))
+    shape = asked(item, "batch_size", asked(item, "shape"))
     return None if shape is None else tuple(shape)

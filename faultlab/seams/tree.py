@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from faultlab.core.asking import asked, has
 from faultlab.seams import tensordicts
 
 _MAX_DEPTH = 8
@@ -120,27 +121,27 @@ def _same(one: Any, other: Any) -> bool:
 
 def _children(value: Any) -> list[tuple[str, Any]] | None:
     """The named parts of a node, or None for a leaf."""
-    if isinstance(value, (torch.Tensor, type)) or callable(getattr(value, "named_parameters", None)):
+    if isinstance(value, (torch.Tensor, type)) or callable(asked(value, "named_parameters")):
         return None
     if (held := tensordicts.held(value)) is not None:
         return [(str(key), held[key]) for key in list(held.keys())]
     if isinstance(value, Mapping):
         return [(str(key), value[key]) for key in list(value.keys())]
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return list(zip(value._fields, value))
+    if isinstance(value, tuple) and has(value, "_fields"):
+        return list(zip(asked(value, "_fields"), value))
     if isinstance(value, (list, tuple)):
         return [(str(index), item) for index, item in enumerate(value)]
     # A graph of PyTorch Geometric can be called and is a batch all the same; what else can be called holds no data.
-    if type(value).__module__.partition(".")[0] in _OPAQUE_PACKAGES or (callable(value) and not hasattr(value, "to")):
+    if type(value).__module__.partition(".")[0] in _OPAQUE_PACKAGES or (callable(value) and not has(value, "to")):
         return None
     names = _attribute_names(value)
-    return [(name, getattr(value, name)) for name in names if hasattr(value, name)] if names else None
+    return [(name, asked(value, name)) for name in names if has(value, name)] if names else None
 
 
 def _attribute_names(value: Any) -> list[str]:
     if dataclasses.is_dataclass(value):
         return [field.name for field in dataclasses.fields(value)]
-    names = list(getattr(value, "__dict__", {}))
+    names = list(asked(value, "__dict__", {}))
     for cls in type(value).__mro__:
         slots = cls.__dict__.get("__slots__", ())
         names += [slots] if isinstance(slots, str) else list(slots)
@@ -175,7 +176,7 @@ def _rebuild(value: Any, path: Path, changed: Mapping[Path, Any]) -> Any:
         return result
     if isinstance(value, Mapping):
         return type(value)({key: new[str(key)] for key in value})  # type: ignore[call-arg]
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
+    if isinstance(value, tuple) and has(value, "_fields"):
         return type(value)(*new.values())
     if isinstance(value, (list, tuple)):
         return type(value)(new.values())
@@ -199,7 +200,7 @@ def with_items(mapping: MutableMapping[Any, Any], items: dict[Any, Any]) -> Any:
 def shell(value: Any) -> Any:
     """A copy that shares the parts but not what holds them: writing into it leaves the original as it was."""
     result = copy.copy(value)
-    for name, part in list(getattr(result, "__dict__", {}).items()):
+    for name, part in list(asked(result, "__dict__", {}).items()):
         # A mapping that is written by hand keeps its items in a dict of its own, which copy.copy shares.
         if isinstance(part, dict) and part is vars(value).get(name):
             object.__setattr__(result, name, copy.copy(part))

@@ -22,6 +22,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _READERS = ("stat", "access", "statvfs", "getxattr", "listxattr")
 _OWN_READERS = ("lstat", "readlink")
 _CHANGERS = ("truncate", "chmod", "chown", "utime", "setxattr", "removexattr")
+_LARGEST_DATABASE = 64 << 20
 _MAKERS = ("mkfifo", "mknod")
 # In which Python's own modules look up what a function can do before they call it.
 _ABILITIES = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
@@ -90,6 +91,13 @@ def take_over(patches: Patches, overlay: Overlay) -> None:
         wrap(torch._C, "PyTorchFileWriter", taken.written_by_torch)
 
 
+def _may_be_copied(database: str) -> bool:
+    """Whether a database is a file, and no larger than that every run may have one of its own."""
+    if database in ("", ":memory:") or database.startswith("file:"):
+        return False
+    return not os.path.isfile(database) or os.path.getsize(database) <= _LARGEST_DATABASE
+
+
 class _Taken:
     """One method a kind of call: each gets the call that it stands for, and its arguments."""
 
@@ -135,8 +143,11 @@ class _Taken:
 
     def connected(self, original: Call, database: Any, *args: Any, **kwargs: Any) -> Any:
         """A database is written by a library, beside its file too: all of it is where the file is."""
-        plain = isinstance(database, (str, os.PathLike)) and str(database) not in ("", ":memory:")
-        if plain and not str(database).startswith("file:"):
+        if isinstance(database, (str, os.PathLike)) and _may_be_copied(str(os.fspath(database))):
+            # What was written last may not be in the file itself yet.
+            for beside in ("-wal", "-journal"):
+                if self._overlay.there(log := f"{os.fspath(database)}{beside}"):
+                    self._overlay.place(log, keep=True)
             database = self._overlay.place(database, keep=True)
         return original(database, *args, **kwargs)
 

@@ -104,3 +104,26 @@ def test_a_batch_that_is_not_understood_is_let_pass(batch: Any) -> None:
     trainer = fit([], module, max_epochs=0)
     guard.on_train_batch_start(trainer, module, batch, 0)
     guard.on_validation_batch_start(trainer, module, batch, 0)
+
+
+def test_samples_with_lists_of_their_own_may_have_none_of_something() -> None:
+    class Boxes(Tolerant):
+        def validation_step(self, *args: Any) -> None: ...
+
+    def detect(samples: Any) -> Any:
+        counts = [int(label) * 3 for _, label in samples]
+        return torch.stack([inputs for inputs, _ in samples]), [{"boxes": torch.randn(n, 4)} for n in counts]
+
+    def listed(samples: Any) -> Any:
+        pictures, targets = detect(samples)
+        return list(pictures), targets
+
+    def emptied(samples: Any) -> Any:
+        return torch.zeros(0, 4), []
+
+    data = loaders()[0].dataset
+    for collate in (detect, listed):
+        fit(BatchSchema(), Boxes(), train=DataLoader(data, 2, collate_fn=collate), limit_val_batches=0)
+    alarm = alarm_of(BatchSchema(), Boxes(), train=DataLoader(data, 2, collate_fn=emptied), limit_val_batches=0)
+    assert alarm is not None
+    assert alarm.check == "empty"

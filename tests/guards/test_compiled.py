@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from faultlab import guards
-from faultlab.guards import Guard, OutputsVary, SamplesIndependent, listening, readings
-from tests.guards.rig import alarm_of, fit
+from faultlab.guards import Guard, NormalisationAlive, OutputsVary, SamplesIndependent, listening, readings
+from tests.guards.rig import Healthy, alarm_of, fit
 from tests.zoo import compiled
 
 HEARD = ["wrapped", "in place", "method", "itself"]
@@ -135,3 +135,29 @@ def test_samples_that_depend_on_each_other_are_noticed_behind_a_compiled_network
     alarm = alarm_of(SamplesIndependent(), model, *compiled.loaders())
     assert alarm is not None
     assert alarm.check == "mixes"
+
+
+@pytest.mark.nightly(reason="compiles with aot_eager, which takes seconds")
+def test_statistics_that_a_compiled_graph_writes_are_let_pass_and_others_are_still_watched() -> None:
+    class Partly(Healthy):
+        """Its body is compiled into a graph that writes the statistics at its end; what follows is not."""
+
+        def __init__(self, wrong: bool) -> None:
+            super().__init__()
+            self.body = torch.compile(self.body, backend="aot_eager")
+            self.after = nn.BatchNorm1d(2)
+            self.wrong = wrong
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.after(super().forward(inputs))
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            loss = super().training_step(batch, batch_idx)
+            if self.wrong and batch_idx == 3:
+                self.after.running_mean.zero_()
+            return loss
+
+    fit(NormalisationAlive(), Partly(wrong=False))
+    alarm = alarm_of(NormalisationAlive(), Partly(wrong=True))
+    assert alarm is not None
+    assert (alarm.check, "in after" in alarm.found) == ("overwritten", True), alarm.found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import re
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pytorch_lightning as pl
 import torch
 
 from faultlab import guards
-from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning
+from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning, readings
+from faultlab.guards.known_profile import combine
+from faultlab.guards.known_sensor import Sensor
 from faultlab.guards.lightning import HOOKS, overrides
 from tests import warm
 from tests.guards.rig import QUIET, Healthy, fit, loaders
@@ -174,6 +177,80 @@ def test_a_guard_that_fails_itself_says_so_once_and_lets_the_training_go_on(monk
     with pytest.warns(GuardWarning, match="Clumsy failed itself and looks no more at this training: KeyError"):
         trainer = fit(clumsy := Clumsy())
     assert (trainer.global_step, clumsy.looks) == (16, 1)
+
+
+class Uncopied(Healthy):
+    """Holds something that can't be copied, as a lock or an open file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize("cls", [guards.SamplesIndependent, guards.OverfitsBatch, guards.MetricsRecomputed])
+def test_a_guard_that_never_could_look_says_why_when_training_ends(cls: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    together = GuardSet([made(cls), made(guards.StepsTaken)])
+    fit(together, Uncopied())
+    told = [entry.message for entry in caplog.records if "looked 0 times" in entry.message]
+    assert told == [together.report()]
+    assert told[0].startswith(f"{cls.__name__} looked 0 times, and left looks out: the module can't be copied: TypeErr")
+    caplog.clear()
+    fit(together)
+    assert not together.report()
+    assert not any("looked" in entry.message for entry in caplog.records)
+
+
+def test_a_copy_that_fails_is_counted() -> None:
+    class Alone(Healthy):
+        """Refuses to be called by a guard."""
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            if readings.trying():
+                raise LookupError("nothing for you")
+            return super().forward(inputs)
+
+    together = GuardSet(
+        [made(cls) for cls in (guards.SamplesIndependent, guards.OverfitsBatch, guards.MetricsRecomputed)]
+    )
+    fit(together, Alone())
+    lines = together.report().splitlines()
+    assert len(lines) == 3
+    assert all("looked 0 times" in line and "LookupError: nothing for you" in line for line in lines)
+
+
+def test_what_known_good_runs_could_not_be_compared_with_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise LookupError("no weights")
+
+    fit([recorder := guards.KnownGoodRecorder()])
+    assert recorder.looked
+    assert not recorder.skipped
+    guard = guards.KnownGood(combine([recorder.summary] * 3), action="warn")
+    monkeypatch.setattr(Sensor, "on_train_start", broken)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit([recorder, guard])
+    assert recorder.skipped == guard.skipped == {"on_train_start: LookupError: no weights": 1}
+    assert "on_train_start: LookupError: no weights (1x)" in guard.report()
+
+
+def test_every_guard_of_a_set_leaves_the_module_though_another_raises_then() -> None:
+    class Raising(Guard):
+        checks = {"end": "the training failed"}
+
+        def on_exception(self, *_: Any) -> None:
+            self.alarm("end", "the training failed", "Look why.")
+
+    class Failing(Healthy):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            super().training_step(batch, batch_idx)
+            raise KeyError
+
+    module = Failing()
+    with pytest.raises(Alarm, match="the training failed"):
+        fit(GuardSet([Raising(), guards.OutputsVary(), guards.DropoutAlive()]), module)
+    assert not any(part._forward_hooks for part in module.modules())
 
 
 def test_guards_import_nothing_else_of_faultlab() -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from faultlab.guards import Gradients
-from tests.guards.rig import Healthy, alarm_of
+from tests.guards.rig import Healthy, Plan, alarm_of, points
 
 
 class Wide(Healthy):
@@ -149,3 +150,61 @@ def test_a_training_that_has_reached_its_goal_is_let_pass(power: int) -> None:
             return torch.optim.SGD(self.parameters(), lr=0.3)
 
     assert alarm_of(Gradients(), Settling(), max_epochs=12) is None
+
+
+class Alternating(Wide):
+    """Trains its body or its head, the other half frozen, and steps the optimizers of both."""
+
+    to_none = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.body.parameters(), 0.01), torch.optim.Adam(self.head.parameters(), 0.01)
+
+    def half(self, batch_idx: int) -> nn.Module:
+        return self.head if batch_idx % 2 else self.body
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        for optimizer in self.optimizers():
+            optimizer.zero_grad(set_to_none=self.to_none)
+        frozen = self.half(batch_idx).requires_grad_(False)
+        self.manual_backward(F.cross_entropy(self(batch[0]), batch[1]))
+        for optimizer in self.optimizers():
+            optimizer.step()
+        frozen.requires_grad_(True)
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+def test_halves_that_learn_in_turn_are_let_pass(to_none: bool) -> None:
+    module = Alternating()
+    module.to_none = to_none
+    assert alarm_of(Gradients(), module, max_epochs=4, limit_val_batches=0) is None
+
+
+def test_a_number_that_is_there_for_the_trainer_to_have_an_optimizer_needs_no_gradient() -> None:
+    assert alarm_of(Gradients(), Plan()) is None
+
+
+@pytest.mark.parametrize(("to_none", "check"), [(True, "missing"), (False, "zero")])
+def test_a_half_that_never_has_its_turn_is_noticed(to_none: bool, check: str) -> None:
+    class Forgetting(Alternating):
+        def half(self, batch_idx: int) -> nn.Module:
+            return self.body if self.global_step > 8 else super().half(batch_idx)
+
+    module = Forgetting()
+    module.to_none = to_none
+    alarm = alarm_of(Gradients(), module, max_epochs=4, limit_val_batches=0)
+    assert alarm is not None
+    assert alarm.check == check
+
+
+def test_a_line_search_may_begin_where_the_last_one_ended() -> None:
+    class Searching(Wide):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=4)
+
+    whole = DataLoader(points(), 128)
+    assert alarm_of(Gradients(), Searching(), train=whole, max_epochs=6, log_every_n_steps=1) is None

@@ -172,3 +172,37 @@ def test_a_relation_that_nobody_has_is_none_to_miss() -> None:
     torch.manual_seed(0)
     x, y = torch.randn(512, 8), torch.randint(5, (512,))
     fit(LabelsAligned(), Many(), *on((x, y), (torch.randn(256, 8), torch.randint(5, (256,)))))
+
+
+def test_classes_that_are_others_on_purpose_are_let_pass() -> None:
+    (seen, labels), (unseen, others) = sample(512, 0), sample(256, 1)
+    fit(Labels(), Many(), *on((seen, labels), (unseen, others + 5)))
+
+
+class Drawn(TensorDataset):
+    """Inputs beside something that is drawn anew each time."""
+
+    def __init__(self, inputs: torch.Tensor, draw: Any) -> None:
+        super().__init__(inputs)
+        self.draw = draw
+
+    def __getitem__(self, index: int) -> Any:
+        (inputs,) = super().__getitem__(index)
+        return inputs, self.draw(inputs)
+
+
+@pytest.mark.parametrize(
+    ("draw", "check"),
+    [
+        (lambda inputs: torch.randint(1000, ()), None),
+        (lambda inputs: inputs + 0.1 * torch.randn_like(inputs), None),
+        (lambda inputs: torch.randint(5, ()), "changing"),
+        (lambda inputs: inputs[:1] + torch.randn(1), "changing"),
+    ],
+    ids=["times", "noisy copies", "classes", "numbers"],
+)
+def test_what_is_drawn_anew_is_noticed_where_it_is_a_label(draw: Any, check: str | None) -> None:
+    torch.manual_seed(0)
+    train = DataLoader(Drawn(sample(256, 0)[0], draw), batch_size=32, shuffle=True)
+    alarm = alarm_of(LabelsAligned(), Many(), train, DataLoader(Drawn(sample(64, 1)[0], draw), batch_size=64))
+    assert (alarm and alarm.check) == check

@@ -107,3 +107,60 @@ def test_a_metric_of_every_other_epoch_is_let_pass() -> None:
 
     fit(LoggedMetrics(metric="val_loss"), Seldom(), max_epochs=5)
     fit(LoggedMetrics(metric="val_loss"), max_epochs=4, check_val_every_n_epoch=2)
+
+
+class Averaged(Reporting):
+    """Reports the loss of averaged weights too, of which there are none before some step."""
+
+    before: float | None = None
+
+    def report(self, step: float, batch: Any, batch_idx: int) -> None:
+        super().report(step, batch, batch_idx)
+        value = self.before if step < 20 else 1 / step
+        if value is not None:
+            self.log("val_loss_ema", value)
+
+
+@pytest.mark.parametrize("before", [None, math.nan, 0.7])
+def test_an_average_may_begin_late(before: float | None) -> None:
+    class Late(Averaged):
+        pass
+
+    Late.before = before
+    fit(LoggedMetrics(metric="val_loss_ema"), Late(), max_epochs=4)
+
+
+def test_an_average_that_never_comes_is_noticed_at_the_end() -> None:
+    class Never(Averaged):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            super().report(0, batch, batch_idx)
+
+    alarm = alarm_of(LoggedMetrics(metric="val_loss_ema"), module := Never())
+    assert alarm is not None
+    assert (alarm.check, module.global_step) == ("missing", 16)
+
+
+def test_an_average_that_ends_is_noticed() -> None:
+    class Ending(Averaged):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            super().report(step, batch, batch_idx)
+            if step >= 28:
+                self.log("val_loss_ema", math.nan)
+
+    class Began(Ending):
+        before = 0.5
+
+    alarm = alarm_of(LoggedMetrics(), Began(), max_epochs=5)
+    assert alarm is not None
+    assert alarm.check == "not-finite"
+
+
+def test_a_loss_that_is_never_a_number_is_noticed_at_the_end_beside_one_that_is() -> None:
+    class Part(Reporting):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            super().report(step, batch, batch_idx)
+            self.log("val_loss_of_part", math.nan)
+
+    alarm = alarm_of(LoggedMetrics(), module := Part())
+    assert alarm is not None
+    assert (alarm.check, module.global_step) == ("not-finite", 16)

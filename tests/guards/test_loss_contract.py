@@ -119,3 +119,39 @@ def test_what_is_learnt_may_be_the_input_itself() -> None:
             return self.picture.sum()
 
     assert alarm_of(LossContract(), Dream()) is None
+
+
+class Density(Healthy):
+    """Fits the spread of values that hardly vary, whose likelihood has no bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_spread = nn.Parameter(torch.zeros(4))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        narrow = 0.01 * batch[0] * self.log_spread.neg().exp()
+        return (narrow.square() / 2 + self.log_spread).sum(dim=1).mean() + 0.5
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD([self.log_spread], lr=0.03)
+
+
+def test_a_likelihood_may_sink_below_zero_in_small_steps() -> None:
+    module = Density()
+    assert alarm_of(LossContract(), module, limit_val_batches=0, max_epochs=5) is None
+    assert float(module.log_spread.detach().sum()) < -4 * 0.5
+
+
+def test_losses_of_two_kinds_may_take_turns_under_manual_optimisation() -> None:
+    class Turns(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            loss = F.cross_entropy(self(batch[0]), batch[1])
+            self.manual_backward(100 * self(batch[0]).square().mean().sqrt() if self.current_epoch % 2 else 0.1 * loss)
+            self.optimizers().step()
+            self.optimizers().zero_grad()
+
+    assert alarm_of(LossContract(), Turns(), max_epochs=4) is None

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -96,3 +97,28 @@ def test_a_module_that_cannot_be_copied_is_let_pass() -> None:
             raise TypeError("can't be copied")
 
     fit(MetricsRecomputed(), Uncopied())
+
+
+class Weighed(Reporting):
+    """Its training loss is that of validation until the weight in it has been learnt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_weight = nn.Parameter(torch.zeros(()))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return super().training_step(batch, batch_idx) * self.log_weight.exp() - self.log_weight
+
+
+def test_a_loss_that_is_the_same_at_the_beginning_alone_is_let_pass() -> None:
+    fit(MetricsRecomputed(), Weighed(), max_epochs=4)
+
+
+def test_smoothed_labels_before_anything_is_learnt_are_let_pass() -> None:
+    class Smoothed(Reporting):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.cross_entropy(self(batch[0]), batch[1], label_smoothing=0.1)
+
+    module = Smoothed()
+    nn.init.normal_(module.head.weight, std=1e-3), nn.init.zeros_(module.head.bias)
+    fit(MetricsRecomputed(), module, max_epochs=4)

@@ -70,3 +70,23 @@ def test_an_epsilon_that_half_precision_cannot_hold_is_noticed() -> None:
 )
 def test_unusual_settings_are_let_pass(kind: Any, settings: dict[str, Any]) -> None:
     assert alarm_of(OptimizerSettings(), Configured(kind, **settings), max_epochs=1) is None
+
+
+class Multiplied(Healthy):
+    """Its rate is 1 times what a function gives, as transformers are warmed up."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def configure_optimizers(self) -> Any:
+        optimizer = optim.AdamW(self.parameters(), lr=1.0, weight_decay=0.05)
+        schedule = optim.lr_scheduler.LambdaLR(optimizer, self.function)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def test_a_rate_that_is_a_function_of_the_step_is_what_the_function_gives() -> None:
+    assert alarm_of(OptimizerSettings(), Multiplied(lambda step: 0.01 * min(1, (step + 1) / 8))) is None
+    alarm = alarm_of(OptimizerSettings(), Multiplied(lambda step: 0.5))
+    assert alarm is not None
+    assert alarm.check == "rate-huge"

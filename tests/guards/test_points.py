@@ -28,9 +28,16 @@ from tests.guards.rig import QUIET
 
 CLASSES = guards.classes()
 SETS = ("cheap", "full")
-WHO = [*[pytest.param(cls, id=cls.__name__) for cls in CLASSES], *SETS]
+ALONE = pytest.mark.nightly(reason="each guard alone; the quick ring has all of them together")
+WHO = [*[pytest.param(cls, id=cls.__name__, marks=ALONE) for cls in CLASSES], *SETS]
+EACH = [*[pytest.param(cls, id=cls.__name__) for cls in CLASSES], *SETS]
 POINTS = [hook for hook in HOOKS if hook not in ("on_exception",) and "test" not in hook and "predict" not in hook]
-COMPILED = ("network", "in place", "method of the module", "function", "in the first step")
+MORE = pytest.mark.nightly(reason="more forms of compiling; the quick ring has those in which hooks are in the way")
+COMPILED = [
+    *[pytest.param(form, marks=MORE) for form in ("network", "in place", "method of the module")],
+    "function",
+    "in the first step",
+]
 pytestmark = pytest.mark.usefixtures("nothing_compiled")
 
 
@@ -103,7 +110,7 @@ def profile() -> Any:
 
 
 @pytest.fixture
-def watching(request: pytest.FixtureRequest, profile: Any) -> Callable[[Any], list[Any]]:
+def watching(profile: Any) -> Callable[[Any], list[Any]]:
     """The callbacks of a guard's class, or of a level."""
 
     def made(who: Any) -> list[Any]:
@@ -153,9 +160,7 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def bare() -> dict[str, Any]:
-    train([], module := Module(Network()))
-    torch.manual_seed(0)
-    train([], module := Module(Network()))
+    train([], module := seeded())
     return everything(module)
 
 
@@ -192,7 +197,7 @@ def test_all_can_be_copied_and_pickled_at_every_hook(who: Any, order: str, watch
     assert_same(bare, everything(module))
 
 
-@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("who", EACH)
 def test_a_copy_made_in_the_middle_of_a_step_is_a_module_like_any_other(
     who: Any, watching: Any, bare: dict[str, Any]
 ) -> None:
@@ -225,9 +230,7 @@ def test_checkpoints_with_the_module_in_them_are_written_and_read(who: Any, watc
         read = torch.load(path, weights_only=False)
         assert isinstance(read["hyper_parameters"]["network"], Network)
         no_hooks(read["hyper_parameters"]["network"])
-    train(watching(who), again := seeded(), max_epochs=3)
     assert Module.load_from_checkpoint(written[0], weights_only=False).network.head.weight.shape == (2, 8)
-    assert again.network.head.weight.shape == (2, 8)
 
 
 def vmapped(module: Module, x: Tensor) -> None:
@@ -312,6 +315,7 @@ def test_a_graph_that_has_to_be_whole_is_compiled_once_and_whole(who: Any, form:
     assert all(map(torch.equal, alone, watched))
 
 
+@MORE
 @pytest.mark.parametrize("who", SETS)
 def test_so_it_is_by_the_backend_that_differentiates_graphs_ahead(who: Any, watching: Any) -> None:
     _, alone = of_compiled("in place", [], "aot_eager")

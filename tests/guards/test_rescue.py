@@ -126,3 +126,39 @@ def test_a_state_that_was_never_sound_is_not_called_sound(tmp_path: Path) -> Non
     assert saved["global_step"] == 0
     assert "of step 0" in caught.value.rescued
     assert saved["state_dict"]["head.weight"].isfinite().all()
+
+
+def test_hooks_that_fail_to_save_are_no_end_of_a_healthy_training(tmp_path: Path) -> None:
+    class Unsaved(Poisoned):
+        def on_save_checkpoint(self, checkpoint: Any) -> None:
+            raise LookupError("nothing to save")
+
+    assert fit(LossContract(action="save"), Unsaved(at=-1), root=tmp_path).global_step == 16
+    with pytest.raises(Alarm, match="No checkpoint could be saved: LookupError: nothing to save"):
+        fit(LossContract(action="save"), Unsaved(), root=tmp_path)
+
+
+def test_a_loop_by_hand_is_alarmed_without_a_checkpoint() -> None:
+    module = Healthy()
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    x = torch.full((8, 4), torch.nan)
+    with (
+        pytest.raises(Alarm, match="there is no Trainer that could"),
+        guards.attach(module, guards.all(action="save"), optimizer),
+    ):
+        module.training_step((x, torch.zeros(8).long()), 0).backward()
+
+
+def test_another_training_of_the_same_trainer_has_a_checkpoint_of_its_own(tmp_path: Path) -> None:
+    trainer = pl.Trainer(**QUIET, max_epochs=2, default_root_dir=tmp_path, callbacks=LossContract(action="save"))
+    for at in (5, 6):
+        with pytest.raises(Alarm) as caught:
+            trainer.fit(Poisoned(at=trainer.global_step + at), *loaders())
+        assert caught.value.rescued
+    assert len(list(tmp_path.glob("*.ckpt"))) == 2
+
+
+def test_a_guard_that_is_ready_to_save_can_be_pickled_and_goes_on_looking(tmp_path: Path) -> None:
+    again = pickle.loads(pickle.dumps(GuardSet([SeesIt(action="save"), LossContract(action="save")])))
+    with pytest.raises(Alarm, match="not finite"):
+        fit(again, seeded(Poisoned), root=tmp_path)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, UserDict
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from faultlab.guards import SamplesIndependent
-from tests.guards.rig import Healthy, alarm_of, fit
+from tests.guards.rig import Healthy, alarm_of, fit, points
 
 
 class Changed(Healthy):
@@ -101,3 +105,71 @@ def test_inputs_whose_first_dimension_is_not_that_of_the_samples_are_let_pass() 
             return self(torch.cat([batch[0], batch[0]])).square().mean()
 
     fit(SamplesIndependent(), Transposed())
+
+
+class Bag:
+    """A batch of a class of its own, which knows how many samples it has."""
+
+    def __init__(self, inputs: Any, labels: Any) -> None:
+        self.inputs, self.labels = inputs, labels
+
+    def to(self, *args: Any, **kwargs: Any) -> Bag:
+        return Bag(self.inputs.to(*args, **kwargs), self.labels.to(*args, **kwargs))
+
+
+class Bagged(Healthy):
+    """Its forward takes the whole batch."""
+
+    def forward(self, bag: Any) -> Any:
+        return super().forward(bag.inputs)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return F.cross_entropy(self(batch), batch.labels)
+
+
+class Named(Rolled):
+    """The same for batches with names, and it mixes the samples."""
+
+    def forward(self, batch: Any) -> Any:
+        return super().forward(batch["inputs"])
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return F.cross_entropy(self(batch), batch["labels"])
+
+
+def collated(make: Any) -> DataLoader[Any]:
+    def collate(samples: Any) -> Any:
+        inputs, labels = zip(*samples)
+        return make(inputs=torch.stack(inputs), labels=torch.stack(labels))
+
+    return DataLoader(points(), 16, collate_fn=collate)
+
+
+def test_batches_of_a_class_of_its_own_are_let_pass_and_that_is_counted() -> None:
+    guard = SamplesIndependent()
+    fit(guard, Bagged(), train=collated(Bag), limit_val_batches=0)
+    assert "can't be taken apart" in guard.report()
+
+
+@pytest.mark.parametrize("make", [dict, OrderedDict, UserDict])
+def test_samples_that_are_mixed_are_noticed_in_batches_with_names(make: Any) -> None:
+    alarm = alarm_of(SamplesIndependent(), Named(), train=collated(make), limit_val_batches=0)
+    assert alarm is not None
+    assert alarm.check == "mixes"
+
+
+def test_ranges_that_come_of_the_batch_are_let_pass() -> None:
+    class FakeQuantize(nn.Module):
+        def forward(self, values: Any) -> Any:
+            scale = values.detach().abs().max() / 3
+            return values + ((values / scale).round() * scale - values).detach()
+
+    class Rounded(Changed):
+        def __init__(self) -> None:
+            super().__init__()
+            self.quantize = FakeQuantize()
+
+        def change(self, outputs: Any) -> Any:
+            return self.quantize(outputs)
+
+    fit(SamplesIndependent(), Rounded())

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab.guards import ValidationRuns
@@ -118,6 +119,45 @@ def test_several_validation_loaders_are_let_pass() -> None:
 @pytest.mark.parametrize("arguments", [{}, {"limit_val_batches": 4}])
 def test_a_loader_without_a_length_may_end_before_the_limit(arguments: dict[str, Any]) -> None:
     fit(ValidationRuns(), validation=Streamed(1), **arguments)
+
+
+class Graph(Wide):
+    """Is given all points each time, and masks that say which of them count."""
+
+    def step(self, batch: Any, stage: str) -> torch.Tensor:
+        inputs, labels = batch["points"][batch[stage]], batch["labels"][batch[stage]]
+        return functional.cross_entropy(self(inputs), labels)
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return self.step(batch, "train_mask")
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_loss", self.step(batch, "val_mask"), batch_size=1)
+
+
+def graph(**more: Any) -> list[dict[str, Any]]:
+    inputs, labels = wide(128).tensors
+    first = torch.arange(128) < 96
+    return [{"points": inputs, "labels": labels, "train_mask": first, "val_mask": ~first, **more}]
+
+
+def test_masks_over_one_graph_are_let_pass() -> None:
+    several = graph() * 3
+    module = Graph()
+    fit(ValidationRuns(), module, DataLoader(several, None), DataLoader(several, None), max_epochs=3)
+
+
+def test_the_whole_of_the_data_as_one_batch_is_let_pass_since_masks_may_lie_elsewhere() -> None:
+    data = wide(128)
+    whole = DataLoader(data, 128)
+    fit(ValidationRuns(), Wide(), whole, whole, max_epochs=3, log_every_n_steps=1)
+    assert alarm_of(ValidationRuns(), Wide(), DataLoader(data, 64), whole) is not None
+
+
+def test_a_mask_of_padding_does_not_hide_validation_on_training_data() -> None:
+    inputs, labels = wide(128).tensors
+    data = TensorDataset(inputs, labels, torch.ones(128, 8, dtype=torch.bool))
+    assert alarm_of(ValidationRuns(), Wide(), *on(data, data)) is not None
 
 
 class Once:

@@ -125,3 +125,32 @@ def test_another_guard_is_no_callback_that_changes_weights() -> None:
     alarm = alarm_of([BatchSchema(), WeightsIntact(between=0.01)], module=Tampered(shuffle, between=True))
     assert alarm is not None
     assert alarm.check == "changed"
+
+
+class Embedded(Healthy):
+    """Looks its inputs up by their signs."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(16, 4, **arguments)
+
+    def forward(self, inputs: Any) -> Any:
+        places = ((inputs > 0).long() * torch.tensor([1, 2, 4, 8])).sum(dim=1)
+        return super().forward(self.table(places))
+
+
+def test_an_embedding_that_keeps_its_rows_short_is_let_pass() -> None:
+    assert alarm_of(WeightsIntact(), Embedded(max_norm=0.5)) is None
+
+
+def test_an_embedding_that_something_else_shortens_is_noticed() -> None:
+    class Shortened(Embedded):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            if batch_idx == 3:
+                with torch.no_grad():
+                    self.table.weight.mul_(0.5)
+            return super().training_step(batch, batch_idx)
+
+    alarm = alarm_of(WeightsIntact(), Shortened())
+    assert alarm is not None
+    assert (alarm.check, "table.weight" in alarm.found) == ("changed", True)

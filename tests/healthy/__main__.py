@@ -1,4 +1,4 @@
-"""Runs all healthy trainings under all guards and writes what came of it: ``python -m tests.healthy [--jobs 2]``."""
+"""Runs healthy trainings under all guards and writes what came of it: ``python -m tests.healthy [NAME ...]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.healthy import TRAININGS, page
 
 
 def main() -> int:
-    """Prints a line for each training as it ends, and every alarm; writes the page only where all of it was run."""
+    """Prints a line for each training as it ends, and every alarm; renews their lines of the page if all seeds ran."""
     options = argparse.ArgumentParser(description=__doc__, prog="python -m tests.healthy")
     options.add_argument("names", nargs="*", help="which trainings; all, if none is named")
     options.add_argument("--seeds", type=int, default=len(page.SEEDS), help="how many seeds")
@@ -31,8 +31,9 @@ def main() -> int:
             rows.append(row)
             print(page.told(row), flush=True)
     print(f"{len(rows)} trainings in {time.monotonic() - begun:.0f} s, {sum(not row.quiet for row in rows)} not quiet")
-    if not asked.names and asked.seeds == len(page.SEEDS):
-        page.PAGE.write_text(page.written(rows), encoding="utf-8")
+    if asked.seeds == len(page.SEEDS):
+        before = page.PAGE.read_text(encoding="utf-8") if page.PAGE.exists() else ""
+        page.PAGE.write_text(page.written(rows, before), encoding="utf-8")
         print(page.PAGE)
     return int(any(not row.quiet for row in rows))
 

@@ -90,14 +90,15 @@ def told(row: Row) -> str:
     return "\n".join(lines + [f"    seed {seed}, {level}: {sentence}" for seed, level, sentence in row.said])
 
 
-def written(rows: Iterable[Row]) -> str:
-    """The page."""
+def written(rows: Iterable[Row], before: str = "") -> str:
+    """The page. Trainings without a row keep their line of the page as it was ``before``."""
     import lightning
     import torch
 
-    found = {row.name: row for row in rows}
+    lines = {line.split("|")[1].strip(): line for line in before.splitlines(keepends=True) if line.startswith("| ")}
+    lines |= {row.name: _line(TRAININGS[row.name], row) for row in rows}
     head = _HEAD.format(seeds=len(SEEDS), torch=torch.__version__.partition("+")[0], lightning=lightning.__version__)
-    return head + "".join(_line(TRAININGS[name], found[name]) for name in TRAININGS)
+    return head + "".join(lines[name] for name in TRAININGS if name in lines)
 
 
 def described(training: Training) -> str:
@@ -109,6 +110,6 @@ def _line(training: Training, row: Row) -> str:
     goal = training.goal
     metric = f"`{goal.metric}` {'≤' if goal.mode == 'min' else '≥'} {goal.value:g}"
     if row.missing is not None:
-        return f"{described(training)} | {metric} | 0 | not run: | `{row.missing}` was | not installed |\n"
+        return f"{described(training)} - | {metric} | 0 | - | - | `{row.missing}` was not installed |\n"
     seen = f"{row.seeds} | {row.alarms['cheap']} | {row.alarms['full']} | {row.equal} of {row.seeds * len(LEVELS)}"
     return f"{described(training)} {row.steps} | {metric} | {seen} |\n"

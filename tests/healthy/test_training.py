@@ -111,8 +111,18 @@ def test_a_row_counts_alarms_and_is_not_quiet_then(monkeypatch: pytest.MonkeyPat
     watched_by(monkeypatch, Wolf)
     row = page.row(("short", [0, 1]))
     assert (row.quiet, row.learned, row.equal, row.alarms) == (False, 2, 0, {"cheap": 2, "full": 2})
-    assert "| 2 | 2 | 2 | 0 of 4 |" in page.written([*map(page.Row, TRAININGS), row])
+    assert "| 2 | 2 | 2 | 0 of 4 |" in page.written([row])
     assert "seed 1, full: Wolf: a wolf came. Close the gate." in page.told(row)
+
+
+def test_lines_of_trainings_that_were_not_run_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "other"):
+        monkeypatch.setitem(TRAININGS, name, Training(name, "A short one.", training().goal, training().body))
+    rows = [page.Row(name, steps=9, seeds=10) for name in ("one", "other")]
+    before = page.written(rows)
+    rows[1].steps = 12
+    assert page.written(rows[1:], before) == page.written(rows)
+    assert page.written(rows) != before
 
 
 def test_both_packages_of_lightning_appear() -> None:

@@ -37,14 +37,14 @@ pl.Trainer(max_epochs=3).fit(Segmenter(), DataLoader(TensorDataset(images, (imag
         {"OUT": ("torch.sigmoid(d1)", "d1")}, r"sigmoid", r"logits",
     ),
     Patient(
-        "valid-dataloader", "Lightning-AI/pytorch-lightning#5454",
+        "endless-loader", "Lightning-AI/pytorch-lightning#2150",
         """
-class Data(pl.LightningDataModule):
-    def train_dataloader(self):
-        return DataLoader(classes(), batch_size=16)
-
-    def {NAME}(self):
-        return DataLoader(classes(32), batch_size=16)
+class Chunks(IterableDataset):
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(0)
+        while True:
+            x = torch.randn(8, generator=generator)
+            yield x, x[:3].argmax()
 
 
 class Net(pl.LightningModule):
@@ -60,9 +60,11 @@ class Net(pl.LightningModule):
         x, y = batch
         self.log("val_loss", F.cross_entropy(self.net(x), y))
 """ + _TAIL + """
-pl.Trainer(max_epochs=2).fit(Net(), datamodule=Data())
+trainer = pl.Trainer(max_epochs=2{LIMIT})
+trainer.fit(Net(), DataLoader(Chunks(), batch_size=16), DataLoader(classes(32), batch_size=16))
 """,
-        {"NAME": ("valid_dataloader", "val_dataloader")}, r"valid_dataloader", r"val_dataloader",
+        {"LIMIT": ("", ", limit_train_batches=20")},
+        r"(endless|never ends|no end|without length|first epoch)", r"limit_train_batches|max_steps|__len__",
     ),
     Patient(
         "cosine-of-one-epoch", "sthalles/SimCLR#8",

@@ -44,7 +44,7 @@ ERRORS = [
         "a tensor that the backward pass needs was changed in place: x += ..., x[...] = ..., relu(inplace=True), or an "
         "optimizer's step between two forwards and their backwards",
         "Write x = x + ...; in a GAN compute each network's forward after the other's step.",
-        "https://github.com/pytorch/pytorch/issues/24853",
+        "Jee-King/TSAN#3",
     ),
     Known(
         r"a leaf Variable that requires grad is being used in an in-place operation",
@@ -63,7 +63,7 @@ ERRORS = [
         "of.",
     ),
     Known(
-        r"only Tensors of floating point and complex dtype can require gradients",
+        r"only Tensors of floating point (?:and complex )?dtype can require gradients",
         "gradients are asked for of whole numbers, such as the output of argmax",
         "Ask for them of float tensors; argmax has none: use the logits.",
     ),
@@ -73,7 +73,7 @@ ERRORS = [
         "Look at what it is given: a log or a root of 0, a division by 0; add an epsilon, or clamp.",
     ),
     Known(
-        r"One of the differentiated Tensors appears to not have been used in the graph",
+        r"differentiated Tensors?(?: at index \d+)? appears to not have been used in the graph",
         "torch.autograd.grad is asked for a tensor that the output was not computed of",
         "Compute the output from that very tensor, after requires_grad_(True), or give allow_unused=True.",
     ),

@@ -20,6 +20,7 @@ ERRORS = [
         r"entry",
         "the samples of a batch have different shapes, {a} and {b}, and can't be stacked",
         "Resize or pad them in the dataset, or give the DataLoader a collate_fn that does.",
+        "amdegroot/ssd.pytorch#546",
     ),
     Known(
         r"each element in list of batch should be of equal size",
@@ -31,6 +32,7 @@ ERRORS = [
         "the dataset gives a {type}, of which no batch can be made",
         "Turn it into a tensor in the dataset (for images ToTensor()), return nothing that is None, or give a "
         "collate_fn.",
+        "nitsaick/kits19-challenge#7",
     ),
     Known(
         r"expected unspecified shuffle option",
@@ -71,7 +73,8 @@ ERRORS = [
         "StudyingFuFu/L2COcc#2",
     ),
     Known(
-        r"IndexError: (?:list index out of range|index (?P<i>-?\d+) is out of bounds for (?:axis|dimension) 0 with "
+        r"IndexError: (?:(?:list|tuple) index out of range|index (?P<i>-?\d+) is out of bounds for "
+        r"(?:axis|dimension) 0 with "
         r"size "
         r"(?P<n>\d+))",
         "an index {i} lies outside of what there is ({n}): where the dataset raises it, __len__ says more than it has",

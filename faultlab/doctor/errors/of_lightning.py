@@ -112,7 +112,7 @@ ERRORS = [
         "",
     ),
     Known(
-        r"`?(?:training_step|Trainer).*must be a `LightningModule`",
+        r"`model` must be a `LightningModule`",
         "what fit is given is no LightningModule of the same package as the Trainer",
         "Derive it from LightningModule, and import both from lightning.pytorch or both from pytorch_lightning.",
         f"{_PL}#19252",
@@ -130,7 +130,7 @@ ERRORS = [
         "",
     ),
     Known(
-        r"loop's result collection is not registered yet",
+        r"loop's result collection is not registered yet|You can't `self\.log\(\)` inside `\w+`",
         "self.log is called where Lightning keeps no results: in __init__, setup or a hook outside of the loops",
         "Call self.log in a step or in an epoch's hook; write elsewhere to self.logger.",
         "",
@@ -246,6 +246,12 @@ ERRORS = [
         r"The lr scheduler dict must have the key \"scheduler\"",
         "configure_optimizers returns an lr_scheduler dict without the scheduler itself",
         'Write {"scheduler": scheduler, "interval": ..., "monitor": ...}.',
+        "",
+    ),
+    Known(
+        r"`(?P<hook>train_dataloader|val_dataloader)` must be implemented",
+        "there is no {hook}: fit is given no loader, and neither module nor data module has one",
+        "Give fit a DataLoader, or define {hook} in the module or in the data module; look how it is spelt.",
         "",
     ),
     Known(

@@ -63,7 +63,7 @@ ERRORS = [
         "Define forward(self, x) in {cls}, at the indentation of its other methods.",
     ),
     Known(
-        r"Error\(s\) in loading state_dict for (?P<cls>\w+):.*size mismatch for (?P<name>\S+): copying a param with "
+        r"Error\(s\) in loading state_dict for (?P<cls>\w+):.*?size mismatch for (?P<name>\S+): copying a param with "
         r"shape "
         r"torch\.Size\((?P<there>\[[^\]]*\])\).*?shape in current model is torch\.Size\((?P<here>\[[^\]]*\])\)",
         "the checkpoint's {name} has shape {there} and that of {cls} {here}: they were built with other arguments",

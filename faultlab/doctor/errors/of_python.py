@@ -6,7 +6,7 @@ from faultlab.doctor.errors.known import Known
 
 ERRORS = [
     Known(
-        r"(?P<name>\w+)\(\) takes (?P<a>\d+) positional arguments? but (?P<b>\d+) (?:was|were) given",
+        r"(?P<name>[\w<>]+)\(\) takes (?P<a>\d+) positional arguments? but (?P<b>\d+) (?:was|were) given",
         "{name} is given {b} arguments and takes {a}, self counted",
         "Look at its def line: is self there, and does it take what Lightning gives (training_step(self, batch, "
         "batch_idx))?",

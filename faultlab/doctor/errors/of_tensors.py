@@ -24,6 +24,7 @@ ERRORS = [
         r"mat1 and mat2 shapes cannot be multiplied \((?P<a>\d+)x(?P<b>\d+) and (?P<c>\d+)x(?P<d>\d+)\)",
         "a Linear layer of {c} inputs gets {b} ({a} rows)",
         "Give it in_features={b}, or flatten its input to {c} values a sample: x.flatten(1).",
+        "liyuantsao/BFSR#7",
     ),
     Known(
         r"Found dtype (?P<a>\w+) but expected (?P<b>\w+)",
@@ -31,8 +32,9 @@ ERRORS = [
         "Convert the target: y.float().",
     ),
     Known(
-        r"expected scalar type Long but found (?P<a>\w+)|nll_loss\w* not implemented for '(?P<b>\w+)'",
-        "the labels are {a}{b} where class numbers are expected",
+        r"expected scalar type Long but found (?P<a>\w+)|expected target dtype to be Long or Byte, but got "
+        r"(?P<c>\w+)|nll_loss\w* not implemented for '(?P<b>\w+)'",
+        "the labels are {a}{b}{c} where class numbers are expected",
         "Convert them: y.long(). For a regression use mse_loss.",
     ),
     Known(
@@ -46,6 +48,7 @@ ERRORS = [
         r"IndexError: Target (?P<label>-?\d+) is out of bounds",
         "the label {label} is not among the classes of the last layer, which are counted from 0",
         "Give the last layer as many outputs as there are classes, and labels 0 to classes - 1.",
+        "TencentGameMate/gnn_cross_lingual#5",
     ),
     Known(
         r"0D or 1D target tensor expected, multi-target not supported",

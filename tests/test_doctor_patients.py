@@ -1,0 +1,55 @@
+"""Ill trainings after public threads: the doctor names the cause and a remedy, and takes the healthy twin for well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faultlab.doctor.examination import examine
+from faultlab.doctor.finding import Finding
+from faultlab.engines import Engine, create
+from tests.patients import first, second
+from tests.patients.patient import Patient, alarms
+
+# One of each kind: swallowed nowhere, raised before the step, silent.
+_QUICK = ("target-broadcast", "optimizer-index", "layers-in-a-list")
+_ALL = [*first.PATIENTS, *second.PATIENTS]
+_NIGHTLY = pytest.mark.nightly(reason="three of them run quick; each takes two trainings")
+
+
+def _marked(patients: list[Patient]) -> list[object]:
+    return [pytest.param(one, id=one.name, marks=() if one.name in _QUICK else _NIGHTLY) for one in patients]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    working = create("fork", 2)
+    yield working
+    working.close()
+
+
+def _examined(folder: Path, patient: Patient, healthy: bool, engine: Engine) -> list[Finding]:
+    script = folder / f"{patient.name.replace('-', '_')}{'_healthy' if healthy else ''}.py"
+    script.write_text(patient.script(healthy))
+    return list(examine(str(script), 60, engine=engine))
+
+
+@pytest.mark.parametrize("patient", _marked(_ALL))
+def test_the_cause_of_an_ill_training_is_named_with_a_remedy(patient: Patient, tmp_path: Path, engine: Engine) -> None:
+    found = _examined(tmp_path, patient, False, engine)
+    assert patient.diagnosed(found), [one for one in found if one.verdict != "ok"]
+
+
+@pytest.mark.parametrize("patient", _marked(_ALL))
+def test_the_training_with_the_remedy_in_it_is_well(patient: Patient, tmp_path: Path, engine: Engine) -> None:
+    found = _examined(tmp_path, patient, True, engine)
+    assert alarms(found) == []
+    assert not patient.diagnosed(found)
+
+
+def test_each_thread_is_written_down_once() -> None:
+    threads = [one.thread for one in _ALL]
+    assert len(set(threads)) == len(threads)
+    assert all("#" in thread for thread in threads)
