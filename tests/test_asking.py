@@ -24,7 +24,7 @@ class Remote:
         raise ConnectionError(name)
 
 
-@pytest.mark.parametrize("thing", [Parts(), Remote(), object()])
+@pytest.mark.parametrize("thing", [Parts(), Remote(), object()], ids=["key error", "other error", "plain"])
 def test_what_an_object_lacks_is_the_default(thing: Any) -> None:
     assert asked(thing, "named_parameters") is None
     assert asked(thing, "named_parameters", 3) == 3

@@ -168,6 +168,14 @@ def keys(rows: Tensor) -> list[float]:
     return found
 
 
+def forgetting(guard: Any, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    """Let go of the batch at its end: the hook of guards that have nothing else to do there.
+
+    Of several such guards in a set one is called.
+    """
+    forget()
+
+
 def read(one: Tensor, other: Tensor) -> tuple[float, float]:
     """Two single numbers off a device, waiting for it once."""
     first, second = torch.stack([one, other]).tolist()

@@ -98,8 +98,7 @@ class BatchesDiffer(Guard):
             if self._validated and seen.inputs.numel() >= 6 * len(inputs):
                 self._duplicated()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        batches.forget()
+    on_train_batch_end = batches.forgetting
 
     def _repeated(self, trainer: Any, key: Any, batch_idx: int) -> None:
         last, self._last = self._last, key

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from faultlab.guards import pace
+from faultlab.guards import batches, pace
 from faultlab.guards.guard import Guard
 from faultlab.guards.lightning import HOOKS, Callback, overrides
 
@@ -18,6 +18,8 @@ class GuardSet(Callback):
         self.guards = list(guards)
         for hook in HOOKS:
             asked = [guard for guard in self.guards if overrides(guard, hook) or hook in vars(guard)]
+            forgetting = [guard for guard in asked if _only_forgets(guard, hook)]
+            asked = [guard for guard in asked if guard not in forgetting[:-1]]
             if asked:
                 setattr(self, hook, _InTurn(hook, asked))
 
@@ -40,6 +42,11 @@ class GuardSet(Callback):
         for guard in self.guards:
             if type(guard).__name__ in state_dict:
                 guard.load_state_dict(state_dict[type(guard).__name__])
+
+
+def _only_forgets(guard: Guard, hook: str) -> bool:
+    method = getattr(type(guard), hook)
+    return hook not in vars(guard) and getattr(method, "__wrapped__", method) is batches.forgetting
 
 
 class _InTurn:

@@ -119,8 +119,7 @@ class Labels(Guard):
             if self._looked & (self._looked - 1) == 0:
                 self._compare(trainer.current_epoch, ended=False)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        batches.forget()
+    on_train_batch_end = batches.forgetting
 
     def _range(self, seen: batches.Look, path: str, labels: Tensor, batch_idx: int) -> None:
         low, high = seen.bounds(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,6 +15,9 @@ from faultlab.guards.guard import Action, Guard
 
 _TELLING = 0.2
 """A change of a loss that has to be seen in the noise of its batches, as a share of it, for a look to tell anything."""
+
+
+_LATEST = 4096
 
 
 class LossFalls(Guard):
@@ -251,5 +253,6 @@ class LossFalls(Guard):
 
 def _noise(losses: list[float]) -> float:
     """By how much the losses of neighbouring steps scatter, as a standard deviation, whatever their course."""
-    steps = sorted(abs(after - before) for before, after in pairwise(losses))
-    return steps[len(steps) // 2] / 0.954 if steps else 0.0
+    if len(losses) < 2:
+        return 0.0
+    return float(torch.tensor(losses[-_LATEST:]).diff().abs().median()) / 0.954

@@ -120,8 +120,7 @@ class TrainValidationAlike(Guard):
         if self._looked & (self._looked - 1) == 0:
             self._judge(early=not self._complete)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        batches.forget()
+    on_train_batch_end = batches.forgetting
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         if self._complete and 0 < self._looked < self.most:
