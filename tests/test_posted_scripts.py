@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from faultlab import engines
+from faultlab import engines, scripted
 from faultlab.cli import group
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import WRONG
@@ -249,6 +249,34 @@ def test_a_script_can_be_run_again_and_its_module_keeps_its_class(main: Path) ->
     assert type(script.run_to_fit([], "Second").call["model"]).__name__ == "Second"
     with pytest.raises(TargetError, match=r"no Trainer\.fit of Third"):
         script.run_to_fit([], "Third")
+
+
+OWN_TRAINER = """
+import pytorch_lightning as pl
+
+class Own(pl.Trainer):
+    def __init__(self, epochs, **kwargs):
+        self.asked = epochs
+        super().__init__(max_epochs=2 * epochs, **kwargs)
+        self.noted = ["made"]
+        self.self_made = self
+
+    def train(self, module):
+        self.noted.append("train")
+        self.fit(module)
+
+Own(3, accelerator="tpu", logger=False).train(pl.LightningModule())
+"""
+
+
+def test_a_trainer_of_the_scripts_own_has_what_its_class_sets(main: Path) -> None:
+    (main / "train.py").write_text(OWN_TRAINER)
+    _, _, arguments = scripted.build("train.py")
+    assert arguments["max_epochs"] == 6
+    made = arguments["trainer_class"](max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
+    assert (made.asked, made.noted, made.max_epochs) == (3, ["made", "train"], 1)
+    assert made.self_made is made
+    assert made.fit_loop.trainer is made, "what Lightning sets is the new Trainer's"
 
 
 @pytest.mark.nightly(reason="an interpreter that has not imported Lightning; in the others it is there before")

@@ -61,16 +61,19 @@ class Ears:
         if not _compiles():
             self.off()
         for ear in self._ears:
-            ear.hooks[self].clear()
+            ear.hooks.get(self, []).clear()
 
     def off(self) -> None:
-        """Take everything off the parts."""
-        for ear in self._ears:
+        """Take everything off the parts.
+
+        A signal may interrupt it, and the end of the training then calls it again.
+        """
+        for ear in [*self._ears]:
             ear.leave(self)
-        self._ears.clear()
+            self._ears.discard(ear)
 
     def __bool__(self) -> bool:
-        return any(ear.hooks[self] for ear in self._ears)
+        return any(ear.hooks.get(self) for ear in self._ears)
 
     def _listen(self, part: nn.Module, hook: _Hook, after: bool) -> None:
         on_part = _ON_PARTS.setdefault(part, {})
@@ -114,12 +117,13 @@ class _Ear:
 
     def leave(self, ears: Ears) -> None:
         """Hear nothing for a guard, and stand there no more after the last."""
-        del self.hooks[ears]
+        self.hooks.pop(ears, None)
         part = self._part()
         if not self.hooks:
             self._handle.remove()
-            if part is not None:
-                _ON_PARTS[part].pop(self._after, None)
+            known = _ON_PARTS.get(part, {}) if part is not None else {}
+            if known.get(self._after) is self:
+                del known[self._after]
 
 
 _ON_PARTS: weakref.WeakKeyDictionary[nn.Module, dict[bool, _Ear]] = weakref.WeakKeyDictionary()

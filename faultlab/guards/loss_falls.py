@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from faultlab.guards import guessing, readings
+from faultlab.guards import guessing, memories, readings
 from faultlab.guards.better_side import better_side
 from faultlab.guards.guard import Action, Guard
 
@@ -38,7 +38,8 @@ class LossFalls(Guard):
     It keeps quiet about resumed trainings, about trainings of fewer than ``steps`` steps, where losses of single
     batches vary so much that so many steps tell nothing, about losses that wander around zero or come back to it from
     below, as those of policies do, and, without a declared metric, about manual optimisation.
-    For losses that are not meant to fall, leave it out.
+    A loss is not compared with its beginning where the module keeps what it has seen in a buffer, as contrastive
+    losses keep a queue of negatives. For other losses that are not meant to fall, leave it out.
     """
 
     checks = {
@@ -86,6 +87,7 @@ class LossFalls(Guard):
         self._judged = 0, False
         self._resumed = False
         self._learns = True
+        self._kept: memories.Kept = {}
         self._name = ""
         self._untrained: float | None = None
         self._latest: float | None = None
@@ -97,6 +99,7 @@ class LossFalls(Guard):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._resumed = trainer.global_step > 0
         self._learns = readings.learns(pl_module)
+        self._kept = memories.kept(pl_module)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # While others look at the batch too, who are done with it by its end.
@@ -123,13 +126,13 @@ class LossFalls(Guard):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         self._epochs += 1
         if not self._resumed:
-            self._judge(last=False)
+            self._judge(pl_module, last=False)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if not self._resumed:
-            self._judge(last=True)
+            self._judge(pl_module, last=True)
             if self._validations and trainer.global_step >= self.steps:
-                self._judge_metric(last=True)
+                self._judge_metric(pl_module, last=True)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         found = readings.metrics(trainer)
@@ -141,7 +144,7 @@ class LossFalls(Guard):
             self._validations += 1
             # As for the loss: a rate that is small, or warms up, has not got far after a few short epochs.
             if self._validations >= self.epochs and trainer.global_step >= self.early:
-                self._judge_metric(last=False)
+                self._judge_metric(pl_module, last=False)
             self._been_elsewhere |= not self._stayed()
             self._was_better |= (self._gain() or 0.0) > 5 * self.least
 
@@ -150,7 +153,7 @@ class LossFalls(Guard):
             self._losses += torch.stack([loss.reshape(()).float() for loss in self._pending]).tolist()
             self._pending = []
 
-    def _judge(self, last: bool) -> None:
+    def _judge(self, pl_module: Any, last: bool) -> None:
         self._settle()
         count = len(self._losses)
         if count < self.steps // 2 or (count, last) == self._judged:
@@ -165,7 +168,8 @@ class LossFalls(Guard):
         knew = lowest is not None and began < 0.7 * lowest
         noise = _noise(self._losses)
         margin = max(self.worse * abs(began), 3 * noise * math.sqrt(1 / len(head) + 1 / len(tail)))
-        if ends > began + margin and not (knew and lowest and ends < 0.97 * lowest):
+        has_risen = ends > began + margin and not (knew and lowest and ends < 0.97 * lowest)
+        if has_risen and not self._remembers(pl_module):
             self.alarm(
                 "rises",
                 f"the training loss has risen: it began with {began:.4g} and is {ends:.4g} after {count} steps",
@@ -195,13 +199,18 @@ class LossFalls(Guard):
         telling = 2 * error <= _TELLING * abs(first)
         # A loss that weighs log-probabilities by what was gained wanders around zero, or comes back to it in the end.
         gains = _wanders(self._losses) or (began < 0 and min(first, middle) < began - error)
-        if began - ends < self.least * abs(began) and first - latest < error and telling and not knew and not gains:
+        has_stayed = began - ends < self.least * abs(began) and first - latest < error and telling and not knew
+        if has_stayed and not gains and not self._remembers(pl_module):
             self.alarm(
                 "no-better",
                 f"the training loss did not improve: it began with {began:.4g} and is {ends:.4g} after {count} steps",
                 "Do the weights change, in the right direction and by enough (learning rate, gradients, optimizer), "
                 "and do inputs and labels belong together?",
             )
+
+    def _remembers(self, pl_module: Any) -> bool:
+        """Whether the module has kept something of what it has seen meanwhile."""
+        return memories.kept(pl_module) != self._kept
 
     def _gain(self) -> float | None:
         """What the metric has gained since the sanity check, as a share of what there was to gain."""
@@ -225,7 +234,7 @@ class LossFalls(Guard):
         same = self.least * ((2.0 if self._learns else 5.0) if self.metric else 0.5)
         return gain is not None and abs(gain) <= same
 
-    def _judge_metric(self, last: bool) -> None:
+    def _judge_metric(self, pl_module: Any, last: bool) -> None:
         gain, before, now = self._gain(), self._untrained, self._latest
         if gain is None or before is None or now is None:
             return
@@ -236,7 +245,8 @@ class LossFalls(Guard):
         lost = now > 0.97 * chance if knew and chance else gain < -self.worse and bool(self._side)
         # So may one that had learnt something before.
         lost = lost and not self._was_better
-        if lost or (not knew and stayed):
+        remembers = "loss" in self._name and self._remembers(pl_module)
+        if (lost or (not knew and stayed)) and not remembers:
             self.alarm(
                 "metric-no-better",
                 f"{self._name} did not improve: it was {before:.4g} before training and is {now:.4g} after "

@@ -63,15 +63,26 @@ def _waiting(trainer: Any) -> Iterator[tuple[str, str]]:
 
 def _kept(trainer: Any, pl_module: Any) -> Iterator[str]:
     """Attributes and methods that hold validation data by their names."""
-    for owner in (getattr(trainer, "datamodule", None), pl_module):
+    datamodule = getattr(trainer, "datamodule", None)
+    for owner in (datamodule, pl_module):
         if owner is None:
             continue
-        own = {name for name, value in vars(owner).items() if value is not None}
+        own = {name for name, value in vars(owner).items() if value is not None and not _is_empty(value)}
         stock = ("pytorch_lightning", "lightning", "torch", "builtins")
         for cls in type(owner).__mro__:
             if cls.__module__.partition(".")[0] not in stock:
                 own |= {name for name, value in vars(cls).items() if callable(value)}
+        # Lightning has asked this one, which had nothing to give, as where no share is set aside for validation.
+        if owner is (pl_module if datamodule is None else datamodule):
+            own.discard("val_dataloader")
         yield from (f"{type(owner).__name__}.{name}" for name in sorted(own) if _KEPT.match(name))
+
+
+def _is_empty(data: Any) -> bool:
+    try:
+        return len(data) == 0
+    except Exception:  # no length, or a foreign object that can't tell it
+        return False
 
 
 def _never_due(trainer: Any, automatic: bool) -> str:

@@ -265,6 +265,49 @@ def test_a_contrast_of_samples_is_not_taken_for_a_cross_entropy_of_their_labels(
     fit(LossFalls(), Views(), train=DataLoader(TensorDataset(inputs, labels), 16, shuffle=True), max_epochs=8)
 
 
+class Queued(Healthy):
+    """Its negatives come from a queue, and are strangers until the queue is full of its own embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", F.normalize(torch.randn(96, 2), dim=1))
+        self.at = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        found = F.normalize(self(batch[0]) + 4, dim=1)
+        known = found.detach()
+        likeness = torch.cat([(found * known).sum(1, keepdim=True), found @ self.table.T.clone()], dim=1)
+        self.keep(known)
+        return F.cross_entropy(likeness / 0.1, torch.zeros(len(found), dtype=torch.long))
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing is learnt of the labels."""
+
+    def keep(self, known: torch.Tensor) -> None:
+        self.table[self.at : self.at + len(known)] = known
+        self.at = (self.at + len(known)) % len(self.table)
+
+
+def test_a_loss_against_a_queue_is_not_compared_with_its_beginning_when_the_queue_was_empty() -> None:
+    assert alarm_of(LossFalls(early=1), Queued(), max_epochs=6) is None
+
+
+def test_an_average_of_weights_is_no_queue_and_a_loss_that_rises_is_noticed_beside_it() -> None:
+    class Shadowed(Unlearning):
+        rate = -0.02
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("shadow", next(self.parameters()).detach().clone())
+
+        def on_train_batch_end(self, *args: Any) -> None:
+            self.shadow.lerp_(next(self.parameters()).detach(), 0.1)
+
+    alarm = alarm_of(LossFalls(), Shadowed(), max_epochs=9)
+    assert alarm is not None
+    assert alarm.check == "rises"
+
+
 def test_a_metric_that_was_better_may_get_worse_by_overfitting() -> None:
     class Overfitting(Scripted):
         course = (0.7, 0.5, 0.6, 1.2)

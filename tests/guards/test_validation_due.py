@@ -89,6 +89,26 @@ def test_a_last_training_on_all_of_the_data_is_let_pass() -> None:
     assert training(Healthy(), data=TrainOnly()) == ""
 
 
+def test_a_datamodule_that_has_set_nothing_aside_for_validation_is_let_pass() -> None:
+    class Stocked(Keeping):
+        """Puts Lightning's own hook before its own where there is nothing to validate on."""
+
+        def setup(self, stage: str) -> None:
+            self.val_set: list[Any] = []
+            self.val_dataloader = super().val_dataloader  # type: ignore[method-assign]
+
+        def val_dataloader(self) -> Any:
+            raise AssertionError("nothing was set aside")
+
+    class Keeper(Stocked):
+        def setup(self, stage: str) -> None:
+            super().setup(stage)
+            self.val_data = loaders()[1].dataset
+
+    assert training(Healthy(), data=Stocked()) == ""
+    assert training(Healthy(), data=Keeper()) == "no-data"
+
+
 def test_data_that_are_kept_for_no_validation_step_are_let_pass() -> None:
     class Plain(pl.LightningModule):
         def __init__(self) -> None:

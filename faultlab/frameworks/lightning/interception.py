@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import inspect
 import os
@@ -23,6 +24,7 @@ _LEFT_OUT = {"accelerator", "barebones", "default_root_dir", "detect_anomaly", "
 _HALF = ("16", "16-true", "16-mixed")
 _ARGUMENTS = "__faultlab_arguments__"
 _AT_FIRST = "__faultlab_callbacks__"
+_STOCK = "__faultlab_stock__"
 _DEFINED_IN = tuple(f"{namespace}.trainer.trainer" for namespace in lightning.NAMESPACES)
 _WANDB = "wandb"
 
@@ -120,7 +122,9 @@ def _intercept(patches: Patches, trainer: type, caught: list[Reached], trains: s
             changed = {**given, **{name: value for name, value in here.items() if name in given}}
             if str(given.get("precision")) in _HALF:
                 del changed["precision"]
+            before = set(vars(self))
             init(self, **changed)
+            setattr(self, _STOCK, set(vars(self)) - before)
             setattr(self, _ARGUMENTS, remembered)
             setattr(self, _AT_FIRST, list(self.callbacks))
 
@@ -168,10 +172,26 @@ def trainer_arguments(trainer: Any, keep: frozenset[str], without: Sequence[str]
     kept.update(callbacks=found.training, guards=found.guards)
     own = type(trainer)
     if not lightning.is_lightnings(own):
-        # The arguments are those that reached Lightning's own constructor, whatever the subclass made them of.
-        init = vars(next(cls for cls in own.__mro__ if lightning.is_lightnings(cls)))["__init__"]
-        kept["trainer_class"] = type(own.__name__, (own,), {"__init__": init, "__module__": own.__module__})
+        kept["trainer_class"] = _rebuilt(trainer)
     return kept
+
+
+def _rebuilt(trainer: Any) -> type:
+    """A Trainer's own class, to be built of what reached Lightning's constructor, whatever the subclass made it of.
+
+    What the subclass itself has set on its Trainer is set on the new one as well.
+    """
+    own = type(trainer)
+    init = vars(next(cls for cls in own.__mro__ if lightning.is_lightnings(cls)))["__init__"]
+    stock = {*getattr(trainer, _STOCK, vars(trainer)), _STOCK, _ARGUMENTS, _AT_FIRST}
+    more = {name: value for name, value in vars(trainer).items() if name not in stock}
+
+    @functools.wraps(init)
+    def initialised(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        vars(self).update({name: self if value is trainer else value for name, value in more.items()})
+
+    return type(own.__name__, (own,), {"__init__": initialised, "__module__": own.__module__})
 
 
 def plain_arguments(trainer: Any) -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""What guards listen by comes off the module, however its end is disturbed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from faultlab.guards.listening import Ears
+
+
+def _hears_nothing(*heard: Any) -> None:
+    raise AssertionError("nobody calls the parts here")
+
+
+def test_an_end_that_a_signal_interrupts_is_carried_through_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [nn.Linear(1, 1) for _ in range(3)]
+    ears = Ears(_hears_nothing)
+    for part in parts:
+        ears.after(part, _hears_nothing)
+    remove, calls = RemovableHandle.remove, []
+
+    def interrupted(handle: RemovableHandle) -> None:
+        calls.append(handle)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        remove(handle)
+
+    monkeypatch.setattr(RemovableHandle, "remove", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ears.off()
+    assert any(part._forward_hooks for part in parts)
+    ears.rest()
+    ears.off()
+    assert not ears
+    assert not any(part._forward_hooks for part in parts)
