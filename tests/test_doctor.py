@@ -160,6 +160,40 @@ ILL = [
         "        print(error)\n        return torch.zeros(4, 1)\n"
         "def training_step(self, batch, batch_idx):\n    return nn.functional.mse_loss(self.guarded(batch), batch[1])",
         "Healthy"), "exceptions get out", "the batch is float64"),
+    Ill("swallows-by-a-context", "class Safe:\n    def __enter__(self):\n        return self\n"
+        "    def __exit__(self, *error):\n        return True\n\n" + _lit(
+        "def training_step(self, batch, batch_idx):\n    with Safe():\n        return self.stepp(batch)", "Healthy"),
+        "exceptions get out", "by `with Safe()`"),
+    Ill("swallows-in-a-thread", "import threading\n" + _lit(
+        "def training_step(self, batch, batch_idx):\n    out = [None]\n    def work():\n"
+        "        out[0] = self.stepp(batch)\n    thread = threading.Thread(target=work)\n    thread.start()\n"
+        "    thread.join()\n    return out[0]", "Healthy"), "exceptions get out", "by the end of its thread, 4 times"),
+    Ill("swallows-to-a-constant", "def never_fails(step):\n    def inner(*given):\n        try:\n"
+        "            return step(*given)\n        except Exception:\n"
+        "            return torch.zeros((), requires_grad=True)\n    return inner\n\n" + _lit(
+        "@never_fails\ndef training_step(self, batch, batch_idx):\n    return self.stepp(batch)", "Healthy"),
+        "parameters change", "because AttributeError is swallowed in line"),
+    Ill("swallows-around-fit", "class Calm(pl.Trainer):\n    def fit(self, *given, **more):\n        try:\n"
+        "            super().fit(*given, **more)\n        except Exception:\n            pass\n\n" + _lit(
+        "def training_step(self, batch, batch_idx):\n    return self.stepp(batch)", "Healthy"),
+        "the run ends well", "Lit has no attribute stepp",
+        "class_path: ill_swallows_around_fit.Calm, init_args: {max_epochs: 1}"),
+    Ill("swallows-in-a-sampler", "class Half:\n    def __len__(self):\n        return 16\n    def __iter__(self):\n"
+        "        order = list(range(8))\n        try:\n            for i in range(16):\n"
+        "                yield order[i]\n        except IndexError:\n            return\n\n" + _lit(
+        "def train_dataloader(self):\n    return DataLoader(points(), batch_size=4, sampler=Half())"),
+        "every epoch gets its batches", "epoch 0 gets 2 of 4 batches"),
+    Ill("interrupts-itself", _lit("def training_step(self, batch, batch_idx):\n    raise KeyboardInterrupt", "Healthy"),
+        "the run ends well", "the exception is KeyboardInterrupt"),
+    Ill("keys-for-parts", "class Named(torch.utils.data.Dataset):\n    def __len__(self):\n        return 8\n"
+        "    def __getitem__(self, i):\n        return {'x': torch.ones(3), 'y': torch.ones(1)}\n\n" + _lit(
+        "def train_dataloader(self):\n    return DataLoader(Named(), batch_size=4)"),
+        "the run ends well", "the loader yields a dict with the keys x, y"),
+    Ill("gradients-lost", _lit("def on_after_backward(self):\n    self.zero_grad()"),
+        "parameters change", "though a graph leads from the loss to them: their gradients are zero, or lost"),
+    Ill("steps-under-a-condition", _lit("def optimizer_step(self, epoch, batch_idx, optimizer, closure=None):\n"
+        "    if epoch < 0:\n        optimizer.step(closure=closure)"),
+        "the closure is not called", "your optimizer_step never comes to optimizer.step"),
     Ill("labelless", _lit("def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=4)"),
         "the run ends well", "the loader yields a tensor of shape (4, 3); line 17 unpacks two parts"),
     Ill("double-precision", _lit("def training_step(self, batch, batch_idx):\n"
@@ -321,6 +355,41 @@ def test_a_handler_that_asks_by_an_exception_is_left_alone(tmp_path: Path, engin
         "Healthy",
     )
     found = _findings(tmp_path, engine, "asks", source, "max_epochs: 1")
+    assert [one for one in found if one.verdict != OK] == []
+
+
+def test_remedies_are_of_what_was_seen(tmp_path: Path, engine: Engine) -> None:
+    told = {ill.name: ill for ill in ILL}
+    for name, said in {
+        "keys-for-parts": "batch['x'], batch['y']",
+        "gradients-lost": "on_after_backward of yours",
+        "swallows-in-a-sampler": "IndexError, raised in line",
+    }.items():
+        ill = told[name]
+        found = _findings(tmp_path, engine, ill.name, ill.source, ill.trainer)
+        assert any(said in one.remedy for one in found if one.check == ill.check), name
+
+
+def test_contexts_that_let_exceptions_through_are_not_blamed(tmp_path: Path, engine: Engine) -> None:
+    source = "import threading\nlock = threading.Lock()\n" + _lit(
+        "def scale(self):\n    with lock, torch.no_grad():\n        return {}['scale']\n"
+        "def training_step(self, batch, batch_idx):\n    try:\n        scale = self.scale()\n"
+        "    except KeyError:\n        scale = 1.0\n    return scale * self.step(batch)",
+        "Healthy",
+    )
+    found = _findings(tmp_path, engine, "lets-through", source, "max_epochs: 1")
+    assert [one for one in found if one.verdict != OK] == []
+
+
+def test_what_a_thread_hands_back_is_not_lost(tmp_path: Path, engine: Engine) -> None:
+    source = "from concurrent.futures import ThreadPoolExecutor\n" + _lit(
+        "def scale(self):\n    raise KeyError('scale')\n"
+        "def training_step(self, batch, batch_idx):\n    with ThreadPoolExecutor(1) as pool:\n"
+        "        asked = pool.submit(self.scale)\n    try:\n        scale = asked.result()\n"
+        "    except KeyError:\n        scale = 1.0\n    return scale * self.step(batch)",
+        "Healthy",
+    )
+    found = _findings(tmp_path, engine, "hands-back", source, "max_epochs: 1")
     assert [one for one in found if one.verdict != OK] == []
 
 

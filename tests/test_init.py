@@ -338,3 +338,36 @@ def test_a_script_that_ends_before_it_trains_is_told_why_and_what_to_do(folder: 
     assert "No module named 'somewhere'. It has to get as far as Trainer.fit" in ended.output
     assert "train when it is run by itself" in str(ended.exception)
     assert not Path("scenarios").exists()
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "import asyncio\nasyncio.run(asyncio.to_thread(pl.Trainer().fit, Lit()))",
+        "from functools import partial\npartial(pl.Trainer.fit, pl.Trainer())(Lit())",
+        "import threading\nthreading.Thread(target=pl.Trainer().fit, args=[Lit()]).start()",
+    ],
+)
+def test_a_script_that_hands_fit_over_trains(last: str, folder: Path) -> None:
+    (folder / "train.py").write_text(f"class Lit(pl.LightningModule):\n    pass\n\n{last}\n")
+    assert finding.read(Path("train.py")).fits
+
+
+def test_a_file_is_read_in_the_encoding_that_it_declares(folder: Path) -> None:
+    text = "class Lit(pl.LightningModule):\n    name = 'caf\xe9'\n"
+    (folder / "train.py").write_bytes(f"# -*- coding: latin-1 -*-\n{text}".encode("latin-1"))
+    assert "caf\xe9" in finding.read(Path("train.py")).text
+    (folder / "other.py").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match=r"other\.py:2: byte 0xe9 is no utf-8; save it as UTF-8, or declare"):
+        finding.read(Path("other.py"))
+
+
+def test_what_a_script_trains_counts_more_than_a_class_that_nobody_asked_for(scouting: Scouting, folder: Path) -> None:
+    text = (NEWCOMERS / "autoencoder.py").read_text()
+    head, line, rest = text.partition("\nencoder = ")
+    assert line, "the script's own part begins there"
+    (folder / "train.py").write_text(f"{head}\nclass Never(AutoEncoder):\n    pass\n{line}{rest}")
+    guessed, _ = init(scouting, "train.py")
+    assert guessed.found is not None, guessed.tried
+    assert (guessed.found["how"], guessed.target.name) == ("script", "AutoEncoder")
+    assert finding.find("train.py:Never").asked, "one that is asked for is the one"

@@ -35,5 +35,10 @@ def parts(batch: Any) -> int | None:
     return len(batch) if isinstance(batch, (list, tuple)) else None
 
 
+def keys(batch: Any) -> list[str]:
+    """The first keys of a batch that is a dict of names."""
+    return [key for key in list(batch)[:_SHOWN] if isinstance(key, str)] if isinstance(batch, Mapping) else []
+
+
 def _article(name: str) -> str:
     return "an" if name[:1].lower() in "aeiou" else "a"

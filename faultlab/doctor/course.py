@@ -60,7 +60,9 @@ class Course:
         first = len(self._seen["graph"]) < _LOOKED_AT
         if "batch" not in self._seen and arguments:
             with self._looking("the batch"):
-                self._seen["batch"] = {"is": batches.described(arguments[0]), "parts": batches.parts(arguments[0])}
+                given = arguments[0]
+                said = {"is": batches.described(given), "parts": batches.parts(given), "keys": batches.keys(given)}
+                self._seen["batch"] = said
         with self._inputs if first else contextlib.nullcontext():
             yield self._told if first else _nothing
 

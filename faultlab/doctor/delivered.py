@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
+from faultlab.doctor.swallowed import BETWEEN
 
 PROMISES = Checks()
 check = PROMISES.check
@@ -62,14 +63,28 @@ def epochs(seen: Seen) -> Iterator[Finding]:
     first = short[0]
     promised = f" of {first['promised']} batches" if first["promised"] is not None else " batches"
     which = ", ".join(str(one["epoch"]) for one in short[:6])
+    swallowed = next((one for one in seen.get("swallowed", ()) if one["hook"] == BETWEEN), None)
+    if swallowed:
+        remedy = (
+            f"{swallowed['type']}, raised in line {swallowed['line']}, may have ended it: it is swallowed in line "
+            f"{swallowed['handler']}. Mend what raises it: {swallowed['message']}"
+        )
+    elif first["epoch"] == 0:
+        remedy = (
+            "Look where the dataset's, sampler's or loader's __iter__ ends before its __len__ says: a generator that "
+            "returns early, or a length that counts something else."
+        )
+    else:
+        remedy = (
+            "Have the loader's or dataset's __iter__ begin anew each time it is asked, with a new generator or "
+            "iterator and nothing kept of the last one; and have __len__ tell the true number."
+        )
     whole_epochs = "epochs" if len(short) > 1 else "epoch"
     yield wrong(
         f"{len(short)} of {len(whole)} epochs get fewer batches than they should: epoch {first['epoch']} gets "
         f"{first['delivered']}{promised}",
         f"{whole_epochs} {which}",
-        "Have the loader's or dataset's __iter__ begin anew each time it is asked, with a new generator or iterator "
-        "and "
-        "nothing kept of the last one; and have __len__ tell the true number.",
+        remedy,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from faultlab.doctor import statements
@@ -32,6 +32,8 @@ def meaning(seen: Seen, error: Mapping[str, Any]) -> Named:
         return none
     if any(words in message for words in _UNPACKS) and (fit := unpacked(seen, own)):
         return fit
+    if (keys := (seen.get("batch") or {}).get("keys")) and "must be Tensor, not str" in message:
+        return by_keys(keys)
     return explained(message, str(error.get("during", ""))) or Named(
         f"the exception is {message.partition(chr(10))[0]}",
         f"Look at {own or error.get('raised') or 'the lines of its traceback'}, and at what is on that line when it is "
@@ -94,6 +96,16 @@ def misfit(batch: Mapping[str, Any], names: int, line: str | int) -> Named:
         "Have the dataset give both, as TensorDataset(x, y) does, or take the batch as it is: x = batch."
         if alone
         else f"Unpack {batch['parts']} names there, or have the dataset's __getitem__ return {_count(names)} parts.",
+    )
+
+
+def by_keys(keys: Sequence[str]) -> Named:
+    """A batch that is a dict, taken apart as if it were a tuple: that gives its keys."""
+    names = ", ".join(f"batch[{key!r}]" for key in keys)
+    return Named(
+        f"a layer gets a str: the loader yields a dict with the keys {', '.join(keys)}, and to unpack or to go through "
+        "a dict gives its keys",
+        f"Take the parts by their keys: {names}.",
     )
 
 

@@ -189,6 +189,13 @@ def closure(seen: Seen) -> Iterator[Finding]:
             "Pass it on: optimizer.step(closure=optimizer_closure).",
         )
         return
+    if "optimizer_step" in seen.get("own_hooks", ()):
+        yield wrong(
+            "training_step is never called because your optimizer_step never comes to optimizer.step with the closure",
+            "batches came, and none was trained on",
+            "Have it call optimizer.step(closure=optimizer_closure) whenever Lightning calls it, under no condition.",
+        )
+        return
     names = ", ".join(seen.get("parameters", {}).get("optimizers", ())) or "the optimizer"
     yield wrong(
         f"training_step is never called because {names}.step never calls its closure",

@@ -153,6 +153,7 @@ class Examined(Session):
 
     def _called(self, name: str, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Calls a hook, and notes what it swallows and how it ends."""
+        self._swallowing.begin(self._clock.step)
         raised: BaseException | None = None
         step = name == "training_step"
         # The module comes first where the class's own method is wrapped.
@@ -177,7 +178,12 @@ class Examined(Session):
         if self._built is not None and compilation.is_compiled(self._built.module):
             return super()._fit()
         with self._swallowing.watching():
-            return super()._fit()
+            ended = super()._fit()
+        lost = self._swallowing.end(self._clock.step, ended)
+        if lost is not None and str(getattr(self._trainer.state.status, "value", "")) == "interrupted":
+            # A Trainer of the user's own that goes on as if the training had been done.
+            self._note_error(lost)
+        return ended
 
     def _run(self) -> dict[str, Any]:
         # Where it stands when its time is up, for one that hangs.
@@ -190,6 +196,11 @@ class Examined(Session):
 
     def _ended_by(self, error: BaseException) -> None:
         super()._ended_by(error)
+        # By that of an interrupted training Lightning lets SystemExit out instead.
+        before = error.__context__
+        self._note_error(before if isinstance(error, SystemExit) and isinstance(before, KeyboardInterrupt) else error)
+
+    def _note_error(self, error: BaseException) -> None:
         frames = list(_frames(error.__traceback__))
         own = [place for frame, place in frames if self._target.code.holds(frame)]
         others = [place for frame, place in frames if not _is_ours(frame)]

@@ -12,6 +12,14 @@ from faultlab.doctor.swallowed import of_the_step
 WEIGHTS = Checks()
 _PL = "Lightning-AI/pytorch-lightning"
 _SHOWN = 6
+# Hooks that run from backward to the optimizer's step.
+_BETWEEN = (
+    "backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "configure_gradient_clipping",
+    "optimizer_step",
+)
 _BY_HAND = "opt = self.optimizers(); opt.zero_grad(); self.manual_backward(loss); opt.step()"
 
 
@@ -108,6 +116,13 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
     if none_changed and _cut_off(seen):
         reason, where, remedy = why_no_graph(seen)
         return f" because {reason}" + (f" ({where})" if where else ""), remedy
+    if none_changed and _reached(seen):
+        between = [name for name in _BETWEEN if name in seen.get("own_hooks", ())]
+        look = f"Look at {', '.join(between)} of yours, and print" if between else "Print"
+        return (
+            ", though a graph leads from the loss to them: their gradients are zero, or lost before the step",
+            f"{look} [p.grad for p in self.parameters()] in on_before_optimizer_step.",
+        )
     return "", "Look whether the loss depends on them."
 
 
@@ -130,5 +145,9 @@ def _by_hand(seen: Seen) -> tuple[str, str]:
 
 
 def _cut_off(seen: Seen) -> bool:
+    return any(seen.get("graph", ())) and not _reached(seen)
+
+
+def _reached(seen: Seen) -> bool:
     graphs: list[dict[str, Any]] = [graph for graph in seen.get("graph", ()) if graph]
-    return bool(graphs) and not any(graph["reached"] for graph in graphs)
+    return any(graph["reached"] for graph in graphs)

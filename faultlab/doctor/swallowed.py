@@ -9,6 +9,8 @@ from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 
 SWALLOWED = Checks()
+# Where what is swallowed is the data's: in a loader, a sampler, a dataset.
+BETWEEN = "between hooks"
 # Caught by name these are somebody's way of asking, as for a key that may be missing.
 _SERIOUS = (
     "RuntimeError",
@@ -26,7 +28,12 @@ def of_the_step(seen: Seen) -> dict[str, Any] | None:
     losses = [float("nan") if value is None else value for value in seen.get("losses", ())]
     ill = any(outputs.get(kind) for kind in outputs if kind != "loss") or any(value - value != 0 for value in losses)
     entries = [entry for entry in seen.get("swallowed", ()) if entry["hook"] == "training_step"]
-    return max(entries, key=lambda entry: int(entry["times"]), default=None) if ill else None
+    held = max(entries, key=lambda entry: int(entry["times"]), default=None)
+    graphs = [graph for graph in seen.get("graph", ()) if graph]
+    # A handler that returns a constant with requires_grad leaves a loss, and nothing that leads from it to a weight.
+    if held and graphs and not any(graph["reached"] for graph in graphs):
+        ill = ill or 2 * int(held["times"]) >= int(seen.get("calls", {}).get("training_step", 0))
+    return held if ill else None
 
 
 @SWALLOWED.check("exceptions get out")
@@ -43,7 +50,7 @@ def swallowed(seen: Seen) -> Iterator[Finding]:
         meant = f", that is: {named.cause}" if named else ""
         yield say(
             f"{entry['type']} is raised in line {entry['line']} and swallowed in line {entry['handler']} by "
-            f"`{entry['how']}`, {times}: {entry['message']}{meant}",
+            f"{entry['how']}, {times}: {entry['message']}{meant}",
             f"{entry['file']}:{entry['line']}, handler in {entry['handler_file']}:{entry['handler']}",
             (f"{named.remedy} And let it out" if named else "Mend what raises it, and let it out")
             + ": catch what you can mend and no more, and re-raise the rest.",

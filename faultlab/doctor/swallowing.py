@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,10 +15,15 @@ from typing import Any
 
 from faultlab.detectors.exceptions import UserCode
 from faultlab.detectors.notice import safe_text
+from faultlab.doctor.swallowed import BETWEEN
 
 # Part of the language: loops and context managers end by them.
 _ORDINARY = (StopIteration, StopAsyncIteration, GeneratorExit, KeyboardInterrupt)
 _LONGEST = 15.0
+# Context managers that let every exception through, as those of torch do.
+_LETS_THROUGH = frozenset(("autocast", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "device",
+                           "record_function", "profile", "open", "closing", "redirect_stdout", "toggled_optimizer",
+                           "nullcontext", "Lock", "catch_warnings", "sdpa_kernel"))  # fmt: skip
 
 
 @dataclass
@@ -27,11 +33,13 @@ class _Raised:
     line: int
     outermost: CodeType
     outermost_line: int
+    thread: threading.Thread
 
 
 class Swallowing:
     """Traces the user's frames; ``found`` has what was caught and not raised again, an entry a place.
 
+    Those too of threads that are started meanwhile: what nobody asks of them is lost with them.
     It takes a trace function, which slows Python down, so that it rests after some seconds, and where another one
     (a debugger, coverage) is there before.
     """
@@ -41,6 +49,7 @@ class Swallowing:
         self._user = code
         self._known: dict[CodeType, bool] = {}
         self._raised: dict[int, _Raised] = {}
+        self._passed: dict[int, _Raised] = {}
         self._left = _LONGEST
 
     @contextlib.contextmanager
@@ -50,12 +59,26 @@ class Swallowing:
             yield
             return
         begun = time.perf_counter()
+        threads = threading.gettrace()
+        threading.settrace(self._called)
         sys.settrace(self._called)
         try:
             yield
         finally:
             sys.settrace(None)
+            threading.settrace(threads)
             self._left -= time.perf_counter() - begun
+
+    def begin(self, step: int) -> None:
+        """Takes stock before a hook: what was swallowed by then is none of its doing, but a loader's or a sampler's."""
+        if self._raised:
+            self.settle(BETWEEN, step, None)
+
+    def end(self, step: int, raised: BaseException | None) -> BaseException | None:
+        """Takes stock after fit, and returns what left the training and was swallowed by the user's code around it."""
+        held = [one.error for one in self._raised.values() if id(one.error) in self._passed]
+        self.settle("fit" if held else BETWEEN, step, raised)
+        return held[-1] if held and raised is None else None
 
     def settle(self, hook: str, step: int, raised: BaseException | None) -> None:
         """Takes stock after a hook: what has not left it was swallowed within."""
@@ -69,11 +92,20 @@ class Swallowing:
             # What is raised on in another form lives on as that.
             others = (other.error for other in held.values() if other is not one)
             if id(one.error) in passed_on or any(one.error in (o.__context__, o.__cause__) for o in others):
+                # Somebody further out may swallow it.
+                self._passed = {id(one.error): one}
                 continue
             if caught := handler(one.outermost, one.outermost_line, type(one.error)):
                 self._note(one, caught, hook, step)
+            elif passed := unknown_exit(one.outermost, one.outermost_line):
+                self._note(one, passed, hook, step)
+            elif one.thread is not threading.current_thread():
+                line = one.outermost.co_firstlineno
+                lost = {"line": line, "how": "the end of its thread", "words": True, "broad": True}
+                self._note(one, lost, hook, step)
             elif one.outermost.co_name == hook and raised is None:
-                self._note(one, {"line": one.outermost.co_firstlineno, "how": "a wrapper around it"}, hook, step)
+                line = one.outermost.co_firstlineno
+                self._note(one, {"line": line, "how": "a wrapper around it", "words": True}, hook, step)
 
     def _note(self, one: _Raised, caught: dict[str, Any], hook: str, step: int) -> None:
         entry = {
@@ -83,7 +115,8 @@ class Swallowing:
             "line": one.line,
             "handler_file": one.outermost.co_filename,
             "handler": caught["line"],
-            "how": caught["how"],
+            # As it is written in the source, or in words.
+            "how": caught["how"] if caught.get("words") else f"`{caught['how']}`",
             "broad": bool(caught.get("broad")),
             "hook": hook,
         }
@@ -107,8 +140,11 @@ class Swallowing:
             error = argument[1]
             if isinstance(error, BaseException) and not isinstance(error, _ORDINARY):
                 known = self._raised.get(id(error))
+                if known is None and (known := self._passed.get(id(error))) is not None:
+                    self._raised[id(error)] = known
                 if known is None:
-                    self._raised[id(error)] = _Raised(error, frame.f_code, frame.f_lineno, frame.f_code, frame.f_lineno)
+                    code, line = frame.f_code, frame.f_lineno
+                    self._raised[id(error)] = _Raised(error, code, line, code, line, threading.current_thread())
                 else:
                     known.outermost, known.outermost_line = frame.f_code, frame.f_lineno
         return self._local
@@ -131,6 +167,18 @@ def handler(code: CodeType, line: int, raised: type[BaseException]) -> dict[str,
                     return {"line": one.lineno, "how": how, "broad": broad}
         if returns := [inner for one in node.finalbody for inner in ast.walk(one) if isinstance(inner, ast.Return)]:
             return {"line": returns[0].lineno, "how": "return in finally", "broad": True}
+    return None
+
+
+def unknown_exit(code: CodeType, line: int) -> dict[str, Any] | None:
+    """What else may have kept an exception: a context manager of whatever kind around the line, the innermost."""
+    for node in reversed(_around(code.co_filename, code.co_firstlineno, line)):
+        if isinstance(node, (ast.With, ast.AsyncWith)):
+            for item in reversed(node.items):
+                made = item.context_expr.func if isinstance(item.context_expr, ast.Call) else item.context_expr
+                name = ast.unparse(made).rpartition(".")[2]
+                if name not in _LETS_THROUGH and not name.lower().endswith("lock"):
+                    return {"line": node.lineno, "how": f"with {ast.unparse(item.context_expr)}", "broad": True}
     return None
 
 

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -39,11 +40,7 @@ class Source:
     def fits(self) -> bool:
         """Whether it trains something when it is run as a script."""
         own = self.subclasses("LightningCLI")
-        calls = any(
-            isinstance(node, ast.Call) and (_FITS.search(called := ast.unparse(node.func) + "(") or called[:-1] in own)
-            for node in ast.walk(self.tree)
-        )
-        return calls and self.acts
+        return self.acts and any(_trains(node, own) for node in ast.walk(self.tree))
 
     @property
     def acts(self) -> bool:
@@ -109,7 +106,8 @@ class Found:
 
     ``script`` is the training script that was named instead of it, ``config`` the config file of LightningCLI. Where
     those take the class from elsewhere than the project, there is neither source nor class path, and the name is the
-    file's until it has been run.
+    file's until it has been run. ``asked`` is False where the class is the likeliest of several in a file: what that
+    trains as a script counts more.
     """
 
     name: str
@@ -117,6 +115,7 @@ class Found:
     class_path: str = ""
     script: Source | None = None
     config: str = ""
+    asked: bool = True
 
     @property
     def known(self) -> bool:
@@ -139,10 +138,15 @@ class Found:
 def read(file: Path) -> Source:
     """Parses a file; raises UsageError where it is no Python."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        # As Python reads it: a file may declare an encoding of its own.
+        with tokenize.open(file) as stream:
+            text = stream.read()
         return Source(file, text, ast.parse(text, str(file)))
     except SyntaxError as error:
-        raise UsageError(f"{file}:{error.lineno}: {error.msg}; mend the file first") from None
+        where = f"{file}:{error.lineno}" if error.lineno else str(file)
+        raise UsageError(f"{where}: {error.msg}; mend the file first") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{_undecodable(file)}; save it as UTF-8, or declare its encoding in the first line") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} can't be read: {error}") from None
 
@@ -268,7 +272,7 @@ def _in_file(file: Path, name: str) -> Found:
             if derived is None:
                 lines = "".join(f"\n    faultlab init {file}:{one}" for one in source.modules)
                 raise UsageError(f"{file} defines {len(source.modules)} LightningModules; say which:{lines}")
-            name = derived
+            return Found(derived, source, source.class_path(derived), asked=False)
     elif name not in source.classes:
         hint = nearest(name, source.classes) or f"Its classes: {', '.join(source.classes) or 'none'}."
         raise UsageError(f"{file} has no class {name!r}. {hint}")
@@ -304,6 +308,32 @@ def _file_of(dotted: str) -> Path | None:
             if file.is_file():
                 return file
     return None
+
+
+def _undecodable(file: Path) -> str:
+    """Where a file has bytes that its encoding does not have."""
+    with file.open("rb") as stream:
+        encoding, _ = tokenize.detect_encoding(stream.readline)
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            line.decode(encoding)
+        except UnicodeDecodeError as error:
+            return f"{file}:{number}: byte 0x{line[error.start]:02x} is no {encoding}"
+    return f"{file} is no {encoding}"
+
+
+def _trains(node: ast.AST, own: list[str]) -> bool:
+    """Whether it is a call of fit, or of a LightningCLI, or hands fit over to be called elsewhere."""
+    if isinstance(node, ast.Call):
+        called = ast.unparse(node.func) + "("
+        handed = [value.value if isinstance(value, ast.Starred) else value for value in node.args]
+        handed += [keyword.value for keyword in node.keywords]
+        return (
+            bool(_FITS.search(called))
+            or called[:-1] in own
+            or any(isinstance(value, ast.Attribute) and value.attr == "fit" for value in handed)
+        )
+    return False
 
 
 def _is_test(file: Path) -> bool:

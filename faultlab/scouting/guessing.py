@@ -96,6 +96,11 @@ def guess(
             guessed.found = message.get("found")
     if guessed.found is not None and not target.known:
         guessed.target = replace(target, name=guessed.found["module"].rpartition(".")[2])
+    elif guessed.found is not None and source is not None and guessed.found.get("whatever"):
+        name = guessed.found["module"].rpartition(".")[2]
+        if name != target.name and name in source.classes:
+            guessed.reading = read_module(source, name)
+            guessed.target = replace(target, name=name, class_path=source.class_path(name))
     return guessed
 
 
@@ -140,7 +145,9 @@ def _scripts(target: Found, given: Sequence[str]) -> Iterator[dict[str, Any]]:
             more = {"init_args": {**build["init_args"], "keep": keep}} if keep else {}
             label = f"running {shown} as far as Trainer.fit" + (" with its logger" if keep else "")
             if not keep or "logger" in text:
-                yield {"label": label, "how": "script", "script": shown, "parts": {"build": {**build, **more}}}
+                own = not target.asked and target.source is not None and shown == target.source.shown
+                parts = {"build": {**build, **more}}
+                yield {"label": label, "how": "script", "script": shown, "whatever": own, "parts": parts}
 
 
 def _with_data(target: Found, importable: bool, assumed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -111,11 +111,16 @@ class Scout:
             answer = self._attempt(candidate)
         wanted = self._request["name"]
         if wanted and "trajectory" in answer and wanted not in answer["lineage"]:
+            first = candidate, answer
             answer = {"failed": f"it trains {answer['lineage'][0]} and not {wanted}"}
             if candidate["how"] == "script":
                 self._say(failed=answer["failed"], label=candidate["label"])
                 candidate = _changed(candidate, f" of {wanted}", trains=wanted)
                 answer = self._attempt(candidate)
+            if "trajectory" not in answer and candidate.get("whatever"):
+                # Nobody has asked for the other class, and the script that was named trains this one.
+                self._say(failed=answer["failed"], label=candidate["label"])
+                candidate, answer = first
         if "trajectory" not in answer:
             self._say(failed=answer["failed"], label=candidate["label"])
             return False
