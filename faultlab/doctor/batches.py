@@ -26,6 +26,11 @@ def described(batch: Any, deep: int = 2) -> str:
     return "None" if batch is None else f"{_article(type(batch).__name__)} {type(batch).__name__}"
 
 
+def first_key(batch: Any) -> str | None:
+    """A key of a batch that is a mapping."""
+    return next((str(key) for key in batch), None) if isinstance(batch, Mapping) else None
+
+
 def parts(batch: Any) -> int | None:
     """Into how many names a batch can be unpacked by its author's intent; None where that is not its kind."""
     import torch

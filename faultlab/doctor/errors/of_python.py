@@ -38,6 +38,13 @@ ERRORS = [
         "python -m pip install {name}, under the name that it has on the package index.",
     ),
     Known(
+        r"'(?P<cls>list|tuple|dict)' object has no attribute '(?P<name>\w+)'",
+        "a {cls} is asked for {name}, which its parts may have and the {cls} has not",
+        "Take the part that is meant out of it first: a batch is x, y = batch, or batch[0] where the dataset gives one "
+        "tensor.",
+        "eladrich/pixel2style2pixel#97",
+    ),
+    Known(
         r"'(?P<cls>\w+)' object has no attribute '(?P<name>\w+)'",
         "{cls} has no attribute {name}",
         "Look how it is spelt, and whether __init__ assigns it before it is used.",
