@@ -114,15 +114,14 @@ def backward_twice(seen: Seen) -> Named | None:
     if seen.get("batches"):
         return None
     if seen.get("automatic", True):
-        return (
-            own
-            and Named(
-                "training_step calls backward itself, which frees the graph, and Lightning does so again with what it "
-                "returns",
-                "Take backward() out and return the loss; or set self.automatic_optimization = False in __init__ and step "
-                "the optimizer there too.",
-            )
-        ) or None
+        if not own:
+            return None
+        return Named(
+            "training_step calls backward itself, which frees the graph, and Lightning does so again with what it "
+            "returns",
+            "Take backward() out and return the loss; or set self.automatic_optimization = False in __init__, and step "
+            "the optimizer there too.",
+        )
     if len(own) < 2:
         return None
     return Named(

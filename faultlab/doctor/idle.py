@@ -34,7 +34,7 @@ def checkpoints(seen: Seen) -> Iterator[Finding]:
         unit = "epochs" if entry["argument"] == "every_n_epochs" else "steps"
         total = plan.get(unit)
         if total and entry["every"] > total:
-            yield wrong(
+            yield attention(
                 f"{entry['name']} never saves: it does so every {entry['every']} {unit} ({entry['argument']}), and the "
                 f"whole training has {total}; neither save_last nor save_top_k changes that",
                 f"{entry['argument']}={entry['every']}, {total} {unit}",
