@@ -138,7 +138,7 @@ def _intercept(patches: Patches, trainer: type, caught: list[Reached], trains: s
             if trains and trains not in {cls.__name__ for cls in type(call.get("model")).__mro__}:
                 return
             if (search := _searching(self)) is not None:
-                _unsearched(search, call.get("model"))
+                _unsearched(search, (call.get("model"), call.get("datamodule")))
                 return
             caught.append(Reached(self, call))
             raise caught[-1]
@@ -159,21 +159,21 @@ def _searching(trainer: Any) -> Any:
     return next((callback for callback in trainer.callbacks if getattr(callback, "_early_exit", False)), None)
 
 
-def _unsearched(search: Any, module: Any) -> None:
+def _unsearched(search: Any, holders: Sequence[Any]) -> None:
     """What a search gives that was not made: the learning rate or the batch size that is there."""
     if hasattr(search, "optimal_lr"):
         tuner = importlib.import_module(type(search).__module__.replace("callbacks", "tuner"))
-        rate = _setting(module, ("lr", "learning_rate"), 1e-3)
+        rate = _setting(holders, ("lr", "learning_rate"), 1e-3)
         found = tuner._LRFinder(search._mode, rate, rate, _POINTS)
         found.results = {"lr": [rate] * _POINTS, "loss": [1 - point / _POINTS for point in range(_POINTS)]}
         search.optimal_lr = found
     else:
-        search.optimal_batch_size = _setting(module, ("batch_size",), search._init_val)
+        search.optimal_batch_size = _setting(holders, ("batch_size",), search._init_val)
 
 
-def _setting(module: Any, names: Sequence[str], otherwise: Any) -> Any:
-    """A setting of a module's, as an attribute or among its hyperparameters."""
-    for holder in (module, getattr(module, "hparams", None)):
+def _setting(holders: Sequence[Any], names: Sequence[str], otherwise: Any) -> Any:
+    """A setting of a module's or data module's, as an attribute or among its hyperparameters."""
+    for holder in (one for each in holders for one in (each, asked(each, "hparams"))):
         for name in names:
             if (value := asked(holder, name)) is not None:
                 return value
