@@ -24,6 +24,7 @@ from faultlab.target import PREPARE, TargetError
 _running: dict[tuple[type, str], MainScript | CliConfig] = {}
 _defined: dict[Path, ScriptParts] = {}
 _calls: list[Mapping[str, Any]] = []
+_asked: list[tuple[Mapping[str, Any], Sequence[Any]]] = []
 
 
 def build(
@@ -110,6 +111,11 @@ def fit_calls() -> Sequence[Mapping[str, Any]]:
     return _calls
 
 
+def asked_of_trainers() -> Sequence[tuple[Mapping[str, Any], Sequence[Any]]]:
+    """Return the plain arguments and the callbacks that the same scripts gave their Trainers, left out here or not."""
+    return _asked
+
+
 def skipped() -> list[str]:
     """What of the scripts that this process knows could not be defined, a line each."""
     return [line for parts in _defined.values() for line in parts.skipped]
@@ -120,6 +126,7 @@ def _built(
 ) -> tuple[Any, Any, dict[str, Any]]:
     source.enter(reached)
     _calls.append(reached.call)
+    _asked.append((interception.plain_arguments(reached.trainer), interception.callbacks(reached.trainer)))
     more = interception.trainer_arguments(reached.trainer, frozenset(keep), without)
     return reached.call["model"], interception.data_of(reached), more
 

@@ -363,7 +363,7 @@ MET = [
     Met("parts that do not fit", lambda: (lambda p: [a for a, b in [p]])((1, 2, 3)), "another number of parts",
         "Unpack"),
     Met("None called", lambda: None.shape, "None where a value", "which name"),  # type: ignore[attr-defined]
-    Met("a package that is missing", lambda: __import__("no_such_package"), "not installed", "pip install"),
+    Met("a package that is missing", lambda: __import__("no_such_package"), "neither installed", "pip install"),
     Met("an attribute misspelt", lambda: Line().lyaer, "has no attribute lyaer", "spelt"),
     Met("a key that is missing", lambda: {"x": 1}["y"], "no key 'y'", "keys that are there"),
 ]  # fmt: skip
@@ -374,6 +374,9 @@ TOLD = [
     ("OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "too little memory", "batch_size"),
     ("RuntimeError: CUDA error: device-side assert triggered", "out of range", 'accelerator="cpu"'),
     ("RuntimeError: DataLoader worker (pid(s) 4521) exited unexpectedly", "worker died", "num_workers=0"),
+    ("PicklingError: Can't pickle <function <lambda> at 0x7f>: attribute lookup failed", "<lambda>", "num_workers=0"),
+    ("RuntimeError: \"addmm_impl_cpu_\" not implemented for 'Half'", "half precision", "16-mixed"),
+    ("ModuleNotFoundError: No module named 'utils'", "utils is neither installed", "file or folder of yours"),
     ("AttributeError: Can't pickle local object 'main.<locals>.Data'", "pickling", "top of a module"),
     ("RuntimeError: An attempt has been made to start a new process before the current process has finished its "
      "bootstrapping phase.", "when it is imported", "__main__"),

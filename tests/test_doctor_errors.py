@@ -39,6 +39,37 @@ def test_an_error_that_can_not_be_raised_here_is_known_by_its_text(message: str,
     assert remedy in found.remedy
 
 
+@pytest.mark.parametrize(
+    ("message", "cause", "remedy"),
+    [
+        ("TypeError: object of type 'NoneType' has no len()", "NoneType", "a function without a return"),
+        ("TypeError: object of type 'generator' has no len()", "generator", "made a list"),
+        ("TypeError: 'NoneType' object is not subscriptable", "is None", "which name on that line is None"),
+        ("IndexError: list index out of range", "end of a list", "__len__"),
+        ("AttributeError: 'list' object has no attribute 'view'", "a list is asked for view", "batch[0]"),
+    ],
+)
+def test_what_has_no_name_of_the_users_own_is_not_told_to_define_methods(message: str, cause: str, remedy: str) -> None:
+    found = explained(message)
+    assert found
+    assert cause in found.cause
+    assert remedy in found.remedy
+    assert "Define" not in found.remedy
+
+
+def test_no_text_has_a_hole_where_a_value_is_missing() -> None:
+    for message in ("IndexError: tuple index out of range", "PicklingError: Can't pickle <function <lambda> at 0x7>"):
+        found = explained(message)
+        assert found
+        assert not re.search(r"\(\)|  | ,|and can't", found.cause), found.cause
+
+
+def test_leaving_weights_as_they_were_initialised_is_no_remedy() -> None:
+    found = explained("RuntimeError: Error(s) in loading state_dict for Net: Missing key(s) in state_dict")
+    assert found
+    assert "or give strict=False" not in found.remedy
+
+
 def test_an_error_that_nobody_knows_is_left_to_its_own_words() -> None:
     assert explained("WidgetError: the flux capacitor is cold") is None
 

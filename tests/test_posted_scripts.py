@@ -237,6 +237,40 @@ if __name__ == "__main__":
 """
 
 
+SEARCHES = """
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.tuner import Tuner
+
+class Net(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.learning_rate, self.batch_size = 0.25, 4
+        self.layer = torch.nn.Linear(2, 1)
+    def training_step(self, batch, batch_idx):
+        return self.layer(batch).mean()
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.ones(16, 2), batch_size=self.batch_size)
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.learning_rate)
+
+net = Net()
+tuner = Tuner(pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False))
+net.batch_size = tuner.scale_batch_size(net)
+found = tuner.lr_find(net)
+net.learning_rate = found.suggestion()
+pl.Trainer(max_epochs=7, logger=False, enable_checkpointing=False).fit(net)
+"""
+
+
+def test_a_search_for_settings_is_not_taken_for_the_training(main: Path) -> None:
+    (main / "train.py").write_text(SEARCHES)
+    reached = MainScript(main / "train.py").run_to_fit([])
+    assert reached.trainer.max_epochs == 7
+    net = reached.call["model"]
+    assert (net.batch_size, net.learning_rate) == (4, 0.25), "what the module has, as nothing was searched"
+
+
 def test_a_script_can_be_run_again_and_its_module_keeps_its_class(main: Path) -> None:
     (main / "train.py").write_text(TWICE)
     script = MainScript(main / "train.py")

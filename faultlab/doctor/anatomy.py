@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from faultlab.core.asking import asked
@@ -163,7 +163,39 @@ def parameters(module: Any, before: Mapping[str, Any], trainer: Any) -> dict[str
         "left_out": left_out,
         "optimizers": [type(one).__name__ for one in optimizers],
         "largest_rate": max(rates, default=None),
+        "gone": len(held - {id(p) for p in module.parameters()}),
+        "lost_epsilons": _lost_epsilons(optimizers),
     }
+
+
+def _lost_epsilons(optimizers: list[Any]) -> list[dict[str, Any]]:
+    """Epsilons that are 0 in float16, of optimizers of weights that are kept in it, here or where the script trains."""
+    import torch
+
+    asked_for = scripted()[0].get("precision") == "16-true"
+    found = []
+    for one in optimizers:
+        for group in one.param_groups:
+            half = asked_for or any(p.dtype == torch.float16 for p in group["params"])
+            epsilon = group.get("eps")
+            if half and isinstance(epsilon, float) and epsilon and not torch.tensor(epsilon).half():
+                found.append({"optimizer": type(one).__name__, "eps": epsilon, "asked": asked_for})
+    return found[:1]
+
+
+def scripted() -> tuple[Mapping[str, Any], Sequence[Any]]:
+    """The plain arguments and the callbacks that the script gave its Trainer; nothing where there is no script."""
+    part = sys.modules.get("faultlab.scripted")
+    asked_for = part.asked_of_trainers() if part is not None else ()
+    return asked_for[-1] if asked_for else ({}, ())
+
+
+def training_layers(module: Any) -> list[str]:
+    """The layers in training mode whose outputs depend on it: dropout, and norms that keep statistics."""
+    from torch import nn
+
+    kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+    return [name or "it" for name, layer in module.named_modules() if layer.training and isinstance(layer, kinds)]
 
 
 def loader(trainer: Any) -> dict[str, Any]:

@@ -173,6 +173,19 @@ def losses(seen: Seen) -> Iterator[Finding]:
         yield fine(f"the loss is finite: {values[0]:.4g} in the first step, {values[-1]:.4g} in the last")
 
 
+@LEARNING.check("half precision", "afiaka87/glide-finetune#5")
+def epsilons(seen: Seen) -> Iterator[Finding]:
+    """An optimizer's epsilon that is 0 in the weights' own type, so that it divides by 0."""
+    for entry in (seen.get("parameters") or {}).get("lost_epsilons", ()):
+        here = ' (precision="16-true" is asked for; the doctor has run it in float32)' if entry["asked"] else ""
+        yield wrong(
+            f"eps={entry['eps']:g} of {entry['optimizer']} is 0 in float16: a weight whose gradient is small is "
+            f"divided by 0, and becomes NaN or infinite{here}",
+            f"torch.tensor({entry['eps']:g}, dtype=torch.float16) is 0",
+            'Give the optimizer eps=1e-4, or the Trainer precision="bf16-true" or "16-mixed".',
+        )
+
+
 @HOOKS.check("names of hooks", "optuna/optuna-examples#49")
 def names(seen: Seen) -> Iterator[Finding]:
     """Methods whose names are nearly those of hooks are never called."""
@@ -183,6 +196,12 @@ def names(seen: Seen) -> Iterator[Finding]:
                 f"{entry['file']}:{entry['line']}",
                 f"Rename it to {entry['hook']}, if that is meant.",
             )
+    for entry in seen.get("attendants", {}).get("near", ()):
+        yield attention(
+            f"{entry['name']} is never called by Lightning; the hook is {entry['hook']}",
+            entry["place"],
+            f"Rename it to {entry['hook']}, with that hook's arguments, if that is meant.",
+        )
     for entry in facts(seen, "nested"):
         if entry["hook"] != "training_step":
             yield attention(
@@ -198,6 +217,8 @@ def never_ran(seen: Seen) -> Iterator[Finding]:
     if seen.get("error") or seen.get("cut"):
         return
     ran = {name for name, times in seen.get("calls", {}).items() if times}
+    if "training_step" not in ran:
+        return  # why has been said, and the others wait for it
     idle = [name for name in seen.get("own_hooks", ()) if name not in ran and not any(w in name for w in _ELSEWHERE)]
     if not seen.get("automatic", True):
         idle = [name for name in idle if name not in ("optimizer_step", "backward", "optimizer_zero_grad")]

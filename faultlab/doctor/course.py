@@ -8,7 +8,7 @@ from typing import Any
 
 from faultlab.detectors.exceptions import UserCode
 from faultlab.detectors.notice import safe_text
-from faultlab.doctor import batches, loss_graph, planned
+from faultlab.doctor import anatomy, batches, callbacks, loss_graph, planned
 from faultlab.doctor.loss_inputs import LossInputs
 
 # Later steps are as the first few; a graph is not walked, nor every call of torch's looked at, in all of them.
@@ -19,14 +19,15 @@ _EPOCHS = 200
 class Course:
     """Fills ``seen`` while the training runs.
 
-    ``plan`` (see `planned.plan`), ``epochs`` (promised and delivered batches each), ``sanity_batches`` and
-    ``real_validation_batches``, ``batch`` (the first, in words), ``graph`` (of the first steps' losses), ``compared``
-    (what losses are given).
+    ``plan`` (see `planned.plan`), ``attendants`` (see `callbacks.facts`), ``trains_in_validation`` (layers),
+    ``epochs`` (promised and delivered batches each), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (the
+    first, in words), ``graph`` (of the first steps' losses), ``compared`` (what losses are given).
     """
 
     def __init__(self, seen: dict[str, Any], code: UserCode) -> None:
         self._seen = seen
         self._inputs = LossInputs(code)
+        self._modes: list[str] = []
         seen.update(
             unread=[],
             epochs=[],
@@ -34,6 +35,8 @@ class Course:
             real_validation_batches=0,
             graph=[],
             plan={},
+            attendants={},
+            trains_in_validation=[],
             compared=self._inputs.found,
         )
 
@@ -46,6 +49,7 @@ class Course:
         seen = self._seen
         if name == "on_train_start":
             seen["plan"] = planned.plan(trainer)
+            seen["attendants"] = callbacks.facts(trainer)
         elif name == "on_train_epoch_start" and len(seen["epochs"]) < _EPOCHS:
             promised = planned.plan(trainer)["batches"]
             seen["epochs"].append({"epoch": trainer.current_epoch, "promised": promised, "delivered": 0})
@@ -53,6 +57,11 @@ class Course:
             seen["epochs"][-1]["delivered"] += 1
         elif name == "on_validation_batch_start":
             seen["sanity_batches" if trainer.sanity_checking else "real_validation_batches"] += 1
+            self._modes = anatomy.training_layers(trainer.lightning_module)
+        elif name == "on_validation_batch_end":
+            added = [one for one in anatomy.training_layers(trainer.lightning_module) if one not in self._modes]
+            seen["trains_in_validation"] += [one for one in added if one not in seen["trains_in_validation"]]
+            self._modes += added
 
     @contextlib.contextmanager
     def step(self, arguments: tuple[Any, ...]) -> Iterator[Callable[[Any, Any], None]]:

@@ -179,20 +179,6 @@ def validation(seen: Seen) -> Iterator[Finding]:
         )
 
 
-@check("checkpoints come")
-def checkpoints(seen: Seen) -> Iterator[Finding]:
-    """A ModelCheckpoint that waits for more steps than there are."""
-    plan = seen.get("plan", {})
-    steps = plan.get("steps")
-    for entry in plan.get("checkpoints", ()):
-        if steps and entry["every"] > steps:
-            yield attention(
-                f"{entry['name']} keeps one every {entry['every']} steps, and the whole training has {steps}",
-                f"every_n_train_steps={entry['every']}",
-                f"Give every_n_train_steps of at most {steps}, or every_n_epochs.",
-            )
-
-
 @check("schedules fit the training", f"{_PL}#3869")
 def schedules(seen: Seen) -> Iterator[Finding]:
     """A schedule that is reckoned in one unit and stepped in another, or never stepped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from faultlab.doctor.finding import Seen
 from faultlab.doctor.swallowed import of_the_step
 
 _UNPACKS = ("values to unpack", "cannot unpack non-iterable")
+_SEVERAL = re.compile(r"'(list|tuple|dict)' object has no attribute|must be Tensor, not (list|tuple|dict)")
+_TWICE = "backward through the graph a second time"
 
 
 def meaning(seen: Seen, error: Mapping[str, Any]) -> Named:
@@ -34,6 +37,10 @@ def meaning(seen: Seen, error: Mapping[str, Any]) -> Named:
         return fit
     if (keys := (seen.get("batch") or {}).get("keys")) and "must be Tensor, not str" in message:
         return by_keys(keys)
+    if (kind := _SEVERAL.search(message)) and (whole := taken_whole(seen, own, kind[1] or kind[2])):
+        return whole
+    if _TWICE in message and (twice := backward_twice(seen)):
+        return twice
     return explained(message, str(error.get("during", ""))) or Named(
         f"the exception is {message.partition(chr(10))[0]}",
         f"Look at {own or error.get('raised') or 'the lines of its traceback'}, and at what is on that line when it is "
@@ -85,6 +92,45 @@ def unpacked(seen: Seen, own: str) -> Named | None:
     if not batch or names is None or batch.get("parts") in (None, names):
         return None
     return misfit(batch, names, line)
+
+
+def taken_whole(seen: Seen, own: str, kind: str) -> Named | None:
+    """A batch of several parts, or of one in a list, that is taken for a tensor."""
+    batch = seen.get("batch") or {}
+    # Later steps may fail on a list of the user's own.
+    if seen.get("batches") or not str(batch.get("is", "")).startswith(f"a {kind} of"):
+        return None
+    line = own.rpartition(":")[2]
+    if kind == "dict":
+        remedy = f"Take the tensors out of it by their keys: batch[{(batch.get('keys') or ['key'])[0]!r}]."
+    elif batch.get("parts") == 1:
+        remedy = "Take its part: x = batch[0]. A TensorDataset gives a list even of one tensor."
+    else:
+        remedy = f"Unpack it first: {', '.join(('x, y', 'z')[: 1 + (batch.get('parts') == 3)])} = batch."
+    return Named(f"the loader yields {batch['is']}, and line {line} takes it for a tensor", remedy)
+
+
+def backward_twice(seen: Seen) -> Named | None:
+    """A second backward in one step; nothing can have been kept from an earlier step in the first."""
+    own = [entry["what"] for entry in seen.get("facts", {}).get("steps_itself", ()) if "backward" in entry["what"]]
+    if seen.get("batches"):
+        return None
+    if seen.get("automatic", True):
+        if not own:
+            return None
+        return Named(
+            "training_step calls backward itself, which frees the graph, and Lightning does so again with what it "
+            "returns",
+            "Take backward() out and return the loss; or set self.automatic_optimization = False in __init__, and step "
+            "the optimizer there too.",
+        )
+    if len(own) < 2:
+        return None
+    return Named(
+        "two losses of one step go back through the same forward, and the first backward has freed its graph",
+        "Cut off what the first loss is not to train, such as the discriminator's input: fake.detach(); where both "
+        "losses train it, add them up and call manual_backward once.",
+    )
 
 
 def misfit(batch: Mapping[str, Any], names: int, line: str | int) -> Named:

@@ -15,6 +15,7 @@ from faultlab.doctor.called import HOOKS, LEARNING
 from faultlab.doctor.delivered import PROMISES
 from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
+from faultlab.doctor.idle import IDLE
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
 from faultlab.doctor.still import WEIGHTS
@@ -130,7 +131,8 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
         yield replace(wrong(f"building the module raises {message}{meant}", place, remedy), check="build")
         return
     root = project_root(scenario.file).resolve()
-    seen["scripts"] = scripts(root, seen["cls"]["name"])
+    own = (scenario.build.init_args or {}).get("script") if scenario.build else None
+    seen["scripts"] = scripts(root, seen["cls"]["name"], Path(str(own)) if own else None)
     yield from _class(scenario, seen, root)
     yield from _training(engine, outcome, seen, timeout, seed, steps)
     yield from SCRIPTS.run(seen)
@@ -176,6 +178,7 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
         yield from SWALLOWED.run(seen)
         yield from never_called.explain(seen)
     yield from PROMISES.run(seen)
+    yield from IDLE.run(seen)
     yield from TOLD.run(seen)
     yield from HOOKS.run(seen)
 

@@ -225,6 +225,7 @@ class Examined(Session):
             self._seen["schedulers"] = planned.schedulers(self._trainer)
             self._seen["optimizer_steps"] = int(getattr(self._trainer, "global_step", 0))
         self._seen["losses"] = [loss for _, loss in self._trajectory.losses]
+        self._seen["rates"] = self._trajectory.learning_rates
         self._seen["end"] = self._trajectory.end
         self._seen["batches"] = self._trajectory.steps
         self._seen["validation_batches"] = self._trajectory.validation_batches

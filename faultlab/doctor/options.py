@@ -10,11 +10,15 @@ from faultlab.engines import Engine
 from faultlab.harness.clean import order
 from faultlab.harness.trajectory import Trajectory
 
-# Those that are set to change what is learnt, with their defaults and what to look at where they don't.
+# Those that are set to change what is learnt: the ways to write their defaults, and what to look at where they don't.
 _OPTIONS = {
-    "gradient_clip_val": (None, "No gradient of this run was larger. Look at their norms, and choose it by them."),
+    "precision": (
+        ("32-true", "32", 32),
+        "Look whether the step leaves autocast, or converts the weights or the batch itself.",
+    ),
+    "gradient_clip_val": ((None,), "No gradient of this run was larger. Look at their norms, and choose it by them."),
     "accumulate_grad_batches": (
-        1,
+        (1,),
         "Look whether optimizer_step or manual optimization steps at every batch all the same.",
     ),
 }
@@ -23,10 +27,10 @@ _OPTIONS = {
 def without_effect(engine: Engine, seen: Seen, trajectory: Trajectory, timeout: float, seed: int) -> Iterator[Finding]:
     """Says which of the options that are set make no difference to a deterministic training."""
     given = seen.get("arguments", {})
-    set_ones = {name: given[name] for name, (default, _) in _OPTIONS.items() if given.get(name) not in (None, default)}
+    set_ones = {name: given[name] for name, (usual, _) in _OPTIONS.items() if given.get(name) not in (None, *usual)}
     for name, value in set_ones.items():
-        default, remedy = _OPTIONS[name]
-        variation = {"trainer": {name: default}}
+        usual, remedy = _OPTIONS[name]
+        variation = {"trainer": {name: usual[0]}}
         without = order(engine, f"without-{name}", seed, deadline=timeout, compiles=True, variation=variation)
         (outcome,) = engine.run([without])
         other = Trajectory.of(outcome)

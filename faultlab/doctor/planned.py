@@ -32,11 +32,6 @@ def plan(trainer: Any) -> dict[str, Any]:
     found["val_every"] = _number(getattr(trainer, "val_check_batch", None))
     found["val_across_epochs"] = getattr(trainer, "check_val_every_n_epoch", 1) is None
     found["val_time"] = getattr(trainer, "_val_check_time_interval", None)
-    found["checkpoints"] = [
-        {"every": callback._every_n_train_steps, "name": type(callback).__name__}
-        for callback in getattr(trainer, "checkpoint_callbacks", ())
-        if getattr(callback, "_every_n_train_steps", 0)
-    ]
     return found
 
 

@@ -22,6 +22,11 @@ _MEANT = {
     "on_epoch_start": "on_train_epoch_start", "on_epoch_end": "on_train_epoch_end",
     "on_batch_end": "on_train_batch_end", "on_batch_start": "on_train_batch_start",
     "training_epoch_end": "on_train_epoch_end", "validation_epoch_end": "on_validation_epoch_end",
+    "training_step_end": "on_train_batch_end", "validation_step_end": "on_validation_batch_end",
+    "training_batch_end": "on_train_batch_end", "validation_batch_end": "on_validation_batch_end",
+    "on_pretrain_routine_start": "on_fit_start", "on_pretrain_routine_end": "on_fit_start",
+    "on_train_begin": "on_train_start", "on_validation_begin": "on_validation_start",
+    "on_epoch_begin": "on_train_epoch_start", "on_batch_begin": "on_train_batch_start",
 }  # fmt: skip
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -42,7 +47,7 @@ def class_facts(text: str, name: str, hooks: Collection[str]) -> dict[str, Any]:
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name]
     facts: dict[str, Any] = {
         "nested": [], "outside": [], "twice": [], "near": [], "swallows": [], "ignores_closure": [],
-        "unpacks": [], "cuts": [], "steps_itself": [], "manual_names": [],
+        "unpacks": [], "cuts": [], "steps_itself": [], "manual_names": [], "literal_rates": [],
         "classes": [node.lineno for node in classes],
     }  # fmt: skip
     if not classes:
@@ -69,6 +74,8 @@ def class_facts(text: str, name: str, hooks: Collection[str]) -> dict[str, Any]:
         if method.name not in hooks or method.name == "training_step":
             facts["cuts"] += statements.cuts(method)
         facts["manual_names"] += statements.near_manual(method)
+        if method.name == "configure_optimizers":
+            facts["literal_rates"] += statements.literal_rates(method)
         if method.name == "optimizer_step" and not _uses_closure(method):
             facts["ignores_closure"].append({"line": method.lineno})
     facts["twice"] = [{"hook": hook, "lines": lines} for hook, lines in by_name.items()
@@ -98,10 +105,13 @@ def _uses_closure(method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return closure in used or bool(passed_on & used)
 
 
-def scripts(root: Path, name: str) -> list[dict[str, Any]]:
-    """Trainers and their calls in the Python files that mention a class: file, line, call, literal arguments."""
+def scripts(root: Path, name: str, script: Path | None = None) -> list[dict[str, Any]]:
+    """Trainers and their calls in the Python files that mention a class: file, line, call, literal arguments.
+
+    Of a script that was run, its own alone: other files may have a class of the same name.
+    """
     found: list[dict[str, Any]] = []
-    for file in _python_files(root):
+    for file in [script] if script else _python_files(root):
         try:
             text = file.read_text(encoding="utf-8")
             if "Trainer" not in text and not (name in text and ".fit(" in text):
@@ -111,7 +121,7 @@ def scripts(root: Path, name: str) -> list[dict[str, Any]]:
             continue
         if name not in text:
             continue
-        where = file.relative_to(root).as_posix()
+        where = file.as_posix() if script else file.relative_to(root).as_posix()
         found += [{"file": where, **call} for call in _calls(tree)]
         found += [{"file": where, **entry} for entry in _imports(tree)]
     return found
@@ -130,7 +140,7 @@ def _calls(tree: ast.Module) -> Iterator[dict[str, Any]]:
         of_trainer = (isinstance(owner, ast.Name) and owner.id in trainers) or (
             isinstance(owner, ast.Call) and _called(owner) == "Trainer"
         )  # fmt: skip
-        if name == "Trainer" or (of_trainer and name in ("fit", "validate", "test", "predict")):
+        if name in ("Trainer", "lr_find") or (of_trainer and name in ("fit", "validate", "test", "predict")):
             arguments = {k.arg: _literal(k.value) for k in node.keywords if k.arg}
             known = {key: value for key, value in arguments.items() if value is not None}
             yield {"call": name, "line": node.lineno, "arguments": known}

@@ -30,6 +30,18 @@ def unpackings(method: Function) -> list[dict[str, Any]]:
     ]
 
 
+def literal_rates(method: Function) -> list[dict[str, Any]]:
+    """Learning rates that a method gives as numbers."""
+    return [
+        {"line": word.value.lineno, "rate": word.value.value}
+        for word in ast.walk(method)
+        if isinstance(word, ast.keyword)
+        and word.arg == "lr"
+        and isinstance(word.value, ast.Constant)
+        and isinstance(word.value.value, (int, float))
+    ]
+
+
 def unpacking_at(text: str, line: int) -> int | None:
     """Into how many names the statement on a line unpacks; None where it is no unpacking."""
     for node in ast.walk(ast.parse(text)):

@@ -108,6 +108,12 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
     if still <= set(found["frozen"]):
         return " because requires_grad is False", "Unfreeze what is meant to learn."
     if still <= set(found["left_out"]) | set(found["frozen"]):
+        if found.get("gone"):
+            return (
+                f" because no optimizer has them: it was made before they were, and holds {found['gone']} weights that "
+                "the module has no more",
+                "Make the optimizer in configure_optimizers, after the last layer has been put in or replaced.",
+            )
         return " because no optimizer has them", "Give the optimizer self.parameters()."
     if found["largest_rate"] == 0:
         return " because the learning rate is 0", "Look at the rate and its scheduler's start."

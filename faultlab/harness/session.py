@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlab import catalogue
+from faultlab.core.asking import asked
 from faultlab.detectors import exceptions
 from faultlab.detectors.advisers import Advisers
 from faultlab.detectors.guards import Observer
@@ -441,7 +442,7 @@ def _can_fork() -> bool:
 def _relocate(trainer: Any, old_root: str, new_root: str) -> None:
     """Points callbacks and loggers that were told to write under the trunk's folder to the victim's own."""
     for owner in [trainer, *trainer.callbacks, *trainer.loggers, *_experiments(trainer)]:
-        for name, value in list(getattr(owner, "__dict__", {}).items()):
+        for name, value in list(asked(owner, "__dict__", {}).items()):
             moved = _moved(value, old_root, new_root)
             if moved is not value:
                 with contextlib.suppress(AttributeError):
@@ -459,7 +460,7 @@ def _moved(value: Any, old_root: str, new_root: str) -> Any:
 
 def _experiments(trainer: Any) -> Iterator[Any]:
     for logger in trainer.loggers:
-        if (experiment := getattr(logger, "_experiment", None)) is not None:
+        if (experiment := asked(logger, "_experiment")) is not None:
             yield experiment
 
 
@@ -479,7 +480,7 @@ def _defined(built: Built | None) -> dict[str, list[tuple[str, str]]]:
     """The files and names of the classes that the target and its guards are made of."""
     if built is None:
         return {"target": [], "guards": []}
-    loaders = [getattr(part, "dataset", None) for part in built.fit.values()]
+    loaders = [asked(part, "dataset") for part in built.fit.values()]
     parts = {"target": [built.module, *built.fit.values(), *loaders], "guards": [*built.guards.values()]}
     return {
         kind: [

@@ -18,6 +18,7 @@ from torch.utils.data import (
 )
 from torch.utils.data._utils import fetch
 
+from faultlab.core.asking import asked
 from faultlab.seams import lightning
 from faultlab.seams.base import Seam, Site
 from faultlab.seams.clock import STAGES_OF_LIGHTNING
@@ -76,7 +77,7 @@ class _Items:
         self._dataset = dataset
         self._armed = armed
         self._turns = turns
-        if getattr(dataset, "__getitems__", None):
+        if asked(dataset, "__getitems__"):
             self.__getitems__ = self._several
 
     def __getitem__(self, index: Any) -> Any:
@@ -175,7 +176,7 @@ def training_loaders(trainer: Any) -> list[DataLoader[Any]]:
     loop = trainer.fit_loop
     # A CombinedLoader has a length only while it is iterated, so it can't be asked whether it is true.
     found = loop._data_source.dataloader() if loop._combined_loader is None else loop._combined_loader
-    return list(_dataloaders(getattr(found, "iterables", found)))
+    return list(_dataloaders(asked(found, "iterables", found)))
 
 
 def validation_loaders(trainer: Any) -> list[DataLoader[Any]]:
@@ -208,7 +209,7 @@ def _length(loader: DataLoader[Any]) -> int | None:
 
 def samples_as_torch_does(loader: DataLoader[Any]) -> bool:
     """Whether the order of its samples is the plain one or a plain shuffle, so that it can be had anew."""
-    batches, sampler = getattr(loader, "batch_sampler", None), loader.sampler
+    batches, sampler = asked(loader, "batch_sampler"), loader.sampler
     if batches is not None and type(batches) is not BatchSampler:
         return False
     if type(sampler) is RandomSampler:
@@ -218,12 +219,12 @@ def samples_as_torch_does(loader: DataLoader[Any]) -> bool:
 
 def read(loader: DataLoader[Any]) -> Loading:
     """The arguments of a loader that is made already."""
-    batches = getattr(loader, "batch_sampler", None)
+    batches = asked(loader, "batch_sampler")
     return Loading(
         dataset=loader.dataset,
         shuffled=isinstance(loader.sampler, RandomSampler),
-        batch_size=loader.batch_size or getattr(batches, "batch_size", None),
-        drop_last=loader.drop_last or bool(getattr(batches, "drop_last", False)),
+        batch_size=loader.batch_size or asked(batches, "batch_size"),
+        drop_last=loader.drop_last or bool(asked(batches, "drop_last", False)),
         num_workers=loader.num_workers,
         worker_init_fn=loader.worker_init_fn,
         length=_length(loader),

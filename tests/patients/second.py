@@ -261,7 +261,7 @@ class Net(pl.LightningModule):
 pl.Trainer(max_epochs=2).fit(Net(), DataLoader(classes(), batch_size=16))
 """,
         {"TRAINED": ("False", "True"), "SET": ("loss.requires_grad = True\n        ", "")},
-        r"requires_grad is False", r"Unfreeze",
+        r"no parameter has changed because requires_grad is False", r"Unfreeze",
     ),
     Patient(
         "target-of-one", "andrewgcodes/xlstm#4",

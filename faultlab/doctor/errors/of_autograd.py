@@ -34,9 +34,9 @@ ERRORS = [
         "the loss depends on the graph of an earlier step or batch, which is gone after its backward: a tensor that "
         "was "
         "kept (a hidden state, a running loss), or a second backward of the same loss",
-        "Detach what is kept from one step to the next: self.hidden = hidden.detach(), for each part of a tuple. And "
-        "call "
-        "backward yourself only under manual optimization.",
+        "Detach what is kept from one step to the next: self.hidden = hidden.detach(), for each part of a tuple; add "
+        "up loss.item() and not the loss. Call no backward() in training_step, since Lightning does, unless "
+        "self.automatic_optimization is False.",
         "sgadgil6/cnslab_fmri#4",
     ),
     Known(

@@ -40,19 +40,25 @@ ERRORS = [
         "Take shuffle out, and shuffle in the dataset.",
     ),
     Known(
+        r"object of type '(?P<cls>NoneType|int|float|bool|generator|map|filter|zip)' has no len\(\)",
+        "the length is asked for of a {cls}, which has none",
+        "Look which name on that line is a {cls}: None comes of a function without a return, a generator or map has to "
+        "be made a list first.",
+    ),
+    Known(
         r"object of type '(?P<cls>\w+)' has no len\(\)",
         "{cls} has no __len__, and a loader has to know how many samples there are",
         "Define __len__(self) in {cls}.",
     ),
     Known(
-        r"'(?P<cls>\w+)' object is not subscriptable|'(?P<other>\w+)' object does not support indexing",
+        r"'(?P<cls>(?!NoneType)\w+)' object is not subscriptable|'(?P<other>\w+)' object does not support indexing",
         "something is taken by index or key of a {cls}{other}, which has none",
         "Where that is the dataset, define __getitem__(self, index); where it is a batch, look what the loader yields.",
     ),
     Known(
-        r"Can't (?:pickle|get) local object '(?P<name>[^']+)'|Can't pickle <function <lambda>",
-        "loader workers get the dataset by pickling, and {name} can't be: it is a lambda or was defined inside a "
-        "function",
+        r"Can't (?:pickle|get) local object '(?P<name>[^']+)'|Can't pickle <function (?P<anonymous><lambda>)",
+        "loader workers get the dataset by pickling, and {name}{anonymous} can't be: it is a lambda or was defined "
+        "inside a function",
         "Define it at the top of a module, or use num_workers=0.",
     ),
     Known(
@@ -73,12 +79,14 @@ ERRORS = [
         "StudyingFuFu/L2COcc#2",
     ),
     Known(
-        r"IndexError: (?:(?:list|tuple) index out of range|index (?P<i>-?\d+) is out of bounds for "
-        r"(?:axis|dimension) 0 with "
-        r"size "
-        r"(?P<n>\d+))",
-        "an index {i} lies outside of what there is ({n}): where the dataset raises it, __len__ says more than it has",
+        r"IndexError: index (?P<i>-?\d+) is out of bounds for (?:axis|dimension) 0 with size (?P<n>\d+)",
+        "index {i} is asked for of {n} entries: where the dataset raises it, __len__ says more than it has",
         "Return in __len__ the number of samples that __getitem__ can give.",
+    ),
+    Known(
+        r"IndexError: (?P<kind>list|tuple) index out of range",
+        "an index lies beyond the end of a {kind}: where the dataset raises it, __len__ says more than it has",
+        "In a dataset return in __len__ the number of samples that __getitem__ can give; elsewhere print the {kind}.",
     ),
     Known(
         r"FileNotFoundError: .*'(?P<path>[^']+)'",

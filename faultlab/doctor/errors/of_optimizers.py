@@ -72,12 +72,13 @@ ERRORS = [
     Known(
         r"Error\(s\) in loading state_dict for (?P<cls>\w+)",
         "the checkpoint's names of weights are not those of {cls}",
-        "Build the module that was saved; strip a prefix such as 'model.' from the names, or give strict=False.",
+        "Build the module that was saved, or strip a prefix such as 'model.' from the names. strict=False leaves every "
+        "weight whose name does not match as it was initialised, without a word.",
     ),
     Known(
         r"Weights only load failed",
         "the checkpoint holds objects beside tensors, which torch loads from trusted files only",
-        "If you trust the file, load it with weights_only=False.",
+        "If you trust the file, give weights_only=False: to torch.load, load_from_checkpoint, or fit with ckpt_path.",
     ),
     Known(
         r"embed_dim must be divisible by num_heads",

@@ -34,8 +34,16 @@ ERRORS = [
     ),
     Known(
         r"ModuleNotFoundError: No module named '(?P<name>[^']+)'",
-        "the package {name} is not installed in this Python",
-        "python -m pip install {name}, under the name that it has on the package index.",
+        "{name} is neither installed in this Python nor a file that the training sees from where it runs",
+        "Where {name} is a file or folder of yours, run from the folder that holds it. Where it is a package: "
+        "python -m pip install, with the name that its own documentation gives.",
+    ),
+    Known(
+        r"'(?P<cls>list|tuple|dict)' object has no attribute '(?P<name>\w+)'",
+        "a {cls} is asked for {name}, which its parts may have and the {cls} has not",
+        "Take the part that is meant out of it first: a batch is x, y = batch, or batch[0] where the dataset gives one "
+        "tensor.",
+        "eladrich/pixel2style2pixel#97",
     ),
     Known(
         r"'(?P<cls>\w+)' object has no attribute '(?P<name>\w+)'",

@@ -47,7 +47,8 @@ ERRORS = [
     Known(
         r"IndexError: Target (?P<label>-?\d+) is out of bounds",
         "the label {label} is not among the classes of the last layer, which are counted from 0",
-        "Give the last layer as many outputs as there are classes, and labels 0 to classes - 1.",
+        "Give the last layer as many outputs as there are classes, and labels 0 to classes - 1; a label for what is "
+        "not to count, such as -1 or 255, is given to the loss as ignore_index.",
         "TencentGameMate/gnn_cross_lingual#5",
     ),
     Known(
@@ -150,6 +151,11 @@ ERRORS = [
         "a tensor of several values stands where yes or no is asked; or a loss class is called as if it were a "
         "function",
         "Write nn.MSELoss()(a, b) or F.mse_loss(a, b); compare with .all() or .any().",
+    ),
+    Known(
+        r"\"?(?P<op>\w+)\"? not implemented for '(?P<type>Half|BFloat16)'",
+        "this device can't compute {op} in {type}: a network in half precision trains on a GPU",
+        'Give the Trainer precision="32-true" here, and take .half() out; on a GPU use precision="16-mixed".',
     ),
     Known(
         r"\"?(?P<op>\w+)\"? not implemented for '(?P<type>\w+)'",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.machinery
 import inspect
 import os
@@ -13,6 +14,7 @@ from importlib.abc import Loader, MetaPathFinder
 from types import ModuleType
 from typing import Any
 
+from faultlab.core.asking import asked
 from faultlab.frameworks.lightning import script_callbacks
 from faultlab.seams import lightning
 from faultlab.seams.patching import Patches
@@ -27,6 +29,8 @@ _AT_FIRST = "__faultlab_callbacks__"
 _STOCK = "__faultlab_stock__"
 _DEFINED_IN = tuple(f"{namespace}.trainer.trainer" for namespace in lightning.NAMESPACES)
 _WANDB = "wandb"
+_POINTS = 100
+"""Of a search for a learning rate, as many as Lightning's own has."""
 
 
 class Reached(BaseException):
@@ -137,6 +141,9 @@ def _intercept(patches: Patches, trainer: type, caught: list[Reached], trains: s
             call = dict(signature.bind(self, *args, **kwargs).arguments)
             if trains and trains not in {cls.__name__ for cls in type(call.get("model")).__mro__}:
                 return
+            if (search := _searching(self)) is not None:
+                _unsearched(search, (call.get("model"), call.get("datamodule")))
+                return
             caught.append(Reached(self, call))
             raise caught[-1]
 
@@ -149,6 +156,32 @@ def _intercept(patches: Patches, trainer: type, caught: list[Reached], trains: s
     patches.wrap(trainer, "fit", reaching)
     for method in ("validate", "test", "predict"):
         patches.wrap(trainer, method, idle)
+
+
+def _searching(trainer: Any) -> Any:
+    """The callback for whose sake a Tuner calls fit, which ends as soon as the callback has found something."""
+    return next((callback for callback in trainer.callbacks if getattr(callback, "_early_exit", False)), None)
+
+
+def _unsearched(search: Any, holders: Sequence[Any]) -> None:
+    """What a search gives that was not made: the learning rate or the batch size that is there."""
+    if hasattr(search, "optimal_lr"):
+        tuner = importlib.import_module(type(search).__module__.replace("callbacks", "tuner"))
+        rate = _setting(holders, ("lr", "learning_rate"), 1e-3)
+        found = tuner._LRFinder(search._mode, rate, rate, _POINTS)
+        found.results = {"lr": [rate] * _POINTS, "loss": [1 - point / _POINTS for point in range(_POINTS)]}
+        search.optimal_lr = found
+    else:
+        search.optimal_batch_size = _setting(holders, ("batch_size",), search._init_val)
+
+
+def _setting(holders: Sequence[Any], names: Sequence[str], otherwise: Any) -> Any:
+    """A setting of a module's or data module's, as an attribute or among its hyperparameters."""
+    for holder in (one for each in holders for one in (each, asked(each, "hparams"))):
+        for name in names:
+            if (value := asked(holder, name)) is not None:
+                return value
+    return otherwise
 
 
 def data_of(reached: Reached) -> Any:
@@ -168,7 +201,7 @@ def trainer_arguments(trainer: Any, keep: frozenset[str], without: Sequence[str]
     kept = {name: value for name, value in given.items() if name not in _LEFT_OUT or name in keep}
     if str(kept.get("precision")) in _HALF:
         del kept["precision"]
-    found = script_callbacks.sort(_callbacks(trainer), without)
+    found = script_callbacks.sort(callbacks(trainer), without)
     kept.update(callbacks=found.training, guards=found.guards)
     own = type(trainer)
     if not lightning.is_lightnings(own):
@@ -209,10 +242,10 @@ def left_out(trainer: Any, keep: Sequence[str], without: Sequence[str]) -> list[
         if name in _LEFT_OUT and name not in keep and value is not None
         if name not in usual or value is not usual[name].default
     ]
-    return [*script_callbacks.sort(_callbacks(trainer), without).left_out, *other]
+    return [*script_callbacks.sort(callbacks(trainer), without).left_out, *other]
 
 
-def _callbacks(trainer: Any) -> list[Any]:
+def callbacks(trainer: Any) -> list[Any]:
     """The callbacks that the script gives its Trainer, those too that it adds to a Trainer that is there."""
     given = getattr(trainer, _ARGUMENTS, {}).get("callbacks") or []
     first = list(given) if isinstance(given, (list, tuple)) else [given]

@@ -1,0 +1,83 @@
+"""In the victim: what the Trainer's callbacks are set to do, and the names of their methods."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from faultlab.core.asking import asked
+from faultlab.doctor import anatomy, sources
+from faultlab.seams import lightning
+
+# From which epoch on a callback does what it is there for, by the attribute that says so.
+_STARTS = {
+    "StochasticWeightAveraging": ("_swa_epoch_start", "swa_epoch_start"),
+    "BackboneFinetuning": ("unfreeze_backbone_at_epoch", "unfreeze_backbone_at_epoch"),
+}
+
+
+def facts(trainer: Any) -> dict[str, Any]:
+    """What of the callbacks can be held against the training that they are to attend.
+
+    ``starts`` (name, argument, epoch counted from 0), ``checkpoints`` (name, argument, every), ``patience`` (name,
+    checks), ``near`` (methods with nearly a hook's name).
+    """
+    # ModelCheckpoints among the script's own, which write nothing here.
+    own = list(trainer.callbacks)
+    known = {id(callback) for callback in own}
+    everyone = own + [callback for callback in anatomy.scripted()[1] if id(callback) not in known]
+    found: dict[str, Any] = {"starts": [], "checkpoints": [], "patience": [], "near": []}
+    for callback in everyone:
+        name = type(callback).__name__
+        found["starts"] += _starts(callback, name)
+        if not found["checkpoints"] or callback not in own:
+            found["checkpoints"] += _checkpoints(callback, name)
+        patience = asked(callback, "patience")
+        if isinstance(patience, int) and asked(callback, "monitor"):
+            found["patience"].append({"name": name, "checks": patience})
+        found["near"] += list(_near(type(callback)))
+    return found
+
+
+def _starts(callback: Any, name: str) -> list[dict[str, Any]]:
+    for cls, (attribute, argument) in _STARTS.items():
+        epoch = asked(callback, attribute)
+        if any(one.__name__ == cls for one in type(callback).__mro__) and isinstance(epoch, int):
+            first = epoch - 1 if cls == "StochasticWeightAveraging" else epoch
+            return [{"name": name, "argument": f"{argument}={epoch}", "epoch": first}]
+    scheduling = asked(callback, "scheduling")
+    if name == "GradientAccumulationScheduler" and isinstance(scheduling, dict):
+        # Lightning adds epoch 0 itself where it is not given.
+        factors = {epoch: factor for epoch, factor in scheduling.items() if factor > 1}
+        if factors:
+            return [{"name": name, "argument": f"scheduling={scheduling}", "epoch": min(factors)}]
+    return []
+
+
+def _checkpoints(callback: Any, name: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "argument": attribute.removeprefix("_"), "every": every}
+        for attribute in ("_every_n_epochs", "_every_n_train_steps")
+        if isinstance(every := asked(callback, attribute), int) and every > 1
+    ]
+
+
+def _near(cls: type) -> Iterator[dict[str, Any]]:
+    base = lightning.base_callback(cls)
+    if base is None or lightning.is_lightnings(cls):
+        return
+    hooks = [name for name in dir(base) if name.startswith(("on_", "setup", "teardown"))]
+    for owner in cls.__mro__[: cls.__mro__.index(base)]:
+        if lightning.is_lightnings(owner):
+            return
+        for name, method in vars(owner).items():
+            hook = sources.meant(name, hooks) if name.startswith("on") and inspect.isfunction(method) else ""
+            # What it calls itself is a method of its own, whatever it is called.
+            if hook and not any(name in _names(other) for other in vars(owner).values()):
+                place = f"{method.__code__.co_filename}:{method.__code__.co_firstlineno}"
+                yield {"name": f"{owner.__name__}.{name}", "hook": hook, "place": place}
+
+
+def _names(member: Any) -> tuple[str, ...]:
+    return member.__code__.co_names if inspect.isfunction(member) else ()
