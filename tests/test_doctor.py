@@ -145,7 +145,7 @@ ILL = [
         "it returns a loss", "returns None in 4 of 4 steps"),
     Ill("swallows", _lit("def training_step(self, batch, batch_idx):\n    try:\n        return self.stepp(batch)\n"
                          "    except Exception:\n        pass", "Healthy"),
-        "exceptions get out", "AttributeError is raised in line 29 and swallowed in line 30 by `except Exception`"),
+        "exceptions get out", "AttributeError is raised in line 31 and swallowed in line 32 by `except Exception`"),
     Ill("swallows-by-suppress", "import contextlib\n" + _lit(
         "def training_step(self, batch, batch_idx):\n    with contextlib.suppress(RuntimeError):\n"
         "        return nn.functional.mse_loss(self.layer(batch[0][:, :2]), batch[1])", "Healthy"),
@@ -161,7 +161,11 @@ ILL = [
         "def training_step(self, batch, batch_idx):\n    return nn.functional.mse_loss(self.guarded(batch), batch[1])",
         "Healthy"), "exceptions get out", "the batch is float64"),
     Ill("labelless", _lit("def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=4)"),
-        "the run ends well", "the loader yields a tensor of shape (4, 3); line 19 unpacks two parts"),
+        "the run ends well", "the loader yields a tensor of shape (4, 3); line 17 unpacks two parts"),
+    Ill("double-precision", _lit("def training_step(self, batch, batch_idx):\n"
+        "    return self.layer(batch[0].double()).mean()", "Healthy"), "the run ends well", "the batch is float64"),
+    Ill("step-without-batch", _lit("def training_step(self):\n    return self.layer.weight.sum()", "Healthy"),
+        "the run ends well", "training_step is given"),
     Ill("rows-for-parts", _lit("def training_step(self, batch, batch_idx):\n    x, y = batch\n"
         "    return nn.functional.mse_loss(self.layer(x), y.sum().view(1))\n"
         "def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=2)", "Healthy"),

@@ -371,6 +371,8 @@ def test_what_follows_two_dashes_is_the_scripts(folder: Path) -> None:
         load(Path("plain.yaml")).with_arguments(["--lr", "0.1"])
     ended = CliRunner().invoke(group, ["run", "absent.yaml", "--", "--lr", "0.1"])
     assert "absent.yaml: no such file" in str(ended.exception)
+    ended = CliRunner().invoke(group, ["run", "-q", "--", "absent.yaml"])
+    assert "absent.yaml: no such file" in str(ended.exception), "without a path before them the dashes begin the paths"
 
 
 @pytest.mark.parametrize("data", [(), None])

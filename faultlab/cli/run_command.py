@@ -56,8 +56,8 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who noticed.
 
-    A scenario imports and runs the code that it names. What follows -- are arguments for the scenarios' training
-    scripts, in place of those that the scenarios have.
+    A scenario imports and runs the code that it names. What follows -- after a PATH are arguments for the scenarios'
+    training scripts, in place of those that the scenarios have.
 
     With --baseline a report does not pass that has lost something of what was accepted by `faultlab gate --accept`;
     where PATHs are folders, no scenario may be missing either. With --since a scenario is left out whose file, code and

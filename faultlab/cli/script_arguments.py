@@ -12,11 +12,20 @@ class WithScriptArguments(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own, script = args, []
-        if "--" in args:
+        if "--" in args and not self._begin_paths(ctx, args[: args.index("--")]):
             at = args.index("--")
             own, script = args[:at], args[at + 1 :]
         ctx.meta[_KEPT] = tuple(script)
         return super().parse_args(ctx, own)
+
+    def _begin_paths(self, ctx: click.Context, own: list[str]) -> bool:
+        """Whether the dashes only part options from paths, as anywhere: where any number may be given, and none is."""
+        many = [one.name for one in self.params if isinstance(one, click.Argument) and one.nargs == -1]
+        if not many:
+            return False
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(own))
+        # What is not given is a mark of click's own, and no empty tuple.
+        return not any(isinstance(found := given.get(str(name)), (tuple, list)) and found for name in many)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "[-- ARGUMENT...]"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import inspect
+import linecache
 import logging
 import sys
 from collections import Counter
@@ -197,7 +198,7 @@ class Examined(Session):
             "own": own[-1] if own else "",
             "raised": others[-1] if others else "",
             # What stands innermost is what failed, and that may be the doctor's own look at the training.
-            "ours": bool(frames) and _is_ours(frames[-1][0]) and not isinstance(error, SystemExit),
+            "ours": bool(frames) and _failed_itself(*frames[-1]) and not isinstance(error, SystemExit),
             "during": next(reversed(self._seen["order"]), ""),
         }
 
@@ -241,6 +242,15 @@ def _frames(tb: TracebackType | None) -> Iterator[tuple[FrameType, str]]:
 def _is_ours(frame: FrameType) -> bool:
     name = str(frame.f_globals.get("__name__", ""))
     return name.partition(".")[0] == "faultlab" and not name.startswith(("faultlab.demo", "faultlab.guards"))
+
+
+def _failed_itself(frame: FrameType, place: str) -> bool:
+    """Whether what failed in a frame is faultlab's own doing, and not what a wrapper of its passes a call on to.
+
+    What torch raises in C, or Python at a call with wrong arguments, has the wrapper's frame as its innermost.
+    """
+    file, _, line = place.rpartition(":")
+    return _is_ours(frame) and "*args, **kwargs)" not in linecache.getline(file, int(line))
 
 
 def _unlooked(module: Any, output: Any) -> None:

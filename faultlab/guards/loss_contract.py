@@ -17,6 +17,8 @@ from faultlab.guards.looks import Finding, automatic, scaled
 _TRANSPARENT = ("Div", "Mul", "Neg", "Add", "Sum", "Mean", "ToCopy", "View", "Alias", "Squeeze")
 _NEVER_NEGATIVE = ("MseLoss", "BinaryCrossEntropy", "SmoothL1Loss", "HuberLoss")
 _FEW_NODES = 12
+_SIGNED = 8
+"""So many positive losses say that the next ones are: those that weigh log-probabilities may begin with a few."""
 
 
 class LossContract(Guard):
@@ -167,7 +169,7 @@ class LossContract(Guard):
             findings.append(
                 (
                     "turned-negative",
-                    f"the loss is {value:.4g}, though it was never negative in {course.count} batches before",
+                    f"the loss is {value:.4g}, though it was never negative in the first {course.leapt} batches",
                     "Did it change its sign, and does it have a lower bound at all?",
                 )
             )
@@ -187,14 +189,14 @@ class _Course:
         self.start = 0.0
         self.latest: float | None = None
         self.positive = True
-        self.leapt = False
+        self.leapt = 0
         self.seen_nonzero = False
         self.recent: deque[float] = deque(maxlen=30)
 
     def cross(self, value: float) -> None:
-        """Notes whether the loss has gone from well above zero to well below it at once."""
-        if self.positive and value < 0 < (self.latest or 0):
-            self.leapt = min(-value, self.latest or 0) > 0.1 * self.start
+        """Notes after how many batches the loss has gone from well above zero to well below it at once."""
+        if self.positive and value < 0 < (self.latest or 0) and self.count >= _SIGNED:
+            self.leapt = self.count if min(-value, self.latest or 0) > 0.1 * self.start else 0
 
     def add(self, value: float) -> None:
         self.count += 1

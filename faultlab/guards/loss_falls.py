@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -35,7 +36,8 @@ class LossFalls(Guard):
     entropy, may stay where it is.
 
     It keeps quiet about resumed trainings, about trainings of fewer than ``steps`` steps, where losses of single
-    batches vary so much that so many steps tell nothing, and, without a declared metric, about manual optimisation.
+    batches vary so much that so many steps tell nothing, about losses that wander around zero or come back to it from
+    below, as those of policies do, and, without a declared metric, about manual optimisation.
     A loss is not compared with its beginning where the module keeps what it has seen in a buffer, as contrastive
     losses keep a queue of negatives. For other losses that are not meant to fall, leave it out.
     """
@@ -195,8 +197,10 @@ class LossFalls(Guard):
             )
         # Where losses vary much from batch to batch, few of them don't say whether it falls.
         telling = 2 * error <= _TELLING * abs(first)
+        # A loss that weighs log-probabilities by what was gained wanders around zero, or comes back to it in the end.
+        gains = _wanders(self._losses) or (began < 0 and min(first, middle) < began - error)
         has_stayed = began - ends < self.least * abs(began) and first - latest < error and telling and not knew
-        if has_stayed and not self._remembers(pl_module):
+        if has_stayed and not gains and not self._remembers(pl_module):
             self.alarm(
                 "no-better",
                 f"the training loss did not improve: it began with {began:.4g} and is {ends:.4g} after {count} steps",
@@ -259,6 +263,12 @@ class LossFalls(Guard):
             self._labels = self._labels[:0] if count else self._labels
         wanted = (self._explained or set()) if explained else set(range(len(self._entropies)))
         return [value for i, value in enumerate(self._entropies) if value and i in wanted]
+
+
+def _wanders(losses: list[float]) -> bool:
+    """Whether losses are of both signs by turns, which those are not that cross zero once on their way."""
+    signs = [loss > 0 for loss in losses[-_LATEST:] if loss]
+    return sum(one is not next_one for one, next_one in itertools.pairwise(signs)) > 2
 
 
 def _noise(losses: list[float]) -> float:

@@ -67,6 +67,15 @@ def test_an_unusual_loss_is_let_pass(turn: Callable[[Tensor], Any]) -> None:
     assert alarm_of(LossContract(), Turned(turn)) is None
 
 
+def test_a_loss_that_began_with_a_few_of_one_sign_by_chance_is_let_pass() -> None:
+    class Policy(Healthy):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            loss = super().training_step(batch, batch_idx)
+            return 0.01 * loss if self.global_step < 6 else 0.01 * loss - 0.3
+
+    assert alarm_of(LossContract(), Policy()) is None
+
+
 def test_one_check_that_goes_on_failing_hides_no_other() -> None:
     class Worse(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:

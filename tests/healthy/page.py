@@ -18,7 +18,7 @@ _HEAD = """\
 
 A guard that ends one healthy training is taken out for ever. So there is a ring of small ones of every make, over
 which no guard may say anything. Each learns: the metric in its row is that good at the end, and was not at the start.
-Each was run from {seeds} seeds without guards, with `guards.all("cheap", ...)` and with `guards.all("full", ...)`,
+Each was run from its seeds without guards, with `guards.all("cheap", ...)` and with `guards.all("full", ...)`,
 which were given that metric, and stood before the training's own callbacks or behind them in turn.
 
 **Alarms** are the runs in which a guard raised one, warned, or failed itself. **Equal** are the runs under guards whose
@@ -97,7 +97,7 @@ def written(rows: Iterable[Row], before: str = "") -> str:
 
     lines = {line.split("|")[1].strip(): line for line in before.splitlines(keepends=True) if line.startswith("| ")}
     lines |= {row.name: _line(TRAININGS[row.name], row) for row in rows}
-    head = _HEAD.format(seeds=len(SEEDS), torch=torch.__version__.partition("+")[0], lightning=lightning.__version__)
+    head = _HEAD.format(torch=torch.__version__.partition("+")[0], lightning=lightning.__version__)
     return head + "".join(lines[name] for name in TRAININGS if name in lines)
 
 
