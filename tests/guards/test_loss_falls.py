@@ -268,6 +268,8 @@ def test_a_contrast_of_samples_is_not_taken_for_a_cross_entropy_of_their_labels(
 class Queued(Healthy):
     """Its negatives come from a queue, and are strangers until the queue is full of its own embeddings."""
 
+    table: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("table", F.normalize(torch.randn(96, 2), dim=1))
@@ -295,6 +297,7 @@ def test_a_loss_against_a_queue_is_not_compared_with_its_beginning_when_the_queu
 def test_an_average_of_weights_is_no_queue_and_a_loss_that_rises_is_noticed_beside_it() -> None:
     class Shadowed(Unlearning):
         rate = -0.02
+        shadow: torch.Tensor
 
         def __init__(self) -> None:
             super().__init__()

@@ -94,7 +94,7 @@ def test_a_datamodule_that_has_set_nothing_aside_for_validation_is_let_pass() ->
         """Puts Lightning's own hook before its own where there is nothing to validate on."""
 
         def setup(self, stage: str) -> None:
-            self.val_set: list[Any] = []
+            self.val_set: Any = []
             self.val_dataloader = super().val_dataloader  # type: ignore[method-assign]
 
         def val_dataloader(self) -> Any:
