@@ -38,6 +38,7 @@ class Observer:
         self._clock = clock
         self._warnings = warnings
         self._beside: dict[str, list[_Call]] = {}
+        self._resting: frozenset[str] = frozenset()
 
     def interrupted(self) -> None:
         """Note apart what guards say from here on until `goes_on`: it is the harness that has ended the training."""
@@ -80,7 +81,8 @@ class Observer:
         return {hook: self._in_turn(hook, calls) for hook, calls in self._beside.items()}
 
     def rest(self, names: Collection[str]) -> None:
-        """Call guards of these names no more, but to tidy up."""
+        """Call guards of these names no more, but to tidy up, which is no look that costs."""
+        self._resting = frozenset(names)
         for hook, calls in self._beside.items():
             if hook not in _TIDYING:
                 calls[:] = [call for call in calls if call[0] not in names]
@@ -110,7 +112,8 @@ class Observer:
                     if not stop_before:
                         self._note_stop(trainer, guard, name)
                     ended = now()
-                    seconds[name] += ended - begun
+                    if name not in self._resting:
+                        seconds[name] += ended - begun
                     begun = ended
 
         return in_turn
