@@ -133,7 +133,7 @@ def test_a_rate_that_is_written_as_a_number_is_found_where_one_is_searched_for()
     [
         ({"is": "a list of 1 (a tensor)", "parts": 1}, "'list' object has no attribute 'view'", "x = batch[0]"),
         ({"is": "a list of 2 (...)", "parts": 2}, "must be Tensor, not list", "x, y = batch"),
-        ({"is": "a dict of 2 (...)", "first": "image"}, "must be Tensor, not dict", "batch['image']"),
+        ({"is": "a dict of 2 (...)", "keys": ["image", "label"]}, "must be Tensor, not dict", "batch['image']"),
     ],
 )
 def test_a_batch_that_is_taken_for_a_tensor_is_described(batch: dict[str, Any], message: str, remedy: str) -> None:
