@@ -40,6 +40,13 @@ ERRORS = [
         "nitsaick/kits19-challenge#7",
     ),
     Known(
+        r"batch must contain tensors, numpy arrays, numbers, dicts or lists; found (?P<dtype>[^<\s]\S*|<[US]\d+)",
+        "the dataset gives a numpy array of type {dtype}, which holds text or Python objects and no numbers, and no "
+        "batch can be made of it",
+        'Encode text and categories as numbers, and give the array a type of numbers: array.astype("float32").',
+        "nitsaick/kits19-challenge#14",
+    ),
+    Known(
         r"expected unspecified shuffle option",
         "shuffle=True is given for an IterableDataset, which has an order of its own",
         "Take shuffle out of the DataLoader, and shuffle in the dataset.",
