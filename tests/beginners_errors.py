@@ -303,6 +303,9 @@ MET = [
     Met("a root of nothing", _anomaly, "gives NaN", "epsilon"),
     Met("unused in the graph", lambda: torch.autograd.grad(
         nn.Linear(8, 1)(_X).sum(), torch.ones(1, requires_grad=True)), "not computed of", "allow_unused"),
+    Met("whole numbers that require grad", lambda: torch.tensor([1], requires_grad=True), "whole numbers", "1.0"),
+    Met("an array of text", lambda: list(DataLoader(_Samples(np.array(["a"]), np.array(["b"])), batch_size=2)),
+        "type <U1", "numbers"),
     Met("an empty dataset", lambda: DataLoader(_Samples(), shuffle=True), "the dataset is empty", "a filter"),
     Met("a batch size of 0", lambda: DataLoader(_Samples(1), batch_size=0), "batch_size is 0", "above 0"),
     Met("samples of two sizes", lambda: list(DataLoader(_Samples(torch.ones(2), torch.ones(3)), batch_size=2)),
@@ -369,6 +372,12 @@ MET = [
 ]  # fmt: skip
 
 TOLD = [
+    ("RuntimeError: Input type (torch.cuda.FloatTensor) and weight type (torch.FloatTensor) should be the same",
+     "not registered", "nn.ModuleList"),
+    ("RuntimeError: Input type (torch.FloatTensor) and weight type (torch.cuda.FloatTensor) should be the same",
+     "made in a step", "device=self.device"),
+    ("RuntimeError: mat1 and mat2 must have the same dtype, but got Float and Half", "weights are in half precision",
+     "16-mixed"),
     ("RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
      "plain attribute", "register_buffer"),
     ("OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "too little memory", "batch_size"),
