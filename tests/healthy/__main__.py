@@ -13,7 +13,7 @@ from tests.healthy import TRAININGS, page
 
 
 def main() -> int:
-    """Prints a line for each training as it ends, and every alarm; renews their lines of the page if all seeds ran."""
+    """Prints a line for each training as it ends, and every alarm; renews its line of the page if all seeds ran."""
     options = argparse.ArgumentParser(description=__doc__, prog="python -m tests.healthy")
     options.add_argument("names", nargs="*", help="which trainings; all, if none is named")
     options.add_argument("--seeds", type=int, default=len(page.SEEDS), help="how many seeds")
@@ -30,11 +30,11 @@ def main() -> int:
         for row in pool.imap_unordered(page.row, [(name, range(asked.seeds)) for name in names], chunksize=1):
             rows.append(row)
             print(page.told(row), flush=True)
+            if asked.seeds == len(page.SEEDS) and row.missing is None:
+                # As each ends: what was seen is kept however the command ends.
+                before = page.PAGE.read_text(encoding="utf-8") if page.PAGE.exists() else ""
+                page.PAGE.write_text(page.written([row], before), encoding="utf-8")
     print(f"{len(rows)} trainings in {time.monotonic() - begun:.0f} s, {sum(not row.quiet for row in rows)} not quiet")
-    if asked.seeds == len(page.SEEDS):
-        before = page.PAGE.read_text(encoding="utf-8") if page.PAGE.exists() else ""
-        page.PAGE.write_text(page.written(rows, before), encoding="utf-8")
-        print(page.PAGE)
     return int(any(not row.quiet for row in rows))
 
 
