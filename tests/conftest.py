@@ -8,10 +8,15 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import warm
+
+if TYPE_CHECKING:
+    from faultlab.engines import Engine
+    from faultlab.scouting.guessing import Scouting
 
 pytest_plugins = ["pytester"]
 # A project with tests of its own, which those of `faultlab mutate` run.
@@ -65,3 +70,32 @@ def nothing_compiled() -> Iterator[None]:
     compiled.graphs.clear()
     yield
     torch._dynamo.reset()
+
+
+@pytest.fixture(scope="module")
+def scouting() -> Iterator[Scouting]:
+    """What tries scripts for ``faultlab init``, one for a file of tests."""
+    from faultlab.scouting.guessing import Scouting
+
+    with Scouting() as working:
+        yield working
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """The default engine with two jobs, one for a file of tests."""
+    from faultlab import engines
+
+    working = engines.create(engines.default(), 2)
+    yield working
+    working.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, of whose files nothing is remembered."""
+    from faultlab.scouting import finding
+
+    finding.read.cache_clear()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

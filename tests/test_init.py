@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from faultlab import engines
 from faultlab.cli import group
 from faultlab.engines import Engine
 from faultlab.errors import UsageError
@@ -24,6 +22,7 @@ from faultlab.scenario import load
 from faultlab.scouting import arguments, finding, writing
 from faultlab.scouting.guessing import Guess, Scouting, guess
 from faultlab.scouting.reading import read_module, roles
+from tests.support import Quiet
 
 NEWCOMERS = Path(__file__).with_name("newcomers")
 MADE_UP = ("classifier", "mnist", "own_loaders", "text")
@@ -35,33 +34,6 @@ POSTED = [
     pytest.param(file.stem, marks=() if file.stem in ("mnist", "regression") else MORE)
     for file in sorted(NEWCOMERS.glob("[a-z]*.py"))
 ]
-
-
-@pytest.fixture(scope="module")
-def scouting() -> Iterator[Scouting]:
-    with Scouting() as working:
-        yield working
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    working = engines.create(engines.default(), 2)
-    yield working
-    working.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    finding.read.cache_clear()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-class Quiet:
-    """Hears of a campaign and says nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: None
 
 
 def init(scouting: Scouting, target: str | None = None, seconds: float = 60) -> tuple[Guess, Path]:

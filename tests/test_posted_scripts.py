@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from faultlab import engines, scripted
+from faultlab import scripted
 from faultlab.cli import group
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import WRONG
@@ -35,36 +35,10 @@ from faultlab.target import Target, TargetError
 from faultlab.worker import file_calls
 from faultlab.worker.overlay import Overlay
 from tests.posted import POSTED, Posted
+from tests.support import Quiet
 
 MORE = pytest.mark.nightly(reason="a posted script of each make; the quick ring has one with required arguments")
 FEW = [pytest.param(one, id=one.name, marks=() if one.name == "argparse_required" else MORE) for one in POSTED]
-
-
-class Quiet:
-    """Hears of a campaign and says nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: None
-
-
-@pytest.fixture(scope="module")
-def scouting() -> Iterator[Scouting]:
-    with Scouting() as working:
-        yield working
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    working = engines.create(engines.default(), 2)
-    yield working
-    working.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    finding.read.cache_clear()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
