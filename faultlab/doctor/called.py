@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 from faultlab.doctor import ending, still
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
@@ -135,19 +134,9 @@ def returned(seen: Seen) -> Iterator[Finding]:
 def ended(seen: Seen) -> Iterator[Finding]:
     """An exception, or an end before its time."""
     if error := seen.get("error"):
-        found = ending.meaning(seen, error)
-        message = str(error["message"]).partition("\n")[0]
-        place = error["own"] or error["raised"]
-        say = attention if error.get("ours") else wrong
         steps = seen.get("batches", 0)
-        yield replace(
-            say(
-                f"training ends with an exception after {steps} {'step' if steps == 1 else 'steps'}: {found.cause}",
-                f"{message} ({place})" if place else message,
-                found.remedy,
-            ),
-            links=(found.thread,) if found.thread else (),
-        )
+        what = f"training ends with an exception after {steps} {'step' if steps == 1 else 'steps'}"
+        yield ending.ended_by(seen, error, what)
     for entry in seen.get("stopped", ())[:1]:
         yield attention(f"{entry['hook']} stops the training", f"in step {entry['step']}", "See whether that is meant.")
     for entry in seen.get("skipped", ())[:1]:

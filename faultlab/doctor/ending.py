@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from faultlab.doctor import statements
 from faultlab.doctor.errors import Named, explained
-from faultlab.doctor.finding import Seen
+from faultlab.doctor.finding import Finding, Seen, attention, wrong
 from faultlab.doctor.swallowed import of_the_step
 
 _UNPACKS = ("values to unpack", "cannot unpack non-iterable")
@@ -45,6 +46,18 @@ def meaning(seen: Seen, error: Mapping[str, Any]) -> Named:
         f"the exception is {message.partition(chr(10))[0]}",
         f"Look at {own or error.get('raised') or 'the lines of its traceback'}, and at what is on that line when it is "
         "raised: python -m pdb -c continue SCRIPT stops there.",
+    )
+
+
+def ended_by(seen: Seen, error: Mapping[str, Any], what: str) -> Finding:
+    """The finding on an error: ``what`` it did to the training, its cause, message, place and remedy."""
+    found = meaning(seen, error)
+    message = str(error["message"]).partition("\n")[0]
+    place = error["own"] or error["raised"]
+    say = attention if error.get("ours") else wrong
+    return replace(
+        say(f"{what}: {found.cause}", f"{message} ({place})" if place else message, found.remedy),
+        links=(found.thread,) if found.thread else (),
     )
 
 

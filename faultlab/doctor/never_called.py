@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from faultlab.doctor import ending
-from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
+from faultlab.doctor.finding import Checks, Finding, Seen, wrong
 
 CAUSES = Checks()
 check = CAUSES.check
@@ -246,17 +245,7 @@ def failed(seen: Seen) -> Iterator[Finding]:
         return
     sanity = error["during"].startswith(("validation_", "on_validation_")) or "sanity" in error["during"]
     when = "in the sanity check of validation, before training" if sanity else f"after {error['during'] or 'nothing'}"
-    found = ending.meaning(seen, error)
-    place = error["own"] or error["raised"]
-    say = attention if error.get("ours") else wrong
-    yield replace(
-        say(
-            f"training_step is never called because an exception comes before it, {when}: {found.cause}",
-            f"{message} ({place})" if place else message,
-            found.remedy,
-        ),
-        links=(found.thread,) if found.thread else (),
-    )
+    yield ending.ended_by(seen, error, f"training_step is never called because an exception comes before it, {when}")
 
 
 def explain(seen: Seen) -> list[Finding]:
