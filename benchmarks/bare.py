@@ -35,13 +35,13 @@ class Stopwatch:
         self._validation = dict.fromkeys(CLOCKS, 0.0)
 
     def attach(self, patches: Any) -> None:
-        from faultlab.seams import lightning
+        from faultlab.frameworks.lightning import namespaces
 
-        for namespace in lightning.loaded():
+        for namespace in namespaces.loaded():
             patches.wrap(
-                lightning.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop"), "advance", self._step
+                namespaces.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop"), "advance", self._step
             )
-            patches.wrap(lightning.part(namespace, "loops.evaluation_loop:_EvaluationLoop"), "run", self._validate)
+            patches.wrap(namespaces.part(namespace, "loops.evaluation_loop:_EvaluationLoop"), "run", self._validate)
 
     def fit(self) -> None:
         for name, seconds in self._now().items():
@@ -89,9 +89,9 @@ def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
     """
     import torch
 
-    from faultlab.harness import confinement, reload
-    from faultlab.seams.patching import Patches
-    from faultlab.worker.overlay import Overlay
+    from faultlab.core.patching import Patches
+    from faultlab.frameworks.lightning import confinement, resume
+    from faultlab.sandbox.overlay import Overlay
 
     root = tempfile.mkdtemp(prefix="faultlab-bare-")
 
@@ -102,9 +102,9 @@ def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
         arguments["callbacks"] = [callback for callback in arguments["callbacks"] if id(callback) not in guards]
         if reloading is not None:
             kept = (reloading["monitor"], reloading["monitor_mode"])
-            arguments = reload.with_checkpoints(arguments, built.namespace, root, *kept)
+            arguments = resume.with_checkpoints(arguments, built.namespace, root, *kept)
             if interrupted:
-                arguments["callbacks"].append(reload.interruption(built.namespace, reloading["epochs"], lambda: None))
+                arguments["callbacks"].append(resume.interruption(built.namespace, reloading["epochs"], lambda: None))
         trainer = built.trainer_class(**arguments)
         confinement.move(trainer, root)
         torch.set_num_threads(1)
@@ -120,7 +120,7 @@ def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
             watch.fit()
             trainer.fit(built.module, **built.fit)
             if reloading is not None:
-                reload.go_on(trainer, reloading["epochs"], build)
+                resume.go_on(trainer, reloading["epochs"], build)
             watch.end()
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -155,7 +155,7 @@ def main(file: str) -> None:
 
     torch.set_num_threads(1)
 
-    from faultlab.target import Target
+    from faultlab.frameworks.lightning.target import Target
 
     target = Target({**asked["scenario"], "guards": []})
     found: dict[str, Any] = {"start": time.process_time()}

@@ -21,7 +21,7 @@ from floor import ROOT, Bare, Recording
 from timed import Spent
 
 from faultlab import engines
-from faultlab.scenario import Scenario, load_all
+from faultlab.config.scenario import Scenario, load_all
 
 CLOCKS = ("cpu", "wall")
 _GIB = 1 << 30

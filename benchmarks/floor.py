@@ -21,9 +21,9 @@ from recorded import Run
 from timed import spend
 
 from faultlab import engines
+from faultlab.config.scenario import Scenario, load_all
+from faultlab.core.orders import Place
 from faultlab.engines.processes import one_thread_environment
-from faultlab.engines.protocol import Place
-from faultlab.scenario import Scenario, load_all
 
 ROOT = Path(__file__).resolve().parents[1]
 FITS = 5

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from faultlab import guards
-from faultlab.guards import pace
+from faultlab.guards.support import pace
 from scenarios.digits.model import DigitsData, LitDigits
 
 QUIET: dict[str, Any] = {

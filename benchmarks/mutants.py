@@ -25,10 +25,10 @@ from typing import Any
 import click
 
 from faultlab import engines
+from faultlab.config.scenario import project_root
 from faultlab.engines import processes
 from faultlab.mutants import scope
 from faultlab.mutants.workspace import Workspace
-from faultlab.scenario import project_root
 
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
 # The tests' order is the files': what is random about it is no mutant's doing.

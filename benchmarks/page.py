@@ -23,10 +23,10 @@ from typing import Any
 import psutil
 from playwright.sync_api import sync_playwright
 
-from faultlab import index
-from faultlab.report import html
-from faultlab.results import Baseline, Detection, FaultResult, Harm, Report, Status, dump
-from faultlab.runfolder import CURVES_FILE
+from faultlab.catalogue import index
+from faultlab.core.report import Baseline, Detection, FaultResult, Harm, Report, Status, dump
+from faultlab.core.run_folder import CURVES_FILE
+from faultlab.report.html import document
 
 SIZES = (100, 2_000, 10_000)
 MEASURED = ("written", "opened", "filtered", "shown again", "words found")
@@ -77,7 +77,7 @@ def round_of(folder: Path, size: int, browser: Any) -> list[Seconds]:
         lines.write(dump({"metric": "val_loss", "clean": {"run": course}})[:-1] + ', "faults": {\n')
         lines.write(",\n".join(f"{dump(fault.id)}: {dump(course)}" for fault in report.faults) + "\n}}\n")
     begun, used = time.perf_counter(), time.process_time()
-    page = html.write(report, folder)
+    page = document.write(report, folder)
     found = [(time.perf_counter() - begun, time.process_time() - used)]
     tab = browser.new_page()
     found.append(timed(lambda: tab.goto(page.resolve().as_uri())))

@@ -19,14 +19,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from faultlab import engines, guard_index
+from faultlab import engines
+from faultlab.campaign.campaign import Options
+from faultlab.campaign.guard_advice import Advice
+from faultlab.campaign.prescribing import Prescriber, Prescription, harmful_ratio, thorough
+from faultlab.catalogue import guard_index
 from faultlab.cli.progress import Progress
-from faultlab.harness.advice import Advice
-from faultlab.harness.campaign import Options
-from faultlab.harness.prescribing import Prescriber, Prescription, harmful_ratio, thorough
-from faultlab.report import html
-from faultlab.results import Report, dump
-from faultlab.scenario import load
+from faultlab.config.scenario import load
+from faultlab.core.report import Report, dump
+from faultlab.report.html import document
 
 ROOT = Path(__file__).parents[1]
 SCENARIOS = ("digits", "diabetes", "text", "gan")
@@ -123,7 +124,7 @@ def keep(found: dict[str, Prescription], out: Path) -> None:
         for report, kind in ((one.before, "unguarded"), (one.after, "prescribed")):
             assert isinstance(report, Report)
             page = out / report.scenario / "alone.html"
-            html.write_alone(report, page)
+            document.write_alone(report, page)
             (EXAMPLES / f"{name}-{kind}.html").write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
     text = json.dumps(json.loads(dump(measurements(found))), indent=1)
     # A list of scenarios in one line, so that a change shows as what it is.

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from faultlab import engines
-from faultlab.engines.protocol import Order, Outcome, Place
-from faultlab.harness.campaign import CANARY, NULL
+from faultlab.campaign.campaign import CANARY, NULL
+from faultlab.core.orders import Order, Outcome, Place
 
 _RELOADING = ("epochs", "monitor", "monitor_mode")
 

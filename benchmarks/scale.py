@@ -22,9 +22,10 @@ from typing import Any
 import click
 import psutil
 
-from faultlab.report import badge, gitlab, html, junit, sarif, summary
-from faultlab.results import Report
-from faultlab.runfolder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE
+from faultlab.core.report import Report
+from faultlab.core.run_folder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE
+from faultlab.report.formats import badge, gitlab, junit, sarif, summary
+from faultlab.report.html import document
 
 ROOT = Path(__file__).parents[1]
 DOSES = {"gradient.doubled": "times", "gradient.exploding": "factor", "input.noise": "scale", "input.shifted": "offset",
@@ -131,7 +132,7 @@ def _reports(folder: Path) -> None:
     formats: dict[str, Callable[[], Any]] = {
         "report.json, read": lambda: Report.read(folder / REPORT_FILE),
         "report.json": report.to_json,
-        "index.html": lambda: html.write(report, folder.parent),
+        "index.html": lambda: document.write(report, folder.parent),
         "summary.md": lambda: summary.render(report, None),
         **{name: lambda render=render: render(report)
            for name, render in [("junit.xml", junit.render), ("faultlab.sarif", sarif.render),

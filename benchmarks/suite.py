@@ -23,12 +23,13 @@ from typing import Any
 
 import click
 
-from faultlab import engines, index
-from faultlab.fault import Fault
+from faultlab import engines
+from faultlab.catalogue import index
+from faultlab.core.fault import Fault
 
 # In the order of the files: what is random about a suite's order is no fault's doing.
 _QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly")
-_HEAVY = ("torch", "pydantic", "numpy", "faultlab.testing", "faultlab.catalogue")
+_HEAVY = ("torch", "pydantic", "numpy", "faultlab.testing", "faultlab.catalogue.failure_mode")
 _PLAIN_TEST = f"""import sys
 
 def test_nothing_heavy_is_imported():

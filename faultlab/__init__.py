@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Fault": "faultlab.fault",
-    "Trigger": "faultlab.fault",
-    "Dose": "faultlab.catalogue",
-    "FailureMode": "faultlab.catalogue",
-    "failure_mode": "faultlab.catalogue",
-    "Report": "faultlab.results",
-    "Status": "faultlab.results",
-    "Scenario": "faultlab.scenario",
+    "Fault": "faultlab.core.fault",
+    "Trigger": "faultlab.core.fault",
+    "Dose": "faultlab.catalogue.failure_mode",
+    "FailureMode": "faultlab.catalogue.failure_mode",
+    "failure_mode": "faultlab.catalogue.failure_mode",
+    "Report": "faultlab.core.report",
+    "Status": "faultlab.core.report",
+    "Scenario": "faultlab.config.scenario",
     "run": "faultlab.api",
     "inject": "faultlab.testing.injecting",
     "assert_noticed": "faultlab.testing.injecting",
@@ -29,10 +29,10 @@ _HOMES = {
 if TYPE_CHECKING:
     from faultlab import guards
     from faultlab.api import run
-    from faultlab.catalogue import Dose, FailureMode, failure_mode
-    from faultlab.fault import Fault, Trigger
-    from faultlab.results import Report, Status
-    from faultlab.scenario import Scenario
+    from faultlab.catalogue.failure_mode import Dose, FailureMode, failure_mode
+    from faultlab.config.scenario import Scenario
+    from faultlab.core.fault import Fault, Trigger
+    from faultlab.core.report import Report, Status
     from faultlab.testing.injecting import assert_noticed, inject
 
 __all__ = [

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faultlab import engines
-from faultlab.harness.campaign import Campaign, Options
-from faultlab.harness.watching import Watch
+from faultlab.campaign.campaign import Campaign, Options
+from faultlab.campaign.healthy_runs import Watch
+from faultlab.config.scenario import Scenario, load
+from faultlab.core.report import Baseline, FaultResult, Report
 from faultlab.mutants.mutation import Asked, SourceMutation
-from faultlab.results import Baseline, FaultResult, Report
-from faultlab.scenario import Scenario, load
 
 
 class _Quiet:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from faultlab.engines.protocol import Outcome
-    from faultlab.mutants.switchboard import Executions
-    from faultlab.results import Report
+    from faultlab.core.orders import Outcome
+    from faultlab.core.report import Report
+    from faultlab.injection.mutant_activation import Executions
     from faultlab.testing.injecting import Injection
     from faultlab.testing.outcome import Matrix
     from faultlab.testing.suite import Suite
@@ -84,21 +84,21 @@ def _switch_mutants(option: Any, config: pytest.Config) -> None:
     from pathlib import Path
 
     from faultlab.engines import processes
-    from faultlab.mutants import switchboard
+    from faultlab.injection import mutant_activation
 
     # Whoever started this alone reads what it finds.
     processes.die_with_parent()
     # What mutants leave uncovered fails no suite.
     option.no_cov = True
     if option.faultlab_mutants:
-        config.stash[EXECUTIONS] = switchboard.Executions(Path(f"{option.faultlab_mutants}.ran"))
-        switchboard.install(config.stash[EXECUTIONS])
-        switchboard.switch_to(switchboard.STATS)
+        config.stash[EXECUTIONS] = mutant_activation.Executions(Path(f"{option.faultlab_mutants}.ran"))
+        mutant_activation.install(config.stash[EXECUTIONS])
+        mutant_activation.switch_to(mutant_activation.STATS)
         return
-    from faultlab.testing.alone import Killer
+    from faultlab.testing.single_mutant import Killer
 
-    switchboard.install()
-    switchboard.switch_to(option.faultlab_mutant)
+    mutant_activation.install()
+    mutant_activation.switch_to(option.faultlab_mutant)
     config.pluginmanager.register(Killer(Path(option.faultlab_killer)), "faultlab-killer")
 
 
@@ -120,7 +120,8 @@ def _settle_randomly(option: Any) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     if not _is_asked(config.option) or config.option.faultlab_mutants:
         return []
-    from faultlab import __version__, index
+    from faultlab import __version__
+    from faultlab.catalogue import index
 
     targets = ", ".join(config.getoption("faultlab_target")) or "found by running the tests"
     return [f"faultlab {__version__}: {len(index.modes())} failure modes, targets: {targets}"]
@@ -185,6 +186,6 @@ def inject() -> Callable[..., Injection]:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     result = config.stash.get(RESULT, None)
     if result is not None:
-        from faultlab.testing.summary import show
+        from faultlab.testing.terminal_summary import show
 
         show(terminalreporter, *result)

@@ -15,8 +15,8 @@ import pytest
 from tests import warm
 
 if TYPE_CHECKING:
+    from faultlab.discovery.candidates import Scouting
     from faultlab.engines import Engine
-    from faultlab.scouting.guessing import Scouting
 
 pytest_plugins = ["pytester"]
 # A project with tests of its own, which those of `faultlab mutate` run.
@@ -75,7 +75,7 @@ def nothing_compiled() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def scouting() -> Iterator[Scouting]:
     """What tries scripts for ``faultlab init``, one for a file of tests."""
-    from faultlab.scouting.guessing import Scouting
+    from faultlab.discovery.candidates import Scouting
 
     with Scouting() as working:
         yield working
@@ -94,8 +94,8 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, of whose files nothing is remembered."""
-    from faultlab.scouting import finding
+    from faultlab.discovery import project_index
 
-    finding.read.cache_clear()
+    project_index.read.cache_clear()
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from faultlab import index
-from faultlab.fault import Fault
-from faultlab.measured import Table
-from faultlab.results import FaultResult, Status
+from faultlab.catalogue import index
+from faultlab.catalogue.measured import Table
+from faultlab.core.fault import Fault
+from faultlab.core.report import FaultResult, Status
 from tests.lab import Lab, engine
 
 _FILES = {

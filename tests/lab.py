@@ -9,18 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from faultlab import index
-from faultlab.detectors.notice import Notice
+from faultlab.campaign import verdict
+from faultlab.campaign.metric_choice import choose_metric
+from faultlab.campaign.plan import begins_at_construction
+from faultlab.campaign.verdict import Twin
+from faultlab.catalogue import index
+from faultlab.core.fault import Fault
+from faultlab.core.notice import Notice
+from faultlab.core.orders import Order, Outcome, Place
+from faultlab.core.report import FaultResult
+from faultlab.core.target_profile import Recon
+from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine, create
-from faultlab.engines.protocol import Order, Outcome, Place
-from faultlab.fault import Fault
-from faultlab.harness import verdict
-from faultlab.harness.measure import choose_metric
-from faultlab.harness.plan import begins_at_construction
-from faultlab.harness.trajectory import Trajectory
-from faultlab.harness.verdict import Twin
-from faultlab.recon import Recon
-from faultlab.results import FaultResult
 
 ROOT = Path(__file__).parents[1]
 

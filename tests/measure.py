@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from faultlab import measured
+from faultlab.catalogue import measured
 from tests.findings import Findings
 
 

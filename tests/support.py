@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from faultlab.campaign.campaign import Options
+from faultlab.campaign.plan import Planned
 from faultlab.cli import main
-from faultlab.gate.check import check
-from faultlab.harness.campaign import Options
-from faultlab.harness.plan import Planned
-from faultlab.harness.records import Records
-from faultlab.mutants import methods
-from faultlab.results import Detection, FaultResult, Mutation, Report, Status
-from faultlab.shard import Shard
+from faultlab.core import mutation_scores
+from faultlab.core.records import Records
+from faultlab.core.report import Detection, FaultResult, Mutation, Report, Status
+from faultlab.core.shard import Shard
+from faultlab.gate.demands import check
 
 
 def result(id: str, status: Status | str, **more: Any) -> FaultResult:
@@ -50,14 +50,14 @@ def mutant(status: Status | str, line: int = 1, before: str = "1", after: str = 
 def mutated(*mutants: FaultResult, **more: Any) -> Report:
     """A report of mutants and nothing else, counted as `faultlab mutate` does."""
     counts = Counter(found.status for found in mutants)
-    counted = sum(counts[status] for status in methods.COUNTED)
+    counted = sum(counts[status] for status in mutation_scores.COUNTED)
     mutation = Mutation(
         mutmut="3.8.1",
         files=sorted({found.mutant["file"] for found in mutants if found.mutant}),
         judges=["tests", "training"],
         score=counts[Status.NOTICED] / counted if counted else None,
         counts={status.value: counts[status] for status in Status},
-        methods=methods.rows(mutants, {}, {}),
+        methods=mutation_scores.rows(mutants, {}, {}),
         timing={"total": 2.5, "jobs": 2},
         **more,
     )

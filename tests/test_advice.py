@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from faultlab import index
-from faultlab.engines.protocol import Outcome
-from faultlab.harness.advice import Advice
-from faultlab.harness.cover import smallest_cover
-from faultlab.harness.prescribing import choose, harmful_ratio
-from faultlab.harness.redundancy import worth_of
-from faultlab.results import Harm, Status
+from faultlab.campaign.guard_advice import Advice
+from faultlab.campaign.guard_worth import worth_of
+from faultlab.campaign.prescribing import choose, harmful_ratio
+from faultlab.campaign.set_cover import smallest_cover
+from faultlab.catalogue import index
+from faultlab.core.orders import Outcome
+from faultlab.core.report import Harm, Status
 from tests.support import detection, report, result
 
 MODE = index.modes()["loss.nan"]

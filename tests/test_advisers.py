@@ -14,12 +14,12 @@ import pytorch_lightning as pl
 
 import faultlab
 from faultlab import guards
-from faultlab.detectors.advisers import Advisers
-from faultlab.detectors.guards import Observer
-from faultlab.detectors.warned import Warnings
-from faultlab.results import Status
-from faultlab.seams.callbacks import named_callbacks
-from faultlab.seams.clock import Clock
+from faultlab.core.report import Status
+from faultlab.detectors.advisory_guards import Advisers
+from faultlab.detectors.guard_observer import Observer
+from faultlab.detectors.warnings_shown import Warnings
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
+from faultlab.injection.clock import Clock
 from tests import warm
 from tests.guards.rig import QUIET, Healthy, loaders
 from tests.support import SMALL, small

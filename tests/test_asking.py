@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from faultlab.core.asking import asked, has
-from faultlab.seams import tree
+from faultlab.injection import tree
 
 
 class Parts(dict[str, Any]):

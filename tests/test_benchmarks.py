@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from faultlab.engines.protocol import Order, Outcome
+from faultlab.core.orders import Order, Outcome
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
@@ -119,7 +119,7 @@ def test_a_floor_is_a_clean_run_and_the_suffixes_that_take_a_core(
 
 @pytest.fixture(scope="module")
 def target() -> Any:
-    from faultlab.target import Target
+    from faultlab.frameworks.lightning.target import Target
 
     build = {"class_path": "tests.zoo.models.classifier"}
     # A guard that fails as soon as it is asked.

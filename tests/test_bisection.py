@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from faultlab import index
-from faultlab.catalogue import Dose
-from faultlab.harness.bisection import Scale, first_parts, next_parts, next_steps
+from faultlab.campaign.bisection import Scale, first_parts, next_parts, next_steps
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import Dose
 
 NUMBERS = [
     (mode.id, dose) for mode in index.modes().values() for dose in mode.doses if not isinstance(dose.default, str)

@@ -10,11 +10,11 @@ import pytest
 
 import faultlab
 from faultlab.api import _Quiet
-from faultlab.gate.check import exit_code
-from faultlab.harness.campaign import Campaign, Options
-from faultlab.harness.watching import Watch
-from faultlab.results import FaultResult, Report, Status
-from faultlab.scenario import load
+from faultlab.campaign.campaign import Campaign, Options
+from faultlab.campaign.healthy_runs import Watch
+from faultlab.config.scenario import load
+from faultlab.core.report import FaultResult, Report, Status
+from faultlab.gate.demands import exit_code
 from tests import warm
 from tests.lab import engine
 

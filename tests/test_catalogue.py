@@ -13,23 +13,24 @@ from typing import Any
 
 import pytest
 
-from faultlab import catalogue, index
-from faultlab.applicability import REQUIREMENTS
-from faultlab.catalogue import Dose, FailureMode, declare, failure_mode, nearest
+from faultlab.catalogue import failure_mode as catalogue
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import Dose, FailureMode, declare, failure_mode, nearest
+from faultlab.catalogue.requirements import REQUIREMENTS
+from faultlab.core.fault import MODE_ID, Fault, Trigger
 from faultlab.errors import CatalogueError, UsageError
-from faultlab.fault import MODE_ID, Fault, Trigger
 
 MODES = index.modes()
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def imported() -> dict[str, catalogue.Registered]:
-    return dict(catalogue.load())
+def imported() -> dict[str, failure_mode.Registered]:
+    return dict(failure_mode.load())
 
 
 def test_the_index_and_the_imported_catalogue_list_the_same_failure_modes(
-    imported: dict[str, catalogue.Registered],
+    imported: dict[str, failure_mode.Registered],
 ) -> None:
     assert list(MODES) == list(imported)
     assert MODES
@@ -37,7 +38,7 @@ def test_the_index_and_the_imported_catalogue_list_the_same_failure_modes(
 
 @pytest.mark.parametrize("id", MODES)
 def test_the_index_and_the_imported_catalogue_agree_on_every_field(
-    imported: dict[str, catalogue.Registered], id: str
+    imported: dict[str, failure_mode.Registered], id: str
 ) -> None:
     for field in fields(FailureMode):
         assert getattr(MODES[id], field.name) == getattr(imported[id].mode, field.name), field.name
@@ -103,7 +104,7 @@ def test_a_wrong_declaration_is_refused_with_its_place(id: str, changed: dict[st
 
 
 def test_declaring_a_failure_mode_twice_is_refused_and_both_places_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from faultlab.seams import StepOutput
+    from faultlab.frameworks.lightning.seams import StepOutput
 
     monkeypatch.setattr(catalogue, "_REGISTRY", {})
     register = failure_mode("made.up", **{**DECLARED, "seam": StepOutput})
@@ -119,7 +120,8 @@ def test_declaring_a_failure_mode_twice_is_refused_and_both_places_are_named(mon
 
 
 def _source(declaration: str) -> str:
-    return f'from faultlab.catalogue import failure_mode\n\n\n{declaration}\ndef broken(output, ctx):\n    "Says it."\n'
+    imported = "from faultlab.catalogue.failure_mode import failure_mode"
+    return f'{imported}\n\n\n{declaration}\ndef broken(output, ctx):\n    "Says it."\n'
 
 
 GOOD = 'seam=StepOutput, severity="minor", effect="silent", cause=("loss",), evidence=("a/b#1",)'
@@ -174,8 +176,8 @@ def test_the_index_reads_a_declaration_in_full(tmp_path: Path) -> None:
 _THIRD_PARTY = '''
 """Another project's failure mode."""
 
-from faultlab.catalogue import failure_mode
-from faultlab.seams import StepOutput
+from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.frameworks.lightning.seams import StepOutput
 
 
 @failure_mode("theirs.own", seam=StepOutput, severity="minor", effect="silent", cause=("own",), no_evidence="made up")
@@ -189,7 +191,7 @@ def own(output, ctx):
 _ASK = """
 import json, sys
 from dataclasses import asdict
-from faultlab import index, catalogue
+from faultlab.catalogue import failure_mode as catalogue, index
 read = asdict(index.modes()["theirs.own"])
 light = "torch" not in sys.modules
 print(json.dumps([light, read, asdict(catalogue.load()["theirs.own"].mode)]))
@@ -287,7 +289,7 @@ def test_a_single_value_where_a_tuple_belongs_is_refused(field: str) -> None:
 
 
 def test_globs_and_families_keep_the_order_of_names() -> None:
-    assert catalogue.matching("loss.n*", ["loss.nan", "loss.one", "a.loss.nan", "loss.n"]) == ["loss.nan", "loss.n"]
+    assert failure_mode.matching("loss.n*", ["loss.nan", "loss.one", "a.loss.nan", "loss.n"]) == ["loss.nan", "loss.n"]
     chosen = [MODES[id] for id in ("return.none", "loss.nan", "loss.constant") if id in MODES]
-    grouped = [(family, [mode.id for mode in modes]) for family, modes in catalogue.families(chosen)]
+    grouped = [(family, [mode.id for mode in modes]) for family, modes in failure_mode.families(chosen)]
     assert grouped == [("loss", sorted(m.id for m in chosen if m.family == "loss")), ("return", ["return.none"])]

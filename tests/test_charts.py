@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faultlab import index
-from faultlab.curves import thinned
-from faultlab.report.charts import HEIGHT, WIDTH, Chart, Curves
-from faultlab.report.latency import distribution
-from faultlab.report.lessons import Lesson, choices, replay
-from faultlab.report.matrix import WIDEST, matrix
-from faultlab.results import Detection, Report
+from faultlab.catalogue import index
+from faultlab.core.report import Detection, Report
+from faultlab.core.thinning import thinned
+from faultlab.report.html.charts import HEIGHT, WIDTH, Chart, Curves
+from faultlab.report.html.latency import distribution
+from faultlab.report.html.lessons import Lesson, choices, replay
+from faultlab.report.html.matrix import WIDEST, matrix
 from tests.support import result
 
 VALUES = st.floats(allow_nan=True, allow_infinity=True)

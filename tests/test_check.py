@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from faultlab.checking import check, looks_like_a_scenario
-from faultlab.scenario import find
+from faultlab.config.lint import check, looks_like_a_scenario
+from faultlab.config.scenario import find
 from tests import warm
 from tests.test_cli import HEAVY, ROOT, _faultlab
 

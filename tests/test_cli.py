@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faultlab import index
+from faultlab.catalogue import index
 from tests import warm
 
 ROOT = Path(__file__).parents[1]
@@ -286,7 +286,7 @@ def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[P
 
 def test_a_false_alarm_comes_with_what_to_do_about_it(capsys: pytest.CaptureFixture[str]) -> None:
     from faultlab.cli.progress import Progress
-    from faultlab.results import Baseline
+    from faultlab.core.report import Baseline
 
     Progress().measured(Baseline(false_alarms=[{"name": "Strict", "message": "too slow", "kind": "guard", "step": 3}]))
     said = capsys.readouterr().out

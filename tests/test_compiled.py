@@ -13,17 +13,17 @@ import torch
 
 import faultlab
 from faultlab import inject
-from faultlab.catalogue import Registered, declare
-from faultlab.fault import Fault, Trigger
-from faultlab.frameworks.torch import compilation
-from faultlab.probe import Probe
-from faultlab.recon import Recon
-from faultlab.results import Report
-from faultlab.seams import HeadInput, ModuleInput, ModuleOutput, Seam, Site, attach
-from faultlab.seams.armed import Armed
-from faultlab.seams.clock import Clock
-from faultlab.seams.patching import Patches
-from faultlab.target import Target, TargetError
+from faultlab.catalogue.failure_mode import Registered, declare
+from faultlab.core.fault import Fault, Trigger
+from faultlab.core.patching import Patches
+from faultlab.core.report import Report
+from faultlab.core.target_profile import Recon
+from faultlab.frameworks.lightning.probe import Probe
+from faultlab.frameworks.lightning.seams import HeadInput, ModuleInput, ModuleOutput, Seam, Site, attach
+from faultlab.frameworks.lightning.target import Target, TargetError
+from faultlab.injection import compilation
+from faultlab.injection.armed_fault import Armed
+from faultlab.injection.clock import Clock
 from tests.test_detach import TRAINER
 from tests.zoo import compiled
 
@@ -132,7 +132,7 @@ def test_a_block_of_a_test_suffers_the_fault_in_a_network_that_it_found_compiled
 
 def test_a_layer_that_was_compiled_by_itself_can_be_replaced() -> None:
     """The wrapper calls the layer that it was given, unless it is made anew."""
-    from faultlab import layers
+    from faultlab.frameworks.torch import layers
 
     model = compiled.model()
     model.network.body[2] = torch.compile(model.network.body[2], backend=compiled.backend)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from faultlab import index, measured
-from faultlab.results import INCONCLUSIVE
+from faultlab.catalogue import index, measured
+from faultlab.core.report import INCONCLUSIVE
 from tests.findings import MODES, ZOO, Findings, effect
 
 # The first test to ask for the findings makes hundreds of runs, in the nightly ring some three thousand.
 pytestmark = pytest.mark.timeout(1200)
 
 ROOT = Path(__file__).parents[1]
-RENEW = "`python -m tests.measure` renews faultlab/measured.json"
+RENEW = "`python -m tests.measure` renews faultlab/catalogue/measured.json"
 EVERY = pytest.mark.nightly(reason="some three thousand runs; the quick ring has each mode once, on its first model")
 AGAIN = pytest.mark.parametrize("findings", [pytest.param("every model", marks=EVERY)], indirect=True)
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from faultlab.cli import group
-from faultlab.demo import telling
-from faultlab.results import Report, Status
+from faultlab.cli.demo import walkthrough
+from faultlab.core.report import Report, Status
 from tests.support import detection, result
 
 
@@ -42,7 +42,7 @@ def test_a_demo_that_is_interrupted_says_so_and_keeps_what_was_seen(
         def run(self) -> Report:
             return Report("demo", faults=[result("loss.nan@always", "noticed", noticed_by=[detection()])][:judged])
 
-    monkeypatch.setattr(telling, "Campaign", Interrupted)
+    monkeypatch.setattr(walkthrough, "Campaign", Interrupted)
     ended = CliRunner().invoke(group, ["demo", "--out", str(tmp_path)], standalone_mode=False)
     assert ended.exception is None, ended.output
     assert ended.return_value == 130

@@ -14,15 +14,16 @@ import pytorch_lightning as pl
 import torch
 from torch.nn.modules import module as hooks
 
-from faultlab import catalogue
-from faultlab.applicability import inapplicable
-from faultlab.fault import Fault
-from faultlab.probe import Probe
-from faultlab.recon import Recon
-from faultlab.seams import Process, Site, attach, lightning
-from faultlab.seams.armed import Armed, BrokenInjector
-from faultlab.seams.clock import Clock
-from faultlab.seams.patching import Patches
+from faultlab.catalogue import failure_mode
+from faultlab.catalogue.requirements import inapplicable
+from faultlab.core.fault import Fault
+from faultlab.core.patching import Patches
+from faultlab.core.target_profile import Recon
+from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.probe import Probe
+from faultlab.frameworks.lightning.seams import Process, Site, attach
+from faultlab.injection.armed_fault import Armed, BrokenInjector
+from faultlab.injection.clock import Clock
 from tests.zoo import models
 
 FACTORIES = {"classifier": models.classifier, "regressor": models.regressor, "adversarial": models.adversarial}
@@ -66,7 +67,7 @@ def _touchable(module: Any) -> list[Any]:
                  "loops.evaluation_loop:_EvaluationLoop", "loops.prediction_loop:_PredictionLoop",
                  "loops.fetchers:_DataFetcher", "loops.fetchers:_PrefetchDataFetcher",
                  "loops.fetchers:_DataFetcherWrapper", "core.optimizer:LightningOptimizer"):  # fmt: skip
-        classes.append(lightning.part("pytorch_lightning", path))
+        classes.append(namespaces.part("pytorch_lightning", path))
     return classes
 
 
@@ -93,9 +94,9 @@ def recons() -> dict[str, Recon]:
     return {name: _recon(factory)[0] for name, factory in FACTORIES.items()}
 
 
-@pytest.mark.parametrize("mode", sorted(catalogue.load()))
+@pytest.mark.parametrize("mode", sorted(failure_mode.load()))
 def test_it_detaches_without_trace(recons: dict[str, Recon], mode: str) -> None:
-    registered = catalogue.load()[mode]
+    registered = failure_mode.load()[mode]
     in_pytests_process = isinstance(registered.seam, Process) and not registered.seam.worker
     if in_pytests_process or registered.mode.hangs:
         pytest.skip("ends or cripples the process that it runs in, which here is pytest's")
@@ -120,9 +121,9 @@ def test_it_detaches_without_trace(recons: dict[str, Recon], mode: str) -> None:
     assert _picture(module) == before
 
 
-@pytest.mark.parametrize("mode", sorted(catalogue.load()))
+@pytest.mark.parametrize("mode", sorted(failure_mode.load()))
 def test_attaching_and_detaching_draws_no_random_number(recons: dict[str, Recon], mode: str) -> None:
-    registered = catalogue.load()[mode]
+    registered = failure_mode.load()[mode]
     module, _ = models.classifier()
     before = _random_state()
     armed = Armed(registered.mode.complete(Fault(mode), 4), registered, Clock(), recons["classifier"])

@@ -11,24 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from faultlab import catalogue, index, scaffold
+from faultlab.catalogue import failure_mode, index, scaffold
 from faultlab.errors import UsageError
-from faultlab.report import markdown, pages
+from faultlab.report.docs import catalogue_pages
+from faultlab.report.formats import markdown
 from tests.test_cli import ROOT, _faultlab
 
 PAGES = ROOT / "docs" / "catalogue"
 
 
 def test_the_pages_of_the_catalogue_are_fresh() -> None:
-    fresh = pages.pages(pages.built_in())
+    fresh = catalogue_pages.pages(catalogue_pages.built_in())
     written = {file.name: file.read_text(encoding="utf-8") for file in PAGES.glob("*.md")}
     stale = [name for name in {**fresh, **written} if fresh.get(name) != written.get(name)]
     assert not stale, "`faultlab dev docs` renews them"
 
 
 def test_every_failure_mode_has_a_row_that_leads_to_its_own_heading() -> None:
-    fresh = pages.pages(pages.built_in())
-    links = re.findall(r"^\| \[`(.*?)`\]\((.*?)#(.*?)\) \|", fresh[pages.INDEX], re.MULTILINE)
+    fresh = catalogue_pages.pages(catalogue_pages.built_in())
+    links = re.findall(r"^\| \[`(.*?)`\]\((.*?)#(.*?)\) \|", fresh[catalogue_pages.INDEX], re.MULTILINE)
     assert [id for id, _, _ in links] == list(index.modes())
     for id, page, anchor in links:
         assert f"\n## `{id}`\n" in fresh[page]
@@ -37,7 +38,7 @@ def test_every_failure_mode_has_a_row_that_leads_to_its_own_heading() -> None:
 
 def test_an_example_is_shown_as_it_was_written_and_before_its_remedy() -> None:
     mode = index.modes()["return.none"]
-    page = pages.pages({mode.id: mode})["return.md"]
+    page = catalogue_pages.pages({mode.id: mode})["return.md"]
     code = page.partition("```python\n")[2].partition("\n```")[0]
     assert [f"    {line}" for line in code.splitlines()] == mode.sections.example.splitlines()
     assert page.index("**Example, broken**") < page.index("**Remedy**")
@@ -51,7 +52,7 @@ def test_what_markdown_would_obey_is_shown_as_it_is() -> None:
 def test_pages_that_are_stale_are_named_and_renewed_and_those_of_others_stay(tmp_path: Path) -> None:
     _faultlab("dev", "docs", "--into", tmp_path)
     (tmp_path / "return.md").write_text("old")
-    (tmp_path / "gone.md").write_text(pages.MARK)
+    (tmp_path / "gone.md").write_text(catalogue_pages.MARK)
     (tmp_path / "mine.md").write_text("by hand")
     done = _faultlab("dev", "docs", "--check", "--into", tmp_path)
     assert (done.status, done.out) == (1, "")
@@ -101,9 +102,9 @@ def test_a_scaffold_can_be_listed_imported_and_checked_and_is_not_yet_filled_in(
     for check in (["check", "--ignore", "F401"], ["format", "--check"]):
         ruff = [sys.executable, "-m", "ruff", *check, "--config", ROOT / "pyproject.toml", injectors / file]
         assert subprocess.run(ruff).returncode == 0
-    monkeypatch.setattr(catalogue, "_REGISTRY", {})
+    monkeypatch.setattr(failure_mode, "_REGISTRY", {})
     runpy.run_path(str(injectors / file))
-    assert catalogue._REGISTRY[id].mode == mode
+    assert failure_mode._REGISTRY[id].mode == mode
 
 
 def test_a_second_scaffold_of_the_same_name_in_a_family_hides_no_function(injectors: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_second_scaffold_of_the_same_name_in_a_family_hides_no_function(inject
 
 def test_every_seam_of_a_failure_mode_can_be_named_for_a_new_one() -> None:
     found = scaffold.seams()
-    assert {mode.seam for mode in pages.built_in().values()} <= set(found)
+    assert {mode.seam for mode in catalogue_pages.built_in().values()} <= set(found)
     assert all(seam.about for seam in found.values())
     assert {found[name].kind for name in ("StepCall", "OptimizerStep", "ZeroGrad")} == {"around"}
     assert {found[name].kind for name in ("Weights", "Gradients", "Mode")} == {"in_place"}

@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from faultlab.cli import group
-from faultlab.scenario import load
+from faultlab.config.scenario import load
 from tests import warm
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faultlab import index
+from faultlab.catalogue import index
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faultlab.docstrings import parse_sections
+from faultlab.catalogue.docstring_sections import parse_sections
 
 
 def test_a_docstring_is_split_into_its_sections() -> None:

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from faultlab.detectors.exceptions import UserCode
-from faultlab.doctor.called import LEARNING
 from faultlab.doctor.course import Course
 from faultlab.doctor.environment import ENVIRONMENT
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
-from faultlab.doctor.never_called import CAUSES
 from faultlab.doctor.sources import class_facts, meant
+from faultlab.doctor.step_executed import LEARNING
+from faultlab.doctor.step_not_executed import CAUSES
 from faultlab.doctor.told import TOLD
 from faultlab.engines import Engine, create
 from faultlab.errors import UsageError

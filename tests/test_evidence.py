@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from faultlab import seal
+from faultlab.core import seal
+from faultlab.core.report import Demands, Mutation, Report
 from faultlab.errors import InconclusiveError, UsageError
-from faultlab.gate import accepted as files
-from faultlab.gate import evidence, ratchet
-from faultlab.gate.accepted import Accepted
-from faultlab.gate.check import check_mutants
+from faultlab.gate import baseline_check, evidence
+from faultlab.gate import baseline_file as files
+from faultlab.gate.baseline_file import Accepted
+from faultlab.gate.demands import check_mutants
 from faultlab.mutants.mutation import Asked, SourceMutation
-from faultlab.results import Demands, Mutation, Report
 from tests.support import Called, call, detection, mutant, mutated, report, result, run_folder
 
 GUARD = detection("guard", "Moves", names_cause=True)
@@ -475,15 +475,15 @@ def test_what_a_command_has_made_up_is_neither_judged_nor_accepted(gate: Gate, t
 def test_what_run_does_not_make_it_is_not_asked_for(tmp_path: Path) -> None:
     ran = report(NOTICED, target={"scenario": "s.yaml"})
     tested = replace(report(NOTICED), scenario="pytest")
-    accepted = ratchet.renewed(Accepted(schema=1), [ran, tested], "", None)
+    accepted = baseline_check.renewed(Accepted(schema=1), [ran, tested], "", None)
     (tmp_path / "accepted.json").write_text(files.written(accepted), encoding="utf-8")
     read = files.read(tmp_path / "accepted.json")
     assert read == accepted
-    assert ratchet.missing(read, ["made-up"], run=True) == []
-    assert ratchet.missing(read, [], run=True) == [
+    assert baseline_check.missing(read, ["made-up"], run=True) == []
+    assert baseline_check.missing(read, [], run=True) == [
         "baseline: there is no report of the scenario 'made-up', which was accepted"
     ]
-    assert len(ratchet.missing(read, [])) == 2
+    assert len(baseline_check.missing(read, [])) == 2
 
 
 def test_what_a_run_said_of_the_baseline_is_said_anew(gate: Gate, tmp_path: Path) -> None:

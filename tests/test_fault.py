@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from faultlab.core.fault import STAGES, Fault, Trigger
 from faultlab.errors import FaultSyntaxError
-from faultlab.fault import STAGES, Fault, Trigger
 
 _words = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,4}){0,2}", fullmatch=True)
 _modes = st.builds("{}.{}".format, _words, _words)

@@ -9,18 +9,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from faultlab import wholefile
-from faultlab.engines.protocol import Order, Outcome
-from faultlab.harness import curves
-from faultlab.harness.campaign import Campaign, Options
-from faultlab.harness.plan import Planned
-from faultlab.harness.preparation import Findings
-from faultlab.harness.records import Records
-from faultlab.harness.trajectory import Trajectory
-from faultlab.harness.verdict import Twin
-from faultlab.recon import Recon
-from faultlab.results import Baseline, FaultResult, Report, Status, dump
-from faultlab.scenario import Scenario
+from faultlab.campaign import curves
+from faultlab.campaign.campaign import Campaign, Options
+from faultlab.campaign.plan import Planned
+from faultlab.campaign.preparation import Findings
+from faultlab.campaign.verdict import Twin
+from faultlab.config.scenario import Scenario
+from faultlab.core import atomic_write
+from faultlab.core.orders import Order, Outcome
+from faultlab.core.records import Records
+from faultlab.core.report import Baseline, FaultResult, Report, Status, dump
+from faultlab.core.target_profile import Recon
+from faultlab.core.trajectory import Trajectory
 from tests.support import result
 
 CLEAN = Trajectory(steps=2, losses=[(0, 1.0), (1, 0.5)], metrics={"val_loss": [(1, 0.5)]}, digest="clean")
@@ -126,7 +126,7 @@ def test_a_resumed_campaign_takes_over_the_lines_as_they_are(tmp_path: Path) -> 
 def test_the_curves_are_written_with_a_line_a_fault_and_read_as_one_document(tmp_path: Path) -> None:
     faults = {"loss.nan@step=0": {"loss": [(0, float("nan"))], "metric": []}, 'odd "\ud800': {"loss": [], "metric": []}}
     for kept in ({}, faults):
-        with wholefile.writing(tmp_path / "curves.json") as lines:
+        with atomic_write.writing(tmp_path / "curves.json") as lines:
             lines.writelines(curves.pieces(TWIN, TWIN, kept.items()))
         text = (tmp_path / "curves.json").read_text(encoding="utf-8")
         clean = {name: curves.curve(CLEAN, "val_loss") for name in ("run", "reload")}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faultlab.report import html
-from faultlab.report.charts import Curves
-from faultlab.report.folds import FEW, folds
-from faultlab.report.lessons import LISTED, lessons
-from faultlab.report.matrix import MOST_CELLS, WIDEST, matrix
-from faultlab.results import FaultResult, Report
+from faultlab.core.report import FaultResult, Report
+from faultlab.report.html import document
+from faultlab.report.html.charts import Curves
+from faultlab.report.html.folds import FEW, folds
+from faultlab.report.html.lessons import LISTED, lessons
+from faultlab.report.html.matrix import MOST_CELLS, WIDEST, matrix
 from tests.support import detection, report, result
 
 
@@ -22,7 +22,7 @@ def silent(steps: int) -> list[FaultResult]:
 
 
 def page(folder: Path, *faults: FaultResult) -> str:
-    return html.write(report(*faults), folder).read_text(encoding="utf-8")
+    return document.write(report(*faults), folder).read_text(encoding="utf-8")
 
 
 def test_failure_modes_with_few_faults_are_not_folded() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from faultlab.core.report import Status
 from faultlab.engines import Engine
-from faultlab.results import Status
-from faultlab.seams import tree
+from faultlab.injection import tree
 from tests.lab import Lab, engine
 from tests.zoo.foreign import Encoding, Graph, Store
 

@@ -8,11 +8,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from faultlab.harness.records import Records
-from faultlab.report import badge, files, gitlab, junit, sarif, summary
-from faultlab.report.findings import findings
-from faultlab.results import FaultResult, Mutation, Report, Status
-from faultlab.source import place_of, within_repository
+from faultlab.config.source_lookup import place_of, within_repository
+from faultlab.core.records import Records
+from faultlab.core.report import FaultResult, Mutation, Report, Status
+from faultlab.report import files
+from faultlab.report.formats import badge, gitlab, junit, sarif, summary
+from faultlab.report.formats.complaints import findings
 from tests.test_report_html import HARMFUL, HARMLESS, HOSTILE, fault, found
 
 ROOT = Path(__file__).parent.parent

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from faultlab.gate.check import check, check_excuses, exit_code, gravest
-from faultlab.results import Baseline, Demands, Report
+from faultlab.core.report import Baseline, Demands, Report
+from faultlab.gate.demands import check, check_excuses, exit_code, gravest
 from tests.support import detection, report, result
 
 NOTHING = Demands()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from faultlab.cli import hosts
-from faultlab.report import github
-from faultlab.results import Report, Status
+from faultlab.cli import ci_services
+from faultlab.core.report import Report, Status
+from faultlab.report.formats import github
 from tests.support import mutant
 from tests.test_formats import report
 from tests.test_published_schemas import NASTY, told
@@ -115,12 +115,12 @@ def test_the_service_is_told_only_where_it_is_or_where_asked(
     file.write_text("said before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    hosts.tell([report()], None, as_json=False)
+    ci_services.tell([report()], None, as_json=False)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    hosts.tell([report()], "none", as_json=False)
+    ci_services.tell([report()], "none", as_json=False)
     assert capsys.readouterr().out == ""
     assert file.read_text() == "said before\n"
-    hosts.tell([report()], None, as_json=False)
+    ci_services.tell([report()], None, as_json=False)
     assert capsys.readouterr().out.startswith("::warning file=pkg/model.py")
     assert file.read_text().startswith("said before\n## faultlab: digits")
 
@@ -129,7 +129,7 @@ def test_standard_output_stays_one_document_where_json_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
-    hosts.tell([report()], "github", as_json=True)
+    ci_services.tell([report()], "github", as_json=True)
     assert capsys.readouterr().out == ""
     assert (tmp_path / "summary").read_text().startswith("## faultlab")
 
@@ -138,5 +138,5 @@ def test_a_summary_that_can_not_be_written_is_said_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
-    hosts.tell([report()], "github", as_json=False)
+    ci_services.tell([report()], "github", as_json=False)
     assert "the step has no summary" in capsys.readouterr().err

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from faultlab import guard_index, guards, index
-from faultlab.report import guard_pages
+from faultlab import guards
+from faultlab.catalogue import guard_index, index
+from faultlab.report.docs import guard_pages
 
 
 def test_the_source_says_of_each_guard_what_the_class_does() -> None:

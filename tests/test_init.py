@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from faultlab.campaign.campaign import Campaign, Options
+from faultlab.campaign.healthy_runs import Watch
 from faultlab.cli import group
+from faultlab.config.scenario import load
+from faultlab.core.report import Report, Status
+from faultlab.discovery import arguments, project_index, scenario_writer
+from faultlab.discovery.candidates import Guess, Scouting, guess
+from faultlab.discovery.module_source import read_module, roles
 from faultlab.engines import Engine
 from faultlab.errors import UsageError
-from faultlab.harness.campaign import Campaign, Options
-from faultlab.harness.watching import Watch
-from faultlab.results import Report, Status
-from faultlab.scenario import load
-from faultlab.scouting import arguments, finding, writing
-from faultlab.scouting.guessing import Guess, Scouting, guess
-from faultlab.scouting.reading import read_module, roles
 from tests.support import Quiet
 
 NEWCOMERS = Path(__file__).with_name("newcomers")
@@ -38,10 +38,10 @@ POSTED = [
 
 def init(scouting: Scouting, target: str | None = None, seconds: float = 60) -> tuple[Guess, Path]:
     file = Path("scenarios/mine.yaml")
-    guessed = guess(scouting, finding.find(target), file, lambda what: None, seconds)
+    guessed = guess(scouting, project_index.find(target), file, lambda what: None, seconds)
     if guessed.found is not None:
         file.parent.mkdir(exist_ok=True)
-        file.write_text(writing.render(guessed, "faultlab init"), encoding="utf-8")
+        file.write_text(scenario_writer.render(guessed, "faultlab init"), encoding="utf-8")
     return guessed, file
 
 
@@ -120,7 +120,7 @@ def test_made_up_data_is_said_to_be_made_up(scouting: Scouting, folder: Path) ->
     shutil.copy(NEWCOMERS / "text.py", folder)
     guessed, file = init(scouting)
     assert "DATA IS MADE UP" in file.read_text()
-    assert "DATA IS MADE UP" in writing.made_up(guessed)
+    assert "DATA IS MADE UP" in scenario_writer.made_up(guessed)
     assert guessed.found is not None
     losses = guessed.found["losses"]
     assert sum(losses[-4:]) < sum(losses[:4]), "it can be learnt"
@@ -184,14 +184,14 @@ def test_several_modules_are_listed_to_choose_from(folder: Path) -> None:
     )
     Path("two.py").write_text(one)
     with pytest.raises(UsageError, match=r"faultlab init two.py:A\n +faultlab init two.py:B"):
-        finding.find("two.py")
+        project_index.find("two.py")
     with pytest.raises(UsageError, match=r"two\.py:B"):
-        finding.find(None)
-    assert finding.find("two.py:B").class_path == "two.B"
-    assert finding.find("two.B").name == "B"
+        project_index.find(None)
+    assert project_index.find("two.py:B").class_path == "two.B"
+    assert project_index.find("two.B").name == "B"
     # Of a base and what derives from it, the latter is meant.
     Path("base.py").write_text(one.replace("B(LightningModule)", "B(A)"))
-    assert finding.find("base.py").name == "B"
+    assert project_index.find("base.py").name == "B"
 
 
 @pytest.mark.parametrize(
@@ -211,15 +211,15 @@ def test_a_target_that_is_none_is_told_with_a_remedy(target: str | None, said: s
     if target is not None:
         Path("broken.py").write_text("x = 1\ndef\n")
     if target == "absent.module:Lit":
-        assert finding.find(target).source is None, "importing it may find it"
+        assert project_index.find(target).source is None, "importing it may find it"
         return
     with pytest.raises(UsageError, match=said):
-        finding.find(target)
+        project_index.find(target)
 
 
 def test_looking_at_a_project_imports_neither_torch_nor_its_code(folder: Path) -> None:
     Path("loud.py").write_text("raise SystemExit('imported')\nclass A(LightningModule): ...\n")
-    assert finding.find(None).name == "A"
+    assert project_index.find(None).name == "A"
     assert "loud" not in sys.modules
 
 
@@ -244,7 +244,7 @@ def test_a_batch_is_read_from_how_the_step_takes_it_apart(body: str, batch: Any,
         f"class A(LightningModule):\n    def training_step(self, batch, i):\n        {body}\n\n"
         "    def shared(self, b, stage):\n        return b['img'] + b['mask']\n"
     )
-    reading = read_module(finding.read(Path("lit.py")), "A")
+    reading = read_module(project_index.read(Path("lit.py")), "A")
     assert reading.batch == batch
     assert roles(batch) == found
 
@@ -256,7 +256,7 @@ def test_constructor_arguments_get_values_by_name_and_annotation(folder: Path) -
         "    def __init__(self, encoder, lr, num_classes: int, flag: bool, hparams, thing, given=1):\n"
         "        self.x = hparams.hidden_dim\n"
     )
-    source = finding.read(Path("lit.py"))
+    source = project_index.read(Path("lit.py"))
     values, unknown = arguments.guess(source, read_module(source, "A"), importable=True)
     assert values == {
         "encoder": {"class_path": "lit.Encoder", "init_args": {"width": 32}},
@@ -287,7 +287,7 @@ def _split(folder: Path, importing: str) -> None:
 
 def test_a_script_that_imports_its_module_is_named_alone(scouting: Scouting, folder: Path) -> None:
     _split(folder, "from model import *  # noqa")
-    (name,) = finding.read((folder / "model.py").resolve()).modules
+    (name,) = project_index.read((folder / "model.py").resolve()).modules
     guessed, _ = init(scouting, "train.py")
     assert guessed.found is not None, guessed.tried
     assert (guessed.found["how"], guessed.found["script"]) == ("script", "train.py")
@@ -296,11 +296,11 @@ def test_a_script_that_imports_its_module_is_named_alone(scouting: Scouting, fol
 
 def test_what_a_script_imports_from_the_project_can_be_trained_without_the_script(folder: Path) -> None:
     _split(folder, "from model import *")
-    (name,) = finding.read((folder / "model.py").resolve()).modules
+    (name,) = project_index.read((folder / "model.py").resolve()).modules
     (folder / "other.py").write_text(f"from model import {name}\nimport nowhere\n\nTrainer().fit({name}())\n")
-    found = finding.find("other.py")
+    found = project_index.find("other.py")
     assert (found.name, found.class_path, found.shown) == (name, f"model.{name}", "other.py")
-    assert [source.shown for source in finding.scripts_for(found)] == ["other.py"], "the one that was asked for"
+    assert [source.shown for source in project_index.scripts_for(found)] == ["other.py"], "the one that was asked for"
 
 
 def test_a_script_that_ends_before_it_trains_is_told_why_and_what_to_do(folder: Path) -> None:
@@ -322,16 +322,16 @@ def test_a_script_that_ends_before_it_trains_is_told_why_and_what_to_do(folder: 
 )
 def test_a_script_that_hands_fit_over_trains(last: str, folder: Path) -> None:
     (folder / "train.py").write_text(f"class Lit(pl.LightningModule):\n    pass\n\n{last}\n")
-    assert finding.read(Path("train.py")).fits
+    assert project_index.read(Path("train.py")).fits
 
 
 def test_a_file_is_read_in_the_encoding_that_it_declares(folder: Path) -> None:
     text = "class Lit(pl.LightningModule):\n    name = 'caf\xe9'\n"
     (folder / "train.py").write_bytes(f"# -*- coding: latin-1 -*-\n{text}".encode("latin-1"))
-    assert "caf\xe9" in finding.read(Path("train.py")).text
+    assert "caf\xe9" in project_index.read(Path("train.py")).text
     (folder / "other.py").write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError, match=r"other\.py:2: byte 0xe9 is no utf-8; save it as UTF-8, or declare"):
-        finding.read(Path("other.py"))
+        project_index.read(Path("other.py"))
 
 
 def test_what_a_script_trains_counts_more_than_a_class_that_nobody_asked_for(scouting: Scouting, folder: Path) -> None:
@@ -342,4 +342,4 @@ def test_what_a_script_trains_counts_more_than_a_class_that_nobody_asked_for(sco
     guessed, _ = init(scouting, "train.py")
     assert guessed.found is not None, guessed.tried
     assert (guessed.found["how"], guessed.target.name) == ("script", "AutoEncoder")
-    assert finding.find("train.py:Never").asked, "one that is asked for is the one"
+    assert project_index.find("train.py:Never").asked, "one that is asked for is the one"

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import faultlab
 from faultlab import assert_noticed, inject
 from faultlab.errors import UsageError
+from faultlab.testing.dry_run import RehearsalError
 from faultlab.testing.injecting import Injection, NotActivatedError, NotNoticedError
-from faultlab.testing.rehearsal import RehearsalError
 from tests.zoo.guards import CriesWolf, FiniteLoss, Stopper
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a block is rehearsed in a copy of the process")

@@ -11,12 +11,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from faultlab.applicability import REQUIREMENTS
+from faultlab.catalogue.requirements import REQUIREMENTS
+from faultlab.core.target_profile import Recon
+from faultlab.injection import joined, samples
 from faultlab.injectors.batch import size
 from faultlab.injectors.dataset import random_labels
 from faultlab.injectors.loader import _arranged
-from faultlab.recon import Recon
-from faultlab.seams import joined, samples
 from tests.test_outer_seams import _probed
 from tests.zoo import foreign, parts
 

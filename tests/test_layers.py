@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from faultlab import layers
+from faultlab.frameworks.torch import layers
 
 
 @pytest.mark.parametrize(

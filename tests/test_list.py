@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from faultlab import index
+from faultlab.catalogue import index
 from tests.test_cli import HEAVY, ROOT, Done, _faultlab
 
 MODES = index.modes()

@@ -9,9 +9,9 @@ import pytest
 import torch
 import torchmetrics.clustering
 
+from faultlab.campaign.metric_choice import choose_metric, decided, direction, lower_by_name, undirected
 from faultlab.core import directions
-from faultlab.harness.measure import choose_metric, decided, direction, lower_by_name, undirected
-from faultlab.harness.trajectory import Trajectory
+from faultlab.core.trajectory import Trajectory
 
 HIGHER = [
     "val/reward", "val_return", "val_map", "val_ndcg", "val_hit_rate", "val_mrr", "val_mcc", "val_dice",

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from faultlab import index, measured
+from faultlab.catalogue import index, measured
+from faultlab.catalogue.measured import Table
 from faultlab.cli import explain_command
-from faultlab.measured import Table
-from faultlab.report import described, pages
+from faultlab.report import described
+from faultlab.report.docs import catalogue_pages
 from tests.test_cli import _faultlab
 
 MADE_UP = Table(
@@ -49,7 +50,7 @@ def test_what_was_never_measured_is_said_to_be_so() -> None:
     assert described.effects(mode) == "not measured"
     assert described.models(mode) == []
     assert ("Measured", "Not yet.") in explain_command._paragraphs(mode)
-    assert "- Measured on Lightning 2.0.0: not yet\n" in pages.pages({mode.id: mode})["return.md"]
+    assert "- Measured on Lightning 2.0.0: not yet\n" in catalogue_pages.pages({mode.id: mode})["return.md"]
 
 
 @pytest.mark.usefixtures("made_up")

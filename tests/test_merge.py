@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from faultlab import index, seal
+from faultlab.campaign.plan import Planned, share
+from faultlab.catalogue import index
+from faultlab.core import seal
+from faultlab.core.report import Baseline, Demands, Mutation, Report
+from faultlab.core.shard import Shard
 from faultlab.errors import InconclusiveError, UsageError
-from faultlab.gate import beside, evidence, merging
-from faultlab.harness.plan import Planned, share
-from faultlab.results import Baseline, Demands, Mutation, Report
-from faultlab.shard import Shard
+from faultlab.gate import evidence, merge, merge_artifacts
 from tests.support import Called, call, detection, mutant, mutated, report, result, run_folder
 
 GUARD = detection("guard", "Moves", names_cause=True)
@@ -63,8 +64,8 @@ def test_what_takes_long_is_spread_over_the_shares() -> None:
 
 @pytest.mark.parametrize("of", [2, 3])
 def test_shares_joined_are_the_report_of_the_whole(tmp_path: Path, of: int) -> None:
-    (group,) = merging.shares(_shares(tmp_path, of)).values()
-    whole = merging.joined(group)
+    (group,) = merge.shares(_shares(tmp_path, of)).values()
+    whole = merge.joined(group)
     folder = run_folder(tmp_path / "whole", report(*sorted(FAULTS, key=lambda f: f.id), demands=DEMANDS))
     expected = Report.read(folder / "report.json")
     assert replace(whole, timing={}) == replace(expected, timing={})
@@ -74,8 +75,8 @@ def test_shares_joined_are_the_report_of_the_whole(tmp_path: Path, of: int) -> N
 
 
 def test_the_run_folder_of_the_whole_stands_the_gates_looks(tmp_path: Path) -> None:
-    (group,) = merging.shares(reversed(_shares(tmp_path))).values()
-    folder = merging.write(group, merging.joined(group), tmp_path / "out")
+    (group,) = merge.shares(reversed(_shares(tmp_path))).values()
+    folder = merge.write(group, merge.joined(group), tmp_path / "out")
     found = evidence.read(folder / "report.json", whole=True)
     assert evidence.has_run_folder(folder / "report.json")
     assert len(found.faults) == len(FAULTS)
@@ -89,8 +90,8 @@ def test_what_only_a_run_could_see_is_kept(tmp_path: Path) -> None:
         found.reasons.append("inconclusive: a step that always raises was not noticed (silent: )")
         found.baseline = Baseline(false_alarms=[{"kind": "guard", "name": "Wolf", "step": 0, "message": "!"}])
 
-    (group,) = merging.shares(_shares(tmp_path, change=blind)).values()
-    whole = merging.joined(group)
+    (group,) = merge.shares(_shares(tmp_path, change=blind)).values()
+    whole = merge.joined(group)
     assert any("always raises" in reason for reason in whole.reasons)
     assert any("Wolf" in reason for reason in whole.reasons)
     assert len(whole.reasons) == 3
@@ -99,14 +100,14 @@ def test_what_only_a_run_could_see_is_kept(tmp_path: Path) -> None:
 def test_a_share_that_is_missing_leaves_the_whole_unproven(tmp_path: Path) -> None:
     folders = _shares(tmp_path, 3)
     with pytest.raises(InconclusiveError, match=r"share 2/3 is missing\n.*--shard 2/3"):
-        merging.shares([folders[0], folders[2]])
+        merge.shares([folders[0], folders[2]])
 
 
 def test_a_share_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     one, two = _shares(tmp_path / "a")
     again, _ = _shares(tmp_path / "b")
     with pytest.raises(UsageError, match="share 1/2 is there twice"):
-        merging.shares([one, two, again])
+        merge.shares([one, two, again])
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_share_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 )
 def test_shares_of_different_campaigns_are_refused(tmp_path: Path, change: Callable[[Report], None], said: str) -> None:
     with pytest.raises(UsageError, match=f"no shares of one campaign: {said}"):
-        merging.shares(_shares(tmp_path, change=change))
+        merge.shares(_shares(tmp_path, change=change))
 
 
 def test_shares_of_different_plans_and_seeds_are_refused(tmp_path: Path) -> None:
@@ -128,19 +129,19 @@ def test_shares_of_different_plans_and_seeds_are_refused(tmp_path: Path) -> None
     for number, options in enumerate(({"plan": "another"}, {"seed": 7})):
         other = run_folder(tmp_path / f"x{number}", report(FAULTS[1], shard="2/2", demands=DEMANDS), **options)
         with pytest.raises(UsageError, match=r"they have different (plans|seeds)"):
-            merging.shares([one, other])
+            merge.shares([one, other])
     other = run_folder(tmp_path / "y", report(FAULTS[1], shard="2/3", demands=DEMANDS))
     with pytest.raises(UsageError, match="one is of 2 shares, the other of 3"):
-        merging.shares([one, other])
+        merge.shares([one, other])
 
 
 def test_what_is_no_share_or_no_run_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="it is no share"):
-        merging.shares([run_folder(tmp_path / "whole", report(*FAULTS))])
+        merge.shares([run_folder(tmp_path / "whole", report(*FAULTS))])
     one, two = _shares(tmp_path)
     (two / "outcomes.jsonl").unlink()
     with pytest.raises(UsageError, match="not beside it"):
-        merging.shares([one, two])
+        merge.shares([one, two])
 
 
 def test_a_share_that_was_edited_is_refused(tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_a_share_that_was_edited_is_refused(tmp_path: Path) -> None:
     file = two / "report.json"
     file.write_text(file.read_text().replace('"silent"', '"no_effect"', 1))
     with pytest.raises(InconclusiveError, match="not to be edited"):
-        merging.shares([one, two])
+        merge.shares([one, two])
 
 
 def test_a_share_whose_scenario_is_no_folders_name_is_refused(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_share_whose_scenario_is_no_folders_name_is_refused(tmp_path: Path) ->
     plan = json.loads((one / "plan.json").read_text())
     (one / "plan.json").write_text(json.dumps({**plan, "report": data["digest"]}))
     with pytest.raises(UsageError, match="is no scenario's name"):
-        merging.shares([one])
+        merge.shares([one])
 
 
 def test_a_share_that_came_to_no_report_leaves_the_whole_unproven(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_a_share_that_came_to_no_report_leaves_the_whole_unproven(tmp_path: Path
     (one.parent / "another").mkdir()
     (one.parent / "another" / "plan.json").touch()
     with pytest.raises(InconclusiveError, match="another: inconclusive: the run in it never came to a report"):
-        merging.shares([one.parent, two])
+        merge.shares([one.parent, two])
 
 
 def test_shares_without_the_mutants_that_are_asked_for_prove_nothing_of_them(tmp_path: Path) -> None:
@@ -177,15 +178,15 @@ def test_shares_without_the_mutants_that_are_asked_for_prove_nothing_of_them(tmp
         run_folder(tmp_path / str(n), report(FAULTS[0] if n == 1 else FAULTS[4], shard=f"{n}/2", demands=demands))
         for n in (1, 2)
     ]
-    (group,) = merging.shares(folders).values()
-    assert merging.joined(group).reasons == ["mutants: inconclusive: a score of 0.5 is asked for, and none is there; "
+    (group,) = merge.shares(folders).values()
+    assert merge.joined(group).reasons == ["mutants: inconclusive: a score of 0.5 is asked for, and none is there; "
                                              "run `faultlab mutate`"]  # fmt: skip
 
 
 def test_a_share_is_not_overwritten_by_the_whole(tmp_path: Path) -> None:
-    (group,) = merging.shares(_shares(tmp_path)).values()
+    (group,) = merge.shares(_shares(tmp_path)).values()
     with pytest.raises(UsageError, match="is one of the shares"):
-        merging.write(group, merging.joined(group), tmp_path / "1")
+        merge.write(group, merge.joined(group), tmp_path / "1")
     assert evidence.read(tmp_path / "1" / "made-up" / "report.json", whole=True).shard == "1/2"
 
 
@@ -196,8 +197,8 @@ def test_mutants_are_joined_in_their_order_and_counted_anew() -> None:
     for number in (1, 2):
         part = mutated(*Shard(number, 2).share(mutants), shard=f"{number}/2")
         part.shard = f"{number}/2"
-        parts.append(merging.Share(Path(), part, {}))
-    joined = merging.joined(parts)
+        parts.append(merge.Share(Path(), part, {}))
+    joined = merge.joined(parts)
     assert joined.mutants == whole.mutants
     assert joined.mutation is not None
     assert whole.mutation is not None
@@ -213,7 +214,7 @@ def _beside(tmp_path: Path, name: str, *contents: Any) -> Any:
         if content is not None:
             (folder / name).write_text(json.dumps(content))
         folders.append(folder)
-    return beside.joined(folders).get(name)
+    return merge_artifacts.joined(folders).get(name)
 
 
 def test_what_guards_said_is_united(tmp_path: Path) -> None:
@@ -260,7 +261,7 @@ def test_curves_are_united(tmp_path: Path) -> None:
 def test_what_can_not_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "curves.json").write_text("{")
     with pytest.raises(UsageError, match=r"curves\.json: it can't be read"):
-        beside.joined([tmp_path])
+        merge_artifacts.joined([tmp_path])
 
 
 def _merge(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> Called:

@@ -375,7 +375,7 @@ def loader():
 
 
 def test_a_scenario_around_a_script_has_the_scripts_code_and_what_it_makes_mutated(tmp_path: Path) -> None:
-    scenario = "schema: 1\nname: s\nbuild: {class_path: faultlab.scripted.build, init_args: {script: train.py}}\n"
+    scenario = "schema: 1\nname: s\nbuild: {class_path: faultlab.targets.script.build, init_args: {script: train.py}}\n"
     root = project(tmp_path, {"pyproject.toml": "", "train.py": SCRIPT, "parts.py": PARTS, "s.yaml": scenario})
     asked = ["--function=Rows.__len__", "--function=Lit.training_step", "--function=Watch.*"]
     done = _mutate(root, "s.yaml", "--json", "--no-advice", *asked)

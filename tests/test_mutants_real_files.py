@@ -15,7 +15,7 @@ pytestmark = pytest.mark.nightly(
 )
 ROOT = Path(__file__).parents[1]
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
-REAL = ["faultlab/fault.py", "faultlab/mutants/tokens.py", "scenarios/digits/model.py", "scenarios/text/model.py"]
+REAL = ["faultlab/core/fault.py", "faultlab/mutants/tokens.py", "scenarios/digits/model.py", "scenarios/text/model.py"]
 # Form feeds, f-strings of all kinds, generators, coroutines, names that are defined twice, and texts in many scripts.
 LIBRARY = ["textwrap.py", "asyncio/queues.py", "email/quoprimime.py", "shlex.py", "fractions.py"]
 

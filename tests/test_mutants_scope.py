@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import faultlab
+from faultlab.config.scenario import Scenario, load
+from faultlab.core.shard import Shard
 from faultlab.errors import ScenarioError, UsageError
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.scope import (
@@ -24,8 +26,6 @@ from faultlab.mutants.scope import (
     guards_code,
     sources_of,
 )
-from faultlab.scenario import Scenario, load
-from faultlab.shard import Shard
 from tests.mutants import project
 
 
@@ -209,7 +209,7 @@ def test_what_a_factory_or_a_script_makes_is_the_scenarios_code_too(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     root = tmp_path.resolve()
-    scenario = _scenario(tmp_path, "build: {class_path: faultlab.scripted.build, init_args: {script: top.py}}\n")
+    scenario = _scenario(tmp_path, "build: {class_path: faultlab.targets.script.build, init_args: {script: top.py}}\n")
     made = [f"{root}/src/pkg/model.py", str(torch.__file__), faultlab.__file__, f"{root}/top.py"]
     built = Built(made, [(f"{root}/src/pkg/guards.py", "G"), (f"{root}/top.py", "G"), (str(torch.__file__), "Tensor")])
     assert sources_of(scenario, root, built) == ["top.py", "src/pkg/model.py", "src/pkg/guards.py"]
@@ -227,6 +227,6 @@ def test_in_faultlabs_own_repository_what_judges_is_not_mutated(tmp_path: Path) 
     for name in JUDGES:
         assert (root / name).is_file()
         with pytest.raises(UsageError, match=rf"{name}: it runs around each test(.|\n)*Name other files to mutate"):
-            check_judges(["faultlab/fault.py", name], root)
-    check_judges(["faultlab/fault.py"], root)
+            check_judges(["faultlab/core/fault.py", name], root)
+    check_judges(["faultlab/core/fault.py"], root)
     check_judges(list(JUDGES), tmp_path)

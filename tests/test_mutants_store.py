@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from faultlab.core.report import Status
 from faultlab.mutants import store
 from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURVIVED, TIMEOUT, TestVerdict
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.store import Circumstances, Store, asked_tests, test_files
-from faultlab.results import Status
 from tests.mutants import generated, project
 from tests.support import detection, result
 

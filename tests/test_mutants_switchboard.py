@@ -15,8 +15,8 @@ from types import ModuleType
 import pytest
 from mutmut.mutation import trampoline
 
-from faultlab.mutants import switchboard
-from faultlab.mutants.switchboard import AT_IMPORT, STATS, Executions, Ran
+from faultlab.injection import mutant_activation
+from faultlab.injection.mutant_activation import AT_IMPORT, STATS, Executions, Ran
 from tests.mutants import generated
 
 SOURCE = '''\
@@ -60,19 +60,19 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is installed in this process goes with the test."""
     limit = sys.getrecursionlimit()
-    monkeypatch.setattr(switchboard, "_readied", [])
-    monkeypatch.setattr(switchboard, "_names", {})
+    monkeypatch.setattr(mutant_activation, "_readied", [])
+    monkeypatch.setattr(mutant_activation, "_names", {})
     # It keeps the wrapper that it has found when it was imported.
-    monkeypatch.delitem(sys.modules, "faultlab.mutants.elsewhere", raising=False)
+    monkeypatch.delitem(sys.modules, "faultlab.injection.mutant_trampoline", raising=False)
     monkeypatch.setattr(trampoline, "wrap_in_trampoline", trampoline.wrap_in_trampoline)
     monkeypatch.setattr(trampoline, "record_trampoline_hit", trampoline.record_trampoline_hit)
     monkeypatch.setattr(trampoline, "_mutant_under_test", None)
     monkeypatch.setenv("MUTANT_UNDER_TEST", "")
     monkeypatch.setenv("FAULTLAB_EXECUTIONS", "")
-    monkeypatch.setattr(switchboard.init_arguments, "restore", lambda: None)
-    monkeypatch.setattr(switchboard, "_readied", [])
+    monkeypatch.setattr(mutant_activation.init_arguments, "restore", lambda: None)
+    monkeypatch.setattr(mutant_activation, "_readied", [])
     # It keeps what the first mutated file of a process gets.
-    monkeypatch.delitem(sys.modules, "faultlab.mutants.elsewhere", raising=False)
+    monkeypatch.delitem(sys.modules, "faultlab.injection.mutant_trampoline", raising=False)
     yield
     sys.setrecursionlimit(limit)
 
@@ -80,8 +80,8 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def executions(tmp_path: Path, process: None) -> Executions:
     found = Executions(tmp_path / "ran")
-    switchboard.install(found)
-    switchboard.switch_to(STATS)
+    mutant_activation.install(found)
+    mutant_activation.switch_to(STATS)
     return found
 
 
@@ -166,7 +166,7 @@ def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
 def test_one_mutant_is_on_at_a_time_and_none_by_the_empty_name(switched: ModuleType) -> None:
     results = []
     for mutant in ("", "switched.x_double__mutmut_1", "switched.x_double__mutmut_2", "other.x_double__mutmut_1", ""):
-        switchboard.switch_to(mutant)
+        mutant_activation.switch_to(mutant)
         results.append(switched.double(4))
     assert results == [8, 12, 2.0, 8, 8]
 
@@ -174,7 +174,7 @@ def test_one_mutant_is_on_at_a_time_and_none_by_the_empty_name(switched: ModuleT
 def test_code_that_clears_the_environment_does_not_switch_the_mutant_off(
     switched: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    switchboard.switch_to("switched.x_double__mutmut_1")
+    mutant_activation.switch_to("switched.x_double__mutmut_1")
     for name in list(os.environ):
         monkeypatch.delenv(name)
     assert switched.double(4) == 12
@@ -191,19 +191,19 @@ def test_mutated_functions_look_like_the_users(switched: ModuleType) -> None:
 
 
 def test_without_anybody_to_note_it_the_code_works_the_same(file: Path, process: None) -> None:
-    switchboard.install()
+    mutant_activation.install()
     spec = importlib.util.spec_from_file_location("quiet", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    switchboard.switch_to(STATS)
+    mutant_activation.switch_to(STATS)
     assert module.double(4) == module.AT_IMPORT == 8
 
 
 def test_a_process_without_mutants_begins_nothing() -> None:
-    assert switchboard.begin(None, "") is None
-    assert switchboard.begin({}, "") is None
+    assert mutant_activation.begin(None, "") is None
+    assert mutant_activation.begin({}, "") is None
 
 
 def test_a_process_of_a_scenario_begins_in_its_folder_and_notes(
@@ -211,7 +211,9 @@ def test_a_process_of_a_scenario_begins_in_its_folder_and_notes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
-    executions = switchboard.begin({"cwd": str(tmp_path / "there"), "ran": str(tmp_path / "ran")}, "a.x_f__mutmut_1")
+    executions = mutant_activation.begin(
+        {"cwd": str(tmp_path / "there"), "ran": str(tmp_path / "ran")}, "a.x_f__mutmut_1"
+    )
     assert executions is not None
     assert Path.cwd() == tmp_path / "there"
     assert os.environ["MUTANT_UNDER_TEST"] == "a.x_f__mutmut_1"

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from faultlab import index
-from faultlab.engines.protocol import Outcome
-from faultlab.harness import verdict
-from faultlab.harness.advice import Advice
-from faultlab.harness.trajectory import Trajectory
-from faultlab.harness.verdict import Twin
-from faultlab.mutants import methods
+from faultlab.campaign import verdict
+from faultlab.campaign.guard_advice import Advice
+from faultlab.campaign.verdict import Twin
+from faultlab.catalogue import index
+from faultlab.core import mutation_scores
+from faultlab.core.orders import Outcome
+from faultlab.core.report import SOURCE, FaultResult, Mutation, Report, Status, dump
+from faultlab.core.trajectory import Trajectory
 from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURVIVED, TIMEOUT, TestVerdict
 from faultlab.mutants.by_training import ByTraining
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.verdicts import join
-from faultlab.results import SOURCE, FaultResult, Mutation, Report, Status, dump
 from tests.support import detection, report, result
 
 MUTANT = Mutant("a.x_f__mutmut_1", "a.py", "f", "argument removed", 3, 5, 3, 7, "x,", "", "--- a.py", "digest")
@@ -153,7 +153,7 @@ def test_rows_are_by_function_the_weakest_first() -> None:
         _mutant_result(Status.SILENT, "bad", 4, "b.py"),
         _mutant_result(Status.SILENT, "bad, above", 2),
     ]
-    rows = methods.rows(mutants, {}, {})
+    rows = mutation_scores.rows(mutants, {}, {})
     assert [(row["function"], row["file"], row["noticed"], row["counted"]) for row in rows] == [
         ("worse", "a.py", 0, 3),
         ("bad, above", "a.py", 0, 1),
@@ -171,16 +171,16 @@ def test_rows_are_by_function_the_weakest_first() -> None:
 def test_failure_modes_stand_beside_the_method_that_they_bite_in() -> None:
     known = index.modes()
     judged = {"return.none": Status.NOTICED, "loss.nan": Status.SILENT, "loss.constant": Status.NOT_APPLICABLE}
-    assert {methods.method_of(known[id]) for id in judged if id in known} == {"training_step"}
+    assert {mutation_scores.method_of(known[id]) for id in judged if id in known} == {"training_step"}
     mutants = [_mutant_result(s, "Lit.training_step") for s in [Status.NOTICED] * 9 + [Status.SILENT] * 3]
-    (row,) = methods.rows([*mutants], {**judged, "own.mode": Status.SILENT}, known)
-    assert methods.sentence(row) == "Lit.training_step: 9 of 12 mutants killed, 1 of 2 failure modes noticed"
-    (other,) = methods.rows([_mutant_result(Status.SILENT, "Lit.other")], judged, known)
-    assert methods.sentence(other) == "Lit.other: 0 of 1 mutant killed"
+    (row,) = mutation_scores.rows([*mutants], {**judged, "own.mode": Status.SILENT}, known)
+    assert mutation_scores.sentence(row) == "Lit.training_step: 9 of 12 mutants killed, 1 of 2 failure modes noticed"
+    (other,) = mutation_scores.rows([_mutant_result(Status.SILENT, "Lit.other")], judged, known)
+    assert mutation_scores.sentence(other) == "Lit.other: 0 of 1 mutant killed"
 
 
 def test_every_failure_mode_of_the_catalogue_bites_in_a_method_or_in_none() -> None:
-    found = {methods.method_of(mode) for mode in index.modes().values()}
+    found = {mutation_scores.method_of(mode) for mode in index.modes().values()}
     assert {"training_step", "forward", "configure_optimizers", "train_dataloader", "__init__", ""} <= found
 
 

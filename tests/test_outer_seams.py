@@ -15,13 +15,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset, get_worker_info
 
-from faultlab import catalogue
-from faultlab.applicability import REQUIREMENTS
-from faultlab.catalogue import Registered, declare
-from faultlab.fault import Fault, Trigger
-from faultlab.probe import Probe
-from faultlab.recon import LoaderFacts, Recon
-from faultlab.seams import (
+from faultlab.catalogue import failure_mode
+from faultlab.catalogue.failure_mode import Registered, declare
+from faultlab.catalogue.requirements import REQUIREMENTS
+from faultlab.core.fault import Fault, Trigger
+from faultlab.core.patching import Patches
+from faultlab.core.target_profile import LoaderFacts, Recon
+from faultlab.frameworks.lightning.probe import Probe
+from faultlab.frameworks.lightning.seams import (
     CallbackHook,
     Checkpoint,
     LoaderArguments,
@@ -38,11 +39,10 @@ from faultlab.seams import (
     TrainerArguments,
     attach,
 )
-from faultlab.seams.armed import Armed
-from faultlab.seams.clock import Clock
-from faultlab.seams.data import Stream
-from faultlab.seams.patching import Patches
-from faultlab.seams.tally import Tally
+from faultlab.frameworks.lightning.seams.data import Stream
+from faultlab.injection.activation_counter import Tally
+from faultlab.injection.armed_fault import Armed
+from faultlab.injection.clock import Clock
 from tests.test_detach import TRAINER
 from tests.zoo import equipped, models
 
@@ -181,7 +181,7 @@ def test_a_loaders_injector_can_see_the_training_data_from_the_validation_loader
 
 
 def test_a_slow_loader_waits_by_the_step_however_many_steps_there_are() -> None:
-    slow = catalogue.load()["loader.slow"].injector
+    slow = failure_mode.load()["loader.slow"].injector
     ctx: Any = SimpleNamespace(dose=SimpleNamespace(factor=3.0))
     seconds = []
     for steps, step in ((500, 0.0), (5, 0.02)):
@@ -400,7 +400,7 @@ def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
 
 
 def test_a_warning_that_names_the_runs_own_folder_is_the_same_warning_in_every_run() -> None:
-    from faultlab.detectors.warned import Warnings
+    from faultlab.detectors.warnings_shown import Warnings
 
     one, other = Warnings(Clock(), "/tmp/lab/one"), Warnings(Clock(), "/tmp/lab/other")
     for warnings, folder in ((one, "/tmp/lab/one"), (other, "/tmp/lab/other")):

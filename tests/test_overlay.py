@@ -19,11 +19,11 @@ import numpy
 import pytest
 import torch
 
+from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning.main_script import MainScript
-from faultlab.seams.patching import Patches
-from faultlab.target import TargetError
-from faultlab.worker import file_calls
-from faultlab.worker.overlay import Overlay
+from faultlab.frameworks.lightning.target import TargetError
+from faultlab.sandbox import file_calls
+from faultlab.sandbox.overlay import Overlay
 
 Home = pathlib.Path
 CALLS = ["open", "stat", "lstat", "readlink", "mkdir", "symlink", "remove", "listdir"]

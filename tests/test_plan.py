@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from faultlab.catalogue import Dose, Registered, declare
+from faultlab.campaign.plan import Planned, Selection, make, place
+from faultlab.catalogue.failure_mode import Dose, Registered, declare
+from faultlab.core.fault import Fault
+from faultlab.core.target_profile import Recon
 from faultlab.errors import UsageError
-from faultlab.fault import Fault
-from faultlab.harness.plan import Planned, Selection, make, place
-from faultlab.recon import Recon
 
 RECON = Recon(steps=32, epochs=2, validation_batches=3)
 

@@ -15,25 +15,25 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from faultlab import scripted
+from faultlab.campaign.campaign import Campaign, Options
+from faultlab.campaign.healthy_runs import Watch
 from faultlab.cli import group
+from faultlab.config.scenario import load
+from faultlab.core.patching import Patches
+from faultlab.core.report import Status
+from faultlab.discovery import candidates, cli_config, length, project_index, scenario_writer
+from faultlab.discovery.candidates import Scouting
+from faultlab.discovery.left_behind import LeftBehind
+from faultlab.discovery.length import Length
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import WRONG
 from faultlab.engines import Engine, processes
 from faultlab.errors import ScenarioError, UsageError
 from faultlab.frameworks.lightning.main_script import MainScript
-from faultlab.harness.campaign import Campaign, Options
-from faultlab.harness.watching import Watch
-from faultlab.results import Status
-from faultlab.scenario import load
-from faultlab.scouting import cli_config, finding, guessing, length, writing
-from faultlab.scouting.guessing import Scouting
-from faultlab.scouting.left_behind import LeftBehind
-from faultlab.scouting.length import Length
-from faultlab.seams.patching import Patches
-from faultlab.target import Target, TargetError
-from faultlab.worker import file_calls
-from faultlab.worker.overlay import Overlay
+from faultlab.frameworks.lightning.target import Target, TargetError
+from faultlab.sandbox import file_calls
+from faultlab.sandbox.overlay import Overlay
+from faultlab.targets import script
 from tests.posted import POSTED, Posted
 from tests.support import Quiet
 
@@ -63,10 +63,10 @@ def _state(folder: Path) -> dict[str, str]:
 
 
 def _init(scouting: Scouting, posted: Posted, file: Path) -> dict[str, Any]:
-    found = finding.find(posted.target)
-    guessed = guessing.guess(scouting, found, file, lambda what: None, arguments_given=posted.arguments)
+    found = project_index.find(posted.target)
+    guessed = candidates.guess(scouting, found, file, lambda what: None, arguments_given=posted.arguments)
     assert guessed.found is not None, guessed.tried
-    file.write_text(writing.render(guessed, "faultlab init"), encoding="utf-8")
+    file.write_text(scenario_writer.render(guessed, "faultlab init"), encoding="utf-8")
     return guessed.found
 
 
@@ -279,7 +279,7 @@ Own(3, accelerator="tpu", logger=False).train(pl.LightningModule())
 
 def test_a_trainer_of_the_scripts_own_has_what_its_class_sets(main: Path) -> None:
     (main / "train.py").write_text(OWN_TRAINER)
-    _, _, arguments = scripted.build("train.py")
+    _, _, arguments = script.build("train.py")
     assert arguments["max_epochs"] == 6
     made = arguments["trainer_class"](max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
     assert (made.asked, made.noted, made.max_epochs) == (3, ["made", "train"], 1)
@@ -294,8 +294,8 @@ def test_lightning_may_be_imported_as_late_as_in_the_function_that_trains(tmp_pa
         "    pl.Trainer(accelerator='tpu', logger=False).fit(pl.LightningModule())\n\nmain()\n"
     )
     code = (
-        "import sys, torch\nfrom faultlab import scripted\nassert 'pytorch_lightning' not in sys.modules\n"
-        "module, data, arguments = scripted.build('train.py')\nprint(type(module).__name__, data, sorted(arguments))\n"
+        "import sys, torch\nfrom faultlab.targets import script\nassert 'pytorch_lightning' not in sys.modules\n"
+        "module, data, arguments = script.build('train.py')\nprint(type(module).__name__, data, sorted(arguments))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.stdout.strip() == "LightningModule None ['callbacks', 'guards']", done.stderr
@@ -347,30 +347,31 @@ def test_a_config_of_lightning_cli_is_told_from_a_scenario_and_from_any_other_fi
     Path("sub.yaml").write_text("fit:\n  model: {width: 2}\n  data: {batch_size: 4}\n")
     Path("scenario.yaml").write_text("schema: 1\nname: s\nmodule: {class_path: a.B}\ntrainer: {}\n")
     Path("other.yaml").write_text("lr: 0.1\n")
-    assert finding.find("config.yaml").name == "Lit"
-    assert finding.find("sub.yaml").name == "sub"
+    assert project_index.find("config.yaml").name == "Lit"
+    assert project_index.find("sub.yaml").name == "sub"
     assert [cli_config.is_cli_config(Path(f"{name}.yaml")) for name in ("config", "sub", "scenario", "other")] == [
         True, True, False, False,
     ]  # fmt: skip
     with pytest.raises(UsageError, match=r"a scenario already\n +faultlab run scenario\.yaml"):
-        finding.find("scenario.yaml")
+        project_index.find("scenario.yaml")
     with pytest.raises(UsageError, match=r"other\.yaml:1 is no config of LightningCLI"):
-        finding.find("other.yaml")
+        project_index.find("other.yaml")
     Path("main.py").write_text("from lightning.pytorch.cli import LightningCLI\nLightningCLI()\n")
     found = [
-        build["init_args"] for _, _, build in guessing.builds(finding.find("config.yaml"), ["--trainer.max_steps", "9"])
+        build["init_args"]
+        for _, _, build in candidates.builds(project_index.find("config.yaml"), ["--trainer.max_steps", "9"])
     ]
     assert found == [
         {"script": "main.py", "arguments": ["fit", "--config", "config.yaml", "--trainer.max_steps", "9"]},
         {"config": "config.yaml", "arguments": ["--trainer.max_steps", "9"]},
     ]
-    (first, *_) = guessing.builds(finding.find("sub.yaml"))
+    (first, *_) = candidates.builds(project_index.find("sub.yaml"))
     assert first[2]["init_args"]["arguments"] == ["--config", "sub.yaml", "fit"]
 
 
 def test_what_follows_two_dashes_is_the_scripts(folder: Path) -> None:
     Path("s.yaml").write_text(
-        "schema: 1\nname: s\nbuild: {class_path: faultlab.scripted.build, init_args: {script: train.py}}\n"
+        "schema: 1\nname: s\nbuild: {class_path: faultlab.targets.script.build, init_args: {script: train.py}}\n"
     )
     changed = load(Path("s.yaml")).with_arguments(["--lr", "0.1"])
     assert changed.for_victims()["build"]["init_args"] == {"script": "train.py", "arguments": ["--lr", "0.1"]}

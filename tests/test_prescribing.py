@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
+from faultlab.campaign.guard_advice import Advice
+from faultlab.campaign.prescribing import Chosen, Prescription
 from faultlab.cli import prescribe_command
+from faultlab.config.scenario import load
+from faultlab.config.scenario_editor import add_guards, lines
+from faultlab.config.variations import VARIATIONS, NotVariedError, varied
 from faultlab.errors import UsageError
-from faultlab.harness.advice import Advice
-from faultlab.harness.prescribing import Chosen, Prescription
-from faultlab.scenario import load
-from faultlab.scenario_edit import add_guards, lines
-from faultlab.variation import VARIATIONS, NotVariedError, varied
 from tests import warm
 from tests.support import report, result, small
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from faultlab.report import badge, gitlab, junit, sarif, stryker
-from faultlab.results import FaultResult, Report, Status, dump
+from faultlab.core.report import FaultResult, Report, Status, dump
+from faultlab.report.formats import badge, gitlab, junit, sarif, stryker
 from tests.published import junit_violations, violations
 from tests.support import mutant, mutated
 from tests.test_formats import report

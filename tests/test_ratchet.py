@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from faultlab.core.report import Demands, FaultResult, Report
 from faultlab.errors import InconclusiveError, ScenarioError, UsageError
-from faultlab.gate import accepted as files
-from faultlab.gate import ratchet
-from faultlab.gate.accepted import Accepted
-from faultlab.results import Demands, FaultResult, Report
+from faultlab.gate import baseline_check
+from faultlab.gate import baseline_file as files
+from faultlab.gate.baseline_file import Accepted
 from tests.support import detection, report, result
 
 TODAY = datetime.date(2026, 6, 30)
@@ -34,14 +34,14 @@ DEMANDS = Demands(coverage=0.4, silent={"critical": 0}, latency=5, mutants=0.5)
 
 def _renewed(*reports: Report, before: Accepted | None = None, **more: Any) -> Accepted:
     asked = {"reason": "by design", "expires": LATER, "today": TODAY, **more}
-    return ratchet.renewed(before or Accepted(schema=1), reports, **asked)
+    return baseline_check.renewed(before or Accepted(schema=1), reports, **asked)
 
 
 STANDARD = _renewed(report(*WHOLE, demands=DEMANDS))
 
 
 def _check(*faults: FaultResult, today: datetime.date = TODAY, demands: Demands = DEMANDS) -> list[str]:
-    found = ratchet.check(STANDARD, report(*faults, demands=demands), today)
+    found = baseline_check.check(STANDARD, report(*faults, demands=demands), today)
     assert all(reason.startswith("baseline: ") for reason in found)
     return [reason.removeprefix("baseline: ") for reason in found]
 
@@ -141,13 +141,13 @@ def test_a_gate_may_ask_for_more(stronger: dict[str, Any]) -> None:
 
 
 def test_a_scenario_that_was_never_accepted_does_not_pass() -> None:
-    (reason,) = ratchet.check(STANDARD, Report("another", faults=[NOTICED]))
+    (reason,) = baseline_check.check(STANDARD, Report("another", faults=[NOTICED]))
     assert "the scenario is not in it" in reason
 
 
 def test_a_scenario_that_is_no_more_does_not_pass() -> None:
-    assert ratchet.missing(STANDARD, ["made-up", "another"]) == []
-    assert "'made-up'" in ratchet.missing(STANDARD, ["another"])[0]
+    assert baseline_check.missing(STANDARD, ["made-up", "another"]) == []
+    assert "'made-up'" in baseline_check.missing(STANDARD, ["another"])[0]
 
 
 def test_a_silence_is_not_accepted_without_a_reason_and_a_day() -> None:
@@ -176,7 +176,7 @@ def test_an_expired_silence_and_a_worse_one_need_a_reason_anew() -> None:
 def test_what_is_noticed_now_is_taken_out_of_the_silences() -> None:
     again = _renewed(report(*_but(replace(NOTICED, id=SILENT.id, mode=SILENT.mode), NOTICED)), before=STANDARD)
     assert set(again.scenarios["made-up"].accepted) == {"a.warned"}
-    assert ratchet.differences(STANDARD, again) == [
+    assert baseline_check.differences(STANDARD, again) == [
         "made-up: a.silent: silent, accepted until 2027-06-30 -> noticed by guard:Moves, guard:Other",
         "made-up: other demands of its gate",
     ]

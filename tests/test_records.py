@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from faultlab import wholefile
-from faultlab.engines.protocol import Outcome
-from faultlab.harness.campaign import Options
-from faultlab.harness.plan import Planned, digest
-from faultlab.harness.records import Records
-from faultlab.results import FaultResult
+from faultlab.campaign.campaign import Options
+from faultlab.campaign.plan import Planned, digest
+from faultlab.core import atomic_write
+from faultlab.core.orders import Outcome
+from faultlab.core.records import Records
+from faultlab.core.report import FaultResult
 from tests.support import detection, report, result
 
 PLAN = [Planned("a.one@always", at=0), Planned("a.two@step=3", at=3), Planned("a.three@always", "fit")]
@@ -130,7 +130,7 @@ def test_a_campaign_killed_at_its_start_does_not_pass_old_outcomes_off_as_its_ow
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _campaign(tmp_path, ONE)
-    writing = wholefile.writing
+    writing = atomic_write.writing
     killed_after: list[Path] = []
 
     def write_once(file: Path) -> Any:
@@ -140,7 +140,7 @@ def test_a_campaign_killed_at_its_start_does_not_pass_old_outcomes_off_as_its_ow
         return writing(file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(wholefile, "writing", write_once)
+        patch.setattr(atomic_write, "writing", write_once)
         with pytest.raises(KeyboardInterrupt):
             _campaign(tmp_path, digest="another")
     assert _campaign(tmp_path, digest="another", resume=True) == {}

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 import faultlab
-from faultlab.engines.protocol import Outcome
-from faultlab.harness import preparation
-from faultlab.harness.advice import Advice
-from faultlab.harness.trajectory import Trajectory
-from faultlab.recon import Recon
-from faultlab.results import FaultResult, Status
-from faultlab.worker.layers import confined
+from faultlab.campaign import preparation
+from faultlab.campaign.guard_advice import Advice
+from faultlab.core.orders import Outcome
+from faultlab.core.report import FaultResult, Status
+from faultlab.core.target_profile import Recon
+from faultlab.core.trajectory import Trajectory
+from faultlab.sandbox.layers import confined
 from tests.lab import Lab, engine
 
 ROOT = Path(__file__).parents[1]

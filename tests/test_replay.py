@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from faultlab.campaign.campaign import Campaign, Options
+from faultlab.campaign.replaying import Replay, fault_of, thinned
+from faultlab.config.scenario import Scenario, load
+from faultlab.core.report import Report, Status
 from faultlab.engines import Engine, create
 from faultlab.errors import UsageError
-from faultlab.harness.campaign import Campaign, Options
-from faultlab.harness.replaying import Replay, fault_of, thinned
-from faultlab.results import Report, Status
-from faultlab.scenario import Scenario, load
 from tests import warm
 
 ROOT = Path(__file__).parents[1]

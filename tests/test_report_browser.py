@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from faultlab.report import html
-from faultlab.results import FaultResult, Status, dump
-from faultlab.runfolder import CURVES_FILE, PREVIOUS_FILE
+from faultlab.core.report import FaultResult, Status, dump
+from faultlab.core.run_folder import CURVES_FILE, PREVIOUS_FILE
+from faultlab.report.html import document
 from tests.test_report_html import HARMFUL, HOSTILE, fault, found, sample
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -72,8 +72,8 @@ def reported(folder: Path, faults: list[FaultResult] | None = None) -> Path:
     (run / CURVES_FILE).write_text(dump({"schema": 1, "metric": "val_loss", "clean": {"run": clean}, "faults": curves}))
     noticed = [fault(mode, Status.NOTICED, noticed_by=[found("guard", "Gone")]) for mode in DRAWN]
     (run / PREVIOUS_FILE).write_text(dump(sample(faults=noticed).to_json()))
-    html.write(report, folder)
-    html.write_lesson(report, run)
+    document.write(report, folder)
+    document.write_lesson(report, run)
     return run
 
 
@@ -245,8 +245,8 @@ def test_hostile_names_and_messages_stay_text(tmp_path: Path, opened: Open) -> N
     report = sample(faults=faults)
     report.target = {"scenario": names[1]}
     (tmp_path / "digits").mkdir()
-    html.write(report, tmp_path)
-    html.write_lesson(report, tmp_path / "digits")
+    document.write(report, tmp_path)
+    document.write_lesson(report, tmp_path / "digits")
     for name in PAGES:
         page = opened(tmp_path / name)
         assert page.evaluate("window.broken") is None

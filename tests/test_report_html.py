@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from faultlab.cli.explain_command import _link
-from faultlab.report import html, overview
-from faultlab.report.watching import watched
-from faultlab.results import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
+from faultlab.core.report import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
+from faultlab.report import overview
+from faultlab.report.html import document
+from faultlab.report.html.guard_sections import watched
 
 HOSTILE = "<script>alert('x')</script> \"quoted\" 'single' & {{ 7 * 7 }} \x00\x1b[31m\u202e\ud800 end"
 HARMFUL, HARMLESS = Harm("val_loss", 0.5, 2.25, True), Harm("val_loss", 0.5, 0.51, False)
@@ -95,7 +96,7 @@ def sample(name: str = "digits", faults: list[FaultResult] | None = None) -> Rep
 
 def written(report: Report, out: Path) -> Page:
     save(report, out)
-    return Page(html.write(report, out))
+    return Page(document.write(report, out))
 
 
 def save(report: Report, out: Path) -> None:
@@ -105,7 +106,7 @@ def save(report: Report, out: Path) -> None:
 
 def test_the_page_stands_where_the_run_is_and_leaves_nothing_else_behind(tmp_path: Path) -> None:
     save(sample(), tmp_path)
-    assert html.write(sample(), tmp_path) == tmp_path / "digits" / "index.html"
+    assert document.write(sample(), tmp_path) == tmp_path / "digits" / "index.html"
     names = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file())
     assert names == ["digits/index.html", "digits/report.json", "index.html"]
 
@@ -116,9 +117,9 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     def full_disk(*paths: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(html.os, "replace", full_disk)
+    monkeypatch.setattr(document.os, "replace", full_disk)
     with pytest.raises(OSError, match="no space left"):
-        html.write(sample(faults=[]), tmp_path)
+        document.write(sample(faults=[]), tmp_path)
     assert (tmp_path / "digits" / "index.html").read_text(encoding="utf-8") == before
     assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {"index.html", "report.json"}
 
@@ -190,7 +191,7 @@ def test_a_long_message_is_shortened_and_its_length_is_said(tmp_path: Path) -> N
 
 
 def test_the_parts_of_the_bar_add_up_and_luck_is_not_mixed_with_guards() -> None:
-    found = {part.words: part.count for part in html.parts(sample())}
+    found = {part.words: part.count for part in document.parts(sample())}
     assert found == {
         "noticed by a guard or test that names the cause": 1,
         "noticed by a guard or test for another reason": 1,
@@ -200,7 +201,7 @@ def test_the_parts_of_the_bar_add_up_and_luck_is_not_mixed_with_guards() -> None
         "silent and harmful": 1,
         "silent and harmless, as far as measured": 1,
     }
-    assert sum(part.share for part in html.parts(sample())) == pytest.approx(100, abs=0.01)
+    assert sum(part.share for part in document.parts(sample())) == pytest.approx(100, abs=0.01)
 
 
 def test_a_failure_mode_is_counted_as_its_worst_fault() -> None:
@@ -209,7 +210,7 @@ def test_a_failure_mode_is_counted_as_its_worst_fault() -> None:
     harmless, harmful = fault("a.b", Status.SILENT, harm=HARMLESS), fault("a.b", Status.SILENT, "step=1", harm=HARMFUL)
     others = [fault(f"c.d-{n}", Status.SILENT, harm=HARMLESS) for n in range(2)]
     report = sample(faults=[guarded, lucky, harmless, harmful, *others])
-    assert [(part.words, part.count) for part in html.parts(report) if part.count] == [
+    assert [(part.words, part.count) for part in document.parts(report) if part.count] == [
         ("fell over by luck, in the framework or the process", 1),
         ("silent and harmful", 1),
         ("silent and harmless, as far as measured", 2),
@@ -219,7 +220,7 @@ def test_a_failure_mode_is_counted_as_its_worst_fault() -> None:
 def test_faults_whose_harm_is_unknown_have_a_part_and_a_section_of_their_own(tmp_path: Path) -> None:
     unknown = Harm("val_loss", 0.5, 0.1, False, "val_loss is computed by what the fault has changed")
     made = sample(faults=[fault("a.b", Status.SILENT, harm=unknown), fault("c.d", Status.SILENT, harm=HARMLESS)])
-    assert [(part.words, part.count) for part in html.parts(made) if part.count] == [
+    assert [(part.words, part.count) for part in document.parts(made) if part.count] == [
         ("silent, their harm unknown", 1),
         ("silent and harmless, as far as measured", 1),
     ]
@@ -321,7 +322,7 @@ def test_a_page_of_two_thousand_faults_stays_small(tmp_path: Path) -> None:
     guards = [found("guard", f"Guard{n}", message="m" * 2000) for n in range(3)]
     faults = [fault(f"f{n % 20}.mode-{n // 4}", Status.NOTICED, f"step={n}", noticed_by=guards) for n in range(1000)]
     faults += [fault(f"g{n % 20}.mode-{n // 2}", Status.SILENT, f"step={n}", harm=HARMFUL) for n in range(1000)]
-    page = html.write(sample(faults=faults), tmp_path)
+    page = document.write(sample(faults=faults), tmp_path)
     assert page.stat().st_size < 3_000_000
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from faultlab.core.report import Detection, FaultResult, Harm, Report, Status
 from faultlab.mutants.location import locate
-from faultlab.report import diffs, files, mutant_section, overview
+from faultlab.report import files, overview
+from faultlab.report.html import diffs, mutant_section
 from faultlab.report.mutants import change, method_rows, mutation_line, survivors
-from faultlab.results import Detection, FaultResult, Harm, Report, Status
 from tests.support import detection, mutant, mutated
 from tests.test_report_html import HOSTILE, Page, sample, save
 

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from faultlab import api, engines, results
+from faultlab import api, engines
+from faultlab.campaign.campaign import Campaign, Options
+from faultlab.config.scenario import Scenario, load
+from faultlab.core import report
+from faultlab.core.report import FaultResult, Report, Status, dump
 from faultlab.errors import ScenarioError
-from faultlab.harness.campaign import Campaign, Options
 from faultlab.report import schema
-from faultlab.results import FaultResult, Report, Status, dump
-from faultlab.scenario import Scenario, load
 from tests import warm
 from tests.published import violations_of
 from tests.support import mutant, mutated
@@ -78,12 +79,12 @@ def test_every_key_is_described_in_words(found: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("model", "written"),
     [
-        (schema.Baseline, results.Baseline),
-        (schema.Demands, results.Demands),
-        (schema.Detection, results.Detection),
-        (schema.Fault, results.FaultResult),
-        (schema.Harm, results.Harm),
-        (schema.Mutation, results.Mutation),
+        (schema.Baseline, report.Baseline),
+        (schema.Demands, report.Demands),
+        (schema.Detection, report.Detection),
+        (schema.Fault, report.FaultResult),
+        (schema.Harm, report.Harm),
+        (schema.Mutation, report.Mutation),
     ],
 )
 def test_the_schema_has_the_keys_that_a_report_is_written_with(model: Any, written: Any) -> None:
@@ -152,7 +153,7 @@ def test_the_report_of_a_campaign_that_proved_nothing_is_what_the_schema_says(tm
 
 def test_what_is_not_finite_is_null_and_still_what_the_schema_says() -> None:
     made = Report("trial", faults=[FaultResult("loss.nan@always", "loss.nan", "loss", "major", Status.SILENT,
-                                               harm=results.Harm("val_loss", 1.0, float("nan"), True))])  # fmt: skip
+                                               harm=report.Harm("val_loss", 1.0, float("nan"), True))])  # fmt: skip
     made.baseline.metrics = {"val_loss": float("inf")}
     assert wrong_in(made) == []
     assert '"val_loss": null' in dump(made.to_json())

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from faultlab import catalogue, guards
-from faultlab.catalogue import Registered
-from faultlab.engines.protocol import Order
-from faultlab.fault import Fault
-from faultlab.harness.session import Session
-from faultlab.scenario import load
-from faultlab.seams.base import Seam
-from faultlab.target import Target
+from faultlab import guards
+from faultlab.catalogue import failure_mode
+from faultlab.catalogue.failure_mode import Registered
+from faultlab.config.scenario import load
+from faultlab.core.fault import Fault
+from faultlab.core.orders import Order
+from faultlab.frameworks.lightning.target import Target
+from faultlab.injection.seam import Seam
+from faultlab.worker.session import Session
 from tests.support import small
 
 ASPECTS = {"batches", "forward", "backward", "metrics"}
@@ -37,7 +38,7 @@ ONE_OF_EACH = [
 
 
 def registered() -> dict[str, Registered]:
-    return dict(catalogue.load())
+    return dict(failure_mode.load())
 
 
 def advice(folder: Path, faults: Sequence[str]) -> dict[tuple[str, bool], Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from faultlab.results import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
+from faultlab.core.report import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
 from tests.support import detection, report, result
 
 STATUSES = [

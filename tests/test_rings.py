@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from faultlab import guards, index
+from faultlab import guards
+from faultlab.catalogue import index
 from tests import rings
 from tests.rings import Item
 

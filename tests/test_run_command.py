@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from faultlab.cli import run_command
-from faultlab.results import Report
+from faultlab.core.report import Report
 from tests.support import call, detection, report, result
 
 SCENARIO = "schema: 1\nname: made-up\nmodule: {class_path: pkg.model.Lit}\n"

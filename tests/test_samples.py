@@ -10,8 +10,8 @@ import numpy
 import pytest
 import torch
 
-from faultlab import facts
-from faultlab.seams import samples, tree
+from faultlab.frameworks.lightning import facts
+from faultlab.injection import samples, tree
 
 NAMES = tuple("abcdef")
 FIRST_TWO = torch.tensor([0, 1])

@@ -9,9 +9,9 @@ from textwrap import dedent
 
 import pytest
 
+from faultlab.config.scenario import Scenario, find, load, load_all, project_root
+from faultlab.config.source_lookup import place_of
 from faultlab.errors import Problem, ScenarioError, UsageError
-from faultlab.scenario import Scenario, find, load, load_all, project_root
-from faultlab.source import place_of
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted((ROOT / "scenarios").rglob("*.yaml"))

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from faultlab.catalogue import Registered, declare
-from faultlab.fault import Fault, Trigger
-from faultlab.probe import Probe
-from faultlab.seams import (
+from faultlab.catalogue.failure_mode import Registered, declare
+from faultlab.core.fault import Fault, Trigger
+from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning.probe import Probe
+from faultlab.frameworks.lightning.seams import (
     Batch,
     Definition,
     Gradients,
@@ -31,9 +32,8 @@ from faultlab.seams import (
     ZeroGrad,
     attach,
 )
-from faultlab.seams.armed import Armed, BrokenInjector
-from faultlab.seams.clock import Clock
-from faultlab.seams.patching import Patches
+from faultlab.injection.armed_fault import Armed, BrokenInjector
+from faultlab.injection.clock import Clock
 from tests.test_detach import TRAINER
 from tests.zoo import models
 

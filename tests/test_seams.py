@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from faultlab.core.report import Status
 from faultlab.engines import Engine
-from faultlab.results import Status
 from tests.lab import Lab, engine
 
 ZOO = "tests.zoo.models"

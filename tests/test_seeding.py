@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from faultlab.harness import seeding
+from faultlab.worker import seeding
 
 
 def _drawn() -> tuple[float, float, float]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from faultlab.engines.protocol import Order
-from faultlab.harness import evaluation
-from faultlab.harness.session import Session
-from faultlab.harness.shared_evaluation import SharedEvaluation
-from faultlab.scenario import load
-from faultlab.target import Target
+from faultlab.config.scenario import load
+from faultlab.core.orders import Order
+from faultlab.frameworks.lightning import evaluation
+from faultlab.frameworks.lightning.target import Target
+from faultlab.worker.session import Session
+from faultlab.worker.shared_evaluation import SharedEvaluation
 from tests.support import small
 
 

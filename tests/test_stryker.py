@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from faultlab.core.report import Detection, FaultResult, Report
 from faultlab.mutants.workspace import WITHIN
-from faultlab.report import files, stryker
-from faultlab.results import Detection, FaultResult, Report
+from faultlab.report import files
+from faultlab.report.formats import stryker
 from tests.support import detection, mutant, mutated
 from tests.test_report_html import HOSTILE, sample
 from tests.test_report_mutants import BY_TEST, KILLED, UNTRAINED, every

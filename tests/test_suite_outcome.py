@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from faultlab import index
+from faultlab.campaign.scenario_tests import Judged, join
+from faultlab.catalogue import index
+from faultlab.core.orders import Outcome
+from faultlab.core.report import Detection, Status
 from faultlab.detectors.exceptions import UserCode
-from faultlab.detectors.tests import Judged, join
-from faultlab.engines.protocol import Outcome
-from faultlab.results import Detection, Status
 from faultlab.testing.failures import Suspects, why
 from faultlab.testing.outcome import Matrix, judge, remaining
 from tests.support import detection, result

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from faultlab.comparison import compare
-from faultlab.report import files, summary
+from faultlab.core.comparison import compare
+from faultlab.core.report import Harm, Report, Status, dump
+from faultlab.report import files
+from faultlab.report.formats import summary
 from faultlab.report.overview import WORTHS
-from faultlab.results import Harm, Report, Status, dump
 from tests.support import mutant
 from tests.test_formats import mutant as small_mutant
 from tests.test_formats import report

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from faultlab import index
+from faultlab.campaign.sweeping import dose_of, mode_of
+from faultlab.catalogue import index
 from faultlab.errors import UsageError
-from faultlab.harness.sweeping import dose_of, mode_of
 from tests import warm
 from tests.support import small
 

@@ -10,17 +10,17 @@ import pytorch_lightning as pl
 import torch
 from torch.optim import lr_scheduler
 
-from faultlab import catalogue
-from faultlab.detectors.guards import Observer
-from faultlab.detectors.warned import Warnings
-from faultlab.fault import Fault
-from faultlab.harness.reload import interruption
-from faultlab.recon import Part, Recon
-from faultlab.seams import Site, attach
-from faultlab.seams.armed import Armed
-from faultlab.seams.callbacks import release
-from faultlab.seams.clock import Clock
-from faultlab.seams.model import scale_rates
+from faultlab.catalogue import failure_mode
+from faultlab.core.fault import Fault
+from faultlab.core.target_profile import Part, Recon
+from faultlab.detectors.guard_observer import Observer
+from faultlab.detectors.warnings_shown import Warnings
+from faultlab.frameworks.lightning.resume import interruption
+from faultlab.frameworks.lightning.seams import Site, attach
+from faultlab.frameworks.lightning.seams.callbacks import release
+from faultlab.frameworks.lightning.seams.model import scale_rates
+from faultlab.injection.armed_fault import Armed
+from faultlab.injection.clock import Clock
 from tests.test_detach import TRAINER
 from tests.zoo import equipped
 
@@ -35,7 +35,7 @@ def one_thread() -> Iterator[None]:
 
 def _armed(fault: str, recon: Recon | None = None) -> Armed:
     parsed = Fault.parse(fault)
-    registered = catalogue.load()[parsed.mode]
+    registered = failure_mode.load()[parsed.mode]
     return Armed(registered.mode.complete(parsed, 12), registered, Clock(), recon or Recon())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 
-from faultlab.target import Target, TargetError
+from faultlab.frameworks.lightning.target import Target, TargetError
 from tests.zoo import models
 
 HERE = "tests.test_target"

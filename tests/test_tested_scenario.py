@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import faultlab
+from faultlab.core.report import Report, Status
 from faultlab.errors import ScenarioError
-from faultlab.report import html
-from faultlab.results import Report, Status
+from faultlab.report.html import document
 
 MODULE = """
 import pytorch_lightning as pl
@@ -125,7 +125,7 @@ def test_the_kill_matrix_of_the_tests_lies_by_the_report(report: Report, project
     found = json.loads((project / "reports" / "lines" / "tests.json").read_text())
     kills = {entry["test"]: entry["kills"] for entry in found["tests"]}
     assert kills == {"test_lines.py::test_it_learns": 2, "test_lines.py::test_nothing_much": 0}
-    page = html.write(report, project / "reports").read_text()
+    page = document.write(report, project / "reports").read_text()
     assert "Your tests" in page
     assert "test_nothing_much" in page
 

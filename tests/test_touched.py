@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from faultlab.config.scenario import Scenario, load
 from faultlab.errors import UsageError
-from faultlab.gate import touched
-from faultlab.gate.accepted import Accepted, Standard, written
-from faultlab.scenario import Scenario, load
+from faultlab.gate import affected
+from faultlab.gate.baseline_file import Accepted, Standard, written
 from tests.support import call
 
 SCENARIO = """
@@ -71,7 +71,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> None:
-    touched._changed.cache_clear()
+    affected._changed.cache_clear()
 
 
 def _scenario(project: Path) -> Scenario:
@@ -87,10 +87,10 @@ def _scenario(project: Path) -> Scenario:
 def test_what_it_rests_on_touches_it_changed_or_deleted(project: Path, name: str) -> None:
     scenario = _scenario(project)
     (project / name).write_text(f"{FILES[name]}\n# changed\n")
-    assert touched.since("HEAD", scenario) == name
-    touched._changed.cache_clear()
+    assert affected.since("HEAD", scenario) == name
+    affected._changed.cache_clear()
     (project / name).unlink()
-    assert touched.since("HEAD", scenario) == name
+    assert affected.since("HEAD", scenario) == name
 
 
 @pytest.mark.parametrize(
@@ -98,37 +98,37 @@ def test_what_it_rests_on_touches_it_changed_or_deleted(project: Path, name: str
 )
 def test_what_it_does_not_rest_on_does_not(project: Path, name: str) -> None:
     (project / name).write_text("# changed\n")
-    assert touched.since("HEAD", _scenario(project)) == ""
+    assert affected.since("HEAD", _scenario(project)) == ""
 
 
 def test_files_that_git_does_not_know_yet_count(project: Path) -> None:
     (project / "tests" / "test_more.py").write_text("")
-    assert touched.since("HEAD", _scenario(project)) == "tests/test_more.py"
+    assert affected.since("HEAD", _scenario(project)) == "tests/test_more.py"
 
 
 def test_what_was_committed_since_counts(project: Path) -> None:
     (project / "guards.py").write_text("# changed\n")
     _git(project, "commit", "-q", "-a", "-m", "more")
-    assert touched.since("HEAD", _scenario(project)) == ""
-    assert touched.since("HEAD~1", _scenario(project)) == "guards.py"
+    assert affected.since("HEAD", _scenario(project)) == ""
+    assert affected.since("HEAD~1", _scenario(project)) == "guards.py"
 
 
 def test_code_that_imports_by_a_made_up_name_rests_on_all_code(project: Path) -> None:
     (project / "guards.py").write_text("import importlib\nimportlib.import_module('ot' + 'her')\n")
     _git(project, "commit", "-q", "-a", "-m", "more")
     (project / "other.py").write_text("# changed\n")
-    assert touched.since("HEAD", _scenario(project)) == "other.py"
+    assert affected.since("HEAD", _scenario(project)) == "other.py"
 
 
 def test_what_git_can_not_say_is_a_mistake_in_the_call(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(UsageError, match="git knows no such commit"):
-        touched.since("nowhere", _scenario(project))
+        affected.since("nowhere", _scenario(project))
     bare = tmp_path_factory.mktemp("bare")
     for name, text in FILES.items():
         (bare / name).parent.mkdir(parents=True, exist_ok=True)
         (bare / name).write_text(text)
     with pytest.raises(UsageError, match="no repository of git"):
-        touched.since("HEAD", _scenario(bare))
+        affected.since("HEAD", _scenario(bare))
 
 
 def test_where_nothing_was_touched_nothing_is_run_and_that_is_said(

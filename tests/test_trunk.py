@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from faultlab.engines.protocol import Order, Outcome
-from faultlab.harness.clean import TRUNK
-from faultlab.harness.trajectory import Trajectory
-from faultlab.harness.trunk import Trunk
-from faultlab.harness.verdict import Twin
+from faultlab.campaign.clean_runs import TRUNK
+from faultlab.campaign.trunk_twins import Trunk
+from faultlab.campaign.verdict import Twin
+from faultlab.core.orders import Order, Outcome
+from faultlab.core.trajectory import Trajectory
 
 CLEAN, OTHER = Trajectory(digest="clean"), Trajectory(digest="other")
 FAULTS = [Order("forked", 0, fault="loss.nan", at=3), Order("anew", 0, fault="random.unseeded")]

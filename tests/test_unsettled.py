@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 import faultlab
-from faultlab.harness import evaluation
-from faultlab.recon import Part, Recon
-from faultlab.report import html, summary
+from faultlab.core.report import FaultResult, Harm, Report, Status, dump
+from faultlab.core.target_profile import Part, Recon
+from faultlab.frameworks.lightning import evaluation
+from faultlab.frameworks.lightning.target import Built
+from faultlab.report.formats import summary
+from faultlab.report.html import document
 from faultlab.report.overview import cost, one_line, target_lines
-from faultlab.results import FaultResult, Harm, Report, Status, dump
-from faultlab.target import Built
 from tests.published import violations_of
 from tests.zoo import unsettled
 
@@ -75,7 +76,7 @@ def test_a_target_that_is_not_deterministic_is_named_first_with_the_cause_and_by
     (line,) = target_lines(report.baseline.findings)
     assert line.startswith("The target is not deterministic: two clean runs of one seed differ")
     assert _violations(report) == []
-    page = html.write(report, tmp_path).read_text(encoding="utf-8")
+    page = document.write(report, tmp_path).read_text(encoding="utf-8")
     for text in (page, summary.render(report)):
         assert 0 < text.index("The target is not deterministic") < text.index("loss.zeroed")
 

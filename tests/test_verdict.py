@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from faultlab.catalogue import FailureMode, declare
-from faultlab.detectors.notice import Notice
-from faultlab.engines.protocol import Outcome
-from faultlab.harness.measure import choose_metric
-from faultlab.harness.trajectory import Trajectory
-from faultlab.harness.verdict import Twin, judge, outlying
+from faultlab.campaign.metric_choice import choose_metric
+from faultlab.campaign.verdict import Twin, judge, outlying
+from faultlab.catalogue.failure_mode import FailureMode, declare
+from faultlab.core.notice import Notice
+from faultlab.core.orders import Outcome
+from faultlab.core.report import Detection, FaultResult, Harm, Status
+from faultlab.core.trajectory import Trajectory
 from faultlab.report.overview import measured
-from faultlab.results import Detection, FaultResult, Harm, Status
 
 MetricToWatch = namedtuple("MetricToWatch", "metric mode")
 FAULT = "loss.made-up@step=2"

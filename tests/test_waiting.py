@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from faultlab.core.orders import Order, Place
 from faultlab.engines.fork import _longest_first
-from faultlab.engines.protocol import Order, Place
 from faultlab.engines.waiting import Waiting
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from faultlab.engines.supervisor import VARIABLE
 from faultlab.guards import heartbeat
-from faultlab.supervisor import VARIABLE
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="watch needs a POSIX system")
 BEGUN = """echo '{"state": "begun", "step": 7, "epoch": 1, "error": ""}' > $FAULTLAB_HEARTBEAT;"""
@@ -218,5 +218,5 @@ def test_a_command_that_does_not_exist_is_told() -> None:
 
 
 def test_watching_imports_no_torch() -> None:
-    code = "import sys, faultlab.supervisor, faultlab.cli.watch_command; print('torch' in sys.modules)"
+    code = "import sys, faultlab.engines.supervisor, faultlab.cli.watch_command; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

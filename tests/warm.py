@@ -38,7 +38,7 @@ IMPORTS = {
     "torch": (*_COMMAND, "torch", "pytorch_lightning", "numpy", "scipy.stats", "sklearn.datasets", "pytest"),
 }
 # What faultlab starts to train in, or to run tests that train.
-_TRAINERS = ("faultlab.engines.zygote", "faultlab.engines.spawned", "faultlab.scouting.scout")
+_TRAINERS = ("faultlab.engines.zygote", "faultlab.engines.spawn_main", "faultlab.discovery.scout")
 _COPIER = os.path.join("faultlab", "mutants", "warm.py")
 _FAILED = 255
 

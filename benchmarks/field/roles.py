@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from faultlab import engines
-from faultlab.engines.protocol import Order
-from faultlab.scenario import load
+from faultlab.config.scenario import load
+from faultlab.core.orders import Order
 
 
 def main(file: Path) -> None:

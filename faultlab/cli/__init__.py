@@ -58,7 +58,7 @@ class _Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in _COMMANDS:
-            from faultlab.catalogue import nearest
+            from faultlab.catalogue.failure_mode import nearest
 
             remedy = nearest(args[0], _COMMANDS) or f"There are {', '.join(_COMMANDS)}."
             ctx.fail(f"no such command {args[0]!r}. {remedy}")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from faultlab.checking import SOON, check, looks_like_a_scenario
+from faultlab.config.lint import SOON, check, looks_like_a_scenario
+from faultlab.config.scenario import find
 from faultlab.errors import ScenarioError
-from faultlab.scenario import find
 
 
 @click.command(

@@ -8,8 +8,8 @@ import click
 
 from faultlab import engines
 from faultlab.cli import options
-from faultlab.cli.each import INTERRUPTED
-from faultlab.results import Status
+from faultlab.cli.multi_run import INTERRUPTED
+from faultlab.core.report import Status
 
 _COLOURS = {Status.NOTICED: "green", Status.WARNED: "yellow", Status.SILENT: "red"}
 
@@ -23,19 +23,21 @@ def command(out: Path, jobs: int | None, no_warm: bool) -> int:
 
     Needs no project and no network; leaves a report like that of your own module at reports/demo.
     """
+    from faultlab.cli.demo import walkthrough
     from faultlab.cli.progress import Progress
-    from faultlab.demo import telling
     from faultlab.report import files
     from faultlab.report.text import harmless
 
-    click.echo("A small classifier of waves learns to tell sines, squares and sawteeth apart (faultlab/demo/model.py).")
+    click.echo(
+        "A small classifier of waves learns to tell sines, squares and sawteeth apart (faultlab/cli/demo/model.py)."
+    )
     click.echo("Its only guard is EarlyStopping, which stops at a validation loss that is NaN. Now it is broken:")
     engine = engines.create(engines.default(), engines.checked_jobs(jobs))
     if not no_warm:
         engine.keep_warm()
     with Progress(silent=True, quiet=True) as progress:
         try:
-            story = telling.carry_out(engine, out, progress)
+            story = walkthrough.carry_out(engine, out, progress)
         finally:
             engine.close()
     page = files.write(story.before, out)

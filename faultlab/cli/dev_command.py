@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from faultlab import index, wholefile
+from faultlab.catalogue import index
+from faultlab.core import atomic_write
 from faultlab.errors import UsageError
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -24,12 +25,12 @@ def command() -> None:
 @click.option("--into", type=_FOLDER, help="The folder of the pages.  [default: docs/catalogue of the checkout]")
 def docs(check: bool, into: Path | None) -> int:
     """Write the catalogue's pages, one a family and a table of all."""
-    from faultlab.report import pages
+    from faultlab.report.docs import catalogue_pages
 
     folder = into or _checkout() / "docs" / "catalogue"
-    fresh: dict[str, str | None] = {**pages.pages(pages.built_in())}
+    fresh: dict[str, str | None] = {**catalogue_pages.pages(catalogue_pages.built_in())}
     # Pages of families that are gone; what a person wrote there stays.
-    gone = [file.name for file in folder.glob("*.md") if file.name not in fresh and pages.MARK in _text(file)]
+    gone = [file.name for file in folder.glob("*.md") if file.name not in fresh and catalogue_pages.MARK in _text(file)]
     return _bring_up_to_date(folder, {**fresh, **dict.fromkeys(gone)}, check, "pages", "faultlab dev docs")
 
 
@@ -38,8 +39,8 @@ def docs(check: bool, into: Path | None) -> int:
 @click.option("--into", type=_FOLDER, help="The folder of the schemas.  [default: docs of the checkout]")
 def schemas(check: bool, into: Path | None) -> int:
     """Write the JSON Schemas of report.json and of scenario files."""
+    from faultlab.core.report import dump
     from faultlab.report import schema
-    from faultlab.results import dump
 
     made = {"report.schema.json": schema.report_schema(), "scenario.schema.json": schema.scenario_schema()}
     texts: dict[str, str | None] = {name: dump(data, indent=2) + "\n" for name, data in made.items()}
@@ -56,7 +57,7 @@ def new(id: str, seam: str | None, into: Path | None) -> None:
 
     ID is its name, such as loss.wrong-sign.
     """
-    from faultlab import scaffold
+    from faultlab.catalogue import scaffold
 
     try:
         file, mode = scaffold.add(id, seam, into or _checkout() / "faultlab" / "injectors")
@@ -97,7 +98,7 @@ def _renew(folder: Path, texts: Mapping[str, str | None]) -> None:
         if text is None:
             (folder / name).unlink()
         else:
-            wholefile.write(folder / name, text)
+            atomic_write.write(folder / name, text)
 
 
 def _checkout() -> Path:

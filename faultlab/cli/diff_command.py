@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from faultlab.cli import options
-from faultlab.gate.differing import between
+from faultlab.core.report import dump
+from faultlab.gate.diff import between
 from faultlab.report.differences import lines
 from faultlab.report.text import harmless
-from faultlab.results import dump
 
 
 @click.command("diff")

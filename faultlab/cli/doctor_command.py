@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import click
 
-from faultlab.cli.completing import scenario_files
-from faultlab.cli.numbers import Number
+from faultlab.cli.param_types import Number
 from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
+from faultlab.cli.shell_completion import scenario_files
 from faultlab.doctor.finding import ATTENTION, OK, WRONG, Finding
 from faultlab.report.text import address, harmless
 
@@ -36,7 +36,7 @@ def command(target: str | None, timeout: float, as_json: bool) -> int:
             _show(one)
     wrong = sum(one.verdict == WRONG for one in found)
     if as_json:
-        from faultlab.results import dump
+        from faultlab.core.report import dump
 
         click.echo(dump({"target": target, "wrong": wrong, "findings": [one.to_json() for one in found]}, indent=1))
     else:

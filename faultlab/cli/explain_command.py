@@ -7,9 +7,9 @@ import textwrap
 
 import click
 
-from faultlab import guard_index, index, measured
-from faultlab.catalogue import FailureMode, nearest
-from faultlab.cli.completing import failure_modes
+from faultlab.catalogue import guard_index, index, measured
+from faultlab.catalogue.failure_mode import FailureMode, nearest
+from faultlab.cli.shell_completion import failure_modes
 from faultlab.errors import UsageError
 from faultlab.report import described
 from faultlab.report.text import address
@@ -26,7 +26,7 @@ def command(id: str, as_json: bool) -> None:
     mode = modes[id]
     if as_json:
         from faultlab.cli.list_command import summary
-        from faultlab.results import dump
+        from faultlab.core.report import dump
 
         sections = mode.sections
         told = {"effect_text": sections.effect, "unnoticed": sections.unnoticed, "example": sections.example}

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from faultlab.catalogue import SEVERITIES
+from faultlab.catalogue.failure_mode import SEVERITIES
 from faultlab.cli import options
-from faultlab.cli.numbers import Number
+from faultlab.cli.param_types import Number
+from faultlab.core.report import Demands, dump
 from faultlab.errors import UsageError
-from faultlab.gate.judging import Judged, judge
+from faultlab.gate.judgement import Judged, judge
 from faultlab.report.overview import one_line, target_lines
 from faultlab.report.text import harmless
-from faultlab.results import Demands, dump
 
 
 def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from faultlab import wholefile
-from faultlab.cli.numbers import Number
+from faultlab.cli.param_types import Number
 from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
+from faultlab.core import atomic_write
 from faultlab.errors import UsageError
 
 
@@ -33,29 +33,29 @@ def command(target: str | None, out: Path | None, force: bool, timeout: float) -
 
         faultlab init train.py -- --data images --lr 0.1
     """
+    from faultlab.discovery import candidates, project_index, scenario_writer
     from faultlab.report.text import harmless
-    from faultlab.scouting import finding, guessing, writing
 
     begun = time.monotonic()
     given = script_arguments()
-    found = finding.find(target)
-    file = out or Path("scenarios") / f"{writing.scenario_name(guessing.Guess(found))}.yaml"
+    found = project_index.find(target)
+    file = out or Path("scenarios") / f"{scenario_writer.scenario_name(candidates.Guess(found))}.yaml"
     if file.exists() and not force:
         raise UsageError(f"{file} is there already; --force overwrites it, --out names another file")
     click.echo(f"{found.shown}: looking how it is trained")
-    with guessing.Scouting() as scouting:
+    with candidates.Scouting() as scouting:
         told = lambda what: click.echo(f"  trying {harmless(what)}")  # noqa: E731
-        guess = guessing.guess(scouting, found, file, told, timeout, given)
-    for line in writing.failures(guess):
+        guess = candidates.guess(scouting, found, file, told, timeout, given)
+    for line in scenario_writer.failures(guess):
         click.secho(f"  failed: {harmless(line)}", fg="yellow")
     if guess.found is None:
-        raise UsageError(f"no way was found to train {found.shown}. {writing.remedy(guess)}")
+        raise UsageError(f"no way was found to train {found.shown}. {scenario_writer.remedy(guess)}")
     asked = shlex.join(["faultlab", "init", *([target] if target else []), *(["--", *given] if given else [])])
-    wholefile.write(file, writing.render(guess, asked))
-    for line in writing.findings(guess):
+    atomic_write.write(file, scenario_writer.render(guess, asked))
+    for line in scenario_writer.findings(guess):
         click.echo(f"  {harmless(line)}")
-    click.echo(f"  {writing.pace(guess)}")
-    for said in filter(None, (writing.made_up(guess), writing.unproven(guess))):
+    click.echo(f"  {scenario_writer.pace(guess)}")
+    for said in filter(None, (scenario_writer.made_up(guess), scenario_writer.unproven(guess))):
         click.secho(f"  {said}", fg="red", bold=True)
     click.secho(f"{file} is written, in {time.monotonic() - begun:.0f} s. Next:", bold=True)
     click.echo(f"  faultlab run {file}")

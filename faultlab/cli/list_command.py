@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import click
 
-from faultlab import index
-from faultlab.catalogue import EFFECTS, SEVERITIES, FailureMode, families, matching, nearest
-from faultlab.cli.completing import failure_modes
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import EFFECTS, SEVERITIES, FailureMode, families, matching, nearest
+from faultlab.cli.shell_completion import failure_modes
 from faultlab.errors import UsageError
 
 
@@ -36,7 +36,7 @@ def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str,
     chosen = [m for m in matched if all(not any_of or getattr(m, name) in any_of for name, any_of in asked.items())]
     reasons = _reasons(target, chosen, quiet=as_json)
     if as_json:
-        from faultlab.results import dump
+        from faultlab.core.report import dump
 
         click.echo(dump([summary(mode) | _applies(reasons.get(mode.id)) for mode in chosen], indent=1))
         return
@@ -92,8 +92,8 @@ def _reasons(target: str | None, modes: list[FailureMode], quiet: bool) -> Mappi
     """Why each mode does not apply to the target, or an empty string; without a target nothing is known of any."""
     if target is None:
         return {}
+    from faultlab.campaign.applicability_survey import survey
     from faultlab.cli.progress import Progress
-    from faultlab.harness.survey import survey
 
     with Progress(quiet=quiet or not sys.stdout.isatty()) as progress:
         return survey(target, [mode.id for mode in modes], progress)

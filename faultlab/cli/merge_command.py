@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from faultlab.cli import hosts, options
-from faultlab.gate import merging
-from faultlab.gate.check import exit_code, gravest
+from faultlab.cli import ci_services, options
+from faultlab.core.report import dump
+from faultlab.gate import merge
+from faultlab.gate.demands import exit_code, gravest
 from faultlab.report.overview import one_line
 from faultlab.report.text import harmless
-from faultlab.results import dump
 
 
 @click.command("merge")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @options.out
-@hosts.option
+@ci_services.option
 @options.as_json
 def command(folders: tuple[Path, ...], out: Path, ci: str | None, as_json: bool) -> int:
     """Join the shares of `faultlab run --shard k/n` to the report of the whole, and say whether it passes.
@@ -26,11 +26,11 @@ def command(folders: tuple[Path, ...], out: Path, ci: str | None, as_json: bool)
     """
     from faultlab.report import files
 
-    groups = merging.shares(folders)
+    groups = merge.shares(folders)
     reports = []
     for group in groups.values():
-        report = merging.joined(group)
-        merging.write(group, report, out)
+        report = merge.joined(group)
+        merge.write(group, report, out)
         page = files.write(report, out)
         reports.append(report)
         if not as_json:
@@ -40,5 +40,5 @@ def command(folders: tuple[Path, ...], out: Path, ci: str | None, as_json: bool)
             click.echo(f"  {page}")
     if as_json:
         click.echo(dump([report.to_json() for report in reports], indent=1))
-    hosts.tell(reports, ci, as_json)
+    ci_services.tell(reports, ci, as_json)
     return gravest(exit_code(report) for report in reports)

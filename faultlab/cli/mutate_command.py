@@ -8,17 +8,17 @@ from pathlib import Path
 import click
 
 from faultlab import engines
-from faultlab.cli import hosts, options
-from faultlab.cli.completing import scenario_files
-from faultlab.cli.each import each
-from faultlab.cli.numbers import Number
+from faultlab.campaign.healthy_runs import Watch
+from faultlab.cli import ci_services, options
+from faultlab.cli.multi_run import each
+from faultlab.cli.param_types import Number
 from faultlab.cli.progress import Progress
+from faultlab.cli.shell_completion import scenario_files
+from faultlab.config.scenario import Scenario, load_all
+from faultlab.core.report import Report
+from faultlab.core.shard import Shard
 from faultlab.errors import BaselineError, FaultlabError, UsageError
-from faultlab.harness.watching import Watch
 from faultlab.mutants.mutation import Asked, SourceMutation
-from faultlab.results import Report
-from faultlab.scenario import Scenario, load_all
-from faultlab.shard import Shard
 
 _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 
@@ -48,7 +48,7 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @options.out
 @click.option("--fail-under", type=Number(0, 1), metavar="SCORE", help="Fail where the score is less.")
 @click.option("--advice/--no-advice", default=True, help="Have the ready-made guards watch too.  [default: yes]")
-@hosts.option
+@ci_services.option
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print one line.")
 def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[str, ...], since: str, shard: str,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from faultlab import engines
-from faultlab.cli.completing import failure_modes, scenario_files
+from faultlab.cli.shell_completion import failure_modes, scenario_files
 
 scenario = click.option(
     "--scenario",

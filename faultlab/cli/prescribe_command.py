@@ -14,17 +14,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from faultlab import engines
+from faultlab.campaign.campaign import Options
+from faultlab.campaign.prescribing import RECORD, Prescriber, Prescription, harmful_ratio, thorough
 from faultlab.cli import options
-from faultlab.cli.completing import scenario_files
-from faultlab.cli.each import told
+from faultlab.cli.multi_run import told
 from faultlab.cli.progress import Progress
+from faultlab.cli.shell_completion import scenario_files
+from faultlab.config.scenario import Scenario, load
+from faultlab.config.scenario_editor import add_guards, lines
+from faultlab.core.report import Report, dump
+from faultlab.core.run_folder import KNOWN_FILE
 from faultlab.errors import FaultlabError
-from faultlab.harness.campaign import Options
-from faultlab.harness.prescribing import RECORD, Prescriber, Prescription, harmful_ratio, thorough
-from faultlab.results import Report, dump
-from faultlab.runfolder import KNOWN_FILE
-from faultlab.scenario import Scenario, load
-from faultlab.scenario_edit import add_guards, lines
 
 
 @click.command("prescribe")

@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.report.mutants import method_rows, mutation_line, survivors, unreached_rows
 from faultlab.report.overview import family_rows, one_line, silent_rows, target_lines
 from faultlab.report.text import harmless
-from faultlab.results import Baseline, FaultResult, Report, Status
 
 _SILENT_SHOWN = 12
 _STYLES = {"noticed": "green", "warned": "yellow", "silent": "red"}

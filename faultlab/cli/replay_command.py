@@ -9,20 +9,21 @@ from pathlib import Path
 
 import click
 
-from faultlab import engines, guard_index, index
+from faultlab import engines
+from faultlab.campaign.campaign import Options
+from faultlab.campaign.healthy_runs import Watch
+from faultlab.campaign.replaying import Replay, Replayed, fault_of, thinned
+from faultlab.catalogue import guard_index, index
 from faultlab.cli import options
-from faultlab.cli.completing import failure_modes
-from faultlab.cli.each import told
-from faultlab.cli.numbers import Number
+from faultlab.cli.multi_run import told
+from faultlab.cli.param_types import Number
+from faultlab.cli.shell_completion import failure_modes
+from faultlab.config.scenario import load
+from faultlab.core.fault import Fault
+from faultlab.core.report import Baseline, FaultResult, Status, dump
 from faultlab.errors import FaultlabError
-from faultlab.fault import Fault
-from faultlab.harness.campaign import Options
-from faultlab.harness.replaying import Replay, Replayed, fault_of, thinned
-from faultlab.harness.watching import Watch
 from faultlab.report.overview import measured, target_lines
 from faultlab.report.text import harmless
-from faultlab.results import Baseline, FaultResult, Status, dump
-from faultlab.scenario import load
 
 _MEANING = {
     Status.NOTICED: "noticed",
@@ -214,7 +215,7 @@ def _debug(replay: Replay, replayed: Replayed, without_fault: bool) -> None:
     if order is None or result is None or replay.findings is None:
         click.echo("nothing to debug: the fault was not run", err=True)
         return
-    from faultlab.harness import debugging
+    from faultlab.worker import debugging
 
     click.secho("---- in the debugger", bold=True)
     fault = None if without_fault else order.fault

@@ -7,22 +7,22 @@ from pathlib import Path
 import click
 
 from faultlab import engines
-from faultlab.cli import hosts, options
-from faultlab.cli.completing import scenario_files
-from faultlab.cli.each import INTERRUPTED, each, told
-from faultlab.cli.numbers import Number
+from faultlab.campaign.campaign import Campaign, Options
+from faultlab.campaign.healthy_runs import Watch
+from faultlab.cli import ci_services, options
+from faultlab.cli.multi_run import INTERRUPTED, each, told
+from faultlab.cli.param_types import Number
 from faultlab.cli.progress import Progress
 from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
+from faultlab.cli.shell_completion import scenario_files
+from faultlab.config.scenario import Scenario, check_pattern, load_all
+from faultlab.core.report import Report
+from faultlab.core.shard import Shard
 from faultlab.errors import FaultlabError, UsageError
-from faultlab.gate import touched
-from faultlab.gate.accepted import Accepted, read
-from faultlab.gate.check import exit_code, gravest
-from faultlab.gate.ratchet import missing
-from faultlab.harness.campaign import Campaign, Options
-from faultlab.harness.watching import Watch
-from faultlab.results import Report
-from faultlab.scenario import Scenario, check_pattern, load_all
-from faultlab.shard import Shard
+from faultlab.gate import affected
+from faultlab.gate.baseline_check import missing
+from faultlab.gate.baseline_file import Accepted, read
+from faultlab.gate.demands import exit_code, gravest
 
 
 @click.command("run", cls=WithScriptArguments)
@@ -47,7 +47,7 @@ from faultlab.shard import Shard
     help="Where the scenario or its gate asks for source mutants.  [default: yes]",
 )
 @click.option("--lesson", is_flag=True, help="Write lesson.html too, which hides what was broken until it is guessed.")
-@hosts.option
+@ci_services.option
 @options.as_json
 @click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
 def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
@@ -116,7 +116,7 @@ def _touched(scenarios: list[Scenario], ref: str, as_json: bool) -> list[Scenari
     """Those that rest on something that changed; what is left out, and what for the others are run, is said."""
     found = []
     for scenario in scenarios:
-        file = touched.since(ref, scenario)
+        file = affected.since(ref, scenario)
         if file:
             found.append(scenario)
         why = f"{file} was touched" if file else f"left out, untouched since {ref}"

@@ -10,17 +10,18 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from faultlab import engines, wholefile
+from faultlab import engines
+from faultlab.campaign.campaign import Options
+from faultlab.campaign.sweeping import SWEEP_FILE, Sweep, dose_of, mode_of
 from faultlab.cli import options
-from faultlab.cli.completing import failure_modes
-from faultlab.cli.each import told
+from faultlab.cli.multi_run import told
 from faultlab.cli.progress import Progress
+from faultlab.cli.shell_completion import failure_modes
+from faultlab.config.scenario import Scenario, load
+from faultlab.core import atomic_write
+from faultlab.core.report import dump
+from faultlab.core.run_folder import REPORT_FILE
 from faultlab.errors import FaultlabError
-from faultlab.harness.campaign import Options
-from faultlab.harness.sweeping import SWEEP_FILE, Sweep, dose_of, mode_of
-from faultlab.results import dump
-from faultlab.runfolder import REPORT_FILE
-from faultlab.scenario import Scenario, load
 
 
 @click.command("sweep")
@@ -57,7 +58,7 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
             working.close()
     found = sweep.to_json(report)
     folder = out / scenario.name / "sweeps" / swept.id
-    wholefile.write(folder / SWEEP_FILE, dump(found, indent=1))
+    atomic_write.write(folder / SWEEP_FILE, dump(found, indent=1))
     _refresh(scenario, out)
     if as_json:
         click.echo(dump(found, indent=1))
@@ -75,8 +76,8 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
 
 def _refresh(scenario: Scenario, out: Path) -> None:
     """Draws the curve in the scenario's report, if there is one yet."""
+    from faultlab.core.report import Report
     from faultlab.report import files
-    from faultlab.results import Report
 
     file = out / scenario.name / REPORT_FILE
     if file.is_file():

@@ -30,11 +30,11 @@ def command(command: tuple[str, ...], stall: float, grace: float, expect_finish:
     """
     if sys.platform == "win32":
         raise click.UsageError("watch needs a POSIX system")
-    from faultlab.supervisor import Supervisor
+    from faultlab.engines.supervisor import Supervisor
 
     ending = Supervisor(command, stall, grace, expect_finish).run()
     if as_json:
-        from faultlab.results import dump
+        from faultlab.core.report import dump
 
         click.echo(dump(ending.to_json()), err=True)
     elif ending.found:

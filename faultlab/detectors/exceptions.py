@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 
-from faultlab.detectors.notice import Notice, safe_text
+from faultlab.core.notice import Notice, safe_text
 
 _FRAMEWORK = ("torch", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "torchmetrics",
               "faultlab", "numpy")  # fmt: skip

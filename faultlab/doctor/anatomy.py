@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from faultlab.core.asking import asked
-from faultlab.detectors.notice import safe_text
+from faultlab.core.notice import safe_text
 from faultlab.doctor import sources
-from faultlab.seams import lightning
+from faultlab.frameworks.lightning import namespaces
 
 _NO_HOOKS = {
     "forward",
@@ -185,7 +185,7 @@ def _lost_epsilons(optimizers: list[Any]) -> list[dict[str, Any]]:
 
 def scripted() -> tuple[Mapping[str, Any], Sequence[Any]]:
     """The plain arguments and the callbacks that the script gave its Trainer; nothing where there is no script."""
-    part = sys.modules.get("faultlab.scripted")
+    part = sys.modules.get("faultlab.targets.script")
     asked_for = part.asked_of_trainers() if part is not None else ()
     return asked_for[-1] if asked_for else ({}, ())
 
@@ -222,7 +222,7 @@ def loader(trainer: Any) -> dict[str, Any]:
 
 
 def namespace_of(cls: type, base: str) -> str:
-    for name in lightning.loaded():
+    for name in namespaces.loaded():
         if issubclass(cls, getattr(sys.modules[name], base)):
             return name
     return ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from faultlab.core.asking import asked
 from faultlab.doctor import anatomy, sources
-from faultlab.seams import lightning
+from faultlab.frameworks.lightning import namespaces
 
 # From which epoch on a callback does what it is there for, by the attribute that says so.
 _STARTS = {
@@ -64,12 +64,12 @@ def _checkpoints(callback: Any, name: str) -> list[dict[str, Any]]:
 
 
 def _near(cls: type) -> Iterator[dict[str, Any]]:
-    base = lightning.base_callback(cls)
-    if base is None or lightning.is_lightnings(cls):
+    base = namespaces.base_callback(cls)
+    if base is None or namespaces.is_lightnings(cls):
         return
     hooks = [name for name in dir(base) if name.startswith(("on_", "setup", "teardown"))]
     for owner in cls.__mro__[: cls.__mro__.index(base)]:
-        if lightning.is_lightnings(owner):
+        if namespaces.is_lightnings(owner):
             return
         for name, method in vars(owner).items():
             hook = sources.meant(name, hooks) if name.startswith("on") and inspect.isfunction(method) else ""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from faultlab.detectors.notice import safe_text
+from faultlab.core.notice import safe_text
 
 
 def resumed_from(fit: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -16,7 +16,7 @@ def resumed_from(fit: Mapping[str, Any]) -> dict[str, Any] | None:
     ``epochs`` and ``steps`` are those that it has done, ``error`` why that can't be said.
     """
     path = fit.get("ckpt_path")
-    if path is None and (scripted := sys.modules.get("faultlab.scripted")) is not None:
+    if path is None and (scripted := sys.modules.get("faultlab.targets.script")) is not None:
         path = next((call.get("ckpt_path") for call in scripted.fit_calls()), None)
     if path is None:
         return None

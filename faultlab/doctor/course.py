@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from faultlab.core.notice import safe_text
 from faultlab.detectors.exceptions import UserCode
-from faultlab.detectors.notice import safe_text
 from faultlab.doctor import anatomy, batches, callbacks, loss_graph, planned
 from faultlab.doctor.loss_inputs import LossInputs
 

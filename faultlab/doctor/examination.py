@@ -10,28 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from faultlab import engines
-from faultlab.doctor import never_called, options, statements
-from faultlab.doctor.called import HOOKS, LEARNING
+from faultlab.campaign import nondeterminism
+from faultlab.campaign.applicability_survey import CLASS_PATH, bare, from_working_directory
+from faultlab.campaign.clean_runs import order
+from faultlab.config.scenario import Scenario, load, project_root
+from faultlab.config.source_lookup import file_of
+from faultlab.core.orders import Outcome
+from faultlab.core.trajectory import Trajectory
+from faultlab.discovery import candidates, cli_config
+from faultlab.discovery.project_index import Found
+from faultlab.doctor import options, statements, step_not_executed
 from faultlab.doctor.delivered import PROMISES
 from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
 from faultlab.doctor.idle import IDLE
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
+from faultlab.doctor.step_executed import HOOKS, LEARNING
 from faultlab.doctor.still import WEIGHTS
 from faultlab.doctor.swallowed import SWALLOWED
 from faultlab.doctor.told import TOLD
 from faultlab.engines import Engine, TargetBrokenError
-from faultlab.engines.protocol import Outcome
 from faultlab.errors import ScenarioError, UsageError
-from faultlab.harness import nondeterminism
-from faultlab.harness.clean import order
-from faultlab.harness.survey import CLASS_PATH, bare, from_working_directory
-from faultlab.harness.trajectory import Trajectory
-from faultlab.scenario import Scenario, load, project_root
-from faultlab.scouting import cli_config, guessing
-from faultlab.scouting.finding import Found
-from faultlab.source import file_of
 
 # A script trains for hours, and most of what keeps a step from executing does so from the beginning.
 _WHOLE, _OF_A_SCRIPT = sys.maxsize, 100
@@ -87,13 +87,13 @@ def examine(
 
 def scripted(file: Path, arguments: Sequence[str] = ()) -> Scenario:
     """Return a scenario of a training script, run as far as `Trainer.fit`, with the script's own settings for it."""
-    return _of_a_script(guessing.build_of(file, arguments))
+    return _of_a_script(candidates.build_of(file, arguments))
 
 
 def configured(file: Path, arguments: Sequence[str] = ()) -> Scenario:
     """Return the same of what a config file of LightningCLI trains, by the project's own script if it has one."""
     found = Found(file.stem, None, config=str(file))
-    return _of_a_script(next(build for _, _, build in guessing.builds(found, arguments)))
+    return _of_a_script(next(build for _, _, build in candidates.builds(found, arguments)))
 
 
 def _of_a_script(build: dict[str, Any]) -> Scenario:
@@ -155,7 +155,7 @@ def _class(scenario: Scenario, seen: Seen, root: Path) -> Iterator[Finding]:
 def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
     result = outcome.result or {}
     trajectory = Trajectory.from_json(result["trajectory"])
-    if never_called.calls(seen):
+    if step_not_executed.calls(seen):
         if trajectory.end == "finished" and trajectory.steps >= steps:
             what = f"its first {trajectory.steps} steps take {result['seconds']:.2f} s, and then it was ended"
             yield replace(fine(what), check="clean run")
@@ -176,7 +176,7 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
         yield from WEIGHTS.run(seen)
     else:
         yield from SWALLOWED.run(seen)
-        yield from never_called.explain(seen)
+        yield from step_not_executed.explain(seen)
     yield from PROMISES.run(seen)
     yield from IDLE.run(seen)
     yield from TOLD.run(seen)

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch.overrides import TorchFunctionMode
 
+from faultlab.core.notice import safe_text
 from faultlab.detectors.exceptions import UserCode
-from faultlab.detectors.notice import safe_text
 
 _ACTIVATED = {
     "SoftmaxBackward0": "softmax",

@@ -20,18 +20,18 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
-from faultlab.detectors.notice import safe_text
+from faultlab.core.notice import safe_text
+from faultlab.core.orders import Order
+from faultlab.core.patching import Patches
 from faultlab.doctor import anatomy, planned
 from faultlab.doctor.checkpoint import resumed_from
 from faultlab.doctor.course import Course
 from faultlab.doctor.swallowing import Swallowing
-from faultlab.engines.protocol import Order
-from faultlab.frameworks.torch import compilation
-from faultlab.harness.session import Send, Session
-from faultlab.seams import lightning
-from faultlab.seams.callbacks import named_callbacks, own_hooks
-from faultlab.seams.patching import Patches
-from faultlab.target import Built, Target
+from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
+from faultlab.frameworks.lightning.target import Built, Target
+from faultlab.injection import compilation
+from faultlab.worker.session import Send, Session
 
 _SETTINGS = (
     "max_epochs",
@@ -75,12 +75,12 @@ class Examined(Session):
 
         built, trainer = super()._build_target(changed, interrupted)
         module = built.module
-        base = lightning.base_module(type(module))
+        base = namespaces.base_module(type(module))
         self._seen.update(
             cls=anatomy.class_facts(type(module), base),
             step=anatomy.step_facts(module, base),
             facts=anatomy.source_facts(type(module), base),
-            own_hooks=[name for name in anatomy.hook_names(base) if lightning.overrides(type(module), name)],
+            own_hooks=[name for name in anatomy.hook_names(base) if namespaces.overrides(type(module), name)],
             trainer={name: anatomy.plain(getattr(trainer, name, None)) for name in _SETTINGS},
             arguments={name: anatomy.plain(value) for name, value in built.trainer_arguments.items()},
             namespace=built.namespace.__name__,
@@ -103,10 +103,10 @@ class Examined(Session):
         cls = type(module)
         for name in anatomy.hook_names(base):
             raw = inspect.getattr_static(cls, name, None)
-            if lightning.overrides(cls, name) and inspect.isfunction(raw) and name not in vars(module):
+            if namespaces.overrides(cls, name) and inspect.isfunction(raw) and name not in vars(module):
                 self._held.wrap(cls, name, self._counting(name, trainer, cls.__name__))
-        for namespace in lightning.loaded():
-            self._held.wrap(lightning.part(namespace, "trainer:call"), "_call_callback_hooks", self._calling_back)
+        for namespace in namespaces.loaded():
+            self._held.wrap(namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", self._calling_back)
         for name in ("pytorch_lightning", "lightning.pytorch"):
             logging.getLogger(name).addHandler(self._listener)
         logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
@@ -253,7 +253,7 @@ def _frames(tb: TracebackType | None) -> Iterator[tuple[FrameType, str]]:
 
 def _is_ours(frame: FrameType) -> bool:
     name = str(frame.f_globals.get("__name__", ""))
-    return name.partition(".")[0] == "faultlab" and not name.startswith(("faultlab.demo", "faultlab.guards"))
+    return name.partition(".")[0] == "faultlab" and not name.startswith(("faultlab.cli.demo", "faultlab.guards"))
 
 
 def _failed_itself(frame: FrameType, place: str) -> bool:

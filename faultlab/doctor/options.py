@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from faultlab.campaign.clean_runs import order
+from faultlab.core.trajectory import Trajectory
 from faultlab.doctor.finding import Finding, Seen, attention
 from faultlab.engines import Engine
-from faultlab.harness.clean import order
-from faultlab.harness.trajectory import Trajectory
 
 # Those that are set to change what is learnt: the ways to write their defaults, and what to look at where they don't.
 _OPTIONS = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
-from faultlab.doctor.never_called import calls, facts
+from faultlab.doctor.step_not_executed import calls, facts
 from faultlab.doctor.swallowed import of_the_step
 
 WEIGHTS = Checks()

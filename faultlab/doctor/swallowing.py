@@ -13,8 +13,8 @@ from functools import cache
 from types import CodeType, FrameType
 from typing import Any
 
+from faultlab.core.notice import safe_text
 from faultlab.detectors.exceptions import UserCode
-from faultlab.detectors.notice import safe_text
 from faultlab.doctor.swallowed import BETWEEN
 
 # Part of the language: loops and context managers end by them.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from faultlab.engines.protocol import Order, Outcome
+from faultlab.core.orders import Order, Outcome
 
 NAMES = ("fork", "spawn")
 

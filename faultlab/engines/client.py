@@ -8,8 +8,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from faultlab.core.orders import Lines, encode
 from faultlab.engines import keeping
-from faultlab.engines.protocol import Lines, encode
 
 _CHUNK = 1 << 16
 

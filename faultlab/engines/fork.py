@@ -21,10 +21,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from faultlab.core.orders import Lines, Order, Outcome, Place, encode
 from faultlab.engines import TargetBrokenError, keeping
 from faultlab.engines.admission import Admission
 from faultlab.engines.processes import one_thread_environment, show
-from faultlab.engines.protocol import Lines, Order, Outcome, Place, encode
 from faultlab.engines.waiting import Waiting
 
 _OVERDUE = 30.0

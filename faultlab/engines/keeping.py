@@ -23,8 +23,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from faultlab.core.orders import Lines, encode
 from faultlab.engines.processes import one_thread_environment
-from faultlab.engines.protocol import Lines, encode
 from faultlab.errors import UsageError
 
 VARIABLE = "FAULTLAB_WARM"

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from faultlab.core.orders import Lines, Order, Outcome, encode
 from faultlab.engines import processes
 from faultlab.engines.processes import Output
-from faultlab.engines.protocol import Lines, Order, Outcome, encode
 
 _TICK = 0.05
 _GRACE = 2.0

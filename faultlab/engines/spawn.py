@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from faultlab.core.orders import Lines, Order, Outcome
 from faultlab.engines.processes import Output, kill_group, one_thread_environment, show
-from faultlab.engines.protocol import Lines, Order, Outcome
 
 _TICK = 0.02
 _IMPORTS = 60.0
@@ -81,7 +81,7 @@ class SpawnEngine:
         descriptor, report = tempfile.mkstemp(dir=self._folder.name, suffix=".jsonl")
         os.close(descriptor)
         process = subprocess.Popen(
-            [sys.executable, "-m", "faultlab.engines.spawned", report],
+            [sys.executable, "-m", "faultlab.engines.spawn_main", report],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import TypeVar
 
-from faultlab.engines.protocol import Order, Place
+from faultlab.core.orders import Order, Place
 
 At = TypeVar("At")
 

@@ -12,10 +12,10 @@ import os
 import sys
 from typing import Any, NoReturn
 
+from faultlab.core.orders import Order, Place
 from faultlab.engines import processes
 from faultlab.engines.nursery import Channel, Nursery
 from faultlab.engines.preloaded import Learning, import_quietly
-from faultlab.engines.protocol import Order, Place
 
 
 def main(address: str, learning: Learning | None = None) -> NoReturn:
@@ -38,21 +38,21 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
     sys.path[:0] = scenario["path"]
     # User code that parses arguments when it is imported must not find ours.
     del sys.argv[1:]
-    from faultlab import catalogue
+    from faultlab.catalogue import failure_mode
+    from faultlab.frameworks.lightning import namespaces
+    from faultlab.frameworks.lightning.target import TargetError
     from faultlab.frameworks.lightning.warm_up import warm_up
     from faultlab.frameworks.torch import anomaly_stacks
-    from faultlab.harness.session import carry_out
-    from faultlab.mutants import switchboard
-    from faultlab.seams import lightning
-    from faultlab.target import TargetError
+    from faultlab.injection import mutant_activation
     from faultlab.worker.imported import import_target
+    from faultlab.worker.session import carry_out
 
     anomaly_stacks.format_late()
-    executions = switchboard.begin(scenario.get("mutated"), switchboard.STATS)
+    executions = mutant_activation.begin(scenario.get("mutated"), mutant_activation.STATS)
     try:
         target = import_target(scenario, order.root)
         target.executions = executions
-        catalogue.load()
+        failure_mode.load()
     except TargetError as error:
         message = {"where": error.where, "message": error.message, "remedy": error.remedy}
         channel.send({"result": {"target_error": message}})
@@ -64,8 +64,8 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
         if "imports" in message:
             for module in message["imports"]:
                 import_quietly(module)
-            lightning.find_plugins_once()
-            for namespace in lightning.loaded():
+            namespaces.find_plugins_once()
+            for namespace in namespaces.loaded():
                 warm_up(namespace)
         for file in message.get("known", ()):
             # Not imported before: the first import of the guards settles whose callbacks they are.

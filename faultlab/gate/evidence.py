@@ -1,7 +1,7 @@
 """Reports read as evidence: no conclusion of theirs is taken on trust, and one that was changed by hand is refused.
 
 The digest is checked, what the report concludes is concluded again from its faults, and where the run folder's plan and
-outcomes lie beside it, they have to say the same. See `faultlab.seal` for what that can't prove.
+outcomes lie beside it, they have to say the same. See `faultlab.core.seal` for what that can't prove.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from faultlab import seal
+from faultlab.core import mutation_scores, seal
+from faultlab.core.records import BESIDE, REPORT
+from faultlab.core.report import FaultResult, Report, Status, dump
+from faultlab.core.run_folder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, unfinished
 from faultlab.errors import InconclusiveError, UsageError
-from faultlab.gate.check import check, check_mutants
-from faultlab.harness.records import BESIDE, REPORT
-from faultlab.mutants import methods
-from faultlab.results import FaultResult, Report, Status, dump
-from faultlab.runfolder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, unfinished
+from faultlab.gate.demands import check, check_mutants
 
 AGAIN = "Run the scenario again: `faultlab run`."
 _NO_REPORT = "the run in it never came to a report"
@@ -132,7 +131,7 @@ def _inconsistencies(data: Mapping[str, Any], report: Report) -> list[str]:
         datetime.date.fromisoformat(excuse["expires"])
     if data.get("coverage") != json.loads(dump(report.coverage())):
         doubts.append("its coverage does not follow from its faults")
-    if report.mutation is not None and report.mutation.score != methods.score(report.mutants):
+    if report.mutation is not None and report.mutation.score != mutation_scores.score(report.mutants):
         doubts.append("its mutation score does not follow from its mutants")
     missing = [reason for reason in reasons_of(report) if reason not in report.reasons]
     doubts += [f"its gate does not say that {reason}" for reason in missing]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.guards.accumulation_divided import AccumulationDivided
-from faultlab.guards.attached import attach
 from faultlab.guards.backward_faithful import BackwardFaithful
 from faultlab.guards.batch_schema import BatchSchema
 from faultlab.guards.batches_differ import BatchesDiffer
@@ -23,7 +22,6 @@ from faultlab.guards.frozen_statistics import FrozenStatistics
 from faultlab.guards.gradients import Gradients
 from faultlab.guards.gradients_cleared import GradientsCleared
 from faultlab.guards.guard import LEVELS, Action, Alarm, Guard, GuardWarning, Level
-from faultlab.guards.guard_set import GuardSet
 from faultlab.guards.heartbeat import Heartbeat
 from faultlab.guards.hooks_called import HooksCalled
 from faultlab.guards.initial_weights import InitialWeights
@@ -33,6 +31,7 @@ from faultlab.guards.labels_aligned import LabelsAligned
 from faultlab.guards.learning_rate import LearningRate
 from faultlab.guards.loader_delivers import LoaderDelivers
 from faultlab.guards.logged_metrics import LoggedMetrics
+from faultlab.guards.logged_shares import LoggedShares
 from faultlab.guards.loss_contract import LossContract
 from faultlab.guards.loss_falls import LossFalls
 from faultlab.guards.metrics_recomputed import MetricsRecomputed
@@ -46,11 +45,12 @@ from faultlab.guards.outputs_vary import OutputsVary
 from faultlab.guards.overfits_batch import OverfitsBatch
 from faultlab.guards.padding_ignored import PaddingIgnored
 from faultlab.guards.parameters_move import ParametersMove
+from faultlab.guards.plain_loop import attach
 from faultlab.guards.run_ended import RunEnded
 from faultlab.guards.samples_independent import SamplesIndependent
 from faultlab.guards.schedule_fits import ScheduleFits
-from faultlab.guards.shares import LoggedShares
 from faultlab.guards.steps_taken import StepsTaken
+from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.train_validation_alike import TrainValidationAlike
 from faultlab.guards.validation_due import ValidationDue
 from faultlab.guards.validation_runs import ValidationRuns

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from faultlab.guards import looks
 from faultlab.guards.guard import Action, Guard, Level
+from faultlab.guards.support import parameter_samples
 
 _PASSED = ("Squeeze", "View", "Reshape", "ToCopy", "Clone", "Alias", "UnsafeView", "Unsqueeze", "Expand")
 _SCALED_BY_GRADIENT = (torch.optim.SGD, torch.optim.ASGD)
@@ -48,10 +48,10 @@ class AccumulationDivided(Guard):
         self._forget()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        found = looks.optimizers_of(trainer)
-        if not looks.automatic(pl_module) and len(found) == 1 and type(found[0]) in _SCALED_BY_GRADIENT:
+        found = parameter_samples.optimizers_of(trainer)
+        if not parameter_samples.automatic(pl_module) and len(found) == 1 and type(found[0]) in _SCALED_BY_GRADIENT:
             self._optimizer = found[0]
-            self._sample = [p for p in looks.parameters_of(found[0]) if p.requires_grad][:4]
+            self._sample = [p for p in parameter_samples.parameters_of(found[0]) if p.requires_grad][:4]
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         if self._optimizer is not None:
@@ -84,7 +84,7 @@ class AccumulationDivided(Guard):
 
     def _gradients(self) -> list[Tensor]:
         found = [parameter.grad for parameter in self._sample]
-        return [gradient.detach().reshape(-1)[:64].clone() for gradient in found if looks.plain(gradient)]
+        return [gradient.detach().reshape(-1)[:64].clone() for gradient in found if parameter_samples.plain(gradient)]
 
 
 def _is_plain_mean(loss: Any) -> bool:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard, Level
-from faultlab.guards.looks import Finding, names_of, optimizers_of, parameters_of, plain
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import Finding, names_of, optimizers_of, parameters_of, plain
 
 _NEGATIVE = -0.9
 _ALIKE = 0.99

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from faultlab.guards import batches, pace
-from faultlab.guards.batches import Look
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import batch_view, pace
+from faultlab.guards.support.batch_view import Look
 
 
 class BatchSchema(Guard):
@@ -59,9 +59,9 @@ class BatchSchema(Guard):
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         # Half a dozen batches teach what there is to know.
-        if batch_idx >= 6 or dataloader_idx or batch is None or not batches.of_fit(trainer):
+        if batch_idx >= 6 or dataloader_idx or batch is None or not batch_view.of_fit(trainer):
             return
-        seen = batches.look(batch)
+        seen = batch_view.look(batch)
         self._remember("validation", seen)
         for path, tensor in seen.usual.items():
             if tensor.is_floating_point() and tensor.numel() and not _is_finite(seen, path):
@@ -77,7 +77,7 @@ class BatchSchema(Guard):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not pace.due(trainer):
             return
-        seen = batches.look(batch)
+        seen = batch_view.look(batch)
         if not seen.tensors:
             return
         if seen.form not in self._approved:
@@ -95,7 +95,7 @@ class BatchSchema(Guard):
         self._batches += 1
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        batches.forget()
+        batch_view.forget()
         if batch is None:
             self.alarm(
                 "none",
@@ -164,7 +164,7 @@ class BatchSchema(Guard):
                 )
 
     def _lengths(self, seen: Look, batch_idx: int, several: bool) -> None:
-        outermost = batches.outermost(seen.usual)
+        outermost = batch_view.outermost(seen.usual)
         lengths = {path: len(seen.usual[path]) for path in outermost or seen.usual if seen.usual[path].ndim}
         if not outermost and any(lengths.values()):
             return  # lists of samples, of which some may well have none of something
@@ -226,7 +226,7 @@ class BatchSchema(Guard):
         margin = self.tolerance * (highest - lowest)
         if low >= lowest - margin and high <= highest + margin:
             return
-        values = batches.sampled(inputs)
+        values = batch_view.sampled(inputs)
         share = float(((values < lowest - margin) | (values > highest + margin)).float().mean())
         if share > 0.2:
             self.alarm(

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
 
-from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import batch_view, pace
 
 
 class BatchesDiffer(Guard):
@@ -58,8 +58,8 @@ class BatchesDiffer(Guard):
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if trainer.sanity_checking and batch is not None and batches.of_fit(trainer):
-            keys = batches.look(batch).input_keys
+        if trainer.sanity_checking and batch is not None and batch_view.of_fit(trainer):
+            keys = batch_view.look(batch).input_keys
             self._validation.update(keys)
             self._validated += len(keys)
 
@@ -80,7 +80,7 @@ class BatchesDiffer(Guard):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # Once duplicates and order are known, two neighbours now and then show whether batches still differ.
         due = self._epochs <= 2 or pace.due(trainer)
-        seen = batches.look(batch) if due else None
+        seen = batch_view.look(batch) if due else None
         if seen is None or seen.inputs is None:
             self._last = None
             return
@@ -98,7 +98,7 @@ class BatchesDiffer(Guard):
             if self._validated and seen.inputs.numel() >= 6 * len(inputs):
                 self._duplicated()
 
-    on_train_batch_end = batches.forgetting
+    on_train_batch_end = batch_view.forgetting
 
     def _repeated(self, trainer: Any, key: Any, batch_idx: int) -> None:
         last, self._last = self._last, key

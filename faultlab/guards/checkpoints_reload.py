@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from faultlab.guards import looks, readings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.guard_set import GuardSet
-from faultlab.guards.looks import overrides_stock
+from faultlab.guards.support import parameter_samples, trainer_state
+from faultlab.guards.support.guard_set import GuardSet
+from faultlab.guards.support.parameter_samples import overrides_stock
 
 KEPT = "faultlab_digest"
 
@@ -91,8 +91,8 @@ class CheckpointsReload(Guard):
             self.alarm(
                 "not-restored",
                 f"{len(other) + len(lost)} of {len(weights)} weights were not loaded from the checkpoint: "
-                f"{readings.names(other + lost)} is not what was saved, but what the new module had, random as it was "
-                "initialised",
+                f"{trainer_state.names(other + lost)} is not what was saved, but what the new module had, random as it "
+                "was initialised",
                 "Do the keys fit those of the module? Loading that is not strict only returns those that are "
                 "missing or "
                 "unexpected.",
@@ -120,7 +120,7 @@ class CheckpointsReload(Guard):
             self.alarm(
                 "not-resumed",
                 f"the training starts from scratch, at step 0, beside a checkpoint of an earlier one "
-                f"({readings.names(sorted(self._checked))}): nothing was restored, and it will be overwritten",
+                f"({trainer_state.names(sorted(self._checked))}): nothing was restored, and it will be overwritten",
                 "Give fit the checkpoint to resume from as ckpt_path.",
             )
 
@@ -141,7 +141,7 @@ class CheckpointsReload(Guard):
         if gone and trainer.global_step:
             self.alarm(
                 "missing",
-                f"the checkpoint {readings.names(gone)} is named by its callback and is not there",
+                f"the checkpoint {trainer_state.names(gone)} is named by its callback and is not there",
                 "Does somebody clean up the folder, or did the write fail?",
             )
 
@@ -171,7 +171,7 @@ class CheckpointsReload(Guard):
 
     def _read(self, path: str) -> None:
         try:
-            with readings.undrawn():
+            with trainer_state.undrawn():
                 try:
                     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
                 except Exception as error:
@@ -203,14 +203,14 @@ class CheckpointsReload(Guard):
             self.alarm(
                 "other-weights",
                 f"{which} (step {kept['step']}) holds other values than the module had when it was saved: "
-                f"{readings.names(other)} differs, by a checksum; it is stale or corrupt, as by a flipped bit",
+                f"{trainer_state.names(other)} differs, by a checksum; it is stale or corrupt, as by a flipped bit",
                 "Look for what changes or keeps the state dict between the module and the file, and at the memory.",
             )
         lost = _missing(weights, held)
         if lost and not own:
             self.alarm(
                 "incomplete",
-                f"{which} lacks weights: {readings.names(lost)} is missing",
+                f"{which} lacks weights: {trainer_state.names(lost)} is missing",
                 "Look for what takes keys out of the state dict.",
             )
         states = _remembered(checkpoint.get("optimizer_states"))
@@ -230,7 +230,7 @@ def _in_place(trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> tu
     None where it is the one that the module keeps of the batch itself, which is what Lightning offers.
     """
     states, layer = vars(pl_module).get("saved_models"), getattr(pl_module, "_modules", {}).get("layer")
-    if looks.automatic(pl_module) or not isinstance(states, dict) or not states or layer is None:
+    if parameter_samples.automatic(pl_module) or not isinstance(states, dict) or not states or layer is None:
         return None
     key = max(states)
     if key == getattr(getattr(trainer, "fit_loop", None), "batch_idx", None):

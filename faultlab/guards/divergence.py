@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from faultlab.guards import pace, readings
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import pace, trainer_state
 
 
 class Divergence(Guard):
@@ -48,7 +48,7 @@ class Divergence(Guard):
         self._forget()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        loss = readings.loss_of(outputs) if pace.due(trainer) and readings.learns(pl_module) else None
+        loss = trainer_state.loss_of(outputs) if pace.due(trainer) and trainer_state.learns(pl_module) else None
         if loss is None:
             return
         value = loss.item()

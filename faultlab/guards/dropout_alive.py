@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from faultlab.guards import listening, readings
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import listening, trainer_state
 
 
 class DropoutAlive(Guard):
@@ -49,7 +49,7 @@ class DropoutAlive(Guard):
         if total:
             self.alarm(
                 "drops-nearly-all",
-                f"dropout in {readings.names(total)} drops nearly everything: what is before it hardly learns",
+                f"dropout in {trainer_state.names(total)} drops nearly everything: what is before it hardly learns",
                 "The rate is the share to drop, not the share to keep; what is left is scaled up to make up for it.",
             )
         if self.rates is not None:
@@ -58,7 +58,7 @@ class DropoutAlive(Guard):
             if other:
                 self.alarm(
                     "other-rate",
-                    f"dropout in {readings.names(other)} has another rate than was declared, {low:g} to {high:g}",
+                    f"dropout in {trainer_state.names(other)} has another rate than was declared, {low:g} to {high:g}",
                     "Does the setting reach the layer under the name that it reads?",
                 )
 
@@ -75,7 +75,7 @@ class DropoutAlive(Guard):
         if idle and pl_module.training:
             self.alarm(
                 "drops-nothing",
-                f"dropout in {readings.names(idle)} has a rate and drops nothing in batch {batch_idx}",
+                f"dropout in {trainer_state.names(idle)} has a rate and drops nothing in batch {batch_idx}",
                 "Is the layer in training mode, and is its output used?",
             )
 
@@ -92,7 +92,7 @@ class DropoutAlive(Guard):
         if dropping and pl_module.training:
             self.alarm(
                 "drops-in-validation",
-                f"dropout in {readings.names(dropping)} drops values in validation",
+                f"dropout in {trainer_state.names(dropping)} drops values in validation",
                 "The module is in training mode: look for train() in validation_step or in what it calls.",
             )
 
@@ -124,7 +124,13 @@ def _watcher(name: str, seen: dict[str, tuple[float, float]], training: bool) ->
     def watch(module: Any, args: Any, output: Any) -> None:
         if training and not torch.is_grad_enabled():  # a teacher, or a look at what has been learnt so far
             return
-        if readings.trying() or not args or not isinstance(args[0], torch.Tensor) or module.inplace or name in seen:
+        if (
+            trainer_state.trying()
+            or not args
+            or not isinstance(args[0], torch.Tensor)
+            or module.inplace
+            or name in seen
+        ):
             return
         # One look at a part is enough, and what was zero before tells nothing.
         into, out = args[0].detach().reshape(-1)[:4096], output.detach().reshape(-1)[:4096]

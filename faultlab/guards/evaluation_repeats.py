@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from faultlab.guards import batches, listening, readings
 from faultlab.guards.guard import Action, Guard, Level
+from faultlab.guards.support import batch_view, listening, trainer_state
 
 _DROPOUTS = {
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout",
@@ -59,7 +59,7 @@ class EvaluationRepeats(Guard):
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._done or self.ears or not batches.of_fit(trainer):
+        if self._done or self.ears or not batch_view.of_fit(trainer):
             return
         for name, part in listening.parts(pl_module):
             if "." not in name:
@@ -68,7 +68,7 @@ class EvaluationRepeats(Guard):
     def _heard(self, name: str) -> Any:
         def hear(module: Any, args: Any, kwargs: Any) -> None:
             # Of what a part calls in its turn nothing is kept: that runs again with it.
-            if not readings.trying() and len(self._calls) < 8 and not any(call[0] == "" for call in self._calls):
+            if not trainer_state.trying() and len(self._calls) < 8 and not any(call[0] == "" for call in self._calls):
                 self._calls.append((name, args, kwargs))
 
         return hear
@@ -81,7 +81,7 @@ class EvaluationRepeats(Guard):
         calls, self._calls = self._calls, []
         self.ears.rest()
         self._done = True
-        twin = readings.twin(pl_module, trainer, self.skip) if calls else None
+        twin = trainer_state.twin(pl_module, trainer, self.skip) if calls else None
         if twin is None:
             return
         for name, args, kwargs in calls:
@@ -103,11 +103,11 @@ class EvaluationRepeats(Guard):
         outputs: list[list[Tensor]] = []
         try:
             for seed in (1, 2):
-                with readings.trial(trainer), watch:
-                    readings.reseed(seed)
+                with trainer_state.trial(trainer), watch:
+                    trainer_state.reseed(seed)
                     output = runner(*_copied(args), **_copied(kwargs))
-                    drew = readings.drawn(seed)
-                    outputs.append([t.clone() for t in readings.tensors(output) if t.is_floating_point()])
+                    drew = trainer_state.drawn(seed)
+                    outputs.append([t.clone() for t in trainer_state.tensors(output) if t.is_floating_point()])
                 if not drew or not watch.found:
                     return None
         finally:

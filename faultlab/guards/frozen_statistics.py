@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import looks
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import parameter_samples
 
 
 class FrozenStatistics(Guard):
@@ -38,7 +38,11 @@ class FrozenStatistics(Guard):
         self._layers = []
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        trained = {id(p) for optimizer in looks.optimizers_of(trainer) for p in looks.parameters_of(optimizer)}
+        trained = {
+            id(p)
+            for optimizer in parameter_samples.optimizers_of(trainer)
+            for p in parameter_samples.parameters_of(optimizer)
+        }
         parts = dict(pl_module.named_modules())
         for name, layer in parts.items():
             if not isinstance(layer, nn.modules.batchnorm._NormBase) or not layer.training or layer.momentum == 0:
@@ -47,7 +51,7 @@ class FrozenStatistics(Guard):
             others = {id(weight) for weight in weights} - {id(weight) for weight in layer.parameters()}
             is_frozen = others and not any(weight.requires_grad or id(weight) in trained for weight in weights)
             if is_frozen and layer.track_running_stats and _has_learnt(layer):
-                sample = looks.Sample(weights)
+                sample = parameter_samples.Sample(weights)
                 statistics: Any = layer.running_mean, layer.running_var
                 mean, variance = (statistic.clone() for statistic in statistics)
                 self._layers.append(_Frozen(name, layer, sample, sample.take(), mean, variance))
@@ -57,8 +61,8 @@ class FrozenStatistics(Guard):
         if drifted:
             self.alarm(
                 "drift",
-                f"the running statistics of {looks.some(drifted)} drift though the network that they belong to is "
-                "frozen: the layers are in training mode, and what they were trained to give is lost",
+                f"the running statistics of {parameter_samples.some(drifted)} drift though the network that they "
+                "belong to is frozen: the layers are in training mode, and what they were trained to give is lost",
                 "Put the frozen part into eval mode at the beginning of each epoch (on_train_epoch_start), beside "
                 "requires_grad_(False).",
             )
@@ -77,7 +81,7 @@ class _Frozen(NamedTuple):
 
     name: str
     layer: Any
-    weights: looks.Sample
+    weights: parameter_samples.Sample
     taken: Tensor
     mean: Tensor
     variance: Tensor

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from faultlab.guards import pace
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import (
+from faultlab.guards.support import pace
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import (
     Finding,
     automatic,
     flat,
@@ -35,14 +35,13 @@ _PLACEHOLDER = 2
 class Gradients(Guard):
     """Notices gradients that are missing, zero, not finite, exploding, vanishing, crushed, or those of the step before.
 
-    It looks before an optimizer's step (see `faultlab.guards.pace`), at every value of gradients up to 16,384 and at a
-    sample of larger ones.
-    Parameters whose gradient is None now and then are let pass; a first layer without one for ``patience`` steps, or
-    one that lost it together with all others, is not. Under manual optimisation an optimizer may be stepped up to
-    ``rests`` times in a row while it is another one's turn. A gradient explodes if its norm is ``explosion`` times the
-    median of the last thirty, and vanishes if it is ``collapse`` of that median or never was above ``vanished``.
-    ``along_weights`` is the cosine between gradients and weights from which on a penalty on the weights is what is
-    minimised.
+    It looks before an optimizer's step (see `faultlab.guards.support.pace`), at every value of gradients up to 16,384
+    and at a sample of larger ones. Parameters whose gradient is None now and then are let pass; a first layer without
+    one for ``patience`` steps, or one that lost it together with all others, is not. Under manual optimisation an
+    optimizer may be stepped up to ``rests`` times in a row while it is another one's turn. A gradient explodes if its
+    norm is ``explosion`` times the median of the last thirty, and vanishes if it is ``collapse`` of that median or
+    never was above ``vanished``. ``along_weights`` is the cosine between gradients and weights from which on a penalty
+    on the weights is what is minimised.
     """
 
     checks = {

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from faultlab.guards import pace
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import parameters_of
+from faultlab.guards.support import pace
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import parameters_of
 
 _PROBES = 3
 

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
-from faultlab.guards import announcement, rescue
-from faultlab.guards.lightning import HOOKS, Callback, package
-from faultlab.guards.listening import Ears
+from faultlab.guards.support import announcement, rescue
+from faultlab.guards.support.lightning_callback import HOOKS, Callback, package
+from faultlab.guards.support.listening import Ears
 
 Action = Literal["raise", "warn", "save"]
 ACTIONS: tuple[Action, ...] = ("raise", "warn", "save")

@@ -8,9 +8,9 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from faultlab.guards import looks, readings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.lightning import HOOKS
+from faultlab.guards.support import parameter_samples, trainer_state
+from faultlab.guards.support.lightning_callback import HOOKS
 
 _REMOVED = {
     "training_epoch_end": "on_train_epoch_end",
@@ -82,7 +82,9 @@ class HooksCalled(Guard):
         self._callbacks = []
         known = set(dir(_package_class(pl_module, "LightningModule"))) | set(HOOKS)
         data = getattr(trainer, "datamodule", None)
-        lacks = looks.overrides_stock(pl_module, "validation_step") and not looks.has_validation_data(trainer)
+        lacks = parameter_samples.overrides_stock(
+            pl_module, "validation_step"
+        ) and not parameter_samples.has_validation_data(trainer)
         for owner in [pl_module, *([] if data is None else [data]), *(getattr(trainer, "callbacks", None) or [])]:
             if owner is data:
                 found = _almost_hooks(owner, set(dir(_package_class(owner, "LightningDataModule"))), _DATA_HOOKS)
@@ -127,8 +129,8 @@ class HooksCalled(Guard):
         if gone:
             self.alarm(
                 "callback-gone",
-                f"the callback {readings.names(gone)} is missing from the Trainer, which it was among when training "
-                "began",
+                f"the callback {trainer_state.names(gone)} is missing from the Trainer, which it was among when "
+                "training began",
                 "Look for whoever writes to trainer.callbacks.",
             )
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, plain, some
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import Finding, plain, some
 
 _DENSE = (
     nn.Linear,

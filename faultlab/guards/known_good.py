@@ -15,7 +15,7 @@ from faultlab.guards.guard import Action, Guard, held
 from faultlab.guards.known_measures import fingerprints
 from faultlab.guards.known_profile import ALTERNATIVES, Summary, append, combine, read
 from faultlab.guards.known_sensor import Sensor
-from faultlab.guards.lightning import HOOKS, Callback, package
+from faultlab.guards.support.lightning_callback import HOOKS, Callback, package
 
 _log = logging.getLogger("faultlab.guards")
 _C = TypeVar("_C", bound=type)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from faultlab.guards import known_measures as measure
-from faultlab.guards import listening
+from faultlab.guards.support import listening
 
 
 class Sink(Protocol):

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import batch_view, pace
 from faultlab.guards.train_validation_alike import covers
 
 IGNORED = -100
@@ -71,11 +71,11 @@ class Labels(Guard):
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if batch is None or dataloader_idx or batch_idx >= 200 or self._complete or not batches.of_fit(trainer):
+        if batch is None or dataloader_idx or batch_idx >= 200 or self._complete or not batch_view.of_fit(trainer):
             return
         if batch_idx == 0 and not trainer.sanity_checking:
             self._validation = Counter()
-        seen = batches.look(batch)
+        seen = batch_view.look(batch)
         if (labels := seen.labels) is not None and self._is_of_kind(labels):
             self._take(seen, labels, self._validation)
 
@@ -86,14 +86,14 @@ class Labels(Guard):
         self._kind = self._kind or kind
         return kind == self._kind
 
-    def _take(self, seen: batches.Look, labels: Tensor, counts: Counter[Any]) -> None:
+    def _take(self, seen: batch_view.Look, labels: Tensor, counts: Counter[Any]) -> None:
         counts.update(seen.label_keys)
         if seen.label_path is not None and not labels.is_floating_point():
             self._highest = max(self._highest, seen.bounds(seen.label_path)[1])
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        batches.forget()
-        if not batches.of_fit(trainer):
+        batch_view.forget()
+        if not batch_view.of_fit(trainer):
             return
         self._complete = self._complete or not trainer.sanity_checking
         if trainer.sanity_checking:
@@ -105,7 +105,7 @@ class Labels(Guard):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not pace.due(trainer):
             return
-        seen = batches.look(batch)
+        seen = batch_view.look(batch)
         labels, path = seen.labels, seen.label_path
         if labels is None or path is None or not self._is_of_kind(labels):
             return
@@ -119,9 +119,9 @@ class Labels(Guard):
             if self._looked & (self._looked - 1) == 0:
                 self._compare(trainer.current_epoch, ended=False)
 
-    on_train_batch_end = batches.forgetting
+    on_train_batch_end = batch_view.forgetting
 
-    def _range(self, seen: batches.Look, path: str, labels: Tensor, batch_idx: int) -> None:
+    def _range(self, seen: batch_view.Look, path: str, labels: Tensor, batch_idx: int) -> None:
         low, high = seen.bounds(path)
         if low == high == IGNORED:
             self.alarm(
@@ -147,7 +147,7 @@ class Labels(Guard):
         distinct = len(self._validation.keys() | self._training.keys())
         return self._highest > 0 and (self._kind == "classes" or self._highest < 4 * distinct)
 
-    def _constant(self, seen: batches.Look, labels: Tensor, batch_idx: int) -> None:
+    def _constant(self, seen: batch_view.Look, labels: Tensor, batch_idx: int) -> None:
         keys = seen.label_keys
         if keys[0] != keys[-1] or len(set(keys)) > 1 or keys[0] == IGNORED:
             return

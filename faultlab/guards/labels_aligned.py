@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.relation import CLASSES, Relation, compared, regression, signal
+from faultlab.guards.support import batch_view, pace
+from faultlab.guards.support.label_relation import CLASSES, Relation, compared, regression, signal
 from faultlab.guards.train_validation_alike import covers
 
 _OFFSETS = (0, 1, -1, 2, -2)
@@ -68,13 +68,13 @@ class LabelsAligned(Guard):
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._passed or batch is None or dataloader_idx or batch_idx >= self.most or not batches.of_fit(trainer):
+        if self._passed or batch is None or dataloader_idx or batch_idx >= self.most or not batch_view.of_fit(trainer):
             return
         if batch_idx == 0 and not trainer.sanity_checking:
             self._validation, self._shifts["validation"] = Relation(), [0.0, 0]
-        self._take(batches.look(batch), self._validation, "validation")
+        self._take(batch_view.look(batch), self._validation, "validation")
 
-    def _take(self, seen: batches.Look, relation: Relation, stage: str) -> None:
+    def _take(self, seen: batch_view.Look, relation: Relation, stage: str) -> None:
         inputs, labels = seen.inputs, seen.labels
         if inputs is None or labels is None or len(inputs) != len(labels):
             return
@@ -94,8 +94,8 @@ class LabelsAligned(Guard):
             relation.add(rows, labels.reshape(len(labels), width))
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        batches.forget()
-        if not batches.of_fit(trainer):
+        batch_view.forget()
+        if not batch_view.of_fit(trainer):
             return
         if trainer.sanity_checking:
             self._complete = covers(trainer)
@@ -111,7 +111,7 @@ class LabelsAligned(Guard):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not pace.due(trainer):
             return
-        seen = batches.look(batch)
+        seen = batch_view.look(batch)
         if self._epochs <= 2:
             self._labels_again(seen)
         if self._looked >= self.most:
@@ -121,13 +121,13 @@ class LabelsAligned(Guard):
         if self._looked & (self._looked - 1) == 0:
             self._judge()
 
-    on_train_batch_end = batches.forgetting
+    on_train_batch_end = batch_view.forgetting
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         if 0 < self._looked < self.most:
             self._judge()
 
-    def _labels_again(self, seen: batches.Look) -> None:
+    def _labels_again(self, seen: batch_view.Look) -> None:
         inputs, labels = seen.inputs, seen.labels
         if inputs is None or labels is None or len(inputs) != len(labels) or inputs.numel() < 6 * len(inputs):
             return

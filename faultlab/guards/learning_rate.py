@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from faultlab.guards import pace
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, automatic, optimizers_of, planned_steps, scaled
+from faultlab.guards.support import pace
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import Finding, automatic, optimizers_of, planned_steps, scaled
 
 _PERIODIC = ("Cosine", "Cyclic")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
-from faultlab.guards import batches, looks, pace
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import skips_backward
+from faultlab.guards.support import batch_view, pace, parameter_samples
+from faultlab.guards.support.parameter_samples import skips_backward
 
 
 class LoaderDelivers(Guard):
@@ -80,7 +80,7 @@ class LoaderDelivers(Guard):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not self._size or self._size < 2 or not pace.due(trainer):
             return
-        seen = batches.look(batch)
+        seen = batch_view.look(batch)
         count = seen.samples
         if count is None or count >= self._size:
             self._full |= count == self._size
@@ -95,7 +95,7 @@ class LoaderDelivers(Guard):
             )
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        batches.forget()
+        batch_view.forget()
         self._in_epoch += 1
         self._averaging |= skips_backward(trainer)
         self._trained += 1
@@ -111,7 +111,7 @@ class LoaderDelivers(Guard):
         # Weight averaging goes over the data once more, with a batch more than there is.
         if _was_stopped(trainer) or self._averaging:
             return
-        if not math.isinf(promised) and looks.counted(trainer.train_dataloader):
+        if not math.isinf(promised) and parameter_samples.counted(trainer.train_dataloader):
             if came < promised:
                 self._cut_short(f"{came} of {promised} batches that the loader's length promises", trainer)
         elif first and came < first / 2:
@@ -185,6 +185,6 @@ def _hyperparameter(trainer: Any, pl_module: Any) -> int | None:
     return None
 
 
-def _first_sides(seen: batches.Look) -> set[int]:
+def _first_sides(seen: batch_view.Look) -> set[int]:
     """The sizes of the first two dimensions, either of which may be that of samples."""
     return {side for tensor in seen.usual.values() for side in tensor.shape[:2]}

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from faultlab.guards import readings
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import trainer_state
 
 
 class LoggedMetrics(Guard):
@@ -60,16 +60,16 @@ class LoggedMetrics(Guard):
         self._forget()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        found = readings.metrics(trainer)
+        found = trainer_state.metrics(trainer)
         self._judge_finite(found, "training")
         if not self._validated:
             # What training logs may come only with its epoch's end, after this hook.
-            wanted = [name for name in self.expected if name not in found and not readings.is_average(name)]
+            wanted = [name for name in self.expected if name not in found and not trainer_state.is_average(name)]
             if self._times and wanted:
                 self._say_missing(wanted, found, "training")
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        found = readings.metrics(trainer)
+        found = trainer_state.metrics(trainer)
         self._judge_finite(found, "training", last=True)
         wanted = [name for name in (self.metric, *self.expected) if name and name not in found]
         if wanted and trainer.global_step and not trainer.should_stop:
@@ -80,7 +80,7 @@ class LoggedMetrics(Guard):
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         logged = dict(getattr(trainer, "callback_metrics", None) or {})
-        found = readings.metrics(trainer)
+        found = trainer_state.metrics(trainer)
         # Lightning keeps the values of earlier epochs; what was logged anew since validation began is another object.
         fresh = {name for name in found if logged.get(name) is not self._objects.get(name)}
         steps, sanity = trainer.global_step, bool(trainer.sanity_checking)
@@ -88,7 +88,7 @@ class LoggedMetrics(Guard):
         self._judge_finite(found, "validation")
         if steps > self._steps >= 0:
             # Of networks that learn alternately, the one that is validated may have waited for an epoch.
-            patience = 1 if readings.learns(pl_module) else 2
+            patience = 1 if trainer_state.learns(pl_module) else 2
             self._judge_constant({name: found[name] for name in validation}, steps - self._steps, patience)
         gone = [name for name, times in self._times.items() if times >= 2 and name not in fresh]
         if not sanity:
@@ -99,22 +99,22 @@ class LoggedMetrics(Guard):
         self._objects = {}
         if sanity:
             return
-        named = [name for name in (self.metric, *self.expected) if name and not readings.is_average(name)]
+        named = [name for name in (self.metric, *self.expected) if name and not trainer_state.is_average(name)]
         wanted = [name for name in named if name not in found]
         if wanted:
             self._say_missing(wanted, found, "validation")
         if gone:
             self.alarm(
                 "vanished",
-                f"{readings.names(gone)} was logged in the validations before, and is missing in this one",
+                f"{trainer_state.names(gone)} was logged in the validations before, and is missing in this one",
                 "Does validation end early, or is the metric logged only on some condition?",
             )
 
     def _say_missing(self, wanted: list[str], found: dict[str, float], where: str) -> None:
-        others = readings.names(sorted(found)) or "nothing at all"
+        others = trainer_state.names(sorted(found)) or "nothing at all"
         self.alarm(
             "missing",
-            f"the metric {readings.names(wanted)} is missing after {where}: it was not logged, {others} was",
+            f"the metric {trainer_state.names(wanted)} is missing after {where}: it was not logged, {others} was",
             "Is self.log called with that very name, and does validation run?",
         )
 
@@ -122,7 +122,7 @@ class LoggedMetrics(Guard):
         """Whether a metric that is NaN may be one that has not begun yet."""
         if not math.isnan(found[name]) or name in self._was_finite:
             return False
-        if readings.is_average(name):
+        if trainer_state.is_average(name):
             return True
         others = [other for other in found if "loss" in other.lower() and _stage(other) == _stage(name)]
         return not last and name != self.metric and any(math.isfinite(found[other]) for other in others)
@@ -136,14 +136,14 @@ class LoggedMetrics(Guard):
             what = "NaN" if math.isnan(found[grave[0]]) else "infinite"
             self.alarm(
                 "not-finite",
-                f"the metric {readings.names(grave)} is not finite but {what} after {where}",
+                f"the metric {trainer_state.names(grave)} is not finite but {what} after {where}",
                 "Is the loss itself so, or is the metric a quotient of nothing (0 / 0) or the log of a zero?",
             )
 
     def _judge_constant(self, found: dict[str, float], steps: int, patience: int) -> None:
         same = [name for name, value in found.items() if self._values.get(name) == value and math.isfinite(value)]
         self._moved.update(name for name in found if name not in same and name in self._values)
-        same = [name for name in same if name in self._moved or not readings.is_average(name)]
+        same = [name for name in same if name in self._moved or not trainer_state.is_average(name)]
         self._repeats = {name: self._repeats.get(name, 0) + 1 for name in same}
         # A loss of zero has nowhere left to go.
         done = [name for name in same if "loss" in name.lower() and found[name] == 0]
@@ -154,8 +154,8 @@ class LoggedMetrics(Guard):
         if stuck:
             self.alarm(
                 "constant",
-                f"the metric {readings.names(stuck)} is constant: {found[stuck[0]]:.6g} as in the validation before, "
-                f"{steps} steps ago, to the last bit",
+                f"the metric {trainer_state.names(stuck)} is constant: {found[stuck[0]]:.6g} as in the validation "
+                f"before, {steps} steps ago, to the last bit",
                 "Do the weights change, and is the metric computed anew in each validation?",
             )
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from faultlab.guards import looks, pace
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, automatic, scaled
+from faultlab.guards.support import pace, parameter_samples
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import Finding, automatic, scaled
 
 _TRANSPARENT = ("Div", "Mul", "Neg", "Add", "Sum", "Mean", "ToCopy", "View", "Alias", "Squeeze")
 _NEVER_NEGATIVE = ("MseLoss", "BinaryCrossEntropy", "SmoothL1Loss", "HuberLoss")
@@ -74,10 +74,10 @@ class LossContract(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._which = 0
-        self._writes = looks.writes(pl_module) if self._own_way else 0
+        self._writes = parameter_samples.writes(pl_module) if self._own_way else 0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._own_way = looks.has_own_way(pl_module)
+        self._own_way = parameter_samples.has_own_way(pl_module)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         # Under manual optimisation the first, second, ... loss of a batch are losses of different kinds.
@@ -104,7 +104,7 @@ class LossContract(Guard):
         # A placeholder is a round number, and the same again.
         suspect = value - value != 0 or value == int(value) or not self._courses.get(which)
         # A module that has taken its step by itself may only report what the loss was.
-        reported = self._own_way and looks.writes(pl_module) != self._writes
+        reported = self._own_way and parameter_samples.writes(pl_module) != self._writes
         if suspect and not reported and _hangs_on_nothing(loss):
             findings.append(
                 (

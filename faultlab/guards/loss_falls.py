@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from faultlab.guards import guessing, memories, readings
-from faultlab.guards.better_side import better_side
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import guessing, memories, trainer_state
+from faultlab.guards.support.better_side import better_side
 
 _TELLING = 0.2
 """A change of a loss that has to be seen in the noise of its batches, as a share of it, for a look to tell anything."""
@@ -98,7 +98,7 @@ class LossFalls(Guard):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._resumed = trainer.global_step > 0
-        self._learns = readings.learns(pl_module)
+        self._learns = trainer_state.learns(pl_module)
         self._kept = memories.kept(pl_module)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -110,9 +110,9 @@ class LossFalls(Guard):
             self._explained = guessing.explained(loss, self._among)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self._resumed or not readings.learns(pl_module):
+        if self._resumed or not trainer_state.learns(pl_module):
             return
-        loss = readings.loss_of(outputs)
+        loss = trainer_state.loss_of(outputs)
         if loss is None:
             return
         # Asking a device for a number waits for all that it has still to do.
@@ -135,9 +135,9 @@ class LossFalls(Guard):
                 self._judge_metric(pl_module, last=True)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        found = readings.metrics(trainer)
+        found = trainer_state.metrics(trainer)
         if trainer.sanity_checking:
-            self._name = self.metric or readings.validation_loss(found)
+            self._name = self.metric or trainer_state.validation_loss(found)
             self._untrained = found.get(self._name)
         elif self._untrained is not None and self._name in found and not self._resumed:
             self._latest = found[self._name]

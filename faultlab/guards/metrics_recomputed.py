@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from faultlab.guards import readings
 from faultlab.guards.guard import Action, Guard, Level
+from faultlab.guards.support import trainer_state
 
 
 class MetricsRecomputed(Guard):
@@ -70,7 +70,7 @@ class MetricsRecomputed(Guard):
         self._tried = None
         self._twin, self._due = None, False
         fitting = getattr(getattr(trainer, "state", None), "fn", "fit") in ("fit", None)
-        if fitting and (self.compute is not None or (readings.learns(pl_module) and self._is_loss(self.metric))):
+        if fitting and (self.compute is not None or (trainer_state.learns(pl_module) and self._is_loss(self.metric))):
             self._due = True
 
     def on_validation_batch_start(
@@ -79,7 +79,7 @@ class MetricsRecomputed(Guard):
         # By now weights that are averaged are in their place.
         if self._due:
             self._due = False
-            twin = readings.twin(pl_module, trainer, self.skip)
+            twin = trainer_state.twin(pl_module, trainer, self.skip)
             self._twin = None if twin is None else twin.eval()
 
     def on_validation_batch_end(
@@ -87,7 +87,7 @@ class MetricsRecomputed(Guard):
     ) -> None:
         if self._twin is None:
             return
-        size = readings.samples(batch)
+        size = trainer_state.samples(batch)
         value = None if size is None else self._recompute(trainer, batch, batch_idx)
         if value is None or size is None or dataloader_idx:
             self._twin = None
@@ -106,7 +106,7 @@ class MetricsRecomputed(Guard):
         logged: dict[str, float] = {}
 
         def log(name: str, value: Any, *args: Any, **kwargs: Any) -> None:
-            if (number := readings.number(value)) is not None:
+            if (number := trainer_state.number(value)) is not None:
                 logged[name] = number
 
         def log_dict(values: Any, *args: Any, **kwargs: Any) -> None:
@@ -117,15 +117,15 @@ class MetricsRecomputed(Guard):
         weights = [parameter for parameter in twin.parameters() if parameter.is_floating_point()]
         before = [parameter.detach().clone() for parameter in weights]
         try:
-            with readings.trial(trainer):
-                readings.reseed(1)
+            with trainer_state.trial(trainer):
+                trainer_state.reseed(1)
                 for parameter in weights:
                     spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
                     parameter.add_(torch.randn_like(parameter), alpha=spread or 1.0)
                 object.__setattr__(twin, "log", log)
                 object.__setattr__(twin, "log_dict", log_dict)
-                loss = readings.loss_of(readings.step(twin, batch, 0))
-                readings.step(twin, batch, 0, "validation_step")
+                loss = trainer_state.loss_of(trainer_state.step(twin, batch, 0))
+                trainer_state.step(twin, batch, 0, "validation_step")
             return None if loss is None else (float(loss), logged)
         except Exception as error:
             self.skip(f"the copy's validation step failed: {type(error).__name__}: {error}")
@@ -139,15 +139,15 @@ class MetricsRecomputed(Guard):
 
     def _recompute(self, trainer: Any, batch: Any, batch_idx: int) -> float | None:
         try:
-            with readings.trial(trainer):
+            with trainer_state.trial(trainer):
                 if self.compute is not None:
-                    return readings.number(self.compute(self._twin, batch))
+                    return trainer_state.number(self.compute(self._twin, batch))
                 drawn = torch.get_rng_state()
-                outputs = readings.step(self._twin, batch, batch_idx)
+                outputs = trainer_state.step(self._twin, batch, batch_idx)
                 # A loss that rests on chance is another each time.
                 if not torch.equal(drawn, torch.get_rng_state()):
                     return None
-            loss = readings.loss_of(outputs)
+            loss = trainer_state.loss_of(outputs)
             return None if loss is None else float(loss)
         except Exception as error:
             self.skip(f"the loss can't be computed anew: {type(error).__name__}: {error}")
@@ -155,8 +155,8 @@ class MetricsRecomputed(Guard):
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         twin, self._twin = self._twin, None
-        found = readings.metrics(trainer)
-        name = (self.metric if self.metric in found else "") or readings.validation_loss(found)
+        found = trainer_state.metrics(trainer)
+        name = (self.metric if self.metric in found else "") or trainer_state.validation_loss(found)
         if twin is None or not self._values or not name or not (self.compute or self._is_loss(name)):
             return
         samples = sum(size for _, size in self._values)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from faultlab.guards import readings
-from faultlab.guards.better_side import better_side
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import trainer_state
+from faultlab.guards.support.better_side import better_side
 
 
 class MonitorsExist(Guard):
@@ -42,7 +42,7 @@ class MonitorsExist(Guard):
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if not trainer.sanity_checking:
             # What is of averaged weights may begin late.
-            self._judge_names(trainer, lambda name: "val" in name.lower() and not readings.is_average(name))
+            self._judge_names(trainer, lambda name: "val" in name.lower() and not trainer_state.is_average(name))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if trainer.global_step and not getattr(trainer, "fast_dev_run", False):
@@ -63,7 +63,7 @@ class MonitorsExist(Guard):
         found = getattr(trainer, "callback_metrics", None) or {}
         for owner, name, _ in _monitors(trainer):
             if concerned(name) and name not in found:
-                logged = readings.names(sorted(map(str, found))) or "nothing"
+                logged = trainer_state.names(sorted(map(str, found))) or "nothing"
                 self.alarm(
                     "not-logged",
                     f"{owner} monitors {name}, which is not available: nobody has logged it, but {logged}",

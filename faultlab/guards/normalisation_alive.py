@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import listening, pace
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support import listening, pace
 
 _STOCK = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, automatic, names_of, optimizers_of, parameters_of, some
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import Finding, automatic, names_of, optimizers_of, parameters_of, some
 
 _MANY_NODES = 100_000
 

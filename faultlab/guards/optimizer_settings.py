@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, optimizers_of
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import Finding, optimizers_of
 
 _ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Lion")
 _DECOUPLED = ("AdamW", "SGD", "Lion")

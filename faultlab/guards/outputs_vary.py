@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import listening, readings
 from faultlab.guards.guard import Action, Guard, Level
+from faultlab.guards.support import listening, trainer_state
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
 _BOUNDED = (nn.Tanh, nn.Sigmoid)
@@ -93,7 +93,7 @@ class OutputsVary(Guard):
 
     def _watcher(self, name: str, pl_module: Any) -> Any:
         def watch(module: Any, args: Any, output: Any) -> None:
-            if module.training and not readings.trying():
+            if module.training and not trainer_state.trying():
                 # As it is now: where the loss is judged, autocast is over.
                 self._outputs.append((name, output, _autocasts(pl_module)))
 
@@ -101,7 +101,7 @@ class OutputsVary(Guard):
 
     def _activation(self, name: str) -> Any:
         def watch(module: Any, args: Any, output: Any) -> None:
-            if not self._listening or readings.trying() or not isinstance(output, Tensor) or output.numel() < 16:
+            if not self._listening or trainer_state.trying() or not isinstance(output, Tensor) or output.numel() < 16:
                 return
             values = output.detach()
             if isinstance(module, _RECTIFIERS):
@@ -121,7 +121,7 @@ class OutputsVary(Guard):
             return
         whole = [entry for entry in outputs if entry[0] == "the module"] or outputs[-1:]
         for name, output, autocast in whole[-1:]:
-            floating = [t.detach() for t in readings.tensors(output) if t.is_floating_point() and t.numel()]
+            floating = [t.detach() for t in trainer_state.tensors(output) if t.is_floating_point() and t.numel()]
             if floating:
                 self._judge_outputs(name, floating, autocast, pl_module)
         for name, state in layers.items():

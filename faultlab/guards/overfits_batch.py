@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from faultlab.guards import readings
 from faultlab.guards.guard import Action, Guard, Level
+from faultlab.guards.support import trainer_state
 
 
 class OverfitsBatch(Guard):
@@ -42,7 +42,7 @@ class OverfitsBatch(Guard):
         self._due = False
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._due = trainer.global_step == 0 and readings.learns(pl_module)
+        self._due = trainer.global_step == 0 and trainer_state.learns(pl_module)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not self._due:
@@ -65,16 +65,16 @@ class OverfitsBatch(Guard):
             )
 
     def _train(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> list[float]:
-        twin = readings.twin(pl_module, trainer, self.skip)
+        twin = trainer_state.twin(pl_module, trainer, self.skip)
         losses: list[float] = []
         if twin is None:
             return losses
         try:
-            with readings.trial(trainer, grad=True):
+            with trainer_state.trial(trainer, grad=True):
                 learning = [parameter for parameter in twin.parameters() if parameter.requires_grad]
                 optimizer = torch.optim.Adam(learning, lr=self.rate)
                 for _ in range(self.steps):
-                    outputs = readings.step(twin, batch, batch_idx)
+                    outputs = trainer_state.step(twin, batch, batch_idx)
                     loss: Any = outputs.get("loss") if isinstance(outputs, dict) else outputs
                     optimizer.zero_grad()
                     loss.backward()

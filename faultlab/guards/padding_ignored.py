@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from faultlab.guards import batches, readings
 from faultlab.guards.guard import Action, Guard, Level
+from faultlab.guards.support import batch_view, trainer_state
 
 _LOSSES = ("cross_entropy", "nll_loss")
 
@@ -45,18 +45,18 @@ class PaddingIgnored(Guard):
         if self._looked >= self.looks:
             return
         self._looked += 1
-        padding = _padding(batches.look(batch), self.share)
-        if padding is None or not _is_known(pl_module, batches.look(batch), *padding):
+        padding = _padding(batch_view.look(batch), self.share)
+        if padding is None or not _is_known(pl_module, batch_view.look(batch), *padding):
             return
         self._looked = self.looks
-        twin = readings.twin(pl_module, trainer, self.skip)
+        twin = trainer_state.twin(pl_module, trainer, self.skip)
         if twin is None:
             return
         token, places = padding
         watch = _Losses(places)
-        with readings.trial(trainer), watch:
+        with trainer_state.trial(trainer), watch:
             try:
-                readings.step(twin, batch, batch_idx)
+                trainer_state.step(twin, batch, batch_idx)
             except Exception as error:
                 self.skip(f"the copy's training step failed: {type(error).__name__}: {error}")
                 return
@@ -72,7 +72,7 @@ class PaddingIgnored(Guard):
             )
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        batches.forget()
+        batch_view.forget()
 
 
 class _Losses(TorchFunctionMode):
@@ -126,7 +126,7 @@ def _counts(
     return False
 
 
-def _padding(seen: batches.Look, share: float) -> tuple[int, Tensor] | None:
+def _padding(seen: batch_view.Look, share: float) -> tuple[int, Tensor] | None:
     """The token that fills a batch's sequences up, and where, ``bool[rows, places]``; None where there is none."""
     for tensor in seen.usual.values():
         if tensor.dtype not in (torch.int64, torch.int32) or tensor.dim() != 2 or min(tensor.shape) < 4:
@@ -148,7 +148,7 @@ def _count(values: Tensor) -> int:
     return len(set(values.flatten().tolist()))
 
 
-def _is_known(pl_module: Any, seen: batches.Look, token: int, places: Tensor) -> bool:
+def _is_known(pl_module: Any, seen: batch_view.Look, token: int, places: Tensor) -> bool:
     """Whether an embedding, a mask or lengths say too that the token is padding."""
     if any(isinstance(part, nn.Embedding) and part.padding_idx == token for part in pl_module.modules()):
         return True

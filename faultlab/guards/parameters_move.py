@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from faultlab.guards import pace
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, Weights, planned_steps, scaled
+from faultlab.guards.support import pace
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import Finding, Weights, planned_steps, scaled
 
 _ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Lion", "Adagrad")
 _FEW = 128

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch.utils.data import IterableDataset
 
-from faultlab.guards import looks
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import skips_backward
-from faultlab.guards.validation_length import promised_batches
+from faultlab.guards.support import parameter_samples
+from faultlab.guards.support.parameter_samples import skips_backward
+from faultlab.guards.support.validation_length import promised_batches
 
 
 class RunEnded(Guard):
@@ -205,7 +205,7 @@ def _limit(value: Any) -> int:
 
 def _estimated(loaders: Any) -> bool:
     """Whether some loader has no length, so that its limit is all that is known, or its dataset's own guess of it."""
-    if not looks.counted(loaders):
+    if not parameter_samples.counted(loaders):
         return True
     if isinstance(loaders, dict):
         loaders = list(loaders.values())

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import listening, readings
 from faultlab.guards.guard import Action, Guard, Level
+from faultlab.guards.support import listening, trainer_state
 
 _TRIED = 16
 _Normalising = nn.modules.batchnorm._BatchNorm
@@ -73,13 +73,13 @@ class SamplesIndependent(Guard):
         if size is None or not fitting or any(map(_uses_batch, pl_module.modules())):
             return
         name, args, kwargs = fitting[0]
-        inputs = readings.tensors((args, kwargs))
-        if len(readings.tensors(_part((args, kwargs), 1))) != len(inputs):
+        inputs = trainer_state.tensors((args, kwargs))
+        if len(trainer_state.tensors(_part((args, kwargs), 1))) != len(inputs):
             self.skip("inputs of a class of somebody's own can't be taken apart")
             return
         if not inputs or any(not tensor.dim() or len(tensor) != size for tensor in inputs) or size < 4:
             return
-        twin = readings.twin(pl_module, trainer, self.skip)
+        twin = trainer_state.twin(pl_module, trainer, self.skip)
         if twin is None:
             return
         twin.eval()
@@ -102,11 +102,11 @@ class SamplesIndependent(Guard):
 
         def run(n: int, seed: int) -> list[Tensor]:
             nonlocal drew
-            with readings.trial(trainer):
-                readings.reseed(seed)
+            with trainer_state.trial(trainer):
+                trainer_state.reseed(seed)
                 output = runner(*_part(args, n), **_part(kwargs, n))
-                drew = drew or readings.drawn(seed)
-                return [tensor.clone() for tensor in readings.tensors(output) if tensor.is_floating_point()]
+                drew = drew or trainer_state.drawn(seed)
+                return [tensor.clone() for tensor in trainer_state.tensors(output) if tensor.is_floating_point()]
 
         first, again = run(size, 1), run(size, 1)
         # What draws nothing does not depend on the seed.
@@ -155,7 +155,7 @@ class SamplesIndependent(Guard):
 
 def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
     def listen(module: Any, args: Any, kwargs: Any) -> None:
-        if not readings.trying() and len(seen) < 8:
+        if not trainer_state.trying() and len(seen) < 8:
             seen.append((name, args, kwargs))
 
     return listen
@@ -173,7 +173,7 @@ def _part(value: Any, n: int) -> Any:
         return type(value)(*(_part(part, n) for part in value))
     if type(value) in (tuple, list):
         return type(value)(_part(part, n) for part in value)
-    return None if readings.tensors(value) else value
+    return None if trainer_state.tensors(value) else value
 
 
 def _uses_batch(module: nn.Module) -> bool:

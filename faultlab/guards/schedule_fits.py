@@ -12,10 +12,10 @@ from typing import Any
 
 from torch.optim import lr_scheduler as stock
 
-from faultlab.guards import looks
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import automatic
-from faultlab.guards.plan import Plan
+from faultlab.guards.support import parameter_samples
+from faultlab.guards.support.parameter_samples import automatic
+from faultlab.guards.support.training_plan import Plan
 
 _LONG = 100
 """No warm-up and no period that is meant in epochs takes as many turns as this."""
@@ -53,7 +53,7 @@ class ScheduleFits(Guard):
         configs = [config for config in getattr(trainer, "lr_scheduler_configs", None) or [] if _has_turns(config)]
         if not configs:
             return
-        own = automatic(pl_module) and not looks.overrides_stock(pl_module, "lr_scheduler_step")
+        own = automatic(pl_module) and not parameter_samples.overrides_stock(pl_module, "lr_scheduler_step")
         if own:
             self._judge_keys(configs, pl_module)
         plan = Plan.of(trainer)

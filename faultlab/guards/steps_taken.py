@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from faultlab.guards import looks
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, Weights, automatic, has_own_way, optimizers_of, parameters_of, skips_backward
+from faultlab.guards.support import parameter_samples
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import (
+    Finding,
+    Weights,
+    automatic,
+    has_own_way,
+    optimizers_of,
+    parameters_of,
+    skips_backward,
+)
 
 
 class StepsTaken(Guard):
@@ -56,7 +64,7 @@ class StepsTaken(Guard):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._own_way = has_own_way(pl_module)
-        self._writes = looks.writes(pl_module) if self._own_way else 0
+        self._writes = parameter_samples.writes(pl_module) if self._own_way else 0
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         self._backwards += 1
@@ -130,7 +138,7 @@ class StepsTaken(Guard):
 
     def _moved(self, module: Any) -> bool:
         """Whether a module that does a step in its own way has done one, of which Lightning hears nothing."""
-        before, self._writes = self._writes, looks.writes(module)
+        before, self._writes = self._writes, parameter_samples.writes(module)
         return before != self._writes
 
     def _written(self, trainer: Any, module: Any) -> bool:

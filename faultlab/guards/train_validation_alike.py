@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from faultlab.guards import batches, pace
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.moments import Moments, correlation
+from faultlab.guards.support import batch_view, pace
+from faultlab.guards.support.moments import Moments, correlation
 
 
 class TrainValidationAlike(Guard):
@@ -65,12 +65,12 @@ class TrainValidationAlike(Guard):
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._passed or dataloader_idx or batch is None or batch_idx >= self.most or not batches.of_fit(trainer):
+        if self._passed or dataloader_idx or batch is None or batch_idx >= self.most or not batch_view.of_fit(trainer):
             return
         if batch_idx == 0 and not trainer.sanity_checking:
             # The sanity check's batches come again.
             self._validation, self._kept = Moments(), []
-        seen = batches.look(batch)
+        seen = batch_view.look(batch)
         rows, low, high = _rows(seen)
         if rows is None or len(rows) < 2 or not math.isfinite(high - low) or not self._is_as_wide(rows):
             return
@@ -85,8 +85,8 @@ class TrainValidationAlike(Guard):
         return bool(rows.shape[1] == self._width)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        batches.forget()
-        if not batches.of_fit(trainer):
+        batch_view.forget()
+        if not batch_view.of_fit(trainer):
             return
         if trainer.sanity_checking:
             self._complete = covers(trainer)
@@ -99,7 +99,7 @@ class TrainValidationAlike(Guard):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._looked >= self.most or not pace.due(trainer):
             return
-        seen = batches.look(batch)
+        seen = batch_view.look(batch)
         rows, low, high = _rows(seen)
         if rows is None or not math.isfinite(high - low) or not self._is_as_wide(rows):
             return
@@ -120,7 +120,7 @@ class TrainValidationAlike(Guard):
         if self._looked & (self._looked - 1) == 0:
             self._judge(early=not self._complete)
 
-    on_train_batch_end = batches.forgetting
+    on_train_batch_end = batch_view.forgetting
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         if self._complete and 0 < self._looked < self.most:
@@ -245,7 +245,7 @@ def covers(trainer: Any) -> bool:
     return bool(checked[0] >= 0.6 * there[0])
 
 
-def _rows(seen: batches.Look) -> tuple[Tensor | None, float, float]:
+def _rows(seen: batch_view.Look) -> tuple[Tensor | None, float, float]:
     """A row a sample of floating inputs, with the lowest and highest value."""
     inputs, path = seen.inputs, seen.input_path
     if inputs is None or path is None or not inputs.is_floating_point() or inputs.ndim < 2 or seen.features is None:

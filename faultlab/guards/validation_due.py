@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from faultlab.guards import looks
 from faultlab.guards.guard import Guard
-from faultlab.guards.plan import Plan
+from faultlab.guards.support import parameter_samples
+from faultlab.guards.support.training_plan import Plan
 
 _KEPT = re.compile(r"^_?(val|valid|validation)_?(data|dataset|set|ds|dataloader|dataloaders|loader|loaders|dl)$")
 
@@ -31,11 +31,11 @@ class ValidationDue(Guard):
         if getattr(trainer, "fast_dev_run", False) or getattr(trainer, "limit_val_batches", 1) == 0:
             return
         # In a loop by hand validation is its author's affair.
-        if not hasattr(trainer, "fit_loop") or not looks.overrides_stock(pl_module, "validation_step"):
+        if not hasattr(trainer, "fit_loop") or not parameter_samples.overrides_stock(pl_module, "validation_step"):
             return
         waiting = [f"{owner} monitors {name}" for owner, name in _waiting(trainer)]
-        if looks.has_validation_data(trainer):
-            if reason := _never_due(trainer, looks.automatic(pl_module)):
+        if parameter_samples.has_validation_data(trainer):
+            if reason := _never_due(trainer, parameter_samples.automatic(pl_module)):
                 self.alarm(
                     "never-due",
                     f"validation will never run: {reason}" + "".join(f"; {what} in vain" for what in waiting),

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset
 
-from faultlab.guards import batches, looks, pace
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.validation_length import promised_batches
+from faultlab.guards.support import batch_view, pace, parameter_samples
+from faultlab.guards.support.validation_length import promised_batches
 
 
 class ValidationRuns(Guard):
@@ -50,7 +50,7 @@ class ValidationRuns(Guard):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._whole = trainer.num_training_batches == 1 == promised_batches(trainer, sanity=False)
-        if not looks.has_validation_data(trainer):
+        if not parameter_samples.has_validation_data(trainer):
             return
         if getattr(trainer, "limit_val_batches", 1) == 0:
             self.alarm(
@@ -82,7 +82,7 @@ class ValidationRuns(Guard):
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         # The first pass and the sanity check before it show every sample there is.
-        if batch is None or self._runs or not batches.of_fit(trainer) or len(self._validation) > self._MOST:
+        if batch is None or self._runs or not batch_view.of_fit(trainer) or len(self._validation) > self._MOST:
             return
         # Lightning takes back what the sanity check has drawn, and data that are made up on the way come once more.
         if trainer.sanity_checking and _is_made_up(trainer.val_dataloaders):
@@ -90,7 +90,7 @@ class ValidationRuns(Guard):
         if not batch_idx and not dataloader_idx and not trainer.sanity_checking:
             # The sanity check's samples come again.
             self._validation, self._counted, self._shared = set(), 0, 0
-        seen = batches.look(batch)
+        seen = batch_view.look(batch)
         keys = seen.input_keys if _is_telling(seen) else []
         self._counted += len(keys)
         fresh = set(keys) - self._validation
@@ -103,8 +103,8 @@ class ValidationRuns(Guard):
         self._batches += 1
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        batches.forget()
-        if not batches.of_fit(trainer):
+        batch_view.forget()
+        if not batch_view.of_fit(trainer):
             return
         promised, came = promised_batches(trainer), self._batches
         if not trainer.sanity_checking:
@@ -136,7 +136,7 @@ class ValidationRuns(Guard):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if (trainer.current_epoch and self._runs) or len(self._training) > self._MOST:
             return
-        if not pace.due(trainer) or not _is_telling(seen := batches.look(batch)):
+        if not pace.due(trainer) or not _is_telling(seen := batch_view.look(batch)):
             return
         fresh = set(seen.input_keys) - self._training
         self._training |= fresh
@@ -147,7 +147,7 @@ class ValidationRuns(Guard):
             self._overlap()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        batches.forget()
+        batch_view.forget()
         self._train_batches += 1
 
     def _overlap(self) -> None:
@@ -197,13 +197,13 @@ def _is_interrupted(trainer: Any) -> bool:
     return bool(getattr(trainer, "interrupted", False) or getattr(trainer, "received_sigterm", False))
 
 
-def _is_telling(seen: batches.Look) -> bool:
+def _is_telling(seen: batch_view.Look) -> bool:
     """Whether samples are told apart by their inputs: a single number, or a few tokens, come again by chance."""
     inputs = seen.inputs
     return inputs is not None and inputs.numel() >= 6 * len(inputs) and not _is_masked(seen, len(inputs))
 
 
-def _is_masked(seen: batches.Look, samples: int) -> bool:
+def _is_masked(seen: batch_view.Look, samples: int) -> bool:
     """Whether a part says of each sample if it takes part, as where all of a graph comes each time."""
     return any(
         tensor.dtype is torch.bool and path != seen.label_path and tensor.shape == (samples,)

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from faultlab.guards import pace
-from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, Weights, automatic, names_of, optimizers_of, some
+from faultlab.guards.support import pace
+from faultlab.guards.support.findings import Findings
+from faultlab.guards.support.parameter_samples import Finding, Weights, automatic, names_of, optimizers_of, some
 
 _CHANGE_WEIGHTS = ("averag", "ema", "swa", "prun", "quant")
 _STATES = 32

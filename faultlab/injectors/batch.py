@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Batch, StepCall, joined, samples, tree
-from faultlab.seams.armed import Call, Context
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Batch, StepCall
+from faultlab.injection import joined, samples, tree
+from faultlab.injection.armed_fault import Call, Context
 
 
 def size(batch: Any, ctx: Context) -> int:

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import CallbackHook
-from faultlab.seams.armed import Call, Context
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import CallbackHook
+from faultlab.injection.armed_fault import Call, Context
 
 _BUILT_BY = ("setup", "teardown")
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from faultlab import layers, limits
-from faultlab.catalogue import Dose, failure_mode
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.core import resource_limits
+from faultlab.frameworks.lightning.seams import Checkpoint, Restored, TrainerArguments
+from faultlab.frameworks.torch import layers
+from faultlab.injection.armed_fault import Call, Context
 from faultlab.injectors.metric import invert
-from faultlab.seams import Checkpoint, Restored, TrainerArguments
-from faultlab.seams.armed import Call, Context
 
 
 @failure_mode(
@@ -239,8 +240,8 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
         ModelCheckpoint(save_top_k=-1)              # a checkpoint an epoch, and none is ever removed
     Remedy: check the free space before training; keep few checkpoints; write them to a disk that nothing else fills.
     """
-    with limits.remembered():
-        limits.fill_disk()
+    with resource_limits.remembered():
+        resource_limits.fill_disk()
         try:
             return call()
         except OSError as error:

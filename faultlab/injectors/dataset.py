@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, Subset
 
-from faultlab.catalogue import Dose, failure_mode
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Batch, LoaderArguments, Loading, Sample
+from faultlab.injection import joined, tree
+from faultlab.injection.armed_fault import Context
 from faultlab.injectors.batch import size
 from faultlab.injectors.input import derangement
 from faultlab.injectors.label import bounds, refill
-from faultlab.seams import Batch, LoaderArguments, Loading, Sample, joined, tree
-from faultlab.seams.armed import Context
 
 
 def _selected(loading: Loading, indices: list[int]) -> Loading:

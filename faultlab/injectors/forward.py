@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import HeadInput, ModuleOutput, tree
-from faultlab.seams.armed import Context
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import HeadInput, ModuleOutput
+from faultlab.injection import tree
+from faultlab.injection.armed_fault import Context
 
 
 def _floating(output: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Backward, Clipping, Gradients
-from faultlab.seams.armed import Call, Context
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Backward, Clipping, Gradients
+from faultlab.injection.armed_fault import Call, Context
 
 Parameters = list[Any]  # those that have a gradient
 

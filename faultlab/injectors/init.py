@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from faultlab import layers
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Architecture, Weights
-from faultlab.seams.armed import Context
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Architecture, Weights
+from faultlab.frameworks.torch import layers
+from faultlab.injection.armed_fault import Context
 
 Module = Any
 

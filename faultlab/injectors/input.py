@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Batch
-from faultlab.seams.armed import Context
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Batch
+from faultlab.injection.armed_fault import Context
 
 
 def derangement(count: int, ctx: Context) -> torch.Tensor:

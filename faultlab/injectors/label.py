@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import Dose, failure_mode
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Batch
+from faultlab.injection import tree
+from faultlab.injection.armed_fault import Context
 from faultlab.injectors.batch import rows, size
 from faultlab.injectors.input import derangement, replace_one
-from faultlab.seams import Batch, tree
-from faultlab.seams.armed import Context
 
 
 def bounds(kind: str, ctx: Context) -> tuple[float, float]:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from faultlab import layers
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.recon import ACTIVATIONS, DENSE, NORMALISATIONS
-from faultlab.seams import Architecture, Gradients, Weights
-from faultlab.seams.armed import Context
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.core.target_profile import ACTIVATIONS, DENSE, NORMALISATIONS
+from faultlab.frameworks.lightning.seams import Architecture, Gradients, Weights
+from faultlab.frameworks.torch import layers
+from faultlab.injection.armed_fault import Context
 
 Module = Any
 

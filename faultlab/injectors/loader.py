@@ -14,10 +14,11 @@ import numpy
 import torch
 from torch.utils.data import IterableDataset
 
-from faultlab.catalogue import Dose, failure_mode
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Batch, Loader, LoaderArguments, Loaders, Loading, Process, Stream
+from faultlab.injection import tree
+from faultlab.injection.armed_fault import Context
 from faultlab.injectors.batch import size
-from faultlab.seams import Batch, Loader, LoaderArguments, Loaders, Loading, Process, Stream, tree
-from faultlab.seams.armed import Context
 
 
 @failure_mode(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from faultlab.catalogue import failure_mode
-from faultlab.seams import LoggerCall
-from faultlab.seams.armed import Call, Context
+from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.frameworks.lightning.seams import LoggerCall
+from faultlab.injection.armed_fault import Call, Context
 
 
 @failure_mode(

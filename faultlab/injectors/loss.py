@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Loss, ModuleOutput, tree
-from faultlab.seams.armed import Context
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Loss, ModuleOutput
+from faultlab.injection import tree
+from faultlab.injection.armed_fault import Context
 
 
 @failure_mode(

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import failure_mode
-from faultlab.seams import Logged, Logging, MetricReset, TrainerArguments
-from faultlab.seams.armed import Call, Context
-from faultlab.seams.callbacks import ranks, stops_early
+from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.frameworks.lightning.seams import Logged, Logging, MetricReset, TrainerArguments
+from faultlab.frameworks.lightning.seams.callbacks import ranks, stops_early
+from faultlab.injection.armed_fault import Call, Context
 
 
 def invert(callbacks: Iterable[Any], ctx: Context) -> None:

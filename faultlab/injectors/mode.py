@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from faultlab.catalogue import failure_mode
-from faultlab.seams import Architecture, Mode
-from faultlab.seams.armed import Context
+from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.frameworks.lightning.seams import Architecture, Mode
+from faultlab.injection.armed_fault import Context
 
 
 @failure_mode(

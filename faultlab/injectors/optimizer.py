@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Optimizers, OptimizerState, OptimizerStep, ZeroGrad
-from faultlab.seams.armed import Call, Context
-from faultlab.seams.model import groups_in, hand_over, optimizers_in, schedules_in
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Optimizers, OptimizerState, OptimizerStep, ZeroGrad
+from faultlab.frameworks.lightning.seams.model import groups_in, hand_over, optimizers_in, schedules_in
+from faultlab.injection.armed_fault import Call, Context
 
 
 def _drop(groups: list[dict[str, Any]], dropped: set[int]) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import failure_mode
-from faultlab.seams import Mode, TrainerArguments
-from faultlab.seams.armed import Context
-from faultlab.seams.construction import in_precision
+from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.frameworks.lightning.seams import Mode, TrainerArguments
+from faultlab.frameworks.lightning.seams.construction import in_precision
+from faultlab.injection.armed_fault import Context
 
 
 @failure_mode(

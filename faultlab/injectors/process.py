@@ -9,10 +9,10 @@ import time
 
 import torch
 
-from faultlab import limits
-from faultlab.catalogue import failure_mode
-from faultlab.seams import Process
-from faultlab.seams.armed import Context
+from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.core import resource_limits
+from faultlab.frameworks.lightning.seams import Process
+from faultlab.injection.armed_fault import Context
 
 _MORE_THAN_THERE_IS = 1 << 42
 
@@ -82,7 +82,7 @@ def crash(_: None, ctx: Context) -> None:
     Example: a compiled extension of another torch version; an index out of range in native code; memory that fails.
     Remedy: run with `python -X faulthandler`; save checkpoints often.
     """
-    limits.no_core()
+    resource_limits.no_core()
     ctypes.string_at(0)
 
 
@@ -106,8 +106,8 @@ def exhaust_memory(_: None, ctx: Context) -> None:
         self.outputs.append(output)                 # for the epoch's end, with the graph of every batch
     Remedy: try the largest batch first; keep `output.detach().cpu()`.
     """
-    with limits.remembered():
-        limits.fill_memory()
+    with resource_limits.remembered():
+        resource_limits.fill_memory()
         try:
             torch.empty(_MORE_THAN_THERE_IS, dtype=torch.uint8, device=ctx.module.device)
         except RuntimeError as error:
@@ -161,4 +161,4 @@ def fill_disk(_: None, ctx: Context) -> None:
     Example: checkpoints, logs and caches of all the runs before.
     Remedy: check the free space before training and before each save; let loggers fail without ending the training.
     """
-    limits.fill_disk()
+    resource_limits.fill_disk()

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy
 import torch
 
-from faultlab.catalogue import failure_mode
-from faultlab.seams import LoaderArguments, Loading, RandomState
-from faultlab.seams.armed import Context
+from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.frameworks.lightning.seams import LoaderArguments, Loading, RandomState
+from faultlab.injection.armed_fault import Context
 
 
 def _seed_everything(seed: int) -> None:

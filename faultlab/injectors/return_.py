@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import failure_mode
-from faultlab.seams import StepOutput
-from faultlab.seams.armed import Context
+from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.frameworks.lightning.seams import StepOutput
+from faultlab.injection.armed_fault import Context
 
 
 def _loss(output: Any) -> Any:

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
 
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Optimizers, StepCall
-from faultlab.seams.armed import Call, Context
-from faultlab.seams.model import optimizers_in, schedules_in
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Optimizers, StepCall
+from faultlab.frameworks.lightning.seams.model import optimizers_in, schedules_in
+from faultlab.injection.armed_fault import Call, Context
 
 _TIMING = ("interval", "frequency", "name")
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.seams import Architecture, ModuleArguments, Optimizers, TrainerArguments
-from faultlab.seams.armed import Context
-from faultlab.seams.callbacks import stops_early
-from faultlab.seams.model import scale_rates
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.frameworks.lightning.seams import Architecture, ModuleArguments, Optimizers, TrainerArguments
+from faultlab.frameworks.lightning.seams.callbacks import stops_early
+from faultlab.frameworks.lightning.seams.model import scale_rates
+from faultlab.injection.armed_fault import Context
 
 
 @failure_mode(

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue import failure_mode
-from faultlab.seams import Definition, StepCall
-from faultlab.seams.armed import Call, Context
+from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.frameworks.lightning.seams import Definition, StepCall
+from faultlab.injection.armed_fault import Call, Context
 
 
 @failure_mode(

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from faultlab import layers
-from faultlab.catalogue import Dose, failure_mode
-from faultlab.recon import DENSE
-from faultlab.seams import Architecture, Weights
-from faultlab.seams.armed import Context
+from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.core.target_profile import DENSE
+from faultlab.frameworks.lightning.seams import Architecture, Weights
+from faultlab.frameworks.torch import layers
+from faultlab.injection.armed_fault import Context
 
 Module = Any
 

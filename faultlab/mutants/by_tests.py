@@ -20,13 +20,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from faultlab.core.orders import Lines
+from faultlab.core.report import dump
 from faultlab.engines import processes
-from faultlab.engines.protocol import Lines
 from faultlab.errors import BaselineError, FaultlabError
-from faultlab.mutants.fresh import FreshPytest
+from faultlab.mutants.fresh_pytest import FreshPytest
 from faultlab.mutants.mutant import MARK, Mutant
 from faultlab.mutants.workspace import Workspace
-from faultlab.results import dump
 
 _TICK = 0.1
 _IMPORTS = 120.0

@@ -12,24 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from faultlab import engines
-from faultlab.catalogue import FailureMode
-from faultlab.docstrings import Sections
+from faultlab.campaign import verdict
+from faultlab.campaign.clean_runs import TRUNK, order
+from faultlab.campaign.healthy_runs import Watch
+from faultlab.campaign.plan import Selection
+from faultlab.campaign.preparation import Findings, Preparation
+from faultlab.campaign.trunk_twins import Trunk
+from faultlab.campaign.verdict import Twin
+from faultlab.catalogue.docstring_sections import Sections
+from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.config.scenario import Scenario
+from faultlab.core.orders import Order, Outcome, Place
+from faultlab.core.records import Records
+from faultlab.core.report import SOURCE, Detection, FaultResult, Status
+from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine, TargetBrokenError
-from faultlab.engines.protocol import Order, Outcome, Place
-from faultlab.harness import verdict
-from faultlab.harness.clean import TRUNK, order
-from faultlab.harness.plan import Selection
-from faultlab.harness.preparation import Findings, Preparation
-from faultlab.harness.records import Records
-from faultlab.harness.trajectory import Trajectory
-from faultlab.harness.trunk import Trunk
-from faultlab.harness.verdict import Twin
-from faultlab.harness.watching import Watch
+from faultlab.injection.mutant_activation import AT_IMPORT, Ran
 from faultlab.mutants.mutant import Mutant
-from faultlab.mutants.switchboard import AT_IMPORT, Ran
 from faultlab.mutants.workspace import Workspace
-from faultlab.results import SOURCE, Detection, FaultResult, Status
-from faultlab.scenario import Scenario
 
 _FACTOR, _FLOOR = 4.0, 5.0
 _FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0

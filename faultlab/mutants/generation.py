@@ -22,7 +22,7 @@ from faultlab.mutants.workspace import Workspace
 TESTED = "3.8.1"
 _DEADLINE = 600.0
 _THEIRS = "\nfrom mutmut.mutation.trampoline import wrap_in_trampoline as"
-_OURS = "\nfrom faultlab.mutants.elsewhere import wrap_in_trampoline as"
+_OURS = "\nfrom faultlab.injection.mutant_trampoline import wrap_in_trampoline as"
 _REMEDY = "Name the files to mutate without it."
 _NOTHING = "nothing in it that mutmut changes"
 _NEVER = ("__getattribute__", "__setattr__", "__new__")

@@ -11,15 +11,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from faultlab import __version__, index
+from faultlab import __version__
+from faultlab.campaign.clean_runs import CleanRuns
+from faultlab.campaign.healthy_runs import Watch
+from faultlab.catalogue import index
+from faultlab.config.scenario import Mutants, Scenario, project_root
+from faultlab.config.source_lookup import within_repository
+from faultlab.core import mutation_scores
+from faultlab.core.records import Records
+from faultlab.core.report import Demands, FaultResult, Mutation, Report, Status
+from faultlab.core.run_folder import REPORT_FILE
+from faultlab.core.shard import Shard
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.errors import UsageError
 from faultlab.gate import evidence
-from faultlab.gate.check import ALARMS, MUTANTS, check_alarms, check_mutants
-from faultlab.harness.clean import CleanRuns
-from faultlab.harness.records import Records
-from faultlab.harness.watching import Watch
-from faultlab.mutants import generation, methods, scope, store
+from faultlab.gate.demands import ALARMS, MUTANTS, check_alarms, check_mutants
+from faultlab.mutants import generation, scope, store
 from faultlab.mutants.by_tests import ByTests, TestVerdict
 from faultlab.mutants.by_training import ByTraining
 from faultlab.mutants.mutant import Mutant
@@ -27,11 +34,6 @@ from faultlab.mutants.scope import GuardCode
 from faultlab.mutants.store import Circumstances, Store
 from faultlab.mutants.verdicts import join
 from faultlab.mutants.workspace import WITHIN, Workspace
-from faultlab.results import Demands, FaultResult, Mutation, Report, Status
-from faultlab.runfolder import REPORT_FILE
-from faultlab.scenario import Mutants, Scenario, project_root
-from faultlab.shard import Shard
-from faultlab.source import within_repository
 
 _PROJECT_NAME = re.compile(r"^\[project\]\s*$(?:(?!^\[).)*?^name\s*=\s*[\"']([^\"']+)", re.MULTILINE | re.DOTALL)
 
@@ -318,9 +320,9 @@ class SourceMutation:
             mutmut=generated.version,
             files=list(sources),
             judges=judges,
-            score=methods.score(report.mutants),
+            score=mutation_scores.score(report.mutants),
             counts={status.value: counts[status] for status in Status},
-            methods=methods.rows(report.mutants, report.by_mode(), index.modes()),
+            methods=mutation_scores.rows(report.mutants, report.by_mode(), index.modes()),
             unmutated=dict(generated.unmutated),
             unreached=self._unreached(generated),
             notes=list(generated.notes),

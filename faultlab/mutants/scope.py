@@ -7,26 +7,37 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from faultlab import git
+from faultlab.config.scenario import Component, Scenario
+from faultlab.config.source_lookup import file_of
+from faultlab.core import git
 from faultlab.errors import UsageError
 from faultlab.mutants.location import beyond_reach, functions_of
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import walked
-from faultlab.scenario import Component, Scenario
-from faultlab.source import file_of
 
 # In faultlab's own repository: what runs around a test while a mutant is on, or ends the copy that it is on in.
 JUDGES = (
     "faultlab/pytest_plugin.py",
-    "faultlab/seams/patching.py",
-    *(f"faultlab/detectors/{name}.py" for name in ("exceptions", "notice", "warned")),
-    *(f"faultlab/engines/{name}.py" for name in ("collected", "fork", "nursery", "processes", "protocol")),
-    *(f"faultlab/mutants/{name}.py" for name in ("elsewhere", "init_arguments", "switchboard")),
+    "faultlab/core/patching.py",
+    *(f"faultlab/detectors/{name}.py" for name in ("exceptions", "warnings_shown")),
+    "faultlab/core/notice.py",
+    "faultlab/core/orders.py",
+    *(f"faultlab/engines/{name}.py" for name in ("fork_self", "fork", "nursery", "processes")),
+    *(f"faultlab/injection/{name}.py" for name in ("mutant_trampoline", "init_arguments", "mutant_activation")),
     *(
         f"faultlab/testing/{name}.py"
-        for name in ("alone", "conducting", "failures", "fixtures", "mutating", "own_folder", "randomness", "replaying")
+        for name in (
+            "single_mutant",
+            "test_runner",
+            "failures",
+            "fixtures",
+            "mutating",
+            "isolated_cwd",
+            "randomness",
+            "report_replay",
+        )
     ),
-    *(f"faultlab/worker/{name}.py" for name in ("file_calls", "layers", "listing", "overlay", "writers")),
+    *(f"faultlab/sandbox/{name}.py" for name in ("file_calls", "layers", "listing", "overlay", "writers")),
 )
 
 
@@ -83,7 +94,7 @@ def _scripts(scenario: Scenario, root: Path) -> list[str]:
     named = [
         str(component.init_args.get("script", ""))
         for component in (scenario.module, scenario.build)
-        if component is not None and component.class_path.startswith("faultlab.scripted.")
+        if component is not None and component.class_path.startswith("faultlab.targets.script.")
     ]
     places = [next((f for folder in (Path.cwd(), root) if (f := folder / name).is_file()), None) for name in named]
     return [name for place in places if place is not None and (name := _within(str(place), root))]

@@ -18,11 +18,11 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from faultlab import wholefile
+from faultlab.core import atomic_write
+from faultlab.core.report import INCONCLUSIVE, FaultResult, Status, dump
 from faultlab.mutants.by_tests import KILLED, LOST, TestVerdict
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import walked
-from faultlab.results import INCONCLUSIVE, FaultResult, Status, dump
 
 _SETTINGS = ("conftest.py", "pyproject.toml", "pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "tox.ini",
              "setup.cfg")  # fmt: skip
@@ -78,7 +78,7 @@ class Store:
                 continue
         # Anew, so that a line that was cut short does not swallow the next one.
         text = "".join(dump({"mutant": key, **entry}) + "\n" for key, entry in self._known.items())
-        wholefile.write(self.file, text)
+        atomic_write.write(self.file, text)
 
     def tests(self, mutant: Mutant) -> TestVerdict | None:
         """What the tests said, if that still holds."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+from faultlab.core.report import SOURCE, Detection, FaultResult, Status
 from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURVIVED, TIMEOUT, TestVerdict
 from faultlab.mutants.by_training import mode_of
 from faultlab.mutants.mutant import Mutant
-from faultlab.results import SOURCE, Detection, FaultResult, Status
 
 _RAN = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
 

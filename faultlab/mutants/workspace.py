@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from faultlab.core.report import dump
 from faultlab.errors import UsageError
-from faultlab.results import dump
 
 WITHIN = Path("mutants") / "work"
 """Where the copy lies in a run folder."""

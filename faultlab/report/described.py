@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from faultlab import measured
-from faultlab.catalogue import FailureMode
-from faultlab.fault import STAGES
+from faultlab.catalogue import measured
+from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.fault import STAGES
 from faultlab.report.text import blocks
 
 STOCK = {"raises": "ends the run with an error", "warns": "warns and goes on", "silent": "says nothing"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faultlab.comparison import Change, Comparison
+from faultlab.core.comparison import Change, Comparison
 
 
 def lines(found: Comparison) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faultlab import wholefile
-from faultlab.report import badge, gitlab, html, junit, sarif, stryker, summary
-from faultlab.results import Report, dump
+from faultlab.core import atomic_write
+from faultlab.core.report import Report, dump
+from faultlab.report.formats import badge, gitlab, junit, sarif, stryker, summary
+from faultlab.report.html import document
 
 _FORMATS = {
     "junit.xml": junit.render,
@@ -23,11 +24,11 @@ def write(report: Report, out: Path, lesson: bool = False) -> Path:
     """
     folder = out / report.scenario
     for name, render in _FORMATS.items():
-        wholefile.write(folder / name, render(report))
-    wholefile.write(folder / "summary.md", summary.render(report, html.since_before(report, folder)))
+        atomic_write.write(folder / name, render(report))
+    atomic_write.write(folder / "summary.md", summary.render(report, document.since_before(report, folder)))
     if report.mutation is not None:
-        wholefile.write(folder / stryker.FILE, dump(stryker.export(report, folder), indent=1))
+        atomic_write.write(folder / stryker.FILE, dump(stryker.export(report, folder), indent=1))
     else:
         (folder / stryker.FILE).unlink(missing_ok=True)
-    page = html.write(report, out)
-    return html.write_lesson(report, folder) if lesson else page
+    page = document.write(report, out)
+    return document.write_lesson(report, folder) if lesson else page

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from faultlab.gate.check import MUTANTS
-from faultlab.mutants.methods import sentence
-from faultlab.report.diffs import differing
-from faultlab.results import Detection, FaultResult, Report, Status
+from faultlab.core.mutation_scores import sentence
+from faultlab.core.report import Detection, FaultResult, Report, Status
+from faultlab.gate.demands import MUTANTS
+from faultlab.report.html.diffs import differing
 
 _COUNTED = {
     Status.NOTICED: "killed",

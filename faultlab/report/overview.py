@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from faultlab import index
-from faultlab.catalogue import FailureMode
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.report import INCONCLUSIVE, FaultResult, Harm, Report, Status
 from faultlab.errors import FaultlabError
 from faultlab.report.mutants import beyond, mutation_line, score
-from faultlab.results import INCONCLUSIVE, FaultResult, Harm, Report, Status
 
 _COLUMNS = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT, Status.NOT_APPLICABLE)
 

@@ -1,6 +1,6 @@
 """report.json key by key: the contract that other tools read, of which docs/report.schema.json is made.
 
-These models describe the file; `faultlab.results` writes it. Tests hold both together.
+These models describe the file; `faultlab.core.report` writes it. Tests hold both together.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema
 
-from faultlab.results import Status
+from faultlab.core.report import Status
 
 DIALECT = GenerateJsonSchema.schema_dialect
 Count = Annotated[int, Field(ge=0)]
@@ -405,7 +405,7 @@ def report_schema() -> dict[str, Any]:
 
 def scenario_schema() -> dict[str, Any]:
     """The JSON Schema of scenario files, of draft 2020-12, for editors: what goes beyond it `faultlab check` says."""
-    from faultlab.scenario import Scenario
+    from faultlab.config.scenario import Scenario
 
     return _schema(Scenario)
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from faultlab.frameworks.torch import compilation
-from faultlab.harness.trajectory import Trajectory, count_logger_calls, digest, recorder
-from faultlab.seams import lightning, tree
-from faultlab.seams.armed import Armed
-from faultlab.seams.base import Site
-from faultlab.seams.clock import Clock
-from faultlab.seams.patching import Patches
-from faultlab.seams.steps import STEP_METHODS
+from faultlab.core.patching import Patches
+from faultlab.core.trajectory import Trajectory, count_logger_calls, digest, recorder
+from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.seams.steps import STEP_METHODS
+from faultlab.injection import compilation, tree
+from faultlab.injection.armed_fault import Armed
+from faultlab.injection.clock import Clock
+from faultlab.injection.seam import Site
 
 
 class Embedding:
@@ -55,10 +55,10 @@ class Embedding:
         finally:
             self.installing = False
         # After the seams, so as to come before them: they ask which module is meant and what step it is.
-        base = lightning.base_module(self.target)
+        base = namespaces.base_module(self.target)
         self._patches.wrap(base, "__init__", self._constructing)
         for name in STEP_METHODS:
-            if lightning.overrides(self.target, name):
+            if namespaces.overrides(self.target, name):
                 self._patches.wrap(self.target, name, self._stepping(name))
         self._patches.wrap(self.target, "forward", self._calling)
         for trainer in trainers():
@@ -175,7 +175,7 @@ class Embedding:
 @contextmanager
 def recorded(trainer: Any, model: Any, clock: Clock, trajectory: Trajectory) -> Iterator[None]:
     """Has ``trajectory`` record a run of somebody else's Trainer, and the clock know that it is on."""
-    watcher = recorder(sys.modules[lightning.namespace_of(type(model))], trajectory, clock)
+    watcher = recorder(sys.modules[namespaces.namespace_of(type(model))], trajectory, clock)
     trainer.callbacks.append(watcher)
     clock.trainer = trainer
     try:
@@ -188,7 +188,7 @@ def recorded(trainer: Any, model: Any, clock: Clock, trajectory: Trajectory) -> 
 
 def trainers() -> list[type]:
     """The Trainer of each namespace that is imported."""
-    return [sys.modules[name].Trainer for name in lightning.loaded()]
+    return [sys.modules[name].Trainer for name in namespaces.loaded()]
 
 
 def write_below(folder: str, patches: Patches) -> None:

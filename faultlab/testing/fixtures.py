@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from faultlab.testing import randomness
-from faultlab.testing.conducting import definitions_of, fixture_name
 from faultlab.testing.knowledge import Knowledge
+from faultlab.testing.test_runner import definitions_of, fixture_name
 
 # What is quicker than this is set up in every copy, as it would be without faults.
 _WORTH_SHARING = 0.05

@@ -11,27 +11,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from faultlab import catalogue
-from faultlab.applicability import inapplicable
+from faultlab.campaign.verdict import detection
+from faultlab.catalogue import failure_mode
+from faultlab.catalogue.requirements import inapplicable
+from faultlab.config.scenario import parse_fault
+from faultlab.core.fault import Fault
+from faultlab.core.notice import Notice
+from faultlab.core.patching import Patches
+from faultlab.core.report import Detection
 from faultlab.detectors import exceptions
 from faultlab.detectors.exceptions import UserCode
-from faultlab.detectors.guards import Observer
-from faultlab.detectors.notice import Notice
-from faultlab.detectors.warned import Warnings
+from faultlab.detectors.guard_observer import Observer
+from faultlab.detectors.warnings_shown import Warnings
 from faultlab.errors import FaultlabError, UsageError
-from faultlab.fault import Fault
-from faultlab.harness.verdict import detection
-from faultlab.results import Detection
-from faultlab.scenario import parse_fault
-from faultlab.seams import lightning
-from faultlab.seams.armed import Armed
-from faultlab.seams.callbacks import named_callbacks, release
-from faultlab.seams.clock import Clock
-from faultlab.seams.construction import path_of
-from faultlab.seams.patching import Patches
+from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, release
+from faultlab.frameworks.lightning.seams.construction import path_of
+from faultlab.injection.armed_fault import Armed
+from faultlab.injection.clock import Clock
+from faultlab.testing.dry_run import Rehearsal, RehearsalError
 from faultlab.testing.embedding import Embedding
-from faultlab.testing.learning import Learner, Use, find_class
-from faultlab.testing.rehearsal import Rehearsal, RehearsalError
+from faultlab.testing.suite_targets import Learner, Use, find_class
 
 _FLAGS = ("detect_anomaly",)
 By = type | str | None
@@ -83,7 +83,7 @@ class Injection:
             Learner.current.injected = True
         if _within_a_fixture():
             raise UsageError("the block of a fixture goes on through the whole test; inject in the test itself")
-        if not lightning.loaded():
+        if not namespaces.loaded():
             raise UsageError("import Lightning, or your module, before the block: there is nothing to break yet")
         rehearsal = Rehearsal()
         learnt = rehearsal.begin()
@@ -107,7 +107,7 @@ class Injection:
         if target is None:
             raise UsageError(f"{path} is only there once the block has begun: import its module before")
         assert use.recon is not None
-        registered = catalogue.load()[self.fault.mode]
+        registered = failure_mode.load()[self.fault.mode]
         if reason := inapplicable(registered, use.recon):
             raise UsageError(f"{self.fault} can't happen to {path}: {reason}")
         self._steps = use.steps
@@ -194,7 +194,7 @@ class Noticing(Injection):
         if not self.activations:
             assert error is not None
             raise NotActivatedError(f"{self._armed.fault} had not acted when the block ended") from error
-        mode = catalogue.load()[self.fault.mode].mode
+        mode = failure_mode.load()[self.fault.mode].mode
         caused = [n for n in [*self._observer.notices, *ended] if n.step >= (self.first_step or 0)]
         quiet = [*self._clean, *self._before]
         new = [n for n in caused if not any(n.same_alarm(known) for known in quiet)]
@@ -254,7 +254,7 @@ class Noticing(Injection):
         lines += [f"  {found.kind}: {_said(found)}" for found in self.notices if found.name not in self._observer.calls]
         if false_alarms := [notice for notice in self._clean if self._by in (None, notice.name)]:
             lines.append(f"  It says the same without the fault: {false_alarms[0].message}")
-        mode = catalogue.load()[self.fault.mode].mode
+        mode = failure_mode.load()[self.fault.mode].mode
         return "\n".join([*lines, f"  What {mode.id} does: {mode.summary}"])
 
 
@@ -325,8 +325,8 @@ def _observing(observer: Observer) -> Iterator[None]:
         return attaching
 
     with Patches() as patches:
-        for namespace in lightning.loaded():
-            connector = lightning.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
+        for namespace in namespaces.loaded():
+            connector = namespaces.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
             patches.wrap(connector, "_attach_model_callbacks", make)
         try:
             yield

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from faultlab.applicability import inapplicable
-from faultlab.catalogue import FailureMode, Registered
-from faultlab.fault import Fault, Trigger
-from faultlab.recon import Recon
-from faultlab.testing.learning import Use, richness
+from faultlab.catalogue.failure_mode import FailureMode, Registered
+from faultlab.catalogue.requirements import inapplicable
+from faultlab.core.fault import Fault, Trigger
+from faultlab.core.target_profile import Recon
+from faultlab.testing.suite_targets import Use, richness
 
 INSTALLED = "installed"
 _QUICK = 0.001

@@ -19,24 +19,17 @@ from typing import Any
 
 import pytest
 
+from faultlab.campaign.clean_runs import DEADLINE, order
+from faultlab.core.orders import Order, Outcome, encode
 from faultlab.detectors.exceptions import UserCode
-from faultlab.engines.collected import CollectedEngine, Send
-from faultlab.engines.protocol import Order, Outcome, encode
-from faultlab.harness.clean import DEADLINE, order
+from faultlab.engines.fork_self import CollectedEngine, Send
+from faultlab.injection.mutant_activation import AT_IMPORT, STATS, Executions, Ran, switch_to
 from faultlab.mutants.mutant import mangled_of
-from faultlab.mutants.switchboard import AT_IMPORT, STATS, Executions, Ran, switch_to
-from faultlab.testing import fixtures, own_folder, randomness
-from faultlab.testing.conducting import (
-    Conductor,
-    become_victim,
-    end_coverage,
-    fixtures_of,
-    prepare_process,
-    settle,
-)
+from faultlab.sandbox import file_calls
+from faultlab.testing import fixtures, isolated_cwd, randomness
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge
-from faultlab.worker import file_calls
+from faultlab.testing.test_runner import Conductor, become_victim, end_coverage, fixtures_of, prepare_process, settle
 
 _FACTOR, _FLOOR = 4.0, 3.0
 _FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
@@ -262,7 +255,7 @@ class MutatedSuite:
         assert order.tests is not None
         Path(order.root).mkdir(parents=True, exist_ok=True)
         become_victim(self._session, order.root)
-        own_folder.enter(Path(order.root) / "cwd", self._projects)
+        isolated_cwd.enter(Path(order.root) / "cwd", self._projects)
         end_coverage(keep=False)
         faulted = order.id not in _CLEAN
         self._executions.run = order.id

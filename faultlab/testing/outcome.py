@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from faultlab.catalogue import FailureMode
-from faultlab.detectors.notice import Notice
-from faultlab.engines.protocol import Outcome
-from faultlab.harness.verdict import detection, died, timed_out
-from faultlab.results import FaultResult, Status
+from faultlab.campaign.verdict import detection, died, timed_out
+from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.notice import Notice
+from faultlab.core.orders import Outcome
+from faultlab.core.report import FaultResult, Status
 
 SCHEMA = 1
 

@@ -13,22 +13,24 @@ from typing import Any
 
 import pytest
 
-from faultlab import __version__, engines, index, wholefile
-from faultlab.engines.protocol import Outcome
+from faultlab import __version__, engines
+from faultlab.campaign.plan import Selection
+from faultlab.catalogue import index
+from faultlab.config.scenario import check_pattern, parse_fault
+from faultlab.core import atomic_write
+from faultlab.core.fault import Fault
+from faultlab.core.orders import Outcome
+from faultlab.core.report import Baseline, Demands, Report, dump
+from faultlab.core.run_folder import REPORT_FILE, TESTS_FILE
 from faultlab.errors import BaselineError, FaultlabError, UsageError
-from faultlab.fault import Fault
-from faultlab.gate.check import check
-from faultlab.harness.plan import Selection
+from faultlab.gate.demands import check
 from faultlab.pytest_plugin import ALONE, PROCESSES, RESULT
-from faultlab.results import Baseline, Demands, Report, dump
-from faultlab.runfolder import REPORT_FILE, TESTS_FILE
-from faultlab.scenario import check_pattern, parse_fault
+from faultlab.sandbox.overlay import Overlay
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import Matrix, judge
-from faultlab.testing.replaying import replay
+from faultlab.testing.report_replay import replay
 from faultlab.testing.suite import Asked, Suite
 from faultlab.testing.victims import Arming
-from faultlab.worker.overlay import Overlay
 
 
 def run_suite(session: pytest.Session) -> None:
@@ -127,11 +129,11 @@ def report_of(matrix: Matrix, versions: dict[str, str]) -> Report:
 
 def write(matrix: Matrix, report: Report, folder: Path) -> None:
     """Writes report.json, tests.json and index.html."""
-    from faultlab.report import html
+    from faultlab.report.html import document
 
-    wholefile.write(folder / REPORT_FILE, dump(report.to_json(), indent=1))
-    wholefile.write(folder / TESTS_FILE, dump(matrix.to_json(), indent=1))
-    html.write_alone(report, folder / "index.html")
+    atomic_write.write(folder / REPORT_FILE, dump(report.to_json(), indent=1))
+    atomic_write.write(folder / TESTS_FILE, dump(matrix.to_json(), indent=1))
+    document.write_alone(report, folder / "index.html")
 
 
 def _known(file: Path) -> Knowledge:
@@ -203,10 +205,10 @@ def _record_properties(config: pytest.Config, matrix: Matrix, report: Report) ->
 def _versions() -> dict[str, str]:
     import torch
 
-    from faultlab.seams import lightning
+    from faultlab.frameworks.lightning import namespaces
 
     found = {"torch": str(torch.__version__), "python": platform.python_version()}
-    for name in lightning.loaded():
+    for name in namespaces.loaded():
         package = name.partition(".")[0]
         found[package.replace("pytorch_", "")] = str(getattr(sys.modules[package], "__version__", ""))
     return found

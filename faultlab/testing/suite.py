@@ -14,26 +14,26 @@ from typing import Any
 
 import pytest
 
-from faultlab import catalogue
-from faultlab.catalogue import Registered
+from faultlab.campaign import plan
+from faultlab.campaign.clean_runs import order
+from faultlab.campaign.plan import Selection
+from faultlab.campaign.preparation import deadline
+from faultlab.campaign.second_attempt import is_late, longer
+from faultlab.catalogue import failure_mode
+from faultlab.catalogue.failure_mode import Registered
+from faultlab.core.fault import Fault
+from faultlab.core.orders import Order, Outcome
+from faultlab.core.report import FaultResult, Status
 from faultlab.detectors.exceptions import UserCode
 from faultlab.engines import TargetBrokenError
-from faultlab.engines.collected import CollectedEngine
-from faultlab.engines.protocol import Order, Outcome
+from faultlab.engines.fork_self import CollectedEngine
 from faultlab.errors import BaselineError
-from faultlab.fault import Fault
-from faultlab.harness import plan
-from faultlab.harness.clean import order
-from faultlab.harness.patience import is_late, longer
-from faultlab.harness.plan import Selection
-from faultlab.harness.preparation import deadline
-from faultlab.results import FaultResult, Status
 from faultlab.testing import fixtures, randomness
-from faultlab.testing.clean import CleanPasses
-from faultlab.testing.conducting import Conductor, prepare_process, settle
+from faultlab.testing.clean_passes import CleanPasses
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import Matrix, Row, judge, remaining
+from faultlab.testing.test_runner import Conductor, prepare_process, settle
 from faultlab.testing.victims import FAULT, Arming, Victim
 
 
@@ -135,7 +135,7 @@ class Suite:
         Victim(self._session, self._suspects, self._rng, self.knowledge).carry_out(order, send)
 
     def _inject(self) -> None:
-        registry = catalogue.load()
+        registry = failure_mode.load()
         self._shared = fixtures.shareable(self.knowledge, self._clean.items)
         settle()
         self._engine.open("faults", {})
@@ -145,7 +145,7 @@ class Suite:
             mode = registry[fault.mode].mode
             # A trigger half-way is another step in every test: it stays the failure mode's own.
             named = fault if fault.trigger or mode.when != "always" else mode.complete(fault, 1)
-            excuse = next((reason for glob, reason in excuses if catalogue.matching(glob, [fault.mode])), "")
+            excuse = next((reason for glob, reason in excuses if failure_mode.matching(glob, [fault.mode])), "")
             tests, reason = self.knowledge.reached(registry[fault.mode], fault)
             if excuse or reason:
                 status = Status.IGNORED if excuse and tests else Status.NOT_APPLICABLE
@@ -189,7 +189,7 @@ class Suite:
         until_failure: Collection[str],
     ) -> None:
         """Runs these faults' tests, those of some until one fails, and judges each by all ``outcomes`` that it has."""
-        registry, clean = catalogue.load(), self.knowledge.warnings
+        registry, clean = failure_mode.load(), self.knowledge.warnings
         orders, done = [self._faulted(id, waiting[id], outcomes, id in until_failure) for id in faults], 0
         while orders:
             again: list[Order] = []
@@ -216,7 +216,7 @@ class Suite:
         late: list[Order] = []
         for outcome in self._engine.run(orders):
             fault = asked[outcome.id].fault or ""
-            if is_late(catalogue.load()[Fault.parse(fault).mode].mode, outcome):
+            if is_late(failure_mode.load()[Fault.parse(fault).mode].mode, outcome):
                 late.append(asked[outcome.id])
             else:
                 yield fault, outcome
@@ -227,7 +227,7 @@ class Suite:
     def _faulted(
         self, fault: str, tests: Sequence[str], before: Mapping[str, Sequence[Outcome]], until_failure: bool = False
     ) -> Order:
-        mode = catalogue.load()[Fault.parse(fault).mode].mode
+        mode = failure_mode.load()[Fault.parse(fault).mode].mode
         allowed = self._asked.timeout or deadline(mode, self.knowledge.seconds(tests))
         task = {"pass": FAULT, "items": list(tests), "until_failure": until_failure}
         id = f"{fault} again {len(before[fault])}" if fault in before else fault

@@ -12,21 +12,21 @@ from typing import Any
 
 import pytest
 
-from faultlab import catalogue
-from faultlab.applicability import inapplicable
-from faultlab.engines.protocol import Order
-from faultlab.fault import Fault
-from faultlab.seams.armed import Armed
-from faultlab.seams.clock import Clock
-from faultlab.seams.patching import Patches
-from faultlab.testing.conducting import Conductor, Ended, Scope, become_victim, end_coverage
+from faultlab.catalogue import failure_mode
+from faultlab.catalogue.requirements import inapplicable
+from faultlab.core.fault import Fault
+from faultlab.core.orders import Order
+from faultlab.core.patching import Patches
+from faultlab.injection.armed_fault import Armed
+from faultlab.injection.clock import Clock
+from faultlab.sandbox import file_calls
+from faultlab.sandbox.overlay import Overlay
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge, Unit
-from faultlab.testing.learning import Learner, find_class
-from faultlab.testing.touching import touches
-from faultlab.worker import file_calls
-from faultlab.worker.overlay import Overlay
+from faultlab.testing.seam_coverage import touches
+from faultlab.testing.suite_targets import Learner, find_class
+from faultlab.testing.test_runner import Conductor, Ended, Scope, become_victim, end_coverage
 
 PLAIN, LEARN, TOUCH, FAULT = "plain", "learn", "touch", "fault"
 Send = Callable[[dict[str, Any]], None]
@@ -98,7 +98,7 @@ class Victim:
 
     def _touch(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Attaches every seam, none of which ever acts: a test that fails now would fail under any fault."""
-        registry, units = catalogue.load(), Units(self._knowledge)
+        registry, units = failure_mode.load(), Units(self._knowledge)
 
         @contextlib.contextmanager
         def scope(name: str) -> Iterator[None]:
@@ -172,7 +172,7 @@ class Arming:
         overlay: Overlay | None = None,
     ) -> None:
         self._fault = fault
-        self._registered = catalogue.load()[fault.mode]
+        self._registered = failure_mode.load()[fault.mode]
         self._knowledge = knowledge
         self._folder = folder
         self._acting = acting

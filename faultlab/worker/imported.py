@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from faultlab.target import Target
-from faultlab.worker import file_calls
-from faultlab.worker.overlay import Overlay
+from faultlab.frameworks.lightning.target import Target
+from faultlab.sandbox import file_calls
+from faultlab.sandbox.overlay import Overlay
 
 
 def import_target(scenario: Mapping[str, Any], root: str) -> Target:

@@ -12,7 +12,8 @@ import torch
 from pytorch_lightning.loggers import CSVLogger, Logger
 
 from faultlab import guards
-from faultlab.guards import Alarm, Guard, GuardSet, LoggedShares, announcement
+from faultlab.guards import Alarm, Guard, GuardSet, LoggedShares
+from faultlab.guards.support import announcement
 from tests.guards.rig import Healthy, fit, loaders
 
 

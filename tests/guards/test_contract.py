@@ -16,10 +16,11 @@ import pytorch_lightning as pl
 import torch
 
 from faultlab import guards
-from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning, readings
+from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning
 from faultlab.guards.known_profile import combine
 from faultlab.guards.known_sensor import Sensor
-from faultlab.guards.lightning import HOOKS, overrides
+from faultlab.guards.support import trainer_state
+from faultlab.guards.support.lightning_callback import HOOKS, overrides
 from tests import warm
 from tests.guards.rig import QUIET, Healthy, fit, loaders
 from tests.zoo import models
@@ -206,7 +207,7 @@ def test_a_copy_that_fails_is_counted() -> None:
         """Refuses to be called by a guard."""
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            if readings.trying():
+            if trainer_state.trying():
                 raise LookupError("nothing for you")
             return super().forward(inputs)
 

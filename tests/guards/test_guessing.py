@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from faultlab.guards import guessing
-from faultlab.guards.better_side import better_side
+from faultlab.guards.support import guessing
+from faultlab.guards.support.better_side import better_side
 
 CLASSES = torch.tensor([0, 1, 2, 1] * 4)
 SCORES = torch.randn(16, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)

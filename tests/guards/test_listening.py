@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from faultlab.guards.listening import Ears
+from faultlab.guards.support.listening import Ears
 
 
 def _hears_nothing(*heard: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from faultlab import guards
-from faultlab.guards import Guard, GuardSet, pace
+from faultlab.guards import Guard, GuardSet
+from faultlab.guards.support import pace
 
 
 class Counting:

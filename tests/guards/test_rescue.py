@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from faultlab import guards
-from faultlab.guards import Alarm, Gradients, Guard, GuardSet, LossContract, rescue
+from faultlab.guards import Alarm, Gradients, Guard, GuardSet, LossContract
+from faultlab.guards.support import rescue
 from tests.guards.rig import QUIET, Healthy, fit, loaders
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from faultlab.guards import readings
-from faultlab.guards.twins import copied
-from faultlab.seams.patching import Patches
+from faultlab.core.patching import Patches
+from faultlab.guards.support import trainer_state
+from faultlab.guards.support.twins import copied
 from tests.guards.rig import Healthy
 
 
@@ -103,7 +103,7 @@ def test_a_twin_of_an_ordinary_module_takes_no_walk_through_its_attributes(monke
         return deepcopy(value, memo)
 
     monkeypatch.setattr(copy, "deepcopy", counting)
-    assert readings.twin(Healthy(), trainer=object()) is not None
+    assert trainer_state.twin(Healthy(), trainer=object()) is not None
     assert not [kind for kind in walked if issubclass(kind, (nn.Module, nn.Parameter, dict))]
 
 

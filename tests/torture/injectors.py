@@ -13,9 +13,9 @@ import threading
 import time
 from typing import Any
 
-from faultlab.catalogue import failure_mode
-from faultlab.seams import StepCall, StepOutput
-from faultlab.seams.armed import Call, Context
+from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.frameworks.lightning.seams import StepCall, StepOutput
+from faultlab.injection.armed_fault import Call, Context
 
 
 @failure_mode(

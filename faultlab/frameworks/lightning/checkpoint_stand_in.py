@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from faultlab.seams import lightning
+from faultlab.frameworks.lightning import namespaces
 
 # In these a ModelCheckpoint saves; in `setup` it looks at its folder, and when training raises it writes.
 _HOOKS = ("on_train_start", "on_train_batch_end", "on_train_epoch_end", "on_validation_end")
@@ -17,7 +17,7 @@ _HOOKS = ("on_train_start", "on_train_batch_end", "on_train_epoch_end", "on_vali
 
 def checkpoint_stand_in(callback: Any) -> Any:
     """A callback that is no ModelCheckpoint to Lightning; None for what is none either, or monitors nothing."""
-    base = lightning.base_callback(type(callback))
+    base = namespaces.base_callback(type(callback))
     if base is None or not getattr(callback, "monitor", None) or not getattr(callback, "save_top_k", 0):
         return None
     _write_nothing(callback)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from faultlab.frameworks.lightning.interception import Reached
 from faultlab.frameworks.lightning.main_script import as_started, run_to_fit
-from faultlab.target import TargetError
+from faultlab.frameworks.lightning.target import TargetError
 
 
 class CliConfig:

@@ -15,9 +15,8 @@ from types import ModuleType
 from typing import Any
 
 from faultlab.core.asking import asked
-from faultlab.frameworks.lightning import script_callbacks
-from faultlab.seams import lightning
-from faultlab.seams.patching import Patches
+from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning import namespaces, script_callbacks
 
 # What has no place in a run that is one of hundreds: devices, what is written, what is shown.
 _LEFT_OUT = {"accelerator", "barebones", "default_root_dir", "detect_anomaly", "devices", "enable_checkpointing",
@@ -27,7 +26,7 @@ _HALF = ("16", "16-true", "16-mixed")
 _ARGUMENTS = "__faultlab_arguments__"
 _AT_FIRST = "__faultlab_callbacks__"
 _STOCK = "__faultlab_stock__"
-_DEFINED_IN = tuple(f"{namespace}.trainer.trainer" for namespace in lightning.NAMESPACES)
+_DEFINED_IN = tuple(f"{namespace}.trainer.trainer" for namespace in namespaces.NAMESPACES)
 _WANDB = "wandb"
 _POINTS = 100
 """Of a search for a learning rate, as many as Lightning's own has."""
@@ -204,7 +203,7 @@ def trainer_arguments(trainer: Any, keep: frozenset[str], without: Sequence[str]
     found = script_callbacks.sort(callbacks(trainer), without)
     kept.update(callbacks=found.training, guards=found.guards)
     own = type(trainer)
-    if not lightning.is_lightnings(own):
+    if not namespaces.is_lightnings(own):
         kept["trainer_class"] = _rebuilt(trainer)
     return kept
 
@@ -215,7 +214,7 @@ def _rebuilt(trainer: Any) -> type:
     What the subclass itself has set on its Trainer is set on the new one as well.
     """
     own = type(trainer)
-    init = vars(next(cls for cls in own.__mro__ if lightning.is_lightnings(cls)))["__init__"]
+    init = vars(next(cls for cls in own.__mro__ if namespaces.is_lightnings(cls)))["__init__"]
     stock = {*getattr(trainer, _STOCK, vars(trainer)), _STOCK, _ARGUMENTS, _AT_FIRST}
     more = {name: value for name, value in vars(trainer).items() if name not in stock}
 

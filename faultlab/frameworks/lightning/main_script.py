@@ -15,12 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from faultlab.detectors.notice import safe_text
+from faultlab.core.notice import safe_text
 from faultlab.frameworks.lightning import second_run
 from faultlab.frameworks.lightning.interception import Reached, intercepted
-from faultlab.mutants import switchboard
-from faultlab.target import TargetError
-from faultlab.worker.last_words import listening
+from faultlab.frameworks.lightning.target import TargetError
+from faultlab.injection import mutant_activation
+from faultlab.sandbox.last_words import listening
 
 _REMEDY = "It has to get as far as Trainer.fit when it is run with these arguments and without faultlab."
 _ARGUMENTS = (
@@ -47,7 +47,7 @@ class MainScript:
         self._classes: dict[tuple[str, int], type] = {}
         self._trained: frozenset[type] = frozenset()
         self.module = self._made()
-        switchboard.name_script(str(file), module_name(file))
+        mutant_activation.name_script(str(file), module_name(file))
 
     def run_to_fit(self, arguments: Sequence[str], trains: str = "") -> Reached:
         """Run the script from its beginning to its first ``Trainer.fit``, or the first of a module of that class.

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.checkpoint_stand_in import checkpoint_stand_in
-from faultlab.seams import lightning
 
 # Lightning's own callbacks that judge the training, and those that are part of it; the rest writes or shows.
 _JUDGING = ("EarlyStopping", "SpikeDetection")
@@ -44,7 +44,7 @@ def sort(callbacks: Iterable[Any], without: Collection[str] = ()) -> Sorted:
         name = cls.__name__
         if name in without:
             found.left_out.append((name, _ASKED))
-        elif not lightning.is_lightnings(cls) or name in _JUDGING:
+        elif not namespaces.is_lightnings(cls) or name in _JUDGING:
             found.guards[name if name not in found.guards else f"{name}-{len(found.guards)}"] = callback
         elif name in _TRAINING:
             found.training.append(callback)

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from faultlab.detectors.notice import safe_text
+from faultlab.core.notice import safe_text
 from faultlab.frameworks.lightning.main_script import as_started, module_name
-from faultlab.target import TargetError
+from faultlab.frameworks.lightning.target import TargetError
 
 
 class ScriptParts:

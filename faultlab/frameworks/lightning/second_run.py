@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from faultlab.seams.patching import Patches
+from faultlab.core.patching import Patches
 
 
 def forget(program: str) -> None:

@@ -1,0 +1,100 @@
+"""Where along a scale each of several detectors begins to notice, with as few runs as they can share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from faultlab.catalogue.failure_mode import Dose
+
+_RESOLUTION = 1 / 32
+_FIRST = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)
+_WIDE = 20.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A dose from harmless (at 0) to the worst that is tried (at 1); see `Scale.of` for how it is spaced.
+
+    ``wide`` scales are spaced by factors. ``low`` and ``high`` are what the dose may be.
+    """
+
+    harmless: float
+    worst: float
+    wide: bool
+    whole: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+
+    @classmethod
+    def of(cls, dose: Dose) -> Scale:
+        """The scale of a numeric dose: linear where its default is of the order of its range, else logarithmic."""
+        low = -math.inf if dose.low is None else dose.low
+        high = math.inf if dose.high is None else dose.high
+        default, whole = float(dose.default), isinstance(dose.default, int)
+        harmless = dose.harmless if dose.harmless is not None else (dose.low or 0.0)
+        if dose.harmless is None and 0 < harmless < default / _WIDE:
+            # A least dose that is only a limit of what can be said stands for none at all.
+            harmless = 0.0
+        if harmless == default:
+            return cls(harmless, min(100 * default, high), True, whole, low, high)
+        bound = high if default > harmless else low
+        positive = harmless > 0 and default > 0
+        if abs(bound - harmless) <= 4 * abs(default - harmless) and not (
+            positive and _apart(harmless, default) > _WIDE
+        ):
+            return cls(harmless, bound, False, whole, low, high)
+        far = default * (default / harmless) if positive else harmless + 100 * (default - harmless)
+        worst = min(max(far, low), high)
+        return cls(harmless, worst, not positive or (worst > 0 and _apart(harmless, worst) > _WIDE), whole, low, high)
+
+    def value(self, part: float) -> float:
+        """The dose at a part of the scale, 0 excluded."""
+        if not self.wide:
+            found = self.harmless + part * (self.worst - self.harmless)
+        elif self.harmless > 0:
+            found = self.harmless * (self.worst / self.harmless) ** part
+        else:
+            # From nothing there is no factor: eight orders of magnitude stand for it.
+            found = self.harmless + (self.worst - self.harmless) * 10 ** (8 * (part - 1))
+        found = min(max(found, self.low), self.high)
+        return round(found) if self.whole else float(f"{found:.4g}")
+
+
+def _apart(one: float, other: float) -> float:
+    return max(one / other, other / one)
+
+
+def first_parts() -> list[float]:
+    """Where to look before anything is known."""
+    return list(_FIRST)
+
+
+def next_parts(noticed: Mapping[float, Collection[str]], resolution: float = _RESOLUTION) -> list[float]:
+    """Where to look next: for each detector half-way below the least part that it notices, until that is fine enough.
+
+    ``noticed`` has the detectors by the parts that were tried.
+    """
+    wanted: set[float] = set()
+    for detector in {name for names in noticed.values() for name in names}:
+        least = min(part for part, names in noticed.items() if detector in names)
+        below = max((part for part in noticed if part < least), default=0.0)
+        if least - below > resolution:
+            wanted.add((least + below) / 2)
+    return sorted(wanted)
+
+
+def next_steps(noticed: Mapping[int, Collection[str]]) -> list[int]:
+    """The same for the first and the last step at which a fault of one step is noticed, to the step."""
+    wanted: set[int] = set()
+    tried = sorted(noticed)
+    for detector in {name for names in noticed.values() for name in names}:
+        steps = [step for step in tried if detector in noticed[step]]
+        wanted |= _between(max((s for s in tried if s < steps[0]), default=steps[0]), steps[0])
+        wanted |= _between(steps[-1], min((s for s in tried if s > steps[-1]), default=steps[-1]))
+    return sorted(wanted)
+
+
+def _between(low: int, high: int) -> set[int]:
+    return {(low + high) // 2} if high - low > 1 else set()

@@ -1,0 +1,316 @@
+"""One scenario carried out: baseline, plan, runs, verdicts, report. The driver's side: it never imports torch."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from faultlab import __version__
+from faultlab.campaign import curves, plan, verdict
+from faultlab.campaign.clean_runs import TRUNK, order
+from faultlab.campaign.guard_advice import Advice
+from faultlab.campaign.guard_worth import Worth, without, worth_of
+from faultlab.campaign.healthy_runs import Watch
+from faultlab.campaign.plan import Planned
+from faultlab.campaign.preparation import Findings, Preparation, deadline
+from faultlab.campaign.scenario_tests import Tests, join
+from faultlab.campaign.second_attempt import is_late, longer
+from faultlab.campaign.trunk_twins import Trunk
+from faultlab.campaign.verdict import Twin
+from faultlab.catalogue import index
+from faultlab.config.scenario import Scenario, project_root
+from faultlab.config.source_lookup import known_as, place_of, within_repository
+from faultlab.core.comparison import UNNOTICED, UNTRIED
+from faultlab.core.fault import Fault
+from faultlab.core.notice import Notice
+from faultlab.core.orders import Order, Outcome
+from faultlab.core.records import Records
+from faultlab.core.report import Baseline, FaultResult, Report, Status
+from faultlab.core.shard import Shard
+from faultlab.core.trajectory import Trajectory
+from faultlab.engines import Engine, TargetBrokenError
+from faultlab.gate import baseline_check
+from faultlab.gate.baseline_file import Accepted
+from faultlab.gate.demands import check, check_excuses
+
+CANARY, NULL = "canary", "null"
+
+
+class Listener(Protocol):
+    """Told of a campaign's progress."""
+
+    def started(self, scenario: str) -> None: ...
+
+    def measured(self, baseline: Baseline) -> None: ...
+
+    def planned(self, total: int) -> None: ...
+
+    def judged(self, result: FaultResult) -> None: ...
+
+    def testing(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to a scenario. ``timeout`` is a faulted run's deadline in seconds.
+
+    ``study`` names the command where it runs what is no scenario of the user's.
+    """
+
+    select: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    seed: int = 0
+    timeout: float | None = None
+    resume: bool = False
+    out: Path = Path("reports")
+    fail_under: float | None = None
+    watch: Watch = field(default_factory=Watch)
+    shard: Shard = field(default_factory=Shard)
+    accepted: Accepted | None = None
+    study: str = ""
+
+
+Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
+
+
+@dataclass
+class Campaign:
+    """Carries one scenario out with an engine; ``run`` returns the report, also of a campaign that was interrupted.
+
+    ``further`` says which faults to inject next, after those that the scenario asks for, until it names none.
+    """
+
+    scenario: Scenario
+    engine: Engine
+    options: Options
+    listener: Listener
+    interrupted: bool = False
+    advice: Advice = field(default_factory=Advice)
+    worths: list[Worth] = field(default_factory=list)
+    further: Further = lambda results, findings: ()
+    _results: dict[str, FaultResult] = field(default_factory=dict)
+    _drawn: Twin | None = None
+
+    def run(self) -> Report:
+        """Raises ScenarioError where the target can't be built or tests are missing, BaselineError where it fails."""
+        begun = time.perf_counter()
+        tests = self.scenario.test_files
+        report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard),
+                        study=self.options.study)  # fmt: skip
+        report.demands, report.excuses = self.scenario.demands(self.options.fail_under), self.scenario.excuses
+        self.listener.started(self.scenario.name)
+        records = Records(self.options.out / self.scenario.name)
+        records.clear(self.options.resume)
+        try:
+            self.engine.open(self.scenario.name, self.scenario.for_victims())
+            imported = time.perf_counter()
+            preparation = Preparation(self.scenario, self.engine, records, self.options.seed, self.options.watch)
+            selection = self.scenario.selection(self.options.select, self.options.skip)
+            findings = preparation.take(selection)
+            self.advice = findings.advice
+            report.baseline, report.versions = findings.baseline, dict(findings.versions)
+            root = project_root(self.scenario.file).resolve()
+            module = known_as(findings.recon.module, self.scenario.script, root)
+            report.target = {**place_of(module, root), "scenario": str(self.scenario.file)}
+            if project := within_repository(root):
+                report.target["project"] = project
+            self.listener.measured(report.baseline)
+            measured = time.perf_counter()
+            report.timing = {"import": imported - begun, "baseline": measured - imported}
+            whole = preparation.plan(selection, findings.recon)
+            planned = plan.share(whole, self.options.shard)
+            known = self._known(whole, planned, findings, records)
+            self._inject(planned, known, findings, records, report)
+            while asked := self.further(self._results, findings):
+                more = preparation.plan(replace(selection, select=asked, skip=()), findings.recon)
+                planned = records.extend(planned, more)
+                self._inject(more, {}, findings, records, report)
+            records.write_curves(curves.pieces(self._drawn or findings.twin, findings.reloaded, records.curves()))
+            self.worths = self._weigh(planned, findings, records)
+            if tests:
+                self._ask_tests(tests, findings, records, report)
+        except TargetBrokenError as error:
+            raise self.scenario.problem(error.where, error.message, error.remedy) from None
+        except KeyboardInterrupt:
+            self.interrupted = True
+            report.reasons.append("interrupted: what was done is kept, --resume goes on from here")
+        ended = time.perf_counter()
+        report.timing["faults"] = ended - begun - sum(report.timing.values())
+        report.timing["total"] = ended - begun
+        report.timing = {name: round(seconds, 3) for name, seconds in report.timing.items()}
+        report.timing["jobs"] = self.engine.jobs
+        report.faults = sorted(self._results.values(), key=lambda result: result.id)
+        report.reasons += [*check(report), *check_excuses(report)]
+        if self.options.accepted is not None:
+            report.reasons += baseline_check.check(self.options.accepted, report)
+        report.passed = not report.reasons
+        records.write_report(report)
+        return report
+
+    def _known(self, whole: Sequence[Planned], planned: Sequence[Planned], found: Findings,
+               records: Records) -> Mapping[str, FaultResult]:  # fmt: skip
+        """Writes the plan; returns what an interrupted campaign has left of it."""
+        asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
+        # Verdicts of a campaign that asked no guard for advice come without prescriptions.
+        advised = found.advice.order is not None
+        circumstances = (asked, found.recon.to_json(), found.sources, self.options.seed, __version__, advised)
+        return records.begin(planned, plan.digest(whole, *circumstances), self.options, resume=self.options.resume)
+
+    def _inject(self, planned: Sequence[Planned], known: Mapping[str, FaultResult], found: Findings, records: Records,
+                report: Report) -> None:  # fmt: skip
+        self.listener.planned(len(planned))
+        for entry in planned:
+            if entry.status:
+                self._settle(_unrun(entry), records)
+            elif entry.id in known:
+                found.advice.note(entry.id, records.advised(entry.id))
+                self._settle(known[entry.id], records)
+        orders = {entry.id: self._faulted(entry, found) for entry in planned if entry.id not in self._results}
+        ended_by_flag: dict[str, Outcome] = {}
+        alone: list[Order] = []
+        compared: dict[str, Twin] = {}
+        beside = [*self._canaries(found), *orders.values()]
+        for outcome, twin in self._trunk(found).run(beside):
+            records.log(outcome)
+            compared[outcome.id] = twin
+            self._drawn = twin if twin is not found.twin else self._drawn
+            if outcome.id not in orders:
+                report.reasons += self._check_canary(outcome, twin)
+            elif self._ended_by_flag(outcome):
+                ended_by_flag[outcome.id] = outcome
+            elif is_late(index.modes()[Fault.parse(outcome.id).mode], outcome):
+                alone.append(longer(orders[outcome.id], self.options.timeout))
+            elif outcome.exit == -signal.SIGKILL and not outcome.timed_out and not outcome.lost:
+                alone.append(orders[outcome.id])
+            else:
+                self._conclude(outcome, twin, found, records)
+        # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
+        again = [replace(orders[id], at="construct", flags=False) for id in ended_by_flag]
+        for outcome in self.engine.run(again):
+            records.log(outcome)
+            others = [Notice.from_json(notice) for notice in (outcome.result or {}).get("notices", [])]
+            guards = [notice for notice in others if notice.kind == "guard"]
+            self._conclude(ended_by_flag[outcome.id], compared[outcome.id], found, records, guards)
+        # The system kills for want of memory, which the other victims may have taken, as they may have taken the time;
+        # alone it is the fault's doing.
+        for one in alone:
+            for outcome in self.engine.run([replace(one, at="construct")]):
+                records.log(outcome)
+                self._conclude(outcome, found.twin, found, records)
+
+    def _weigh(self, planned: Sequence[Planned], found: Findings, records: Records) -> list[Worth]:
+        """What each of the user's guards is worth, tried out where it is the only one to notice something."""
+        worths = worth_of(found.guards, self._results)
+        entries = {entry.id: entry for entry in planned}
+        orders: dict[str, Order] = {}
+        for worth in worths:
+            # What is the process's own affair has no place to be disabled in.
+            if worth.alone and worth.guard in found.recon.callbacks:
+                tried = self._faulted(entries[worth.alone[0]], found)
+                orders[worth.guard] = replace(
+                    tried, id=f"{tried.id} without {worth.guard}", also=(without(worth.guard),)
+                )
+        tried_out = list(orders.values())
+        for outcome, twin in self._trunk(found).run(tried_out):
+            records.log(outcome)
+            for worth in worths:
+                if worth.guard in orders and orders[worth.guard].id == outcome.id:
+                    judged = self._verdict(worth.alone[0], outcome, twin, found)
+                    worth.proven = judged.status in (*UNNOTICED, Status.NO_EFFECT)
+        records.write_advice({**found.advice.to_json(), "yours": [asdict(worth) for worth in worths]})
+        return worths
+
+    def _ask_tests(self, files: Sequence[str], found: Findings, records: Records, report: Report) -> None:
+        """Has the user's tests judge every fault that was run, and joins what they say with the guards' verdicts."""
+        self.listener.testing()
+        path = self.scenario.for_victims()["path"]
+        tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
+        ran = [result for result in self._results.values() if result.status not in UNTRIED]
+        root = project_root(self.scenario.file).resolve()
+        judged = tests.judge(ran, known_as(found.recon.module, self.scenario.script, root))
+        for id, result in self._results.items():
+            joined = join(result, judged)
+            if joined != result:
+                self._results[id] = joined
+                records.revise(joined)
+        report.reasons += judged.problems
+        report.baseline.false_alarms += [
+            {"kind": "test", "name": test, "step": 0, "message": why} for test, why in judged.left_out.items()
+        ]
+
+    def _canaries(self, found: Findings) -> list[Order]:
+        """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
+        faults = {CANARY: "step.raises@always", NULL: "step.raises@step=1000000000"}
+        return [self._faulted(Planned(id, "fit"), found, fault) for id, fault in faults.items()]
+
+    def _check_canary(self, outcome: Outcome, twin: Twin) -> list[str]:
+        """Why nothing is proven: the total break was not noticed, or what changes nothing did not run like the twin."""
+        if outcome.id == CANARY:
+            result = verdict.judge(CANARY, index.modes()["step.raises"], outcome, twin)
+            if result.status is Status.NOTICED:
+                return []
+            found = f"{result.status.value}: {result.reason}"
+            return [f"inconclusive: a step that always raises was not noticed ({found})"]
+        trajectory = Trajectory.of(outcome)
+        if trajectory is not None and twin.same_run(trajectory, certain=True):
+            return []
+        what = "the clean run" if outcome.id == TRUNK else "a fault that never acts"
+        return [f"inconclusive: {what} does not run like the clean run before it"]
+
+    def _trunk(self, found: Findings) -> Trunk:
+        return Trunk(self.engine, found.twin, self.options.seed, found.advice.order)
+
+    def _conclude(self, outcome: Outcome, twin: Twin, found: Findings, records: Records,
+                  extra: Sequence[Notice] = ()) -> None:  # fmt: skip
+        """Judges an outcome, and what the ready-made guards said of the fault."""
+        mode = index.modes()[Fault.parse(outcome.id).mode]
+        result = self._verdict(outcome.id, outcome, twin, found, extra)
+        clean = found.reloads if mode.judged_by == "reload" else ()
+        advised = found.advice.judge(outcome.id, mode, outcome, clean)
+        if result.status in UNNOTICED:
+            result = replace(result, prescription=found.advice.prescription(outcome.id))
+        course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNNOTICED else None
+        self._settle(result, records, [asdict(seen) for seen in advised], course)
+
+    def _verdict(self, fault: str, outcome: Outcome, twin: Twin, found: Findings,
+                 extra: Sequence[Notice] = ()) -> FaultResult:  # fmt: skip
+        mode = index.modes()[Fault.parse(fault).mode]
+        reloaded = found.reloaded if mode.judged_by == "reload" else None
+        return verdict.judge(fault, mode, outcome, reloaded or twin, extra)
+
+    def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
+        self._results[result.id] = result
+        records.add(result, advised, curve)
+        self.listener.judged(result)
+
+    def _ended_by_flag(self, outcome: Outcome) -> bool:
+        flags = {name for guard in self.scenario.guards for name in guard.trainer_flag or ()}
+        callbacks = any(guard.class_path for guard in self.scenario.guards)
+        result = outcome.result or {}
+        raised = result.get("trajectory", {}).get("end") == "raised"
+        return bool(raised and callbacks and result["notices"] and result["notices"][-1]["name"] in flags)
+
+    def _faulted(self, entry: Planned, found: Findings, fault: str = "") -> Order:
+        mode = index.modes()[Fault.parse(fault or entry.id).mode]
+        reload = mode.judged_by == "reload"
+        return order(
+            self.engine,
+            entry.id,
+            self.options.seed,
+            deadline=self.options.timeout or deadline(mode, found.baseline.seconds * (1 + 2 * reload)),
+            fault=fault or entry.id,
+            at=entry.at,
+            recon=found.recon.to_json(),
+            reload=reload,
+            sleeps=mode.hangs,
+            advice=found.advice.order_of(reload),
+        )
+
+
+def _unrun(entry: Planned) -> FaultResult:
+    mode = index.modes()[Fault.parse(entry.id).mode]
+    return FaultResult(entry.id, mode.id, mode.family, mode.severity, Status(entry.status), entry.reason)

@@ -1,0 +1,46 @@
+"""Which of the user's guards are worth their place: those that catch nothing, and those that alone catch something.
+
+What observation says of the latter is tried out: with the guard disabled, nobody notices the fault any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from faultlab.core.report import FaultResult, Status
+
+
+@dataclass
+class Worth:
+    """What one of the user's guards notices: failure modes, and the faults that nobody else does.
+
+    ``proven`` says whether the first of these went unnoticed with the guard disabled; None where that was not tried.
+    """
+
+    guard: str
+    modes: list[str] = field(default_factory=list)
+    alone: list[str] = field(default_factory=list)
+    proven: bool | None = None
+
+
+def worth_of(guards: Iterable[str], results: Mapping[str, FaultResult]) -> list[Worth]:
+    """Every guard's worth, by its name in the kill matrix."""
+    found = {name: Worth(name) for name in guards}
+    for result in results.values():
+        if result.status is not Status.NOTICED:
+            continue
+        noticed = {seen.name for seen in result.noticed_by if seen.kind == "guard"}
+        for name in noticed & found.keys():
+            found[name].modes.append(result.mode)
+        if len({seen.who for seen in result.noticed_by}) == 1 and (only := next(iter(noticed), "")) in found:
+            found[only].alone.append(result.id)
+    for worth in found.values():
+        worth.modes = sorted(set(worth.modes))
+        worth.alone.sort()
+    return list(found.values())
+
+
+def without(guard: str) -> str:
+    """The fault that takes a guard out of a training."""
+    return f"callback.disabled:callback={guard}@always"

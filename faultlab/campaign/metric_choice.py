@@ -1,0 +1,171 @@
+"""What harm is measured by: one metric of the target, and which way it gets better, if anything says so."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+from faultlab.core.directions import HIGHER, LOWER, Declared
+from faultlab.core.trajectory import Trajectory
+
+_LOWER_WORDS = frozenset((
+    "loss", "losses", "nll", "bce", "err", "error", "errors", "mse", "mae", "rmse", "rmsle", "msle", "mape",
+    "smape", "wer", "cer", "eer", "fid", "kid", "lpips", "bpd", "bpc", "perplexity", "ppl", "brier", "ece",
+    "crossentropy", "hausdorff", "regret", "residual", "cost", "penalty", "divergence", "kl", "kld", "fpr", "fnr", "epe"
+))  # fmt: skip
+_HIGHER_WORDS = frozenset((
+    "acc", "auc", "auroc", "auprc", "roc", "ap", "map", "f1", "fbeta", "precision", "recall", "r2", "iou",
+    "miou", "jaccard", "bleu", "rouge", "meteor", "cider", "psnr", "ssim", "snr", "sdr", "pesq", "stoi",
+    "score", "reward", "rewards", "return", "returns", "ndcg", "dcg", "hit", "hits", "hitrate", "hr", "mrr",
+    "mcc", "kappa", "dice", "corr", "pearson", "spearman", "kendall", "elbo", "likelihood", "sensitivity",
+    "tpr", "specificity", "success", "win", "winrate", "explainedvariance"
+))  # fmt: skip
+_STEMS = ("accura", "correl", "matthew", "hit@", "loglik")
+_NEGATED = ("neg", "negative", "minus", "inverse", "inv")
+_LOSSES = ("loss", "losses", "nll", "bce")
+_VALIDATION = ("val", "valid", "validation", "dev", "eval")
+# What Lightning adds to a name, which says nothing of what it is.
+_ADDED = ("step", "epoch", "dataloader", "idx")
+_LEAST_MOVE = 0.05
+DECIDED = frozenset((
+    "acc", "accuracy", "f1", "fbeta", "precision", "recall", "auc", "auroc", "iou", "miou", "jaccard", "dice",
+    "mcc", "kappa", "map", "ndcg", "mrr", "mse", "mae", "rmse", "mape", "r2", "wer", "cer", "bleu", "rouge"
+))  # fmt: skip
+"""Words of metrics that compare predictions with labels, whatever range the predictions have."""
+
+
+class Measure(NamedTuple):
+    """The metric, whether lower is better (None where that is unknown), and who says so."""
+
+    metric: str
+    lower_is_better: bool | None
+    why: str = ""
+
+    @property
+    def mode(self) -> str:
+        """What a callback that monitors the metric is told: ``min`` where nothing is known, its usual default."""
+        return HIGHER if self.lower_is_better is False else LOWER
+
+    @property
+    def better(self) -> str:
+        """Which values are better, in a word."""
+        return {None: "unknown", True: "lower", False: "higher"}[self.lower_is_better]
+
+
+class Monitored(Protocol):
+    """What a scenario's ``monitor:`` says."""
+
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def mode(self) -> str: ...
+
+
+def choose_metric(
+    trajectory: Trajectory,
+    monitor: Monitored | None,
+    declared: Declared | None = None,
+    others: Sequence[Trajectory] = (),
+) -> Measure:
+    """The scenario's metric; else the plainest validation loss, what a callback monitors, or what there is.
+
+    ``declared`` is what the target's own objects say of directions, ``others`` are further clean runs, for the way in
+    which training moves the metric.
+    """
+    if monitor is not None:
+        return Measure(monitor.metric, monitor.mode == LOWER, "the scenario says so")
+    declared = declared or {}
+    names = list(trajectory.final or trajectory.metrics)
+    if not names:
+        return Measure("loss", True, "it is a loss")
+    name = min(names, key=lambda name: (*_rank(name, declared), names.index(name)))
+    said = {**declared.get(_bare(name), {}), **declared.get(name, {})}
+    return Measure(name, *direction(name, said, [trajectory, *others]))
+
+
+def undirected(measure: Measure) -> list[dict[str, str]]:
+    """What a report says where nobody knows which way the metric gets better."""
+    if measure.lower_is_better is not None:
+        return []
+    what = f"harm is measured by {measure.metric}, and {measure.why}: only what is far off, to either side, is harm"
+    remedy = f"Say it in the scenario: monitor: {{metric: {measure.metric}, mode: min}} or mode: max."
+    return [{"kind": "direction", "what": what, "evidence": "", "remedy": remedy}]
+
+
+def direction(name: str, said: Mapping[str, str], runs: Sequence[Trajectory]) -> tuple[bool | None, str]:
+    """Whether lower is better and who says so; None where nobody does, or one contradicts another."""
+    votes = {f"{who} says {mode}": mode == LOWER for who, mode in said.items()}
+    by_name = lower_by_name(name)
+    if by_name is not None:
+        votes["its name says so"] = by_name
+    moved = _moved(name, runs)
+    # A loss may rise in a healthy training that overfits, and what several say of another metric outweighs its course.
+    settled = bool(said) or bool(set(_LOSSES) & _words(name))
+    if moved is not None and not settled:
+        votes["clean training moves it so"] = moved
+    if not votes:
+        return None, "nothing says which way it gets better"
+    if len(set(votes.values())) > 1:
+        told = ", ".join(f"{'lower' if lower else 'higher'}, for {who}" for who, lower in votes.items())
+        return None, f"it is contradicted which way it gets better ({told})"
+    return next(iter(votes.values())), ", ".join(votes)
+
+
+def lower_by_name(name: str) -> bool | None:
+    """Whether a metric of that name is better where lower, as far as its words say."""
+    words = _words(name)
+    if words & _LOWER_WORDS:
+        return True
+    if words & _HIGHER_WORDS or any(word.startswith(_STEMS) for word in words):
+        return bool(words & set(_NEGATED))
+    return None
+
+
+def decided(names: Sequence[str]) -> Iterator[str]:
+    """Of these metrics those that compare predictions with labels, whatever range the predictions have."""
+    for name in names:
+        if _words(name) & DECIDED:
+            yield name
+
+
+def _rank(name: str, declared: Declared) -> tuple[bool, bool, bool, int]:
+    """Sorts a plain validation loss first, then others, each with what callbacks monitor before what they don't."""
+    words = [word for word in _pieces(name) if word not in _ADDED and not word.isdigit()]
+    loss, validation = bool(set(_LOSSES) & set(words)), bool(set(_VALIDATION) & set(words))
+    plain = loss and validation and len(words) == 2
+    return not plain, not loss, not validation, len(words) - 100 * (name in declared or _bare(name) in declared)
+
+
+def _bare(name: str) -> str:
+    """The name as the user gave it: Lightning adds what it is of."""
+    return re.sub(r"(_epoch|_step)?(/dataloader_idx_\d+)?$", "", name)
+
+
+def _pieces(name: str) -> list[str]:
+    return [piece.lower() for piece in re.split(r"[^A-Za-z0-9@]+", name) if piece]
+
+
+def _words(name: str) -> set[str]:
+    """The words of a name: its pieces, parts of CamelCase, neighbours joined, all with and without their numbers."""
+    pieces = _pieces(name)
+    camel = [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+    joined = [one + other for one, other in pairwise(pieces)]
+    found = {*pieces, *camel, *joined}
+    return found | {re.sub(r"@?\d+$", "", word) for word in found}
+
+
+def _moved(name: str, runs: Sequence[Trajectory]) -> bool | None:
+    """Whether clean training lowers the metric: where it moves it far, and in every run the same way."""
+    ways = set()
+    for run in runs:
+        series = [value for _, value in run.metrics.get(name, [])]
+        if len(series) < 2 or not all(map(math.isfinite, series)):
+            continue
+        first, last = series[0], series[-1]
+        far = abs(last - first) > _LEAST_MOVE * max(abs(first), abs(last))
+        ways.add(last < first if far else None)
+    return ways.pop() if len(ways) == 1 else None

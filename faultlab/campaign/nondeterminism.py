@@ -1,0 +1,76 @@
+"""Why clean runs of one seed differ, as far as two of them show it.
+
+The driver's side; see `faultlab.worker.entropy_draws`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from faultlab.core.orders import Outcome
+from faultlab.core.trajectory import Trajectory
+
+KIND = "nondeterministic"
+
+
+def finding(runs: Sequence[Outcome]) -> dict[str, str]:
+    """What is known of it from two traced runs: where they part, what draws, and what to do."""
+    seen = [dict((run.result or {}).get("draws") or {}) for run in runs]
+    causes = [*_sources(seen), *_seeds(seen), *_others(seen)]
+    return {
+        "kind": KIND,
+        "what": f"the target is not deterministic: two clean runs of one seed differ, {_parting(runs, seen)}",
+        "evidence": "; ".join(causes),
+        "remedy": _remedy(seen, bool(causes)),
+    }
+
+
+def _parting(runs: Sequence[Outcome], seen: Sequence[Mapping[str, Any]]) -> str:
+    """Where the two runs go different ways."""
+    if _differ(seen, "weights"):
+        return "from the weights on that the module is built with"
+    if _differ(seen, "batch"):
+        return "from the first training batch on"
+    courses = [found for run in runs if (found := Trajectory.of(run)) is not None]
+    if len(courses) < 2:
+        return "and one did not train to its end"
+    one, other = courses
+    for (step, loss), (_, against) in zip(one.losses, other.losses):
+        if repr(loss) != repr(against):
+            return f"from step {step} on, though the weights and the first batch are the same"
+    unequal = [name for name, text in one.parts().items() if other.parts().get(name) != text]
+    return f"in {', '.join(unequal)}" if unequal else "though these two did not: it is seldom"
+
+
+def _differ(seen: Sequence[Mapping[str, Any]], what: str) -> bool:
+    found = {str(one.get(what, "")) for one in seen}
+    return len(found) > 1
+
+
+def _sources(seen: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(str(source) for one in seen for source in one.get("sources", ())))
+
+
+def _seeds(seen: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Seeds that are set to another value in each run, as by the clock."""
+    lists = [list(map(str, one.get("seeds", ()))) for one in seen]
+    return [f"{one}, and {other} in the next run" for one, other in zip(*lists) if one != other] if lists[1:] else []
+
+
+def _others(seen: Sequence[Mapping[str, Any]]) -> list[str]:
+    kernels = dict.fromkeys(str(name) for one in seen for name in one.get("kernels", ()))
+    threads = dict.fromkeys(str(name) for one in seen for name in one.get("threads", ()))
+    return [f"{name} has no deterministic implementation" for name in kernels] + (
+        [f"threads run beside the training: {', '.join(threads)}"] if threads else []
+    )
+
+
+def _remedy(seen: Sequence[Mapping[str, Any]], known: bool) -> str:
+    if _sources(seen) or _seeds(seen):
+        return "Give each of these a fixed seed, such as numpy.random.default_rng(0), or draw from torch's generator."
+    if any(one.get("kernels") for one in seen):
+        return "Use Trainer(deterministic=True), or another operation."
+    if known:
+        return "Wait for these threads where the training needs what they do."
+    return "Look for the clock, files that change, and code that is no Python."

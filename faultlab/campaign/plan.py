@@ -1,0 +1,155 @@
+"""What will be run: applicable failure modes times their triggers, decided from the recon and written down first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from faultlab.catalogue import failure_mode, index
+from faultlab.catalogue.failure_mode import Registered
+from faultlab.catalogue.requirements import inapplicable
+from faultlab.core.fault import Fault, Trigger
+from faultlab.core.orders import Place
+from faultlab.core.report import Status, dump
+from faultlab.core.shard import Shard
+from faultlab.core.target_profile import Recon
+from faultlab.errors import FaultlabError
+
+EACH = "each"
+"""A dose ``callback`` of this stands for every callback of the user's in turn."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One fault of the plan: run from ``at`` where ``status`` is empty, else settled without a run."""
+
+    id: str
+    at: Place = "construct"
+    status: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which faults are asked for: globs or whole faults, other triggers by glob, and (glob, reason) of excuses."""
+
+    select: Sequence[str] = ("*",)
+    skip: Sequence[str] = ()
+    when: Mapping[str, Sequence[str]] | None = None
+    excuses: Sequence[tuple[str, str]] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def in_victim(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes the plan where torch is imported already: whether a mode applies is for its seam to say."""
+    try:
+        planned = make(Selection(**task["selection"]), Recon.from_json(task["recon"]), failure_mode.load())
+    except FaultlabError as error:
+        return {"plan_error": str(error)}
+    return {"plan": [asdict(entry) for entry in planned]}
+
+
+def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered]) -> list[Planned]:
+    """The plan, in the order of the failure modes' ids."""
+    planned: dict[str, Planned] = {}
+    for fault in [one for asked in selected(selection, registry) for one in each(asked, registry, recon)]:
+        registered = registry[fault.mode]
+        complete = registered.mode.complete(fault, recon.steps)
+        excuse = _excuse(selection, fault.mode)
+        if reason := inapplicable(registered, recon):
+            entry = Planned(str(complete), status=Status.NOT_APPLICABLE.value, reason=reason)
+        elif excuse:
+            entry = Planned(str(complete), status=Status.IGNORED.value, reason=excuse)
+        elif (trigger := complete.trigger) and trigger.kind == "step" and (trigger.number or 0) >= recon.steps:
+            late = f"the clean run has only {recon.steps} steps"
+            entry = Planned(str(complete), status=Status.NOT_ACTIVATED.value, reason=late)
+        else:
+            entry = Planned(str(complete), at=place(complete, registered, recon))
+        planned.setdefault(entry.id, entry)
+    return list(planned.values())
+
+
+def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
+    """The latest place from which the fault can still begin as it should."""
+    trigger = fault.trigger or Trigger()
+    stages = (trigger.stage,) if trigger.stage else registered.mode.stages
+    if registered.seam.attach_at == "construct" or registered.mode.judged_by == "reload":
+        return "construct"
+    if registered.seam.attach_at != "step" or stages != ("train",):
+        return "fit"
+    if trigger.kind == "step" and trigger.number is not None and trigger.number < recon.steps:
+        return int(trigger.number)
+    if trigger.kind == "epoch" and trigger.number:
+        # One step early, since hooks of the epoch's start come before its first step.
+        return max(0, min(int(trigger.number) * recon.steps_per_epoch, recon.steps) - 1)
+    return 0
+
+
+def begins_at_construction(fault: str) -> bool:
+    """Whether the fault's seam has to be in place before the target is built."""
+    return failure_mode.load()[Fault.parse(fault).mode].seam.attach_at == "construct"
+
+
+def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
+    """A share of a plan, in its order, with as many of the faults that cost much as any other share has."""
+    if shard.of == 1:
+        return list(planned)
+
+    def cost(entry: Planned) -> tuple[bool, bool, bool]:
+        mode = index.modes()[Fault.parse(entry.id).mode]
+        return not entry.status, mode.judged_by == "reload", mode.hangs
+
+    mine = {entry.id for entry in shard.share(sorted(planned, key=cost))}
+    return [entry for entry in planned if entry.id in mine]
+
+
+def digest(planned: Sequence[Planned], *circumstances: Any) -> str:
+    """Tells whether results of an interrupted campaign may be taken over: the same plan in the same circumstances."""
+    text = dump([[asdict(entry) for entry in planned], _plain(circumstances)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def selected(selection: Selection, registry: Collection[str]) -> list[Fault]:
+    """The faults that are asked for, of the failure modes with these ids."""
+    skipped = {id for pattern in selection.skip for id in failure_mode.matching(pattern, registry)}
+    faults: list[Fault] = []
+    for entry in selection.select:
+        if any(mark in entry for mark in ":@") or entry in registry:
+            asked = [Fault.parse(entry)]
+        else:
+            asked = [Fault(id) for id in failure_mode.matching(entry, registry)]
+        faults += [fault for fault in asked if fault.mode not in skipped]
+    return [timed for fault in sorted(faults, key=lambda fault: fault.mode) for timed in _timed(fault, selection)]
+
+
+def _timed(fault: Fault, selection: Selection) -> list[Fault]:
+    if fault.trigger is not None:
+        return [fault]
+    for pattern, triggers in (selection.when or {}).items():
+        if failure_mode.matching(pattern, [fault.mode]):
+            return [fault.with_trigger(Trigger.parse(text)) for text in triggers]
+    return [fault]
+
+
+def each(fault: Fault, registry: Mapping[str, Registered], recon: Recon) -> list[Fault]:
+    """A fault of each of the user's callbacks in turn, where the failure mode's dose asks for that."""
+    called = [name for name in recon.callbacks if name in recon.callback_hooks]
+    if registry[fault.mode].mode.amounts(fault).get("callback") != EACH or not called:
+        return [fault]
+    return [Fault(fault.mode, {**fault.dose, "callback": name}, fault.trigger, fault.seed) for name in called]
+
+
+def _excuse(selection: Selection, mode: str) -> str:
+    return next((reason for pattern, reason in selection.excuses if failure_mode.matching(pattern, [mode])), "")
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(value) for value in data]
+    return data if isinstance(data, (int, float, bool, type(None))) else str(data)

@@ -1,0 +1,276 @@
+"""What comes before the first fault: the clean runs, what they teach, and the plan. The driver's side."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from faultlab.campaign import nondeterminism, plan
+from faultlab.campaign.clean_runs import CleanRuns
+from faultlab.campaign.guard_advice import Advice
+from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
+from faultlab.campaign.metric_choice import choose_metric, undirected
+from faultlab.campaign.plan import Planned, Selection
+from faultlab.campaign.verdict import Twin, outlying
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.config.scenario import Scenario
+from faultlab.core.notice import Notice, is_alarm
+from faultlab.core.orders import Outcome
+from faultlab.core.records import Records
+from faultlab.core.report import Baseline
+from faultlab.core.target_profile import Recon
+from faultlab.core.trajectory import Trajectory
+from faultlab.engines import Engine
+from faultlab.errors import UsageError
+
+RELOADED = "clean-reloaded"
+_FACTOR, _FLOOR = 10.0, 10.0
+_HANG_FACTOR, _HANG_FLOOR = 3.0, 3.0
+
+
+@dataclass
+class Findings:
+    """What the clean runs taught.
+
+    ``reloaded`` is the twin of runs that go on from their checkpoints, ``reloads`` are these runs. ``guards`` names the
+    user's.
+    """
+
+    baseline: Baseline
+    twin: Twin
+    recon: Recon
+    sources: str
+    versions: Mapping[str, str]
+    reloaded: Twin | None = None
+    advice: Advice = field(default_factory=Advice)
+    reloads: Sequence[Outcome] = ()
+    guards: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Takes the clean runs of one scenario, whose engine is open, and has the plan made.
+
+    ``watch`` says how much healthy training is watched, by the user's guards and by the ready-made ones.
+    """
+
+    scenario: Scenario
+    engine: Engine
+    records: Records
+    seed: int
+    watch: Watch
+
+    @property
+    def runs(self) -> CleanRuns:
+        return CleanRuns(self.engine, self.records)
+
+    def take(self, selection: Selection) -> Findings:
+        """The clean runs that the selected failure modes are judged by.
+
+        Raises ScenarioError where the target can't be built, BaselineError where the clean run fails.
+        """
+        findings = self._baseline()
+        asked = {fault.mode for fault in plan.selected(selection, index.modes())}
+        if any(index.modes()[id].judged_by == "reload" for id in asked):
+            self._reload(findings)
+        return findings
+
+    def plan(self, selection: Selection, recon: Recon) -> list[Planned]:
+        """The plan, made where torch is imported; raises UsageError where it can't be."""
+        task = {"selection": selection.to_json(), "recon": recon.to_json()}
+        (outcome,) = self.engine.run([replace(self.runs.order("plan", self.seed), plan=task)])
+        result = outcome.result or {"plan_error": outcome.output[-2000:]}
+        if "plan_error" in result:
+            raise UsageError(f"the plan could not be made: {result['plan_error']}")
+        return [Planned(**entry) for entry in result["plan"]]
+
+    def _baseline(self) -> Findings:
+        seed = self.seed
+        seeds = [seed, seed + 1, seed + 2]
+        watching = Watching(self.watch, self.runs, seed)
+        # Of another seed than the twin: the twin must be a run that nothing but the recorder looked at. It goes first
+        # and alone, and what it imports on its way the others find imported already.
+        advised = self.watch.advised
+        probe = self.runs.order(f"clean-{seed + 1}", seed + 1, probe=True, advice=RECORD if advised else None)
+        outcomes = self.runs.run([probe])
+        advice = Advice(asked(self.scenario, outcomes[probe.id]) if advised else None)
+        watched = {**advice.asked, "record": True} if advice.asked else None
+        orders = [self.runs.order(f"clean-{seed}", seed)]
+        orders += [
+            self.runs.order(id, s, advice=watched)
+            for id, s in [(f"clean-{seed}-again", seed), (f"clean-{seed + 2}", seed + 2)]
+        ]
+        outcomes |= self.runs.run(orders)
+        twins = [outcomes[f"clean-{seed}"], outcomes[f"clean-{seed}-again"]]
+        first, again = map(_trajectory, twins)
+        repeated = [] if first.same_as(again) else self._repeated()
+        repeats = [again, *map(_trajectory, repeated)] if repeated else []
+        if repeats and advice.asked and first.same_as(repeats[-1]):
+            # The guards are to blame, and a verdict must not rest on a run that they have changed.
+            repeats, advice.disturbed = [], "a clean run that the ready-made guards watch is not the one without them"
+        strays = [nondeterminism.finding(self._traced())] if repeats else []
+        if advised:
+            watching.record(advice, list(outcomes.values()))
+        quiet = watching.let_pass(advice)
+        seeded = {s: outcomes[f"clean-{s}"] for s in seeds} | {s: quiet[f"clean-{s}"] for s in watching.quiet_seeds}
+        siblings = {s: _trajectory(outcome) for s, outcome in seeded.items()}
+        result = _result(outcomes[probe.id])
+        recon = self._corrected(Recon.from_json(result["recon"]))
+        self.engine.preload(recon.namespace)
+        notices = _notices([*outcomes.values(), *repeated, *quiet.values()])
+        others = [run for s, run in siblings.items() if s != seed]
+        measure = choose_metric(first, self.scenario.monitor, recon.directions, others)
+        metric = measure.metric
+        if metric in recon.metrics:
+            recon = replace(recon, monitor=metric, monitor_mode=measure.mode)
+        if self.scenario.monitor and metric not in {**first.final, **first.metrics}:
+            remedy = f"It logs {', '.join(sorted({**first.final, **first.metrics})) or 'nothing'}."
+            raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)
+        warnings = {entry["key"] for outcome in outcomes.values() for entry in _result(outcome)["warnings"]}
+        clean_twin = Twin(
+            first, list(siblings.values()), notices, frozenset(warnings), metric, measure.lower_is_better, repeats
+        )
+        baseline = Baseline(
+            seconds=round(_result(twins[0])["seconds"], 4),
+            steps=first.steps,
+            deterministic=clean_twin.deterministic,
+            seeds=[*seeds, *watching.quiet_seeds],
+            metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
+            false_alarms=_false_alarms(notices),
+            measure={"metric": metric, "better": measure.better, "why": measure.why},
+            findings=[*strays, *outlying(clean_twin, siblings, seed), *undirected(measure)],
+        )
+        versions = {**result["versions"], "python": platform.python_version()}
+        return Findings(
+            baseline, clean_twin, recon, result["sources"], versions, advice=advice, guards=result["guards"]
+        )
+
+    def _repeated(self) -> list[Outcome]:
+        """Three more clean runs of the same seed, of a target that does not repeat itself."""
+        seed = self.seed
+        orders = [self.runs.order(f"clean-{seed}-{n}", seed) for n in range(3)]
+        return list(self.runs.run(orders).values())
+
+    def _traced(self) -> list[Outcome]:
+        """Two clean runs of the seed that note where they draw what no seed gives."""
+        orders = [self.runs.order(f"traced-{n}", self.seed, traced=True) for n in range(2)]
+        return list(self.runs.finished(orders).values())
+
+    def _corrected(self, recon: Recon) -> Recon:
+        """The recon with the roles that the scenario says, where it says them."""
+        roles = self.scenario.batch
+        for name in ("inputs", "labels"):
+            said: str | list[str] | None = getattr(roles, name, None)
+            if said is None:
+                continue
+            prefixes = (said,) if isinstance(said, str) else tuple(said)
+            found = tuple(path for path in recon.leaves if any(path == p or path.startswith(f"{p}.") for p in prefixes))
+            if not found:
+                remedy = f"The batch has {', '.join(recon.leaves) or 'no tensors'}."
+                raise self.scenario.problem(("batch", name), f"no part of the batch is called {said!r}", remedy)
+            recon = replace(recon, inputs=found) if name == "inputs" else replace(recon, labels=found)
+        return recon
+
+    def _reload(self, findings: Findings) -> None:
+        """Takes the twin of the runs that go on from their checkpoints; the recon says if the target can't."""
+        twin, known = findings.twin, findings.recon.to_json()
+        advice = findings.advice.order
+        outcomes = self._reloaded(["", "-again"], known, advice)
+        if advice and (broken := _why_unreloadable(outcomes, findings)):
+            # Who only looks must not be taken for what is looked at.
+            advice, outcomes = None, self._reloaded(["", "-again"], known, None)
+            findings.advice.disturbed_reload = f"with the ready-made guards beside it {broken}"
+        _add_alarms(findings, outcomes)
+        for outcome in outcomes:
+            self.records.log(outcome)
+        if reason := _why_unreloadable(outcomes, findings):
+            findings.recon = replace(findings.recon, unreloadable=reason)
+            return
+        first, again = map(_trajectory, outcomes)
+        repeats = [again]
+        if not first.same_as(again):
+            outcomes += self._reloaded(["-0", "-1", "-2"], known, advice)
+            _add_alarms(findings, outcomes[2:])
+            repeats += [_trajectory(outcome) for outcome in outcomes[2:] if "trajectory" in _result(outcome)]
+        notices = _notices(outcomes)
+        warnings = {entry["key"] for outcome in outcomes for entry in _result(outcome).get("warnings", [])}
+        found = _result(outcomes[0])
+        findings.recon = replace(findings.recon, saves=int(found["saves"]), unevaluated=found["unevaluated_best"])
+        findings.reloaded = replace(
+            twin,
+            trajectory=first,
+            notices=[*twin.notices, *notices],
+            warnings=twin.warnings | warnings,
+            repeats=repeats,
+        )
+
+    def _reloaded(self, names: Sequence[str], known: dict[str, Any], advice: dict[str, Any] | None) -> list[Outcome]:
+        """Clean runs that go on from their checkpoints."""
+        orders = [self.runs.order(f"{RELOADED}{name}", self.seed) for name in names]
+        return list(self.engine.run([replace(order, reload=True, recon=known, advice=advice) for order in orders]))
+
+
+def deadline(mode: FailureMode, seconds: float) -> float:
+    """How long a run may take, in seconds, with a fault of this mode in it; ``seconds`` is what it takes clean."""
+    # What hangs says so when it begins, and then the rest of a clean run is all that there is to wait for.
+    factor, floor = (_HANG_FACTOR, _HANG_FLOOR) if mode.hangs else (_FACTOR, _FLOOR)
+    return max(floor, factor * seconds)
+
+
+def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
+    """Why the clean run can't go on from its own checkpoints, in words; empty where it can."""
+    for outcome in outcomes:
+        result = _result(outcome)
+        if "trajectory" in result and not result["saves"]:
+            past = ": its optimizers are stepped past Lightning, which counts no step and saves only after one"
+            return f"the clean run saves no checkpoint{past if findings.recon.past_lightning else ''}"
+        if "trajectory" not in result or _trajectory(outcome).end != "finished":
+            notices = result.get("notices") or [{"message": f"it ended with status {outcome.exit}"}]
+            said = notices[-1]["message"].partition("\n")[0]
+            blamed = next((f", for the guard {name}" for name in findings.guards if name in said), "")
+            return f"the clean run can't go on from its own checkpoints{blamed}: {said}"
+    return ""
+
+
+def _result(outcome: Outcome) -> Mapping[str, Any]:
+    return outcome.result or {}
+
+
+def _trajectory(outcome: Outcome) -> Trajectory:
+    return Trajectory.from_json(_result(outcome)["trajectory"])
+
+
+def _notices(outcomes: Iterable[Outcome]) -> list[Notice]:
+    return [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
+
+
+def _false_alarms(notices: Sequence[Notice]) -> list[dict[str, Any]]:
+    return [
+        {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}
+        for notice in _distinct(notices)
+        if is_alarm(notice)
+    ]
+
+
+def _add_alarms(findings: Findings, reloads: Sequence[Outcome]) -> None:
+    """Counts what guards say of healthy runs that go on from their checkpoints, but not of the interruption itself."""
+    before = [*findings.twin.notices, *_notices(findings.reloads)]
+    own = [Notice.from_json(notice) for one in reloads for notice in _result(one).get("of_interruption", [])]
+    notices = [notice for notice in _notices(reloads) if notice not in own]
+    new = [notice for notice in notices if not any(notice.same_alarm(known) for known in before)]
+    said = [replace(notice, message=f"going on from its checkpoints: {notice.message}") for notice in new]
+    findings.baseline.false_alarms += _false_alarms(said)
+    findings.reloads = [*findings.reloads, *reloads]
+    for outcome in reloads if findings.advice.order else ():
+        findings.advice.watched(outcome.id, outcome)
+
+
+def _distinct(notices: Sequence[Notice]) -> list[Notice]:
+    distinct: list[Notice] = []
+    for notice in notices:
+        if not any(notice.same_alarm(known) for known in distinct):
+            distinct.append(notice)
+    return distinct

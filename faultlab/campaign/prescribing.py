@@ -1,0 +1,138 @@
+"""From silent faults to guards to adopt: the smallest set that notices what any ready-made guard does, and its proof.
+
+The proof is a second campaign, in which the set stands among the user's own guards and no ready-made one is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from faultlab.campaign.campaign import Campaign, Listener, Options
+from faultlab.campaign.guard_advice import PACKAGE, Advice, Advised
+from faultlab.campaign.healthy_runs import Watch
+from faultlab.campaign.set_cover import smallest_cover
+from faultlab.config.scenario import Guard, Scenario
+from faultlab.core.comparison import UNNOTICED
+from faultlab.core.report import Report, Status
+from faultlab.engines import Engine
+
+SUFFIX = "-prescribed"
+RECORD = "profile"
+"""The argument of a guard that compares with a record of runs, which names that record."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One guard of the set: how to construct it, its cost as a share of the training's time, and what it is for."""
+
+    guard: str
+    arguments: Mapping[str, Any]
+    cost: float
+    notices: Sequence[str]
+
+    @property
+    def path(self) -> str:
+        return f"{PACKAGE}.{self.guard}"
+
+
+@dataclass
+class Prescription:
+    """What is prescribed for a scenario, and how it proved itself.
+
+    ``before`` is the report without, ``after`` with the set, None where nothing is prescribed. ``beyond`` are the
+    silent faults that no guard notices which is quiet on healthy training, ``broken`` promises that were not kept.
+    """
+
+    before: Report
+    advice: Advice
+    chosen: list[Chosen] = field(default_factory=list)
+    beyond: list[str] = field(default_factory=list)
+    after: Report | None = None
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def proven(self) -> bool:
+        """Whether the set kept its promises and raised no false alarm."""
+        return self.after is None or not (self.broken or self.after.baseline.false_alarms)
+
+
+@dataclass
+class Prescriber:
+    """Finds and proves the prescription for one scenario.
+
+    ``early`` wants each fault noticed as soon as any guard does; ``recorded`` takes guards too that compare with a
+    record of runs, which is worth nothing under other settings of the Trainer.
+    """
+
+    scenario: Scenario
+    engine: Engine
+    options: Options
+    listener: Listener
+    early: bool = False
+    recorded: bool = False
+    interrupted: bool = False
+
+    def prescribe(self) -> Prescription:
+        """Raises what a campaign raises."""
+        campaign = Campaign(self.scenario, self.engine, self.options, self.listener)
+        before = campaign.run()
+        self.interrupted = campaign.interrupted
+        found = choose(before, campaign.advice, self.early, self.recorded)
+        if found.chosen and not self.interrupted:
+            self._prove(found)
+        return found
+
+    def _prove(self, found: Prescription) -> None:
+        added = [Guard(class_path=chosen.path, init_args=dict(chosen.arguments)) for chosen in found.chosen]
+        guarded = {"name": self.scenario.name + SUFFIX, "guards": [*self.scenario.guards, *added]}
+        scenario = self.scenario.model_copy(update=guarded)
+        watch = replace(self.options.watch, advised=False)
+        options = replace(self.options, resume=False, watch=watch, study="prescribe")
+        campaign = Campaign(scenario, self.engine, options, self.listener)
+        found.after = campaign.run()
+        self.interrupted = campaign.interrupted
+        noticed = {fault.id for fault in found.after.faults if fault.status is Status.NOTICED}
+        promised = {fault for chosen in found.chosen for fault in chosen.notices}
+        found.broken = sorted(promised - noticed)
+
+
+def choose(before: Report, advice: Advice, early: bool = False, recorded: bool = False) -> Prescription:
+    """The smallest set of guards for what a report calls silent or only warned of."""
+    unnoticed = [fault.id for fault in before.faults if fault.status in UNNOTICED]
+    noticed = {fault: advice.noticed.get(fault, []) for fault in unnoticed}
+    if not recorded:
+        noticed = {
+            fault: [one for one in found if RECORD not in advice.construction(one.guard)]
+            for fault, found in noticed.items()
+        }
+    seen = {fault: _worth_it(found, early) for fault, found in noticed.items()}
+    names = smallest_cover({fault: {one.guard for one in found} for fault, found in seen.items()}, advice.costs)
+    chosen = [
+        Chosen(
+            name,
+            advice.construction(name),
+            advice.costs.get(name, 0.0),
+            sorted(fault for fault, found in seen.items() if any(one.guard == name for one in found)),
+        )
+        for name in names
+    ]
+    chosen.sort(key=lambda one: -len(one.notices))
+    return Prescription(before, advice, chosen, [fault for fault, found in seen.items() if not found])
+
+
+def _worth_it(found: Sequence[Advised], early: bool) -> Sequence[Advised]:
+    """Those that notice a fault; if early ones are asked for, those that do at most a step after the first."""
+    return [one for one in found if not early or one.latency <= found[0].latency + 1]
+
+
+def harmful_ratio(report: Report) -> float | None:
+    """Noticed over noticed, warned and silent failure modes, of those that did harm; None where there is none."""
+    harmful = {fault.mode for fault in report.faults if fault.harmful}
+    return replace(report, faults=[fault for fault in report.faults if fault.mode in harmful]).ratio
+
+
+def thorough(seeds: int) -> Watch:
+    """How much healthy training a prescription is based on: as many seeds known as others that must be quiet."""
+    return Watch(known=seeds, quiet=seeds, varied=True)

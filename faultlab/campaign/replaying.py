@@ -1,0 +1,280 @@
+"""One fault of a scenario once more, with what is to be seen of it: a campaign of a single fault, and its records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from faultlab.campaign import plan
+from faultlab.campaign.campaign import Campaign, Listener, Options
+from faultlab.campaign.clean_runs import TRUNK
+from faultlab.campaign.guard_advice import Advised
+from faultlab.campaign.plan import Selection
+from faultlab.campaign.preparation import RELOADED, Findings, Preparation
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import FailureMode, matching
+from faultlab.config.scenario import Gate, Scenario, parse_fault
+from faultlab.core import atomic_write
+from faultlab.core.fault import Fault
+from faultlab.core.orders import Order, Outcome
+from faultlab.core.records import Records
+from faultlab.core.report import Baseline, FaultResult, Status, dump
+from faultlab.core.run_folder import file_name
+from faultlab.core.trajectory import Trajectory
+from faultlab.engines import Engine, TargetBrokenError
+from faultlab.errors import UsageError
+
+FOLDER, REPLAY_FILE = "replays", "replay.json"
+_MUTANT = re.compile(r"__mutmut_|\u01c1|^source\.")
+
+
+class Audience(Listener, Protocol):
+    """Told of a replay's progress, and of the run whose output comes next."""
+
+    def showing(self, fault: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Somebody spoke: a guard, a warning that the clean run does not have, or the exception that ended the run."""
+
+    step: int
+    who: str
+    message: str
+
+
+@dataclass
+class Replayed:
+    """What was seen. ``result`` is None where no fault was asked for, ``faulted`` where the run could not tell.
+
+    ``losses`` are (step, loss) pairs inside the trajectories; ``deadline`` is in seconds; ``advised`` are the
+    ready-made guards' notices, ``others`` further faults that the same words ask for, ``problems`` why the verdict
+    proves nothing.
+    """
+
+    fault: str
+    baseline: Baseline
+    clean: Trajectory
+    result: FaultResult | None = None
+    faulted: Trajectory | None = None
+    ended: str = ""
+    deadline: float = 0.0
+    signals: Sequence[Signal] = ()
+    advised: Sequence[Advised] = ()
+    others: Sequence[str] = ()
+    problems: Sequence[str] = ()
+    interrupted: bool = False
+
+    @property
+    def ran(self) -> bool:
+        """Whether the fault acted, so that the verdict says something."""
+        never = (Status.NOT_APPLICABLE, Status.NOT_ACTIVATED, Status.ERROR)
+        return self.result is None or self.result.status not in never
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "fault": self.fault,
+            "baseline": asdict(self.baseline),
+            "result": self.result.to_json() if self.result else None,
+            "ended": self.ended,
+            "deadline": self.deadline,
+            "signals": [asdict(signal) for signal in self.signals],
+            "advised": [asdict(seen) for seen in self.advised],
+            "others": list(self.others),
+            "problems": list(self.problems),
+            "clean": self.clean.to_json(),
+            "faulted": self.faulted.to_json() if self.faulted else None,
+        }
+
+
+@dataclass
+class Replay:
+    """Replays one fault; ``echo`` is the descriptor (1 or 2) that the runs' output goes to, 0 for nowhere."""
+
+    scenario: Scenario
+    engine: Engine
+    options: Options
+    audience: Audience
+    fault: Fault
+    echo: int = 1
+    findings: Findings | None = field(default=None, init=False)
+    order: Order | None = field(default=None, init=False)
+    _watched: _Watched | None = field(default=None, init=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where the records are; the campaign's own stay as they are."""
+        return self.options.out / self.scenario.name / FOLDER / file_name(str(self.fault))
+
+    def run(self) -> Replayed:
+        """Raises what a campaign raises."""
+        options = replace(self.options, select=(str(self.fault),), skip=(), out=self.folder.parent)
+        named = {"name": self.folder.name, "gate": Gate()}
+        asked_for = self.scenario.faults.model_copy(update={"ignore": [], "when": {}})
+        self._watched = watched = _Watched(self.engine, self._shown)
+        scenario = self.scenario.model_copy(update={**named, "faults": asked_for})
+        campaign = Campaign(scenario, watched, options, self.audience, further=self._learn)
+        report = campaign.run()
+        if not report.faults:
+            return Replayed(str(self.fault), report.baseline, Trajectory(), interrupted=True)
+        result = next((fault for fault in report.faults if fault.seconds), report.faults[0])
+        mode = index.modes()[result.mode]
+        outcome = watched.outcomes.get(result.id)
+        self.order = watched.orders.get(result.id)
+        replayed = Replayed(
+            result.id,
+            report.baseline,
+            self._clean(watched.outcomes, mode),
+            result,
+            others=[fault.id for fault in report.faults if fault.id != result.id],
+            problems=report.reasons,
+            advised=campaign.advice.noticed.get(result.id, ()),
+            interrupted=campaign.interrupted,
+        )
+        if outcome is not None and self.order is not None:
+            replayed.faulted = Trajectory.of(outcome)
+            replayed.deadline = self.order.deadline
+            replayed.ended = ending(outcome, self.order.deadline)
+            replayed.signals = signals(outcome, result)
+        atomic_write.write(self.folder / REPLAY_FILE, dump(replayed.to_json(), indent=1))
+        return replayed
+
+    def run_clean(self) -> Replayed:
+        """The clean run alone. Raises what a campaign raises."""
+        self._watched = watched = _Watched(self.engine, self._shown)
+        self.audience.started(self.scenario.name)
+        try:
+            watched.open(self.scenario.name, self.scenario.for_victims())
+            records = Records(self.folder)
+            preparation = Preparation(self.scenario, watched, records, self.options.seed, self.options.watch)
+            self.findings = preparation.take(Selection(()))
+        except TargetBrokenError as error:
+            raise self.scenario.problem(error.where, error.message, error.remedy) from None
+        self.audience.measured(self.findings.baseline)
+        return Replayed("", self.findings.baseline, self.findings.twin.trajectory)
+
+    def _learn(self, results: Mapping[str, FaultResult], findings: Findings) -> Sequence[str]:
+        self.findings = findings
+        return ()
+
+    def _clean(self, outcomes: Mapping[str, Outcome], mode: FailureMode) -> Trajectory:
+        trunk = outcomes.get(TRUNK) if self._differs() else None
+        compared = outcomes.get(RELOADED) if mode.judged_by == "reload" else trunk
+        found = Trajectory.of(compared) if compared else None
+        return found or Trajectory.of(outcomes[f"clean-{self.options.seed}"]) or Trajectory()
+
+    def _shown(self, order: Order) -> Order:
+        """The order of a run that the user is to see, from its beginning on; of another the order as it is."""
+        clean = order.id in (f"clean-{self.options.seed}", RELOADED)
+        faulted = order.fault is not None and order.id == order.fault and order.flags
+        if not (clean or faulted):
+            return order
+        if self.echo:
+            self.audience.showing(order.fault or "")
+        # Forked off the clean run it would begin at its step, and what the user prints before that would be missing.
+        return replace(order, at=order.at if self._differs() else "construct", echo=self.echo)
+
+    def _differs(self) -> bool:
+        """Whether clean runs of the seed differ, so that only a fork has a clean run to be compared with."""
+        outcomes = self._watched.outcomes if self._watched is not None else {}
+        runs = [Trajectory.of(outcomes[id]) for id in (f"clean-{self.options.seed}", f"clean-{self.options.seed}-again")
+                if id in outcomes]  # fmt: skip
+        one, other = runs if len(runs) == 2 else (None, None)
+        return one is not None and other is not None and not one.same_as(other)
+
+
+class _Watched:
+    """An engine whose orders are looked over, and which remembers orders and outcomes; see `faultlab.engines`."""
+
+    def __init__(self, engine: Engine, shown: Any) -> None:
+        self.jobs = engine.jobs
+        self.alone = engine.alone
+        self.orders: dict[str, Order] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self._engine = engine
+        self._shown = shown
+
+    @property
+    def root(self) -> str:
+        return self._engine.root
+
+    def keep_warm(self) -> None:
+        self._engine.keep_warm()
+
+    def preload(self, package: str) -> None:
+        self._engine.preload(package)
+
+    def open(self, name: str, scenario: Mapping[str, Any]) -> None:
+        self._engine.open(name, scenario)
+
+    def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        shown = [self._shown(order) for order in orders]
+        repeated = {order.id for order in shown if not order.flags}
+        self.orders.update({order.id: order for order in shown if order.id not in repeated})
+        for outcome in self._engine.run(shown):
+            if outcome.id not in repeated:
+                self.outcomes[outcome.id] = outcome
+            yield outcome
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def fault_of(text: str, scenario: Scenario) -> Fault:
+    """The fault that a text means in a scenario: a whole fault's, a failure mode's id, or a glob that matches one.
+
+    Raises UsageError, with the remedy, where it means none or several.
+    """
+    if _MUTANT.search(text):
+        raise UsageError(
+            f"{text!r} is a source mutant, which is no failure mode; `faultlab mutate {scenario.file}` judges mutants, "
+            "and its report shows the changed lines of each"
+        )
+    modes = index.modes()
+    if text not in modes and not any(mark in text for mark in ":@") and (found := matching(text, modes)):
+        if len(found) > 1:
+            few = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "")
+            raise UsageError(f"{text!r} matches {len(found)} failure modes and a replay runs one; name one of {few}")
+        text = found[0]
+    fault = parse_fault(text)
+    return plan.selected(Selection((str(fault),), when=scenario.faults.when), modes)[0]
+
+
+def ending(outcome: Outcome, deadline: float) -> str:
+    """How a run ended, in words."""
+    trajectory = Trajectory.of(outcome)
+    if outcome.timed_out:
+        return f"it was still running at its deadline of {deadline:.3g} s, and was ended"
+    if trajectory is None:
+        how = f"was killed by signal {-outcome.exit}" if outcome.exit < 0 else f"ended with status {outcome.exit}"
+        return f"its process {how}"
+    if trajectory.end == "exited":
+        return f"it exits with status {trajectory.exit_code} after {trajectory.steps} steps"
+    if trajectory.end == "raised":
+        notices = (outcome.result or {})["notices"]
+        message = notices[-1]["message"].partition("\n")[0] if notices else "an exception"
+        return f"it raised {message} after {trajectory.steps} steps"
+    return f"it trained to its end: {trajectory.steps} steps, {trajectory.epochs} epochs"
+
+
+def signals(outcome: Outcome, result: FaultResult) -> list[Signal]:
+    """Who spoke at which step, of those that count for the verdict, in the order of the steps."""
+    said = outcome.result or {}
+    spoken = [Signal(one.step, f"{one.kind} {one.name}", one.message) for one in result.noticed_by]
+    warned = {entry["text"]: entry["step"] for entry in said.get("warnings", ())}
+    spoken += [Signal(warned.get(text, 0), "warning", text) for text in result.warnings]
+    return sorted(spoken, key=lambda signal: signal.step)
+
+
+def thinned(replayed: Replayed, most: int = 18) -> list[tuple[int, float | None, float | None]]:
+    """(step, clean loss, faulted loss) of the steps worth showing: where something happened, and some in between."""
+    clean, faulted = dict(replayed.clean.losses), dict(replayed.faulted.losses if replayed.faulted else ())
+    steps = sorted({*clean, *faulted})
+    first = replayed.result.first_step if replayed.result else None
+    happened = {signal.step for signal in replayed.signals} | ({first - 1, first, first + 1} if first else {0})
+    every = max(1, -(-len(steps) // max(1, most - len(happened))))
+    shown = {*steps[::every], *steps[-1:]} | (happened & set(steps))
+    return [(step, clean.get(step), faulted.get(step)) for step in sorted(shown)]

@@ -1,0 +1,130 @@
+"""The user's tests as one more detector of a campaign: a pytest process of their own judges them, this side joins.
+
+The driver's side: it never imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from faultlab.core.fault import Fault
+from faultlab.core.report import Detection, FaultResult, Report, Status
+from faultlab.core.run_folder import LOGS, REPORT_FILE, TESTS_FILE
+from faultlab.engines import processes
+from faultlab.engines.processes import one_thread_environment
+
+# What a test can turn into noticed: that it changes nothing in the training, or that no guard saw it.
+_OPEN = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the tests say: detections by fault (mode and dose), those left out and why, and why nothing is proven."""
+
+    detections: Mapping[str, Sequence[Detection]] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Tests:
+    """The tests that a scenario names; ``folder`` is the scenario's run folder, ``path`` where its code is found."""
+
+    __test__ = False
+
+    files: Sequence[str]
+    folder: Path
+    path: Sequence[str]
+    jobs: int
+    timeout: float | None = None
+
+    def judge(self, results: Iterable[FaultResult], target: str) -> Judged:
+        """Runs every test under every one of these faults that reaches it; ``target`` is the dotted path of the class.
+
+        Of faults that a guard has detected whatever their trigger, the verdict stands: their tests run until one fails.
+        """
+        asked: dict[str, bool] = {}
+        for result in results:
+            fault, settled = _without_trigger(result.id), any(one.kind == "guard" for one in result.noticed_by)
+            asked[fault] = settled and asked.get(fault, True)
+        found = self.folder / TESTS_FILE
+        found.unlink(missing_ok=True)
+        if not asked:
+            return Judged()
+        log = self.folder / LOGS / "tests.log"
+        with log.open("wb") as output:
+            status = self._run(asked, target, output)
+        if not found.is_file():
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            why = next((line for line in reversed(said) if "FAULTLAB" in line or "ERROR" in line), "")
+            reason = f"inconclusive: pytest ended with status {status} and judged nothing: {why} (see {log})"
+            return Judged(problems=[reason])
+        report = Report.read(self.folder / "tests" / REPORT_FILE)
+        return Judged(
+            detections={_without_trigger(fault.id): fault.noticed_by for fault in report.faults if fault.noticed_by},
+            left_out=json.loads(found.read_text(encoding="utf-8"))["left_out"],
+            problems=[
+                f"inconclusive: under the tests {fault.id} is {fault.status.value} ({fault.reason})"
+                for fault in report.faults
+                if fault.status in (Status.ERROR, Status.TIMEOUT)
+            ],
+        )
+
+    def _run(self, asked: Mapping[str, bool], target: str, output: Any) -> int:
+        options = ["--faultlab", "--faultlab-matrix", "--faultlab-leave-out", f"--faultlab-jobs={self.jobs}"]
+        options += [f"--faultlab-out={self.folder / 'tests'}", *(f"--faultlab-select={fault}" for fault in asked)]
+        options += [f"--faultlab-settled={fault}" for fault, settled in asked.items() if settled]
+        if "<locals>" not in target:
+            options.append(f"--faultlab-target={target}")
+        if self.timeout:
+            options.append(f"--faultlab-timeout={self.timeout}")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *self.files]
+        environment = one_thread_environment()
+        environment["PYTHONPATH"] = os.pathsep.join([*self.path, *filter(None, [os.environ.get("PYTHONPATH")])])
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+        try:
+            process.wait()
+        except BaseException:
+            processes.kill_group(process.pid)
+            process.wait()
+            raise
+        written = self.folder / "tests" / TESTS_FILE
+        if written.is_file():
+            os.replace(written, self.folder / TESTS_FILE)
+        return process.returncode
+
+
+def join(result: FaultResult, judged: Judged) -> FaultResult:
+    """The verdict of a campaign's run and of the tests together."""
+    found = [
+        detection
+        for detection in judged.detections.get(_without_trigger(result.id), ())
+        if not any((detection.kind, detection.name) == (known.kind, known.name) for known in result.noticed_by)
+    ]
+    if not found or result.status not in _OPEN:
+        return result
+    everybody = sorted([*result.noticed_by, *found], key=lambda detection: (detection.worth, detection.step))
+    activations = max(result.activations, 1)
+    # What is noticed needs no guard any more.
+    return replace(
+        result,
+        status=Status.NOTICED,
+        reason="",
+        activations=activations,
+        noticed_by=everybody,
+        prescription=[],
+    )
+
+
+def _without_trigger(fault: str) -> str:
+    """Tests train for as long as they like: a step of the scenario's training is none of theirs."""
+    return str(Fault.parse(fault).at_any_time())

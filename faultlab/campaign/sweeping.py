@@ -1,0 +1,190 @@
+"""How little of a fault each detector still notices, and when: one failure mode over its dose and its step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from faultlab.campaign.bisection import Scale, first_parts, next_parts, next_steps
+from faultlab.campaign.campaign import Campaign, Listener, Options
+from faultlab.campaign.preparation import Findings
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import Dose, FailureMode
+from faultlab.config.scenario import Scenario, parse_fault
+from faultlab.core.fault import Fault, Trigger
+from faultlab.core.report import FaultResult, Report, Status
+from faultlab.engines import Engine
+from faultlab.errors import UsageError
+
+SWEEP_FILE = "sweep.json"
+_ROUNDS = 6
+_EARNED = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One fault of a sweep: ``place`` is its part of the dose's scale or its step, ``value`` the dose or the step.
+
+    ``noticed`` has the step and latency by detector; ``metric`` is the faulted run's, by which harm is measured.
+    """
+
+    fault: str
+    place: float
+    value: float
+    status: str
+    harmful: bool
+    metric: float | None
+    noticed: Mapping[str, tuple[int, int]]
+
+
+@dataclass
+class Sweep:
+    """Sweeps one failure mode of a scenario; ``run`` returns the campaign's report and fills the points."""
+
+    scenario: Scenario
+    engine: Engine
+    options: Options
+    listener: Listener
+    mode: FailureMode
+    dose: Dose | None
+    doses: list[Point] = field(default_factory=list)
+    steps: list[Point] = field(default_factory=list)
+    interrupted: bool = False
+    _places: dict[str, tuple[str, float, float]] = field(default_factory=dict)
+    _rounds: int = 0
+
+    def run(self) -> Report:
+        """Raises what a campaign raises."""
+        first = [self._dosed(part) for part in first_parts()] if self.dose else [str(Fault(self.mode.id))]
+        # Under its own name, so that the scenario's report stays.
+        folder = self.options.out / self.scenario.name / "sweeps"
+        options = replace(self.options, select=tuple(dict.fromkeys(first)), skip=(), out=folder)
+        scenario = self.scenario.model_copy(update={"name": self.mode.id, "tests": []})
+        campaign = Campaign(scenario, self.engine, options, self.listener, further=self._further)
+        report = campaign.run()
+        self.interrupted = campaign.interrupted
+        results = {fault.id: fault for fault in report.faults}
+        self._collect(results, campaign.advice.noticed)
+        return report
+
+    def _further(self, results: Mapping[str, FaultResult], findings: Findings) -> Sequence[str]:
+        self._collect(results, findings.advice.noticed)
+        self._rounds += 1
+        if self._rounds > _ROUNDS:
+            return ()
+        asked = self._wanted_steps(results, findings.recon.steps)
+        if self.dose:
+            asked += [self._dosed(part) for part in next_parts({point.place: point.noticed for point in self.doses})]
+        return [fault for fault in dict.fromkeys(asked) if fault not in results]
+
+    def _wanted_steps(self, results: Mapping[str, FaultResult], steps: int) -> list[str]:
+        if "train" not in self.mode.stages or any(r.status not in _EARNED for r in results.values()):
+            return []
+        tried = {int(point.value): point.noticed for point in self.steps}
+        wanted = next_steps(tried) if tried else sorted({0, steps // 4, steps // 2, 3 * steps // 4, steps - 1})
+        return [self._at(step) for step in wanted]
+
+    def _dosed(self, part: float) -> str:
+        assert self.dose is not None
+        value = Scale.of(self.dose).value(part)
+        fault = str(Fault(self.mode.id, {self.dose.name: value}))
+        self._places.setdefault(fault, ("dose", part, value))
+        return fault
+
+    def _at(self, step: int) -> str:
+        fault = str(Fault(self.mode.id, {}, Trigger("step", step)))
+        self._places[fault] = ("step", step, step)
+        return fault
+
+    def _collect(self, results: Mapping[str, FaultResult], advised: Mapping[str, Sequence[Any]]) -> None:
+        found: dict[str, dict[float, Point]] = {"dose": {}, "step": {}}
+        for text, (axis, place, value) in self._places.items():
+            result = next((r for id, r in results.items() if _same(id, text)), None)
+            if result is None or result.status not in _EARNED:
+                continue
+            noticed: dict[str, tuple[int, int]] = {}
+            for seen in result.noticed_by:
+                noticed.setdefault(":".join(filter(None, seen.who)), (seen.step, seen.latency))
+            for one in advised.get(result.id, ()):
+                noticed.setdefault(one.guard, (one.step, one.latency))
+            harm = result.harm
+            found[axis][place] = Point(
+                result.id,
+                place,
+                value,
+                result.status.value,
+                result.harmful,
+                harm.faulty if harm else None,
+                noticed,
+            )
+        self.doses = [found["dose"][place] for place in sorted(found["dose"])]
+        self.steps = [found["step"][place] for place in sorted(found["step"])]
+
+    def to_json(self, report: Report) -> dict[str, Any]:
+        """The content of sweep.json."""
+        clean = next((f.harm for f in report.faults if f.harm is not None), None)
+        return {
+            "mode": self.mode.id,
+            "dose": self.dose.name if self.dose else None,
+            "default": self.dose.default if self.dose else None,
+            "metric": clean.metric if clean else "",
+            "clean": clean.clean if clean else None,
+            "doses": [_plain(point) for point in self.doses],
+            "steps": [_plain(point) for point in self.steps],
+            "detectors": self.detectors(),
+        }
+
+    def detectors(self) -> dict[str, dict[str, Any]]:
+        """For each detector the smallest dose that it notices, the largest below that it does not, and its steps.
+
+        ``first_notice`` and ``last_notice`` are the steps at which it noticed some dose, ``first_step`` and
+        ``last_step`` those at which a fault of one step is noticed.
+        """
+        names = sorted({name for point in [*self.doses, *self.steps] for name in point.noticed})
+        found: dict[str, dict[str, Any]] = {}
+        for name in names:
+            seen = [point for point in self.doses if name in point.noticed]
+            missed = [point for point in self.doses if seen and point.place < seen[0].place]
+            at = [point for point in self.steps if name in point.noticed]
+            notices = [point.noticed[name][0] for point in seen or at]
+            found[name] = {
+                "smallest": seen[0].value if seen else None,
+                "largest_missed": missed[-1].value if missed else None,
+                "first_notice": min(notices),
+                "last_notice": max(notices),
+                "first_step": int(at[0].value) if at else None,
+                "last_step": int(at[-1].value) if at else None,
+            }
+        return found
+
+
+def dose_of(mode: FailureMode, name: str) -> Dose | None:
+    """The dose of that name, or the first that is a number; raises UsageError where there is none of that name."""
+    numbers = [dose for dose in mode.doses if not isinstance(dose.default, str)]
+    if not name:
+        return numbers[0] if numbers else None
+    for dose in numbers:
+        if dose.name == name:
+            return dose
+    have = ", ".join(dose.name for dose in numbers) or "none"
+    raise UsageError(f"{mode.id} has no dose {name!r} that is a number; it has {have}")
+
+
+def mode_of(text: str) -> FailureMode:
+    """The failure mode of that id; raises UsageError where there is none."""
+    fault = parse_fault(text)
+    if fault.dose or fault.trigger:
+        raise UsageError(f"{text}: a sweep finds doses and steps itself; name the failure mode alone, {fault.mode}")
+    return index.modes()[fault.mode]
+
+
+def _same(id: str, text: str) -> bool:
+    """Whether a fault of the plan, which has every trigger written out, is the one of that text."""
+    one, other = Fault.parse(id), Fault.parse(text)
+    return one.mode == other.mode and dict(one.dose) == dict(other.dose) and (other.trigger in (None, one.trigger))
+
+
+def _plain(point: Point) -> dict[str, Any]:
+    noticed = {name: {"step": step, "latency": latency} for name, (step, latency) in point.noticed.items()}
+    return {**vars(point), "noticed": noticed}

@@ -1,0 +1,74 @@
+"""Runs forked off a training that goes on clean beside them, each with the clean run that it is compared with.
+
+Where clean runs of one seed differ, as with data that the system's entropy shuffles, the trunk has what its forks have:
+the same data, weights and random numbers. So they are compared with it, and no two clean runs have to be alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from faultlab.campaign.clean_runs import DEADLINE, TRUNK, order, with_trunk
+from faultlab.campaign.verdict import Twin
+from faultlab.core.orders import Order, Outcome
+from faultlab.core.trajectory import Trajectory
+from faultlab.engines import Engine
+
+_AGAIN = 4
+"""How many clean forks say whether a run forked off the trunk repeats it."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Runs orders beside a clean training; ``twin`` is what a run that begins at nothing is compared with."""
+
+    engine: Engine
+    twin: Twin
+    seed: int
+    advice: dict[str, Any] | None = None
+
+    def run(self, orders: Sequence[Order]) -> Iterator[tuple[Outcome, Twin]]:
+        """Each outcome, the trunk's among them, with its twin."""
+        forked = any(one.at != "construct" for one in orders)
+        again = {one.id: one for one in self._again()} if forked and not self.twin.deterministic else {}
+        outcomes = self.engine.run(with_trunk(self.engine, [*again.values(), *orders], self.seed, self.advice))
+        if not again:
+            yield from ((outcome, self.twin) for outcome in outcomes)
+        else:
+            yield from self._compared(outcomes, again)
+
+    def _again(self) -> list[Order]:
+        names = [f"{TRUNK}-{n}" for n in range(_AGAIN)]
+        return [order(self.engine, id, self.seed, deadline=DEADLINE, at="fit", advice=self.advice) for id in names]
+
+    def _compared(self, outcomes: Iterable[Outcome], again: Mapping[str, Order]) -> Iterator[tuple[Outcome, Twin]]:
+        """Holds back what is forked off the trunk until the trunk and its clean forks are over."""
+        clean: dict[str, Outcome] = {}
+        held: list[Outcome] = []
+        expected = {TRUNK, *again}
+        for outcome in outcomes:
+            if outcome.id in expected:
+                clean[outcome.id] = outcome
+            if outcome.id == TRUNK or (outcome.id not in again and not _forked(outcome)):
+                yield outcome, self.twin
+            elif outcome.id not in again:
+                held.append(outcome)
+            if clean.keys() == expected:
+                twin = self._twin(clean)
+                yield from ((one, twin) for one in held)
+                held.clear()
+        yield from ((one, self._twin(clean)) for one in held)
+
+    def _twin(self, clean: Mapping[str, Outcome]) -> Twin:
+        trunk = Trajectory.of(clean[TRUNK]) if TRUNK in clean else None
+        if trunk is None or trunk.end != "finished":
+            return self.twin
+        forks = [Trajectory.of(outcome) for id, outcome in clean.items() if id != TRUNK and _forked(outcome)]
+        return replace(self.twin, trajectory=trunk, repeats=[run for run in forks if run is not None])
+
+
+def _forked(outcome: Outcome) -> bool:
+    """Whether the run was forked off the trunk: where that can't be copied, runs begin at nothing."""
+    return bool((outcome.result or {}).get("born", "construct") != "construct")

@@ -1,0 +1,343 @@
+"""The verdict on a fault: its outcome against the clean twin's. A verdict is earned: no activation, no verdict."""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+from faultlab.campaign import spread
+from faultlab.campaign.metric_choice import decided, lower_by_name
+from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.notice import Notice
+from faultlab.core.orders import Outcome
+from faultlab.core.report import Detection, FaultResult, Harm, Status
+from faultlab.core.trajectory import Trajectory
+
+_LEAST_HARM = 0.05
+_SLACK = 2.0
+"""How many of their usual distances a run may be from the nearest of a few clean ones, which don't show them all."""
+_CERTAIN = 4.0
+"""The same of a run that is clean for certain."""
+_FAR_OFF = 5.0
+"""How many times as far as is harmful a metric has to be whose better direction is unknown."""
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The clean runs: the twin itself (same seed), what it and its siblings signalled, and how far runs may stray.
+
+    ``others`` are those of other seeds, ``repeats`` further ones of the twin's own: what is the same in all of them
+    has to be so in a faulted one, and where they differ it may be as far from one of them as they are from each other.
+    ``lower_is_better`` is None where nobody knows of the ``metric``.
+    """
+
+    trajectory: Trajectory
+    others: Sequence[Trajectory] = ()
+    notices: Sequence[Notice] = ()
+    warnings: frozenset[str] = frozenset()
+    metric: str = ""
+    lower_is_better: bool | None = True
+    repeats: Sequence[Trajectory] = ()
+
+    @cached_property
+    def deterministic(self) -> bool:
+        """Whether all clean runs of the seed are the same to the bit."""
+        return all(repeat.same_as(self.trajectory) for repeat in self.repeats)
+
+    def same_run(self, trajectory: Trajectory, certain: bool = False) -> bool:
+        """Whether the run is the clean one: to the bit, or as near as clean runs of this target are to each other.
+
+        What is clean for ``certain`` may stray further where clean runs differ: seldom one of them does.
+        """
+        if trajectory.same_as(self.trajectory):
+            return True
+        found = trajectory.parts()
+        if self.deterministic or any(found.get(name) != value for name, value in self._steady.items()):
+            return False
+        runs = [self.trajectory, *self.repeats]
+        gaps = [trajectory.gaps(run) for run in runs]
+        nearest = {name: min(gap.get(name, math.inf) for gap in gaps) for name in gaps[0]}
+        sizes = self.trajectory.sizes()
+        slack, floor = (_CERTAIN, _LEAST_HARM) if certain else (_SLACK, 0.0)
+        return all(
+            gap <= max(slack * self._usual.get(name, 0.0), floor * sizes.get(name, 0.0))
+            for name, gap in nearest.items()
+        )
+
+    @cached_property
+    def _steady(self) -> dict[str, str]:
+        """What all clean runs of the seed agree in to the bit."""
+        others = [repeat.parts() for repeat in self.repeats]
+        clean = self.trajectory.parts()
+        return {name: value for name, value in clean.items() if all(other.get(name) == value for other in others)}
+
+    @cached_property
+    def _usual(self) -> dict[str, float]:
+        """How far apart clean runs of the seed are in each thing."""
+        gaps: dict[str, list[float]] = {}
+        for one, other in combinations([self.trajectory, *self.repeats], 2):
+            for name, gap in one.gaps(other).items():
+                gaps.setdefault(name, []).append(gap)
+        return {name: spread.usual_gap(found) for name, found in gaps.items()}
+
+    @cached_property
+    def _values(self) -> list[float]:
+        return [found for other in self.others if (found := self.value(other)) is not None]
+
+    @cached_property
+    def spread(self) -> float:
+        """The standard deviation of the metric over the clean seeds, without those that diverge."""
+        return spread.deviation(self._values)
+
+    def least(self, clean: float) -> float:
+        """How far from the clean run's the metric has to be to be harm."""
+        return max(3 * self.spread, _LEAST_HARM * abs(clean))
+
+    @cached_property
+    def diverges(self) -> bool:
+        """Whether the twin's own metric is out of the way of the other clean seeds'."""
+        own = self.value(self.trajectory)
+        return own in self._values and own not in spread.typical(self._values)
+
+    def value(self, trajectory: Trajectory) -> float | None:
+        """The metric that harm is measured by, of the same source as the clean run's; None where that is missing.
+
+        The source is the independent evaluation; for a target without one what it logs, or the mean of its last losses.
+        """
+        if self.metric in self.trajectory.final:
+            return trajectory.final.get(self.metric)
+        if self.metric in self.trajectory.metrics:
+            return trajectory.metrics[self.metric][-1][1] if self.metric in trajectory.metrics else None
+        losses = [loss for _, loss in trajectory.losses]
+        return statistics.fmean(losses[-max(1, len(losses) // 4) :]) if losses else None
+
+
+def outlying(twin: Twin, seeds: Mapping[int, Trajectory], own: int) -> list[dict[str, str]]:
+    """Clean seeds whose metric is out of the others' way: what a report says of the target, since nothing broke it."""
+    values = {seed: found for seed, run in seeds.items() if (found := twin.value(run)) is not None}
+    kept = spread.typical(list(values.values()))
+    if not kept:
+        return []
+    away = {seed: value for seed, value in values.items() if value not in kept}
+    between = f"{min(kept):.4g} and {max(kept):.4g}"
+    told = ", ".join(f"seed {seed} ends with {twin.metric} {value:.4g}" for seed, value in away.items())
+    what = f"the healthy training goes far off on some seeds: {told}, others between {between}; no spread counts them"
+    if own in away:
+        what += "; faults are compared with such a run, so that their harm is unknown"
+    remedy = "Look at the learning rate, gradient clipping and initialisation; or choose another seed by --seed."
+    return [{"kind": "outlier", "what": what, "evidence": "", "remedy": remedy}] if away else []
+
+
+def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
+    """The verdict on one fault. ``extra`` are notices of a second run, with the Trainer flags off."""
+    result = outcome.result or {}
+    base: dict[str, Any] = {
+        "id": fault_id,
+        "mode": mode.id,
+        "family": mode.family,
+        "severity": mode.severity,
+        "activations": result.get("activations", int(outcome.acting is not None)),
+        "first_step": result.get("first_step") if outcome.result else outcome.acting,
+        "seconds": round(outcome.seconds, 4),
+    }
+
+    def verdict(status: Status, reason: str = "", **more: Any) -> FaultResult:
+        return FaultResult(**{**base, **more}, status=status, reason=reason)
+
+    if outcome.lost:
+        return verdict(Status.ERROR, outcome.lost)
+    if "target_error" in result:
+        return verdict(Status.ERROR, f"the target could not be built again: {result['target_error']['message']}")
+    if result.get("broken"):
+        return verdict(Status.ERROR, f"the injector failed: {result['broken']}")
+    if outcome.timed_out:
+        return timed_out(mode, outcome, verdict)
+    if outcome.result is None:
+        return died(outcome, verdict)
+    if not base["activations"]:
+        return verdict(Status.NOT_ACTIVATED, "the fault never changed a value, though nothing says that it can't")
+
+    trajectory = Trajectory.from_json(result["trajectory"])
+    notices = [Notice.from_json(notice) for notice in result["notices"]] + list(extra)
+    # What was signalled before the fault acted was not signalled because of it.
+    caused = [n for n in notices if n.step >= (base["first_step"] or 0) and not n.finds_nothing]
+    new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in twin.notices)]
+    detections = sorted((detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
+    warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]
+    evaluated = Evaluated(result.get("unevaluated", ""), result.get("in_place") or {})
+    judged = _report_harm if mode.judged_by == "report" else _harm
+    harm = _spoilt(trajectory, twin, judged(trajectory, twin, evaluated))
+    seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": harm}
+    if detections:
+        return verdict(Status.NOTICED, **seen)
+    if warnings:
+        return verdict(Status.WARNED, **seen)
+    if not harm.harmful and twin.same_run(trajectory):
+        alike = trajectory.same_as(twin.trajectory)
+        how = "to the bit" if alike else "as near as clean runs are to each other"
+        return verdict(Status.NO_EFFECT, f"the run is the clean one, {how}", **seen)
+    if trajectory.end == "exited":
+        return verdict(Status.SILENT, "the process exits with status 0 before the training is done", **seen)
+    return verdict(Status.SILENT, **seen)
+
+
+def timed_out(mode: FailureMode, outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
+    """The verdict on a run that was ended at its deadline."""
+    late = f"still running after its deadline of {outcome.seconds:.0f} s"
+    if mode.hangs and outcome.acting is not None:
+        found = Detection("process", "deadline", outcome.acting, 0, False, late)
+        return verdict(Status.NOTICED, noticed_by=[found])
+    if outcome.acting is None:
+        late += ", and the fault had not acted"
+    return verdict(Status.TIMEOUT, late)
+
+
+def died(outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
+    """The verdict on a run whose process ended before it said how the run went."""
+    killed = f"the process was killed by {_signal_name(-outcome.exit)}"
+    how = killed if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
+    if outcome.acting is None:
+        return verdict(Status.ERROR, f"{how} before the fault acted")
+    if outcome.exit == 0:
+        return verdict(Status.SILENT, "the process exits with status 0 before the training is done")
+    found = Detection("process", "exit", outcome.acting, 0, False, how)
+    return verdict(Status.NOTICED, noticed_by=[found])
+
+
+def detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Detection:
+    """What a notice is worth as an answer to the fault."""
+    # Stems of words, and only where a word begins: "nan" is not named by "dominant".
+    names_cause = any(re.search(rf"(?<![a-z]){re.escape(stem)}", notice.message.lower()) for stem in mode.cause)
+    latency = max(0, notice.step - (first_step or 0))
+    return Detection(notice.kind, notice.name, notice.step, latency, names_cause, notice.message)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What is to know of a run's evaluation: why it ``failed``, empty where it did not.
+
+    ``in_place`` has the metrics of the network with the fault still in it, where that may be what computes them.
+    """
+
+    failed: str = ""
+    in_place: Mapping[str, float] = field(default_factory=dict)
+
+
+def _harm(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
+    """How much worse the weights are: those that the run ended with, or those of its best checkpoint if reloaded."""
+    harm = _untouched(trajectory, twin, evaluated)
+    if trajectory.end != "finished" or twin.metric not in twin.trajectory.reloaded or harm.harmful:
+        return harm
+    best = _compare(trajectory, twin, lambda run: run.reloaded.get(twin.metric))
+    return harm if harm.unknown and not best.harmful else best
+
+
+def _spoilt(trajectory: Trajectory, twin: Twin, harm: Harm) -> Harm:
+    """The harm, counted as one where the weights are spoilt whatever the metric makes of them: some hide a NaN."""
+    spoilt = trajectory.not_finite if not twin.trajectory.not_finite else ""
+    if not spoilt or harm.harmful:
+        return harm
+    return replace(harm, harmful=True, unknown="", seen_by=f"{spoilt} is not finite")
+
+
+def _untouched(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
+    """The harm by a metric that the fault has no hand in, which may be another one than the twin's."""
+    harm = _compare(trajectory, twin, twin.value, evaluated.failed)
+    if not evaluated.in_place or trajectory.end != "finished" or harm.harmful:
+        return harm
+    faulty = replace(trajectory, final=dict(evaluated.in_place))
+    for name in decided([twin.metric, *faulty.final]):
+        if name in twin.trajectory.final and name in faulty.final:
+            lower = twin.lower_is_better if name == twin.metric else lower_by_name(name)
+            by_another = replace(twin, metric=name, lower_is_better=lower)
+            return _compare(faulty, by_another, by_another.value)
+    in_place = _compare(faulty, twin, twin.value)
+    if in_place.unknown or in_place.harmful or not _too_good(in_place, twin):
+        return in_place
+    return replace(in_place, unknown=f"{twin.metric} is computed by what the fault has changed")
+
+
+def _too_good(harm: Harm, twin: Twin) -> bool:
+    """Whether a metric is better than the clean one by as much as would be harm if it were worse."""
+    return harm.clean is not None and harm.faulty is not None and abs(harm.faulty - harm.clean) > twin.least(harm.clean)
+
+
+def _report_harm(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
+    """How far what was reported is from what is true of the same weights, to the better or the worse.
+
+    ``clean`` is the latter. A metric that the clean run reports and the faulted one does not is a harm as well.
+    """
+    true = _truth(trajectory, twin)
+    if trajectory.end != "finished" or true is None:
+        return _harm(trajectory, twin, evaluated)
+    reported = trajectory.metrics[twin.metric][-1][1] if twin.metric in trajectory.metrics else None
+    if reported is None or not (math.isfinite(reported) and math.isfinite(true)):
+        agree = reported is not None and not math.isfinite(reported) and not math.isfinite(true)
+        return Harm(twin.metric, _finite(true), _finite(reported), not agree)
+    gaps = [gap for run in [twin.trajectory, *twin.others] if (gap := _gap(run, twin.metric)) is not None]
+    usual = max(spread.typical(gaps), default=0.0)
+    return Harm(twin.metric, true, reported, abs(reported - true) > max(2 * usual, _LEAST_HARM * abs(true)))
+
+
+def _truth(trajectory: Trajectory, twin: Twin) -> float | None:
+    """What an independent evaluation says of the weights; without one what the clean run reports of the same ones."""
+    if twin.metric not in twin.trajectory.metrics:
+        return None
+    if twin.metric in twin.trajectory.final:
+        return trajectory.final.get(twin.metric)
+    return twin.trajectory.metrics[twin.metric][-1][1] if trajectory.digest == twin.trajectory.digest else None
+
+
+def _gap(run: Trajectory, metric: str) -> float | None:
+    """How far a clean run's report is from the evaluation of its weights: it may validate before its last step."""
+    if metric not in run.metrics or metric not in run.final:
+        return None
+    gap = abs(run.metrics[metric][-1][1] - run.final[metric])
+    return gap if math.isfinite(gap) else None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], float | None], failed: str = "") -> Harm:
+    clean = value(twin.trajectory)
+    if trajectory.end != "finished":
+        return Harm(twin.metric, _finite(clean), None, True)
+    faulty = value(trajectory)
+
+    def unknown(why: str) -> Harm:
+        return Harm(twin.metric, _finite(clean), _finite(faulty), False, why)
+
+    if clean is None:
+        return unknown(f"the clean run gives no {twin.metric}")
+    if not math.isfinite(clean):
+        return unknown(f"the clean run's {twin.metric} is not finite")
+    if faulty is None:
+        return unknown(f"the weights could not be evaluated: {failed}" if failed else f"it gives no {twin.metric}")
+    if not math.isfinite(faulty):
+        return Harm(twin.metric, clean, None, True)
+    if twin.diverges:
+        return unknown(f"the clean run of this seed diverges itself, by the {twin.metric} of other seeds")
+    least = twin.least(clean)
+    if twin.lower_is_better is not None:
+        worse = faulty - clean if twin.lower_is_better else clean - faulty
+        return Harm(twin.metric, clean, faulty, worse > least)
+    far = abs(faulty - clean)
+    if least < far <= _FAR_OFF * least:
+        return unknown(f"it is not known which way {twin.metric} gets better")
+    return Harm(twin.metric, clean, faulty, far > least)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

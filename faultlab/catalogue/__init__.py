@@ -1,0 +1,1 @@
+"""The failure modes as data: declarations, requirements, measurements. Importing it imports no torch."""

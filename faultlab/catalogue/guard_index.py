@@ -1,0 +1,103 @@
+"""The ready-made guards, read from their source: importing them imports Lightning. And what was measured of them."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "guards"
+MEASURED = PACKAGE / "measured.json"
+
+
+@dataclass(frozen=True)
+class Described:
+    """A guard as its source describes it; ``checks`` has a sentence by check, ``optional`` is one to be asked for."""
+
+    name: str
+    file: str
+    level: str
+    optional: bool
+    checks: Mapping[str, str]
+    doc: str
+
+    @property
+    def summary(self) -> str:
+        return self.doc.partition("\n\n")[0].replace("\n", " ")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was seen of a guard.
+
+    ``costs`` are shares of the training's time by scenario, ``latency`` is the median in steps, ``single_latency`` that
+    for faults of a single step. ``notices`` has the failure modes with the scenarios; in ``alarms`` of ``runs`` healthy
+    runs it raised one.
+    """
+
+    costs: Mapping[str, float]
+    latency: float | None
+    single_latency: float | None
+    notices: Mapping[str, list[str]]
+    alarms: int
+    runs: int
+
+
+@lru_cache(maxsize=1)
+def guards() -> dict[str, Described]:
+    """Every ready-made guard by its name."""
+    found = [guard for file in sorted(PACKAGE.glob("*.py")) for guard in _in_file(file)]
+    return {guard.name: guard for guard in sorted(found, key=lambda guard: guard.name)}
+
+
+@lru_cache(maxsize=1)
+def measured() -> dict[str, Measured]:
+    """What was measured of each guard, by its name; empty where nothing was."""
+    if not MEASURED.is_file():
+        return {}
+    data = json.loads(MEASURED.read_text(encoding="utf-8"))
+    return {name: Measured(**found) for name, found in data["guards"].items()}
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """The versions that were measured."""
+    return dict(json.loads(MEASURED.read_text(encoding="utf-8"))["versions"]) if MEASURED.is_file() else {}
+
+
+def noticing(mode: str) -> list[str]:
+    """The guards that were seen to notice a failure mode, on some scenario."""
+    return [name for name, found in measured().items() if mode in found.notices]
+
+
+def _in_file(file: Path) -> Iterator[Described]:
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and any(
+            isinstance(base, ast.Name) and base.id == "Guard" for base in node.bases
+        ):
+            fields = dict(_literals(node))
+            yield Described(
+                node.name,
+                str(file),
+                str(fields.get("level", "cheap")),
+                bool(fields.get("optional", False)),
+                dict(fields.get("checks", {})),  # type: ignore[call-overload]
+                ast.get_docstring(node) or "",
+            )
+
+
+def _literals(node: ast.ClassDef) -> Iterator[tuple[str, object]]:
+    for part in node.body:
+        target = (
+            part.targets[0]
+            if isinstance(part, ast.Assign)
+            else part.target
+            if isinstance(part, ast.AnnAssign)
+            else None
+        )
+        value = getattr(part, "value", None)
+        if isinstance(target, ast.Name) and target.id in ("level", "optional", "checks") and value is not None:
+            yield target.id, ast.literal_eval(value)

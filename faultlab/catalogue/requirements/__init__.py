@@ -1,0 +1,44 @@
+"""What a failure mode needs of its target, as named requirements judged from the recon, never by guess."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+from faultlab.catalogue.failure_mode import Registered
+from faultlab.core.target_profile import Recon
+from faultlab.errors import CatalogueError
+
+Requirement = Callable[[Recon], str]
+
+REQUIREMENTS: dict[str, Requirement] = {}
+
+
+def requirement(name: str) -> Callable[[Requirement], Requirement]:
+    """Registers a requirement: a function that says why the target does not meet it, or returns an empty string."""
+
+    def register(check: Requirement) -> Requirement:
+        REQUIREMENTS[name] = check
+        return check
+
+    return register
+
+
+def inapplicable(registered: Registered, recon: Recon) -> str:
+    """Why the failure mode can't apply to this target, in words, or an empty string."""
+    reason = registered.seam.inapplicable(recon)
+    for name in registered.mode.needs:
+        if name not in REQUIREMENTS:
+            known = f"faultlab knows {', '.join(sorted(REQUIREMENTS))}"
+            raise CatalogueError(f"{registered.mode.id} in {registered.mode.file} needs {name!r}: {known}")
+        reason = reason or REQUIREMENTS[name](recon)
+    if not reason and registered.mode.judged_by == "reload":
+        reason = recon.unreloadable
+    if not reason and registered.mode.stages == ("validate",) and not recon.validation_batches:
+        reason = "there is no validation loop"
+    return reason
+
+
+for _info in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_info.name)

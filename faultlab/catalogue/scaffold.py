@@ -1,0 +1,219 @@
+"""A new failure mode, written up to where its author has to know more: every field and section, and an injector."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import keyword
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultlab.catalogue import index
+from faultlab.catalogue.docstring_sections import parse_sections
+from faultlab.catalogue.failure_mode import FailureMode, nearest
+from faultlab.core import atomic_write
+from faultlab.core.fault import MODE_ID
+from faultlab.errors import UsageError
+
+SEAMS = index.INJECTORS.with_name("seams")
+_LONGEST = 120
+
+# The catalogue's tests have to fail until it is filled in: a cause without words and a reason too short see to that.
+_DECLARATION = '''
+@failure_mode(
+    "{id}",
+    seam={seam},
+    severity="major",
+    effect="silent",
+    cause=(),
+    when="always",
+    stages=("train",),
+    doses=(),
+    needs=(),
+    evidence=(),
+    no_evidence="?",
+    hangs=False,
+    judged_by="run",
+)
+def {function}({signature}:
+    """Say in one sentence what is broken.
+
+    Effect: say what torch and Lightning do about it: the error and who raises it, the warning, or nothing.
+    Why it goes unnoticed: say what looks healthy meanwhile.
+    Example:
+        the_line_that_is_broken()           # and what was meant
+    Remedy: say which check or habit finds it.
+    """
+{body}'''
+_KINDS = {
+    "map": ("value: Any, ctx: Context) -> Any", "    return value\n"),
+    "around": ("call: Call, ctx: Context) -> Any", "    return call()\n"),
+    "in_place": ("value: Any, ctx: Context) -> None", ""),
+}
+# The methods of an armed fault by which a seam hands an injector what it may break, and the kind that each makes of it.
+_CALLS = {"around": "around", "surrounding": "around", "in_place": "in_place"}
+
+
+@dataclass(frozen=True)
+class SeamSource:
+    """A seam as its source has it: what it says of itself, and how it lets an injector act."""
+
+    about: str
+    kind: str
+
+
+def seams() -> dict[str, SeamSource]:
+    """The seams that injectors can attach to, by name, without importing them."""
+    classes = {node.name: node for file in sorted(SEAMS.glob("*.py")) for node in _classes(file)}
+    exported = {
+        alias.name
+        for node in _parsed(SEAMS / "__init__.py").body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    derived = sorted(name for name in classes if name in exported and _is_seam(name, classes))
+    return {name: _described(classes[name]) for name in derived}
+
+
+def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
+    """Writes the scaffold of a failure mode into its family's file; raises UsageError where it can't be one."""
+    if not MODE_ID.match(id):
+        raise UsageError(f"{id!r} is no id; one has the form family.kebab-name, such as loss.wrong-sign")
+    family, _, name = id.partition(".")
+    if "-" in family:
+        raise UsageError(f"a family names a file, so that it is one word, and not {family!r}")
+    file = folder / f"{family}_.py" if keyword.iskeyword(family) else folder / f"{family}.py"
+    siblings = _declared(file)
+    known = {**index.modes(), **siblings}
+    if id in known:
+        raise UsageError(f"{id} is there already: {known[id].file}:{known[id].line}")
+    sources = seams()
+    usual = Counter(mode.seam for mode in siblings.values()).most_common(1)
+    chosen = seam or (usual[0][0] if usual else "StepOutput")
+    if chosen not in sources:
+        raise UsageError(f"there is no seam {chosen!r}. {nearest(chosen, sources) or 'Seams: ' + ', '.join(sources)}")
+    kind = sources[chosen].kind
+    text = file.read_text(encoding="utf-8") if siblings or file.is_file() else _header(family)
+    wanted = [
+        ("typing", "Any"),
+        ("faultlab.catalogue.failure_mode", "failure_mode"),
+        ("faultlab.frameworks.lightning.seams", chosen),
+    ]
+    wanted += [("faultlab.injection.armed_fault", "Context")] + [("faultlab.injection.armed_fault", "Call")] * (
+        kind == "around"
+    )
+    for module, imported in wanted:
+        text = _importing(text, module, imported)
+    signature, body = _KINDS[kind]
+    function = _free_name(family, name, text)
+    declaration = _DECLARATION.format(id=id, seam=chosen, function=function, signature=signature, body=body)
+    atomic_write.write(file, f"{text.rstrip()}\n\n{declaration}")
+    return file, _declared(file)[id]
+
+
+def unfilled(mode: FailureMode) -> list[str]:
+    """The parts of a failure mode that are still the scaffold's."""
+    (function,) = [node for node in ast.parse(_blank()).body if isinstance(node, ast.FunctionDef)]
+    prompts = parse_sections(ast.get_docstring(function, clean=False))
+    left = [part for part, prompt in vars(prompts).items() if prompt and getattr(mode.sections, part) == prompt]
+    return left + ["cause"] * (not mode.cause) + ["no_evidence"] * (mode.no_evidence == "?")
+
+
+def _blank() -> str:
+    return _DECLARATION.format(id="", seam="Seam", function="blank", signature="value) -> None", body="")
+
+
+def _header(family: str) -> str:
+    return f'"""{family}: say in a few words what this family breaks."""\n\nfrom __future__ import annotations\n'
+
+
+def _declared(file: Path) -> dict[str, FailureMode]:
+    if not file.is_file():
+        return {}
+    try:
+        return {mode.id: mode for mode in index.read(file)}
+    except SyntaxError as error:
+        raise UsageError(f"{file}:{error.lineno}: {error.msg}; mend the file first") from None
+
+
+def _free_name(family: str, name: str, text: str) -> str:
+    """The name of a function that hides nothing."""
+    plain = name.replace("-", "_")
+    names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    defined = {getattr(node, "name", "") for node in ast.parse(text).body}
+    imported = {alias.asname or alias.name for node in _imports(text) for alias in node.names}
+    taken = {*names, *defined, *imported, *dir(builtins), *keyword.kwlist}
+    candidates = [plain, f"{family}_{plain}", *(f"{plain}_{number}" for number in range(2, 99))]
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _importing(text: str, module: str, name: str) -> str:
+    """The source with the import in it, in the place where it belongs."""
+    imports = list(_imports(text))
+    lines = text.splitlines()
+    for node in imports:
+        if isinstance(node, ast.ImportFrom) and node.module == module:
+            names = {ast.unparse(alias) for alias in node.names}
+            if name not in names:
+                lines[node.lineno - 1 : node.end_lineno] = _import(module, {*names, name})
+            return "\n".join(lines) + "\n"
+    key = (_section(module), True, module)
+    before = [node for node in imports if _key(node) < key]
+    after = [node for node in imports if _key(node) > key]
+    new = _import(module, {name})
+    if before and _key(before[-1])[0] == key[0]:
+        at = before[-1].end_lineno or 0
+    elif after and _key(after[0])[0] == key[0]:
+        at = after[0].lineno - 1
+    else:
+        # The first of its section: a blank line sets it off from the one before.
+        at = before[-1].end_lineno or 0 if before else 0
+        new = ["", *new]
+    lines[at:at] = new
+    return "\n".join(lines) + "\n"
+
+
+def _imports(text: str) -> Iterator[ast.Import | ast.ImportFrom]:
+    for node in ast.parse(text).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node
+
+
+def _import(module: str, names: set[str]) -> list[str]:
+    ordered = sorted(names, key=str.lower)
+    line = f"from {module} import {', '.join(ordered)}"
+    return [line] if len(line) <= _LONGEST else [f"from {module} import (", *(f"    {n}," for n in ordered), ")"]
+
+
+def _key(node: ast.Import | ast.ImportFrom) -> tuple[int, bool, str]:
+    module = node.names[0].name if isinstance(node, ast.Import) else node.module or ""
+    return _section(module), isinstance(node, ast.ImportFrom), module
+
+
+def _section(module: str) -> int:
+    top = module.partition(".")[0]
+    if top in ("__future__", "faultlab"):
+        return {"__future__": 0, "faultlab": 3}[top]
+    return 1 if top in sys.stdlib_module_names else 2
+
+
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _classes(file: Path) -> list[ast.ClassDef]:
+    return [node for node in _parsed(file).body if isinstance(node, ast.ClassDef)]
+
+
+def _is_seam(name: str, classes: Mapping[str, ast.ClassDef]) -> bool:
+    bases = [base.id for base in classes[name].bases if isinstance(base, ast.Name)]
+    return any(base == "Seam" or (base in classes and _is_seam(base, classes)) for base in bases)
+
+
+def _described(node: ast.ClassDef) -> SeamSource:
+    source = ast.unparse(node)
+    kind = next((kind for call, kind in _CALLS.items() if f"armed.{call}(" in source), "map")
+    return SeamSource(" ".join((ast.get_docstring(node) or "").split()), kind)

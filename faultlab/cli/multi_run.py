@@ -1,0 +1,61 @@
+"""Several scenarios one after the other with one engine: what each came to, and the status that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from faultlab.cli import ci_services
+from faultlab.core.report import Report, dump
+from faultlab.engines import Engine
+from faultlab.errors import BaselineError, FaultlabError, Problem, ScenarioError
+from faultlab.gate.demands import gravest
+
+One = TypeVar("One")
+INTERRUPTED = 130
+
+
+def told(error: FaultlabError, file: Path) -> FaultlabError:
+    """An error as it is said of a scenario: a clean run that fails comes with its file, and where to go on looking."""
+    if not isinstance(error, BaselineError):
+        return error
+    remedy = f"`faultlab doctor {file}` looks for the cause."
+    return ScenarioError([Problem(str(file), 1, 1, str(error), remedy)])
+
+
+def each(
+    scenarios: Iterable[One],
+    carry_out: Callable[[One], tuple[Report | None, int]],
+    engine: Engine,
+    as_json: bool,
+    interrupted: str = "",
+    ci: str | None = None,
+) -> int:
+    """Carries them out until one is interrupted, and closes the engine; returns the gravest status.
+
+    With ``as_json`` the reports are printed as one document. ``interrupted`` is said where nothing else has been.
+    ``ci`` names the service that the findings are told to, as in ``hosts.tell``.
+    """
+    reports: list[Report] = []
+    statuses: list[int] = []
+    try:
+        for scenario in scenarios:
+            report, status = carry_out(scenario)
+            statuses.append(status)
+            if report is not None:
+                reports.append(report)
+            if status == INTERRUPTED:
+                break
+    except KeyboardInterrupt:
+        if interrupted:
+            click.echo(interrupted, err=True)
+        statuses.append(INTERRUPTED)
+    finally:
+        engine.close()
+    if as_json:
+        click.echo(dump([report.to_json() for report in reports], indent=1))
+    ci_services.tell(reports, ci, as_json)
+    return gravest(statuses)

@@ -1,0 +1,1 @@
+"""Scenario files and what they name: read, checked, edited and varied. Nothing of the user's is imported."""

@@ -1,0 +1,98 @@
+"""What can be said of scenario files without running them: nothing of the user's is imported."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from faultlab.config.scenario import Scenario, project_root, read_all
+from faultlab.config.source_lookup import lacks
+from faultlab.config.yaml_source import Key
+from faultlab.errors import Problem, ScenarioError
+
+SOON = 30
+"""Days before an excuse's expiry from which on it is warned of."""
+
+
+@dataclass
+class Checked:
+    """What was found in all files: ``problems`` keep a scenario from being what was meant, ``warnings`` will."""
+
+    scenarios: list[Scenario]
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def check(files: Sequence[Path], today: datetime.date | None = None) -> Checked:
+    """Reads the scenario files and looks at what they name; raises nothing of what is wrong in them."""
+    today = today or datetime.date.today()
+    scenarios, problems = read_all(files)
+    found = Checked(scenarios, problems)
+    for scenario in scenarios:
+        found.problems += [*_missing_tests(scenario), *_missing_classes(scenario)]
+        for number, excuse in enumerate(scenario.faults.ignore):
+            left = (excuse.expires - today).days
+            if left <= SOON:
+                message, remedy = _expiry(excuse.mode, excuse.expires, left)
+                (problem,) = scenario.problem(("faults", "ignore", number, "expires"), message, remedy).problems
+                (found.problems if left < 0 else found.warnings).append(problem)
+    order = {str(file): number for number, file in enumerate(files)}
+    for problems in (found.problems, found.warnings):
+        problems.sort(key=lambda problem: (order.get(problem.file, 0), problem.line, problem.column))
+    return found
+
+
+def looks_like_a_scenario(file: Path) -> bool:
+    """Whether a YAML file has the keys of a scenario: `schema`, or a name and what to break; or can't be read."""
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8", errors="replace"), Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        # Several documents, or templates: many YAML files of others are no YAML. A scenario begins with its key.
+        return any(line.startswith("schema:") for line in _lines(file))
+    if not isinstance(node, yaml.MappingNode):
+        return False
+    keys = {str(key.value) for key, _ in node.value}
+    return "schema" in keys or ("name" in keys and bool(keys & {"module", "build"}) and bool(keys & _OWN))
+
+
+_OWN = {"guards", "faults", "gate", "monitor", "trainer"}
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _missing_tests(scenario: Scenario) -> list[Problem]:
+    try:
+        _ = scenario.test_files
+    except ScenarioError as error:
+        return error.problems
+    return []
+
+
+def _missing_classes(scenario: Scenario) -> Iterator[Problem]:
+    root = project_root(scenario.file).resolve()
+    for where, class_path in _class_paths(scenario):
+        if file := lacks(class_path, root):
+            name = class_path.rpartition(".")[2]
+            yield from scenario.problem(where, f"{file} has no {name!r}", "Name what the file defines.").problems
+
+
+def _class_paths(scenario: Scenario) -> Iterator[tuple[Key, str]]:
+    for key in ("module", "data", "build"):
+        if (component := getattr(scenario, key)) is not None:
+            yield (key, "class_path"), component.class_path
+    for number, guard in enumerate(scenario.guards):
+        if guard.class_path is not None:
+            yield ("guards", number, "class_path"), guard.class_path
+
+
+def _expiry(mode: str, expires: datetime.date, left: int) -> tuple[str, str]:
+    if left < 0:
+        return f"the excuse of {mode} expired on {expires}", "Look again: remove it, or give a reason and a later date."
+    days = "today" if left == 0 else "tomorrow" if left == 1 else f"in {left} days"
+    return f"the excuse of {mode} expires {days}", "Mend it by then, or look again at the reason."

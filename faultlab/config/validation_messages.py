@@ -1,0 +1,66 @@
+"""What pydantic finds wrong in a file that people write, said in their words, with its place and what to do."""
+
+from __future__ import annotations
+
+import reprlib
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from faultlab.catalogue.failure_mode import nearest
+from faultlab.config.yaml_source import Key, YamlFile
+from faultlab.errors import Problem
+
+
+def explain(yaml: YamlFile, detail: Any, model: type[BaseModel]) -> Problem:
+    """An error that pydantic found in a file of that model, as a problem at its place and with a remedy."""
+    where = tuple(detail["loc"])
+    key = where[-1] if where else ""
+    if detail["type"] == "faultlab":
+        return yaml.problem(where, detail["ctx"]["message"], detail["ctx"]["remedy"])
+    if detail["type"] == "extra_forbidden":
+        fields = _fields_at(where[:-1], model)
+        remedy = nearest(str(key), fields) or f"Known keys: {', '.join(fields)}."
+        return yaml.problem(where, f"unknown key {key!r}", remedy)
+    if detail["type"] == "missing":
+        return yaml.problem(where[:-1], f"the key {key!r} is missing", f"Add `{key}:`.")
+    name = ".".join(map(str, yaml.nearest(where)))
+    message = f"{name}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {reprlib.repr(detail.get('input'))}"
+    return yaml.problem(where, message, _remedy(detail))
+
+
+_REMEDIES = {
+    "string_type": "Write a text; put it in quotes where it looks like a number.",
+    "list_type": "Write a list: [...].",
+    "dict_type": "Write a mapping: {...}.",
+    "model_type": "Write a mapping: {...}.",
+}
+
+
+def _remedy(detail: Any) -> str:
+    if detail["type"] == "string_pattern_mismatch" and "class_path" in detail["loc"]:
+        return "Write the full path, such as package.module.Class."
+    if detail["type"].startswith("date"):
+        return "Write a date as 2027-06-30."
+    return _REMEDIES.get(detail["type"], "")
+
+
+def _fields_at(where: Key, within: Any) -> list[str]:
+    for part in where:
+        if isinstance(part, int):
+            continue
+        if get_origin(within) is dict:
+            within = get_args(within)[1]
+            continue
+        model = _model_in(within)
+        fields = model.model_fields.items() if model is not None else ()
+        within = next((field.annotation for name, field in fields if part in (name, field.alias)), None)
+    model = _model_in(within)
+    return [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
+
+
+def _model_in(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, UnionType, list):
+        return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None

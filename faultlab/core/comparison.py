@@ -1,0 +1,197 @@
+"""Two campaigns of one scenario, failure mode by failure mode: what got worse or better, what is tried no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from faultlab.core.report import Detection, FaultResult, Report, Status
+
+UNNOTICED = (Status.SILENT, Status.WARNED)
+UNTRIED = (Status.NOT_APPLICABLE, Status.IGNORED)
+OWN = ("guard", "test", "module")
+"""The kinds of detectors that are the user's own; the others notice by luck, or because a process died."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What became of a failure mode: its status, and who noticed it at one fault at least, the worthiest first.
+
+    ``latency`` is in steps, that of the fault which was noticed last; None where only tests noticed, whose steps are
+    none of the training's. ``naming`` are those of the detectors that named the cause.
+    """
+
+    status: Status
+    severity: str = ""
+    detectors: tuple[str, ...] = ()
+    latency: int | None = None
+    naming: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A failure mode whose status is another one than before; None where it was, or is, not in the report."""
+
+    mode: str
+    severity: str
+    before: Status | None
+    after: Status | None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A detector that noticed a failure mode before, and does not any more.
+
+    ``detector`` is written ``guard:Name``, ``test:file.py::test``, ``module``, ``framework`` or ``process``;
+    ``instead`` is the worthiest that still notices, empty where nobody does.
+    """
+
+    mode: str
+    detector: str
+    names_cause: bool
+    instead: str = ""
+
+    @property
+    def owned(self) -> bool:
+        """Whether it is a guard, a test or a check of the user's, and no accident that happened to end the run."""
+        return self.detector.partition(":")[0] in OWN
+
+    @property
+    def by_luck(self) -> bool:
+        """Whether a detector of the user's was lost, and what notices now is an incidental crash."""
+        return self.owned and bool(self.instead) and self.instead.partition(":")[0] not in OWN
+
+
+@dataclass(frozen=True)
+class Later:
+    """A failure mode that is noticed more steps after its first activation than before."""
+
+    mode: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is different. ``changed`` has every other status of a failure mode that both tried, or that one of them did
+    not: ``newly_silent``, ``newly_noticed``, ``gone`` and ``new`` are parts of it.
+
+    ``gone`` was tried before and is not any more: left out, ignored, or no longer applicable; ``new`` the other way
+    round. ``ratios`` are the coverages and ``scores`` those of the source mutants, before and after.
+    """
+
+    scenario: str
+    newly_silent: tuple[Change, ...] = ()
+    newly_noticed: tuple[Change, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    gone: tuple[Change, ...] = ()
+    new: tuple[Change, ...] = ()
+    changed: tuple[Change, ...] = ()
+    later: tuple[Later, ...] = ()
+    ratios: tuple[float | None, float | None] = (None, None)
+    scores: tuple[float | None, float | None] = (None, None)
+
+    def __bool__(self) -> bool:
+        """Whether there is any difference."""
+        numbers = self.ratios[0] != self.ratios[1] or self.scores[0] != self.scores[1]
+        return bool(self.changed or self.lost or self.later or numbers)
+
+    @property
+    def worse(self) -> bool:
+        """Whether something was lost: a failure mode, a detector of the user's, or its being tried."""
+        return bool(self.newly_silent or self.gone or any(lost.owned for lost in self.lost))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(before: Report, after: Report) -> Comparison:
+    """What is different in ``after``; the reports are of one scenario, or taken for it."""
+    then, now = standings(before), standings(after)
+    changed = changes(then, now)
+    return Comparison(
+        scenario=after.scenario,
+        newly_silent=tuple(c for c in changed if c.after is Status.SILENT and c.before is not None),
+        newly_noticed=tuple(c for c in changed if c.after is Status.NOTICED and c.before in UNNOTICED),
+        lost=lost(then, now),
+        gone=tuple(c for c in changed if _tried(c.before) and not _tried(c.after)),
+        new=tuple(c for c in changed if _tried(c.after) and not _tried(c.before)),
+        changed=changed,
+        later=_later(then, now),
+        ratios=(before.ratio, after.ratio),
+        scores=(_score(before), _score(after)),
+    )
+
+
+def standings(report: Report) -> dict[str, Standing]:
+    """Each failure mode of a report, by id."""
+    faults: dict[str, list[FaultResult]] = {}
+    for fault in report.faults:
+        faults.setdefault(fault.mode, []).append(fault)
+    return {mode: _standing(status, faults[mode]) for mode, status in report.by_mode().items()}
+
+
+def latency_of(fault: FaultResult) -> int | None:
+    """Steps from the first activation to the first notice, tests aside; None where no one else noticed."""
+    if fault.status is not Status.NOTICED:
+        return None
+    return min((found.latency for found in fault.noticed_by if found.who[0] != "test"), default=None)
+
+
+def changes(then: Mapping[str, Standing], now: Mapping[str, Standing]) -> tuple[Change, ...]:
+    """Every failure mode with another status, by id."""
+    found = []
+    for mode in sorted({*then, *now}):
+        before, after = then.get(mode), now.get(mode)
+        if before is None or after is None or before.status is not after.status:
+            severity = (after or before or Standing(Status.ERROR)).severity
+            was, is_ = before.status if before else None, after.status if after else None
+            found.append(Change(mode, severity, was, is_))
+    return tuple(found)
+
+
+def lost(then: Mapping[str, Standing], now: Mapping[str, Standing]) -> tuple[Lost, ...]:
+    """Detections that are no more, of failure modes that are still tried."""
+    return tuple(
+        Lost(mode, detector, detector in before.naming, next(iter(after.detectors), ""))
+        for mode, before in sorted(then.items())
+        if (after := now.get(mode)) is not None and after.status not in UNTRIED
+        for detector in before.detectors
+        if detector not in after.detectors
+    )
+
+
+def written(found: Detection) -> str:
+    """A detector as text: ``guard:Name``, ``test:file.py::test``, or the kind alone."""
+    return ":".join(filter(None, found.who))
+
+
+def _standing(status: Status, faults: list[FaultResult]) -> Standing:
+    noticed = [fault for fault in faults if fault.status is Status.NOTICED]
+    found = sorted((one for fault in noticed for one in fault.noticed_by), key=lambda one: (one.worth, written(one)))
+    latencies = [latency for fault in noticed if (latency := latency_of(fault)) is not None]
+    return Standing(
+        status=status,
+        severity=faults[0].severity,
+        detectors=tuple(dict.fromkeys(map(written, found))),
+        latency=max(latencies, default=None),
+        naming=tuple(dict.fromkeys(written(one) for one in found if one.worth == 0)),
+    )
+
+
+def _tried(status: Status | None) -> bool:
+    return status is not None and status not in UNTRIED
+
+
+def _later(then: Mapping[str, Standing], now: Mapping[str, Standing]) -> tuple[Later, ...]:
+    return tuple(
+        Later(mode, before.latency, after.latency)
+        for mode, before in sorted(then.items())
+        if (after := now.get(mode)) is not None and before.latency is not None and after.latency is not None
+        if after.latency > before.latency
+    )
+
+
+def _score(report: Report) -> float | None:
+    return report.mutation.score if report.mutation is not None else None

@@ -1,0 +1,175 @@
+"""What a campaign leaves on disk while it runs: the plan first, then a line for each verdict, and the victims' logs.
+
+Only the driver writes, and every line is on disk before the next run is judged: a campaign that is killed loses none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from faultlab.campaign.plan import Planned
+from faultlab.core import atomic_write, seal
+from faultlab.core.journal import Journal
+from faultlab.core.orders import Outcome
+from faultlab.core.report import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump, dump_to, plain
+from faultlab.core.run_folder import (
+    ADVICE_FILE,
+    CONCLUSIONS,
+    CURVES_FILE,
+    KNOWN_FILE,
+    LOGS,
+    OUTCOMES_FILE,
+    PLAN_FILE,
+    PREVIOUS_FILE,
+    REPORT_FILE,
+    file_name,
+)
+from faultlab.core.shard import Shard
+from faultlab.errors import UsageError
+
+REPORT = "report"
+"""The plan's key for the digest of the report that the campaign came to."""
+ADVISED, CURVE = "advised", "curve"
+BESIDE = (ADVISED, CURVE, seal.KEY)
+"""What stands in the lines of the outcomes beside the verdicts: also a digest, since `--resume` takes them over."""
+
+
+class Records:
+    """The run folder of one scenario."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._journal = Journal(folder / OUTCOMES_FILE)
+        self._kept: set[str] = set()
+        self._plan: dict[str, Any] = {}
+        try:
+            (folder / LOGS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --out") from None
+
+    def clear(self, resume: bool) -> None:
+        """Takes away what a campaign before this one concluded: it must not stand if this one fails.
+
+        Its report is put aside, to be compared with, but for that of a campaign that is resumed.
+        """
+        report = self.folder / REPORT_FILE
+        if report.exists() and not resume:
+            os.replace(report, self.folder / PREVIOUS_FILE)
+        for file in [self.folder / name for name in CONCLUSIONS]:
+            file.unlink(missing_ok=True)
+        for log in [] if resume else (self.folder / LOGS).glob("*.log"):
+            log.unlink()
+
+    def begin(self, planned: Sequence[Planned], digest: str, options: Any, resume: bool) -> Mapping[str, FaultResult]:
+        """Writes the plan. Returns the verdicts that an interrupted campaign of the same plan left, where resumed.
+
+        ``planned`` is what is done here, ``digest`` that of the whole plan, of which it may be a share.
+        """
+        self._plan = {"schema": SCHEMA, "digest": digest, "seed": options.seed}
+        if options.shard != Shard():
+            self._plan["shard"] = str(options.shard)
+        known = self._left_over() if resume else {}
+        # Before the plan: a kill in between must not leave a new plan with the verdicts of an old one.
+        self._journal.begin(known)
+        self._write_plan(planned)
+        self._kept = set(known)
+        return known
+
+    def extend(self, planned: Sequence[Planned], more: Sequence[Planned]) -> list[Planned]:
+        """Adds to the plan what came up on the way, and returns the whole of it."""
+        self._write_plan(whole := [*planned, *more])
+        return whole
+
+    def _write_plan(self, planned: Sequence[Planned]) -> None:
+        atomic_write.write(
+            self.folder / PLAN_FILE, dump({**self._plan, "faults": [asdict(entry) for entry in planned]}, indent=1)
+        )
+
+    def add(self, result: FaultResult, advised: Any = (), curve: Any = None) -> None:
+        """Puts a verdict on disk, with what the ready-made guards noticed and how the training went."""
+        if result.id not in self._kept:
+            self._write(result, {ADVISED: advised, CURVE: curve})
+
+    def revise(self, result: FaultResult) -> None:
+        """Puts a verdict on disk, after an earlier one of the same fault, which it replaces."""
+        line = self._journal.line(result.id)
+        self._write(result, {name: line.get(name) for name in (ADVISED, CURVE)})
+
+    def _write(self, result: FaultResult, beside: Mapping[str, Any]) -> None:
+        line = {**result.to_json(), **{name: plain(part) for name, part in beside.items() if part}}
+        self._journal.add(result.id, dump({**line, seal.KEY: seal.digest_of(line)}))
+
+    def advised(self, fault: str) -> Sequence[Mapping[str, Any]]:
+        """What the ready-made guards noticed of a fault that has its verdict."""
+        found: Sequence[Mapping[str, Any]] = self._journal.line(fault).get(ADVISED) or ()
+        return found
+
+    def curves(self) -> Iterator[tuple[str, Any]]:
+        """The courses of the trainings that have one, by fault, in the order of their names."""
+        for fault in sorted(self._journal.faults):
+            if course := self._journal.line(fault).get(CURVE):
+                yield fault, course
+
+    def log(self, outcome: Outcome) -> None:
+        """Keeps what a victim printed, where it printed anything."""
+        if outcome.output:
+            Path(self.log_file(outcome.id)).write_text(outcome.output, encoding="utf-8", errors="replace")
+
+    def log_file(self, id: str) -> str:
+        return str(self.folder / LOGS / f"{file_name(id)}.log")
+
+    def write_known(self, runs: Sequence[Any]) -> str:
+        """Writes what was recorded of the known good runs; returns the file's absolute path, for victims to read."""
+        file = (self.folder / KNOWN_FILE).resolve()
+        atomic_write.write(file, dump(runs))
+        return str(file)
+
+    def write_advice(self, advice: Mapping[str, Any]) -> None:
+        """Writes guards.json."""
+        self._write_json(ADVICE_FILE, plain(advice))
+
+    def write_curves(self, pieces: Iterable[str]) -> None:
+        """Writes curves.json."""
+        with atomic_write.writing(self.folder / CURVES_FILE) as lines:
+            lines.writelines(pieces)
+
+    def write_report(self, report: Report) -> None:
+        """Writes report.json, notes its digest in the plan if there is one, and closes the list of outcomes."""
+        self._journal.close()
+        data = report.to_json()
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
+            self._write_json(PLAN_FILE, {**plan, REPORT: data[seal.KEY]})
+        self._write_json(REPORT_FILE, data)
+
+    def _write_json(self, name: str, data: Any) -> None:
+        with atomic_write.writing(self.folder / name) as lines:
+            dump_to(lines, data, indent=1)
+
+    def _left_over(self) -> dict[str, FaultResult]:
+        try:
+            plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
+            if (plan["digest"], plan.get("shard")) != (self._plan["digest"], self._plan.get("shard")):
+                return {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        found: dict[str, FaultResult] = {}
+        for place, line in self._journal.left_over():
+            try:
+                data = dict(json.loads(line))
+                if seal.broken(data):
+                    continue
+                result = FaultResult.from_json({name: part for name, part in data.items() if name not in BESIDE})
+            except (ValueError, KeyError, TypeError):
+                continue
+            # What was inconclusive, for the machine's load perhaps, deserves another try.
+            if result.status not in INCONCLUSIVE:
+                found[result.id] = result
+                self._journal.faults[result.id] = place
+        return found

@@ -1,0 +1,70 @@
+"""The fork engine for a process that is warm already: victims are copies of the process that asks for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from faultlab.core.orders import Order
+from faultlab.engines import TargetBrokenError, processes
+from faultlab.engines.fork import ForkEngine
+from faultlab.engines.nursery import Nursery
+
+Send = Callable[[dict[str, Any]], None]
+_PATIENCE = 600.0
+
+
+class CollectedEngine(ForkEngine):
+    """See `faultlab.engines.Engine`. ``prepare`` is called once in the copy that all others are copies of."""
+
+    def __init__(self, jobs: int, prepare: Callable[[], None], carry_out: Callable[[Order, Send], None]) -> None:
+        super().__init__(jobs)
+        self._prepare = prepare
+        self._carry_out = carry_out
+        self._children: list[int] = []
+
+    def close(self) -> None:
+        super().close()
+        for pid in self._children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+    def _open(self) -> None:
+        pid = processes.copy()
+        if not pid:
+            self._become_nursery()
+        self._children.append(pid)
+        asked = time.monotonic()
+        while self._link("construct") is None:
+            self._listen()
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                self._children.remove(pid)
+                raise TargetBrokenError((), f"the copy of this process ended with status {status}")
+            if time.monotonic() - asked > _PATIENCE:
+                processes.kill_group(pid)
+                raise TargetBrokenError((), f"making the copy of this process ready takes more than {_PATIENCE:.0f} s")
+
+    def _become_nursery(self) -> NoReturn:
+        try:
+            os.setsid()
+            processes.die_with_parent()
+            for link in self._links:
+                link.socket.close()
+            self._listener.close()
+            self._selector.close()
+            self._prepare()
+            order, channel = Nursery(self._address, {"nursery": "construct", "scenario": self._scenario[0]}).serve()
+            self._carry_out(order, channel.send)
+            sys.stdout.flush()
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            os._exit(70)
+        # No exit handlers: they belong to the process this one is a copy of.
+        os._exit(0)

@@ -1,0 +1,107 @@
+"""Keeps what a run writes within the run's own folder: a faulted run must not write broken checkpoints over good ones.
+
+Checkpoints and logs go to a folder of the same name below the run's, whatever callback writes them. What Lightning
+knows nothing of goes through an `Overlay`, which takes the file calls of the whole process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning import namespaces
+from faultlab.sandbox.layers import confined
+from faultlab.sandbox.overlay import Overlay
+
+_LOCAL = "file:"
+# Where Lightning's loggers keep the folder that they were given.
+_LOGGER_FOLDERS = ("_root_dir", "_save_dir")
+# In which data is fetched or worked out, once for all runs.
+_PREPARING = {"prepare_data", "setup", "train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader"}
+
+
+def confine(patches: Patches, overlay: Overlay, root: Callable[[], str], saved_at: set[int]) -> None:
+    """Has every Trainer and callback write below the folder that ``root`` gives.
+
+    Args:
+        patches: undoes it.
+        overlay: lets new files through where data is prepared.
+        root: gives the run's folder, as it is now.
+        saved_at: gets the steps at which checkpoints are saved.
+    """
+
+    def moving(attach: Callable[..., Any]) -> Callable[..., Any]:
+        def attaching(connector: Any, *args: Any, **kwargs: Any) -> Any:
+            attached = attach(connector, *args, **kwargs)
+            move(connector.trainer, root())
+            return attached
+
+        return attaching
+
+    def redirecting(save: Callable[..., Any]) -> Callable[..., Any]:
+        def saving(trainer: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
+            saved_at.add(int(trainer.global_step))
+            return save(trainer, confined(filepath, root()), *args, **kwargs)
+
+        return saving
+
+    def removing(remove: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda strategy, filepath: remove(strategy, confined(filepath, root()))
+
+    def preparing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(trainer: Any, hook_name: str, *args: Any, **kwargs: Any) -> Any:
+            with overlay.preparing() if hook_name in _PREPARING else contextlib.nullcontext():
+                return call(trainer, hook_name, *args, **kwargs)
+
+        return calling
+
+    for namespace in namespaces.loaded():
+        # Those that the module brings come when a Trainer begins, just before callbacks are set up.
+        connector = namespaces.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
+        patches.wrap(connector, "_attach_model_callbacks", moving)
+        patches.wrap(namespaces.part(namespace, "trainer:Trainer"), "save_checkpoint", redirecting)
+        patches.wrap(namespaces.part(namespace, "strategies.strategy:Strategy"), "remove_checkpoint", removing)
+        calls = importlib.import_module(f"{namespace}.trainer.call")
+        for name in ("_call_lightning_module_hook", "_call_lightning_datamodule_hook"):
+            patches.wrap(calls, name, preparing)
+
+
+def move(trainer: Any, root: str) -> None:
+    """Points the Trainer's checkpoints, loggers and profiler to below ``root``, where it would look for any too."""
+    # By what they have, not by their class: those of the other Lightning package work as well.
+    for owner in [*trainer.callbacks, trainer.profiler]:
+        folder = getattr(owner, "dirpath", None)
+        if isinstance(folder, (str, os.PathLike)) and (moved := confined(folder, root)) != str(folder):
+            owner.dirpath = moved
+            _forget_storage(owner)
+    for logger in trainer.loggers:
+        for name in _LOGGER_FOLDERS:
+            if (folder := vars(logger).get(name)) and (moved := confined(str(folder), root)) != str(folder):
+                setattr(logger, name, moved)
+                _forget_storage(logger)
+        started = vars(logger).get("_wandb_init")
+        if isinstance(started, dict) and started.get("dir"):
+            started["dir"] = confined(started["dir"], root)
+        uri = str(vars(logger).get("_tracking_uri"))
+        if uri.startswith(_LOCAL):
+            logger._tracking_uri = _LOCAL + confined(uri[len(_LOCAL) :], root)
+
+
+def named_folders(trainer: Any, module: Any) -> Iterator[str]:
+    """Folders and files outside of the project that callbacks, loggers or the module's hyperparameters name."""
+    given = [vars(owner) for owner in (*trainer.callbacks, *trainer.loggers) if hasattr(owner, "__dict__")]
+    hparams = getattr(module, "hparams", None)
+    for values in [*given, hparams] if isinstance(hparams, Mapping) else given:
+        for value in values.values():
+            if isinstance(value, (str, os.PathLike)) and os.path.isabs(value) and os.path.lexists(value):
+                yield os.fspath(value)
+
+
+def _forget_storage(owner: Any) -> None:
+    """Has an owner of a folder that was moved reach it by the local file system."""
+    if "_fs" in vars(owner):
+        owner._fs = importlib.import_module("fsspec").filesystem("file")

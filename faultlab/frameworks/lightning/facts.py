@@ -1,0 +1,114 @@
+"""Plain facts about tensors, loaders, callbacks and constructors, of which a recon is made."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset
+
+from faultlab.core.asking import asked, has
+from faultlab.core.target_profile import Leaf
+from faultlab.frameworks.lightning.seams.construction import found_class, path_of
+from faultlab.frameworks.torch import layers
+from faultlab.injection import tree
+
+
+def finite(number: float) -> int | None:
+    return int(number) if math.isfinite(number) else None
+
+
+def holds_arrays(loader: Any) -> bool:
+    # One item more than the run has fetched, which may be anything that a collate_fn makes a batch of.
+    with contextlib.suppress(Exception):
+        dataset = loader.dataset
+        stream = isinstance(dataset, IterableDataset)
+        item = next(iter(dataset)) if stream else dataset[next(iter(loader.sampler))]
+        return any(asked(leaf, "ndim", 0) > 0 for _, leaf in tree.leaves(item))
+    return False
+
+
+def gives_whole_batches(loader: Any) -> bool:
+    """Whether the dataset gives several items at once as something else than a list of them."""
+    with contextlib.suppress(Exception):
+        several = asked(loader.dataset, "__getitems__")
+        if several and asked(loader, "batch_sampler") is not None:
+            return not isinstance(several([next(iter(loader.sampler))]), (list, tuple))
+    return False
+
+
+def shared(training: list[Any], validation: list[Any]) -> bool:
+    return any(one.dataset is other.dataset for one in training for other in validation)
+
+
+def takes(module: Any) -> tuple[str, ...] | None:
+    """The names of the constructor's arguments; None for a class that can't be found by its name."""
+    cls = type(module)
+    return tuple(inspect.signature(cls).parameters) if found_class(path_of(cls)) is cls else None
+
+
+def arguments(module: Any) -> dict[str, Any]:
+    """The constructor's arguments that are plain values, as far as the module has kept them."""
+    if takes(module) is None:
+        return {}
+    parameters = inspect.signature(type(module)).parameters
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    kept = {name: value for name, value in dict(module.hparams).items() if name in parameters}
+    return {k: v for k, v in {**defaults, **kept}.items() if isinstance(v, (bool, int, float, str))}
+
+
+def rate(group: Mapping[str, Any]) -> float:
+    """The size of the rate that a parameter group set out with, as far as it still says."""
+    rates = [group.get(name) for name in ("lr", "initial_lr", "max_lr")]
+    return max((abs(float(rate)) for rate in rates if rate is not None), default=0.0)
+
+
+def monitors(callbacks: list[tuple[str, Any]]) -> dict[str, str]:
+    return {name: str(callback.monitor) for name, callback in callbacks if _monitored(callback)}
+
+
+def _monitored(callback: Any) -> bool:
+    return isinstance(asked(callback, "monitor"), str) and has(callback, "mode")
+
+
+def frozen(parameter: torch.Tensor) -> bool:
+    return not parameter.requires_grad and layers.writable(parameter)
+
+
+def leaf(tensor: torch.Tensor) -> Leaf:
+    numbers = tensor.detach().double() if _countable(tensor) else None
+    return Leaf(
+        kind="floating" if tensor.is_floating_point() or tensor.is_complex() else "integer",
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        shape=tuple(tensor.shape),
+        low=None if numbers is None else float(numbers.min()),
+        high=None if numbers is None else float(numbers.max()),
+    )
+
+
+def _countable(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and tensor.numel() > 0 and not tensor.is_complex()
+
+
+def keeps_lists(batch: Any, paths: tuple[str, ...]) -> bool:
+    """Whether a list of samples stays one in the place of each of these tensors."""
+    found = [(path, tensor) for path, tensor in tree.tensors(batch) if path in paths and tensor.ndim]
+    return all(isinstance(dict(tree.nodes(_listed(batch, *one))).get(one[0]), list) for one in found)
+
+
+def _listed(batch: Any, path: str, tensor: torch.Tensor) -> Any:
+    return tree.replace(batch, {path: list(tensor.unbind())})
+
+
+def kind(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, torch.Tensor):
+        return "tensor"
+    if isinstance(value, Mapping):
+        return "dict"
+    return "tuple" if isinstance(value, (tuple, list)) else "object"

@@ -1,0 +1,487 @@
+"""Takes the recon: wraps itself around one clean run and writes down how the target is made."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as hooks
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.utils.data import DataLoader
+
+from faultlab.core import directions, predictions
+from faultlab.core.patching import Patches
+from faultlab.core.target_profile import Leaf, LoaderFacts, Part, Recon
+from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.facts import (
+    arguments,
+    finite,
+    frozen,
+    gives_whole_batches,
+    holds_arrays,
+    keeps_lists,
+    kind,
+    leaf,
+    monitors,
+    rate,
+    shared,
+    takes,
+)
+from faultlab.frameworks.lightning.seams import Site, clipping
+from faultlab.frameworks.lightning.seams.backward import wrap_held_optimizers
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
+from faultlab.frameworks.lightning.seams.construction import path_of
+from faultlab.frameworks.lightning.seams.data import _FETCHERS
+from faultlab.frameworks.lightning.seams.loading import (
+    is_sized,
+    read,
+    samples_as_torch_does,
+    training_loaders,
+    validation_loaders,
+)
+from faultlab.frameworks.lightning.seams.logging import LOGGER_CONNECTOR, is_plain
+from faultlab.frameworks.lightning.seams.model import groups_in, held_optimizers, optimizers_in
+from faultlab.frameworks.torch import batch_roles, layers
+from faultlab.injection import compilation, joined, samples, tree
+from faultlab.injection.clock import Clock
+
+_HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
+          "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step", "configure_optimizers",
+          "configure_gradient_clipping", "transfer_batch_to_device", "setup", "teardown")  # fmt: skip
+
+_FLAGS = ("fast_dev_run", "overfit_batches", "num_sanity_val_steps", "_detect_anomaly")
+
+
+class Probe:
+    """Watches a clean run. Structure and roles come from the first training step, counts from the whole run."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self._site = site
+        self._clock = clock
+        self._hooks: set[str] = set()
+        self._flow = batch_roles.DataFlow()
+        self._batch: Any = None
+        self._first_batch: Any = None
+        self._batches_differ = False
+        self._validation_leaves: dict[str, Leaf] | None = None
+        self._output: Any = None
+        self._losses = 0
+        self._decays = False
+        self._transfers = False
+        self._first_update: int | None = None
+        self._first_validation: int | None = None
+        self._in_backward = False
+        self._in_hook_of_clipping = False
+        self._trains_through_forward = False
+        self._children: list[str] = []
+        self._parts: dict[str, Part] = {}
+        self._in_forward = 0
+        self._layers_run: list[tuple[str, bool, bool]] = []
+        self._lazy: set[int] = set()
+        self._logged: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
+        self._logged_objects: dict[str, None] = {}
+        self._logged_before = False
+        self._directions: list[tuple[str, dict[str, str]]] = []
+        self._callback_calls: dict[str, dict[str, list[int]]] = {}
+        self._frozen = 0
+        self._buffers = 0
+        self._width: int | None = None
+        self._last_logged: int | None = None
+        self._modules_callbacks: list[Any] = []
+        self._fetched_by_torch: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
+        self._thread = threading.get_ident()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """The probe is attached inside the context and gone without trace after it."""
+        if self._site.module is not None:
+            self._frozen = sum(frozen(parameter) for parameter in self._site.module.parameters())
+            self._buffers = len(list(layers.buffers(self._site.module)))
+            self._lazy = {id(part) for part in self._site.module.modules() if isinstance(part, LazyModuleMixin)}
+        with compilation.lifted(), Patches() as patches:
+            for namespace in namespaces.loaded():
+                for fetcher in _FETCHERS:
+                    patches.wrap(namespaces.part(namespace, fetcher), "__next__", self._fetching)
+                patches.wrap(namespaces.part(namespace, "core.optimizer:LightningOptimizer"), "step", self._updating)
+                patches.wrap(namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", self._calling_back)
+                patches.wrap(namespaces.part(namespace, LOGGER_CONNECTOR), "log_metrics", self._writing)
+            patches.wrap(DataLoader, "_get_iterator", self._iterating)
+            patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
+            base = namespaces.base_module(self._site.cls)
+            names = [name for name in dir(base) if name.startswith("on_")] + list(_HOOKS)
+            for name in names:
+                if callable(getattr(self._site.cls, name, None)):
+                    patches.wrap(self._site.owner(name), name, self._calling(name))
+            patches.wrap(self._site.owner("configure_callbacks"), "configure_callbacks", self._configuring)
+            patches.wrap(base, "log", self._logging)
+            patches.wrap(self._site.cls, "_apply_batch_transfer_handler", self._transferring)
+            patches.wrap(torch.Tensor, "backward", self._backwards)
+            clipping.wrap_functions(patches, self._clipping)
+            if self._site.module is not None and not self._site.module.automatic_optimization:
+                wrap_held_optimizers(patches, self._clock, self._site, self._updating_bare)
+            patches.on_exit(hooks.register_module_forward_hook(self._after_forward).remove)
+            yield
+
+    def given(self, batch: Any) -> None:
+        """Has the probe know the batch of a step that is called by hand, which no loader yields."""
+        self._batch = batch
+        self._flow.watch(batch)
+
+    @property
+    def _first_step(self) -> bool:
+        return self._clock.step == 0 and self._clock.stage == "train" and self._output is None
+
+    def _fetching(self, advance: Callable[..., Any]) -> Callable[..., Any]:
+        def fetching(fetcher: Any) -> Any:
+            item = advance(fetcher)
+            if self._validation_leaves is None and self._clock.stage == "validate" and isinstance(item, tuple):
+                self._validation_leaves = {path: leaf(tensor) for path, tensor in tree.tensors(item[0])}
+            if self._batch is None and self._clock.stage == "train" and isinstance(item, tuple) and len(item) == 3:
+                self._batch = item[0]
+                self._flow.watch(self._batch)
+                # A copy, since the step may change what it is given.
+                self._first_batch = {path: tensor.clone() for path, tensor in tree.tensors(self._batch)}
+            elif self._clock.stage == "train" and isinstance(item, tuple) and not self._batches_differ:
+                self._batches_differ = not tree.identical(self._first_batch, dict(tree.tensors(item[0])))
+            return item
+
+        return fetching
+
+    @property
+    def _batch_size(self) -> int | None:
+        """The size of a batch as the first training loader says it."""
+        trainer = self._clock.trainer
+        loaders = training_loaders(trainer) if trainer is not None else []
+        return read(loaders[0]).batch_size if loaders else None
+
+    def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
+        def iterating(loader: Any) -> Any:
+            self._fetched_by_torch.add(loader)
+            return iterate(loader)
+
+        return iterating
+
+    def _transferring(self, transfer: Callable[..., Any]) -> Callable[..., Any]:
+        def transferring(*args: Any, **kwargs: Any) -> Any:
+            # What reaches the step may be another tensor by then: moved to a device, or augmented by a hook.
+            with self._flow if self._first_step else contextlib.nullcontext():
+                return transfer(*args, **kwargs)
+
+        return transferring
+
+    def _calling(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(method: Callable[..., Any]) -> Callable[..., Any]:
+            def calling(*args: Any, **kwargs: Any) -> Any:
+                self._hooks.add(name)
+                self._trains_through_forward |= name == "forward" and self._clock.stage == "train"
+                if name == "validation_step" and self._first_validation is None and not self._sanity_checking:
+                    self._first_validation = self._clock.step
+                self._transfers |= name == "transfer_batch_to_device" and self._clock.stage == "train"
+                if name == clipping.HOOK:
+                    self._in_hook_of_clipping = True
+                    try:
+                        return method(*args, **kwargs)
+                    finally:
+                        self._in_hook_of_clipping = False
+                if name == "configure_optimizers":
+                    result = method(*args, **kwargs)
+                    self._decays = any(group.get("weight_decay") for group in groups_in(result))
+                    return result
+                if name == "forward" and self._first_step:
+                    return self._following_forward(method, args, kwargs)
+                if name != "training_step" or not self._first_step:
+                    return method(*args, **kwargs)
+                with self._flow:
+                    output = method(*args, **kwargs)
+                self._flow.reached_loss(output)
+                self._output = (output,)
+                return output
+
+            return calling
+
+        return make
+
+    def _following_forward(self, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        self._in_forward += 1
+        try:
+            output = forward(*args, **kwargs)
+        finally:
+            self._in_forward -= 1
+        if not self._in_forward and threading.get_ident() == self._thread:
+            self._flow.called("", self._site.module, (args, kwargs), output)
+        return output
+
+    def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
+        def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+            stage = self._clock.stage
+            if not is_plain(value):
+                if name not in self._logged_objects:
+                    self._directions.append((name, directions.of_metric(value)))
+                self._logged_objects[name] = None
+            elif stage == "validate" and set(self._logged["train"]) - set(self._logged_objects):
+                self._logged_before = True
+            self._logged.get(stage, {})[name] = None
+            return log(module, name, value, *args, **kwargs)
+
+        return logging
+
+    def _writing(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
+        def writing(connector: Any, metrics: Any, *args: Any, **kwargs: Any) -> Any:
+            if metrics and connector.trainer.loggers:
+                self._last_logged = self._clock.step
+            return log_metrics(connector, metrics, *args, **kwargs)
+
+        return writing
+
+    def _configuring(self, configure: Callable[..., Any]) -> Callable[..., Any]:
+        def configuring(*args: Any, **kwargs: Any) -> Any:
+            result = configure(*args, **kwargs)
+            self._modules_callbacks += result if isinstance(result, (list, tuple)) else [result]
+            return result
+
+        return configuring
+
+    def _given(self, trainer: Any) -> list[tuple[str, Any]]:
+        """The callbacks that the Trainer was built with, without those that the module brought."""
+        brought = {id(callback) for callback in self._modules_callbacks}
+        return [(name, callback) for name, callback in named_callbacks(trainer) if id(callback) not in brought]
+
+    def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+            # On the instances: Lightning calls some hooks of some callbacks only.
+            with Patches() as patches:
+                for name, callback in named_callbacks(trainer):
+                    if hook in own_hooks(callback):
+                        patches.wrap(callback, hook, self._counting(name, hook))
+                return call(trainer, hook, *args, **kwargs)
+
+        return calling
+
+    def _counting(self, name: str, hook: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(method: Callable[..., Any]) -> Callable[..., Any]:
+            def counting(*args: Any, **kwargs: Any) -> Any:
+                self._callback_calls.setdefault(name, {}).setdefault(hook, []).append(self._clock.step)
+                return method(*args, **kwargs)
+
+            return counting
+
+        return make
+
+    @property
+    def _sanity_checking(self) -> bool:
+        return bool(getattr(self._clock.trainer, "sanity_checking", False))
+
+    def _updating(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def updating(*args: Any, **kwargs: Any) -> Any:
+            self._hooks.add("LightningOptimizer.step")
+            if self._first_update is None:
+                self._first_update = self._clock.step
+            return step(*args, **kwargs)
+
+        return updating
+
+    def _updating_bare(self, optimizer: Any, step: Callable[..., Any]) -> Callable[..., Any]:
+        def updating(*args: Any, **kwargs: Any) -> Any:
+            self._hooks.add("Optimizer.step")
+            if self._first_update is None:
+                self._first_update = self._clock.step
+            return step(*args, **kwargs)
+
+        return updating
+
+    def _clipping(self, clip: Callable[..., Any]) -> Callable[..., Any]:
+        def clipped(*args: Any, **kwargs: Any) -> Any:
+            if not self._in_hook_of_clipping and self._clock.stage == "train":
+                self._hooks.add(clipping.BY_HAND)
+            return clip(*args, **kwargs)
+
+        return clipped
+
+    def _backwards(self, backward: Callable[..., Any]) -> Callable[..., Any]:
+        def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            # While the data is followed, torch calls the patched method once more from within.
+            self._losses += self._clock.step == 0 and not self._in_backward
+            self._in_backward = True
+            try:
+                return backward(tensor, *args, **kwargs)
+            finally:
+                self._in_backward = False
+
+        return backwards
+
+    def _after_forward(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not self._first_step or threading.get_ident() != self._thread or module is self._site.module:
+            return
+        path = next((name for name, part in self._site.module.named_modules() if part is module), "")
+        if path:
+            part = layers.part(module, args, output)
+            if id(module) in self._lazy:  # before fit its tensors aren't there to be changed
+                part = replace(part, biased=False, width=0)
+            known = self._parts.setdefault(path, part)
+            self._parts[path] = known if part.steady else part
+        if path:
+            self._follow(path, module, args, output)
+
+    def _follow(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
+        found = tree.tensors(output)
+        self._flow.called(path, module, args, output)
+        if layers.has_own(module):
+            taught = bool(args) and any(tensor.requires_grad for _, tensor in tree.tensors(args[0]))
+            self._layers_run.append((path, bool(self._in_forward), taught))
+        if found and next(module.parameters(), None) is not None:
+            self._children.append(path)
+            if found[0][1].dim() > 1:
+                self._width = found[0][1].shape[-1]
+
+    def recon(self, trainer: Any, steps: int, validation_batches: int) -> Recon:
+        """The findings, once the run is over; ``trainer`` is None for a step that was called by hand."""
+        found = self._of_module(steps)
+        return found if trainer is None else replace(found, **self._of_trainer(trainer, steps, validation_batches))
+
+    def _of_module(self, steps: int) -> Recon:
+        module = self._site.module
+        batch = self._batch
+        joins = joined.joins(batch, self._batch_size) if batch is not None else {}
+        inputs, labels, own_labels = batch_roles.infer(batch, self._flow, joins) if batch is not None else ((), (), ())
+        leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)} if batch is not None else {}
+        given = predictions.giver(self._flow.calls, self._flow.met_loss_from, (*labels, *own_labels))
+        forward = given.path if given else self._outermost()
+        along = {} if joins else samples.axes(batch, inputs, labels, self._batch_size)
+        return Recon(
+            namespace=namespaces.namespace_of(self._site.cls),
+            module=path_of(self._site.cls),
+            automatic=bool(module.automatic_optimization),
+            forward=forward,
+            taught_head=self._taught_head(forward),
+            hooks=tuple(sorted(self._hooks)),
+            losses=self._losses,
+            output=kind(self._output[0]) if self._output else "none",
+            batch=kind(batch),
+            batch_size=joined.number(batch, joins) if joins else samples.count(batch, along) if along else None,
+            sample_axes=along,
+            joins=joins,
+            keeps_lists=keeps_lists(batch, inputs),
+            batches_differ=self._batches_differ,
+            leaves=leaves,
+            inputs=inputs,
+            labels=labels,
+            own_labels=own_labels,
+            names=tuple(path for path in labels if path in self._flow.names),
+            steps=steps,
+            layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
+            parts=self._parts,
+            trainable_layers=len(
+                {name.rpartition(".")[0] for name, one in module.named_parameters() if one.requires_grad}
+            ),
+            frozen_tensors=self._frozen,
+            floating_buffers=self._buffers,
+            outputs_per_sample=given.width if given else self._width,
+            decays=self._decays,
+            transfers=self._transfers,
+            first_update=self._first_update,
+            first_validation=self._first_validation,
+            validation_leaves=self._validation_leaves or {},
+            arguments=arguments(module),
+            takes=takes(module),
+            logged_in_training=tuple(self._logged["train"]),
+            logged_in_validation=tuple(self._logged["validate"]),
+            logged_before_validation=self._logged_before,
+            last_logged=self._last_logged,
+            clips_itself=self._clips_itself,
+            logged_objects=tuple(self._logged_objects),
+        )
+
+    def _of_trainer(self, trainer: Any, steps: int, validation_batches: int) -> dict[str, Any]:
+        optimizers = optimizers_in(trainer.optimizers)
+        groups = groups_in(optimizers)
+        held = {id(parameter) for group in groups for parameter in group["params"]}
+        given = self._given(trainer)
+        training, validation = training_loaders(trainer), validation_loaders(trainer)
+        return {
+            "epochs": int(trainer.current_epoch),
+            "validation_batches": validation_batches,
+            "clips": bool(trainer.gradient_clip_val) or self._clips_itself or clipping.BY_HAND in self._hooks,
+            "optimizers": tuple(type(optimizer).__name__ for optimizer in trainer.optimizers),
+            "optimized_tensors": sum(id(parameter) in held for parameter in self._site.module.parameters()),
+            "optimizer_settings": tuple(sorted({str(key) for group in groups for key in group})),
+            "optimizer_state": any(any(held.state.values()) for held in held_optimizers(self._site.module, trainer)),
+            "scheduler_intervals": tuple(config.interval for config in trainer.lr_scheduler_configs),
+            "schedulers": tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
+            "metrics": tuple(sorted(map(str, trainer.callback_metrics))),
+            "loading": self._facts(training, finite(trainer.num_training_batches)),
+            "validation_loading": self._facts(validation),
+            "validates_on_training_data": shared(training, validation),
+            "callbacks": tuple(name for name, _ in named_callbacks(trainer)),
+            "monitors": monitors(given),
+            "callback_hooks": self._callback_hooks(steps),
+            "checkpoints": tuple(name for name, one in named_callbacks(trainer) if hasattr(one, "best_model_path")),
+            "loggers": tuple(type(logger).__name__ for logger in trainer.loggers),
+            "precision": str(trainer.precision),
+            "updates": int(trainer.global_step),
+            "learning_rate": max((rate(group) for group in groups), default=0.0),
+            "accumulates": int(trainer.accumulate_grad_batches),
+            "clip_value": trainer.gradient_clip_val,
+            "flags": tuple(name.removeprefix("_") for name in _FLAGS if getattr(trainer, name, False)),
+            "endless": trainer.max_epochs == -1,
+            "patience": {name: callback.patience for name, callback in given if stops_early(callback)},
+            "directions": directions.merged([*self._directions, *directions.of_trainer(trainer)]),
+            "ranking": tuple(name for name, callback in given if ranks(callback)),
+        }
+
+    @property
+    def _clips_itself(self) -> bool:
+        return namespaces.overrides(self._site.cls, "configure_gradient_clipping")
+
+    def _callback_hooks(self, steps: int) -> dict[str, dict[str, int]]:
+        return {
+            name: {hook: len(calls) for hook, calls in hooks.items() if calls[-1] + 1 >= steps // 2}
+            for name, hooks in self._callback_calls.items()
+        }
+
+    def _facts(self, loaders: list[Any], batches: int | None = None) -> LoaderFacts | None:
+        if not loaders:
+            return None
+        loader, loading = loaders[0], read(loaders[0])
+        # A loader that is iterated by a method of its own, such as one of several others, may have no use for them.
+        plain = loader in self._fetched_by_torch and samples_as_torch_does(loader)
+        return LoaderFacts(
+            samples=len(loading.dataset) if is_sized(loading.dataset) else None,
+            batches=batches,
+            length=loading.length,
+            batch_size=loading.batch_size,
+            shuffled=loading.shuffled,
+            drop_last=loading.drop_last,
+            workers=loading.num_workers,
+            own_sampling=not plain,
+            arrays=holds_arrays(loader),
+            whole_batches=gives_whole_batches(loader),
+        )
+
+    def _taught_head(self, forward: str | None) -> bool | None:
+        inside = [
+            taught
+            for path, in_forward, taught in self._layers_run
+            if (in_forward if forward == "" else path == forward or path.startswith(f"{forward}."))
+        ]
+        return inside[-1] if inside else None
+
+    def _outermost(self) -> str | None:
+        """What gives the predictions where the data can't be followed."""
+        # Some modules have a forward for validation and prediction alone, and train through their parts.
+        if self._trains_through_forward and namespaces.overrides(self._site.cls, "forward"):
+            return ""
+        called = set(self._children)
+        # Of the calls that no other call surrounds, the last gives what the loss is computed from.
+        outermost = [path for path in self._children if not any(above in called for above in _ancestors(path))]
+        return outermost[-1] if outermost else None
+
+
+def _ancestors(path: str) -> list[str]:
+    parts = path.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]

@@ -1,0 +1,149 @@
+"""The user's callbacks, as Lightning calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning import namespaces
+from faultlab.injection.seam import Seam, Site
+
+if TYPE_CHECKING:
+    from faultlab.core.target_profile import Recon
+    from faultlab.injection.armed_fault import Armed
+
+FIRST = "first"
+
+_WATCHED = "__faultlab_watched__"
+
+# What Lightning adds by itself, and what does nothing to a training but show it.
+_DECORATION = ("ProgressBar", "TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary", "Timer",
+               "GradientAccumulationScheduler", "_EvaluationLoopTimer")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CallbackHook(Seam):
+    """The hooks of one of the user's callbacks, as the Trainer calls them. The injector is around each call.
+
+    The callback is the first, or the one that the dose ``callback`` names. ``hook`` narrows it to one; "" is every
+    hook. The harness watches guards from within: what is done here is done to the guard, and not noticed by it.
+    """
+
+    hook: str = ""
+    attach_at = "fit"
+
+    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
+        def make(call: Callable[..., Any]) -> Callable[..., Any]:
+            def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+                callback = self._callback(trainer, armed)
+                if callback is None or hook not in own_hooks(callback) or self.hook not in ("", hook):
+                    return call(trainer, hook, *args, **kwargs)
+                armed.ctx.memory["hook"] = hook
+                # The setup hooks come before the loops, by which the clock gets to know the trainer.
+                armed.clock.trainer = armed.clock.trainer or trainer
+                with _around(callback, hook, armed, trainer):
+                    return call(trainer, hook, *args, **kwargs)
+
+            return calling
+
+        for namespace in namespaces.loaded():
+            patches.wrap(namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", make)
+
+    def _callback(self, trainer: Any, armed: Armed) -> Any:
+        named = dict(named_callbacks(trainer))
+        asked = getattr(armed.ctx.dose, "callback", FIRST)
+        return next(iter(named.values()), None) if asked == FIRST else named.get(asked)
+
+    def inapplicable(self, recon: Recon) -> str:
+        return "" if recon.callbacks else "the Trainer has no callback of the user's"
+
+
+def named_callbacks(trainer: Any) -> list[tuple[str, Any]]:
+    """The user's callbacks by class name, numbered from the second of a class on."""
+    named: dict[str, Any] = {}
+    for callback in trainer.callbacks:
+        name = type(callback).__name__
+        if name not in _DECORATION and not _harness(callback):
+            count = sum(type(known).__name__ == name for known in named.values())
+            named[f"{name}{count + 1}" if count else name] = callback
+    return list(named.items())
+
+
+def _harness(callback: Any) -> bool:
+    """Whether a callback is there for the harness, and not one that the user has put there."""
+    module = type(callback).__module__
+    return module.partition(".")[0] == "faultlab" and not module.startswith("faultlab.guards")
+
+
+def ranks(callback: Any) -> bool:
+    """Whether a callback tells a better value of a metric from a worse one, as EarlyStopping and ModelCheckpoint do."""
+    keeps_best = hasattr(callback, "best_score") or hasattr(callback, "kth_value")
+    return isinstance(getattr(callback, "monitor", None), str) and _has_mode(callback) and keeps_best
+
+
+def stops_early(callback: Any) -> bool:
+    """Whether a callback ends training when a metric no longer gets better, as EarlyStopping does."""
+    return ranks(callback) and isinstance(getattr(callback, "patience", None), int) and hasattr(callback, "strict")
+
+
+def _has_mode(callback: Any) -> bool:
+    return getattr(callback, "mode", None) in ("min", "max")
+
+
+def watch(callback: Any, hook: str, watcher: Callable[..., Any]) -> None:
+    """Puts a watcher in the place of a callback's hook, on the instance, until `release`."""
+    own = vars(callback).get(hook)
+    object.__setattr__(callback, hook, watcher)
+    vars(watcher)[_WATCHED] = own
+
+
+def release(callback: Any) -> None:
+    """Takes every watcher off a callback again.
+
+    A callback that a fault tampers with is part of the failure: its wish to stop has to take effect, and is no notice.
+    """
+    for hook, method in list(getattr(callback, "__dict__", {}).items()):
+        if _WATCHED in getattr(method, "__dict__", {}):
+            own = vars(method)[_WATCHED]
+            object.__delattr__(callback, hook)
+            if own is not None:
+                object.__setattr__(callback, hook, own)
+
+
+def settings_of(callback: Any) -> dict[str, Any]:
+    """The attributes of a callback that are plain values."""
+    kinds = (bool, int, float, str, type(None), torch.Tensor)
+    return {name: value for name, value in getattr(callback, "__dict__", {}).items() if isinstance(value, kinds)}
+
+
+def own_hooks(callback: Any) -> list[str]:
+    """The hooks that a callback's class defines itself, or that were set on the callback."""
+    base = namespaces.base_callback(type(callback)) or namespaces.any_callback()
+    names = [name for name in dir(base) if name.startswith("on_") or name in ("setup", "teardown")]
+    own = getattr(callback, "__dict__", {})
+    return [name for name in names if name in own or getattr(type(callback), name, None) is not getattr(base, name)]
+
+
+@contextmanager
+def _around(callback: Any, hook: str, armed: Armed, trainer: Any) -> Iterator[None]:
+    """The callback's hook is broken for one call, on the instance: an instance may carry a watcher of its own."""
+    if not armed.due():
+        yield
+        return
+    module = trainer.lightning_module
+
+    def left_behind() -> Any:
+        tensors = [*module.parameters(), *module.buffers()] if module is not None else []
+        return [trainer.should_stop, [tensor.detach().clone() for tensor in tensors]]
+
+    def make(method: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: armed.around(lambda: method(*args, **kwargs), left_behind)
+
+    with Patches() as patches:
+        patches.wrap(callback, hook, make)
+        yield

@@ -1,0 +1,177 @@
+"""What was reached once may not be lost: a report against what was accepted of its scenario, and taking it in anew."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from faultlab.config.scenario import Gate
+from faultlab.core.comparison import UNNOTICED, UNTRIED, Standing, lost, standings
+from faultlab.core.report import BASELINE, INCONCLUSIVE, Demands, Report, Status
+from faultlab.errors import UsageError
+from faultlab.gate.baseline_file import Accepted, Silence, Standard
+
+
+def check(accepted: Accepted, report: Report, today: datetime.date | None = None) -> list[str]:
+    """Why a report falls behind what was accepted of its scenario."""
+    standard = accepted.scenarios.get(report.scenario)
+    if standard is None:
+        reasons = ["the scenario is not in it; look at its report, then take it in with --accept"]
+    else:
+        now = standings(report)
+        reasons = [
+            *_weaker(standard, report),
+            *_unnoticed(standard, now),
+            *_lost(standard, now),
+            *_gone(standard, now),
+            *_excuses(standard, now, today or datetime.date.today()),
+        ]
+    return [f"{BASELINE}{reason}" for reason in reasons]
+
+
+def missing(accepted: Accepted, scenarios: Iterable[str], run: bool = False) -> list[str]:
+    """Why it does not pass that scenarios which were accepted are not among these; with ``run`` those that are run."""
+    known = [name for name, standard in accepted.scenarios.items() if standard.run or not run]
+    gone = sorted(set(known) - set(scenarios))
+    return [f"{BASELINE}there is no report of the scenario {name!r}, which was accepted" for name in gone]
+
+
+def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires: datetime.date | None,
+            today: datetime.date | None = None) -> Accepted:  # fmt: skip
+    """What the reports come to, for the file. Silences accepted before keep their reason and their last day.
+
+    Those that are new, worse than they were accepted, or expired get the ones given. Raises UsageError where these are
+    wanted and not given, or the day is past.
+    """
+    day = today or datetime.date.today()
+    if expires is not None and expires < day:
+        raise UsageError(f"--expires {expires} is past\n    Name a day by which somebody will look again.")
+    reason = reason.strip()
+    scenarios = dict(accepted.scenarios)
+    wanting: list[str] = []
+    for report in reports:
+        found = standings(report)
+        known = scenarios[report.scenario].accepted if report.scenario in scenarios else {}
+        silences: dict[str, Silence] = {}
+        for mode, standing in found.items():
+            if standing.status not in UNNOTICED:
+                continue
+            status: Literal["silent", "warned"] = "silent" if standing.status is Status.SILENT else "warned"
+            before = known.get(mode)
+            if before is not None and before.expires >= day and (before.status, status) != ("warned", "silent"):
+                silences[mode] = before.model_copy(update={"status": status})
+            elif len(reason) >= 3 and expires is not None:
+                silences[mode] = Silence(status=status, reason=reason, expires=expires)
+            else:
+                wanting.append(f"{report.scenario}: {mode}")
+        scenarios[report.scenario] = Standard(
+            demands=_gate(report.demands),
+            accepted=silences,
+            noticed={mode: list(s.detectors) for mode, s in found.items() if s.status is Status.NOTICED},
+            no_effect=[mode for mode, s in found.items() if s.status is Status.NO_EFFECT],
+            run="scenario" in report.target,
+        )
+    if wanting:
+        listed = ", ".join(wanting[:5]) + (f" and {len(wanting) - 5} more" if len(wanting) > 5 else "")
+        remedy = "Say why that is accepted and until when: --reason TEXT --expires 2027-06-30."
+        raise UsageError(f"nobody notices {listed}\n    {remedy}")
+    return Accepted(schema=1, scenarios=scenarios)
+
+
+def _gate(demands: Demands | None) -> Gate:
+    asked = (demands or Demands()).to_json()
+    return Gate(**{name: value for name, value in asked.items() if name != "fail_under"})
+
+
+def _weaker(standard: Standard, report: Report) -> list[str]:
+    """Demands of the scenario's gate that ask for less than they did."""
+    then, now = standard.demands, _gate(report.demands)
+    reasons = []
+    for name in ("coverage", "mutants"):
+        before, after = getattr(then, name), getattr(now, name)
+        if before is not None and (after is None or after < before):
+            reasons.append(f"the gate asked for {name} {before}, and now for {'none' if after is None else after}")
+    limits = [
+        ("latency", then.latency, now.latency),
+        ("false_alarms", then.false_alarms or 0, now.false_alarms or 0),
+        *((f"silent {level}", limit, now.silent.get(level)) for level, limit in sorted(then.silent.items())),
+    ]
+    for name, before, after in limits:
+        if before is not None and (after is None or after > before):
+            reasons.append(f"the gate allowed {name} {before}, and now {'any' if after is None else after}")
+    return reasons
+
+
+def _unnoticed(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
+    reasons = []
+    for mode, standing in now.items():
+        if standing.status not in UNNOTICED:
+            continue
+        status = "silent" if standing.status is Status.SILENT else "only warned of"
+        silence = standard.accepted.get(mode)
+        if silence is not None and silence.status == "warned" and standing.status is Status.SILENT:
+            reasons.append(f"{mode} is newly silent: it was accepted as warned of")
+        elif silence is None and mode in standard.noticed:
+            who = ", ".join(standard.noticed[mode]) or "somebody"
+            reasons.append(f"{mode} is newly {status}: {who} noticed it")
+        elif silence is None:
+            reasons.append(f"{mode} is {status}, which was never accepted")
+    return reasons
+
+
+def _lost(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
+    """Detectors of the user's own that notice no more what somebody else still does."""
+    then = {mode: Standing(Status.NOTICED, detectors=tuple(who)) for mode, who in standard.noticed.items()}
+    settled = (*UNNOTICED, *INCONCLUSIVE)  # of which other reasons tell
+    reasons = []
+    for found in lost(then, {mode: standing for mode, standing in now.items() if standing.status not in settled}):
+        if found.owned:
+            instead = f"only {found.instead}, by luck" if found.by_luck else found.instead or "nobody, without effect"
+            reasons.append(f"{found.detector} does not notice {found.mode} any more ({instead})")
+    return reasons
+
+
+def _gone(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
+    tried = {mode for mode, standing in now.items() if standing.status not in UNTRIED}
+    return [
+        f"{mode} is no longer tried" + (f": it is {now[mode].status.value.replace('_', ' ')}" if mode in now else "")
+        for mode in sorted(standard.modes - tried)
+    ]
+
+
+def _excuses(standard: Standard, now: Mapping[str, Standing], today: datetime.date) -> list[str]:
+    reasons = []
+    for mode, silence in sorted(standard.accepted.items()):
+        if mode in now and now[mode].status is Status.NOTICED:
+            who = ", ".join(now[mode].detectors)
+            reasons.append(f"{mode} is accepted as {silence.status}, and noticed by {who}: take it in with --accept")
+        elif silence.expires < today and mode in now and now[mode].status not in UNTRIED:
+            remedy = "look again, then renew it with --accept"
+            reasons.append(f"that {mode} is {silence.status} ({silence.reason}) expired on {silence.expires}: {remedy}")
+    return reasons
+
+
+def differences(before: Accepted, after: Accepted) -> list[str]:
+    """What a renewed file says otherwise, a line each."""
+    lines = []
+    for name, now in sorted(after.scenarios.items()):
+        then = before.scenarios.get(name)
+        if then is None:
+            lines.append(f"{name}: new: {len(now.noticed)} noticed, {len(now.accepted)} accepted as unnoticed")
+            continue
+        for mode in sorted(then.modes | now.modes):
+            was, is_ = _line(then, mode), _line(now, mode)
+            if was != is_:
+                lines.append(f"{name}: {mode}: {was} -> {is_}")
+        if then.demands != now.demands:
+            lines.append(f"{name}: other demands of its gate")
+    return lines
+
+
+def _line(standard: Standard, mode: str) -> str:
+    if mode in standard.accepted:
+        return f"{(silence := standard.accepted[mode]).status}, accepted until {silence.expires}"
+    if mode in standard.noticed:
+        return f"noticed by {', '.join(standard.noticed[mode])}"
+    return "without effect" if mode in standard.no_effect else "not tried"

@@ -1,0 +1,137 @@
+"""The file of what was accepted: who notices what, and which silences somebody answers for, why and until when.
+
+It is read by people, in reviews of changes to it: sorted, a line a failure mode, and nothing in it that changes from
+run to run.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from faultlab.config.scenario import Gate, Reason
+from faultlab.config.validation_messages import explain
+from faultlab.config.yaml_source import YamlFile
+from faultlab.core.report import SCHEMA
+from faultlab.errors import InconclusiveError, Problem, ScenarioError, UsageError
+
+# JSON has no dates.
+Date = Annotated[datetime.date, Field(strict=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Silence(_Part):
+    """A failure mode that may stay silent (or be only warned of): why, and the last day on which that holds."""
+
+    status: Literal["silent", "warned"]
+    reason: Reason
+    expires: Date
+
+
+class Standard(_Part):
+    """What one scenario may not fall behind: its gate's demands, its silences, and who notices what.
+
+    ``no_effect`` are failure modes that are tried and change nothing. Detectors are written ``guard:Name``,
+    ``test:file.py::test``, ``module``, ``framework`` or ``process``. ``run`` says that `faultlab run` makes its report,
+    which it does not of what pytest has judged.
+    """
+
+    demands: Gate = Gate()
+    accepted: dict[str, Silence] = {}
+    noticed: dict[str, list[str]] = {}
+    no_effect: list[str] = []
+    run: bool = True
+
+    @property
+    def modes(self) -> set[str]:
+        """Every failure mode that is tried."""
+        return {*self.accepted, *self.noticed, *self.no_effect}
+
+
+class Accepted(_Part):
+    """What stands in the file, by scenario."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    scenarios: dict[str, Standard] = {}
+
+
+def read(file: Path) -> Accepted:
+    """Reads the file. Raises UsageError where there is none, ScenarioError with every mistake and its place,
+    InconclusiveError where it holds nothing to be compared with."""
+    if not file.is_file():
+        remedy = f"Write it: `faultlab gate --baseline {file} --accept --reason TEXT --expires DATE`."
+        raise UsageError(f"{file}: no such file\n    {remedy}")
+    _check_json(file)
+    yaml = YamlFile(file, "a baseline")
+    problems = list(yaml.problems)
+    try:
+        accepted = Accepted.model_validate(yaml.data)
+    except ValidationError as error:
+        problems += [explain(yaml, detail, Accepted) for detail in error.errors()]
+    if problems:
+        raise ScenarioError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+    if not any(standard.modes for standard in accepted.scenarios.values()):
+        remedy = f"Write it anew: `faultlab gate --baseline {file} --accept --reason TEXT --expires DATE`."
+        raise InconclusiveError(
+            f"inconclusive: {file}: nothing is accepted in it, so nothing can be lost\n    {remedy}"
+        )
+    return accepted
+
+
+def written(accepted: Accepted) -> str:
+    """The file's text."""
+    lines = ["{", f' "schema": {SCHEMA},', ' "scenarios": {']
+    scenarios = sorted(accepted.scenarios.items())
+    for number, (name, standard) in enumerate(scenarios, start=1):
+        demands = {key: value for key, value in standard.demands.model_dump().items() if value not in (None, {})}
+        silences = {mode: silence.model_dump(mode="json") for mode, silence in standard.accepted.items()}
+        lines += [
+            f"  {_json(name)}: {{",
+            f'   "demands": {_json(demands)},',
+            *_block("accepted", _entries(silences), "{}"),
+            *_block("noticed", _entries(standard.noticed), "{}"),
+            *_block("no_effect", map(_json, sorted(standard.no_effect)), "[]", last=standard.run),
+            *([] if standard.run else ['   "run": false']),
+            f"  }}{_comma(number < len(scenarios))}",
+        ]
+    return "\n".join([*lines, " }", "}", ""])
+
+
+def _block(name: str, entries: Iterable[str], brackets: str, last: bool = False) -> list[str]:
+    """An entry a line, so that a change of one shows as that."""
+    found = list(entries)
+    if not found:
+        return [f'   "{name}": {brackets}{_comma(not last)}']
+    inner = [f"    {entry}{_comma(number < len(found))}" for number, entry in enumerate(found, start=1)]
+    return [f'   "{name}": {brackets[0]}', *inner, f"   {brackets[1]}{_comma(not last)}"]
+
+
+def _entries(mapping: Mapping[str, Any]) -> Iterable[str]:
+    return (f"{_json(key)}: {_json(value)}" for key, value in sorted(mapping.items()))
+
+
+def _comma(more: bool) -> str:
+    return "," if more else ""
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False)
+
+
+def _check_json(file: Path) -> None:
+    """YAML reads more than JSON, and tells worse what is wrong with it."""
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        remedy = "Mend the syntax, or take the file as it was from the repository."
+        raise ScenarioError([Problem(str(file), error.lineno, error.colno, f"not JSON: {error.msg}", remedy)]) from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ScenarioError([Problem(str(file), 1, 1, f"not JSON: {error}", "Save it as UTF-8.")]) from None

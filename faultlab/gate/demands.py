@@ -1,0 +1,141 @@
+"""Whether a campaign passes. Nothing passes by accident: what is inconclusive is a reason, whatever the gate asks."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import matching
+from faultlab.core import mutation_scores
+from faultlab.core.comparison import standings
+from faultlab.core.report import INCONCLUSIVE, Demands, Report, Status
+
+MUTANTS = "mutants: "
+"""What a report's reasons begin with that are about source mutants."""
+ALARMS = " false alarms on clean runs"
+_GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
+
+
+def check(report: Report, demands: Demands | None = None) -> list[str]:
+    """Every reason why the campaign does not pass; those that begin with ``inconclusive`` prove nothing either way.
+
+    The demands are the report's own unless others are given. Of a share of a campaign only what a share can know is
+    asked: whether its faults are conclusive, and false alarms.
+    """
+    asked = demands or report.demands or Demands()
+    reasons = [
+        f"inconclusive: {fault.id} is {fault.status.value} ({fault.reason})"
+        for fault in report.faults
+        if fault.status in INCONCLUSIVE
+    ]
+    if not report.shard:
+        if report.ratio is None and not any(fault.status is Status.NO_EFFECT for fault in report.faults):
+            reasons.append("inconclusive: no fault was activated")
+        reasons += _coverage(report, asked)
+        reasons += _silent(report, asked)
+        reasons += _late(report, asked)
+    return reasons + check_alarms(report, asked)
+
+
+def check_alarms(report: Report, demands: Demands | None = None) -> list[str]:
+    """That there are more false alarms than are allowed, if so."""
+    asked = demands or report.demands or Demands()
+    alarms, allowed = len(report.baseline.false_alarms), asked.false_alarms or 0
+    names = ", ".join(dict.fromkeys(str(alarm.get("name", "")) for alarm in report.baseline.false_alarms))
+    return [f"{alarms}{ALARMS}, {allowed} allowed: {names}"] if alarms > allowed else []
+
+
+def check_excuses(report: Report, today: datetime.date | None = None) -> list[str]:
+    """What is wrong with the scenario's excuses today: expired, or for what can't happen to this target anyway."""
+    statuses = report.by_mode()
+    reasons = []
+    for excuse in report.excuses:
+        modes = matching(excuse["mode"], index.modes())
+        if not any(mode in statuses for mode in modes):
+            continue  # of what was not asked for this time
+        said = f"the excuse for {excuse['mode']} ({excuse['reason']})"
+        if datetime.date.fromisoformat(excuse["expires"]) < (today or datetime.date.today()):
+            reasons.append(f"{said} expired on {excuse['expires']}: look again, then renew it or take it out")
+        elif all(statuses.get(mode) is Status.NOT_APPLICABLE for mode in modes):
+            reasons.append(f"{said} is stale: it can't happen to this target; take it out")
+    return reasons
+
+
+def check_mutants(report: Report, demanded: float | None) -> list[str]:
+    """Why the source mutants of a report don't pass, which ``demanded`` is the least share of to be noticed.
+
+    Where a share is demanded and no mutant counts, nothing is proven, but for those of what was changed: there may have
+    been nothing, and for a share of them.
+    """
+    if report.mutation is None:
+        said = f"inconclusive: a score of {demanded} is asked for, and none is there; run `faultlab mutate`"
+        return [] if demanded is None else [f"{MUTANTS}{said}"]
+    reasons = [f"inconclusive: {r.id} is an error ({r.reason})" for r in report.mutants if r.status is Status.ERROR]
+    score = mutation_scores.score(report.mutants)
+    if demanded is not None and score is None and not (report.mutation.since or report.mutation.shard or report.shard):
+        reasons.append(f"inconclusive: a score of {demanded} is asked for, and no mutant counts")
+    if demanded is not None and score is not None and score < demanded:
+        reasons.append(f"score {score:.3f} is under {demanded}")
+    return [f"{MUTANTS}{reason}" for reason in reasons]
+
+
+def gravest(statuses: Iterable[int]) -> int:
+    """Of several scenarios' statuses the one that counts."""
+    found = set(statuses)
+    return next(status for status in _GRAVEST_FIRST if status in found)
+
+
+def exit_code(report: Report, demands: Demands | None = None) -> int:
+    """The command's status for one report: 0 passed, 1 not, 3 a false alarm beyond those allowed, 4 inconclusive."""
+    asked = demands or report.demands or Demands()
+    if len(report.baseline.false_alarms) > (asked.false_alarms or 0):
+        return 3
+    if any(proves_nothing(reason) for reason in report.reasons):
+        return 4
+    return 0 if report.passed else 1
+
+
+def proves_nothing(reason: str) -> bool:
+    """Whether a reason says that nothing is known, rather than that something is wrong."""
+    return reason.removeprefix(MUTANTS).startswith(("inconclusive", "interrupted"))
+
+
+def _coverage(report: Report, asked: Demands) -> list[str]:
+    reasons = []
+    for demanded in (asked.coverage, asked.fail_under):
+        if demanded is not None and (report.ratio or 0.0) < demanded:
+            reached, wanted = _apart(report.ratio or 0.0, demanded)
+            reasons.append(f"coverage {reached} is under {wanted}")
+    return reasons
+
+
+def _silent(report: Report, asked: Demands) -> list[str]:
+    modes = report.by_mode()
+    severity = {fault.mode: fault.severity for fault in report.faults}
+    reasons = []
+    for level, allowed in asked.silent.items():
+        silent = [mode for mode, status in modes.items() if status is Status.SILENT and severity[mode] == level]
+        if len(silent) > allowed:
+            reasons.append(f"{len(silent)} {level} failure modes are silent, {allowed} allowed: {', '.join(silent)}")
+    return reasons
+
+
+def _late(report: Report, asked: Demands) -> list[str]:
+    if asked.latency is None:
+        return []
+    late = {
+        mode: standing.latency
+        for mode, standing in standings(report).items()
+        if standing.status is Status.NOTICED and (standing.latency or 0) > asked.latency
+    }
+    if not late:
+        return []
+    modes = ", ".join(f"{mode} (after {steps})" for mode, steps in sorted(late.items()))
+    return [f"{len(late)} failure modes are noticed later than after {asked.latency} steps: {modes}"]
+
+
+def _apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with as many digits, two at least, as it takes to tell them apart."""
+    texts = ((f"{one:.{digits}f}", f"{other:.{digits}f}") for digits in range(2, 9))
+    return next((pair for pair in texts if pair[0] != pair[1]), (str(one), str(other)))

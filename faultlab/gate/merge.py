@@ -1,0 +1,187 @@
+"""The shares of a campaign joined to the run folder that the whole campaign would have left.
+
+Everything is read and checked before anything is written. What lies beside the report is joined by `beside`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from faultlab.catalogue import index
+from faultlab.config.scenario import NAME
+from faultlab.core import atomic_write, mutation_scores
+from faultlab.core.records import Records
+from faultlab.core.report import Baseline, FaultResult, Mutation, Report, Status, dump
+from faultlab.core.run_folder import LOGS, OUTCOMES_FILE, PLAN_FILE
+from faultlab.core.shard import Shard
+from faultlab.errors import InconclusiveError, UsageError
+from faultlab.gate import evidence, merge_artifacts
+from faultlab.gate.demands import check, check_excuses, check_mutants
+
+_SAME = ("faultlab", "versions", "demands", "excuses", "target")
+
+
+@dataclass(frozen=True)
+class Share:
+    """One share of a campaign: its run folder, its report and its plan."""
+
+    folder: Path
+    report: Report
+    plan: dict[str, Any]
+
+    @property
+    def shard(self) -> Shard:
+        return Shard.parse(self.report.shard)
+
+
+def shares(paths: Iterable[Path]) -> dict[str, list[Share]]:
+    """The shares at the paths by scenario, in their order, every one of a campaign once.
+
+    Raises UsageError where they are of different campaigns or one is there twice, InconclusiveError where one is
+    missing or was edited.
+    """
+    given = list(paths)
+    for folder, why in evidence.unfinished_below(given).items():
+        raise InconclusiveError(f"{folder}: {why}")
+    found: dict[str, list[Share]] = {}
+    for file in evidence.find(given):
+        share = _read(file)
+        found.setdefault(share.report.scenario, []).append(share)
+    return {name: _complete(name, group) for name, group in sorted(found.items())}
+
+
+def joined(group: Sequence[Share]) -> Report:
+    """The report of the whole campaign; its seconds are those of all shares together."""
+    reports = [share.report for share in group]
+    first = reports[0]
+    whole = replace(
+        first,
+        shard="",
+        baseline=_baseline(reports),
+        faults=sorted((fault for report in reports for fault in report.faults), key=lambda fault: fault.id),
+        mutants=_interleaved([report.mutants for report in reports]),
+        timing=merge_artifacts.timing([report.timing for report in reports]),
+    )
+    whole.mutation = _mutation(reports, whole)
+    # What a share can't know follows from the whole; what only the run could see, such as a canary, stays.
+    seen = [reason for report in reports for reason in report.reasons if reason not in evidence.reasons_of(report)]
+    found = [*seen, *check(whole), *check_excuses(whole)]
+    found += check_mutants(whole, whole.demands.mutants if whole.demands is not None else None)
+    whole.reasons = list(dict.fromkeys(found))
+    whole.passed = not whole.reasons
+    return whole
+
+
+def write(group: Sequence[Share], report: Report, out: Path) -> Path:
+    """Writes the run folder below ``out`` and returns it; raises UsageError where that is one of the shares'."""
+    folder = out / report.scenario
+    if any(share.folder.resolve() == folder.resolve() for share in group):
+        raise UsageError(
+            f"{folder} is one of the shares, which would be overwritten\n    Name another folder by --out."
+        )
+    entries = sorted(
+        (entry for share in group for entry in share.plan["faults"]),
+        key=lambda entry: (entry["id"].partition("@")[0].partition(":")[0], entry["id"]),
+    )
+    lines = {id: line for share in group for id, line in evidence.outcomes(share.folder).items()}
+    others = merge_artifacts.joined([share.folder for share in group])
+    records = Records(folder)
+    records.clear(resume=False)
+    plan = {name: value for name, value in group[0].plan.items() if name not in ("shard", "report", "faults")}
+    atomic_write.write(folder / PLAN_FILE, dump({**plan, "faults": entries}, indent=1))
+    text = "".join(dump(line) + "\n" for _, line in sorted(lines.items()))
+    atomic_write.write(folder / OUTCOMES_FILE, text)
+    for name, data in others.items():
+        atomic_write.write(folder / name, dump(data, indent=1))
+    for share in reversed(group):
+        for log in sorted((share.folder / LOGS).glob("*.log")):
+            shutil.copyfile(log, folder / LOGS / log.name)
+    records.write_report(report)
+    return folder
+
+
+def _read(file: Path) -> Share:
+    report = evidence.read(file, whole=True)
+    if not NAME.fullmatch(report.scenario):
+        raise UsageError(f"{file}: {report.scenario!r} is no scenario's name\n    Run that share again.")
+    if not report.shard:
+        raise UsageError(f"{file}: it is no share of a campaign\n    Shares are made by `faultlab run --shard k/n`.")
+    if not evidence.has_run_folder(file):
+        remedy = "Bring the whole run folder, not the report alone."
+        raise UsageError(f"{file}: {PLAN_FILE} and {OUTCOMES_FILE} are not beside it\n    {remedy}")
+    return Share(file.parent, report, json.loads((file.parent / PLAN_FILE).read_text(encoding="utf-8")))
+
+
+def _complete(name: str, group: list[Share]) -> list[Share]:
+    first = group[0]
+    for other in group[1:]:
+        if other.shard.of != first.shard.of:
+            _differ(first, other, f"one is of {first.shard.of} shares, the other of {other.shard.of}")
+        for key in ("digest", "seed"):
+            if other.plan.get(key) != first.plan.get(key):
+                what = "seeds" if key == "seed" else "plans: scenario, code, seed or versions are not the same"
+                _differ(first, other, f"they have different {what}")
+        for key in _SAME:
+            if getattr(other.report, key) != getattr(first.report, key):
+                _differ(first, other, f"they differ in {key}")
+        if (other.report.mutation is None) != (first.report.mutation is None):
+            _differ(first, other, "only one has source mutants")
+    times = Counter(share.shard.number for share in group)
+    if twice := [number for number, count in times.items() if count > 1]:
+        where = ", ".join(str(share.folder) for share in group if share.shard.number == twice[0])
+        raise UsageError(
+            f"{name}: share {twice[0]}/{first.shard.of} is there twice: {where}\n    Leave one of them out."
+        )
+    if absent := sorted({*range(1, first.shard.of + 1)} - times.keys()):
+        listed = ", ".join(f"{number}/{first.shard.of}" for number in absent)
+        remedy = "Name its folder too, or run it: " + f"`faultlab run --shard {absent[0]}/{first.shard.of}`."
+        raise InconclusiveError(f"inconclusive: {name}: share {listed} is missing\n    {remedy}")
+    return sorted(group, key=lambda share: share.shard.number)
+
+
+def _differ(one: Share, other: Share, why: str) -> None:
+    remedy = "Run all shares of the same commit, by the same command, in the same environment."
+    raise UsageError(f"{one.folder} and {other.folder} are no shares of one campaign: {why}\n    {remedy}")
+
+
+def _baseline(reports: Sequence[Report]) -> Baseline:
+    alarms = [alarm for report in reports for alarm in report.baseline.false_alarms]
+    distinct = {(alarm.get("kind"), alarm.get("name"), alarm.get("message")): alarm for alarm in reversed(alarms)}
+    return replace(
+        reports[0].baseline,
+        deterministic=all(report.baseline.deterministic for report in reports),
+        false_alarms=list(reversed(distinct.values())),
+        findings=list({found["kind"]: found for report in reports for found in report.baseline.findings}.values()),
+    )
+
+
+def _interleaved(lists: Sequence[list[FaultResult]]) -> list[FaultResult]:
+    """In the order that every n-th was taken from."""
+    return [result for row in zip_longest(*lists) for result in row if result is not None]
+
+
+def _mutation(reports: Sequence[Report], whole: Report) -> Mutation | None:
+    parts = [report.mutation for report in reports if report.mutation is not None]
+    if not parts:
+        return None
+    counts = Counter(result.status for result in whole.mutants)
+    return replace(
+        parts[0],
+        files=list(dict.fromkeys(file for part in parts for file in part.files)),
+        score=mutation_scores.score(whole.mutants),
+        counts={status.value: counts[status] for status in Status},
+        methods=mutation_scores.rows(whole.mutants, whole.by_mode(), index.modes()),
+        unmutated={function: why for part in parts for function, why in part.unmutated.items()},
+        unreached=list(dict.fromkeys(function for part in parts for function in part.unreached)),
+        notes=list(dict.fromkeys(note for part in parts for note in part.notes)),
+        kept=sum(part.kept for part in parts),
+        shard="",
+        timing=merge_artifacts.timing([part.timing for part in parts]),
+    )

@@ -1,0 +1,107 @@
+"""What lies beside the reports of a campaign's shares, joined: what the ready-made guards said, tests, curves."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from faultlab.core.run_folder import ADVICE_FILE, CURVES_FILE, KNOWN_FILE, TESTS_FILE
+from faultlab.errors import UsageError
+from faultlab.testing.outcome import Cell
+
+
+def joined(folders: Sequence[Path]) -> dict[str, Any]:
+    """The content of each file that any of the run folders holds; raises UsageError where one can't be read."""
+    found: dict[str, Any] = {}
+    for name, join in _JOINED.items():
+        parts = [_read(folder / name) for folder in folders if (folder / name).is_file()]
+        if parts:
+            found[name] = join(parts)
+    return found
+
+
+def timing(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The seconds of all shares together, by name; of what is no seconds, the runs at a time, the most."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    joined = {name: round(sum(part.get(name, 0.0) for part in parts), 3) for name in names}
+    if "jobs" in joined:
+        joined["jobs"] = max(part.get("jobs", 0) for part in parts)
+    return joined
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file}: it can't be read: {error}\n    Run that share again.") from None
+
+
+def _advice(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the guards said of all faults; what they said of the clean run, every share says."""
+    return {
+        **parts[0],
+        "broken": _united(parts, "broken"),
+        "noticed": dict(sorted(_united(parts, "noticed").items())),
+        **({"yours": _worths(parts)} if "yours" in parts[0] else {}),
+    }
+
+
+def _worths(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What each of the user's guards is worth. The proof is about the first of the faults that it alone notices."""
+    found = []
+    for guard in dict.fromkeys(worth["guard"] for part in parts for worth in part["yours"]):
+        same = [worth for part in parts for worth in part["yours"] if worth["guard"] == guard]
+        alone = sorted(fault for worth in same for fault in worth["alone"])
+        proven = next((worth["proven"] for worth in same if alone and worth["alone"][:1] == alone[:1]), None)
+        modes = sorted({mode for worth in same for mode in worth["modes"]})
+        found.append({"guard": guard, "modes": modes, "alone": alone, "proven": proven})
+    return found
+
+
+def _tests(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The kill matrix. Faults that differ in their trigger alone are one to the tests, and judged in several shares."""
+    # One whose tests were all run tells more.
+    entries = sorted(
+        (fault for part in reversed(parts) for fault in part["faults"]), key=lambda fault: not _settled(fault)
+    )
+    faults = {fault["id"]: fault for fault in entries}
+    killers = {
+        id: [c.test for c in (Cell(**data) for data in fault["cells"]) if c.kills] for id, fault in faults.items()
+    }
+    counted = Counter(test for tests in killers.values() for test in tests)
+    tests: dict[str, dict[str, Any]] = {}
+    for entry in [entry for part in parts for entry in part["tests"]]:
+        tests.setdefault(entry["test"], entry)
+    whole = all(part["whole"] for part in parts)
+    once = {id: tests[0] for id, tests in sorted(killers.items()) if len(tests) == 1 and not _settled(faults[id])}
+    return {
+        **parts[0],
+        "whole": whole,
+        "tests": [{**entry, "kills": counted[test]} for test, entry in tests.items()],
+        "left_out": _united(parts, "left_out"),
+        "killed_once": once if whole else {},
+        "faults": [fault for _, fault in sorted(faults.items())],
+        "timing": timing([part["timing"] for part in parts]),
+    }
+
+
+def _settled(fault: dict[str, Any]) -> bool:
+    return bool(fault.get("settled"))
+
+
+def _curves(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {**parts[0], "faults": dict(sorted(_united(parts, "faults").items()))}
+
+
+def _first(parts: Sequence[Any]) -> Any:
+    return parts[0]
+
+
+def _united(parts: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
+    return {name: value for part in reversed(parts) for name, value in part[key].items()}
+
+
+_JOINED = {ADVICE_FILE: _advice, TESTS_FILE: _tests, CURVES_FILE: _curves, KNOWN_FILE: _first}

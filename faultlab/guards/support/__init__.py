@@ -1,0 +1,1 @@
+"""What several ready-made guards share. Imports nothing else of faultlab."""

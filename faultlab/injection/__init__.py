@@ -1,0 +1,1 @@
+"""A fault in a running process, whatever the framework: seams, armed faults, clock and activation counts."""

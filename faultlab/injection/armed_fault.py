@@ -1,0 +1,270 @@
+"""A fault attached to a running victim: decides whether it acts, runs the injector, and counts what really changed."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from faultlab.catalogue.failure_mode import Registered
+from faultlab.core.fault import Fault, Trigger
+from faultlab.injection import tree
+from faultlab.injection.activation_counter import Tally
+from faultlab.injection.clock import Clock
+
+if TYPE_CHECKING:
+    from faultlab.core.target_profile import Recon
+
+
+Turns = Literal["one", "late"]
+
+
+class BrokenInjector(BaseException):
+    """The injector itself failed. No Exception, so that a victim's ``except`` can't hide it."""
+
+
+class Context:
+    """What an injector may know and use.
+
+    ``dose`` holds the amounts by name, ``generator`` is a torch.Generator seeded by the fault, ``memory`` a dict that
+    lives as long as the fault is armed, ``module`` and ``trainer`` the victim's (None where there is none yet).
+    """
+
+    def __init__(self, fault: Fault, dose: dict[str, Any], clock: Clock, recon: Recon) -> None:
+        self.dose = SimpleNamespace(**dose)
+        self.recon = recon
+        self.memory: dict[Any, Any] = {}
+        self.module: Any = None
+        seed = hashlib.sha256(f"{fault.mode}/{sorted(dose.items())}/{fault.seed}".encode()).digest()
+        self.generator = torch.Generator().manual_seed(int.from_bytes(seed[:7], "big"))
+        self._clock = clock
+
+    step = property(lambda self: self._clock.step, doc="the training step, from 0 over all epochs")
+    epoch = property(lambda self: self._clock.epoch, doc="the epoch, from 0")
+    stage = property(lambda self: self._clock.stage, doc="train, validate, test or predict")
+    rank = property(lambda self: self._clock.rank, doc="the process's global rank")
+    trainer = property(lambda self: self._clock.trainer, doc="the Trainer, or None")
+
+    def intended(self, error: BaseException) -> BaseException:
+        """Marks an exception as the fault itself: ``raise ctx.intended(...)``. Any other is a bug of the injector."""
+        error.__faultlab_intended__ = True  # type: ignore[attr-defined]
+        return error
+
+
+class Call:
+    """The original behaviour that an "around" injector is given: counts its calls and remembers how they ended."""
+
+    def __init__(self, function: Callable[..., Any], state: Callable[[], Any] | None = None) -> None:
+        self._function = function
+        self._state = state
+        self.count = 0
+        self.result: Any = None
+        self.left: Any = None
+        self.raised: BaseException | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.count += 1
+        try:
+            self.result = self._function(*args, **kwargs)
+        except BaseException as error:
+            self.raised = error
+            raise
+        self.left = self._state() if self._state else None
+        return self.result
+
+
+class Armed:
+    """One fault in one process. Seams ask ``due`` and then hand the value to ``map``, ``around`` or ``in_place``."""
+
+    def __init__(
+        self,
+        fault: Fault,
+        registered: Registered,
+        clock: Clock,
+        recon: Recon,
+        on_first: Callable[[int], None] = lambda step: None,
+    ) -> None:
+        self.fault = fault
+        self.mode = registered.mode
+        self.seam = registered.seam
+        self.recon = recon
+        self.clock = clock
+        self.ctx = Context(fault, dict(self.mode.amounts(fault)), clock, recon)
+        self.enabled = True
+        # Submodules that the fault has put others in the place of, by path.
+        self.replaced: dict[str, torch.nn.Module] = {}
+        self._tally = Tally()
+        self._injector = registered.injector
+        self._trigger = fault.trigger or Trigger()
+        self._stages = (self._trigger.stage,) if self._trigger.stage else self.mode.stages
+        self._on_first = on_first
+        self._announced = False
+
+    @property
+    def activations(self) -> int:
+        return self._tally.activations
+
+    @property
+    def first_step(self) -> int | None:
+        return self._tally.first_step
+
+    @property
+    def broken(self) -> str:
+        return self._tally.broken
+
+    def follow_in_workers(self) -> None:
+        """Has copies of this process know the step that the original is at, `victims_step`."""
+
+        def tell(step: int) -> None:
+            self._tally.step = step
+
+        tell(self.clock.step)
+        self.clock.on_step.append(tell)
+
+    @property
+    def victims_step(self) -> int:
+        """The step that the victim's own process is at, of which a worker is a copy."""
+        return self._tally.step
+
+    def due(self, stage: str | None = None, turns: Turns | None = None) -> bool:
+        """Whether the fault acts now; ``stage`` where the seam knows better than the clock.
+
+        ``turns`` is for seams that have many in a step, one of which is enough for a trigger of one step: ``one`` takes
+        the first of that step, ``late`` the first from that step on, where what is done ahead may miss it.
+        """
+        if not self.enabled or (stage or self.clock.stage) not in self._stages:
+            return False
+        if self.mode.hangs and self.clock.tried:
+            return False
+        trigger = self._trigger
+        if trigger.rank is not None and trigger.rank != self.clock.rank:
+            return False
+        if turns and trigger.kind == "step" and trigger.number is not None:
+            met = self.clock.step == trigger.number or (turns == "late" and self.clock.step > trigger.number)
+            return met and not self.activations
+        acted = self.activations if trigger.kind == "once" else 0
+        return trigger.fires(self.clock.step, self.clock.epoch, acted, self.fault.seed)
+
+    def map(self, value: Any, state: Callable[[Any], Any] | None = None) -> Any:
+        """The injector's value for this one. Counts an activation where it differs.
+
+        ``state`` describes values that an injector may also change from within.
+        """
+        before = state(value) if state else None
+        bare = tree.bare(value)
+        new = self._inject(bare)
+        with self.putting_in():
+            new = value if new is bare else tree.dressed(new, like=value)
+        if not tree.identical(value, new) or (state and not tree.identical(before, state(new))):
+            self._acted()
+        return new
+
+    def around(self, function: Callable[..., Any], state: Callable[[], Any] | None = None) -> Any:
+        """Runs the injector around a call. It acted if the call was skipped, repeated, or ended in another way.
+
+        ``state`` describes what the call leaves behind, where an injector may undo that.
+        """
+        call = Call(function, state)
+        try:
+            result = self._inject(call, call)
+        except BaseException as error:
+            if error is not call.raised or call.count != 1:
+                self._acted()
+            raise
+        untouched = call.count == 1 and call.raised is None and tree.identical(call.result, result)
+        if not untouched or (state and not tree.identical(call.left, state())):
+            self._acted()
+        return result
+
+    def surrounding(self, stage: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """A wrapper for `Patches.wrap`: the injector runs around each call for which the fault is due."""
+
+        def make(function: Callable[..., Any]) -> Callable[..., Any]:
+            def surrounded(*args: Any, **kwargs: Any) -> Any:
+                if not self.due(stage):
+                    return function(*args, **kwargs)
+                return self.around(lambda: function(*args, **kwargs))
+
+            return surrounded
+
+        return make
+
+    def in_place(self, value: Any, state: Callable[[Any], Any]) -> None:
+        """Lets the injector change ``value`` in place; ``state(value)`` before and after tells whether it did."""
+        # A copy's step leads to the module, the optimizers and the random numbers of the training itself.
+        if self.clock.tried:
+            return
+        before = state(value)
+        self._inject(value)
+        if not tree.identical(before, state(value)):
+            self._acted()
+
+    def strike(self) -> None:
+        """Runs an injector that may not return, since the process dies of it: it has acted before it begins."""
+        if self.clock.tried:
+            return
+        self._announce()
+        self._acted()
+        # With a call, since what it raises on purpose is not counted again.
+        self._inject(None, Call(lambda: None))
+
+    def _inject(self, value: Any, call: Call | None = None) -> Any:
+        # In a trial too: who dies of it there has met the fault, and can't say so afterwards.
+        self._announce()
+        if self.clock.tried:
+            with self._without_trace():
+                return self._injector(value, self.ctx)
+        try:
+            return self._injector(value, self.ctx)
+        except BaseException as error:
+            if getattr(error, "__faultlab_intended__", False):
+                if call is None:
+                    self._acted()
+                raise
+            if call is not None and error is call.raised:
+                raise
+            if self.mode.hangs:
+                # A watchdog's signal, which ends the waiting.
+                raise
+            raise self._broken_by(error) from error
+
+    @contextmanager
+    def putting_in(self) -> Iterator[None]:
+        """What is raised inside is raised by the putting in of what the injector gave, and not by the victim."""
+        try:
+            yield
+        except Exception as error:
+            raise self._broken_by(error) from error
+
+    def _broken_by(self, error: BaseException) -> BrokenInjector:
+        self._tally.broken = f"{type(error).__name__}: {error}"
+        return BrokenInjector(f"the injector of {self.fault} failed: {self.broken}")
+
+    @contextmanager
+    def _without_trace(self) -> Iterator[None]:
+        """The injector's memory and its random numbers are afterwards as they were."""
+        drawn, memory = self.ctx.generator.get_state(), self.ctx.memory
+        try:
+            self.ctx.memory = copy.deepcopy(memory)
+        except Exception:  # such as tensors with a graph
+            self.ctx.memory = dict(memory)
+        try:
+            yield
+        finally:
+            self.ctx.memory = memory
+            self.ctx.generator.set_state(drawn)
+
+    def _announce(self) -> None:
+        if not self._announced:
+            # Said before it acts: an injector that kills the process can't say it afterwards.
+            self._announced = True
+            self._on_first(self.clock.step)
+
+    def _acted(self) -> None:
+        if not self.clock.tried:
+            self._tally.acted(self.clock.step)

@@ -1,0 +1,1 @@
+"""The formats that other tools read, a file each."""

@@ -1,0 +1,21 @@
+"""badge.json: the coverage for a shield, in the form of shields' endpoint."""
+
+from __future__ import annotations
+
+from faultlab.core.report import Report, dump
+from faultlab.report.mutants import beyond
+
+_COLOURS = ((0.9, "brightgreen"), (0.75, "green"), (0.5, "yellow"), (0.25, "orange"), (0.0, "red"))
+
+
+def render(report: Report) -> str:
+    """The document that the shield is drawn from."""
+    label, share = "failure modes noticed", report.ratio
+    if share is None and report.mutation is not None:
+        label, share = "mutants noticed", report.mutation.score
+    if share is None:
+        return dump({"schemaVersion": 1, "label": "faultlab", "message": "nothing proven", "color": "lightgrey"})
+    colour = next(colour for least, colour in _COLOURS if share >= least)
+    # Downwards: a shield must not say 100 % of what is not all.
+    message = f"{int(100 * share)} %{beyond(report) if report.ratio is None else ''}"
+    return dump({"schemaVersion": 1, "label": label, "message": message, "color": colour})

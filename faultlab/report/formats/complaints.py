@@ -1,0 +1,141 @@
+"""What a report has to complain of, a finding each, with its place in the user's source, for every format alike."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.mutation_scores import method_of
+from faultlab.core.report import INCONCLUSIVE, FaultResult, Report, Status
+from faultlab.report.mutants import change, in_order
+from faultlab.report.overview import cost, known_modes
+from faultlab.report.text import harmless, short
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+_LONGEST = 1000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A failure mode that nobody noticed, or only a warning did, or of which nothing is proven; or such a mutant.
+
+    ``rule`` is the failure mode's id or the mutant's kind, ``fault`` what was injected. ``file`` is relative to the
+    repository's root and may be empty; lines and columns count from 1. ``fingerprint`` stays the same from run to run.
+    """
+
+    rule: str
+    fault: str
+    level: str
+    title: str
+    message: str
+    remedy: str
+    file: str = ""
+    line: int = 1
+    column: int = 1
+    fingerprint: str = ""
+
+
+def findings(report: Report) -> list[Finding]:
+    """The gravest first; of each failure mode that of its worst fault, of the mutants one each."""
+    known, _ = known_modes()
+    worst: dict[str, FaultResult] = {}
+    modes = report.by_mode()
+    for fault in sorted(report.faults, key=lambda fault: fault.badness):
+        if fault.status is modes[fault.mode] and fault.status in (Status.SILENT, Status.WARNED, *INCONCLUSIVE):
+            worst.setdefault(fault.mode, fault)
+    found = [_of_fault(report, fault, known.get(fault.mode)) for fault in worst.values()]
+    mutants = [one for one in report.mutants if one.status in (Status.SILENT, Status.WARNED, Status.ERROR)]
+    found += [_of_mutant(report, result) for result in in_order(mutants)]
+    order = (ERROR, WARNING, NOTE)
+    return sorted(found, key=lambda finding: order.index(finding.level))
+
+
+def rules(report: Report) -> dict[str, tuple[str, str, str]]:
+    """For each rule that some finding breaks: a title, a description and a remedy."""
+    known, _ = known_modes()
+    made: dict[str, tuple[str, str, str]] = {}
+    for finding in findings(report):
+        mode = known.get(finding.rule)
+        if mode is not None:
+            made[finding.rule] = (_plain(mode.summary), _plain(mode.sections.effect), _plain(mode.sections.remedy))
+        else:
+            kind = finding.rule.partition(".")[2].replace("-", " ")
+            what = "A change of the source that no test and no guard notices."
+            made[finding.rule] = (
+                f"Source mutant: {kind}",
+                what,
+                "Write a test that fails with the change, or excuse the line.",
+            )
+    return made
+
+
+def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> Finding:
+    level = {Status.SILENT: ERROR if fault.harmful else WARNING, Status.WARNED: NOTE}.get(fault.status, WARNING)
+    how = {Status.SILENT: "nobody notices", Status.WARNED: "only a warning tells of"}.get(
+        fault.status, f"nothing is proven ({fault.status.value}) of"
+    )
+    what = mode.summary if mode is not None else fault.mode
+    guards = ", ".join(entry["guard"] for entry in fault.prescription[:3])
+    remedy = f"Would have noticed: {guards}." if guards else (mode.sections.remedy if mode is not None else "")
+    said = cost(fault) if fault.status is Status.SILENT else (fault.reason or "; ".join(fault.warnings[:1]))
+    file, line = _method(report, mode)
+    return Finding(
+        rule=fault.mode,
+        fault=fault.id,
+        level=level,
+        title=_plain(f"{how} {fault.mode}"),
+        message=_plain(f"{what} Injected as {fault.id}: {said}"),
+        remedy=_plain(remedy),
+        file=file,
+        line=line,
+        fingerprint=_fingerprint(report.scenario, fault.mode),
+    )
+
+
+def _of_mutant(report: Report, result: FaultResult) -> Finding:
+    said = result.mutant or {}
+    how = {Status.SILENT: "nobody notices", Status.WARNED: "only a warning tells of"}.get(result.status, "not judged:")
+    guards = ", ".join(entry["guard"] for entry in result.prescription[:3])
+    return Finding(
+        rule=result.mode,
+        fault=result.id,
+        level=NOTE if result.status is Status.WARNED else WARNING,
+        title=_plain(f"{how} a mutant of {said.get('function')}"),
+        message=_plain(f"{change(result)}: {result.reason}"),
+        remedy=_plain(f"Would have noticed: {guards}." if guards else "Write a test that fails with this change."),
+        file=_in_repository(report, str(said.get("file", ""))),
+        line=int(said.get("line", 1)),
+        column=int(said.get("column", 1)),
+        # Lines move; what is changed in which function does not.
+        fingerprint=_fingerprint(report.scenario, said.get("file"), said.get("function"), said.get("diff")),
+    )
+
+
+def _method(report: Report, mode: FailureMode | None) -> tuple[str, int]:
+    """Where the method stands that the failure mode bites in; the class where that is none of its own."""
+    target: Mapping[str, Any] = report.target
+    name = method_of(mode) if mode is not None else ""
+    line = target.get("methods", {}).get(name, target.get("line", 1))
+    if target.get("file"):
+        return _in_repository(report, target["file"]), int(line)
+    # What stands in no file of the user's is said of the scenario: some readers refuse what is nowhere.
+    scenario = str(target.get("scenario", ""))
+    return ("" if PurePath(scenario).is_absolute() else scenario), 1
+
+
+def _in_repository(report: Report, file: str) -> str:
+    """A file of the project as code hosts know it, whose folders are the repository's."""
+    project = str(report.target.get("project", ""))
+    return f"{project}/{file}" if project and file else file
+
+
+def _fingerprint(*parts: object) -> str:
+    return hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _plain(text: str) -> str:
+    return short(harmless(" ".join(text.split())), _LONGEST)

@@ -1,0 +1,161 @@
+"""summary.md: the findings for a pull request's comment or a workflow's step summary, the answer first."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from faultlab.core.comparison import Comparison
+from faultlab.core.mutation_scores import sentence
+from faultlab.core.report import INCONCLUSIVE, SOURCE, FaultResult, Report, Status
+from faultlab.report.differences import lines
+from faultlab.report.formats.complaints import ERROR, NOTE, Finding, findings
+from faultlab.report.formats.markdown import cell, code, inline
+from faultlab.report.mutants import mutation_line
+from faultlab.report.overview import WORTHS, family_rows, target_lines
+from faultlab.report.text import harmless, short
+
+MOST_BYTES = 60_000
+"""A comment on GitHub takes 65,536 characters, a step summary a mebibyte."""
+_SHOWN, _FOLDED, _REASONS, _METHODS, _GUARDS = 10, 60, 12, 10, 3
+_COLUMNS = ("noticed", "warned", "silent", "no effect", "n/a", "inconclusive", "ignored")
+_MARKS = {ERROR: "harmful", NOTE: "only warned of"}
+# Outside code, which they are left alone in, they would call people.
+_MENTION = re.compile(r"(?<![\w`])@(?=\w)")
+
+
+def render(report: Report, comparison: Comparison | None = None) -> str:
+    """Markdown, as long as a comment may be: what does not fit is left out whole, and that is said.
+
+    ``comparison`` is with the report that this one is to be measured by, where there is one.
+    """
+    text, left = "", 0
+    for part in _parts(report, comparison):
+        if len((text + part).encode()) > MOST_BYTES:
+            left += 1
+        else:
+            text += part
+    return text + (f"\n{left} sections did not fit; the report has them.\n" if left else "")
+
+
+def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
+    yield f"## faultlab: {inline(report.scenario)}, {report.gate}\n\n"
+    if report.faults:
+        yield _coverage(report)
+    if report.mutation is not None:
+        yield f"{_prose(mutation_line(report))}\n\n"
+    if report.baseline.findings:
+        yield _list("About the clean target", target_lines(report.baseline.findings), _REASONS)
+    if report.reasons:
+        yield _list("Why it does not pass", report.reasons, _REASONS)
+    if comparison is not None and (changes := lines(comparison)):
+        yield _list("Since the run before", changes, _REASONS)
+    found = findings(report)
+    if found:
+        yield f"### Nobody noticed ({min(_SHOWN, len(found))} of {len(found)}, the gravest first)\n\n"
+        yield _most_bought(report)
+        yield "| what | where | what to do |\n| --- | --- | --- |\n" + "".join(map(_row, found[:_SHOWN])) + "\n"
+        yield _folded(found[_SHOWN:])
+    if report.mutation is not None and report.mutation.methods:
+        yield _list("The weakest methods", [sentence(row) for row in report.mutation.methods], _METHODS)
+    if report.faults:
+        rows = [
+            f"| {inline(family)} | {' | '.join(str(count or '') for count in counts)} |\n"
+            for family, counts in family_rows(report)
+        ]
+        head = f"| family | {' | '.join(_COLUMNS)} |\n| --- |{' ---: |' * len(_COLUMNS)}\n"
+        yield _details("By family", head + "".join(rows))
+
+
+def _coverage(report: Report) -> str:
+    """The ratio with what it is made of: who noticed, and what nobody did."""
+    modes = report.by_mode()
+    statuses = Counter(modes.values())
+    counted = statuses[Status.NOTICED] + statuses[Status.WARNED] + statuses[Status.SILENT]
+    inconclusive = sum(statuses[status] for status in INCONCLUSIVE)
+    ratio = "none" if report.ratio is None else f"{report.ratio:.2f}"
+    # As its worst fault was noticed, whose luck is no better for that of another.
+    worths: dict[str, int] = {}
+    for fault in report.faults:
+        if modes[fault.mode] is Status.NOTICED and fault.status is Status.NOTICED:
+            worths[fault.mode] = max(worths.get(fault.mode, 0), _worth(fault))
+    parts = [(WORTHS[worth], count) for worth, count in sorted(Counter(worths.values()).items())]
+    harmful = {fault.mode for fault in report.silent() if fault.harmful}
+    unknown = {fault.mode for fault in report.silent() if fault.harm_unknown} - harmful
+    parts += [
+        ("only warned of", statuses[Status.WARNED]),
+        ("silent and harmful", len(harmful)),
+        ("silent, their harm unknown", len(unknown)),
+        ("silent, without measured harm", statuses[Status.SILENT] - len(harmful) - len(unknown)),
+        ("inconclusive, which count for nothing", inconclusive),
+    ]
+    rows = "".join(f"| {words} | {count} |\n" for words, count in parts if count)
+    said = f"**Coverage {ratio}**: {statuses[Status.NOTICED]} of {counted} failure modes are noticed.\n\n"
+    return said + (f"| failure modes | |\n| --- | ---: |\n{rows}\n" if rows else "")
+
+
+def _worth(fault: FaultResult) -> int:
+    return fault.best.worth if fault.best is not None else len(WORTHS) - 1
+
+
+def _most_bought(report: Report) -> str:
+    """The ready-made guards that alone would notice most of it."""
+    found: dict[str, set[str]] = {}
+    silent = report.silent()
+    for fault in silent:
+        for entry in fault.prescription:
+            found.setdefault(str(entry["guard"]), set()).add(fault.mode)
+    best = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))[:_GUARDS]
+    if not best:
+        return ""
+    number = len({fault.mode for fault in silent})
+    said = ", ".join(f"{code(harmless(guard))} {len(modes)}" for guard, modes in best)
+    return (
+        f"Of the {number} silent ones a ready-made guard alone would notice: {said}. "
+        "`faultlab prescribe` finds the smallest set.\n\n"
+    )
+
+
+def _row(finding: Finding) -> str:
+    mark = f"**{_MARKS[finding.level]}** " if finding.level in _MARKS else ""
+    name = "" if _is_mutant(finding) else f"{code(harmless(finding.rule))} "
+    what, remedy = _cell(finding.message, 300), _cell(finding.remedy, 200)
+    return f"| {mark}{name}{what} | {_where(finding)} | {remedy} |\n"
+
+
+def _is_mutant(finding: Finding) -> bool:
+    return finding.rule.startswith(f"{SOURCE}.")
+
+
+def _where(finding: Finding) -> str:
+    return code(harmless(f"{finding.file}:{finding.line}")) if finding.file else ""
+
+
+def _folded(found: Sequence[Finding]) -> str:
+    if not found:
+        return ""
+    rows = "".join(
+        f"- {_where(finding) if _is_mutant(finding) else code(harmless(finding.fault))} {_prose(finding.title)}\n"
+        for finding in found[:_FOLDED]
+    )
+    more = f"- ... and {len(found) - _FOLDED} more in the report\n" if len(found) > _FOLDED else ""
+    return _details(f"{len(found)} more", rows + more)
+
+
+def _list(title: str, entries: Sequence[str], most: int) -> str:
+    rows = [f"- {_prose(short(' '.join(entry.split()), 500))}\n" for entry in entries[:most]]
+    more = [f"- ... and {len(entries) - most} more in the report\n"] if len(entries) > most else []
+    return f"### {title}\n\n{''.join(rows + more)}\n"
+
+
+def _details(title: str, text: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{text}\n</details>\n\n"
+
+
+def _prose(text: str) -> str:
+    return _MENTION.sub("@\u2060", inline(harmless(text)))
+
+
+def _cell(text: str, longest: int) -> str:
+    return _MENTION.sub("@\u2060", cell(harmless(short(text, longest))))

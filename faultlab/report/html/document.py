@@ -1,0 +1,218 @@
+"""index.html: a page that a person reads, self-contained, offline, under a strict Content-Security-Policy.
+
+The templates lay out; what they show is put together here. Every string in a report may come from a victim, so every
+one passes through `harmless` and Jinja's escaping, and no template marks one as safe.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from faultlab.core import atomic_write
+from faultlab.core.comparison import Comparison, compare
+from faultlab.core.report import INCONCLUSIVE, FaultResult, Report, Status, severity_order
+from faultlab.core.run_folder import PREVIOUS_FILE, REPORT_FILE, TESTS_FILE
+from faultlab.report.html import mutant_section
+from faultlab.report.html.bars import Part, segments
+from faultlab.report.html.charts import Curves
+from faultlab.report.html.folds import folds
+from faultlab.report.html.guard_sections import sweeps, watched
+from faultlab.report.html.latency import distribution
+from faultlab.report.html.lessons import choices, lessons
+from faultlab.report.html.matrix import COUNTED, matrix
+from faultlab.report.mutants import mutation_line
+from faultlab.report.overview import WORTHS, cost, known_modes, one_line, target_lines
+from faultlab.report.text import address, blocks, harmless, short
+
+FILTERED = (*COUNTED, *INCONCLUSIVE)
+LESSON = "lesson.html"
+
+
+_UNKNOWN = 7
+"""The rank of a silent fault whose harm is unknown."""
+
+
+def write(report: Report, out: Path) -> Path:
+    """Writes the scenario's page, refreshes the index of all scenarios under ``out``, and returns the page's path."""
+    page = out / report.scenario / "index.html"
+    _write_page(report, page, index="../index.html")
+    atomic_write.write(out / "index.html", _rendered("index.jinja", **_overview(out)))
+    return page
+
+
+def write_lesson(report: Report, folder: Path) -> Path:
+    """Writes the page that hides what was broken until the reader has guessed it; returns its path."""
+    page = folder / LESSON
+    found = lessons(report, known_modes()[0], Curves(folder))
+    others = {id: mode for id, mode in known_modes()[0].items() if mode.effect == "silent"}
+    cases = [{"lesson": one, "choices": choices(one, others)} for one in found if one.described is not None]
+    content = {"report": report, "cases": cases, "guards": watched(folder, report.faults)}
+    atomic_write.write(page, _rendered("lessons.jinja", script=_script(), **content))
+    return page
+
+
+def write_alone(report: Report, page: Path) -> None:
+    """Writes a page that belongs to no index."""
+    _write_page(report, page, index="")
+
+
+def _write_page(report: Report, page: Path, index: str) -> None:
+    described, undescribed = known_modes()
+    found = lessons(report, described, Curves(page.parent))
+    more = {
+        "undescribed": undescribed,
+        "harmful": [one for one in found if one.worst.harmful],
+        "unknown": [one for one in found if one.worst.harm_unknown],
+        "harmless": [one for one in found if not (one.worst.harmful or one.worst.harm_unknown)],
+        "comparison": since_before(report, page.parent),
+        "tests": _tests(page.with_name(TESTS_FILE)),
+        "guards": watched(page.parent, report.faults),
+        "sweeps": sweeps(page.parent),
+    }
+    atomic_write.write(page, _rendered("page.jinja", script=_script(), **_content(report), **more, index=index))
+
+
+def parts(report: Report) -> list[Part]:
+    """The coverage ratio taken apart, best first. A failure mode counts as what the worst of its faults came to."""
+    modes = report.by_mode()
+    worst: dict[str, int] = {}
+    for fault in report.faults:
+        if fault.status is modes[fault.mode] and fault.status in COUNTED:
+            worst[fault.mode] = max(worst.get(fault.mode, 0), _rank(fault))
+    counts = Counter(worst.values())
+    words = [*WORTHS, "only warned", "silent and harmless, as far as measured", "silent and harmful"]
+    words.append("silent, their harm unknown")
+    return segments(
+        (f"part{rank}", words[rank], counts[rank])
+        for rank in (0, 1, 2, 3, 4, 6, 7, 5)
+        if rank != _UNKNOWN or counts[_UNKNOWN]
+    )
+
+
+def _rank(fault: FaultResult) -> int:
+    if fault.status is Status.NOTICED:
+        return fault.best.worth if fault.best else len(WORTHS) - 1
+    return 4 if fault.status is Status.WARNED else 6 if fault.harmful else _UNKNOWN if fault.harm_unknown else 5
+
+
+def _content(report: Report) -> dict[str, Any]:
+    noticed: list[list[FaultResult]] = [[] for _ in WORTHS]
+    for fault in report.faults:
+        if fault.status is Status.NOTICED:
+            noticed[_rank(fault)].append(fault)
+    modes = Counter(report.by_mode().values())
+    rows = matrix(report)
+    by_severity = sorted({fault.severity for fault in report.faults}, key=severity_order)
+    there = {fault.status for fault in report.faults}
+    return {
+        "report": report,
+        "broken": bool(report.faults) or report.mutation is None,
+        "mutants": mutant_section.content(report),
+        "of_target": target_lines(report.baseline.findings),
+        "alarms": [alarm for alarm in report.baseline.false_alarms if alarm["kind"] != "test"],
+        "left_out": [alarm for alarm in report.baseline.false_alarms if alarm["kind"] == "test"],
+        "summary": one_line(report),
+        "parts": parts(report),
+        "counted": sum(modes[status] for status in COUNTED),
+        "others": [(status.value, modes[status]) for status in Status if modes[status] and status not in COUNTED],
+        "matrix": rows,
+        "who": lambda *faults: sorted({rows["numbers"][found.who] for fault in faults for found in fault.noticed_by}),
+        "latency": distribution(report),
+        "severities": by_severity,
+        "statuses_there": [status.value for status in FILTERED if status in there],
+        "noticed": list(zip(WORTHS, noticed)),
+        "statuses": {status.value: [fault for fault in report.faults if fault.status is status] for status in Status},
+        "folds": folds,
+    }
+
+
+def since_before(report: Report, folder: Path) -> Comparison | None:
+    """What is different from the run before in this folder; None where there was none, or its report can't be read."""
+    try:
+        return compare(Report.read(folder / PREVIOUS_FILE), report)
+    except (OSError, ValueError):
+        return None
+
+
+def _tests(file: Path) -> dict[str, Any] | None:
+    """What the tests are worth, the best first, with the faults that each alone notices; None without any."""
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    alone: dict[str, list[str]] = {}
+    for fault, test in found["killed_once"].items():
+        alone.setdefault(test, []).append(fault)
+    tests = sorted(found["tests"], key=lambda entry: -entry["kills"])
+    return {
+        "rows": [(entry["test"], entry["seconds"], entry["kills"], alone.get(entry["test"], [])) for entry in tests],
+        "left_out": found["left_out"],
+        "whole": found["whole"],
+        "settled": sum(bool(fault.get("settled")) for fault in found["faults"]),
+    }
+
+
+def _overview(out: Path) -> dict[str, Any]:
+    rows, unreadable = [], []
+    for file in sorted(out.glob(f"*/{REPORT_FILE}")):
+        try:
+            report = Report.read(file)
+            link = f"{quote(os.fsencode(file.parent.name))}/index.html" if (file.parent / "index.html").exists() else ""
+            rows.append(_row(link, report))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            unreadable.append((file.parent.name, f"{type(error).__name__}: {error}"))
+    return {"rows": rows, "unreadable": unreadable, "mutated": any(row["mutants"] for row in rows)}
+
+
+def _row(link: str, report: Report) -> dict[str, Any]:
+    mutants = mutant_section.parts(report) if report.mutation is not None else []
+    return {
+        "page": link,
+        "report": report,
+        "alarms": len(alarms := [alarm for alarm in report.baseline.false_alarms if alarm["kind"] != "test"]),
+        "left_out": len(report.baseline.false_alarms) - len(alarms),
+        "summary": one_line(report),
+        "parts": parts(report),
+        "mutants": mutants,
+        "mutant_summary": mutation_line(report),
+    }
+
+
+def _rendered(template: str, script: str = "", **content: Any) -> str:
+    environment = _environment()
+    style = environment.get_template("style.jinja").render()
+    # The two things marked as safe: faultlab's own style sheet and script, whose hashes the policy names.
+    own = {"style": Markup(style), "style_hash": _hash(style), "script": Markup(script), "script_hash": _hash(script)}
+    return environment.get_template(template).render(**own, **content)
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _script() -> str:
+    return Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: harmless(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(address=address, blocks=blocks, cost=cost, harmless=harmless, short=short)
+    return environment

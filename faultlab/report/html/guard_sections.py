@@ -1,0 +1,126 @@
+"""What the page says of guards: the ready-made ones, the user's own, and the curves of sweeps."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from faultlab.core.comparison import UNNOTICED
+from faultlab.core.report import FaultResult, Status
+from faultlab.core.run_folder import ADVICE_FILE
+
+_WIDTH, _HEIGHT, _ROW = 640.0, 150.0, 24.0
+
+
+class Offered(NamedTuple):
+    """A ready-made guard: how many silent faults it would have noticed, what it costs, how often it was wrong.
+
+    ``warned`` counts those that were only warned of. ``alarms`` names the healthy runs in which it raised one,
+    ``harmless`` the faults without effect.
+    """
+
+    guard: str
+    silent: int
+    warned: int
+    noticed: int
+    latency: float | None
+    cost: float
+    alarms: list[str]
+    harmless: list[str]
+
+
+def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
+    """What a run folder holds of guards; None where none watched."""
+    file = folder / ADVICE_FILE
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    alarms: dict[str, set[str]] = {}
+    for entry in found["false_alarms"]:
+        alarms.setdefault(entry["guard"], set()).update(entry["runs"])
+    latencies: dict[str, dict[str, int]] = {}
+    harmless: dict[str, list[str]] = {}
+    without_effect = {fault.id for fault in faults if fault.status is Status.NO_EFFECT}
+    for fault, seen in found["noticed"].items():
+        for one in seen:
+            of_guard = latencies.setdefault(one["guard"], {})
+            of_guard[fault] = min(one["latency"], of_guard.get(fault, one["latency"]))
+        if fault in without_effect:
+            for guard in {one["guard"] for one in seen}:
+                harmless.setdefault(guard, []).append(fault)
+    prescribed = {
+        status: Counter(
+            entry["guard"].rpartition(".")[2]
+            for fault in faults
+            if fault.status is status
+            for entry in fault.prescription
+        )
+        for status in UNNOTICED
+    }
+    offered = [
+        Offered(
+            guard,
+            prescribed[Status.SILENT][guard],
+            prescribed[Status.WARNED][guard],
+            len(latencies.get(guard, {})),
+            statistics.median(latencies[guard].values()) if guard in latencies else None,
+            cost,
+            sorted(alarms.get(guard, ())),
+            sorted(harmless.get(guard, ())),
+        )
+        for guard, cost in found["costs"].items()
+    ]
+    return {
+        "offered": sorted(offered, key=lambda one: (-one.silent, -one.warned, one.cost, one.guard)),
+        **{status.value: sum(fault.status is status for fault in faults) for status in UNNOTICED},
+        "runs": len(found["quiet_runs"]),
+        "alarms": {guard: len(runs) for guard, runs in alarms.items()},
+        "broken": found["broken"],
+        "idle": found.get("idle", {}),
+        "disturbed": found["disturbed"],
+        "yours": sorted(found.get("yours", []), key=lambda worth: (-len(worth["modes"]), worth["guard"])),
+    }
+
+
+def sweeps(folder: Path) -> list[dict[str, Any]]:
+    """The sweeps of a scenario, drawn: the metric over the dose, and below it the doses that each detector notices."""
+    return [_drawn(json.loads(file.read_text(encoding="utf-8"))) for file in sorted(folder.glob("sweeps/*/sweep.json"))]
+
+
+def _drawn(sweep: dict[str, Any]) -> dict[str, Any]:
+    points = [point for point in sweep["doses"] if point["metric"] is not None]
+    values = [point["metric"] for point in points] + [sweep["clean"]] * (sweep["clean"] is not None)
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    span = (high - low) or 1.0
+
+    def height(value: float) -> float:
+        return round(_HEIGHT - 10 - (value - low) / span * (_HEIGHT - 20), 1)
+
+    rows = []
+    for number, (name, entry) in enumerate(_ranked(sweep)):
+        seen = [point for point in sweep["doses"] if name in point["noticed"]]
+        marks = [(round(point["place"] * _WIDTH, 1), point["noticed"][name]["latency"]) for point in seen]
+        rows.append({"name": name, "y": _HEIGHT + _ROW * (number + 0.75), "marks": marks, **entry})
+    return {
+        **sweep,
+        "points": [(round(point["place"] * _WIDTH, 1), height(point["metric"]), point) for point in points],
+        "clean_height": height(sweep["clean"]) if sweep["clean"] is not None else None,
+        "rows": rows,
+        "ticks": [(round(point["place"] * _WIDTH, 1), point["value"]) for point in sweep["doses"]],
+        "width": _WIDTH,
+        "height": _HEIGHT + _ROW * (len(rows) + 0.5),
+        "plot": _HEIGHT,
+        "low": low,
+        "high": high,
+    }
+
+
+def _ranked(sweep: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    place = {point["value"]: point["place"] for point in sweep["doses"]}
+    return sorted(
+        sweep["detectors"].items(),
+        key=lambda item: (place.get(item[1]["smallest"], 2.0), item[1]["first_notice"], item[0]),
+    )

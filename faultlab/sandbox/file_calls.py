@@ -1,0 +1,290 @@
+"""Python's own calls that read, write and remove files, taken through an overlay while a run goes on."""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import io
+import os
+import shutil
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from faultlab.core.patching import Patches
+from faultlab.sandbox.listing import Entry, Scan
+from faultlab.sandbox.overlay import Overlay
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_READERS = ("stat", "access", "statvfs", "getxattr", "listxattr")
+_OWN_READERS = ("lstat", "readlink")
+_CHANGERS = ("truncate", "chmod", "chown", "utime", "setxattr", "removexattr")
+_LARGEST_DATABASE = 64 << 20
+_MAKERS = ("mkfifo", "mknod")
+# In which Python's own modules look up what a function can do before they call it.
+_ABILITIES = ("supports_dir_fd", "supports_effective_ids", "supports_fd", "supports_follow_symlinks")
+Call = Callable[..., Any]
+
+
+@contextmanager
+def redirected(root: str, folders: Iterable[str]) -> Iterator[Overlay]:
+    """Have the process write to ``root`` instead of below the folders.
+
+    What lies beside ``root`` is faultlab's own, and is written to as it is.
+    """
+    overlay = Overlay(lambda: root, folders, [os.path.dirname(root)])
+    with Patches() as patches:
+        take_over(patches, overlay)
+        yield overlay
+
+
+def take_over(patches: Patches, overlay: Overlay) -> None:
+    """Has file calls of this process see the overlay until the patches are closed.
+
+    A name that a module has imported from `os` before keeps what it stood for; one that was imported while an overlay
+    was there goes by whichever is there later.
+    """
+    taken = _Taken(overlay)
+    patches.on_exit(taken.end)
+
+    def wrap(owner: Any, name: str, act: Callable[..., Any]) -> None:
+        if hasattr(owner, name):
+            original = getattr(owner, name)
+            patches.wrap(owner, name, functools.partial(taken.wrapping, act, owner, name))
+            for ability in _ABILITIES:
+                if original in (able := getattr(os, ability)):
+                    patches.set(os, ability, {*able, getattr(owner, name)})
+
+    for owner in (builtins, io):
+        wrap(owner, "open", taken.opened)
+    wrap(os, "open", taken.opened_low)
+    for name in _READERS:
+        wrap(os, name, taken.read)
+    wrap(os, "chdir", taken.entered)
+    for name in ("getcwd", "getcwdb"):
+        wrap(os, name, taken.told)
+    for name in _OWN_READERS:
+        wrap(os, name, taken.read_itself)
+    for name in _CHANGERS:
+        wrap(os, name, taken.changed)
+    for name in _MAKERS:
+        wrap(os, name, taken.made)
+    wrap(os, "listdir", taken.listed)
+    wrap(os, "scandir", taken.scanned)
+    wrap(os, "mkdir", taken.made_folder)
+    for name in ("remove", "unlink", "rmdir"):
+        wrap(os, name, taken.removed)
+    for name in ("rename", "replace"):
+        wrap(os, name, taken.moved)
+    wrap(os, "link", taken.linked)
+    wrap(os, "symlink", taken.symlinked)
+    for owner in (sqlite3, sqlite3.dbapi2):
+        wrap(owner, "connect", taken.connected)
+    # By descriptors of folders a tree is removed past every path.
+    if hasattr(shutil, "_use_fd_functions"):
+        patches.set(shutil, "_use_fd_functions", False)
+    if (torch := sys.modules.get("torch")) is not None:
+        # It opens the file itself, in C++.
+        wrap(torch._C, "PyTorchFileWriter", taken.written_by_torch)
+
+
+def _may_be_copied(database: str) -> bool:
+    """Whether a database is a file, and no larger than that every run may have one of its own."""
+    if database in ("", ":memory:") or database.startswith("file:"):
+        return False
+    return not os.path.isfile(database) or os.path.getsize(database) <= _LARGEST_DATABASE
+
+
+class _Taken:
+    """One method a kind of call: each gets the call that it stands for, and its arguments."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+        self._within = threading.local()
+        self._on = True
+
+    def end(self) -> None:
+        """Has calls go by what stands for them then, those too that a module has imported by name in the meantime."""
+        self._on = False
+
+    def wrapping(self, act: Callable[..., Any], owner: Any, name: str, original: Call) -> Call:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            # What the overlay itself calls, and what the call calls in its turn, goes through as it is.
+            if getattr(self._within, "it", False):
+                return original(*args, **kwargs)
+            latest = getattr(owner, name)
+            if not self._on and latest is original:
+                return original(*args, **kwargs)
+            self._within.it = True
+            try:
+                # Of overlays one within the other, or one after the other, the latest acts.
+                return act(original, *args, **kwargs) if latest is called else latest(*args, **kwargs)
+            finally:
+                self._within.it = False
+
+        return called
+
+    def opened(self, original: Call, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if isinstance(file, int) or not isinstance(mode, str):
+            return original(file, mode, *args, **kwargs)
+        if kwargs.get("opener") is not None:
+            # It opens whatever file it likes, as that of temporary files does.
+            return original(file, mode, *args, **{**kwargs, "opener": self._outside(kwargs["opener"])})
+        if "x" in mode and self._overlay.there(file):
+            found = self._overlay.seen(file)
+        elif set(mode) & set("wax+"):
+            found = self._overlay.place(file, keep="w" not in mode)
+        else:
+            found = self._overlay.seen(file)
+        return _named(file, found, lambda: original(found, mode, *args, **kwargs))
+
+    def connected(self, original: Call, database: Any, *args: Any, **kwargs: Any) -> Any:
+        """A database is written by a library, beside its file too: all of it is where the file is."""
+        if isinstance(database, (str, os.PathLike)) and _may_be_copied(str(os.fspath(database))):
+            # What was written last may not be in the file itself yet.
+            for beside in ("-wal", "-journal"):
+                if self._overlay.there(log := f"{os.fspath(database)}{beside}"):
+                    self._overlay.place(log, keep=True)
+            database = self._overlay.place(database, keep=True)
+        return original(database, *args, **kwargs)
+
+    def _outside(self, opener: Call) -> Call:
+        def opening(*args: Any) -> Any:
+            self._within.it = False
+            try:
+                return opener(*args)
+            finally:
+                self._within.it = True
+
+        return opening
+
+    def opened_low(self, original: Call, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> Any:
+        path, dir_fd = _whole(path, dir_fd)
+        if isinstance(path, int) or dir_fd is not None:
+            return original(path, flags, mode, dir_fd=dir_fd)
+        if not flags & _WRITES or (flags & os.O_EXCL and self._overlay.there(path)):
+            found = self._overlay.seen(path)
+        else:
+            found = self._overlay.place(path, keep=not flags & os.O_TRUNC)
+        return _named(path, found, lambda: original(found, flags, mode))
+
+    def read(self, original: Call, path: Any = ".", *args: Any, **kwargs: Any) -> Any:
+        return self._reading(original, path, args, kwargs, bool(kwargs.get("follow_symlinks", True)))
+
+    def read_itself(self, original: Call, path: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._reading(original, path, args, kwargs, follow=False)
+
+    def _reading(self, original: Call, path: Any, args: Any, kwargs: dict[str, Any], follow: bool) -> Any:
+        path, kwargs["dir_fd"] = _whole(path, kwargs.get("dir_fd"))
+        if kwargs["dir_fd"] is None:
+            del kwargs["dir_fd"]
+        if path is None or isinstance(path, int) or "dir_fd" in kwargs:
+            return original(path, *args, **kwargs)
+        found = self._overlay.seen(path, follow)
+        return _named(path, found, lambda: original(found, *args, **kwargs))
+
+    def entered(self, original: Call, path: Any) -> None:
+        found = path if isinstance(path, int) else self._overlay.entered(path)
+        _named(path, found, lambda: original(found))
+
+    def told(self, original: Call) -> Any:
+        folder = original()
+        shown = self._overlay.shown(os.fsdecode(folder))
+        return os.fsencode(shown) if isinstance(folder, bytes) else shown
+
+    def changed(self, original: Call, path: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(path, int) or kwargs.get("dir_fd") is not None:
+            return original(path, *args, **kwargs)
+        follow = bool(kwargs.get("follow_symlinks", True))
+        there = os.path.lexists(self._overlay.seen(path, follow))
+        # What the run has removed is still there for the system.
+        found = self._overlay.place(path, keep=True, follow=follow) if there else self._overlay.seen(path, follow)
+        return _named(path, found, lambda: original(found, *args, **kwargs))
+
+    def made(self, original: Call, path: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(self._new(path), *args, **kwargs)
+
+    def made_folder(self, original: Call, path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+        path, dir_fd = _whole(path, dir_fd)
+        if dir_fd is not None:
+            original(path, mode, dir_fd=dir_fd)
+            return
+        found = self._new(path)
+        _named(path, found, lambda: original(found, mode))
+
+    def _new(self, path: Any) -> Any:
+        """Where something new is made, or what is in its way."""
+        return (self._overlay.seen if self._overlay.there(path) else self._overlay.place)(path, follow=False)
+
+    def listed(self, original: Call, path: Any = ".") -> Any:
+        if path is None or isinstance(path, int) or not self._overlay.differs(path):
+            return self.read(original, "." if path is None else path)
+        names = self._overlay.names(path)
+        return [os.fsencode(name) for name in names] if isinstance(path, bytes) else names
+
+    def scanned(self, original: Call, path: Any = ".") -> Any:
+        if path is None or isinstance(path, int) or not self._overlay.differs(path):
+            return self.read(original, "." if path is None else path)
+        shown = os.fspath(path)
+        names = [os.fsencode(name) if isinstance(shown, bytes) else name for name in self._overlay.names(path)]
+        return Scan([Entry(name, os.path.join(shown, name), self._overlay) for name in names])
+
+    def removed(self, original: Call, path: Any, *, dir_fd: int | None = None) -> None:
+        path, dir_fd = _whole(path, dir_fd)
+        if dir_fd is not None:
+            original(path, dir_fd=dir_fd)
+            return
+        found = self._overlay.seen(path, follow=False)
+        folder = os.path.isdir(found) and not os.path.islink(found)
+        if folder != (original.__name__ == "rmdir"):
+            _named(path, found, lambda: original(found))  # raises, since it is the wrong kind
+        else:
+            _named(path, None, lambda: self._overlay.remove(path, original))
+
+    def moved(self, original: Call, src: Any, dst: Any, **kwargs: Any) -> None:
+        if any(kwargs.get(name) is not None for name in ("src_dir_fd", "dst_dir_fd")):
+            original(src, dst, **kwargs)
+        else:
+            _named(src, None, lambda: self._overlay.move(src, dst, original), dst)
+
+    def linked(self, original: Call, src: Any, dst: Any, **kwargs: Any) -> None:
+        found, placed = self._overlay.seen(src, follow=False), self._new(dst)
+        if placed == dst or found != src:
+            _named(src, None, lambda: original(found, placed, **kwargs), dst)
+        else:
+            # Written to by the new name, it would be the user's file.
+            _named(src, None, lambda: shutil.copy2(found, placed, follow_symlinks=False), dst)
+
+    def symlinked(self, original: Call, src: Any, dst: Any, *args: Any, **kwargs: Any) -> None:
+        placed = self._new(dst)
+        _named(src, None, lambda: original(src, placed, *args, **kwargs), dst)
+        self._overlay.linked()
+
+    def written_by_torch(self, original: Call, file: Any, *args: Any, **kwargs: Any) -> Any:
+        named = isinstance(file, (str, bytes, os.PathLike))
+        return original(self._overlay.place(file) if named else file, *args, **kwargs)
+
+
+def _whole(path: Any, dir_fd: int | None) -> tuple[Any, int | None]:
+    """A path that is relative to an open folder, as one that is not, where the system tells that folder's name."""
+    if dir_fd is None or isinstance(path, int) or os.path.isabs(path):
+        return path, None
+    try:
+        return os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), os.fsdecode(path)), None
+    except OSError:
+        return path, dir_fd
+
+
+def _named(path: Any, found: Any, call: Callable[[], Any], other: Any = None) -> Any:
+    """Calls; an error names the paths that the caller gave: all of them, or where it was found alone."""
+    try:
+        return call()
+    except OSError as error:
+        if error.filename is not None and (found is None or error.filename == found):
+            error.filename = path
+            if other is not None:
+                error.filename2 = other
+        raise

@@ -1,0 +1,1 @@
+"""What scenario files name as their targets: training scripts and made-up data."""

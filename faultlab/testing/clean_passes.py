@@ -1,0 +1,227 @@
+"""The clean passes over a collected suite: what each test builds, trains and comes by, and if it can be relied on."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from faultlab.campaign.clean_runs import DEADLINE, order
+from faultlab.core.orders import Order, Outcome
+from faultlab.engines import Engine
+from faultlab.errors import BaselineError, UsageError
+from faultlab.frameworks.lightning import namespaces
+from faultlab.testing.knowledge import Knowledge
+from faultlab.testing.suite_targets import Use
+from faultlab.testing.test_runner import definitions_of, fixtures_of
+from faultlab.testing.victims import LEARN, PLAIN, TOUCH
+
+_FLAKY = "flaky: it passes and fails on the clean code"
+_BROKEN = "broken: it fails with faults that never act, or in another order"
+
+
+class CleanPasses:
+    """Fills ``knowledge``. ``left_out`` says why tests take no part; with ``leave_out`` that is no error."""
+
+    def __init__(
+        self,
+        session: pytest.Session,
+        engine: Engine,
+        knowledge: Knowledge,
+        targets: Sequence[str] = (),
+        leave_out: bool = False,
+    ) -> None:
+        self.knowledge = knowledge
+        self.left_out: dict[str, str] = {}
+        self.items = [item for item in session.items if takes_part(item)]
+        self._session = session
+        self._engine = engine
+        self._targets = targets
+        self._leave_out = leave_out
+
+    def learn(self, replay: Callable[[Sequence[Any]], None]) -> None:
+        """The plain pass, whose notes are given to ``replay``, and the two that watch.
+
+        Raises BaselineError where the clean suite can't be relied on, UsageError where there is nothing to break.
+        """
+        self._plain_and_learn(replay)
+        try:
+            self._aim()
+        except UsageError:
+            # Tests that fail are why there is nothing to break, if there are any.
+            self._rely()
+            raise
+        self._touch()
+
+    def _pass(self, id: str, kind: str, items: Iterable[str]) -> Order:
+        task = {"pass": kind, "items": list(items), "until_failure": False}
+        return order(self._engine, id, 0, deadline=DEADLINE, tests=task)
+
+    def _passes(self, orders: Sequence[Order]) -> dict[str, Outcome]:
+        outcomes = {outcome.id: outcome for outcome in self._engine.run(orders)}
+        for outcome in outcomes.values():
+            if outcome.result is None:
+                how = f"goes on after {DEADLINE:.0f} s" if outcome.timed_out else f"ends with status {outcome.exit}"
+                begun = [note["begins"]["test"] for note in outcome.notes if "begins" in note]
+                within = f", in {begun[-1]}" if begun else ""
+                raise BaselineError(f"the clean suite {how}{within}\n{outcome.output[-2000:]}")
+            for module in outcome.result["imported"]:
+                # Every later copy finds imported what the clean run imported on its way.
+                with suppress(Exception):
+                    importlib.import_module(module)
+        return outcomes
+
+    def _plain_and_learn(self, replay: Callable[[Sequence[Any]], None]) -> None:
+        self._engine.open("clean", {})
+        everything = [item.nodeid for item in self._session.items]
+        mine = [item.nodeid for item in self.items]
+        orders = [self._pass(PLAIN, PLAIN, everything), self._pass(LEARN, LEARN, mine)]
+        if namespaces.loaded():
+            outcomes = self._passes(orders)
+            if _failed(outcomes[LEARN]) - _failed(outcomes[PLAIN]):
+                # Beside it the plain pass has written, removed and renamed the files that both of them read.
+                outcomes.update(self._passes(orders[1:]))
+        else:
+            # Tests that import Lightning only when they run: nothing can be watched before it is here.
+            outcomes = self._passes(orders[:1])
+            self._engine.open("imported", {})
+            outcomes.update(self._passes(orders[1:]))
+        replay(outcomes[PLAIN].notes)
+        by_name = {item.nodeid: item for item in self.items}
+        plain = _ended(outcomes[PLAIN])
+        for test, ended in plain.items():
+            if ended["kind"] == "process":
+                raise BaselineError(f"{test} ends the whole session on the clean code: {ended['message']}")
+        for test in mine:
+            if plain[test]["outcome"] == "failed":
+                self.left_out[test] = f"it fails on the clean code: {plain[test]['message']}"
+            elif plain[test]["outcome"] == "passed":
+                unit = self.knowledge.unit(test)
+                unit.seconds = plain[test]["seconds"] - sum(plain[test]["fixtures"].values())
+                unit.warnings = plain[test]["warnings"]
+        for note in outcomes[LEARN].notes:
+            if "uses" in note and (note["unit"] in self.knowledge.units or note["unit"] not in by_name):
+                unit = self.knowledge.unit(note["unit"])
+                unit.uses = {path: Use.from_json(use) for path, use in note["uses"].items()}
+        for test, ended in _ended(outcomes[LEARN]).items():
+            if test in self.knowledge.units:
+                fixtures = [*fixtures_of(by_name[test]), *ended["fixtures"]]
+                known = [name for name in dict.fromkeys(fixtures) if name in self.knowledge.units]
+                self.knowledge.units[test].fixtures = known
+            for name in ended["fixtures"]:
+                self.knowledge.unit(name)
+        for ended in plain.values():
+            for name, seconds in ended["fixtures"].items():
+                if name in self.knowledge.units:
+                    self.knowledge.units[name].seconds = seconds
+        for note in outcomes[LEARN].notes:
+            if note.get("injects"):
+                # What a fault within a fault comes to says nothing of either.
+                self.knowledge.units.pop(note["unit"], None)
+        self._distrust(outcomes[LEARN])
+
+    def _aim(self) -> None:
+        found = dict.fromkeys(path for unit in self.knowledge.units.values() for path in unit.uses)
+        lasting = [path for path in found if "<locals>" not in path]
+        targets = [path for path in found if _dotted(path) in {_dotted(asked) for asked in self._targets}]
+        if self._targets and not targets:
+            built = f"The tests build {', '.join(lasting) or 'none at all'}."
+            raise UsageError(f"no test builds or trains {', '.join(self._targets)}. {built}")
+        if not self._targets:
+            tests = {str(item.path) for item in self.items}
+            own = [path for path in lasting if _file_of(path) not in tests]
+            targets = own or lasting
+        self.knowledge.aim(targets)
+        if not self.knowledge.recons:
+            raise UsageError(f"there is nothing to break: {_why_nothing(found, targets)}")
+
+    def _touch(self) -> None:
+        self._engine.open("touches", {})
+        tests = self.tests()
+        # In both orders that there will be: a test that rests on what another has left behind shows itself.
+        orders = {"touch": tests, "again": self.knowledge.quickest_first(tests)}
+        outcomes = self._passes([self._pass(name, TOUCH, some) for name, some in orders.items()])
+        first, again = outcomes["touch"], outcomes["again"]
+        prints = {note["unit"]: note["fingerprint"] for note in again.notes if "touches" in note}
+        for note in first.notes:
+            if "touches" in note:
+                unit = self.knowledge.unit(note["unit"])
+                unit.touches = {seam: [tuple(moment) for moment in found] for seam, found in note["touches"].items()}
+                # What is another in every run can't tell whether a fault changed it.
+                same = prints.get(unit.name) == note["fingerprint"]
+                unit.fingerprint = note["fingerprint"] if same else []
+        for outcome in (first, again):
+            for test, ended in _ended(outcome).items():
+                self.knowledge.units[test].warnings += ended["warnings"]
+        self._distrust(first, again)
+        self._rely()
+
+    def _rely(self) -> None:
+        if self.left_out and not self._leave_out:
+            raise BaselineError(_unfit(self.left_out))
+
+    def tests(self) -> list[str]:
+        """Those that can be relied on, in the order of the suite."""
+        return [item.nodeid for item in self.items if item.nodeid in self.knowledge.units]
+
+    def _distrust(self, *outcomes: Outcome) -> None:
+        """Leaves out the tests that pass by themselves and fail when they are watched."""
+        suspicious = {
+            test: ended["message"]
+            for outcome in outcomes
+            for test, ended in _ended(outcome).items()
+            if ended["outcome"] == "failed" and test in self.knowledge.units
+        }
+        if not suspicious:
+            return
+        again = [self._pass(f"plain-{number}", PLAIN, suspicious) for number in range(3)]
+        repeated = [_ended(outcome) for outcome in self._passes(again).values()]
+        for test, message in suspicious.items():
+            flaky = any(ended[test]["outcome"] == "failed" for ended in repeated)
+            why = _FLAKY if flaky else _BROKEN
+            self.left_out[test] = f"{why}: {message}"
+            del self.knowledge.units[test]
+
+
+def takes_part(item: pytest.Item) -> bool:
+    """Whether it is a test of the user's code: doctests aren't, nor are tests that inject faults themselves."""
+    definitions = definitions_of(item).get("inject", ())
+    # Users may have a fixture of that name themselves.
+    given = any(definition.func.__module__ == "faultlab.pytest_plugin" for definition in definitions[-1:])
+    own = given or item.get_closest_marker("detects") is not None
+    return isinstance(item, pytest.Function) and not own
+
+
+def _ended(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    return {note["ended"]["test"]: note["ended"] for note in outcome.notes if "ended" in note}
+
+
+def _failed(outcome: Outcome) -> set[str]:
+    return {test for test, ended in _ended(outcome).items() if ended["outcome"] == "failed"}
+
+
+def _unfit(left_out: dict[str, str]) -> str:
+    shown = "".join(f"\n    {test} ({reason.splitlines()[0]})" for test, reason in left_out.items())
+    return f"{len(left_out)} tests can't be relied on:{shown}\n    Mend them, or go on without: --faultlab-leave-out."
+
+
+def _why_nothing(found: Iterable[str], targets: Sequence[str]) -> str:
+    if targets:
+        return f"none of the tests calls training_step of {', '.join(targets)}"
+    made = ", ".join(found)
+    return f"{made} are made inside functions; define them in a module" if made else "no test builds a LightningModule"
+
+
+def _dotted(path: str) -> str:
+    return path.replace(":", ".")
+
+
+def _file_of(path: str) -> str:
+    module = path
+    while module and module not in sys.modules:
+        module = module.rpartition(".")[0]
+    return str(getattr(sys.modules.get(module), "__file__", ""))

@@ -1,0 +1,49 @@
+"""Which seams a unit comes by: every seam is attached at once, and none of them ever lets a fault act."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch.utils.data import get_worker_info
+
+from faultlab.catalogue.failure_mode import Registered
+from faultlab.core.fault import Fault
+from faultlab.core.target_profile import Recon
+from faultlab.injection.armed_fault import Armed, Turns
+from faultlab.injection.clock import Clock
+from faultlab.testing.embedding import Embedding
+from faultlab.testing.knowledge import INSTALLED, Moment
+
+
+class Touch(Armed):
+    """Stands for any fault at one seam: it notes when it is asked whether it is due, and never is."""
+
+    def __init__(self, registered: Registered, clock: Clock, recon: Recon) -> None:
+        super().__init__(Fault(registered.mode.id), registered, clock, recon)
+        self.embedding: Embedding | None = None
+        self._moments: set[Moment] = set()
+
+    def due(self, stage: str | None = None, turns: Turns | None = None) -> bool:
+        if not self.enabled:
+            return False
+        if get_worker_info() is not None:
+            # A worker's memory goes with it; what it counts does not.
+            self._acted()
+        elif self.embedding is not None and self.embedding.installing:
+            self._moments.add((INSTALLED, 0, 0))
+        else:
+            self._moments.add((stage or self.clock.stage, self.clock.step, self.clock.epoch))
+        return False
+
+    @property
+    def moments(self) -> list[Moment]:
+        """When a fault at this seam would have had its turn."""
+        in_workers = {("train", step, 0) for step in range(self.recon.steps)} if self.activations else set()
+        used = self.embedding is None or self.embedding.used
+        return sorted(moment for moment in self._moments | in_workers if used or moment[0] != INSTALLED)
+
+
+def touches(registry: Mapping[str, Registered], clock: Clock, recon: Recon) -> dict[str, Touch]:
+    """One for every distinct seam of the catalogue, by the seam's text."""
+    distinct = {repr(registered.seam): registered for registered in registry.values()}
+    return {seam: Touch(registered, clock, recon) for seam, registered in distinct.items()}

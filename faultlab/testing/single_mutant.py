@@ -1,0 +1,66 @@
+"""One source mutant in a fresh pytest, where its every line runs mutated, those that run at import too."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faultlab.core.patching import Patches
+from faultlab.detectors.exceptions import UserCode
+from faultlab.sandbox import file_calls
+from faultlab.sandbox.overlay import Overlay
+from faultlab.testing import isolated_cwd, randomness
+from faultlab.testing.failures import Suspects
+from faultlab.testing.test_runner import Conductor, Ended
+
+
+class Killer:
+    """A plugin that writes down which test failed first, and why: the one that kills the mutant.
+
+    Which test runs, and may end the process or never end, is written beside it, in a file of the same name and
+    ``.running``; when all have ended, a file ``.done`` is there.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._patches = Patches()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Has every test begin as it did in the clean passes: one that draws numbers must not kill by chance."""
+        # Not before: it is by the folder that pytest knows which tests to collect.
+        isolated_cwd.enter(Path(f"{self._file}.cwd"))
+        overlay = Overlay(lambda: f"{self._file}.written", [str(session.config.rootpath)], [str(self._file.parent)])
+        file_calls.take_over(self._patches, overlay)
+        suspects = Suspects(
+            {Path(item.path) for item in session.items}, UserCode(frozenset(), (str(session.config.rootpath),))
+        )
+        conductor = Conductor(suspects, lambda unit: contextlib.nullcontext(), randomness.seeded())
+        conductor.ends_session = True
+        conductor.on_begin, conductor.on_end = self._begins, self._ends
+        session.config.pluginmanager.register(conductor, "faultlab-conductor")
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            last = str(report.longreprtext).strip().splitlines()[-1:] or [""]
+            self._say(report.nodeid, "framework", f"it can't be collected: {last[0]}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        self._patches.close()
+        Path(f"{self._file}.done").touch()
+
+    def _begins(self, test: Ended) -> None:
+        Path(f"{self._file}.running").write_text(test.test, encoding="utf-8")
+
+    def _ends(self, test: Ended) -> None:
+        if test.outcome == "failed":
+            self._say(test.test, test.kind, test.message)
+
+    def _say(self, test: str, kind: str, message: str) -> None:
+        if not self._file.exists():
+            # Not faultlab's own writer: within its repository that may be what is mutated.
+            self._file.write_text(json.dumps({"test": test, "kind": kind, "message": message}), encoding="utf-8")

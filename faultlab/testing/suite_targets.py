@@ -1,0 +1,184 @@
+"""What the clean run of a suite teaches: which LightningModules each test builds and trains, and how they are made."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from faultlab.core.patching import Patches
+from faultlab.core.target_profile import Recon
+from faultlab.core.trajectory import Trajectory
+from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.probe import Probe
+from faultlab.frameworks.lightning.seams.construction import path_of
+from faultlab.injection.clock import Clock
+from faultlab.injection.seam import Site
+from faultlab.testing.embedding import recorded, trainers, write_below
+
+_FRAMEWORK = ("pytorch_lightning", "lightning", "torchmetrics", "faultlab")
+
+
+@dataclass
+class Use:
+    """What one unit did with one class: how many were built, the training steps, and the recon of the longest run."""
+
+    built: int = 0
+    steps: int = 0
+    recon: Recon | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"built": self.built, "steps": self.steps, "recon": self.recon.to_json() if self.recon else None}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Use:
+        recon = data["recon"]
+        return cls(data["built"], data["steps"], Recon.from_json(recon) if recon else None)
+
+
+@dataclass
+class Learner:
+    """Watches every LightningModule that is not the framework's own while the context lasts.
+
+    ``uses`` is the current unit's, by the dotted path of the class; whoever begins another unit sets another dict.
+    ``injected`` says that the unit injects faults itself. ``current`` is the one that watches this process.
+    """
+
+    current: ClassVar[Learner | None] = None
+
+    folder: str = ""
+    injected: bool = False
+    uses: dict[str, Use] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock()
+        self._patches = Patches()
+        self._wrapped: set[type] = set()
+        self._depth = 0
+
+    def __enter__(self) -> Learner:
+        Learner.current = self
+        self.clock.attach(self._patches)
+        for name in namespaces.loaded():
+            base = sys.modules[name].LightningModule
+            self._patches.wrap(base, "__init__", self._constructing)
+            for cls in subclasses(base):
+                self._watch(cls)
+        for trainer in trainers():
+            self._patches.wrap(trainer, "_run", self._running)
+        if self.folder:
+            write_below(self.folder, self._patches)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        Learner.current = None
+        self._patches.close()
+
+    def _use(self, module: Any) -> Use:
+        return self.uses.setdefault(path_of(type(module)), Use())
+
+    def _watch(self, cls: type) -> None:
+        """Has steps that are called by hand count: the wrapper stands on the class that defines the step."""
+        if is_users(cls) and cls not in self._wrapped and "training_step" in vars(cls):
+            self._wrapped.add(cls)
+            self._patches.wrap(cls, "training_step", self._stepping)
+
+    def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
+        def constructing(module: Any, *args: Any, **kwargs: Any) -> None:
+            construct(module, *args, **kwargs)
+            if is_users(type(module)):
+                self._use(module).built += 1
+                for cls in type(module).__mro__:
+                    self._watch(cls)
+
+        return constructing
+
+    def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def stepping(module: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._depth:
+                return step(module, *args, **kwargs)
+            self.clock.tick()
+            use = self._use(module)
+            use.steps += 1
+            if use.recon is not None or not (args or kwargs):
+                return step(module, *args, **kwargs)
+            clock = Clock()
+            probe = Probe(Site(type(module), module), clock)
+            self._depth += 1
+            try:
+                with probe.watching():
+                    probe.given(args[0] if args else next(iter(kwargs.values())))
+                    output = type(module).training_step(module, *args, **kwargs)
+            finally:
+                self._depth -= 1
+            found = probe.recon(None, 1, 0)
+            # Whoever called the step may send its loss backward later, or not at all.
+            use.recon = replace(found, losses=max(found.losses, int(_has_loss(output))))
+            return output
+
+        return stepping
+
+    def _running(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def running(trainer: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._depth or not is_users(type(model)) or trainer.state.fn != "fit":
+                return run(trainer, model, *args, **kwargs)
+            use, trajectory = self._use(model), Trajectory()
+            self.clock.restart()
+            probe = Probe(Site(type(model), model), self.clock)
+            self._depth += 1
+            try:
+                with recorded(trainer, model, self.clock, trajectory), probe.watching(), Patches() as patches:
+                    saves: set[int] = set()
+                    patches.wrap(type(trainer), "save_checkpoint", lambda save: _noting(saves, save))
+                    result = run(trainer, model, *args, **kwargs)
+                found = probe.recon(trainer, trajectory.steps, trajectory.validation_batches)
+                found = replace(found, saves=len(saves))
+                if use.recon is None or richness(found) > richness(use.recon):
+                    use.recon = found
+            finally:
+                self._depth -= 1
+                use.steps += trajectory.steps
+            return result
+
+        return running
+
+
+def _noting(steps: set[int], save: Callable[..., Any]) -> Callable[..., Any]:
+    def saving(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        steps.add(int(trainer.global_step))
+        return save(trainer, *args, **kwargs)
+
+    return saving
+
+
+def _has_loss(output: Any) -> bool:
+    loss = output.get("loss") if isinstance(output, Mapping) else output
+    return bool(getattr(loss, "requires_grad", False))
+
+
+def richness(recon: Recon) -> tuple[bool, int, int]:
+    """Orders recons by how much of the target they have seen."""
+    return bool(recon.epochs or recon.optimizers), recon.validation_batches > 0, recon.steps
+
+
+def subclasses(base: type) -> Iterator[type]:
+    """Every class derived from it that exists by now."""
+    found: list[type] = base.__subclasses__()
+    for cls in found:
+        yield cls
+        yield from subclasses(cls)
+
+
+def is_users(cls: type) -> bool:
+    """Whether it is not one of Lightning's own, its demos included."""
+    return cls.__module__.partition(".")[0] not in _FRAMEWORK
+
+
+def find_class(path: str) -> type | None:
+    """The LightningModule of that dotted path among those that exist by now."""
+    for name in namespaces.loaded():
+        for cls in subclasses(sys.modules[name].LightningModule):
+            if path_of(cls) == path:
+                return cls
+    return None

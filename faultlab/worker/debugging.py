@@ -1,0 +1,164 @@
+"""A faulted run in this very process, under pdb: no fork, no deadline, the terminal's own input and output.
+
+It stops in the user's training step when the step comes in which the fault first acts, again right after it has acted,
+and where an exception ends the run. Guards are observed as in a campaign, so that the course is the same. This imports
+torch: it is for the process of a command that was asked to debug.
+"""
+
+from __future__ import annotations
+
+import bdb
+import os
+import pdb  # noqa: T100
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType, TracebackType
+from typing import Any
+
+from faultlab.core.orders import Order, Outcome
+from faultlab.core.patching import Patches
+from faultlab.engines.processes import one_thread_environment
+from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.target import Built, Target
+from faultlab.injection.armed_fault import Armed
+from faultlab.worker.imported import import_target
+from faultlab.worker.session import Session
+
+_MACHINERY = (
+    "faultlab.injection.armed_fault",
+    "faultlab.injection.activation_counter",
+    "faultlab.injection.tree",
+    __name__,
+)
+_HARNESS = "faultlab.worker.session"
+
+Say = Callable[[str], None]
+
+
+class QuitError(Exception):
+    """The user has left the debugger before the run was over."""
+
+
+class Debugged(Session):
+    """A session that stops in pdb; ``step`` is the first in which the fault acts, None for no stop on its way."""
+
+    def __init__(
+        self, target: Target, order: Order, step: int | None, say: Say, messages: list[dict[str, Any]]
+    ) -> None:
+        super().__init__(target, order, messages.append)
+        self._stop_at = step
+        self._say = say
+        self._held = Patches()
+
+    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
+        built, trainer = super()._build_target(changed, interrupted)
+        cls = type(built.module)
+        # Before the seams of the steps are attached: this wrapper has to be the innermost, next to the user's code.
+        if self._stop_at is not None and namespaces.overrides(cls, "training_step"):
+            self._held.wrap(cls, "training_step", self._stopping)
+        return built, trainer
+
+    def _run(self) -> dict[str, Any]:
+        with self._held:
+            return super()._run()
+
+    def _stopping(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def stopping(*args: Any, **kwargs: Any) -> Any:
+            if self._clock.step != self._stop_at or self._clock.tried:
+                return step(*args, **kwargs)
+            self._stop_at = None
+            acts = f"in which {self._order.fault} acts" if self._order.fault else "in which the fault would act"
+            self._say(f"stopped in training_step at step {self._clock.step}, {acts}")
+            self._say("    p batch  shows the batch, n steps, u and d move in the stack, c goes on, q quits")
+            return _under(pdb.Pdb(), step, *args, **kwargs)
+
+        return stopping
+
+    def _armed_with(self, text: str) -> Armed:
+        armed = super()._armed_with(text)
+        if text == self._order.fault:
+            acted = armed._acted
+
+            def stop_after() -> None:
+                first = not armed.activations
+                acted()
+                if first and armed.activations:
+                    self._show_activation(armed)
+
+            armed._acted = stop_after  # type: ignore[method-assign]
+        return armed
+
+    def _show_activation(self, armed: Armed) -> None:
+        frame = sys._getframe(2)
+        while frame.f_back is not None and frame.f_globals.get("__name__") in _MACHINERY:
+            frame = frame.f_back
+        own = self._nearest_own(frame)
+        where = f"{own.f_code.co_filename}:{own.f_lineno}" if own else f"the seam {armed.seam.name}, no code of yours"
+        self._say(f"the fault has just acted for the first time, at step {self._clock.step}, in {where}")
+        self._say("    w shows how training got here, u leads to the calls above, c goes on, q quits")
+        debugger = pdb.Pdb(skip=[*_MACHINERY, "bdb", "pdb"])
+        debugger.set_trace(own or frame)
+        # Not in whatever is called next: at the next line of that frame.
+        debugger.set_next(own or frame)
+
+    def _nearest_own(self, frame: FrameType | None) -> FrameType | None:
+        """The frame of the user's code that is nearest; what has started the training is none of theirs."""
+        while frame is not None and frame.f_globals.get("__name__") != _HARNESS:
+            if self._target.code.holds(frame):
+                return frame
+            frame = frame.f_back
+        return None
+
+    def _ended_by(self, error: BaseException) -> None:
+        if isinstance(error, bdb.BdbQuit):
+            raise QuitError from None
+        if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        super()._ended_by(error)
+        if error.__traceback__ is not None and not isinstance(error, SystemExit):
+            self._say("an exception has ended the run; this is the frame of your code that is nearest to it")
+            self._say("    w shows the stack, d leads to where it was raised, q ends the replay")
+            _post_mortem(error.__traceback__, self._target.code.holds)
+
+
+def _under(debugger: pdb.Pdb, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls a function and stops at its first line; unlike pdb's own way it lets the user quit the training as well."""
+    debugger.reset()
+    sys.settrace(debugger.trace_dispatch)
+    try:
+        return step(*args, **kwargs)
+    finally:
+        if sys.gettrace() == debugger.trace_dispatch:
+            sys.settrace(None)
+
+
+def _post_mortem(traceback: TracebackType, own: Callable[[FrameType], bool]) -> None:
+    """Post-mortem debugging that begins in the innermost frame of the user's own code."""
+    frames: list[FrameType] = []
+    last: TracebackType | None = traceback
+    while last is not None:
+        frames.append(last.tb_frame)
+        last = last.tb_next
+    above = next((n for n, frame in enumerate(reversed(frames)) if own(frame)), 0)
+    debugger = pdb.Pdb()
+    debugger.reset()
+    if above:
+        debugger.cmdqueue.append(f"up {above}")
+    debugger.interaction(None, traceback)
+
+
+def debug(scenario: Mapping[str, Any], order: Order, step: int | None, say: Say) -> Outcome:
+    """Runs the order in this process. Raises QuitError where the user has quit, KeyboardInterrupt on ctrl-c."""
+    os.environ.update(one_thread_environment())
+    sys.path[:0] = scenario["path"]
+    del sys.argv[1:]
+    import torch
+
+    torch.set_num_threads(1)
+    messages: list[dict[str, Any]] = []
+    Debugged(import_target(scenario, f"{order.root}-import"), order, step, say, messages).run()
+    outcome = Outcome(order.id)
+    for message in messages:
+        outcome.acting = message.get("acting", outcome.acting)
+        outcome.result = message.get("result", outcome.result)
+    return outcome

@@ -1,0 +1,153 @@
+"""Where a run takes numbers that no seed gives it: of the system, of kernels, of threads. In the victim."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from faultlab.core.patching import Patches
+from faultlab.core.trajectory import digest
+from faultlab.detectors.exceptions import UserCode
+from faultlab.injection import tree
+
+_KERNELS = "does not have a deterministic implementation"
+# What draws names and keys there, which no training sees.
+_ASIDE = ("tempfile", "uuid", "multiprocessing", "asyncio", "logging", "socket", "ssl", "http", "email")
+_INSIDE = ("random", "secrets", "numpy", "torch", "os", "faultlab", "contextlib", "functools", "importlib", "threading")
+_MOST = 20
+
+
+class Draws:
+    """Notes who draws what while it is attached; ``code`` tells the user's own lines from those of libraries."""
+
+    def __init__(self, code: UserCode) -> None:
+        self._code = code
+        self._sources: dict[str, None] = {}
+        self._seeds: list[str] = []
+        self._weights = ""
+        self._batch = ""
+        self._inside = False
+
+    def attach(self, patches: Patches) -> None:
+        """Has every source tell, and kernels warn whose result depends on the order in which threads come."""
+        import numpy
+        import torch
+        from numpy.random import bit_generator
+
+        for owner in (random.Random, random):
+            patches.set(owner, "seed", self._seeding("random", owner.seed))
+        for owner, name, what in (
+            (bit_generator, "randbits", "a generator of numpy.random without a seed"),
+            (random, "_urandom", "the system's random numbers"),
+            (os, "urandom", "os.urandom"),
+            (torch, "seed", "torch.seed()"),
+            (torch.random, "seed", "torch.seed()"),
+        ):
+            if hasattr(owner, name):
+                patches.set(owner, name, self._drawing(what, getattr(owner, name)))
+        for owner, name, what in (
+            (numpy.random, "seed", "numpy.random.seed"),
+            (numpy.random, "default_rng", "numpy.random.default_rng"),
+            (torch, "manual_seed", "torch.manual_seed"),
+            (torch.random, "manual_seed", "torch.manual_seed"),
+        ):
+            patches.set(owner, name, self._seeding(what, getattr(owner, name)))
+        # A type of C's, of which nothing can be replaced.
+        profiled = sys.getprofile()
+        sys.setprofile(self._profile)
+        patches.on_exit(lambda: sys.setprofile(profiled))
+        before, only_warned = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        patches.on_exit(lambda: torch.use_deterministic_algorithms(before, warn_only=only_warned))
+
+    def built(self, module: Any) -> None:
+        """Notes the weights that the training begins with."""
+        self._weights = digest(module)
+
+    def callback(self, namespace: Any) -> Any:
+        """A callback that notes the first batch of the training."""
+
+        def first(batch: Any) -> None:
+            total = hashlib.sha256()
+            for path, tensor in tree.tensors(batch):
+                total.update(f"{path} {tensor.dtype} {tensor.tolist()}".encode())
+            self._batch = self._batch or total.hexdigest()
+
+        class FirstBatch(namespace.Callback):  # type: ignore[misc]
+            def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+                if trainer.global_step == 0 and batch_idx == 0:
+                    first(batch)
+
+        return FirstBatch()
+
+    def to_json(self, warnings: Iterator[str]) -> dict[str, Any]:
+        """What was seen; ``warnings`` are the texts of those of the run."""
+        import torch
+
+        others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+        return {
+            "sources": list(self._sources)[:_MOST],
+            "seeds": self._seeds[:_MOST],
+            "weights": self._weights,
+            "batch": self._batch,
+            "kernels": sorted({text.partition(_KERNELS)[0].strip() for text in warnings if _KERNELS in text}),
+            "threads": others + ["torch's own"] * (torch.get_num_threads() > 1),
+        }
+
+    def _profile(self, frame: FrameType, event: str, called: Any) -> None:
+        if event != "c_call" or getattr(called, "__name__", "") != "seed":
+            return
+        owner = type(getattr(called, "__self__", None))
+        if owner.__module__.partition(".")[0] == "torch" and not self._inside and (place := self._place(frame)):
+            self._sources.setdefault(f"torch.Generator.seed(), drawn {place}")
+
+    def _drawing(self, what: str, draw: Callable[..., Any]) -> Callable[..., Any]:
+        def drawing(*args: Any, **kwargs: Any) -> Any:
+            return self._told(lambda place: self._sources.setdefault(f"{what}, drawn {place}"), draw, *args, **kwargs)
+
+        return drawing
+
+    def _seeding(self, what: str, seed: Callable[..., Any]) -> Callable[..., Any]:
+        def seeding(*args: Any, **kwargs: Any) -> Any:
+            values = [one for one in (*args, *kwargs.values()) if not isinstance(one, random.Random)]
+            if not values or values[0] is None:
+                # What numpy gives no seed draws one, and is told of there.
+                draw = self._drawing("a generator of random without a seed", seed) if what == "random" else seed
+                return draw(*args, **kwargs)
+            told = f"{what}({repr(values[0])[:60]})"
+            return self._told(lambda place: self._seeds.append(f"{told} {place}"), seed, *args, **kwargs)
+
+        return seeding
+
+    def _told(self, note: Callable[[str], Any], function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not self._inside and (place := self._place(sys._getframe(2))):
+            note(place)
+        before, self._inside = self._inside, True
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._inside = before
+
+    def _place(self, frame: FrameType | None) -> str:
+        """The user's innermost line that led there, else a library's; empty for what no training sees."""
+        library = ""
+        while frame is not None:
+            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            if package in _ASIDE:
+                return ""
+            place = f"at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+            if self._code.holds(frame):
+                return place
+            if not library and package not in _INSIDE:
+                library = place
+            frame = frame.f_back
+        return library

@@ -1,0 +1,502 @@
+"""One run of the target inside a victim's process, clean or with a fault, from its beginning or from a fork half-way.
+
+A trunk is a clean session that leaves stems behind at the places it was told. Each stem is a copy of the process that
+waits there; a victim born of one continues in the same session, at the same line, with another order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from multiprocessing import active_children
+from pathlib import Path
+from typing import Any
+
+from faultlab.campaign import plan
+from faultlab.catalogue import failure_mode
+from faultlab.config.variations import NotVariedError
+from faultlab.core.asking import asked
+from faultlab.core.fault import Fault
+from faultlab.core.notice import Notice, safe_text
+from faultlab.core.orders import Order, Place
+from faultlab.core.patching import Patches
+from faultlab.core.target_profile import Recon
+from faultlab.core.trajectory import Trajectory, count_logger_calls, digest, not_finite, recorder
+from faultlab.detectors import exceptions
+from faultlab.detectors.advisory_guards import Advisers
+from faultlab.detectors.guard_observer import Observer
+from faultlab.detectors.warnings_shown import Warnings
+from faultlab.engines.admission import private_memory
+from faultlab.frameworks.lightning import confinement, evaluation, resume
+from faultlab.frameworks.lightning.probe import Probe
+from faultlab.frameworks.lightning.seams.construction import ModuleArguments, in_precision
+from faultlab.frameworks.lightning.target import Built, Target, TargetError
+from faultlab.injection import compilation, mutant_activation
+from faultlab.injection.armed_fault import Armed, BrokenInjector
+from faultlab.injection.clock import Clock
+from faultlab.injection.seam import Site
+from faultlab.sandbox import file_calls
+from faultlab.sandbox.overlay import Overlay
+from faultlab.worker import seeding
+from faultlab.worker.entropy_draws import Draws
+from faultlab.worker.shared_evaluation import SharedEvaluation
+
+Send = Callable[[dict[str, Any]], None]
+Stem = Callable[[Place], "tuple[Order, Send] | None"]
+
+
+def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
+    """Does what the order asks, in this process, and sends ``{"result": ...}``."""
+    if order.plan is not None:
+        send({"result": plan.in_victim(order.plan)})
+    elif order.examine:
+        from faultlab.doctor.observing import Examined
+
+        Examined(target, order, send).run()
+    else:
+        Session(target, order, send, stem).run()
+
+
+class Session:
+    """Runs one order against a target and sends the result; see `run`."""
+
+    def __init__(self, target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
+        self._target = target
+        self._order = order
+        self._send = send
+        self._stem = stem
+        self._clock = Clock()
+        self._warnings = Warnings(self._clock, order.root)
+        self._observer = Observer(self._clock, self._warnings)
+        # As the trunk was told, of which victims are born with theirs.
+        self._advisers = Advisers(order.advice, self._clock, self._warnings) if order.advice else None
+        self._fit_seconds = 0.0
+        self._born: Place = "construct"
+        self._unevaluated = ""
+        self._in_place: dict[str, float] = {}
+        self._trajectory = Trajectory()
+        self._notices: list[Notice] = []
+        self._draws = Draws(target.code) if order.traced else None
+        self._armed: Armed | None = None
+        self._companions: list[Armed] = []
+        self._fault_patches = Patches()
+        self._built: Built | None = None
+        self._recon: Recon | None = None
+        self._saved_at: set[int] = set()
+        # All that is the user's: of faultlab's own folders the order's lies beside those of other runs.
+        self._overlay = Overlay(self._root, [os.getcwd(), *target.code.folders], [os.path.dirname(order.root)])
+        self._steps_begun = False
+        self._unevaluated_best = ""
+        self._imported_before = set(sys.modules) if order.probe else set()
+        self._started = time.perf_counter()
+
+    def run(self) -> None:
+        """Carries the order out and sends ``{"result": ...}`` with all that was seen, or what kept it from running."""
+        try:
+            with contextlib.nullcontext() if self._order.compiles else compilation.lifted():
+                result = self._run()
+        except NotVariedError as error:
+            result = {"not_varied": str(error)}
+        except TargetError as error:
+            result = {"target_error": {"where": error.where, "message": error.message, "remedy": error.remedy}}
+        except BrokenInjector as error:
+            result = {"broken": str(error)}
+        self._send({"result": {**result, "seconds": time.perf_counter() - self._started}})
+        # Runs that begin half-way may write to it by other ways than Python's; it goes with the engine.
+        if not self._order.stems:
+            shutil.rmtree(self._order.root, ignore_errors=True)
+
+    def _run(self) -> dict[str, Any]:
+        _clear(self._order.root)
+        self._switch()
+        with Patches() as confined:
+            # Until the end, and once: forked runs find all of it as it is.
+            file_calls.take_over(confined, self._overlay)
+            error = self._train(confined)
+            if self._built is not None:
+                self._trajectory.digest = digest(self._built.module)
+                self._trajectory.not_finite = not_finite(self._built.module)
+                if error is None:
+                    self._evaluate()
+        return self._result()
+
+    def _train(self, confined: Patches) -> BaseException | None:
+        """Builds and trains; returns what ended it."""
+        with Patches() as patches, self._warnings.listening():
+            if self._draws is not None:
+                self._draws.attach(patches)
+            with self._overlay.preparing():
+                error = self._build()
+            if error is None:
+                assert self._built is not None
+                confinement.confine(confined, self._overlay, self._root, self._saved_at)
+                count_logger_calls(self._trainer.loggers, self._trajectory, patches)
+                if self._draws is not None:
+                    self._draws.built(self._built.module)
+                self._clock.attach(patches)
+                self._clock.on_step.append(self._reach)
+                site = Site(type(self._built.module), self._built.module)
+                probe = Probe(site, self._clock) if self._order.probe else None
+                with probe.watching() if probe else contextlib.nullcontext():
+                    error = self._fit()
+                    if error is None and self._order.reload and not (self._armed and self._armed.broken):
+                        error = self._go_on()
+                if probe and error is None:
+                    trajectory = self._trajectory
+                    self._recon = probe.recon(self._trainer, trajectory.steps, trajectory.validation_batches)
+            if error is not None:
+                self._ended_by(error)
+            for armed in [*filter(None, [self._armed]), *self._companions]:
+                armed.enabled = False
+            self._fault_patches.close()
+            if self._target.executions is not None:
+                mutant_activation.switch_to("")
+        return error
+
+    def _build(self) -> BaseException | None:
+        self._seed()
+        try:
+            if self._order.fault and plan.begins_at_construction(self._order.fault):
+                self._arm()
+            self._built, self._trainer = self._build_target({}, interrupted=self._order.reload)
+            _check_single_process(self._trainer)
+        except (TargetError, NotVariedError, BrokenInjector):
+            raise
+        except BaseException as error:
+            return error
+        return None
+
+    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
+        import torch
+
+        with seeding.shifted(self._order.seed):
+            built = self._target.build(self._order.root, self._order.flags, self._order.variation)
+        for name, guard in built.guards.items():
+            self._observer.observe(guard, name)
+        arguments = {**built.trainer_arguments, **changed}
+        if self._order.reload:
+            known = self._order.recon or {}
+            monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
+            arguments = resume.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
+        extra = self._advisers.callbacks() if self._advisers else []
+        extra += [resume.interruption(built.namespace, self._epochs, self._interrupted)] if interrupted else []
+        extra += [self._draws.callback(built.namespace)] if self._draws is not None else []
+        extra.append(recorder(built.namespace, self._trajectory, self._clock))
+        arguments["callbacks"] = [*arguments["callbacks"], *extra]
+        trainer = built.trainer_class(**arguments)
+        confinement.move(trainer, self._order.root)
+        for folder in confinement.named_folders(trainer, built.module):
+            self._overlay.cover(folder)
+        # User code may have asked for more, and a fork after a multi-threaded operation hangs.
+        torch.set_num_threads(1)
+        return built, trainer
+
+    def _root(self) -> str:
+        return self._order.root
+
+    def _interrupted(self) -> None:
+        self._observer.interrupted()
+        if self._advisers is not None:
+            self._advisers.interrupted()
+
+    def _go_on(self) -> BaseException | None:
+        self._observer.goes_on()
+        if self._advisers is not None:
+            self._advisers.goes_on()
+        try:
+            self._built, self._trainer = resume.go_on(self._trainer, self._epochs, self._build_target)
+            self._evaluate_best()
+        except BrokenInjector:
+            return None
+        except BaseException as error:
+            return error
+        return None
+
+    def _evaluate_best(self) -> None:
+        assert self._built is not None
+        if not self._trajectory.validation_batches or (self._order.recon or {}).get("unevaluated"):
+            return
+        try:
+            resume.evaluate_best(self._built, self._trainer, self._trajectory, self._build_target)
+        except Exception as error:
+            if self._order.fault:
+                raise
+            # The training itself goes on from its checkpoints, and is judged by that.
+            print("the best checkpoint could not be evaluated:", exceptions.text(error), flush=True)
+            self._unevaluated_best = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
+
+    def _fit(self) -> BaseException | None:
+        assert self._built is not None
+        self._reach("fit")
+        if self._order.fault and self._armed is None:
+            self._arm()
+        begun = time.perf_counter()
+        try:
+            self._trainer.fit(self._built.module, **self._built.fit)
+        except BrokenInjector:
+            return None
+        except BaseException as error:
+            return error
+        finally:
+            self._fit_seconds = time.perf_counter() - begun
+        return None
+
+    @property
+    def _epochs(self) -> int:
+        return int((self._order.recon or {}).get("epochs", 0))
+
+    def _seed(self) -> None:
+        seeding.seed(self._order.seed)
+
+    def _reach(self, place: Place) -> None:
+        """Leaves a stem here if the order asks for one; in a victim born of it, takes up the new order."""
+        self._steps_begun = self._steps_begun or place != "fit"
+        if self._stem is None or place not in self._order.stems or not _can_fork():
+            return
+        old_root = self._order.root
+        # As it is now: the trunk writes on, and tidies up at its end, while victims are still being born of the stem.
+        written = f"{old_root}-at-{place}"
+        if os.path.isdir(old_root):
+            shutil.copytree(old_root, written, dirs_exist_ok=True)
+        born = self._stem(place)
+        if born is None:
+            return
+        self._order, self._send = born
+        self._born = place
+        self._warnings.root = self._order.root
+        self._started = time.perf_counter()
+        _clear(self._order.root)
+        if os.path.isdir(written):
+            shutil.copytree(written, self._order.root, dirs_exist_ok=True)
+        self._overlay.succeed(old_root)
+        _relocate(self._trainer, old_root, self._order.root)
+        self._switch()
+        if self._order.fault:
+            self._arm()
+
+    def _switch(self) -> None:
+        """Switches on the source mutant that the order asks for, and all others off."""
+        executions, mutant = self._target.executions, self._order.mutant
+        if executions is None:
+            return
+        executions.where = self._place
+        mutant_activation.switch_to(
+            mutant["switch"] if mutant else mutant_activation.STATS if self._order.probe else ""
+        )
+        if mutant:
+            self._send({"acting": mutant["first_step"]})
+
+    def _place(self) -> str:
+        """The last place before what runs now at which a copy of this run could be made."""
+        if self._built is None:
+            return "construct"
+        return str(self._clock.step) if self._steps_begun else "fit"
+
+    def _arm(self) -> None:
+        assert self._order.fault is not None
+        self._armed, *self._companions = [self._armed_with(text) for text in (self._order.fault, *self._order.also)]
+        if self._advisers is not None:
+            armed = (self._armed, *self._companions)
+            self._advisers.rest(frozenset.intersection(*(one.seam.leaves for one in armed)))
+
+    def _armed_with(self, text: str) -> Armed:
+        assert self._order.recon is not None
+        fault = Fault.parse(text)
+        registered = failure_mode.load()[fault.mode]
+        recon = Recon.from_json(self._order.recon)
+        armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
+        site = Site(type(None))
+        if self._built is not None:
+            armed.ctx.module = self._built.module
+            site = Site(type(self._built.module), self._built.module)
+        registered.seam.install(self._fault_patches, armed, site)
+        return armed
+
+    def _ended_by(self, error: BaseException) -> None:
+        notice = exceptions.classify(error, self._clock.step, self._target.code, self._flags)
+        print(exceptions.text(error), flush=True)
+        if isinstance(error, SystemExit):
+            self._trajectory.end = "exited"
+            self._trajectory.exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            if not self._trajectory.exit_code:
+                return
+        else:
+            self._trajectory.end = "raised"
+            self._trajectory.exit_code = 1
+        self._notices.append(notice)
+
+    @property
+    def _flags(self) -> tuple[str, ...]:
+        return tuple(self._target.flags) if self._order.flags else ()
+
+    def _evaluate(self) -> None:
+        """Evaluate the final weights anew, by code that the fault has no hand in."""
+        assert self._built is not None
+        if self._order.echo:
+            print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
+        armed = self._armed if self._armed is not None and self._armed.activations else None
+        if armed is not None and isinstance(armed.seam, ModuleArguments):
+            self._seed()
+            fresh = evaluation.rebuilt(self._built.module, lambda: self._target.build(self._order.root).module)
+            self._built = replace(self._built, module=fresh)
+        parts = evaluation.at_the_end(self._built.module, armed.replaced, armed.recon) if armed is not None else {}
+        if parts:
+            if not all(evaluation.inside_of_a_loss(self._built.module, path) for path in parts):
+                self._in_place = self._evaluated(armed)
+            if not evaluation.put_back(self._built.module, parts):
+                self._trajectory.final = dict(self._in_place)
+                return
+        self._trajectory.final = self._evaluated(armed)
+
+    def _evaluated(self, armed: Armed | None) -> dict[str, float]:
+        """The metrics of the module as it is, or what another run of the campaign found for the same weights."""
+        assert self._built is not None
+        clean = self._order.recon or {}
+        validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))
+        # In the precision that the fault has left the weights in.
+        changed = clean.get("precision", self._trainer.precision) != self._trainer.precision
+        arguments = in_precision(self._trainer.precision, self._built.trainer_arguments) if changed else {}
+        circumstances = (
+            self._target,
+            self._order.seed,
+            self._order.variation,
+            validates,
+            arguments,
+            self._built.module,
+        )
+        shared = SharedEvaluation(self._order.shared, self._trajectory.digest, *circumstances)
+        # What nothing was changed in has to show for itself that it is evaluated like the clean run.
+        if armed is not None and (known := shared.read()) is not None:
+            return known
+        self._seed()
+        try:
+            found = evaluation.evaluate(self._built, validates, arguments)
+        except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
+            print("the independent evaluation failed:", exceptions.text(error), flush=True)
+            self._unevaluated = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
+            return {}
+        shared.write(found)
+        return found
+
+    def _result(self) -> dict[str, Any]:
+        armed, mutant = self._armed, self._order.mutant or {}
+        return {
+            "trajectory": self._trajectory.to_json(),
+            "notices": [
+                replace(notice, message=self._warnings.told(notice.message)).to_json()
+                for notice in [*self._observer.notices, *self._observer.of_interruption, *self._notices]
+            ],
+            "of_interruption": [
+                replace(notice, message=self._warnings.told(notice.message)).to_json()
+                for notice in self._observer.of_interruption
+            ],
+            "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
+            "activations": armed.activations if armed else mutant.get("calls", 0),
+            "first_step": armed.first_step if armed else mutant.get("first_step"),
+            "broken": armed.broken if armed else None,
+            "saves": len(self._saved_at),
+            "unevaluated_best": self._unevaluated_best,
+            "born": self._born,
+            "unevaluated": self._unevaluated,
+            "in_place": self._in_place,
+            "draws": self._draws.to_json(text for _, text in self._warnings.seen.values()) if self._draws else None,
+            "advice": self._advisers.to_json() if self._advisers else None,
+            "fit_seconds": self._fit_seconds,
+            "guards": [*(self._built.guards if self._built else ()), *self._flags],
+            "recon": self._recon.to_json() if self._recon else None,
+            "versions": _versions(self._built) if self._order.probe else None,
+            "private": private_memory() if self._order.probe else None,
+            "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
+            "sources": _sources(self._built) if self._order.probe else None,
+            "defined": _defined(self._built) if self._order.probe else None,
+        }
+
+
+def _check_single_process(trainer: Any) -> None:
+    """Refuses what would launch further processes, each of which would take itself for the first."""
+    if trainer.num_devices * trainer.num_nodes > 1 or getattr(trainer.strategy, "launcher", None) is not None:
+        remedy = "Set `devices: 1` and leave the strategy out."
+        raise TargetError(("trainer",), "training on several devices or processes can't be broken yet", remedy)
+
+
+def _clear(folder: str) -> None:
+    """Makes an empty folder: a run that was killed has left its own, and is repeated there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder, exist_ok=True)
+
+
+def _can_fork() -> bool:
+    """A process with threads, live workers or a GPU in use can't be copied whole."""
+    import torch
+
+    on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    native = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else [""]
+    return threading.active_count() == len(native) == 1 and not active_children() and not on_gpu
+
+
+def _relocate(trainer: Any, old_root: str, new_root: str) -> None:
+    """Points callbacks and loggers that were told to write under the trunk's folder to the victim's own."""
+    for owner in [trainer, *trainer.callbacks, *trainer.loggers, *_experiments(trainer)]:
+        for name, value in list(asked(owner, "__dict__", {}).items()):
+            moved = _moved(value, old_root, new_root)
+            if moved is not value:
+                with contextlib.suppress(AttributeError):
+                    setattr(owner, name, moved)
+
+
+def _moved(value: Any, old_root: str, new_root: str) -> Any:
+    if isinstance(value, (str, Path)):
+        return type(value)(new_root + str(value)[len(old_root) :]) if str(value).startswith(old_root) else value
+    if type(value) is dict:
+        moved = {_moved(k, old_root, new_root): _moved(v, old_root, new_root) for k, v in value.items()}
+        return moved if list(moved) != list(value) or any(moved[key] is not value[key] for key in value) else value
+    return value
+
+
+def _experiments(trainer: Any) -> Iterator[Any]:
+    for logger in trainer.loggers:
+        if (experiment := asked(logger, "_experiment")) is not None:
+            yield experiment
+
+
+def _sources(built: Built | None) -> str:
+    """A hash of the files that define the target and its guards: results of other code are not this code's."""
+    parts = [built.module, built.trainer_class, *built.fit.values(), *built.guards.values()] if built else []
+    classes = {cls for part in parts for cls in (part if isinstance(part, type) else type(part)).__mro__}
+    files = {file for cls in classes - {object} if (file := getattr(sys.modules.get(cls.__module__), "__file__", None))}
+    total = hashlib.sha256()
+    for file in sorted(files):
+        with contextlib.suppress(OSError):
+            total.update(Path(file).read_bytes())
+    return total.hexdigest()
+
+
+def _defined(built: Built | None) -> dict[str, list[tuple[str, str]]]:
+    """The files and names of the classes that the target and its guards are made of."""
+    if built is None:
+        return {"target": [], "guards": []}
+    loaders = [asked(part, "dataset") for part in built.fit.values()]
+    parts = {"target": [built.module, *built.fit.values(), *loaders], "guards": [*built.guards.values()]}
+    return {
+        kind: [
+            (file, type(part).__qualname__)
+            for part in found
+            if (file := getattr(sys.modules.get(type(part).__module__), "__file__", None))
+        ]
+        for kind, found in parts.items()
+    }
+
+
+def _versions(built: Built | None) -> dict[str, str]:
+    names = ["torch", built.namespace.__name__.partition(".")[0] if built else "pytorch_lightning"]
+    return {
+        name.replace("pytorch_", ""): str(getattr(importlib.import_module(name), "__version__", "")) for name in names
+    }
