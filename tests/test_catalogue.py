@@ -25,12 +25,12 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def imported() -> dict[str, failure_mode.Registered]:
-    return dict(failure_mode.load())
+def imported() -> dict[str, catalogue.Registered]:
+    return dict(catalogue.load())
 
 
 def test_the_index_and_the_imported_catalogue_list_the_same_failure_modes(
-    imported: dict[str, failure_mode.Registered],
+    imported: dict[str, catalogue.Registered],
 ) -> None:
     assert list(MODES) == list(imported)
     assert MODES
@@ -38,7 +38,7 @@ def test_the_index_and_the_imported_catalogue_list_the_same_failure_modes(
 
 @pytest.mark.parametrize("id", MODES)
 def test_the_index_and_the_imported_catalogue_agree_on_every_field(
-    imported: dict[str, failure_mode.Registered], id: str
+    imported: dict[str, catalogue.Registered], id: str
 ) -> None:
     for field in fields(FailureMode):
         assert getattr(MODES[id], field.name) == getattr(imported[id].mode, field.name), field.name
@@ -289,7 +289,7 @@ def test_a_single_value_where_a_tuple_belongs_is_refused(field: str) -> None:
 
 
 def test_globs_and_families_keep_the_order_of_names() -> None:
-    assert failure_mode.matching("loss.n*", ["loss.nan", "loss.one", "a.loss.nan", "loss.n"]) == ["loss.nan", "loss.n"]
+    assert catalogue.matching("loss.n*", ["loss.nan", "loss.one", "a.loss.nan", "loss.n"]) == ["loss.nan", "loss.n"]
     chosen = [MODES[id] for id in ("return.none", "loss.nan", "loss.constant") if id in MODES]
-    grouped = [(family, [mode.id for mode in modes]) for family, modes in failure_mode.families(chosen)]
+    grouped = [(family, [mode.id for mode in modes]) for family, modes in catalogue.families(chosen)]
     assert grouped == [("loss", sorted(m.id for m in chosen if m.family == "loss")), ("return", ["return.none"])]
