@@ -23,7 +23,7 @@ from timed import spend
 from faultlab import engines
 from faultlab.config.scenario import Scenario, load_all
 from faultlab.core.orders import Place
-from faultlab.engines.processes import one_thread_environment
+from faultlab.core.threads import one_thread_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 FITS = 5

@@ -26,6 +26,7 @@ import click
 
 from faultlab import engines
 from faultlab.config.scenario import project_root
+from faultlab.core.threads import one_thread_environment
 from faultlab.engines import processes
 from faultlab.mutants import scope
 from faultlab.mutants.workspace import Workspace
@@ -159,7 +160,7 @@ class Bench:
         return [os.path.relpath(test.resolve(), self.workspace.root) for test in self.tests]
 
     def _environment(self, first: Sequence[str]) -> dict[str, str]:
-        environment = processes.one_thread_environment()
+        environment = one_thread_environment()
         theirs = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
         return {**environment, "PYTHONPATH": os.pathsep.join([*first, *theirs]), "PY_IGNORE_IMPORTMISMATCH": "1"}
 

@@ -12,20 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faultlab.core import threads
+from faultlab.testing.stash_keys import ALONE, EXECUTIONS, PROCESSES, RESULT
+
 if TYPE_CHECKING:
-    from faultlab.core.orders import Outcome
-    from faultlab.core.report import Report
-    from faultlab.injection.mutant_activation import Executions
     from faultlab.testing.injecting import Injection
-    from faultlab.testing.outcome import Matrix
-    from faultlab.testing.suite import Suite
-
-
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-RESULT: pytest.StashKey[tuple[Matrix, Report | None, list[str]]] = pytest.StashKey()
-ALONE: pytest.StashKey[tuple[Suite, Outcome]] = pytest.StashKey()
-PROCESSES: pytest.StashKey[int] = pytest.StashKey()
-EXECUTIONS: pytest.StashKey[Executions] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -70,7 +61,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if _is_asked(option) or option.faultlab_mutant:
         _take_over_from_xdist(option, early_config.stash)
         # Before torch's first operation: a fork after one on several threads hangs in the child.
-        os.environ.update(dict.fromkeys(_THREADS, "1"))
+        os.environ.update(dict.fromkeys(threads.VARIABLES, "1"))
     if option.faultlab_mutants or option.faultlab_mutant:
         # Before any mutated file is imported.
         _switch_mutants(option, early_config)
@@ -120,8 +111,8 @@ def _settle_randomly(option: Any) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     if not _is_asked(config.option) or config.option.faultlab_mutants:
         return []
-    from faultlab import __version__
     from faultlab.catalogue import index
+    from faultlab.core.version import __version__
 
     targets = ", ".join(config.getoption("faultlab_target")) or "found by running the tests"
     return [f"faultlab {__version__}: {len(index.modes())} failure modes, targets: {targets}"]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from faultlab.campaign.campaign import Options
-from faultlab.campaign.plan import Planned
+from faultlab.catalogue import mutation_scores
 from faultlab.cli import main
-from faultlab.core import mutation_scores
+from faultlab.core.orders import Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Detection, FaultResult, Mutation, Report, Status
 from faultlab.core.shard import Shard

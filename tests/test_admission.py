@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from faultlab import engines
-from faultlab.engines import admission, processes
+from faultlab.core import resource_limits
+from faultlab.engines import processes
 from faultlab.engines.admission import Admission
 from faultlab.errors import UsageError
 
@@ -48,10 +49,10 @@ def test_where_the_system_does_not_tell_its_memory_nothing_is_held_back(monkeypa
 
 def test_memory_that_was_written_to_counts_also_after_it_was_let_go() -> None:
     held = bytearray(b"x" * (256 << 20))
-    with_it = admission.private_memory()
+    with_it = resource_limits.private_memory()
     assert with_it > 256 << 10
     del held
-    assert admission.private_memory() > with_it - (32 << 10)
+    assert resource_limits.private_memory() > with_it - (32 << 10)
 
 
 def test_more_jobs_than_cores_are_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from faultlab.detectors.exceptions import UserCode
+from faultlab.core.user_code import UserCode
 from faultlab.doctor.course import Course
 from faultlab.doctor.environment import ENVIRONMENT
 from faultlab.doctor.examination import examine

@@ -11,12 +11,11 @@ from typing import Any
 
 from faultlab.campaign import curves
 from faultlab.campaign.campaign import Campaign, Options
-from faultlab.campaign.plan import Planned
 from faultlab.campaign.preparation import Findings
 from faultlab.campaign.verdict import Twin
 from faultlab.config.scenario import Scenario
 from faultlab.core import atomic_write
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.orders import Order, Outcome, Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status, dump
 from faultlab.core.target_profile import Recon

@@ -382,7 +382,7 @@ def test_the_fingerprint_is_that_of_what_can_not_be_changed_later(
         changed.setattr(sys, "executable", str(other))
         assert inherited.fingerprint() != found
     with monkeypatch.context() as changed:
-        changed.setattr("faultlab.__version__", "99")
+        changed.setattr("faultlab.core.version.__version__", "99")
         assert inherited.fingerprint() != found
     with monkeypatch.context() as changed:
         changed.chdir(tmp_path)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from faultlab.campaign.plan import Planned, share
+from faultlab.campaign.plan import share
 from faultlab.catalogue import index
 from faultlab.core import seal
+from faultlab.core.orders import Planned
 from faultlab.core.report import Baseline, Demands, Mutation, Report
 from faultlab.core.shard import Shard
 from faultlab.errors import InconclusiveError, UsageError

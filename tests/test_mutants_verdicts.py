@@ -14,8 +14,7 @@ import pytest
 from faultlab.campaign import verdict
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.verdict import Twin
-from faultlab.catalogue import index
-from faultlab.core import mutation_scores
+from faultlab.catalogue import index, mutation_scores
 from faultlab.core.orders import Outcome
 from faultlab.core.report import SOURCE, FaultResult, Mutation, Report, Status, dump
 from faultlab.core.trajectory import Trajectory

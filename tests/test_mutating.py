@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from faultlab.core.report import FaultResult, Report, Status
-from faultlab.engines.processes import one_thread_environment
+from faultlab.core.threads import one_thread_environment
 
 pytestmark = pytest.mark.nightly(reason="a whole project mutated, by tests and training; the quick ring has one method")
 PROJECT = Path(__file__).parent / "mutated"

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from faultlab.campaign.plan import Planned, Selection, make, place
+from faultlab.campaign.plan import make, place
 from faultlab.catalogue.failure_mode import Dose, Registered, declare
+from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault
+from faultlab.core.orders import Planned
 from faultlab.core.target_profile import Recon
 from faultlab.errors import UsageError
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from faultlab.campaign.campaign import Options
-from faultlab.campaign.plan import Planned, digest
+from faultlab.campaign.plan import digest
 from faultlab.core import atomic_write
-from faultlab.core.orders import Outcome
+from faultlab.core.orders import Outcome, Planned
 from faultlab.core.records import Records
 from faultlab.core.report import FaultResult
 from tests.support import detection, report, result

@@ -13,11 +13,12 @@ import torch
 
 from faultlab.campaign.scenario_tests import Judged, join
 from faultlab.catalogue import index
+from faultlab.core.kill_matrix import Matrix
 from faultlab.core.orders import Outcome
 from faultlab.core.report import Detection, Status
-from faultlab.detectors.exceptions import UserCode
+from faultlab.core.user_code import UserCode
 from faultlab.testing.failures import Suspects, why
-from faultlab.testing.outcome import Matrix, judge, remaining
+from faultlab.testing.outcome import judge, remaining
 from tests.support import detection, result
 from tests.zoo import guards
 

@@ -12,9 +12,9 @@ from typing import Any
 from faultlab import engines
 from faultlab.campaign.campaign import Listener
 from faultlab.campaign.healthy_runs import Watch
-from faultlab.campaign.plan import Selection
 from faultlab.campaign.preparation import Preparation
 from faultlab.config.scenario import Scenario, load
+from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault
 from faultlab.core.records import Records
 from faultlab.core.report import Status

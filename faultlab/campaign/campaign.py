@@ -9,13 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faultlab import __version__
 from faultlab.campaign import curves, plan, verdict
 from faultlab.campaign.clean_runs import TRUNK, order
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.guard_worth import Worth, without, worth_of
 from faultlab.campaign.healthy_runs import Watch
-from faultlab.campaign.plan import Planned
 from faultlab.campaign.preparation import Findings, Preparation, deadline
 from faultlab.campaign.scenario_tests import Tests, join
 from faultlab.campaign.second_attempt import is_late, longer
@@ -27,11 +25,12 @@ from faultlab.config.source_lookup import known_as, place_of, within_repository
 from faultlab.core.comparison import UNNOTICED, UNTRIED
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.orders import Order, Outcome, Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.core.shard import Shard
 from faultlab.core.trajectory import Trajectory
+from faultlab.core.version import __version__
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.gate import baseline_check
 from faultlab.gate.baseline_file import Accepted

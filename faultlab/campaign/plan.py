@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from faultlab.catalogue import failure_mode, index
 from faultlab.catalogue.failure_mode import Registered
 from faultlab.catalogue.requirements import inapplicable
+from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault, Trigger
-from faultlab.core.orders import Place
+from faultlab.core.orders import Place, Planned
 from faultlab.core.report import Status, dump
 from faultlab.core.shard import Shard
 from faultlab.core.target_profile import Recon
@@ -19,29 +20,6 @@ from faultlab.errors import FaultlabError
 
 EACH = "each"
 """A dose ``callback`` of this stands for every callback of the user's in turn."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One fault of the plan: run from ``at`` where ``status`` is empty, else settled without a run."""
-
-    id: str
-    at: Place = "construct"
-    status: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which faults are asked for: globs or whole faults, other triggers by glob, and (glob, reason) of excuses."""
-
-    select: Sequence[str] = ("*",)
-    skip: Sequence[str] = ()
-    when: Mapping[str, Sequence[str]] | None = None
-    excuses: Sequence[tuple[str, str]] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def in_victim(task: Mapping[str, Any]) -> dict[str, Any]:

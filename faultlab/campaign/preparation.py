@@ -12,13 +12,13 @@ from faultlab.campaign.clean_runs import CleanRuns
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
 from faultlab.campaign.metric_choice import choose_metric, undirected
-from faultlab.campaign.plan import Planned, Selection
 from faultlab.campaign.verdict import Twin, outlying
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario
+from faultlab.config.selection import Selection
 from faultlab.core.notice import Notice, is_alarm
-from faultlab.core.orders import Outcome
+from faultlab.core.orders import Outcome, Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline
 from faultlab.core.target_profile import Recon

@@ -12,11 +12,11 @@ from faultlab.campaign import plan
 from faultlab.campaign.campaign import Campaign, Listener, Options
 from faultlab.campaign.clean_runs import TRUNK
 from faultlab.campaign.guard_advice import Advised
-from faultlab.campaign.plan import Selection
 from faultlab.campaign.preparation import RELOADED, Findings, Preparation
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode, matching
 from faultlab.config.scenario import Gate, Scenario, parse_fault
+from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Outcome

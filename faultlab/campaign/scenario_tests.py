@@ -17,8 +17,8 @@ from typing import Any
 from faultlab.core.fault import Fault
 from faultlab.core.report import Detection, FaultResult, Report, Status
 from faultlab.core.run_folder import LOGS, REPORT_FILE, TESTS_FILE
+from faultlab.core.threads import one_thread_environment
 from faultlab.engines import processes
-from faultlab.engines.processes import one_thread_environment
 
 # What a test can turn into noticed: that it changes nothing in the training, or that no guard saw it.
 _OPEN = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)

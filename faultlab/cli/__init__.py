@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from faultlab import __version__
+from faultlab.core.version import __version__
 from faultlab.errors import FaultlabError
 
 PROGRAM, COMPLETE_VARIABLE = "faultlab", "_FAULTLAB_COMPLETE"

@@ -21,9 +21,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from faultlab.campaign.plan import Selection
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import SEVERITIES, matching, nearest
+from faultlab.config.selection import Selection
 from faultlab.config.validation_messages import explain
 from faultlab.config.yaml_source import HOW_TO_GET_ONE, Key, YamlFile, not_found
 from faultlab.core.fault import Fault, Trigger

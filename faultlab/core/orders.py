@@ -14,6 +14,16 @@ Place = str | int
 
 
 @dataclass(frozen=True)
+class Planned:
+    """One fault of the plan: run from ``at`` where ``status`` is empty, else settled without a run."""
+
+    id: str
+    at: Place = "construct"
+    status: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Order:
     """One run to be carried out. ``deadline`` is in seconds; ``stems`` are the places a trunk leaves stems at.
 

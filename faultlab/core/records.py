@@ -13,10 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from faultlab.campaign.plan import Planned
 from faultlab.core import atomic_write, seal
 from faultlab.core.journal import Journal
-from faultlab.core.orders import Outcome
+from faultlab.core.orders import Outcome, Planned
 from faultlab.core.report import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump, dump_to, plain
 from faultlab.core.run_folder import (
     ADVICE_FILE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,3 +90,15 @@ def whole_files() -> Iterator[None]:
             hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
         yield
+
+
+def private_memory() -> int:
+    """The memory in KiB that this process shares with no other, at its peak (Linux; 0 elsewhere)."""
+    try:
+        mapped = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    private = sum(int(size) for size in re.findall(r"^Private_\w+:\s+(\d+)", mapped, re.MULTILINE))
+    peak, now = (int(re.findall(rf"^{name}:\s+(\d+)", status, re.MULTILINE)[0]) for name in ("VmHWM", "VmRSS"))
+    return private + max(0, peak - now)

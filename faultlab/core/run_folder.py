@@ -15,6 +15,8 @@ KNOWN_FILE = "known-good-runs.json"
 CURVES_FILE = "curves.json"
 TESTS_FILE = "tests.json"
 LOGS = "logs"
+MUTANTS_FOLDER = Path("mutants") / "work"
+"""The scratch copy of the project that source mutants live in."""
 CONCLUSIONS = (REPORT_FILE, "index.html", "mutation-report.json", "junit.xml", "faultlab.sarif", "gitlab.json",
                "summary.md", "badge.json", "lesson.html", CURVES_FILE, ADVICE_FILE, TESTS_FILE)  # fmt: skip
 """The files that say what a campaign came to, whoever writes them."""

@@ -1,19 +1,14 @@
-"""What a run did, step by step: the record that a faulted run is compared by with its clean twin.
-
-The recorder is a Lightning callback that only looks. It comes last in the list, after the guards.
-"""
+"""What a run did, step by step: the record that a faulted run is compared by with its clean twin."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # the driver reads trajectories, and the seams import torch
+if TYPE_CHECKING:
     from faultlab.core.orders import Outcome
-    from faultlab.core.patching import Patches
 
 Series = list[tuple[int, float]]
 
@@ -120,101 +115,3 @@ def _apart(one: Series, other: Series) -> float:
     largest = max(gaps, default=0.0)
     # Scaled, since the square of what has diverged may be no number any more.
     return largest * math.sqrt(sum((gap / largest) ** 2 for gap in gaps) / len(gaps)) if largest else 0.0
-
-
-def digest(module: Any) -> str:
-    """A hash of every parameter and buffer, to the bit."""
-    import torch
-
-    total = hashlib.sha256()
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        if not tensor.is_sparse and tensor.device.type != "meta":
-            raw = tensor.detach().cpu().contiguous().reshape(-1)
-            # Where it lies: a copy of a large model takes longer than its hash.
-            total.update(raw.view(torch.uint8).numpy() if raw.numel() else b"")
-    return total.hexdigest()
-
-
-def not_finite(module: Any) -> str:
-    """The first parameter, or buffer, that holds NaN or an infinity; empty where none does."""
-    import torch
-
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        known = tensor.is_floating_point() and not tensor.is_sparse and tensor.device.type != "meta"
-        if known and not torch.isfinite(tensor).all():
-            return str(name)
-    return ""
-
-
-def count_logger_calls(loggers: Iterable[Any], trajectory: Trajectory, patches: Patches) -> None:
-    """Has ``trajectory`` count what reaches the loggers, which leaves no trace in the training itself."""
-
-    def make(log_metrics: Callable[..., Any]) -> Callable[..., Any]:
-        def counting(*args: Any, **kwargs: Any) -> Any:
-            trajectory.logger_calls += 1
-            return log_metrics(*args, **kwargs)
-
-        return counting
-
-    for cls in {type(logger) for logger in loggers if hasattr(type(logger), "log_metrics")}:
-        patches.wrap(cls, "log_metrics", make)
-
-
-def recorder(namespace: Any, trajectory: Trajectory, clock: Any) -> Any:
-    """A callback of the given Lightning namespace that writes into ``trajectory``."""
-    seen: set[int] = set()
-    rates: dict[int, float] = {}
-
-    def loss_of(outputs: Any) -> float | None:
-        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        return _number(loss)
-
-    class Recorder(namespace.Callback):  # type: ignore[misc]
-        """Only looks: no random numbers, no gradients, no modes."""
-
-        def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
-            if not pl_module.automatic_optimization and (value := _number(loss)) is not None:
-                trajectory.losses.append((clock.step, value))
-                seen.add(clock.step)
-
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            trajectory.steps += 1
-            trajectory.global_step = int(trainer.global_step)
-            if clock.step not in seen and (value := loss_of(outputs)) is not None:
-                # Lightning shows callbacks the loss as divided by the number of batches that are accumulated.
-                shares = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
-                trajectory.losses.append((clock.step, value * shares))
-            groups = [group for optimizer in trainer.optimizers for group in getattr(optimizer, "param_groups", [])]
-            for index, group in enumerate(groups):
-                rate = _number(group.get("lr"))
-                if rate is not None and rate != rates.get(index):
-                    rates[index] = rate
-                    trajectory.learning_rates.append((clock.step, rate))
-
-        def on_validation_batch_end(self, trainer: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
-            if not trainer.sanity_checking:
-                trajectory.validation_batches += 1
-
-        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-            if not trainer.sanity_checking:
-                self._note(trainer)
-
-        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            trajectory.epochs += 1
-            self._note(trainer)
-
-        def _note(self, trainer: Any) -> None:
-            for name, value in trainer.callback_metrics.items():
-                if (number := _number(value)) is not None:
-                    trajectory.metrics.setdefault(str(name), []).append((clock.step, number))
-
-    return Recorder()
-
-
-def _number(value: Any) -> float | None:
-    try:
-        # torch warns of a number made from a loss with its graph, once a process: the user's own warning, not ours.
-        return float(value.detach() if hasattr(value, "detach") else value)
-    except Exception:  # a missing, vector or odd-typed loss has no number to record
-        return None

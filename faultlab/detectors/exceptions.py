@@ -9,33 +9,13 @@ from __future__ import annotations
 
 import dis
 import traceback
-from dataclasses import dataclass
-from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 
 from faultlab.core.notice import Notice, safe_text
-
-_FRAMEWORK = ("torch", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "torchmetrics",
-              "faultlab", "numpy")  # fmt: skip
+from faultlab.core.user_code import UserCode
 
 # What a Trainer flag raises, by the words of the installed versions' messages.
 _FLAG_MESSAGES = {"detect_anomaly": "returned nan values in its"}
-
-
-@dataclass(frozen=True)
-class UserCode:
-    """What counts as the user's own code: the packages that the scenario names, and files in its folders."""
-
-    packages: frozenset[str] = frozenset()
-    folders: tuple[str, ...] = ()
-
-    def holds(self, frame: FrameType) -> bool:
-        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package in _FRAMEWORK:
-            return False
-        file = Path(frame.f_code.co_filename)
-        installed = {"site-packages", "dist-packages"} & set(file.parts)
-        return package in self.packages or (not installed and any(file.is_relative_to(f) for f in self.folders))
 
 
 def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, ...] = ()) -> Notice:

@@ -17,10 +17,10 @@ from types import TracebackType
 from typing import Any
 
 from faultlab.config.scenario import import_path
+from faultlab.core.threads import one_thread_environment
 from faultlab.discovery import arguments, cli_config, project_index
 from faultlab.discovery.module_source import Reading, methods_of, read_module
 from faultlab.discovery.project_index import Found, Source
-from faultlab.engines.processes import one_thread_environment
 from faultlab.errors import UsageError
 
 _SECONDS = 150.0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from faultlab.core.notice import safe_text
-from faultlab.detectors.exceptions import UserCode
+from faultlab.core.user_code import UserCode
 from faultlab.doctor import anatomy, batches, callbacks, loss_graph, planned
 from faultlab.doctor.loss_inputs import LossInputs
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 
 from faultlab.core.notice import safe_text
-from faultlab.detectors.exceptions import UserCode
+from faultlab.core.user_code import UserCode
 
 _ACTIVATED = {
     "SoftmaxBackward0": "softmax",

@@ -14,7 +14,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from faultlab.core.notice import safe_text
-from faultlab.detectors.exceptions import UserCode
+from faultlab.core.user_code import UserCode
 from faultlab.doctor.swallowed import BETWEEN
 
 # Part of the language: loops and context managers end by them.

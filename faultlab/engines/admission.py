@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from faultlab.engines import processes
 
 # As a part of the machine's memory: what else runs there needs some too.
@@ -32,15 +29,3 @@ class Admission:
             return 1 << 30
         fitting = int(known["MemAvailable"] - _SPARE * known["MemTotal"]) // self._private
         return max(fitting, 0 if running else 1)
-
-
-def private_memory() -> int:
-    """The memory in KiB that this process shares with no other, at its peak (Linux; 0 elsewhere)."""
-    try:
-        mapped = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-    except OSError:
-        return 0
-    private = sum(int(size) for size in re.findall(r"^Private_\w+:\s+(\d+)", mapped, re.MULTILINE))
-    peak, now = (int(re.findall(rf"^{name}:\s+(\d+)", status, re.MULTILINE)[0]) for name in ("VmHWM", "VmRSS"))
-    return private + max(0, peak - now)

@@ -22,9 +22,10 @@ from dataclasses import replace
 from typing import Any
 
 from faultlab.core.orders import Lines, Order, Outcome, Place, encode
+from faultlab.core.threads import one_thread_environment
 from faultlab.engines import TargetBrokenError, keeping
 from faultlab.engines.admission import Admission
-from faultlab.engines.processes import one_thread_environment, show
+from faultlab.engines.processes import show
 from faultlab.engines.waiting import Waiting
 
 _OVERDUE = 30.0

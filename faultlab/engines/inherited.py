@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import faultlab
+from faultlab.core import version
 
 # They name the window and the line of a shell that a command was typed in. Whatever else the environment has, some
 # package may read when it is imported.
@@ -40,7 +40,7 @@ def fingerprint() -> str:
         "status": {name: value for name, value in status.items() if name in _STATUS},
         "interpreter": [sys.executable, sys.prefix, sys.base_prefix, sys.version],
         "files": [_identity(Path(sys.executable)), _identity(Path(sys.prefix) / "pyvenv.cfg")],
-        "faultlab": [faultlab.__version__, faultlab.__file__],
+        "faultlab": [version.__version__, version.__file__],
         "environment": {name: value for name, value in os.environ.items() if name not in _NOISE},
         "folder": [os.getcwd(), folder.st_dev, folder.st_ino],
         "limits": [resource.getrlimit(limit)[1] for limit in _LIMITS],

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.core.orders import Lines, encode
-from faultlab.engines.processes import one_thread_environment
+from faultlab.core.threads import one_thread_environment
 from faultlab.errors import UsageError
 
 VARIABLE = "FAULTLAB_WARM"

@@ -16,15 +16,6 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def one_thread_environment() -> dict[str, str]:
-    """The environment for a process that will import torch and fork.
-
-    It has to be set before the import: a fork after a multi-threaded torch operation hangs in the child.
-    """
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(names, "1")}
-
-
 def fork() -> int:
     """Forks, and leaves the child the state of Python's random numbers, which CPython would draw anew."""
     state = random.getstate()

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from faultlab.core.orders import Lines, Order, Outcome
-from faultlab.engines.processes import Output, kill_group, one_thread_environment, show
+from faultlab.core.threads import one_thread_environment
+from faultlab.engines.processes import Output, kill_group, show
 
 _TICK = 0.02
 _IMPORTS = 60.0

@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable
 
-from faultlab.catalogue import index
+from faultlab.catalogue import index, mutation_scores
 from faultlab.catalogue.failure_mode import matching
-from faultlab.core import mutation_scores
 from faultlab.core.comparison import standings
 from faultlab.core.report import INCONCLUSIVE, Demands, Report, Status
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from faultlab.core import mutation_scores, seal
+from faultlab.catalogue import mutation_scores
+from faultlab.core import seal
 from faultlab.core.records import BESIDE, REPORT
 from faultlab.core.report import FaultResult, Report, Status, dump
 from faultlab.core.run_folder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, unfinished

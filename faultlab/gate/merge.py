@@ -14,9 +14,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from faultlab.catalogue import index
+from faultlab.catalogue import index, mutation_scores
 from faultlab.config.scenario import NAME
-from faultlab.core import atomic_write, mutation_scores
+from faultlab.core import atomic_write
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Mutation, Report, Status, dump
 from faultlab.core.run_folder import LOGS, OUTCOMES_FILE, PLAN_FILE

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from faultlab.core.kill_matrix import Cell
 from faultlab.core.run_folder import ADVICE_FILE, CURVES_FILE, KNOWN_FILE, TESTS_FILE
 from faultlab.errors import UsageError
-from faultlab.testing.outcome import Cell
 
 
 def joined(folders: Sequence[Path]) -> dict[str, Any]:

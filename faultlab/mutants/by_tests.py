@@ -22,6 +22,7 @@ from typing import Any
 
 from faultlab.core.orders import Lines
 from faultlab.core.report import dump
+from faultlab.core.threads import one_thread_environment
 from faultlab.engines import processes
 from faultlab.errors import BaselineError, FaultlabError
 from faultlab.mutants.fresh_pytest import FreshPytest
@@ -258,7 +259,7 @@ class ByTests:
         return list(dict.fromkeys([*self.path, *map(self.workspace.moved, theirs)]))
 
     def _pytest(self, options: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-        environment = processes.one_thread_environment()
+        environment = one_thread_environment()
         environment["PYTHONPATH"] = os.pathsep.join(self._first())
         environment["PY_IGNORE_IMPORTMISMATCH"] = "1"
         with log.open("wb") as output:

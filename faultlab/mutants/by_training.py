@@ -15,13 +15,13 @@ from faultlab import engines
 from faultlab.campaign import verdict
 from faultlab.campaign.clean_runs import TRUNK, order
 from faultlab.campaign.healthy_runs import Watch
-from faultlab.campaign.plan import Selection
 from faultlab.campaign.preparation import Findings, Preparation
 from faultlab.campaign.trunk_twins import Trunk
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue.docstring_sections import Sections
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario
+from faultlab.config.selection import Selection
 from faultlab.core.orders import Order, Outcome, Place
 from faultlab.core.records import Records
 from faultlab.core.report import SOURCE, Detection, FaultResult, Status

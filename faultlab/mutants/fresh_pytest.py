@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from faultlab.core.report import dump
+from faultlab.core.threads import one_thread_environment
 from faultlab.engines import processes
 from faultlab.errors import FaultlabError
 from faultlab.mutants import warm_pytest
@@ -72,7 +73,7 @@ class _Warm:
     """The process that they are copies of."""
 
     def __init__(self, imports: Sequence[str]) -> None:
-        environment = processes.one_thread_environment()
+        environment = one_thread_environment()
         # What is imported there must be none of the project's.
         environment.pop("PYTHONPATH", None)
         environment.pop("MUTANT_UNDER_TEST", None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faultlab.engines.processes import one_thread_environment
+from faultlab.core.threads import one_thread_environment
 from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
 from faultlab.mutants import excuses, generator
 from faultlab.mutants.location import Function, beyond_reach, functions_of, locate, owner

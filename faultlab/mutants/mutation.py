@@ -11,17 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from faultlab import __version__
 from faultlab.campaign.clean_runs import CleanRuns
 from faultlab.campaign.healthy_runs import Watch
-from faultlab.catalogue import index
+from faultlab.catalogue import index, mutation_scores
 from faultlab.config.scenario import Mutants, Scenario, project_root
 from faultlab.config.source_lookup import within_repository
-from faultlab.core import mutation_scores
 from faultlab.core.records import Records
 from faultlab.core.report import Demands, FaultResult, Mutation, Report, Status
-from faultlab.core.run_folder import REPORT_FILE
+from faultlab.core.run_folder import MUTANTS_FOLDER, REPORT_FILE
 from faultlab.core.shard import Shard
+from faultlab.core.version import __version__
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.errors import UsageError
 from faultlab.gate import evidence
@@ -33,7 +32,7 @@ from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.scope import GuardCode
 from faultlab.mutants.store import Circumstances, Store
 from faultlab.mutants.verdicts import join
-from faultlab.mutants.workspace import WITHIN, Workspace
+from faultlab.mutants.workspace import Workspace
 
 _PROJECT_NAME = re.compile(r"^\[project\]\s*$(?:(?!^\[).)*?^name\s*=\s*[\"']([^\"']+)", re.MULTILINE | re.DOTALL)
 
@@ -104,7 +103,7 @@ class SourceMutation:
     @property
     def folder(self) -> Path:
         """Where all that is kept of the mutants."""
-        return self.asked.out / self.name / WITHIN.parent
+        return self.asked.out / self.name / MUTANTS_FOLDER.parent
 
     def run(self, report: Report | None = None) -> Report:
         """The report with the mutants in it: the one that is given, or the one on disk if there is one.
@@ -116,7 +115,7 @@ class SourceMutation:
         self.listener.mutating(self.name)
         sources = self._sources()
         scope.check_judges(sources, self.root)
-        workspace = Workspace(self.root, (self.asked.out / self.name / WITHIN).resolve())
+        workspace = Workspace(self.root, (self.asked.out / self.name / MUTANTS_FOLDER).resolve())
         with workspace.held():
             return self._run(workspace, sources, report)
 

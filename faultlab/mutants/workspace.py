@@ -17,8 +17,6 @@ from pathlib import Path
 from faultlab.core.report import dump
 from faultlab.errors import UsageError
 
-WITHIN = Path("mutants") / "work"
-"""Where the copy lies in a run folder."""
 _LEFT_OUT = {".git", ".hg", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 _LEFT_OUT |= {"__pycache__", "node_modules", "build", "dist", "lightning_logs", "wandb", "mlruns", "reports"}
 _MOST_BYTES = 2 << 30

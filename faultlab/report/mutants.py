@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from faultlab.core.mutation_scores import sentence
+from faultlab.catalogue.mutation_scores import sentence
 from faultlab.core.report import Detection, FaultResult, Report, Status
 from faultlab.gate.demands import MUTANTS
 from faultlab.report.html.diffs import differing

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from faultlab.core.patching import Patches
-from faultlab.core.trajectory import Trajectory, count_logger_calls, digest, recorder
+from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
 from faultlab.frameworks.lightning.seams.steps import STEP_METHODS
+from faultlab.frameworks.torch.weights import digest
 from faultlab.injection import compilation, tree
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock

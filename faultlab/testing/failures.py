@@ -10,7 +10,8 @@ from types import FrameType
 import pytest
 
 from faultlab.core.notice import safe_text
-from faultlab.detectors.exceptions import UserCode, place_of, raises
+from faultlab.core.user_code import UserCode
+from faultlab.detectors.exceptions import place_of, raises
 
 # Frames that stand between a test's line and the exception that it asked for.
 _HELPERS = ("_pytest", "pytest", "unittest", "pytest_timeout", "hypothesis", "contextlib")

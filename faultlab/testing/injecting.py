@@ -19,8 +19,8 @@ from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice
 from faultlab.core.patching import Patches
 from faultlab.core.report import Detection
+from faultlab.core.user_code import UserCode
 from faultlab.detectors import exceptions
-from faultlab.detectors.exceptions import UserCode
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.errors import FaultlabError, UsageError

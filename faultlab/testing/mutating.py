@@ -21,7 +21,7 @@ import pytest
 
 from faultlab.campaign.clean_runs import DEADLINE, order
 from faultlab.core.orders import Order, Outcome, encode
-from faultlab.detectors.exceptions import UserCode
+from faultlab.core.user_code import UserCode
 from faultlab.engines.fork_self import CollectedEngine, Send
 from faultlab.injection.mutant_activation import AT_IMPORT, STATS, Executions, Ran, switch_to
 from faultlab.mutants.mutant import mangled_of

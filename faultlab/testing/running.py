@@ -13,22 +13,24 @@ from typing import Any
 
 import pytest
 
-from faultlab import __version__, engines
-from faultlab.campaign.plan import Selection
+from faultlab import engines
 from faultlab.catalogue import index
 from faultlab.config.scenario import check_pattern, parse_fault
+from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
 from faultlab.core.fault import Fault
+from faultlab.core.kill_matrix import Matrix
 from faultlab.core.orders import Outcome
 from faultlab.core.report import Baseline, Demands, Report, dump
 from faultlab.core.run_folder import REPORT_FILE, TESTS_FILE
+from faultlab.core.version import __version__
 from faultlab.errors import BaselineError, FaultlabError, UsageError
 from faultlab.gate.demands import check
-from faultlab.pytest_plugin import ALONE, PROCESSES, RESULT
 from faultlab.sandbox.overlay import Overlay
 from faultlab.testing.knowledge import Knowledge
-from faultlab.testing.outcome import Matrix, judge
+from faultlab.testing.outcome import judge
 from faultlab.testing.report_replay import replay
+from faultlab.testing.stash_keys import ALONE, PROCESSES, RESULT
 from faultlab.testing.suite import Asked, Suite
 from faultlab.testing.victims import Arming
 

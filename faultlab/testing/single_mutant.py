@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from faultlab.core.patching import Patches
-from faultlab.detectors.exceptions import UserCode
+from faultlab.core.user_code import UserCode
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
 from faultlab.testing import isolated_cwd, randomness

@@ -16,15 +16,16 @@ import pytest
 
 from faultlab.campaign import plan
 from faultlab.campaign.clean_runs import order
-from faultlab.campaign.plan import Selection
 from faultlab.campaign.preparation import deadline
 from faultlab.campaign.second_attempt import is_late, longer
 from faultlab.catalogue import failure_mode
 from faultlab.catalogue.failure_mode import Registered
+from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault
+from faultlab.core.kill_matrix import Matrix, Row
 from faultlab.core.orders import Order, Outcome
 from faultlab.core.report import FaultResult, Status
-from faultlab.detectors.exceptions import UserCode
+from faultlab.core.user_code import UserCode
 from faultlab.engines import TargetBrokenError
 from faultlab.engines.fork_self import CollectedEngine
 from faultlab.errors import BaselineError
@@ -32,7 +33,7 @@ from faultlab.testing import fixtures, randomness
 from faultlab.testing.clean_passes import CleanPasses
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge
-from faultlab.testing.outcome import Matrix, Row, judge, remaining
+from faultlab.testing.outcome import judge, remaining
 from faultlab.testing.test_runner import Conductor, prepare_process, settle
 from faultlab.testing.victims import FAULT, Arming, Victim
 

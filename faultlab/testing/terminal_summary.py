@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from faultlab.catalogue import index
+from faultlab.core.kill_matrix import Matrix
 from faultlab.core.report import Detection, Report, Status
 from faultlab.report.text import harmless, short
-from faultlab.testing.outcome import Matrix
 
 _SHOWN = 15
 _BY_KIND = {

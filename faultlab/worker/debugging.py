@@ -17,7 +17,7 @@ from typing import Any
 
 from faultlab.core.orders import Order, Outcome
 from faultlab.core.patching import Patches
-from faultlab.engines.processes import one_thread_environment
+from faultlab.core.threads import one_thread_environment
 from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.target import Built, Target
 from faultlab.injection.armed_fault import Armed

@@ -12,8 +12,8 @@ from types import FrameType
 from typing import Any
 
 from faultlab.core.patching import Patches
-from faultlab.core.trajectory import digest
-from faultlab.detectors.exceptions import UserCode
+from faultlab.core.user_code import UserCode
+from faultlab.frameworks.torch.weights import digest
 from faultlab.injection import tree
 
 _KERNELS = "does not have a deterministic implementation"

@@ -28,17 +28,19 @@ from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice, safe_text
 from faultlab.core.orders import Order, Place
 from faultlab.core.patching import Patches
+from faultlab.core.resource_limits import private_memory
 from faultlab.core.target_profile import Recon
-from faultlab.core.trajectory import Trajectory, count_logger_calls, digest, not_finite, recorder
+from faultlab.core.trajectory import Trajectory
 from faultlab.detectors import exceptions
 from faultlab.detectors.advisory_guards import Advisers
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
-from faultlab.engines.admission import private_memory
 from faultlab.frameworks.lightning import confinement, evaluation, resume
 from faultlab.frameworks.lightning.probe import Probe
+from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
 from faultlab.frameworks.lightning.seams.construction import ModuleArguments, in_precision
 from faultlab.frameworks.lightning.target import Built, Target, TargetError
+from faultlab.frameworks.torch.weights import digest, not_finite
 from faultlab.injection import compilation, mutant_activation
 from faultlab.injection.armed_fault import Armed, BrokenInjector
 from faultlab.injection.clock import Clock

@@ -14,8 +14,9 @@ from typing import Any
 
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Recon
-from faultlab.core.trajectory import Trajectory, recorder
+from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.recorder import recorder
 from faultlab.frameworks.lightning.seams import Site
 from faultlab.frameworks.lightning.seams.backward import wrap_held_optimizers
 from faultlab.frameworks.lightning.target import SILENT, Built

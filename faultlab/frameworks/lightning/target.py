@@ -12,7 +12,7 @@ from typing import Any
 
 from faultlab.config.variations import Variation, varied
 from faultlab.core.notice import safe_text
-from faultlab.detectors.exceptions import UserCode
+from faultlab.core.user_code import UserCode
 from faultlab.frameworks.lightning import namespaces
 from faultlab.injection import compilation
 from faultlab.injection.mutant_activation import Executions

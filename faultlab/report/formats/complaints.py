@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.core.mutation_scores import method_of
+from faultlab.catalogue.mutation_scores import method_of
 from faultlab.core.report import INCONCLUSIVE, FaultResult, Report, Status
 from faultlab.report.mutants import change, in_order
 from faultlab.report.overview import cost, known_modes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from faultlab import __version__
 from faultlab.core.report import Report, dump
+from faultlab.core.version import __version__
 from faultlab.report.formats.complaints import Finding, findings, rules
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.core.report import Detection, FaultResult, Report, Status
-from faultlab.mutants.workspace import WITHIN
+from faultlab.core.run_folder import MUTANTS_FOLDER
 from faultlab.report.mutants import change, in_order, of_tests, of_training
 
 FILE = "mutation-report.json"
@@ -41,7 +41,7 @@ def export(report: Report, folder: Path) -> dict[str, Any]:
     return {
         "schemaVersion": SCHEMA,
         "thresholds": _THRESHOLDS,
-        "files": {file: _file(results, folder / WITHIN / file) for file, results in grouped.items()},
+        "files": {file: _file(results, folder / MUTANTS_FOLDER / file) for file, results in grouped.items()},
         "testFiles": _tests(report.mutants),
         "framework": {"name": "faultlab", "version": report.faultlab, "dependencies": versions},
         "config": {

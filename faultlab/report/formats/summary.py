@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from faultlab.catalogue.mutation_scores import sentence
 from faultlab.core.comparison import Comparison
-from faultlab.core.mutation_scores import sentence
 from faultlab.core.report import INCONCLUSIVE, SOURCE, FaultResult, Report, Status
 from faultlab.report.differences import lines
 from faultlab.report.formats.complaints import ERROR, NOTE, Finding, findings

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from faultlab.core.mutation_scores import COUNTED
+from faultlab.catalogue.mutation_scores import COUNTED
 from faultlab.core.report import FaultResult, Report, Status
 from faultlab.report.html import diffs
 from faultlab.report.html.bars import Part, segments

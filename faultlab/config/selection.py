@@ -1,0 +1,20 @@
+"""Which faults a scenario or a command asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which faults are asked for: globs or whole faults, other triggers by glob, and (glob, reason) of excuses."""
+
+    select: Sequence[str] = ("*",)
+    skip: Sequence[str] = ()
+    when: Mapping[str, Sequence[str]] | None = None
+    excuses: Sequence[tuple[str, str]] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

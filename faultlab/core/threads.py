@@ -1,0 +1,15 @@
+"""One thread for each process: what numeric libraries read when they are imported."""
+
+from __future__ import annotations
+
+import os
+
+VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def one_thread_environment() -> dict[str, str]:
+    """The environment for a process that will import torch and fork.
+
+    It has to be set before the import: a fork after a multi-threaded torch operation hangs in the child.
+    """
+    return {**os.environ, **dict.fromkeys(VARIABLES, "1")}

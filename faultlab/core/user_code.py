@@ -1,0 +1,26 @@
+"""What counts as the user's own code, by the packages and folders that a scenario names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+_FRAMEWORK = ("torch", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "torchmetrics",
+              "faultlab", "numpy")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class UserCode:
+    """What counts as the user's own code: the packages that the scenario names, and files in its folders."""
+
+    packages: frozenset[str] = frozenset()
+    folders: tuple[str, ...] = ()
+
+    def holds(self, frame: FrameType) -> bool:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in _FRAMEWORK:
+            return False
+        file = Path(frame.f_code.co_filename)
+        installed = {"site-packages", "dist-packages"} & set(file.parts)
+        return package in self.packages or (not installed and any(file.is_relative_to(f) for f in self.folders))

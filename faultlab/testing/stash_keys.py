@@ -1,0 +1,19 @@
+"""What the plugin and the runners keep in pytest's stash between hooks. Light: imports nothing of faultlab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from faultlab.core.kill_matrix import Matrix
+    from faultlab.core.orders import Outcome
+    from faultlab.core.report import Report
+    from faultlab.injection.mutant_activation import Executions
+    from faultlab.testing.suite import Suite
+
+RESULT: pytest.StashKey[tuple[Matrix, Report | None, list[str]]] = pytest.StashKey()
+ALONE: pytest.StashKey[tuple[Suite, Outcome]] = pytest.StashKey()
+PROCESSES: pytest.StashKey[int] = pytest.StashKey()
+EXECUTIONS: pytest.StashKey[Executions] = pytest.StashKey()
