@@ -25,10 +25,12 @@ from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.errors import FaultlabError, UsageError
 from faultlab.frameworks.lightning import namespaces
-from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, release
+from faultlab.frameworks.lightning.clock import LightningClock
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
 from faultlab.frameworks.lightning.seams.construction import path_of
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock
+from faultlab.injection.watchers import release
 from faultlab.testing.dry_run import Rehearsal, RehearsalError
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.suite_targets import Learner, Use, find_class
@@ -60,7 +62,7 @@ class Injection:
         self._target = target
         self._rehearsal: Rehearsal | None = None
         self._armed: Armed | None = None
-        self._clock = Clock()
+        self._clock = LightningClock()
         self._steps = 0
         self._stack = ExitStack()
         self._learner = Learner()
@@ -206,7 +208,7 @@ class Noticing(Injection):
     def _watch(self, stack: ExitStack, clock: Clock) -> None:
         heard = Warnings(clock)
         stack.enter_context(heard.listening())
-        self._observer = Observer(clock, heard)
+        self._observer = Observer(clock, heard, own_hooks)
         stack.enter_context(_observing(self._observer))
 
     def _acts(self) -> None:

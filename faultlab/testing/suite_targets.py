@@ -11,9 +11,9 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.seams.construction import path_of
-from faultlab.injection.clock import Clock
 from faultlab.injection.seam import Site
 from faultlab.testing.embedding import recorded, trainers, write_below
 
@@ -52,7 +52,7 @@ class Learner:
     uses: dict[str, Use] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.clock = Clock()
+        self.clock = LightningClock()
         self._patches = Patches()
         self._wrapped: set[type] = set()
         self._depth = 0
@@ -103,7 +103,7 @@ class Learner:
             use.steps += 1
             if use.recon is not None or not (args or kwargs):
                 return step(module, *args, **kwargs)
-            clock = Clock()
+            clock = LightningClock()
             probe = Probe(Site(type(module), module), clock)
             self._depth += 1
             try:

@@ -17,8 +17,8 @@ from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order
 from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.injection.armed_fault import Armed
-from faultlab.injection.clock import Clock
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
 from faultlab.testing.embedding import Embedding
@@ -108,7 +108,7 @@ class Victim:
                     yield
                 return
             unit, target = aim
-            clock = Clock()
+            clock = LightningClock()
             found = touches(registry, clock, self._knowledge.recon_of(unit))
             embedding = Embedding(target, found.values(), clock, order.root)
             for touch in found.values():
@@ -192,7 +192,7 @@ class Arming:
                 yield
             return
         unit, target = aim
-        clock = Clock()
+        clock = LightningClock()
         complete = self._knowledge.complete(self._registered.mode, self._fault, unit)
         armed = Armed(complete, self._registered, clock, self._knowledge.recon_of(unit), self._acting)
         embedding = Embedding(target, [armed], clock, self._folder)

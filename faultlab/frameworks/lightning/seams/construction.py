@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import namespaces
-from faultlab.frameworks.lightning.seams.callbacks import release, settings_of
+from faultlab.frameworks.lightning.seams.callbacks import settings_of
 from faultlab.injection import tree
 from faultlab.injection.seam import Seam, Site
+from faultlab.injection.watchers import release
 
 if TYPE_CHECKING:
     from faultlab.core.target_profile import Recon
