@@ -62,6 +62,7 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
         if "imports" in message:
             for module in message["imports"]:
                 import_quietly(module)
+            target.framework.find_plugins_once()
             target.framework.warm_up()
         for file in message.get("known", ()):
             # Not imported before: the first import of the guards settles whose callbacks they are.

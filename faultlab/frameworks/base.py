@@ -88,6 +88,9 @@ class Assembly:
 class Profiling(Protocol):
     """Learns from a clean run how the target is made."""
 
+    def given(self, batch: Any) -> None:
+        """Take a batch that a step is called with by hand."""
+
     def watching(self) -> AbstractContextManager[None]:
         """Attach inside the context; nothing is left behind after it."""
 
@@ -157,11 +160,63 @@ BuildAgain = Callable[[Mapping[str, Any]], Training]
 """Builds the target anew with some settings changed."""
 
 
+class Foreign(Protocol):
+    """Modules and trainings of somebody else's in this process, as tests make them."""
+
+    steps: Mapping[str, str]
+    """The modules' methods that are steps, with the stage of each."""
+
+    def imported(self) -> bool:
+        """Return whether the framework has been imported by now."""
+
+    def bases(self) -> list[type]:
+        """Return the framework's own classes that users derive their modules from."""
+
+    def base_of(self, cls: type) -> type:
+        """Return the one of these that a class derives from."""
+
+    def overrides(self, cls: type, hook: str) -> bool:
+        """Return whether the user's class, or a base of the user's, defines the hook."""
+
+    def around_runs(self, patches: Patches, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Wrap what runs a training, an evaluation or a prediction; it is called with the trainer and the module."""
+
+    def purpose(self, trainer: Any) -> str:
+        """Return what a trainer runs for: fit, validate, test or predict."""
+
+    def recorded(self, trainer: Any, module: Any, clock: Clock, trajectory: Trajectory) -> AbstractContextManager[None]:
+        """Have the trajectory record what the trainer runs, and the clock know that it is on."""
+
+    def watch_loggers(self, trainer: Any, trajectory: Trajectory, patches: Patches) -> None:
+        """Have the trajectory count what reaches loggers."""
+
+    def watch_saves(self, trainer: Any, steps: set[int], patches: Patches) -> None:
+        """Note the steps at which the trainer saves checkpoints."""
+
+    def metrics(self, trainer: Any) -> Mapping[str, Any]:
+        """Return what the trainer has been told of metrics, by name."""
+
+    def profiling(self, module: Any, clock: Clock) -> Profiling:
+        """Return what learns how a module is made and trained."""
+
+    def write_below(self, folder: str, patches: Patches) -> None:
+        """Have trainings that were given no folder write below this one: runs go on side by side."""
+
+    def watch_guards(self, patches: Patches, observe: Callable[[Any, str], Any]) -> None:
+        """Hand every guard of each training to ``observe`` before it begins, with its name."""
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the framework's packages that are imported."""
+
+
 class Framework(Protocol):
     """One training framework."""
 
     name: str
     """As scenarios give it under ``framework``."""
+
+    foreign: Foreign
+    """How trainings are met that somebody else puts together."""
 
     def target(self, scenario: Mapping[str, Any]) -> Target:
         """Import what a scenario names.
@@ -186,6 +241,9 @@ class Framework(Protocol):
 
     def hooks_of(self, guard: Any) -> Collection[str]:
         """Return the names of the hooks by which the framework calls a guard of the user's."""
+
+    def find_plugins_once(self) -> None:
+        """Have trainings of this process and of its copies take installed plugins as they are now."""
 
     def warm_up(self) -> None:
         """Train something tiny of its own: copies of this process need not set up what a first training does."""

@@ -42,6 +42,11 @@ def named(name: str) -> Framework:
     raise UsageError(f"there is no framework {name!r}; there are {', '.join(known)}. {nearest(name, known)}".rstrip())
 
 
+def default_framework() -> Framework:
+    """Return the framework that is meant where nothing names one."""
+    return named(DEFAULT)
+
+
 def of(scenario: Mapping[str, Any]) -> Framework:
     """Return the framework of a scenario, as victims are given it."""
     return named(str(scenario.get("framework") or DEFAULT))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from faultlab.frameworks.base import Assembly, Framework
+from faultlab.frameworks.base import Assembly, Foreign, Framework
 from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.clock import LightningClock
+from faultlab.frameworks.lightning.foreign import ForeignLightning
 from faultlab.frameworks.lightning.seams.callbacks import own_hooks
 from faultlab.frameworks.lightning.target import Built, Target
 from faultlab.frameworks.lightning.training import LightningTraining
@@ -18,6 +19,7 @@ class Lightning:
     """Lightning, under both of its package names."""
 
     name = "lightning"
+    foreign: Foreign = ForeignLightning()
 
     def target(self, scenario: Mapping[str, Any]) -> Target:
         return Target(scenario)
@@ -31,8 +33,10 @@ class Lightning:
     def hooks_of(self, guard: Any) -> Collection[str]:
         return own_hooks(guard)
 
-    def warm_up(self) -> None:
+    def find_plugins_once(self) -> None:
         namespaces.find_plugins_once()
+
+    def warm_up(self) -> None:
         for namespace in namespaces.loaded():
             warm_up(namespace)
 
