@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from faultlab.core import packages
 from faultlab.core.class_paths import path_of, subclasses
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.registry import default_framework
 
-_FRAMEWORK = ("pytorch_lightning", "lightning", "torchmetrics", "faultlab")
+_NOT_USERS = (*packages.TRAIN, "torchmetrics", "faultlab")
 
 
 @dataclass
@@ -151,7 +152,7 @@ def richness(recon: Recon) -> tuple[bool, int, int]:
 
 def is_users(cls: type) -> bool:
     """Whether it is not one of the framework's own, its demos included."""
-    return cls.__module__.partition(".")[0] not in _FRAMEWORK
+    return cls.__module__.partition(".")[0] not in _NOT_USERS
 
 
 def find_class(path: str) -> type | None:
