@@ -123,6 +123,7 @@ def test_an_alarm_of_one_adviser_keeps_none_of_the_others_from_looking() -> None
     assert not clock.tried
 
 
+@pytest.mark.nightly(reason="a campaign on the GAN")
 def test_a_callback_that_averages_weights_does_so_where_no_step_is_on_its_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_callback_that_averages_weights_does_so_where_no_step_is_on_its_way(
     assert fault.activations > 1
 
 
+@pytest.mark.nightly(reason="two campaigns; test_records.py has that nothing is taken over from another plan")
 def test_verdicts_without_advice_are_not_taken_over_by_a_campaign_that_prescribes(tmp_path: Path) -> None:
     command = ["-m", "faultlab", "run", small(tmp_path), "--select", "return.none"]
     for more in (["--no-advice"], ["--resume"]):

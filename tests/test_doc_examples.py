@@ -21,6 +21,7 @@ DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rg
 PAGES = [page for page in DOCS if page.parent.name != "catalogue"]
 # What is shown there is a victim that can't be run as it is; a test of `init` breaks it.
 SHOWS_A_VICTIM = ROOT / "docs" / "first-ten-minutes.md"
+CAMPAIGNS = pytest.mark.nightly(reason="pages whose examples break trainings; the quick ring has the other pages")
 # What the pages take for granted: a module, its data, and a Trainer that is done soon.
 PREAMBLE = """
 import functools, pytest, torch
@@ -112,8 +113,12 @@ def _parse(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    sorted({block.page for block in blocks("python")} - {SHOWS_A_VICTIM}),
-    ids=lambda page: str(page.relative_to(ROOT)),
+    [
+        pytest.param(
+            page, id=str(page.relative_to(ROOT)), marks=CAMPAIGNS if page.name in ("python.md", "testing.md") else ()
+        )
+        for page in sorted({block.page for block in blocks("python")} - {SHOWS_A_VICTIM})
+    ],
 )
 def test_the_python_of_a_page_runs_from_its_top_to_its_end(tmp_path: Path, page: Path) -> None:
     # In one file of pytest's, since pages have tests among their examples; the rest runs when it is imported.

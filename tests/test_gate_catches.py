@@ -74,6 +74,7 @@ def test_what_was_accepted_is_what_notices_and_what_nobody_does(accepted: Path) 
     assert _faultlab(accepted, "gate", "--baseline", "accepted.json")[0] == 0
 
 
+@MORE
 def test_a_guard_that_was_removed_is_missed_though_a_test_notices_too(project: Path) -> None:
     _replace(project / "lines.yaml", GUARD, "")
     status, said = _run_and_gate(project)

@@ -91,6 +91,9 @@ def _keeping(folder: Path, monitored: str) -> None:
     (folder / "train.py").write_text(text.replace("trainer.fit(", added))
 
 
+@pytest.mark.nightly(
+    reason="a script of its own; the quick ring has what a checkpoint does whose metric comes too late"
+)
 def test_a_scripts_checkpoint_writes_nothing_and_raises_where_its_metric_is_missing(
     scouting: Scouting, engine: Engine, folder: Path
 ) -> None:

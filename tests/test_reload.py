@@ -129,6 +129,7 @@ def _report(folder: Path, factory: str, *select: str) -> dict[str, FaultResult]:
     return {fault.mode: fault for fault in faultlab.run(file, select=select, out=folder).faults}
 
 
+@pytest.mark.nightly(reason="a campaign of its own; the quick ring has each of these faults judged by itself")
 def test_a_campaign_comes_to_the_same_verdicts(
     results: dict[str, FaultResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

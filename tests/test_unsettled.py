@@ -20,6 +20,10 @@ from faultlab.target import Built
 from tests.published import violations_of
 from tests.zoo import unsettled
 
+MORE = pytest.mark.nightly(
+    reason="a campaign of its own; the quick ring has what each of them is made of, and the gate on one"
+)
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -49,6 +53,7 @@ def _violations(report: Report) -> list[str]:
     return violations_of(schema, json.loads(dump(report.to_json())))
 
 
+@MORE
 def test_of_a_target_with_data_of_the_systems_entropy_forks_are_judged_to_the_bit(tmp_path: Path) -> None:
     report = _run(tmp_path, "entropy", "gradient.negated", "random.reseeded-each-step", "random.unseeded",
                   more="trainer: {max_epochs: 6}\n")  # fmt: skip
@@ -80,6 +85,7 @@ def test_a_target_that_is_not_deterministic_is_named_first_with_the_cause_and_by
         assert 0 < text.index("The target is not deterministic") < text.index("loss.zeroed")
 
 
+@MORE
 def test_a_loss_that_the_broken_activation_computes_is_no_proof_of_no_harm(tmp_path: Path) -> None:
     report = _run(
         tmp_path, "log_likelihood", "layer.activation-changed", "layer.activation-removed", "gradient.negated"
@@ -93,6 +99,7 @@ def test_a_loss_that_the_broken_activation_computes_is_no_proof_of_no_harm(tmp_p
     assert _violations(report) == []
 
 
+@MORE
 def test_an_activation_inside_of_the_loss_is_put_back_before_the_weights_are_evaluated(tmp_path: Path) -> None:
     report = _run(tmp_path, "loss_module", "layer.activation-changed", more="trainer: {max_epochs: 20}\n")
     harm = _harm(report, "layer.activation-changed")
