@@ -146,6 +146,7 @@ def test_a_guard_that_fires_only_where_a_healthy_run_is_resumed_is_a_false_alarm
     assert exit_code(report) == 3
 
 
+@pytest.mark.nightly(reason="waits for a deadline, and tries again what was late")
 def test_a_run_that_was_late_among_others_is_tried_once_more_alone(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

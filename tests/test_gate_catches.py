@@ -90,6 +90,7 @@ def test_a_guard_that_was_made_to_pass_always_is_missed(project: Path) -> None:
     assert "guard:Finite does not notice loss.nan any more" in said
 
 
+@MORE
 def test_a_test_that_was_deleted_is_missed_by_the_run_itself(project: Path) -> None:
     before, _, rest = GREEN.partition("def test_it_learns")
     (project / "test_lines.py").write_text(before + rest[rest.index("def test_nothing_much") :])

@@ -126,7 +126,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="k") as runtime:
         project, packages = tmp_path / "project", tmp_path / "site-packages"
         project.mkdir()
-        packages.mkdir()
+        # As pip leaves it: a folder for compiled code that is made later would be a change of what is installed.
+        (packages / "__pycache__").mkdir(parents=True)
         (packages / "installed.py").write_text("")
         monkeypatch.setenv("FAULTLAB_WARM", "1")
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)

@@ -196,6 +196,7 @@ def test_the_debugger_stops_in_the_step_and_after_the_fault_has_acted(tmp_path: 
     assert "step 7 begins" in after, "training went on"
 
 
+@pytest.mark.nightly(reason="one more session in the debugger; the quick ring has one that goes on to the end")
 def test_the_debugger_ends_in_the_users_frame_where_an_exception_ends_the_run(tmp_path: Path) -> None:
     done = _replay(tmp_path, "weights.nan@step=2", "--debug", typed="c\nc\np 'lost', float(loss)\nq\n")
     assert done.returncode == 0, done.stderr
@@ -204,6 +205,7 @@ def test_the_debugger_ends_in_the_users_frame_where_an_exception_ends_the_run(tm
     assert "('lost', nan)" in debugged
 
 
+@pytest.mark.nightly(reason="one more session in the debugger; the quick ring has one that goes on to the end")
 def test_quitting_the_debugger_and_debugging_without_the_fault(tmp_path: Path) -> None:
     done = _replay(tmp_path, "loss.nan@step=3", "--debug", "--without-fault", typed="q\n")
     assert done.returncode == 0, done.stderr

@@ -178,6 +178,7 @@ def test_a_clean_seed_that_diverges_is_a_finding_and_hides_no_harm(tmp_path: Pat
     assert _harm(report, "gradient.negated").harmful
 
 
+@MORE
 def test_without_a_seed_a_network_that_is_passed_in_has_other_weights(tmp_path: Path) -> None:
     (fault,) = _run(tmp_path, "passed_in", "random.unseeded").faults
     assert fault.status is Status.SILENT
@@ -185,6 +186,7 @@ def test_without_a_seed_a_network_that_is_passed_in_has_other_weights(tmp_path: 
     assert fault.harm.clean != fault.harm.faulty
 
 
+@MORE
 def test_torchmetrics_says_which_way_its_metric_gets_better(tmp_path: Path) -> None:
     report = _run(tmp_path, "score", "gradient.negated", more="trainer: {max_epochs: 12}\n")
     assert report.baseline.measure["metric"] == "val_x"
@@ -193,6 +195,7 @@ def test_torchmetrics_says_which_way_its_metric_gets_better(tmp_path: Path) -> N
     assert _harm(report, "gradient.negated").harmful
 
 
+@MORE
 def test_a_callback_that_is_told_the_contrary_makes_the_direction_unknown(tmp_path: Path) -> None:
     stopping = "{class_path: pytorch_lightning.callbacks.EarlyStopping, init_args: {monitor: val_x, patience: 9}}"
     report = _run(tmp_path, "score", "loss.zeroed", more=f"guards:\n  - {stopping}\n")

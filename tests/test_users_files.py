@@ -266,7 +266,7 @@ def ran(project: Path, *arguments: str, module: str = "faultlab", codes: tuple[i
 
 
 MORE = pytest.mark.nightly(reason="more that trains; the quick ring has a run, which they are made of, and a script's")
-QUICK = ("run", "init", "mutate")
+QUICK = ("run", "init", "doctor of a script")
 FEW = ["--select", "return.none", "--select", "checkpoint.truncated", "--select", "checkpoint.wrong-best"]
 
 COMMANDS = {
