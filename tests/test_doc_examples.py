@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from collections.abc import Iterator
@@ -53,14 +54,19 @@ class Block(NamedTuple):
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def blocks(*languages: str) -> list[Block]:
+@functools.cache
+def _fenced() -> list[Block]:
     found = []
     for page in PAGES:
         for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
-            if token.type == "fence" and token.info.split(" ")[0] in languages:
+            if token.type == "fence":
                 assert token.map is not None
                 found.append(Block(page, token.map[0] + 1, token.info, token.content))
     return found
+
+
+def blocks(*languages: str) -> list[Block]:
+    return [block for block in _fenced() if block.language.split(" ")[0] in languages]
 
 
 def commands(block: Block) -> Iterator[list[str]]:

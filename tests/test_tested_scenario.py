@@ -22,7 +22,6 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 
-
 class Line(pl.LightningModule):
     def __init__(self):
         super().__init__()
