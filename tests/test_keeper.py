@@ -41,7 +41,6 @@ MODULE = """
 import json, os, resource, sys, random
 from pathlib import Path
 
-
 def parent(pid):
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 

@@ -216,7 +216,6 @@ def test_what_is_decorated_or_defined_twice_is_named(tmp_path: Path) -> None:
 HIDDEN = """
 import contextlib
 
-
 try:
     import nothing
 except ImportError:
