@@ -11,7 +11,7 @@ import torch
 from faultlab.guards import pace
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, Weights, planned_steps, scaled
+from faultlab.guards.looks import Finding, Weights, planned_steps, scaled, searches
 
 _ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Lion", "Adagrad")
 _FEW = 128
@@ -142,7 +142,7 @@ class ParametersMove(Guard):
         # What has moved before may well have come to rest, a line search at any gradient.
         if (
             expected == 0
-            or (self._travelled and (expected < 1e-4 or any(_searches(optimizer) for optimizer, _ in self._stepped)))
+            or (self._travelled and (expected < 1e-4 or any(searches(optimizer) for optimizer, _ in self._stepped)))
             or (self._still <= self.patience and (expected < 1e-4 or scaled(trainer)))
         ):
             return
@@ -157,11 +157,6 @@ class ParametersMove(Guard):
                 )
             ],
         )
-
-
-def _searches(optimizer: Any) -> bool:
-    """Return whether the optimizer stops by itself where its search finds no better point, as L-BFGS does."""
-    return any("tolerance_change" in group for group in optimizer.param_groups)
 
 
 def _rate_to_come(optimizers: list[Any]) -> float:
