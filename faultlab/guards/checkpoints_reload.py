@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from faultlab.guards import looks, readings
+from faultlab.guards import draws, looks, readings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.guard_set import GuardSet
 from faultlab.guards.looks import overrides_stock
@@ -171,7 +171,7 @@ class CheckpointsReload(Guard):
 
     def _read(self, path: str) -> None:
         try:
-            with readings.undrawn():
+            with draws.undrawn():
                 try:
                     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
                 except Exception as error:
