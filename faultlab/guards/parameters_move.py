@@ -139,10 +139,10 @@ class ParametersMove(Guard):
             return
         expected = max((_expected(optimizer, rates) for optimizer, rates in self._stepped), default=0.0)
         self._still += 1
-        # What has moved before may well have come to rest.
+        # What has moved before may well have come to rest, a line search at any gradient.
         if (
             expected == 0
-            or (expected < 1e-4 and self._travelled)
+            or (self._travelled and (expected < 1e-4 or any(_searches(optimizer) for optimizer, _ in self._stepped)))
             or (self._still <= self.patience and (expected < 1e-4 or scaled(trainer)))
         ):
             return
@@ -157,6 +157,11 @@ class ParametersMove(Guard):
                 )
             ],
         )
+
+
+def _searches(optimizer: Any) -> bool:
+    """Return whether the optimizer stops by itself where its search finds no better point, as L-BFGS does."""
+    return any("tolerance_change" in group for group in optimizer.param_groups)
 
 
 def _rate_to_come(optimizers: list[Any]) -> float:
