@@ -59,7 +59,7 @@ def checkpoint_of(trainer: Any) -> dict[str, Any]:
 
 def overrides(callback: Any, hook: str) -> bool:
     """Whether a callback does something of its own in a hook."""
-    return _overrides(type(callback), hook)
+    return _overrides(type(callback), hook)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=4096)

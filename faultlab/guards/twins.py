@@ -39,7 +39,7 @@ def copied(value: Any, memo: dict[int, Any]) -> Any:
         return _function(value, memo)
     if kind.__module__ == "torch._dynamo.eval_frame" and isinstance(value, nn.Module):
         return _compiled(value, memo)
-    if isinstance(value, nn.Module) and _is_copied_as_modules_are(kind):
+    if isinstance(value, nn.Module) and _is_copied_as_modules_are(kind):  # type: ignore[arg-type]
         return _module(value, memo)
     return copy.deepcopy(value, memo)
 
