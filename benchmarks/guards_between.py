@@ -136,7 +136,7 @@ def _asked() -> tuple[str, list[Path], str, int]:
     parser.add_argument("scenarios", metavar="SCENARIO.yaml", type=Path, nargs="*")
     parser.add_argument("--level", choices=("cheap", "full"), default="cheap")
     parser.add_argument("--pairs", type=int, default=40, help="Eight at least; the more, the narrower the interval.")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.pairs < 8:
         parser.error("an interval takes eight pairs at least")
     default = [HERE.parents[1] / "scenarios" / name / "scenario.yaml" for name in ("digits", "diabetes", "text", "gan")]
