@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from faultlab import guards
-from faultlab.guards import Guard, NormalisationAlive, OutputsVary, SamplesIndependent, listening, readings
+from faultlab.guards import Guard, NormalisationAlive, OutputsVary, SamplesIndependent, listening
+from faultlab.guards.trials import Trial
 from tests.guards.rig import Healthy, alarm_of, fit
 from tests.zoo import compiled
 
@@ -113,13 +114,15 @@ def test_a_copy_of_a_compiled_module_is_its_own_and_compiles_nothing(form: str) 
     seen = module.network.body[1].running_mean.clone()
     batch = next(iter(compiled.loaders()[0]))
     compiled.graphs.clear()
-    twin = readings.twin(module, trainer=object())
+    trial = Trial(module, trainer=object())
+    twin = trial.module
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.zero_()
-    with readings.trial(object()):
+    with trial.running():
         assert twin(batch[0]).abs().sum() == 0
-        assert readings.step(twin.train(), batch, 0) == pytest.approx(0.6931, abs=1e-3)
+        twin.train()
+        assert trial.step(batch, 0) == pytest.approx(0.6931, abs=1e-3)
     assert torch.equal(module.network.body[1].running_mean, seen)
     assert not torch.equal(twin.network.body[1].running_mean, seen)
     assert compiled.graphs == []

@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 
 from faultlab import guards
-from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning, readings
+from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning, trials
 from faultlab.guards.known_profile import combine
 from faultlab.guards.known_sensor import Sensor
 from faultlab.guards.lightning import HOOKS, overrides
@@ -210,7 +210,7 @@ def test_a_copy_that_fails_is_counted() -> None:
         """Refuses to be called by a guard."""
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            if readings.trying():
+            if trials.trying():
                 raise LookupError("nothing for you")
             return super().forward(inputs)
 
