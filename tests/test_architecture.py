@@ -59,9 +59,7 @@ LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 LONGEST = 400
 
 TODO_LAYERS = {
-    ("catalogue.failure_mode", "injection.seam"),
     ("injection.clock", "frameworks.lightning.namespaces"),
-    ("worker.session", "campaign.plan"),
     ("worker.session", "doctor.observing"),
 }
 TODO_LONG = {

@@ -14,7 +14,7 @@ from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.seams.construction import path_of
 from faultlab.injection.clock import Clock
-from faultlab.injection.seam import Site
+from faultlab.injection.hooks import Site
 from faultlab.testing.embedding import recorded, trainers, write_below
 
 _FRAMEWORK = ("pytorch_lightning", "lightning", "torchmetrics", "faultlab")

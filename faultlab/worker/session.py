@@ -20,8 +20,7 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
-from faultlab.campaign import plan
-from faultlab.catalogue import failure_mode
+from faultlab.catalogue.injection_points import ModuleArguments
 from faultlab.config.variations import NotVariedError
 from faultlab.core.asking import asked
 from faultlab.core.fault import Fault
@@ -38,13 +37,13 @@ from faultlab.detectors.warnings_shown import Warnings
 from faultlab.frameworks.lightning import confinement, evaluation, resume
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
-from faultlab.frameworks.lightning.seams.construction import ModuleArguments, in_precision
+from faultlab.frameworks.lightning.seams.construction import in_precision
 from faultlab.frameworks.lightning.target import Built, Target, TargetError
 from faultlab.frameworks.torch.weights import digest, not_finite
-from faultlab.injection import compilation, mutant_activation
+from faultlab.injection import compilation, hooks, mutant_activation, registry
 from faultlab.injection.armed_fault import Armed, BrokenInjector
 from faultlab.injection.clock import Clock
-from faultlab.injection.seam import Site
+from faultlab.injection.hooks import Site
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
 from faultlab.worker import seeding
@@ -57,9 +56,7 @@ Stem = Callable[[Place], "tuple[Order, Send] | None"]
 
 def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
     """Does what the order asks, in this process, and sends ``{"result": ...}``."""
-    if order.plan is not None:
-        send({"result": plan.in_victim(order.plan)})
-    elif order.examine:
+    if order.examine:
         from faultlab.doctor.observing import Examined
 
         Examined(target, order, send).run()
@@ -166,7 +163,7 @@ class Session:
     def _build(self) -> BaseException | None:
         self._seed()
         try:
-            if self._order.fault and plan.begins_at_construction(self._order.fault):
+            if self._order.fault and _registered(self._order.fault).mode.point.attach_at == "construct":
                 self._arm()
             self._built, self._trainer = self._build_target({}, interrupted=self._order.reload)
             _check_single_process(self._trainer)
@@ -307,19 +304,19 @@ class Session:
         self._armed, *self._companions = [self._armed_with(text) for text in (self._order.fault, *self._order.also)]
         if self._advisers is not None:
             armed = (self._armed, *self._companions)
-            self._advisers.rest(frozenset.intersection(*(one.seam.leaves for one in armed)))
+            self._advisers.rest(frozenset.intersection(*(one.mode.point.leaves for one in armed)))
 
     def _armed_with(self, text: str) -> Armed:
         assert self._order.recon is not None
-        fault = Fault.parse(text)
-        registered = failure_mode.load()[fault.mode]
         recon = Recon.from_json(self._order.recon)
-        armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
+        armed = Armed(
+            Fault.parse(text), _registered(text), self._clock, recon, lambda step: self._send({"acting": step})
+        )
         site = Site(type(None))
         if self._built is not None:
             armed.ctx.module = self._built.module
             site = Site(type(self._built.module), self._built.module)
-        registered.seam.install(self._fault_patches, armed, site)
+        hooks.install(armed, self._fault_patches, site)
         return armed
 
     def _ended_by(self, error: BaseException) -> None:
@@ -345,7 +342,7 @@ class Session:
         if self._order.echo:
             print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
         armed = self._armed if self._armed is not None and self._armed.activations else None
-        if armed is not None and isinstance(armed.seam, ModuleArguments):
+        if armed is not None and isinstance(armed.mode.point, ModuleArguments):
             self._seed()
             fresh = evaluation.rebuilt(self._built.module, lambda: self._target.build(self._order.root).module)
             self._built = replace(self._built, module=fresh)
@@ -420,6 +417,10 @@ class Session:
             "sources": _sources(self._built) if self._order.probe else None,
             "defined": _defined(self._built) if self._order.probe else None,
         }
+
+
+def _registered(fault: str) -> registry.Registered:
+    return registry.load()[Fault.parse(fault).mode]
 
 
 def _check_single_process(trainer: Any) -> None:

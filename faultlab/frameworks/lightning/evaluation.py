@@ -17,11 +17,11 @@ from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.recorder import recorder
-from faultlab.frameworks.lightning.seams import Site
 from faultlab.frameworks.lightning.seams.backward import wrap_held_optimizers
 from faultlab.frameworks.lightning.target import SILENT, Built
 from faultlab.frameworks.torch import layers
 from faultlab.injection.clock import Clock
+from faultlab.injection.hooks import Site
 
 LOSS = "loss"
 
