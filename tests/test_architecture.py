@@ -158,6 +158,12 @@ def test_lightning_is_imported_where_its_hooks_are_and_nowhere_else() -> None:
             assert found.by.startswith(("frameworks.lightning", "guards", "cli.demo.model")), found
 
 
+def test_injectors_name_no_framework_and_attach_nothing() -> None:
+    named = {found.what for found in imports() if home(found.by) == "injectors" and home(found.what) == "frameworks"}
+    assert [what for what in named if not what.startswith("frameworks.torch.") or "seams" in what] == []
+    assert not any(found.by.startswith("injectors.") and found.what == "injection.hooks" for found in imports())
+
+
 def test_what_runs_in_a_victim_imports_none_of_the_drivers_libraries() -> None:
     assert [found for found in imports() if home(found.by) in VICTIM and home(found.what) in HEAVY] == []
 
