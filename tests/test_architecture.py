@@ -59,7 +59,6 @@ LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 LONGEST = 400
 
 TODO_LAYERS = {
-    ("injection.clock", "frameworks.lightning.namespaces"),
     ("worker.session", "doctor.observing"),
 }
 TODO_LONG = {

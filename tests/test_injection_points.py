@@ -107,6 +107,19 @@ def test_a_frameworks_own_hook_comes_before_torchs() -> None:
     assert came == [ZeroGrad()]
 
 
+def test_a_point_that_derives_from_another_takes_its_hook() -> None:
+    @dataclass(frozen=True)
+    class Derived(ZeroGrad):
+        """A point of this test's own."""
+
+    assert Derived().hooked(Recon(seams=("ZeroGrad",)))
+    assert not Own().hooked(Recon(seams=("ZeroGrad",)))
+    armed = _armed(Derived(), lambda call, ctx: None)
+    with hooks.attach(armed, Site(type(None))):
+        torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], 0.1).zero_grad()
+    assert armed.activations == 1
+
+
 @pytest.mark.usefixtures("_forgotten")
 def test_a_second_hook_for_the_same_point_is_refused_and_both_are_named() -> None:
     def one(point: Own, patches: Patches, armed: Armed, site: Site) -> None: ...

@@ -34,11 +34,11 @@ from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import LoaderFacts, Recon
+from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.injection import hooks, registry
 from faultlab.injection.activation_counter import Tally
 from faultlab.injection.armed_fault import Armed
-from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import Site, attach
 from faultlab.injection.registry import Registered
 from faultlab.injection.values import Logged, Stream
@@ -65,6 +65,7 @@ def _train(
     namespace: str = BOTH[0],
     recon: Recon | None = None,
     then: Callable[[Any, Any], None] = lambda trainer, module: None,
+    made: list[Armed] | None = None,
     **arguments: Any,
 ) -> SimpleNamespace:
     """Builds and trains with an injector in place, and then does something with the Trainer while it still is."""
@@ -72,9 +73,11 @@ def _train(
     declared = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", point=seam, severity="minor",
                        effect="silent", cause=("x",), stages=EVERY)  # fmt: skip
     registered = Registered(declared, injector)
-    clock = Clock()
+    clock = LightningClock()
     recon = recon or Recon(steps=4, epochs=1, loading=LoaderFacts(samples=48, batch_size=8, batches=6))
     armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, recon)
+    if made is not None:
+        made.append(armed)
     torch.manual_seed(0)
     with Patches() as patches:
         clock.attach(patches)
@@ -225,29 +228,19 @@ def test_an_injector_that_fails_in_a_worker_is_told_from_a_worker_that_fails() -
 
     armed: list[Armed] = []
 
-    class Remembered(Sample):
-        def install(self, patches: Patches, one: Armed, site: Site) -> None:
-            armed.append(one)
-            super().install(patches, one, site)
-
     with pytest.raises(RuntimeError, match="worker"):
-        _train(Remembered(), buggy, _classifier(workers=1), trigger="always,stage=train")
+        _train(Sample(), buggy, _classifier(workers=1), trigger="always,stage=train", made=armed)
     assert armed[0].broken == "KeyError: 'bug'"
 
 
 def test_a_worker_can_be_struck_down_and_the_blow_is_counted_before_it_falls() -> None:
     armed: list[Armed] = []
 
-    class Remembered(Process):
-        def install(self, patches: Patches, one: Armed, site: Site) -> None:
-            armed.append(one)
-            super().install(patches, one, site)
-
     def exits(_: Any, ctx: Any) -> None:
         os._exit(3)
 
     with pytest.raises(RuntimeError, match="exited unexpectedly"):
-        _train(Remembered(worker=True), exits, _classifier(workers=1))
+        _train(Process(worker=True), exits, _classifier(workers=1), made=armed)
     assert armed[0].activations == 1
 
 
@@ -392,7 +385,7 @@ def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
     for seam in (TrainerArguments(), CallbackHook(), ModuleArguments()):
         declared = declare(id="trial.mode", docstring="A.", no_evidence="a test", point=seam, severity="minor",
                            effect="silent", cause=("x",))  # fmt: skip
-        armed = Armed(Fault("trial.mode"), Registered(declared, lambda value, ctx: value), Clock(), recon)
+        armed = Armed(Fault("trial.mode"), Registered(declared, lambda value, ctx: value), LightningClock(), recon)
         with attach(armed, Site(type(None))):
             pass
     assert (trainer.__init__, call._call_callback_hooks, equipped.Configured.__init__) == before
@@ -401,7 +394,7 @@ def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
 def test_a_warning_that_names_the_runs_own_folder_is_the_same_warning_in_every_run() -> None:
     from faultlab.detectors.warnings_shown import Warnings
 
-    one, other = Warnings(Clock(), "/tmp/lab/one"), Warnings(Clock(), "/tmp/lab/other")
+    one, other = Warnings(LightningClock(), "/tmp/lab/one"), Warnings(LightningClock(), "/tmp/lab/other")
     for warnings, folder in ((one, "/tmp/lab/one"), (other, "/tmp/lab/other")):
         warnings.note(f"UserWarning: {folder}/checkpoints is not empty")
     assert set(one.seen) == set(other.seen) == {"UserWarning: <run>/checkpoints is not empty"}
@@ -415,7 +408,7 @@ def test_hooks_that_were_set_on_a_callback_are_called_around_too() -> None:
 
 
 def _probed(module: Any, data: tuple[Any, Any], **arguments: Any) -> Recon:
-    clock = Clock()
+    clock = LightningClock()
     trainer = importlib.import_module(BOTH[0]).Trainer(**{**TRAINER, **arguments})
     probe = Probe(Site(type(module), module), clock)
     with Patches() as patches:

@@ -27,9 +27,9 @@ from faultlab.catalogue.injection_points import (
 )
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.injection.armed_fault import Armed, BrokenInjector
-from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import Site, attach
 from faultlab.injection.registry import Registered
 from faultlab.injection.values import Stream
@@ -56,7 +56,7 @@ def _fit(
     for _ in range(2):
         torch.manual_seed(0)
         module, data = factory(namespace)
-        site, clock = Site(type(module), module), Clock()
+        site, clock = Site(type(module), module), LightningClock()
         with Patches() as patches:
             clock.attach(patches)
             trainer = package.Trainer(**TRAINER)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from faultlab.core import framework_names
+
 DENSE = ("linear", "convolution", "transposed")
 ACTIVATIONS = ("relu", "bounded", "activation")
 NORMALISATIONS = ("batchnorm", "normalisation")
@@ -122,7 +124,7 @@ class Recon:
     checkpoints, ``unevaluated`` why its best one can't be evaluated afterwards.
     """
 
-    framework: str = "lightning"
+    framework: str = framework_names.DEFAULT
     seams: tuple[str, ...] | None = None
     namespace: str = ""
     module: str = ""

@@ -111,7 +111,8 @@ def install(armed: Armed, patches: Patches, site: Site) -> None:
     """Attaches the fault through ``patches``; raises CatalogueError where the target's framework has no hook for it."""
     framework, point = armed.recon.framework, armed.mode.point
     load(framework)
-    hook = _HOOKS.get((framework, type(point))) or _HOOKS.get((_SHARED, type(point)))
+    candidates = (_HOOKS.get((serves, kin)) for kin in point.kin for serves in (framework, _SHARED))
+    hook = next(filter(None, candidates), None)
     if hook is None:
         raise CatalogueError(f"{armed.mode.id} can't be attached: {framework} has no hook for {point.name}")
     hook(point, patches, armed, site)

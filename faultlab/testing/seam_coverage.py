@@ -48,6 +48,6 @@ def touches(registry: Mapping[str, Registered], clock: Clock, recon: Recon) -> d
     distinct = {
         repr(registered.mode.point): registered
         for registered in registry.values()
-        if recon.seams is None or registered.mode.seam in recon.seams
+        if registered.mode.point.hooked(recon)
     }
     return {seam: Touch(registered, clock, recon) for seam, registered in distinct.items()}

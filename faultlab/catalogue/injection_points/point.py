@@ -49,6 +49,11 @@ class InjectionPoint:
         return type(self).__name__
 
     @property
+    def kin(self) -> tuple[type[InjectionPoint], ...]:
+        """Its class and those that it derives from: what has no hook of its own takes the nearest one's."""
+        return tuple(cls for cls in type(self).__mro__ if issubclass(cls, InjectionPoint) and cls is not InjectionPoint)
+
+    @property
     def about(self) -> str:
         """What it says of itself, in one line."""
         return " ".join((inspect.getdoc(type(self)) or "").split())
@@ -57,6 +62,10 @@ class InjectionPoint:
     def attach_at(self) -> Attachment:
         """The latest place from which the hook may attach: before the target is built, before fit, or at a step."""
         return "step"
+
+    def hooked(self, recon: Recon) -> bool:
+        """Whether the target's framework has a hook for it, as far as anybody asked."""
+        return recon.seams is None or any(kin.__name__ in recon.seams for kin in self.kin)
 
     def inapplicable(self, recon: Recon) -> str:
         """Why nothing passes this point on this target, or an empty string."""

@@ -28,7 +28,7 @@ def requirement(name: str) -> Callable[[Requirement], Requirement]:
 def inapplicable(mode: FailureMode, recon: Recon) -> str:
     """Why the failure mode can't apply to this target, in words, or an empty string."""
     reason = mode.point.inapplicable(recon)
-    if recon.seams is not None and mode.seam not in recon.seams:
+    if not mode.point.hooked(recon):
         reason = f"faultlab has no hook for {mode.seam} in {recon.framework}"
     for name in mode.needs:
         if name not in REQUIREMENTS:

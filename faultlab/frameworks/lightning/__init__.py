@@ -1,3 +1,3 @@
 """PyTorch Lightning, under both of its package names."""
 
-FRAMEWORK = "lightning"
+NAME = "lightning"

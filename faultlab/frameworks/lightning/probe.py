@@ -16,9 +16,10 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils.data import DataLoader
 
 from faultlab.core import directions, predictions
+from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Leaf, LoaderFacts, Part, Recon
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.facts import (
     arguments,
     finite,
@@ -35,7 +36,6 @@ from faultlab.frameworks.lightning.facts import (
 )
 from faultlab.frameworks.lightning.seams.backward import CLIPPING, wrap_held_optimizers
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
-from faultlab.frameworks.lightning.seams.construction import path_of
 from faultlab.frameworks.lightning.seams.data import FETCHERS
 from faultlab.frameworks.lightning.seams.loading import training_loaders, validation_loaders
 from faultlab.frameworks.lightning.seams.logging import LOGGER_CONNECTOR
@@ -352,8 +352,8 @@ class Probe:
         forward = given.path if given else self._outermost()
         along = {} if joins else samples.axes(batch, inputs, labels, self._batch_size)
         return Recon(
-            framework=FRAMEWORK,
-            seams=offered(FRAMEWORK),
+            framework=NAME,
+            seams=offered(NAME),
             namespace=namespaces.namespace_of(self._site.cls),
             module=path_of(self._site.cls),
             automatic=bool(module.automatic_optimization),

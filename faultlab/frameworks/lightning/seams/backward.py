@@ -10,7 +10,7 @@ import torch
 
 from faultlab.catalogue.injection_points import Clipping, Loss, OptimizerStep
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.torch.optimizers import held_optimizers
 from faultlab.frameworks.torch.seams import backward, clipping
 from faultlab.injection.hooks import Site, hooks
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CLIPPING = "configure_gradient_clipping"
 
 
-@hooks(Loss, framework=FRAMEWORK)
+@hooks(Loss, framework=NAME)
 def loss(point: Loss, patches: Patches, armed: Armed, site: Site) -> None:
     if armed.recon.automatic:
         patches.wrap(site.owner("training_step"), "training_step", _in_output(armed))
@@ -50,7 +50,7 @@ def _in_output(armed: Armed) -> Callable[[Callable[..., Any]], Callable[..., Any
     return make
 
 
-@hooks(Clipping, framework=FRAMEWORK)
+@hooks(Clipping, framework=NAME)
 def gradient_clipping(point: Clipping, patches: Patches, armed: Armed, site: Site) -> None:
     def hook(configure: Callable[..., Any]) -> Callable[..., Any]:
         def around(*args: Any, **kwargs: Any) -> Any:
@@ -67,7 +67,7 @@ def gradient_clipping(point: Clipping, patches: Patches, armed: Armed, site: Sit
     clipping.by_hand(point, patches, armed, site)
 
 
-@hooks(OptimizerStep, framework=FRAMEWORK)
+@hooks(OptimizerStep, framework=NAME)
 def optimizer_step(point: OptimizerStep, patches: Patches, armed: Armed, site: Site) -> None:
     """Attaches to Lightning's wrapper.
 

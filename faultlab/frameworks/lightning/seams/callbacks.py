@@ -10,7 +10,7 @@ import torch
 
 from faultlab.catalogue.injection_points import CallbackHook
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.injection.hooks import Site, hooks
 
 if TYPE_CHECKING:
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 
 FIRST = "first"
 
-_WATCHED = "__faultlab_watched__"
-
 # What Lightning adds by itself, and what does nothing to a training but show it.
 _DECORATION = ("ProgressBar", "TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary", "Timer",
                "GradientAccumulationScheduler", "_EvaluationLoopTimer")  # fmt: skip
 
 
-@hooks(CallbackHook, framework=FRAMEWORK)
+@hooks(CallbackHook, framework=NAME)
 def callback_hook(point: CallbackHook, patches: Patches, armed: Armed, site: Site) -> None:
     def make(call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
@@ -65,26 +63,6 @@ def _harness(callback: Any) -> bool:
     """Whether a callback is there for the harness, and not one that the user has put there."""
     module = type(callback).__module__
     return module.partition(".")[0] == "faultlab" and not module.startswith("faultlab.guards")
-
-
-def watch(callback: Any, hook: str, watcher: Callable[..., Any]) -> None:
-    """Puts a watcher in the place of a callback's hook, on the instance, until `release`."""
-    own = vars(callback).get(hook)
-    object.__setattr__(callback, hook, watcher)
-    vars(watcher)[_WATCHED] = own
-
-
-def release(callback: Any) -> None:
-    """Takes every watcher off a callback again.
-
-    A callback that a fault tampers with is part of the failure: its wish to stop has to take effect, and is no notice.
-    """
-    for hook, method in list(getattr(callback, "__dict__", {}).items()):
-        if _WATCHED in getattr(method, "__dict__", {}):
-            own = vars(method)[_WATCHED]
-            object.__delattr__(callback, hook)
-            if own is not None:
-                object.__setattr__(callback, hook, own)
 
 
 def settings_of(callback: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from faultlab.catalogue.injection_points import Checkpoint
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.values import Restored
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _FABRIC = {"pytorch_lightning": "lightning_fabric", "lightning.pytorch": "lightning.fabric"}
 
 
-@hooks(Checkpoint, framework=FRAMEWORK)
+@hooks(Checkpoint, framework=NAME)
 def checkpoint(point: Checkpoint, patches: Patches, armed: Armed, site: Site) -> None:
     if point.part in ("state", "save", "file"):
         make = {"state": _state, "save": _save, "file": _file}[point.part]

@@ -8,40 +8,30 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from faultlab.catalogue.injection_points import ModuleArguments, TrainerArguments
+from faultlab.core.class_paths import found_class
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
-from faultlab.frameworks.lightning.seams.callbacks import release, settings_of
+from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning.seams.callbacks import settings_of
 from faultlab.injection import tree
 from faultlab.injection.hooks import Site, hooks
+from faultlab.injection.watchers import release
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
 
-@hooks(ModuleArguments, framework=FRAMEWORK)
+@hooks(ModuleArguments, framework=NAME)
 def module_arguments(point: ModuleArguments, patches: Patches, armed: Armed, site: Site) -> None:
     cls = found_class(armed.recon.module)
     if cls is not None:
         patches.wrap(cls, "__init__", _mapping(armed))
 
 
-@hooks(TrainerArguments, framework=FRAMEWORK)
+@hooks(TrainerArguments, framework=NAME)
 def trainer_arguments(point: TrainerArguments, patches: Patches, armed: Armed, site: Site) -> None:
     for namespace in namespaces.loaded():
         trainer = sys.modules[namespace].Trainer
         patches.wrap(trainer, "__init__", _mapping(armed, given={"callbacks": []}))
-
-
-def path_of(cls: type) -> str:
-    """The dotted path that names a class."""
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def found_class(path: str) -> type | None:
-    """The class of that dotted path among the imported modules; None for one that was made inside a function."""
-    module, _, name = path.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
-    return found if isinstance(found, type) else None
 
 
 def arguments_of(call: inspect.BoundArguments) -> dict[str, Any]:

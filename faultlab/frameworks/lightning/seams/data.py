@@ -9,7 +9,7 @@ import torch
 
 from faultlab.catalogue.injection_points import Batch, Loader
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.injection import tree
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.values import Stream
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FETCHERS = ("loops.fetchers:_PrefetchDataFetcher", "loops.fetchers:_DataFetcherWrapper")
 
 
-@hooks(Batch, framework=FRAMEWORK)
+@hooks(Batch, framework=NAME)
 def batches(point: Batch, patches: Patches, armed: Armed, site: Site) -> None:
     def make(advance: Callable[..., Any]) -> Callable[..., Any]:
         def mapped(fetcher: Any) -> Any:
@@ -73,7 +73,7 @@ def _onward(iterator: Iterator[Any]) -> Iterator[Any]:
         yield item
 
 
-@hooks(Loader, framework=FRAMEWORK)
+@hooks(Loader, framework=NAME)
 def loader(point: Loader, patches: Patches, armed: Armed, site: Site) -> None:
     def make(begin: Callable[..., Any]) -> Callable[..., Any]:
         def mapped(fetcher: Any) -> Any:

@@ -11,20 +11,20 @@ from torch.utils.data import DataLoader
 from faultlab.catalogue.injection_points import LoaderArguments, Loaders
 from faultlab.core.asking import asked
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning.clock import STAGES
 from faultlab.frameworks.torch.loaders import dataloaders_in, read, rebuilt
-from faultlab.injection.clock import STAGES_OF_LIGHTNING
 from faultlab.injection.hooks import Site, hooks
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
 
-@hooks(LoaderArguments, framework=FRAMEWORK)
+@hooks(LoaderArguments, framework=NAME)
 def loader_arguments(point: LoaderArguments, patches: Patches, armed: Armed, site: Site) -> None:
     def make(prepare: Callable[..., Any]) -> Callable[..., Any]:
         def mapped(connector: Any, dataloader: Any, shuffle: bool, mode: Any) -> Any:
-            if isinstance(dataloader, DataLoader) and armed.due(STAGES_OF_LIGHTNING[mode.value]):
+            if isinstance(dataloader, DataLoader) and armed.due(STAGES[mode.value]):
                 before = replace(read(dataloader), training=lambda: read(training_loaders(connector.trainer)[0]))
                 dataloader = rebuilt(dataloader, before, armed.map(before))
             return prepare(connector, dataloader, shuffle, mode)
@@ -36,7 +36,7 @@ def loader_arguments(point: LoaderArguments, patches: Patches, armed: Armed, sit
         patches.wrap(connector, "_prepare_dataloader", make)
 
 
-@hooks(Loaders, framework=FRAMEWORK)
+@hooks(Loaders, framework=NAME)
 def loaders(point: Loaders, patches: Patches, armed: Armed, site: Site) -> None:
     def make(ask: Callable[..., Any]) -> Callable[..., Any]:
         def mapped(source: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from faultlab.catalogue.injection_points import LoggerCall, Logging, MetricReset
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.values import Logged
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LOGGER_CONNECTOR = "trainer.connectors.logger_connector.logger_connector:_LoggerConnector"
 
 
-@hooks(Logging, framework=FRAMEWORK)
+@hooks(Logging, framework=NAME)
 def logging(point: Logging, patches: Patches, armed: Armed, site: Site) -> None:
     def make(log: Callable[..., Any]) -> Callable[..., Any]:
         def mapped(module: Any, name: str, value: Any, *args: Any, **options: Any) -> Any:
@@ -31,7 +31,7 @@ def logging(point: Logging, patches: Patches, armed: Armed, site: Site) -> None:
     patches.wrap(namespaces.base_module(site.cls), "log", make)
 
 
-@hooks(MetricReset, framework=FRAMEWORK)
+@hooks(MetricReset, framework=NAME)
 def metric_reset(point: MetricReset, patches: Patches, armed: Armed, site: Site) -> None:
     def make(reset: Callable[..., Any]) -> Callable[..., Any]:
         def around(metric: Any) -> Any:
@@ -46,7 +46,7 @@ def metric_reset(point: MetricReset, patches: Patches, armed: Armed, site: Site)
         patches.wrap(namespaces.part(namespace, results), "reset", make)
 
 
-@hooks(LoggerCall, framework=FRAMEWORK)
+@hooks(LoggerCall, framework=NAME)
 def logger_call(point: LoggerCall, patches: Patches, armed: Armed, site: Site) -> None:
     def make(log_metrics: Callable[..., Any]) -> Callable[..., Any]:
         def around(connector: Any, metrics: Any, *args: Any, **kwargs: Any) -> Any:

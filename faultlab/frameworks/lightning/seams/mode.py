@@ -9,7 +9,7 @@ import torch
 
 from faultlab.catalogue.injection_points import Mode
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.seams.steps import STEP_METHODS
 from faultlab.injection.hooks import Site, hooks
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
 
-@hooks(Mode, framework=FRAMEWORK)
+@hooks(Mode, framework=NAME)
 def mode(point: Mode, patches: Patches, armed: Armed, site: Site) -> None:
     """Attaches to the steps.
 

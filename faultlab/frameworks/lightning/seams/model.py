@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from faultlab.catalogue.injection_points import Architecture, Optimizers, OptimizerState, Weights
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK
+from faultlab.frameworks.lightning import NAME
 from faultlab.frameworks.torch.optimizers import held_optimizers, optimizers_in, schedulers_in
 from faultlab.injection import tree
 from faultlab.injection.hooks import Site, hooks
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
 
-@hooks(Architecture, framework=FRAMEWORK)
+@hooks(Architecture, framework=NAME)
 def architecture(point: Architecture, patches: Patches, armed: Armed, site: Site) -> None:
     changed: weakref.WeakSet[nn.Module] = weakref.WeakSet()
     known = site.module
@@ -58,7 +58,7 @@ def architecture(point: Architecture, patches: Patches, armed: Armed, site: Site
     patches.wrap(site.owner("configure_optimizers"), "configure_optimizers", configuring)
 
 
-@hooks(Weights, framework=FRAMEWORK)
+@hooks(Weights, framework=NAME)
 def weights(point: Weights, patches: Patches, armed: Armed, site: Site) -> None:
     def make(step: Callable[..., Any]) -> Callable[..., Any]:
         def around(*args: Any, **kwargs: Any) -> Any:
@@ -72,7 +72,7 @@ def weights(point: Weights, patches: Patches, armed: Armed, site: Site) -> None:
     patches.wrap(site.owner("training_step"), "training_step", make)
 
 
-@hooks(Optimizers, framework=FRAMEWORK)
+@hooks(Optimizers, framework=NAME)
 def optimizers(point: Optimizers, patches: Patches, armed: Armed, site: Site) -> None:
     def make(configure: Callable[..., Any]) -> Callable[..., Any]:
         def mapped(*args: Any, **kwargs: Any) -> Any:
@@ -87,7 +87,7 @@ def optimizers(point: Optimizers, patches: Patches, armed: Armed, site: Site) ->
     patches.wrap(site.owner("configure_optimizers"), "configure_optimizers", make)
 
 
-@hooks(OptimizerState, framework=FRAMEWORK)
+@hooks(OptimizerState, framework=NAME)
 def optimizer_state(point: OptimizerState, patches: Patches, armed: Armed, site: Site) -> None:
     def make(step: Callable[..., Any]) -> Callable[..., Any]:
         def around(*args: Any, **kwargs: Any) -> Any:

@@ -12,7 +12,7 @@ from torch.utils.data._utils import fetch
 from faultlab.catalogue.injection_points import Process, RandomState
 from faultlab.core import resource_limits
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.loader_workers import Workers
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
 
-@hooks(Process, framework=FRAMEWORK)
+@hooks(Process, framework=NAME)
 def process(point: Process, patches: Patches, armed: Armed, site: Site) -> None:
     if point.worker:
         workers = Workers(armed)
@@ -54,7 +54,7 @@ def _in_step(armed: Armed, call: Callable[..., Any]) -> Callable[..., Any]:
     return calling
 
 
-@hooks(RandomState, framework=FRAMEWORK)
+@hooks(RandomState, framework=NAME)
 def random_state(point: RandomState, patches: Patches, armed: Armed, site: Site) -> None:
     def make(call: Callable[..., Any]) -> Callable[..., Any]:
         def changing(*args: Any, **kwargs: Any) -> Any:

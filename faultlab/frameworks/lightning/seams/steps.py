@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from faultlab.catalogue.injection_points import Definition, StepCall, StepOutput
 from faultlab.catalogue.injection_points.point import IN_STEPS
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import FRAMEWORK, namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.injection.hooks import Site, hooks
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STEP_METHODS = {method: stage for stage, method in IN_STEPS.items()}
 
 
-@hooks(StepOutput, framework=FRAMEWORK)
+@hooks(StepOutput, framework=NAME)
 def step_output(point: StepOutput, patches: Patches, armed: Armed, site: Site) -> None:
     def mapping(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,12 +34,12 @@ def step_output(point: StepOutput, patches: Patches, armed: Armed, site: Site) -
             patches.wrap(site.owner(name), name, mapping(stage))
 
 
-@hooks(StepCall, framework=FRAMEWORK)
+@hooks(StepCall, framework=NAME)
 def step_call(point: StepCall, patches: Patches, armed: Armed, site: Site) -> None:
     patches.wrap(site.owner(point.hook), point.hook, armed.surrounding(STEP_METHODS.get(point.hook)))
 
 
-@hooks(Definition, framework=FRAMEWORK)
+@hooks(Definition, framework=NAME)
 def definition(point: Definition, patches: Patches, armed: Armed, site: Site) -> None:
     own = getattr(site.cls, point.hook) if namespaces.overrides(site.cls, point.hook) else None
     if not armed.due(STEP_METHODS.get(point.hook, "train")):
