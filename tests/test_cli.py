@@ -280,7 +280,12 @@ def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[P
     assert told == json.loads((out / "first" / "report.json").read_text())
     assert told["faults"] == judged, "seconds and all: they were taken over"
     demands = {"fail_under": 0.6}
-    assert told["gate"] == {"passed": False, "reasons": ["coverage 0.50 is under 0.60"], "demands": demands}
+    assert told["gate"] == {
+        "passed": False,
+        "reasons": ["coverage 0.50 is under 0.60"],
+        "kinds": ["coverage"],
+        "demands": demands,
+    }
     assert (done.status, done.err) == (1, "")
 
 

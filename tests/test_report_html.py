@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from faultlab.cli.explain_command import _link
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
 from faultlab.report import overview
 from faultlab.report.html import document
@@ -164,7 +165,7 @@ def test_hostile_strings_stay_text_wherever_they_stand(tmp_path: Path) -> None:
     ])  # fmt: skip
     report.versions = report.baseline.metrics = {HOSTILE: 1.0}  # type: ignore[assignment]
     report.baseline.false_alarms = [{"kind": "guard", "name": HOSTILE, "step": 0, "message": HOSTILE}]
-    report.passed, report.reasons, report.faultlab = False, [HOSTILE], HOSTILE
+    report.passed, report.reasons, report.faultlab = False, [Reason(ReasonKind.COVERAGE, HOSTILE)], HOSTILE
     clean, page = written(sample(), tmp_path), written(report, tmp_path)
     assert {tag for tag, _ in page.tags} <= {tag for tag, _ in clean.tags} | {"del"}
     shown = "<script>alert('x')</script> \"quoted\" 'single' & {{ 7 * 7 }} \\x00\\x1b[31m\\u202e\\ud800 end"
@@ -287,7 +288,7 @@ def test_the_matrix_says_who_noticed_and_how_late(tmp_path: Path) -> None:
 
 def test_what_is_inconclusive_what_alarms_falsely_and_the_gate_are_loud(tmp_path: Path) -> None:
     report = sample()
-    report.passed, report.reasons = False, [f"reason {n}" for n in range(12)]
+    report.passed, report.reasons = False, [Reason(ReasonKind.COVERAGE, f"reason {n}") for n in range(12)]
     report.baseline.false_alarms = [{"kind": "guard", "name": "Nervous", "step": 3, "message": "too hot"}]
     page = written(report, tmp_path)
     for words in ("1 false alarm on clean runs", "Nervous, step 3: too hot", "Gate NOT passed", "reason 11"):
@@ -373,18 +374,18 @@ def test_a_scenario_that_asks_for_nothing_is_not_said_to_have_passed_a_gate(tmp_
 def test_where_no_gate_was_asked_for_none_is_said_to_have_failed(tmp_path: Path) -> None:
     report = sample()
     report.demands, report.passed = Demands(), False
-    for alarms, reason, said in (
-        ([{"kind": "guard", "name": "A", "step": 0, "message": "x"}], "1 false alarms on clean runs", "false alarms"),
-        ([], "inconclusive: a.b is error", "inconclusive"),
-        ([], "the excuse for a.b expired", "not passed"),
+    for alarms, kind, said in (
+        ([{"kind": "guard", "name": "A", "step": 0, "message": "x"}], ReasonKind.FALSE_ALARMS, "false alarms"),
+        ([], ReasonKind.FAULT_UNPROVEN, "inconclusive"),
+        ([], ReasonKind.EXCUSE, "not passed"),
     ):
-        report.baseline.false_alarms, report.reasons = alarms, [reason]
+        report.baseline.false_alarms, report.reasons = alarms, [Reason(kind, "no words decide")]
         assert report.gate == f"no gate in the scenario; {said}"
         page = written(report, tmp_path)
         assert f"No gate in the scenario; {said}" in page.text
         assert "nothing is asked for" not in page.text
         assert "box failed" in page.source
-    report.reasons = ["baseline: a.b is newly silent"]
+    report.reasons = [Reason(ReasonKind.BASELINE, "a.b is newly silent")]
     assert report.gate == "gate NOT passed", "what was accepted is a gate"
 
 

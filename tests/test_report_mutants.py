@@ -79,6 +79,16 @@ def test_the_parts_of_the_score_tell_tests_from_guards_and_guards_from_luck() ->
     assert sum(part.share for part in mutant_section.parts(mutated(*every()))) == pytest.approx(100, abs=0.01)
 
 
+def test_a_survivor_of_which_nothing_is_known_is_not_said_to_have_done_no_harm(tmp_path: Path) -> None:
+    unknown = Harm("val_loss", 1.0, None, False, "the weights could not be evaluated: ValueError: no")
+    report = mutated(mutant("silent", harm=unknown), mutant("silent", line=2, harm=Harm("val_loss", 1.0, 1.0, False)))
+    found = {part.words: part.count for part in mutant_section.parts(report) if part.count}
+    assert found == {"survived, its harm unknown": 1, "survived, and did no harm as far as measured": 1}
+    page = written(report, tmp_path)
+    assert "1 survived, its harm unknown" in page.text
+    assert "harm unknown: the weights could not be evaluated: ValueError: no" in page.text
+
+
 def test_a_survivor_is_told_with_its_place_its_diff_what_was_said_and_who_would_have_noticed(tmp_path: Path) -> None:
     page = written(mutated(*every()), tmp_path)
     for words in ("model.py:14:13", "model.py:15:13", "- x = 1", "+ x = 2", "val_loss 2.25, clean 0.5 (harmful)"):

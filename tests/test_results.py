@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
 from tests.support import detection, report, result
 
@@ -69,6 +70,7 @@ CONTRACT: dict[str, Any] = {
     "gate": {
         "passed": False,
         "reasons": ["1 false alarms on clean runs, 0 allowed"],
+        "kinds": ["false_alarms"],
         "demands": {"coverage": 0.8, "silent": {"critical": 0}, "latency": 4},
         "excuses": [{"mode": "label.*", "reason": "no labels", "expires": "2027-06-30"}],
     },
@@ -98,7 +100,7 @@ def _contracted() -> Report:
         faults=[found],
         timing={"import": 5.3, "baseline": 1.9, "faults": 4.1, "total": 11.9, "jobs": 2},
         passed=False,
-        reasons=["1 false alarms on clean runs, 0 allowed"],
+        reasons=[Reason(ReasonKind.FALSE_ALARMS, "1 false alarms on clean runs, 0 allowed")],
         faultlab="0.1.0",
         demands=Demands(coverage=0.8, silent={"critical": 0}, latency=4),
         excuses=[{"mode": "label.*", "reason": "no labels", "expires": "2027-06-30"}],

@@ -20,6 +20,7 @@ from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Outcome
+from faultlab.core.reason import texts
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Status, dump
 from faultlab.core.run_folder import file_name
@@ -130,7 +131,7 @@ class Replay:
             self._clean(watched.outcomes, mode),
             result,
             others=[fault.id for fault in report.faults if fault.id != result.id],
-            problems=report.reasons,
+            problems=texts(report.reasons),
             advised=campaign.advice.noticed.get(result.id, ()),
             interrupted=campaign.interrupted,
         )

@@ -1,5 +1,7 @@
 """A notice: that somebody raised or signalled, at which step, and in which words."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from faultlab.core import seal
+from faultlab.core.reason import Reason, ReasonKind, reasons_from_json, reasons_to_json
 
 SCHEMA = 1
 SOURCE = "source"
@@ -36,8 +37,6 @@ class Status(str, Enum):
 _WORST_FIRST = [Status.SILENT, Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT, Status.WARNED, Status.NOTICED,
                 Status.NO_EFFECT, Status.NOT_APPLICABLE, Status.IGNORED]  # fmt: skip
 INCONCLUSIVE = (Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT)
-BASELINE = "baseline: "
-"""What a report's reasons begin with that are about what was accepted."""
 NO_GATE = "no gate in the scenario"
 _SEVERITY_ORDER = {"critical": 0, "major": 1, "minor": 2}
 
@@ -243,7 +242,7 @@ class Report:
     faults: list[FaultResult] = field(default_factory=list)
     timing: dict[str, float] = field(default_factory=dict)
     passed: bool = True
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
     faultlab: str = ""
     mutants: list[FaultResult] = field(default_factory=list)
     mutation: Mutation | None = None
@@ -256,7 +255,7 @@ class Report:
     @property
     def gate(self) -> str:
         """What the gate came to, in words; where nothing was asked there is none, but what does not pass is said."""
-        if self.demands != Demands() or any(reason.startswith(BASELINE) for reason in self.reasons):
+        if self.demands != Demands() or any(one.kind is ReasonKind.BASELINE for one in self.reasons):
             if not self.passed:
                 return "gate NOT passed"
             return (
@@ -264,7 +263,7 @@ class Report:
             )
         if self.passed:
             return NO_GATE
-        unproven = any(reason.startswith(("inconclusive", "interrupted")) for reason in self.reasons)
+        unproven = any(one.proves_nothing and not one.kind.of_mutants for one in self.reasons)
         why = "false alarms" if self.baseline.false_alarms else "inconclusive" if unproven else "not passed"
         return f"{NO_GATE}; {why}"
 
@@ -298,8 +297,8 @@ class Report:
     def coverage(self) -> dict[str, Any]:
         """What is counted from the verdicts."""
         return {
-            "modes": _counts(self.by_mode().values()),
-            "faults": _counts(fault.status for fault in self.faults),
+            "modes": counts_of(self.by_mode().values()),
+            "faults": counts_of(fault.status for fault in self.faults),
             "ratio": self.ratio,
             "by_detector": self.by_detector(),
         }
@@ -320,7 +319,7 @@ class Report:
             "timing": self.timing,
             "gate": {
                 "passed": self.passed,
-                "reasons": self.reasons,
+                **reasons_to_json(self.reasons),
                 **({"demands": self.demands.to_json()} if self.demands is not None else {}),
                 **({"excuses": self.excuses} if self.excuses else {}),
             },
@@ -342,7 +341,7 @@ class Report:
             mutation=Mutation(**data["mutants"]) if "mutants" in data else None,
             timing=dict(data["timing"]),
             passed=data["gate"]["passed"],
-            reasons=list(data["gate"]["reasons"]),
+            reasons=reasons_from_json(data["gate"]),
             faultlab=data["faultlab"],
             target=dict(data.get("target") or {}),
             demands=Demands(**data["gate"]["demands"]) if "demands" in data["gate"] else None,
@@ -395,6 +394,7 @@ def plain(data: Any) -> Any:
     return data
 
 
-def _counts(statuses: Iterable[Status]) -> dict[str, int]:
+def counts_of(statuses: Iterable[Status]) -> dict[str, int]:
+    """How many there are of each status, those that there are none of too."""
     counted = Counter(statuses)
     return {status.value: counted[status] for status in Status}

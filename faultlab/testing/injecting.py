@@ -29,6 +29,7 @@ from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, relea
 from faultlab.frameworks.lightning.seams.construction import path_of
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock
+from faultlab.testing import pytest_internals
 from faultlab.testing.dry_run import Rehearsal, RehearsalError
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.suite_targets import Learner, Use, find_class
@@ -303,7 +304,7 @@ def _caller() -> str:
 def _within_a_fixture() -> bool:
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name == "call_fixture_func" and frame.f_globals.get("__name__") == "_pytest.fixtures":
+        if pytest_internals.calls_a_fixture(frame):
             return True
         frame = frame.f_back
     return False

@@ -21,6 +21,7 @@ from faultlab.core import atomic_write
 from faultlab.core.fault import Fault
 from faultlab.core.kill_matrix import Matrix
 from faultlab.core.orders import Outcome
+from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Demands, Report, dump
 from faultlab.core.run_folder import REPORT_FILE, TESTS_FILE
 from faultlab.core.version import __version__
@@ -29,6 +30,7 @@ from faultlab.gate.demands import check
 from faultlab.sandbox.overlay import Overlay
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import judge
+from faultlab.testing.pytest_internals import junit_of
 from faultlab.testing.report_replay import replay
 from faultlab.testing.stash_keys import ALONE, PROCESSES, RESULT
 from faultlab.testing.suite import Asked, Suite
@@ -55,9 +57,10 @@ def run_suite(session: pytest.Session) -> None:
     report.demands = Demands(false_alarms=len(matrix.left_out), fail_under=fail_under)
     report.reasons = check(report)
     if not matrix.complete:
-        report.reasons.insert(0, "inconclusive: interrupted; what was done until then is shown")
+        text = "inconclusive: interrupted; what was done until then is shown"
+        report.reasons.insert(0, Reason(ReasonKind.INTERRUPTED, text))
     report.passed = not report.reasons
-    config.stash[RESULT] = (matrix, report, report.reasons)
+    config.stash[RESULT] = (matrix, report, texts(report.reasons))
     if not report.passed:
         session.testsfailed += 1
     _record_properties(config, matrix, report)
@@ -111,7 +114,7 @@ def conclude(session: pytest.Session, complete: bool) -> None:
     suite.matrix.timing = {"total": round(sum(cell.seconds for cell in row.cells), 3), "jobs": 1}
     report = report_of(suite.matrix, _versions())
     reasons = check(report, Demands(false_alarms=len(suite.matrix.left_out)))
-    config.stash[RESULT] = (suite.matrix, report, reasons)
+    config.stash[RESULT] = (suite.matrix, report, texts(reasons))
     if config.getoption("faultlab_out"):
         write(suite.matrix, report, Path(config.getoption("faultlab_out")))
 
@@ -191,9 +194,7 @@ def _progress(config: pytest.Config, terminal: Any) -> Any:
 
 def _record_properties(config: pytest.Config, matrix: Matrix, report: Report) -> None:
     """Puts the outcome among the properties of pytest's own junit file, where one is asked for."""
-    from _pytest.junitxml import xml_key
-
-    xml = config.stash.get(xml_key, None)
+    xml = junit_of(config)
     if xml is None:
         return
     counts = report.to_json()["coverage"]["modes"]

@@ -39,7 +39,7 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
     say(f"noticed: {counts['noticed']} failure modes{f' ({noticed})' if noticed else ''}")
     if counts["warned"]:
         say(f"only a warning: {counts['warned']}: {_listed(statuses, Status.WARNED)}")
-    unreached = [f for f in report.faults if f.status is Status.NOT_APPLICABLE and "no test" in f.reason]
+    unreached = [row.result for row in matrix.rows if row.untested]
     say(f"silent: {counts['silent']} that every test passes under")
     shown = report.silent()[:_SHOWN]
     for fault in shown:

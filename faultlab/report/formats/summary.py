@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from faultlab.catalogue.mutation_scores import sentence
 from faultlab.core.comparison import Comparison
+from faultlab.core.reason import texts
 from faultlab.core.report import INCONCLUSIVE, SOURCE, FaultResult, Report, Status
 from faultlab.report.differences import lines
 from faultlab.report.formats.complaints import ERROR, NOTE, Finding, findings
@@ -48,7 +49,7 @@ def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
     if report.baseline.findings:
         yield _list("About the clean target", target_lines(report.baseline.findings), _REASONS)
     if report.reasons:
-        yield _list("Why it does not pass", report.reasons, _REASONS)
+        yield _list("Why it does not pass", texts(report.reasons), _REASONS)
     if comparison is not None and (changes := lines(comparison)):
         yield _list("Since the run before", changes, _REASONS)
     found = findings(report)
