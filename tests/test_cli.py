@@ -291,9 +291,10 @@ def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[P
 
 def test_a_false_alarm_comes_with_what_to_do_about_it(capsys: pytest.CaptureFixture[str]) -> None:
     from faultlab.cli.progress import Progress
+    from faultlab.core.notice import Notice
     from faultlab.core.report import Baseline
 
-    Progress().measured(Baseline(false_alarms=[{"name": "Strict", "message": "too slow", "kind": "guard", "step": 3}]))
+    Progress().measured(Baseline(false_alarms=[Notice("guard", "Strict", 3, "too slow")]))
     said = capsys.readouterr().out
     assert "false alarm by Strict: too slow" in said
     assert "loosen it, or take it out of the scenario" in said

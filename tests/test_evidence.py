@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from faultlab.core import seal
+from faultlab.core.notice import Notice
 from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Demands, Mutation, Report
 from faultlab.errors import InconclusiveError, UsageError
@@ -50,7 +51,7 @@ def _edit(file: Path, change: Callable[[dict[str, Any]], None], sealed: bool = F
 def _look_green(data: dict[str, Any]) -> None:
     """Everything that a report says, so that it agrees with itself."""
     silent = next(fault for fault in data["faults"] if fault["mode"] == SILENT.mode)
-    silent.update(status="noticed", noticed_by=[{**vars(GUARD)}])
+    silent.update(status="noticed", noticed_by=[GUARD.to_json()])
     counts = Report.from_json(data)
     data["coverage"] = json.loads(json.dumps(counts.coverage()))
     data["gate"].update(passed=True, reasons=[], kinds=[])
@@ -230,7 +231,7 @@ def test_the_command_line_asks_for_more(gate: Gate, tmp_path: Path, options: lis
 
 def test_false_alarms_have_their_own_status(gate: Gate, tmp_path: Path) -> None:
     found = report(NOTICED, demands=Demands(false_alarms=1))
-    found.baseline.false_alarms = [{"kind": "guard", "name": "Wolf", "step": 0, "message": "!"}]
+    found.baseline.false_alarms = [Notice("guard", "Wolf", 0, "!")]
     run_folder(tmp_path / "reports", found)
     assert gate().status == 0
     done = gate("--false-alarms", "0")

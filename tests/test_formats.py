@@ -10,7 +10,7 @@ import pytest
 
 from faultlab.config.source_lookup import place_of, within_repository
 from faultlab.core.records import Records
-from faultlab.core.report import FaultResult, Mutation, Report, Status
+from faultlab.core.report import FaultResult, Mutation, Prescribed, Report, Status
 from faultlab.report import files
 from faultlab.report.formats import badge, gitlab, junit, sarif, summary
 from faultlab.report.formats.complaints import findings
@@ -25,7 +25,7 @@ FORMATS = {
     "badge.json": badge,
 }
 
-PRESCRIBED = {"guard": "faultlab.guards.LossFalls", "step": 3, "cost": 0.01}
+PRESCRIBED = Prescribed("faultlab.guards.LossFalls", 3, 0.01)
 
 
 def mutant(status: Status = Status.SILENT, number: int = 1, **more: object) -> FaultResult:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from faultlab.core.notice import Notice
 from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Demands, Report
 from faultlab.gate.demands import check, check_excuses, exit_code, gravest
@@ -16,7 +17,7 @@ NOTHING = Demands()
 NOTICED = result("a.noticed@always", "noticed")
 SILENT = result("a.silent@always", "silent", severity="critical")
 WARNED = result("a.warned@always", "warned")
-ALARM = {"kind": "guard", "name": "Spike", "step": 1, "message": "too high"}
+ALARM = Notice("guard", "Spike", 1, "too high")
 
 
 def _judged(found: Report, demands: Demands = NOTHING) -> tuple[list[str], int]:
@@ -120,7 +121,7 @@ def test_a_fault_without_effect_was_activated_and_leaves_no_coverage_to_demand()
     ],
 )
 def test_each_outcome_has_its_exit_code_whatever_its_words(
-    kinds: list[ReasonKind], alarms: list[dict[str, object]], status: int
+    kinds: list[ReasonKind], alarms: list[Notice], status: int
 ) -> None:
     reasons = [Reason(kind, "no words decide") for kind in kinds]
     found = report(NOTICED, baseline=Baseline(false_alarms=alarms), reasons=reasons, passed=not reasons)
@@ -134,7 +135,7 @@ def test_a_false_alarm_that_the_gate_allows_does_not_end_in_status_3(allowed: in
 
 
 def test_reasons_name_what_they_are_about() -> None:
-    alarms = [ALARM, {**ALARM, "step": 2}, {**ALARM, "name": "Other"}, {"kind": "test"}]
+    alarms = [ALARM, replace(ALARM, step=2), replace(ALARM, name="Other"), replace(ALARM, kind="test", name="")]
     other = result("a.other@always", "silent", severity="critical")
     found = report(SILENT, other, baseline=Baseline(false_alarms=alarms))
     assert texts(check(found, Demands(silent={"critical": 1}, false_alarms=1))) == [

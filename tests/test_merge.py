@@ -13,6 +13,7 @@ import pytest
 from faultlab.campaign.plan import share
 from faultlab.catalogue import index
 from faultlab.core import seal
+from faultlab.core.notice import Notice
 from faultlab.core.orders import Planned
 from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Demands, Mutation, Report
@@ -90,7 +91,7 @@ def test_the_run_folder_of_the_whole_stands_the_gates_looks(tmp_path: Path) -> N
 def test_what_only_a_run_could_see_is_kept(tmp_path: Path) -> None:
     def blind(found: Report) -> None:
         found.reasons.append(Reason(ReasonKind.CANARY, "a step that always raises was not noticed"))
-        found.baseline = Baseline(false_alarms=[{"kind": "guard", "name": "Wolf", "step": 0, "message": "!"}])
+        found.baseline = Baseline(false_alarms=[Notice("guard", "Wolf", 0, "!")])
 
     (group,) = merge.shares(_shares(tmp_path, change=blind)).values()
     whole = merge.joined(group)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faultlab.campaign import curves, plan, verdict
+from faultlab.campaign import curves, guard_advice, plan, verdict
 from faultlab.campaign.clean_runs import TRUNK, order
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.guard_worth import Worth, without, worth_of
@@ -239,9 +239,7 @@ class Campaign:
                 self._results[id] = joined
                 records.revise(joined)
         report.reasons += judged.problems
-        report.baseline.false_alarms += [
-            {"kind": "test", "name": test, "step": 0, "message": why} for test, why in judged.left_out.items()
-        ]
+        report.baseline.false_alarms += [Notice("test", test, 0, why) for test, why in judged.left_out.items()]
 
     def _canaries(self, found: Findings) -> list[Order]:
         """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
@@ -276,7 +274,7 @@ class Campaign:
         if result.status in UNNOTICED:
             result = replace(result, prescription=found.advice.prescription(outcome.id))
         course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNNOTICED else None
-        self._settle(result, records, [asdict(seen) for seen in advised], course)
+        self._settle(result, records, [guard_advice.written(seen) for seen in advised], course)
 
     def _verdict(self, fault: str, outcome: Outcome, twin: Twin, found: Findings,
                  extra: Sequence[Notice] = ()) -> FaultResult:  # fmt: skip

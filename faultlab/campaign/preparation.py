@@ -252,9 +252,9 @@ def _notices(outcomes: Iterable[Outcome]) -> list[Notice]:
     return [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
 
 
-def _false_alarms(notices: Sequence[Notice]) -> list[dict[str, Any]]:
+def _false_alarms(notices: Sequence[Notice]) -> list[Notice]:
     return [
-        {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}
+        Notice(notice.kind, notice.name, notice.step, notice.message)
         for notice in _distinct(notices)
         if is_alarm(notice)
     ]

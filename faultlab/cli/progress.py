@@ -59,7 +59,7 @@ class Progress:
         for line in target_lines(baseline.findings):
             self._say(f"{self._name}: [yellow]beware[/yellow] {escape(harmless(line))}")
         for alarm in baseline.false_alarms:
-            self._say(f"{self._name}: [red]false alarm[/red] by {escape(alarm['name'])}: {escape(alarm['message'])}")
+            self._say(f"{self._name}: [red]false alarm[/red] by {escape(alarm.name)}: {escape(alarm.message)}")
         if baseline.false_alarms:
             self._say("    what it says of a fault proves nothing: loosen it, or take it out of the scenario")
 

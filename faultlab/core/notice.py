@@ -39,6 +39,10 @@ class Notice:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def as_false_alarm(self) -> dict[str, Any]:
+        """What a report says of it where it is one of a healthy run."""
+        return {"kind": self.kind, "name": self.name, "step": self.step, "message": self.message}
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Notice:
         return cls(**data)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from faultlab.core import seal
+from faultlab.core.notice import Notice
 from faultlab.core.reason import Reason, ReasonKind, reasons_from_json, reasons_to_json
 
 SCHEMA = 1
@@ -41,9 +42,12 @@ NO_GATE = "no gate in the scenario"
 _SEVERITY_ORDER = {"critical": 0, "major": 1, "minor": 2}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Detection:
-    """Who noticed: ``latency`` is in training steps from the first activation; ``names_cause`` as the message says."""
+    """Who noticed: ``latency`` is in training steps from the first activation; ``names_cause`` as the message says.
+
+    ``check`` is which of its checks a ready-made guard noticed by, where it is asked for advice; else empty.
+    """
 
     kind: str
     name: str
@@ -51,6 +55,19 @@ class Detection:
     latency: int
     names_cause: bool
     message: str
+    check: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, but the check where there is none."""
+        shown = {
+            "kind": self.kind,
+            "name": self.name,
+            "step": self.step,
+            "latency": self.latency,
+            "names_cause": self.names_cause,
+            "message": self.message,
+        }
+        return {**shown, "check": self.check} if self.check else shown
 
     @property
     def who(self) -> tuple[str, str]:
@@ -65,6 +82,23 @@ class Detection:
         if self.kind in ("guard", "test"):
             return 0 if self.names_cause else 1
         return 2 if self.kind == "module" else 3
+
+
+@dataclass(frozen=True, slots=True)
+class Prescribed:
+    """A ready-made guard that notices a fault, by its class path, in which step, at what share of a training's time."""
+
+    guard: str
+    step: int
+    cost: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The class's own name."""
+        return self.guard.rpartition(".")[2]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"guard": self.guard, "step": self.step, "cost": self.cost}
 
 
 @dataclass(frozen=True)
@@ -105,7 +139,7 @@ class FaultResult:
     noticed_by: list[Detection] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     harm: Harm | None = None
-    prescription: list[dict[str, Any]] = field(default_factory=list)
+    prescription: list[Prescribed] = field(default_factory=list)
     seconds: float = 0.0
     mutant: dict[str, Any] | None = None
 
@@ -137,8 +171,9 @@ class FaultResult:
 
     def to_json(self) -> dict[str, Any]:
         # Not `asdict`, which copies whatever it holds to the bottom: a campaign has thousands of these.
-        whole = {**vars(self), "noticed_by": [dict(vars(found)) for found in self.noticed_by]}
+        whole = {**vars(self), "noticed_by": [found.to_json() for found in self.noticed_by]}
         whole["harm"] = None if self.harm is None else self.harm.to_json()
+        whole["prescription"] = [guard.to_json() for guard in self.prescription]
         if self.mutant is None:
             del whole["mutant"]
         data: dict[str, Any] = plain(whole)
@@ -149,6 +184,7 @@ class FaultResult:
         fields = dict(data)
         fields["status"] = Status(fields["status"])
         fields["noticed_by"] = [Detection(**found) for found in fields["noticed_by"]]
+        fields["prescription"] = [Prescribed(**guard) for guard in fields["prescription"]]
         fields["harm"] = None if fields["harm"] is None else Harm(**fields["harm"])
         return cls(**fields)
 
@@ -166,13 +202,18 @@ class Baseline:
     deterministic: bool = True
     seeds: list[int] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
-    false_alarms: list[dict[str, Any]] = field(default_factory=list)
+    false_alarms: list[Notice] = field(default_factory=list)
     measure: dict[str, str] = field(default_factory=dict)
     findings: list[dict[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """All of it, but a measure where nothing was trained, and findings where there are none."""
-        return {name: value for name, value in asdict(self).items() if value or name not in ("measure", "findings")}
+        whole = {**asdict(self), "false_alarms": [alarm.as_false_alarm() for alarm in self.false_alarms]}
+        return {name: value for name, value in whole.items() if value or name not in ("measure", "findings")}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Baseline:
+        return cls(**{**data, "false_alarms": [Notice.from_json(alarm) for alarm in data["false_alarms"]]})
 
 
 @dataclass
@@ -335,7 +376,7 @@ class Report:
         return cls(
             scenario=data["scenario"],
             versions=dict(data["versions"]),
-            baseline=Baseline(**data["baseline"]),
+            baseline=Baseline.from_json(data["baseline"]),
             faults=[fault for fault in faults if fault.family != SOURCE],
             mutants=[fault for fault in faults if fault.family == SOURCE],
             mutation=Mutation(**data["mutants"]) if "mutants" in data else None,

@@ -39,7 +39,7 @@ def check_alarms(report: Report, demands: Demands | None = None) -> list[Reason]
     """That there are more false alarms than are allowed, if so."""
     asked = demands or report.demands or Demands()
     alarms, allowed = len(report.baseline.false_alarms), asked.false_alarms or 0
-    names = ", ".join(dict.fromkeys(str(alarm.get("name", "")) for alarm in report.baseline.false_alarms))
+    names = ", ".join(dict.fromkeys(alarm.name for alarm in report.baseline.false_alarms))
     text = f"{alarms} false alarms on clean runs, {allowed} allowed: {names}"
     return [Reason(ReasonKind.FALSE_ALARMS, text)] if alarms > allowed else []
 

@@ -153,7 +153,7 @@ def _differ(one: Share, other: Share, why: str) -> None:
 
 def _baseline(reports: Sequence[Report]) -> Baseline:
     alarms = [alarm for report in reports for alarm in report.baseline.false_alarms]
-    distinct = {(alarm.get("kind"), alarm.get("name"), alarm.get("message")): alarm for alarm in reversed(alarms)}
+    distinct = {(alarm.kind, alarm.name, alarm.message): alarm for alarm in reversed(alarms)}
     return replace(
         reports[0].baseline,
         deterministic=all(report.baseline.deterministic for report in reports),

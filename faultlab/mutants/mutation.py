@@ -15,6 +15,7 @@ from faultlab.campaign.healthy_runs import Watch
 from faultlab.catalogue import index, mutation_scores
 from faultlab.config.scenario import Mutants, Scenario, project_root
 from faultlab.config.source_lookup import within_repository
+from faultlab.core.notice import Notice
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
 from faultlab.core.report import Demands, FaultResult, Mutation, Report
@@ -173,8 +174,7 @@ class SourceMutation:
                 judge = ByTests(workspace, path, moved, self.engine.jobs, self.asked.timeout, test_heard)
                 judge.judge(left)
                 report.baseline.false_alarms = _without_tests(report) + [
-                    {"kind": "test", "name": test, "step": 0, "message": why}
-                    for test, why in judge.suite.left_out.items()
+                    Notice("test", test, 0, why) for test, why in judge.suite.left_out.items()
                 ]
             left = [mutant for mutant in wanted if self.scenario and mutant.name not in self._by_training]
             if left and self.scenario is not None:
@@ -184,7 +184,7 @@ class SourceMutation:
                                       self.asked.timeout, self.asked.watch, training_heard)  # fmt: skip
                 findings = training.prepare()
                 if not report.faults:
-                    alarms = [alarm for alarm in report.baseline.false_alarms if alarm["kind"] == "test"]
+                    alarms = [alarm for alarm in report.baseline.false_alarms if alarm.kind == "test"]
                     report.baseline, report.versions = findings.baseline, dict(findings.versions)
                     report.baseline.false_alarms += alarms
                 training.judge(left)
@@ -337,7 +337,7 @@ class SourceMutation:
             reasons.append(Reason(ReasonKind.MUTANTS_INTERRUPTED, text))
         # Of a campaign's report its gate says it.
         if not report.faults and (alarms := len(report.baseline.false_alarms)) > self._alarms_allowed:
-            names = ", ".join(dict.fromkeys(str(alarm["name"]) for alarm in report.baseline.false_alarms))
+            names = ", ".join(dict.fromkeys(alarm.name for alarm in report.baseline.false_alarms))
             text = f"mutants: {alarms} false alarms on the clean code, {self._alarms_allowed} allowed: {names}"
             reasons.append(Reason(ReasonKind.MUTANTS_FALSE_ALARMS, text))
         demands = report.demands or (self.scenario.demands() if self.scenario else Demands())
@@ -372,5 +372,5 @@ def _moved(workspace: Workspace, test: str) -> str:
     return f"{workspace.moved(file)}{mark}{one}"
 
 
-def _without_tests(report: Report) -> list[dict[str, object]]:
-    return [alarm for alarm in report.baseline.false_alarms if alarm["kind"] != "test"]
+def _without_tests(report: Report) -> list[Notice]:
+    return [alarm for alarm in report.baseline.false_alarms if alarm.kind != "test"]

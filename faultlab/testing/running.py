@@ -20,6 +20,7 @@ from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
 from faultlab.core.fault import Fault
 from faultlab.core.kill_matrix import Matrix
+from faultlab.core.notice import Notice
 from faultlab.core.orders import Outcome
 from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Demands, Report, dump
@@ -121,7 +122,7 @@ def conclude(session: pytest.Session, complete: bool) -> None:
 
 def report_of(matrix: Matrix, versions: dict[str, str]) -> Report:
     """The tests' verdicts as a report like a campaign's."""
-    alarms = [{"kind": "test", "name": test, "step": 0, "message": why} for test, why in matrix.left_out.items()]
+    alarms = [Notice("test", test, 0, why) for test, why in matrix.left_out.items()]
     return Report(
         scenario="pytest",
         faultlab=__version__,

@@ -106,7 +106,7 @@ def _most_bought(report: Report) -> str:
     silent = report.silent()
     for fault in silent:
         for entry in fault.prescription:
-            found.setdefault(str(entry["guard"]), set()).add(fault.mode)
+            found.setdefault(entry.guard, set()).add(fault.mode)
     best = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))[:_GUARDS]
     if not best:
         return ""

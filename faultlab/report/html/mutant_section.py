@@ -214,7 +214,7 @@ def _spots(results: Sequence[FaultResult]) -> list[Spot]:
 
 
 def _said(result: FaultResult) -> Said:
-    guards = tuple((entry["guard"], entry["step"], entry.get("cost", 0.0)) for entry in result.prescription)
+    guards = tuple((entry.guard, entry.step, entry.cost or 0.0) for entry in result.prescription)
     trained = (result.mutant or {}).get("training") or {}
     same = trained.get("status") in ("no_effect", "not_activated")
     cost = "" if result.harm is None or same else measured(result.harm)
