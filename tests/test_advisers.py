@@ -18,8 +18,9 @@ from faultlab.core.report import Status
 from faultlab.detectors.advisory_guards import Advisers
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
-from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
-from faultlab.injection.clock import Clock
+from faultlab.frameworks.lightning.clock import LightningClock
+from faultlab.frameworks.lightning.recorder import of_hooks
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
 from tests import warm
 from tests.guards.rig import QUIET, Healthy, loaders
 from tests.support import SMALL, small
@@ -56,9 +57,9 @@ def test_faults_leave_the_same_behind_whether_guards_try_copies_of_the_module_or
 
 
 def test_what_an_adviser_warns_of_is_no_warning_of_the_run_and_hides_none() -> None:
-    clock, adviser = Clock(), Warner()
+    clock, adviser = LightningClock(), Warner()
     shown = Warnings(clock)
-    warn = Observer(clock, shown).beside([adviser])["on_train_start"]
+    warn = Observer(clock, shown, own_hooks).beside([adviser])["on_train_start"]
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         with shown.listening():
@@ -69,9 +70,9 @@ def test_what_an_adviser_warns_of_is_no_warning_of_the_run_and_hides_none() -> N
 
 
 def test_the_trainer_calls_one_callback_for_all_advisers() -> None:
-    clock = Clock()
-    advisers = Advisers({"monitor": "val_loss", "record": True}, clock, Warnings(clock))
-    (callback,) = advisers.callbacks()
+    clock = LightningClock()
+    advisers = Advisers({"monitor": "val_loss", "record": True}, clock, Warnings(clock), own_hooks)
+    callback = of_hooks(advisers.hooks())
     assert named_callbacks(SimpleNamespace(callbacks=[callback])) == []
     trainer = pl.Trainer(max_steps=2, callbacks=[callback], **QUIET)
     trainer.fit(Healthy(), *loaders())
@@ -87,9 +88,9 @@ def test_advisers_that_could_not_look_say_so_and_none_alerts_anybody() -> None:
             super().__init__()
             self.lock = threading.Lock()
 
-    clock = Clock()
-    advisers = Advisers({"monitor": "val_loss"}, clock, Warnings(clock))
-    pl.Trainer(max_epochs=1, callbacks=advisers.callbacks(), **QUIET).fit(Uncopied(), *loaders())
+    clock = LightningClock()
+    advisers = Advisers({"monitor": "val_loss"}, clock, Warnings(clock), own_hooks)
+    pl.Trainer(max_epochs=1, callbacks=[of_hooks(advisers.hooks())], **QUIET).fit(Uncopied(), *loaders())
     idle = advisers.to_json()["idle"]
     assert "SamplesIndependent looked 0 times" in idle["SamplesIndependent"]
     assert "StepsTaken" not in idle
@@ -97,7 +98,7 @@ def test_advisers_that_could_not_look_say_so_and_none_alerts_anybody() -> None:
 
 
 def test_an_alarm_of_one_adviser_keeps_none_of_the_others_from_looking() -> None:
-    clock, heard = Clock(), []
+    clock, heard = LightningClock(), []
 
     class Alarming(pl.Callback):
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -111,7 +112,7 @@ def test_an_alarm_of_one_adviser_keeps_none_of_the_others_from_looking() -> None
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             heard.append((clock.tried, trainer.should_stop))
 
-    observer = Observer(clock, Warnings(clock))
+    observer = Observer(clock, Warnings(clock), own_hooks)
     trainer = SimpleNamespace(should_stop=False)
     observer.beside([Alarming(), Stopping(), Listening()])["on_train_start"](trainer, None)
     assert heard == [(True, False)]

@@ -60,7 +60,6 @@ LONGEST = 400
 
 TODO_LAYERS = {
     ("catalogue.failure_mode", "injection.seam"),
-    ("injection.clock", "frameworks.lightning.namespaces"),
     ("worker.session", "campaign.plan"),
     ("worker.session", "doctor.observing"),
 }

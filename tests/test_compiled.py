@@ -18,6 +18,7 @@ from faultlab.core.fault import Fault, Trigger
 from faultlab.core.patching import Patches
 from faultlab.core.report import Report
 from faultlab.core.target_profile import Recon
+from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.seams import HeadInput, ModuleInput, ModuleOutput, Seam, Site, attach
 from faultlab.frameworks.lightning.target import Target, TargetError
@@ -60,13 +61,13 @@ def test_a_fault_at_a_step_acts_in_what_was_compiled_and_called_before(form: str
     pl.Trainer(**TRAINER).fit(module, *compiled.loaders())
     assert bool(compiled.graphs) == (form != "whole")
     compiled.graphs.clear()
-    recon = _fit(module, Clock(), site, None)
+    recon = _fit(module, LightningClock(), site, None)
     assert isinstance(recon, Recon)
     assert recon.forward == ("" if form == "itself" else "network")
     kinds = [part.kind for part in recon.parts.values()]
     assert kinds.count("linear") == 2
     for seam in SEAMS:
-        armed = _fit(module, Clock(), site, recon, seam)
+        armed = _fit(module, LightningClock(), site, recon, seam)
         assert isinstance(armed, Armed)
         assert (armed.activations, armed.first_step) == (1, 2)
     assert compiled.graphs == []

@@ -20,10 +20,10 @@ from faultlab.core.fault import Fault
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Recon
 from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.seams import Process, Site, attach
 from faultlab.injection.armed_fault import Armed, BrokenInjector
-from faultlab.injection.clock import Clock
 from tests.zoo import models
 
 FACTORIES = {"classifier": models.classifier, "regressor": models.regressor, "adversarial": models.adversarial}
@@ -51,7 +51,7 @@ def one_thread() -> Iterator[None]:
 
 def _recon(factory: Any) -> tuple[Recon, pl.Trainer]:
     module, data = factory()
-    clock = Clock()
+    clock = LightningClock()
     trainer = pl.Trainer(**TRAINER)
     with Patches() as patches:
         clock.attach(patches)
@@ -104,7 +104,7 @@ def test_it_detaches_without_trace(recons: dict[str, Recon], mode: str) -> None:
     if not name:
         pytest.skip("applies to none of these three models; the contract tests run it on a fourth")
     module, data = FACTORIES[name]()
-    clock = Clock()
+    clock = LightningClock()
     fault = registered.mode.complete(Fault(mode), 4)
     armed = Armed(fault, registered, clock, recons[name])
     armed.ctx.module = module
@@ -126,7 +126,7 @@ def test_attaching_and_detaching_draws_no_random_number(recons: dict[str, Recon]
     registered = failure_mode.load()[mode]
     module, _ = models.classifier()
     before = _random_state()
-    armed = Armed(registered.mode.complete(Fault(mode), 4), registered, Clock(), recons["classifier"])
+    armed = Armed(registered.mode.complete(Fault(mode), 4), registered, LightningClock(), recons["classifier"])
     with attach(armed, Site(type(module), module)):
         pass
     assert _random_state() == before

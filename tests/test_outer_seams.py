@@ -21,6 +21,7 @@ from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import LoaderFacts, Recon
+from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.seams import (
     CallbackHook,
@@ -42,7 +43,6 @@ from faultlab.frameworks.lightning.seams import (
 from faultlab.frameworks.lightning.seams.data import Stream
 from faultlab.injection.activation_counter import Tally
 from faultlab.injection.armed_fault import Armed
-from faultlab.injection.clock import Clock
 from tests.test_detach import TRAINER
 from tests.zoo import equipped, models
 
@@ -73,7 +73,7 @@ def _train(
     declared = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", seam=seam.name, severity="minor",
                        effect="silent", cause=("x",), stages=EVERY)  # fmt: skip
     registered = Registered(declared, seam, injector)
-    clock = Clock()
+    clock = LightningClock()
     recon = recon or Recon(steps=4, epochs=1, loading=LoaderFacts(samples=48, batch_size=8, batches=6))
     armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, recon)
     torch.manual_seed(0)
@@ -393,7 +393,9 @@ def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
     for seam in (TrainerArguments(), CallbackHook(), ModuleArguments()):
         declared = declare(id="trial.mode", docstring="A.", no_evidence="a test", seam=seam.name, severity="minor",
                            effect="silent", cause=("x",))  # fmt: skip
-        armed = Armed(Fault("trial.mode"), Registered(declared, seam, lambda value, ctx: value), Clock(), recon)
+        armed = Armed(
+            Fault("trial.mode"), Registered(declared, seam, lambda value, ctx: value), LightningClock(), recon
+        )
         with attach(armed, Site(type(None))):
             pass
     assert (trainer.__init__, call._call_callback_hooks, equipped.Configured.__init__) == before
@@ -402,7 +404,7 @@ def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
 def test_a_warning_that_names_the_runs_own_folder_is_the_same_warning_in_every_run() -> None:
     from faultlab.detectors.warnings_shown import Warnings
 
-    one, other = Warnings(Clock(), "/tmp/lab/one"), Warnings(Clock(), "/tmp/lab/other")
+    one, other = Warnings(LightningClock(), "/tmp/lab/one"), Warnings(LightningClock(), "/tmp/lab/other")
     for warnings, folder in ((one, "/tmp/lab/one"), (other, "/tmp/lab/other")):
         warnings.note(f"UserWarning: {folder}/checkpoints is not empty")
     assert set(one.seen) == set(other.seen) == {"UserWarning: <run>/checkpoints is not empty"}
@@ -416,7 +418,7 @@ def test_hooks_that_were_set_on_a_callback_are_called_around_too() -> None:
 
 
 def _probed(module: Any, data: tuple[Any, Any], **arguments: Any) -> Recon:
-    clock = Clock()
+    clock = LightningClock()
     trainer = importlib.import_module(BOTH[0]).Trainer(**{**TRAINER, **arguments})
     probe = Probe(Site(type(module), module), clock)
     with Patches() as patches:

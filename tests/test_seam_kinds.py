@@ -12,6 +12,7 @@ import torch
 from faultlab.catalogue.failure_mode import Registered, declare
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.seams import (
     Batch,
@@ -33,7 +34,6 @@ from faultlab.frameworks.lightning.seams import (
     attach,
 )
 from faultlab.injection.armed_fault import Armed, BrokenInjector
-from faultlab.injection.clock import Clock
 from tests.test_detach import TRAINER
 from tests.zoo import models
 
@@ -55,7 +55,7 @@ def _fit(factory: Any, namespace: str, seam: Seam, injector: Callable[..., Any],
     for _ in range(2):
         torch.manual_seed(0)
         module, data = factory(namespace)
-        site, clock = Site(type(module), module), Clock()
+        site, clock = Site(type(module), module), LightningClock()
         with Patches() as patches:
             clock.attach(patches)
             trainer = package.Trainer(**TRAINER)

@@ -15,6 +15,7 @@ from faultlab.core.report import FaultResult, Harm, Report, Status, dump
 from faultlab.core.target_profile import Part, Recon
 from faultlab.frameworks.lightning import evaluation
 from faultlab.frameworks.lightning.target import Built
+from faultlab.frameworks.torch import replaced_parts
 from faultlab.report.formats import summary
 from faultlab.report.html import document
 from faultlab.report.overview import cost, one_line, target_lines
@@ -124,27 +125,27 @@ def test_what_ends_the_network_is_put_back_and_what_lies_within_it_stays() -> No
     recon = Recon(parts={path: Part("linear" if path[-1] in "02" else "other", width=2 * (path[-1] in "02"))
                          for path in called})  # fmt: skip
     replaced: dict[str, nn.Module] = {path: module.get_submodule(path) for path in called if path[-1] not in "02"}
-    found = evaluation.at_the_end(module, replaced, recon)
+    found = replaced_parts.at_the_end(module, replaced, recon)
     assert list(found) == ["net.3", "criterion.squash"]
     module.net[3], module.criterion.squash = nn.Identity(), nn.Identity()
-    assert evaluation.put_back(module, found)
+    assert replaced_parts.put_back(module, found)
     assert [type(module.get_submodule(path)).__name__ for path in found] == ["Tanh", "Sigmoid"]
 
 
 def test_what_belongs_to_a_loss_is_known_by_the_names_above_it() -> None:
     module = unsettled.WithLossModule(nn.Sequential(nn.Linear(4, 2), nn.Tanh()))
-    assert evaluation.inside_of_a_loss(module, "criterion.squash")
+    assert replaced_parts.inside_of_a_loss(module, "criterion.squash")
     module.glossary = nn.Sequential(nn.Tanh())
-    assert not any(evaluation.inside_of_a_loss(module, path) for path in ("net.1", "glossary.0"))
+    assert not any(replaced_parts.inside_of_a_loss(module, path) for path in ("net.1", "glossary.0"))
 
 
 def test_a_last_layer_whose_weights_were_not_trained_is_not_put_back() -> None:
     module = unsettled.Classifier(nn.Sequential(nn.Linear(4, 2)))
     last = module.net[0]
-    parts = evaluation.at_the_end(module, {"net.0": last}, Recon(parts={"net.0": Part("linear", width=2)}))
+    parts = replaced_parts.at_the_end(module, {"net.0": last}, Recon(parts={"net.0": Part("linear", width=2)}))
     module.net[0] = nn.Identity()
     assert list(parts) == ["net.0"]
-    assert not evaluation.put_back(module, parts)
+    assert not replaced_parts.put_back(module, parts)
     assert isinstance(module.net[0], nn.Identity)
 
 
@@ -165,9 +166,9 @@ def test_a_metric_forgets_what_it_gathered_under_the_fault_and_nothing_else_is_r
 
 def test_weights_are_carried_into_a_module_that_is_built_anew_where_they_fit() -> None:
     broken, fresh = nn.Linear(2, 1), nn.Linear(2, 1)
-    assert evaluation.rebuilt(broken, lambda: fresh) is fresh
+    assert replaced_parts.rebuilt(broken, lambda: fresh) is fresh
     assert torch.equal(broken.weight, fresh.weight)
-    assert evaluation.rebuilt(broken, lambda: nn.Linear(3, 1)) is broken
+    assert replaced_parts.rebuilt(broken, lambda: nn.Linear(3, 1)) is broken
 
 
 def test_an_evaluation_that_fails_leaves_the_harm_unknown(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from faultlab.core import packages
 from faultlab.injection.clock import Clock
 
-# Lightning's loggers do not propagate.
-_LOGGERS = ("", "pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric")
+_LOGGERS = ("", *packages.LOGGERS)
 _VARYING = re.compile(r"0x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 

@@ -39,9 +39,7 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
     # User code that parses arguments when it is imported must not find ours.
     del sys.argv[1:]
     from faultlab.catalogue import failure_mode
-    from faultlab.frameworks.lightning import namespaces
     from faultlab.frameworks.lightning.target import TargetError
-    from faultlab.frameworks.lightning.warm_up import warm_up
     from faultlab.frameworks.torch import anomaly_stacks
     from faultlab.injection import mutant_activation
     from faultlab.worker.imported import import_target
@@ -64,9 +62,8 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
         if "imports" in message:
             for module in message["imports"]:
                 import_quietly(module)
-            namespaces.find_plugins_once()
-            for namespace in namespaces.loaded():
-                warm_up(namespace)
+            target.framework.find_plugins_once()
+            target.framework.warm_up()
         for file in message.get("known", ()):
             # Not imported before: the first import of the guards settles whose callbacks they are.
             from faultlab.guards import known_good

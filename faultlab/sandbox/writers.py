@@ -7,6 +7,8 @@ from __future__ import annotations
 import sys
 from types import FrameType
 
+from faultlab.core import packages
+
 # Packages that write what comes of a training: logs, configurations, checkpoints.
 _OF_RESULTS = (
     "aim",
@@ -14,17 +16,15 @@ _OF_RESULTS = (
     "comet_ml",
     "dvclive",
     "hydra",
-    "lightning",
-    "lightning_fabric",
     "logging",
     "mlflow",
     "neptune",
-    "pytorch_lightning",
     "swanlab",
     "tensorboard",
     "tensorboardX",
     "torch.utils.tensorboard",
     "wandb",
+    *packages.TRAIN,
 )
 # Those that write for whoever calls them.
 _FOR_OTHERS = frozenset(

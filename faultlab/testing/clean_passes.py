@@ -14,7 +14,7 @@ from faultlab.campaign.clean_runs import DEADLINE, order
 from faultlab.core.orders import Order, Outcome
 from faultlab.engines import Engine
 from faultlab.errors import BaselineError, UsageError
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.registry import default_framework
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.pytest_internals import definitions_of
 from faultlab.testing.suite_targets import Use
@@ -81,13 +81,13 @@ class CleanPasses:
         everything = [item.nodeid for item in self._session.items]
         mine = [item.nodeid for item in self.items]
         orders = [self._pass(PLAIN, PLAIN, everything), self._pass(LEARN, LEARN, mine)]
-        if namespaces.loaded():
+        if default_framework().foreign.imported():
             outcomes = self._passes(orders)
             if _failed(outcomes[LEARN]) - _failed(outcomes[PLAIN]):
                 # Beside it the plain pass has written, removed and renamed the files that both of them read.
                 outcomes.update(self._passes(orders[1:]))
         else:
-            # Tests that import Lightning only when they run: nothing can be watched before it is here.
+            # Tests that import the framework only when they run: nothing can be watched before it is here.
             outcomes = self._passes(orders[:1])
             self._engine.open("imported", {})
             outcomes.update(self._passes(orders[1:]))

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from faultlab.campaign.clean_runs import DEADLINE, order
+from faultlab.core import packages
 from faultlab.core.orders import Order, Outcome, encode
 from faultlab.core.user_code import UserCode
 from faultlab.engines.fork_self import CollectedEngine, Send
@@ -35,7 +36,7 @@ from faultlab.testing.test_runner import Conductor, become_victim, end_coverage,
 
 _FACTOR, _FLOOR = 4.0, 3.0
 _FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
-_HEAVY = ("torch", "pytorch_lightning", "lightning.pytorch")
+_HEAVY = ("torch", *packages.NAMESPACES)
 _CLEAN = _FORWARDS, _BACKWARDS = "forwards", "backwards"
 
 

@@ -209,10 +209,7 @@ def _record_properties(config: pytest.Config, matrix: Matrix, report: Report) ->
 def _versions() -> dict[str, str]:
     import torch
 
-    from faultlab.frameworks.lightning import namespaces
+    from faultlab.frameworks.registry import default_framework
 
-    found = {"torch": str(torch.__version__), "python": platform.python_version()}
-    for name in namespaces.loaded():
-        package = name.partition(".")[0]
-        found[package.replace("pytorch_", "")] = str(getattr(sys.modules[package], "__version__", ""))
-    return found
+    of_framework = default_framework().foreign.versions()
+    return {"torch": str(torch.__version__), "python": platform.python_version(), **of_framework}

@@ -21,8 +21,7 @@ from typing import Any
 import pytest
 
 from faultlab.detectors.warnings_shown import normalised
-from faultlab.frameworks.lightning import namespaces
-from faultlab.frameworks.lightning.warm_up import warm_up
+from faultlab.frameworks.registry import default_framework
 from faultlab.testing import pytest_internals, randomness
 from faultlab.testing.failures import Suspects, told, why
 from faultlab.testing.report_replay import warning_to_json
@@ -169,13 +168,12 @@ def fixtures_of(item: pytest.Item) -> list[str]:
 
 def settle() -> None:
     """Makes pytest's own process one whose copies share what it holds by now, and needn't learn it again each."""
-    # Whoever asks for the stack, as Lightning does when it loads a checkpoint, has Python learn every module's file
+    # Whoever asks for the stack, as is done where a checkpoint is loaded, has Python learn every module's file
     # and go through all of them again for each frame that is in none, as are the first two of `python -m pytest`.
     inspect.modulesbyfile.setdefault("<frozen runpy>", "runpy")
     inspect.getmodule(sys._getframe(), "<nowhere>")
     inspect.stack()
-    for namespace in namespaces.loaded():
-        warm_up(namespace)
+    default_framework().warm_up()
     # A copy that collects garbage would touch all that is here, and so copy it.
     gc.collect()
     gc.freeze()
@@ -184,7 +182,7 @@ def settle() -> None:
 def prepare_process(session: pytest.Session) -> None:
     """Makes a forked copy of pytest's process one that tests can be run in, and copied for every fault."""
     pytest_internals.stop_capturing(session)
-    namespaces.find_plugins_once()
+    default_framework().find_plugins_once()
     gc.freeze()
 
 

@@ -17,8 +17,8 @@ from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order
 from faultlab.core.patching import Patches
+from faultlab.frameworks.registry import default_framework
 from faultlab.injection.armed_fault import Armed
-from faultlab.injection.clock import Clock
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
 from faultlab.testing.embedding import Embedding
@@ -108,9 +108,10 @@ class Victim:
                     yield
                 return
             unit, target = aim
-            clock = Clock()
+            framework = default_framework()
+            clock = framework.clock()
             found = touches(registry, clock, self._knowledge.recon_of(unit))
-            embedding = Embedding(target, found.values(), clock, order.root)
+            embedding = Embedding(framework, target, found.values(), clock, order.root)
             for touch in found.values():
                 touch.embedding = embedding
             with units.within(embedding):
@@ -192,10 +193,11 @@ class Arming:
                 yield
             return
         unit, target = aim
-        clock = Clock()
+        framework = default_framework()
+        clock = framework.clock()
         complete = self._knowledge.complete(self._registered.mode, self._fault, unit)
         armed = Armed(complete, self._registered, clock, self._knowledge.recon_of(unit), self._acting)
-        embedding = Embedding(target, [armed], clock, self._folder)
+        embedding = Embedding(framework, target, [armed], clock, self._folder)
         self._units[unit.name] = armed, embedding
         gradients = torch.is_grad_enabled()
         try:

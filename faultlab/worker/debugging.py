@@ -18,8 +18,7 @@ from typing import Any
 from faultlab.core.orders import Order, Outcome
 from faultlab.core.patching import Patches
 from faultlab.core.threads import one_thread_environment
-from faultlab.frameworks.lightning import namespaces
-from faultlab.frameworks.lightning.target import Built, Target
+from faultlab.frameworks.base import Target, Training
 from faultlab.injection.armed_fault import Armed
 from faultlab.worker.imported import import_target
 from faultlab.worker.session import Session
@@ -50,13 +49,12 @@ class Debugged(Session):
         self._say = say
         self._held = Patches()
 
-    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
-        built, trainer = super()._build_target(changed, interrupted)
-        cls = type(built.module)
+    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> Training:
+        training = super()._build_target(changed, interrupted)
         # Before the seams of the steps are attached: this wrapper has to be the innermost, next to the user's code.
-        if self._stop_at is not None and namespaces.overrides(cls, "training_step"):
-            self._held.wrap(cls, "training_step", self._stopping)
-        return built, trainer
+        if self._stop_at is not None and (step := training.step()) is not None:
+            self._held.wrap(*step, self._stopping)
+        return training
 
     def _run(self) -> dict[str, Any]:
         with self._held:

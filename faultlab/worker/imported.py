@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from faultlab.frameworks.lightning.target import Target
+from faultlab.frameworks import registry
+from faultlab.frameworks.base import Target
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
 
@@ -23,7 +24,7 @@ def import_target(scenario: Mapping[str, Any], root: str) -> Target:
         TargetError: The scenario names something that can't be imported.
     """
     with apart(root, scenario.get("path", ())):
-        return Target(scenario)
+        return registry.of(scenario).target(scenario)
 
 
 @contextmanager

@@ -7,23 +7,19 @@ waits there; a victim born of one continues in the same session, at the same lin
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib
 import os
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from multiprocessing import active_children
-from pathlib import Path
 from typing import Any
 
 from faultlab.campaign import plan
 from faultlab.catalogue import failure_mode
 from faultlab.config.variations import NotVariedError
-from faultlab.core.asking import asked
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice, safe_text
 from faultlab.core.orders import Order, Place
@@ -35,19 +31,16 @@ from faultlab.detectors import exceptions
 from faultlab.detectors.advisory_guards import Advisers
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
-from faultlab.frameworks.lightning import confinement, evaluation, resume
-from faultlab.frameworks.lightning.probe import Probe
-from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
-from faultlab.frameworks.lightning.seams.construction import ModuleArguments, in_precision
-from faultlab.frameworks.lightning.target import Built, Target, TargetError
+from faultlab.frameworks.base import Assembly, Target, Training
+from faultlab.frameworks.lightning.target import TargetError
+from faultlab.frameworks.torch import replaced_parts
 from faultlab.frameworks.torch.weights import digest, not_finite
 from faultlab.injection import compilation, mutant_activation
 from faultlab.injection.armed_fault import Armed, BrokenInjector
-from faultlab.injection.clock import Clock
 from faultlab.injection.seam import Site
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
-from faultlab.worker import seeding
+from faultlab.worker import origins, seeding
 from faultlab.worker.entropy_draws import Draws
 from faultlab.worker.shared_evaluation import SharedEvaluation
 
@@ -75,11 +68,14 @@ class Session:
         self._order = order
         self._send = send
         self._stem = stem
-        self._clock = Clock()
+        self._framework = target.framework
+        self._clock = self._framework.clock()
         self._warnings = Warnings(self._clock, order.root)
-        self._observer = Observer(self._clock, self._warnings)
+        self._observer = Observer(self._clock, self._warnings, self._framework.hooks_of)
         # As the trunk was told, of which victims are born with theirs.
-        self._advisers = Advisers(order.advice, self._clock, self._warnings) if order.advice else None
+        self._advisers = (
+            Advisers(order.advice, self._clock, self._warnings, self._framework.hooks_of) if order.advice else None
+        )
         self._fit_seconds = 0.0
         self._born: Place = "construct"
         self._unevaluated = ""
@@ -90,7 +86,7 @@ class Session:
         self._armed: Armed | None = None
         self._companions: list[Armed] = []
         self._fault_patches = Patches()
-        self._built: Built | None = None
+        self._training: Training | None = None
         self._recon: Recon | None = None
         self._saved_at: set[int] = set()
         # All that is the user's: of faultlab's own folders the order's lies beside those of other runs.
@@ -123,9 +119,9 @@ class Session:
             # Until the end, and once: forked runs find all of it as it is.
             file_calls.take_over(confined, self._overlay)
             error = self._train(confined)
-            if self._built is not None:
-                self._trajectory.digest = digest(self._built.module)
-                self._trajectory.not_finite = not_finite(self._built.module)
+            if self._training is not None:
+                self._trajectory.digest = digest(self._training.module)
+                self._trajectory.not_finite = not_finite(self._training.module)
                 if error is None:
                     self._evaluate()
         return self._result()
@@ -138,22 +134,20 @@ class Session:
             with self._overlay.preparing():
                 error = self._build()
             if error is None:
-                assert self._built is not None
-                confinement.confine(confined, self._overlay, self._root, self._saved_at)
-                count_logger_calls(self._trainer.loggers, self._trajectory, patches)
+                assert self._training is not None
+                self._training.confine(confined, self._overlay, self._root, self._saved_at)
+                self._training.watch_loggers(patches)
                 if self._draws is not None:
-                    self._draws.built(self._built.module)
+                    self._draws.built(self._training.module)
                 self._clock.attach(patches)
                 self._clock.on_step.append(self._reach)
-                site = Site(type(self._built.module), self._built.module)
-                probe = Probe(site, self._clock) if self._order.probe else None
-                with probe.watching() if probe else contextlib.nullcontext():
+                profiling = self._training.profiling() if self._order.probe else None
+                with profiling.watching() if profiling else contextlib.nullcontext():
                     error = self._fit()
                     if error is None and self._order.reload and not (self._armed and self._armed.broken):
                         error = self._go_on()
-                if probe and error is None:
-                    trajectory = self._trajectory
-                    self._recon = probe.recon(self._trainer, trajectory.steps, trajectory.validation_batches)
+                if profiling and error is None:
+                    self._recon = self._training.profile(profiling)
             if error is not None:
                 self._ended_by(error)
             for armed in [*filter(None, [self._armed]), *self._companions]:
@@ -168,38 +162,40 @@ class Session:
         try:
             if self._order.fault and plan.begins_at_construction(self._order.fault):
                 self._arm()
-            self._built, self._trainer = self._build_target({}, interrupted=self._order.reload)
-            _check_single_process(self._trainer)
+            self._training = self._build_target({}, interrupted=self._order.reload)
         except (TargetError, NotVariedError, BrokenInjector):
             raise
         except BaseException as error:
             return error
         return None
 
-    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
+    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> Training:
         import torch
 
         with seeding.shifted(self._order.seed):
             built = self._target.build(self._order.root, self._order.flags, self._order.variation)
         for name, guard in built.guards.items():
             self._observer.observe(guard, name)
-        arguments = {**built.trainer_arguments, **changed}
-        if self._order.reload:
-            known = self._order.recon or {}
-            monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
-            arguments = resume.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
-        extra = self._advisers.callbacks() if self._advisers else []
-        extra += [resume.interruption(built.namespace, self._epochs, self._interrupted)] if interrupted else []
-        extra += [self._draws.callback(built.namespace)] if self._draws is not None else []
-        extra.append(recorder(built.namespace, self._trajectory, self._clock))
-        arguments["callbacks"] = [*arguments["callbacks"], *extra]
-        trainer = built.trainer_class(**arguments)
-        confinement.move(trainer, self._order.root)
-        for folder in confinement.named_folders(trainer, built.module):
+        known = self._order.recon or {}
+        best = known.get("monitor", ""), known.get("monitor_mode", "min")
+        training = self._framework.assemble(
+            built,
+            Assembly(
+                root=self._order.root,
+                trajectory=self._trajectory,
+                clock=self._clock,
+                changed=changed,
+                beside=self._advisers.hooks() if self._advisers else None,
+                first_batch=self._draws.first_batch if self._draws else None,
+                checkpoints=best if self._order.reload else None,
+                interruption=(self._epochs, self._interrupted) if interrupted else None,
+            ),
+        )
+        for folder in training.named_folders():
             self._overlay.cover(folder)
         # User code may have asked for more, and a fork after a multi-threaded operation hangs.
         torch.set_num_threads(1)
-        return built, trainer
+        return training
 
     def _root(self) -> str:
         return self._order.root
@@ -214,7 +210,8 @@ class Session:
         if self._advisers is not None:
             self._advisers.goes_on()
         try:
-            self._built, self._trainer = resume.go_on(self._trainer, self._epochs, self._build_target)
+            assert self._training is not None
+            self._training = self._training.resume(self._epochs, self._build_target)
             self._evaluate_best()
         except BrokenInjector:
             return None
@@ -223,11 +220,11 @@ class Session:
         return None
 
     def _evaluate_best(self) -> None:
-        assert self._built is not None
+        assert self._training is not None
         if not self._trajectory.validation_batches or (self._order.recon or {}).get("unevaluated"):
             return
         try:
-            resume.evaluate_best(self._built, self._trainer, self._trajectory, self._build_target)
+            self._training.evaluate_best(self._build_target)
         except Exception as error:
             if self._order.fault:
                 raise
@@ -236,13 +233,13 @@ class Session:
             self._unevaluated_best = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
 
     def _fit(self) -> BaseException | None:
-        assert self._built is not None
+        assert self._training is not None
         self._reach("fit")
         if self._order.fault and self._armed is None:
             self._arm()
         begun = time.perf_counter()
         try:
-            self._trainer.fit(self._built.module, **self._built.fit)
+            self._training.run()
         except BrokenInjector:
             return None
         except BaseException as error:
@@ -279,7 +276,8 @@ class Session:
         if os.path.isdir(written):
             shutil.copytree(written, self._order.root, dirs_exist_ok=True)
         self._overlay.succeed(old_root)
-        _relocate(self._trainer, old_root, self._order.root)
+        assert self._training is not None
+        self._training.relocate(old_root, self._order.root)
         self._switch()
         if self._order.fault:
             self._arm()
@@ -298,7 +296,7 @@ class Session:
 
     def _place(self) -> str:
         """The last place before what runs now at which a copy of this run could be made."""
-        if self._built is None:
+        if self._training is None:
             return "construct"
         return str(self._clock.step) if self._steps_begun else "fit"
 
@@ -316,9 +314,10 @@ class Session:
         recon = Recon.from_json(self._order.recon)
         armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
         site = Site(type(None))
-        if self._built is not None:
-            armed.ctx.module = self._built.module
-            site = Site(type(self._built.module), self._built.module)
+        if self._training is not None:
+            module = self._training.module
+            armed.ctx.module = module
+            site = Site(type(module), module)
         registered.seam.install(self._fault_patches, armed, site)
         return armed
 
@@ -341,38 +340,38 @@ class Session:
 
     def _evaluate(self) -> None:
         """Evaluate the final weights anew, by code that the fault has no hand in."""
-        assert self._built is not None
+        assert self._training is not None
         if self._order.echo:
             print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
         armed = self._armed if self._armed is not None and self._armed.activations else None
-        if armed is not None and isinstance(armed.seam, ModuleArguments):
+        if armed is not None and armed.seam.name == "ModuleArguments":
             self._seed()
-            fresh = evaluation.rebuilt(self._built.module, lambda: self._target.build(self._order.root).module)
-            self._built = replace(self._built, module=fresh)
-        parts = evaluation.at_the_end(self._built.module, armed.replaced, armed.recon) if armed is not None else {}
+            module = self._training.module
+            self._training.module = replaced_parts.rebuilt(module, lambda: self._target.build(self._order.root).module)
+        module = self._training.module
+        parts = replaced_parts.at_the_end(module, armed.replaced, armed.recon) if armed is not None else {}
         if parts:
-            if not all(evaluation.inside_of_a_loss(self._built.module, path) for path in parts):
+            if not all(replaced_parts.inside_of_a_loss(module, path) for path in parts):
                 self._in_place = self._evaluated(armed)
-            if not evaluation.put_back(self._built.module, parts):
+            if not replaced_parts.put_back(module, parts):
                 self._trajectory.final = dict(self._in_place)
                 return
         self._trajectory.final = self._evaluated(armed)
 
     def _evaluated(self, armed: Armed | None) -> dict[str, float]:
         """The metrics of the module as it is, or what another run of the campaign found for the same weights."""
-        assert self._built is not None
+        assert self._training is not None
         clean = self._order.recon or {}
         validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))
         # In the precision that the fault has left the weights in.
-        changed = clean.get("precision", self._trainer.precision) != self._trainer.precision
-        arguments = in_precision(self._trainer.precision, self._built.trainer_arguments) if changed else {}
+        settings = self._training.evaluation_settings(clean.get("precision"))
         circumstances = (
             self._target,
             self._order.seed,
             self._order.variation,
             validates,
-            arguments,
-            self._built.module,
+            settings,
+            self._training.module,
         )
         shared = SharedEvaluation(self._order.shared, self._trajectory.digest, *circumstances)
         # What nothing was changed in has to show for itself that it is evaluated like the clean run.
@@ -380,7 +379,7 @@ class Session:
             return known
         self._seed()
         try:
-            found = evaluation.evaluate(self._built, validates, arguments)
+            found = self._training.evaluate(validates, settings)
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
             self._unevaluated = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
@@ -412,21 +411,14 @@ class Session:
             "draws": self._draws.to_json(text for _, text in self._warnings.seen.values()) if self._draws else None,
             "advice": self._advisers.to_json() if self._advisers else None,
             "fit_seconds": self._fit_seconds,
-            "guards": [*(self._built.guards if self._built else ()), *self._flags],
+            "guards": [*(self._training.guards if self._training else ()), *self._flags],
             "recon": self._recon.to_json() if self._recon else None,
-            "versions": _versions(self._built) if self._order.probe else None,
+            "versions": self._training.versions() if self._order.probe and self._training else None,
             "private": private_memory() if self._order.probe else None,
             "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
-            "sources": _sources(self._built) if self._order.probe else None,
-            "defined": _defined(self._built) if self._order.probe else None,
+            "sources": origins.digest(self._training) if self._order.probe else None,
+            "defined": origins.defined(self._training) if self._order.probe else None,
         }
-
-
-def _check_single_process(trainer: Any) -> None:
-    """Refuses what would launch further processes, each of which would take itself for the first."""
-    if trainer.num_devices * trainer.num_nodes > 1 or getattr(trainer.strategy, "launcher", None) is not None:
-        remedy = "Set `devices: 1` and leave the strategy out."
-        raise TargetError(("trainer",), "training on several devices or processes can't be broken yet", remedy)
 
 
 def _clear(folder: str) -> None:
@@ -442,63 +434,3 @@ def _can_fork() -> bool:
     on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     native = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else [""]
     return threading.active_count() == len(native) == 1 and not active_children() and not on_gpu
-
-
-def _relocate(trainer: Any, old_root: str, new_root: str) -> None:
-    """Points callbacks and loggers that were told to write under the trunk's folder to the victim's own."""
-    for owner in [trainer, *trainer.callbacks, *trainer.loggers, *_experiments(trainer)]:
-        for name, value in list(asked(owner, "__dict__", {}).items()):
-            moved = _moved(value, old_root, new_root)
-            if moved is not value:
-                with contextlib.suppress(AttributeError):
-                    setattr(owner, name, moved)
-
-
-def _moved(value: Any, old_root: str, new_root: str) -> Any:
-    if isinstance(value, (str, Path)):
-        return type(value)(new_root + str(value)[len(old_root) :]) if str(value).startswith(old_root) else value
-    if type(value) is dict:
-        moved = {_moved(k, old_root, new_root): _moved(v, old_root, new_root) for k, v in value.items()}
-        return moved if list(moved) != list(value) or any(moved[key] is not value[key] for key in value) else value
-    return value
-
-
-def _experiments(trainer: Any) -> Iterator[Any]:
-    for logger in trainer.loggers:
-        if (experiment := asked(logger, "_experiment")) is not None:
-            yield experiment
-
-
-def _sources(built: Built | None) -> str:
-    """A hash of the files that define the target and its guards: results of other code are not this code's."""
-    parts = [built.module, built.trainer_class, *built.fit.values(), *built.guards.values()] if built else []
-    classes = {cls for part in parts for cls in (part if isinstance(part, type) else type(part)).__mro__}
-    files = {file for cls in classes - {object} if (file := getattr(sys.modules.get(cls.__module__), "__file__", None))}
-    total = hashlib.sha256()
-    for file in sorted(files):
-        with contextlib.suppress(OSError):
-            total.update(Path(file).read_bytes())
-    return total.hexdigest()
-
-
-def _defined(built: Built | None) -> dict[str, list[tuple[str, str]]]:
-    """The files and names of the classes that the target and its guards are made of."""
-    if built is None:
-        return {"target": [], "guards": []}
-    loaders = [asked(part, "dataset") for part in built.fit.values()]
-    parts = {"target": [built.module, *built.fit.values(), *loaders], "guards": [*built.guards.values()]}
-    return {
-        kind: [
-            (file, type(part).__qualname__)
-            for part in found
-            if (file := getattr(sys.modules.get(type(part).__module__), "__file__", None))
-        ]
-        for kind, found in parts.items()
-    }
-
-
-def _versions(built: Built | None) -> dict[str, str]:
-    names = ["torch", built.namespace.__name__.partition(".")[0] if built else "pytorch_lightning"]
-    return {
-        name.replace("pytorch_", ""): str(getattr(importlib.import_module(name), "__version__", "")) for name in names
-    }

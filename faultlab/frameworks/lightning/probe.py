@@ -16,6 +16,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.utils.data import DataLoader
 
 from faultlab.core import directions, predictions
+from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Leaf, LoaderFacts, Part, Recon
 from faultlab.frameworks.lightning import namespaces
@@ -36,7 +37,6 @@ from faultlab.frameworks.lightning.facts import (
 from faultlab.frameworks.lightning.seams import Site, clipping
 from faultlab.frameworks.lightning.seams.backward import wrap_held_optimizers
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
-from faultlab.frameworks.lightning.seams.construction import path_of
 from faultlab.frameworks.lightning.seams.data import _FETCHERS
 from faultlab.frameworks.lightning.seams.loading import (
     is_sized,

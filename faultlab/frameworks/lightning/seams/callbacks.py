@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 FIRST = "first"
 
-_WATCHED = "__faultlab_watched__"
-
 # What Lightning adds by itself, and what does nothing to a training but show it.
 _DECORATION = ("ProgressBar", "TQDMProgressBar", "RichProgressBar", "ModelSummary", "RichModelSummary", "Timer",
                "GradientAccumulationScheduler", "_EvaluationLoopTimer")  # fmt: skip
@@ -93,26 +91,6 @@ def stops_early(callback: Any) -> bool:
 
 def _has_mode(callback: Any) -> bool:
     return getattr(callback, "mode", None) in ("min", "max")
-
-
-def watch(callback: Any, hook: str, watcher: Callable[..., Any]) -> None:
-    """Puts a watcher in the place of a callback's hook, on the instance, until `release`."""
-    own = vars(callback).get(hook)
-    object.__setattr__(callback, hook, watcher)
-    vars(watcher)[_WATCHED] = own
-
-
-def release(callback: Any) -> None:
-    """Takes every watcher off a callback again.
-
-    A callback that a fault tampers with is part of the failure: its wish to stop has to take effect, and is no notice.
-    """
-    for hook, method in list(getattr(callback, "__dict__", {}).items()):
-        if _WATCHED in getattr(method, "__dict__", {}):
-            own = vars(method)[_WATCHED]
-            object.__delattr__(callback, hook)
-            if own is not None:
-                object.__setattr__(callback, hook, own)
 
 
 def settings_of(callback: Any) -> dict[str, Any]:

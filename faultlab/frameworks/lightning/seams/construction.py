@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from faultlab.core.class_paths import found_class
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import namespaces
-from faultlab.frameworks.lightning.seams.callbacks import release, settings_of
+from faultlab.frameworks.lightning.seams.callbacks import settings_of
 from faultlab.injection import tree
 from faultlab.injection.seam import Seam, Site
+from faultlab.injection.watchers import release
 
 if TYPE_CHECKING:
     from faultlab.core.target_profile import Recon
@@ -52,18 +54,6 @@ class TrainerArguments(Seam):
         for namespace in namespaces.loaded():
             trainer = sys.modules[namespace].Trainer
             patches.wrap(trainer, "__init__", _mapping(armed, given={"callbacks": []}))
-
-
-def path_of(cls: type) -> str:
-    """The dotted path that names a class."""
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def found_class(path: str) -> type | None:
-    """The class of that dotted path among the imported modules; None for one that was made inside a function."""
-    module, _, name = path.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
-    return found if isinstance(found, type) else None
 
 
 def arguments_of(call: inspect.BoundArguments) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from torch.utils.data._utils import fetch
 from faultlab.core.asking import asked
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import namespaces
-from faultlab.injection.clock import STAGES_OF_LIGHTNING
+from faultlab.frameworks.lightning.clock import STAGES
 from faultlab.injection.loader_workers import Workers
 from faultlab.injection.seam import Seam, Site
 
@@ -125,7 +125,7 @@ class LoaderArguments(Seam):
     def install(self, patches: Patches, armed: Armed, site: Site) -> None:
         def make(prepare: Callable[..., Any]) -> Callable[..., Any]:
             def mapped(connector: Any, dataloader: Any, shuffle: bool, mode: Any) -> Any:
-                if isinstance(dataloader, DataLoader) and armed.due(STAGES_OF_LIGHTNING[mode.value]):
+                if isinstance(dataloader, DataLoader) and armed.due(STAGES[mode.value]):
                     before = replace(read(dataloader), training=lambda: read(training_loaders(connector.trainer)[0]))
                     dataloader = _rebuilt(dataloader, before, armed.map(before), armed.recon)
                 return prepare(connector, dataloader, shuffle, mode)
