@@ -82,14 +82,17 @@ def read(file: Path, whole: bool = False) -> Report:
     """
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and seal.KEY in data:
+            # First: what was edited is no run's even where it can't be read any more.
+            _check_seal(file, data)
         report = Report.of(data, file)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         said = str(error) if str(file) in str(error) else f"{file}: no report of faultlab: {error}"
         raise UsageError(f"{said}\n    {AGAIN}") from None
-    if wrong := seal.broken(data):
-        raise InconclusiveError(f"inconclusive: {file}: {wrong}\n    A report is not to be edited. {AGAIN}")
+    if seal.KEY not in data:
+        _check_seal(file, data)
     try:
         doubts = [*_inconsistencies(data, report), *(_contradicted(file, data, report) if whole else ())]
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # values of other types than a report's
@@ -98,6 +101,11 @@ def read(file: Path, whole: bool = False) -> Report:
     if doubts:
         raise InconclusiveError(_refusal(file, doubts))
     return report
+
+
+def _check_seal(file: Path, data: Mapping[str, Any]) -> None:
+    if wrong := seal.broken(data):
+        raise InconclusiveError(f"inconclusive: {file}: {wrong}\n    A report is not to be edited. {AGAIN}")
 
 
 def has_run_folder(file: Path) -> bool:

@@ -164,7 +164,7 @@ def _run(workspace: Workspace) -> dict[str, Any]:
         return {"error": f"it ended with status {made.returncode}: {text[-2000:]}"}
 
 
-def _failed(text: str, version: object, missing: bool) -> str:
+def _failed(text: str, version: object, missing: bool = False) -> str:
     if missing:
         return f"mutmut, which makes source mutants, is not installed: python -m pip install mutmut=={TESTED}"
     if version and version != TESTED:

@@ -84,7 +84,7 @@ def break_session(session: pytest.Session) -> None:
         else:
             suite.learn()
             if learnt:
-                Path(learnt).write_text(dump(suite.knowledge.to_json()), encoding="utf-8")
+                atomic_write.write(Path(learnt), dump(suite.knowledge.to_json()))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     except BaselineError as error:
