@@ -11,9 +11,10 @@ import pytest
 from faultlab.campaign.campaign import Options
 from faultlab.catalogue import mutation_scores
 from faultlab.cli import main
+from faultlab.core.detection import Detection
 from faultlab.core.orders import Planned
 from faultlab.core.records import Records
-from faultlab.core.report import Detection, FaultResult, Mutation, Report, Status
+from faultlab.core.report import FaultResult, Mutation, Report, Status
 from faultlab.core.shard import Shard
 from faultlab.gate.demands import check
 

@@ -11,8 +11,9 @@ from faultlab.campaign.guard_worth import worth_of
 from faultlab.campaign.prescribing import choose, harmful_ratio
 from faultlab.campaign.set_cover import smallest_cover
 from faultlab.catalogue import index
+from faultlab.core.detection import Prescribed
 from faultlab.core.orders import Outcome
-from faultlab.core.report import Harm, Prescribed, Status
+from faultlab.core.report import Harm, Status
 from tests.support import detection, report, result
 
 MODE = index.modes()["loss.nan"]

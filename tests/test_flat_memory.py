@@ -15,9 +15,10 @@ from faultlab.campaign.preparation import Findings
 from faultlab.campaign.verdict import Twin
 from faultlab.config.scenario import Scenario
 from faultlab.core import atomic_write
+from faultlab.core.detection import Prescribed
 from faultlab.core.orders import Order, Outcome, Planned
 from faultlab.core.records import Records
-from faultlab.core.report import Baseline, FaultResult, Prescribed, Report, Status, dump
+from faultlab.core.report import Baseline, FaultResult, Report, Status, dump
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from tests.support import result

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faultlab.core.report import FaultResult, Prescribed, Report
+from faultlab.core.detection import Prescribed
+from faultlab.core.report import FaultResult, Report
 from faultlab.report.html import document
 from faultlab.report.html.charts import Curves
 from faultlab.report.html.folds import FEW, folds

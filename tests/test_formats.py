@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from faultlab.config.source_lookup import place_of, within_repository
+from faultlab.core.detection import Prescribed
 from faultlab.core.records import Records
-from faultlab.core.report import FaultResult, Mutation, Prescribed, Report, Status
+from faultlab.core.report import FaultResult, Mutation, Report, Status
 from faultlab.report import files
 from faultlab.report.formats import badge, gitlab, junit, sarif, summary
 from faultlab.report.formats.complaints import findings

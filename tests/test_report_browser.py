@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from faultlab.core.report import FaultResult, Prescribed, Status, dump
+from faultlab.core.detection import Prescribed
+from faultlab.core.report import FaultResult, Status, dump
 from faultlab.core.run_folder import CURVES_FILE, PREVIOUS_FILE
 from faultlab.report.html import document
 from tests.test_report_html import HARMFUL, HOSTILE, fault, found, sample

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from faultlab.cli.explain_command import _link
+from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.notice import Notice
 from faultlab.core.reason import Reason, ReasonKind
-from faultlab.core.report import Baseline, Demands, Detection, FaultResult, Harm, Prescribed, Report, Status, dump
+from faultlab.core.report import Baseline, Demands, FaultResult, Harm, Report, Status, dump
 from faultlab.report import overview
 from faultlab.report.html import document
 from faultlab.report.html.guard_sections import watched

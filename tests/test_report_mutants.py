@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.notice import Notice
-from faultlab.core.report import Detection, FaultResult, Harm, Prescribed, Report, Status
+from faultlab.core.report import FaultResult, Harm, Report, Status
 from faultlab.mutants.location import locate
 from faultlab.report import files, overview
 from faultlab.report.html import diffs, mutant_section

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.notice import Notice
 from faultlab.core.reason import Reason, ReasonKind
-from faultlab.core.report import Baseline, Demands, Detection, FaultResult, Harm, Prescribed, Report, Status, dump
+from faultlab.core.report import Baseline, Demands, FaultResult, Harm, Report, Status, dump
 from tests.support import detection, report, result
 
 STATUSES = [

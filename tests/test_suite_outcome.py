@@ -13,9 +13,10 @@ import torch
 
 from faultlab.campaign.scenario_tests import Judged, join
 from faultlab.catalogue import index
+from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.kill_matrix import Matrix
 from faultlab.core.orders import Outcome
-from faultlab.core.report import Detection, Prescribed, Status
+from faultlab.core.report import Status
 from faultlab.core.user_code import UserCode
 from faultlab.testing.failures import Suspects, why
 from faultlab.testing.outcome import judge, remaining

@@ -12,9 +12,10 @@ import pytest
 from faultlab.campaign.metric_choice import choose_metric
 from faultlab.campaign.verdict import Twin, judge, outlying
 from faultlab.catalogue.failure_mode import FailureMode, declare
+from faultlab.core.detection import Detection
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Outcome
-from faultlab.core.report import Detection, FaultResult, Harm, Status
+from faultlab.core.report import FaultResult, Harm, Status
 from faultlab.core.trajectory import Trajectory
 from faultlab.report.overview import measured
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from faultlab.core.report import Detection, Status
+from faultlab.core.detection import Detection
+from faultlab.core.report import Status
 from faultlab.core.verdict import Answer, Case, decide
 from tests.support import detection
 

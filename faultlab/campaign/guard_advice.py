@@ -13,9 +13,9 @@ from typing import Any
 
 from faultlab.campaign import verdict
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Outcome
-from faultlab.core.report import Detection, Prescribed
 
 PACKAGE = "faultlab.guards"
 

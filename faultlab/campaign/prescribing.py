@@ -15,7 +15,8 @@ from faultlab.campaign.healthy_runs import Watch
 from faultlab.campaign.set_cover import smallest_cover
 from faultlab.config.scenario import Guard, Scenario
 from faultlab.core.comparison import UNNOTICED
-from faultlab.core.report import Detection, Report, Status
+from faultlab.core.detection import Detection
+from faultlab.core.report import Report, Status
 from faultlab.engines import Engine
 
 SUFFIX = "-prescribed"

@@ -18,11 +18,12 @@ from faultlab.catalogue.failure_mode import FailureMode, matching
 from faultlab.config.scenario import Gate, Scenario, parse_fault
 from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Outcome
 from faultlab.core.reason import texts
 from faultlab.core.records import Records
-from faultlab.core.report import Baseline, Detection, FaultResult, Status, dump
+from faultlab.core.report import Baseline, FaultResult, Status, dump
 from faultlab.core.run_folder import file_name
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine, TargetBrokenError

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
 from faultlab.core.reason import Reason, ReasonKind
-from faultlab.core.report import Detection, FaultResult, Report, Status
+from faultlab.core.report import FaultResult, Report, Status
 from faultlab.core.run_folder import LOGS, REPORT_FILE, TESTS_FILE
 from faultlab.core.threads import one_thread_environment
 from faultlab.engines import processes

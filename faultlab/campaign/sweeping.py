@@ -12,8 +12,9 @@ from faultlab.campaign.preparation import Findings
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import Dose, FailureMode
 from faultlab.config.scenario import Scenario, parse_fault
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault, Trigger
-from faultlab.core.report import Detection, FaultResult, Report, Status
+from faultlab.core.report import FaultResult, Report, Status
 from faultlab.engines import Engine
 from faultlab.errors import UsageError
 

@@ -15,9 +15,10 @@ from typing import Any
 from faultlab.campaign import spread
 from faultlab.campaign.metric_choice import decided, lower_by_name
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.detection import Detection
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Outcome
-from faultlab.core.report import Detection, FaultResult, Harm, Status
+from faultlab.core.report import FaultResult, Harm, Status
 from faultlab.core.trajectory import Trajectory
 from faultlab.core.verdict import Answer, Case, decide
 

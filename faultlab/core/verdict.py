@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faultlab.core.report import Detection, Status
+from faultlab.core.detection import Detection
+from faultlab.core.report import Status
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ from faultlab.catalogue.docstring_sections import Sections
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
+from faultlab.core.detection import Detection
 from faultlab.core.orders import Order, Outcome, Place
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
-from faultlab.core.report import SOURCE, Detection, FaultResult, Status
+from faultlab.core.report import SOURCE, FaultResult, Status
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.injection.mutant_activation import AT_IMPORT, Ran

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from faultlab.core.report import SOURCE, Detection, FaultResult, Status
+from faultlab.core.detection import Detection
+from faultlab.core.report import SOURCE, FaultResult, Status
 from faultlab.core.verdict import Case, decide
 from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURVIVED, TIMEOUT, TestVerdict
 from faultlab.mutants.by_training import mode_of

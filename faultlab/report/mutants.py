@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faultlab.catalogue.mutation_scores import sentence
-from faultlab.core.report import Detection, FaultResult, Report, Status
+from faultlab.core.detection import Detection
+from faultlab.core.report import FaultResult, Report, Status
 from faultlab.report.html.diffs import differing
 
 _COUNTED = {

@@ -16,10 +16,10 @@ from faultlab.catalogue import failure_mode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.config.scenario import parse_fault
 from faultlab.core.class_paths import path_of
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice
 from faultlab.core.patching import Patches
-from faultlab.core.report import Detection
 from faultlab.core.user_code import UserCode
 from faultlab.detectors import exceptions
 from faultlab.detectors.guard_observer import Observer

@@ -9,10 +9,11 @@ from typing import Any
 
 from faultlab.campaign.verdict import detection, died, timed_out
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.detection import Detection
 from faultlab.core.kill_matrix import Cell, Row
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Outcome
-from faultlab.core.report import Detection, FaultResult, Status
+from faultlab.core.report import FaultResult, Status
 from faultlab.core.verdict import Answer, Case, decide
 
 

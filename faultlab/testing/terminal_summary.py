@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from faultlab.catalogue import index
+from faultlab.core.detection import Detection
 from faultlab.core.kill_matrix import Matrix
-from faultlab.core.report import Detection, Report, Status
+from faultlab.core.report import Report, Status
 from faultlab.report.text import harmless, short
 
 _SHOWN = 15
