@@ -172,6 +172,12 @@ def test_core_rests_on_the_standard_library_alone() -> None:
     assert foreign <= sys.stdlib_module_names
 
 
+def test_pytests_private_names_stand_in_one_file() -> None:
+    private = r"\b_pytest\.|\b(_fixtureinfo|_setupstate|_initrequest|_pyfuncitem|_global_capturing|_basetemp)\b"
+    poking = {name for name, file in modules().items() if re.search(private, file.read_text(encoding="utf-8"))}
+    assert poking == {"testing.pytest_internals"}
+
+
 def test_five_files_lie_at_the_root() -> None:
     assert {file.stem for file in PACKAGE.glob("*.py")} == ROOT_FILES
 

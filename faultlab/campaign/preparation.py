@@ -11,7 +11,7 @@ from faultlab.campaign import nondeterminism, plan
 from faultlab.campaign.clean_runs import CleanRuns
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
-from faultlab.campaign.metric_choice import choose_metric, undirected
+from faultlab.campaign.metric_choice import choose_metric, undirected, unevaluated
 from faultlab.campaign.verdict import Twin, outlying
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
@@ -139,7 +139,12 @@ class Preparation:
             metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
             false_alarms=_false_alarms(notices),
             measure={"metric": metric, "better": measure.better, "why": measure.why},
-            findings=[*strays, *outlying(clean_twin, siblings, seed), *undirected(measure)],
+            findings=[
+                *strays,
+                *outlying(clean_twin, siblings, seed),
+                *undirected(measure),
+                *unevaluated(measure, "" if first.final else _result(twins[0]).get("unevaluated", "")),
+            ],
         )
         versions = {**result["versions"], "python": platform.python_version()}
         return Findings(
@@ -245,9 +250,9 @@ def _notices(outcomes: Iterable[Outcome]) -> list[Notice]:
     return [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
 
 
-def _false_alarms(notices: Sequence[Notice]) -> list[dict[str, Any]]:
+def _false_alarms(notices: Sequence[Notice]) -> list[Notice]:
     return [
-        {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}
+        Notice(notice.kind, notice.name, notice.step, notice.message)
         for notice in _distinct(notices)
         if is_alarm(notice)
     ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.core.report import FaultResult, Status
+from faultlab.core.report import FaultResult, Mutation, Status, counts_of
 
 COUNTED = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NOT_ACTIVATED)
 _JUDGED = (Status.NOTICED, Status.WARNED, Status.SILENT)
@@ -17,6 +18,18 @@ def score(mutants: Iterable[FaultResult]) -> float | None:
     counted = [result for result in mutants if result.status in COUNTED]
     noticed = sum(result.status is Status.NOTICED for result in counted)
     return round(noticed / len(counted), 4) if counted else None
+
+
+def summed_up(
+    mutation: Mutation, mutants: Sequence[FaultResult], modes: Mapping[str, Status], known: Mapping[str, FailureMode]
+) -> Mutation:
+    """What was mutated, with all that is counted of the mutants; ``modes`` has the failure modes' verdicts."""
+    return replace(
+        mutation,
+        score=score(mutants),
+        counts=counts_of(result.status for result in mutants),
+        methods=rows(mutants, modes, known),
+    )
 
 
 def rows(

@@ -1,5 +1,7 @@
 """What the driver and the processes that run victims say to each other: orders and outcomes, as lines of JSON."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import json

@@ -15,10 +15,10 @@ from faultlab.campaign.verdict import detection
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.config.scenario import parse_fault
 from faultlab.core.class_paths import path_of
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice
 from faultlab.core.patching import Patches
-from faultlab.core.report import Detection
 from faultlab.core.user_code import UserCode
 from faultlab.detectors import exceptions
 from faultlab.detectors.guard_observer import Observer
@@ -29,6 +29,7 @@ from faultlab.injection import registry
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock
 from faultlab.injection.watchers import release
+from faultlab.testing import pytest_internals
 from faultlab.testing.dry_run import Rehearsal, RehearsalError
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.suite_targets import Learner, Use, find_class
@@ -320,7 +321,7 @@ def _caller() -> str:
 def _within_a_fixture() -> bool:
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name == "call_fixture_func" and frame.f_globals.get("__name__") == "_pytest.fixtures":
+        if pytest_internals.calls_a_fixture(frame):
             return True
         frame = frame.f_back
     return False

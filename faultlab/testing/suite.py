@@ -152,11 +152,12 @@ class Suite:
             # A trigger half-way is another step in every test: it stays the failure mode's own.
             named = fault if fault.trigger or mode.when != "always" else mode.complete(fault, 1)
             excuse = next((reason for glob, reason in excuses if matching(glob, [fault.mode])), "")
-            tests, reason = self.knowledge.reached(mode, fault)
-            if excuse or reason:
+            tests, unreached = self.knowledge.reached(mode, fault)
+            if excuse or unreached is not None:
                 status = Status.IGNORED if excuse and tests else Status.NOT_APPLICABLE
-                result = FaultResult(str(named), mode.id, mode.family, mode.severity, status, reason or excuse)
-                self._rows[result.id] = Row(result)
+                reason = excuse if unreached is None else unreached.why
+                result = FaultResult(str(named), mode.id, mode.family, mode.severity, status, reason)
+                self._rows[result.id] = Row(result, untested=unreached is not None and unreached.untested)
             else:
                 waiting[str(named)] = self.knowledge.quickest_first(tests)
         self._say(f"{len(waiting)} faults for {len(self.matrix.tests)} tests")

@@ -78,7 +78,7 @@ def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> F
         fault.status, f"nothing is proven ({fault.status.value}) of"
     )
     what = mode.summary if mode is not None else fault.mode
-    guards = ", ".join(entry["guard"] for entry in fault.prescription[:3])
+    guards = ", ".join(entry.guard for entry in fault.prescription[:3])
     remedy = f"Would have noticed: {guards}." if guards else (mode.sections.remedy if mode is not None else "")
     said = cost(fault) if fault.status is Status.SILENT else (fault.reason or "; ".join(fault.warnings[:1]))
     file, line = _method(report, mode)
@@ -98,7 +98,7 @@ def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> F
 def _of_mutant(report: Report, result: FaultResult) -> Finding:
     said = result.mutant or {}
     how = {Status.SILENT: "nobody notices", Status.WARNED: "only a warning tells of"}.get(result.status, "not judged:")
-    guards = ", ".join(entry["guard"] for entry in result.prescription[:3])
+    guards = ", ".join(entry.guard for entry in result.prescription[:3])
     return Finding(
         rule=result.mode,
         fault=result.id,
