@@ -30,6 +30,7 @@ from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.core.shard import Shard
+from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.core.version import __version__
 from faultlab.engines import Engine, TargetBrokenError
@@ -37,6 +38,8 @@ from faultlab.gate import baseline_check
 from faultlab.gate.baseline_file import Accepted
 from faultlab.gate.demands import check, check_excuses
 
+# What ends every training, at the first of these points that the framework has.
+_TOTAL_BREAKS = ("step.raises", "forward.raises")
 CANARY, NULL = "canary", "null"
 
 
@@ -180,7 +183,7 @@ class Campaign:
             compared[outcome.id] = twin
             self._drawn = twin if twin is not found.twin else self._drawn
             if outcome.id not in orders:
-                report.reasons += self._check_canary(outcome, twin)
+                report.reasons += self._check_canary(outcome, twin, found.recon)
             elif self._ended_by_flag(outcome):
                 ended_by_flag[outcome.id] = outcome
             elif is_late(index.modes()[Fault.parse(outcome.id).mode], outcome):
@@ -243,13 +246,14 @@ class Campaign:
 
     def _canaries(self, found: Findings) -> list[Order]:
         """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
-        faults = {CANARY: "step.raises@always", NULL: "step.raises@step=1000000000"}
+        breaks = _total_break(found.recon)
+        faults = {CANARY: f"{breaks}@always", NULL: f"{breaks}@step=1000000000"}
         return [self._faulted(Planned(id, "fit"), found, fault) for id, fault in faults.items()]
 
-    def _check_canary(self, outcome: Outcome, twin: Twin) -> list[Reason]:
+    def _check_canary(self, outcome: Outcome, twin: Twin, recon: Recon) -> list[Reason]:
         """Why nothing is proven: the total break was not noticed, or what changes nothing did not run like the twin."""
         if outcome.id == CANARY:
-            result = verdict.judge(CANARY, index.modes()["step.raises"], outcome, twin)
+            result = verdict.judge(CANARY, index.modes()[_total_break(recon)], outcome, twin)
             if result.status is Status.NOTICED:
                 return []
             found = f"{result.status.value}: {result.reason}"
@@ -314,3 +318,7 @@ class Campaign:
 def _unrun(entry: Planned) -> FaultResult:
     mode = index.modes()[Fault.parse(entry.id).mode]
     return FaultResult(entry.id, mode.id, mode.family, mode.severity, Status(entry.status), entry.reason)
+
+
+def _total_break(recon: Recon) -> str:
+    return next(id for id in _TOTAL_BREAKS if index.modes()[id].point.hooked(recon) or id == _TOTAL_BREAKS[-1])
