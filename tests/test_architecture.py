@@ -59,8 +59,6 @@ LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 LONGEST = 400
 
 TODO_LAYERS = {
-    ("catalogue.failure_mode", "injection.seam"),
-    ("worker.session", "campaign.plan"),
     ("worker.session", "doctor.observing"),
 }
 TODO_LONG = {
@@ -157,6 +155,12 @@ def test_lightning_is_imported_where_its_hooks_are_and_nowhere_else() -> None:
     for found in imports():
         if not found.own and home(found.what) in LIGHTNING:
             assert found.by.startswith(("frameworks.lightning", "guards", "cli.demo.model")), found
+
+
+def test_injectors_name_no_framework_and_attach_nothing() -> None:
+    named = {found.what for found in imports() if home(found.by) == "injectors" and home(found.what) == "frameworks"}
+    assert [what for what in named if not what.startswith("frameworks.torch.") or "seams" in what] == []
+    assert not any(found.by.startswith("injectors.") and found.what == "injection.hooks" for found in imports())
 
 
 def test_what_runs_in_a_victim_imports_none_of_the_drivers_libraries() -> None:

@@ -12,6 +12,7 @@ import pytest
 from faultlab.campaign.metric_choice import choose_metric
 from faultlab.campaign.verdict import Twin, judge, outlying
 from faultlab.catalogue.failure_mode import FailureMode, declare
+from faultlab.catalogue.injection_points import Loss
 from faultlab.core.detection import Detection
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Outcome
@@ -25,7 +26,7 @@ LOSSES = [(0, 4.0), (1, 3.0), (2, 2.0), (3, 1.0)]
 
 
 def _mode(**more: Any) -> FailureMode:
-    known: dict[str, Any] = {"seam": "Loss", "severity": "critical", "effect": "silent", "cause": ("loss", "nan")}
+    known: dict[str, Any] = {"point": Loss(), "severity": "critical", "effect": "silent", "cause": ("loss", "nan")}
     return declare(id="loss.made-up", docstring="Made up.", no_evidence="made up", **{**known, **more})
 
 

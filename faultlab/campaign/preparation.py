@@ -24,7 +24,7 @@ from faultlab.core.report import Baseline
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine
-from faultlab.errors import UsageError
+from faultlab.errors import FaultlabError, UsageError
 
 RELOADED = "clean-reloaded"
 _FACTOR, _FLOOR = 10.0, 10.0
@@ -52,7 +52,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Takes the clean runs of one scenario, whose engine is open, and has the plan made.
+    """Takes the clean runs of one scenario, whose engine is open, and makes the plan.
 
     ``watch`` says how much healthy training is watched, by the user's guards and by the ready-made ones.
     """
@@ -79,13 +79,11 @@ class Preparation:
         return findings
 
     def plan(self, selection: Selection, recon: Recon) -> list[Planned]:
-        """The plan, made where torch is imported; raises UsageError where it can't be."""
-        task = {"selection": selection.to_json(), "recon": recon.to_json()}
-        (outcome,) = self.engine.run([replace(self.runs.order("plan", self.seed), plan=task)])
-        result = outcome.result or {"plan_error": outcome.output[-2000:]}
-        if "plan_error" in result:
-            raise UsageError(f"the plan could not be made: {result['plan_error']}")
-        return [Planned(**entry) for entry in result["plan"]]
+        """The plan; raises UsageError where it can't be made."""
+        try:
+            return plan.make(selection, recon, index.modes())
+        except FaultlabError as error:
+            raise UsageError(f"the plan could not be made: {error}") from None
 
     def _baseline(self) -> Findings:
         seed = self.seed

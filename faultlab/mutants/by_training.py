@@ -20,6 +20,7 @@ from faultlab.campaign.trunk_twins import Trunk
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue.docstring_sections import Sections
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
 from faultlab.core.detection import Detection
@@ -41,7 +42,7 @@ def mode_of(mutant: Mutant) -> FailureMode:
     """What a mutant is in the words of the catalogue, which has no entry for it."""
     kind = mutant.operator.replace(" ", "-")
     sections = Sections(f"`{mutant.before}` becomes `{mutant.after}` in {mutant.function}.")
-    return FailureMode(f"{SOURCE}.{kind}", "", "major", "silent", (), sections)
+    return FailureMode(f"{SOURCE}.{kind}", InjectionPoint(), "major", "silent", (), sections)
 
 
 @dataclass

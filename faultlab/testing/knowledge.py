@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from faultlab.catalogue.failure_mode import FailureMode, Registered
+from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.target_profile import Recon
@@ -104,30 +104,29 @@ class Knowledge:
         yield unit
         yield from (self.units[name] for name in unit.fixtures if name in self.units)
 
-    def reached(self, registered: Registered, fault: Fault) -> tuple[list[str], Unreached | None]:
+    def reached(self, mode: FailureMode, fault: Fault) -> tuple[list[str], Unreached | None]:
         """The tests in which the fault has its turn; where there are none, why not."""
         reached: list[str] = []
         reasons: list[Unreached] = []
         for test in [name for name in self.units if not is_fixture(name)]:
-            verdicts = [self._in_unit(registered, fault, unit) for unit in self.together(test) if unit.target]
+            verdicts = [self._in_unit(mode, fault, unit) for unit in self.together(test) if unit.target]
             if None in verdicts:
                 reached.append(test)
             reasons += [verdict for verdict in verdicts if verdict is not None]
         if reached:
             return reached, None
-        whole = [inapplicable(registered, recon) for recon in self.recons.values()]
+        whole = [inapplicable(mode, recon) for recon in self.recons.values()]
         if whole and all(whole):
             return [], Unreached(whole[0])
         return [], next((reason for reason in reasons if reason is not _UNTOUCHED), _UNTOUCHED)
 
-    def _in_unit(self, registered: Registered, fault: Fault, unit: Unit) -> Unreached | None:
+    def _in_unit(self, mode: FailureMode, fault: Fault, unit: Unit) -> Unreached | None:
         """Why the fault has no turn in the unit; None where it has one."""
-        moments = unit.touches.get(repr(registered.seam), [])
+        moments = unit.touches.get(repr(mode.point), [])
         if not moments:
             return _UNTOUCHED
-        if reason := inapplicable(registered, self.recon_of(unit)):
+        if reason := inapplicable(mode, self.recon_of(unit)):
             return Unreached(reason)
-        mode = registered.mode
         complete = self.complete(mode, fault, unit)
         trigger = complete.trigger or Trigger()
         stages = (trigger.stage,) if trigger.stage else mode.stages

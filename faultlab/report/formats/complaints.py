@@ -9,7 +9,6 @@ from pathlib import PurePath
 from typing import Any
 
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.catalogue.mutation_scores import method_of
 from faultlab.core.report import INCONCLUSIVE, FaultResult, Report, Status
 from faultlab.report.mutants import change, in_order
 from faultlab.report.overview import cost, known_modes
@@ -118,7 +117,7 @@ def _of_mutant(report: Report, result: FaultResult) -> Finding:
 def _method(report: Report, mode: FailureMode | None) -> tuple[str, int]:
     """Where the method stands that the failure mode bites in; the class where that is none of its own."""
     target: Mapping[str, Any] = report.target
-    name = method_of(mode) if mode is not None else ""
+    name = mode.method if mode is not None else ""
     line = target.get("methods", {}).get(name, target.get("line", 1))
     if target.get("file"):
         return _in_repository(report, target["file"]), int(line)
