@@ -61,8 +61,6 @@ LONGEST = 400
 TODO_LAYERS = {
     ("catalogue.failure_mode", "injection.seam"),
     ("injection.clock", "frameworks.lightning.namespaces"),
-    ("worker.session", "campaign.plan"),
-    ("worker.session", "doctor.observing"),
 }
 TODO_LONG = {
     "config.scenario",
@@ -76,7 +74,6 @@ TODO_LONG = {
     "injectors.optimizer",
     "injectors.weights",
     "report.schema",
-    "worker.session",
 }
 
 

@@ -87,10 +87,10 @@ def test_a_failure_mode_that_acts_outside_training_begins_before_fit() -> None:
 
 def test_the_plan_holds_every_failure_mode_with_its_default_trigger_in_order() -> None:
     expected = [
-        Planned("input.noisy@always", 0),
-        Planned("loss.nan@step=16", 16),
-        Planned("loss.zero@always", 0),
-        Planned("step.raises@always", 0),
+        Planned(Fault.parse("input.noisy@always"), 0),
+        Planned(Fault.parse("loss.nan@step=16"), 16),
+        Planned(Fault.parse("loss.zero@always"), 0),
+        Planned(Fault.parse("step.raises@always"), 0),
     ]
     assert make(Selection(), RECON, dict(reversed(REGISTRY.items()))) == expected
 
@@ -130,8 +130,8 @@ def test_other_triggers_do_not_replace_one_that_was_asked_for_but_keep_doses() -
 
 def test_an_excuse_settles_a_fault_without_a_run_and_says_why() -> None:
     plan = make(Selection(select=["loss.*"], excuses=[("*.nan", "on purpose"), ("*", "later")]), RECON, REGISTRY)
-    assert plan[0] == Planned("loss.nan@step=16", status="ignored", reason="on purpose")
-    assert plan[1] == Planned("loss.zero@always", status="ignored", reason="later")
+    assert plan[0] == Planned(Fault.parse("loss.nan@step=16"), status="ignored", reason="on purpose")
+    assert plan[1] == Planned(Fault.parse("loss.zero@always"), status="ignored", reason="later")
 
 
 def test_what_cannot_apply_is_settled_with_the_reason_even_where_it_is_excused() -> None:

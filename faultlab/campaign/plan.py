@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from faultlab.catalogue import failure_mode, index
@@ -12,8 +11,9 @@ from faultlab.catalogue.failure_mode import Registered
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault, Trigger
-from faultlab.core.orders import Place, Planned
+from faultlab.core.orders import MakePlan, Place, Planned
 from faultlab.core.report import Status, dump
+from faultlab.core.results import PlanMade
 from faultlab.core.shard import Shard
 from faultlab.core.target_profile import Recon
 from faultlab.errors import FaultlabError
@@ -22,13 +22,12 @@ EACH = "each"
 """A dose ``callback`` of this stands for every callback of the user's in turn."""
 
 
-def in_victim(task: Mapping[str, Any]) -> dict[str, Any]:
+def in_victim(task: MakePlan) -> PlanMade:
     """Makes the plan where torch is imported already: whether a mode applies is for its seam to say."""
     try:
-        planned = make(Selection(**task["selection"]), Recon.from_json(task["recon"]), failure_mode.load())
+        return PlanMade(make(Selection(**task.selection), task.recon, failure_mode.load()))
     except FaultlabError as error:
-        return {"plan_error": str(error)}
-    return {"plan": [asdict(entry) for entry in planned]}
+        return PlanMade(error=str(error))
 
 
 def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered]) -> list[Planned]:
@@ -39,14 +38,14 @@ def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered])
         complete = registered.mode.complete(fault, recon.steps)
         excuse = _excuse(selection, fault.mode)
         if reason := inapplicable(registered, recon):
-            entry = Planned(str(complete), status=Status.NOT_APPLICABLE.value, reason=reason)
+            entry = Planned(complete, status=Status.NOT_APPLICABLE.value, reason=reason)
         elif excuse:
-            entry = Planned(str(complete), status=Status.IGNORED.value, reason=excuse)
+            entry = Planned(complete, status=Status.IGNORED.value, reason=excuse)
         elif (trigger := complete.trigger) and trigger.kind == "step" and (trigger.number or 0) >= recon.steps:
             late = f"the clean run has only {recon.steps} steps"
-            entry = Planned(str(complete), status=Status.NOT_ACTIVATED.value, reason=late)
+            entry = Planned(complete, status=Status.NOT_ACTIVATED.value, reason=late)
         else:
-            entry = Planned(str(complete), at=place(complete, registered, recon))
+            entry = Planned(complete, at=place(complete, registered, recon))
         planned.setdefault(entry.id, entry)
     return list(planned.values())
 
@@ -67,18 +66,13 @@ def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
     return 0
 
 
-def begins_at_construction(fault: str) -> bool:
-    """Whether the fault's seam has to be in place before the target is built."""
-    return failure_mode.load()[Fault.parse(fault).mode].seam.attach_at == "construct"
-
-
 def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
     """A share of a plan, in its order, with as many of the faults that cost much as any other share has."""
     if shard.of == 1:
         return list(planned)
 
     def cost(entry: Planned) -> tuple[bool, bool, bool]:
-        mode = index.modes()[Fault.parse(entry.id).mode]
+        mode = index.modes()[entry.fault.mode]
         return not entry.status, mode.judged_by == "reload", mode.hangs
 
     mine = {entry.id for entry in shard.share(sorted(planned, key=cost))}
@@ -87,7 +81,7 @@ def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
 
 def digest(planned: Sequence[Planned], *circumstances: Any) -> str:
     """Tells whether results of an interrupted campaign may be taken over: the same plan in the same circumstances."""
-    text = dump([[asdict(entry) for entry in planned], _plain(circumstances)])
+    text = dump([[entry.to_json() for entry in planned], _plain(circumstances)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -16,8 +16,9 @@ from faultlab.campaign import spread
 from faultlab.campaign.metric_choice import decided, lower_by_name
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
+from faultlab.core.ranks import activity, as_one
 from faultlab.core.report import Detection, FaultResult, Harm, Status
+from faultlab.core.results import Outcome, Unreadable
 from faultlab.core.trajectory import Trajectory
 
 _LEAST_HARM = 0.05
@@ -137,14 +138,14 @@ def outlying(twin: Twin, seeds: Mapping[int, Trajectory], own: int) -> list[dict
 
 def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
     """The verdict on one fault. ``extra`` are notices of a second run, with the Trainer flags off."""
-    result = outcome.result or {}
+    activations, first_step = activity(outcome)
     base: dict[str, Any] = {
         "id": fault_id,
         "mode": mode.id,
         "family": mode.family,
         "severity": mode.severity,
-        "activations": result.get("activations", int(outcome.acting is not None)),
-        "first_step": result.get("first_step") if outcome.result else outcome.acting,
+        "activations": activations,
+        "first_step": first_step,
         "seconds": round(outcome.seconds, 4),
     }
 
@@ -153,25 +154,28 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
 
     if outcome.lost:
         return verdict(Status.ERROR, outcome.lost)
-    if "target_error" in result:
-        return verdict(Status.ERROR, f"the target could not be built again: {result['target_error']['message']}")
-    if result.get("broken"):
-        return verdict(Status.ERROR, f"the injector failed: {result['broken']}")
+    if outcome.target_error is not None:
+        return verdict(Status.ERROR, f"the target could not be built again: {outcome.target_error.message}")
+    if outcome.broken:
+        return verdict(Status.ERROR, f"the injector failed: {outcome.broken}")
     if outcome.timed_out:
         return timed_out(mode, outcome, verdict)
-    if outcome.result is None:
+    if not outcome.reported:
         return died(outcome, verdict)
-    if not base["activations"]:
+    if len(outcome.runs) < len(outcome.results):
+        unread = next((one.text for one in outcome.results if isinstance(one, Unreadable)), "it tells of no training")
+        return verdict(Status.ERROR, f"the run's report can't be read: {unread}")
+    if not activations:
         return verdict(Status.NOT_ACTIVATED, "the fault never changed a value, though nothing says that it can't")
 
-    trajectory = Trajectory.from_json(result["trajectory"])
-    notices = [Notice.from_json(notice) for notice in result["notices"]] + list(extra)
+    run = as_one(outcome.runs)
+    trajectory = run.trajectory
     # What was signalled before the fault acted was not signalled because of it.
-    caused = [n for n in notices if n.step >= (base["first_step"] or 0) and not n.finds_nothing]
+    caused = [n for n in [*run.notices, *extra] if n.step >= (first_step or 0) and not n.finds_nothing]
     new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in twin.notices)]
-    detections = sorted((detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
-    warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]
-    evaluated = Evaluated(result.get("unevaluated", ""), result.get("in_place") or {})
+    detections = sorted((detection(n, first_step, mode) for n in new), key=lambda d: (d.worth, d.step))
+    warnings = [shown.text for shown in run.warnings if shown.key not in twin.warnings]
+    evaluated = Evaluated(run.unevaluated, run.in_place)
     judged = _report_harm if mode.judged_by == "report" else _harm
     harm = _spoilt(trajectory, twin, judged(trajectory, twin, evaluated))
     seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": harm}

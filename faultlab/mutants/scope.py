@@ -20,8 +20,7 @@ JUDGES = (
     "faultlab/pytest_plugin.py",
     "faultlab/core/patching.py",
     *(f"faultlab/detectors/{name}.py" for name in ("exceptions", "warnings_shown")),
-    "faultlab/core/notice.py",
-    "faultlab/core/orders.py",
+    *(f"faultlab/core/{name}.py" for name in ("messages", "notice", "orders", "results")),
     *(f"faultlab/engines/{name}.py" for name in ("fork_self", "fork", "nursery", "processes")),
     *(f"faultlab/injection/{name}.py" for name in ("mutant_trampoline", "init_arguments", "mutant_activation")),
     *(

@@ -9,8 +9,8 @@ from faultlab.campaign.verdict import detection, died, timed_out
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.kill_matrix import Cell, Row
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
 from faultlab.core.report import FaultResult, Status
+from faultlab.core.results import Outcome
 
 
 def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: Collection[str]) -> Row:
@@ -41,7 +41,7 @@ def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: 
     broken = next((note["broken"] for note in notes if note.get("broken")), "")
     if broken or last.lost:
         return Row(verdict(Status.ERROR, f"the injector failed: {broken}" if broken else last.lost), cells)
-    dead = [(outcome, _unfinished(outcome)) for outcome in outcomes if outcome.result is None]
+    dead = [(outcome, _unfinished(outcome)) for outcome in outcomes if not outcome.reported]
     noticed = [_detected(cell, mode) for cell in cells if cell.kills and cell.kind != "process"]
     # What ended the session without ending its process, as Ctrl-C does.
     stopped = [_detected(cell, mode) for cell in cells if cell.kind == "process" and cell.message and cell.activations]

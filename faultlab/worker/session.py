@@ -7,39 +7,32 @@ waits there; a victim born of one continues in the same session, at the same lin
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib
 import os
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from multiprocessing import active_children
-from pathlib import Path
 from typing import Any
 
-from faultlab.campaign import plan
 from faultlab.catalogue import failure_mode
 from faultlab.config.variations import NotVariedError
-from faultlab.core.asking import asked
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice, safe_text
-from faultlab.core.orders import Order, Place
+from faultlab.core.orders import Order, Place, Train
 from faultlab.core.patching import Patches
-from faultlab.core.resource_limits import private_memory
+from faultlab.core.results import Broken, NotVaried, Result, RunResult, ShownWarning, TargetFailed, message_of
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.detectors import exceptions
 from faultlab.detectors.advisory_guards import Advisers
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
-from faultlab.frameworks.lightning import confinement, evaluation, resume
+from faultlab.errors import TargetError
+from faultlab.frameworks.lightning import confinement, resume
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
-from faultlab.frameworks.lightning.seams.construction import ModuleArguments, in_precision
-from faultlab.frameworks.lightning.target import Built, Target, TargetError
+from faultlab.frameworks.lightning.target import Built, Target
 from faultlab.frameworks.torch.weights import digest, not_finite
 from faultlab.injection import compilation, mutant_activation
 from faultlab.injection.armed_fault import Armed, BrokenInjector
@@ -47,24 +40,12 @@ from faultlab.injection.clock import Clock
 from faultlab.injection.seam import Site
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
-from faultlab.worker import seeding
+from faultlab.worker import circumstances, seeding, stems
 from faultlab.worker.entropy_draws import Draws
-from faultlab.worker.shared_evaluation import SharedEvaluation
+from faultlab.worker.final_evaluation import FinalEvaluation
 
 Send = Callable[[dict[str, Any]], None]
 Stem = Callable[[Place], "tuple[Order, Send] | None"]
-
-
-def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
-    """Does what the order asks, in this process, and sends ``{"result": ...}``."""
-    if order.plan is not None:
-        send({"result": plan.in_victim(order.plan)})
-    elif order.examine:
-        from faultlab.doctor.observing import Examined
-
-        Examined(target, order, send).run()
-    else:
-        Session(target, order, send, stem).run()
 
 
 class Session:
@@ -73,20 +54,21 @@ class Session:
     def __init__(self, target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
         self._target = target
         self._order = order
+        self._task = _training(order)
         self._send = send
         self._stem = stem
         self._clock = Clock()
         self._warnings = Warnings(self._clock, order.root)
         self._observer = Observer(self._clock, self._warnings)
         # As the trunk was told, of which victims are born with theirs.
-        self._advisers = Advisers(order.advice, self._clock, self._warnings) if order.advice else None
+        self._advisers = Advisers(self._task.advice, self._clock, self._warnings) if self._task.advice else None
         self._fit_seconds = 0.0
         self._born: Place = "construct"
         self._unevaluated = ""
         self._in_place: dict[str, float] = {}
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
-        self._draws = Draws(target.code) if order.traced else None
+        self._draws = Draws(target.code) if self._task.traced else None
         self._armed: Armed | None = None
         self._companions: list[Armed] = []
         self._fault_patches = Patches()
@@ -97,27 +79,28 @@ class Session:
         self._overlay = Overlay(self._root, [os.getcwd(), *target.code.folders], [os.path.dirname(order.root)])
         self._steps_begun = False
         self._unevaluated_best = ""
-        self._imported_before = set(sys.modules) if order.probe else set()
+        self._imported_before = set(sys.modules) if self._task.probe else set()
         self._started = time.perf_counter()
 
     def run(self) -> None:
-        """Carries the order out and sends ``{"result": ...}`` with all that was seen, or what kept it from running."""
+        """Carries the order out and sends a result with all that was seen, or with what kept it from running."""
+        result: Result
         try:
-            with contextlib.nullcontext() if self._order.compiles else compilation.lifted():
+            with contextlib.nullcontext() if self._task.compiles else compilation.lifted():
                 result = self._run()
         except NotVariedError as error:
-            result = {"not_varied": str(error)}
+            result = NotVaried(str(error))
         except TargetError as error:
-            result = {"target_error": {"where": error.where, "message": error.message, "remedy": error.remedy}}
+            result = TargetFailed(error)
         except BrokenInjector as error:
-            result = {"broken": str(error)}
-        self._send({"result": {**result, "seconds": time.perf_counter() - self._started}})
+            result = Broken(str(error))
+        self._send(message_of(result))
         # Runs that begin half-way may write to it by other ways than Python's; it goes with the engine.
-        if not self._order.stems:
+        if not self._task.stems:
             shutil.rmtree(self._order.root, ignore_errors=True)
 
-    def _run(self) -> dict[str, Any]:
-        _clear(self._order.root)
+    def _run(self) -> Result:
+        stems.empty(self._order.root)
         self._switch()
         with Patches() as confined:
             # Until the end, and once: forked runs find all of it as it is.
@@ -146,10 +129,10 @@ class Session:
                 self._clock.attach(patches)
                 self._clock.on_step.append(self._reach)
                 site = Site(type(self._built.module), self._built.module)
-                probe = Probe(site, self._clock) if self._order.probe else None
+                probe = Probe(site, self._clock) if self._task.probe else None
                 with probe.watching() if probe else contextlib.nullcontext():
                     error = self._fit()
-                    if error is None and self._order.reload and not (self._armed and self._armed.broken):
+                    if error is None and self._task.reload and not (self._armed and self._armed.broken):
                         error = self._go_on()
                 if probe and error is None:
                     trajectory = self._trajectory
@@ -166,9 +149,9 @@ class Session:
     def _build(self) -> BaseException | None:
         self._seed()
         try:
-            if self._order.fault and plan.begins_at_construction(self._order.fault):
+            if self._task.fault is not None and _attaches_at_construction(self._task.fault):
                 self._arm()
-            self._built, self._trainer = self._build_target({}, interrupted=self._order.reload)
+            self._built, self._trainer = self._build_target({}, interrupted=self._task.reload)
             _check_single_process(self._trainer)
         except (TargetError, NotVariedError, BrokenInjector):
             raise
@@ -179,17 +162,16 @@ class Session:
     def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
         import torch
 
-        with seeding.shifted(self._order.seed):
-            built = self._target.build(self._order.root, self._order.flags, self._order.variation)
+        with seeding.shifted(self._task.seed):
+            built = self._target.build(self._order.root, self._task.flags, self._task.variation)
         for name, guard in built.guards.items():
             self._observer.observe(guard, name)
         arguments = {**built.trainer_arguments, **changed}
-        if self._order.reload:
-            known = self._order.recon or {}
-            monitor, mode = known.get("monitor", ""), known.get("monitor_mode", "min")
-            arguments = resume.with_checkpoints(arguments, built.namespace, self._order.root, monitor, mode)
+        if self._task.reload:
+            root, known = self._order.root, self._known
+            arguments = resume.with_checkpoints(arguments, built.namespace, root, known.monitor, known.monitor_mode)
         extra = self._advisers.callbacks() if self._advisers else []
-        extra += [resume.interruption(built.namespace, self._epochs, self._interrupted)] if interrupted else []
+        extra += [resume.interruption(built.namespace, self._known.epochs, self._interrupted)] if interrupted else []
         extra += [self._draws.callback(built.namespace)] if self._draws is not None else []
         extra.append(recorder(built.namespace, self._trajectory, self._clock))
         arguments["callbacks"] = [*arguments["callbacks"], *extra]
@@ -214,7 +196,7 @@ class Session:
         if self._advisers is not None:
             self._advisers.goes_on()
         try:
-            self._built, self._trainer = resume.go_on(self._trainer, self._epochs, self._build_target)
+            self._built, self._trainer = resume.go_on(self._trainer, self._known.epochs, self._build_target)
             self._evaluate_best()
         except BrokenInjector:
             return None
@@ -224,12 +206,12 @@ class Session:
 
     def _evaluate_best(self) -> None:
         assert self._built is not None
-        if not self._trajectory.validation_batches or (self._order.recon or {}).get("unevaluated"):
+        if not self._trajectory.validation_batches or self._known.unevaluated:
             return
         try:
             resume.evaluate_best(self._built, self._trainer, self._trajectory, self._build_target)
         except Exception as error:
-            if self._order.fault:
+            if self._task.fault is not None:
                 raise
             # The training itself goes on from its checkpoints, and is judged by that.
             print("the best checkpoint could not be evaluated:", exceptions.text(error), flush=True)
@@ -238,7 +220,7 @@ class Session:
     def _fit(self) -> BaseException | None:
         assert self._built is not None
         self._reach("fit")
-        if self._order.fault and self._armed is None:
+        if self._task.fault is not None and self._armed is None:
             self._arm()
         begun = time.perf_counter()
         try:
@@ -252,49 +234,44 @@ class Session:
         return None
 
     @property
-    def _epochs(self) -> int:
-        return int((self._order.recon or {}).get("epochs", 0))
+    def _known(self) -> Recon:
+        """What is known of the target; a probing run has nothing to know it by."""
+        return self._task.recon or Recon()
 
     def _seed(self) -> None:
-        seeding.seed(self._order.seed)
+        seeding.seed(self._task.seed)
 
     def _reach(self, place: Place) -> None:
         """Leaves a stem here if the order asks for one; in a victim born of it, takes up the new order."""
         self._steps_begun = self._steps_begun or place != "fit"
-        if self._stem is None or place not in self._order.stems or not _can_fork():
+        if self._stem is None or place not in self._task.stems or not stems.can_fork():
             return
         old_root = self._order.root
-        # As it is now: the trunk writes on, and tidies up at its end, while victims are still being born of the stem.
-        written = f"{old_root}-at-{place}"
-        if os.path.isdir(old_root):
-            shutil.copytree(old_root, written, dirs_exist_ok=True)
+        written = stems.keep_files(old_root, place)
         born = self._stem(place)
         if born is None:
             return
         self._order, self._send = born
+        self._task = _training(self._order)
         self._born = place
         self._warnings.root = self._order.root
         self._started = time.perf_counter()
-        _clear(self._order.root)
-        if os.path.isdir(written):
-            shutil.copytree(written, self._order.root, dirs_exist_ok=True)
+        stems.take_files(written, self._order.root)
         self._overlay.succeed(old_root)
-        _relocate(self._trainer, old_root, self._order.root)
+        stems.relocate(self._trainer, old_root, self._order.root)
         self._switch()
-        if self._order.fault:
+        if self._task.fault is not None:
             self._arm()
 
     def _switch(self) -> None:
         """Switches on the source mutant that the order asks for, and all others off."""
-        executions, mutant = self._target.executions, self._order.mutant
+        executions, mutant = self._target.executions, self._task.mutant
         if executions is None:
             return
         executions.where = self._place
-        mutant_activation.switch_to(
-            mutant["switch"] if mutant else mutant_activation.STATS if self._order.probe else ""
-        )
+        mutant_activation.switch_to(mutant.switch if mutant else mutant_activation.STATS if self._task.probe else "")
         if mutant:
-            self._send({"acting": mutant["first_step"]})
+            self._send({"acting": mutant.first_step})
 
     def _place(self) -> str:
         """The last place before what runs now at which a copy of this run could be made."""
@@ -303,18 +280,15 @@ class Session:
         return str(self._clock.step) if self._steps_begun else "fit"
 
     def _arm(self) -> None:
-        assert self._order.fault is not None
-        self._armed, *self._companions = [self._armed_with(text) for text in (self._order.fault, *self._order.also)]
+        self._armed, *self._companions = map(self._armed_with, self._task.faults)
         if self._advisers is not None:
             armed = (self._armed, *self._companions)
             self._advisers.rest(frozenset.intersection(*(one.seam.leaves for one in armed)))
 
-    def _armed_with(self, text: str) -> Armed:
-        assert self._order.recon is not None
-        fault = Fault.parse(text)
+    def _armed_with(self, fault: Fault) -> Armed:
+        assert self._task.recon is not None
         registered = failure_mode.load()[fault.mode]
-        recon = Recon.from_json(self._order.recon)
-        armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
+        armed = Armed(fault, registered, self._clock, self._task.recon, lambda step: self._send({"acting": step}))
         site = Site(type(None))
         if self._built is not None:
             armed.ctx.module = self._built.module
@@ -337,89 +311,63 @@ class Session:
 
     @property
     def _flags(self) -> tuple[str, ...]:
-        return tuple(self._target.flags) if self._order.flags else ()
+        return tuple(self._target.flags) if self._task.flags else ()
 
     def _evaluate(self) -> None:
         """Evaluate the final weights anew, by code that the fault has no hand in."""
         assert self._built is not None
         if self._order.echo:
             print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
-        armed = self._armed if self._armed is not None and self._armed.activations else None
-        if armed is not None and isinstance(armed.seam, ModuleArguments):
-            self._seed()
-            fresh = evaluation.rebuilt(self._built.module, lambda: self._target.build(self._order.root).module)
-            self._built = replace(self._built, module=fresh)
-        parts = evaluation.at_the_end(self._built.module, armed.replaced, armed.recon) if armed is not None else {}
-        if parts:
-            if not all(evaluation.inside_of_a_loss(self._built.module, path) for path in parts):
-                self._in_place = self._evaluated(armed)
-            if not evaluation.put_back(self._built.module, parts):
-                self._trajectory.final = dict(self._in_place)
-                return
-        self._trajectory.final = self._evaluated(armed)
+        acted = self._armed if self._armed is not None and self._armed.activations else None
+        evaluation = FinalEvaluation(self._target, self._built, self._trainer, self._trajectory, self._task, acted,
+                                     self._order.root, self._order.shared)  # fmt: skip
+        self._trajectory.final = evaluation.take()
+        self._in_place, self._unevaluated = evaluation.in_place, evaluation.failed
 
-    def _evaluated(self, armed: Armed | None) -> dict[str, float]:
-        """The metrics of the module as it is, or what another run of the campaign found for the same weights."""
-        assert self._built is not None
-        clean = self._order.recon or {}
-        validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))
-        # In the precision that the fault has left the weights in.
-        changed = clean.get("precision", self._trainer.precision) != self._trainer.precision
-        arguments = in_precision(self._trainer.precision, self._built.trainer_arguments) if changed else {}
-        circumstances = (
-            self._target,
-            self._order.seed,
-            self._order.variation,
-            validates,
-            arguments,
-            self._built.module,
+    def _result(self) -> Result:
+        return self._run_result()
+
+    def _run_result(self) -> RunResult:
+        armed, mutant = self._armed, self._task.mutant
+        activations, first_step = (mutant.calls, mutant.first_step) if mutant else (0, None)
+        if armed:
+            activations, first_step = armed.activations, armed.first_step
+        probed = self._task.probe
+        return RunResult(
+            trajectory=self._trajectory,
+            notices=self._told([*self._observer.notices, *self._observer.of_interruption, *self._notices]),
+            of_interruption=self._told(self._observer.of_interruption),
+            warnings=[ShownWarning(key, step, text) for key, (step, text) in self._warnings.seen.items()],
+            activations=activations,
+            first_step=first_step,
+            broken=(armed.broken if armed else None) or "",
+            saves=len(self._saved_at),
+            born=self._born,
+            unevaluated=self._unevaluated,
+            unevaluated_best=self._unevaluated_best,
+            in_place=self._in_place,
+            draws=self._draws.to_json(text for _, text in self._warnings.seen.values()) if self._draws else None,
+            advice=self._advisers.advisory() if self._advisers else None,
+            guards=[*(self._built.guards if self._built else ()), *self._flags],
+            recon=self._recon,
+            circumstances=circumstances.circumstances(self._built, self._imported_before) if probed else None,
+            fit_seconds=self._fit_seconds,
+            seconds=time.perf_counter() - self._started,
         )
-        shared = SharedEvaluation(self._order.shared, self._trajectory.digest, *circumstances)
-        # What nothing was changed in has to show for itself that it is evaluated like the clean run.
-        if armed is not None and (known := shared.read()) is not None:
-            return known
-        self._seed()
-        try:
-            found = evaluation.evaluate(self._built, validates, arguments)
-        except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
-            print("the independent evaluation failed:", exceptions.text(error), flush=True)
-            self._unevaluated = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
-            return {}
-        shared.write(found)
-        return found
 
-    def _result(self) -> dict[str, Any]:
-        armed, mutant = self._armed, self._order.mutant or {}
-        return {
-            "trajectory": self._trajectory.to_json(),
-            "notices": [
-                replace(notice, message=self._warnings.told(notice.message)).to_json()
-                for notice in [*self._observer.notices, *self._observer.of_interruption, *self._notices]
-            ],
-            "of_interruption": [
-                replace(notice, message=self._warnings.told(notice.message)).to_json()
-                for notice in self._observer.of_interruption
-            ],
-            "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
-            "activations": armed.activations if armed else mutant.get("calls", 0),
-            "first_step": armed.first_step if armed else mutant.get("first_step"),
-            "broken": armed.broken if armed else None,
-            "saves": len(self._saved_at),
-            "unevaluated_best": self._unevaluated_best,
-            "born": self._born,
-            "unevaluated": self._unevaluated,
-            "in_place": self._in_place,
-            "draws": self._draws.to_json(text for _, text in self._warnings.seen.values()) if self._draws else None,
-            "advice": self._advisers.to_json() if self._advisers else None,
-            "fit_seconds": self._fit_seconds,
-            "guards": [*(self._built.guards if self._built else ()), *self._flags],
-            "recon": self._recon.to_json() if self._recon else None,
-            "versions": _versions(self._built) if self._order.probe else None,
-            "private": private_memory() if self._order.probe else None,
-            "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
-            "sources": _sources(self._built) if self._order.probe else None,
-            "defined": _defined(self._built) if self._order.probe else None,
-        }
+    def _told(self, notices: Iterable[Notice]) -> list[Notice]:
+        return [replace(notice, message=self._warnings.told(notice.message)) for notice in notices]
+
+
+def _training(order: Order) -> Train:
+    if order.training is None:
+        raise TypeError(f"{order.id} is no order to train")
+    return order.training
+
+
+def _attaches_at_construction(fault: Fault) -> bool:
+    """Whether the fault's seam has to be in place before the target is built."""
+    return failure_mode.load()[fault.mode].seam.attach_at == "construct"
 
 
 def _check_single_process(trainer: Any) -> None:
@@ -427,78 +375,3 @@ def _check_single_process(trainer: Any) -> None:
     if trainer.num_devices * trainer.num_nodes > 1 or getattr(trainer.strategy, "launcher", None) is not None:
         remedy = "Set `devices: 1` and leave the strategy out."
         raise TargetError(("trainer",), "training on several devices or processes can't be broken yet", remedy)
-
-
-def _clear(folder: str) -> None:
-    """Makes an empty folder: a run that was killed has left its own, and is repeated there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder, exist_ok=True)
-
-
-def _can_fork() -> bool:
-    """A process with threads, live workers or a GPU in use can't be copied whole."""
-    import torch
-
-    on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    native = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else [""]
-    return threading.active_count() == len(native) == 1 and not active_children() and not on_gpu
-
-
-def _relocate(trainer: Any, old_root: str, new_root: str) -> None:
-    """Points callbacks and loggers that were told to write under the trunk's folder to the victim's own."""
-    for owner in [trainer, *trainer.callbacks, *trainer.loggers, *_experiments(trainer)]:
-        for name, value in list(asked(owner, "__dict__", {}).items()):
-            moved = _moved(value, old_root, new_root)
-            if moved is not value:
-                with contextlib.suppress(AttributeError):
-                    setattr(owner, name, moved)
-
-
-def _moved(value: Any, old_root: str, new_root: str) -> Any:
-    if isinstance(value, (str, Path)):
-        return type(value)(new_root + str(value)[len(old_root) :]) if str(value).startswith(old_root) else value
-    if type(value) is dict:
-        moved = {_moved(k, old_root, new_root): _moved(v, old_root, new_root) for k, v in value.items()}
-        return moved if list(moved) != list(value) or any(moved[key] is not value[key] for key in value) else value
-    return value
-
-
-def _experiments(trainer: Any) -> Iterator[Any]:
-    for logger in trainer.loggers:
-        if (experiment := asked(logger, "_experiment")) is not None:
-            yield experiment
-
-
-def _sources(built: Built | None) -> str:
-    """A hash of the files that define the target and its guards: results of other code are not this code's."""
-    parts = [built.module, built.trainer_class, *built.fit.values(), *built.guards.values()] if built else []
-    classes = {cls for part in parts for cls in (part if isinstance(part, type) else type(part)).__mro__}
-    files = {file for cls in classes - {object} if (file := getattr(sys.modules.get(cls.__module__), "__file__", None))}
-    total = hashlib.sha256()
-    for file in sorted(files):
-        with contextlib.suppress(OSError):
-            total.update(Path(file).read_bytes())
-    return total.hexdigest()
-
-
-def _defined(built: Built | None) -> dict[str, list[tuple[str, str]]]:
-    """The files and names of the classes that the target and its guards are made of."""
-    if built is None:
-        return {"target": [], "guards": []}
-    loaders = [asked(part, "dataset") for part in built.fit.values()]
-    parts = {"target": [built.module, *built.fit.values(), *loaders], "guards": [*built.guards.values()]}
-    return {
-        kind: [
-            (file, type(part).__qualname__)
-            for part in found
-            if (file := getattr(sys.modules.get(type(part).__module__), "__file__", None))
-        ]
-        for kind, found in parts.items()
-    }
-
-
-def _versions(built: Built | None) -> dict[str, str]:
-    names = ["torch", built.namespace.__name__.partition(".")[0] if built else "pytorch_lightning"]
-    return {
-        name.replace("pytorch_", ""): str(getattr(importlib.import_module(name), "__version__", "")) for name in names
-    }
