@@ -90,12 +90,15 @@ def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
     import torch
 
     from faultlab.core.patching import Patches
+    from faultlab.core.trajectory import Trajectory
     from faultlab.frameworks.lightning import confinement, resume
+    from faultlab.frameworks.lightning.clock import LightningClock
+    from faultlab.frameworks.lightning.training import LightningTraining
     from faultlab.sandbox.overlay import Overlay
 
     root = tempfile.mkdtemp(prefix="faultlab-bare-")
 
-    def build(changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Any, Any]:
+    def build(changed: Mapping[str, Any], interrupted: bool = False) -> Any:
         built = target.build(root, with_flags=False)
         guards = list(map(id, built.guards.values()))
         arguments = {**built.trainer_arguments, **changed}
@@ -108,7 +111,7 @@ def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
         trainer = built.trainer_class(**arguments)
         confinement.move(trainer, root)
         torch.set_num_threads(1)
-        return built, trainer
+        return LightningTraining(built, trainer, Trajectory(), LightningClock())
 
     _seed()
     try:
@@ -116,11 +119,11 @@ def train(target: Any, reloading: Mapping[str, Any] | None = None) -> Marks:
             watch = Stopwatch()
             watch.attach(patches)
             confinement.confine(patches, Overlay(lambda: root, ()), lambda: root, set())
-            built, trainer = build({}, interrupted=reloading is not None)
+            training = build({}, interrupted=reloading is not None)
             watch.fit()
-            trainer.fit(built.module, **built.fit)
+            training.run()
             if reloading is not None:
-                resume.go_on(trainer, reloading["epochs"], build)
+                resume.go_on(training.trainer, reloading["epochs"], build)
             watch.end()
     finally:
         shutil.rmtree(root, ignore_errors=True)

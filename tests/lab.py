@@ -9,14 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from faultlab.campaign import verdict
+from faultlab.campaign import plan, verdict
 from faultlab.campaign.metric_choice import choose_metric
 from faultlab.campaign.verdict import Twin
-from faultlab.catalogue import failure_mode, index
+from faultlab.catalogue import index
+from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault
-from faultlab.core.orders import MakePlan, Order, Place, Task, Train
+from faultlab.core.orders import Order, Place, Task, Train
 from faultlab.core.report import FaultResult
-from faultlab.core.results import Circumstances, Outcome, PlanMade, RunResult
+from faultlab.core.results import Circumstances, Outcome, RunResult
 from faultlab.engines import Engine, create
 
 ROOT = Path(__file__).parents[1]
@@ -67,11 +68,7 @@ class Lab:
 
     def plan(self, select: Iterable[str] = ("*",)) -> dict[str, str]:
         """The faults that the plan has for this model, with the reason why one does not apply (or an empty string)."""
-        task = MakePlan("faultlab.campaign.plan:in_victim", {"select": tuple(select)}, self.recon)
-        (outcome,) = self.engine.run([self.order("plan", task)])
-        assert isinstance(outcome.result, PlanMade), outcome.output
-        assert not outcome.result.error
-        return {entry.id: entry.reason for entry in outcome.result.planned}
+        return {entry.id: entry.reason for entry in plan.make(Selection(tuple(select)), self.recon, index.modes())}
 
     def run(self, faults: Iterable[str], at: Place = "fit", deadline: float = 30.0) -> dict[str, Outcome]:
         """Runs each fault, off a copy of the built target unless told otherwise; what each process left, by fault."""
@@ -79,7 +76,7 @@ class Lab:
         for id in faults:
             fault = Fault.parse(id)
             mode, reloads = index.modes()[fault.mode], _reloads(fault)
-            begins = "construct" if reloads or _begins_at_construction(fault) else at
+            begins = "construct" if reloads or mode.point.attach_at == "construct" else at
             one = self.order(id, Train(0, fault, recon=self.recon, reload=reloads), at=begins)
             orders.append(replace(one, deadline=4.0 if mode.hangs else deadline, sleeps=mode.hangs))
         trunk = self.order("trunk", Train(0, stems=() if at == "construct" else (at,)))
@@ -107,10 +104,6 @@ def trained(outcome: Outcome) -> RunResult:
 
 def _reloads(fault: Fault) -> bool:
     return index.modes()[fault.mode].judged_by == "reload"
-
-
-def _begins_at_construction(fault: Fault) -> bool:
-    return failure_mode.load()[fault.mode].seam.attach_at == "construct"
 
 
 @contextmanager

@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from faultlab.campaign import curves
 from faultlab.campaign.campaign import Campaign, Options
 from faultlab.campaign.preparation import Findings
 from faultlab.campaign.verdict import Twin
 from faultlab.config.scenario import Scenario
 from faultlab.core import atomic_write
+from faultlab.core.detection import Prescribed
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Order, Planned
@@ -28,6 +31,15 @@ from tests.support import result
 
 CLEAN = Trajectory(steps=2, losses=[(0, 1.0), (1, 0.5)], metrics={"val_loss": [(1, 0.5)]}, digest="clean")
 TWIN = Twin(CLEAN, metric="val_loss")
+
+
+@pytest.fixture(autouse=True)
+def only_what_a_test_makes_is_collected() -> Iterator[None]:
+    """Garbage is looked for after each outcome, and what was imported before is none."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class Listener:
@@ -140,10 +152,10 @@ def test_the_curves_are_written_with_a_line_a_fault_and_read_as_one_document(tmp
 
 
 def test_what_a_report_says_is_no_part_of_it_that_others_could_change() -> None:
-    found: FaultResult = result("loss.nan@step=0", "silent", warnings=["w"], prescription=[{"guard": "G", "step": 1}])
+    found: FaultResult = result("loss.nan@step=0", "silent", warnings=["w"], prescription=[Prescribed("G", 1)])
     report = Report("many", faults=[found])
     data = report.to_json()
     data["faults"][0]["warnings"].append("mine")
     data["faults"][0]["prescription"][0]["guard"] = "mine"
-    assert (found.warnings, found.prescription) == (["w"], [{"guard": "G", "step": 1}])
-    assert report.to_json()["faults"][0]["prescription"] == [{"guard": "G", "step": 1}]
+    assert (found.warnings, found.prescription) == (["w"], [Prescribed("G", 1)])
+    assert report.to_json()["faults"][0]["prescription"] == [{"guard": "G", "step": 1, "cost": None}]

@@ -9,16 +9,17 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from faultlab.catalogue.failure_mode import load
+from faultlab.catalogue.injection_points import Backward, Clipping, Optimizers, OptimizerStep
 from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.fault import Fault
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Recon
+from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.evaluation import evaluate
-from faultlab.frameworks.lightning.seams import Backward, Clipping, Optimizers, OptimizerStep, Site, attach
 from faultlab.frameworks.lightning.target import Built
 from faultlab.injection.armed_fault import Armed
-from faultlab.injection.clock import Clock
+from faultlab.injection.hooks import Site, attach
+from faultlab.injection.registry import load
 from tests.test_detach import TRAINER
 from tests.test_outer_seams import BOTH, _probed
 from tests.zoo import parts
@@ -34,7 +35,7 @@ def _recon(kind: str) -> Recon:
 def _broken(kind: str, mode: str, recon: Recon) -> tuple[Armed, Any]:
     torch.manual_seed(0)
     module, data = parts.by_hand(kind)
-    clock = Clock()
+    clock = LightningClock()
     armed = Armed(Fault.parse(f"{mode}@always"), load()[mode], clock, recon)
     with Patches() as patches:
         clock.attach(patches)

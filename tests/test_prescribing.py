@@ -69,6 +69,7 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
     assert after["baseline"]["false_alarms"] == []
 
 
+@pytest.mark.nightly(reason="a campaign of its own; test_merge.py has how such findings are joined")
 def test_the_report_says_what_each_guard_would_have_added(tmp_path: Path) -> None:
     run = ["-m", "faultlab", "run", small(tmp_path), "--select", "return.none"]
     warm.run([*run, "--out", tmp_path, "-q"], cwd=ROOT).check_returncode()
@@ -133,6 +134,19 @@ def test_a_file_that_can_not_be_added_to_stays_as_it_was(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="by hand"):
         add_guards(file, [{"class_path": "not a path"}])
     assert file.read_text() == old
+
+
+def test_a_disk_that_fills_up_leaves_the_users_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(HEAD)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        add_guards(file, GUARDS)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("s.yaml", HEAD)]
 
 
 def test_the_lines_to_paste_are_yaml_in_one_line_each() -> None:

@@ -16,6 +16,8 @@ from faultlab import api, engines
 from faultlab.campaign.campaign import Campaign, Options
 from faultlab.config.scenario import Scenario, load
 from faultlab.core import report
+from faultlab.core.detection import Detection, Prescribed
+from faultlab.core.notice import Notice
 from faultlab.core.report import FaultResult, Report, Status, dump
 from faultlab.errors import ScenarioError
 from faultlab.report import schema
@@ -24,6 +26,10 @@ from tests.published import violations_of
 from tests.support import mutant, mutated
 from tests.test_cli import ROOT, _faultlab
 from tests.test_published_schemas import REPORTS
+
+MORE = pytest.mark.nightly(
+    reason="a campaign of its own; the quick ring has one that was run, and made-up reports of every kind"
+)
 
 REPORT = json.loads((ROOT / "docs/report.schema.json").read_text(encoding="utf-8"))
 SCENARIO = json.loads((ROOT / "docs/scenario.schema.json").read_text(encoding="utf-8"))
@@ -81,14 +87,19 @@ def test_every_key_is_described_in_words(found: dict[str, Any]) -> None:
     [
         (schema.Baseline, report.Baseline),
         (schema.Demands, report.Demands),
-        (schema.Detection, report.Detection),
         (schema.Fault, report.FaultResult),
         (schema.Harm, report.Harm),
         (schema.Mutation, report.Mutation),
+        (schema.Prescription, Prescribed),
     ],
 )
 def test_the_schema_has_the_keys_that_a_report_is_written_with(model: Any, written: Any) -> None:
     assert list(model.model_fields) == [field.name for field in fields(written)]
+
+
+def test_the_schema_has_what_is_written_of_who_noticed_and_of_false_alarms() -> None:
+    assert list(schema.Detection.model_fields) == list(Detection("guard", "G", 1, 0, True, "said so").to_json())
+    assert list(schema.FalseAlarm.model_fields) == list(Notice("guard", "G", 1, "said so").as_false_alarm())
 
 
 def test_the_schema_counts_every_status() -> None:
@@ -112,6 +123,7 @@ def test_the_report_of_a_campaign_is_what_the_schema_says(tmp_path: Path) -> Non
     assert {fault["status"] for fault in report["faults"]} >= {"silent", "warned"}
 
 
+@MORE
 def test_the_report_of_tests_and_mutants_is_what_the_schema_says(tmp_path: Path) -> None:
     project = Path(shutil.copytree(ROOT / "tests/mutated", tmp_path / "project"))
     file = project / "scenario.yaml"
@@ -127,6 +139,7 @@ def test_the_report_of_tests_and_mutants_is_what_the_schema_says(tmp_path: Path)
     assert report["mutants"]["methods"]
 
 
+@MORE
 def test_the_report_of_an_interrupted_campaign_is_what_the_schema_says(tmp_path: Path) -> None:
     class Impatient(api._Quiet):
         def judged(self, result: FaultResult) -> None:
@@ -144,6 +157,7 @@ def test_the_report_of_an_interrupted_campaign_is_what_the_schema_says(tmp_path:
     assert wrong_in(tmp_path / "trial/report.json") == []
 
 
+@MORE
 def test_the_report_of_a_campaign_that_proved_nothing_is_what_the_schema_says(tmp_path: Path) -> None:
     report = api.run(small(tmp_path), select=["callback.disabled"], out=tmp_path)
     assert report.ratio is None

@@ -84,6 +84,8 @@ def test_a_scenario_without_a_gate_asks_for_nothing(tmp_path: Path) -> None:
         ("traner: {}\n", "traner", "unknown key 'traner'", "'trainer'"),
         ("data: {class_path: a.b, init_arg: {}}\n", "init_arg", "unknown key 'init_arg'", "'init_args'"),
         ("gate: {coverge: 0.8}\n", "coverge", "unknown key 'coverge'", "'coverage'"),
+        ("framework: lightening\n", "framework", "there is no framework 'lightening'", "Did you mean 'lightning'"),
+        ("framework: keras\n", "framework", "there is no framework 'keras'", "There are lightning"),
         ("zzzzz: 1\n", "zzzzz", "unknown key 'zzzzz'", "Known keys: schema"),
         ("1: one\n", "1: one", "1", "string"),
         ("trainer: 5\n", "trainer", "trainer", "dictionary"),

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from faultlab.core.report import Detection, FaultResult, Report
-from faultlab.mutants.workspace import WITHIN
+from faultlab.core.detection import Detection
+from faultlab.core.report import FaultResult, Report
+from faultlab.core.run_folder import MUTANTS_FOLDER
 from faultlab.report import files
 from faultlab.report.formats import stryker
 from tests.support import detection, mutant, mutated
@@ -23,7 +24,7 @@ STATUSES = SCORED | {"CompileError", "RuntimeError", "Ignored", "Pending"}
 
 def exported(report: Report, out: Path, source: str | None = SOURCE) -> dict[str, Any]:
     if source is not None:
-        copy = out / report.scenario / WITHIN / "pkg" / "model.py"
+        copy = out / report.scenario / MUTANTS_FOLDER / "pkg" / "model.py"
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(source, encoding="utf-8")
     files.write(report, out)

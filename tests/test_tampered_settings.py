@@ -10,17 +10,18 @@ import pytorch_lightning as pl
 import torch
 from torch.optim import lr_scheduler
 
-from faultlab.catalogue import failure_mode
 from faultlab.core.fault import Fault
 from faultlab.core.target_profile import Part, Recon
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
+from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.resume import interruption
-from faultlab.frameworks.lightning.seams import Site, attach
-from faultlab.frameworks.lightning.seams.callbacks import release
-from faultlab.frameworks.lightning.seams.model import scale_rates
+from faultlab.frameworks.lightning.seams.callbacks import own_hooks
+from faultlab.frameworks.torch.optimizers import scale_rates
+from faultlab.injection import registry
 from faultlab.injection.armed_fault import Armed
-from faultlab.injection.clock import Clock
+from faultlab.injection.hooks import Site, attach
+from faultlab.injection.watchers import release
 from tests.test_detach import TRAINER
 from tests.zoo import equipped
 
@@ -35,16 +36,16 @@ def one_thread() -> Iterator[None]:
 
 def _armed(fault: str, recon: Recon | None = None) -> Armed:
     parsed = Fault.parse(fault)
-    registered = failure_mode.load()[parsed.mode]
-    return Armed(registered.mode.complete(parsed, 12), registered, Clock(), recon or Recon())
+    registered = registry.load()[parsed.mode]
+    return Armed(registered.mode.complete(parsed, 12), registered, LightningClock(), recon or Recon())
 
 
 def _watched(fault: str | None, callback: Any, recon: Recon | None = None, **settings: Any) -> tuple[Any, Observer]:
     """Trains with the callback under observation, and the fault in the Trainer's arguments."""
     torch.manual_seed(0)
     module, loaders, arguments = equipped.stopped()
-    clock = Clock()
-    observer = Observer(clock, Warnings(clock))
+    clock = LightningClock()
+    observer = Observer(clock, Warnings(clock), own_hooks)
     observer.observe(callback, "guard")
     arguments = {
         **TRAINER,
@@ -119,8 +120,8 @@ def test_a_released_callback_has_its_own_hooks_again() -> None:
 
     guard = Guard()
     own = guard.on_fit_end = lambda trainer, pl_module: None  # type: ignore[method-assign]
-    clock = Clock()
-    Observer(clock, Warnings(clock)).observe(guard, "guard")
+    clock = LightningClock()
+    Observer(clock, Warnings(clock), own_hooks).observe(guard, "guard")
     assert guard.on_fit_end is not own
     release(guard)
     assert vars(guard) == {"on_fit_end": own}

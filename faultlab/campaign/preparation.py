@@ -8,24 +8,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from faultlab.campaign import nondeterminism, plan
-from faultlab.campaign.clean_runs import DEADLINE, CleanRuns, order
+from faultlab.campaign.clean_runs import CleanRuns
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
-from faultlab.campaign.metric_choice import choose_metric, undirected
+from faultlab.campaign.metric_choice import choose_metric, undirected, unevaluated
 from faultlab.campaign.verdict import Twin, outlying
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
 from faultlab.core.notice import Notice, is_alarm
-from faultlab.core.orders import MakePlan, Planned
+from faultlab.core.orders import Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline
-from faultlab.core.results import Outcome, PlanMade, RunResult
+from faultlab.core.results import Outcome, RunResult
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine
-from faultlab.errors import UsageError
+from faultlab.errors import FaultlabError, UsageError
 
 RELOADED = "clean-reloaded"
 _FACTOR, _FLOOR = 10.0, 10.0
@@ -53,7 +53,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Takes the clean runs of one scenario, whose engine is open, and has the plan made.
+    """Takes the clean runs of one scenario, whose engine is open, and makes the plan.
 
     ``watch`` says how much healthy training is watched, by the user's guards and by the ready-made ones.
     """
@@ -80,13 +80,11 @@ class Preparation:
         return findings
 
     def plan(self, selection: Selection, recon: Recon) -> list[Planned]:
-        """The plan, made where torch is imported; raises UsageError where it can't be."""
-        task = MakePlan("faultlab.campaign.plan:in_victim", selection.to_json(), recon)
-        (outcome,) = self.engine.run([order(self.engine, "plan", task, deadline=DEADLINE)])
-        made = outcome.result if isinstance(outcome.result, PlanMade) else PlanMade(error=outcome.output[-2000:])
-        if made.error or outcome.result is not made:
-            raise UsageError(f"the plan could not be made: {made.error}")
-        return list(made.planned)
+        """The plan; raises UsageError where it can't be made."""
+        try:
+            return plan.make(selection, recon, index.modes())
+        except FaultlabError as error:
+            raise UsageError(f"the plan could not be made: {error}") from None
 
     def _baseline(self) -> Findings:
         seed = self.seed
@@ -144,7 +142,12 @@ class Preparation:
             metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
             false_alarms=_false_alarms(notices),
             measure={"metric": metric, "better": measure.better, "why": measure.why},
-            findings=[*strays, *outlying(clean_twin, siblings, seed), *undirected(measure)],
+            findings=[
+                *strays,
+                *outlying(clean_twin, siblings, seed),
+                *undirected(measure),
+                *unevaluated(measure, "" if first.final else _run(twins[0]).unevaluated),
+            ],
         )
         told = probed.circumstances
         versions = {**told.versions, "python": platform.python_version()}
@@ -252,9 +255,9 @@ def _notices(outcomes: Iterable[Outcome]) -> list[Notice]:
     return [notice for outcome in outcomes if outcome.run for notice in outcome.run.notices]
 
 
-def _false_alarms(notices: Sequence[Notice]) -> list[dict[str, Any]]:
+def _false_alarms(notices: Sequence[Notice]) -> list[Notice]:
     return [
-        {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}
+        Notice(notice.kind, notice.name, notice.step, notice.message)
         for notice in _distinct(notices)
         if is_alarm(notice)
     ]

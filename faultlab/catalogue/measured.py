@@ -14,6 +14,8 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from faultlab.core import packages
+
 FILE = Path(__file__).with_name("measured.json")
 EFFECTS = ("raises", "warns", "silent", "no effect")
 
@@ -53,7 +55,7 @@ def table() -> Table:
 
 def installed() -> str:
     """The version of Lightning that is installed; an empty string where there is none."""
-    for name in ("pytorch-lightning", "lightning"):
+    for name in packages.DISTRIBUTIONS:
         with suppress(PackageNotFoundError):
             return version(name)
     return ""

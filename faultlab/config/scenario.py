@@ -26,6 +26,7 @@ from faultlab.catalogue.failure_mode import SEVERITIES, matching, nearest
 from faultlab.config.selection import Selection
 from faultlab.config.validation_messages import explain
 from faultlab.config.yaml_source import HOW_TO_GET_ONE, Key, YamlFile, not_found
+from faultlab.core import framework_names
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.report import Demands
 from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
@@ -67,6 +68,13 @@ def parse_fault(text: str) -> Fault:
 
 def _wrong(message: str, remedy: str = "") -> PydanticCustomError:
     return PydanticCustomError("faultlab", "{message}", {"message": message, "remedy": remedy})
+
+
+def _framework(name: str) -> str:
+    if name not in (known := framework_names.known()):
+        remedy = nearest(name, known) or f"There are {', '.join(known)}."
+        raise _wrong(f"there is no framework {name!r}", remedy)
+    return name
 
 
 def _pattern(text: str) -> str:
@@ -222,6 +230,8 @@ class Scenario(_Part):
     """The version of this format."""
     name: str = Field(pattern=f"^{NAME.pattern}$")
     """The scenario's name, and its folder's under `reports/`."""
+    framework: Annotated[str, AfterValidator(_framework)] = framework_names.DEFAULT
+    """What trains: `lightning`, or the name of a framework that an installed package adds."""
     module: Component | None = None
     """The LightningModule, or a factory of one."""
     data: Component | None = None
@@ -312,7 +322,7 @@ class Scenario(_Part):
 
     def for_victims(self) -> dict[str, Any]:
         """The part that the victims' processes need, as plain data."""
-        parts = {"module", "data", "build", "trainer", "guards"}
+        parts = {"framework", "module", "data", "build", "trainer", "guards"}
         plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
         for guard in plain.get("guards", ()):
             if str(guard.get("class_path")).startswith(_GUARDS) and "profile" in guard.get("init_args", {}):

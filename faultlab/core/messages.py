@@ -1,5 +1,7 @@
 """Messages between the driver and its processes: lines of JSON, whatever a victim's values are."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import json

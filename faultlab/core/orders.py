@@ -1,5 +1,7 @@
 """What the driver asks of a victim: an order, with one task out of a few."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -30,10 +32,6 @@ class Planned:
 
     def to_json(self) -> dict[str, Any]:
         return {"id": self.id, "at": self.at, "status": self.status, "reason": self.reason}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Planned:
-        return cls(Fault.parse(data["id"]), data["at"], data["status"], data["reason"])
 
 
 class Task:
@@ -146,23 +144,6 @@ class Examine(Task):
 
 
 @dataclass(frozen=True)
-class MakePlan(Task):
-    """No run but the plan, which takes the injectors' seams to make; ``by`` names the function as in `Examine`."""
-
-    kind: ClassVar = "plan"
-    by: str
-    selection: Mapping[str, Any]
-    recon: Recon
-
-    def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "recon": self.recon.to_json()}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> MakePlan:
-        return cls(**{**data, "recon": Recon.from_json(data["recon"])})
-
-
-@dataclass(frozen=True)
 class RunTests(Task):
     """Tests of a collected suite, by their node ids, in a pass of this ``style`` (see `faultlab.testing.victims`).
 
@@ -197,9 +178,7 @@ class RunMutated(Task):
         return cls(tuple(data["tests"]), data["switch"])
 
 
-TASKS: Mapping[str, type[Task]] = {
-    task.kind: task for task in (OpenScenario, Train, Examine, MakePlan, RunTests, RunMutated)
-}
+TASKS: Mapping[str, type[Task]] = {task.kind: task for task in (OpenScenario, Train, Examine, RunTests, RunMutated)}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """What victims answer: a result of the kind that the order's task has, and the outcome that it is part of."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Place, Planned
+from faultlab.core.orders import Place
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.errors import TargetError
@@ -201,22 +203,6 @@ class Unreadable(Result):
 
 
 @dataclass(frozen=True)
-class PlanMade(Result):
-    """The plan, or why there is none."""
-
-    kind: ClassVar = "plan"
-    planned: Sequence[Planned] = ()
-    error: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {"planned": [entry.to_json() for entry in self.planned], "error": self.error}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> PlanMade:
-        return cls([Planned.from_json(entry) for entry in data["planned"]], data["error"])
-
-
-@dataclass(frozen=True)
 class SuiteRun(Result):
     """All tests that were asked for are over; ``imported`` has the modules that they imported, with their files."""
 
@@ -225,8 +211,7 @@ class SuiteRun(Result):
 
 
 RESULTS: Mapping[str, type[Result]] = {
-    result.kind: result
-    for result in (RunResult, ExaminedRun, TargetFailed, NotVaried, Broken, Unreadable, PlanMade, SuiteRun)
+    result.kind: result for result in (RunResult, ExaminedRun, TargetFailed, NotVaried, Broken, Unreadable, SuiteRun)
 }
 
 
@@ -293,6 +278,11 @@ class Outcome:
     def target_error(self) -> TargetError | None:
         """Why a rank could not import or build the target; None where all could."""
         return next((result.error for result in self.results if isinstance(result, TargetFailed)), None)
+
+    @property
+    def unreadable(self) -> str:
+        """What a rank told instead of a result; empty where all told results."""
+        return next((result.text for result in self.results if isinstance(result, Unreadable)), "")
 
     @property
     def broken(self) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-_FRAMEWORK = ("torch", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities", "torchmetrics",
-              "faultlab", "numpy")  # fmt: skip
+from faultlab.core import packages
+
+_NOT_USERS = ("torch", *packages.TRAIN, "torchmetrics", "faultlab", "numpy")
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class UserCode:
 
     def holds(self, frame: FrameType) -> bool:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package in _FRAMEWORK:
+        if package in _NOT_USERS:
             return False
         file = Path(frame.f_code.co_filename)
         installed = {"site-packages", "dist-packages"} & set(file.parts)

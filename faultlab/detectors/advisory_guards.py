@@ -23,9 +23,11 @@ class Advisers:
     can't set off watch too.
     """
 
-    def __init__(self, asked: Mapping[str, Any], clock: Clock, warnings: Warnings) -> None:
+    def __init__(
+        self, asked: Mapping[str, Any], clock: Clock, warnings: Warnings, hooks_of: Callable[[Any], Collection[str]]
+    ) -> None:
         self._asked = asked
-        self._observer = Observer(clock, warnings)
+        self._observer = Observer(clock, warnings, hooks_of)
         self._recorder: Any = None
         self._made: list[Any] = []
         self._checks: dict[str, Mapping[str, str]] = {}
@@ -37,7 +39,7 @@ class Advisers:
         """Spare the run the guards whose alarms can come of nothing but what its fault leaves as it is.
 
         Args:
-            left: The fault's seam's `faultlab.injection.seam.Seam.leaves`.
+            left: What the fault's injection point leaves, see `faultlab.catalogue.injection_points.InjectionPoint`.
         """
         self._left = () if self._asked.get("everywhere") else left
         self._observer.rest([name for name, judges in self._judges.items() if judges in self._left])
@@ -50,8 +52,8 @@ class Advisers:
         """See `faultlab.detectors.guard_observer.Observer`."""
         self._observer.goes_on()
 
-    def callbacks(self) -> list[Any]:
-        """What the Trainer is to call: fresh guards behind one callback. What earlier ones have said stays said."""
+    def hooks(self) -> dict[str, Callable[..., None]]:
+        """What a training is to call, by hook, with fresh guards behind it. What earlier ones have said stays said."""
         from faultlab import guards
 
         made: list[Any] = []
@@ -73,9 +75,9 @@ class Advisers:
             self._checks[type(guard).__name__] = getattr(guard, "checks", {})
             self._judges[type(guard).__name__] = getattr(guard, "judges", "")
         self._made = made
-        together = _as_one(self._observer.beside(made))
+        hooks = self._observer.beside(made)
         self.rest(self._left)
-        return [together]
+        return hooks
 
     def advisory(self) -> Advisory:
         """Their alarms, which of them failed themselves or never could look and why, and the seconds that each took."""
@@ -100,15 +102,3 @@ class Advisers:
             seconds={name: seconds for name, seconds in self._observer.seconds.items() if name != recorder},
             summary=getattr(self._recorder, "summary", None),
         )
-
-
-def _as_one(hooks: Mapping[str, Callable[..., None]]) -> Any:
-    """A callback of these hooks. Lightning spends more on calling thirty callbacks than most guards do on looking."""
-    from faultlab.guards.support.lightning_callback import Callback
-
-    class Advising(Callback):
-        """The harness's own: it is none of those that a fault is done to."""
-
-    callback = Advising()
-    vars(callback).update(hooks)
-    return callback

@@ -13,8 +13,8 @@ from typing import Any
 
 from faultlab.core.notice import Notice, safe_text
 from faultlab.detectors.warnings_shown import Warnings
-from faultlab.frameworks.lightning.seams.callbacks import own_hooks, watch
 from faultlab.injection.clock import Clock
+from faultlab.injection.watchers import watch
 
 _Call = tuple[str, Any, Callable[..., Any]]
 """A guard's name, the guard, and its method."""
@@ -26,16 +26,17 @@ _TIDYING = ("on_train_end", "on_fit_end", "on_exception", "teardown")
 class Observer:
     """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind, ``calls`` its calls.
 
-    ``seconds`` is how long each guard looked.
+    ``seconds`` is how long each guard looked. ``hooks_of`` gives the names of the hooks by which a guard is called.
     """
 
-    def __init__(self, clock: Clock, warnings: Warnings) -> None:
+    def __init__(self, clock: Clock, warnings: Warnings, hooks_of: Callable[[Any], Collection[str]]) -> None:
         self.notices: list[Notice] = []
         self._of_interruption: list[Notice] = []
         self._noted = self.notices
         self.calls: dict[str, Counter[str]] = {}
         self.seconds: dict[str, float] = {}
         self._clock = clock
+        self._hooks_of = hooks_of
         self._warnings = warnings
         self._beside: dict[str, list[_Call]] = {}
         self._resting: frozenset[str] = frozenset()
@@ -61,7 +62,7 @@ class Observer:
                 self.observe(member, type(member).__name__)
             return guard
         tell_errors(guard)
-        for hook in own_hooks(guard):
+        for hook in self._hooks_of(guard):
             method = getattr(guard, hook, None)
             if callable(method):
                 watch(guard, hook, self._watched(method, guard, name, hook))
@@ -75,7 +76,7 @@ class Observer:
         self._beside = {}
         for guard in guards:
             tell_errors(guard)
-            for hook in own_hooks(guard):
+            for hook in self._hooks_of(guard):
                 call = (type(guard).__name__, guard, getattr(guard, hook))
                 self._beside.setdefault(hook, []).append(call)
         return {hook: self._in_turn(hook, calls) for hook, calls in self._beside.items()}

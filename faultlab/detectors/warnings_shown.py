@@ -1,5 +1,7 @@
 """The warnings that a user would see: Python's and those that libraries log, each once, with its first step."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import logging
@@ -9,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from faultlab.core import packages
 from faultlab.injection.clock import Clock
 
-# Lightning's loggers do not propagate.
-_LOGGERS = ("", "pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric")
+_LOGGERS = ("", *packages.LOGGERS)
 _VARYING = re.compile(r"0x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 

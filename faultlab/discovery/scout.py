@@ -331,7 +331,7 @@ def _search(module: Mapping[str, Any], reading: Mapping[str, Any], seconds: floa
 
 
 def _class(path: str) -> type | None:
-    from faultlab.frameworks.lightning.seams.construction import found_class
+    from faultlab.core.class_paths import found_class
 
     return found_class(path)
 

@@ -28,9 +28,11 @@ from faultlab.doctor import anatomy, planned
 from faultlab.doctor.checkpoint import resumed_from
 from faultlab.doctor.course import Course
 from faultlab.doctor.swallowing import Swallowing
+from faultlab.frameworks.base import Target
 from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
-from faultlab.frameworks.lightning.target import Built, Target
+from faultlab.frameworks.lightning.target import Built
+from faultlab.frameworks.lightning.training import LightningTraining
 from faultlab.injection import compilation
 from faultlab.worker.session import Send, Session
 
@@ -78,10 +80,21 @@ class Examined(Session):
         self._swallowing = Swallowing(target.code)
         self._seen["swallowed"] = self._swallowing.found
 
-    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
+    @property
+    def _built(self) -> Built | None:
+        return self._training.built if isinstance(self._training, LightningTraining) else None
+
+    @property
+    def _trainer(self) -> Any:
+        assert isinstance(self._training, LightningTraining)
+        return self._training.trainer
+
+    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> LightningTraining:
         import torch
 
-        built, trainer = super()._build_target(changed, interrupted)
+        training = super()._build_target(changed, interrupted)
+        assert isinstance(training, LightningTraining)
+        built, trainer = training.built, training.trainer
         module = built.module
         base = namespaces.base_module(type(module))
         self._seen.update(
@@ -105,7 +118,7 @@ class Examined(Session):
             for name, value in module.named_parameters()
             if not isinstance(value, torch.nn.parameter.UninitializedParameter)
         }
-        return built, trainer
+        return training
 
     def _watch(self, module: Any, base: type, trainer: Any) -> None:
         cls = type(module)

@@ -19,11 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from faultlab.core import packages
 from faultlab.engines.inherited import take_over
 
-_OF_EVERY_TRAINING = frozenset(
-    ("faultlab", "torch", "torchmetrics", "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities")
-)
+_OF_EVERY_TRAINING = frozenset(("faultlab", "torch", "torchmetrics", *packages.TRAIN))
 # How far the clock of files may be behind the one that is read here.
 _COARSE = 20_000_000
 

@@ -32,16 +32,15 @@ def main(address: str, learning: Learning | None = None) -> NoReturn:
 
 def _scenario(address: str, order: Order, channel: Channel, learning: Learning | None) -> NoReturn:
     name = order.id.partition("/")[2]
-    from faultlab.catalogue import failure_mode
-    from faultlab.frameworks.lightning import namespaces
-    from faultlab.frameworks.lightning.warm_up import warm_up
+    from faultlab.injection import hooks, registry
     from faultlab.worker.bootstrap import import_target
     from faultlab.worker.dispatch import carry_out
 
     assert isinstance(order.task, OpenScenario)
     try:
         target = import_target(order.task.scenario, order.root)
-        failure_mode.load()
+        registry.load()
+        hooks.load(target.framework.name)
     except TargetError as error:
         channel.send(message_of(TargetFailed(error)))
         os._exit(0)
@@ -52,9 +51,8 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
         if "imports" in message:
             for module in message["imports"]:
                 import_quietly(module)
-            namespaces.find_plugins_once()
-            for namespace in namespaces.loaded():
-                warm_up(namespace)
+            target.framework.find_plugins_once()
+            target.framework.warm_up()
         for file in message.get("known", ()):
             # Not imported before: the first import of the guards settles whose callbacks they are.
             from faultlab.guards import known_good

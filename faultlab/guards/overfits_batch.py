@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from faultlab.guards.guard import Action, Guard, Level
-from faultlab.guards.support import trainer_state
+from faultlab.guards.support import trainer_state, trials
 
 
 class OverfitsBatch(Guard):
@@ -65,16 +65,16 @@ class OverfitsBatch(Guard):
             )
 
     def _train(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> list[float]:
-        twin = trainer_state.twin(pl_module, trainer, self.skip)
+        trial = trials.own(pl_module, trainer, self.skip)
         losses: list[float] = []
-        if twin is None:
+        if trial is None:
             return losses
         try:
-            with trainer_state.trial(trainer, grad=True):
-                learning = [parameter for parameter in twin.parameters() if parameter.requires_grad]
+            with trial.running(grad=True):
+                learning = [parameter for parameter in trial.module.parameters() if parameter.requires_grad]
                 optimizer = torch.optim.Adam(learning, lr=self.rate)
                 for _ in range(self.steps):
-                    outputs = trainer_state.step(twin, batch, batch_idx)
+                    outputs = trial.step(batch, batch_idx)
                     loss: Any = outputs.get("loss") if isinstance(outputs, dict) else outputs
                     optimizer.zero_grad()
                     loss.backward()

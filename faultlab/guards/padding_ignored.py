@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from faultlab.guards.guard import Action, Guard, Level
-from faultlab.guards.support import batch_view, trainer_state
+from faultlab.guards.support import batch_view, trials
 
 _LOSSES = ("cross_entropy", "nll_loss")
 
@@ -49,14 +49,15 @@ class PaddingIgnored(Guard):
         if padding is None or not _is_known(pl_module, batch_view.look(batch), *padding):
             return
         self._looked = self.looks
-        twin = trainer_state.twin(pl_module, trainer, self.skip)
-        if twin is None:
+        # In training mode, where a step changes running statistics.
+        trial = trials.own(pl_module, trainer, self.skip)
+        if trial is None:
             return
         token, places = padding
         watch = _Losses(places)
-        with trainer_state.trial(trainer), watch:
+        with trial.running(), watch:
             try:
-                trainer_state.step(twin, batch, batch_idx)
+                trial.step(batch, batch_idx)
             except Exception as error:
                 self.skip(f"the copy's training step failed: {type(error).__name__}: {error}")
                 return

@@ -8,21 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import namespaces
-
-STAGES_OF_LIGHTNING = {
-    "train": "train",
-    "sanity_check": "validate",
-    "validate": "validate",
-    "test": "test",
-    "predict": "predict",
-}
 
 
 class Clock:
-    """Counts training steps over all epochs, from 0, one for every batch that Lightning's training loop begins.
+    """Counts training steps over all epochs, from 0, one for every batch that training begins.
 
-    Lightning's ``global_step`` is no such clock: it counts optimizer steps. Before the first batch ``step`` is 0.
+    Each framework derives its own, which follows its trainings and tells epoch and stage. ``trainer`` is whatever
+    drives the training at the moment, None before any does. Before the first batch ``step`` is 0.
     """
 
     def __init__(self) -> None:
@@ -33,27 +25,12 @@ class Clock:
         self._beside = 0
 
     def attach(self, patches: Patches) -> None:
-        """Follows every Trainer of the process, of each namespace that is imported."""
-        for namespace in namespaces.loaded():
-            epoch_loop = namespaces.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop")
-            patches.wrap(epoch_loop, "advance", self._ticking)
-            for loop in ("fit_loop:_FitLoop", "evaluation_loop:_EvaluationLoop", "prediction_loop:_PredictionLoop"):
-                patches.wrap(namespaces.part(namespace, f"loops.{loop}"), "run", self._seeing)
+        """Follow every training of the process.
 
-    def _ticking(self, advance: Callable[..., Any]) -> Callable[..., Any]:
-        def ticking(loop: Any, *args: Any, **kwargs: Any) -> Any:
-            self.trainer = loop.trainer
-            self.tick()
-            return advance(loop, *args, **kwargs)
-
-        return ticking
-
-    def _seeing(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        def seeing(loop: Any, *args: Any, **kwargs: Any) -> Any:
-            self.trainer = loop.trainer
-            return run(loop, *args, **kwargs)
-
-        return seeing
+        Args:
+            patches: Undoes it.
+        """
+        raise NotImplementedError
 
     def tick(self) -> None:
         """A training step begins."""
@@ -91,8 +68,8 @@ class Clock:
         A fault that is met there has to show, since it is in the code that is tried, and must leave nothing behind.
         """
         # Not imported for this: the first import of the guards settles whose callbacks they are.
-        readings = sys.modules.get("faultlab.guards.support.trainer_state")
-        return bool(self._beside or (readings is not None and readings.trying()))
+        trials = sys.modules.get("faultlab.guards.support.trials")
+        return bool(self._beside or (trials is not None and trials.trying()))
 
     @property
     def next_step(self) -> int:
@@ -101,14 +78,15 @@ class Clock:
 
     @property
     def stage(self) -> str:
-        """One of train, validate, test and predict; Lightning's sanity check counts as validate."""
-        stage = getattr(getattr(self.trainer, "state", None), "stage", None)
-        return STAGES_OF_LIGHTNING.get(str(getattr(stage, "value", "train")), "train")
+        """One of train, validate, test and predict; a check before the training counts as validate."""
+        return "train"
 
     @property
     def epoch(self) -> int:
-        return int(getattr(self.trainer, "current_epoch", 0))
+        """The epoch that is being trained, from 0."""
+        return 0
 
     @property
     def rank(self) -> int:
-        return int(getattr(self.trainer, "global_rank", 0))
+        """The rank of this process among those that train together."""
+        return 0

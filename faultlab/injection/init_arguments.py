@@ -4,6 +4,8 @@ Lightning finds the arguments of a module by going up the stack from the call, a
 ``__init__``. In a mutated class they have mutmut's names, with those of trampolines between them.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import inspect
@@ -13,14 +15,15 @@ from collections.abc import Callable
 from types import FrameType, ModuleType
 from typing import Any
 
+from faultlab.core import packages
+
 _MUTATED_INIT = re.compile(r"xǁ.+ǁ__init____mutmut_(orig|\d+)")
-_PACKAGES = ("pytorch_lightning", "lightning.pytorch")
 _RESTORED = "_faultlab_restored"
 
 
 def restore() -> None:
     """Makes Lightning find the arguments all the same, in each of its packages that is imported."""
-    for package in _PACKAGES:
+    for package in packages.NAMESPACES:
         parsing = sys.modules.get(f"{package}.utilities.parsing")
         if parsing is not None and not hasattr(parsing, _RESTORED):
             setattr(parsing, _RESTORED, True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from faultlab.core import atomic_write
+from faultlab.core import atomic_write, packages
 from faultlab.core.report import INCONCLUSIVE, FaultResult, Status, dump
 from faultlab.mutants.by_tests import KILLED, LOST, TestVerdict
 from faultlab.mutants.mutant import Mutant
@@ -26,7 +26,7 @@ from faultlab.mutants.workspace import walked
 
 _SETTINGS = ("conftest.py", "pyproject.toml", "pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "tox.ini",
              "setup.cfg")  # fmt: skip
-_PACKAGES = ("faultlab", "mutmut", "pytest", "torch", "pytorch-lightning", "lightning")
+_PACKAGES = ("faultlab", "mutmut", "pytest", "torch", *packages.DISTRIBUTIONS)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,13 @@
 """Who writes a file: code that keeps the results of a training, or code that may be preparing its data."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import sys
 from types import FrameType
+
+from faultlab.core import packages
 
 # Packages that write what comes of a training: logs, configurations, checkpoints.
 _OF_RESULTS = (
@@ -12,17 +16,15 @@ _OF_RESULTS = (
     "comet_ml",
     "dvclive",
     "hydra",
-    "lightning",
-    "lightning_fabric",
     "logging",
     "mlflow",
     "neptune",
-    "pytorch_lightning",
     "swanlab",
     "tensorboard",
     "tensorboardX",
     "torch.utils.tensorboard",
     "wandb",
+    *packages.TRAIN,
 )
 # Those that write for whoever calls them.
 _FOR_OTHERS = frozenset(

@@ -15,10 +15,11 @@ from faultlab.core.orders import Order, RunTests
 from faultlab.core.results import Outcome, SuiteRun
 from faultlab.engines import Engine
 from faultlab.errors import BaselineError, UsageError
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.registry import default_framework
 from faultlab.testing.knowledge import Knowledge
+from faultlab.testing.pytest_internals import definitions_of
 from faultlab.testing.suite_targets import Use
-from faultlab.testing.test_runner import definitions_of, fixtures_of
+from faultlab.testing.test_runner import fixtures_of
 from faultlab.testing.victims import LEARN, PLAIN, TOUCH
 
 _FLAKY = "flaky: it passes and fails on the clean code"
@@ -80,13 +81,13 @@ class CleanPasses:
         everything = [item.nodeid for item in self._session.items]
         mine = [item.nodeid for item in self.items]
         orders = [self._pass(PLAIN, PLAIN, everything), self._pass(LEARN, LEARN, mine)]
-        if namespaces.loaded():
+        if default_framework().foreign.imported():
             outcomes = self._passes(orders)
             if _failed(outcomes[LEARN]) - _failed(outcomes[PLAIN]):
                 # Beside it the plain pass has written, removed and renamed the files that both of them read.
                 outcomes.update(self._passes(orders[1:]))
         else:
-            # Tests that import Lightning only when they run: nothing can be watched before it is here.
+            # Tests that import the framework only when they run: nothing can be watched before it is here.
             outcomes = self._passes(orders[:1])
             self._engine.open("imported", {})
             outcomes.update(self._passes(orders[1:]))

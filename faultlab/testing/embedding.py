@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,14 +11,12 @@ import torch
 
 from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
-from faultlab.frameworks.lightning import namespaces
-from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
-from faultlab.frameworks.lightning.seams.steps import STEP_METHODS
+from faultlab.frameworks.base import Framework
 from faultlab.frameworks.torch.weights import digest
-from faultlab.injection import compilation, tree
+from faultlab.injection import compilation, hooks, tree
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock
-from faultlab.injection.seam import Site
+from faultlab.injection.hooks import Site
 
 
 class Embedding:
@@ -30,7 +26,10 @@ class Embedding:
     what the trainings and the calls by hand came to: two runs of the same code that differ have different ones.
     """
 
-    def __init__(self, target: type, armed: Iterable[Armed], clock: Clock, folder: str = "") -> None:
+    def __init__(
+        self, framework: Framework, target: type, armed: Iterable[Armed], clock: Clock, folder: str = ""
+    ) -> None:
+        self._foreign = framework.foreign
         self.target = target
         self.clock = clock
         self.fingerprint: list[str] = []
@@ -50,23 +49,21 @@ class Embedding:
         self.installing = True
         try:
             for armed in self._armed:
-                armed.seam.install(self._patches, armed, self.site)
+                hooks.install(armed, self._patches, self.site)
         except BaseException:
             self._patches.close()
             raise
         finally:
             self.installing = False
         # After the seams, so as to come before them: they ask which module is meant and what step it is.
-        base = namespaces.base_module(self.target)
-        self._patches.wrap(base, "__init__", self._constructing)
-        for name in STEP_METHODS:
-            if namespaces.overrides(self.target, name):
+        self._patches.wrap(self._foreign.base_of(self.target), "__init__", self._constructing)
+        for name in self._foreign.steps:
+            if self._foreign.overrides(self.target, name):
                 self._patches.wrap(self.target, name, self._stepping(name))
         self._patches.wrap(self.target, "forward", self._calling)
-        for trainer in trainers():
-            self._patches.wrap(trainer, "_run", self._running)
+        self._foreign.around_runs(self._patches, self._running)
         if self._folder:
-            write_below(self._folder, self._patches)
+            self._foreign.write_below(self._folder, self._patches)
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -146,20 +143,21 @@ class Embedding:
             if self._aside:
                 return run(trainer, model, *args, **kwargs)
             if type(model) is not self.target:
-                # Seams in Lightning and torch would break it too, and its steps are none of the target's.
+                # Seams in the framework and torch would break it too, and its steps are none of the target's.
                 with self.suspended():
                     return run(trainer, model, *args, **kwargs)
             if self._depth:
                 return run(trainer, model, *args, **kwargs)
-            if trainer.state.fn == "fit":
+            purpose = self._foreign.purpose(trainer)
+            if purpose == "fit":
                 self.clock.restart()
             self._depth += 1
             trajectory = Trajectory()
             try:
-                with recorded(trainer, model, self.clock, trajectory), Patches() as patches:
-                    count_logger_calls(trainer.loggers, trajectory, patches)
+                with self._foreign.recorded(trainer, model, self.clock, trajectory), Patches() as patches:
+                    self._foreign.watch_loggers(trainer, trajectory, patches)
                     result = run(trainer, model, *args, **kwargs)
-                if trainer.state.fn == "predict":
+                if purpose == "predict":
                     self.fingerprint.append(f"predicted {[_told(leaf) for _, leaf in tree.leaves(result)]}")
                 return result
             except BaseException:
@@ -168,42 +166,10 @@ class Embedding:
             finally:
                 self._depth -= 1
                 trajectory.digest = digest(model)
-                metrics = sorted((str(name), _told(value)) for name, value in trainer.callback_metrics.items())
-                self.fingerprint.append(f"{trainer.state.fn} {trajectory.parts()} {metrics}")
+                metrics = sorted((str(name), _told(value)) for name, value in self._foreign.metrics(trainer).items())
+                self.fingerprint.append(f"{purpose} {trajectory.parts()} {metrics}")
 
         return running
-
-
-@contextmanager
-def recorded(trainer: Any, model: Any, clock: Clock, trajectory: Trajectory) -> Iterator[None]:
-    """Has ``trajectory`` record a run of somebody else's Trainer, and the clock know that it is on."""
-    watcher = recorder(sys.modules[namespaces.namespace_of(type(model))], trajectory, clock)
-    trainer.callbacks.append(watcher)
-    clock.trainer = trainer
-    try:
-        yield
-    finally:
-        clock.trainer = None
-        if watcher in trainer.callbacks:
-            trainer.callbacks.remove(watcher)
-
-
-def trainers() -> list[type]:
-    """The Trainer of each namespace that is imported."""
-    return [sys.modules[name].Trainer for name in namespaces.loaded()]
-
-
-def write_below(folder: str, patches: Patches) -> None:
-    """Has Trainers that were given no folder write below this one, not into the user's: runs go on side by side."""
-    home = os.getcwd()
-    for trainer in trainers():
-        own = trainer.default_root_dir.fget  # type: ignore[attr-defined]
-
-        def elsewhere(self: Any, own: Any = own) -> str:
-            found = str(own(self))
-            return folder if found == home else found
-
-        patches.set(trainer, "default_root_dir", property(elsewhere))
 
 
 def _told(value: Any) -> str:

@@ -12,23 +12,24 @@ from types import TracebackType
 from typing import Any
 
 from faultlab.campaign.verdict import detection
-from faultlab.catalogue import failure_mode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.config.scenario import parse_fault
+from faultlab.core.class_paths import path_of
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice
 from faultlab.core.patching import Patches
-from faultlab.core.report import Detection
 from faultlab.core.user_code import UserCode
 from faultlab.detectors import exceptions
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.errors import FaultlabError, UsageError
-from faultlab.frameworks.lightning import namespaces
-from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, release
-from faultlab.frameworks.lightning.seams.construction import path_of
+from faultlab.frameworks.registry import default_framework
+from faultlab.injection import registry
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock
+from faultlab.injection.watchers import release
+from faultlab.testing import pytest_internals
 from faultlab.testing.dry_run import Rehearsal, RehearsalError
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.suite_targets import Learner, Use, find_class
@@ -60,7 +61,8 @@ class Injection:
         self._target = target
         self._rehearsal: Rehearsal | None = None
         self._armed: Armed | None = None
-        self._clock = Clock()
+        self._framework = default_framework()
+        self._clock = self._framework.clock()
         self._steps = 0
         self._stack = ExitStack()
         self._learner = Learner()
@@ -83,8 +85,8 @@ class Injection:
             Learner.current.injected = True
         if _within_a_fixture():
             raise UsageError("the block of a fixture goes on through the whole test; inject in the test itself")
-        if not namespaces.loaded():
-            raise UsageError("import Lightning, or your module, before the block: there is nothing to break yet")
+        if not self._framework.foreign.imported():
+            raise UsageError("import your module before the block: there is nothing to break yet")
         rehearsal = Rehearsal()
         learnt = rehearsal.begin()
         if learnt is None:
@@ -107,14 +109,14 @@ class Injection:
         if target is None:
             raise UsageError(f"{path} is only there once the block has begun: import its module before")
         assert use.recon is not None
-        registered = failure_mode.load()[self.fault.mode]
-        if reason := inapplicable(registered, use.recon):
+        registered = registry.load()[self.fault.mode]
+        if reason := inapplicable(registered.mode, use.recon):
             raise UsageError(f"{self.fault} can't happen to {path}: {reason}")
         self._steps = use.steps
         complete = registered.mode.complete(self.fault, use.steps)
         self._armed = Armed(complete, registered, self._clock, use.recon, lambda step: self._acts())
         with ExitStack() as stack:
-            stack.enter_context(Embedding(target, [self._armed], self._clock))
+            stack.enter_context(Embedding(self._framework, target, [self._armed], self._clock))
             self._watch(stack, self._clock)
             self._stack = stack.pop_all()
         return self
@@ -145,6 +147,22 @@ class Injection:
 
     def _learn(self, learnt: dict[str, Any]) -> None:
         """Takes from the rehearsal what else it saw."""
+
+    @contextmanager
+    def _observing(self, observer: Observer) -> Iterator[None]:
+        """Have the guards of every training watched, those that the module brings too."""
+        watched: list[Any] = []
+
+        def observe(guard: Any, name: str) -> None:
+            watched.append(observer.observe(guard, name))
+
+        with Patches() as patches:
+            self._framework.foreign.watch_guards(patches, observe)
+            try:
+                yield
+            finally:
+                for guard in watched:
+                    release(guard)
 
     def _acts(self) -> None:
         """The fault is about to act for the first time."""
@@ -194,7 +212,7 @@ class Noticing(Injection):
         if not self.activations:
             assert error is not None
             raise NotActivatedError(f"{self._armed.fault} had not acted when the block ended") from error
-        mode = failure_mode.load()[self.fault.mode].mode
+        mode = registry.load()[self.fault.mode].mode
         caused = [n for n in [*self._observer.notices, *ended] if n.step >= (self.first_step or 0)]
         quiet = [*self._clean, *self._before]
         new = [n for n in caused if not any(n.same_alarm(known) for known in quiet)]
@@ -206,8 +224,8 @@ class Noticing(Injection):
     def _watch(self, stack: ExitStack, clock: Clock) -> None:
         heard = Warnings(clock)
         stack.enter_context(heard.listening())
-        self._observer = Observer(clock, heard)
-        stack.enter_context(_observing(self._observer))
+        self._observer = Observer(clock, heard, self._framework.hooks_of)
+        stack.enter_context(self._observing(self._observer))
 
     def _acts(self) -> None:
         # What was said before is not because of the fault, such as that the rehearsal's checkpoints are there.
@@ -254,7 +272,7 @@ class Noticing(Injection):
         lines += [f"  {found.kind}: {_said(found)}" for found in self.notices if found.name not in self._observer.calls]
         if false_alarms := [notice for notice in self._clean if self._by in (None, notice.name)]:
             lines.append(f"  It says the same without the fault: {false_alarms[0].message}")
-        mode = failure_mode.load()[self.fault.mode].mode
+        mode = registry.load()[self.fault.mode].mode
         return "\n".join([*lines, f"  What {mode.id} does: {mode.summary}"])
 
 
@@ -303,36 +321,10 @@ def _caller() -> str:
 def _within_a_fixture() -> bool:
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name == "call_fixture_func" and frame.f_globals.get("__name__") == "_pytest.fixtures":
+        if pytest_internals.calls_a_fixture(frame):
             return True
         frame = frame.f_back
     return False
-
-
-@contextmanager
-def _observing(observer: Observer) -> Iterator[None]:
-    """Has the callbacks of every Trainer watched, those that the module brings too."""
-    watched: list[Any] = []
-
-    def make(attach: Callable[..., Any]) -> Callable[..., Any]:
-        def attaching(connector: Any, *args: Any, **kwargs: Any) -> Any:
-            result = attach(connector, *args, **kwargs)
-            for name, callback in named_callbacks(connector.trainer):
-                if callback not in watched:
-                    watched.append(observer.observe(callback, name))
-            return result
-
-        return attaching
-
-    with Patches() as patches:
-        for namespace in namespaces.loaded():
-            connector = namespaces.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
-            patches.wrap(connector, "_attach_model_callbacks", make)
-        try:
-            yield
-        finally:
-            for callback in watched:
-                release(callback)
 
 
 def _said(found: Detection) -> str:

@@ -4,6 +4,8 @@ In pytest's own process, which has collected the mutated tree with all mutants o
 at a time, so that whoever started pytest can follow, and loses nothing of what was done when it is interrupted.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import importlib
@@ -20,6 +22,7 @@ from typing import Any
 import pytest
 
 from faultlab.campaign.clean_runs import DEADLINE, order
+from faultlab.core import packages
 from faultlab.core.messages import encode
 from faultlab.core.orders import Order, RunMutated
 from faultlab.core.results import Outcome, SuiteRun, message_of
@@ -43,7 +46,7 @@ from faultlab.testing.test_runner import (
 
 _FACTOR, _FLOOR = 4.0, 3.0
 _FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
-_HEAVY = ("torch", "pytorch_lightning", "lightning.pytorch")
+_HEAVY = ("torch", *packages.NAMESPACES)
 _CLEAN = _FORWARDS, _BACKWARDS = "forwards", "backwards"
 
 

@@ -1,5 +1,7 @@
 """The state of the process's random numbers, kept and given back: a test's must not depend on what ran before it."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import random

@@ -1,23 +1,19 @@
-"""What the clean run of a suite teaches: which LightningModules each test builds and trains, and how they are made."""
+"""What the clean run of a suite teaches: which modules each test builds and trains, and how they are made."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from faultlab.core import packages
+from faultlab.core.class_paths import path_of, subclasses
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
-from faultlab.frameworks.lightning import namespaces
-from faultlab.frameworks.lightning.probe import Probe
-from faultlab.frameworks.lightning.seams.construction import path_of
-from faultlab.injection.clock import Clock
-from faultlab.injection.seam import Site
-from faultlab.testing.embedding import recorded, trainers, write_below
+from faultlab.frameworks.registry import default_framework
 
-_FRAMEWORK = ("pytorch_lightning", "lightning", "torchmetrics", "faultlab")
+_NOT_USERS = (*packages.TRAIN, "torchmetrics", "faultlab")
 
 
 @dataclass
@@ -39,7 +35,7 @@ class Use:
 
 @dataclass
 class Learner:
-    """Watches every LightningModule that is not the framework's own while the context lasts.
+    """Watches every module of the user's framework that is not the framework's own while the context lasts.
 
     ``uses`` is the current unit's, by the dotted path of the class; whoever begins another unit sets another dict.
     ``injected`` says that the unit injects faults itself. ``current`` is the one that watches this process.
@@ -52,7 +48,9 @@ class Learner:
     uses: dict[str, Use] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.clock = Clock()
+        self._framework = default_framework()
+        self._foreign = self._framework.foreign
+        self.clock = self._framework.clock()
         self._patches = Patches()
         self._wrapped: set[type] = set()
         self._depth = 0
@@ -60,15 +58,13 @@ class Learner:
     def __enter__(self) -> Learner:
         Learner.current = self
         self.clock.attach(self._patches)
-        for name in namespaces.loaded():
-            base = sys.modules[name].LightningModule
+        for base in self._foreign.bases():
             self._patches.wrap(base, "__init__", self._constructing)
             for cls in subclasses(base):
                 self._watch(cls)
-        for trainer in trainers():
-            self._patches.wrap(trainer, "_run", self._running)
+        self._foreign.around_runs(self._patches, self._running)
         if self.folder:
-            write_below(self.folder, self._patches)
+            self._foreign.write_below(self.folder, self._patches)
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -103,8 +99,7 @@ class Learner:
             use.steps += 1
             if use.recon is not None or not (args or kwargs):
                 return step(module, *args, **kwargs)
-            clock = Clock()
-            probe = Probe(Site(type(module), module), clock)
+            probe = self._foreign.profiling(module, self._framework.clock())
             self._depth += 1
             try:
                 with probe.watching():
@@ -121,16 +116,17 @@ class Learner:
 
     def _running(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def running(trainer: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._depth or not is_users(type(model)) or trainer.state.fn != "fit":
+            if self._depth or not is_users(type(model)) or self._foreign.purpose(trainer) != "fit":
                 return run(trainer, model, *args, **kwargs)
             use, trajectory = self._use(model), Trajectory()
             self.clock.restart()
-            probe = Probe(Site(type(model), model), self.clock)
+            probe = self._foreign.profiling(model, self.clock)
             self._depth += 1
             try:
-                with recorded(trainer, model, self.clock, trajectory), probe.watching(), Patches() as patches:
+                recorded = self._foreign.recorded(trainer, model, self.clock, trajectory)
+                with recorded, probe.watching(), Patches() as patches:
                     saves: set[int] = set()
-                    patches.wrap(type(trainer), "save_checkpoint", lambda save: _noting(saves, save))
+                    self._foreign.watch_saves(trainer, saves, patches)
                     result = run(trainer, model, *args, **kwargs)
                 found = probe.recon(trainer, trajectory.steps, trajectory.validation_batches)
                 found = replace(found, saves=len(saves))
@@ -144,14 +140,6 @@ class Learner:
         return running
 
 
-def _noting(steps: set[int], save: Callable[..., Any]) -> Callable[..., Any]:
-    def saving(trainer: Any, *args: Any, **kwargs: Any) -> Any:
-        steps.add(int(trainer.global_step))
-        return save(trainer, *args, **kwargs)
-
-    return saving
-
-
 def _has_loss(output: Any) -> bool:
     loss = output.get("loss") if isinstance(output, Mapping) else output
     return bool(getattr(loss, "requires_grad", False))
@@ -162,23 +150,12 @@ def richness(recon: Recon) -> tuple[bool, int, int]:
     return bool(recon.epochs or recon.optimizers), recon.validation_batches > 0, recon.steps
 
 
-def subclasses(base: type) -> Iterator[type]:
-    """Every class derived from it that exists by now."""
-    found: list[type] = base.__subclasses__()
-    for cls in found:
-        yield cls
-        yield from subclasses(cls)
-
-
 def is_users(cls: type) -> bool:
-    """Whether it is not one of Lightning's own, its demos included."""
-    return cls.__module__.partition(".")[0] not in _FRAMEWORK
+    """Whether it is not one of the framework's own, its demos included."""
+    return cls.__module__.partition(".")[0] not in _NOT_USERS
 
 
 def find_class(path: str) -> type | None:
-    """The LightningModule of that dotted path among those that exist by now."""
-    for name in namespaces.loaded():
-        for cls in subclasses(sys.modules[name].LightningModule):
-            if path_of(cls) == path:
-                return cls
-    return None
+    """The module's class of that dotted path among those that exist by now."""
+    bases = default_framework().foreign.bases()
+    return next((cls for base in bases for cls in subclasses(base) if path_of(cls) == path), None)

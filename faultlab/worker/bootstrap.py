@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from faultlab.frameworks.lightning.target import Target
+from faultlab.frameworks import registry
+from faultlab.frameworks.base import Target
 from faultlab.frameworks.torch import anomaly_stacks, threads
 from faultlab.injection import mutant_activation
 from faultlab.sandbox import file_calls
@@ -36,7 +37,7 @@ def import_target(scenario: Mapping[str, Any], root: str, switch: str = mutant_a
     anomaly_stacks.format_late()
     executions = mutant_activation.begin(scenario.get("mutated"), switch)
     with apart(root, scenario["path"]):
-        target = Target(scenario)
+        target = registry.of(scenario).target(scenario)
     target.executions = executions
     return target
 

@@ -20,8 +20,7 @@ from faultlab.core.orders import Order
 from faultlab.core.patching import Patches
 from faultlab.core.results import Outcome, Result, read_result
 from faultlab.core.threads import one_thread_environment
-from faultlab.frameworks.lightning import namespaces
-from faultlab.frameworks.lightning.target import Built, Target
+from faultlab.frameworks.base import Target, Training
 from faultlab.injection.armed_fault import Armed
 from faultlab.worker.bootstrap import import_target
 from faultlab.worker.session import Session
@@ -52,13 +51,12 @@ class Debugged(Session):
         self._say = say
         self._held = Patches()
 
-    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
-        built, trainer = super()._build_target(changed, interrupted)
-        cls = type(built.module)
+    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> Training:
+        training = super()._build_target(changed, interrupted)
         # Before the seams of the steps are attached: this wrapper has to be the innermost, next to the user's code.
-        if self._stop_at is not None and namespaces.overrides(cls, "training_step"):
-            self._held.wrap(cls, "training_step", self._stopping)
-        return built, trainer
+        if self._stop_at is not None and (step := training.step()) is not None:
+            self._held.wrap(*step, self._stopping)
+        return training
 
     def _run(self) -> Result:
         with self._held:
@@ -95,7 +93,7 @@ class Debugged(Session):
         while frame.f_back is not None and frame.f_globals.get("__name__") in _MACHINERY:
             frame = frame.f_back
         own = self._nearest_own(frame)
-        where = f"{own.f_code.co_filename}:{own.f_lineno}" if own else f"the seam {armed.seam.name}, no code of yours"
+        where = f"{own.f_code.co_filename}:{own.f_lineno}" if own else f"the seam {armed.mode.seam}, no code of yours"
         self._say(f"the fault has just acted for the first time, at step {self._clock.step}, in {where}")
         self._say("    w shows how training got here, u leads to the calls above, c goes on, q quits")
         debugger = pdb.Pdb(skip=[*_MACHINERY, "bdb", "pdb"])

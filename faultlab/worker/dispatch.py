@@ -6,9 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from faultlab.core.orders import Examine, MakePlan, Order, Task, Train
-from faultlab.core.results import message_of
-from faultlab.frameworks.lightning.target import Target
+from faultlab.core.orders import Examine, Order, Task, Train
+from faultlab.frameworks.base import Target
 from faultlab.worker.session import Send, Session, Stem
 
 CarryOut = Callable[[Target, Order, Send, "Stem | None"], None]
@@ -28,11 +27,6 @@ def _examine(target: Target, order: Order, send: Send, stem: Stem | None) -> Non
     _named(order.task.by)(target, order, send)
 
 
-def _plan(target: Target, order: Order, send: Send, stem: Stem | None) -> None:
-    assert isinstance(order.task, MakePlan)
-    send(message_of(_named(order.task.by)(order.task)))
-
-
 def _named(function: str) -> Callable[..., Any]:
     """A function of a package that the worker may not import, by its name as ``module:function``."""
     module, _, name = function.partition(":")
@@ -40,4 +34,4 @@ def _named(function: str) -> Callable[..., Any]:
     return found
 
 
-_BY_TASK: Mapping[type[Task], CarryOut] = {Train: _train, Examine: _examine, MakePlan: _plan}
+_BY_TASK: Mapping[type[Task], CarryOut] = {Train: _train, Examine: _examine}

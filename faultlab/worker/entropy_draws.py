@@ -73,21 +73,12 @@ class Draws:
         """Notes the weights that the training begins with."""
         self._weights = digest(module)
 
-    def callback(self, namespace: Any) -> Any:
-        """A callback that notes the first batch of the training."""
-
-        def first(batch: Any) -> None:
-            total = hashlib.sha256()
-            for path, tensor in tree.tensors(batch):
-                total.update(f"{path} {tensor.dtype} {tensor.tolist()}".encode())
-            self._batch = self._batch or total.hexdigest()
-
-        class FirstBatch(namespace.Callback):  # type: ignore[misc]
-            def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-                if trainer.global_step == 0 and batch_idx == 0:
-                    first(batch)
-
-        return FirstBatch()
+    def first_batch(self, batch: Any) -> None:
+        """Note the first batch of the training."""
+        total = hashlib.sha256()
+        for path, tensor in tree.tensors(batch):
+            total.update(f"{path} {tensor.dtype} {tensor.tolist()}".encode())
+        self._batch = self._batch or total.hexdigest()
 
     def to_json(self, warnings: Iterator[str]) -> dict[str, Any]:
         """What was seen; ``warnings`` are the texts of those of the run."""

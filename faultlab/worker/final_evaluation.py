@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
+from faultlab.catalogue.injection_points import ModuleArguments
 from faultlab.core.notice import safe_text
 from faultlab.core.orders import Train
 from faultlab.core.trajectory import Trajectory
 from faultlab.detectors import exceptions
-from faultlab.frameworks.lightning import evaluation
-from faultlab.frameworks.lightning.seams.construction import ModuleArguments, in_precision
-from faultlab.frameworks.lightning.target import Built, Target
+from faultlab.frameworks.base import Target, Training
+from faultlab.frameworks.torch import replaced_parts
 from faultlab.injection.armed_fault import Armed
 from faultlab.worker import seeding
 from faultlab.worker.shared_evaluation import SharedEvaluation
@@ -27,8 +26,7 @@ class FinalEvaluation:
     """
 
     target: Target
-    built: Built
-    trainer: Any
+    training: Training
     trained: Trajectory
     task: Train
     armed: Armed | None
@@ -40,15 +38,16 @@ class FinalEvaluation:
     def take(self) -> dict[str, float]:
         """The metrics of the final weights."""
         armed = self.armed
-        if armed is not None and isinstance(armed.seam, ModuleArguments):
+        if armed is not None and isinstance(armed.mode.point, ModuleArguments):
             seeding.seed(self.task.seed)
-            fresh = evaluation.rebuilt(self.built.module, lambda: self.target.build(self.root).module)
-            self.built = replace(self.built, module=fresh)
-        parts = evaluation.at_the_end(self.built.module, armed.replaced, armed.recon) if armed is not None else {}
+            trained = self.training.module
+            self.training.module = replaced_parts.rebuilt(trained, lambda: self.target.build(self.root).module)
+        module = self.training.module
+        parts = replaced_parts.at_the_end(module, armed.replaced, armed.recon) if armed is not None else {}
         if parts:
-            if not all(evaluation.inside_of_a_loss(self.built.module, path) for path in parts):
+            if not all(replaced_parts.inside_of_a_loss(module, path) for path in parts):
                 self.in_place = self._evaluated()
-            if not evaluation.put_back(self.built.module, parts):
+            if not replaced_parts.put_back(module, parts):
                 return dict(self.in_place)
         return self._evaluated()
 
@@ -57,15 +56,14 @@ class FinalEvaluation:
         clean = self.task.recon
         validates = bool(self.trained.validation_batches or (clean is not None and clean.validation_batches))
         # In the precision that the fault has left the weights in.
-        changed = clean is not None and clean.precision != self.trainer.precision
-        arguments = in_precision(self.trainer.precision, self.built.trainer_arguments) if changed else {}
+        settings = self.training.evaluation_settings(clean.precision if clean is not None else None)
         circumstances = (
             self.target,
             self.task.seed,
             self.task.variation,
             validates,
-            arguments,
-            self.built.module,
+            settings,
+            self.training.module,
         )
         shared = SharedEvaluation(self.shared, self.trained.digest, *circumstances)
         # What nothing was changed in has to show for itself that it is evaluated like the clean run.
@@ -73,7 +71,7 @@ class FinalEvaluation:
             return known
         seeding.seed(self.task.seed)
         try:
-            found = evaluation.evaluate(self.built, validates, arguments)
+            found = self.training.evaluate(validates, settings)
         except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
             print("the independent evaluation failed:", exceptions.text(error), flush=True)
             self.failed = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]

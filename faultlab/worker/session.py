@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from faultlab.catalogue import failure_mode
 from faultlab.config.variations import NotVariedError
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice, safe_text
@@ -29,18 +28,14 @@ from faultlab.detectors.advisory_guards import Advisers
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.errors import TargetError
-from faultlab.frameworks.lightning import confinement, resume
-from faultlab.frameworks.lightning.probe import Probe
-from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
-from faultlab.frameworks.lightning.target import Built, Target
+from faultlab.frameworks.base import Assembly, Target, Training
 from faultlab.frameworks.torch.weights import digest, not_finite
-from faultlab.injection import compilation, mutant_activation
+from faultlab.injection import compilation, hooks, mutant_activation, registry
 from faultlab.injection.armed_fault import Armed, BrokenInjector
-from faultlab.injection.clock import Clock
-from faultlab.injection.seam import Site
+from faultlab.injection.hooks import Site
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
-from faultlab.worker import circumstances, seeding, stems
+from faultlab.worker import origins, seeding, stems
 from faultlab.worker.entropy_draws import Draws
 from faultlab.worker.final_evaluation import FinalEvaluation
 
@@ -57,11 +52,13 @@ class Session:
         self._task = _training(order)
         self._send = send
         self._stem = stem
-        self._clock = Clock()
+        self._framework = target.framework
+        self._clock = self._framework.clock()
         self._warnings = Warnings(self._clock, order.root)
-        self._observer = Observer(self._clock, self._warnings)
+        self._observer = Observer(self._clock, self._warnings, self._framework.hooks_of)
         # As the trunk was told, of which victims are born with theirs.
-        self._advisers = Advisers(self._task.advice, self._clock, self._warnings) if self._task.advice else None
+        advice, hooks_of = self._task.advice, self._framework.hooks_of
+        self._advisers = Advisers(advice, self._clock, self._warnings, hooks_of) if advice else None
         self._fit_seconds = 0.0
         self._born: Place = "construct"
         self._unevaluated = ""
@@ -72,7 +69,7 @@ class Session:
         self._armed: Armed | None = None
         self._companions: list[Armed] = []
         self._fault_patches = Patches()
-        self._built: Built | None = None
+        self._training: Training | None = None
         self._recon: Recon | None = None
         self._saved_at: set[int] = set()
         # All that is the user's: of faultlab's own folders the order's lies beside those of other runs.
@@ -106,9 +103,9 @@ class Session:
             # Until the end, and once: forked runs find all of it as it is.
             file_calls.take_over(confined, self._overlay)
             error = self._train(confined)
-            if self._built is not None:
-                self._trajectory.digest = digest(self._built.module)
-                self._trajectory.not_finite = not_finite(self._built.module)
+            if self._training is not None:
+                self._trajectory.digest = digest(self._training.module)
+                self._trajectory.not_finite = not_finite(self._training.module)
                 if error is None:
                     self._evaluate()
         return self._result()
@@ -121,22 +118,20 @@ class Session:
             with self._overlay.preparing():
                 error = self._build()
             if error is None:
-                assert self._built is not None
-                confinement.confine(confined, self._overlay, self._root, self._saved_at)
-                count_logger_calls(self._trainer.loggers, self._trajectory, patches)
+                assert self._training is not None
+                self._training.confine(confined, self._overlay, self._root, self._saved_at)
+                self._training.watch_loggers(patches)
                 if self._draws is not None:
-                    self._draws.built(self._built.module)
+                    self._draws.built(self._training.module)
                 self._clock.attach(patches)
                 self._clock.on_step.append(self._reach)
-                site = Site(type(self._built.module), self._built.module)
-                probe = Probe(site, self._clock) if self._task.probe else None
-                with probe.watching() if probe else contextlib.nullcontext():
+                profiling = self._training.profiling() if self._task.probe else None
+                with profiling.watching() if profiling else contextlib.nullcontext():
                     error = self._fit()
                     if error is None and self._task.reload and not (self._armed and self._armed.broken):
                         error = self._go_on()
-                if probe and error is None:
-                    trajectory = self._trajectory
-                    self._recon = probe.recon(self._trainer, trajectory.steps, trajectory.validation_batches)
+                if profiling and error is None:
+                    self._recon = self._training.profile(profiling)
             if error is not None:
                 self._ended_by(error)
             for armed in [*filter(None, [self._armed]), *self._companions]:
@@ -149,39 +144,41 @@ class Session:
     def _build(self) -> BaseException | None:
         self._seed()
         try:
-            if self._task.fault is not None and _attaches_at_construction(self._task.fault):
+            if self._task.fault is not None and _registered(self._task.fault).mode.point.attach_at == "construct":
                 self._arm()
-            self._built, self._trainer = self._build_target({}, interrupted=self._task.reload)
-            _check_single_process(self._trainer)
+            self._training = self._build_target({}, interrupted=self._task.reload)
         except (TargetError, NotVariedError, BrokenInjector):
             raise
         except BaseException as error:
             return error
         return None
 
-    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> tuple[Built, Any]:
+    def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> Training:
         import torch
 
         with seeding.shifted(self._task.seed):
             built = self._target.build(self._order.root, self._task.flags, self._task.variation)
         for name, guard in built.guards.items():
             self._observer.observe(guard, name)
-        arguments = {**built.trainer_arguments, **changed}
-        if self._task.reload:
-            root, known = self._order.root, self._known
-            arguments = resume.with_checkpoints(arguments, built.namespace, root, known.monitor, known.monitor_mode)
-        extra = self._advisers.callbacks() if self._advisers else []
-        extra += [resume.interruption(built.namespace, self._known.epochs, self._interrupted)] if interrupted else []
-        extra += [self._draws.callback(built.namespace)] if self._draws is not None else []
-        extra.append(recorder(built.namespace, self._trajectory, self._clock))
-        arguments["callbacks"] = [*arguments["callbacks"], *extra]
-        trainer = built.trainer_class(**arguments)
-        confinement.move(trainer, self._order.root)
-        for folder in confinement.named_folders(trainer, built.module):
+        known = self._known
+        training = self._framework.assemble(
+            built,
+            Assembly(
+                root=self._order.root,
+                trajectory=self._trajectory,
+                clock=self._clock,
+                changed=changed,
+                beside=self._advisers.hooks() if self._advisers else None,
+                first_batch=self._draws.first_batch if self._draws else None,
+                checkpoints=(known.monitor, known.monitor_mode) if self._task.reload else None,
+                interruption=(known.epochs, self._interrupted) if interrupted else None,
+            ),
+        )
+        for folder in training.named_folders():
             self._overlay.cover(folder)
         # User code may have asked for more, and a fork after a multi-threaded operation hangs.
         torch.set_num_threads(1)
-        return built, trainer
+        return training
 
     def _root(self) -> str:
         return self._order.root
@@ -196,7 +193,8 @@ class Session:
         if self._advisers is not None:
             self._advisers.goes_on()
         try:
-            self._built, self._trainer = resume.go_on(self._trainer, self._known.epochs, self._build_target)
+            assert self._training is not None
+            self._training = self._training.resume(self._known.epochs, self._build_target)
             self._evaluate_best()
         except BrokenInjector:
             return None
@@ -205,11 +203,11 @@ class Session:
         return None
 
     def _evaluate_best(self) -> None:
-        assert self._built is not None
+        assert self._training is not None
         if not self._trajectory.validation_batches or self._known.unevaluated:
             return
         try:
-            resume.evaluate_best(self._built, self._trainer, self._trajectory, self._build_target)
+            self._training.evaluate_best(self._build_target)
         except Exception as error:
             if self._task.fault is not None:
                 raise
@@ -218,13 +216,13 @@ class Session:
             self._unevaluated_best = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
 
     def _fit(self) -> BaseException | None:
-        assert self._built is not None
+        assert self._training is not None
         self._reach("fit")
         if self._task.fault is not None and self._armed is None:
             self._arm()
         begun = time.perf_counter()
         try:
-            self._trainer.fit(self._built.module, **self._built.fit)
+            self._training.run()
         except BrokenInjector:
             return None
         except BaseException as error:
@@ -258,7 +256,8 @@ class Session:
         self._started = time.perf_counter()
         stems.take_files(written, self._order.root)
         self._overlay.succeed(old_root)
-        stems.relocate(self._trainer, old_root, self._order.root)
+        assert self._training is not None
+        self._training.relocate(old_root, self._order.root)
         self._switch()
         if self._task.fault is not None:
             self._arm()
@@ -275,7 +274,7 @@ class Session:
 
     def _place(self) -> str:
         """The last place before what runs now at which a copy of this run could be made."""
-        if self._built is None:
+        if self._training is None:
             return "construct"
         return str(self._clock.step) if self._steps_begun else "fit"
 
@@ -283,17 +282,18 @@ class Session:
         self._armed, *self._companions = map(self._armed_with, self._task.faults)
         if self._advisers is not None:
             armed = (self._armed, *self._companions)
-            self._advisers.rest(frozenset.intersection(*(one.seam.leaves for one in armed)))
+            self._advisers.rest(frozenset.intersection(*(one.mode.point.leaves for one in armed)))
 
     def _armed_with(self, fault: Fault) -> Armed:
         assert self._task.recon is not None
-        registered = failure_mode.load()[fault.mode]
-        armed = Armed(fault, registered, self._clock, self._task.recon, lambda step: self._send({"acting": step}))
+        told = _registered(fault), self._clock, self._task.recon
+        armed = Armed(fault, *told, lambda step: self._send({"acting": step}))
         site = Site(type(None))
-        if self._built is not None:
-            armed.ctx.module = self._built.module
-            site = Site(type(self._built.module), self._built.module)
-        registered.seam.install(self._fault_patches, armed, site)
+        if self._training is not None:
+            module = self._training.module
+            armed.ctx.module = module
+            site = Site(type(module), module)
+        hooks.install(armed, self._fault_patches, site)
         return armed
 
     def _ended_by(self, error: BaseException) -> None:
@@ -315,11 +315,11 @@ class Session:
 
     def _evaluate(self) -> None:
         """Evaluate the final weights anew, by code that the fault has no hand in."""
-        assert self._built is not None
+        assert self._training is not None
         if self._order.echo:
             print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
         acted = self._armed if self._armed is not None and self._armed.activations else None
-        evaluation = FinalEvaluation(self._target, self._built, self._trainer, self._trajectory, self._task, acted,
+        evaluation = FinalEvaluation(self._target, self._training, self._trajectory, self._task, acted,
                                      self._order.root, self._order.shared)  # fmt: skip
         self._trajectory.final = evaluation.take()
         self._in_place, self._unevaluated = evaluation.in_place, evaluation.failed
@@ -348,9 +348,9 @@ class Session:
             in_place=self._in_place,
             draws=self._draws.to_json(text for _, text in self._warnings.seen.values()) if self._draws else None,
             advice=self._advisers.advisory() if self._advisers else None,
-            guards=[*(self._built.guards if self._built else ()), *self._flags],
+            guards=[*(self._training.guards if self._training else ()), *self._flags],
             recon=self._recon,
-            circumstances=circumstances.circumstances(self._built, self._imported_before) if probed else None,
+            circumstances=origins.circumstances(self._training, self._imported_before) if probed else None,
             fit_seconds=self._fit_seconds,
             seconds=time.perf_counter() - self._started,
         )
@@ -365,13 +365,5 @@ def _training(order: Order) -> Train:
     return order.training
 
 
-def _attaches_at_construction(fault: Fault) -> bool:
-    """Whether the fault's seam has to be in place before the target is built."""
-    return failure_mode.load()[fault.mode].seam.attach_at == "construct"
-
-
-def _check_single_process(trainer: Any) -> None:
-    """Refuses what would launch further processes, each of which would take itself for the first."""
-    if trainer.num_devices * trainer.num_nodes > 1 or getattr(trainer.strategy, "launcher", None) is not None:
-        remedy = "Set `devices: 1` and leave the strategy out."
-        raise TargetError(("trainer",), "training on several devices or processes can't be broken yet", remedy)
+def _registered(fault: Fault) -> registry.Registered:
+    return registry.load()[fault.mode]

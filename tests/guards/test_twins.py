@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from faultlab.core.patching import Patches
-from faultlab.guards.support import trainer_state
+from faultlab.guards.support.trials import Trial
 from faultlab.guards.support.twins import copied
 from tests.guards.rig import Healthy
 
@@ -103,7 +103,7 @@ def test_a_twin_of_an_ordinary_module_takes_no_walk_through_its_attributes(monke
         return deepcopy(value, memo)
 
     monkeypatch.setattr(copy, "deepcopy", counting)
-    assert trainer_state.twin(Healthy(), trainer=object()) is not None
+    Trial(Healthy(), trainer=object())
     assert not [kind for kind in walked if issubclass(kind, (nn.Module, nn.Parameter, dict))]
 
 

@@ -1,1 +1,3 @@
 """PyTorch Lightning, under both of its package names."""
+
+NAME = "lightning"

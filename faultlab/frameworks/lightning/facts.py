@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import IterableDataset
 
 from faultlab.core.asking import asked, has
+from faultlab.core.class_paths import found_class, path_of
 from faultlab.core.target_profile import Leaf
-from faultlab.frameworks.lightning.seams.construction import found_class, path_of
 from faultlab.frameworks.torch import layers
 from faultlab.injection import tree
 

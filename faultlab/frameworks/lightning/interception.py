@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from faultlab.core.asking import asked
+from faultlab.core.packages import NAMESPACES
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import namespaces, script_callbacks
 
@@ -26,7 +27,7 @@ _HALF = ("16", "16-true", "16-mixed")
 _ARGUMENTS = "__faultlab_arguments__"
 _AT_FIRST = "__faultlab_callbacks__"
 _STOCK = "__faultlab_stock__"
-_DEFINED_IN = tuple(f"{namespace}.trainer.trainer" for namespace in namespaces.NAMESPACES)
+_DEFINED_IN = tuple(f"{namespace}.trainer.trainer" for namespace in NAMESPACES)
 _WANDB = "wandb"
 _POINTS = 100
 """Of a search for a learning rate, as many as Lightning's own has."""

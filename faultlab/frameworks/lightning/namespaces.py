@@ -8,7 +8,8 @@ from importlib import metadata
 from types import ModuleType
 from typing import Any
 
-NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
+from faultlab.core.packages import NAMESPACES
+
 _FABRIC = {"pytorch_lightning": "lightning_fabric", "lightning.pytorch": "lightning.fabric"}
 
 

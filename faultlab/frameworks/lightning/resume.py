@@ -10,12 +10,16 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.lightning.target import Built
 
-BuildAgain = Callable[[Mapping[str, Any]], "tuple[Built, Any]"]
+if TYPE_CHECKING:
+    from faultlab.frameworks.lightning.training import LightningTraining
+
+BuildAgain = Callable[[Mapping[str, Any]], Any]
+"""Builds the target anew with some of the Trainer's arguments changed, to a LightningTraining."""
 
 
 def with_checkpoints(arguments: dict[str, Any], namespace: Any, root: str, monitor: str, mode: str) -> dict[str, Any]:
@@ -44,25 +48,26 @@ def interruption(namespace: Any, epochs: int, told: Callable[[], None]) -> Any:
     return Interruption()
 
 
-def go_on(trainer: Any, epochs: int, build_again: BuildAgain) -> tuple[Built, Any]:
-    """Trains on from the last checkpoint in a fresh target; returns that and its Trainer. What goes wrong is raised.
+def go_on(trainer: Any, epochs: int, build_again: BuildAgain) -> LightningTraining:
+    """Train on from the last checkpoint in a fresh target, which is returned. What goes wrong is raised.
 
     ``epochs`` are those of the uninterrupted training.
     """
-    fresh, resumed = build_again({} if epochs > 1 else _longer(trainer))
+    fresh: LightningTraining = build_again({} if epochs > 1 else _longer(trainer))
+    resumed = fresh.trainer
     kept = _keeper(trainer)
     last = getattr(kept, "last_model_path", "") or getattr(kept, "best_model_path", "")
-    resumed.fit(fresh.module, ckpt_path=last or "last", **_trusting(resumed.fit), **fresh.fit)
-    return fresh, resumed
+    resumed.fit(fresh.module, ckpt_path=last or "last", **_trusting(resumed.fit), **fresh.built.fit)
+    return fresh
 
 
-def evaluate_best(trained: Built, resumed: Any, trajectory: Trajectory, build_again: BuildAgain) -> None:
+def evaluate_best(trained: LightningTraining, trajectory: Trajectory, build_again: BuildAgain) -> None:
     """Evaluates the best checkpoint in a fresh module; its metrics are added to ``trajectory``.
 
     By the data that the training had, as after a training: a data module need not know how to be set up for validation.
     """
-    evaluated, _ = build_again({})
-    data = {"datamodule": trained.fit["datamodule"]} if "datamodule" in trained.fit else _loaders(evaluated)
+    evaluated, fit, resumed = build_again({}).built, trained.built.fit, trained.trainer
+    data = {"datamodule": fit["datamodule"]} if "datamodule" in fit else _loaders(evaluated)
     best = getattr(_keeper(resumed), "best_model_path", "") or "best"
     found = resumed.validate(evaluated.module, ckpt_path=best, verbose=False, **_trusting(resumed.validate), **data)
     trajectory.reloaded = {str(name): float(value) for metrics in found for name, value in metrics.items()}

@@ -14,6 +14,8 @@ from faultlab.config.variations import Variation, varied
 from faultlab.core.notice import safe_text
 from faultlab.core.user_code import UserCode
 from faultlab.errors import TargetError
+from faultlab.frameworks import registry
+from faultlab.frameworks.base import Framework
 from faultlab.frameworks.lightning import namespaces
 from faultlab.injection import compilation
 from faultlab.injection.mutant_activation import Executions
@@ -57,6 +59,11 @@ class Target:
 
     def __repr__(self) -> str:
         return f"Target({self._scenario!r})"
+
+    @property
+    def framework(self) -> Framework:
+        """Lightning."""
+        return registry.named("lightning")
 
     @property
     def code(self) -> UserCode:

@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from faultlab.guards.support.draws import undrawn
 from faultlab.guards.support.lightning_callback import step_of
-from faultlab.guards.support.trainer_state import undrawn
 
 COUNT = "faultlab/alarms"
 """The metric that counts the alarms of a training."""

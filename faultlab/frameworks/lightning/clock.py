@@ -1,0 +1,64 @@
+"""The clock of Lightning's trainings, by the loops of every Trainer in the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning import namespaces
+from faultlab.injection.clock import Clock
+
+STAGES = {
+    "train": "train",
+    "sanity_check": "validate",
+    "validate": "validate",
+    "test": "test",
+    "predict": "predict",
+}
+
+
+class LightningClock(Clock):
+    """Counts the batches that Lightning's training loops begin.
+
+    Lightning's ``global_step`` is no such clock: it counts optimizer steps.
+    """
+
+    def attach(self, patches: Patches) -> None:
+        """Follow every Trainer of the process, of each namespace that is imported."""
+        for namespace in namespaces.loaded():
+            epoch_loop = namespaces.part(namespace, "loops.training_epoch_loop:_TrainingEpochLoop")
+            patches.wrap(epoch_loop, "advance", self._ticking)
+            for loop in ("fit_loop:_FitLoop", "evaluation_loop:_EvaluationLoop", "prediction_loop:_PredictionLoop"):
+                patches.wrap(namespaces.part(namespace, f"loops.{loop}"), "run", self._seeing)
+
+    def _ticking(self, advance: Callable[..., Any]) -> Callable[..., Any]:
+        def ticking(loop: Any, *args: Any, **kwargs: Any) -> Any:
+            self.trainer = loop.trainer
+            self.tick()
+            return advance(loop, *args, **kwargs)
+
+        return ticking
+
+    def _seeing(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def seeing(loop: Any, *args: Any, **kwargs: Any) -> Any:
+            self.trainer = loop.trainer
+            return run(loop, *args, **kwargs)
+
+        return seeing
+
+    @property
+    def stage(self) -> str:
+        """One of train, validate, test and predict; Lightning's sanity check counts as validate."""
+        stage = getattr(getattr(self.trainer, "state", None), "stage", None)
+        return STAGES.get(str(getattr(stage, "value", "train")), "train")
+
+    @property
+    def epoch(self) -> int:
+        """The Trainer's current epoch."""
+        return int(getattr(self.trainer, "current_epoch", 0))
+
+    @property
+    def rank(self) -> int:
+        """The Trainer's global rank."""
+        return int(getattr(self.trainer, "global_rank", 0))

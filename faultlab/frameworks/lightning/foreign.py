@@ -1,0 +1,115 @@
+"""LightningModules and Trainers of somebody else's in this process; see `faultlab.frameworks.base.Foreign`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from faultlab.core.patching import Patches
+from faultlab.core.trajectory import Trajectory
+from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning.probe import Probe
+from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
+from faultlab.frameworks.lightning.seams.steps import STEP_METHODS
+from faultlab.injection.clock import Clock
+from faultlab.injection.hooks import Site
+
+
+class ForeignLightning:
+    """What is made and run under either of Lightning's names."""
+
+    steps: Mapping[str, str] = STEP_METHODS
+
+    def imported(self) -> bool:
+        return bool(namespaces.loaded())
+
+    def bases(self) -> list[type]:
+        return [sys.modules[name].LightningModule for name in namespaces.loaded()]
+
+    def base_of(self, cls: type) -> type:
+        return namespaces.base_module(cls)
+
+    def overrides(self, cls: type, hook: str) -> bool:
+        return namespaces.overrides(cls, hook)
+
+    def around_runs(self, patches: Patches, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        for trainer in _trainers():
+            patches.wrap(trainer, "_run", around)
+
+    def purpose(self, trainer: Any) -> str:
+        return str(getattr(trainer.state.fn, "value", trainer.state.fn))
+
+    @contextmanager
+    def recorded(self, trainer: Any, module: Any, clock: Clock, trajectory: Trajectory) -> Iterator[None]:
+        watcher = recorder(sys.modules[namespaces.namespace_of(type(module))], trajectory, clock)
+        trainer.callbacks.append(watcher)
+        clock.trainer = trainer
+        try:
+            yield
+        finally:
+            clock.trainer = None
+            if watcher in trainer.callbacks:
+                trainer.callbacks.remove(watcher)
+
+    def watch_loggers(self, trainer: Any, trajectory: Trajectory, patches: Patches) -> None:
+        count_logger_calls(trainer.loggers, trajectory, patches)
+
+    def watch_saves(self, trainer: Any, steps: set[int], patches: Patches) -> None:
+        def noting(save: Callable[..., Any]) -> Callable[..., Any]:
+            def saving(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+                steps.add(int(trainer.global_step))
+                return save(trainer, *args, **kwargs)
+
+            return saving
+
+        patches.wrap(type(trainer), "save_checkpoint", noting)
+
+    def metrics(self, trainer: Any) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = trainer.callback_metrics
+        return found
+
+    def profiling(self, module: Any, clock: Clock) -> Probe:
+        return Probe(Site(type(module), module), clock)
+
+    def write_below(self, folder: str, patches: Patches) -> None:
+        home = os.getcwd()
+        for trainer in _trainers():
+            own = trainer.default_root_dir.fget  # type: ignore[attr-defined]
+
+            def elsewhere(self: Any, own: Any = own) -> str:
+                found = str(own(self))
+                return folder if found == home else found
+
+            patches.set(trainer, "default_root_dir", property(elsewhere))
+
+    def watch_guards(self, patches: Patches, observe: Callable[[Any, str], Any]) -> None:
+        watched: list[Any] = []
+
+        def make(attach: Callable[..., Any]) -> Callable[..., Any]:
+            def attaching(connector: Any, *args: Any, **kwargs: Any) -> Any:
+                result = attach(connector, *args, **kwargs)
+                for name, callback in named_callbacks(connector.trainer):
+                    if callback not in watched:
+                        watched.append(callback)
+                        observe(callback, name)
+                return result
+
+            return attaching
+
+        # Those that the module brings come with the last that are attached.
+        for namespace in namespaces.loaded():
+            connector = namespaces.part(namespace, "trainer.connectors.callback_connector:_CallbackConnector")
+            patches.wrap(connector, "_attach_model_callbacks", make)
+
+    def versions(self) -> dict[str, str]:
+        packages = [name.partition(".")[0] for name in namespaces.loaded()]
+        return {name.replace("pytorch_", ""): str(getattr(sys.modules[name], "__version__", "")) for name in packages}
+
+
+def _trainers() -> list[type]:
+    """The Trainer of each namespace that is imported."""
+    return [sys.modules[name].Trainer for name in namespaces.loaded()]

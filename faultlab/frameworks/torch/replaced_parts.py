@@ -1,0 +1,57 @@
+"""Parts of a module that a fault has replaced: which may falsify an evaluation, and how they are put back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from faultlab.core.target_profile import Recon
+from faultlab.frameworks.torch import layers
+
+_LOSS = re.compile("(?<![a-z])loss|Loss|[cC]riterion|[oO]bjective")
+
+
+def at_the_end(module: Any, replaced: Mapping[str, Any], recon: Recon) -> dict[str, Any]:
+    """Of the parts that a fault has replaced, by path, those that the metric may be computed by.
+
+    They end the network or are called behind it, as inside of a loss. What lies before the last layer that is trained
+    is the network's own affair: the weights behind it have learnt to live with it.
+    """
+    called = list(recon.parts)
+    parts = {path: replaced[path] if path in replaced else layers.at(module, path) for path in recon.weighted}
+    trained = [path for path, part in parts.items()
+               if part is not None and any(one.requires_grad for one in part.parameters())]  # fmt: skip
+    network = called[: called.index(trained[-1])] if trained else []
+    return {path: old for path, old in replaced.items() if path not in network}
+
+
+def inside_of_a_loss(module: Any, path: str) -> bool:
+    """Whether the part belongs to a module that computes a loss, and so to no network that predicts anything."""
+    names = path.split(".")
+    above = [".".join(names[:length]) for length in range(1, len(names))]
+    told = names[:-1] + [type(layers.at(module, one)).__name__ for one in above]
+    return any(map(_LOSS.search, told))
+
+
+def put_back(module: Any, parts: Mapping[str, Any]) -> bool:
+    """Puts the parts where they were, by path; none where one has untrained weights or no place any more."""
+    own = {id(parameter) for parameter in module.parameters()}
+    if any(id(parameter) not in own for old in parts.values() for parameter in old.parameters()):
+        return False
+    places = {path: layers.at(module, path.rpartition(".")[0]) if "." in path else module for path in parts}
+    if None in places.values():
+        return False
+    for path, old in parts.items():
+        setattr(places[path], path.rpartition(".")[2], old)
+    return True
+
+
+def rebuilt(module: Any, build: Callable[[], Any]) -> Any:
+    """The module's weights in one that is built anew, without the fault; the module itself where they don't fit."""
+    try:
+        fresh = build()
+        fresh.load_state_dict(module.state_dict())
+    except Exception:  # another architecture, or layers that come into being later
+        return module
+    return fresh
