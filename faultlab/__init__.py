@@ -10,8 +10,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from faultlab.core.version import __version__ as __version__
-
 _HOMES = {
     "Fault": "faultlab.core.fault",
     "Trigger": "faultlab.core.fault",
@@ -24,6 +22,7 @@ _HOMES = {
     "run": "faultlab.api",
     "inject": "faultlab.testing.injecting",
     "assert_noticed": "faultlab.testing.injecting",
+    "__version__": "faultlab.core.version",
 }
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from faultlab.config.scenario import Scenario
     from faultlab.core.fault import Fault, Trigger
     from faultlab.core.report import Report, Status
+    from faultlab.core.version import __version__ as __version__
     from faultlab.injection.registry import failure_mode
     from faultlab.testing.injecting import assert_noticed, inject
 
