@@ -32,6 +32,7 @@ from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.core.results import Outcome
 from faultlab.core.shard import Shard
+from faultlab.core.target_profile import Recon
 from faultlab.core.version import __version__
 from faultlab.engines import Engine
 from faultlab.errors import TargetError
@@ -39,6 +40,8 @@ from faultlab.gate import baseline_check
 from faultlab.gate.baseline_file import Accepted
 from faultlab.gate.demands import check, check_excuses
 
+# What ends every training, at the first of these points that the framework has.
+_TOTAL_BREAKS = ("step.raises", "forward.raises")
 CANARY, NULL = "canary", "null"
 
 
@@ -182,7 +185,7 @@ class Campaign:
             compared[outcome.id] = twin
             self._drawn = twin if twin is not found.twin else self._drawn
             if outcome.id not in orders:
-                report.reasons += self._check_canary(outcome, twin)
+                report.reasons += self._check_canary(outcome, twin, found.recon)
             elif self._ended_by_flag(outcome):
                 ended_by_flag[outcome.id] = outcome
             elif is_late(_mode_of(orders[outcome.id]), outcome):
@@ -244,14 +247,15 @@ class Campaign:
 
     def _canaries(self, found: Findings) -> list[Order]:
         """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
+        breaks = _total_break(found.recon)
         triggers = {CANARY: Trigger("always"), NULL: Trigger("step", 1_000_000_000)}
-        faults = {id: Planned(Fault("step.raises", trigger=trigger), "fit") for id, trigger in triggers.items()}
+        faults = {id: Planned(Fault(breaks, trigger=trigger), "fit") for id, trigger in triggers.items()}
         return [self._faulted(entry, found, id) for id, entry in faults.items()]
 
-    def _check_canary(self, outcome: Outcome, twin: Twin) -> list[Reason]:
+    def _check_canary(self, outcome: Outcome, twin: Twin, recon: Recon) -> list[Reason]:
         """Why nothing is proven: the total break was not noticed, or what changes nothing did not run like the twin."""
         if outcome.id == CANARY:
-            result = verdict.judge(CANARY, index.modes()["step.raises"], outcome, twin)
+            result = verdict.judge(CANARY, index.modes()[_total_break(recon)], outcome, twin)
             if result.status is Status.NOTICED:
                 return []
             found = f"{result.status.value}: {result.reason}"
@@ -317,3 +321,7 @@ def _mode_of(order: Order) -> FailureMode:
 def _unrun(entry: Planned) -> FaultResult:
     mode = index.modes()[entry.fault.mode]
     return FaultResult(entry.id, mode.id, mode.family, mode.severity, Status(entry.status), entry.reason)
+
+
+def _total_break(recon: Recon) -> str:
+    return next(id for id in _TOTAL_BREAKS if index.modes()[id].point.hooked(recon) or id == _TOTAL_BREAKS[-1])
