@@ -27,6 +27,7 @@ from faultlab.core.report import Baseline, FaultResult, Report, Status, dump
 from faultlab.core.results import Advisory, Outcome, RunResult
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
+from faultlab.engines import Capabilities
 from tests.support import result
 
 CLEAN = Trajectory(steps=2, losses=[(0, 1.0), (1, 0.5)], metrics={"val_loss": [(1, 0.5)]}, digest="clean")
@@ -52,7 +53,7 @@ class Listener:
 class Replayed:
     """An engine whose runs all end like the clean one but for their weights, and which watches what becomes of them."""
 
-    jobs, root = 1, "unused"
+    jobs, root, capabilities = 1, "unused", Capabilities(snapshots=True)
 
     def __init__(self) -> None:
         self.alive: list[int] = []

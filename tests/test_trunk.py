@@ -12,6 +12,7 @@ from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Train
 from faultlab.core.results import Outcome, RunResult
 from faultlab.core.trajectory import Trajectory
+from faultlab.engines import Capabilities
 
 CLEAN, OTHER = Trajectory(digest="clean"), Trajectory(digest="other")
 FAULTS = [
@@ -24,6 +25,7 @@ class Engine:
     """Gives back outcomes in an order of its own; ``digests`` says what each run ended with."""
 
     root = "/nowhere"
+    capabilities = Capabilities(snapshots=True)
 
     def __init__(self, arriving: Sequence[str], digests: dict[str, str], copied: bool = True) -> None:
         self.asked: list[str] = []
@@ -74,3 +76,10 @@ def test_where_nothing_is_forked_there_is_no_trunk() -> None:
     engine = Engine([], {})
     assert list(_run(engine, Twin(CLEAN, repeats=[OTHER]), FAULTS[1:])) == ["anew"]
     assert engine.asked == ["anew"]
+
+
+def test_an_engine_without_snapshots_is_asked_for_no_trunk() -> None:
+    engine, twin = Engine([], {}, copied=False), Twin(CLEAN, repeats=[OTHER])
+    engine.capabilities = Capabilities()
+    assert _run(engine, twin) == {"forked": twin, "anew": twin}
+    assert engine.asked == ["forked", "anew"]

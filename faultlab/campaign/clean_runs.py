@@ -60,10 +60,10 @@ class CleanRuns:
 
 
 def with_trunk(engine: Engine, orders: Sequence[Order], seed: int, advice: dict[str, Any] | None) -> list[Order]:
-    """The orders with the clean run that they are forked off before them; without one where none begins half-way."""
+    """The orders with the clean run that they are forked off before them, where any begins half-way and can."""
     stems = sorted({order.at for order in orders if order.at != "construct"}, key=str)
     trunk = order(engine, TRUNK, Train(seed, advice=advice, stems=tuple(stems)), deadline=DEADLINE)
-    return [trunk, *orders] if stems else list(orders)
+    return [trunk, *orders] if stems and engine.capabilities.snapshots else list(orders)
 
 
 def order(engine: Engine, id: str, task: Task, **more: Any) -> Order:

@@ -31,7 +31,7 @@ class Trunk:
 
     def run(self, orders: Sequence[Order]) -> Iterator[tuple[Outcome, Twin]]:
         """Each outcome, the trunk's among them, with its twin."""
-        forked = any(one.at != "construct" for one in orders)
+        forked = self.engine.capabilities.snapshots and any(one.at != "construct" for one in orders)
         again = {one.id: one for one in self._again()} if forked and not self.twin.deterministic else {}
         outcomes = self.engine.run(with_trunk(self.engine, [*again.values(), *orders], self.seed, self.advice))
         if not again:

@@ -64,8 +64,7 @@ class SpawnEngine:
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         refuse_groups(self, orders)
-        # A trunk is run for its stems, and there are none here.
-        waiting = [order for order in orders if not order.stems]
+        waiting = list(orders)
         while waiting or self._runs:
             while waiting and len(self._runs) < self.jobs:
                 self._runs.append(self._start(waiting.pop(0)))
