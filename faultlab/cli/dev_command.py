@@ -1,4 +1,4 @@
-"""``faultlab dev``: what those who write failure modes need."""
+"""``faultlab dev``: begins failure modes, and renews the pages and schemas that are made from the source."""
 
 from __future__ import annotations
 
