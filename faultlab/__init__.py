@@ -17,7 +17,7 @@ _HOMES = {
     "Trigger": "faultlab.core.fault",
     "Dose": "faultlab.catalogue.failure_mode",
     "FailureMode": "faultlab.catalogue.failure_mode",
-    "failure_mode": "faultlab.catalogue.failure_mode",
+    "failure_mode": "faultlab.injection.registry",
     "Report": "faultlab.core.report",
     "Status": "faultlab.core.report",
     "Scenario": "faultlab.config.scenario",
@@ -29,10 +29,11 @@ _HOMES = {
 if TYPE_CHECKING:
     from faultlab import guards
     from faultlab.api import run
-    from faultlab.catalogue.failure_mode import Dose, FailureMode, failure_mode
+    from faultlab.catalogue.failure_mode import Dose, FailureMode
     from faultlab.config.scenario import Scenario
     from faultlab.core.fault import Fault, Trigger
     from faultlab.core.report import Report, Status
+    from faultlab.injection.registry import failure_mode
     from faultlab.testing.injecting import assert_noticed, inject
 
 __all__ = [

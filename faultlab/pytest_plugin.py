@@ -3,6 +3,8 @@
 Light: nothing is imported before it is asked for.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import argparse

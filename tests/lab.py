@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from faultlab.campaign import verdict
+from faultlab.campaign import plan, verdict
 from faultlab.campaign.metric_choice import choose_metric
-from faultlab.campaign.plan import begins_at_construction
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue import index
+from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Order, Outcome, Place
@@ -69,11 +69,7 @@ class Lab:
 
     def plan(self, select: Iterable[str] = ("*",)) -> dict[str, str]:
         """The faults that the plan has for this model, with the reason why one does not apply (or an empty string)."""
-        task = {"selection": {"select": tuple(select)}, "recon": self.recon.to_json()}
-        (outcome,) = self.engine.run([replace(self._order("plan"), plan=task)])
-        assert outcome.result is not None, outcome.output
-        assert "plan" in outcome.result, outcome.result
-        return {entry["id"]: entry["reason"] for entry in outcome.result["plan"]}
+        return {entry.id: entry.reason for entry in plan.make(Selection(tuple(select)), self.recon, index.modes())}
 
     def run(self, faults: Iterable[str], at: Place = "fit", deadline: float = 30.0) -> dict[str, Outcome]:
         """Runs each fault, off a copy of the built target unless told otherwise; what each process left, by fault."""
@@ -83,7 +79,7 @@ class Lab:
                 self._order(id),
                 fault=id,
                 recon=recon,
-                at="construct" if _reloads(id) or begins_at_construction(id) else at,
+                at="construct" if _begins_at_nothing(id) else at,
                 reload=_reloads(id),
                 deadline=4.0 if index.modes()[Fault.parse(id).mode].hangs else deadline,
                 sleeps=index.modes()[Fault.parse(id).mode].hangs,
@@ -109,6 +105,10 @@ class Lab:
 
 def _reloads(fault: str) -> bool:
     return index.modes()[Fault.parse(fault).mode].judged_by == "reload"
+
+
+def _begins_at_nothing(fault: str) -> bool:
+    return _reloads(fault) or index.modes()[Fault.parse(fault).mode].point.attach_at == "construct"
 
 
 @contextmanager

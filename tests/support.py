@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import pytest
 from faultlab.campaign.campaign import Options
 from faultlab.catalogue import mutation_scores
 from faultlab.cli import main
+from faultlab.core.detection import Detection
 from faultlab.core.orders import Planned
 from faultlab.core.records import Records
-from faultlab.core.report import Detection, FaultResult, Mutation, Report, Status
+from faultlab.core.report import FaultResult, Mutation, Report, Status
 from faultlab.core.shard import Shard
 from faultlab.gate.demands import check
 
@@ -49,18 +49,14 @@ def mutant(status: Status | str, line: int = 1, before: str = "1", after: str = 
 
 def mutated(*mutants: FaultResult, **more: Any) -> Report:
     """A report of mutants and nothing else, counted as `faultlab mutate` does."""
-    counts = Counter(found.status for found in mutants)
-    counted = sum(counts[status] for status in mutation_scores.COUNTED)
     mutation = Mutation(
         mutmut="3.8.1",
         files=sorted({found.mutant["file"] for found in mutants if found.mutant}),
         judges=["tests", "training"],
-        score=counts[Status.NOTICED] / counted if counted else None,
-        counts={status.value: counts[status] for status in Status},
-        methods=mutation_scores.rows(mutants, {}, {}),
         timing={"total": 2.5, "jobs": 2},
         **more,
     )
+    mutation = mutation_scores.summed_up(mutation, mutants, {}, {})
     return Report("made-up", faultlab="0.1.0", mutants=list(mutants), mutation=mutation)
 
 

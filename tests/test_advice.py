@@ -11,6 +11,7 @@ from faultlab.campaign.guard_worth import worth_of
 from faultlab.campaign.prescribing import choose, harmful_ratio
 from faultlab.campaign.set_cover import smallest_cover
 from faultlab.catalogue import index
+from faultlab.core.detection import Prescribed
 from faultlab.core.orders import Outcome
 from faultlab.core.report import Harm, Status
 from tests.support import detection, report, result
@@ -44,7 +45,7 @@ def test_a_check_that_speaks_up_in_a_healthy_run_counts_for_nothing() -> None:
     advice = Advice({})
     advice.learn([ran("clean-3", alarm("Wolf", "cries", 2))])
     found = advice.judge("f", MODE, ran("f", alarm("Wolf", "cries", 4), alarm("Wolf", "bites", 4), first_step=4))
-    assert [(seen.guard, seen.check) for seen in found] == [("Wolf", "bites")]
+    assert [(seen.name, seen.check) for seen in found] == [("Wolf", "bites")]
     assert advice.construction("Wolf") == {"leave_out": ["cries"]}
 
 
@@ -74,8 +75,8 @@ def test_a_prescription_names_each_guard_once_the_quickest_first_with_its_cost()
     alarms = [alarm("Late", "a", 9), alarm("Early", "b", 7), alarm("Early", "a", 4)]
     advice.judge("f", MODE, ran("f", *alarms, first_step=4))
     assert advice.prescription("f") == [
-        {"guard": "faultlab.guards.Early", "step": 4, "cost": 0.02},
-        {"guard": "faultlab.guards.Late", "step": 9, "cost": 0.1},
+        Prescribed("faultlab.guards.Early", 4, 0.02),
+        Prescribed("faultlab.guards.Late", 9, 0.1),
     ]
 
 

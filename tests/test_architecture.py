@@ -59,8 +59,6 @@ LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 LONGEST = 400
 
 TODO_LAYERS = {
-    ("catalogue.failure_mode", "injection.seam"),
-    ("worker.session", "campaign.plan"),
     ("worker.session", "doctor.observing"),
 }
 TODO_LONG = {
@@ -159,6 +157,12 @@ def test_lightning_is_imported_where_its_hooks_are_and_nowhere_else() -> None:
             assert found.by.startswith(("frameworks.lightning", "guards", "cli.demo.model")), found
 
 
+def test_injectors_name_no_framework_and_attach_nothing() -> None:
+    named = {found.what for found in imports() if home(found.by) == "injectors" and home(found.what) == "frameworks"}
+    assert [what for what in named if not what.startswith("frameworks.torch.") or "seams" in what] == []
+    assert not any(found.by.startswith("injectors.") and found.what == "injection.hooks" for found in imports())
+
+
 def test_what_runs_in_a_victim_imports_none_of_the_drivers_libraries() -> None:
     assert [found for found in imports() if home(found.by) in VICTIM and home(found.what) in HEAVY] == []
 
@@ -166,6 +170,12 @@ def test_what_runs_in_a_victim_imports_none_of_the_drivers_libraries() -> None:
 def test_core_rests_on_the_standard_library_alone() -> None:
     foreign = {home(found.what) for found in imports() if home(found.by) == "core" and not found.own}
     assert foreign <= sys.stdlib_module_names
+
+
+def test_pytests_private_names_stand_in_one_file() -> None:
+    private = r"\b_pytest\.|\b(_fixtureinfo|_setupstate|_initrequest|_pyfuncitem|_global_capturing|_basetemp)\b"
+    poking = {name for name, file in modules().items() if re.search(private, file.read_text(encoding="utf-8"))}
+    assert poking == {"testing.pytest_internals"}
 
 
 def test_five_files_lie_at_the_root() -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from faultlab.catalogue import failure_mode, index, scaffold
+from faultlab.catalogue import index, scaffold
 from faultlab.errors import UsageError
+from faultlab.injection import registry
 from faultlab.report.docs import catalogue_pages, module_pages
 from faultlab.report.formats import markdown
 from tests.test_cli import ROOT, _faultlab
@@ -122,9 +123,9 @@ def test_a_scaffold_can_be_listed_imported_and_checked_and_is_not_yet_filled_in(
     for check in (["check", "--ignore", "F401"], ["format", "--check"]):
         ruff = [sys.executable, "-m", "ruff", *check, "--config", ROOT / "pyproject.toml", injectors / file]
         assert subprocess.run(ruff).returncode == 0
-    monkeypatch.setattr(failure_mode, "_REGISTRY", {})
+    monkeypatch.setattr(registry, "_REGISTRY", {})
     runpy.run_path(str(injectors / file))
-    assert failure_mode._REGISTRY[id].mode == mode
+    assert registry._REGISTRY[id].mode == mode
 
 
 def test_a_second_scaffold_of_the_same_name_in_a_family_hides_no_function(injectors: Path) -> None:
@@ -140,9 +141,9 @@ def test_every_seam_of_a_failure_mode_can_be_named_for_a_new_one() -> None:
     found = scaffold.seams()
     assert {mode.seam for mode in catalogue_pages.built_in().values()} <= set(found)
     assert all(seam.about for seam in found.values())
-    assert {found[name].kind for name in ("StepCall", "OptimizerStep", "ZeroGrad")} == {"around"}
-    assert {found[name].kind for name in ("Weights", "Gradients", "Mode")} == {"in_place"}
-    assert {found[name].kind for name in ("StepOutput", "Batch", "ModuleInput", "Optimizers")} == {"map"}
+    assert {found[name].kind for name in ("StepCall", "OptimizerStep", "ZeroGrad", "CallbackHook")} == {"around"}
+    assert {found[name].kind for name in ("Weights", "Gradients", "Mode", "Process")} == {"in_place"}
+    assert {found[name].kind for name in ("StepOutput", "Batch", "ModuleOutput", "Optimizers")} == {"map"}
 
 
 def test_a_file_that_does_not_parse_is_refused(injectors: Path) -> None:

@@ -17,6 +17,7 @@ from faultlab.campaign.preparation import Findings
 from faultlab.campaign.verdict import Twin
 from faultlab.config.scenario import Scenario
 from faultlab.core import atomic_write
+from faultlab.core.detection import Prescribed
 from faultlab.core.orders import Order, Outcome, Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status, dump
@@ -146,10 +147,10 @@ def test_the_curves_are_written_with_a_line_a_fault_and_read_as_one_document(tmp
 
 
 def test_what_a_report_says_is_no_part_of_it_that_others_could_change() -> None:
-    found: FaultResult = result("loss.nan@step=0", "silent", warnings=["w"], prescription=[{"guard": "G", "step": 1}])
+    found: FaultResult = result("loss.nan@step=0", "silent", warnings=["w"], prescription=[Prescribed("G", 1)])
     report = Report("many", faults=[found])
     data = report.to_json()
     data["faults"][0]["warnings"].append("mine")
     data["faults"][0]["prescription"][0]["guard"] = "mine"
-    assert (found.warnings, found.prescription) == (["w"], [{"guard": "G", "step": 1}])
-    assert report.to_json()["faults"][0]["prescription"] == [{"guard": "G", "step": 1}]
+    assert (found.warnings, found.prescription) == (["w"], [Prescribed("G", 1)])
+    assert report.to_json()["faults"][0]["prescription"] == [{"guard": "G", "step": 1, "cost": None}]

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from faultlab import guards
-from faultlab.catalogue import failure_mode
-from faultlab.catalogue.failure_mode import Registered
+from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.config.scenario import load
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order
 from faultlab.frameworks.lightning.target import Target
-from faultlab.injection.seam import Seam
+from faultlab.injection import registry
+from faultlab.injection.registry import Registered
 from faultlab.worker.session import Session
 from tests.support import small
 
@@ -38,7 +38,7 @@ ONE_OF_EACH = [
 
 
 def registered() -> dict[str, Registered]:
-    return dict(failure_mode.load())
+    return dict(registry.load())
 
 
 def advice(folder: Path, faults: Sequence[str]) -> dict[tuple[str, bool], Any]:
@@ -72,7 +72,7 @@ def test_no_alarm_is_lost_to_a_guard_that_rests(tmp_path: Path) -> None:
 @pytest.mark.nightly(reason="every failure mode twice; the quick ring has one of each kind")
 def test_no_alarm_of_any_failure_mode_is_lost(tmp_path: Path) -> None:
     known = registered()
-    modes = [mode for mode, one in known.items() if one.seam.leaves]
+    modes = [mode for mode, one in known.items() if one.mode.point.leaves]
     calm = [mode for mode in modes if not known[mode].mode.hangs and known[mode].mode.judged_by != "reload"]
     same_alarms(tmp_path, [str(known[mode].mode.complete(Fault(mode), 8)) for mode in calm])
 
@@ -87,9 +87,9 @@ def test_guards_that_rest_are_not_called(tmp_path: Path) -> None:
 
 
 def test_a_seam_of_somebody_elses_has_all_guards_watch() -> None:
-    assert Seam.leaves == frozenset()
+    assert InjectionPoint.leaves == frozenset()
 
 
 def test_seams_and_guards_speak_of_the_same_things() -> None:
-    assert {aspect for one in registered().values() for aspect in one.seam.leaves} <= ASPECTS
+    assert {aspect for one in registered().values() for aspect in one.mode.point.leaves} <= ASPECTS
     assert {type(guard).judges for guard in guards.all("full").guards} - {""} == ASPECTS

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from faultlab.core.report import Detection, FaultResult, Report
+from faultlab.core.detection import Detection
+from faultlab.core.report import FaultResult, Report
 from faultlab.core.run_folder import MUTANTS_FOLDER
 from faultlab.report import files
 from faultlab.report.formats import stryker

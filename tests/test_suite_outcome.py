@@ -13,9 +13,10 @@ import torch
 
 from faultlab.campaign.scenario_tests import Judged, join
 from faultlab.catalogue import index
+from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.kill_matrix import Matrix
 from faultlab.core.orders import Outcome
-from faultlab.core.report import Detection, Status
+from faultlab.core.report import Status
 from faultlab.core.user_code import UserCode
 from faultlab.testing.failures import Suspects, why
 from faultlab.testing.outcome import judge, remaining
@@ -160,7 +161,7 @@ def by_test(name: str = "tests/test_a.py::test_it") -> Detection:
 @pytest.mark.parametrize("status", [Status.SILENT, Status.WARNED, Status.NO_EFFECT, Status.NOTICED])
 def test_what_a_test_notices_is_noticed(status: Status) -> None:
     judged = Judged({"loss.nan": [by_test()]})
-    guard = [{"guard": "faultlab.guards.Gradients", "step": 12, "cost": 0.1}]
+    guard = [Prescribed("faultlab.guards.Gradients", 12, 0.1)]
     joined = join(result("loss.nan@step=12", status, noticed_by=[detection()], prescription=guard), judged)
     assert joined.prescription == [], "no guard would add what a test notices"
     assert joined.status is Status.NOTICED

@@ -12,9 +12,11 @@ import pytest
 from faultlab.campaign.metric_choice import choose_metric
 from faultlab.campaign.verdict import Twin, judge, outlying
 from faultlab.catalogue.failure_mode import FailureMode, declare
+from faultlab.catalogue.injection_points import Loss
+from faultlab.core.detection import Detection
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Outcome
-from faultlab.core.report import Detection, FaultResult, Harm, Status
+from faultlab.core.report import FaultResult, Harm, Status
 from faultlab.core.trajectory import Trajectory
 from faultlab.report.overview import measured
 
@@ -24,7 +26,7 @@ LOSSES = [(0, 4.0), (1, 3.0), (2, 2.0), (3, 1.0)]
 
 
 def _mode(**more: Any) -> FailureMode:
-    known: dict[str, Any] = {"seam": "Loss", "severity": "critical", "effect": "silent", "cause": ("loss", "nan")}
+    known: dict[str, Any] = {"point": Loss(), "severity": "critical", "effect": "silent", "cause": ("loss", "nan")}
     return declare(id="loss.made-up", docstring="Made up.", no_evidence="made up", **{**known, **more})
 
 
@@ -309,6 +311,25 @@ def test_an_evaluation_that_fails_under_the_fault_leaves_the_harm_unknown() -> N
     assert _judge(outcome).status is Status.SILENT
     without = Harm("val_loss", 1.0, None, False, "it gives no val_loss")
     assert _judge(_outcome(_run(final={}, metrics=logged))).harm == without
+
+
+def test_a_network_that_can_not_be_evaluated_with_the_fault_in_it_leaves_the_harm_unknown() -> None:
+    put_back = _outcome(_run(digest="other"), unevaluated="ValueError: no", in_place={})
+    why = "the network with the fault still in it could not be evaluated: ValueError: no"
+    assert _judge(put_back).harm == Harm("val_loss", 1.0, 1.0, False, why)
+    worse = _outcome(_run(final={"val_loss": 9.0}), unevaluated="ValueError: no", in_place={})
+    assert _judge(worse).harm == Harm("val_loss", 1.0, 9.0, True), "that the weights are worse is known"
+
+
+@pytest.mark.parametrize(("in_place", "harmful"), [(1.0, False), (9.0, True)])
+def test_weights_that_can_not_be_evaluated_without_the_fault_are_known_to_be_harmful_or_not_known(
+    in_place: float, harmful: bool
+) -> None:
+    failed = _outcome(_run(final={}), unevaluated="ValueError: no", in_place={"val_loss": in_place})
+    harm = _judge(failed).harm
+    assert harm is not None
+    assert harm.harmful == harmful
+    assert harm.unknown == ("" if harmful else "the weights could not be evaluated: ValueError: no")
 
 
 def test_spoilt_weights_are_harm_though_the_metric_hides_them() -> None:

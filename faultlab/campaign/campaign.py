@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faultlab.campaign import curves, plan, verdict
+from faultlab.campaign import curves, guard_advice, plan, verdict
 from faultlab.campaign.clean_runs import TRUNK, order
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.guard_worth import Worth, without, worth_of
@@ -26,6 +26,7 @@ from faultlab.core.comparison import UNNOTICED, UNTRIED
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Order, Outcome, Planned
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.core.shard import Shard
@@ -136,7 +137,8 @@ class Campaign:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
         except KeyboardInterrupt:
             self.interrupted = True
-            report.reasons.append("interrupted: what was done is kept, --resume goes on from here")
+            text = "interrupted: what was done is kept, --resume goes on from here"
+            report.reasons.append(Reason(ReasonKind.INTERRUPTED, text))
         ended = time.perf_counter()
         report.timing["faults"] = ended - begun - sum(report.timing.values())
         report.timing["total"] = ended - begun
@@ -237,28 +239,27 @@ class Campaign:
                 self._results[id] = joined
                 records.revise(joined)
         report.reasons += judged.problems
-        report.baseline.false_alarms += [
-            {"kind": "test", "name": test, "step": 0, "message": why} for test, why in judged.left_out.items()
-        ]
+        report.baseline.false_alarms += [Notice("test", test, 0, why) for test, why in judged.left_out.items()]
 
     def _canaries(self, found: Findings) -> list[Order]:
         """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
         faults = {CANARY: "step.raises@always", NULL: "step.raises@step=1000000000"}
         return [self._faulted(Planned(id, "fit"), found, fault) for id, fault in faults.items()]
 
-    def _check_canary(self, outcome: Outcome, twin: Twin) -> list[str]:
+    def _check_canary(self, outcome: Outcome, twin: Twin) -> list[Reason]:
         """Why nothing is proven: the total break was not noticed, or what changes nothing did not run like the twin."""
         if outcome.id == CANARY:
             result = verdict.judge(CANARY, index.modes()["step.raises"], outcome, twin)
             if result.status is Status.NOTICED:
                 return []
             found = f"{result.status.value}: {result.reason}"
-            return [f"inconclusive: a step that always raises was not noticed ({found})"]
+            text = f"inconclusive: a step that always raises was not noticed ({found})"
+            return [Reason(ReasonKind.CANARY, text)]
         trajectory = Trajectory.of(outcome)
         if trajectory is not None and twin.same_run(trajectory, certain=True):
             return []
         what = "the clean run" if outcome.id == TRUNK else "a fault that never acts"
-        return [f"inconclusive: {what} does not run like the clean run before it"]
+        return [Reason(ReasonKind.CANARY, f"inconclusive: {what} does not run like the clean run before it")]
 
     def _trunk(self, found: Findings) -> Trunk:
         return Trunk(self.engine, found.twin, self.options.seed, found.advice.order)
@@ -273,7 +274,7 @@ class Campaign:
         if result.status in UNNOTICED:
             result = replace(result, prescription=found.advice.prescription(outcome.id))
         course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNNOTICED else None
-        self._settle(result, records, [asdict(seen) for seen in advised], course)
+        self._settle(result, records, [guard_advice.written(seen) for seen in advised], course)
 
     def _verdict(self, fault: str, outcome: Outcome, twin: Twin, found: Findings,
                  extra: Sequence[Notice] = ()) -> FaultResult:  # fmt: skip

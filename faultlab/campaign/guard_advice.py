@@ -7,28 +7,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import Any
 
 from faultlab.campaign import verdict
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Outcome
 
 PACKAGE = "faultlab.guards"
-
-
-@dataclass(frozen=True, slots=True)
-class Advised:
-    """A ready-made guard's notice of one fault: by which of its checks, at which step, how many after the first act."""
-
-    guard: str
-    check: str
-    step: int
-    latency: int
-    names_cause: bool
-    message: str
 
 
 @dataclass
@@ -51,7 +40,7 @@ class Advice:
     alarms: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     idle: dict[str, str] = field(default_factory=dict)
-    noticed: dict[str, list[Advised]] = field(default_factory=dict)
+    noticed: dict[str, list[Detection]] = field(default_factory=dict)
     disturbed: str = ""
     disturbed_reload: str = ""
 
@@ -94,9 +83,9 @@ class Advice:
 
     def note(self, fault: str, found: Iterable[Mapping[str, Any]]) -> None:
         """Takes over what an earlier part of the same campaign has noticed of a fault."""
-        self.noticed[fault] = [Advised(**seen) for seen in found]
+        self.noticed[fault] = [_read(seen) for seen in found]
 
-    def judge(self, fault: str, mode: FailureMode, outcome: Outcome, clean: Sequence[Outcome] = ()) -> list[Advised]:
+    def judge(self, fault: str, mode: FailureMode, outcome: Outcome, clean: Sequence[Outcome] = ()) -> list[Detection]:
         """What the guards noticed of a fault, but for what they say in ``clean`` runs that went the same way."""
         result = outcome.result or {}
         said = result.get("advice") or {}
@@ -105,26 +94,25 @@ class Advice:
             return []
         known = {(alarm.name, alarm.reason) for run in clean for alarm in _alarms(run)} | set(self.alarms)
         found = [
-            Advised(intern(alarm.name), intern(alarm.reason), alarm.step, seen.latency, seen.names_cause, alarm.message)
+            replace(verdict.detection(alarm, first, mode), name=intern(alarm.name), check=intern(alarm.reason))
             for alarm in _alarms(outcome)
             if alarm.step >= first and (alarm.name, alarm.reason) not in known
-            for seen in [verdict.detection(alarm, first, mode)]
         ]
         self.broken.update(said.get("broken", {}))
-        self.noticed[fault] = sorted(found, key=lambda seen: (seen.latency, not seen.names_cause, seen.guard))
+        self.noticed[fault] = sorted(found, key=lambda seen: (seen.latency, not seen.names_cause, seen.name))
         return self.noticed[fault]
 
-    def firsts(self, fault: str) -> dict[str, Advised]:
+    def firsts(self, fault: str) -> dict[str, Detection]:
         """What each guard that notices a fault noticed first, the quickest guard first."""
-        found: dict[str, Advised] = {}
+        found: dict[str, Detection] = {}
         for seen in self.noticed.get(fault, ()):
-            found.setdefault(seen.guard, seen)
+            found.setdefault(seen.name, seen)
         return found
 
-    def prescription(self, fault: str) -> list[dict[str, Any]]:
+    def prescription(self, fault: str) -> list[Prescribed]:
         """The guards that notice a fault, the quickest first: guard, step and cost."""
         return [
-            {"guard": f"{PACKAGE}.{guard}", "step": seen.step, "cost": self.costs.get(guard, 0.0)}
+            Prescribed(f"{PACKAGE}.{guard}", seen.step, self.costs.get(guard, 0.0))
             for guard, seen in self.firsts(fault).items()
         ]
 
@@ -151,8 +139,20 @@ class Advice:
             ],
             "broken": self.broken,
             "idle": self.idle,
-            "noticed": {fault: [asdict(seen) for seen in found] for fault, found in sorted(self.noticed.items())},
+            "noticed": {fault: [written(seen) for seen in found] for fault, found in sorted(self.noticed.items())},
         }
+
+
+def written(seen: Detection) -> dict[str, Any]:
+    """A ready-made guard's notice as the run folder has it."""
+    data = seen.to_json()
+    rest = ("step", "latency", "names_cause", "message")
+    return {"guard": seen.name, "check": seen.check, **{name: data[name] for name in rest}}
+
+
+def _read(data: Mapping[str, Any]) -> Detection:
+    rest = {name: value for name, value in data.items() if name != "guard"}
+    return Detection("guard", data["guard"], **rest)
 
 
 def _alarms(outcome: Outcome) -> list[Notice]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from faultlab.catalogue import failure_mode, index
-from faultlab.catalogue.failure_mode import Registered
+from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault, Trigger
@@ -16,29 +16,19 @@ from faultlab.core.orders import Place, Planned
 from faultlab.core.report import Status, dump
 from faultlab.core.shard import Shard
 from faultlab.core.target_profile import Recon
-from faultlab.errors import FaultlabError
 
 EACH = "each"
 """A dose ``callback`` of this stands for every callback of the user's in turn."""
 
 
-def in_victim(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Makes the plan where torch is imported already: whether a mode applies is for its seam to say."""
-    try:
-        planned = make(Selection(**task["selection"]), Recon.from_json(task["recon"]), failure_mode.load())
-    except FaultlabError as error:
-        return {"plan_error": str(error)}
-    return {"plan": [asdict(entry) for entry in planned]}
-
-
-def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered]) -> list[Planned]:
-    """The plan, in the order of the failure modes' ids."""
+def make(selection: Selection, recon: Recon, modes: Mapping[str, FailureMode]) -> list[Planned]:
+    """The plan, in the order of the failure modes' ids; raises UsageError where a fault can't be made as asked."""
     planned: dict[str, Planned] = {}
-    for fault in [one for asked in selected(selection, registry) for one in each(asked, registry, recon)]:
-        registered = registry[fault.mode]
-        complete = registered.mode.complete(fault, recon.steps)
+    for fault in [one for asked in selected(selection, modes) for one in each(asked, modes, recon)]:
+        mode = modes[fault.mode]
+        complete = mode.complete(fault, recon.steps)
         excuse = _excuse(selection, fault.mode)
-        if reason := inapplicable(registered, recon):
+        if reason := inapplicable(mode, recon):
             entry = Planned(str(complete), status=Status.NOT_APPLICABLE.value, reason=reason)
         elif excuse:
             entry = Planned(str(complete), status=Status.IGNORED.value, reason=excuse)
@@ -46,18 +36,18 @@ def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered])
             late = f"the clean run has only {recon.steps} steps"
             entry = Planned(str(complete), status=Status.NOT_ACTIVATED.value, reason=late)
         else:
-            entry = Planned(str(complete), at=place(complete, registered, recon))
+            entry = Planned(str(complete), at=place(complete, mode, recon))
         planned.setdefault(entry.id, entry)
     return list(planned.values())
 
 
-def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
+def place(fault: Fault, mode: FailureMode, recon: Recon) -> Place:
     """The latest place from which the fault can still begin as it should."""
     trigger = fault.trigger or Trigger()
-    stages = (trigger.stage,) if trigger.stage else registered.mode.stages
-    if registered.seam.attach_at == "construct" or registered.mode.judged_by == "reload":
+    stages = (trigger.stage,) if trigger.stage else mode.stages
+    if mode.point.attach_at == "construct" or mode.judged_by == "reload":
         return "construct"
-    if registered.seam.attach_at != "step" or stages != ("train",):
+    if mode.point.attach_at != "step" or stages != ("train",):
         return "fit"
     if trigger.kind == "step" and trigger.number is not None and trigger.number < recon.steps:
         return int(trigger.number)
@@ -65,11 +55,6 @@ def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
         # One step early, since hooks of the epoch's start come before its first step.
         return max(0, min(int(trigger.number) * recon.steps_per_epoch, recon.steps) - 1)
     return 0
-
-
-def begins_at_construction(fault: str) -> bool:
-    """Whether the fault's seam has to be in place before the target is built."""
-    return failure_mode.load()[Fault.parse(fault).mode].seam.attach_at == "construct"
 
 
 def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
@@ -113,10 +98,10 @@ def _timed(fault: Fault, selection: Selection) -> list[Fault]:
     return [fault]
 
 
-def each(fault: Fault, registry: Mapping[str, Registered], recon: Recon) -> list[Fault]:
+def each(fault: Fault, modes: Mapping[str, FailureMode], recon: Recon) -> list[Fault]:
     """A fault of each of the user's callbacks in turn, where the failure mode's dose asks for that."""
     called = [name for name in recon.callbacks if name in recon.callback_hooks]
-    if registry[fault.mode].mode.amounts(fault).get("callback") != EACH or not called:
+    if modes[fault.mode].amounts(fault).get("callback") != EACH or not called:
         return [fault]
     return [Fault(fault.mode, {**fault.dose, "callback": name}, fault.trigger, fault.seed) for name in called]
 

@@ -11,7 +11,7 @@ from faultlab.campaign import nondeterminism, plan
 from faultlab.campaign.clean_runs import CleanRuns
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
-from faultlab.campaign.metric_choice import choose_metric, undirected
+from faultlab.campaign.metric_choice import choose_metric, undirected, unevaluated
 from faultlab.campaign.verdict import Twin, outlying
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
@@ -24,7 +24,7 @@ from faultlab.core.report import Baseline
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine
-from faultlab.errors import UsageError
+from faultlab.errors import FaultlabError, UsageError
 
 RELOADED = "clean-reloaded"
 _FACTOR, _FLOOR = 10.0, 10.0
@@ -52,7 +52,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Takes the clean runs of one scenario, whose engine is open, and has the plan made.
+    """Takes the clean runs of one scenario, whose engine is open, and makes the plan.
 
     ``watch`` says how much healthy training is watched, by the user's guards and by the ready-made ones.
     """
@@ -79,13 +79,11 @@ class Preparation:
         return findings
 
     def plan(self, selection: Selection, recon: Recon) -> list[Planned]:
-        """The plan, made where torch is imported; raises UsageError where it can't be."""
-        task = {"selection": selection.to_json(), "recon": recon.to_json()}
-        (outcome,) = self.engine.run([replace(self.runs.order("plan", self.seed), plan=task)])
-        result = outcome.result or {"plan_error": outcome.output[-2000:]}
-        if "plan_error" in result:
-            raise UsageError(f"the plan could not be made: {result['plan_error']}")
-        return [Planned(**entry) for entry in result["plan"]]
+        """The plan; raises UsageError where it can't be made."""
+        try:
+            return plan.make(selection, recon, index.modes())
+        except FaultlabError as error:
+            raise UsageError(f"the plan could not be made: {error}") from None
 
     def _baseline(self) -> Findings:
         seed = self.seed
@@ -141,7 +139,12 @@ class Preparation:
             metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
             false_alarms=_false_alarms(notices),
             measure={"metric": metric, "better": measure.better, "why": measure.why},
-            findings=[*strays, *outlying(clean_twin, siblings, seed), *undirected(measure)],
+            findings=[
+                *strays,
+                *outlying(clean_twin, siblings, seed),
+                *undirected(measure),
+                *unevaluated(measure, "" if first.final else _result(twins[0]).get("unevaluated", "")),
+            ],
         )
         versions = {**result["versions"], "python": platform.python_version()}
         return Findings(
@@ -247,9 +250,9 @@ def _notices(outcomes: Iterable[Outcome]) -> list[Notice]:
     return [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
 
 
-def _false_alarms(notices: Sequence[Notice]) -> list[dict[str, Any]]:
+def _false_alarms(notices: Sequence[Notice]) -> list[Notice]:
     return [
-        {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}
+        Notice(notice.kind, notice.name, notice.step, notice.message)
         for notice in _distinct(notices)
         if is_alarm(notice)
     ]

@@ -11,15 +11,17 @@ from typing import Any, Protocol
 from faultlab.campaign import plan
 from faultlab.campaign.campaign import Campaign, Listener, Options
 from faultlab.campaign.clean_runs import TRUNK
-from faultlab.campaign.guard_advice import Advised
+from faultlab.campaign.guard_advice import written
 from faultlab.campaign.preparation import RELOADED, Findings, Preparation
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode, matching
 from faultlab.config.scenario import Gate, Scenario, parse_fault
 from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Outcome
+from faultlab.core.reason import texts
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Status, dump
 from faultlab.core.run_folder import file_name
@@ -63,7 +65,7 @@ class Replayed:
     ended: str = ""
     deadline: float = 0.0
     signals: Sequence[Signal] = ()
-    advised: Sequence[Advised] = ()
+    advised: Sequence[Detection] = ()
     others: Sequence[str] = ()
     problems: Sequence[str] = ()
     interrupted: bool = False
@@ -77,12 +79,15 @@ class Replayed:
     def to_json(self) -> dict[str, Any]:
         return {
             "fault": self.fault,
-            "baseline": asdict(self.baseline),
+            "baseline": {
+                **asdict(self.baseline),
+                "false_alarms": [alarm.as_false_alarm() for alarm in self.baseline.false_alarms],
+            },
             "result": self.result.to_json() if self.result else None,
             "ended": self.ended,
             "deadline": self.deadline,
             "signals": [asdict(signal) for signal in self.signals],
-            "advised": [asdict(seen) for seen in self.advised],
+            "advised": [written(seen) for seen in self.advised],
             "others": list(self.others),
             "problems": list(self.problems),
             "clean": self.clean.to_json(),
@@ -130,7 +135,7 @@ class Replay:
             self._clean(watched.outcomes, mode),
             result,
             others=[fault.id for fault in report.faults if fault.id != result.id],
-            problems=report.reasons,
+            problems=texts(report.reasons),
             advised=campaign.advice.noticed.get(result.id, ()),
             interrupted=campaign.interrupted,
         )

@@ -12,6 +12,7 @@ from faultlab.campaign.preparation import Findings
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import Dose, FailureMode
 from faultlab.config.scenario import Scenario, parse_fault
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.report import FaultResult, Report, Status
 from faultlab.engines import Engine
@@ -97,7 +98,7 @@ class Sweep:
         self._places[fault] = ("step", step, step)
         return fault
 
-    def _collect(self, results: Mapping[str, FaultResult], advised: Mapping[str, Sequence[Any]]) -> None:
+    def _collect(self, results: Mapping[str, FaultResult], advised: Mapping[str, Sequence[Detection]]) -> None:
         found: dict[str, dict[float, Point]] = {"dose": {}, "step": {}}
         for text, (axis, place, value) in self._places.items():
             result = next((r for id, r in results.items() if _same(id, text)), None)
@@ -107,7 +108,7 @@ class Sweep:
             for seen in result.noticed_by:
                 noticed.setdefault(":".join(filter(None, seen.who)), (seen.step, seen.latency))
             for one in advised.get(result.id, ()):
-                noticed.setdefault(one.guard, (one.step, one.latency))
+                noticed.setdefault(one.name, (one.step, one.latency))
             harm = result.harm
             found[axis][place] = Point(
                 result.id,

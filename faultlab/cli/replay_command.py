@@ -108,7 +108,7 @@ class _Audience:
         for line in target_lines(baseline.findings):
             self._say(f"beware: {harmless(line)}")
         for alarm in baseline.false_alarms:
-            self._say(f"false alarm by {alarm['name']}: {harmless(alarm['message'])}")
+            self._say(f"false alarm by {alarm.name}: {harmless(alarm.message)}")
 
     def planned(self, total: int) -> None:
         return
@@ -196,7 +196,7 @@ def _findings(replayed: Replayed, result: FaultResult) -> list[tuple[str, str]]:
 
 
 def _prescribed(result: FaultResult) -> str:
-    here = [f"{one['guard']}, in step {one['step']}, for {100 * one['cost']:.1f} % of the time"
+    here = [f"{one.guard}, in step {one.step}, for {100 * (one.cost or 0):.1f} % of the time"
             for one in result.prescription]  # fmt: skip
     if here:
         return "\n".join(here)

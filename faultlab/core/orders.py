@@ -1,5 +1,7 @@
 """What the driver and the processes that run victims say to each other: orders and outcomes, as lines of JSON."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import json
@@ -29,9 +31,9 @@ class Order:
 
     ``fault`` is the one that the run is about, ``also`` holds others that are there beside it.
     ``sleeps`` says that it is expected to stand still until its deadline, and takes no core while it does.
-    ``plan`` asks for no run but for the plan, which takes the injectors' seams to make. With ``reload`` the run goes
-    on to what a user does with its checkpoints. ``tests`` asks for tests of a collected suite instead. ``advice`` asks
-    for the ready-made guards to be observed too (see `faultlab.detectors.advisory_guards`), ``variation`` for a change
+    With ``reload`` the run goes on to what a user does with its checkpoints. ``tests`` asks for tests of a collected
+    suite instead. ``advice`` asks for the ready-made guards to be observed too (see
+    `faultlab.detectors.advisory_guards`), ``variation`` for a change
     of the target that does no harm (see `faultlab.config.variations`). With ``echo`` what the run prints is shown as it
     comes, on that descriptor (1 or 2) of the driver, and ``examine`` has the doctor look at so many training steps.
     ``mutant`` is a source mutant to switch on: its ``switch``, the ``first_step`` in which the clean run calls its
@@ -52,7 +54,6 @@ class Order:
     probe: bool = False
     flags: bool = True
     stems: tuple[Place, ...] = ()
-    plan: dict[str, Any] | None = None
     reload: bool = False
     sleeps: bool = False
     tests: dict[str, Any] | None = None

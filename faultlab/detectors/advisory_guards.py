@@ -38,7 +38,7 @@ class Advisers:
         """Spare the run the guards whose alarms can come of nothing but what its fault leaves as it is.
 
         Args:
-            left: The fault's seam's `faultlab.injection.seam.Seam.leaves`.
+            left: What the fault's injection point leaves, see `faultlab.catalogue.injection_points.InjectionPoint`.
         """
         self._left = () if self._asked.get("everywhere") else left
         self._observer.rest([name for name, judges in self._judges.items() if judges in self._left])

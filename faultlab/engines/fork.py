@@ -5,6 +5,8 @@ Orders whose stem never came to be (live loader workers can't be copied) run fro
 verdict.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import contextlib

@@ -1,5 +1,7 @@
 """The fork engine for a process that is warm already: victims are copies of the process that asks for them."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import contextlib

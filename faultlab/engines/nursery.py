@@ -5,6 +5,8 @@ training is a paused copy of that training, and each victim goes on from there. 
 (hang, crash, exit, flood, leave processes behind) nothing reaches the others.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import codecs

@@ -38,10 +38,9 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
     sys.path[:0] = scenario["path"]
     # User code that parses arguments when it is imported must not find ours.
     del sys.argv[1:]
-    from faultlab.catalogue import failure_mode
     from faultlab.frameworks.lightning.target import TargetError
     from faultlab.frameworks.torch import anomaly_stacks
-    from faultlab.injection import mutant_activation
+    from faultlab.injection import hooks, mutant_activation, registry
     from faultlab.worker.imported import import_target
     from faultlab.worker.session import carry_out
 
@@ -50,7 +49,8 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
     try:
         target = import_target(scenario, order.root)
         target.executions = executions
-        failure_mode.load()
+        registry.load()
+        hooks.load(target.framework.name)
     except TargetError as error:
         message = {"where": error.where, "message": error.message, "remedy": error.remedy}
         channel.send({"result": {"target_error": message}})

@@ -20,11 +20,14 @@ from faultlab.campaign.trunk_twins import Trunk
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue.docstring_sections import Sections
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
+from faultlab.core.detection import Detection
 from faultlab.core.orders import Order, Outcome, Place
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
-from faultlab.core.report import SOURCE, Detection, FaultResult, Status
+from faultlab.core.report import SOURCE, FaultResult, Status
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine, TargetBrokenError
 from faultlab.injection.mutant_activation import AT_IMPORT, Ran
@@ -39,7 +42,7 @@ def mode_of(mutant: Mutant) -> FailureMode:
     """What a mutant is in the words of the catalogue, which has no entry for it."""
     kind = mutant.operator.replace(" ", "-")
     sections = Sections(f"`{mutant.before}` becomes `{mutant.after}` in {mutant.function}.")
-    return FailureMode(f"{SOURCE}.{kind}", "", "major", "silent", (), sections)
+    return FailureMode(f"{SOURCE}.{kind}", InjectionPoint(), "major", "silent", (), sections)
 
 
 @dataclass
@@ -57,7 +60,7 @@ class ByTraining:
     heard: Callable[[str, FaultResult], None]
     modules: dict[str, str] = field(default_factory=dict)
     findings: Findings | None = None
-    problems: list[str] = field(default_factory=list)
+    problems: list[Reason] = field(default_factory=list)
 
     def prepare(self) -> Findings:
         """The clean runs, of the mutated tree with all mutants off.
@@ -129,7 +132,8 @@ class ByTraining:
         assert self.findings is not None
         trajectory = Trajectory.of(outcome)
         if trajectory is None or not self.findings.twin.same_run(trajectory, certain=True):
-            self.problems.append("inconclusive: the clean run does not run like the clean run before it")
+            text = "mutants: inconclusive: the clean run does not run like the clean run before it"
+            self.problems.append(Reason(ReasonKind.MUTANTS_CANARY, text))
 
     def _run_fresh(self, mutants: Sequence[Mutant], by_name: dict[str, Mutant]) -> None:
         fresh = engines.create("spawn", self.engine.jobs)

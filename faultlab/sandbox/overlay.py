@@ -5,6 +5,8 @@ written, and what is removed is hidden. Writers that are not Python are out of r
 starts; docs/explanation/limits.md says which.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import errno

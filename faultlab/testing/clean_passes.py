@@ -16,8 +16,9 @@ from faultlab.engines import Engine
 from faultlab.errors import BaselineError, UsageError
 from faultlab.frameworks.registry import default_framework
 from faultlab.testing.knowledge import Knowledge
+from faultlab.testing.pytest_internals import definitions_of
 from faultlab.testing.suite_targets import Use
-from faultlab.testing.test_runner import definitions_of, fixtures_of
+from faultlab.testing.test_runner import fixtures_of
 from faultlab.testing.victims import LEARN, PLAIN, TOUCH
 
 _FLAKY = "flaky: it passes and fails on the clean code"

@@ -3,6 +3,8 @@
 Copies that run tests side by side would otherwise load each other's checkpoints, and later ones what earlier ones left.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import os

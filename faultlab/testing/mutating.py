@@ -4,6 +4,8 @@ In pytest's own process, which has collected the mutated tree with all mutants o
 at a time, so that whoever started pytest can follow, and loses nothing of what was done when it is interrupted.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import importlib

@@ -1,5 +1,7 @@
 """The state of the process's random numbers, saved and restored around each test."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import random

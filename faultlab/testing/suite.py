@@ -18,8 +18,8 @@ from faultlab.campaign import plan
 from faultlab.campaign.clean_runs import order
 from faultlab.campaign.preparation import deadline
 from faultlab.campaign.second_attempt import is_late, longer
-from faultlab.catalogue import failure_mode
-from faultlab.catalogue.failure_mode import Registered
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import FailureMode, matching
 from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault
 from faultlab.core.kill_matrix import Matrix, Row
@@ -29,6 +29,7 @@ from faultlab.core.user_code import UserCode
 from faultlab.engines import TargetBrokenError
 from faultlab.engines.fork_self import CollectedEngine
 from faultlab.errors import BaselineError
+from faultlab.injection import hooks, registry
 from faultlab.testing import fixtures, randomness
 from faultlab.testing.clean_passes import CleanPasses
 from faultlab.testing.failures import Suspects
@@ -136,22 +137,27 @@ class Suite:
         Victim(self._session, self._suspects, self._rng, self.knowledge).carry_out(order, send)
 
     def _inject(self) -> None:
-        registry = failure_mode.load()
+        modes = index.modes()
+        # Here, so that all victims, which are copies of this process, find them imported.
+        registry.load()
+        for framework in {recon.framework for recon in self.knowledge.recons.values()}:
+            hooks.load(framework)
         self._shared = fixtures.shareable(self.knowledge, self._clean.items)
         settle()
         self._engine.open("faults", {})
         waiting: dict[str, list[str]] = {}
         excuses = self._asked.selection.excuses
-        for fault in self._selected(registry):
-            mode = registry[fault.mode].mode
+        for fault in self._selected(modes):
+            mode = modes[fault.mode]
             # A trigger half-way is another step in every test: it stays the failure mode's own.
             named = fault if fault.trigger or mode.when != "always" else mode.complete(fault, 1)
-            excuse = next((reason for glob, reason in excuses if failure_mode.matching(glob, [fault.mode])), "")
-            tests, reason = self.knowledge.reached(registry[fault.mode], fault)
-            if excuse or reason:
+            excuse = next((reason for glob, reason in excuses if matching(glob, [fault.mode])), "")
+            tests, unreached = self.knowledge.reached(mode, fault)
+            if excuse or unreached is not None:
                 status = Status.IGNORED if excuse and tests else Status.NOT_APPLICABLE
-                result = FaultResult(str(named), mode.id, mode.family, mode.severity, status, reason or excuse)
-                self._rows[result.id] = Row(result)
+                reason = excuse if unreached is None else unreached.why
+                result = FaultResult(str(named), mode.id, mode.family, mode.severity, status, reason)
+                self._rows[result.id] = Row(result, untested=unreached is not None and unreached.untested)
             else:
                 waiting[str(named)] = self.knowledge.quickest_first(tests)
         self._say(f"{len(waiting)} faults for {len(self.matrix.tests)} tests")
@@ -160,12 +166,12 @@ class Suite:
         finally:
             self.matrix.rows = sorted(self._rows.values(), key=lambda row: row.result.id)
 
-    def _selected(self, registry: Mapping[str, Registered]) -> list[Fault]:
+    def _selected(self, modes: Mapping[str, FailureMode]) -> list[Fault]:
         """The faults that are asked for, those of a callback once for each that any test has."""
         recons = [unit.recon for unit in self.knowledge.units.values() if unit.recon]
         found: dict[Fault, None] = {}
-        for fault in plan.selected(self._asked.selection, registry):
-            each = [one for recon in recons for one in plan.each(fault, registry, recon) if one != fault]
+        for fault in plan.selected(self._asked.selection, modes):
+            each = [one for recon in recons for one in plan.each(fault, modes, recon) if one != fault]
             found.update(dict.fromkeys(each or [fault]))
         return list(found)
 
@@ -190,7 +196,7 @@ class Suite:
         until_failure: Collection[str],
     ) -> None:
         """Runs these faults' tests, those of some until one fails, and judges each by all ``outcomes`` that it has."""
-        registry, clean = failure_mode.load(), self.knowledge.warnings
+        clean = self.knowledge.warnings
         orders, done = [self._faulted(id, waiting[id], outcomes, id in until_failure) for id in faults], 0
         while orders:
             again: list[Order] = []
@@ -203,7 +209,7 @@ class Suite:
                 if begun and left and id not in until_failure and not outcome.lost:
                     again.append(self._faulted(id, left, outcomes))
                     continue
-                row = judge(id, registry[Fault.parse(id).mode].mode, found, clean)
+                row = judge(id, index.modes()[Fault.parse(id).mode], found, clean)
                 row.settled = id in self._settled
                 self._rows[id] = row
                 done += 1
@@ -217,7 +223,7 @@ class Suite:
         late: list[Order] = []
         for outcome in self._engine.run(orders):
             fault = asked[outcome.id].fault or ""
-            if is_late(failure_mode.load()[Fault.parse(fault).mode].mode, outcome):
+            if is_late(index.modes()[Fault.parse(fault).mode], outcome):
                 late.append(asked[outcome.id])
             else:
                 yield fault, outcome
@@ -228,7 +234,7 @@ class Suite:
     def _faulted(
         self, fault: str, tests: Sequence[str], before: Mapping[str, Sequence[Outcome]], until_failure: bool = False
     ) -> Order:
-        mode = failure_mode.load()[Fault.parse(fault).mode].mode
+        mode = index.modes()[Fault.parse(fault).mode]
         allowed = self._asked.timeout or deadline(mode, self.knowledge.seconds(tests))
         task = {"pass": FAULT, "items": list(tests), "until_failure": until_failure}
         id = f"{fault} again {len(before[fault])}" if fault in before else fault

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from faultlab.catalogue import failure_mode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order
 from faultlab.core.patching import Patches
 from faultlab.frameworks.registry import default_framework
+from faultlab.injection import registry
 from faultlab.injection.armed_fault import Armed
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
@@ -98,7 +98,7 @@ class Victim:
 
     def _touch(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Attaches every seam, none of which ever acts: a test that fails now would fail under any fault."""
-        registry, units = failure_mode.load(), Units(self._knowledge)
+        known, units = registry.load(), Units(self._knowledge)
 
         @contextlib.contextmanager
         def scope(name: str) -> Iterator[None]:
@@ -110,7 +110,7 @@ class Victim:
             unit, target = aim
             framework = default_framework()
             clock = framework.clock()
-            found = touches(registry, clock, self._knowledge.recon_of(unit))
+            found = touches(known, clock, self._knowledge.recon_of(unit))
             embedding = Embedding(framework, target, found.values(), clock, order.root)
             for touch in found.values():
                 touch.embedding = embedding
@@ -173,7 +173,7 @@ class Arming:
         overlay: Overlay | None = None,
     ) -> None:
         self._fault = fault
-        self._registered = failure_mode.load()[fault.mode]
+        self._registered = registry.load()[fault.mode]
         self._knowledge = knowledge
         self._folder = folder
         self._acting = acting
@@ -188,7 +188,7 @@ class Arming:
 
         aim = self._entered.aim(name)
         # In a pytest of its own every test runs, those in which the fault can't happen too.
-        if aim is None or inapplicable(self._registered, self._knowledge.recon_of(aim[0])):
+        if aim is None or inapplicable(self._registered.mode, self._knowledge.recon_of(aim[0])):
             with self._entered.within(None):
                 yield
             return

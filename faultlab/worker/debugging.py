@@ -91,7 +91,7 @@ class Debugged(Session):
         while frame.f_back is not None and frame.f_globals.get("__name__") in _MACHINERY:
             frame = frame.f_back
         own = self._nearest_own(frame)
-        where = f"{own.f_code.co_filename}:{own.f_lineno}" if own else f"the seam {armed.seam.name}, no code of yours"
+        where = f"{own.f_code.co_filename}:{own.f_lineno}" if own else f"the seam {armed.mode.seam}, no code of yours"
         self._say(f"the fault has just acted for the first time, at step {self._clock.step}, in {where}")
         self._say("    w shows how training got here, u leads to the calls above, c goes on, q quits")
         debugger = pdb.Pdb(skip=[*_MACHINERY, "bdb", "pdb"])

@@ -17,8 +17,7 @@ from dataclasses import replace
 from multiprocessing import active_children
 from typing import Any
 
-from faultlab.campaign import plan
-from faultlab.catalogue import failure_mode
+from faultlab.catalogue.injection_points import ModuleArguments
 from faultlab.config.variations import NotVariedError
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice, safe_text
@@ -35,9 +34,9 @@ from faultlab.frameworks.base import Assembly, Target, Training
 from faultlab.frameworks.lightning.target import TargetError
 from faultlab.frameworks.torch import replaced_parts
 from faultlab.frameworks.torch.weights import digest, not_finite
-from faultlab.injection import compilation, mutant_activation
+from faultlab.injection import compilation, hooks, mutant_activation, registry
 from faultlab.injection.armed_fault import Armed, BrokenInjector
-from faultlab.injection.seam import Site
+from faultlab.injection.hooks import Site
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
 from faultlab.worker import origins, seeding
@@ -50,9 +49,7 @@ Stem = Callable[[Place], "tuple[Order, Send] | None"]
 
 def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
     """Does what the order asks, in this process, and sends ``{"result": ...}``."""
-    if order.plan is not None:
-        send({"result": plan.in_victim(order.plan)})
-    elif order.examine:
+    if order.examine:
         from faultlab.doctor.observing import Examined
 
         Examined(target, order, send).run()
@@ -160,7 +157,7 @@ class Session:
     def _build(self) -> BaseException | None:
         self._seed()
         try:
-            if self._order.fault and plan.begins_at_construction(self._order.fault):
+            if self._order.fault and _registered(self._order.fault).mode.point.attach_at == "construct":
                 self._arm()
             self._training = self._build_target({}, interrupted=self._order.reload)
         except (TargetError, NotVariedError, BrokenInjector):
@@ -305,20 +302,20 @@ class Session:
         self._armed, *self._companions = [self._armed_with(text) for text in (self._order.fault, *self._order.also)]
         if self._advisers is not None:
             armed = (self._armed, *self._companions)
-            self._advisers.rest(frozenset.intersection(*(one.seam.leaves for one in armed)))
+            self._advisers.rest(frozenset.intersection(*(one.mode.point.leaves for one in armed)))
 
     def _armed_with(self, text: str) -> Armed:
         assert self._order.recon is not None
-        fault = Fault.parse(text)
-        registered = failure_mode.load()[fault.mode]
         recon = Recon.from_json(self._order.recon)
-        armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
+        armed = Armed(
+            Fault.parse(text), _registered(text), self._clock, recon, lambda step: self._send({"acting": step})
+        )
         site = Site(type(None))
         if self._training is not None:
             module = self._training.module
             armed.ctx.module = module
             site = Site(type(module), module)
-        registered.seam.install(self._fault_patches, armed, site)
+        hooks.install(armed, self._fault_patches, site)
         return armed
 
     def _ended_by(self, error: BaseException) -> None:
@@ -344,7 +341,7 @@ class Session:
         if self._order.echo:
             print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
         armed = self._armed if self._armed is not None and self._armed.activations else None
-        if armed is not None and armed.seam.name == "ModuleArguments":
+        if armed is not None and isinstance(armed.mode.point, ModuleArguments):
             self._seed()
             module = self._training.module
             self._training.module = replaced_parts.rebuilt(module, lambda: self._target.build(self._order.root).module)
@@ -419,6 +416,10 @@ class Session:
             "sources": origins.digest(self._training) if self._order.probe else None,
             "defined": origins.defined(self._training) if self._order.probe else None,
         }
+
+
+def _registered(fault: str) -> registry.Registered:
+    return registry.load()[Fault.parse(fault).mode]
 
 
 def _clear(folder: str) -> None:

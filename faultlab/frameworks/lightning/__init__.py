@@ -2,3 +2,5 @@
 
 Besides the guards, no other package imports Lightning; this one imports no framework but what all share, torch.
 """
+
+NAME = "lightning"

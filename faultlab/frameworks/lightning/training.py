@@ -20,7 +20,7 @@ from faultlab.frameworks.lightning.recorder import count_logger_calls, first_bat
 from faultlab.frameworks.lightning.seams.construction import in_precision
 from faultlab.frameworks.lightning.target import Built, TargetError
 from faultlab.injection.clock import Clock
-from faultlab.injection.seam import Site
+from faultlab.injection.hooks import Site
 from faultlab.sandbox.overlay import Overlay
 
 
