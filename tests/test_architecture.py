@@ -203,11 +203,11 @@ def test_the_picture_in_the_design_shows_these_layers() -> None:
     picture = design.partition("```mermaid\n")[2].partition("```")[0]
     labels: dict[str, str] = {}
     arrows: dict[str, str] = {}
-    for line in picture.splitlines()[1:]:
+    for line in picture.partition("flowchart TB\n")[2].splitlines():
         nodes = re.findall(r'(\w+)(?:\(?\["(.*?)"\]\)?)?(?: -->|$)', line)
         for (above, _), (below, _) in itertools.pairwise(nodes):
             assert arrows.setdefault(above, below) == below, "each row stands on one other"
-        labels |= {node: label or labels.get(node, node) for node, label in nodes}
+        labels |= {node: label.partition("<br/>")[0] or labels.get(node, node) for node, label in nodes}
     rows = [next(node for node in arrows if node not in arrows.values())]
     while rows[-1] in arrows:
         rows.append(arrows[rows[-1]])
