@@ -12,6 +12,7 @@ from faultlab.campaign.campaign import Options
 from faultlab.catalogue import mutation_scores
 from faultlab.cli import main
 from faultlab.core.detection import Detection
+from faultlab.core.fault import Fault
 from faultlab.core.orders import Planned
 from faultlab.core.records import Records
 from faultlab.core.report import FaultResult, Mutation, Report, Status
@@ -74,7 +75,7 @@ def run_folder(out: Path, found: Report, plan: str = "same", **options: Any) -> 
     found.passed = not found.reasons
     unrun = (Status.NOT_APPLICABLE, Status.IGNORED)
     planned = [
-        Planned(fault.id, status=fault.status.value if fault.status in unrun else "", reason=fault.reason)
+        Planned(Fault.parse(fault.id), status=fault.status.value if fault.status in unrun else "", reason=fault.reason)
         for fault in found.faults
     ]
     records = Records(out / found.scenario)

@@ -12,20 +12,21 @@ from faultlab.campaign.prescribing import choose, harmful_ratio
 from faultlab.campaign.set_cover import smallest_cover
 from faultlab.catalogue import index
 from faultlab.core.detection import Prescribed
-from faultlab.core.orders import Outcome
+from faultlab.core.notice import Notice
 from faultlab.core.report import Harm, Status
+from faultlab.core.results import Advisory, Outcome, RunResult
 from tests.support import detection, report, result
 
 MODE = index.modes()["loss.nan"]
 
 
-def alarm(guard: str, check: str, step: int, message: str = "m") -> dict[str, Any]:
-    return {"kind": "guard", "name": guard, "step": step, "message": message, "how": "raised", "reason": check}
+def alarm(guard: str, check: str, step: int, message: str = "m") -> Notice:
+    return Notice("guard", guard, step, message, reason=check)
 
 
-def ran(id: str, *alarms: dict[str, Any], first_step: int | None = None, **more: Any) -> Outcome:
-    said = {"watching": True, "alarms": list(alarms), "broken": {}, "seconds": {}, "summary": None, **more}
-    return Outcome(id, {"advice": said, "first_step": first_step, "fit_seconds": 1.0})
+def ran(id: str, *alarms: Notice, first_step: int | None = None, **more: Any) -> Outcome:
+    said = Advisory(alarms=alarms, **more)
+    return Outcome(id, [RunResult(advice=said, first_step=first_step, fit_seconds=1.0)])
 
 
 def watched(**noticed: set[str]) -> Advice:

@@ -61,9 +61,6 @@ HEAVY = ("click", "rich", "pydantic", "jinja2")
 LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 LONGEST = 400
 
-TODO_LAYERS = {
-    ("worker.session", "doctor.observing"),
-}
 TODO_LONG = {
     "config.scenario",
     "engines.supervisor",
@@ -76,7 +73,6 @@ TODO_LONG = {
     "injectors.optimizer",
     "injectors.weights",
     "report.schema",
-    "worker.session",
 }
 
 
@@ -142,7 +138,7 @@ def test_imports_go_down_the_layers() -> None:
             continue
         if by == ALONE or what == "__init__" or _level(by) <= _level(what):
             wrong.add((found.by, found.what))
-    assert wrong == TODO_LAYERS
+    assert wrong == set()
 
 
 def test_what_the_driver_runs_imports_neither_torch_nor_lightning() -> None:

@@ -19,9 +19,10 @@ from faultlab.core.fault import Fault, Trigger
 from faultlab.core.patching import Patches
 from faultlab.core.report import Report
 from faultlab.core.target_profile import Recon
+from faultlab.errors import TargetError
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
-from faultlab.frameworks.lightning.target import Target, TargetError
+from faultlab.frameworks.lightning.target import Target
 from faultlab.injection import compilation
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock

@@ -13,6 +13,7 @@ import pytest
 from faultlab.campaign.plan import share
 from faultlab.catalogue import index
 from faultlab.core import seal
+from faultlab.core.fault import Fault, Trigger
 from faultlab.core.notice import Notice
 from faultlab.core.orders import Planned
 from faultlab.core.reason import Reason, ReasonKind, texts
@@ -47,14 +48,15 @@ def _shares(out: Path, of: int = 2, change: Callable[[Report], None] = lambda fo
 
 @pytest.mark.parametrize("of", [1, 2, 3, 50])
 def test_shares_of_a_plan_hold_everything_once_in_its_order(of: int) -> None:
-    plan = [Planned(f"{id}@always", status="" if n % 3 else "not_applicable") for n, id in enumerate(index.modes())]
+    faults = [Fault(id, trigger=Trigger("always")) for id in index.modes()]
+    plan = [Planned(fault, status="" if n % 3 else "not_applicable") for n, fault in enumerate(faults)]
     shares = [share(plan, Shard(number, of)) for number in range(1, of + 1)]
     assert sorted(entry.id for part in shares for entry in part) == sorted(entry.id for entry in plan)
     assert all(part == [entry for entry in plan if entry in part] for part in shares)
 
 
 def test_what_takes_long_is_spread_over_the_shares() -> None:
-    plan = [Planned(f"{id}@always") for id in index.modes()]
+    plan = [Planned(Fault(id, trigger=Trigger("always"))) for id in index.modes()]
     for of in (2, 5):
         shares = [share(plan, Shard(number, of)) for number in range(1, of + 1)]
         for kind in ("hangs", "judged_by"):

@@ -95,10 +95,10 @@ def test_a_failure_mode_that_acts_outside_training_begins_before_fit() -> None:
 
 def test_the_plan_holds_every_failure_mode_with_its_default_trigger_in_order() -> None:
     expected = [
-        Planned("input.noisy@always", 0),
-        Planned("loss.nan@step=16", 16),
-        Planned("loss.zero@always", 0),
-        Planned("step.raises@always", 0),
+        Planned(Fault.parse("input.noisy@always"), 0),
+        Planned(Fault.parse("loss.nan@step=16"), 16),
+        Planned(Fault.parse("loss.zero@always"), 0),
+        Planned(Fault.parse("step.raises@always"), 0),
     ]
     assert make(Selection(), RECON, dict(reversed(MODES.items()))) == expected
 
@@ -138,8 +138,8 @@ def test_other_triggers_do_not_replace_one_that_was_asked_for_but_keep_doses() -
 
 def test_an_excuse_settles_a_fault_without_a_run_and_says_why() -> None:
     plan = make(Selection(select=["loss.*"], excuses=[("*.nan", "on purpose"), ("*", "later")]), RECON, MODES)
-    assert plan[0] == Planned("loss.nan@step=16", status="ignored", reason="on purpose")
-    assert plan[1] == Planned("loss.zero@always", status="ignored", reason="later")
+    assert plan[0] == Planned(Fault.parse("loss.nan@step=16"), status="ignored", reason="on purpose")
+    assert plan[1] == Planned(Fault.parse("loss.zero@always"), status="ignored", reason="later")
 
 
 def test_what_cannot_apply_is_settled_with_the_reason_even_where_it_is_excused() -> None:
@@ -185,7 +185,7 @@ def test_what_the_targets_framework_has_no_hook_for_does_not_apply_and_says_so()
     modes = {"loss.nan": _mode("loss.nan"), "loss.zero": _mode("loss.zero", StepOutput(), needs=("validation",))}
     toy = Recon(framework="toy", seams=("MadeUp",), steps=4)
     planned = {entry.id: entry for entry in make(Selection(), toy, modes)}
-    assert planned["loss.nan@always"] == Planned("loss.nan@always", 0)
+    assert planned["loss.nan@always"] == Planned(Fault.parse("loss.nan@always"), 0)
     foreign = planned["loss.zero@always"]
     assert (foreign.status, foreign.reason) == ("not_applicable", "faultlab has no hook for StepOutput in toy")
 

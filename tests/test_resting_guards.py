@@ -12,7 +12,8 @@ from faultlab import guards
 from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.config.scenario import load
 from faultlab.core.fault import Fault
-from faultlab.core.orders import Order
+from faultlab.core.orders import Order, Train
+from faultlab.core.results import RunResult, read_result
 from faultlab.frameworks.lightning.target import Target
 from faultlab.injection import registry
 from faultlab.injection.registry import Registered
@@ -45,13 +46,17 @@ def advice(folder: Path, faults: Sequence[str]) -> dict[tuple[str, bool], Any]:
     """What the guards of each run came to, where all watch (True) and where some rest (False)."""
     target, sent = Target(load(small(folder)).for_victims()), []
 
-    def run(id: str, **more: Any) -> Any:
-        Session(target, Order(id, 0, root=str(folder / "run"), **more), sent.append).run()
-        return next(message["result"] for message in reversed(sent) if "result" in message)
+    def run(**asked: Any) -> RunResult:
+        Session(target, Order("one", Train(0, **asked), root=str(folder / "run")), sent.append).run()
+        read = read_result(next(message["result"] for message in reversed(sent) if "result" in message))
+        assert isinstance(read, RunResult), read
+        return read
 
-    recon = run("clean", probe=True)["recon"]
+    recon = run(probe=True).recon
     return {
-        (fault, everywhere): run(fault, fault=fault, recon=recon, advice={**ASKED, "everywhere": everywhere})["advice"]
+        (fault, everywhere): run(
+            fault=Fault.parse(fault), recon=recon, advice={**ASKED, "everywhere": everywhere}
+        ).advice
         for fault in faults
         for everywhere in (True, False)
     }
@@ -61,8 +66,8 @@ def same_alarms(folder: Path, faults: Sequence[str]) -> None:
     found = advice(folder, faults)
     for fault in faults:
         all_of_them, some = found[fault, True], found[fault, False]
-        assert some["alarms"] == all_of_them["alarms"], fault
-        assert some["broken"] == all_of_them["broken"], fault
+        assert some.alarms == all_of_them.alarms, fault
+        assert some.broken == all_of_them.broken, fault
 
 
 def test_no_alarm_is_lost_to_a_guard_that_rests(tmp_path: Path) -> None:
@@ -82,8 +87,8 @@ def test_guards_that_rest_are_not_called(tmp_path: Path) -> None:
     resting = [kind.__name__ for kind in map(type, guards.all("full").guards) if kind.judges == "batches"]
     assert resting
     for name in resting:
-        assert found["gradient.negated@always", True]["seconds"][name] > 0
-        assert found["gradient.negated@always", False]["seconds"][name] == 0
+        assert found["gradient.negated@always", True].seconds[name] > 0
+        assert found["gradient.negated@always", False].seconds[name] == 0
 
 
 def test_a_seam_of_somebody_elses_has_all_guards_watch() -> None:

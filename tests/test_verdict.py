@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import namedtuple
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from faultlab.catalogue.failure_mode import FailureMode, declare
 from faultlab.catalogue.injection_points import Loss
 from faultlab.core.detection import Detection
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
 from faultlab.core.report import FaultResult, Harm, Status
+from faultlab.core.results import Broken, Outcome, RunResult, ShownWarning, TargetFailed
 from faultlab.core.trajectory import Trajectory
+from faultlab.errors import TargetError
 from faultlab.report.overview import measured
 
 MetricToWatch = namedtuple("MetricToWatch", "metric mode")
@@ -37,16 +39,9 @@ def _run(**changed: Any) -> Trajectory:
 
 def _outcome(run: Trajectory | None = None, **changed: Any) -> Outcome:
     """An outcome as it arrives from a victim: through JSON."""
-    result = {
-        "trajectory": (run or _run(digest="other")).to_json(),
-        "notices": [],
-        "warnings": [],
-        "activations": 2,
-        "first_step": 2,
-        "broken": None,
-        **changed,
-    }
-    return Outcome(FAULT, result=json.loads(json.dumps(result)), acting=2, seconds=0.123456)
+    result = RunResult(run or _run(digest="other"), **{"activations": 2, "first_step": 2, **changed})
+    outcome = Outcome(FAULT, [result], acting=2, seconds=0.123456)
+    return Outcome.from_json(json.loads(json.dumps(outcome.to_json())))
 
 
 def _judge(outcome: Outcome, twin: Twin | None = None, mode: FailureMode | None = None) -> FaultResult:
@@ -55,8 +50,8 @@ def _judge(outcome: Outcome, twin: Twin | None = None, mode: FailureMode | None 
 
 def _notice(
     kind: str = "guard", name: str = "Spike", step: int = 3, message: str = "oh", how: str = "raised", **more: Any
-) -> dict[str, Any]:
-    return Notice(kind, name, step, message, how, **more).to_json()
+) -> Notice:
+    return Notice(kind, name, step, message, how, **more)
 
 
 def test_a_fault_that_somebody_signalled_is_noticed_with_its_latency() -> None:
@@ -68,13 +63,13 @@ def test_a_fault_that_somebody_signalled_is_noticed_with_its_latency() -> None:
 
 
 def test_a_fault_that_only_new_warnings_tell_of_is_warned() -> None:
-    told = [{"key": "old #", "step": 0, "text": "old 1"}, {"key": "new #", "step": 2, "text": "new 7"}]
+    told = [ShownWarning("old #", 0, "old 1"), ShownWarning("new #", 2, "new 7")]
     found = _judge(_outcome(warnings=told), Twin(_run(), warnings=frozenset({"old #"})))
     assert (found.status, found.warnings) == (Status.WARNED, ["new 7"])
 
 
 def test_a_warning_that_the_clean_run_has_too_is_none() -> None:
-    told = [{"key": "old #", "step": 2, "text": "old 2"}]
+    told = [ShownWarning("old #", 2, "old 2")]
     found = _judge(_outcome(warnings=told), Twin(_run(), warnings=frozenset({"old #"})))
     assert (found.status, found.warnings) == (Status.SILENT, [])
 
@@ -178,7 +173,7 @@ def test_an_alarm_that_the_clean_run_raises_too_is_no_detection() -> None:
     same = _notice(how="stopped", reason="patience")
     assert _judge(_outcome(notices=[same]), Twin(_run(), notices=clean)).status is Status.SILENT
     for other in ({"reason": "divergence"}, {"how": "raised"}, {"name": "Other"}, {"kind": "test"}):
-        found = _judge(_outcome(notices=[{**same, **other}]), Twin(_run(), notices=clean))
+        found = _judge(_outcome(notices=[replace(same, **other)]), Twin(_run(), notices=clean))
         assert found.status is Status.NOTICED, other
 
 
@@ -215,8 +210,8 @@ def test_a_fault_that_never_acted_gets_no_verdict_whoever_signalled() -> None:
     [
         (Outcome(FAULT, lost="its nursery is gone"), "its nursery is gone"),
         (_outcome(broken="KeyError: 'x'"), "the injector failed: KeyError: 'x'"),
-        (Outcome(FAULT, result={"broken": "KeyError"}), "the injector failed: KeyError"),
-        (Outcome(FAULT, result={"target_error": {"message": "no module"}}), "could not be built again: no module"),
+        (Outcome(FAULT, [Broken("KeyError")]), "the injector failed: KeyError"),
+        (Outcome(FAULT, [TargetFailed(TargetError((), "no module"))]), "could not be built again: no module"),
         (Outcome(FAULT, exit=-11), "killed by SIGSEGV before the fault acted"),
         (Outcome(FAULT, exit=3), "ended with status 3 before the fault acted"),
         (Outcome(FAULT, exit=0), "ended with status 0 before the fault acted"),

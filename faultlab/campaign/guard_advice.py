@@ -14,8 +14,8 @@ from typing import Any
 from faultlab.campaign import verdict
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.detection import Detection, Prescribed
-from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
+from faultlab.core.ranks import activity
+from faultlab.core.results import Advisory, Outcome
 
 PACKAGE = "faultlab.guards"
 
@@ -57,28 +57,26 @@ class Advice:
         """Adds clean runs: good ones to know, false alarms, costs in shares of the time that training takes."""
         shares: dict[str, list[float]] = {}
         for outcome in outcomes:
-            said = (outcome.result or {}).get("advice")
-            if said is None:
+            if (run := outcome.run) is None or (said := run.advice) is None:
                 continue
-            if said["summary"]:
-                self.known.append(said["summary"])
-            if said["watching"]:
+            if said.summary:
+                self.known.append(said.summary)
+            if said.watching:
                 self.watched(outcome.id, outcome)
-                rest = outcome.result["fit_seconds"] - sum(said["seconds"].values())  # type: ignore[index]
-                for guard, seconds in said["seconds"].items():
+                rest = run.fit_seconds - sum(said.seconds.values())
+                for guard, seconds in said.seconds.items():
                     shares.setdefault(guard, []).append(seconds / rest if rest > 0 else 0.0)
         self.costs.update({guard: round(statistics.median(found), 5) for guard, found in shares.items()})
 
     def watched(self, name: str, outcome: Outcome) -> None:
         """Adds a run in which every alarm is a false one."""
-        said = (outcome.result or {}).get("advice") or {}
+        said = _said(outcome)
         self.quiet_runs.append(name)
-        self.broken.update(said.get("broken", {}))
-        self.idle.update(said.get("idle", {}))
-        self.arguments.update(said.get("arguments", {}))
-        interruption = [Notice.from_json(alarm) for alarm in said.get("of_interruption", [])]
-        for alarm in _alarms(outcome):
-            if alarm not in interruption:
+        self.broken.update(said.broken)
+        self.idle.update(said.idle)
+        self.arguments.update(said.arguments)
+        for alarm in said.alarms:
+            if alarm not in said.of_interruption:
                 self.alarms.setdefault((alarm.name, alarm.reason), []).append(name)
 
     def note(self, fault: str, found: Iterable[Mapping[str, Any]]) -> None:
@@ -87,18 +85,16 @@ class Advice:
 
     def judge(self, fault: str, mode: FailureMode, outcome: Outcome, clean: Sequence[Outcome] = ()) -> list[Detection]:
         """What the guards noticed of a fault, but for what they say in ``clean`` runs that went the same way."""
-        result = outcome.result or {}
-        said = result.get("advice") or {}
-        first = result.get("first_step")
-        if first is None:
+        said, first = _said(outcome), activity(outcome)[1]
+        if not outcome.runs or first is None:
             return []
-        known = {(alarm.name, alarm.reason) for run in clean for alarm in _alarms(run)} | set(self.alarms)
+        known = {(alarm.name, alarm.reason) for run in clean for alarm in _said(run).alarms} | set(self.alarms)
         found = [
             replace(verdict.detection(alarm, first, mode), name=intern(alarm.name), check=intern(alarm.reason))
-            for alarm in _alarms(outcome)
+            for alarm in said.alarms
             if alarm.step >= first and (alarm.name, alarm.reason) not in known
         ]
-        self.broken.update(said.get("broken", {}))
+        self.broken.update(said.broken)
         self.noticed[fault] = sorted(found, key=lambda seen: (seen.latency, not seen.names_cause, seen.name))
         return self.noticed[fault]
 
@@ -155,6 +151,6 @@ def _read(data: Mapping[str, Any]) -> Detection:
     return Detection("guard", data["guard"], **rest)
 
 
-def _alarms(outcome: Outcome) -> list[Notice]:
-    said = (outcome.result or {}).get("advice") or {}
-    return [Notice.from_json(alarm) for alarm in said.get("alarms", [])]
+def _said(outcome: Outcome) -> Advisory:
+    """What the guards said of a run; nothing, of one that they did not watch."""
+    return (outcome.run and outcome.run.advice) or Advisory()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from faultlab.catalogue import failure_mode, index
@@ -29,14 +28,14 @@ def make(selection: Selection, recon: Recon, modes: Mapping[str, FailureMode]) -
         complete = mode.complete(fault, recon.steps)
         excuse = _excuse(selection, fault.mode)
         if reason := inapplicable(mode, recon):
-            entry = Planned(str(complete), status=Status.NOT_APPLICABLE.value, reason=reason)
+            entry = Planned(complete, status=Status.NOT_APPLICABLE.value, reason=reason)
         elif excuse:
-            entry = Planned(str(complete), status=Status.IGNORED.value, reason=excuse)
+            entry = Planned(complete, status=Status.IGNORED.value, reason=excuse)
         elif (trigger := complete.trigger) and trigger.kind == "step" and (trigger.number or 0) >= recon.steps:
             late = f"the clean run has only {recon.steps} steps"
-            entry = Planned(str(complete), status=Status.NOT_ACTIVATED.value, reason=late)
+            entry = Planned(complete, status=Status.NOT_ACTIVATED.value, reason=late)
         else:
-            entry = Planned(str(complete), at=place(complete, mode, recon))
+            entry = Planned(complete, at=place(complete, mode, recon))
         planned.setdefault(entry.id, entry)
     return list(planned.values())
 
@@ -63,7 +62,7 @@ def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
         return list(planned)
 
     def cost(entry: Planned) -> tuple[bool, bool, bool]:
-        mode = index.modes()[Fault.parse(entry.id).mode]
+        mode = index.modes()[entry.fault.mode]
         return not entry.status, mode.judged_by == "reload", mode.hangs
 
     mine = {entry.id for entry in shard.share(sorted(planned, key=cost))}
@@ -72,7 +71,7 @@ def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
 
 def digest(planned: Sequence[Planned], *circumstances: Any) -> str:
     """Tells whether results of an interrupted campaign may be taken over: the same plan in the same circumstances."""
-    text = dump([[asdict(entry) for entry in planned], _plain(circumstances)])
+    text = dump([[entry.to_json() for entry in planned], _plain(circumstances)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

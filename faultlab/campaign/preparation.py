@@ -18,9 +18,10 @@ from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
 from faultlab.core.notice import Notice, is_alarm
-from faultlab.core.orders import Outcome, Planned
+from faultlab.core.orders import Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline
+from faultlab.core.results import Outcome, RunResult
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine
@@ -94,7 +95,7 @@ class Preparation:
         advised = self.watch.advised
         probe = self.runs.order(f"clean-{seed + 1}", seed + 1, probe=True, advice=RECORD if advised else None)
         outcomes = self.runs.run([probe])
-        advice = Advice(asked(self.scenario, outcomes[probe.id]) if advised else None)
+        advice = Advice(asked(self.scenario, _run(outcomes[probe.id])) if advised else None)
         watched = {**advice.asked, "record": True} if advice.asked else None
         orders = [self.runs.order(f"clean-{seed}", seed)]
         orders += [
@@ -115,8 +116,10 @@ class Preparation:
         quiet = watching.let_pass(advice)
         seeded = {s: outcomes[f"clean-{s}"] for s in seeds} | {s: quiet[f"clean-{s}"] for s in watching.quiet_seeds}
         siblings = {s: _trajectory(outcome) for s, outcome in seeded.items()}
-        result = _result(outcomes[probe.id])
-        recon = self._corrected(Recon.from_json(result["recon"]))
+        probed = _run(outcomes[probe.id])
+        assert probed.recon is not None
+        assert probed.circumstances is not None
+        recon = self._corrected(probed.recon)
         self.engine.preload(recon.namespace)
         notices = _notices([*outcomes.values(), *repeated, *quiet.values()])
         others = [run for s, run in siblings.items() if s != seed]
@@ -127,12 +130,12 @@ class Preparation:
         if self.scenario.monitor and metric not in {**first.final, **first.metrics}:
             remedy = f"It logs {', '.join(sorted({**first.final, **first.metrics})) or 'nothing'}."
             raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)
-        warnings = {entry["key"] for outcome in outcomes.values() for entry in _result(outcome)["warnings"]}
+        warnings = {shown.key for outcome in outcomes.values() for shown in _run(outcome).warnings}
         clean_twin = Twin(
             first, list(siblings.values()), notices, frozenset(warnings), metric, measure.lower_is_better, repeats
         )
         baseline = Baseline(
-            seconds=round(_result(twins[0])["seconds"], 4),
+            seconds=round(_run(twins[0]).seconds, 4),
             steps=first.steps,
             deterministic=clean_twin.deterministic,
             seeds=[*seeds, *watching.quiet_seeds],
@@ -143,13 +146,12 @@ class Preparation:
                 *strays,
                 *outlying(clean_twin, siblings, seed),
                 *undirected(measure),
-                *unevaluated(measure, "" if first.final else _result(twins[0]).get("unevaluated", "")),
+                *unevaluated(measure, "" if first.final else _run(twins[0]).unevaluated),
             ],
         )
-        versions = {**result["versions"], "python": platform.python_version()}
-        return Findings(
-            baseline, clean_twin, recon, result["sources"], versions, advice=advice, guards=result["guards"]
-        )
+        told = probed.circumstances
+        versions = {**told.versions, "python": platform.python_version()}
+        return Findings(baseline, clean_twin, recon, told.sources, versions, advice=advice, guards=probed.guards)
 
     def _repeated(self) -> list[Outcome]:
         """Three more clean runs of the same seed, of a target that does not repeat itself."""
@@ -179,7 +181,7 @@ class Preparation:
 
     def _reload(self, findings: Findings) -> None:
         """Takes the twin of the runs that go on from their checkpoints; the recon says if the target can't."""
-        twin, known = findings.twin, findings.recon.to_json()
+        twin, known = findings.twin, findings.recon
         advice = findings.advice.order
         outcomes = self._reloaded(["", "-again"], known, advice)
         if advice and (broken := _why_unreloadable(outcomes, findings)):
@@ -197,11 +199,11 @@ class Preparation:
         if not first.same_as(again):
             outcomes += self._reloaded(["-0", "-1", "-2"], known, advice)
             _add_alarms(findings, outcomes[2:])
-            repeats += [_trajectory(outcome) for outcome in outcomes[2:] if "trajectory" in _result(outcome)]
+            repeats += [_trajectory(outcome) for outcome in outcomes[2:] if outcome.run is not None]
         notices = _notices(outcomes)
-        warnings = {entry["key"] for outcome in outcomes for entry in _result(outcome).get("warnings", [])}
-        found = _result(outcomes[0])
-        findings.recon = replace(findings.recon, saves=int(found["saves"]), unevaluated=found["unevaluated_best"])
+        warnings = {shown.key for outcome in outcomes if outcome.run for shown in outcome.run.warnings}
+        found = _run(outcomes[0])
+        findings.recon = replace(findings.recon, saves=found.saves, unevaluated=found.unevaluated_best)
         findings.reloaded = replace(
             twin,
             trajectory=first,
@@ -210,10 +212,10 @@ class Preparation:
             repeats=repeats,
         )
 
-    def _reloaded(self, names: Sequence[str], known: dict[str, Any], advice: dict[str, Any] | None) -> list[Outcome]:
+    def _reloaded(self, names: Sequence[str], known: Recon, advice: dict[str, Any] | None) -> list[Outcome]:
         """Clean runs that go on from their checkpoints."""
-        orders = [self.runs.order(f"{RELOADED}{name}", self.seed) for name in names]
-        return list(self.engine.run([replace(order, reload=True, recon=known, advice=advice) for order in orders]))
+        asked = {"reload": True, "recon": known, "advice": advice}
+        return list(self.engine.run([self.runs.order(f"{RELOADED}{name}", self.seed, **asked) for name in names]))
 
 
 def deadline(mode: FailureMode, seconds: float) -> float:
@@ -226,28 +228,31 @@ def deadline(mode: FailureMode, seconds: float) -> float:
 def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
     """Why the clean run can't go on from its own checkpoints, in words; empty where it can."""
     for outcome in outcomes:
-        result = _result(outcome)
-        if "trajectory" in result and not result["saves"]:
+        run = outcome.run
+        if run is not None and not run.saves:
             past = ": its optimizers are stepped past Lightning, which counts no step and saves only after one"
             return f"the clean run saves no checkpoint{past if findings.recon.past_lightning else ''}"
-        if "trajectory" not in result or _trajectory(outcome).end != "finished":
-            notices = result.get("notices") or [{"message": f"it ended with status {outcome.exit}"}]
-            said = notices[-1]["message"].partition("\n")[0]
+        if run is None or run.trajectory.end != "finished":
+            notices = run.notices if run is not None else []
+            said = notices[-1].message if notices else f"it ended with status {outcome.exit}"
+            said = said.partition("\n")[0]
             blamed = next((f", for the guard {name}" for name in findings.guards if name in said), "")
             return f"the clean run can't go on from its own checkpoints{blamed}: {said}"
     return ""
 
 
-def _result(outcome: Outcome) -> Mapping[str, Any]:
-    return outcome.result or {}
+def _run(outcome: Outcome) -> RunResult:
+    """What came of a run that trained to its end."""
+    assert outcome.run is not None
+    return outcome.run
 
 
 def _trajectory(outcome: Outcome) -> Trajectory:
-    return Trajectory.from_json(_result(outcome)["trajectory"])
+    return _run(outcome).trajectory
 
 
 def _notices(outcomes: Iterable[Outcome]) -> list[Notice]:
-    return [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
+    return [notice for outcome in outcomes if outcome.run for notice in outcome.run.notices]
 
 
 def _false_alarms(notices: Sequence[Notice]) -> list[Notice]:
@@ -261,7 +266,7 @@ def _false_alarms(notices: Sequence[Notice]) -> list[Notice]:
 def _add_alarms(findings: Findings, reloads: Sequence[Outcome]) -> None:
     """Counts what guards say of healthy runs that go on from their checkpoints, but not of the interruption itself."""
     before = [*findings.twin.notices, *_notices(findings.reloads)]
-    own = [Notice.from_json(notice) for one in reloads for notice in _result(one).get("of_interruption", [])]
+    own = [notice for one in reloads if one.run for notice in one.run.of_interruption]
     notices = [notice for notice in _notices(reloads) if notice not in own]
     new = [notice for notice in notices if not any(notice.same_alarm(known) for known in before)]
     said = [replace(notice, message=f"going on from its checkpoints: {notice.message}") for notice in new]

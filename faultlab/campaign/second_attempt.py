@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.orders import Order
+from faultlab.core.results import Outcome
 
 _LONGER = 3.0
 

@@ -17,8 +17,9 @@ from faultlab.campaign.metric_choice import decided, lower_by_name
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.detection import Detection
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
+from faultlab.core.ranks import activity, as_one
 from faultlab.core.report import FaultResult, Harm, Status
+from faultlab.core.results import Outcome, RunResult
 from faultlab.core.trajectory import Trajectory
 from faultlab.core.verdict import Answer, Case, decide
 
@@ -165,32 +166,31 @@ class _Training(Case):
     """What a training with a fault in it came to, beside its clean twin."""
 
     def __init__(self, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Notice]) -> None:
-        self.activations: int = (outcome.result or {}).get("activations", int(outcome.acting is not None))
-        self.first_step: int | None = outcome.result.get("first_step") if outcome.result else outcome.acting
+        self.activations, self.first_step = activity(outcome)
         self._mode = mode
         self._outcome = outcome
-        self._result = outcome.result or {}
         self._twin = twin
         self._extra = extra
 
     def failed(self) -> str | None:
         if self._outcome.lost:
             return self._outcome.lost
-        if "target_error" in self._result:
-            return f"the target could not be built again: {self._result['target_error']['message']}"
-        return f"the injector failed: {self._result['broken']}" if self._result.get("broken") else None
+        if self._outcome.target_error is not None:
+            return f"the target could not be built again: {self._outcome.target_error.message}"
+        if self._outcome.unreadable:
+            return f"the run's report can't be read: {self._outcome.unreadable}"
+        return f"the injector failed: {self._outcome.broken}" if self._outcome.broken else None
 
     def died(self) -> Answer | None:
         if self._outcome.timed_out:
             return timed_out(self._mode, self._outcome)
-        return died(self._outcome) if self._outcome.result is None else None
+        return None if self._outcome.reported else died(self._outcome)
 
     def never_acted(self) -> str | None:
         return None if self.activations else "the fault never changed a value, though nothing says that it can't"
 
     def noticed_by(self) -> Sequence[Detection]:
-        notices = [Notice.from_json(notice) for notice in self._result["notices"]] + list(self._extra)
-        first = self.first_step
+        notices, first = [*self._run.notices, *self._extra], self.first_step
         # What was signalled before the fault acted was not signalled because of it.
         caused = [n for n in notices if n.step >= (first or 0) and not n.finds_nothing]
         new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in self._twin.notices)]
@@ -209,17 +209,21 @@ class _Training(Case):
         return _EXITED if self.trajectory.end == "exited" else ""
 
     @cached_property
+    def _run(self) -> RunResult:
+        return as_one(self._outcome.runs)
+
+    @property
     def trajectory(self) -> Trajectory:
-        return Trajectory.from_json(self._result["trajectory"])
+        return self._run.trajectory
 
     @cached_property
     def warnings(self) -> list[str]:
         """The new ones."""
-        return [entry["text"] for entry in self._result["warnings"] if entry["key"] not in self._twin.warnings]
+        return [shown.text for shown in self._run.warnings if shown.key not in self._twin.warnings]
 
     @cached_property
     def harm(self) -> Harm:
-        evaluated = Evaluated(self._result.get("unevaluated", ""), self._result.get("in_place") or {})
+        evaluated = Evaluated(self._run.unevaluated, self._run.in_place)
         judged = _report_harm if self._mode.judged_by == "report" else _harm
         return _spoilt(self.trajectory, self._twin, judged(self.trajectory, self._twin, evaluated))
 

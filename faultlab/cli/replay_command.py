@@ -19,7 +19,7 @@ from faultlab.cli.multi_run import told
 from faultlab.cli.param_types import Number
 from faultlab.cli.shell_completion import failure_modes
 from faultlab.config.scenario import load
-from faultlab.core.fault import Fault
+from faultlab.core.ranks import activity
 from faultlab.core.report import Baseline, FaultResult, Status, dump
 from faultlab.errors import FaultlabError
 from faultlab.report.overview import measured, target_lines
@@ -218,10 +218,13 @@ def _debug(replay: Replay, replayed: Replayed, without_fault: bool) -> None:
     from faultlab.worker import debugging
 
     click.secho("---- in the debugger", bold=True)
-    fault = None if without_fault else order.fault
-    own = replace(order, id=f"{order.id} debugged", fault=fault, advice=None, root=f"{order.root}-debugged", echo=0)
+    asked = order.training
+    assert asked is not None
+    assert asked.fault is not None
+    task = replace(asked, fault=None if without_fault else asked.fault, advice=None)
+    own = replace(order, id=f"{order.id} debugged", task=task, root=f"{order.root}-debugged", echo=0)
     first = result.first_step if result.activations else None
-    begun = Fault.parse(result.id).trigger
+    begun = asked.fault.trigger
     step = first if first is not None or begun is None or begun.kind != "step" else int(begun.number or 0)
     try:
         outcome = debugging.debug(
@@ -230,6 +233,6 @@ def _debug(replay: Replay, replayed: Replayed, without_fault: bool) -> None:
     except debugging.QuitError:
         click.echo("quit: the verdict above stands")
         return
-    said = outcome.result or {}
-    if not without_fault and said.get("activations") != result.activations:
-        click.echo(f"in this process the fault acted {said.get('activations', 0)} times")
+    acted, _ = activity(outcome)
+    if not without_fault and acted != result.activations:
+        click.echo(f"in this process the fault acted {acted} times")

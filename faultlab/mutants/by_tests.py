@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faultlab.core.orders import Lines
+from faultlab.core.messages import Lines
 from faultlab.core.report import dump
 from faultlab.core.threads import one_thread_environment
 from faultlab.engines import processes

@@ -22,8 +22,8 @@ from faultlab.core.report import Demands, FaultResult, Mutation, Report
 from faultlab.core.run_folder import MUTANTS_FOLDER, REPORT_FILE
 from faultlab.core.shard import Shard
 from faultlab.core.version import __version__
-from faultlab.engines import Engine, TargetBrokenError
-from faultlab.errors import UsageError
+from faultlab.engines import Engine
+from faultlab.errors import TargetError, UsageError
 from faultlab.gate import evidence
 from faultlab.gate.demands import check_alarms, check_mutants
 from faultlab.mutants import generation, scope, store
@@ -209,9 +209,11 @@ class SourceMutation:
             self.engine.open(f"{self.scenario.name} as it is", self.scenario.for_victims())
             runs = CleanRuns(self.engine, Records(self.folder))
             (outcome,) = runs.run([runs.order("built", self.asked.seed, probe=True)]).values()
-        except TargetBrokenError as error:
+        except TargetError as error:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
-        said = (outcome.result or {})["defined"]
+        assert outcome.run is not None
+        assert outcome.run.circumstances is not None
+        said = outcome.run.circumstances.defined
         return scope.Built([file for file, _ in said["target"]], [(file, name) for file, name in said["guards"]])
 
     @property

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from faultlab.core.orders import Lines, encode
+from faultlab.core.messages import Lines, encode
 from faultlab.engines import processes
 from faultlab.errors import FaultlabError, UsageError
 from faultlab.testing.failures import told

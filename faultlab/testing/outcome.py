@@ -12,8 +12,8 @@ from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.detection import Detection
 from faultlab.core.kill_matrix import Cell, Row
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
 from faultlab.core.report import FaultResult, Status
+from faultlab.core.results import Outcome
 from faultlab.core.verdict import Answer, Case, decide
 
 
@@ -51,7 +51,7 @@ class _Tests(Case):
         self._clean = clean
         self._notes = [note for outcome in outcomes for note in outcome.notes]
         self._ends = [note for note in self._notes if "ended" in note]
-        self._dead = [(outcome, _unfinished(outcome)) for outcome in outcomes if outcome.result is None]
+        self._dead = [(outcome, _unfinished(outcome)) for outcome in outcomes if not outcome.reported]
         self.ended = [_cell(note) for note in self._ends]
         self.cells = [*self.ended, *(_died_in(test, outcome) for outcome, test in self._dead)]
         self.acting = next((outcome.acting for outcome in outcomes if outcome.acting is not None), None)

@@ -21,9 +21,9 @@ from faultlab.core import atomic_write
 from faultlab.core.fault import Fault
 from faultlab.core.kill_matrix import Matrix
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
 from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Demands, Report, dump
+from faultlab.core.results import Outcome, SuiteRun
 from faultlab.core.run_folder import REPORT_FILE, TESTS_FILE
 from faultlab.core.version import __version__
 from faultlab.errors import BaselineError, FaultlabError, UsageError
@@ -94,12 +94,12 @@ def break_session(session: pytest.Session) -> None:
     config.add_cleanup(written.cleanup)
     overlay = Overlay(lambda: written.name, [os.getcwd(), str(config.rootpath)])
     arming = Arming(fault, suite.knowledge, "", lambda step: None, overlay)
-    outcome = Outcome(str(fault), result={})
+    outcome = Outcome(str(fault), [SuiteRun()])
     conductor = suite.conductor(arming)
     conductor.on_end = lambda ended: outcome.notes.append({"ended": asdict(ended), **arming.done(ended)})
     conductor.ends_session = True
     config.pluginmanager.register(conductor, "faultlab-conductor")
-    config.stash[ALONE] = (suite, outcome)
+    config.stash[ALONE] = (suite, fault, outcome)
 
 
 def conclude(session: pytest.Session, complete: bool) -> None:
@@ -107,9 +107,8 @@ def conclude(session: pytest.Session, complete: bool) -> None:
     if not complete:
         return
     config = session.config
-    suite, outcome = config.stash[ALONE]
-    mode = index.modes()[Fault.parse(outcome.id).mode]
-    row = judge(outcome.id, mode, [outcome], suite.knowledge.warnings)
+    suite, fault, outcome = config.stash[ALONE]
+    row = judge(outcome.id, index.modes()[fault.mode], [outcome], suite.knowledge.warnings)
     suite.matrix.rows, suite.matrix.whole, suite.matrix.complete = [row], True, True
     suite.matrix.tests = [cell.test for cell in row.cells]
     suite.matrix.timing = {"total": round(sum(cell.seconds for cell in row.cells), 3), "jobs": 1}

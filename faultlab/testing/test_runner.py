@@ -12,7 +12,7 @@ import gc
 import inspect
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -208,3 +208,8 @@ def end_coverage(keep: bool) -> None:
         if keep:
             # By the side of the process's own, which are combined when it ends.
             current.save()
+
+
+def imported_since(known: Set[str]) -> dict[str, str]:
+    """The modules that have been imported since these were, with their files."""
+    return {name: str(getattr(sys.modules[name], "__file__", None) or "") for name in sorted(set(sys.modules) - known)}
