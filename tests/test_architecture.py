@@ -6,6 +6,7 @@ Whatever breaks one today stands in a list that may only shrink.
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from faultlab.report.docs import module_pages
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "faultlab"
@@ -179,9 +182,33 @@ def test_five_files_lie_at_the_root() -> None:
 
 
 @pytest.mark.parametrize("package", sorted({file.parent for file in PACKAGE.rglob("*.py")}), ids=lambda p: p.name)
-def test_a_package_says_in_a_sentence_what_lives_there(package: Path) -> None:
+def test_a_package_says_in_a_sentence_what_lives_there_and_what_it_may_not_import(package: Path) -> None:
     told = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
-    assert re.match(r"\S.*[.:?]", told), package
+    assert re.match(r"\S.*\.$", told, re.MULTILINE), package
+    assert re.search(r"\bimports?\b", told, re.IGNORECASE), package
+
+
+def test_the_first_line_of_a_module_stands_by_itself() -> None:
+    # The table of modules ends it there.
+    lines = {name: module_pages.first_line(file) for name, file in modules().items()}
+    assert {name: line for name, line in lines.items() if not re.fullmatch(r"\S.*[.?]", line)} == {}
+
+
+def test_the_picture_in_the_design_shows_these_layers() -> None:
+    design = (ROOT / "docs" / "DESIGN.md").read_text(encoding="utf-8")
+    picture = design.partition("```mermaid\n")[2].partition("```")[0]
+    labels: dict[str, str] = {}
+    arrows: dict[str, str] = {}
+    for line in picture.partition("flowchart TB\n")[2].splitlines():
+        nodes = re.findall(r'(\w+)(?:\(?\["(.*?)"\]\)?)?(?: -->|$)', line)
+        for (above, _), (below, _) in itertools.pairwise(nodes):
+            assert arrows.setdefault(above, below) == below, "each row stands on one other"
+        labels |= {node: label.partition("<br/>")[0] or labels.get(node, node) for node, label in nodes}
+    rows = [next(node for node in arrows if node not in arrows.values())]
+    while rows[-1] in arrows:
+        rows.append(arrows[rows[-1]])
+    assert [{*labels[row].split(" · ")} for row in rows] == list(LAYERS)
+    assert labels.keys() - rows == {ALONE}
 
 
 def test_no_module_grows_beyond_what_one_reads_at_a_sitting() -> None:

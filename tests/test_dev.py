@@ -14,7 +14,7 @@ import pytest
 from faultlab.catalogue import index, scaffold
 from faultlab.errors import UsageError
 from faultlab.injection import registry
-from faultlab.report.docs import catalogue_pages
+from faultlab.report.docs import catalogue_pages, module_pages
 from faultlab.report.formats import markdown
 from tests.test_cli import ROOT, _faultlab
 
@@ -26,6 +26,23 @@ def test_the_pages_of_the_catalogue_are_fresh() -> None:
     written = {file.name: file.read_text(encoding="utf-8") for file in PAGES.glob("*.md")}
     stale = [name for name in {**fresh, **written} if fresh.get(name) != written.get(name)]
     assert not stale, "`faultlab dev docs` renews them"
+
+
+def test_the_table_of_modules_is_fresh() -> None:
+    written = (ROOT / "docs" / "modules.md").read_text(encoding="utf-8")
+    assert written == module_pages.page(), "`faultlab dev docs` renews it"
+
+
+def test_the_table_of_modules_says_of_each_what_its_docstring_begins_with(tmp_path: Path) -> None:
+    inner = tmp_path / "things" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "things" / "__init__.py").write_text('"""Things.\n\nThey import nothing."""')
+    (inner / "__init__.py").write_text('"""Inner things."""')
+    (inner / "one.py").write_text('"""One: a|b, and *more*.\n\nNot this."""')
+    page = module_pages.page(tmp_path / "things")
+    assert "## `things`\n\nThings.\n\nThey import nothing.\n\n## `things/inner`\n\nInner things.\n" in page
+    assert r"| `one.py` | One: a\|b, and \*more\*. |" in page
+    assert "Not this" not in page
 
 
 def test_every_failure_mode_has_a_row_that_leads_to_its_own_heading() -> None:
@@ -52,17 +69,20 @@ def test_what_markdown_would_obey_is_shown_as_it_is() -> None:
 
 def test_pages_that_are_stale_are_named_and_renewed_and_those_of_others_stay(tmp_path: Path) -> None:
     _faultlab("dev", "docs", "--into", tmp_path)
-    (tmp_path / "return.md").write_text("old")
-    (tmp_path / "gone.md").write_text(catalogue_pages.MARK)
-    (tmp_path / "mine.md").write_text("by hand")
+    catalogue = tmp_path / "catalogue"
+    (catalogue / "return.md").write_text("old")
+    (catalogue / "gone.md").write_text(catalogue_pages.MARK)
+    (catalogue / "mine.md").write_text("by hand")
+    (tmp_path / "modules.md").unlink()
     done = _faultlab("dev", "docs", "--check", "--into", tmp_path)
     assert (done.status, done.out) == (1, "")
-    assert "gone.md, return.md" in done.err
+    assert "catalogue/gone.md, catalogue/return.md, modules.md" in done.err
     assert "`faultlab dev docs` renews them" in done.err
-    assert "2 renewed" in _faultlab("dev", "docs", "--into", tmp_path).out
-    assert (tmp_path / "return.md").read_text() == (PAGES / "return.md").read_text()
-    assert not (tmp_path / "gone.md").exists()
-    assert (tmp_path / "mine.md").read_text() == "by hand"
+    assert "3 renewed" in _faultlab("dev", "docs", "--into", tmp_path).out
+    assert (catalogue / "return.md").read_text() == (PAGES / "return.md").read_text()
+    assert (tmp_path / "modules.md").read_text() == (ROOT / "docs" / "modules.md").read_text()
+    assert not (catalogue / "gone.md").exists()
+    assert (catalogue / "mine.md").read_text() == "by hand"
 
 
 def test_no_failure_mode_is_left_as_the_scaffold_wrote_it() -> None:

@@ -1,4 +1,4 @@
-"""One scenario carried out: baseline, plan, runs, verdicts, report. The driver's side: it never imports torch."""
+"""One scenario carried out by the driver: baseline, plan, runs, verdicts, report."""
 
 from __future__ import annotations
 

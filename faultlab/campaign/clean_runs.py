@@ -1,4 +1,4 @@
-"""Clean runs: how they are ordered, and what is said where one does not train to its end. The driver's side."""
+"""Clean runs: their orders, and the error where one does not train to its end."""
 
 from __future__ import annotations
 

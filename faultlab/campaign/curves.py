@@ -1,4 +1,4 @@
-"""The courses of training that the report draws: the loss and the metric of faulted runs beside the clean one's."""
+"""The curves that the report draws: loss and metric of faulted runs beside the clean run's."""
 
 from __future__ import annotations
 

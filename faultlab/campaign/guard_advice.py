@@ -1,4 +1,4 @@
-"""What the ready-made guards said of each fault, and what their word is worth: their false alarms and their costs.
+"""What the ready-made guards said of each fault, with their false alarms and costs.
 
 The driver's side. A guard's check counts for a fault if it is quiet on every clean run.
 """

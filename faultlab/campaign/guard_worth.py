@@ -1,4 +1,4 @@
-"""Which of the user's guards are worth their place: those that catch nothing, and those that alone catch something.
+"""What each of the user's guards is worth: which catch nothing, and which alone catch something.
 
 What observation says of the latter is tried out: with the guard disabled, nobody notices the fault any more.
 """

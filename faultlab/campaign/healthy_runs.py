@@ -1,4 +1,4 @@
-"""Guards over healthy training: before they are asked about a fault, they get to know it and have to be quiet."""
+"""Guards over healthy training: what they learn from it, and their false alarms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What will be run: applicable failure modes times their triggers, decided from the recon and written down first."""
+"""The plan: applicable failure modes times their triggers, written down before the first faulted run."""
 
 from __future__ import annotations
 

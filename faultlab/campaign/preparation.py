@@ -1,4 +1,4 @@
-"""What comes before the first fault: the clean runs, what they teach, and the plan. The driver's side."""
+"""What precedes the first fault: the clean runs, what they teach, and the plan."""
 
 from __future__ import annotations
 

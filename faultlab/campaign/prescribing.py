@@ -1,4 +1,4 @@
-"""From silent faults to guards to adopt: the smallest set that notices what any ready-made guard does, and its proof.
+"""Prescriptions: the smallest set of ready-made guards that notices the silent faults, and its proof.
 
 The proof is a second campaign, in which the set stands among the user's own guards and no ready-made one is asked.
 """

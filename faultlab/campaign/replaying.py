@@ -1,4 +1,4 @@
-"""One fault of a scenario once more, with what is to be seen of it: a campaign of a single fault, and its records."""
+"""One fault of a scenario run again, with a record of all that can be seen of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's tests as one more detector of a campaign: a pytest process of their own judges them, this side joins.
+"""The user's tests as a detector of a campaign: judged in a pytest process, joined here.
 
 The driver's side: it never imports torch.
 """

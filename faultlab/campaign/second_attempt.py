@@ -1,4 +1,4 @@
-"""A run that was not done in time among others is tried once more, alone and for longer. The driver's side."""
+"""The second attempt of a run that missed its deadline: alone, and for longer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both worlds by method: how many of its mutants are noticed, and how many of the failure modes that bite in it."""
+"""Scores by method: its source mutants, and the failure modes that act in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new failure mode, written up to where its author has to know more: every field and section, and an injector."""
+"""The scaffold of a new failure mode: every field and section, and an injector to fill in."""
 
 from __future__ import annotations
 

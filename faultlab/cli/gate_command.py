@@ -1,4 +1,4 @@
-"""``faultlab gate``."""
+"""``faultlab gate``: says whether reports pass, and accepts them as the baseline."""
 
 from __future__ import annotations
 

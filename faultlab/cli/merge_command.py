@@ -1,4 +1,4 @@
-"""``faultlab merge``."""
+"""``faultlab merge``: joins the shares of a campaign to one report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultlab prescribe``."""
+"""``faultlab prescribe``: finds the smallest set of guards that notices what is silent."""
 
 from __future__ import annotations
 

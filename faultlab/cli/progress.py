@@ -1,4 +1,4 @@
-"""What a person sees of a campaign: a live bar on a terminal, plain lines elsewhere, and the findings at the end."""
+"""Progress of a campaign: a live bar on a terminal, plain lines elsewhere, and the findings at the end."""
 
 from __future__ import annotations
 

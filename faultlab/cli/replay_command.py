@@ -1,4 +1,4 @@
-"""``faultlab replay``."""
+"""``faultlab replay``: runs one fault in the foreground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultlab run``."""
+"""``faultlab run``: carries out scenarios and reports which faults were noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scenario or a class examined from its file to its training's end. The driver's side: it never imports torch."""
+"""An examination of a scenario or a class, from its file to its training's end. The driver's side."""
 
 from __future__ import annotations
 

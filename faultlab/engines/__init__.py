@@ -1,4 +1,7 @@
-"""How runs are carried out. An engine takes orders and gives back outcomes; it judges nothing."""
+"""How runs are carried out. An engine takes orders and gives back outcomes; it judges nothing.
+
+It imports nothing of the campaign or of any other layer above it, and Lightning through `faultlab.frameworks` alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Has mutmut make the mutants of the files that the settings in the working folder name, and judge none of them.
+"""mutmut made to generate the mutants of the files named in its settings, and to judge none.
 
 Run by the path of this file in a working folder of its own, since mutmut reads its settings there. Prints what became
 of it as one line of JSON. It imports nothing of faultlab, which may be what is mutated.

@@ -1,4 +1,4 @@
-"""The verdict on a mutant: what the tests say of it and what the guards do, joined, in the words that faults have."""
+"""The verdict on a mutant: what tests and guards say of it, joined in the words that faults have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clean passes over a collected suite: what each test builds, trains and comes by, and if it can be relied on."""
+"""The clean passes over a collected suite: what each test builds, trains and reaches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seams in a process that belongs to somebody else, who builds modules, trains them, and calls their steps by hand."""
+"""Seams in a process in which the user's code builds modules, trains them and calls their steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a test failed: by an assertion of its own, by a check in the user's code, or because something fell over."""
+"""Why a test failed: its own assertion, a check in the user's code, or an accident."""
 
 # faultlab: runs around each test while a mutant is on
 

@@ -1,4 +1,4 @@
-"""For those who write tests: a fault in the code of a block, and the assertion that somebody notices it."""
+"""``inject`` and ``assert_noticed``: a fault in a block of a test, and the assertion that it is noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A collected suite under each source mutant: clean passes first, then a forked copy of the process for every mutant.
+"""A collected suite under each source mutant: clean passes, then a forked copy for every mutant.
 
 In pytest's own process, which has collected the mutated tree with all mutants off. What is found goes to a file, a line
 at a time, so that whoever started pytest can follow, and loses nothing of what was done when it is interrupted.

@@ -1,4 +1,4 @@
-"""What the plugin and the runners keep in pytest's stash between hooks. Light: imports nothing of faultlab."""
+"""What the plugin and the runners keep in pytest's stash between hooks."""
 
 from __future__ import annotations
 

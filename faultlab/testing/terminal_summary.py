@@ -1,4 +1,4 @@
-"""What ``pytest --faultlab`` shows at its end."""
+"""What ``pytest --faultlab`` prints at its end."""
 
 from __future__ import annotations
 

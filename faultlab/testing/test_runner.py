@@ -1,4 +1,4 @@
-"""Runs collected tests in a forked copy of pytest's process, each in a unit of its own, and says how each ended.
+"""Runs collected tests in a forked copy of pytest's process, each as a unit, and says how each ended.
 
 A unit is one test, or one fixture of a wider scope, which is set up within the first test that needs it.
 """

@@ -1,4 +1,7 @@
-"""What a failure mode needs of its target, as named requirements judged from the recon, never by guess."""
+"""What a failure mode needs of its target, as named requirements judged from the recon, never by guess.
+
+Like the catalogue it imports neither torch nor Lightning.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report has to complain of, a finding each, with its place in the user's source, for every format alike."""
+"""What a report complains of: one finding each, with its place in the user's source, for all formats."""
 
 from __future__ import annotations
 

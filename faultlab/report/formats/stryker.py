@@ -1,4 +1,4 @@
-"""mutation-report.json: the mutants in Stryker's mutation-testing-report-schema, which viewers and dashboards read."""
+"""mutation-report.json: the mutants in Stryker's schema, which viewers and dashboards read."""
 
 from __future__ import annotations
 

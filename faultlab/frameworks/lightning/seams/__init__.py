@@ -1,1 +1,4 @@
-"""Lightning's hooks, of the injection points that it takes more than torch to attach to."""
+"""Lightning's hooks, for the injection points that torch alone can't attach to.
+
+`faultlab.injection.hooks` finds them. They import no injector.
+"""
