@@ -19,7 +19,8 @@ _EPOCHS = 200
 class Course:
     """Fills ``seen`` while the training runs.
 
-    ``plan`` (see `planned.plan`), ``attendants`` (see `callbacks.facts`), ``trains_in_validation`` (layers),
+    ``plan`` (see `planned.plan`), ``attendants`` (see `callbacks.facts`), ``trains_in_validation`` and
+    ``rests_in_training`` (layers), ``monitored`` (metrics that are logged, by name),
     ``epochs`` (promised and delivered batches each), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (the
     first, in words), ``graph`` (of the first steps' losses), ``compared`` (what losses are given).
     """
@@ -37,6 +38,8 @@ class Course:
             plan={},
             attendants={},
             trains_in_validation=[],
+            rests_in_training=[],
+            monitored=[],
             compared=self._inputs.found,
         )
 
@@ -55,9 +58,13 @@ class Course:
             seen["epochs"].append({"epoch": trainer.current_epoch, "promised": promised, "delivered": 0})
         elif name == "on_train_batch_start" and seen["epochs"]:
             seen["epochs"][-1]["delivered"] += 1
+            if seen["epochs"][-1]["delivered"] == len(seen["epochs"]) == 1:
+                seen["rests_in_training"] = anatomy.resting_layers(trainer.lightning_module)
         elif name == "on_validation_batch_start":
             seen["sanity_batches" if trainer.sanity_checking else "real_validation_batches"] += 1
             self._modes = anatomy.training_layers(trainer.lightning_module)
+        elif name == "on_validation_end" and not trainer.sanity_checking:
+            seen["monitored"] = sorted({*seen["monitored"], *trainer.callback_metrics})
         elif name == "on_validation_batch_end":
             added = [one for one in anatomy.training_layers(trainer.lightning_module) if one not in self._modes]
             seen["trains_in_validation"] += [one for one in added if one not in seen["trains_in_validation"]]

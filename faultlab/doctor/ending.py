@@ -14,6 +14,7 @@ from faultlab.doctor.swallowed import of_the_step
 
 _UNPACKS = ("values to unpack", "cannot unpack non-iterable")
 _SEVERAL = re.compile(r"'(list|tuple|dict)' object has no attribute|must be Tensor, not (list|tuple|dict)")
+_WAITS = re.compile(r"(conditioned on metric `?|monitor='?)(?P<key>[^`'\s,)]+)")
 _TWICE = "backward through the graph a second time"
 
 
@@ -42,6 +43,8 @@ def meaning(seen: Seen, error: Mapping[str, Any]) -> Named:
         return whole
     if _TWICE in message and (twice := backward_twice(seen)):
         return twice
+    if (waits := _WAITS.search(message)) and (past := logged_past(seen, waits["key"])):
+        return past
     return explained(message, str(error.get("during", ""))) or Named(
         f"the exception is {message.partition(chr(10))[0]}",
         f"Look at {own or error.get('raised') or 'the lines of its traceback'}, and at what is on that line when it is "
@@ -105,6 +108,19 @@ def unpacked(seen: Seen, own: str) -> Named | None:
     if not batch or names is None or batch.get("parts") in (None, names):
         return None
     return misfit(batch, names, line)
+
+
+def logged_past(seen: Seen, key: str) -> Named | None:
+    """A metric that a callback or a schedule waits for, and that is given to a logger alone."""
+    for entry in seen.get("facts", {}).get("past_the_trainer", ()):
+        if key in entry["keys"]:
+            return Named(
+                f"{key} is waited for, and {entry['what']} in line {entry['line']} writes it to the logger alone: "
+                "callbacks and schedules hear of nothing but what self.log is given",
+                f'Write self.log("{key}", value) in place of {entry["what"]}; it reaches the logger too.',
+                "Lightning-AI/pytorch-lightning#8455",
+            )
+    return None
 
 
 def taken_whole(seen: Seen, own: str, kind: str) -> Named | None:

@@ -16,6 +16,8 @@ from faultlab.doctor.delivered import PROMISES
 from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
 from faultlab.doctor.idle import IDLE
+from faultlab.doctor.loaded import LOADED
+from faultlab.doctor.rates import RATES
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
 from faultlab.doctor.still import WEIGHTS
@@ -159,6 +161,11 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
         if trajectory.end == "finished" and trajectory.steps >= steps:
             what = f"its first {trajectory.steps} steps take {result['seconds']:.2f} s, and then it was ended"
             yield replace(fine(what), check="clean run")
+        elif trajectory.end == "finished" and seen.get("lent"):
+            # Other runs have none, and would end in an exception that is not the user's.
+            yield replace(
+                fine(f"the run takes {result['seconds']:.2f} s for {trajectory.steps} steps"), check="clean run"
+            )
         elif trajectory.end == "finished":
             (again,) = engine.run([order(engine, "again", seed, deadline=timeout, compiles=True)])
             other = Trajectory.of(again)
@@ -178,6 +185,8 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
         yield from SWALLOWED.run(seen)
         yield from never_called.explain(seen)
     yield from PROMISES.run(seen)
+    yield from LOADED.run(seen)
+    yield from RATES.run(seen)
     yield from IDLE.run(seen)
     yield from TOLD.run(seen)
     yield from HOOKS.run(seen)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import inspect
 import linecache
 import logging
@@ -21,11 +22,12 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from faultlab.detectors.notice import safe_text
-from faultlab.doctor import anatomy, planned
+from faultlab.doctor import anatomy, planned, switches, updates
 from faultlab.doctor.checkpoint import resumed_from
 from faultlab.doctor.course import Course
 from faultlab.doctor.swallowing import Swallowing
 from faultlab.engines.protocol import Order
+from faultlab.frameworks.lightning import loaded_weights
 from faultlab.frameworks.torch import compilation
 from faultlab.harness.session import Send, Session
 from faultlab.seams import lightning
@@ -67,6 +69,7 @@ class Examined(Session):
         self._before: dict[str, Any] = {}
         self._listener = _Listener(self._seen["said"])
         self._course = Course(self._seen, target.code)
+        self._updates = updates.Updates(self._seen)
         self._swallowing = Swallowing(target.code)
         self._seen["swallowed"] = self._swallowing.found
 
@@ -91,6 +94,7 @@ class Examined(Session):
         )
         # Before the run: one that hangs or dies says nothing afterwards.
         self._send({"note": self._seen})
+        self._lend_a_logger(trainer)
         self._watch(module, base, trainer)
         self._before = {
             name: value.detach().clone()
@@ -99,7 +103,19 @@ class Examined(Session):
         }
         return built, trainer
 
+    def _lend_a_logger(self, trainer: Any) -> None:
+        """Give a module that writes to its logger one that takes anything, where the script had one or the default."""
+        uses = any("self.logger" in entry["what"] for entry in self._seen["facts"].get("past_the_trainer", ()))
+        if uses and not trainer.loggers and anatomy.scripted()[0].get("logger") is not False:
+            loggers = importlib.import_module(f"{self._seen['trainer_namespace']}.loggers.logger")
+            trainer.loggers = [loggers.DummyLogger()]
+            self._seen["lent"] = "logger"
+
     def _watch(self, module: Any, base: type, trainer: Any) -> None:
+        import torch
+
+        self._held.wrap(torch.optim.Optimizer, "add_param_group", self._updates.grouping)
+        self._held.wrap(torch.nn.Module, "load_state_dict", loaded_weights.noting)
         cls = type(module)
         for name in anatomy.hook_names(base):
             raw = inspect.getattr_static(cls, name, None)
@@ -116,6 +132,7 @@ class Examined(Session):
     def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
             self._course.hook(trainer, hook)
+            self._updates.hook(hook, args)
             # At each call: a module may bring callbacks of its own when the fit begins.
             with Patches() as patches:
                 for name, callback in named_callbacks(trainer):
@@ -223,6 +240,11 @@ class Examined(Session):
             self._seen["loaders"] = planned.loaders(self._trainer)
             self._seen["has_validation_loader"] = planned.validates(self._trainer)
             self._seen["schedulers"] = planned.schedulers(self._trainer)
+            self._seen["groups"] = self._updates.groups(self._trainer)
+            asked_for = anatomy.scripted()[0].get("precision")
+            self._seen["rounded_away"] = updates.rounded_away(self._trainer, asked_for)
+            self._seen["weights_loaded"] = list(loaded_weights.found)
+            self._seen["switches"] = switches.unread(self._built.module)
             self._seen["optimizer_steps"] = int(getattr(self._trainer, "global_step", 0))
         self._seen["losses"] = [loss for _, loss in self._trajectory.losses]
         self._seen["rates"] = self._trajectory.learning_rates

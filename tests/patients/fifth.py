@@ -1,6 +1,7 @@
 """Ten more, of what surrounds the step: options, optimizers, schedules, checkpoints, precision, callbacks, logs.
 
-Again written before the doctor was shown any of them.
+Again written before the doctor was shown any of them: of these ten it named no cause, and of the four at the end, which
+were written after it had been mended for the ten, none either.
 """
 
 from __future__ import annotations
