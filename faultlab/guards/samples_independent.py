@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import listening, readings
+from faultlab.guards import draws, listening, readings, trials
 from faultlab.guards.guard import Action, Guard, Level
 
 _TRIED = 16
@@ -79,13 +80,12 @@ class SamplesIndependent(Guard):
             return
         if not inputs or any(not tensor.dim() or len(tensor) != size for tensor in inputs) or size < 4:
             return
-        twin = readings.twin(pl_module, trainer, self.skip)
-        if twin is None:
+        trial = trials.shared(pl_module, trainer, self.skip)
+        if trial is None:
             return
-        twin.eval()
-        runner = twin if name == "" else getattr(twin, name)
+        runner = trial.module if name == "" else getattr(trial.module, name)
         try:
-            found = self._compare(trainer, runner, args, kwargs, min(size, _TRIED))
+            found = self._compare(trial, runner, args, kwargs, min(size, _TRIED))
         except Exception as error:
             self.skip(f"the copy's forward failed: {type(error).__name__}: {error}")
             return
@@ -97,18 +97,28 @@ class SamplesIndependent(Guard):
         self.ears.rest()
         self._seen = []
 
-    def _compare(self, trainer: Any, runner: Any, args: Any, kwargs: Any, size: int) -> tuple[str, str, str] | None:
+    def _compare(
+        self, trial: trials.Trial, runner: Any, args: Any, kwargs: Any, size: int
+    ) -> tuple[str, str, str] | None:
         drew = False
 
         def run(n: int, seed: int) -> list[Tensor]:
             nonlocal drew
-            with readings.trial(trainer):
-                readings.reseed(seed)
+            with trial.running(evaluates=True):
+                draws.reseed(seed)
                 output = runner(*_part(args, n), **_part(kwargs, n))
-                drew = drew or readings.drawn(seed)
+                drew = drew or draws.drawn(seed)
                 return [tensor.clone() for tensor in readings.tensors(output) if tensor.is_floating_point()]
 
-        first, again = run(size, 1), run(size, 1)
+        half = size // 2
+        first = run(size, 1)
+        part: list[Tensor] | None = None
+        with contextlib.suppress(Exception):  # to be met again below, if chance is not found before
+            part = run(half, 1)
+        if not drew and part is not None and self._is_part(part, _head(first, half)):
+            # Neither chance nor the other samples make a difference.
+            return None
+        again = run(size, 1)
         # What draws nothing does not depend on the seed.
         other = run(size, 2) if drew else again
         if self._differ(first, again) or (self.deterministic and self._differ(first, other)):
@@ -120,17 +130,16 @@ class SamplesIndependent(Guard):
             )
         if self._differ(first, other):
             return None
-        half = size // 2
-        part = run(half, 1)
+        part = run(half, 1) if part is None else part
         if part and all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(part, first, strict=False)):
             return (
                 "cached",
                 f"{half} samples give the same output as {size}: forward gives back what it has cached",
                 "Keep no output on the module from one call to the next.",
             )
-        if any(not a.dim() or len(a) != size or len(b) != half for a, b in zip(first, part, strict=False)):
+        if not _is_each_samples_own(first, part, size, half):
             return None
-        if self._differ([output[:half] for output in first], part):
+        if self._differ(_head(first, half), part):
             return (
                 "mixes",
                 f"the outputs of {half} samples are others when {size - half} other samples are in the batch: samples "
@@ -138,6 +147,9 @@ class SamplesIndependent(Guard):
                 "Look for a wrong dimension (batch_first, reshape, softmax, roll, sort) in forward.",
             )
         return None
+
+    def _is_part(self, part: list[Tensor], head: list[Tensor]) -> bool:
+        return [a.shape for a in part] == [b.shape for b in head] and not self._differ(head, part)
 
     def _differ(self, one: list[Tensor], other: list[Tensor]) -> bool:
         if len(one) != len(other):
@@ -153,9 +165,19 @@ class SamplesIndependent(Guard):
         return False
 
 
+def _is_each_samples_own(whole: list[Tensor], part: list[Tensor], size: int, half: int) -> bool:
+    """Whether all outputs have a row for each sample, of which ``whole`` is given ``size`` and ``part`` ``half``."""
+    return all(a.dim() and len(a) == size and len(b) == half for a, b in zip(whole, part, strict=False))
+
+
+def _head(outputs: list[Tensor], count: int) -> list[Tensor]:
+    """The first rows, where there are more."""
+    return [output[:count] if output.dim() and len(output) > count else output for output in outputs]
+
+
 def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
     def listen(module: Any, args: Any, kwargs: Any) -> None:
-        if not readings.trying() and len(seen) < 8:
+        if not trials.trying() and len(seen) < 8:
             seen.append((name, args, kwargs))
 
     return listen
