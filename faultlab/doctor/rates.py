@@ -43,7 +43,7 @@ def first_epoch(seen: Seen) -> Iterator[Finding]:
         names = " and ".join(dict.fromkeys(one["name"] for one in seen.get("schedulers", ()))) or "something"
         yield wrong(
             f"{names} keeps the learning rate at 0 for the whole first epoch: nothing is learnt in its {first} steps",
-            f"{idle} steps with a learning rate of 0, the next is {series[1][1]:g}",
+            f"the learning rate is 0 there, and {series[1][1]:g} afterwards",
             "Begin above 0, with (epoch + 1) in place of epoch; or, where the warm-up is meant in steps, write "
             '"interval": "step" for lr_scheduler.',
         )
