@@ -10,12 +10,12 @@ import pytest
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import Finding
 from faultlab.engines import Engine, create
-from tests.patients import first, second, third
+from tests.patients import first, fourth, second, third
 from tests.patients.patient import Patient, alarms
 
 # One of each kind: swallowed nowhere, raised before the step, silent.
 _QUICK = ("target-broadcast", "optimizer-index", "layers-in-a-list")
-_ALL = [*first.PATIENTS, *second.PATIENTS, *third.PATIENTS]
+_ALL = [*first.PATIENTS, *second.PATIENTS, *third.PATIENTS, *fourth.PATIENTS]
 _NIGHTLY = pytest.mark.nightly(reason="three of them run quick; each takes two trainings")
 
 
