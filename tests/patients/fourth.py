@@ -327,4 +327,130 @@ pl.Trainer(max_epochs=2).fit(Net(), DataLoader(TensorDataset(images, masks), bat
         r"255.*\b(2|two)\b|\b(2|two)\b.*255",
         r"255|0 (to|\.\.) ?1|ind(ex|ices)|map|> ?0",
     ),
+    Patient(
+        "dropout-by-function",
+        "pytorch/pytorch#26338",
+        """
+class Net(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 32), nn.Linear(32, 3)
+
+    def forward(self, x):
+        hidden = F.dropout(F.relu(self.first(x)), 0.5{MODE})
+        return self.second(hidden)
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        return F.cross_entropy(self(x), y)
+
+    def validation_step(self, batch, batch_idx):
+        x, y = batch
+        self.log("val_loss", F.cross_entropy(self(x), y))
+"""
+        + _ADAM
+        + """
+trainer = pl.Trainer(max_epochs=3)
+trainer.fit(Net(), DataLoader(classes(), batch_size=16), DataLoader(classes(64), batch_size=16))
+""",
+        {"MODE": ("", ", training=self.training")},
+        r"[Dd]ropout",
+        r"training=self\.training|nn\.Dropout",
+    ),
+    Patient(
+        "likelihood-of-probabilities",
+        "midas-research/man-sf-emnlp#2",
+        """
+class Net(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        output = F.{SOFTMAX}(self.net(x), dim=1)
+        loss = F.nll_loss(output, y)
+        self.log("train_loss", loss)
+        return loss
+"""
+        + _ADAM
+        + """
+pl.Trainer(max_epochs=4).fit(Net(), DataLoader(classes(), batch_size=16, shuffle=True))
+""",
+        {"SOFTMAX": ("softmax", "log_softmax")},
+        r"nll_loss.*(softmax|probabilit)|(softmax|probabilit).*nll_loss",
+        r"log_softmax|cross_entropy",
+    ),
+    Patient(
+        "metric-of-two-stages",
+        "Lightning-AI/torchmetrics#1450",
+        """
+import torchmetrics
+
+
+class Net(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+        self.accuracy = torchmetrics.Accuracy(task="multiclass", num_classes=3)
+        self.val_accuracy = torchmetrics.Accuracy(task="multiclass", num_classes=3)
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        scores = self.net(x)
+        self.accuracy.update(scores, y)
+        return F.cross_entropy(scores, y)
+
+    def on_train_epoch_end(self):
+        self.log("train_acc", self.accuracy.compute())
+        self.accuracy.reset()
+
+    def validation_step(self, batch, batch_idx):
+        x, y = batch
+        {METRIC}.update(self.net(x), y)
+
+    def on_validation_epoch_end(self):
+        self.log("val_acc", {METRIC}.compute())
+        {METRIC}.reset()
+"""
+        + _ADAM
+        + """
+trainer = pl.Trainer(max_epochs=3)
+trainer.fit(Net(), DataLoader(classes(), batch_size=16), DataLoader(classes(64), batch_size=16))
+""",
+        {"METRIC": ("self.accuracy", "self.val_accuracy")},
+        r"accuracy.*(both|two stages|training and validation|train.*valid)",
+        r"(own|each|second|another|separate|one.* stage)",
+    ),
+    Patient(
+        "sorted-and-unshuffled",
+        "ultralytics/yolov5#2582",
+        """
+class Net(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        loss = F.cross_entropy(self.net(x), y)
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        x, y = batch
+        self.log("val_loss", F.cross_entropy(self.net(x), y))
+"""
+        + _ADAM
+        + """
+x, y = classes(192).tensors
+order = y.argsort(stable=True)
+data = TensorDataset(x[order], y[order])
+loader = DataLoader(data, batch_size=16{SHUFFLE})
+pl.Trainer(max_epochs=4).fit(Net(), loader, DataLoader(classes(64), batch_size=16))
+""",
+        {"SHUFFLE": ("", ", shuffle=True")},
+        r"(one|single|same|1) (class|label)|sorted|label.*(order|batch)",
+        r"shuffle=True",
+    ),
 ]
