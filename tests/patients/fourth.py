@@ -453,4 +453,141 @@ pl.Trainer(max_epochs=4).fit(Net(), loader, DataLoader(classes(64), batch_size=1
         r"(one|single|same|1) (class|label)|sorted|label.*(order|batch)",
         r"shuffle=True",
     ),
+    Patient(
+        "score-averaged-over-batches",
+        "Lightning-AI/torchmetrics#845",
+        _BINARY
+        + """
+from torchmetrics.classification import BinaryF1Score
+
+
+class Net(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(8, 1)
+        self.f1 = BinaryF1Score()
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        return F.binary_cross_entropy_with_logits(self.net(x).squeeze(1), y.float())
+
+    def validation_step(self, batch, batch_idx):
+        x, y = batch
+        probs = self.net(x).squeeze(1).sigmoid()
+        {LOG}
+"""
+        + _ADAM
+        + """
+trainer = pl.Trainer(max_epochs=3)
+trainer.fit(Net(), DataLoader(binary(), batch_size=16), DataLoader(binary(68), batch_size=16))
+""",
+        {
+            "LOG": (
+                'self.log_dict({"val_f1": self.f1(probs.detach(), y)}, on_step=False, on_epoch=True)',
+                'self.f1.update(probs, y)\n        self.log("val_f1", self.f1)',
+            )
+        },
+        r"f1.*(mean|averag).*batch",
+        r"object|self\.f1\)|self\.f1,|compute\(\)",
+    ),
+    Patient(
+        "hidden-state-reshaped",
+        "PaccMann/paccmann_chemistry#5",
+        """
+class Net(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(4, 8, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(16, 1)
+
+    def forward(self, x):
+        _, hidden = self.gru(x)
+        hidden = {HIDDEN}
+        return self.head(hidden)
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        loss = F.mse_loss(self(x), y)
+        self.log("train_loss", loss)
+        return loss
+"""
+        + _ADAM
+        + """
+walks = torch.randn(128, 6, 4, generator=torch.Generator().manual_seed(0))
+data = TensorDataset(walks, walks.sum((1, 2)).unsqueeze(1) / 5)
+pl.Trainer(max_epochs=4).fit(Net(), DataLoader(data, batch_size=16, shuffle=True))
+""",
+        {"HIDDEN": ("hidden.view(len(x), -1)", "hidden.permute(1, 0, 2).reshape(len(x), -1)")},
+        r"sample.*(mix|leak).*(view|reshape)|(view|reshape).*sample.*(mix|leak)",
+        r"permute|transpose",
+    ),
+    Patient(
+        "augmented-validation",
+        "zoogzog/chexnet#27",
+        """
+class Images(Dataset):
+    def __init__(self, n, augment=True):
+        self.images = torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(n))
+        self.augment = augment
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        image = self.images[index]
+        label = image.flatten()[:3].argmax()
+        if self.augment:
+            image = image + 0.3 * torch.randn(image.shape)
+        return image, label
+
+
+class Net(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3))
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        return F.cross_entropy(self.net(x), y)
+
+    def validation_step(self, batch, batch_idx):
+        x, y = batch
+        self.log("val_loss", F.cross_entropy(self.net(x), y))
+"""
+        + _ADAM
+        + """
+trainer = pl.Trainer(max_epochs=3)
+trainer.fit(Net(), DataLoader(Images(128), batch_size=16, shuffle=True), DataLoader(Images(64{VAL}), batch_size=16))
+""",
+        {"VAL": ("", ", augment=False")},
+        r"validation.*(random|augment|each time|differ|another)",
+        r"without|augment|deterministic|random",
+    ),
+    Patient(
+        "weights-of-classes-in-double",
+        "sebsk/CS224N-Project#2",
+        """
+import numpy as np
+
+
+class Net(pl.LightningModule):
+    def __init__(self, counts):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+        self.criterion = nn.CrossEntropyLoss(weight=torch.from_numpy(counts.sum() / counts){FLOAT})
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        return self.criterion(self.net(x), y)
+"""
+        + _ADAM
+        + """
+data = classes()
+counts = np.bincount(data.tensors[1].numpy())
+pl.Trainer(max_epochs=3).fit(Net(counts), DataLoader(data, batch_size=16, shuffle=True))
+""",
+        {"FLOAT": ("", ".float()")},
+        r"weight.*(double|float64|Double)|(double|float64|Double).*weight.*(class|loss)",
+        r"weight.*float",
+    ),
 ]
