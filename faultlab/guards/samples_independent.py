@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import listening, readings
+from faultlab.guards import listening, mixing, readings
 from faultlab.guards.guard import Action, Guard, Level
 
 _TRIED = 16
@@ -21,8 +21,8 @@ class SamplesIndependent(Guard):
     was asked before, or on chance that nobody seeds.
 
     Once an epoch a copy of the module, in eval mode, is given inputs of the first training batch twice, sixteen samples
-    of them, and then half of those. Equal inputs have to give equal outputs, and the half that half of the outputs. A
-    forward that draws random numbers in eval mode is only looked at further if ``deterministic`` says that it must not.
+    of them, and then each half of those. Equal inputs have to give equal outputs, and a half its half of the outputs.
+    A forward that draws random numbers in eval mode is only looked at further if ``deterministic`` says it must not.
 
     It keeps quiet where the first dimension of all inputs is not that of the samples (by the loader's batch size),
     where the inputs are of a class of somebody's own, where the outputs are not one a sample, and with normalisation or
@@ -100,11 +100,11 @@ class SamplesIndependent(Guard):
     def _compare(self, trainer: Any, runner: Any, args: Any, kwargs: Any, size: int) -> tuple[str, str, str] | None:
         drew = False
 
-        def run(n: int, seed: int) -> list[Tensor]:
+        def run(n: int, seed: int, start: int = 0) -> list[Tensor]:
             nonlocal drew
             with readings.trial(trainer):
                 readings.reseed(seed)
-                output = runner(*_part(args, n), **_part(kwargs, n))
+                output = runner(*_part(args, n, start), **_part(kwargs, n, start))
                 drew = drew or readings.drawn(seed)
                 return [tensor.clone() for tensor in readings.tensors(output) if tensor.is_floating_point()]
 
@@ -131,13 +131,23 @@ class SamplesIndependent(Guard):
         if any(not a.dim() or len(a) != size or len(b) != half for a, b in zip(first, part, strict=False)):
             return None
         if self._differ([output[:half] for output in first], part):
-            return (
-                "mixes",
-                f"the outputs of {half} samples are others when {size - half} other samples are in the batch: samples "
-                "are mixed, permuted or leak into each other, so they are not independent",
-                "Look for a wrong dimension (batch_first, reshape, softmax, roll, sort) in forward.",
-            )
+            return self._mixed(half, size, run)
+        # What goes through the batch as if it were time tells the later samples of the earlier ones alone.
+        rest = run(size, 1, half)
+        if any(len(b) != size - half for b in rest):
+            return None
+        if self._differ([output[half:] for output in first], rest):
+            return self._mixed(size - half, size, run)
         return None
+
+    def _mixed(self, part: int, size: int, run: Any) -> tuple[str, str, str]:
+        where, remedy = mixing.place(run, size)
+        return (
+            "mixes",
+            f"the outputs of {part} samples are others when {size - part} other samples are in the batch: samples "
+            "are mixed, permuted or leak into each other, so they are not independent" + where,
+            remedy or "Look for a wrong dimension (batch_first, reshape, softmax, roll, sort) in forward.",
+        )
 
     def _differ(self, one: list[Tensor], other: list[Tensor]) -> bool:
         if len(one) != len(other):
@@ -161,18 +171,18 @@ def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
     return listen
 
 
-def _part(value: Any, n: int) -> Any:
-    """The first samples of some inputs, of their own memory; None of what nobody knows how to take apart."""
+def _part(value: Any, n: int, start: int = 0) -> Any:
+    """Samples of some inputs from one to before another, of their own memory; None of what can't be taken apart."""
     if isinstance(value, Tensor):
-        return value.detach()[:n].clone() if value.dim() else value
+        return value.detach()[start:n].clone() if value.dim() else value
     if isinstance(value, Mapping):
-        parts = {key: _part(part, n) for key, part in value.items()}
+        parts = {key: _part(part, n, start) for key, part in value.items()}
         # A mapping of another class, as tokenizers give, mostly takes another one of the same keys.
         return parts if type(value) is dict else type(value)(parts)  # type: ignore[call-arg]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_part(part, n) for part in value))
+        return type(value)(*(_part(part, n, start) for part in value))
     if type(value) in (tuple, list):
-        return type(value)(_part(part, n) for part in value)
+        return type(value)(_part(part, n, start) for part in value)
     return None if readings.tensors(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Ten more of steps, data, labels and metrics, again written before the doctor was shown any of them."""
+"""Eighteen more of steps, data, labels and metrics, again written before the doctor was shown any of them."""
 
 from __future__ import annotations
 
