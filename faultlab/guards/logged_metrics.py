@@ -8,6 +8,7 @@ from typing import Any
 
 from faultlab.guards import readings
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.looks import optimizers_of, searches
 
 
 class LoggedMetrics(Guard):
@@ -89,7 +90,11 @@ class LoggedMetrics(Guard):
         if steps > self._steps >= 0:
             # Of networks that learn alternately, the one that is validated may have waited for an epoch.
             patience = 1 if readings.learns(pl_module) else 2
-            self._judge_constant({name: found[name] for name in validation}, steps - self._steps, patience)
+            optimizers = optimizers_of(trainer)
+            # A search that has come to rest leaves the weights as they are.
+            at_rest = self._moved if optimizers and all(map(searches, optimizers)) else ()
+            judged = {name: found[name] for name in validation if name not in at_rest}
+            self._judge_constant(judged, steps - self._steps, patience)
         gone = [name for name, times in self._times.items() if times >= 2 and name not in fresh]
         if not sanity:
             self._validated = True

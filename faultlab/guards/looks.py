@@ -32,6 +32,11 @@ def optimizers_of(trainer: Any) -> list[Any]:
     ]
 
 
+def searches(optimizer: Any) -> bool:
+    """Return whether the optimizer stops by itself where its search finds no better point, as L-BFGS does."""
+    return any("tolerance_change" in group for group in optimizer.param_groups)
+
+
 def parameters_of(optimizer: Any) -> list[Any]:
     """What an optimizer holds, in order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -11,7 +11,7 @@ import torch
 from faultlab.guards import pace
 from faultlab.guards.findings import Findings
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.looks import Finding, Weights, planned_steps, scaled
+from faultlab.guards.looks import Finding, Weights, planned_steps, scaled, searches
 
 _ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Lion", "Adagrad")
 _FEW = 128
@@ -139,10 +139,10 @@ class ParametersMove(Guard):
             return
         expected = max((_expected(optimizer, rates) for optimizer, rates in self._stepped), default=0.0)
         self._still += 1
-        # What has moved before may well have come to rest.
+        # What has moved before may well have come to rest, a line search at any gradient.
         if (
             expected == 0
-            or (expected < 1e-4 and self._travelled)
+            or (self._travelled and (expected < 1e-4 or any(searches(optimizer) for optimizer, _ in self._stepped)))
             or (self._still <= self.patience and (expected < 1e-4 or scaled(trainer)))
         ):
             return

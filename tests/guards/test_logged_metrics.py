@@ -89,6 +89,24 @@ def test_a_loss_that_does_not_move_is_noticed_after_the_first_epoch() -> None:
     assert module.global_step == 8
 
 
+def test_a_metric_rests_where_the_optimizers_search_does_once_it_has_moved() -> None:
+    class Arrived(Reporting):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.LBFGS(self.parameters(), max_iter=1)
+
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", max(1.0, 2.0 - step / 4))
+
+    class Stuck(Arrived):
+        def report(self, step: float, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", 0.731)
+
+    fit(LoggedMetrics(), Arrived(), max_epochs=6)
+    alarm = alarm_of(LoggedMetrics(), Stuck(), max_epochs=6)
+    assert alarm is not None
+    assert alarm.check == "constant"
+
+
 def test_a_share_that_is_the_same_twice_is_let_pass_and_one_that_always_is_not() -> None:
     class Coarse(Reporting):
         def report(self, step: float, batch: Any, batch_idx: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -25,14 +26,20 @@ class Wide(Healthy):
         return self.make()
 
 
-def test_an_update_that_is_undone_is_noticed_at_once() -> None:
-    class Undone(Wide):
-        def optimizer_step(self, epoch: Any, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-            before = [parameter.detach().clone() for parameter in self.parameters()]
-            optimizer.step(closure=optimizer_closure)
-            for parameter, value in zip(self.parameters(), before):
+class Undone(Wide):
+    """Takes back the updates of some batches."""
+
+    undone: Collection[int] = range(100)
+
+    def optimizer_step(self, epoch: Any, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        before = [parameter.detach().clone() for parameter in self.parameters()]
+        optimizer.step(closure=optimizer_closure)
+        for parameter, value in zip(self.parameters(), before):
+            if batch_idx in self.undone:
                 parameter.data.copy_(value)
 
+
+def test_an_update_that_is_undone_is_noticed_at_once() -> None:
     alarm = alarm_of(ParametersMove(), Undone())
     assert alarm is not None
     assert alarm.check == "unchanged"
@@ -74,6 +81,20 @@ def test_memory_that_went_wrong_is_noticed_by_its_updates() -> None:
 )
 def test_usual_updates_are_let_pass(module: Wide) -> None:
     assert alarm_of(ParametersMove(), module, max_epochs=4) is None
+
+
+def test_a_line_search_that_finds_no_better_point_is_let_pass_once_it_has_moved() -> None:
+    class Arrived(Undone):
+        undone = (2,)
+
+    assert alarm_of(ParametersMove(), Arrived(torch.optim.LBFGS, max_iter=2)) is None
+    assert alarm_of(ParametersMove(), Arrived()) is not None
+
+
+def test_a_line_search_that_never_moves_anything_is_noticed() -> None:
+    alarm = alarm_of(ParametersMove(), Undone(torch.optim.LBFGS, max_iter=2))
+    assert alarm is not None
+    assert alarm.check == "unchanged"
 
 
 def test_a_warm_up_from_zero_is_let_pass() -> None:
