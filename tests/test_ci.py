@@ -111,7 +111,16 @@ def stubbed(work: Path, status: int = 0) -> Path:
     return told
 
 
+def warmed(work: Path) -> None:
+    """Puts a `python` first that is a copy of a warm process, with the same streams and status."""
+    program = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests import warm\n"
+    program += "sys.exit(warm.Process(sys.argv[1:], imports='command').wait())\n"
+    (work / "bin/python").write_text(f"#!{sys.executable}\n{program}")
+    (work / "bin/python").chmod(0o755)
+
+
 def test_the_action_runs_a_scenario_annotates_and_leaves_reports_and_a_summary(work: Path) -> None:
+    warmed(work)
     arguments = "--select=loss.nan\n--select=loss.negated\n\n--jobs=1"
     done, outputs = step("Run faultlab", work, paths="tiny.yaml", fail_under="0.9", arguments=arguments)
     assert done.returncode == 1, done.stderr

@@ -26,6 +26,22 @@ sys.argv = ["faultlab", *sys.argv[1:]]
 from faultlab.cli import main
 main()
 """
+_CALLED = """
+import contextlib, io, json, sys
+from faultlab.cli import main
+
+told = []
+for arguments in json.load(sys.stdin):
+    sys.argv, status, out, err = ["faultlab", *arguments], 0, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code or 0
+    modules = sorted({name.partition(".")[0] for name in sys.modules})
+    told.append([status, out.getvalue(), err.getvalue(), modules])
+print(json.dumps(told))
+"""
 
 
 @dataclass(frozen=True)
@@ -46,27 +62,81 @@ def _faultlab(*arguments: str | Path) -> Done:
     return Done(done.returncode, done.stdout, err, frozenset(json.loads(modules)))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--help"], "Exit codes: 0 the gate passed"),
-        (["run", "--help"], "--fail-under"),
-        (["gate", "--help"], "--baseline"),
-        (["diff", "--help"], "--exit-code"),
-        (["merge", "--help"], "--out"),
-        (["prescribe", "--help"], "--write"),
-        (["sweep", "--help"], "--scenario"),
-        (["watch", "--help"], "--stall"),
-        (["--version"], "0.1.0"),
-        (["list"], "return.none"),
-        (["list", "return.*"], "return.none"),
-        (["list", "--family", "return", "--effect", "warns"], "return.none"),
-        (["explain", "return.none"], "Why it goes unnoticed"),
-        (["dev", "docs", "--check"], "all fresh"),
-    ],
-)
-def test_what_only_reads_imports_no_torch(arguments: list[str], said: str) -> None:
-    done = _faultlab(*arguments)
+READS: list[tuple[list[str], str]] = [
+    (["--help"], "Exit codes: 0 the gate passed"),
+    (["run", "--help"], "--fail-under"),
+    (["gate", "--help"], "--baseline"),
+    (["diff", "--help"], "--exit-code"),
+    (["merge", "--help"], "--out"),
+    (["prescribe", "--help"], "--write"),
+    (["sweep", "--help"], "--scenario"),
+    (["watch", "--help"], "--stall"),
+    (["--version"], "0.1.0"),
+    (["list"], "return.none"),
+    (["list", "return.*"], "return.none"),
+    (["list", "--family", "return", "--effect", "warns"], "return.none"),
+    (["explain", "return.none"], "Why it goes unnoticed"),
+    (["dev", "docs", "--check"], "all fresh"),
+]
+WRONG: list[tuple[list[str], str]] = [
+    (["lits"], "'list'"),
+    (["explain", "return.nane"], "'return.none'"),
+    (["explain", "qqqqqqqq"], "faultlab list"),
+    (["explain"], "ID"),
+    (["list", "retrun.*"], "'retrun.*'"),
+    (["list", "return.nane"], "'return.none'"),
+    (["list", "--jsno"], "--json"),
+    (["list", "--family", "retrun"], "'return'"),
+    (["list", "--seam", "Stepoutput"], "'StepOutput'"),
+    (["list", "--severity", "grave"], "'critical'"),
+    (["list", "--effect", "loud"], "'silent'"),
+    (["list", "--applicable-to", "LitModel"], "package.module.LitModel"),
+    (["list", "--applicable-to", "nowhere.yaml"], "nowhere.yaml: No such file"),
+    (["dev", "new", "return.none"], "return_.py:"),
+    (["dev", "new", "Return.none"], "family.kebab-name"),
+    (["dev", "new", "re-turn.none"], "one word"),
+    (["dev", "new", "return.nothing", "--seam", "StepOutptu"], "'StepOutput'"),
+    (["dev", "new", "return.nothing", "--into", "nowhere"], "nowhere"),
+    (["run", "--select", "return.nane"], "'return.none'"),
+    (["run", "--select", "return.none@sometimes"], "@always"),
+    (["run", "--ignore", "return.nane"], "'return.none'"),
+    (["run", "--select", "lss.*"], "no failure mode matches 'lss.*'. Did you mean 'loss.*'?"),
+    (["run", "--ignore", "return.none@step=3"], "return.none@step=3"),
+    (["run", "--jobs", "0"], "--jobs"),
+    (["run", "--engine", "warp"], "fork"),
+    (["run", "nowhere.yaml"], "nowhere.yaml: no such file or folder"),
+    (["run", "nowhere.yaml"], "faultlab init package.module.LitModel"),
+    (["run", "scenarios/digits/scenari.yaml"], "Did you mean 'scenarios/digits/scenario.yaml'?"),
+    (["run", "tests/zoo"], "faultlab init package.module.LitModel"),
+    (["replay", "loss.nan", "--scenario", "nowhere.yaml"], "faultlab init package.module.LitModel"),
+    (["replay", "loss.nane", "--scenario", "scenarios/digits/scenario.yaml"], "'loss.nan'"),
+    (["sweep", "label.noisy", "--scenario", "scenarios/digits/scenari.yaml"], "Did you mean 'scenarios/digits/"),
+    (["prescribe", "nowhere.yaml"], "faultlab init package.module.LitModel"),
+    (["qqq"], "There are init, demo, run, prescribe"),
+    (["prescribe", "nowhere.yaml"], "nowhere.yaml"),
+    (["prescribe", "scenarios/digits/scenario.yaml", "--seeds", "2"], "--seeds"),
+    (["sweep", "label.nosy", "--scenario", "scenarios/digits/scenario.yaml"], "'label.noisy'"),
+    (["sweep", "label.noisy", "--scenario", "scenarios/digits/scenario.yaml", "--dose", "x"], "fraction"),
+]
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[tuple[str, ...], Done]:
+    """What the commands say that neither run nor change anything, called one after the other in one process."""
+    asked = [arguments for arguments, _ in READS + WRONG]
+    env = {**os.environ, "COLUMNS": "80"}
+    done = warm.run(["-c", _CALLED], imports="command", cwd=ROOT, env=env, input=json.dumps(asked))
+    assert done.returncode == 0, done.stderr
+    found = [Done(status, out, err, frozenset(modules)) for status, out, err, modules in json.loads(done.stdout)]
+    assert not any("Traceback" in one.out + one.err for one in found)
+    return {tuple(arguments): one for arguments, one in zip(asked, found, strict=True)}
+
+
+@pytest.mark.parametrize(("arguments", "said"), READS)
+def test_what_only_reads_imports_no_torch(
+    arguments: list[str], said: str, answers: dict[tuple[str, ...], Done]
+) -> None:
+    done = answers[tuple(arguments)]
     assert (done.status, done.err) == (0, "")
     assert said in done.out
     assert not done.modules & HEAVY
@@ -91,51 +161,11 @@ def test_explain_as_json_is_one_document_with_the_sections() -> None:
     assert not done.modules & HEAVY
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["lits"], "'list'"),
-        (["explain", "return.nane"], "'return.none'"),
-        (["explain", "qqqqqqqq"], "faultlab list"),
-        (["explain"], "ID"),
-        (["list", "retrun.*"], "'retrun.*'"),
-        (["list", "return.nane"], "'return.none'"),
-        (["list", "--jsno"], "--json"),
-        (["list", "--family", "retrun"], "'return'"),
-        (["list", "--seam", "Stepoutput"], "'StepOutput'"),
-        (["list", "--severity", "grave"], "'critical'"),
-        (["list", "--effect", "loud"], "'silent'"),
-        (["list", "--applicable-to", "LitModel"], "package.module.LitModel"),
-        (["list", "--applicable-to", "nowhere.yaml"], "nowhere.yaml: No such file"),
-        (["dev", "new", "return.none"], "return_.py:"),
-        (["dev", "new", "Return.none"], "family.kebab-name"),
-        (["dev", "new", "re-turn.none"], "one word"),
-        (["dev", "new", "return.nothing", "--seam", "StepOutptu"], "'StepOutput'"),
-        (["dev", "new", "return.nothing", "--into", "nowhere"], "nowhere"),
-        (["run", "--select", "return.nane"], "'return.none'"),
-        (["run", "--select", "return.none@sometimes"], "@always"),
-        (["run", "--ignore", "return.nane"], "'return.none'"),
-        (["run", "--select", "lss.*"], "no failure mode matches 'lss.*'. Did you mean 'loss.*'?"),
-        (["run", "--ignore", "return.none@step=3"], "return.none@step=3"),
-        (["run", "--jobs", "0"], "--jobs"),
-        (["run", "--engine", "warp"], "fork"),
-        (["run", "nowhere.yaml"], "nowhere.yaml: no such file or folder"),
-        (["run", "nowhere.yaml"], "faultlab init package.module.LitModel"),
-        (["run", "scenarios/digits/scenari.yaml"], "Did you mean 'scenarios/digits/scenario.yaml'?"),
-        (["run", "tests/zoo"], "faultlab init package.module.LitModel"),
-        (["replay", "loss.nan", "--scenario", "nowhere.yaml"], "faultlab init package.module.LitModel"),
-        (["replay", "loss.nane", "--scenario", "scenarios/digits/scenario.yaml"], "'loss.nan'"),
-        (["sweep", "label.noisy", "--scenario", "scenarios/digits/scenari.yaml"], "Did you mean 'scenarios/digits/"),
-        (["prescribe", "nowhere.yaml"], "faultlab init package.module.LitModel"),
-        (["qqq"], "There are init, demo, run, prescribe"),
-        (["prescribe", "nowhere.yaml"], "nowhere.yaml"),
-        (["prescribe", "scenarios/digits/scenario.yaml", "--seeds", "2"], "--seeds"),
-        (["sweep", "label.nosy", "--scenario", "scenarios/digits/scenario.yaml"], "'label.noisy'"),
-        (["sweep", "label.noisy", "--scenario", "scenarios/digits/scenario.yaml", "--dose", "x"], "fraction"),
-    ],
-)
-def test_wrong_usage_ends_with_status_2_and_what_to_write_instead(arguments: list[str], said: str) -> None:
-    done = _faultlab(*arguments)
+@pytest.mark.parametrize(("arguments", "said"), WRONG)
+def test_wrong_usage_ends_with_status_2_and_what_to_write_instead(
+    arguments: list[str], said: str, answers: dict[tuple[str, ...], Done]
+) -> None:
+    done = answers[tuple(arguments)]
     assert (done.status, done.out) == (2, "")
     assert said in done.err
     assert not done.modules & HEAVY

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from faultlab.cli import group
@@ -12,8 +13,18 @@ from faultlab.demo import telling
 from faultlab.results import Report, Status
 from tests.support import detection, result
 
+WHOLE = pytest.mark.nightly(reason="all failure modes of the demo; the quick ring has those that it tells of")
 
-def test_one_failure_is_noticed_one_warned_of_one_silent_until_a_guard_is_added(tmp_path: Path) -> None:
+
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=WHOLE)], ids=["told of", "whole"])
+def test_one_failure_is_noticed_one_warned_of_one_silent_until_a_guard_is_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    if not whole:
+        shorter = yaml.safe_load(telling.SCENARIO.read_text())
+        shorter["faults"]["select"] = list(telling.TOLD)
+        (tmp_path / "shorter.yaml").write_text(yaml.safe_dump(shorter))
+        monkeypatch.setattr(telling, "SCENARIO", tmp_path / "shorter.yaml")
     ended = CliRunner().invoke(group, ["demo", "--out", str(tmp_path)], standalone_mode=False)
     assert ended.exception is None, ended.output
     report = Report.read(tmp_path / "demo" / "report.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rg
 PAGES = [page for page in DOCS if page.parent.name != "catalogue"]
 # What is shown there is a victim that can't be run as it is; a test of `init` breaks it.
 SHOWS_A_VICTIM = ROOT / "docs" / "first-ten-minutes.md"
+CAMPAIGNS = pytest.mark.nightly(reason="pages whose examples break trainings; the quick ring has the other pages")
 # What the pages take for granted: a module, its data, and a Trainer that is done soon.
 PREAMBLE = """
 import functools, pytest, torch
@@ -52,14 +54,19 @@ class Block(NamedTuple):
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def blocks(*languages: str) -> list[Block]:
+@functools.cache
+def _fenced() -> list[Block]:
     found = []
     for page in PAGES:
         for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
-            if token.type == "fence" and token.info.split(" ")[0] in languages:
+            if token.type == "fence":
                 assert token.map is not None
                 found.append(Block(page, token.map[0] + 1, token.info, token.content))
     return found
+
+
+def blocks(*languages: str) -> list[Block]:
+    return [block for block in _fenced() if block.language.split(" ")[0] in languages]
 
 
 def commands(block: Block) -> Iterator[list[str]]:
@@ -112,8 +119,12 @@ def _parse(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    sorted({block.page for block in blocks("python")} - {SHOWS_A_VICTIM}),
-    ids=lambda page: str(page.relative_to(ROOT)),
+    [
+        pytest.param(
+            page, id=str(page.relative_to(ROOT)), marks=CAMPAIGNS if page.name in ("python.md", "testing.md") else ()
+        )
+        for page in sorted({block.page for block in blocks("python")} - {SHOWS_A_VICTIM})
+    ],
 )
 def test_the_python_of_a_page_runs_from_its_top_to_its_end(tmp_path: Path, page: Path) -> None:
     # In one file of pytest's, since pages have tests among their examples; the rest runs when it is imported.

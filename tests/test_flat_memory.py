@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from faultlab import wholefile
 from faultlab.engines.protocol import Order, Outcome
 from faultlab.harness import curves
@@ -25,6 +27,15 @@ from tests.support import result
 
 CLEAN = Trajectory(steps=2, losses=[(0, 1.0), (1, 0.5)], metrics={"val_loss": [(1, 0.5)]}, digest="clean")
 TWIN = Twin(CLEAN, metric="val_loss")
+
+
+@pytest.fixture(autouse=True)
+def only_what_a_test_makes_is_collected() -> Iterator[None]:
+    """Garbage is looked for after each outcome, and what was imported before is none."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class Listener:

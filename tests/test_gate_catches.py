@@ -74,6 +74,7 @@ def test_what_was_accepted_is_what_notices_and_what_nobody_does(accepted: Path) 
     assert _faultlab(accepted, "gate", "--baseline", "accepted.json")[0] == 0
 
 
+@MORE
 def test_a_guard_that_was_removed_is_missed_though_a_test_notices_too(project: Path) -> None:
     _replace(project / "lines.yaml", GUARD, "")
     status, said = _run_and_gate(project)
@@ -89,6 +90,7 @@ def test_a_guard_that_was_made_to_pass_always_is_missed(project: Path) -> None:
     assert "guard:Finite does not notice loss.nan any more" in said
 
 
+@MORE
 def test_a_test_that_was_deleted_is_missed_by_the_run_itself(project: Path) -> None:
     before, _, rest = GREEN.partition("def test_it_learns")
     (project / "test_lines.py").write_text(before + rest[rest.index("def test_nothing_much") :])

@@ -30,6 +30,9 @@ from faultlab.errors import UsageError
 from tests import warm
 from tests.support import call
 
+MORE = pytest.mark.nightly(
+    reason="a keeper of its own, which imports torch; the quick ring has one that serves, refuses and ends"
+)
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not keeping.possible(), reason="processes stay warm on Linux alone")
 
@@ -122,7 +125,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="k") as runtime:
         project, packages = tmp_path / "project", tmp_path / "site-packages"
         project.mkdir()
-        packages.mkdir()
+        # As pip leaves it: a folder for compiled code that is made later would be a change of what is installed.
+        (packages / "__pycache__").mkdir(parents=True)
         (packages / "installed.py").write_text("")
         monkeypatch.setenv("FAULTLAB_WARM", "1")
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
@@ -158,6 +162,7 @@ def test_the_next_command_finds_imported_what_is_installed_and_imports_the_users
     assert second["drawn"] != first["drawn"], "random numbers are drawn anew by every process that starts"
 
 
+@MORE
 def test_a_process_of_a_keeper_is_as_one_that_the_command_started(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,7 +191,10 @@ def test_a_process_of_a_keeper_is_as_one_that_the_command_started(
     assert warm["inherited"]["environment"]["SHLVL"] == "7"
 
 
-@pytest.mark.parametrize("change", ["environment", "package", "new package", "own folder", "shadow"])
+@pytest.mark.parametrize(
+    "change",
+    ["package", *(pytest.param(c, marks=MORE) for c in ("environment", "new package", "own folder", "shadow"))],
+)
 def test_a_keeper_serves_no_command_that_would_have_imported_something_else(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: str
 ) -> None:
@@ -217,6 +225,7 @@ THREAD = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,
 EXIT = "import os, sys\nif 'own' not in sys.modules: os._exit(1)"
 
 
+@MORE
 @pytest.mark.parametrize(
     ("source", "before"),
     [(THREAD, ""), (EXIT, ""), ("", "os.environ['SETTING'] = 'so'; ")],
@@ -231,6 +240,7 @@ def test_what_can_not_be_imported_ahead_is_left_to_the_scenario(bench: Bench, so
     assert [state["pid"] for state in keeping.states()] == [second["keeper"]]
 
 
+@MORE
 def test_what_the_scenario_names_is_not_imported_ahead_though_it_is_installed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +259,9 @@ def test_a_keeper_ends_when_nobody_has_asked_for_long_and_leaves_nothing(
     assert bench.none_left()
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "socket gone", "folder gone", "asked"])
+@pytest.mark.parametrize(
+    "how", ["SIGTERM", *(pytest.param(how, marks=MORE) for how in ("socket gone", "folder gone", "asked"))]
+)
 def test_a_keeper_that_is_ended_or_can_not_be_reached_leaves_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -269,6 +281,7 @@ def test_a_keeper_that_is_ended_or_can_not_be_reached_leaves_nothing(
     assert bench.none_left()
 
 
+@MORE
 def test_a_keeper_that_was_killed_is_replaced(bench: Bench) -> None:
     first = bench.start()
     for process in bench.keepers():
@@ -279,6 +292,7 @@ def test_a_keeper_that_was_killed_is_replaced(bench: Bench) -> None:
     assert second["keeper"] in [process.pid for process in bench.keepers()]
 
 
+@MORE
 def test_a_command_that_is_killed_leaves_the_keeper_alone(bench: Bench) -> None:
     scenario = bench.project / "scenario.yaml"
     scenario.write_text("schema: 1\nname: own\nbuild: {class_path: own.build}\n")
@@ -301,6 +315,7 @@ def test_a_command_that_is_killed_leaves_the_keeper_alone(bench: Bench) -> None:
     assert [state["pid"] for state in keeping.states()] == [alone.pid]
 
 
+@MORE
 def test_commands_that_start_together_share_one_keeper(bench: Bench) -> None:
     borrowed: list[Borrowed | None] = []
 
@@ -327,6 +342,7 @@ def test_commands_that_start_together_share_one_keeper(bench: Bench) -> None:
     os.unlink(address)
 
 
+@MORE
 def test_a_keeper_of_another_user_is_not_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bench.start()
     monkeypatch.setattr(keeping, "peer", lambda connection: os.geteuid() + 1)
@@ -351,6 +367,7 @@ def test_no_keeper_listens_where_others_may_have_been(bench: Bench, how: str) ->
     assert not bench.keepers()
 
 
+@MORE
 def test_keepers_of_a_user_without_a_runtime_folder_listen_in_one_that_is_theirs_alone(
     monkeypatch: pytest.MonkeyPatch, bench: Bench
 ) -> None:

@@ -134,6 +134,7 @@ def test_the_second_run_finds_everything_judged_and_says_the_same(judged: tuple[
     assert first.report["mutants"]["kept"] == 0
 
 
+@MORE
 def test_shards_hold_every_mutant_once_with_the_verdicts_of_the_whole(judged: tuple[Path, Done]) -> None:
     root, whole = judged
     shares = [_mutate(root, "model.py", "--json", f"--shard={number}/3").verdicts for number in (1, 2, 3)]
@@ -185,6 +186,7 @@ def running(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     process.wait()
 
 
+@MORE
 def test_what_an_interrupted_run_has_judged_is_kept(running: tuple[Path, subprocess.Popen[str]]) -> None:
     root, process = running
     folder = root / "reports/project-source"
@@ -234,11 +236,38 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project(root, {**files, "excused.py": "def f():\n    return 1  # faultlab: ignore\n"})
 
 
-@pytest.mark.parametrize(("arguments", "said"), WRONG)
-def test_wrong_usage_ends_with_status_2_and_what_to_write_instead(arguments: list[str], said: str, wrong: Path) -> None:
-    done = _mutate(wrong, *arguments)
-    assert done.status == 2
-    assert said in " ".join((done.out + done.err).split())
+CALLED = """
+import contextlib, io, json, sys
+from faultlab.cli import main
+
+told = []
+for arguments in json.load(sys.stdin):
+    sys.argv, status, said = ["faultlab", "mutate", *arguments], 0, io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code or 0
+    told.append([status, said.getvalue()])
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(wrong: Path) -> list[tuple[int, str]]:
+    """What wrong commands say, called one after the other in one process."""
+    asked = json.dumps([arguments for arguments, _ in WRONG])
+    done = warm.run(["-c", CALLED], imports="command", cwd=wrong, env=_environment(), input=asked)
+    assert done.returncode == 0, done.stderr
+    return [(status, said) for status, said in json.loads(done.stdout)]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)), ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_wrong_usage_ends_with_status_2_and_what_to_write_instead(number: int, answers: list[tuple[int, str]]) -> None:
+    status, said = answers[number]
+    assert status == 2
+    assert "Traceback" not in said
+    assert WRONG[number][1] in " ".join(said.split())
 
 
 def test_windows_is_told_that_source_mutants_need_posix(wrong: Path) -> None:
@@ -312,6 +341,7 @@ def test_a_file_that_is_imported_under_two_names_is_mutated_in_both(tmp_path: Pa
     assert set(done.verdicts.values()) == {"noticed"}
 
 
+@MORE
 def test_functions_that_mutmut_does_not_reach_are_told_beside_the_score(tmp_path: Path) -> None:
     hidden = "def seen(x):\n    return x + 1\n\n\nif True:\n    def unseen(x):\n        return x - 1\n\n\n"
     hidden += "class Outer:\n    class Inner:\n        def method(self):\n            return 3\n"
@@ -374,6 +404,7 @@ def loader():
 """
 
 
+@MORE
 def test_a_scenario_around_a_script_has_the_scripts_code_and_what_it_makes_mutated(tmp_path: Path) -> None:
     scenario = "schema: 1\nname: s\nbuild: {class_path: faultlab.scripted.build, init_args: {script: train.py}}\n"
     root = project(tmp_path, {"pyproject.toml": "", "train.py": SCRIPT, "parts.py": PARTS, "s.yaml": scenario})

@@ -69,6 +69,7 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
     assert after["baseline"]["false_alarms"] == []
 
 
+@pytest.mark.nightly(reason="a campaign of its own; test_merge.py has how such findings are joined")
 def test_the_report_says_what_each_guard_would_have_added(tmp_path: Path) -> None:
     run = ["-m", "faultlab", "run", small(tmp_path), "--select", "return.none"]
     warm.run([*run, "--out", tmp_path, "-q"], cwd=ROOT).check_returncode()

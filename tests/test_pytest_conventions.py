@@ -189,6 +189,9 @@ TESTS = (
 )
 
 
+@pytest.mark.nightly(
+    reason="a suite of every form under faults; the quick ring has the forms that test_pytest_plugin.py is written in"
+)
 def test_a_fault_reaches_tests_of_every_form_through_their_fixtures(
     pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

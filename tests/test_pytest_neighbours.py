@@ -89,6 +89,9 @@ SUITE = """
 """
 
 
+@pytest.mark.nightly(
+    reason="a suite of its own; test_injecting.py has that a module that is not the target is left alone"
+)
 def test_what_is_not_the_target_is_left_alone(pytester: pytest.Pytester) -> None:
     select = "optimizer.step-skipped loss.nan@step=0 forward.nan@always,stage=predict return.none"
     ran = faultlabbed(pytester, SUITE, "--faultlab-matrix", "--faultlab-target=mymodel:LitModel", select=select,

@@ -10,6 +10,10 @@ import pytest
 
 from tests.suites import MODEL, faultlabbed, run
 
+MORE = pytest.mark.nightly(
+    reason="one more suite under faults; the quick ring has the matrix, the summary, a plain run and wrong usage"
+)
+
 SUITE = """
     import torch
     import warnings
@@ -60,6 +64,7 @@ SLOWER = """
 """
 
 
+@MORE
 def test_a_fault_that_others_have_detected_is_run_until_one_test_fails(pytester: pytest.Pytester) -> None:
     ran = faultlabbed(
         pytester, SLOWER, "--faultlab-matrix", "--faultlab-settled=loss.nan", select="loss.nan@always return.string"
@@ -98,6 +103,7 @@ SHARED = """
 """
 
 
+@MORE
 def test_copies_share_what_takes_long_to_learn(pytester: pytest.Pytester) -> None:
     ran = faultlabbed(pytester, SHARED, select="loss.nan")
     ran.says("= 2 passed")
@@ -141,6 +147,7 @@ def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
     assert not (pytester.path / "index.html").exists()
 
 
+@MORE
 def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester) -> None:
     options = ("-p", "randomly", "--randomly-seed=1", "-n", "2", "--cov=mymodel", "--cov-report=term-missing",
                "--junitxml=junit.xml", "--timeout=2", "--faultlab-fail-under=0.99")  # fmt: skip
@@ -173,6 +180,7 @@ def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester
     assert float(properties["faultlab.coverage"] or "") == pytest.approx(5 / 7)
 
 
+@MORE
 def test_another_order_of_the_tests_makes_no_other_verdicts(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,10 +233,14 @@ def test_a_run_without_the_option_imports_nothing_that_it_would_not_import_anywa
     ("suite", "options", "said"),
     [
         (PLAIN, "--faultlab --faultlab-select=loss.nann", "'loss.nan'"),
-        (PLAIN, "--faultlab --faultlab-jobs=-1", "one copy at least"),
-        (LOCAL, "--faultlab", "test_something.<locals>.Local are made inside functions; define them"),
+        pytest.param(PLAIN, "--faultlab --faultlab-jobs=-1", "one copy at least", marks=MORE),
+        pytest.param(
+            LOCAL, "--faultlab", "test_something.<locals>.Local are made inside functions; define them", marks=MORE
+        ),
         (PLAIN, "--faultlab", "there is nothing to break: no test builds a LightningModule"),
-        (SUITE, "--faultlab --faultlab-target=mymodel:Model", "The tests build mymodel.LitModel."),
+        pytest.param(
+            SUITE, "--faultlab --faultlab-target=mymodel:Model", "The tests build mymodel.LitModel.", marks=MORE
+        ),
         (PLAIN, "--faultlab-inject=loss.*", "family.kebab-name"),
     ],
     ids=["select", "jobs", "local class", "no module", "target", "inject"],

@@ -6,6 +6,10 @@ import pytest
 
 from tests.suites import faultlabbed
 
+MORE = pytest.mark.nightly(
+    reason="one more unruly suite; the quick ring has one that ends processes, and one that can't be relied on"
+)
+
 FAILING = """
     import os
     import pathlib
@@ -47,6 +51,7 @@ def test_tests_that_can_not_be_relied_on_end_the_run_with_their_names(pytester: 
     assert not ran.report
 
 
+@MORE
 def test_they_are_left_out_where_that_is_asked(pytester: pytest.Pytester) -> None:
     suite = FAILING.replace("1 + 1 == 3", "1 + 1 == 2")
     ran = faultlabbed(pytester, suite, "--faultlab-jobs=1", "--faultlab-leave-out", "-x", select="step.raises")
@@ -165,6 +170,7 @@ LATE = """
 """
 
 
+@MORE
 def test_tests_that_were_late_among_others_are_tried_once_more_alone(
     pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +184,7 @@ def test_tests_that_were_late_among_others_are_tried_once_more_alone(
     assert ran.status == 0
 
 
+@MORE
 def test_suites_that_write_and_remove_files_of_a_fixed_name_are_not_in_the_way_of_themselves(
     pytester: pytest.Pytester,
 ) -> None:

@@ -129,6 +129,7 @@ def _report(folder: Path, factory: str, *select: str) -> dict[str, FaultResult]:
     return {fault.mode: fault for fault in faultlab.run(file, select=select, out=folder).faults}
 
 
+@pytest.mark.nightly(reason="a campaign of its own; the quick ring has each of these faults judged by itself")
 def test_a_campaign_comes_to_the_same_verdicts(
     results: dict[str, FaultResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +141,9 @@ def test_a_campaign_comes_to_the_same_verdicts(
         assert (one.status, one.warnings, one.harm) == (other.status, other.warnings, other.harm), mode
 
 
+@pytest.mark.nightly(
+    reason="a campaign of its own; the quick ring has why a target can't go on, and of whom that is said"
+)
 def test_a_target_that_can_not_go_on_from_its_checkpoints_has_no_faults_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,10 +22,10 @@ ROOT = Path(__file__).parents[1]
 FAULTS = ("return.none", "loss.nan@step=3", "init.zero", "loader.worker-raises",
           "process.hangs@step=2", "label.shuffled",
           "optimizer.partial-parameters")  # fmt: skip
-QUICK = ("return.none", "init.zero", "process.hangs@step=2")
+QUICK = ("init.zero",)
 
 MORE = pytest.mark.nightly(
-    reason="more faults; the quick ring replays one that warns, one of construction, one that hangs"
+    reason="more faults; the quick ring replays one of construction, and one that warns by the command"
 )
 _TALKATIVE = """
 import pytorch_lightning as pl
@@ -69,9 +69,14 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def campaign(scenario: Scenario, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
+def campaign(
+    request: pytest.FixtureRequest, scenario: Scenario, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Report, Path]:
+    """A campaign of the faults that this session replays."""
+    asked = {item.callspec.params.get("fault") for item in request.session.items if hasattr(item, "callspec")}
+    select = tuple(fault for fault in FAULTS if fault in asked)
     out = tmp_path_factory.mktemp("reports")
-    return Campaign(scenario, engine, Options(select=FAULTS, out=out), _Silent()).run(), out  # type: ignore[arg-type]
+    return Campaign(scenario, engine, Options(select=select, out=out), _Silent()).run(), out  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("fault", [pytest.param(fault, marks=() if fault in QUICK else MORE) for fault in FAULTS])
@@ -97,6 +102,7 @@ def test_a_replay_comes_to_the_campaigns_verdict(
         assert thinned(replayed)[0][1] is not None
 
 
+@pytest.mark.nightly(reason="a replay of its own; the quick ring has that of a target that repeats itself")
 def test_where_clean_runs_differ_the_replayed_run_is_forked_off_the_clean_one_shown_beside_it(
     tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +196,7 @@ def test_the_debugger_stops_in_the_step_and_after_the_fault_has_acted(tmp_path: 
     assert "step 7 begins" in after, "training went on"
 
 
+@pytest.mark.nightly(reason="one more session in the debugger; the quick ring has one that goes on to the end")
 def test_the_debugger_ends_in_the_users_frame_where_an_exception_ends_the_run(tmp_path: Path) -> None:
     done = _replay(tmp_path, "weights.nan@step=2", "--debug", typed="c\nc\np 'lost', float(loss)\nq\n")
     assert done.returncode == 0, done.stderr
@@ -198,6 +205,7 @@ def test_the_debugger_ends_in_the_users_frame_where_an_exception_ends_the_run(tm
     assert "('lost', nan)" in debugged
 
 
+@pytest.mark.nightly(reason="one more session in the debugger; the quick ring has one that goes on to the end")
 def test_quitting_the_debugger_and_debugging_without_the_fault(tmp_path: Path) -> None:
     done = _replay(tmp_path, "loss.nan@step=3", "--debug", "--without-fault", typed="q\n")
     assert done.returncode == 0, done.stderr

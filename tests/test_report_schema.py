@@ -24,6 +24,10 @@ from tests.support import mutant, mutated
 from tests.test_cli import ROOT, _faultlab
 from tests.test_published_schemas import REPORTS
 
+MORE = pytest.mark.nightly(
+    reason="a campaign of its own; the quick ring has one that was run, and made-up reports of every kind"
+)
+
 REPORT = json.loads((ROOT / "docs/report.schema.json").read_text(encoding="utf-8"))
 SCENARIO = json.loads((ROOT / "docs/scenario.schema.json").read_text(encoding="utf-8"))
 SCENARIOS = sorted([*(ROOT / "scenarios").rglob("*.yaml"), *(ROOT / "benchmarks").rglob("scenario.yaml")])
@@ -111,6 +115,7 @@ def test_the_report_of_a_campaign_is_what_the_schema_says(tmp_path: Path) -> Non
     assert {fault["status"] for fault in report["faults"]} >= {"silent", "warned"}
 
 
+@MORE
 def test_the_report_of_tests_and_mutants_is_what_the_schema_says(tmp_path: Path) -> None:
     project = Path(shutil.copytree(ROOT / "tests/mutated", tmp_path / "project"))
     file = project / "scenario.yaml"
@@ -126,6 +131,7 @@ def test_the_report_of_tests_and_mutants_is_what_the_schema_says(tmp_path: Path)
     assert report["mutants"]["methods"]
 
 
+@MORE
 def test_the_report_of_an_interrupted_campaign_is_what_the_schema_says(tmp_path: Path) -> None:
     class Impatient(api._Quiet):
         def judged(self, result: FaultResult) -> None:
@@ -143,6 +149,7 @@ def test_the_report_of_an_interrupted_campaign_is_what_the_schema_says(tmp_path:
     assert wrong_in(tmp_path / "trial/report.json") == []
 
 
+@MORE
 def test_the_report_of_a_campaign_that_proved_nothing_is_what_the_schema_says(tmp_path: Path) -> None:
     report = api.run(small(tmp_path), select=["callback.disabled"], out=tmp_path)
     assert report.ratio is None

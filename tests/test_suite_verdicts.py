@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ EXPECTED = {
     "loader.short@always": "noticed",
     "process.killed": "noticed",
 }
+FIRST = next(iter(EXPECTED))
+MORE = pytest.mark.nightly(reason="a pytest for each fault; the quick ring has one, and every fault in the copies")
 
 MODULE = """
 import pytorch_lightning as pl
@@ -146,9 +147,6 @@ class Suite:
         return _verdict(faults[0], process.returncode) if faults else Verdict("", {}, process.returncode)
 
 
-Verdicts = dict[str, tuple[Verdict, Verdict]]
-
-
 def _verdict(fault: Mapping[str, Any], exit: int = 0) -> Verdict:
     reached = [cell for cell in fault["cells"] if cell["activations"]]
     outcomes = {cell["test"]: (cell["outcome"], cell["kind"], cell["activations"]) for cell in reached}
@@ -156,33 +154,43 @@ def _verdict(fault: Mapping[str, Any], exit: int = 0) -> Verdict:
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
-    """Of every fault, by `pytest --faultlab` and by a pytest of its own."""
-    suite = Suite(tmp_path_factory.mktemp("line"))
-    (suite.folder / "line.py").write_text(MODULE)
-    (suite.folder / "test_line.py").write_text(TESTS)
-    together = suite.together()
-    first, *others = EXPECTED
-    alone = {first: suite.alone(first)}  # which leaves for the others what it has learnt
-    with ThreadPoolExecutor(2) as pool:
-        alone.update(zip(others, pool.map(suite.alone, others)))
-    return {fault: (together[fault], alone[fault]) for fault in EXPECTED}
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    made = Suite(tmp_path_factory.mktemp("line"))
+    (made.folder / "line.py").write_text(MODULE)
+    (made.folder / "test_line.py").write_text(TESTS)
+    return made
+
+
+@pytest.fixture(scope="module")
+def copied(suite: Suite) -> dict[str, Verdict]:
+    """Of every fault, by `pytest --faultlab`."""
+    return suite.together()
 
 
 @pytest.mark.parametrize(("fault", "status"), EXPECTED.items())
 def test_the_copies_say_of_each_fault_what_the_tests_are_known_to_see(
-    verdicts: Verdicts, fault: str, status: str
+    copied: dict[str, Verdict], fault: str, status: str
 ) -> None:
-    assert verdicts[fault][0].status == status
+    assert copied[fault].status == status
 
 
-@pytest.mark.parametrize("fault", [fault for fault in EXPECTED if not fault.startswith("process.")])
-def test_a_copy_and_a_process_of_its_own_agree_on_every_test(verdicts: Verdicts, fault: str) -> None:
-    copied, alone = verdicts[fault]
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=() if fault == FIRST else MORE)
+        for fault in EXPECTED
+        if not fault.startswith("process.")
+    ],
+)
+def test_a_copy_and_a_process_of_its_own_agree_on_every_test(
+    copied: dict[str, Verdict], suite: Suite, fault: str
+) -> None:
+    alone = suite.alone(fault)
     assert alone.outcomes
-    assert (alone.status, alone.outcomes) == (copied.status, copied.outcomes)
+    assert (alone.status, alone.outcomes) == (copied[fault].status, copied[fault].outcomes)
 
 
-def test_what_ends_a_copy_ends_a_pytest_of_its_own(verdicts: Verdicts) -> None:
-    _, alone = verdicts["process.killed"]
+@MORE
+def test_what_ends_a_copy_ends_a_pytest_of_its_own(suite: Suite) -> None:
+    alone = suite.alone("process.killed")
     assert (alone.status, alone.exit) == ("", -signal.SIGKILL)

@@ -51,6 +51,7 @@ def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Pat
     assert 'class="sweep"' in page
 
 
+@pytest.mark.nightly(reason="a clean run for its reason; the quick ring has a sweep, test_list.py what does not apply")
 def test_what_does_not_apply_is_not_swept(tmp_path: Path) -> None:
     done = _sweep("label.nan", tmp_path)
     assert done.returncode == 4

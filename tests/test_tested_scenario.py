@@ -12,6 +12,10 @@ from faultlab.errors import ScenarioError
 from faultlab.report import html
 from faultlab.results import Report, Status
 
+pytestmark = pytest.mark.nightly(
+    reason="a campaign with tests of its own; the quick ring has one of which test_gate_catches.py asks the gate"
+)
+
 MODULE = """
 import pytorch_lightning as pl
 import torch

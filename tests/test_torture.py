@@ -66,6 +66,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 STEPS = {"half-way": (6,), "twice": (0, 6)}
+ENDLESS = ("torture.hang-busy", "torture.floods-for-ever")
+BUSY = pytest.mark.nightly(
+    reason="busy until the deadline, twice; the quick ring has a hang that sleeps and a flood that ends"
+)
 TWICE = pytest.mark.nightly(reason="all tortures at the first step too; the quick ring has each half-way")
 AGAIN = pytest.mark.nightly(reason="campaigns that are ended up to a dozen times, each begun in a fresh interpreter")
 SPAWN = pytest.mark.nightly(reason="a fresh interpreter for each tortured run")
@@ -114,8 +118,10 @@ def steps(request: pytest.FixtureRequest) -> tuple[int, ...]:
 
 
 @pytest.fixture(scope="module")
-def tortured(bench: Path, steps: tuple[int, ...]) -> dict[str, dict[str, Any]]:
-    faults = [f"{mode}@step={step}" for mode in EXPECTED for step in steps] + HONEST
+def tortured(request: pytest.FixtureRequest, bench: Path, steps: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """What became of the honest faults, and of the tortures that this session asks about."""
+    asked = {item.callspec.params.get("mode") for item in request.session.items if hasattr(item, "callspec")}
+    faults = [f"{mode}@step={step}" for mode in EXPECTED if mode in asked for step in steps] + HONEST
     done = subprocess.run(
         _command(bench, "whole", faults), cwd=ROOT, env=_environment(bench), capture_output=True, text=True, timeout=280
     )
@@ -123,7 +129,9 @@ def tortured(bench: Path, steps: tuple[int, ...]) -> dict[str, dict[str, Any]]:
     return _statuses(bench, "whole")
 
 
-@pytest.mark.parametrize("mode", sorted(EXPECTED))
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=BUSY if mode in ENDLESS else ()) for mode in sorted(EXPECTED)]
+)
 def test_a_tortured_run_costs_its_own_verdict_alone(
     tortured: dict[str, dict[str, Any]], steps: tuple[int, ...], mode: str
 ) -> None:

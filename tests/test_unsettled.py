@@ -20,6 +20,10 @@ from faultlab.target import Built
 from tests.published import violations_of
 from tests.zoo import unsettled
 
+MORE = pytest.mark.nightly(
+    reason="a campaign of its own; the quick ring has what each of them is made of, and the gate on one"
+)
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -49,6 +53,7 @@ def _violations(report: Report) -> list[str]:
     return violations_of(schema, json.loads(dump(report.to_json())))
 
 
+@MORE
 def test_of_a_target_with_data_of_the_systems_entropy_forks_are_judged_to_the_bit(tmp_path: Path) -> None:
     report = _run(tmp_path, "entropy", "gradient.negated", "random.reseeded-each-step", "random.unseeded",
                   more="trainer: {max_epochs: 6}\n")  # fmt: skip
@@ -80,6 +85,7 @@ def test_a_target_that_is_not_deterministic_is_named_first_with_the_cause_and_by
         assert 0 < text.index("The target is not deterministic") < text.index("loss.zeroed")
 
 
+@MORE
 def test_a_loss_that_the_broken_activation_computes_is_no_proof_of_no_harm(tmp_path: Path) -> None:
     report = _run(
         tmp_path, "log_likelihood", "layer.activation-changed", "layer.activation-removed", "gradient.negated"
@@ -93,6 +99,7 @@ def test_a_loss_that_the_broken_activation_computes_is_no_proof_of_no_harm(tmp_p
     assert _violations(report) == []
 
 
+@MORE
 def test_an_activation_inside_of_the_loss_is_put_back_before_the_weights_are_evaluated(tmp_path: Path) -> None:
     report = _run(tmp_path, "loss_module", "layer.activation-changed", more="trainer: {max_epochs: 20}\n")
     harm = _harm(report, "layer.activation-changed")
@@ -171,6 +178,7 @@ def test_a_clean_seed_that_diverges_is_a_finding_and_hides_no_harm(tmp_path: Pat
     assert _harm(report, "gradient.negated").harmful
 
 
+@MORE
 def test_without_a_seed_a_network_that_is_passed_in_has_other_weights(tmp_path: Path) -> None:
     (fault,) = _run(tmp_path, "passed_in", "random.unseeded").faults
     assert fault.status is Status.SILENT
@@ -178,6 +186,7 @@ def test_without_a_seed_a_network_that_is_passed_in_has_other_weights(tmp_path: 
     assert fault.harm.clean != fault.harm.faulty
 
 
+@MORE
 def test_torchmetrics_says_which_way_its_metric_gets_better(tmp_path: Path) -> None:
     report = _run(tmp_path, "score", "gradient.negated", more="trainer: {max_epochs: 12}\n")
     assert report.baseline.measure["metric"] == "val_x"
@@ -186,6 +195,7 @@ def test_torchmetrics_says_which_way_its_metric_gets_better(tmp_path: Path) -> N
     assert _harm(report, "gradient.negated").harmful
 
 
+@MORE
 def test_a_callback_that_is_told_the_contrary_makes_the_direction_unknown(tmp_path: Path) -> None:
     stopping = "{class_path: pytorch_lightning.callbacks.EarlyStopping, init_args: {monitor: val_x, patience: 9}}"
     report = _run(tmp_path, "score", "loss.zeroed", more=f"guards:\n  - {stopping}\n")

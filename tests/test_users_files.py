@@ -265,6 +265,8 @@ def ran(project: Path, *arguments: str, module: str = "faultlab", codes: tuple[i
     return str(done.stdout)
 
 
+MORE = pytest.mark.nightly(reason="more that trains; the quick ring has a run, which they are made of, and a script's")
+QUICK = ("run", "init", "doctor of a script")
 FEW = ["--select", "return.none", "--select", "checkpoint.truncated", "--select", "checkpoint.wrong-best"]
 
 COMMANDS = {
@@ -283,7 +285,10 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(one, id=name, marks=() if name in QUICK else MORE) for name, one in COMMANDS.items()],
+)
 def test_a_command_leaves_every_file_of_the_users_as_it_was(command: list[str], project: Path) -> None:
     scenario(project, writers())
     before = state(project)
@@ -305,7 +310,7 @@ def test_faults_under_pytest_leave_every_file_of_the_users_as_it_was(project: Pa
     )
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [pytest.param(PACKAGES[0], marks=MORE), PACKAGES[1]])
 def test_no_stock_callback_gets_at_the_users_files(package: str, project: Path) -> None:
     for group in groups(package)[:1]:
         _check_group(package, group, project)
@@ -351,6 +356,7 @@ def test_the_catalogue_of_stock_callbacks_is_whole() -> None:
         assert not missing
 
 
+@MORE
 def test_a_checkpoint_callback_of_the_other_package_is_judged_as_the_users_own(project: Path) -> None:
     statuses = {}
     for package in PACKAGES:

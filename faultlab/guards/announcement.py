@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from faultlab.guards.draws import undrawn
 from faultlab.guards.lightning import step_of
-from faultlab.guards.readings import undrawn
 
 COUNT = "faultlab/alarms"
 """The metric that counts the alarms of a training."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from faultlab.guards import looks, readings
+from faultlab.guards import draws, looks, readings
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.guard_set import GuardSet
 from faultlab.guards.looks import overrides_stock
@@ -83,7 +83,7 @@ class CheckpointsReload(Guard):
         weights: dict[str, str] = self._loaded["weights"]
         now = _digest({name: state[name] for name in weights if name in state}) or {}
         # A callback may load other weights before or after this look: that one set of them came back is what counts.
-        other = min((_unlike(among, now) for among in (weights, *_sets(checkpoint))), key=len)
+        other = min((_unlike(among, now) for among in (weights, *_sets(checkpoint, "state_dict", _BESIDE))), key=len)
         lost = _missing(weights, state)
         own = changes or not getattr(pl_module, "strict_loading", True)
         whole = len(other) + len(lost) == len(weights)
@@ -171,7 +171,7 @@ class CheckpointsReload(Guard):
 
     def _read(self, path: str) -> None:
         try:
-            with readings.undrawn():
+            with draws.undrawn():
                 try:
                     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
                 except Exception as error:
@@ -198,7 +198,7 @@ class CheckpointsReload(Guard):
         weights: dict[str, str] = kept["weights"]
         held = _digest(checkpoint.get("state_dict")) or {}
         own = changed or kept["own"]
-        other = min((_unlike(weights, among) for among in (held, *_sets(checkpoint))), key=len)
+        other = min((_unlike(weights, among) for among in (held, *_sets(checkpoint, _BESIDE))), key=len)
         if other and not own:
             self.alarm(
                 "other-weights",
@@ -268,9 +268,13 @@ def _remembered(states: Any) -> list[int] | None:
     return [len(state.get("state", ())) if isinstance(state, Mapping) else 0 for state in states]
 
 
-def _sets(checkpoint: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The sets of weights in a checkpoint that are the module's: Lightning's averaging callbacks keep two."""
-    found = [_digest(checkpoint.get(key)) for key in ("state_dict", "current_model_state")]
+_BESIDE = "current_model_state"
+"""Where Lightning's averaging callbacks keep a second set of the module's weights."""
+
+
+def _sets(checkpoint: Mapping[str, Any], *keys: str) -> list[dict[str, str]]:
+    """The checksums of the sets of weights that a checkpoint has under some keys."""
+    found = [_digest(checkpoint.get(key)) for key in keys]
     return [digest for digest in found if digest]
 
 

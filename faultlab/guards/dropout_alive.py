@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from faultlab.guards import listening, readings
+from faultlab.guards import listening, readings, trials
 from faultlab.guards.guard import Action, Guard
 
 
@@ -124,7 +124,7 @@ def _watcher(name: str, seen: dict[str, tuple[float, float]], training: bool) ->
     def watch(module: Any, args: Any, output: Any) -> None:
         if training and not torch.is_grad_enabled():  # a teacher, or a look at what has been learnt so far
             return
-        if readings.trying() or not args or not isinstance(args[0], torch.Tensor) or module.inplace or name in seen:
+        if trials.trying() or not args or not isinstance(args[0], torch.Tensor) or module.inplace or name in seen:
             return
         # One look at a part is enough, and what was zero before tells nothing.
         into, out = args[0].detach().reshape(-1)[:4096], output.detach().reshape(-1)[:4096]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from faultlab.guards import batches, listening, readings
+from faultlab.guards import batches, draws, listening, readings, trials
 from faultlab.guards.guard import Action, Guard, Level
 
 _DROPOUTS = {
@@ -24,8 +24,9 @@ _ALWAYS_ON = re.compile(r"training\s*=\s*True\b|\bdropout\w*\([^()]*,\s*True\s*[
 class EvaluationRepeats(Guard):
     """Notices dropout and noise that a network goes on with in eval mode, so that validation and predictions are noisy.
 
-    With the first batch of a validation a copy of the module is run twice, under two seeds, on what the module (or
-    those of its parts that the step calls) was given. Where the outputs differ, dropout that is called as a function
+    It looks at the first batch of a validation. Where the module (or those of its parts that the step calls) draws
+    random numbers, a copy is run twice, under two seeds, on what that was given. Where the outputs differ, dropout
+    that is called as a function
     in a part that is in eval mode is an alarm, attention's `dropout_p` as well, unless the source says in so many
     words that it is always on (``training=True``). So is a layer without parameters that gives back one tensor of
     floats as it came in, but for noise, within a network.
@@ -49,9 +50,11 @@ class EvaluationRepeats(Guard):
     def _forget(self) -> None:
         self._done = False
         self._calls: list[tuple[str, Any, Any]] = []
+        self._marks: dict[str, draws.Mark] = {}
+        self._drew = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_calls": []}
+        return {**super().__getstate__(), "_calls": [], "_marks": {}}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._forget()
@@ -63,13 +66,22 @@ class EvaluationRepeats(Guard):
             return
         for name, part in listening.parts(pl_module):
             if "." not in name:
-                self.ears.before(part, self._heard(name))
+                self.ears.before(part, self._begins(name))
+                self.ears.after(part, self._ends(name))
 
-    def _heard(self, name: str) -> Any:
+    def _begins(self, name: str) -> Any:
         def hear(module: Any, args: Any, kwargs: Any) -> None:
             # Of what a part calls in its turn nothing is kept: that runs again with it.
-            if not readings.trying() and len(self._calls) < 8 and not any(call[0] == "" for call in self._calls):
+            if not trials.trying() and len(self._calls) < 8 and not any(call[0] == "" for call in self._calls):
                 self._calls.append((name, args, kwargs))
+                self._marks[name] = draws.mark()
+
+        return hear
+
+    def _ends(self, name: str) -> Any:
+        def hear(module: Any, args: Any, output: Any) -> None:
+            if not trials.trying() and name in self._marks:
+                self._drew = draws.since(self._marks.pop(name)) or self._drew
 
         return hear
 
@@ -80,16 +92,20 @@ class EvaluationRepeats(Guard):
             return
         calls, self._calls = self._calls, []
         self.ears.rest()
+        self._marks = {}
         self._done = True
-        twin = readings.twin(pl_module, trainer, self.skip) if calls else None
-        if twin is None:
+        if not self._drew:
+            self.looked += len(calls)
+            return
+        trial = trials.shared(pl_module, trainer, self.skip)
+        if trial is None:
             return
         for name, args, kwargs in calls:
-            runner = twin if name == "" else getattr(twin, name, None)
+            runner = trial.module if name == "" else getattr(trial.module, name, None)
             if not isinstance(runner, nn.Module):
                 continue
             try:
-                found = self._tried(trainer, runner, args, kwargs)
+                found = self._tried(trial, runner, args, kwargs)
             except Exception as error:
                 self.skip(f"the copy's forward failed: {type(error).__name__}: {error}")
                 continue
@@ -97,16 +113,16 @@ class EvaluationRepeats(Guard):
             if found:
                 self.alarm(*found)
 
-    def _tried(self, trainer: Any, runner: nn.Module, args: Any, kwargs: Any) -> tuple[str, str, str] | None:
+    def _tried(self, trial: trials.Trial, runner: nn.Module, args: Any, kwargs: Any) -> tuple[str, str, str] | None:
         watch = _Watch(runner)
         drew = False
         outputs: list[list[Tensor]] = []
         try:
             for seed in (1, 2):
-                with readings.trial(trainer), watch:
-                    readings.reseed(seed)
+                with trial.running(), watch:
+                    draws.reseed(seed)
                     output = runner(*_copied(args), **_copied(kwargs))
-                    drew = readings.drawn(seed)
+                    drew = draws.drawn(seed)
                     outputs.append([t.clone() for t in readings.tensors(output) if t.is_floating_point()])
                 if not drew or not watch.found:
                     return None

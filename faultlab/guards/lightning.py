@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
@@ -58,4 +59,9 @@ def checkpoint_of(trainer: Any) -> dict[str, Any]:
 
 def overrides(callback: Any, hook: str) -> bool:
     """Whether a callback does something of its own in a hook."""
-    return getattr(type(callback), hook, None) is not getattr(Callback, hook, None)
+    return _overrides(type(callback), hook)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=4096)
+def _overrides(kind: type, hook: str) -> bool:
+    return getattr(kind, hook, None) is not getattr(Callback, hook, None)

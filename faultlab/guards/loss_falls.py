@@ -103,7 +103,8 @@ class LossFalls(Guard):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # While others look at the batch too, who are done with it by its end.
-        self._among = guessing.integers(batch) if len(self._labels) < 16 and not self._resumed else None
+        looks = self._learns and not self._resumed and len(self._labels) < 16
+        self._among = guessing.integers(batch) if looks else None
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         if self._explained is None and self._among is not None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from faultlab.guards import readings
+from faultlab.guards import draws, readings, trials
 from faultlab.guards.guard import Action, Guard, Level
 
 
@@ -49,26 +49,25 @@ class MetricsRecomputed(Guard):
         self.compute = compute
         self.tolerance = tolerance
         self.strict = strict
-        self._twin: Any = None
+        self._trial: trials.Trial | None = None
+        self._first: Any = None
         self._due = False
         self._agreed = False
         self._values: list[tuple[float, int]] = []
-        self._tried: tuple[float, dict[str, float]] | None = None
 
     @classmethod
     def arguments(cls, monitor: str, mode: str) -> dict[str, Any]:
         return {"metric": monitor}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_twin": None}
+        return {**super().__getstate__(), "_trial": None, "_first": None}
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self._agreed = False
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         self._values = []
-        self._tried = None
-        self._twin, self._due = None, False
+        self._trial, self._first, self._due = None, None, False
         fitting = getattr(getattr(trainer, "state", None), "fn", "fit") in ("fit", None)
         if fitting and (self.compute is not None or (readings.learns(pl_module) and self._is_loss(self.metric))):
             self._due = True
@@ -79,73 +78,32 @@ class MetricsRecomputed(Guard):
         # By now weights that are averaged are in their place.
         if self._due:
             self._due = False
-            twin = readings.twin(pl_module, trainer, self.skip)
-            self._twin = None if twin is None else twin.eval()
+            self._trial = trials.shared(pl_module, trainer, self.skip)
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._twin is None:
+        if self._trial is None:
             return
         size = readings.samples(batch)
-        value = None if size is None else self._recompute(trainer, batch, batch_idx)
+        value = None if size is None else self._recompute(self._trial, batch, batch_idx)
         if value is None or size is None or dataloader_idx:
-            self._twin = None
+            self._trial = self._first = None
         else:
             self.looked += 1
             self._values.append((value, size))
-            if batch_idx == 0 and self.compute is None and not self._agreed:
-                self._tried = self._try_other_weights(trainer, batch)
+            if batch_idx == 0:
+                self._first = batch
 
-    def _try_other_weights(self, trainer: Any, batch: Any) -> tuple[float, dict[str, float]] | None:
-        """What the copy's training step returns, and what its validation step logs, with weights that nobody learnt.
-
-        At its beginning a loss that weighs its terms by parameters, or smooths its labels, may be the one without that.
-        """
-        twin: Any = self._twin
-        logged: dict[str, float] = {}
-
-        def log(name: str, value: Any, *args: Any, **kwargs: Any) -> None:
-            if (number := readings.number(value)) is not None:
-                logged[name] = number
-
-        def log_dict(values: Any, *args: Any, **kwargs: Any) -> None:
-            for name, value in values.items():
-                log(name, value)
-
-        own = {name: vars(twin)[name] for name in ("log", "log_dict") if name in vars(twin)}
-        weights = [parameter for parameter in twin.parameters() if parameter.is_floating_point()]
-        before = [parameter.detach().clone() for parameter in weights]
+    def _recompute(self, trial: trials.Trial, batch: Any, batch_idx: int) -> float | None:
         try:
-            with readings.trial(trainer):
-                readings.reseed(1)
-                for parameter in weights:
-                    spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
-                    parameter.add_(torch.randn_like(parameter), alpha=spread or 1.0)
-                object.__setattr__(twin, "log", log)
-                object.__setattr__(twin, "log_dict", log_dict)
-                loss = readings.loss_of(readings.step(twin, batch, 0))
-                readings.step(twin, batch, 0, "validation_step")
-            return None if loss is None else (float(loss), logged)
-        except Exception as error:
-            self.skip(f"the copy's validation step failed: {type(error).__name__}: {error}")
-            return None
-        finally:
-            with torch.inference_mode(False), torch.no_grad():
-                for parameter, value in zip(weights, before):
-                    parameter.copy_(value)
-            for name, stand_in in own.items():
-                object.__setattr__(twin, name, stand_in)
-
-    def _recompute(self, trainer: Any, batch: Any, batch_idx: int) -> float | None:
-        try:
-            with readings.trial(trainer):
+            with trial.running(evaluates=True):
                 if self.compute is not None:
-                    return readings.number(self.compute(self._twin, batch))
-                drawn = torch.get_rng_state()
-                outputs = readings.step(self._twin, batch, batch_idx)
+                    return readings.number(self.compute(trial.module, batch))
+                before = draws.mark()
+                outputs = trial.step(batch, batch_idx)
                 # A loss that rests on chance is another each time.
-                if not torch.equal(drawn, torch.get_rng_state()):
+                if draws.since(before):
                     return None
             loss = readings.loss_of(outputs)
             return None if loss is None else float(loss)
@@ -154,17 +112,20 @@ class MetricsRecomputed(Guard):
             return None
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        twin, self._twin = self._twin, None
+        trial, first = self._trial, self._first
+        self._trial = self._first = None
         found = readings.metrics(trainer)
         name = (self.metric if self.metric in found else "") or readings.validation_loss(found)
-        if twin is None or not self._values or not name or not (self.compute or self._is_loss(name)):
+        if trial is None or not self._values or not name or not (self.compute or self._is_loss(name)):
             return
         samples = sum(size for _, size in self._values)
         mean = sum(value * size for value, size in self._values) / samples
         of_means = sum(value for value, _ in self._values) / len(self._values)
         logged = found[name]
         if not math.isfinite(mean) or self._near(logged, mean, 1e-4 * (1 + 9 * (abs(mean) < 1e-3))):
-            self._agreed = self._agreed or self._is_by_design(name)
+            if not self._agreed:
+                trials.keep_apart(pl_module)
+                self._agreed = self._is_by_design(name, trial, first)
             return
         if not self._near(of_means, mean, 1e-3) and self._near(logged, of_means, 1e-4):
             self.alarm(
@@ -185,11 +146,18 @@ class MetricsRecomputed(Guard):
                 "not that of training), and does validation run in eval mode?",
             )
 
-    def _is_by_design(self, name: str) -> bool:
-        """Whether both agreed with other weights too; where that could not be tried, that they have is enough."""
-        if self._tried is None or name not in self._tried[1]:
+    def _is_by_design(self, name: str, trial: trials.Trial, batch: Any) -> bool:
+        """Whether both agree with other weights too; where that can't be tried, that they have is enough."""
+        if self.compute is not None or batch is None:
             return True
-        loss, logged = self._tried
+        try:
+            with trial.running(evaluates=True):
+                loss, logged = _with_other_weights(trial, batch)
+        except Exception as error:
+            self.skip(f"the copy's validation step failed: {type(error).__name__}: {error}")
+            return True
+        if loss is None or name not in logged:
+            return True
         return not math.isfinite(loss) or self._near(logged[name], loss, 1e-5)
 
     @staticmethod
@@ -199,3 +167,30 @@ class MetricsRecomputed(Guard):
     @staticmethod
     def _is_loss(name: str) -> bool:
         return not name or "loss" in name.lower()
+
+
+def _with_other_weights(trial: trials.Trial, batch: Any) -> tuple[float | None, dict[str, float]]:
+    """What the copy's training step returns, and what its validation step logs, with weights that nobody learnt.
+
+    At its beginning a loss that weighs its terms by parameters, or smooths its labels, may be the one without that.
+    """
+    logged: dict[str, float] = {}
+
+    def log(name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        if (number := readings.number(value)) is not None:
+            logged[name] = number
+
+    def log_dict(values: Any, *args: Any, **kwargs: Any) -> None:
+        for name, value in values.items():
+            log(name, value)
+
+    draws.reseed(1)
+    for parameter in trial.module.parameters():
+        if parameter.is_floating_point():
+            spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
+            parameter.add_(torch.randn_like(parameter), alpha=spread or 1.0)
+    object.__setattr__(trial.module, "log", log)
+    object.__setattr__(trial.module, "log_dict", log_dict)
+    loss = readings.loss_of(trial.step(batch, 0))
+    trial.step(batch, 0, "validation_step")
+    return None if loss is None else float(loss), logged

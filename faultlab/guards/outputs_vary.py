@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import listening, readings
+from faultlab.guards import listening, readings, trials
 from faultlab.guards.guard import Action, Guard, Level
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
@@ -93,7 +93,7 @@ class OutputsVary(Guard):
 
     def _watcher(self, name: str, pl_module: Any) -> Any:
         def watch(module: Any, args: Any, output: Any) -> None:
-            if module.training and not readings.trying():
+            if module.training and not trials.trying():
                 # As it is now: where the loss is judged, autocast is over.
                 self._outputs.append((name, output, _autocasts(pl_module)))
 
@@ -101,7 +101,7 @@ class OutputsVary(Guard):
 
     def _activation(self, name: str) -> Any:
         def watch(module: Any, args: Any, output: Any) -> None:
-            if not self._listening or readings.trying() or not isinstance(output, Tensor) or output.numel() < 16:
+            if not self._listening or trials.trying() or not isinstance(output, Tensor) or output.numel() < 16:
                 return
             values = output.detach()
             if isinstance(module, _RECTIFIERS):

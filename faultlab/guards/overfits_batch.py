@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from faultlab.guards import readings
+from faultlab.guards import readings, trials
 from faultlab.guards.guard import Action, Guard, Level
 
 
@@ -65,16 +65,16 @@ class OverfitsBatch(Guard):
             )
 
     def _train(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> list[float]:
-        twin = readings.twin(pl_module, trainer, self.skip)
+        trial = trials.own(pl_module, trainer, self.skip)
         losses: list[float] = []
-        if twin is None:
+        if trial is None:
             return losses
         try:
-            with readings.trial(trainer, grad=True):
-                learning = [parameter for parameter in twin.parameters() if parameter.requires_grad]
+            with trial.running(grad=True):
+                learning = [parameter for parameter in trial.module.parameters() if parameter.requires_grad]
                 optimizer = torch.optim.Adam(learning, lr=self.rate)
                 for _ in range(self.steps):
-                    outputs = readings.step(twin, batch, batch_idx)
+                    outputs = trial.step(batch, batch_idx)
                     loss: Any = outputs.get("loss") if isinstance(outputs, dict) else outputs
                     optimizer.zero_grad()
                     loss.backward()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from faultlab.guards import batches, readings
+from faultlab.guards import batches, trials
 from faultlab.guards.guard import Action, Guard, Level
 
 _LOSSES = ("cross_entropy", "nll_loss")
@@ -49,14 +49,15 @@ class PaddingIgnored(Guard):
         if padding is None or not _is_known(pl_module, batches.look(batch), *padding):
             return
         self._looked = self.looks
-        twin = readings.twin(pl_module, trainer, self.skip)
-        if twin is None:
+        # In training mode, where a step changes running statistics.
+        trial = trials.own(pl_module, trainer, self.skip)
+        if trial is None:
             return
         token, places = padding
         watch = _Losses(places)
-        with readings.trial(trainer), watch:
+        with trial.running(), watch:
             try:
-                readings.step(twin, batch, batch_idx)
+                trial.step(batch, batch_idx)
             except Exception as error:
                 self.skip(f"the copy's training step failed: {type(error).__name__}: {error}")
                 return

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from faultlab.guards.draws import undrawn
 from faultlab.guards.lightning import checkpoint_of
-from faultlab.guards.readings import undrawn
 
 SHARE = 0.02
 """The part of a training's time that may go into keeping a sound state."""

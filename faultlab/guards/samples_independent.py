@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from faultlab.guards import listening, mixing, readings
+from faultlab.guards import draws, listening, mixing, readings, trials
 from faultlab.guards.guard import Action, Guard, Level
 
 _TRIED = 16
@@ -21,8 +22,8 @@ class SamplesIndependent(Guard):
     was asked before, or on chance that nobody seeds.
 
     Once an epoch a copy of the module, in eval mode, is given inputs of the first training batch twice, sixteen samples
-    of them, and then each half of those. Equal inputs have to give equal outputs, and a half its half of the outputs.
-    A forward that draws random numbers in eval mode is only looked at further if ``deterministic`` says it must not.
+    of them, and then the latter half of those. Equal inputs have to give equal outputs, and the half its outputs. A
+    forward that draws random numbers in eval mode is only looked at further if ``deterministic`` says that it must not.
 
     It keeps quiet where the first dimension of all inputs is not that of the samples (by the loader's batch size),
     where the inputs are of a class of somebody's own, where the outputs are not one a sample, and with normalisation or
@@ -79,13 +80,12 @@ class SamplesIndependent(Guard):
             return
         if not inputs or any(not tensor.dim() or len(tensor) != size for tensor in inputs) or size < 4:
             return
-        twin = readings.twin(pl_module, trainer, self.skip)
-        if twin is None:
+        trial = trials.shared(pl_module, trainer, self.skip)
+        if trial is None:
             return
-        twin.eval()
-        runner = twin if name == "" else getattr(twin, name)
+        runner = trial.module if name == "" else getattr(trial.module, name)
         try:
-            found = self._compare(trainer, runner, args, kwargs, min(size, _TRIED))
+            found = self._compare(trial, runner, args, kwargs, min(size, _TRIED))
         except Exception as error:
             self.skip(f"the copy's forward failed: {type(error).__name__}: {error}")
             return
@@ -97,18 +97,30 @@ class SamplesIndependent(Guard):
         self.ears.rest()
         self._seen = []
 
-    def _compare(self, trainer: Any, runner: Any, args: Any, kwargs: Any, size: int) -> tuple[str, str, str] | None:
+    def _compare(
+        self, trial: trials.Trial, runner: Any, args: Any, kwargs: Any, size: int
+    ) -> tuple[str, str, str] | None:
         drew = False
 
         def run(n: int, seed: int, start: int = 0) -> list[Tensor]:
             nonlocal drew
-            with readings.trial(trainer):
-                readings.reseed(seed)
+            with trial.running(evaluates=True):
+                draws.reseed(seed)
                 output = runner(*_part(args, n, start), **_part(kwargs, n, start))
-                drew = drew or readings.drawn(seed)
+                drew = drew or draws.drawn(seed)
                 return [tensor.clone() for tensor in readings.tensors(output) if tensor.is_floating_point()]
 
-        first, again = run(size, 1), run(size, 1)
+        # What goes through the batch as if it were time tells the later samples of the earlier ones alone.
+        start = size // 2
+        half = size - start
+        first = run(size, 1)
+        part: list[Tensor] | None = None
+        with contextlib.suppress(Exception):  # to be met again below, if chance is not found before
+            part = run(size, 1, start)
+        if not drew and part is not None and self._is_part(part, _tail(first, half)):
+            # Neither chance nor the other samples make a difference.
+            return None
+        again = run(size, 1)
         # What draws nothing does not depend on the seed.
         other = run(size, 2) if drew else again
         if self._differ(first, again) or (self.deterministic and self._differ(first, other)):
@@ -120,34 +132,27 @@ class SamplesIndependent(Guard):
             )
         if self._differ(first, other):
             return None
-        half = size // 2
-        part = run(half, 1)
+        part = run(size, 1, start) if part is None else part
         if part and all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(part, first, strict=False)):
             return (
                 "cached",
                 f"{half} samples give the same output as {size}: forward gives back what it has cached",
                 "Keep no output on the module from one call to the next.",
             )
-        if any(not a.dim() or len(a) != size or len(b) != half for a, b in zip(first, part, strict=False)):
+        if not _is_each_samples_own(first, part, size, half):
             return None
-        if self._differ([output[:half] for output in first], part):
-            return self._mixed(half, size, run)
-        # What goes through the batch as if it were time tells the later samples of the earlier ones alone.
-        rest = run(size, 1, half)
-        if any(len(b) != size - half for b in rest):
-            return None
-        if self._differ([output[half:] for output in first], rest):
-            return self._mixed(size - half, size, run)
+        if self._differ(_tail(first, half), part):
+            where, remedy = mixing.place(run, size)
+            return (
+                "mixes",
+                f"the outputs of {half} samples are others when {size - half} other samples are in the batch: samples "
+                "are mixed, permuted or leak into each other, so they are not independent" + where,
+                remedy or "Look for a wrong dimension (batch_first, reshape, softmax, roll, sort) in forward.",
+            )
         return None
 
-    def _mixed(self, part: int, size: int, run: Any) -> tuple[str, str, str]:
-        where, remedy = mixing.place(run, size)
-        return (
-            "mixes",
-            f"the outputs of {part} samples are others when {size - part} other samples are in the batch: samples "
-            "are mixed, permuted or leak into each other, so they are not independent" + where,
-            remedy or "Look for a wrong dimension (batch_first, reshape, softmax, roll, sort) in forward.",
-        )
+    def _is_part(self, part: list[Tensor], tail: list[Tensor]) -> bool:
+        return [a.shape for a in part] == [b.shape for b in tail] and not self._differ(tail, part)
 
     def _differ(self, one: list[Tensor], other: list[Tensor]) -> bool:
         if len(one) != len(other):
@@ -163,9 +168,19 @@ class SamplesIndependent(Guard):
         return False
 
 
+def _is_each_samples_own(whole: list[Tensor], part: list[Tensor], size: int, half: int) -> bool:
+    """Whether all outputs have a row for each sample, of which ``whole`` is given ``size`` and ``part`` ``half``."""
+    return all(a.dim() and len(a) == size and len(b) == half for a, b in zip(whole, part, strict=False))
+
+
+def _tail(outputs: list[Tensor], count: int) -> list[Tensor]:
+    """The last rows, where there are more."""
+    return [output[-count:] if output.dim() and len(output) > count else output for output in outputs]
+
+
 def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
     def listen(module: Any, args: Any, kwargs: Any) -> None:
-        if not readings.trying() and len(seen) < 8:
+        if not trials.trying() and len(seen) < 8:
             seen.append((name, args, kwargs))
 
     return listen

@@ -7,7 +7,8 @@ import functools
 import inspect
 import math
 import textwrap
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch.optim import lr_scheduler as stock
@@ -106,8 +107,9 @@ class ScheduleFits(Guard):
             )
 
     def _judge_keys(self, configs: list[Any], pl_module: Any) -> None:
-        for name, usual in (("interval", "epoch"), ("frequency", 1)):
-            if all(getattr(c, name, usual) == usual for c in configs) and name in _keys_beside_optimizer(pl_module):
+        misplaced = _keys_beside_optimizer(pl_module)
+        for name, usual in _KEYS.items():
+            if name in misplaced and all(getattr(c, name, usual) == usual for c in configs):
                 self.alarm(
                     "misplaced-key",
                     f'configure_optimizers returns "{name}" in the dictionary of the optimizer, where nobody reads it: '
@@ -199,18 +201,37 @@ def _meant_in_epochs(scheduler: Any, length: float | None, plan: Plan, turns: in
     return ""
 
 
+_KEYS: dict[str, Any] = {"interval": "epoch", "frequency": 1}
+"""A scheduler's settings that a dictionary of `configure_optimizers` may hold, and what they are without it."""
+
+
+def _strings(constants: Iterable[Any]) -> Iterator[str]:
+    """The strings among a function's constants, and those of functions within it."""
+    for constant in constants:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, types.CodeType):
+            yield from _strings(constant.co_consts)
+        elif isinstance(constant, (tuple, frozenset)):
+            yield from _strings(constant)
+
+
 def _keys_beside_optimizer(pl_module: Any) -> set[str]:
     """The settings of a scheduler that `configure_optimizers` writes into a dictionary with the key "optimizer"."""
     found: set[str] = set()
     try:
-        source = inspect.getsource(inspect.unwrap(type(pl_module).configure_optimizers))
+        method = inspect.unwrap(type(pl_module).configure_optimizers)
+        # To read the source takes as long as a small step.
+        if isinstance(method, types.FunctionType) and _KEYS.keys().isdisjoint(_strings(method.__code__.co_consts)):
+            return found
+        source = inspect.getsource(method)
         tree = ast.parse(textwrap.dedent(source))
     except (OSError, TypeError, SyntaxError, AttributeError):
         return found
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
             keys = {key.value: value for key, value in zip(node.keys, node.values) if isinstance(key, ast.Constant)}
-            for name, usual in (("interval", "epoch"), ("frequency", 1)):
+            for name, usual in _KEYS.items():
                 value = keys.get(name)
                 if "optimizer" in keys and value is not None:
                     found |= set() if isinstance(value, ast.Constant) and value.value == usual else {name}

@@ -11,6 +11,7 @@ import copy
 import copyreg
 import types
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ _COPIES = ("__deepcopy__", "__reduce_ex__", "__reduce__")
 def copied(value: Any, memo: dict[int, Any]) -> Any:
     """The copy; ``memo`` says of what there is to be none, and what stands in its place, by identity."""
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in _ATOMS or (kind is tuple and all(type(part) in _ATOMS for part in value)):
         return value
     if (known := memo.get(id(value))) is not None:
         return known
@@ -38,7 +39,7 @@ def copied(value: Any, memo: dict[int, Any]) -> Any:
         return _function(value, memo)
     if kind.__module__ == "torch._dynamo.eval_frame" and isinstance(value, nn.Module):
         return _compiled(value, memo)
-    if isinstance(value, nn.Module) and not any(hasattr(kind, own) and _owns(kind, own) for own in _COPIES):
+    if isinstance(value, nn.Module) and _is_copied_as_modules_are(kind):  # type: ignore[arg-type]
         return _module(value, memo)
     return copy.deepcopy(value, memo)
 
@@ -123,8 +124,9 @@ def _compiled(module: Any, memo: dict[int, Any]) -> Any:
     return made
 
 
-def _owns(kind: type, name: str) -> bool:
-    return getattr(kind, name) is not getattr(nn.Module, name, None)
+@lru_cache(maxsize=256)
+def _is_copied_as_modules_are(kind: type) -> bool:
+    return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in _COPIES)
 
 
 def _is_plain(parameter: Tensor) -> bool:

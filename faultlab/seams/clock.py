@@ -91,8 +91,8 @@ class Clock:
         A fault that is met there has to show, since it is in the code that is tried, and must leave nothing behind.
         """
         # Not imported for this: the first import of the guards settles whose callbacks they are.
-        readings = sys.modules.get("faultlab.guards.readings")
-        return bool(self._beside or (readings is not None and readings.trying()))
+        trials = sys.modules.get("faultlab.guards.trials")
+        return bool(self._beside or (trials is not None and trials.trying()))
 
     @property
     def next_step(self) -> int:

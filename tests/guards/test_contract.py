@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 
 from faultlab import guards
-from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning, readings
+from faultlab.guards import Alarm, Guard, GuardSet, GuardWarning, trials
 from faultlab.guards.known_profile import combine
 from faultlab.guards.known_sensor import Sensor
 from faultlab.guards.lightning import HOOKS, overrides
@@ -32,6 +32,7 @@ TARGETS = {
     "adversarial": models.adversarial,
 }
 EVERY = pytest.mark.nightly(reason="every guard on every target; the quick ring has one target a guard")
+ALONE = pytest.mark.nightly(reason="each guard alone; the quick ring has all of them together")
 FRESH = pytest.mark.nightly(reason="begins with nothing imported; the quick ring has the other package")
 # The guards take the targets in turn, so that none depends on where it stands in the list of another.
 LOOKING = [
@@ -119,9 +120,12 @@ def test_a_guard_is_quiet_on_a_healthy_training(cls: type[Guard]) -> None:
     fit(made(cls))
 
 
-@pytest.mark.parametrize("cls", GUARDS, ids=lambda cls: cls.__name__)
-def test_a_guard_can_be_pickled_for_other_processes(cls: type[Guard]) -> None:
-    again = pickle.loads(pickle.dumps(GuardSet([made(cls)])))
+@pytest.mark.parametrize(
+    "cls", [*[pytest.param(cls, id=cls.__name__, marks=ALONE) for cls in GUARDS], pytest.param(None, id="all")]
+)
+def test_a_guard_can_be_pickled_for_other_processes(cls: type[Guard] | None) -> None:
+    asked = guards.all("full", monitor="val_loss", mode="min") if cls is None else GuardSet([made(cls)])
+    again = pickle.loads(pickle.dumps(asked))
     fit(again)
 
 
@@ -133,8 +137,7 @@ def test_a_guard_serves_a_second_training(cls: type[Guard]) -> None:
 
 
 @pytest.mark.parametrize("cls", GUARDS, ids=lambda cls: cls.__name__)
-@pytest.mark.parametrize("entry", ["validate", "test", "predict"])
-def test_a_guard_lets_every_entry_of_the_trainer_pass(cls: type[Guard], entry: str) -> None:
+def test_a_guard_lets_every_entry_of_the_trainer_pass(cls: type[Guard]) -> None:
     class Whole(Healthy):
         def test_step(self, batch: Any, batch_idx: int) -> Any:
             self.log("test_loss", self(batch[0]).mean())
@@ -142,8 +145,9 @@ def test_a_guard_lets_every_entry_of_the_trainer_pass(cls: type[Guard], entry: s
         def predict_step(self, batch: Any, batch_idx: int) -> Any:
             return self(batch[0])
 
-    trainer = fit(made(cls), module := Whole())
-    getattr(trainer, entry)(module, loaders()[1])
+    trainer = fit(made(cls), module := Whole(), max_epochs=1)
+    for entry in (trainer.validate, trainer.test, trainer.predict):
+        entry(module, loaders()[1])
 
 
 def test_an_alarm_is_an_exception_unless_a_warning_was_asked_for() -> None:
@@ -206,7 +210,7 @@ def test_a_copy_that_fails_is_counted() -> None:
         """Refuses to be called by a guard."""
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            if readings.trying():
+            if trials.trying():
                 raise LookupError("nothing for you")
             return super().forward(inputs)
 

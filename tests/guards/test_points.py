@@ -9,7 +9,7 @@ import copy
 import io
 import pickle
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,22 @@ WHO = [*[pytest.param(cls, id=cls.__name__, marks=ALONE) for cls in CLASSES], *S
 EACH = [*[pytest.param(cls, id=cls.__name__) for cls in CLASSES], *SETS]
 POINTS = [hook for hook in HOOKS if hook not in ("on_exception",) and "test" not in hook and "predict" not in hook]
 MORE = pytest.mark.nightly(reason="more forms of compiling; the quick ring has those in which hooks are in the way")
-COMPILED = [
-    *[pytest.param(form, marks=MORE) for form in ("network", "in place", "method of the module")],
-    "function",
-    "in the first step",
-]
+TURNED = pytest.mark.nightly(reason="each set of guards in one place more; the quick ring has both, and both places")
 pytestmark = pytest.mark.usefixtures("nothing_compiled")
+
+
+def crossed(*places: str, more: Sequence[str] = ()) -> list[Any]:
+    """Every guard and set in every place; quick are the sets alone, each in another of the places."""
+    return [
+        pytest.param(
+            who,
+            place,
+            id=f"{who if who in SETS else who.__name__}-{place}",
+            marks=ALONE if who not in SETS else MORE if place in more else TURNED if who != SETS[number] else (),
+        )
+        for who in (*CLASSES, *SETS)
+        for number, place in enumerate((*places, *more))
+    ]
 
 
 class Network(nn.Module):
@@ -174,8 +184,7 @@ def no_hooks(module: nn.Module) -> None:
     assert b"faultlab" not in pickle.dumps([vars(part).get("_forward_hooks") for part in module.modules()])
 
 
-@pytest.mark.parametrize("order", ["before", "after"])
-@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize(("who", "order"), crossed("before", "after"))
 def test_all_can_be_copied_and_pickled_at_every_hook(who: Any, order: str, watching: Any, bare: dict[str, Any]) -> None:
     callbacks = watching(who)
     seen: set[str] = set()
@@ -305,8 +314,10 @@ def of_compiled(form: str, callbacks: list[Any], backend: Any = counting) -> tup
     return [*graphs], [value.clone() for value in module.state_dict().values()]
 
 
-@pytest.mark.parametrize("form", COMPILED)
-@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize(
+    ("who", "form"),
+    crossed("function", "in the first step", more=("network", "in place", "method of the module")),
+)
 def test_a_graph_that_has_to_be_whole_is_compiled_once_and_whole(who: Any, form: str, watching: Any) -> None:
     graphs_alone, alone = of_compiled(form, [])
     graphs_watched, watched = of_compiled(form, watching(who))

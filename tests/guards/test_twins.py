@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from faultlab.guards import readings
+from faultlab.guards.trials import Trial
 from faultlab.guards.twins import copied
 from faultlab.seams.patching import Patches
 from tests.guards.rig import Healthy
@@ -103,7 +103,7 @@ def test_a_twin_of_an_ordinary_module_takes_no_walk_through_its_attributes(monke
         return deepcopy(value, memo)
 
     monkeypatch.setattr(copy, "deepcopy", counting)
-    assert readings.twin(Healthy(), trainer=object()) is not None
+    Trial(Healthy(), trainer=object())
     assert not [kind for kind in walked if issubclass(kind, (nn.Module, nn.Parameter, dict))]
 
 

@@ -1,0 +1,156 @@
+"""A copy of the module to be tried out: the one place where guards make copies and run them.
+
+Guards that look at the same moment share a copy, as long as one of them holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from faultlab.guards import readings
+from faultlab.guards.draws import undrawn
+from faultlab.guards.looks import writes
+from faultlab.guards.twins import copied
+
+_trying = False
+
+
+def trying() -> bool:
+    """Whether a guard is running a copy of the module at this moment: hooks on layers are not to count that."""
+    return _trying
+
+
+class Trial:
+    """A copy of a module as it is now, which logs nothing and shares its data and its trainer with the module.
+
+    Args:
+        pl_module: The module.
+        trainer: Its trainer.
+
+    Raises:
+        Exception: Whatever the module raises where it can't be copied.
+    """
+
+    def __init__(self, pl_module: Any, trainer: Any) -> None:
+        memo: dict[int, Any] = {id(trainer): trainer}
+        for value in list(vars(pl_module).values()):
+            if isinstance(value, (DataLoader, Dataset)) or type(value).__name__.endswith(("Trainer", "DataModule")):
+                memo[id(value)] = value
+        with undrawn():
+            self.module: Any = copied(pl_module, memo)
+        self.trainer = trainer
+        self._modes: list[tuple[Any, bool]] = []
+        for part in self.module.modules():
+            part._compiled_call_impl = None  # compiled in place it would call the original
+            self._modes.append((part, part.training))
+        self._evaluates = False
+        if getattr(self.module, "_trainer", None) is not None:
+            object.__setattr__(self.module, "_trainer", _Unlogged(trainer))
+        for name in [name for name, value in vars(self.module).items() if hasattr(value, readings.ATTACHED)]:
+            delattr(self.module, name)  # it would lead back to the original
+        for name in ("log", "log_dict", "print"):
+            if hasattr(self.module, name):
+                object.__setattr__(self.module, name, _nothing)
+
+    @contextlib.contextmanager
+    def running(self, *, evaluates: bool = False, grad: bool = False) -> Iterator[None]:
+        """What the copy is run in: no number is drawn, no gradient taken, and the precision is the Trainer's.
+
+        Args:
+            evaluates: Whether in eval mode; else in the modes that the module was copied in.
+            grad: Whether gradients are taken.
+        """
+        global _trying
+        plugin = getattr(self.trainer, "precision_plugin", None)
+        context = getattr(plugin, "forward_context", contextlib.nullcontext)
+        before, _trying = _trying, True
+        try:
+            # Lightning validates in inference mode, whose tensors no backward pass can go through.
+            with undrawn(), _uncompiled(), torch.inference_mode(False), torch.set_grad_enabled(grad), context():
+                self._turn(evaluates)
+                yield
+        finally:
+            _trying = before
+
+    def _turn(self, evaluates: bool) -> None:
+        if evaluates == self._evaluates:
+            return
+        self._evaluates = evaluates
+        if evaluates:
+            self.module.eval()
+        else:
+            for part, training in self._modes:
+                part.training = training
+
+    def step(self, batch: Any, batch_idx: int, which: str = "training_step") -> Any:
+        """What a step of the copy gives for a batch, whether it asks for the index or not; within `running`."""
+        own = getattr(self.module, which)
+        code = getattr(getattr(own, "__func__", own), "__code__", None)
+        takes_index = code is None or code.co_argcount > 2 or "batch_idx" in code.co_varnames
+        return own(batch, batch_idx) if takes_index else own(batch)
+
+
+_SHARED: weakref.WeakKeyDictionary[Any, tuple[Any, weakref.ref[Trial]]] = weakref.WeakKeyDictionary()
+
+
+def own(pl_module: Any, trainer: Any, skip: Callable[[str], None]) -> Trial | None:
+    """A copy for one guard alone, which may change its weights; None where there can be none.
+
+    Args:
+        pl_module: The module.
+        trainer: Its trainer.
+        skip: What is told why there is no copy: a guard's `skip`.
+    """
+    try:
+        return Trial(pl_module, trainer)
+    except Exception as error:
+        skip(f"the module can't be copied: {type(error).__name__}: {error}")
+        return None
+
+
+def shared(pl_module: Any, trainer: Any, skip: Callable[[str], None]) -> Trial | None:
+    """The copy of this moment, for guards that leave its weights as they are; arguments as for `own`."""
+    moment = getattr(trainer, "global_step", None), getattr(trainer, "sanity_checking", False), writes(pl_module)
+    known = _SHARED.get(pl_module)
+    trial = known[1]() if known is not None and known[0] == moment else None
+    if trial is None:
+        trial = own(pl_module, trainer, skip)
+        if trial is not None:
+            _SHARED[pl_module] = moment, weakref.ref(trial)
+    return trial
+
+
+def keep_apart(pl_module: Any) -> None:
+    """Share the module's present copy with nobody who comes later, since its weights are about to change."""
+    _SHARED.pop(pl_module, None)
+
+
+class _Unlogged:
+    """A trainer for a copy of the module: the real one, without its loggers."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self.logger = None
+        self.loggers: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_trainer"), name)
+
+
+@contextlib.contextmanager
+def _uncompiled() -> Iterator[None]:
+    """What is compiled runs as it is written: a copy of it would be compiled anew, at the training's expense."""
+    stance = getattr(torch.compiler, "set_stance", None) if "torch._dynamo" in sys.modules else None
+    with stance("force_eager") if stance else contextlib.nullcontext():
+        yield
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """Stands for methods that report."""

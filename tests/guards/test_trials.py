@@ -1,0 +1,152 @@
+"""Copies of a module that guards try out: how many there are, and what is left as it was."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from faultlab.guards import EvaluationRepeats, MetricsRecomputed, SamplesIndependent, draws, trials
+from tests.guards.rig import Healthy, alarm_of, fit
+
+
+class Asked:
+    """A trainer as far as copies ask for one."""
+
+    global_step = 0
+    sanity_checking = False
+
+
+def none(why: str) -> None:
+    raise AssertionError(why)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The modules that copies are made of from now on."""
+    found: list[Any] = []
+    copied = trials.copied
+
+    def counting(value: Any, memo: Any) -> Any:
+        if isinstance(value, Healthy):
+            found.append(type(value))
+        return copied(value, memo)
+
+    monkeypatch.setattr(trials, "copied", counting)
+    return found
+
+
+def test_guards_that_look_at_one_moment_share_a_copy() -> None:
+    module, trainer = Healthy(), Asked()
+    first = trials.shared(module, trainer, none)
+    assert first is not None
+    assert trials.shared(module, trainer, none) is first
+    assert trials.own(module, trainer, none) is not first
+
+
+def _takes_a_step(module: Healthy, trainer: Asked) -> None:
+    trainer.global_step += 1
+
+
+def _ends_the_sanity_check(module: Healthy, trainer: Asked) -> None:
+    trainer.sanity_checking = True
+
+
+def _writes(module: Healthy, trainer: Asked) -> None:
+    with torch.no_grad():
+        module.head.weight.zero_()
+
+
+def _keeps_apart(module: Healthy, trainer: Asked) -> None:
+    trials.keep_apart(module)
+
+
+@pytest.mark.parametrize("change", [_takes_a_step, _ends_the_sanity_check, _writes, _keeps_apart])
+def test_a_copy_of_another_moment_is_not_shared(change: Callable[[Healthy, Asked], None]) -> None:
+    module, trainer = Healthy(), Asked()
+    first = trials.shared(module, trainer, none)
+    change(module, trainer)
+    assert trials.shared(module, trainer, none) is not first
+
+
+def test_a_copy_that_nobody_holds_is_gone() -> None:
+    module, trainer = Healthy(), Asked()
+    trials.shared(module, trainer, none)
+    gc.collect()
+    assert trials._SHARED[module][1]() is None
+
+
+def test_a_shared_copy_runs_in_eval_mode_or_in_the_modes_that_it_was_copied_in() -> None:
+    module = Healthy()
+    module.body[1].eval()
+    trial = trials.shared(module, Asked(), none)
+    assert trial is not None
+    modes = [part.training for part in module.modules()]
+    for evaluates in (False, True, False):
+        with trial.running(evaluates=evaluates):
+            assert [part.training for part in trial.module.modules()] == [not evaluates and mode for mode in modes]
+    assert [part.training for part in module.modules()] == modes
+
+
+def test_a_network_that_draws_nothing_in_validation_is_not_copied_to_see_whether_it_repeats(made: list[Any]) -> None:
+    guard = EvaluationRepeats()
+    fit(guard)
+    assert guard.looked == 1
+    assert made == []
+
+
+def test_a_healthy_training_is_copied_once_a_validation_and_once_an_epoch(made: list[Any]) -> None:
+    fit([EvaluationRepeats(), MetricsRecomputed(), SamplesIndependent()])
+    assert len(made) == 3 + 2
+
+
+def test_guards_share_the_copy_of_a_network_that_draws(made: list[Any]) -> None:
+    class Forgetful(Healthy):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(F.dropout(inputs, 0.2))
+
+    alarm = alarm_of([EvaluationRepeats(), MetricsRecomputed()], Forgetful())
+    assert alarm is not None
+    assert (alarm.guard, alarm.check) == ("EvaluationRepeats", "dropout")
+    assert made == [Forgetful]
+
+
+def test_other_weights_are_tried_only_where_it_is_in_question_whether_two_losses_are_one() -> None:
+    class Smoothed(Healthy):
+        steps = 0
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            Smoothed.steps += trials.trying()
+            return F.cross_entropy(self(batch[0]), batch[1], label_smoothing=0.3)
+
+    fit(MetricsRecomputed(), Smoothed())
+    assert Smoothed.steps == 3 * 2
+
+
+def test_chance_is_found_where_half_of_the_samples_is_refused() -> None:
+    class Fixed(Healthy):
+        def forward(self, inputs: Tensor) -> Tensor:
+            source = torch.Generator()
+            source.seed()
+            outputs = super().forward(inputs.reshape(16, 4))
+            return outputs + torch.randn(outputs.shape, generator=source)
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None: ...
+
+    alarm = alarm_of(SamplesIndependent(), Fixed())
+    assert alarm is not None
+    assert alarm.check == "random"
+
+
+def test_a_mark_tells_whether_anybody_has_drawn() -> None:
+    before = draws.mark()
+    assert not draws.since(before)
+    with draws.undrawn():
+        torch.rand(1)
+        assert draws.since(before)
+    assert not draws.since(before)
