@@ -10,12 +10,12 @@ import pytest
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import Finding
 from faultlab.engines import Engine, create
-from tests.patients import fifth, first, second, third
+from tests.patients import fifth, first, fourth, second, third
 from tests.patients.patient import Patient, alarms
 
 # One of each kind: swallowed nowhere, raised before the step, silent.
 _QUICK = ("target-broadcast", "optimizer-index", "layers-in-a-list")
-_ALL = [*first.PATIENTS, *second.PATIENTS, *third.PATIENTS, *fifth.PATIENTS, *fifth.AFTERWARDS]
+_ALL = [*first.PATIENTS, *second.PATIENTS, *third.PATIENTS, *fourth.PATIENTS, *fifth.PATIENTS, *fifth.AFTERWARDS]
 # The doctor examines the first fit of a script, and what is ill with this one is its second.
 _SECOND_FIT = pytest.mark.xfail(reason="only the first fit of a script is examined", strict=True)
 _NIGHTLY = pytest.mark.nightly(reason="three of them run quick; each takes two trainings")

@@ -13,10 +13,13 @@ from faultlab import engines
 from faultlab.doctor import never_called, options, statements
 from faultlab.doctor.called import HOOKS, LEARNING
 from faultlab.doctor.delivered import PROMISES
+from faultlab.doctor.drawn import DRAWN
 from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
 from faultlab.doctor.idle import IDLE
 from faultlab.doctor.loaded import LOADED
+from faultlab.doctor.metrics import METRICS
+from faultlab.doctor.onlooking import ADVICE, ALARMS
 from faultlab.doctor.rates import RATES
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
@@ -111,7 +114,8 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
         yield _broken("import", scenario, error.where, error.message, error.remedy)
         return
     yield replace(fine("your code can be imported"), check="import")
-    (outcome,) = engine.run([order(engine, "examined", seed, deadline=timeout, examine=steps, compiles=True)])
+    ordered = order(engine, "examined", seed, deadline=timeout, examine=steps, compiles=True, advice=ADVICE)
+    (outcome,) = engine.run([ordered])
     result = outcome.result or {}
     if "target_error" in result:
         told = result["target_error"]
@@ -157,9 +161,11 @@ def _class(scenario: Scenario, seen: Seen, root: Path) -> Iterator[Finding]:
 def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
     result = outcome.result or {}
     trajectory = Trajectory.from_json(result["trajectory"])
+    # Without what the guards took that looked on.
+    seconds = result["seconds"] - sum(((result.get("advice") or {}).get("seconds") or {}).values())
     if never_called.calls(seen):
         if trajectory.end == "finished" and trajectory.steps >= steps:
-            what = f"its first {trajectory.steps} steps take {result['seconds']:.2f} s, and then it was ended"
+            what = f"its first {trajectory.steps} steps take {seconds:.2f} s, and then it was ended"
             yield replace(fine(what), check="clean run")
         elif trajectory.end == "finished" and seen.get("lent"):
             # Other runs have none, and would end in an exception that is not the user's.
@@ -172,7 +178,7 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
             # The examined run evaluates nothing at its end.
             alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))
             kind = "deterministic" if alike else "not deterministic"
-            what = f"the clean run takes {result['seconds']:.2f} s for {trajectory.steps} steps; it is {kind}"
+            what = f"the clean run takes {seconds:.2f} s for {trajectory.steps} steps; it is {kind}"
             yield replace(fine(what), check="clean run")
             if not alike:
                 yield _nondeterministic(engine, timeout, seed)
@@ -181,12 +187,15 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
         yield from SWALLOWED.run(seen)
         yield from LEARNING.run(seen)
         yield from WEIGHTS.run(seen)
+        yield from ALARMS.run(seen)
     else:
         yield from SWALLOWED.run(seen)
         yield from never_called.explain(seen)
     yield from PROMISES.run(seen)
     yield from LOADED.run(seen)
     yield from RATES.run(seen)
+    yield from DRAWN.run(seen)
+    yield from METRICS.run(seen)
     yield from IDLE.run(seen)
     yield from TOLD.run(seen)
     yield from HOOKS.run(seen)

@@ -117,6 +117,7 @@ class Examined(Session):
         self._held.wrap(torch.optim.Optimizer, "add_param_group", self._updates.grouping)
         self._held.wrap(torch.nn.Module, "load_state_dict", loaded_weights.noting)
         cls = type(module)
+        self._course.attach(self._held, base)
         for name in anatomy.hook_names(base):
             raw = inspect.getattr_static(cls, name, None)
             if lightning.overrides(cls, name) and inspect.isfunction(raw) and name not in vars(module):
@@ -145,8 +146,9 @@ class Examined(Session):
     def _counting(self, name: str, trainer: Any, owner: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(method: Callable[..., Any]) -> Callable[..., Any]:
             def counting(*args: Any, **kwargs: Any) -> Any:
-                if name == "training_step" and not getattr(trainer, "training", True):
-                    return method(*args, **kwargs)  # by the module's own validation_step, which nothing is learnt of
+                # By the module's own validation_step, or by a guard that tries something: nothing is learnt of either.
+                if (name == "training_step" and not getattr(trainer, "training", True)) or self._clock.tried:
+                    return method(*args, **kwargs)
                 seen, stop = self._seen, bool(getattr(trainer, "should_stop", False))
                 if not seen["calls"][name] and name == "training_step":
                     self._send({"note": {"reached": "training_step"}})
@@ -249,6 +251,7 @@ class Examined(Session):
         self._seen["losses"] = [loss for _, loss in self._trajectory.losses]
         self._seen["rates"] = self._trajectory.learning_rates
         self._seen["end"] = self._trajectory.end
+        self._seen["alarms"] = self._advisers.said() if self._advisers is not None else []
         self._seen["batches"] = self._trajectory.steps
         self._seen["validation_batches"] = self._trajectory.validation_batches
         return {**super()._result(), "seen": self._seen}

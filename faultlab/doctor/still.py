@@ -152,6 +152,11 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
     if none_changed and _cut_off(seen):
         reason, where, remedy = why_no_graph(seen)
         return f" because {reason}" + (f" ({where})" if where else ""), remedy
+    if none_changed and any(entry["kind"] == "one class" for entry in seen.get("compared", ())):
+        return (
+            " because the loss is a softmax over one class, which is 1 whatever the weights are",
+            "Use BCEWithLogitsLoss for one output, or give the last layer two.",
+        )
     if none_changed and _reached(seen):
         between = [name for name in _BETWEEN if name in seen.get("own_hooks", ())]
         look = f"Look at {', '.join(between)} of yours, and print" if between else "Print"
