@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,17 +10,26 @@ import pytest
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import Finding
 from faultlab.engines import Engine, create
-from tests.patients import first, second, third
+from tests.patients import fifth, first, fourth, second, third
 from tests.patients.patient import Patient, alarms
 
 # One of each kind: swallowed nowhere, raised before the step, silent.
 _QUICK = ("target-broadcast", "optimizer-index", "layers-in-a-list")
-_ALL = [*first.PATIENTS, *second.PATIENTS, *third.PATIENTS]
+_ALL = [*first.PATIENTS, *second.PATIENTS, *third.PATIENTS, *fourth.PATIENTS, *fifth.PATIENTS, *fifth.AFTERWARDS]
+# The doctor examines the first fit of a script, and what is ill with this one is its second.
+_SECOND_FIT = pytest.mark.xfail(reason="only the first fit of a script is examined", strict=True)
 _NIGHTLY = pytest.mark.nightly(reason="three of them run quick; each takes two trainings")
 
 
-def _marked(patients: list[Patient]) -> list[object]:
-    return [pytest.param(one, id=one.name, marks=() if one.name in _QUICK else _NIGHTLY) for one in patients]
+def _marked(patients: list[Patient], more: Mapping[str, pytest.MarkDecorator] = {}) -> list[object]:
+    return [
+        pytest.param(
+            one,
+            id=one.name,
+            marks=[*([] if one.name in _QUICK else [_NIGHTLY]), *([more[one.name]] if one.name in more else [])],
+        )
+        for one in patients
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,7 @@ def _examined(folder: Path, patient: Patient, healthy: bool, engine: Engine) -> 
     return list(examine(str(script), 60, engine=engine))
 
 
-@pytest.mark.parametrize("patient", _marked(_ALL))
+@pytest.mark.parametrize("patient", _marked(_ALL, {"rate-from-the-checkpoint": _SECOND_FIT}))
 def test_the_cause_of_an_ill_training_is_named_with_a_remedy(patient: Patient, tmp_path: Path, engine: Engine) -> None:
     found = _examined(tmp_path, patient, False, engine)
     assert patient.diagnosed(found), [one for one in found if one.verdict != "ok"]

@@ -19,8 +19,8 @@ class Advisers:
     """The guards that an order asks for, and what they say.
 
     ``asked`` has the ``monitor`` and its ``mode``, the guards ``without`` which it is to be, the file of the
-    ``known`` good runs, ``record``, whether to add this one to them, and ``everywhere``, whether guards that a fault
-    can't set off watch too.
+    ``known`` good runs, ``record``, whether to add this one to them, ``only``, the guards that it is to be if not all,
+    and ``everywhere``, whether guards that a fault can't set off watch too.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class Advisers:
             monitor, mode = self._asked.get("monitor", ""), self._asked.get("mode", "min")
             profile, without = self._asked.get("known"), self._asked.get("without", ())
             ready = guards.all("full", monitor=monitor, mode=mode, profile=profile, leave_out=without).guards
+            if only := self._asked.get("only"):
+                ready = [guard for guard in ready if type(guard).__name__ in only]
             for guard in ready:
                 arguments = (
                     {"profile": profile} if isinstance(guard, guards.KnownGood) else guard.arguments(monitor, mode)
@@ -78,6 +80,10 @@ class Advisers:
         hooks = self._observer.beside(made)
         self.rest(self._left)
         return hooks
+
+    def said(self) -> list[dict[str, str]]:
+        """Each alarm with its ``guard``, ``check``, what was ``found`` and the ``remedy``."""
+        return list(self._observer.said.values())
 
     def advisory(self) -> Advisory:
         """Their alarms, which of them failed themselves or never could look and why, and the seconds that each took."""

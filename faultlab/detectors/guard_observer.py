@@ -26,11 +26,13 @@ _TIDYING = ("on_train_end", "on_fit_end", "on_exception", "teardown")
 class Observer:
     """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind, ``calls`` its calls.
 
-    ``seconds`` is how long each guard looked. ``hooks_of`` gives the names of the hooks by which a guard is called.
+    ``seconds`` is how long each guard looked, ``said`` what was found, with its remedy, by guard and check.
+    ``hooks_of`` gives the names of the hooks by which a guard is called.
     """
 
     def __init__(self, clock: Clock, warnings: Warnings, hooks_of: Callable[[Any], Collection[str]]) -> None:
         self.notices: list[Notice] = []
+        self.said: dict[tuple[str, str], dict[str, str]] = {}
         self._of_interruption: list[Notice] = []
         self._noted = self.notices
         self.calls: dict[str, Counter[str]] = {}
@@ -147,6 +149,9 @@ class Observer:
     def _note_raised(self, name: str, error: BaseException) -> None:
         # A guard of several checks, each of which may raise alarms of its own, says which it was.
         reason = str(getattr(error, "check", type(error).__name__))
+        if found := getattr(error, "found", ""):
+            told = {"guard": name, "check": reason, "found": str(found), "remedy": str(getattr(error, "remedy", ""))}
+            self.said.setdefault((name, reason), told)
         self._note(name, f"{type(error).__name__}: {safe_text(error)}", "raised", reason)
 
     def _note_stop(self, trainer: Any, guard: Any, name: str) -> None:

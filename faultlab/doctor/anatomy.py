@@ -198,6 +198,30 @@ def training_layers(module: Any) -> list[str]:
     return [name or "it" for name, layer in module.named_modules() if layer.training and isinstance(layer, kinds)]
 
 
+def resting_layers(module: Any) -> list[str]:
+    """Of the same layers those in evaluation mode, in a part whose weights are trained, and that nobody keeps there."""
+    from torch import nn
+
+    kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+    kept = any(
+        "train" in vars(cls)
+        for layer in module.modules()
+        for cls in type(layer).__mro__
+        if not cls.__module__.startswith(("torch.", "pytorch_lightning.", "lightning."))
+    )
+    return (
+        []
+        if kept
+        else [
+            f"{top}.{name}" if name else top
+            for top, part in module.named_children()
+            if part.training is False and any(weight.requires_grad for weight in part.parameters())
+            for name, layer in part.named_modules()
+            if not layer.training and isinstance(layer, kinds)
+        ]
+    )
+
+
 def loader(trainer: Any) -> dict[str, Any]:
     """The training loader: how many batches it has, and why it may have none."""
     try:

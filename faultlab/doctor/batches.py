@@ -35,6 +35,16 @@ def parts(batch: Any) -> int | None:
     return len(batch) if isinstance(batch, (list, tuple)) else None
 
 
+def types(batch: Any, deep: int = 3) -> list[str]:
+    """The types of numbers that a batch holds, as ``float32``."""
+    import torch
+
+    if isinstance(batch, torch.Tensor):
+        return [str(batch.dtype).removeprefix("torch.")]
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    return sorted({name for part in list(parts)[:_SHOWN] for name in types(part, deep - 1)}) if deep else []
+
+
 def keys(batch: Any) -> list[str]:
     """The first keys of a batch that is a dict of names."""
     return [key for key in list(batch)[:_SHOWN] if isinstance(key, str)] if isinstance(batch, Mapping) else []

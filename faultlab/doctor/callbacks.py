@@ -21,13 +21,21 @@ def facts(trainer: Any) -> dict[str, Any]:
     """What of the callbacks can be held against the training that they are to attend.
 
     ``starts`` (name, argument, epoch counted from 0), ``checkpoints`` (name, argument, every), ``patience`` (name,
-    checks), ``near`` (methods with nearly a hook's name).
+    checks), ``near`` (methods with nearly a hook's name), ``averaging`` (name, epoch counted from 0, rate),
+    ``monitors`` (name, key, mode).
     """
     # ModelCheckpoints among the script's own, which write nothing here.
     own = list(trainer.callbacks)
     known = {id(callback) for callback in own}
     everyone = own + [callback for callback in anatomy.scripted()[1] if id(callback) not in known]
-    found: dict[str, Any] = {"starts": [], "checkpoints": [], "patience": [], "near": []}
+    found: dict[str, Any] = {
+        "starts": [],
+        "checkpoints": [],
+        "patience": [],
+        "near": [],
+        "averaging": [],
+        "monitors": [],
+    }
     for callback in everyone:
         name = type(callback).__name__
         found["starts"] += _starts(callback, name)
@@ -36,6 +44,9 @@ def facts(trainer: Any) -> dict[str, Any]:
         patience = asked(callback, "patience")
         if isinstance(patience, int) and asked(callback, "monitor"):
             found["patience"].append({"name": name, "checks": patience})
+        if isinstance(key := asked(callback, "monitor"), str) and asked(callback, "strict", True):
+            found["monitors"].append({"name": name, "key": key, "mode": str(asked(callback, "mode", ""))})
+        found["averaging"] += _averaging(callback, name)
         found["near"] += list(_near(type(callback)))
     return found
 
@@ -53,6 +64,17 @@ def _starts(callback: Any, name: str) -> list[dict[str, Any]]:
         if factors:
             return [{"name": name, "argument": f"scheduling={scheduling}", "epoch": min(factors)}]
     return []
+
+
+def _averaging(callback: Any, name: str) -> list[dict[str, Any]]:
+    if not any(one.__name__ == "StochasticWeightAveraging" for one in type(callback).__mro__):
+        return []
+    rates = asked(callback, "_swa_lrs")
+    rate = max(rates) if isinstance(rates, list) and rates else rates
+    epoch = asked(callback, "_swa_epoch_start")
+    if not isinstance(rate, (int, float)) or not isinstance(epoch, int):
+        return []
+    return [{"name": name, "epoch": max(epoch - 1, 0), "rate": float(rate)}]
 
 
 def _checkpoints(callback: Any, name: str) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ from faultlab.core.notice import safe_text
 def resumed_from(fit: Mapping[str, Any]) -> dict[str, Any] | None:
     """The checkpoint given to fit: by the target, or by the script as it was run; None where there is none.
 
-    ``epochs`` and ``steps`` are those that it has done, ``error`` why that can't be said.
+    ``epochs`` and ``steps`` are those that it has done, ``rates`` its optimizers' by group, ``error`` why that can't
+    be said.
     """
     path = fit.get("ckpt_path")
     if path is None and (scripted := sys.modules.get("faultlab.targets.script")) is not None:
@@ -29,6 +30,12 @@ def resumed_from(fit: Mapping[str, Any]) -> dict[str, Any] | None:
         # As the user's own training is about to load it.
         kept = torch.load(str(path), map_location="cpu", weights_only=False)
         done = kept["loops"]["fit_loop"]["epoch_progress"]["current"]["completed"]
-        return {**found, "epochs": int(done), "steps": int(kept.get("global_step", 0))}
+        # A schedule's own rate, where one has begun, and the optimizer's else.
+        rates = [
+            float(group.get("initial_lr", group["lr"]))
+            for state in kept.get("optimizer_states", ())
+            for group in state["param_groups"]
+        ]
+        return {**found, "epochs": int(done), "steps": int(kept.get("global_step", 0)), "rates": rates}
     except Exception as error:  # whatever a user's file is
         return {**found, "error": safe_text(error, 200)}

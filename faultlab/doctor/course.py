@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from faultlab.core.notice import safe_text
+from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
 from faultlab.doctor import anatomy, batches, callbacks, loss_graph, planned
 from faultlab.doctor.loss_inputs import LossInputs
+from faultlab.doctor.metric_objects import MetricObjects
+from faultlab.doctor.samples import Samples
 
 # Later steps are as the first few; a graph is not walked, nor every call of torch's looked at, in all of them.
 _LOOKED_AT = 3
@@ -19,15 +22,18 @@ _EPOCHS = 200
 class Course:
     """Fills ``seen`` while the training runs.
 
-    ``plan`` (see `planned.plan`), ``attendants`` (see `callbacks.facts`), ``trains_in_validation`` (layers),
+    ``plan`` (see `planned.plan`), ``attendants`` (see `callbacks.facts`), ``trains_in_validation`` and
+    ``rests_in_training`` (layers), ``monitored`` (metrics that are logged, by name),
     ``epochs`` (promised and delivered batches each), ``sanity_batches`` and ``real_validation_batches``, ``batch`` (the
-    first, in words), ``graph`` (of the first steps' losses), ``compared`` (what losses are given).
+    first, in words), ``graph`` (of the first steps' losses), ``compared`` (what losses are given), ``labels`` (of the
+    last one that takes class numbers), ``samples`` and ``metrics`` (see `Samples` and `MetricObjects`).
     """
 
     def __init__(self, seen: dict[str, Any], code: UserCode) -> None:
         self._seen = seen
         self._inputs = LossInputs(code)
         self._modes: list[str] = []
+        self._samples, self._metrics = Samples(), MetricObjects()
         seen.update(
             unread=[],
             epochs=[],
@@ -37,13 +43,27 @@ class Course:
             plan={},
             attendants={},
             trains_in_validation=[],
+            rests_in_training=[],
+            monitored=[],
             compared=self._inputs.found,
+            labels=self._inputs.labels,
+            samples=self._samples.found,
+            metrics=self._metrics.found,
         )
+
+    def attach(self, patches: Patches, base: type) -> None:
+        """See `MetricObjects.attach`."""
+        self._metrics.attach(patches, base)
 
     def hook(self, trainer: Any, name: str) -> None:
         """A hook that Lightning is about to give its callbacks."""
         with self._looking(name):
             self._at(trainer, name)
+        with self._looking("the metrics"):
+            self._metrics.hook(trainer, name)
+        if name == "on_train_end":
+            with self._looking("the samples"):
+                self._samples.end(trainer)
 
     def _at(self, trainer: Any, name: str) -> None:
         seen = self._seen
@@ -55,9 +75,13 @@ class Course:
             seen["epochs"].append({"epoch": trainer.current_epoch, "promised": promised, "delivered": 0})
         elif name == "on_train_batch_start" and seen["epochs"]:
             seen["epochs"][-1]["delivered"] += 1
+            if seen["epochs"][-1]["delivered"] == len(seen["epochs"]) == 1:
+                seen["rests_in_training"] = anatomy.resting_layers(trainer.lightning_module)
         elif name == "on_validation_batch_start":
             seen["sanity_batches" if trainer.sanity_checking else "real_validation_batches"] += 1
             self._modes = anatomy.training_layers(trainer.lightning_module)
+        elif name == "on_validation_end" and not trainer.sanity_checking:
+            seen["monitored"] = sorted({*seen["monitored"], *trainer.callback_metrics})
         elif name == "on_validation_batch_end":
             added = [one for one in anatomy.training_layers(trainer.lightning_module) if one not in self._modes]
             seen["trains_in_validation"] += [one for one in added if one not in seen["trains_in_validation"]]
@@ -71,13 +95,19 @@ class Course:
             with self._looking("the batch"):
                 given = arguments[0]
                 said = {"is": batches.described(given), "parts": batches.parts(given), "keys": batches.keys(given)}
-                self._seen["batch"] = said
+                self._seen["batch"] = {**said, "types": batches.types(given)}
+        if len(self._seen["epochs"]) < 2 and arguments:
+            with self._looking("the samples of a batch"):
+                self._samples.batch(arguments[0])
+        self._inputs.begin(arguments)
         with self._inputs if first else contextlib.nullcontext():
             yield self._told if first else _nothing
 
     def _told(self, module: Any, output: Any) -> None:
         with self._looking("the loss's graph"):
             self._seen["graph"].append(loss_graph.facts(module, output))
+        with self._looking("the loss's direction"):
+            self._inputs.weigh(output)
 
     @contextlib.contextmanager
     def _looking(self, what: str) -> Iterator[None]:

@@ -14,6 +14,9 @@ from faultlab.doctor.swallowed import of_the_step
 
 _UNPACKS = ("values to unpack", "cannot unpack non-iterable")
 _SEVERAL = re.compile(r"'(list|tuple|dict)' object has no attribute|must be Tensor, not (list|tuple|dict)")
+_WAITS = re.compile(r"(conditioned on metric `?|monitor='?)(?P<key>[^`'\s,)]+)")
+_OUTSIDE = "is out of bounds"
+_DOUBLE = re.compile(r"[Ff]loat\b.*\b[Dd]ouble|[Dd]ouble\b.*\b[Ff]loat")
 _TWICE = "backward through the graph a second time"
 
 
@@ -40,8 +43,14 @@ def meaning(seen: Seen, error: Mapping[str, Any]) -> Named:
         return by_keys(keys)
     if (kind := _SEVERAL.search(message)) and (whole := taken_whole(seen, own, kind[1] or kind[2])):
         return whole
+    if _DOUBLE.search(message) and (double := in_double(seen)):
+        return double
+    if _OUTSIDE in message and (labels := outside(seen)):
+        return labels
     if _TWICE in message and (twice := backward_twice(seen)):
         return twice
+    if (waits := _WAITS.search(message)) and (past := logged_past(seen, waits["key"])):
+        return past
     return explained(message, str(error.get("during", ""))) or Named(
         f"the exception is {message.partition(chr(10))[0]}",
         f"Look at {own or error.get('raised') or 'the lines of its traceback'}, and at what is on that line when it is "
@@ -102,9 +111,74 @@ def unpacked(seen: Seen, own: str) -> Named | None:
             names = statements.unpacking_at(source.read(), int(line))
     except (OSError, ValueError, SyntaxError):
         return None
-    if not batch or names is None or batch.get("parts") in (None, names):
+    if not batch or names is None:
+        return None
+    if keys := batch.get("keys"):
+        parts = ", ".join(f"batch[{key!r}]" for key in keys)
+        return Named(
+            f"the loader yields {batch['is']}; line {line} unpacks {_count(names)} parts, and a dict unpacks into its "
+            "keys",
+            f"Take the parts by their keys: {parts}.",
+        )
+    if batch.get("parts") in (None, names):
         return None
     return misfit(batch, names, line)
+
+
+def logged_past(seen: Seen, key: str) -> Named | None:
+    """A metric that a callback or a schedule waits for, and that is given to a logger alone."""
+    for entry in seen.get("facts", {}).get("past_the_trainer", ()):
+        if key in entry["keys"]:
+            return Named(
+                f"{key} is waited for, and {entry['what']} in line {entry['line']} writes it to the logger alone: "
+                "callbacks and schedules hear of nothing but what self.log is given",
+                f'Write self.log("{key}", value) in place of {entry["what"]}; it reaches the logger too.',
+                "Lightning-AI/pytorch-lightning#8455",
+            )
+    return None
+
+
+def in_double(seen: Seen) -> Named | None:
+    """What is float64 where float32 is wanted, if it is not the batch."""
+    weight = (seen.get("labels") or {}).get("weight")
+    if weight:
+        return Named(
+            f"the loss is given weights of classes in {weight}, as numpy gives them, and predictions in float32",
+            "Convert the weight: torch.tensor(weights, dtype=torch.float32), or weight.float().",
+            "sebsk/CS224N-Project#2",
+        )
+    kinds = (seen.get("batch") or {}).get("types")
+    if not kinds or "float64" in kinds:
+        return None
+    return Named(
+        f"something is float64 (double, as numpy gives) where float32 is wanted, and not the batch, which is "
+        f"{', '.join(kinds)}: a tensor that the step, forward or __init__ makes of an array",
+        "Convert it where it is made: torch.from_numpy(array).float(), or tensor.float().",
+    )
+
+
+def outside(seen: Seen) -> Named | None:
+    """Labels that are no class numbers of the last layer, by what the loss was given."""
+    found = seen.get("labels") or {}
+    values, classes = found.get("values", ()), found.get("classes", 0)
+    if not values or (min(values) >= 0 and max(values) < classes):
+        return None
+    shown = f"{', '.join(map(str, values[:-1]))} to {values[-1]}" if found["different"] > 3 else _listed(values)
+    cause = f"the labels are {shown}, and the last layer has {classes} outputs, for the classes 0 to {classes - 1}"
+    if values == [1, classes] or (min(values) == 1 and max(values) == classes):
+        return Named(cause, "Count the classes from 0: y - 1.")
+    if found["different"] <= classes and max(values) > classes + 1:
+        return Named(
+            cause,
+            f"Map the labels to class numbers: (y == {max(values)}).long() or (y > 0).long() for two classes, a table "
+            "for more. Images of labels hold grey values. A label for what is not to count is given to the loss as "
+            "ignore_index.",
+        )
+    return Named(
+        cause,
+        f"Give the last layer {max(values) + 1} outputs if there are so many classes; a label for what is not to "
+        "count, such as -1 or 255, is given to the loss as ignore_index.",
+    )
 
 
 def taken_whole(seen: Seen, own: str, kind: str) -> Named | None:
@@ -170,3 +244,7 @@ def by_keys(keys: Sequence[str]) -> Named:
 
 def _count(number: int) -> str:
     return {2: "two", 3: "three", 4: "four"}.get(number, str(number))
+
+
+def _listed(values: Sequence[int]) -> str:
+    return " and ".join(filter(None, (", ".join(map(str, values[:-1])), str(values[-1]))))

@@ -21,9 +21,14 @@ from faultlab.discovery import candidates, cli_config
 from faultlab.discovery.project_index import Found
 from faultlab.doctor import options, statements, step_not_executed
 from faultlab.doctor.delivered import PROMISES
+from faultlab.doctor.drawn import DRAWN
 from faultlab.doctor.errors import explained
 from faultlab.doctor.finding import Finding, Seen, attention, fine, wrong
 from faultlab.doctor.idle import IDLE
+from faultlab.doctor.loaded import LOADED
+from faultlab.doctor.metrics import METRICS
+from faultlab.doctor.onlooking import ADVICE, ALARMS
+from faultlab.doctor.rates import RATES
 from faultlab.doctor.scripts import SCRIPTS
 from faultlab.doctor.sources import scripts
 from faultlab.doctor.step_executed import HOOKS, LEARNING
@@ -109,7 +114,7 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
         yield _broken("import", scenario, error)
         return
     yield replace(fine("your code can be imported"), check="import")
-    task = Examine("faultlab.doctor.observing:examine", Train(seed, compiles=True), steps)
+    task = Examine("faultlab.doctor.observing:examine", Train(seed, advice=ADVICE, compiles=True), steps)
     (outcome,) = engine.run([order(engine, "examined", task, deadline=timeout)])
     if outcome.target_error is not None:
         yield _broken("build", scenario, outcome.target_error)
@@ -154,17 +159,22 @@ def _class(scenario: Scenario, seen: Seen, root: Path) -> Iterator[Finding]:
 
 def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
     trajectory = run.trajectory
+    # Without what the guards took that looked on.
+    seconds = run.seconds - (sum(run.advice.seconds.values()) if run.advice else 0.0)
     if step_not_executed.calls(seen):
         if trajectory.end == "finished" and trajectory.steps >= steps:
-            what = f"its first {trajectory.steps} steps take {run.seconds:.2f} s, and then it was ended"
+            what = f"its first {trajectory.steps} steps take {seconds:.2f} s, and then it was ended"
             yield replace(fine(what), check="clean run")
+        elif trajectory.end == "finished" and seen.get("lent"):
+            # Other runs have none, and would end in an exception that is not the user's.
+            yield replace(fine(f"the run takes {seconds:.2f} s for {trajectory.steps} steps"), check="clean run")
         elif trajectory.end == "finished":
             (again,) = engine.run([order(engine, "again", Train(seed, compiles=True), deadline=timeout)])
             other = again.trajectory
             # The examined run evaluates nothing at its end.
             alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))
             kind = "deterministic" if alike else "not deterministic"
-            what = f"the clean run takes {run.seconds:.2f} s for {trajectory.steps} steps; it is {kind}"
+            what = f"the clean run takes {seconds:.2f} s for {trajectory.steps} steps; it is {kind}"
             yield replace(fine(what), check="clean run")
             if not alike:
                 yield _nondeterministic(engine, timeout, seed)
@@ -173,10 +183,15 @@ def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: 
         yield from SWALLOWED.run(seen)
         yield from LEARNING.run(seen)
         yield from WEIGHTS.run(seen)
+        yield from ALARMS.run(seen)
     else:
         yield from SWALLOWED.run(seen)
         yield from step_not_executed.explain(seen)
     yield from PROMISES.run(seen)
+    yield from LOADED.run(seen)
+    yield from RATES.run(seen)
+    yield from DRAWN.run(seen)
+    yield from METRICS.run(seen)
     yield from IDLE.run(seen)
     yield from TOLD.run(seen)
     yield from HOOKS.run(seen)

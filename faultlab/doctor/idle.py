@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from faultlab.doctor import ending
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, wrong
 
 IDLE = Checks()
 check = IDLE.check
 _AT_THE_LEAST = 10
+# Words of metrics' names that tell which way is better.
+_RISING = {"acc", "accuracy", "auc", "auroc", "f1", "iou", "miou", "dice", "precision", "recall", "psnr", "ssim"}
+_FALLING = {"loss", "error", "mse", "mae", "rmse", "nll", "perplexity"}
 
 
 @check("callbacks begin before the end")
@@ -53,6 +58,57 @@ def patience(seen: Seen) -> Iterator[Finding]:
                 f"there are {epochs // each}, one every {each} epochs",
                 f"patience={entry['checks']}, check_val_every_n_epoch={each}, max_epochs={epochs}",
                 f"Divide the patience that you mean in epochs by {each}.",
+            )
+
+
+@check("patience outlasts an epoch", "Lightning-AI/pytorch-lightning#17736")
+def impatient(seen: Seen) -> Iterator[Finding]:
+    """An EarlyStopping that several validations in one epoch use up."""
+    plan = seen.get("plan", {})
+    batches, every = plan.get("batches"), plan.get("val_every")
+    if not batches or not every or plan.get("val_across_epochs"):
+        return
+    for entry in _of_callbacks(seen, "patience"):
+        each = batches // every
+        if each > 1 and entry["checks"] < each:
+            yield attention(
+                f"{entry['name']} may stop within an epoch: its patience of {entry['checks']} counts validations, and "
+                f"there are {each} in each epoch",
+                f"patience={entry['checks']}, val_check_interval={every} batches of {batches}",
+                f"Multiply the patience that you mean in epochs by {each}.",
+            )
+
+
+@check("monitored metrics are logged", "Lightning-AI/pytorch-lightning#8455")
+def monitored(seen: Seen) -> Iterator[Finding]:
+    """A callback of the script's, which the doctor leaves out, that waits for a metric that nobody logs."""
+    known = list(seen.get("monitored", ()))
+    if seen.get("error") or not seen.get("real_validation_batches"):
+        return
+    for entry in _of_callbacks(seen, "monitors"):
+        if "val" in entry["key"] and entry["key"] not in known:
+            past = ending.logged_past(seen, entry["key"])
+            yield wrong(
+                f"{entry['name']} waits for {entry['key']}, which no step logs" + (f": {past.cause}" if past else ""),
+                f"logged are {', '.join(known) or 'none'}",
+                past.remedy if past else f'Call self.log("{entry["key"]}", value) in validation_step.',
+            )
+
+
+@check("monitors look the right way", "IDSIA/brainstorm#91", "mila-iqia/cookiecutter-pyml#119")
+def directions(seen: Seen) -> Iterator[Finding]:
+    """A callback that takes a rising score, or a falling loss, for getting worse."""
+    for entry in _of_callbacks(seen, "monitors"):
+        words = set(re.split(r"[^a-z0-9]+", entry["key"].lower().replace("_", " ")))
+        rises, falls = bool(words & _RISING), bool(words & _FALLING)
+        right = "max" if rises else "min"
+        if rises != falls and entry["mode"] not in ("", right):
+            taken, meant = ("smaller", "larger") if rises else ("larger", "smaller")
+            yield attention(
+                f"{entry['name']} takes {entry['key']} for better the {taken} it is (mode={entry['mode']!r}); by its "
+                f"name it is better the {meant}",
+                f"monitor={entry['key']!r}, mode={entry['mode']!r}",
+                f"Give it mode={right!r}.",
             )
 
 
@@ -103,6 +159,18 @@ def modes(seen: Seen) -> Iterator[Finding]:
             "data",
             "put there by the module's own validation_step or what it calls, after Lightning's model.eval()",
             "Take self.train() or .train() out of what validation_step calls; Lightning changes modes by itself.",
+        )
+
+
+@check("training is in training mode", "Lightning-AI/pytorch-lightning#20573")
+def resting(seen: Seen) -> Iterator[Finding]:
+    """Layers that came in evaluation mode, as from_pretrained leaves them, and that Lightning leaves as they are."""
+    if layers := list(seen.get("rests_in_training", ())):
+        yield attention(
+            f"{', '.join(layers)} train in evaluation mode: dropout drops nothing, norms learn no statistics, while "
+            "the weights around them are trained",
+            "their .training is False in the first step; Lightning keeps each layer's mode as it was before fit",
+            "Call .train() of what is to be trained before fit, or freeze it too if it is meant to stay as it is.",
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import inspect
 import linecache
 import logging
@@ -24,12 +25,12 @@ from faultlab.core.notice import safe_text
 from faultlab.core.orders import Examine, Order
 from faultlab.core.patching import Patches
 from faultlab.core.results import ExaminedRun, Result
-from faultlab.doctor import anatomy, planned
+from faultlab.doctor import anatomy, planned, switches, updates
 from faultlab.doctor.checkpoint import resumed_from
 from faultlab.doctor.course import Course
 from faultlab.doctor.swallowing import Swallowing
 from faultlab.frameworks.base import Target
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import loaded_weights, namespaces
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
 from faultlab.frameworks.lightning.target import Built
 from faultlab.frameworks.lightning.training import LightningTraining
@@ -77,6 +78,7 @@ class Examined(Session):
         self._before: dict[str, Any] = {}
         self._listener = _Listener(self._seen["said"])
         self._course = Course(self._seen, target.code)
+        self._updates = updates.Updates(self._seen)
         self._swallowing = Swallowing(target.code)
         self._seen["swallowed"] = self._swallowing.found
 
@@ -112,6 +114,7 @@ class Examined(Session):
         )
         # Before the run: one that hangs or dies says nothing afterwards.
         self._send({"note": self._seen})
+        self._lend_a_logger(trainer)
         self._watch(module, base, trainer)
         self._before = {
             name: value.detach().clone()
@@ -120,8 +123,21 @@ class Examined(Session):
         }
         return training
 
+    def _lend_a_logger(self, trainer: Any) -> None:
+        """Give a module that writes to its logger one that takes anything, where the script had one or the default."""
+        uses = any("self.logger" in entry["what"] for entry in self._seen["facts"].get("past_the_trainer", ()))
+        if uses and not trainer.loggers and anatomy.scripted()[0].get("logger") is not False:
+            loggers = importlib.import_module(f"{self._seen['trainer_namespace']}.loggers.logger")
+            trainer.loggers = [loggers.DummyLogger()]
+            self._seen["lent"] = "logger"
+
     def _watch(self, module: Any, base: type, trainer: Any) -> None:
+        import torch
+
+        self._held.wrap(torch.optim.Optimizer, "add_param_group", self._updates.grouping)
+        self._held.wrap(torch.nn.Module, "load_state_dict", loaded_weights.noting)
         cls = type(module)
+        self._course.attach(self._held, base)
         for name in anatomy.hook_names(base):
             raw = inspect.getattr_static(cls, name, None)
             if namespaces.overrides(cls, name) and inspect.isfunction(raw) and name not in vars(module):
@@ -137,6 +153,7 @@ class Examined(Session):
     def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
             self._course.hook(trainer, hook)
+            self._updates.hook(hook, args)
             # At each call: a module may bring callbacks of its own when the fit begins.
             with Patches() as patches:
                 for name, callback in named_callbacks(trainer):
@@ -149,8 +166,9 @@ class Examined(Session):
     def _counting(self, name: str, trainer: Any, owner: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(method: Callable[..., Any]) -> Callable[..., Any]:
             def counting(*args: Any, **kwargs: Any) -> Any:
-                if name == "training_step" and not getattr(trainer, "training", True):
-                    return method(*args, **kwargs)  # by the module's own validation_step, which nothing is learnt of
+                # By the module's own validation_step, or by a guard that tries something: nothing is learnt of either.
+                if (name == "training_step" and not getattr(trainer, "training", True)) or self._clock.tried:
+                    return method(*args, **kwargs)
                 seen, stop = self._seen, bool(getattr(trainer, "should_stop", False))
                 if not seen["calls"][name] and name == "training_step":
                     self._send({"note": {"reached": "training_step"}})
@@ -244,10 +262,16 @@ class Examined(Session):
             self._seen["loaders"] = planned.loaders(self._trainer)
             self._seen["has_validation_loader"] = planned.validates(self._trainer)
             self._seen["schedulers"] = planned.schedulers(self._trainer)
+            self._seen["groups"] = self._updates.groups(self._trainer)
+            asked_for = anatomy.scripted()[0].get("precision")
+            self._seen["rounded_away"] = updates.rounded_away(self._trainer, asked_for)
+            self._seen["weights_loaded"] = list(loaded_weights.found)
+            self._seen["switches"] = switches.unread(self._built.module)
             self._seen["optimizer_steps"] = int(getattr(self._trainer, "global_step", 0))
         self._seen["losses"] = [loss for _, loss in self._trajectory.losses]
         self._seen["rates"] = self._trajectory.learning_rates
         self._seen["end"] = self._trajectory.end
+        self._seen["alarms"] = self._advisers.said() if self._advisers is not None else []
         self._seen["batches"] = self._trajectory.steps
         self._seen["validation_batches"] = self._trajectory.validation_batches
         return ExaminedRun(self._run_result(), self._seen)

@@ -48,6 +48,7 @@ def class_facts(text: str, name: str, hooks: Collection[str]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "nested": [], "outside": [], "twice": [], "near": [], "swallows": [], "ignores_closure": [],
         "unpacks": [], "cuts": [], "steps_itself": [], "manual_names": [], "literal_rates": [],
+        "past_the_trainer": [],
         "classes": [node.lineno for node in classes],
     }  # fmt: skip
     if not classes:
@@ -73,6 +74,7 @@ def class_facts(text: str, name: str, hooks: Collection[str]) -> dict[str, Any]:
             facts["steps_itself"] += statements.own_steps(method)
         if method.name not in hooks or method.name == "training_step":
             facts["cuts"] += statements.cuts(method)
+        facts["past_the_trainer"] += statements.past_the_trainer(method)
         facts["manual_names"] += statements.near_manual(method)
         if method.name == "configure_optimizers":
             facts["literal_rates"] += statements.literal_rates(method)

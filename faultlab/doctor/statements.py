@@ -13,6 +13,9 @@ _FOR_MANUAL = ("manual_optimization", "manual_optimisation", "automatic_optimisa
 # Methods and functions behind which there is no gradient, and those whose arguments are only looked at.
 _CUTTING = {"detach", "item", "numpy", "tolist", "argmax", "round", "sign", "requires_grad_", "Variable", "tensor",
             "as_tensor", "from_numpy"}  # fmt: skip
+# How people hand metrics to a logger past the Trainer.
+_RECORDING = {"log_metrics", "log", "add_scalar", "add_scalars", "log_metric", "track"}
+_LOGGERS = {"logger", "loggers", "experiment", "writer", "wandb", "mlflow", "tensorboard"}
 _LOOKING = {"log", "log_dict", "print", "append", "format", "update", "add_scalar", "write", "info", "debug"}
 
 
@@ -93,6 +96,23 @@ def own_steps(method: Function) -> list[dict[str, Any]]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         if called(node) in ("backward", "manual_backward") or (called(node) == "step" and not node.args)
     ]
+
+
+def past_the_trainer(method: Function) -> list[dict[str, Any]]:
+    """Metrics that a method hands a logger itself, so that no callback hears of them: line, call, keys if literal."""
+    found = []
+    for node in ast.walk(method):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and called(node) in _RECORDING:
+            text = ast.unparse(node.func)
+            if any(part in _LOGGERS for part in text.split(".")[:-1]):
+                keys = [
+                    word.value
+                    for argument in [*node.args, *(one.value for one in node.keywords)]
+                    for word in ast.walk(argument)
+                    if isinstance(word, ast.Constant) and isinstance(word.value, str)
+                ]
+                found.append({"line": node.lineno, "what": text, "keys": keys})
+    return found
 
 
 def near_manual(method: Function) -> list[dict[str, Any]]:

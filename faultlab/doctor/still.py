@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from faultlab.doctor.finding import Checks, Finding, Seen, attention, fine, wrong
@@ -36,9 +36,10 @@ def parameters(seen: Seen) -> Iterator[Finding]:
         return
     if still:
         say = attention if changed else wrong
-        reason, remedy = _why(seen, not changed)
-        what = f"{len(still)} of {total} parameters" if changed else "no parameter"
-        yield say(f"{what} {'did not change' if changed else 'has changed'}{reason}", some(still), remedy)
+        for part in _by_reason(found) if changed else [still]:
+            reason, remedy = _why({**seen, "parameters": {**found, "still": part}}, not changed)
+            what = f"{len(part)} of {total} parameters" if changed else "no parameter"
+            yield say(f"{what} {'did not change' if changed else 'has changed'}{reason}", some(part), remedy)
     else:
         yield fine(f"all {total} parameters changed")
 
@@ -68,6 +69,22 @@ def registered(seen: Seen) -> Iterator[Finding]:
         )
 
 
+@WEIGHTS.check("what is to be frozen is", "udacity/deep-learning-v2-pytorch#12")
+def freezing(seen: Seen) -> Iterator[Finding]:
+    """Weights that are trained although something was set to freeze them."""
+    entries = list(seen.get("switches", ()))
+    for name in dict.fromkeys(entry["name"] for entry in entries):
+        here = [entry for entry in entries if entry["name"] == name]
+        on = some([entry["on"] for entry in here])
+        misspelt = here[0]["of"] == "weight"
+        why = "torch reads requires_grad alone" if misspelt else "a layer's own attribute reaches none of its weights"
+        yield wrong(
+            f"{name} = False is set and freezes nothing: {why}, and they are trained",
+            f"{name} of {on}",
+            "Write param.requires_grad = False." if misspelt else "Call requires_grad_(False) of the layer.",
+        )
+
+
 def why_no_graph(seen: Seen) -> tuple[str, str, str]:
     """Why nothing leads from the loss to a weight: the reason, where, and what to do."""
     cuts = facts(seen, "cuts")
@@ -92,6 +109,17 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
+def _by_reason(found: Mapping[str, Any]) -> list[list[str]]:
+    """The weights that stand still: those that are frozen, those that no optimizer has, and the rest."""
+    frozen, left_out = set(found["frozen"]), set(found["left_out"])
+    parts = [
+        [name for name in found["still"] if name in frozen],
+        [name for name in found["still"] if name in left_out],
+        [name for name in found["still"] if name not in frozen | left_out],
+    ]
+    return [part for part in parts if part]
+
+
 def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
     found = seen["parameters"]
     still = set(found["still"])
@@ -114,6 +142,8 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
                 "the module has no more",
                 "Make the optimizer in configure_optimizers, after the last layer has been put in or replaced.",
             )
+        if len(found["optimizers"]) > 1:
+            return " because no optimizer has them", "Give them to the optimizer that is meant to train them."
         return " because no optimizer has them", "Give the optimizer self.parameters()."
     if found["largest_rate"] == 0:
         return " because the learning rate is 0", "Look at the rate and its scheduler's start."
@@ -122,6 +152,11 @@ def _why(seen: Seen, none_changed: bool) -> tuple[str, str]:
     if none_changed and _cut_off(seen):
         reason, where, remedy = why_no_graph(seen)
         return f" because {reason}" + (f" ({where})" if where else ""), remedy
+    if none_changed and any(entry["kind"] == "one class" for entry in seen.get("compared", ())):
+        return (
+            " because the loss is a softmax over one class, which is 1 whatever the weights are",
+            "Use BCEWithLogitsLoss for one output, or give the last layer two.",
+        )
     if none_changed and _reached(seen):
         between = [name for name in _BETWEEN if name in seen.get("own_hooks", ())]
         look = f"Look at {', '.join(between)} of yours, and print" if between else "Print"

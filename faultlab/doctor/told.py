@@ -82,9 +82,31 @@ def losses(seen: Seen) -> Iterator[Finding]:
             )
         elif entry["kind"] == "no logarithm":
             yield wrong(
-                "nll_loss is given numbers above 0, which are no logarithms of probabilities",
+                f"{name} is given {_of(before)}, which are no logarithms of probabilities",
                 before or name,
-                "Give it log_softmax(logits, dim=1), or use cross_entropy on the logits.",
+                "Give it log_softmax(logits, dim=1)"
+                + (
+                    ", or use cross_entropy on the logits."
+                    if name == "nll_loss"
+                    else "; its target stays probabilities."
+                ),
+            )
+        elif entry["kind"] == "one class":
+            # One of several losses may be idle without harm.
+            say = attention if (seen.get("parameters") or {}).get("changed") else wrong
+            yield say(
+                f"{name} is given scores of one class, {tuple(entry['shapes'][0])}: its softmax over one class is "
+                "always 1, and nothing is learnt of it",
+                name,
+                "For yes or no of one output use BCEWithLogitsLoss with labels as float of the same shape; or give the "
+                "last layer two outputs, and labels 0 and 1 of shape (batch,).",
+            )
+        elif entry["kind"] == "rewards":
+            yield attention(
+                "the loss grows with the overlap of the predicted probabilities and the labels: to make it small is to "
+                "predict the opposite",
+                "the sum of probability times label has a positive slope",
+                "Return 1 - coefficient, or minus it: a Dice or IoU coefficient is the better the larger.",
             )
         elif entry["kind"] == "broadcast":
             shapes = " and ".join(str(tuple(shape)) for shape in entry["shapes"])
@@ -130,3 +152,7 @@ def warned(seen: Seen) -> Iterator[Finding]:
                 yield attention(
                     f"a warning is given: {line.partition(': ')[2][:200]}", line[:300], "See whether it is meant."
                 )
+
+
+def _of(activation: str) -> str:
+    return f"probabilities (of a {activation})" if activation in ("softmax", "sigmoid") else "numbers above 0"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from faultlab.guards.guard import Action, Guard, Level
-from faultlab.guards.support import draws, listening, trainer_state, trials
+from faultlab.guards.support import draws, listening, mixing, trainer_state, trials
 
 _TRIED = 16
 _Normalising = nn.modules.batchnorm._BatchNorm
@@ -22,7 +22,7 @@ class SamplesIndependent(Guard):
     was asked before, or on chance that nobody seeds.
 
     Once an epoch a copy of the module, in eval mode, is given inputs of the first training batch twice, sixteen samples
-    of them, and then half of those. Equal inputs have to give equal outputs, and the half that half of the outputs. A
+    of them, and then the latter half of those. Equal inputs have to give equal outputs, and the half its outputs. A
     forward that draws random numbers in eval mode is only looked at further if ``deterministic`` says that it must not.
 
     It keeps quiet where the first dimension of all inputs is not that of the samples (by the loader's batch size),
@@ -102,20 +102,22 @@ class SamplesIndependent(Guard):
     ) -> tuple[str, str, str] | None:
         drew = False
 
-        def run(n: int, seed: int) -> list[Tensor]:
+        def run(n: int, seed: int, start: int = 0) -> list[Tensor]:
             nonlocal drew
             with trial.running(evaluates=True):
                 draws.reseed(seed)
-                output = runner(*_part(args, n), **_part(kwargs, n))
+                output = runner(*_part(args, n, start), **_part(kwargs, n, start))
                 drew = drew or draws.drawn(seed)
                 return [tensor.clone() for tensor in trainer_state.tensors(output) if tensor.is_floating_point()]
 
-        half = size // 2
+        # What goes through the batch as if it were time tells the later samples of the earlier ones alone.
+        start = size // 2
+        half = size - start
         first = run(size, 1)
         part: list[Tensor] | None = None
         with contextlib.suppress(Exception):  # to be met again below, if chance is not found before
-            part = run(half, 1)
-        if not drew and part is not None and self._is_part(part, _head(first, half)):
+            part = run(size, 1, start)
+        if not drew and part is not None and self._is_part(part, _tail(first, half)):
             # Neither chance nor the other samples make a difference.
             return None
         again = run(size, 1)
@@ -130,7 +132,7 @@ class SamplesIndependent(Guard):
             )
         if self._differ(first, other):
             return None
-        part = run(half, 1) if part is None else part
+        part = run(size, 1, start) if part is None else part
         if part and all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(part, first, strict=False)):
             return (
                 "cached",
@@ -139,17 +141,18 @@ class SamplesIndependent(Guard):
             )
         if not _is_each_samples_own(first, part, size, half):
             return None
-        if self._differ(_head(first, half), part):
+        if self._differ(_tail(first, half), part):
+            where, remedy = mixing.place(run, size)
             return (
                 "mixes",
                 f"the outputs of {half} samples are others when {size - half} other samples are in the batch: samples "
-                "are mixed, permuted or leak into each other, so they are not independent",
-                "Look for a wrong dimension (batch_first, reshape, softmax, roll, sort) in forward.",
+                "are mixed, permuted or leak into each other, so they are not independent" + where,
+                remedy or "Look for a wrong dimension (batch_first, reshape, softmax, roll, sort) in forward.",
             )
         return None
 
-    def _is_part(self, part: list[Tensor], head: list[Tensor]) -> bool:
-        return [a.shape for a in part] == [b.shape for b in head] and not self._differ(head, part)
+    def _is_part(self, part: list[Tensor], tail: list[Tensor]) -> bool:
+        return [a.shape for a in part] == [b.shape for b in tail] and not self._differ(tail, part)
 
     def _differ(self, one: list[Tensor], other: list[Tensor]) -> bool:
         if len(one) != len(other):
@@ -170,9 +173,9 @@ def _is_each_samples_own(whole: list[Tensor], part: list[Tensor], size: int, hal
     return all(a.dim() and len(a) == size and len(b) == half for a, b in zip(whole, part, strict=False))
 
 
-def _head(outputs: list[Tensor], count: int) -> list[Tensor]:
-    """The first rows, where there are more."""
-    return [output[:count] if output.dim() and len(output) > count else output for output in outputs]
+def _tail(outputs: list[Tensor], count: int) -> list[Tensor]:
+    """The last rows, where there are more."""
+    return [output[-count:] if output.dim() and len(output) > count else output for output in outputs]
 
 
 def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
@@ -183,18 +186,18 @@ def _listener(name: str, seen: list[tuple[str, Any, Any]]) -> Any:
     return listen
 
 
-def _part(value: Any, n: int) -> Any:
-    """The first samples of some inputs, of their own memory; None of what nobody knows how to take apart."""
+def _part(value: Any, n: int, start: int = 0) -> Any:
+    """Samples of some inputs from one to before another, of their own memory; None of what can't be taken apart."""
     if isinstance(value, Tensor):
-        return value.detach()[:n].clone() if value.dim() else value
+        return value.detach()[start:n].clone() if value.dim() else value
     if isinstance(value, Mapping):
-        parts = {key: _part(part, n) for key, part in value.items()}
+        parts = {key: _part(part, n, start) for key, part in value.items()}
         # A mapping of another class, as tokenizers give, mostly takes another one of the same keys.
         return parts if type(value) is dict else type(value)(parts)  # type: ignore[call-arg]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_part(part, n) for part in value))
+        return type(value)(*(_part(part, n, start) for part in value))
     if type(value) in (tuple, list):
-        return type(value)(_part(part, n) for part in value)
+        return type(value)(_part(part, n, start) for part in value)
     return None if trainer_state.tensors(value) else value
 
 

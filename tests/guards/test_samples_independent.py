@@ -48,6 +48,41 @@ def test_outputs_that_depend_on_the_other_samples_are_noticed_in_the_first_batch
     assert module.global_step <= 1
 
 
+class Recurrent(Healthy):
+    """Its inputs go through a recurrent layer, which takes one dimension for time."""
+
+    def __init__(self, batch_first: bool) -> None:
+        super().__init__()
+        self.recurrent = nn.GRU(1, 1, batch_first=batch_first)
+
+    def forward(self, inputs: Any) -> Any:
+        steps, _ = self.recurrent(inputs[..., None])
+        return super().forward(inputs + steps[..., 0])
+
+
+def test_a_recurrent_layer_that_takes_the_batch_for_time_is_noticed_and_named() -> None:
+    alarm = alarm_of(SamplesIndependent(), Recurrent(batch_first=False))
+    assert alarm is not None
+    assert alarm.check == "mixes"
+    assert "gru (batch_first=False)" in alarm.found
+    assert "batch_first=True" in alarm.remedy
+
+
+def test_a_recurrent_layer_over_time_keeps_it_quiet() -> None:
+    assert alarm_of(SamplesIndependent(), Recurrent(batch_first=True)) is None
+
+
+def test_a_softmax_over_the_batch_is_named_with_its_dimension() -> None:
+    class OverSamples(Changed):
+        def change(self, outputs: Any) -> Any:
+            return F.log_softmax(outputs, dim=0)
+
+    alarm = alarm_of(SamplesIndependent(), OverSamples())
+    assert alarm is not None
+    assert "log_softmax (dim=0)" in alarm.found
+    assert "dim=-1" in alarm.remedy
+
+
 def test_noise_of_a_source_of_its_own_is_noticed() -> None:
     class Noisy(Changed):
         def change(self, outputs: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 from faultlab.core.notice import safe_text
 from faultlab.errors import TargetError
-from faultlab.frameworks.lightning import second_run
+from faultlab.frameworks.lightning import loaded_weights, second_run
 from faultlab.frameworks.lightning.interception import Reached, intercepted
 from faultlab.injection import mutant_activation
 from faultlab.sandbox.last_words import listening
@@ -149,7 +149,7 @@ def run_to_fit(run: Callable[[], object], file: Path, arguments: Sequence[str], 
     Raises:
         TargetError: It ends before; what it printed last is said where it exits.
     """
-    with intercepted(trains) as caught, second_run.tolerated(), listening() as words:
+    with intercepted(trains) as caught, loaded_weights.watched(), second_run.tolerated(), listening() as words:
         try:
             run()
         except Reached:

@@ -1,0 +1,104 @@
+"""In the victim: which samples a training gets, and whether they stay what they are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from faultlab.core.asking import asked
+
+_LOOKED_AT = 4096
+"""Samples of the first epoch that are told apart, at most."""
+
+
+class Samples:
+    """Fills ``found`` by the batches of the first epoch.
+
+    ``given`` and ``different`` count samples, ``labelled`` the batches that have one label a sample, ``alike`` those
+    of them that hold one label alone, ``labels`` the labels of all. ``changes`` says that the dataset gives another
+    value for one sample each time and has changed what it gave before. ``validation_varies`` says that
+    the dataset for validation gives another value each time. ``sampler``, ``weights`` and ``samples`` are those of the
+    training loader.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {"given": 0, "different": 0, "labelled": 0, "alike": 0, "labels": 0}
+        self._known: set[int] = set()
+        self._labels: set[int] = set()
+
+    def batch(self, batch: Any) -> None:
+        """Look at a batch of the first epoch."""
+        if self.found["given"] >= _LOOKED_AT:
+            return
+        tensors = list(_tensors(batch))
+        if not tensors or any(len(one) != len(tensors[0]) for one in tensors):
+            return
+        found, first = self.found, tensors[0].detach().cpu().contiguous().flatten(1 if tensors[0].dim() > 1 else 0)
+        self._known |= {hash(row.numpy().tobytes()) for row in first}
+        found["given"] += len(first)
+        found["different"] = len(self._known)
+        labels = [one for one in tensors[1:] if one.dim() == 1 and not one.is_floating_point()]
+        if len(labels) == 1 and len(first) > 3:
+            here = set(labels[0].tolist())
+            self._labels |= here
+            found["labelled"] += 1
+            found["alike"] += len(here) == 1
+            found["labels"] = len(self._labels)
+
+    def end(self, trainer: Any) -> None:
+        """Look at the loader, and at its dataset's first sample twice, once the training is over."""
+        loader = trainer.train_dataloader
+        dataset, sampler = asked(loader, "dataset"), asked(loader, "sampler")
+        self.found["sampler"] = type(sampler).__name__
+        weights = asked(sampler, "weights")
+        if weights is not None:
+            self.found["weights"] = len(weights)
+        if not hasattr(type(dataset), "__getitem__") or not hasattr(type(dataset), "__len__") or not len(dataset):
+            return
+        self.found["samples"] = len(dataset)
+        # What can't be asked for its first sample by 0 is left alone.
+        with contextlib.suppress(Exception):
+            self.found["changes"] = _asked_twice(dataset)[0]
+        validation = getattr(trainer, "val_dataloaders", None)
+        for one in validation if isinstance(validation, (list, tuple)) else [validation]:
+            other = asked(one, "dataset")
+            if other is not None and other is not dataset and hasattr(type(other), "__getitem__"):
+                with contextlib.suppress(Exception):
+                    changed, varies = _asked_twice(other)
+                    self.found["validation_varies"] = varies and not changed
+
+
+def _asked_twice(dataset: Any) -> tuple[bool, bool]:
+    """Whether a second look at a sample changes what the first gave, and whether it gives another value."""
+    before = list(_values(dataset[0]))
+    kept = [value.copy() if hasattr(value, "copy") else value.clone() for value in before]
+    after = list(_values(dataset[0]))
+    changed = any(_differ(a, b) for a, b in zip(before, kept, strict=True))
+    return changed, len(after) != len(kept) or any(_differ(a, b) for a, b in zip(after, kept, strict=True))
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return one.shape != other.shape or bool(((one != other) & (one == one)).any())
+
+
+def _tensors(batch: Any) -> Iterator[Any]:
+    import torch
+
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else [batch]
+    for part in parts:
+        if isinstance(part, torch.Tensor) and part.dim() and part.layout == torch.strided:
+            yield part
+
+
+def _values(sample: Any) -> Iterator[Any]:
+    """Tensors and arrays of a sample."""
+    import numpy
+    import torch
+
+    parts = (
+        sample.values() if isinstance(sample, Mapping) else sample if isinstance(sample, (list, tuple)) else [sample]
+    )
+    for part in parts:
+        if isinstance(part, (torch.Tensor, numpy.ndarray)):
+            yield part
