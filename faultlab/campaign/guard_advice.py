@@ -40,7 +40,7 @@ class Advice:
     good runs, ``costs`` each guard's share of the training's time,
     ``arguments`` what each is constructed with. ``quiet_runs`` names the clean runs that they watched, ``alarms`` their
     false alarms by guard and check, with the names of the runs. ``broken`` are guards that failed themselves, with
-    their errors, ``idle`` those that left out every look at a clean run, and why. ``noticed`` is by fault.
+    their errors, ``idle`` those that left out every look at every clean run, and why. ``noticed`` is by fault.
     """
 
     asked: dict[str, Any] | None = None
@@ -83,9 +83,11 @@ class Advice:
     def watched(self, name: str, outcome: Outcome) -> None:
         """Adds a run in which every alarm is a false one."""
         said = (outcome.result or {}).get("advice") or {}
+        if said:
+            idle = said.get("idle", {})
+            self.idle = {guard: why for guard, why in idle.items() if guard in self.idle or not self.quiet_runs}
         self.quiet_runs.append(name)
         self.broken.update(said.get("broken", {}))
-        self.idle.update(said.get("idle", {}))
         self.arguments.update(said.get("arguments", {}))
         interruption = [Notice.from_json(alarm) for alarm in said.get("of_interruption", [])]
         for alarm in _alarms(outcome):
