@@ -102,7 +102,7 @@ class Bench:
         workspace = self.workspace
         workspace.make(self.sources)
         (self.folder / f"{_DISGUISE}.py").write_text(
-            "from faultlab.mutants import switchboard\nswitchboard.disguise()\n"
+            "from faultlab.injection import mutant_activation\nmutant_activation.disguise()\n"
         )
         settings = workspace.folder / "pyproject.toml"
         theirs = workspace.tree / "pyproject.toml"

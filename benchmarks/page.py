@@ -24,7 +24,8 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from faultlab.catalogue import index
-from faultlab.core.report import Baseline, Detection, FaultResult, Harm, Report, Status, dump
+from faultlab.core.detection import Detection
+from faultlab.core.report import Baseline, FaultResult, Harm, Report, Status, dump
 from faultlab.core.run_folder import CURVES_FILE
 from faultlab.report.html import document
 

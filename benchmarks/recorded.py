@@ -16,7 +16,9 @@ from typing import Any
 
 from faultlab import engines
 from faultlab.campaign.campaign import CANARY, NULL
-from faultlab.core.orders import Order, Outcome, Place
+from faultlab.core.orders import Order, Place, Train
+from faultlab.core.results import Outcome
+from faultlab.core.trajectory import Trajectory
 
 _RELOADING = ("epochs", "monitor", "monitor_mode")
 
@@ -39,15 +41,12 @@ class Run:
 
     @classmethod
     def of(cls, order: Order, outcome: Outcome) -> Run:
-        result = outcome.result or {}
-        trajectory = result.get("trajectory")
         # Of a process that died it is known how far it was when its fault was about to act.
-        did = trajectory or {"steps": outcome.acting or 0, "validation_batches": 0}
-        fault = "" if order.id in (CANARY, NULL) else order.fault or ""
-        seconds = result.get("seconds", outcome.seconds)
-        return cls(
-            order.id, fault, order.at, did["steps"], did["validation_batches"], seconds, order.reload, order.sleeps
-        )
+        did = outcome.trajectory or Trajectory(steps=outcome.acting or 0)
+        task = order.training or Train(0)
+        fault = "" if order.id in (CANARY, NULL) else str(task.fault or "")
+        seconds = outcome.run.seconds if outcome.run is not None else outcome.seconds
+        return cls(order.id, fault, order.at, did.steps, did.validation_batches, seconds, task.reload, order.sleeps)
 
 
 class Recorded:
@@ -70,8 +69,9 @@ class Recorded:
         for outcome in self._engine.run(orders):
             order = by_id[outcome.id]
             runs.append(Run.of(order, outcome))
-            if order.reload and order.recon:
-                self._reloading = {name: order.recon[name] for name in _RELOADING}
+            task = order.training
+            if task is not None and task.reload and task.recon is not None:
+                self._reloading = {name: getattr(task.recon, name) for name in _RELOADING}
             yield outcome
         if any(run.fault for run in runs):
             self._faulted["wall"] += time.monotonic() - begun

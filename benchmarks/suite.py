@@ -29,7 +29,7 @@ from faultlab.core.fault import Fault
 
 # In the order of the files: what is random about a suite's order is no fault's doing.
 _QUIET = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly")
-_HEAVY = ("torch", "pydantic", "numpy", "faultlab.testing", "faultlab.catalogue.failure_mode")
+_HEAVY = ("torch", "pydantic", "numpy", "faultlab.testing", "faultlab.injection.registry")
 _PLAIN_TEST = f"""import sys
 
 def test_nothing_heavy_is_imported():

@@ -10,29 +10,30 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from faultlab.core.version import __version__ as __version__
-
 _HOMES = {
     "Fault": "faultlab.core.fault",
     "Trigger": "faultlab.core.fault",
     "Dose": "faultlab.catalogue.failure_mode",
     "FailureMode": "faultlab.catalogue.failure_mode",
-    "failure_mode": "faultlab.catalogue.failure_mode",
+    "failure_mode": "faultlab.injection.registry",
     "Report": "faultlab.core.report",
     "Status": "faultlab.core.report",
     "Scenario": "faultlab.config.scenario",
     "run": "faultlab.api",
     "inject": "faultlab.testing.injecting",
     "assert_noticed": "faultlab.testing.injecting",
+    "__version__": "faultlab.core.version",
 }
 
 if TYPE_CHECKING:
     from faultlab import guards
     from faultlab.api import run
-    from faultlab.catalogue.failure_mode import Dose, FailureMode, failure_mode
+    from faultlab.catalogue.failure_mode import Dose, FailureMode
     from faultlab.config.scenario import Scenario
     from faultlab.core.fault import Fault, Trigger
     from faultlab.core.report import Report, Status
+    from faultlab.core.version import __version__ as __version__
+    from faultlab.injection.registry import failure_mode
     from faultlab.testing.injecting import assert_noticed, inject
 
 __all__ = [

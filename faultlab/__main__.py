@@ -1,4 +1,4 @@
-"""``python -m faultlab``."""
+"""``python -m faultlab`` is the command line."""
 
 from faultlab.cli import main
 

@@ -1,4 +1,4 @@
-"""Running scenarios from Python."""
+"""Campaigns from Python: ``run`` carries out a scenario and returns its report."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class FaultlabError(Exception):
@@ -67,3 +69,23 @@ class UsageError(FaultlabError):
     """The command was asked for something that can't be done."""
 
     exit_code = 2
+
+
+class TargetError(Exception):
+    """The scenario names something that can't be imported or called so; ``where`` is the key's path in the file.
+
+    It is no answer to a user yet: whoever knows the file makes a ScenarioError of it.
+    """
+
+    def __init__(self, where: Sequence[str | int], message: str, remedy: str = "") -> None:
+        self.where = tuple(where)
+        self.message = message
+        self.remedy = remedy
+        super().__init__(message)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"where": self.where, "message": self.message, "remedy": self.remedy}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TargetError:
+        return cls(data["where"], data["message"], data["remedy"])

@@ -3,17 +3,17 @@
 Light: nothing is imported before it is asked for.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from faultlab.core import threads
-from faultlab.testing.stash_keys import ALONE, EXECUTIONS, PROCESSES, RESULT
 
 if TYPE_CHECKING:
     from faultlab.testing.injecting import Injection
@@ -61,6 +61,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if _is_asked(option) or option.faultlab_mutant:
         _take_over_from_xdist(option, early_config.stash)
         # Before torch's first operation: a fork after one on several threads hangs in the child.
+        from faultlab.core import threads
+
         os.environ.update(dict.fromkeys(threads.VARIABLES, "1"))
     if option.faultlab_mutants or option.faultlab_mutant:
         # Before any mutated file is imported.
@@ -82,6 +84,8 @@ def _switch_mutants(option: Any, config: pytest.Config) -> None:
     # What mutants leave uncovered fails no suite.
     option.no_cov = True
     if option.faultlab_mutants:
+        from faultlab.testing.stash_keys import EXECUTIONS
+
         config.stash[EXECUTIONS] = mutant_activation.Executions(Path(f"{option.faultlab_mutants}.ran"))
         mutant_activation.install(config.stash[EXECUTIONS])
         mutant_activation.switch_to(mutant_activation.STATS)
@@ -97,6 +101,8 @@ def _take_over_from_xdist(option: Any, stash: pytest.Stash) -> None:
     """``-n 2`` is two copies at a time: the tests are collected once, by a process that can be copied."""
     processes = getattr(option, "numprocesses", None)
     if processes:
+        from faultlab.testing.stash_keys import PROCESSES
+
         stash[PROCESSES] = processes
     if processes or getattr(option, "dist", "no") != "no":
         option.numprocesses, option.dist, option.tx = None, "no", []
@@ -126,6 +132,7 @@ def pytest_runtestloop(session: pytest.Session) -> object:
         raise session.Interrupted(f"{session.testsfailed} errors during collection")
     if session.config.getoption("faultlab_mutants"):
         from faultlab.testing import mutating
+        from faultlab.testing.stash_keys import EXECUTIONS
 
         mutating.run(session, session.config.getoption("faultlab_mutants"), session.config.stash[EXECUTIONS])
         return True
@@ -139,7 +146,7 @@ def pytest_runtestloop(session: pytest.Session) -> object:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if ALONE in session.config.stash:
+    if (keys := _stash_keys()) is not None and keys.ALONE in session.config.stash:
         from faultlab.testing.running import conclude
 
         conclude(session, complete=exitstatus != pytest.ExitCode.INTERRUPTED)
@@ -175,8 +182,14 @@ def inject() -> Callable[..., Injection]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    result = config.stash.get(RESULT, None)
+    keys = _stash_keys()
+    result = config.stash.get(keys.RESULT, None) if keys is not None else None
     if result is not None:
         from faultlab.testing.terminal_summary import show
 
         show(terminalreporter, *result)
+
+
+def _stash_keys() -> Any:
+    """The module of the stash's keys; None where nothing has been kept under any of them yet."""
+    return sys.modules.get("faultlab.testing.stash_keys")

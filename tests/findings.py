@@ -57,7 +57,7 @@ class Findings:
 
     def _study(self, model: str, lab: Lab) -> None:
         # Without the part that names a build, for the CPU or a GPU, of the same release.
-        self.versions = {name: text.partition("+")[0] for name, text in sorted(lab.clean["versions"].items())}
+        self.versions = {name: text.partition("+")[0] for name, text in sorted(lab.told.versions.items())}
         plan = lab.plan()
         self.reasons[model] = {Fault.parse(id).mode: reason for id, reason in plan.items()}
         applicable = {Fault.parse(id).mode: id for id, reason in plan.items() if not reason}
@@ -72,6 +72,5 @@ class Findings:
             result = lab.judge(outcome)
             self.again[result.mode] = result
         for id, outcome in lab.run(f"{mode}@{NEVER}" for mode in new).items():
-            result_of = outcome.result or {}
-            untouched = "trajectory" in result_of and lab.is_clean(outcome)
+            untouched = outcome.run is not None and lab.is_clean(outcome)
             self.untouched[Fault.parse(id).mode] = untouched

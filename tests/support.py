@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import pytest
 from faultlab.campaign.campaign import Options
 from faultlab.catalogue import mutation_scores
 from faultlab.cli import main
+from faultlab.core.detection import Detection
+from faultlab.core.fault import Fault
 from faultlab.core.orders import Planned
 from faultlab.core.records import Records
-from faultlab.core.report import Detection, FaultResult, Mutation, Report, Status
+from faultlab.core.report import FaultResult, Mutation, Report, Status
 from faultlab.core.shard import Shard
 from faultlab.gate.demands import check
 
@@ -49,18 +50,14 @@ def mutant(status: Status | str, line: int = 1, before: str = "1", after: str = 
 
 def mutated(*mutants: FaultResult, **more: Any) -> Report:
     """A report of mutants and nothing else, counted as `faultlab mutate` does."""
-    counts = Counter(found.status for found in mutants)
-    counted = sum(counts[status] for status in mutation_scores.COUNTED)
     mutation = Mutation(
         mutmut="3.8.1",
         files=sorted({found.mutant["file"] for found in mutants if found.mutant}),
         judges=["tests", "training"],
-        score=counts[Status.NOTICED] / counted if counted else None,
-        counts={status.value: counts[status] for status in Status},
-        methods=mutation_scores.rows(mutants, {}, {}),
         timing={"total": 2.5, "jobs": 2},
         **more,
     )
+    mutation = mutation_scores.summed_up(mutation, mutants, {}, {})
     return Report("made-up", faultlab="0.1.0", mutants=list(mutants), mutation=mutation)
 
 
@@ -78,7 +75,7 @@ def run_folder(out: Path, found: Report, plan: str = "same", **options: Any) -> 
     found.passed = not found.reasons
     unrun = (Status.NOT_APPLICABLE, Status.IGNORED)
     planned = [
-        Planned(fault.id, status=fault.status.value if fault.status in unrun else "", reason=fault.reason)
+        Planned(Fault.parse(fault.id), status=fault.status.value if fault.status in unrun else "", reason=fault.reason)
         for fault in found.faults
     ]
     records = Records(out / found.scenario)

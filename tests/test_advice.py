@@ -11,20 +11,22 @@ from faultlab.campaign.guard_worth import worth_of
 from faultlab.campaign.prescribing import choose, harmful_ratio
 from faultlab.campaign.set_cover import smallest_cover
 from faultlab.catalogue import index
-from faultlab.core.orders import Outcome
+from faultlab.core.detection import Prescribed
+from faultlab.core.notice import Notice
 from faultlab.core.report import Harm, Status
+from faultlab.core.results import Advisory, Outcome, RunResult
 from tests.support import detection, report, result
 
 MODE = index.modes()["loss.nan"]
 
 
-def alarm(guard: str, check: str, step: int, message: str = "m") -> dict[str, Any]:
-    return {"kind": "guard", "name": guard, "step": step, "message": message, "how": "raised", "reason": check}
+def alarm(guard: str, check: str, step: int, message: str = "m") -> Notice:
+    return Notice("guard", guard, step, message, reason=check)
 
 
-def ran(id: str, *alarms: dict[str, Any], first_step: int | None = None, **more: Any) -> Outcome:
-    said = {"watching": True, "alarms": list(alarms), "broken": {}, "seconds": {}, "summary": None, **more}
-    return Outcome(id, {"advice": said, "first_step": first_step, "fit_seconds": 1.0})
+def ran(id: str, *alarms: Notice, first_step: int | None = None, **more: Any) -> Outcome:
+    said = Advisory(alarms=alarms, **more)
+    return Outcome(id, [RunResult(advice=said, first_step=first_step, fit_seconds=1.0)])
 
 
 def watched(**noticed: set[str]) -> Advice:
@@ -44,7 +46,7 @@ def test_a_check_that_speaks_up_in_a_healthy_run_counts_for_nothing() -> None:
     advice = Advice({})
     advice.learn([ran("clean-3", alarm("Wolf", "cries", 2))])
     found = advice.judge("f", MODE, ran("f", alarm("Wolf", "cries", 4), alarm("Wolf", "bites", 4), first_step=4))
-    assert [(seen.guard, seen.check) for seen in found] == [("Wolf", "bites")]
+    assert [(seen.name, seen.check) for seen in found] == [("Wolf", "bites")]
     assert advice.construction("Wolf") == {"leave_out": ["cries"]}
 
 
@@ -84,8 +86,8 @@ def test_a_prescription_names_each_guard_once_the_quickest_first_with_its_cost()
     alarms = [alarm("Late", "a", 9), alarm("Early", "b", 7), alarm("Early", "a", 4)]
     advice.judge("f", MODE, ran("f", *alarms, first_step=4))
     assert advice.prescription("f") == [
-        {"guard": "faultlab.guards.Early", "step": 4, "cost": 0.02},
-        {"guard": "faultlab.guards.Late", "step": 9, "cost": 0.1},
+        Prescribed("faultlab.guards.Early", 4, 0.02),
+        Prescribed("faultlab.guards.Late", 9, 0.1),
     ]
 
 

@@ -83,10 +83,10 @@ def test_the_trainer_calls_one_callback_for_all_advisers() -> None:
     assert named_callbacks(SimpleNamespace(callbacks=[callback])) == []
     trainer = pl.Trainer(max_steps=2, callbacks=[callback], **QUIET)
     trainer.fit(Healthy(), *loaders())
-    told = advisers.to_json()
-    assert set(told["seconds"]) == {type(guard).__name__ for guard in guards.all("full")}
-    assert not told["broken"]
-    assert told["summary"]
+    told = advisers.advisory()
+    assert set(told.seconds) == {type(guard).__name__ for guard in guards.all("full")}
+    assert not told.broken
+    assert told.summary
 
 
 def test_advisers_that_could_not_look_say_so_and_none_alerts_anybody() -> None:
@@ -98,7 +98,7 @@ def test_advisers_that_could_not_look_say_so_and_none_alerts_anybody() -> None:
     clock = LightningClock()
     advisers = Advisers({"monitor": "val_loss"}, clock, Warnings(clock), own_hooks)
     pl.Trainer(max_epochs=1, callbacks=[of_hooks(advisers.hooks())], **QUIET).fit(Uncopied(), *loaders())
-    idle = advisers.to_json()["idle"]
+    idle = advisers.advisory().idle
     assert "SamplesIndependent looked 0 times" in idle["SamplesIndependent"]
     assert "StepsTaken" not in idle
     assert not any(guard.announces for guard in advisers._made)

@@ -6,6 +6,7 @@ Whatever breaks one today stands in a list that may only shrink.
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from faultlab.report.docs import module_pages
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "faultlab"
@@ -58,11 +61,6 @@ HEAVY = ("click", "rich", "pydantic", "jinja2")
 LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 LONGEST = 400
 
-TODO_LAYERS = {
-    ("catalogue.failure_mode", "injection.seam"),
-    ("worker.session", "campaign.plan"),
-    ("worker.session", "doctor.observing"),
-}
 TODO_LONG = {
     "config.scenario",
     "engines.supervisor",
@@ -75,7 +73,6 @@ TODO_LONG = {
     "injectors.optimizer",
     "injectors.weights",
     "report.schema",
-    "worker.session",
 }
 
 
@@ -141,7 +138,7 @@ def test_imports_go_down_the_layers() -> None:
             continue
         if by == ALONE or what == "__init__" or _level(by) <= _level(what):
             wrong.add((found.by, found.what))
-    assert wrong == TODO_LAYERS
+    assert wrong == set()
 
 
 def test_what_the_driver_runs_imports_neither_torch_nor_lightning() -> None:
@@ -159,6 +156,12 @@ def test_lightning_is_imported_where_its_hooks_are_and_nowhere_else() -> None:
             assert found.by.startswith(("frameworks.lightning", "guards", "cli.demo.model")), found
 
 
+def test_injectors_name_no_framework_and_attach_nothing() -> None:
+    named = {found.what for found in imports() if home(found.by) == "injectors" and home(found.what) == "frameworks"}
+    assert [what for what in named if not what.startswith("frameworks.torch.") or "seams" in what] == []
+    assert not any(found.by.startswith("injectors.") and found.what == "injection.hooks" for found in imports())
+
+
 def test_what_runs_in_a_victim_imports_none_of_the_drivers_libraries() -> None:
     assert [found for found in imports() if home(found.by) in VICTIM and home(found.what) in HEAVY] == []
 
@@ -168,14 +171,44 @@ def test_core_rests_on_the_standard_library_alone() -> None:
     assert foreign <= sys.stdlib_module_names
 
 
+def test_pytests_private_names_stand_in_one_file() -> None:
+    private = r"\b_pytest\.|\b(_fixtureinfo|_setupstate|_initrequest|_pyfuncitem|_global_capturing|_basetemp)\b"
+    poking = {name for name, file in modules().items() if re.search(private, file.read_text(encoding="utf-8"))}
+    assert poking == {"testing.pytest_internals"}
+
+
 def test_five_files_lie_at_the_root() -> None:
     assert {file.stem for file in PACKAGE.glob("*.py")} == ROOT_FILES
 
 
 @pytest.mark.parametrize("package", sorted({file.parent for file in PACKAGE.rglob("*.py")}), ids=lambda p: p.name)
-def test_a_package_says_in_a_sentence_what_lives_there(package: Path) -> None:
+def test_a_package_says_in_a_sentence_what_lives_there_and_what_it_may_not_import(package: Path) -> None:
     told = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
-    assert re.match(r"\S.*[.:?]", told), package
+    assert re.match(r"\S.*\.$", told, re.MULTILINE), package
+    assert re.search(r"\bimports?\b", told, re.IGNORECASE), package
+
+
+def test_the_first_line_of_a_module_stands_by_itself() -> None:
+    # The table of modules ends it there.
+    lines = {name: module_pages.first_line(file) for name, file in modules().items()}
+    assert {name: line for name, line in lines.items() if not re.fullmatch(r"\S.*[.?]", line)} == {}
+
+
+def test_the_picture_in_the_design_shows_these_layers() -> None:
+    design = (ROOT / "docs" / "DESIGN.md").read_text(encoding="utf-8")
+    picture = design.partition("```mermaid\n")[2].partition("```")[0]
+    labels: dict[str, str] = {}
+    arrows: dict[str, str] = {}
+    for line in picture.partition("flowchart TB\n")[2].splitlines():
+        nodes = re.findall(r'(\w+)(?:\(?\["(.*?)"\]\)?)?(?: -->|$)', line)
+        for (above, _), (below, _) in itertools.pairwise(nodes):
+            assert arrows.setdefault(above, below) == below, "each row stands on one other"
+        labels |= {node: label.partition("<br/>")[0] or labels.get(node, node) for node, label in nodes}
+    rows = [next(node for node in arrows if node not in arrows.values())]
+    while rows[-1] in arrows:
+        rows.append(arrows[rows[-1]])
+    assert [{*labels[row].split(" · ")} for row in rows] == list(LAYERS)
+    assert labels.keys() - rows == {ALONE}
 
 
 def test_no_module_grows_beyond_what_one_reads_at_a_sitting() -> None:

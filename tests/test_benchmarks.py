@@ -15,7 +15,11 @@ from typing import Any
 
 import pytest
 
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.fault import Fault
+from faultlab.core.orders import Order, Train
+from faultlab.core.results import Outcome, RunResult
+from faultlab.core.target_profile import Recon
+from faultlab.core.trajectory import Trajectory
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
@@ -164,17 +168,17 @@ def test_the_median_training_has_the_steps_that_all_have(scripts: SimpleNamespac
 def test_of_a_run_that_died_it_is_noted_how_far_it_was_when_its_fault_was_about_to_act(
     scripts: SimpleNamespace,
 ) -> None:
-    order = Order("process.killed@step=5", 0, fault="process.killed@step=5", at=5)
+    order = Order("process.killed@step=5", Train(0, Fault.parse("process.killed@step=5")), at=5)
     noted = scripts.recorded.Run.of(order, Outcome(order.id, acting=5, exit=-9, seconds=0.2))
-    assert (noted.fault, noted.at, noted.steps, noted.seconds) == (order.fault, 5, 5, 0.2)
+    assert (noted.fault, noted.at, noted.steps, noted.seconds) == (order.id, 5, 5, 0.2)
 
 
 def test_an_engine_that_notes_hands_on_what_runs_came_to(scripts: SimpleNamespace, tmp_path: Path) -> None:
-    order = Order("a.fault@always", 0, fault="a.fault@always", reload=True, recon=dict.fromkeys(
-        ("epochs", "monitor", "monitor_mode", "steps"), 2))  # fmt: skip
-    canary = Order("canary", 0, fault="step.raises@always", at="fit")
-    result = {"trajectory": {"steps": 7, "validation_batches": 3}, "seconds": 0.5}
-    outcomes = [Outcome(order.id, result=result), Outcome(canary.id)]
+    known = Recon(epochs=2, monitor="val_loss")
+    order = Order("a.fault@always", Train(0, Fault.parse("a.fault@always"), reload=True, recon=known))
+    canary = Order("canary", Train(0, Fault.parse("step.raises@always")), at="fit")
+    result = RunResult(Trajectory(steps=7, validation_batches=3), seconds=0.5)
+    outcomes = [Outcome(order.id, [result]), Outcome(canary.id)]
     engine = SimpleNamespace(run=lambda orders: iter(outcomes), close=lambda: None, jobs=2)
     recorded = scripts.recorded.Recorded(engine, str(tmp_path / "notes.json"))
     assert recorded.jobs == 2
@@ -182,10 +186,10 @@ def test_an_engine_that_notes_hands_on_what_runs_came_to(scripts: SimpleNamespac
     recorded.close()
     notes = json.loads((tmp_path / "notes.json").read_text())
     assert [(run["id"], run["fault"], run["steps"]) for run in notes["runs"]] == [
-        (order.id, order.fault, 7),
+        (order.id, order.id, 7),
         ("canary", "", 0),
     ]
-    assert notes["reloading"] == {"epochs": 2, "monitor": 2, "monitor_mode": 2}
+    assert notes["reloading"] == {"epochs": 2, "monitor": "val_loss", "monitor_mode": "min"}
 
 
 _BUSY = "import time\nwhile time.process_time() < 0.4: pass"

@@ -15,34 +15,35 @@ import pytest
 
 from faultlab.catalogue import failure_mode as catalogue
 from faultlab.catalogue import index
-from faultlab.catalogue.failure_mode import Dose, FailureMode, declare, failure_mode, nearest
+from faultlab.catalogue.failure_mode import Dose, FailureMode, declare, nearest
+from faultlab.catalogue.injection_points import Batch, StepOutput
 from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.fault import MODE_ID, Fault, Trigger
 from faultlab.errors import CatalogueError, UsageError
+from faultlab.injection import registry
+from faultlab.injection.registry import Registered, failure_mode
 
 MODES = index.modes()
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def imported() -> dict[str, catalogue.Registered]:
-    return dict(catalogue.load())
+def imported() -> dict[str, Registered]:
+    return dict(registry.load())
 
 
 def test_the_index_and_the_imported_catalogue_list_the_same_failure_modes(
-    imported: dict[str, catalogue.Registered],
+    imported: dict[str, Registered],
 ) -> None:
     assert list(MODES) == list(imported)
     assert MODES
 
 
 @pytest.mark.parametrize("id", MODES)
-def test_the_index_and_the_imported_catalogue_agree_on_every_field(
-    imported: dict[str, catalogue.Registered], id: str
-) -> None:
+def test_the_index_and_the_imported_catalogue_agree_on_every_field(imported: dict[str, Registered], id: str) -> None:
     for field in fields(FailureMode):
         assert getattr(MODES[id], field.name) == getattr(imported[id].mode, field.name), field.name
-    assert MODES[id].seam == imported[id].seam.name
+    assert MODES[id].seam == imported[id].mode.point.name
 
 
 @pytest.mark.parametrize("id", MODES)
@@ -69,7 +70,7 @@ def test_no_id_is_declared_in_two_places() -> None:
 
 
 DECLARED: dict[str, Any] = {
-    "seam": "StepOutput",
+    "point": StepOutput(),
     "severity": "minor",
     "effect": "silent",
     "cause": ("loss",),
@@ -93,6 +94,7 @@ DECLARED: dict[str, Any] = {
         ("loss.x", {"cause": ("",)}, "lowercase"),
         ("loss.x", {"needs": "labels"}, "tuple"),
         ("loss.x", {"colour": "red"}, "colour"),
+        ("loss.x", {"point": "StepOutput"}, "its seam is an injection point"),
     ],
 )
 def test_a_wrong_declaration_is_refused_with_its_place(id: str, changed: dict[str, Any], said: str) -> None:
@@ -104,10 +106,9 @@ def test_a_wrong_declaration_is_refused_with_its_place(id: str, changed: dict[st
 
 
 def test_declaring_a_failure_mode_twice_is_refused_and_both_places_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from faultlab.frameworks.lightning.seams import StepOutput
-
-    monkeypatch.setattr(catalogue, "_REGISTRY", {})
-    register = failure_mode("made.up", **{**DECLARED, "seam": StepOutput})
+    monkeypatch.setattr(registry, "_REGISTRY", {})
+    declared = {name: value for name, value in DECLARED.items() if name != "point"}
+    register = failure_mode("made.up", seam=StepOutput, **declared)
 
     def first(output: Any, ctx: Any) -> None: ...
 
@@ -119,9 +120,14 @@ def test_declaring_a_failure_mode_twice_is_refused_and_both_places_are_named(mon
         register(second)
 
 
+IMPORTS = """from faultlab import failure_mode
+from faultlab.catalogue import injection_points as points
+from faultlab.catalogue.injection_points import StepOutput
+"""
+
+
 def _source(declaration: str) -> str:
-    imported = "from faultlab.catalogue.failure_mode import failure_mode"
-    return f'{imported}\n\n\n{declaration}\ndef broken(output, ctx):\n    "Says it."\n'
+    return f'{IMPORTS}\n{declaration}\ndef broken(output, ctx):\n    "Says it."\n'
 
 
 GOOD = 'seam=StepOutput, severity="minor", effect="silent", cause=("loss",), evidence=("a/b#1",)'
@@ -131,7 +137,7 @@ def test_declaring_twice_is_refused_by_the_index_too(tmp_path: Path, monkeypatch
     one, other = tmp_path / "one.py", tmp_path / "other.py"
     for file in (one, other):
         file.write_text(_source(f'@failure_mode("made.up", {GOOD})'))
-    monkeypatch.setattr(index, "_files", lambda: [one, other])
+    monkeypatch.setattr(index, "_files", lambda: [(one, ""), (other, "")])
     with pytest.raises(CatalogueError, match=r"made\.up is declared twice.*one\.py.*other\.py"):
         index.modes.__wrapped__()
 
@@ -159,16 +165,18 @@ def test_a_declaration_of_other_things_than_literals_gives_an_error_with_its_lin
     file.write_text(_source(declaration))
     with pytest.raises(CatalogueError) as refusal:
         list(index.read(file))
-    assert str(refusal.value).startswith(f"{file}:4: ")
+    assert str(refusal.value).startswith(f"{file}:5: ")
 
 
 def test_the_index_reads_a_declaration_in_full(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
+    made = GOOD.replace("StepOutput", 'points.Batch("inputs", wanted="floating")')
     more = 'doses=(Dose("share", 0.5, low=-1.0, meaning="how much"),), stages="every", when="middle", hangs=True'
-    file.write_text(_source(f'@failure_mode("made.up", {GOOD.replace("StepOutput", "seams.Batch(1)")}, {more})'))
+    file.write_text(_source(f'@failure_mode("made.up", {made}, {more})'))
     (mode,) = index.read(file)
-    assert (mode.seam, mode.when, mode.hangs) == ("Batch", "middle", True)
-    assert (mode.file, mode.line) == (str(file), 4)
+    assert (mode.point, mode.seam) == (Batch("inputs", "floating"), "Batch")
+    assert (mode.when, mode.hangs) == ("middle", True)
+    assert (mode.file, mode.line) == (str(file), 5)
     assert mode.doses == (Dose("share", 0.5, low=-1.0, meaning="how much"),)
     assert mode.stages == ("train", "validate", "test", "predict")
 
@@ -176,8 +184,8 @@ def test_the_index_reads_a_declaration_in_full(tmp_path: Path) -> None:
 _THIRD_PARTY = '''
 """Another project's failure mode."""
 
-from faultlab.catalogue.failure_mode import failure_mode
-from faultlab.frameworks.lightning.seams import StepOutput
+from faultlab import failure_mode
+from faultlab.catalogue.injection_points import StepOutput
 
 
 @failure_mode("theirs.own", seam=StepOutput, severity="minor", effect="silent", cause=("own",), no_evidence="made up")
@@ -191,10 +199,11 @@ def own(output, ctx):
 _ASK = """
 import json, sys
 from dataclasses import asdict
-from faultlab.catalogue import failure_mode as catalogue, index
-read = asdict(index.modes()["theirs.own"])
+from faultlab.catalogue import index
+from faultlab.injection import registry
+read = index.modes()["theirs.own"]
 light = "torch" not in sys.modules
-print(json.dumps([light, read, asdict(catalogue.load()["theirs.own"].mode)]))
+print(json.dumps([light, asdict(read), read == registry.load()["theirs.own"].mode]))
 """
 
 
@@ -205,9 +214,9 @@ def test_a_third_partys_failure_mode_is_found_through_the_entry_point_group(tmp_
     (tmp_path / "theirs" / "modes.py").write_text(_THIRD_PARTY.lstrip())
     done = _python(tmp_path, _ASK)
     assert done.returncode == 0, done.stderr
-    light, read, loaded = json.loads(done.stdout)
+    light, read, same = json.loads(done.stdout)
     assert light, "reading the index imported torch"
-    assert read == loaded
+    assert same
     assert read["line"] == 7
     assert read["sections"]["effect"] == "None."
 
@@ -220,11 +229,97 @@ def test_an_entry_point_that_names_nothing_gives_a_clear_error(tmp_path: Path) -
     assert "Traceback" not in done.stderr
 
 
-def _install(folder: Path, module: str) -> None:
+_OWN_SEAM = """
+from faultlab import failure_mode
+
+from .points import Own
+
+@failure_mode("theirs.own", seam=Own(2), severity="minor", effect="silent", cause=("own",), no_evidence="made up")
+def own(value, ctx):
+    "Theirs."
+    return value
+"""
+_OWN_POINT = """
+from dataclasses import dataclass
+from faultlab.catalogue.injection_points import InjectionPoint
+
+@dataclass(frozen=True)
+class Own(InjectionPoint):
+    "Theirs."
+    times: int = 1
+"""
+_OWN_HOOK = """
+import torch
+from faultlab.injection.hooks import hooks
+from theirs.points import Own
+
+@hooks(Own, framework="lightning")
+def own(point, patches, armed, site):
+    patches.wrap(torch, "manual_seed", lambda seed: lambda value: seed(armed.map(value) * point.times))
+"""
+_ATTACH = """
+import sys
+from faultlab.catalogue import index
+from faultlab.core.fault import Fault
+from faultlab.core.target_profile import Recon
+print(index.modes()["theirs.own"].point, "torch" in sys.modules)
+from faultlab.injection import hooks, registry
+from faultlab.injection.armed_fault import Armed
+from faultlab.injection.clock import Clock
+print("Own" in hooks.offered("lightning"))
+import torch
+armed = Armed(Fault("theirs.own"), registry.load()["theirs.own"], Clock(), Recon())
+with hooks.attach(armed, hooks.Site(type(None))):
+    torch.manual_seed(21)
+print(torch.initial_seed())
+"""
+
+
+def test_a_third_partys_seam_of_its_own_is_read_without_torch_and_attached_by_its_own_hook(tmp_path: Path) -> None:
+    _install(tmp_path, "theirs.modes", "[faultlab.hooks]\nlightning = theirs.hooks\n")
+    (tmp_path / "theirs").mkdir()
+    for name, text in (("__init__", ""), ("modes", _OWN_SEAM), ("points", _OWN_POINT), ("hooks", _OWN_HOOK)):
+        (tmp_path / "theirs" / f"{name}.py").write_text(text)
+    done = _python(tmp_path, _ATTACH)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["Own(times=2) False", "True", "42"]
+
+
+@pytest.mark.parametrize(
+    ("seam", "said"),
+    [
+        ("Nowhere", "the seam Nowhere is not imported in this file; define it in a module that imports no torch"),
+        ("points.Nowhere", "the seam points.Nowhere can't be imported: ModuleNotFoundError"),
+        ("failure_mode", "the seam failure_mode is no injection point"),
+        ('StepOutput("loss")', "the seam StepOutput('loss') can't be made: "),
+    ],
+)
+def test_a_seam_that_can_not_be_read_is_refused_with_its_line_and_the_remedy(
+    tmp_path: Path, seam: str, said: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(_source(f'@failure_mode("made.up", {GOOD.replace("StepOutput", seam)})'))
+    with pytest.raises(CatalogueError) as refusal:
+        list(index.read(file))
+    assert str(refusal.value).startswith(f"{file}:5: {said}")
+
+
+def test_a_seam_whose_module_imports_torch_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    _install(tmp_path, "theirs.modes")
+    (tmp_path / "theirs").mkdir()
+    for name, text in (("__init__", ""), ("modes", _OWN_SEAM), ("points", f"import torch\n{_OWN_POINT}")):
+        (tmp_path / "theirs" / f"{name}.py").write_text(text)
+    done = _python(tmp_path, "from faultlab.cli import main\nimport sys\nsys.argv[1:] = ['list']\nmain()")
+    assert done.returncode == 2
+    assert "modes.py:6: importing the seam Own imports torch; define the seam in a module that" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _install(folder: Path, module: str, more: str = "") -> None:
     info = folder / "theirs-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[faultlab.injectors]\nmore = {module}\n")
+    (info / "entry_points.txt").write_text(f"[faultlab.injectors]\nmore = {module}\n{more}")
 
 
 def _python(path: Path, code: str) -> subprocess.CompletedProcess[str]:
@@ -283,7 +378,7 @@ def test_a_dose_that_a_failure_mode_has_not_is_told_those_it_has() -> None:
 
 @pytest.mark.parametrize("field", ["cause", "stages", "doses", "needs", "evidence"])
 def test_a_single_value_where_a_tuple_belongs_is_refused(field: str) -> None:
-    declaration = {"seam": "Loss", "severity": "minor", "effect": "silent", "evidence": ("a#1",), field: "loss"}
+    declaration = {"point": StepOutput(), "severity": "minor", "effect": "silent", "evidence": ("a#1",), field: "loss"}
     with pytest.raises(CatalogueError, match=rf"{field} is a tuple; one of a single word is written with a comma"):
         declare(id="loss.made-up", docstring="Made up.", **declaration)
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faultlab.catalogue import index
-from faultlab.core.report import Detection, Report
+from faultlab.core.detection import Detection
+from faultlab.core.report import Report
 from faultlab.core.thinning import thinned
 from faultlab.report.html.charts import HEIGHT, WIDTH, Chart, Curves
 from faultlab.report.html.latency import distribution

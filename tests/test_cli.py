@@ -310,15 +310,21 @@ def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[P
     assert told == json.loads((out / "first" / "report.json").read_text())
     assert told["faults"] == judged, "seconds and all: they were taken over"
     demands = {"fail_under": 0.6}
-    assert told["gate"] == {"passed": False, "reasons": ["coverage 0.50 is under 0.60"], "demands": demands}
+    assert told["gate"] == {
+        "passed": False,
+        "reasons": ["coverage 0.50 is under 0.60"],
+        "kinds": ["coverage"],
+        "demands": demands,
+    }
     assert (done.status, done.err) == (1, "")
 
 
 def test_a_false_alarm_comes_with_what_to_do_about_it(capsys: pytest.CaptureFixture[str]) -> None:
     from faultlab.cli.progress import Progress
+    from faultlab.core.notice import Notice
     from faultlab.core.report import Baseline
 
-    Progress().measured(Baseline(false_alarms=[{"name": "Strict", "message": "too slow", "kind": "guard", "step": 3}]))
+    Progress().measured(Baseline(false_alarms=[Notice("guard", "Strict", 3, "too slow")]))
     said = capsys.readouterr().out
     assert "false alarm by Strict: too slow" in said
     assert "loosen it, or take it out of the scenario" in said

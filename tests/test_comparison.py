@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from faultlab.core.comparison import Comparison, compare
-from faultlab.core.report import Detection, FaultResult, Report, Status, dump
+from faultlab.core.detection import Detection
+from faultlab.core.report import FaultResult, Report, Status, dump
 from tests.support import detection, mutant, mutated, report, result
 
 GUARD = detection("guard", "Moves", names_cause=True)

@@ -13,30 +13,35 @@ import torch
 
 import faultlab
 from faultlab import inject
-from faultlab.catalogue.failure_mode import Registered, declare
+from faultlab.catalogue.failure_mode import declare
+from faultlab.catalogue.injection_points import HeadInput, InjectionPoint, ModuleOutput
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.patching import Patches
 from faultlab.core.report import Report
 from faultlab.core.target_profile import Recon
+from faultlab.errors import TargetError
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
-from faultlab.frameworks.lightning.seams import HeadInput, ModuleInput, ModuleOutput, Seam, Site, attach
-from faultlab.frameworks.lightning.target import Target, TargetError
+from faultlab.frameworks.lightning.target import Target
 from faultlab.injection import compilation
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock
+from faultlab.injection.hooks import Site, attach
+from faultlab.injection.registry import Registered
 from tests.test_detach import TRAINER
 from tests.zoo import compiled
 
 SELECTED = ["forward.nan", "forward.none", "forward.detached-midway", "layer.activation-removed", "weights.nan"]
-SEAMS = [ModuleOutput(), ModuleInput(), HeadInput()]
+SEAMS = [ModuleOutput(), HeadInput()]
 MORE = pytest.mark.nightly(reason="one more form; the quick ring has five modes on that compiled as a whole")
 
 
 pytestmark = pytest.mark.usefixtures("nothing_compiled")
 
 
-def _fit(module: Any, clock: Clock, site: Site, recon: Recon | None, seam: Seam | None = None) -> Armed | Recon:
+def _fit(
+    module: Any, clock: Clock, site: Site, recon: Recon | None, seam: InjectionPoint | None = None
+) -> Armed | Recon:
     """Trains; with a seam a fault doubles there what it finds in step 2, without one the recon is taken."""
     with Patches() as patches:
         clock.attach(patches)
@@ -46,9 +51,9 @@ def _fit(module: Any, clock: Clock, site: Site, recon: Recon | None, seam: Seam 
             with probe.watching():
                 trainer.fit(module, *compiled.loaders())
             return probe.recon(trainer, 4, 2)
-        declared = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", seam=seam.name,
+        declared = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", point=seam,
                            severity="minor", effect="silent", cause=("x",))  # fmt: skip
-        registered = Registered(declared, seam, lambda value, ctx: value * 2)
+        registered = Registered(declared, lambda value, ctx: value * 2)
         armed = Armed(Fault("trial.mode", trigger=Trigger.parse("@step=2")), registered, clock, recon)
         with attach(armed, site):
             trainer.fit(module, *compiled.loaders())

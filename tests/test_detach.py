@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch.nn.modules import module as hooks
 
-from faultlab.catalogue import failure_mode
+from faultlab.catalogue.injection_points import Process
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault
 from faultlab.core.patching import Patches
@@ -22,8 +22,9 @@ from faultlab.core.target_profile import Recon
 from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
-from faultlab.frameworks.lightning.seams import Process, Site, attach
+from faultlab.injection import registry
 from faultlab.injection.armed_fault import Armed, BrokenInjector
+from faultlab.injection.hooks import Site, attach
 from tests.zoo import models
 
 FACTORIES = {"classifier": models.classifier, "regressor": models.regressor, "adversarial": models.adversarial}
@@ -94,13 +95,13 @@ def recons() -> dict[str, Recon]:
     return {name: _recon(factory)[0] for name, factory in FACTORIES.items()}
 
 
-@pytest.mark.parametrize("mode", sorted(failure_mode.load()))
+@pytest.mark.parametrize("mode", sorted(registry.load()))
 def test_it_detaches_without_trace(recons: dict[str, Recon], mode: str) -> None:
-    registered = failure_mode.load()[mode]
-    in_pytests_process = isinstance(registered.seam, Process) and not registered.seam.worker
+    registered = registry.load()[mode]
+    in_pytests_process = registered.mode.point == Process()
     if in_pytests_process or registered.mode.hangs:
         pytest.skip("ends or cripples the process that it runs in, which here is pytest's")
-    name = next(name for name in [*FACTORIES, ""] if not name or not inapplicable(registered, recons[name]))
+    name = next(name for name in [*FACTORIES, ""] if not name or not inapplicable(registered.mode, recons[name]))
     if not name:
         pytest.skip("applies to none of these three models; the contract tests run it on a fourth")
     module, data = FACTORIES[name]()
@@ -121,9 +122,9 @@ def test_it_detaches_without_trace(recons: dict[str, Recon], mode: str) -> None:
     assert _picture(module) == before
 
 
-@pytest.mark.parametrize("mode", sorted(failure_mode.load()))
+@pytest.mark.parametrize("mode", sorted(registry.load()))
 def test_attaching_and_detaching_draws_no_random_number(recons: dict[str, Recon], mode: str) -> None:
-    registered = failure_mode.load()[mode]
+    registered = registry.load()[mode]
     module, _ = models.classifier()
     before = _random_state()
     armed = Armed(registered.mode.complete(Fault(mode), 4), registered, LightningClock(), recons["classifier"])

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from faultlab.catalogue import failure_mode, index, scaffold
+from faultlab.catalogue import index, scaffold
 from faultlab.errors import UsageError
-from faultlab.report.docs import catalogue_pages
+from faultlab.injection import registry
+from faultlab.report.docs import catalogue_pages, module_pages
 from faultlab.report.formats import markdown
 from tests.test_cli import ROOT, _faultlab
 
@@ -25,6 +26,23 @@ def test_the_pages_of_the_catalogue_are_fresh() -> None:
     written = {file.name: file.read_text(encoding="utf-8") for file in PAGES.glob("*.md")}
     stale = [name for name in {**fresh, **written} if fresh.get(name) != written.get(name)]
     assert not stale, "`faultlab dev docs` renews them"
+
+
+def test_the_table_of_modules_is_fresh() -> None:
+    written = (ROOT / "docs" / "modules.md").read_text(encoding="utf-8")
+    assert written == module_pages.page(), "`faultlab dev docs` renews it"
+
+
+def test_the_table_of_modules_says_of_each_what_its_docstring_begins_with(tmp_path: Path) -> None:
+    inner = tmp_path / "things" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "things" / "__init__.py").write_text('"""Things.\n\nThey import nothing."""')
+    (inner / "__init__.py").write_text('"""Inner things."""')
+    (inner / "one.py").write_text('"""One: a|b, and *more*.\n\nNot this."""')
+    page = module_pages.page(tmp_path / "things")
+    assert "## `things`\n\nThings.\n\nThey import nothing.\n\n## `things/inner`\n\nInner things.\n" in page
+    assert r"| `one.py` | One: a\|b, and \*more\*. |" in page
+    assert "Not this" not in page
 
 
 def test_every_failure_mode_has_a_row_that_leads_to_its_own_heading() -> None:
@@ -51,17 +69,20 @@ def test_what_markdown_would_obey_is_shown_as_it_is() -> None:
 
 def test_pages_that_are_stale_are_named_and_renewed_and_those_of_others_stay(tmp_path: Path) -> None:
     _faultlab("dev", "docs", "--into", tmp_path)
-    (tmp_path / "return.md").write_text("old")
-    (tmp_path / "gone.md").write_text(catalogue_pages.MARK)
-    (tmp_path / "mine.md").write_text("by hand")
+    catalogue = tmp_path / "catalogue"
+    (catalogue / "return.md").write_text("old")
+    (catalogue / "gone.md").write_text(catalogue_pages.MARK)
+    (catalogue / "mine.md").write_text("by hand")
+    (tmp_path / "modules.md").unlink()
     done = _faultlab("dev", "docs", "--check", "--into", tmp_path)
     assert (done.status, done.out) == (1, "")
-    assert "gone.md, return.md" in done.err
+    assert "catalogue/gone.md, catalogue/return.md, modules.md" in done.err
     assert "`faultlab dev docs` renews them" in done.err
-    assert "2 renewed" in _faultlab("dev", "docs", "--into", tmp_path).out
-    assert (tmp_path / "return.md").read_text() == (PAGES / "return.md").read_text()
-    assert not (tmp_path / "gone.md").exists()
-    assert (tmp_path / "mine.md").read_text() == "by hand"
+    assert "3 renewed" in _faultlab("dev", "docs", "--into", tmp_path).out
+    assert (catalogue / "return.md").read_text() == (PAGES / "return.md").read_text()
+    assert (tmp_path / "modules.md").read_text() == (ROOT / "docs" / "modules.md").read_text()
+    assert not (catalogue / "gone.md").exists()
+    assert (catalogue / "mine.md").read_text() == "by hand"
 
 
 def test_no_failure_mode_is_left_as_the_scaffold_wrote_it() -> None:
@@ -102,9 +123,9 @@ def test_a_scaffold_can_be_listed_imported_and_checked_and_is_not_yet_filled_in(
     for check in (["check", "--ignore", "F401"], ["format", "--check"]):
         ruff = [sys.executable, "-m", "ruff", *check, "--config", ROOT / "pyproject.toml", injectors / file]
         assert subprocess.run(ruff).returncode == 0
-    monkeypatch.setattr(failure_mode, "_REGISTRY", {})
+    monkeypatch.setattr(registry, "_REGISTRY", {})
     runpy.run_path(str(injectors / file))
-    assert failure_mode._REGISTRY[id].mode == mode
+    assert registry._REGISTRY[id].mode == mode
 
 
 def test_a_second_scaffold_of_the_same_name_in_a_family_hides_no_function(injectors: Path) -> None:
@@ -120,9 +141,9 @@ def test_every_seam_of_a_failure_mode_can_be_named_for_a_new_one() -> None:
     found = scaffold.seams()
     assert {mode.seam for mode in catalogue_pages.built_in().values()} <= set(found)
     assert all(seam.about for seam in found.values())
-    assert {found[name].kind for name in ("StepCall", "OptimizerStep", "ZeroGrad")} == {"around"}
-    assert {found[name].kind for name in ("Weights", "Gradients", "Mode")} == {"in_place"}
-    assert {found[name].kind for name in ("StepOutput", "Batch", "ModuleInput", "Optimizers")} == {"map"}
+    assert {found[name].kind for name in ("StepCall", "OptimizerStep", "ZeroGrad", "CallbackHook")} == {"around"}
+    assert {found[name].kind for name in ("Weights", "Gradients", "Mode", "Process")} == {"in_place"}
+    assert {found[name].kind for name in ("StepOutput", "Batch", "ModuleOutput", "Optimizers")} == {"map"}
 
 
 def test_a_file_that_does_not_parse_is_refused(injectors: Path) -> None:

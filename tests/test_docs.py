@@ -27,3 +27,13 @@ def test_the_literature_is_mapped_in_full() -> None:
     text = (ROOT / "docs" / "literature.md").read_text(encoding="utf-8")
     deepcrime = "TCL TRD TUD TAN TCO HBS HLR HNE HDB ACH ARM AAL RAW RCW RRW RCD RCP WCI WAB WRB LCH OCH OCG VRM"
     assert [name for name in deepcrime.split() if f"| {name} |" not in text] == []
+
+
+@pytest.mark.parametrize("page", ["DESIGN.md", "explanation/choices.md"])
+def test_every_file_that_the_design_names_is_there(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    # Words in capitals stand for names that the reader chooses.
+    named = re.findall(r"`((?:[a-z_]+/)+(?:\w+\.py|)|\w+\.py)`", text)
+    assert len(named) > 20
+    assert [path for path in named if not any((top / path).exists() for top in (ROOT, ROOT / "faultlab"))
+            and not re.search("[A-Z]", path)] == []  # fmt: skip

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from faultlab.core import seal
+from faultlab.core.notice import Notice
+from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Demands, Mutation, Report
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.gate import baseline_check, evidence
@@ -49,10 +51,10 @@ def _edit(file: Path, change: Callable[[dict[str, Any]], None], sealed: bool = F
 def _look_green(data: dict[str, Any]) -> None:
     """Everything that a report says, so that it agrees with itself."""
     silent = next(fault for fault in data["faults"] if fault["mode"] == SILENT.mode)
-    silent.update(status="noticed", noticed_by=[{**vars(GUARD)}])
+    silent.update(status="noticed", noticed_by=[GUARD.to_json()])
     counts = Report.from_json(data)
     data["coverage"] = json.loads(json.dumps(counts.coverage()))
-    data["gate"].update(passed=True, reasons=[])
+    data["gate"].update(passed=True, reasons=[], kinds=[])
 
 
 def test_a_report_as_it_was_written_is_taken(tmp_path: Path) -> None:
@@ -90,7 +92,10 @@ def test_a_report_without_a_digest_is_refused_with_what_to_do(tmp_path: Path) ->
     [
         (lambda data: data["coverage"].update(ratio=1.0), "its coverage does not follow"),
         (lambda data: data["faults"][1].update(status="noticed"), "a.silent@always is noticed, and by nobody"),
-        (lambda data: data["gate"].update(passed=True, reasons=[]), "does not say that coverage 0.50 is under 0.80"),
+        (
+            lambda data: data["gate"].update(passed=True, reasons=[], kinds=[]),
+            "does not say that coverage 0.50 is under 0.80",
+        ),
         (lambda data: data["gate"].update(passed=True), "its gate says passed: true, and 1 reasons"),
         (lambda data: data["faults"].append(data["faults"][0]), "stands there 2 times"),
     ],
@@ -124,8 +129,8 @@ def test_a_fault_that_was_taken_out_is_missed(tmp_path: Path) -> None:
 
 
 def test_a_reason_that_only_the_run_could_see_can_not_be_taken_out(tmp_path: Path) -> None:
-    file = _whole(tmp_path, reasons=["inconclusive: a step that always raises was not noticed"])
-    _edit(file, lambda data: data["gate"].update(passed=True, reasons=[]), sealed=True)
+    file = _whole(tmp_path, reasons=[Reason(ReasonKind.CANARY, "a step that always raises was not noticed")])
+    _edit(file, lambda data: data["gate"].update(passed=True, reasons=[], kinds=[]), sealed=True)
     with pytest.raises(InconclusiveError, match="it is not the report"):
         evidence.read(file, whole=True)
 
@@ -226,7 +231,7 @@ def test_the_command_line_asks_for_more(gate: Gate, tmp_path: Path, options: lis
 
 def test_false_alarms_have_their_own_status(gate: Gate, tmp_path: Path) -> None:
     found = report(NOTICED, demands=Demands(false_alarms=1))
-    found.baseline.false_alarms = [{"kind": "guard", "name": "Wolf", "step": 0, "message": "!"}]
+    found.baseline.false_alarms = [Notice("guard", "Wolf", 0, "!")]
     run_folder(tmp_path / "reports", found)
     assert gate().status == 0
     done = gate("--false-alarms", "0")
@@ -268,7 +273,7 @@ def test_what_is_inconclusive_does_not_pass(gate: Gate, tmp_path: Path, status: 
 
 
 def test_a_canary_that_nobody_noticed_does_not_pass(gate: Gate, tmp_path: Path) -> None:
-    _whole(tmp_path / "reports", reasons=["inconclusive: a step that always raises was not noticed (silent: )"])
+    _whole(tmp_path / "reports", reasons=[Reason(ReasonKind.CANARY, "a step that always raises was not noticed")])
     assert gate().status == 4
 
 
@@ -352,7 +357,7 @@ def test_a_score_that_is_asked_for_needs_mutants_that_count(gate: Gate, tmp_path
     assert "a score of 0.5 is asked for, and none is there" in done.out
     none = replace(mutated(mutant("no_effect")), demands=Demands(mutants=0.5))
     none.reasons = check_mutants(none, 0.5)
-    assert none.reasons == ["mutants: inconclusive: a score of 0.5 is asked for, and no mutant counts"]
+    assert texts(none.reasons) == ["mutants: inconclusive: a score of 0.5 is asked for, and no mutant counts"]
     none.mutation = replace(none.mutation or Mutation(), since="main")
     assert check_mutants(none, 0.5) == [], "nothing may have been changed"
 
@@ -430,6 +435,7 @@ def test_what_was_accepted_is_asked_for_by_name(gate: Gate, tmp_path: Path) -> N
     told = json.loads(done.out)
     assert (done.status, told["exit_code"], told["passed"]) == (1, 1, False)
     assert told["reports"][0]["reasons"] == ["baseline: b.new is silent, which was never accepted"]
+    assert told["reports"][0]["kinds"] == ["baseline"]
 
 
 def test_a_scenario_that_was_deleted_is_missed(gate: Gate, tmp_path: Path) -> None:
@@ -449,7 +455,9 @@ ACCEPT = ("--accept", "--reason", "by design", "--expires", "2999-01-01")
 def test_what_a_command_has_made_up_is_neither_judged_nor_accepted(gate: Gate, tmp_path: Path) -> None:
     _whole(tmp_path / "reports")
     for name, study in (("demo", "demo"), ("made-up-prescribed", "prescribe")):
-        run_folder(tmp_path / "reports", Report(name, faults=[NOTICED], reasons=["inconclusive: x"], study=study))
+        run_folder(
+            tmp_path / "reports", Report(name, faults=[NOTICED], reasons=[Reason(ReasonKind.CANARY, "x")], study=study)
+        )
     asked = ("--baseline", "accepted.json")
     done = gate(*asked, *ACCEPT)
     assert done.status == 0, done.err
@@ -480,14 +488,14 @@ def test_what_run_does_not_make_it_is_not_asked_for(tmp_path: Path) -> None:
     read = files.read(tmp_path / "accepted.json")
     assert read == accepted
     assert baseline_check.missing(read, ["made-up"], run=True) == []
-    assert baseline_check.missing(read, [], run=True) == [
+    assert texts(baseline_check.missing(read, [], run=True)) == [
         "baseline: there is no report of the scenario 'made-up', which was accepted"
     ]
     assert len(baseline_check.missing(read, [])) == 2
 
 
 def test_what_a_run_said_of_the_baseline_is_said_anew(gate: Gate, tmp_path: Path) -> None:
-    _whole(tmp_path / "reports", reasons=["baseline: a.silent is silent, which was never accepted"])
+    _whole(tmp_path / "reports", reasons=[Reason(ReasonKind.BASELINE, "a.silent is silent, which was never accepted")])
     asked = ("--baseline", "accepted.json")
     assert gate().status == 1
     assert gate(*asked, "--accept", "--reason", "by design", "--expires", "2999-01-01").status == 0

@@ -6,6 +6,7 @@ import gc
 import json
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ from faultlab.campaign.preparation import Findings
 from faultlab.campaign.verdict import Twin
 from faultlab.config.scenario import Scenario
 from faultlab.core import atomic_write
-from faultlab.core.orders import Order, Outcome, Planned
+from faultlab.core.detection import Prescribed
+from faultlab.core.fault import Fault
+from faultlab.core.notice import Notice
+from faultlab.core.orders import Order, Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status, dump
+from faultlab.core.results import Advisory, Outcome, RunResult
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
+from faultlab.engines import Capabilities
 from tests.support import result
 
 CLEAN = Trajectory(steps=2, losses=[(0, 1.0), (1, 0.5)], metrics={"val_loss": [(1, 0.5)]}, digest="clean")
@@ -47,7 +53,7 @@ class Listener:
 class Replayed:
     """An engine whose runs all end like the clean one but for their weights, and which watches what becomes of them."""
 
-    jobs, root = 1, "unused"
+    jobs, root, capabilities = 1, "unused", Capabilities(snapshots=True)
 
     def __init__(self) -> None:
         self.alive: list[int] = []
@@ -56,11 +62,12 @@ class Replayed:
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         outcomes: weakref.WeakSet[Kept] = weakref.WeakSet()
         for order in orders:
-            self.recons |= {id(order.recon)} if order.recon else set()
-            trajectory = {**CLEAN.to_json(), "digest": "clean" if order.id in ("trunk", "null") else order.id}
-            said = {"alarms": [{"kind": "guard", "name": "G", "step": 1, "message": "m", "reason": "check"}]}
-            outcome = Kept(order.id, {"trajectory": trajectory, "notices": [], "warnings": [], "activations": 1,
-                                      "first_step": 0, "advice": said}, output="printed")  # fmt: skip
+            task = order.training
+            self.recons |= {id(task.recon)} if task and task.recon else set()
+            trajectory = replace(CLEAN, digest="clean" if order.id in ("trunk", "null") else order.id)
+            said = Advisory(alarms=(Notice("guard", "G", 1, "m", reason="check"),))
+            done = RunResult(trajectory, activations=1, first_step=0, advice=said)
+            outcome = Kept(order.id, [done], output="printed")
             outcomes.add(outcome)
             yield outcome
             del outcome
@@ -81,7 +88,7 @@ def campaign(folder: Path, faults: int) -> tuple[Campaign, Replayed, Records]:
     running = Campaign(scenario, engine, Options(), Listener())  # type: ignore[arg-type]
     found = Findings(Baseline(seconds=1.0), TWIN, Recon(), "", {})
     found.advice.asked = {}
-    planned = [Planned(f"loss.scaled:factor={n}@step=0", at=0) for n in range(2, faults + 2)]
+    planned = [Planned(Fault.parse(f"loss.scaled:factor={n}@step=0"), at=0) for n in range(2, faults + 2)]
     records = Records(folder)
     records.begin(planned, "same", Options(), resume=False)
     running._inject(planned, {}, found, records, Report("many"))
@@ -126,7 +133,7 @@ def test_a_resumed_campaign_takes_over_the_lines_as_they_are(tmp_path: Path) -> 
     records.write_report(Report("many"))
     before = (tmp_path / "outcomes.jsonl").read_bytes()
     resumed = Records(tmp_path)
-    planned = [Planned(id, at=0) for id in running._results]
+    planned = [Planned(Fault.parse(id), at=0) for id in running._results]
     known = resumed.begin(planned, "same", Options(), resume=True)
     assert known == running._results
     assert (tmp_path / "outcomes.jsonl").read_bytes() == before
@@ -146,10 +153,10 @@ def test_the_curves_are_written_with_a_line_a_fault_and_read_as_one_document(tmp
 
 
 def test_what_a_report_says_is_no_part_of_it_that_others_could_change() -> None:
-    found: FaultResult = result("loss.nan@step=0", "silent", warnings=["w"], prescription=[{"guard": "G", "step": 1}])
+    found: FaultResult = result("loss.nan@step=0", "silent", warnings=["w"], prescription=[Prescribed("G", 1)])
     report = Report("many", faults=[found])
     data = report.to_json()
     data["faults"][0]["warnings"].append("mine")
     data["faults"][0]["prescription"][0]["guard"] = "mine"
-    assert (found.warnings, found.prescription) == (["w"], [{"guard": "G", "step": 1}])
-    assert report.to_json()["faults"][0]["prescription"] == [{"guard": "G", "step": 1}]
+    assert (found.warnings, found.prescription) == (["w"], [Prescribed("G", 1)])
+    assert report.to_json()["faults"][0]["prescription"] == [{"guard": "G", "step": 1, "cost": None}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from faultlab.core.detection import Prescribed
 from faultlab.core.report import FaultResult, Report
 from faultlab.report.html import document
 from faultlab.report.html.charts import Curves
@@ -15,7 +16,7 @@ from tests.support import detection, report, result
 
 def silent(steps: int) -> list[FaultResult]:
     """Faults of one failure mode, each noticed by one ready-made guard or two."""
-    guards = [{"guard": "faultlab.guards.Always", "step": 3, "cost": 0.01}, {"guard": "faultlab.guards.Odd", "step": 5}]
+    guards = [Prescribed("faultlab.guards.Always", 3, 0.01), Prescribed("faultlab.guards.Odd", 5)]
     return [
         result(f"loss.nan@step={n}", "silent", first_step=2, prescription=guards[: 1 + n % 2]) for n in range(steps)
     ]

@@ -12,7 +12,7 @@ import torch
 from faultlab.core.report import Status
 from faultlab.engines import Engine
 from faultlab.injection import tree
-from tests.lab import Lab, engine
+from tests.lab import Lab, engine, trained
 from tests.zoo.foreign import Encoding, Graph, Store
 
 FOREIGN = "tests.zoo.foreign"
@@ -89,9 +89,7 @@ def test_lengths_masks_and_edges_are_not_what_is_broken_in_inputs(working: Engin
     zero, transposed = (lab.judge(outcomes[f"{mode}@always"]) for mode in ("input.zero", "batch.transposed"))
     assert (zero.status, zero.activations) == (Status.SILENT, lab.recon.steps), zero
     # Lengths of zero would be noticed, and a mask of zeros would make NaN.
-    result = outcomes["input.zero@always"].result
-    assert result is not None
-    assert all(math.isfinite(loss) for _, loss in result["trajectory"]["losses"])
+    assert all(math.isfinite(loss) for _, loss in trained(outcomes["input.zero@always"]).trajectory.losses)
     assert transposed.activations in (1, lab.recon.steps)
 
 
@@ -128,7 +126,7 @@ def test_what_a_batch_is_made_of_is_never_written_into() -> None:
 @FIELD
 def test_recording_the_losses_of_manual_optimisation_warns_of_nothing(working: Engine) -> None:
     lab = Lab(working, "tests.zoo.models.adversarial")
-    assert not [entry["text"] for entry in lab.clean["warnings"] if "requires_grad" in entry["text"]]
+    assert not [shown.text for shown in lab.clean.warnings if "requires_grad" in shown.text]
 
 
 @FIELD
@@ -137,8 +135,7 @@ def test_a_victim_has_the_files_that_were_written_before_its_step_and_no_later_o
     faults = [f"loss.zeroed@step={step}" for step in (3, 4, 5)]
     for at in (3, 5):
         for fault, outcome in lab.run(faults, at=at).items():
-            assert outcome.result is not None, outcome.output
-            assert outcome.result["trajectory"]["end"] == "finished", (fault, outcome.output)
+            assert trained(outcome).trajectory.end == "finished", (fault, outcome.output)
 
 
 class Named(torch.Tensor):

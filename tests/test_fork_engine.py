@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
+from faultlab.core.orders import Train
 from faultlab.engines.fork import ForkEngine
-from tests.lab import Lab
+from tests.lab import Lab, trained
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def engine() -> Iterator[ForkEngine]:
 def test_the_process_that_follows_a_killed_one_has_imported_what_that_one_had(engine: ForkEngine) -> None:
     """Else the runs after it pay for the imports within their deadlines."""
     lab = Lab(engine, "tests.zoo.models.classifier")
-    assert lab.clean["imported"]
-    probed = replace(lab._order("probed"), probe=True)
+    assert lab.told.imported
+    probed = lab.order("probed", Train(0, probe=True))
     (before,) = engine.run([probed])
     link = engine._link("construct")
     assert link is not None
@@ -32,6 +32,5 @@ def test_the_process_that_follows_a_killed_one_has_imported_what_that_one_had(en
     while engine._link("construct") is link:
         engine._listen()
     (after,) = engine.run([probed])
-    assert before.result is not None
-    assert after.result is not None
-    assert (before.result["imported"], after.result["imported"]) == ([], [])
+    told = [trained(outcome).circumstances for outcome in (before, after)]
+    assert [found and found.imported for found in told] == [[], []]

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from faultlab.config.source_lookup import place_of, within_repository
+from faultlab.core.detection import Prescribed
 from faultlab.core.records import Records
 from faultlab.core.report import FaultResult, Mutation, Report, Status
 from faultlab.report import files
@@ -25,7 +26,7 @@ FORMATS = {
     "badge.json": badge,
 }
 
-PRESCRIBED = {"guard": "faultlab.guards.LossFalls", "step": 3, "cost": 0.01}
+PRESCRIBED = Prescribed("faultlab.guards.LossFalls", 3, 0.01)
 
 
 def mutant(status: Status = Status.SILENT, number: int = 1, **more: object) -> FaultResult:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from faultlab.core.notice import Notice
+from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Demands, Report
 from faultlab.gate.demands import check, check_excuses, exit_code, gravest
 from tests.support import detection, report, result
@@ -15,13 +17,13 @@ NOTHING = Demands()
 NOTICED = result("a.noticed@always", "noticed")
 SILENT = result("a.silent@always", "silent", severity="critical")
 WARNED = result("a.warned@always", "warned")
-ALARM = {"kind": "guard", "name": "Spike", "step": 1, "message": "too high"}
+ALARM = Notice("guard", "Spike", 1, "too high")
 
 
 def _judged(found: Report, demands: Demands = NOTHING) -> tuple[list[str], int]:
     found.reasons = check(found, demands)
     found.passed = not found.reasons
-    return found.reasons, exit_code(found, demands)
+    return texts(found.reasons), exit_code(found, demands)
 
 
 def test_a_scenario_without_a_gate_passes_with_whatever_coverage() -> None:
@@ -42,14 +44,14 @@ def test_fail_under_comes_on_top_of_the_gates_own_coverage() -> None:
     assert _judged(report(NOTICED, SILENT), Demands(coverage=0.9, fail_under=0.1))[1] == 1
     assert _judged(report(NOTICED, SILENT), Demands(coverage=0.1, fail_under=0.9))[1] == 1
     (reason,) = check(report(NOTICED, SILENT), Demands(coverage=0.1, fail_under=0.9))
-    assert "coverage 0.50 is under 0.90" in reason
+    assert "coverage 0.50 is under 0.90" in reason.text
 
 
 def test_a_coverage_that_just_misses_is_not_said_to_equal_what_was_demanded() -> None:
     modes = [result(f"a.m{number}@always", "noticed") for number in range(799)]
     missed = [result(f"b.m{number}@always", "silent") for number in range(201)]
     (reason,) = check(report(*modes, *missed), Demands(coverage=0.8))
-    assert "0.799" in reason
+    assert "0.799" in reason.text
 
 
 def test_a_warning_does_not_count_as_noticed() -> None:
@@ -108,17 +110,20 @@ def test_a_fault_without_effect_was_activated_and_leaves_no_coverage_to_demand()
 
 
 @pytest.mark.parametrize(
-    ("reasons", "alarms", "status"),
+    ("kinds", "alarms", "status"),
     [
         ([], [], 0),
-        (["coverage 0.50 is under 0.90"], [], 1),
-        (["inconclusive: the canary was not noticed"], [], 4),
-        (["coverage 0.50 is under 0.90", "inconclusive: no fault was activated"], [], 4),
+        ([ReasonKind.COVERAGE], [], 1),
+        ([ReasonKind.CANARY], [], 4),
+        ([ReasonKind.COVERAGE, ReasonKind.NOTHING_ACTIVATED], [], 4),
         ([], [ALARM], 3),
-        (["inconclusive: no fault was activated"], [ALARM], 3),
+        ([ReasonKind.NOTHING_ACTIVATED], [ALARM], 3),
     ],
 )
-def test_each_outcome_has_its_exit_code(reasons: list[str], alarms: list[dict[str, object]], status: int) -> None:
+def test_each_outcome_has_its_exit_code_whatever_its_words(
+    kinds: list[ReasonKind], alarms: list[Notice], status: int
+) -> None:
+    reasons = [Reason(kind, "no words decide") for kind in kinds]
     found = report(NOTICED, baseline=Baseline(false_alarms=alarms), reasons=reasons, passed=not reasons)
     assert exit_code(found, NOTHING) == status
 
@@ -130,22 +135,23 @@ def test_a_false_alarm_that_the_gate_allows_does_not_end_in_status_3(allowed: in
 
 
 def test_reasons_name_what_they_are_about() -> None:
-    alarms = [ALARM, {**ALARM, "step": 2}, {**ALARM, "name": "Other"}, {"kind": "test"}]
+    alarms = [ALARM, replace(ALARM, step=2), replace(ALARM, name="Other"), replace(ALARM, kind="test", name="")]
     other = result("a.other@always", "silent", severity="critical")
     found = report(SILENT, other, baseline=Baseline(false_alarms=alarms))
-    assert check(found, Demands(silent={"critical": 1}, false_alarms=1)) == [
+    assert texts(check(found, Demands(silent={"critical": 1}, false_alarms=1))) == [
         "2 critical failure modes are silent, 1 allowed: a.other, a.silent",
         "4 false alarms on clean runs, 1 allowed: Spike, Other, ",
     ]
 
 
 def test_where_nothing_counts_no_coverage_is_reached() -> None:
-    assert check(report(result("a.same@always", "no_effect")), Demands(coverage=0.5)) == ["coverage 0.00 is under 0.50"]
+    found = report(result("a.same@always", "no_effect"))
+    assert texts(check(found, Demands(coverage=0.5))) == ["coverage 0.00 is under 0.50"]
 
 
 def test_coverages_that_differ_by_nothing_that_can_be_shown_are_told_in_full() -> None:
     (reason,) = check(report(NOTICED, SILENT), Demands(coverage=0.5000000001))
-    assert reason == "coverage 0.5 is under 0.5000000001"
+    assert reason.text == "coverage 0.5 is under 0.5000000001"
 
 
 def test_of_several_scenarios_the_gravest_status_counts() -> None:
@@ -170,7 +176,7 @@ def test_what_is_silent_at_another_fault_is_not_late_besides() -> None:
 
 def test_a_report_that_brings_its_demands_is_held_to_them() -> None:
     found = report(SILENT, demands=Demands(coverage=0.5))
-    assert check(found) == ["coverage 0.00 is under 0.50"]
+    assert texts(check(found)) == ["coverage 0.00 is under 0.50"]
     assert check(found, NOTHING) == []
 
 
@@ -181,7 +187,7 @@ def test_a_share_of_a_campaign_is_asked_for_what_a_share_can_know() -> None:
     assert check(report(shard="2/2", demands=demands)) == []
     found.baseline.false_alarms = [ALARM]
     found.faults.append(result("a.b@always", "error"))
-    assert [reason.split(":")[0] for reason in check(found)] == [
+    assert [reason.text.split(":")[0] for reason in check(found)] == [
         "inconclusive",
         "1 false alarms on clean runs, 0 allowed",
     ]
@@ -190,7 +196,7 @@ def test_a_share_of_a_campaign_is_asked_for_what_a_share_can_know() -> None:
 TODAY = datetime.date(2026, 6, 30)
 
 
-def _excused(status: str, expires: str, mode: str = "scheduler.*") -> list[str]:
+def _excused(status: str, expires: str, mode: str = "scheduler.*") -> list[Reason]:
     excuse = {"mode": mode, "reason": "on purpose", "expires": expires}
     modes = ["scheduler.collapses", "loss.nan"]
     return check_excuses(report(*(result(f"{m}@always", status) for m in modes), excuses=[excuse]), TODAY)
@@ -199,12 +205,12 @@ def _excused(status: str, expires: str, mode: str = "scheduler.*") -> list[str]:
 def test_an_excuse_holds_until_the_day_it_expires() -> None:
     assert _excused("ignored", "2026-06-30") == []
     (reason,) = _excused("silent", "2026-06-29")
-    assert reason.startswith("the excuse for scheduler.* (on purpose) expired on 2026-06-29")
+    assert reason.text.startswith("the excuse for scheduler.* (on purpose) expired on 2026-06-29")
 
 
 def test_an_excuse_for_what_can_not_happen_is_stale() -> None:
     (reason,) = _excused("not_applicable", "2026-07-01", "loss.nan")
-    assert "the excuse for loss.nan (on purpose) is stale" in reason
+    assert "the excuse for loss.nan (on purpose) is stale" in reason.text
     assert _excused("not_applicable", "2026-07-01") == [], "others of the family were not asked for this time"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from faultlab.cli import ci_services
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import Report, Status
 from faultlab.report.formats import github
 from tests.support import mutant
@@ -35,7 +36,7 @@ def _unescaped(text: str) -> str:
 
 
 def failed(made: Report) -> Report:
-    made.passed, made.reasons = False, ["coverage 0.10 is under 0.80"]
+    made.passed, made.reasons = False, [Reason(ReasonKind.COVERAGE, "coverage 0.10 is under 0.80")]
     made.target["scenario"] = "scenarios/digits.yaml"
     return made
 
@@ -73,7 +74,7 @@ def test_no_more_are_printed_than_are_shown_and_the_rest_is_counted() -> None:
 @pytest.mark.parametrize("words", NASTY.values(), ids=NASTY)
 def test_words_of_a_victim_never_become_a_command_of_their_own(words: str) -> None:
     made = failed(told(f"{words}\n::add-mask::x\r::set-output name=a::b,%0A::error::%"))
-    made.reasons = [words]
+    made.reasons = [Reason(ReasonKind.COVERAGE, words)]
     for line in github.commands([made]):
         line.encode()
         assert COMMAND.fullmatch(line)
@@ -83,7 +84,7 @@ def test_words_of_a_victim_never_become_a_command_of_their_own(words: str) -> No
 
 def test_a_percent_sign_a_line_and_a_comma_come_back_as_they_were() -> None:
     made = failed(report([]))
-    made.reasons = ["100 % of a, b: c\nand d"]
+    made.reasons = [Reason(ReasonKind.COVERAGE, "100 % of a, b: c\nand d")]
     made.target["scenario"] = "a,b:c%.yaml"
     _, where, message = parsed(github.commands([made]))[0]
     assert message == "100 % of a, b: c\nand d"

@@ -22,11 +22,11 @@ import psutil
 import pytest
 
 from faultlab import engines
-from faultlab.engines import TargetBrokenError, inherited, keeping
+from faultlab.engines import inherited, keeping
 from faultlab.engines.fork import ForkEngine
 from faultlab.engines.keeping import Borrowed, Keeping
 from faultlab.engines.preloaded import Learning
-from faultlab.errors import UsageError
+from faultlab.errors import TargetError, UsageError
 from tests import warm
 from tests.support import call
 
@@ -448,7 +448,7 @@ class _Asked:
         self.asked = True
 
     def open(self, name: str, scenario: object) -> None:
-        raise TargetBrokenError((), "not here")
+        raise TargetError((), "not here")
 
     def close(self) -> None:
         return

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchmetrics.clustering
 
-from faultlab.campaign.metric_choice import choose_metric, decided, direction, lower_by_name, undirected
+from faultlab.campaign.metric_choice import choose_metric, decided, direction, lower_by_name, undirected, unevaluated
 from faultlab.core import directions
 from faultlab.core.trajectory import Trajectory
 
@@ -49,6 +49,15 @@ def test_where_one_contradicts_another_the_direction_is_unknown(name: str, said:
     assert "contradicted" in why
     (told,) = undirected(choose_metric(Trajectory(final={name: 1.0}), None, {name: said}))
     assert (told["kind"], "either side" in told["what"]) == ("direction", True)
+
+
+def test_that_the_clean_weights_can_not_be_evaluated_is_said_with_the_cause_and_a_remedy() -> None:
+    measure = choose_metric(Trajectory(metrics={"val_loss": [(1, 1.0)]}), None)
+    assert unevaluated(measure, "") == []
+    (told,) = unevaluated(measure, "ValueError: no such stage")
+    assert told["kind"] == "unevaluated"
+    assert "ValueError: no such stage; harm is measured by what the training says of val_loss" in told["what"]
+    assert told["remedy"]
 
 
 def test_clean_training_says_it_where_nobody_else_does() -> None:

@@ -13,7 +13,10 @@ import pytest
 from faultlab.campaign.plan import share
 from faultlab.catalogue import index
 from faultlab.core import seal
+from faultlab.core.fault import Fault, Trigger
+from faultlab.core.notice import Notice
 from faultlab.core.orders import Planned
+from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Demands, Mutation, Report
 from faultlab.core.shard import Shard
 from faultlab.errors import InconclusiveError, UsageError
@@ -45,14 +48,15 @@ def _shares(out: Path, of: int = 2, change: Callable[[Report], None] = lambda fo
 
 @pytest.mark.parametrize("of", [1, 2, 3, 50])
 def test_shares_of_a_plan_hold_everything_once_in_its_order(of: int) -> None:
-    plan = [Planned(f"{id}@always", status="" if n % 3 else "not_applicable") for n, id in enumerate(index.modes())]
+    faults = [Fault(id, trigger=Trigger("always")) for id in index.modes()]
+    plan = [Planned(fault, status="" if n % 3 else "not_applicable") for n, fault in enumerate(faults)]
     shares = [share(plan, Shard(number, of)) for number in range(1, of + 1)]
     assert sorted(entry.id for part in shares for entry in part) == sorted(entry.id for entry in plan)
     assert all(part == [entry for entry in plan if entry in part] for part in shares)
 
 
 def test_what_takes_long_is_spread_over_the_shares() -> None:
-    plan = [Planned(f"{id}@always") for id in index.modes()]
+    plan = [Planned(Fault(id, trigger=Trigger("always"))) for id in index.modes()]
     for of in (2, 5):
         shares = [share(plan, Shard(number, of)) for number in range(1, of + 1)]
         for kind in ("hangs", "judged_by"):
@@ -72,7 +76,7 @@ def test_shares_joined_are_the_report_of_the_whole(tmp_path: Path, of: int) -> N
     assert replace(whole, timing={}) == replace(expected, timing={})
     assert whole.timing == {"import": of * 1.0, "faults": of * 2.5, "total": of * 3.5, "jobs": 2}
     assert whole.ratio == pytest.approx(1 / 3)
-    assert whole.reasons == ["coverage 0.33 is under 0.50"], "which no share could know"
+    assert texts(whole.reasons) == ["coverage 0.33 is under 0.50"], "which no share could know"
 
 
 def test_the_run_folder_of_the_whole_stands_the_gates_looks(tmp_path: Path) -> None:
@@ -88,13 +92,13 @@ def test_the_run_folder_of_the_whole_stands_the_gates_looks(tmp_path: Path) -> N
 
 def test_what_only_a_run_could_see_is_kept(tmp_path: Path) -> None:
     def blind(found: Report) -> None:
-        found.reasons.append("inconclusive: a step that always raises was not noticed (silent: )")
-        found.baseline = Baseline(false_alarms=[{"kind": "guard", "name": "Wolf", "step": 0, "message": "!"}])
+        found.reasons.append(Reason(ReasonKind.CANARY, "a step that always raises was not noticed"))
+        found.baseline = Baseline(false_alarms=[Notice("guard", "Wolf", 0, "!")])
 
     (group,) = merge.shares(_shares(tmp_path, change=blind)).values()
     whole = merge.joined(group)
-    assert any("always raises" in reason for reason in whole.reasons)
-    assert any("Wolf" in reason for reason in whole.reasons)
+    assert any(reason.kind is ReasonKind.CANARY for reason in whole.reasons)
+    assert any("Wolf" in reason.text for reason in whole.reasons)
     assert len(whole.reasons) == 3
 
 
@@ -180,8 +184,8 @@ def test_shares_without_the_mutants_that_are_asked_for_prove_nothing_of_them(tmp
         for n in (1, 2)
     ]
     (group,) = merge.shares(folders).values()
-    assert merge.joined(group).reasons == ["mutants: inconclusive: a score of 0.5 is asked for, and none is there; "
-                                             "run `faultlab mutate`"]  # fmt: skip
+    text = "mutants: inconclusive: a score of 0.5 is asked for, and none is there; run `faultlab mutate`"
+    assert texts(merge.joined(group).reasons) == [text]
 
 
 def test_a_share_is_not_overwritten_by_the_whole(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_mutmut_that_is_not_installed_is_told_with_the_command_that_installs_it(
     hidden.mkdir()
     hide = "import sys\n\nclass Hide:\n    def find_spec(self, name, path=None, target=None):\n"
     hide += "        if name.partition('.')[0] == 'mutmut':\n"
-    hide += "            raise ModuleNotFoundError(\"No module named 'mutmut'\")\n\nsys.meta_path.insert(0, Hide())\n"
+    hide += '            raise ModuleNotFoundError("hidden", name="mutmut")\n\nsys.meta_path.insert(0, Hide())\n'
     (hidden / "sitecustomize.py").write_text(hide)
     monkeypatch.setenv("PYTHONPATH", str(hidden))
     with pytest.raises(UsageError, match=f"is not installed: python -m pip install mutmut=={TESTED}"):

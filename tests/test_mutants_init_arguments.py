@@ -193,10 +193,10 @@ CASES = {{
 TRIAL = """
 import importlib.util, json, sys
 from pathlib import Path
-from faultlab.mutants import switchboard
+from faultlab.injection import mutant_activation
 
-switchboard.install(switchboard.Executions(Path("ran")))
-switchboard.switch_to("")
+mutant_activation.install(mutant_activation.Executions(Path("ran")))
+mutant_activation.switch_to("")
 
 def load(name, file):
     spec = importlib.util.spec_from_file_location(name, file)
@@ -213,13 +213,13 @@ for package in sys.argv[2:]:
     clean = load(f"clean_{package}", Path(sys.argv[1], f"on_{package}.py"))
     mutated = load(f"on_{package}", f"on_{package}.py")
     entry = {"clean": hparams(clean), "mutated": hparams(mutated)}
-    switchboard.switch_to(switchboard.STATS)
+    mutant_activation.switch_to(mutant_activation.STATS)
     entry["while noting"] = hparams(mutated)
     switched = {}
     for name in [name for name in vars(mutated.Changing) if "__init____mutmut_" in name and name[-1].isdigit()]:
-        switchboard.switch_to(f"on_{package}.{name}")
+        mutant_activation.switch_to(f"on_{package}.{name}")
         switched[name] = dict(mutated.Changing(1).hparams)
-    switchboard.switch_to("")
+    mutant_activation.switch_to("")
     entry["switched"] = switched
     found[package] = entry
 print(json.dumps(found))

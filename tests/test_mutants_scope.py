@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from faultlab.core.shard import Shard
 from faultlab.errors import ScenarioError, UsageError
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.scope import (
-    JUDGES,
+    JUDGES_MARK,
     Built,
     GuardCode,
     changed_since,
@@ -27,6 +30,8 @@ from faultlab.mutants.scope import (
     sources_of,
 )
 from tests.mutants import project
+
+ROOT = Path(__file__).parents[1]
 
 
 def _mutant(function: str, file: str = "a.py", number: int = 1) -> Mutant:
@@ -222,11 +227,86 @@ def test_a_scenario_of_somebody_elses_code_has_nothing_to_mutate(tmp_path: Path)
         sources_of(scenario, tmp_path.resolve(), Built())
 
 
-def test_in_faultlabs_own_repository_what_judges_is_not_mutated(tmp_path: Path) -> None:
-    root = Path(__file__).parents[1]
-    for name in JUDGES:
-        assert (root / name).is_file()
+def _judges() -> list[str]:
+    """The files of faultlab that are marked as running around tests."""
+    files = [file for file in sorted((ROOT / "faultlab").rglob("*.py")) if JUDGES_MARK in file.read_text().splitlines()]
+    return [file.relative_to(ROOT).as_posix() for file in files]
+
+
+def test_what_judges_is_not_mutated(tmp_path: Path) -> None:
+    assert "faultlab/testing/mutating.py" in _judges()
+    for name in _judges():
         with pytest.raises(UsageError, match=rf"{name}: it runs around each test(.|\n)*Name other files to mutate"):
-            check_judges(["faultlab/core/fault.py", name], root)
-    check_judges(["faultlab/core/fault.py"], root)
-    check_judges(list(JUDGES), tmp_path)
+            check_judges(["faultlab/core/fault.py", name], ROOT)
+    check_judges(["faultlab/core/fault.py"], ROOT)
+    (tmp_path / "model.py").write_text(f'WORDS = "{JUDGES_MARK}"\n')
+    check_judges(["model.py"], tmp_path)
+
+
+# Says which files of faultlab run in a copy between the switching on of a mutant and the copy's end.
+TRACER = """
+import os, sys
+from pathlib import Path
+from faultlab.testing import mutating
+
+root, ran, switch_to, end = Path(mutating.__file__).parents[2], set(), mutating.switch_to, os._exit
+
+def note(frame, event, argument):
+    if event == "call" and frame.f_code.co_filename.startswith(str(root / "faultlab")):
+        ran.add(frame.f_code.co_filename)
+
+def switching(switch):
+    switch_to(switch)
+    if switch:
+        sys.setprofile(note)
+
+def ending(status):
+    sys.setprofile(None)
+    with open(os.environ["RAN"], "a") as file:
+        file.writelines(f"{Path(one).relative_to(root).as_posix()}\\n" for one in sorted(ran))
+    end(status)
+
+mutating.switch_to, os._exit = switching, ending
+"""
+TRACED = """
+import os, warnings
+import pytest
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return tmp_path_factory.mktemp("shared")
+
+def test_writes(shared):
+    warnings.warn("odd")
+    (shared / "file").write_text("x")
+    open("here.txt", "w").close()
+    assert "here.txt" in os.listdir()
+
+def test_fails():
+    assert [1] == [2]
+
+def test_falls_over():
+    None.backward()
+"""
+
+
+@pytest.mark.nightly(reason="it starts a pytest of its own, which imports torch")
+def test_what_runs_around_a_test_while_a_mutant_is_on_is_marked(tmp_path: Path) -> None:
+    (tmp_path / "tracer.py").write_text(TRACER)
+    (tmp_path / "test_traced.py").write_text(TRACED)
+    task = {"mutants": {}, "tree": str(tmp_path), "root": str(tmp_path), "report": str(tmp_path / "report")}
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    arguments = ["-p", "no:cacheprovider", "-p", "tracer", "--faultlab-mutants=task.json", "test_traced.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path, "RAN": str(tmp_path / "ran")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (tmp_path / "ran").is_file(), done.stdout + done.stderr
+    ran = set((tmp_path / "ran").read_text().split())
+    assert {f"faultlab/testing/{name}.py" for name in ("test_runner", "failures", "mutating")} <= ran
+    assert ran - set(_judges()) == set()

@@ -15,8 +15,8 @@ from faultlab.campaign import verdict
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue import index, mutation_scores
-from faultlab.core.orders import Outcome
 from faultlab.core.report import SOURCE, FaultResult, Mutation, Report, Status, dump
+from faultlab.core.results import Outcome
 from faultlab.core.trajectory import Trajectory
 from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURVIVED, TIMEOUT, TestVerdict
 from faultlab.mutants.by_training import ByTraining
@@ -170,7 +170,7 @@ def test_rows_are_by_function_the_weakest_first() -> None:
 def test_failure_modes_stand_beside_the_method_that_they_bite_in() -> None:
     known = index.modes()
     judged = {"return.none": Status.NOTICED, "loss.nan": Status.SILENT, "loss.constant": Status.NOT_APPLICABLE}
-    assert {mutation_scores.method_of(known[id]) for id in judged if id in known} == {"training_step"}
+    assert {known[id].method for id in judged if id in known} == {"training_step"}
     mutants = [_mutant_result(s, "Lit.training_step") for s in [Status.NOTICED] * 9 + [Status.SILENT] * 3]
     (row,) = mutation_scores.rows([*mutants], {**judged, "own.mode": Status.SILENT}, known)
     assert mutation_scores.sentence(row) == "Lit.training_step: 9 of 12 mutants killed, 1 of 2 failure modes noticed"
@@ -179,7 +179,7 @@ def test_failure_modes_stand_beside_the_method_that_they_bite_in() -> None:
 
 
 def test_every_failure_mode_of_the_catalogue_bites_in_a_method_or_in_none() -> None:
-    found = {mutation_scores.method_of(mode) for mode in index.modes().values()}
+    found = {mode.method for mode in index.modes().values()}
     assert {"training_step", "forward", "configure_optimizers", "train_dataloader", "__init__", ""} <= found
 
 

@@ -15,19 +15,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset, get_worker_info
 
-from faultlab.catalogue import failure_mode
-from faultlab.catalogue.failure_mode import Registered, declare
-from faultlab.catalogue.requirements import REQUIREMENTS
-from faultlab.core.fault import Fault, Trigger
-from faultlab.core.patching import Patches
-from faultlab.core.target_profile import LoaderFacts, Recon
-from faultlab.frameworks.lightning.clock import LightningClock
-from faultlab.frameworks.lightning.probe import Probe
-from faultlab.frameworks.lightning.seams import (
+from faultlab.catalogue.failure_mode import declare
+from faultlab.catalogue.injection_points import (
     CallbackHook,
     Checkpoint,
+    InjectionPoint,
     LoaderArguments,
-    Logged,
     LoggerCall,
     Logging,
     MetricReset,
@@ -35,14 +28,20 @@ from faultlab.frameworks.lightning.seams import (
     Process,
     RandomState,
     Sample,
-    Seam,
-    Site,
     TrainerArguments,
-    attach,
 )
-from faultlab.frameworks.lightning.seams.data import Stream
+from faultlab.catalogue.requirements import REQUIREMENTS
+from faultlab.core.fault import Fault, Trigger
+from faultlab.core.patching import Patches
+from faultlab.core.target_profile import LoaderFacts, Recon
+from faultlab.frameworks.lightning.clock import LightningClock
+from faultlab.frameworks.lightning.probe import Probe
+from faultlab.injection import hooks, registry
 from faultlab.injection.activation_counter import Tally
 from faultlab.injection.armed_fault import Armed
+from faultlab.injection.hooks import Site, attach
+from faultlab.injection.registry import Registered
+from faultlab.injection.values import Logged, Stream
 from tests.test_detach import TRAINER
 from tests.zoo import equipped, models
 
@@ -59,34 +58,37 @@ def one_thread() -> Iterator[None]:
 
 
 def _train(
-    seam: Seam,
+    seam: InjectionPoint,
     injector: Callable[..., Any],
     build: Callable[[], tuple[Any, Any]],
     trigger: str = "always",
     namespace: str = BOTH[0],
     recon: Recon | None = None,
     then: Callable[[Any, Any], None] = lambda trainer, module: None,
+    made: list[Armed] | None = None,
     **arguments: Any,
 ) -> SimpleNamespace:
     """Builds and trains with an injector in place, and then does something with the Trainer while it still is."""
     package = importlib.import_module(namespace)
-    declared = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", seam=seam.name, severity="minor",
+    declared = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", point=seam, severity="minor",
                        effect="silent", cause=("x",), stages=EVERY)  # fmt: skip
-    registered = Registered(declared, seam, injector)
+    registered = Registered(declared, injector)
     clock = LightningClock()
     recon = recon or Recon(steps=4, epochs=1, loading=LoaderFacts(samples=48, batch_size=8, batches=6))
     armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, recon)
+    if made is not None:
+        made.append(armed)
     torch.manual_seed(0)
     with Patches() as patches:
         clock.attach(patches)
         early = seam.attach_at == "construct"
         if early:
-            seam.install(patches, armed, Site(type(None)))
+            hooks.install(armed, patches, Site(type(None)))
         module, data = build()
         trainer = package.Trainer(**{**TRAINER, **arguments})
         armed.ctx.module = module
         if not early:
-            seam.install(patches, armed, Site(type(module), module))
+            hooks.install(armed, patches, Site(type(module), module))
         trainer.fit(module, *data)
         then(trainer, module)
     return SimpleNamespace(armed=armed, trainer=trainer, module=module, activations=armed.activations)
@@ -181,7 +183,7 @@ def test_a_loaders_injector_can_see_the_training_data_from_the_validation_loader
 
 
 def test_a_slow_loader_waits_by_the_step_however_many_steps_there_are() -> None:
-    slow = failure_mode.load()["loader.slow"].injector
+    slow = registry.load()["loader.slow"].injector
     ctx: Any = SimpleNamespace(dose=SimpleNamespace(factor=3.0))
     seconds = []
     for steps, step in ((500, 0.0), (5, 0.02)):
@@ -226,29 +228,19 @@ def test_an_injector_that_fails_in_a_worker_is_told_from_a_worker_that_fails() -
 
     armed: list[Armed] = []
 
-    class Remembered(Sample):
-        def install(self, patches: Patches, one: Armed, site: Site) -> None:
-            armed.append(one)
-            super().install(patches, one, site)
-
     with pytest.raises(RuntimeError, match="worker"):
-        _train(Remembered(), buggy, _classifier(workers=1), trigger="always,stage=train")
+        _train(Sample(), buggy, _classifier(workers=1), trigger="always,stage=train", made=armed)
     assert armed[0].broken == "KeyError: 'bug'"
 
 
 def test_a_worker_can_be_struck_down_and_the_blow_is_counted_before_it_falls() -> None:
     armed: list[Armed] = []
 
-    class Remembered(Process):
-        def install(self, patches: Patches, one: Armed, site: Site) -> None:
-            armed.append(one)
-            super().install(patches, one, site)
-
     def exits(_: Any, ctx: Any) -> None:
         os._exit(3)
 
     with pytest.raises(RuntimeError, match="exited unexpectedly"):
-        _train(Remembered(worker=True), exits, _classifier(workers=1))
+        _train(Process(worker=True), exits, _classifier(workers=1), made=armed)
     assert armed[0].activations == 1
 
 
@@ -391,11 +383,9 @@ def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
     before = (trainer.__init__, call._call_callback_hooks, equipped.Configured.__init__)
     recon = Recon(module="tests.zoo.equipped.Configured")
     for seam in (TrainerArguments(), CallbackHook(), ModuleArguments()):
-        declared = declare(id="trial.mode", docstring="A.", no_evidence="a test", seam=seam.name, severity="minor",
+        declared = declare(id="trial.mode", docstring="A.", no_evidence="a test", point=seam, severity="minor",
                            effect="silent", cause=("x",))  # fmt: skip
-        armed = Armed(
-            Fault("trial.mode"), Registered(declared, seam, lambda value, ctx: value), LightningClock(), recon
-        )
+        armed = Armed(Fault("trial.mode"), Registered(declared, lambda value, ctx: value), LightningClock(), recon)
         with attach(armed, Site(type(None))):
             pass
     assert (trainer.__init__, call._call_callback_hooks, equipped.Configured.__init__) == before

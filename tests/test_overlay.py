@@ -20,8 +20,8 @@ import pytest
 import torch
 
 from faultlab.core.patching import Patches
+from faultlab.errors import TargetError
 from faultlab.frameworks.lightning.main_script import MainScript
-from faultlab.frameworks.lightning.target import TargetError
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
 

@@ -9,16 +9,17 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from faultlab.catalogue.failure_mode import load
+from faultlab.catalogue.injection_points import Backward, Clipping, Optimizers, OptimizerStep
 from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.fault import Fault
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Recon
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.evaluation import evaluate
-from faultlab.frameworks.lightning.seams import Backward, Clipping, Optimizers, OptimizerStep, Site, attach
 from faultlab.frameworks.lightning.target import Built
 from faultlab.injection.armed_fault import Armed
+from faultlab.injection.hooks import Site, attach
+from faultlab.injection.registry import load
 from tests.test_detach import TRAINER
 from tests.test_outer_seams import BOTH, _probed
 from tests.zoo import parts

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from faultlab.campaign.plan import make, place
-from faultlab.catalogue.failure_mode import Dose, Registered, declare
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import Dose, FailureMode, declare
+from faultlab.catalogue.injection_points import InjectionPoint, StepOutput
+from faultlab.catalogue.injection_points.point import Attachment
 from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Planned
@@ -19,33 +24,36 @@ RECON = Recon(steps=32, epochs=2, validation_batches=3)
 
 
 @dataclass(frozen=True)
-class MadeUpSeam:
-    attach_at: str = "step"
+class MadeUp(InjectionPoint):
+    at: Attachment = "step"
     reason: str = ""
+
+    @property
+    def attach_at(self) -> Attachment:
+        return self.at
 
     def inapplicable(self, recon: Recon) -> str:
         return self.reason
 
 
-def _registered(id: str, seam: MadeUpSeam | None = None, **more: Any) -> Registered:
-    known: dict[str, Any] = {"seam": "MadeUpSeam", "severity": "minor", "effect": "silent", "cause": ("x",)}
-    mode = declare(id=id, docstring="Made up.", no_evidence="made up", **{**known, **more})
-    return Registered(mode, seam or MadeUpSeam(), lambda value, ctx: value)  # type: ignore[arg-type]
+def _mode(id: str, point: InjectionPoint | None = None, **more: Any) -> FailureMode:
+    known: dict[str, Any] = {"point": point or MadeUp(), "severity": "minor", "effect": "silent", "cause": ("x",)}
+    return declare(id=id, docstring="Made up.", no_evidence="made up", **{**known, **more})
 
 
-REGISTRY = {
-    registered.mode.id: registered
-    for registered in [
-        _registered("input.noisy", doses=(Dose("scale", 1.0, 0.0, 9.0),)),
-        _registered("loss.nan", when="middle"),
-        _registered("loss.zero"),
-        _registered("step.raises"),
+MODES = {
+    mode.id: mode
+    for mode in [
+        _mode("input.noisy", doses=(Dose("scale", 1.0, 0.0, 9.0),)),
+        _mode("loss.nan", when="middle"),
+        _mode("loss.zero"),
+        _mode("step.raises"),
     ]
 }
 
 
 def _ids(recon: Recon = RECON, **selection: Any) -> list[str]:
-    return [entry.id for entry in make(Selection(**selection), recon, REGISTRY)]
+    return [entry.id for entry in make(Selection(**selection), recon, MODES)]
 
 
 @pytest.mark.parametrize(
@@ -70,29 +78,29 @@ def _ids(recon: Recon = RECON, **selection: Any) -> list[str]:
     ],
 )
 def test_a_run_begins_at_the_latest_place_that_the_trigger_allows(trigger: str, at: int | str) -> None:
-    assert place(Fault.parse(f"loss.zero@{trigger}"), REGISTRY["loss.zero"], RECON) == at
+    assert place(Fault.parse(f"loss.zero@{trigger}"), MODES["loss.zero"], RECON) == at
 
 
 def test_a_seam_that_must_be_in_place_before_fit_begins_there() -> None:
-    early = _registered("step.early", MadeUpSeam(attach_at="fit"))
+    early = _mode("step.early", MadeUp(at="fit"))
     assert place(Fault.parse("step.early@step=8"), early, RECON) == "fit"
 
 
 def test_a_failure_mode_that_acts_outside_training_begins_before_fit() -> None:
     for stages in (("validate",), ("train", "validate"), "every"):
-        mode = _registered("step.early", stages=stages)
+        mode = _mode("step.early", stages=stages)
         assert place(Fault.parse("step.early@step=8"), mode, RECON) == "fit"
         assert place(Fault.parse("step.early@step=8,stage=train"), mode, RECON) == 8
 
 
 def test_the_plan_holds_every_failure_mode_with_its_default_trigger_in_order() -> None:
     expected = [
-        Planned("input.noisy@always", 0),
-        Planned("loss.nan@step=16", 16),
-        Planned("loss.zero@always", 0),
-        Planned("step.raises@always", 0),
+        Planned(Fault.parse("input.noisy@always"), 0),
+        Planned(Fault.parse("loss.nan@step=16"), 16),
+        Planned(Fault.parse("loss.zero@always"), 0),
+        Planned(Fault.parse("step.raises@always"), 0),
     ]
-    assert make(Selection(), RECON, dict(reversed(REGISTRY.items()))) == expected
+    assert make(Selection(), RECON, dict(reversed(MODES.items()))) == expected
 
 
 @pytest.mark.parametrize(
@@ -129,19 +137,19 @@ def test_other_triggers_do_not_replace_one_that_was_asked_for_but_keep_doses() -
 
 
 def test_an_excuse_settles_a_fault_without_a_run_and_says_why() -> None:
-    plan = make(Selection(select=["loss.*"], excuses=[("*.nan", "on purpose"), ("*", "later")]), RECON, REGISTRY)
-    assert plan[0] == Planned("loss.nan@step=16", status="ignored", reason="on purpose")
-    assert plan[1] == Planned("loss.zero@always", status="ignored", reason="later")
+    plan = make(Selection(select=["loss.*"], excuses=[("*.nan", "on purpose"), ("*", "later")]), RECON, MODES)
+    assert plan[0] == Planned(Fault.parse("loss.nan@step=16"), status="ignored", reason="on purpose")
+    assert plan[1] == Planned(Fault.parse("loss.zero@always"), status="ignored", reason="later")
 
 
 def test_what_cannot_apply_is_settled_with_the_reason_even_where_it_is_excused() -> None:
-    registry = {
-        "loss.nan": _registered("loss.nan", MadeUpSeam(reason="there is no loss")),
-        "loss.zero": _registered("loss.zero", needs=("validation", "automatic-optimization")),
-        "loss.validated": _registered("loss.validated", stages=("validate",)),
+    modes = {
+        "loss.nan": _mode("loss.nan", MadeUp(reason="there is no loss")),
+        "loss.zero": _mode("loss.zero", needs=("validation", "automatic-optimization")),
+        "loss.validated": _mode("loss.validated", stages=("validate",)),
     }
     bare = Recon(steps=32, epochs=2, automatic=False)
-    plan = {entry.id: entry for entry in make(Selection(excuses=[("*", "on purpose")]), bare, registry)}
+    plan = {entry.id: entry for entry in make(Selection(excuses=[("*", "on purpose")]), bare, modes)}
     assert {(entry.id, entry.status, entry.reason) for entry in plan.values()} == {
         ("loss.nan@always", "not_applicable", "there is no loss"),
         ("loss.zero@always", "not_applicable", "there is no validation loop"),
@@ -160,14 +168,38 @@ def test_a_selection_is_read_back_from_its_json() -> None:
 
 
 def test_a_step_that_the_run_never_reaches_is_settled_as_inconclusive_and_says_how_many_there_are() -> None:
-    (entry,) = make(Selection(select=["loss.nan@step=32"]), RECON, REGISTRY)
+    (entry,) = make(Selection(select=["loss.nan@step=32"]), RECON, MODES)
     assert (entry.status, entry.reason) == ("not_activated", "the clean run has only 32 steps")
-    (entry,) = make(Selection(select=["loss.nan@step=31"]), RECON, REGISTRY)
+    (entry,) = make(Selection(select=["loss.nan@step=31"]), RECON, MODES)
     assert (entry.status, entry.at) == ("", 31)
 
 
 def test_each_callback_means_each_of_which_a_hook_is_called() -> None:
-    registry = {"callback.off": _registered("callback.off", doses=(Dose("callback", "each"),))}
+    modes = {"callback.off": _mode("callback.off", doses=(Dose("callback", "each"),))}
     recon = Recon(steps=4, callbacks=("Mute", "Busy"), callback_hooks={"Busy": {}})
-    planned = make(Selection(), recon, registry)
+    planned = make(Selection(), recon, modes)
     assert [entry.id for entry in planned] == ["callback.off:callback=Busy@always"]
+
+
+def test_what_the_targets_framework_has_no_hook_for_does_not_apply_and_says_so() -> None:
+    modes = {"loss.nan": _mode("loss.nan"), "loss.zero": _mode("loss.zero", StepOutput(), needs=("validation",))}
+    toy = Recon(framework="toy", seams=("MadeUp",), steps=4)
+    planned = {entry.id: entry for entry in make(Selection(), toy, modes)}
+    assert planned["loss.nan@always"] == Planned(Fault.parse("loss.nan@always"), 0)
+    foreign = planned["loss.zero@always"]
+    assert (foreign.status, foreign.reason) == ("not_applicable", "faultlab has no hook for StepOutput in toy")
+
+
+def test_the_plan_is_made_without_torch() -> None:
+    code = """
+import sys
+from faultlab.campaign.preparation import Preparation
+from faultlab.config.selection import Selection
+from faultlab.core.target_profile import Recon
+preparation = Preparation(None, None, None, 0, None)
+planned = preparation.plan(Selection(), Recon(steps=4, losses=1))
+print(len(planned), [name for name in ("torch", "pytorch_lightning", "numpy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    assert done.stdout == f"{len(index.modes())} []\n"

@@ -28,9 +28,9 @@ from faultlab.discovery.length import Length
 from faultlab.doctor.examination import examine
 from faultlab.doctor.finding import WRONG
 from faultlab.engines import Engine, processes
-from faultlab.errors import ScenarioError, UsageError
+from faultlab.errors import ScenarioError, TargetError, UsageError
 from faultlab.frameworks.lightning.main_script import MainScript
-from faultlab.frameworks.lightning.target import Target, TargetError
+from faultlab.frameworks.lightning.target import Target
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
 from faultlab.targets import script

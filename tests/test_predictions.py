@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from torch.utils.data import DataLoader
 
+from faultlab.catalogue.injection_points import Batch, HeadInput, ModuleArguments
 from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.predictions import Call, giver
 from faultlab.core.target_profile import LoaderFacts, Recon
-from faultlab.frameworks.lightning.seams import Batch, HeadInput, ModuleArguments
 from tests.test_outer_seams import _probed
 from tests.zoo import foreign, parts
 

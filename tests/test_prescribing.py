@@ -136,6 +136,19 @@ def test_a_file_that_can_not_be_added_to_stays_as_it_was(tmp_path: Path) -> None
     assert file.read_text() == old
 
 
+def test_a_disk_that_fills_up_leaves_the_users_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(HEAD)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        add_guards(file, GUARDS)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("s.yaml", HEAD)]
+
+
 def test_the_lines_to_paste_are_yaml_in_one_line_each() -> None:
     assert yaml.safe_load("\n".join(lines(GUARDS))) == GUARDS
     assert lines(GUARDS)[0] == "- {class_path: faultlab.guards.StepsTaken}"

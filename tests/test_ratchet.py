@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from faultlab.core.reason import ReasonKind
 from faultlab.core.report import Demands, FaultResult, Report
 from faultlab.errors import InconclusiveError, ScenarioError, UsageError
 from faultlab.gate import baseline_check
@@ -42,8 +43,8 @@ STANDARD = _renewed(report(*WHOLE, demands=DEMANDS))
 
 def _check(*faults: FaultResult, today: datetime.date = TODAY, demands: Demands = DEMANDS) -> list[str]:
     found = baseline_check.check(STANDARD, report(*faults, demands=demands), today)
-    assert all(reason.startswith("baseline: ") for reason in found)
-    return [reason.removeprefix("baseline: ") for reason in found]
+    assert all(reason.kind is ReasonKind.BASELINE and reason.text.startswith("baseline: ") for reason in found)
+    return [reason.text.removeprefix("baseline: ") for reason in found]
 
 
 def _but(*faults: FaultResult) -> list[FaultResult]:
@@ -142,12 +143,12 @@ def test_a_gate_may_ask_for_more(stronger: dict[str, Any]) -> None:
 
 def test_a_scenario_that_was_never_accepted_does_not_pass() -> None:
     (reason,) = baseline_check.check(STANDARD, Report("another", faults=[NOTICED]))
-    assert "the scenario is not in it" in reason
+    assert "the scenario is not in it" in reason.text
 
 
 def test_a_scenario_that_is_no_more_does_not_pass() -> None:
     assert baseline_check.missing(STANDARD, ["made-up", "another"]) == []
-    assert "'made-up'" in baseline_check.missing(STANDARD, ["another"])[0]
+    assert "'made-up'" in baseline_check.missing(STANDARD, ["another"])[0].text
 
 
 def test_a_silence_is_not_accepted_without_a_reason_and_a_day() -> None:

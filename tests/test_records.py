@@ -11,12 +11,18 @@ import pytest
 from faultlab.campaign.campaign import Options
 from faultlab.campaign.plan import digest
 from faultlab.core import atomic_write
-from faultlab.core.orders import Outcome, Planned
+from faultlab.core.fault import Fault
+from faultlab.core.orders import Planned
 from faultlab.core.records import Records
 from faultlab.core.report import FaultResult
+from faultlab.core.results import Outcome
 from tests.support import detection, report, result
 
-PLAN = [Planned("a.one@always", at=0), Planned("a.two@step=3", at=3), Planned("a.three@always", "fit")]
+PLAN = [
+    Planned(Fault.parse("a.one@always"), at=0),
+    Planned(Fault.parse("a.two@step=3"), at=3),
+    Planned(Fault.parse("a.three@always"), "fit"),
+]
 ONE = result("a.one@always", "noticed", noticed_by=[detection()], warnings=["watch\u2028out\x85 \ud800"])
 TWO = result("a.two@step=3", "silent", reason="nobody looked")
 THREE = result("a.three@always", "warned")
@@ -152,7 +158,7 @@ def test_the_digest_changes_with_anything_that_the_results_depend_on() -> None:
     assert digest(list(PLAN), json.loads(json.dumps(scenario)), 0, "0.1.0") == same
     others = [
         digest(PLAN[:2], scenario, 0, "0.1.0"),
-        digest([*PLAN[:2], Planned("a.three@always", "construct")], scenario, 0, "0.1.0"),
+        digest([*PLAN[:2], Planned(Fault.parse("a.three@always"), "construct")], scenario, 0, "0.1.0"),
         digest(PLAN, {"module": {"class_path": "a.B", "init_args": {"x": 2}}}, 0, "0.1.0"),
         digest(PLAN, scenario, 1, "0.1.0"),
         digest(PLAN, scenario, 0, "0.2.0"),

@@ -14,12 +14,14 @@ import pytest
 import faultlab
 from faultlab.campaign import preparation
 from faultlab.campaign.guard_advice import Advice
-from faultlab.core.orders import Outcome
+from faultlab.core.notice import Notice
+from faultlab.core.orders import Train
 from faultlab.core.report import FaultResult, Status
+from faultlab.core.results import Outcome, RunResult
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.sandbox.layers import confined
-from tests.lab import Lab, engine
+from tests.lab import Lab, engine, trained
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,26 +50,20 @@ def results(lab: Lab) -> dict[str, FaultResult]:
     return {result.mode: result for result in found}
 
 
-def _reloaded(lab: Lab) -> Outcome:
-    order = replace(lab._order("again"), reload=True, recon=lab.recon.to_json())
-    (outcome,) = lab.engine.run([order])
-    assert outcome.result is not None, outcome.output
-    return outcome
+def _reloaded(lab: Lab) -> RunResult:
+    (outcome,) = lab.engine.run([lab.order("again", Train(0, reload=True, recon=lab.recon))])
+    return trained(outcome)
 
 
 def test_a_clean_run_that_goes_on_from_its_checkpoints_repeats_itself_to_the_bit(lab: Lab) -> None:
-    outcome = _reloaded(lab)
-    assert outcome.result is not None
-    again = Trajectory.from_json(outcome.result["trajectory"])
+    again = _reloaded(lab).trajectory
     assert again.same_as(lab.reloaded_twin.trajectory)
     assert again.reloaded.keys() == {"val_loss"}
     assert again.steps == lab.trajectory.steps
 
 
 def test_the_steps_at_which_a_clean_run_saves_are_counted(lab: Lab) -> None:
-    outcome = _reloaded(lab)
-    assert outcome.result is not None
-    assert outcome.result["saves"] == 2
+    assert _reloaded(lab).saves == 2
 
 
 @pytest.mark.parametrize("mode", RAISES)
@@ -221,10 +217,9 @@ def test_data_that_can_only_be_had_for_a_training_does_for_evaluating_its_best_c
 def test_where_validate_alone_fails_what_a_resume_loses_is_judged_all_the_same() -> None:
     with engine() as working:
         lab = Lab(working, "tests.zoo.equipped.fit_only", insists=True)
-        result = _reloaded(lab).result
-        assert result is not None
-        assert result["unevaluated_best"] == "ValueError: no such stage: TrainerFn.VALIDATING"
-        lab.recon = replace(lab.recon, unevaluated=result["unevaluated_best"])
+        result = _reloaded(lab)
+        assert result.unevaluated_best == "ValueError: no such stage: TrainerFn.VALIDATING"
+        lab.recon = replace(lab.recon, unevaluated=result.unevaluated_best)
         (outcome,) = lab.run(["checkpoint.truncated@always"]).values()
         assert lab.judge(outcome).status is Status.NOTICED
         reason = lab.plan(["checkpoint.wrong-best"])["checkpoint.wrong-best@always"]
@@ -234,10 +229,11 @@ def test_where_validate_alone_fails_what_a_resume_loses_is_judged_all_the_same()
 def test_why_a_target_can_not_go_on_is_said_of_who_is_to_blame() -> None:
     def why(guards: tuple[str, ...] = (), hooks: tuple[str, ...] = (), **result: Any) -> str:
         findings: Any = SimpleNamespace(guards=guards, recon=Recon(hooks=hooks))
-        return preparation._why_unreloadable([Outcome("x", {"saves": 1, **result})], findings)
+        return preparation._why_unreloadable([Outcome("x", [RunResult(**{"saves": 1, **result})])], findings)
 
-    raised = {"trajectory": Trajectory(end="raised").to_json(), "notices": [{"message": "E: Pickled.watch\nmore"}]}
-    whole = {"trajectory": Trajectory(end="finished").to_json()}
+    said = Notice("framework", "", 0, "E: Pickled.watch\nmore")
+    raised: dict[str, Any] = {"trajectory": Trajectory(end="raised"), "notices": [said]}
+    whole: dict[str, Any] = {"trajectory": Trajectory(end="finished")}
     assert why(**whole) == ""
     assert why(**raised) == "the clean run can't go on from its own checkpoints: E: Pickled.watch"
     assert "checkpoints, for the guard Pickled: E" in why(("Pickled",), **raised)

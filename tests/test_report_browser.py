@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from faultlab.core.detection import Prescribed
 from faultlab.core.report import FaultResult, Status, dump
 from faultlab.core.run_folder import CURVES_FILE, PREVIOUS_FILE
 from faultlab.report.html import document
@@ -240,7 +241,7 @@ def test_hostile_names_and_messages_stay_text(tmp_path: Path, opened: Open) -> N
         told = [found("guard", name, message=script * 2000), found("test", f"{name}::{name}", message=name)]
         faults.append(fault(f"{name}.{number}", Status.NOTICED, noticed_by=told))
         faults.append(fault(f"silent.{number}{name}", Status.SILENT, severity=name, reason=name, harm=HARMFUL,
-                            prescription=[{"guard": name, "step": 1}]))  # fmt: skip
+                            prescription=[Prescribed(name, 1)]))  # fmt: skip
         faults.append(fault(f"warned.{number}", Status.WARNED, warnings=[script * 2000, name]))
     report = sample(faults=faults)
     report.target = {"scenario": names[1]}

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from faultlab.cli.explain_command import _link
-from faultlab.core.report import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
+from faultlab.core.detection import Detection, Prescribed
+from faultlab.core.notice import Notice
+from faultlab.core.reason import Reason, ReasonKind
+from faultlab.core.report import Baseline, Demands, FaultResult, Harm, Report, Status, dump
 from faultlab.report import overview
 from faultlab.report.html import document
 from faultlab.report.html.guard_sections import watched
@@ -157,14 +160,14 @@ def test_hostile_strings_stay_text_wherever_they_stand(tmp_path: Path) -> None:
     worst = fault("return.none", Status.SILENT, reason=HOSTILE, harm=Harm(HOSTILE, 1.0, 2.0, True))
     report = sample(faults=[
         worst,
-        fault(HOSTILE, Status.SILENT, severity=HOSTILE, prescription=[{"guard": HOSTILE, "step": 1}]),
+        fault(HOSTILE, Status.SILENT, severity=HOSTILE, prescription=[Prescribed(HOSTILE, 1)]),
         fault("loss.nan", Status.NOTICED, noticed_by=[detection, found("test", HOSTILE), found("module", HOSTILE)]),
         fault("loss.zeroed", Status.WARNED, warnings=[HOSTILE], reason=HOSTILE),
         *(fault(f"x.{s.value}", s, reason=HOSTILE) for s in (Status.ERROR, Status.NO_EFFECT, Status.NOT_APPLICABLE)),
     ])  # fmt: skip
     report.versions = report.baseline.metrics = {HOSTILE: 1.0}  # type: ignore[assignment]
-    report.baseline.false_alarms = [{"kind": "guard", "name": HOSTILE, "step": 0, "message": HOSTILE}]
-    report.passed, report.reasons, report.faultlab = False, [HOSTILE], HOSTILE
+    report.baseline.false_alarms = [Notice("guard", HOSTILE, 0, HOSTILE)]
+    report.passed, report.reasons, report.faultlab = False, [Reason(ReasonKind.COVERAGE, HOSTILE)], HOSTILE
     clean, page = written(sample(), tmp_path), written(report, tmp_path)
     assert {tag for tag, _ in page.tags} <= {tag for tag, _ in clean.tags} | {"del"}
     shown = "<script>alert('x')</script> \"quoted\" 'single' & {{ 7 * 7 }} \\x00\\x1b[31m\\u202e\\ud800 end"
@@ -287,8 +290,8 @@ def test_the_matrix_says_who_noticed_and_how_late(tmp_path: Path) -> None:
 
 def test_what_is_inconclusive_what_alarms_falsely_and_the_gate_are_loud(tmp_path: Path) -> None:
     report = sample()
-    report.passed, report.reasons = False, [f"reason {n}" for n in range(12)]
-    report.baseline.false_alarms = [{"kind": "guard", "name": "Nervous", "step": 3, "message": "too hot"}]
+    report.passed, report.reasons = False, [Reason(ReasonKind.COVERAGE, f"reason {n}") for n in range(12)]
+    report.baseline.false_alarms = [Notice("guard", "Nervous", 3, "too hot")]
     page = written(report, tmp_path)
     for words in ("1 false alarm on clean runs", "Nervous, step 3: too hot", "Gate NOT passed", "reason 11"):
         assert words in page.text
@@ -373,23 +376,23 @@ def test_a_scenario_that_asks_for_nothing_is_not_said_to_have_passed_a_gate(tmp_
 def test_where_no_gate_was_asked_for_none_is_said_to_have_failed(tmp_path: Path) -> None:
     report = sample()
     report.demands, report.passed = Demands(), False
-    for alarms, reason, said in (
-        ([{"kind": "guard", "name": "A", "step": 0, "message": "x"}], "1 false alarms on clean runs", "false alarms"),
-        ([], "inconclusive: a.b is error", "inconclusive"),
-        ([], "the excuse for a.b expired", "not passed"),
+    for alarms, kind, said in (
+        ([Notice("guard", "A", 0, "x")], ReasonKind.FALSE_ALARMS, "false alarms"),
+        ([], ReasonKind.FAULT_UNPROVEN, "inconclusive"),
+        ([], ReasonKind.EXCUSE, "not passed"),
     ):
-        report.baseline.false_alarms, report.reasons = alarms, [reason]
+        report.baseline.false_alarms, report.reasons = alarms, [Reason(kind, "no words decide")]
         assert report.gate == f"no gate in the scenario; {said}"
         page = written(report, tmp_path)
         assert f"No gate in the scenario; {said}" in page.text
         assert "nothing is asked for" not in page.text
         assert "box failed" in page.source
-    report.reasons = ["baseline: a.b is newly silent"]
+    report.reasons = [Reason(ReasonKind.BASELINE, "a.b is newly silent")]
     assert report.gate == "gate NOT passed", "what was accepted is a gate"
 
 
 def test_a_guard_would_add_no_more_than_nobody_noticed(tmp_path: Path) -> None:
-    guard = [{"guard": "faultlab.guards.Steps", "step": 1, "cost": 0.1}]
+    guard = [Prescribed("faultlab.guards.Steps", 1, 0.1)]
     faults = [
         fault("a.silent", Status.SILENT, prescription=guard),
         fault("a.warned", Status.WARNED, prescription=guard),

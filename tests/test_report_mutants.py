@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from faultlab.core.report import Detection, FaultResult, Harm, Report, Status
+from faultlab.core.detection import Detection, Prescribed
+from faultlab.core.notice import Notice
+from faultlab.core.report import FaultResult, Harm, Report, Status
 from faultlab.mutants.location import locate
 from faultlab.report import files, overview
 from faultlab.report.html import diffs, mutant_section
@@ -31,7 +33,7 @@ def every() -> list[FaultResult]:
         mutant("warned", 13, warnings=["UserWarning: look here"], reason="a new warning goes by in the training"),
         mutant("silent", 14, reason="each of 3 tests passes", harm=Harm("val_loss", 0.5, 2.25, True)),
         mutant("silent", 15, reason="each of 3 tests passes", prescription=[
-            {"guard": "faultlab.guards.KnownGood", "step": 7, "cost": 0.062}]),
+            Prescribed("faultlab.guards.KnownGood", 7, 0.062)]),
         mutant("not_activated", 16, function="LitModel.unused", tests={"outcome": "not_activated"}, training=UNTRAINED),
         mutant("no_effect", 17, reason="the training is the clean one, to the bit"),
         mutant("ignored", 18, reason="the loader never has fewer"),
@@ -77,6 +79,16 @@ def test_the_parts_of_the_score_tell_tests_from_guards_and_guards_from_luck() ->
         "never run": 1,
     }
     assert sum(part.share for part in mutant_section.parts(mutated(*every()))) == pytest.approx(100, abs=0.01)
+
+
+def test_a_survivor_of_which_nothing_is_known_is_not_said_to_have_done_no_harm(tmp_path: Path) -> None:
+    unknown = Harm("val_loss", 1.0, None, False, "the weights could not be evaluated: ValueError: no")
+    report = mutated(mutant("silent", harm=unknown), mutant("silent", line=2, harm=Harm("val_loss", 1.0, 1.0, False)))
+    found = {part.words: part.count for part in mutant_section.parts(report) if part.count}
+    assert found == {"survived, its harm unknown": 1, "survived, and did no harm as far as measured": 1}
+    page = written(report, tmp_path)
+    assert "1 survived, its harm unknown" in page.text
+    assert "harm unknown: the weights could not be evaluated: ValueError: no" in page.text
 
 
 def test_a_survivor_is_told_with_its_place_its_diff_what_was_said_and_who_would_have_noticed(tmp_path: Path) -> None:
@@ -153,7 +165,7 @@ def test_a_report_by_tests_alone_speaks_of_no_training(tmp_path: Path) -> None:
     alone = [replace(found, mutant={**(found.mutant or {}), "training": None}) for found in every()[4:7]]
     report = mutated(mutant("noticed", 10, tests=KILLED, noticed_by=[BY_TEST], training=None), *alone)
     report.mutation.judges = ["tests"]  # type: ignore[union-attr]
-    report.baseline.false_alarms = [{"kind": "test", "name": "tests/t.py::flaky", "step": 0, "message": "it fails"}]
+    report.baseline.false_alarms = [Notice("test", "tests/t.py::flaky", 0, "it fails")]
     page = written(report, tmp_path)
     assert [part.words for part in mutant_section.parts(report) if part.count] == [
         "killed by a test",
@@ -171,7 +183,7 @@ def test_hostile_strings_in_mutants_stay_text(tmp_path: Path) -> None:
     lines = f"--- a\n+++ a\n@@ -1,2 +1,2 @@\n {HOSTILE}\n-{HOSTILE}\n+{HOSTILE} "
     report = mutated(
         mutant("silent", 1, **hostile, diff=lines, reason=HOSTILE, harm=Harm(HOSTILE, 1.0, 2.0, True),
-               prescription=[{"guard": HOSTILE, "step": 1}]),
+               prescription=[Prescribed(HOSTILE, 1)]),
         mutant("warned", 2, **hostile, diff=HOSTILE, warnings=[HOSTILE]),
         mutant("noticed", 3, **hostile, tests={**KILLED, "test": HOSTILE}, noticed_by=detections * 2),
         mutant("noticed", 4, **hostile, noticed_by=detections),

@@ -16,6 +16,8 @@ from faultlab import api, engines
 from faultlab.campaign.campaign import Campaign, Options
 from faultlab.config.scenario import Scenario, load
 from faultlab.core import report
+from faultlab.core.detection import Detection, Prescribed
+from faultlab.core.notice import Notice
 from faultlab.core.report import FaultResult, Report, Status, dump
 from faultlab.errors import ScenarioError
 from faultlab.report import schema
@@ -85,14 +87,19 @@ def test_every_key_is_described_in_words(found: dict[str, Any]) -> None:
     [
         (schema.Baseline, report.Baseline),
         (schema.Demands, report.Demands),
-        (schema.Detection, report.Detection),
         (schema.Fault, report.FaultResult),
         (schema.Harm, report.Harm),
         (schema.Mutation, report.Mutation),
+        (schema.Prescription, Prescribed),
     ],
 )
 def test_the_schema_has_the_keys_that_a_report_is_written_with(model: Any, written: Any) -> None:
     assert list(model.model_fields) == [field.name for field in fields(written)]
+
+
+def test_the_schema_has_what_is_written_of_who_noticed_and_of_false_alarms() -> None:
+    assert list(schema.Detection.model_fields) == list(Detection("guard", "G", 1, 0, True, "said so").to_json())
+    assert list(schema.FalseAlarm.model_fields) == list(Notice("guard", "G", 1, "said so").as_false_alarm())
 
 
 def test_the_schema_counts_every_status() -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from faultlab import guards
-from faultlab.catalogue import failure_mode
-from faultlab.catalogue.failure_mode import Registered
+from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.config.scenario import load
 from faultlab.core.fault import Fault
-from faultlab.core.orders import Order
+from faultlab.core.orders import Order, Train
+from faultlab.core.results import RunResult, read_result
 from faultlab.frameworks.lightning.target import Target
-from faultlab.injection.seam import Seam
+from faultlab.injection import registry
+from faultlab.injection.registry import Registered
 from faultlab.worker.session import Session
 from tests.support import small
 
@@ -38,20 +39,24 @@ ONE_OF_EACH = [
 
 
 def registered() -> dict[str, Registered]:
-    return dict(failure_mode.load())
+    return dict(registry.load())
 
 
 def advice(folder: Path, faults: Sequence[str]) -> dict[tuple[str, bool], Any]:
     """What the guards of each run came to, where all watch (True) and where some rest (False)."""
     target, sent = Target(load(small(folder)).for_victims()), []
 
-    def run(id: str, **more: Any) -> Any:
-        Session(target, Order(id, 0, root=str(folder / "run"), **more), sent.append).run()
-        return next(message["result"] for message in reversed(sent) if "result" in message)
+    def run(**asked: Any) -> RunResult:
+        Session(target, Order("one", Train(0, **asked), root=str(folder / "run")), sent.append).run()
+        read = read_result(next(message["result"] for message in reversed(sent) if "result" in message))
+        assert isinstance(read, RunResult), read
+        return read
 
-    recon = run("clean", probe=True)["recon"]
+    recon = run(probe=True).recon
     return {
-        (fault, everywhere): run(fault, fault=fault, recon=recon, advice={**ASKED, "everywhere": everywhere})["advice"]
+        (fault, everywhere): run(
+            fault=Fault.parse(fault), recon=recon, advice={**ASKED, "everywhere": everywhere}
+        ).advice
         for fault in faults
         for everywhere in (True, False)
     }
@@ -61,8 +66,8 @@ def same_alarms(folder: Path, faults: Sequence[str]) -> None:
     found = advice(folder, faults)
     for fault in faults:
         all_of_them, some = found[fault, True], found[fault, False]
-        assert some["alarms"] == all_of_them["alarms"], fault
-        assert some["broken"] == all_of_them["broken"], fault
+        assert some.alarms == all_of_them.alarms, fault
+        assert some.broken == all_of_them.broken, fault
 
 
 def test_no_alarm_is_lost_to_a_guard_that_rests(tmp_path: Path) -> None:
@@ -72,7 +77,7 @@ def test_no_alarm_is_lost_to_a_guard_that_rests(tmp_path: Path) -> None:
 @pytest.mark.nightly(reason="every failure mode twice; the quick ring has one of each kind")
 def test_no_alarm_of_any_failure_mode_is_lost(tmp_path: Path) -> None:
     known = registered()
-    modes = [mode for mode, one in known.items() if one.seam.leaves]
+    modes = [mode for mode, one in known.items() if one.mode.point.leaves]
     calm = [mode for mode in modes if not known[mode].mode.hangs and known[mode].mode.judged_by != "reload"]
     same_alarms(tmp_path, [str(known[mode].mode.complete(Fault(mode), 8)) for mode in calm])
 
@@ -82,14 +87,14 @@ def test_guards_that_rest_are_not_called(tmp_path: Path) -> None:
     resting = [kind.__name__ for kind in map(type, guards.all("full").guards) if kind.judges == "batches"]
     assert resting
     for name in resting:
-        assert found["gradient.negated@always", True]["seconds"][name] > 0
-        assert found["gradient.negated@always", False]["seconds"][name] == 0
+        assert found["gradient.negated@always", True].seconds[name] > 0
+        assert found["gradient.negated@always", False].seconds[name] == 0
 
 
 def test_a_seam_of_somebody_elses_has_all_guards_watch() -> None:
-    assert Seam.leaves == frozenset()
+    assert InjectionPoint.leaves == frozenset()
 
 
 def test_seams_and_guards_speak_of_the_same_things() -> None:
-    assert {aspect for one in registered().values() for aspect in one.seam.leaves} <= ASPECTS
+    assert {aspect for one in registered().values() for aspect in one.mode.point.leaves} <= ASPECTS
     assert {type(guard).judges for guard in guards.all("full").guards} - {""} == ASPECTS

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from faultlab.core.report import Baseline, Demands, Detection, FaultResult, Harm, Report, Status, dump
+from faultlab.core.detection import Detection, Prescribed
+from faultlab.core.notice import Notice
+from faultlab.core.reason import Reason, ReasonKind
+from faultlab.core.report import Baseline, Demands, FaultResult, Harm, Report, Status, dump
 from tests.support import detection, report, result
 
 STATUSES = [
@@ -26,7 +29,7 @@ STATUSES = [
 ]
 
 # The contract of report.json, schema 1. A change of it needs another schema number.
-ALARM = {"kind": "guard", "name": "Spike", "step": 3, "message": "too high"}
+ALARM: dict[str, Any] = {"kind": "guard", "name": "Spike", "step": 3, "message": "too high"}
 CONTRACT: dict[str, Any] = {
     "schema": 1,
     "scenario": "digits",
@@ -69,6 +72,7 @@ CONTRACT: dict[str, Any] = {
     "gate": {
         "passed": False,
         "reasons": ["1 false alarms on clean runs, 0 allowed"],
+        "kinds": ["false_alarms"],
         "demands": {"coverage": 0.8, "silent": {"critical": 0}, "latency": 4},
         "excuses": [{"mode": "label.*", "reason": "no labels", "expires": "2027-06-30"}],
     },
@@ -88,17 +92,17 @@ def _contracted() -> Report:
         noticed_by=[Detection("guard", "Moves", 1, 1, True, "no loss")],
         warnings=["it returned `None`"],
         harm=Harm("val_loss", 0.11, 2.3, True),
-        prescription=[{"guard": "faultlab.guards.StepsTaken", "step": 1, "cost": 0.002}],
+        prescription=[Prescribed("faultlab.guards.StepsTaken", 1, 0.002)],
         seconds=0.08,
     )
     return Report(
         "digits",
         versions={"torch": "2.6.0", "lightning": "2.5.0", "python": "3.11.7"},
-        baseline=Baseline(1.9, 32, True, [0, 1, 2], {"val_loss": 0.11}, [ALARM]),
+        baseline=Baseline(1.9, 32, True, [0, 1, 2], {"val_loss": 0.11}, [Notice(**ALARM)]),
         faults=[found],
         timing={"import": 5.3, "baseline": 1.9, "faults": 4.1, "total": 11.9, "jobs": 2},
         passed=False,
-        reasons=["1 false alarms on clean runs, 0 allowed"],
+        reasons=[Reason(ReasonKind.FALSE_ALARMS, "1 false alarms on clean runs, 0 allowed")],
         faultlab="0.1.0",
         demands=Demands(coverage=0.8, silent={"critical": 0}, latency=4),
         excuses=[{"mode": "label.*", "reason": "no labels", "expires": "2027-06-30"}],

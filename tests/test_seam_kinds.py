@@ -9,31 +9,30 @@ from typing import Any
 import pytest
 import torch
 
-from faultlab.catalogue.failure_mode import Registered, declare
-from faultlab.core.fault import Fault, Trigger
-from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning.clock import LightningClock
-from faultlab.frameworks.lightning.probe import Probe
-from faultlab.frameworks.lightning.seams import (
+from faultlab.catalogue.failure_mode import declare
+from faultlab.catalogue.injection_points import (
     Batch,
     Definition,
     Gradients,
     HeadInput,
+    InjectionPoint,
     Loader,
     Loss,
     Mode,
-    ModuleInput,
     ModuleOutput,
     OptimizerStep,
-    Seam,
-    Site,
     StepCall,
     StepOutput,
-    Stream,
     ZeroGrad,
-    attach,
 )
+from faultlab.core.fault import Fault, Trigger
+from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning.clock import LightningClock
+from faultlab.frameworks.lightning.probe import Probe
 from faultlab.injection.armed_fault import Armed, BrokenInjector
+from faultlab.injection.hooks import Site, attach
+from faultlab.injection.registry import Registered
+from faultlab.injection.values import Stream
 from tests.test_detach import TRAINER
 from tests.zoo import models
 
@@ -47,7 +46,9 @@ def one_thread() -> Iterator[None]:
     torch.set_grad_enabled(True)
 
 
-def _fit(factory: Any, namespace: str, seam: Seam, injector: Callable[..., Any], trigger: str, **mode: Any) -> Armed:
+def _fit(
+    factory: Any, namespace: str, seam: InjectionPoint, injector: Callable[..., Any], trigger: str, **mode: Any
+) -> Armed:
     """Trains four batches twice, clean for the recon and then with the injector at the seam."""
     package = importlib.import_module(namespace)
     armed: Armed | None = None
@@ -65,9 +66,9 @@ def _fit(factory: Any, namespace: str, seam: Seam, injector: Callable[..., Any],
                     trainer.fit(module, *data)
                 recon = probe.recon(trainer, STEPS, 2)
                 continue
-            declared = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", seam=seam.name,
+            declared = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", point=seam,
                                severity="minor", effect="silent", cause=("x",), **mode)  # fmt: skip
-            registered = Registered(declared, seam, injector)
+            registered = Registered(declared, injector)
             armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, recon)
             with attach(armed, site):
                 trainer.fit(module, *data)
@@ -109,7 +110,6 @@ AUTOMATIC = {
     "Batch": (Batch(), lambda batch, ctx: [batch[0] * 2, batch[1]], "always", STEPS),
     "Batch of a role": (Batch("inputs", "floating"), _doubled, "step=3", 1),
     "Loader": (Loader(), _first_half, "always", 1),
-    "ModuleInput": (ModuleInput(), _doubled, "always", STEPS),
     "ModuleOutput": (ModuleOutput(), _doubled, "every=2", 2),
     "HeadInput": (HeadInput(), _doubled, "step=2", 1),
     "Loss": (Loss(), _doubled, "always", STEPS),

@@ -8,7 +8,7 @@ import pytest
 
 from faultlab.core.report import Status
 from faultlab.engines import Engine
-from tests.lab import Lab, engine
+from tests.lab import Lab, engine, trained
 
 ZOO = "tests.zoo.models"
 
@@ -55,9 +55,8 @@ def test_roles_are_found_in_every_kind_of_batch(
 def test_one_corrupted_batch_does_not_poison_the_dataset(working: Engine) -> None:
     lab = Lab(working, f"{ZOO}.regressor")
     (outcome,) = lab.run(["input.nan@step=0,stage=validate"]).values()
-    assert outcome.result is not None
     assert lab.judge(outcome).activations > 0
-    assert outcome.result["trajectory"]["final"] == lab.clean["trajectory"]["final"]
+    assert trained(outcome).trajectory.final == lab.trajectory.final
 
 
 @pytest.mark.parametrize("model", ["streaming", "pulling"])
@@ -68,8 +67,7 @@ def test_batches_that_are_read_ahead_or_pulled_by_the_step_are_broken_at_the_rig
     (outcome,) = lab.run(["input.infinite@step=4"]).values()
     result = lab.judge(outcome)
     assert (result.first_step, result.activations) == (4, 1), result
-    losses = dict(outcome.result["trajectory"]["losses"])  # type: ignore[index]
-    clean = dict(lab.clean["trajectory"]["losses"])
+    losses, clean = dict(trained(outcome).trajectory.losses), dict(lab.trajectory.losses)
     assert all(losses[step] == clean[step] for step in range(4))
     assert losses[4] != clean[4]
 
@@ -97,20 +95,17 @@ def test_a_fault_forked_at_its_step_ends_as_one_armed_from_the_beginning(working
     faults = [f"{mode}@step={step}" for mode in ("loss.nan", "label.shuffled", "input.noise", "gradient.random")]
     forked, whole = lab.run(faults, at=step), lab.run(faults, at="construct")
     for fault in faults:
-        one, other = forked[fault].result, whole[fault].result
-        assert one is not None
-        assert other is not None
-        assert one["activations"] == 1
-        assert repr(one["trajectory"]) == repr(other["trajectory"]), fault
+        one, other = trained(forked[fault]), trained(whole[fault])
+        assert one.activations == 1
+        assert repr(one.trajectory) == repr(other.trajectory), fault
 
 
 def test_the_independent_evaluation_is_not_fooled_by_what_was_logged(working: Engine) -> None:
     lab = Lab(working, f"{ZOO}.classifier")
     (outcome,) = lab.run(["forward.constant@always,stage=validate"]).values()
-    assert outcome.result is not None
-    faulted = outcome.result["trajectory"]
-    assert faulted["metrics"]["val_loss"] != lab.clean["trajectory"]["metrics"]["val_loss"]
-    assert faulted["final"] == lab.clean["trajectory"]["final"]
+    faulted = trained(outcome).trajectory
+    assert faulted.metrics["val_loss"] != lab.trajectory.metrics["val_loss"]
+    assert faulted.final == lab.trajectory.final
 
 
 def test_a_target_that_logs_nothing_is_measured_by_its_loss_anew_and_not_by_what_a_fault_made_of_it(
@@ -145,8 +140,7 @@ def test_what_no_longer_reaches_the_loggers_is_an_effect(working: Engine) -> Non
 def test_a_loss_that_is_accumulated_is_recorded_as_the_step_returned_it(working: Engine) -> None:
     lab = Lab(working, f"{ZOO}.classifier")
     (outcome,) = lab.run(["setting.accumulate-too-many:factor=2@always"]).values()
-    assert outcome.result is not None
-    assert outcome.result["trajectory"]["losses"][0] == list(lab.trajectory.losses[0])
+    assert trained(outcome).trajectory.losses[0] == lab.trajectory.losses[0]
 
 
 def test_a_fork_goes_on_with_the_random_numbers_of_the_run_it_left(working: Engine) -> None:
@@ -154,6 +148,5 @@ def test_a_fork_goes_on_with_the_random_numbers_of_the_run_it_left(working: Engi
     courses = []
     for place in ("construct", "fit", 5):
         (outcome,) = lab.run(["step.raises@step=1000000000"], at=place).values()
-        assert outcome.result is not None
-        courses.append(repr(outcome.result["trajectory"]))
+        courses.append(repr(trained(outcome).trajectory))
     assert courses[0] == courses[1] == courses[2]

@@ -13,9 +13,10 @@ import torch
 
 from faultlab.campaign.scenario_tests import Judged, join
 from faultlab.catalogue import index
+from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.kill_matrix import Matrix
-from faultlab.core.orders import Outcome
-from faultlab.core.report import Detection, Status
+from faultlab.core.report import Status
+from faultlab.core.results import Outcome, SuiteRun
 from faultlab.core.user_code import UserCode
 from faultlab.testing.failures import Suspects, why
 from faultlab.testing.outcome import judge, remaining
@@ -80,7 +81,7 @@ def note(test: str, outcome: str = "passed", **more: Any) -> dict[str, Any]:
 
 
 def ran(*notes: dict[str, Any], **more: Any) -> Outcome:
-    return Outcome("loss.nan", **{"result": {}, "notes": list(notes), "acting": 0, **more})
+    return Outcome("loss.nan", **{"results": [SuiteRun()], "notes": list(notes), "acting": 0, **more})
 
 
 @pytest.mark.parametrize(
@@ -99,11 +100,14 @@ def ran(*notes: dict[str, Any], **more: Any) -> Outcome:
         (ran(note("a", "failed", kind="framework", broken="TypeError: ours")), Status.ERROR),
         (ran({"broken": "TypeError: ours"}), Status.ERROR),
         (ran(lost="its nursery"), Status.ERROR),
-        (ran({"begins": {"test": "a"}}, result=None, exit=-11), Status.NOTICED),
-        (ran({"begins": {"test": "a"}}, result=None, exit=0), Status.SILENT),
-        (ran({"begins": {"test": "a"}}, result=None, exit=-11, acting=None), Status.ERROR),
-        (ran({"begins": {"test": "a"}}, result=None, timed_out=True), Status.TIMEOUT),
-        (ran(note("a", "failed", kind="test"), {"begins": {"test": "b"}}, result=None, timed_out=True), Status.NOTICED),
+        (ran({"begins": {"test": "a"}}, results=[], exit=-11), Status.NOTICED),
+        (ran({"begins": {"test": "a"}}, results=[], exit=0), Status.SILENT),
+        (ran({"begins": {"test": "a"}}, results=[], exit=-11, acting=None), Status.ERROR),
+        (ran({"begins": {"test": "a"}}, results=[], timed_out=True), Status.TIMEOUT),
+        (
+            ran(note("a", "failed", kind="test"), {"begins": {"test": "b"}}, results=[], timed_out=True),
+            Status.NOTICED,
+        ),
     ],
 )
 def test_the_verdict_of_the_tests(outcome: Outcome, status: Status) -> None:
@@ -121,7 +125,7 @@ def test_an_assertion_is_worth_more_than_luck_and_names_its_step() -> None:
 
 
 def test_after_a_crash_the_tests_that_were_left_still_count() -> None:
-    crashed = ran(note("a"), {"begins": {"test": "b"}}, result=None, exit=-11)
+    crashed = ran(note("a"), {"begins": {"test": "b"}}, results=[], exit=-11)
     assert remaining(["a", "b", "c"], crashed) == ["c"]
     row = judge("loss.nan", LOSS_NAN, [crashed, ran(note("c", "failed", kind="test", message="assert"))], ())
     assert [(found.kind, found.name) for found in row.result.noticed_by] == [("test", "c"), ("process", "exit")]
@@ -160,7 +164,7 @@ def by_test(name: str = "tests/test_a.py::test_it") -> Detection:
 @pytest.mark.parametrize("status", [Status.SILENT, Status.WARNED, Status.NO_EFFECT, Status.NOTICED])
 def test_what_a_test_notices_is_noticed(status: Status) -> None:
     judged = Judged({"loss.nan": [by_test()]})
-    guard = [{"guard": "faultlab.guards.Gradients", "step": 12, "cost": 0.1}]
+    guard = [Prescribed("faultlab.guards.Gradients", 12, 0.1)]
     joined = join(result("loss.nan@step=12", status, noticed_by=[detection()], prescription=guard), judged)
     assert joined.prescription == [], "no guard would add what a test notices"
     assert joined.status is Status.NOTICED

@@ -9,6 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from faultlab.core.comparison import compare
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import Harm, Report, Status, dump
 from faultlab.report import files
 from faultlab.report.formats import summary
@@ -36,7 +37,7 @@ def seen(text: str) -> tuple[str, list[str]]:
 
 def test_the_answer_comes_first_then_why_then_what_to_do() -> None:
     made = report()
-    made.passed, made.reasons = False, ["coverage 0.25 is under 0.80"]
+    made.passed, made.reasons = False, [Reason(ReasonKind.COVERAGE, "coverage 0.25 is under 0.80")]
     text = summary.render(made)
     order = [
         "gate NOT passed",
@@ -112,7 +113,7 @@ def test_what_got_worse_since_the_run_before_is_said(tmp_path: Path) -> None:
 def test_nobody_is_shown_more_than_a_screen_before_it_is_folded() -> None:
     many = [fault(f"loss.number-{n}", Status.SILENT, harm=HARMFUL) for n in range(300)]
     made = report(many)
-    made.passed, made.reasons = False, [f"reason {n}" for n in range(500)]
+    made.passed, made.reasons = False, [Reason(ReasonKind.COVERAGE, f"reason {n}") for n in range(500)]
     text = summary.render(made)
     open_lines = re.sub(r"<details>.*?</details>", "", text, flags=re.DOTALL).splitlines()
     assert len(open_lines) < 60
@@ -133,7 +134,7 @@ def test_a_report_with_nothing_in_it_has_a_summary() -> None:
 @pytest.mark.parametrize("words", [*NASTY.values(), "```<b>`", "``<b>` `<b>``", "\\`<b>\\`", "`<b>"])
 def test_words_of_a_victim_stay_words(words: str) -> None:
     made = told(f"{words} <img src=x onerror=alert(1)> [link](javascript:x) | cell | `code` ![i](u) @everyone\n# head")
-    made.reasons = [f"{words}\n<b>bold</b> @here"]
+    made.reasons = [Reason(ReasonKind.COVERAGE, f"{words}\n<b>bold</b> @here")]
     text = summary.render(made)
     text.encode()
     page, raw = seen(text)

@@ -10,17 +10,17 @@ import pytorch_lightning as pl
 import torch
 from torch.optim import lr_scheduler
 
-from faultlab.catalogue import failure_mode
 from faultlab.core.fault import Fault
 from faultlab.core.target_profile import Part, Recon
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.resume import interruption
-from faultlab.frameworks.lightning.seams import Site, attach
 from faultlab.frameworks.lightning.seams.callbacks import own_hooks
-from faultlab.frameworks.lightning.seams.model import scale_rates
+from faultlab.frameworks.torch.optimizers import scale_rates
+from faultlab.injection import registry
 from faultlab.injection.armed_fault import Armed
+from faultlab.injection.hooks import Site, attach
 from faultlab.injection.watchers import release
 from tests.test_detach import TRAINER
 from tests.zoo import equipped
@@ -36,7 +36,7 @@ def one_thread() -> Iterator[None]:
 
 def _armed(fault: str, recon: Recon | None = None) -> Armed:
     parsed = Fault.parse(fault)
-    registered = failure_mode.load()[parsed.mode]
+    registered = registry.load()[parsed.mode]
     return Armed(registered.mode.complete(parsed, 12), registered, LightningClock(), recon or Recon())
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 
-from faultlab.frameworks.lightning.target import Target, TargetError
+from faultlab.errors import TargetError
+from faultlab.frameworks.lightning.target import Target
 from tests.zoo import models
 
 HERE = "tests.test_target"

@@ -120,7 +120,7 @@ def test_one_report_joins_guards_and_tests(report: Report) -> None:
 
 def test_a_red_test_is_a_false_alarm_and_takes_no_part(report: Report) -> None:
     (alarm,) = report.baseline.false_alarms
-    assert (alarm["kind"], alarm["name"]) == ("test", "test_lines.py::test_that_is_red")
+    assert (alarm.kind, alarm.name) == ("test", "test_lines.py::test_that_is_red")
     assert not any("red" in one.name for fault in report.faults for one in fault.noticed_by)
     assert report.passed
 

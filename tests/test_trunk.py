@@ -8,17 +8,24 @@ from typing import Any
 from faultlab.campaign.clean_runs import TRUNK
 from faultlab.campaign.trunk_twins import Trunk
 from faultlab.campaign.verdict import Twin
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.fault import Fault
+from faultlab.core.orders import Order, Train
+from faultlab.core.results import Outcome, RunResult
 from faultlab.core.trajectory import Trajectory
+from faultlab.engines import Capabilities
 
 CLEAN, OTHER = Trajectory(digest="clean"), Trajectory(digest="other")
-FAULTS = [Order("forked", 0, fault="loss.nan", at=3), Order("anew", 0, fault="random.unseeded")]
+FAULTS = [
+    Order("forked", Train(0, Fault("loss.nan")), at=3),
+    Order("anew", Train(0, Fault("random.unseeded"))),
+]
 
 
 class Engine:
     """Gives back outcomes in an order of its own; ``digests`` says what each run ended with."""
 
     root = "/nowhere"
+    capabilities = Capabilities(snapshots=True)
 
     def __init__(self, arriving: Sequence[str], digests: dict[str, str], copied: bool = True) -> None:
         self.asked: list[str] = []
@@ -29,8 +36,8 @@ class Engine:
         places = {one.id: one.at for one in orders}
         for id in [*self._arriving, *(one for one in self.asked if one not in self._arriving)]:
             born = places[id] if self._copied and id != TRUNK else "construct"
-            trajectory = Trajectory(digest=self._digests.get(id, "trunk")).to_json()
-            yield Outcome(id, result={"trajectory": trajectory, "born": born})
+            trajectory = Trajectory(digest=self._digests.get(id, "trunk"))
+            yield Outcome(id, [RunResult(trajectory, born=born)])
 
 
 def _run(engine: Any, twin: Twin, orders: Sequence[Order] = FAULTS) -> dict[str, Twin]:
@@ -69,3 +76,10 @@ def test_where_nothing_is_forked_there_is_no_trunk() -> None:
     engine = Engine([], {})
     assert list(_run(engine, Twin(CLEAN, repeats=[OTHER]), FAULTS[1:])) == ["anew"]
     assert engine.asked == ["anew"]
+
+
+def test_an_engine_without_snapshots_is_asked_for_no_trunk() -> None:
+    engine, twin = Engine([], {}, copied=False), Twin(CLEAN, repeats=[OTHER])
+    engine.capabilities = Capabilities()
+    assert _run(engine, twin) == {"forked": twin, "anew": twin}
+    assert engine.asked == ["forked", "anew"]

@@ -66,7 +66,21 @@ def test_of_a_target_with_data_of_the_systems_entropy_forks_are_judged_to_the_bi
     assert (same.status, same.reason) == (Status.NO_EFFECT, "the run is the clean one, to the bit")
     # It is forked off nothing, so that its data are others than those of any clean run.
     assert "to the bit" not in faults["random.unseeded"].reason
-    assert not any(reason.startswith("inconclusive") for reason in report.reasons)
+    assert not any(reason.proves_nothing for reason in report.reasons)
+
+
+@pytest.mark.nightly(reason="a campaign of its own for one line of a report")
+def test_a_target_whose_weights_can_not_be_evaluated_by_themselves_is_named_in_report_and_page(tmp_path: Path) -> None:
+    file = tmp_path / "scenario.yaml"
+    build = "build: {class_path: tests.zoo.equipped.fit_only, init_args: {insists: true}}\n"
+    file.write_text(f"schema: 1\nname: trial\n{build}trainer: {{max_epochs: 2}}\n")
+    report = faultlab.run(file, select=["loss.zeroed"], out=tmp_path, advice=False)
+    (found,) = report.baseline.findings
+    assert found["kind"] == "unevaluated"
+    assert "ValueError: no such stage" in found["what"]
+    assert _violations(report) == []
+    document.write_alone(report, tmp_path / "page.html")
+    assert "which a fault may falsify" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_a_target_that_is_not_deterministic_is_named_first_with_the_cause_and_by_the_gate(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import namedtuple
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ import pytest
 from faultlab.campaign.metric_choice import choose_metric
 from faultlab.campaign.verdict import Twin, judge, outlying
 from faultlab.catalogue.failure_mode import FailureMode, declare
+from faultlab.catalogue.injection_points import Loss
+from faultlab.core.detection import Detection
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
-from faultlab.core.report import Detection, FaultResult, Harm, Status
+from faultlab.core.report import FaultResult, Harm, Status
+from faultlab.core.results import Broken, Outcome, RunResult, ShownWarning, TargetFailed
 from faultlab.core.trajectory import Trajectory
+from faultlab.errors import TargetError
 from faultlab.report.overview import measured
 
 MetricToWatch = namedtuple("MetricToWatch", "metric mode")
@@ -24,7 +28,7 @@ LOSSES = [(0, 4.0), (1, 3.0), (2, 2.0), (3, 1.0)]
 
 
 def _mode(**more: Any) -> FailureMode:
-    known: dict[str, Any] = {"seam": "Loss", "severity": "critical", "effect": "silent", "cause": ("loss", "nan")}
+    known: dict[str, Any] = {"point": Loss(), "severity": "critical", "effect": "silent", "cause": ("loss", "nan")}
     return declare(id="loss.made-up", docstring="Made up.", no_evidence="made up", **{**known, **more})
 
 
@@ -35,16 +39,9 @@ def _run(**changed: Any) -> Trajectory:
 
 def _outcome(run: Trajectory | None = None, **changed: Any) -> Outcome:
     """An outcome as it arrives from a victim: through JSON."""
-    result = {
-        "trajectory": (run or _run(digest="other")).to_json(),
-        "notices": [],
-        "warnings": [],
-        "activations": 2,
-        "first_step": 2,
-        "broken": None,
-        **changed,
-    }
-    return Outcome(FAULT, result=json.loads(json.dumps(result)), acting=2, seconds=0.123456)
+    result = RunResult(run or _run(digest="other"), **{"activations": 2, "first_step": 2, **changed})
+    outcome = Outcome(FAULT, [result], acting=2, seconds=0.123456)
+    return Outcome.from_json(json.loads(json.dumps(outcome.to_json())))
 
 
 def _judge(outcome: Outcome, twin: Twin | None = None, mode: FailureMode | None = None) -> FaultResult:
@@ -53,8 +50,8 @@ def _judge(outcome: Outcome, twin: Twin | None = None, mode: FailureMode | None 
 
 def _notice(
     kind: str = "guard", name: str = "Spike", step: int = 3, message: str = "oh", how: str = "raised", **more: Any
-) -> dict[str, Any]:
-    return Notice(kind, name, step, message, how, **more).to_json()
+) -> Notice:
+    return Notice(kind, name, step, message, how, **more)
 
 
 def test_a_fault_that_somebody_signalled_is_noticed_with_its_latency() -> None:
@@ -66,13 +63,13 @@ def test_a_fault_that_somebody_signalled_is_noticed_with_its_latency() -> None:
 
 
 def test_a_fault_that_only_new_warnings_tell_of_is_warned() -> None:
-    told = [{"key": "old #", "step": 0, "text": "old 1"}, {"key": "new #", "step": 2, "text": "new 7"}]
+    told = [ShownWarning("old #", 0, "old 1"), ShownWarning("new #", 2, "new 7")]
     found = _judge(_outcome(warnings=told), Twin(_run(), warnings=frozenset({"old #"})))
     assert (found.status, found.warnings) == (Status.WARNED, ["new 7"])
 
 
 def test_a_warning_that_the_clean_run_has_too_is_none() -> None:
-    told = [{"key": "old #", "step": 2, "text": "old 2"}]
+    told = [ShownWarning("old #", 2, "old 2")]
     found = _judge(_outcome(warnings=told), Twin(_run(), warnings=frozenset({"old #"})))
     assert (found.status, found.warnings) == (Status.SILENT, [])
 
@@ -176,7 +173,7 @@ def test_an_alarm_that_the_clean_run_raises_too_is_no_detection() -> None:
     same = _notice(how="stopped", reason="patience")
     assert _judge(_outcome(notices=[same]), Twin(_run(), notices=clean)).status is Status.SILENT
     for other in ({"reason": "divergence"}, {"how": "raised"}, {"name": "Other"}, {"kind": "test"}):
-        found = _judge(_outcome(notices=[{**same, **other}]), Twin(_run(), notices=clean))
+        found = _judge(_outcome(notices=[replace(same, **other)]), Twin(_run(), notices=clean))
         assert found.status is Status.NOTICED, other
 
 
@@ -213,8 +210,8 @@ def test_a_fault_that_never_acted_gets_no_verdict_whoever_signalled() -> None:
     [
         (Outcome(FAULT, lost="its nursery is gone"), "its nursery is gone"),
         (_outcome(broken="KeyError: 'x'"), "the injector failed: KeyError: 'x'"),
-        (Outcome(FAULT, result={"broken": "KeyError"}), "the injector failed: KeyError"),
-        (Outcome(FAULT, result={"target_error": {"message": "no module"}}), "could not be built again: no module"),
+        (Outcome(FAULT, [Broken("KeyError")]), "the injector failed: KeyError"),
+        (Outcome(FAULT, [TargetFailed(TargetError((), "no module"))]), "could not be built again: no module"),
         (Outcome(FAULT, exit=-11), "killed by SIGSEGV before the fault acted"),
         (Outcome(FAULT, exit=3), "ended with status 3 before the fault acted"),
         (Outcome(FAULT, exit=0), "ended with status 0 before the fault acted"),
@@ -309,6 +306,25 @@ def test_an_evaluation_that_fails_under_the_fault_leaves_the_harm_unknown() -> N
     assert _judge(outcome).status is Status.SILENT
     without = Harm("val_loss", 1.0, None, False, "it gives no val_loss")
     assert _judge(_outcome(_run(final={}, metrics=logged))).harm == without
+
+
+def test_a_network_that_can_not_be_evaluated_with_the_fault_in_it_leaves_the_harm_unknown() -> None:
+    put_back = _outcome(_run(digest="other"), unevaluated="ValueError: no", in_place={})
+    why = "the network with the fault still in it could not be evaluated: ValueError: no"
+    assert _judge(put_back).harm == Harm("val_loss", 1.0, 1.0, False, why)
+    worse = _outcome(_run(final={"val_loss": 9.0}), unevaluated="ValueError: no", in_place={})
+    assert _judge(worse).harm == Harm("val_loss", 1.0, 9.0, True), "that the weights are worse is known"
+
+
+@pytest.mark.parametrize(("in_place", "harmful"), [(1.0, False), (9.0, True)])
+def test_weights_that_can_not_be_evaluated_without_the_fault_are_known_to_be_harmful_or_not_known(
+    in_place: float, harmful: bool
+) -> None:
+    failed = _outcome(_run(final={}), unevaluated="ValueError: no", in_place={"val_loss": in_place})
+    harm = _judge(failed).harm
+    assert harm is not None
+    assert harm.harmful == harmful
+    assert harm.unknown == ("" if harmful else "the weights could not be evaluated: ValueError: no")
 
 
 def test_spoilt_weights_are_harm_though_the_metric_hides_them() -> None:

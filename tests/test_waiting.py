@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from faultlab.core.orders import Order, Place
+from faultlab.core.orders import Order, Place, Train
 from faultlab.engines.fork import _longest_first
 from faultlab.engines.waiting import Waiting
 
@@ -16,29 +16,31 @@ def taken(waiting: Waiting, awake: int, asleep: int = 0, absent: tuple[Place, ..
 
 
 def test_orders_are_given_out_in_their_sequence_whatever_places_they_begin_at() -> None:
-    waiting = Waiting(Order(name, 0, at=at) for name, at in [("a", 3), ("b", 1), ("c", 3), ("d", "fit"), ("e", 1)])
+    waiting = Waiting(
+        Order(name, Train(0), at=at) for name, at in [("a", 3), ("b", 1), ("c", 3), ("d", "fit"), ("e", 1)]
+    )
     assert taken(waiting, 2) == ["a", "b"]
     assert len(waiting) == 3
-    waiting.add(Order("f", 0, at=1))
+    waiting.add(Order("f", Train(0), at=1))
     assert taken(waiting, 9) == ["c", "d", "e", "f"]
     assert len(waiting) == 0
 
 
 def test_those_whose_place_is_not_there_yet_wait_and_keep_their_turn() -> None:
-    waiting = Waiting(Order(name, 0, at=at) for name, at in [("a", 3), ("b", 1), ("c", 3), ("d", 1)])
+    waiting = Waiting(Order(name, Train(0), at=at) for name, at in [("a", 3), ("b", 1), ("c", 3), ("d", 1)])
     assert taken(waiting, 1, absent=(3,)) == ["b"]
     assert taken(waiting, 9) == ["a", "c", "d"]
 
 
 def test_those_that_sleep_take_slots_of_their_own() -> None:
-    waiting = Waiting(Order(name, 0, sleeps=sleeps) for name, sleeps in [("a", True), ("b", False), ("c", True)])
+    waiting = Waiting(Order(name, Train(0), sleeps=sleeps) for name, sleeps in [("a", True), ("b", False), ("c", True)])
     assert taken(waiting, 0, 1) == ["a"]
     assert taken(waiting, 1, 0) == ["b"]
     assert taken(waiting, 1, 1) == ["c"]
 
 
 def test_the_dispatcher_asks_once_a_place_and_order_however_many_wait() -> None:
-    waiting = Waiting(Order(str(number), 0, at=number % 10) for number in range(10_000))
+    waiting = Waiting(Order(str(number), Train(0), at=number % 10) for number in range(10_000))
     asked: Counter[Place] = Counter()
 
     def find(place: Place) -> bool | None:
@@ -54,12 +56,12 @@ def test_the_dispatcher_asks_once_a_place_and_order_however_many_wait() -> None:
 
 def test_the_trunk_goes_first_and_then_what_has_most_left_to_run() -> None:
     orders = [
-        Order("late", 0, at=9),
-        Order("early", 0, at=0),
-        Order("before fit", 0, at="fit"),
-        Order("from nothing", 0),
-        Order("goes on from its checkpoints", 0, reload=True),
-        Order("trunk", 0, stems=(0, 9)),
+        Order("late", Train(0), at=9),
+        Order("early", Train(0), at=0),
+        Order("before fit", Train(0), at="fit"),
+        Order("from nothing", Train(0)),
+        Order("goes on from its checkpoints", Train(0, reload=True)),
+        Order("trunk", Train(0, stems=(0, 9))),
     ]
     found = [order.id for order in sorted(orders, key=_longest_first)]
     assert found == ["trunk", "goes on from its checkpoints", "from nothing", "before fit", "early", "late"]

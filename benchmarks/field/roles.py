@@ -11,7 +11,7 @@ from pathlib import Path
 
 from faultlab import engines
 from faultlab.config.scenario import load
-from faultlab.core.orders import Order
+from faultlab.core.orders import Order, Train
 
 
 def main(file: Path) -> None:
@@ -19,13 +19,14 @@ def main(file: Path) -> None:
     engine = engines.create(engines.default(), 1)
     try:
         engine.open(scenario.name, scenario.for_victims())
-        (outcome,) = engine.run([Order("probe", 1, root=str(Path(engine.root) / "probe"), probe=True, deadline=900.0)])
+        root = str(Path(engine.root) / "probe")
+        (outcome,) = engine.run([Order("probe", Train(1, probe=True), root=root, deadline=900.0)])
     finally:
         engine.close()
-    recon = (outcome.result or {}).get("recon")
+    recon = outcome.run.recon if outcome.run is not None else None
     if recon is None:
         sys.exit(f"{file}: the clean run fails\n{outcome.output}")
-    print(json.dumps({"inputs": recon["inputs"], "labels": recon["labels"]}))
+    print(json.dumps({"inputs": recon.inputs, "labels": recon.labels}))
 
 
 if __name__ == "__main__":

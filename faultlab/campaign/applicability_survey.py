@@ -15,11 +15,9 @@ from faultlab.campaign.healthy_runs import Watch
 from faultlab.campaign.preparation import Preparation
 from faultlab.config.scenario import Scenario, load
 from faultlab.config.selection import Selection
-from faultlab.core.fault import Fault
 from faultlab.core.records import Records
 from faultlab.core.report import Status
-from faultlab.engines import TargetBrokenError
-from faultlab.errors import BaselineError, UsageError
+from faultlab.errors import BaselineError, TargetError, UsageError
 
 CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z")
 # As short as a run can be that has what comes between two epochs, and a validation.
@@ -45,7 +43,7 @@ def _survey_file(file: Path, modes: Sequence[str], listener: Listener) -> dict[s
     scenario = load(file)
     try:
         return _carry_out(scenario, modes, listener)
-    except TargetBrokenError as error:
+    except TargetError as error:
         raise scenario.problem(error.where, error.message, error.remedy) from None
     except BaselineError as error:
         raise BaselineError(f"{file}:1:1: {error}") from None
@@ -68,7 +66,7 @@ def _survey_class(path: str, modes: Sequence[str], listener: Listener) -> dict[s
     scenario = bare(path)
     try:
         return _carry_out(scenario, modes, listener)
-    except TargetBrokenError as error:
+    except TargetError as error:
         remedy = f"{error.remedy} {_REMEDY}".strip()
         raise UsageError(f"{path} can't be built by itself: {error.message}\n    {remedy}") from None
     except BaselineError as error:
@@ -86,7 +84,7 @@ def _carry_out(scenario: Scenario, modes: Sequence[str], listener: Listener) -> 
         selection = Selection(tuple(modes))
         planned = preparation.plan(selection, preparation.take(selection).recon)
         inapplicable = {entry.id: entry.reason for entry in planned if entry.status == Status.NOT_APPLICABLE.value}
-        return {Fault.parse(entry.id).mode: inapplicable.get(entry.id, "") for entry in planned}
+        return {entry.fault.mode: inapplicable.get(entry.id, "") for entry in planned}
     except BaselineError:
         # Its message names the log, which is in the folder.
         kept = True

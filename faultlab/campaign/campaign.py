@@ -1,4 +1,4 @@
-"""One scenario carried out: baseline, plan, runs, verdicts, report. The driver's side: it never imports torch."""
+"""One scenario carried out by the driver: baseline, plan, runs, verdicts, report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faultlab.campaign import curves, plan, verdict
+from faultlab.campaign import curves, guard_advice, plan, verdict
 from faultlab.campaign.clean_runs import TRUNK, order
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.guard_worth import Worth, without, worth_of
@@ -20,22 +20,28 @@ from faultlab.campaign.second_attempt import is_late, longer
 from faultlab.campaign.trunk_twins import Trunk
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario, project_root
 from faultlab.config.source_lookup import known_as, place_of, within_repository
 from faultlab.core.comparison import UNNOTICED, UNTRIED
-from faultlab.core.fault import Fault
+from faultlab.core.fault import Fault, Trigger
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Order, Outcome, Planned
+from faultlab.core.orders import Order, Planned, Train
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status
+from faultlab.core.results import Outcome
 from faultlab.core.shard import Shard
-from faultlab.core.trajectory import Trajectory
+from faultlab.core.target_profile import Recon
 from faultlab.core.version import __version__
-from faultlab.engines import Engine, TargetBrokenError
+from faultlab.engines import Engine
+from faultlab.errors import TargetError
 from faultlab.gate import baseline_check
 from faultlab.gate.baseline_file import Accepted
 from faultlab.gate.demands import check, check_excuses
 
+# What ends every training, at the first of these points that the framework has.
+_TOTAL_BREAKS = ("step.raises", "forward.raises")
 CANARY, NULL = "canary", "null"
 
 
@@ -132,11 +138,12 @@ class Campaign:
             self.worths = self._weigh(planned, findings, records)
             if tests:
                 self._ask_tests(tests, findings, records, report)
-        except TargetBrokenError as error:
+        except TargetError as error:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
         except KeyboardInterrupt:
             self.interrupted = True
-            report.reasons.append("interrupted: what was done is kept, --resume goes on from here")
+            text = "interrupted: what was done is kept, --resume goes on from here"
+            report.reasons.append(Reason(ReasonKind.INTERRUPTED, text))
         ended = time.perf_counter()
         report.timing["faults"] = ended - begun - sum(report.timing.values())
         report.timing["total"] = ended - begun
@@ -178,28 +185,28 @@ class Campaign:
             compared[outcome.id] = twin
             self._drawn = twin if twin is not found.twin else self._drawn
             if outcome.id not in orders:
-                report.reasons += self._check_canary(outcome, twin)
+                report.reasons += self._check_canary(outcome, twin, found.recon)
             elif self._ended_by_flag(outcome):
                 ended_by_flag[outcome.id] = outcome
-            elif is_late(index.modes()[Fault.parse(outcome.id).mode], outcome):
+            elif is_late(_mode_of(orders[outcome.id]), outcome):
                 alone.append(longer(orders[outcome.id], self.options.timeout))
             elif outcome.exit == -signal.SIGKILL and not outcome.timed_out and not outcome.lost:
                 alone.append(orders[outcome.id])
             else:
-                self._conclude(outcome, twin, found, records)
+                self._conclude(orders[outcome.id], outcome, twin, found, records)
         # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
-        again = [replace(orders[id], at="construct", flags=False) for id in ended_by_flag]
+        again = [replace(orders[id].with_training(flags=False), at="construct") for id in ended_by_flag]
         for outcome in self.engine.run(again):
             records.log(outcome)
-            others = [Notice.from_json(notice) for notice in (outcome.result or {}).get("notices", [])]
-            guards = [notice for notice in others if notice.kind == "guard"]
-            self._conclude(ended_by_flag[outcome.id], compared[outcome.id], found, records, guards)
+            guards = [notice for run in outcome.runs for notice in run.notices if notice.kind == "guard"]
+            order, first = orders[outcome.id], ended_by_flag[outcome.id]
+            self._conclude(order, first, compared[outcome.id], found, records, guards)
         # The system kills for want of memory, which the other victims may have taken, as they may have taken the time;
         # alone it is the fault's doing.
         for one in alone:
             for outcome in self.engine.run([replace(one, at="construct")]):
                 records.log(outcome)
-                self._conclude(outcome, found.twin, found, records)
+                self._conclude(one, outcome, found.twin, found, records)
 
     def _weigh(self, planned: Sequence[Planned], found: Findings, records: Records) -> list[Worth]:
         """What each of the user's guards is worth, tried out where it is the only one to notice something."""
@@ -210,15 +217,14 @@ class Campaign:
             # What is the process's own affair has no place to be disabled in.
             if worth.alone and worth.guard in found.recon.callbacks:
                 tried = self._faulted(entries[worth.alone[0]], found)
-                orders[worth.guard] = replace(
-                    tried, id=f"{tried.id} without {worth.guard}", also=(without(worth.guard),)
-                )
+                missing = tried.with_training(also=(without(worth.guard),))
+                orders[worth.guard] = replace(missing, id=f"{tried.id} without {worth.guard}")
         tried_out = list(orders.values())
         for outcome, twin in self._trunk(found).run(tried_out):
             records.log(outcome)
             for worth in worths:
                 if worth.guard in orders and orders[worth.guard].id == outcome.id:
-                    judged = self._verdict(worth.alone[0], outcome, twin, found)
+                    judged = self._verdict(entries[worth.alone[0]].fault, outcome, twin, found)
                     worth.proven = judged.status in (*UNNOTICED, Status.NO_EFFECT)
         records.write_advice({**found.advice.to_json(), "yours": [asdict(worth) for worth in worths]})
         return worths
@@ -237,49 +243,49 @@ class Campaign:
                 self._results[id] = joined
                 records.revise(joined)
         report.reasons += judged.problems
-        report.baseline.false_alarms += [
-            {"kind": "test", "name": test, "step": 0, "message": why} for test, why in judged.left_out.items()
-        ]
+        report.baseline.false_alarms += [Notice("test", test, 0, why) for test, why in judged.left_out.items()]
 
     def _canaries(self, found: Findings) -> list[Order]:
         """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
-        faults = {CANARY: "step.raises@always", NULL: "step.raises@step=1000000000"}
-        return [self._faulted(Planned(id, "fit"), found, fault) for id, fault in faults.items()]
+        breaks = _total_break(found.recon)
+        triggers = {CANARY: Trigger("always"), NULL: Trigger("step", 1_000_000_000)}
+        faults = {id: Planned(Fault(breaks, trigger=trigger), "fit") for id, trigger in triggers.items()}
+        return [self._faulted(entry, found, id) for id, entry in faults.items()]
 
-    def _check_canary(self, outcome: Outcome, twin: Twin) -> list[str]:
+    def _check_canary(self, outcome: Outcome, twin: Twin, recon: Recon) -> list[Reason]:
         """Why nothing is proven: the total break was not noticed, or what changes nothing did not run like the twin."""
         if outcome.id == CANARY:
-            result = verdict.judge(CANARY, index.modes()["step.raises"], outcome, twin)
+            result = verdict.judge(CANARY, index.modes()[_total_break(recon)], outcome, twin)
             if result.status is Status.NOTICED:
                 return []
             found = f"{result.status.value}: {result.reason}"
-            return [f"inconclusive: a step that always raises was not noticed ({found})"]
-        trajectory = Trajectory.of(outcome)
-        if trajectory is not None and twin.same_run(trajectory, certain=True):
+            text = f"inconclusive: a step that always raises was not noticed ({found})"
+            return [Reason(ReasonKind.CANARY, text)]
+        if outcome.trajectory is not None and twin.same_run(outcome.trajectory, certain=True):
             return []
         what = "the clean run" if outcome.id == TRUNK else "a fault that never acts"
-        return [f"inconclusive: {what} does not run like the clean run before it"]
+        return [Reason(ReasonKind.CANARY, f"inconclusive: {what} does not run like the clean run before it")]
 
     def _trunk(self, found: Findings) -> Trunk:
         return Trunk(self.engine, found.twin, self.options.seed, found.advice.order)
 
-    def _conclude(self, outcome: Outcome, twin: Twin, found: Findings, records: Records,
+    def _conclude(self, order: Order, outcome: Outcome, twin: Twin, found: Findings, records: Records,
                   extra: Sequence[Notice] = ()) -> None:  # fmt: skip
         """Judges an outcome, and what the ready-made guards said of the fault."""
-        mode = index.modes()[Fault.parse(outcome.id).mode]
-        result = self._verdict(outcome.id, outcome, twin, found, extra)
+        mode = _mode_of(order)
+        result = self._verdict(_fault_of(order), outcome, twin, found, extra)
         clean = found.reloads if mode.judged_by == "reload" else ()
         advised = found.advice.judge(outcome.id, mode, outcome, clean)
         if result.status in UNNOTICED:
             result = replace(result, prescription=found.advice.prescription(outcome.id))
         course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNNOTICED else None
-        self._settle(result, records, [asdict(seen) for seen in advised], course)
+        self._settle(result, records, [guard_advice.written(seen) for seen in advised], course)
 
-    def _verdict(self, fault: str, outcome: Outcome, twin: Twin, found: Findings,
+    def _verdict(self, fault: Fault, outcome: Outcome, twin: Twin, found: Findings,
                  extra: Sequence[Notice] = ()) -> FaultResult:  # fmt: skip
-        mode = index.modes()[Fault.parse(fault).mode]
+        mode = index.modes()[fault.mode]
         reloaded = found.reloaded if mode.judged_by == "reload" else None
-        return verdict.judge(fault, mode, outcome, reloaded or twin, extra)
+        return verdict.judge(str(fault), mode, outcome, reloaded or twin, extra)
 
     def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
         self._results[result.id] = result
@@ -289,27 +295,33 @@ class Campaign:
     def _ended_by_flag(self, outcome: Outcome) -> bool:
         flags = {name for guard in self.scenario.guards for name in guard.trainer_flag or ()}
         callbacks = any(guard.class_path for guard in self.scenario.guards)
-        result = outcome.result or {}
-        raised = result.get("trajectory", {}).get("end") == "raised"
-        return bool(raised and callbacks and result["notices"] and result["notices"][-1]["name"] in flags)
+        run = outcome.run
+        raised = run is not None and run.trajectory.end == "raised"
+        return bool(run and raised and callbacks and run.notices and run.notices[-1].name in flags)
 
-    def _faulted(self, entry: Planned, found: Findings, fault: str = "") -> Order:
-        mode = index.modes()[Fault.parse(fault or entry.id).mode]
+    def _faulted(self, entry: Planned, found: Findings, id: str = "") -> Order:
+        mode = index.modes()[entry.fault.mode]
         reload = mode.judged_by == "reload"
-        return order(
-            self.engine,
-            entry.id,
-            self.options.seed,
-            deadline=self.options.timeout or deadline(mode, found.baseline.seconds * (1 + 2 * reload)),
-            fault=fault or entry.id,
-            at=entry.at,
-            recon=found.recon.to_json(),
-            reload=reload,
-            sleeps=mode.hangs,
-            advice=found.advice.order_of(reload),
-        )
+        task = Train(self.options.seed, entry.fault, recon=found.recon, reload=reload,
+                     advice=found.advice.order_of(reload))  # fmt: skip
+        allowed = self.options.timeout or deadline(mode, found.baseline.seconds * (1 + 2 * reload))
+        return order(self.engine, id or entry.id, task, deadline=allowed, at=entry.at, sleeps=mode.hangs)
+
+
+def _fault_of(order: Order) -> Fault:
+    assert order.training is not None
+    assert order.training.fault is not None
+    return order.training.fault
+
+
+def _mode_of(order: Order) -> FailureMode:
+    return index.modes()[_fault_of(order).mode]
 
 
 def _unrun(entry: Planned) -> FaultResult:
-    mode = index.modes()[Fault.parse(entry.id).mode]
+    mode = index.modes()[entry.fault.mode]
     return FaultResult(entry.id, mode.id, mode.family, mode.severity, Status(entry.status), entry.reason)
+
+
+def _total_break(recon: Recon) -> str:
+    return next(id for id in _TOTAL_BREAKS if index.modes()[id].point.hooked(recon) or id == _TOTAL_BREAKS[-1])

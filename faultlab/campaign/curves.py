@@ -1,4 +1,4 @@
-"""The courses of training that the report draws: the loss and the metric of faulted runs beside the clean one's."""
+"""The curves that the report draws: loss and metric of faulted runs beside the clean run's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from faultlab.campaign.verdict import Twin
-from faultlab.core.orders import Outcome
 from faultlab.core.report import SCHEMA, dump
+from faultlab.core.results import Outcome
 from faultlab.core.thinning import thinned
 from faultlab.core.trajectory import Series, Trajectory
 
@@ -19,8 +19,7 @@ def curve(trajectory: Trajectory, metric: str) -> dict[str, Series]:
 
 def of_outcome(outcome: Outcome, metric: str) -> dict[str, Series] | None:
     """The curve of a faulted run; None where its process never said how the training went."""
-    trajectory = Trajectory.of(outcome)
-    return None if trajectory is None else curve(trajectory, metric)
+    return None if outcome.trajectory is None else curve(outcome.trajectory, metric)
 
 
 def pieces(twin: Twin, reloaded: Twin | None, faults: Iterable[tuple[str, Any]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the ready-made guards said of each fault, and what their word is worth: their false alarms and their costs.
+"""What the ready-made guards said of each fault, with their false alarms and costs.
 
 The driver's side. A guard's check counts for a fault if it is quiet on every clean run.
 """
@@ -7,28 +7,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import Any
 
 from faultlab.campaign import verdict
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
+from faultlab.core.detection import Detection, Prescribed
+from faultlab.core.ranks import activity
+from faultlab.core.results import Advisory, Outcome
 
 PACKAGE = "faultlab.guards"
-
-
-@dataclass(frozen=True, slots=True)
-class Advised:
-    """A ready-made guard's notice of one fault: by which of its checks, at which step, how many after the first act."""
-
-    guard: str
-    check: str
-    step: int
-    latency: int
-    names_cause: bool
-    message: str
 
 
 @dataclass
@@ -51,7 +40,7 @@ class Advice:
     alarms: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     idle: dict[str, str] = field(default_factory=dict)
-    noticed: dict[str, list[Advised]] = field(default_factory=dict)
+    noticed: dict[str, list[Detection]] = field(default_factory=dict)
     disturbed: str = ""
     disturbed_reload: str = ""
 
@@ -68,65 +57,59 @@ class Advice:
         """Adds clean runs: good ones to know, false alarms, costs in shares of the time that training takes."""
         shares: dict[str, list[float]] = {}
         for outcome in outcomes:
-            said = (outcome.result or {}).get("advice")
-            if said is None:
+            if (run := outcome.run) is None or (said := run.advice) is None:
                 continue
-            if said["summary"]:
-                self.known.append(said["summary"])
-            if said["watching"]:
+            if said.summary:
+                self.known.append(said.summary)
+            if said.watching:
                 self.watched(outcome.id, outcome)
-                rest = outcome.result["fit_seconds"] - sum(said["seconds"].values())  # type: ignore[index]
-                for guard, seconds in said["seconds"].items():
+                rest = run.fit_seconds - sum(said.seconds.values())
+                for guard, seconds in said.seconds.items():
                     shares.setdefault(guard, []).append(seconds / rest if rest > 0 else 0.0)
         self.costs.update({guard: round(statistics.median(found), 5) for guard, found in shares.items()})
 
     def watched(self, name: str, outcome: Outcome) -> None:
         """Adds a run in which every alarm is a false one."""
-        said = (outcome.result or {}).get("advice") or {}
-        if said:
-            idle = said.get("idle", {})
-            self.idle = {guard: why for guard, why in idle.items() if guard in self.idle or not self.quiet_runs}
+        said = _said(outcome)
+        if said.watching:
+            self.idle = {who: why for who, why in said.idle.items() if who in self.idle or not self.quiet_runs}
         self.quiet_runs.append(name)
-        self.broken.update(said.get("broken", {}))
-        self.arguments.update(said.get("arguments", {}))
-        interruption = [Notice.from_json(alarm) for alarm in said.get("of_interruption", [])]
-        for alarm in _alarms(outcome):
-            if alarm not in interruption:
+        self.broken.update(said.broken)
+        self.arguments.update(said.arguments)
+        for alarm in said.alarms:
+            if alarm not in said.of_interruption:
                 self.alarms.setdefault((alarm.name, alarm.reason), []).append(name)
 
     def note(self, fault: str, found: Iterable[Mapping[str, Any]]) -> None:
         """Takes over what an earlier part of the same campaign has noticed of a fault."""
-        self.noticed[fault] = [Advised(**seen) for seen in found]
+        self.noticed[fault] = [_read(seen) for seen in found]
 
-    def judge(self, fault: str, mode: FailureMode, outcome: Outcome, clean: Sequence[Outcome] = ()) -> list[Advised]:
+    def judge(self, fault: str, mode: FailureMode, outcome: Outcome, clean: Sequence[Outcome] = ()) -> list[Detection]:
         """What the guards noticed of a fault, but for what they say in ``clean`` runs that went the same way."""
-        result = outcome.result or {}
-        said = result.get("advice") or {}
-        first = result.get("first_step")
-        if first is None:
+        said, first = _said(outcome), activity(outcome)[1]
+        if not outcome.runs or first is None:
             return []
-        known = {(alarm.name, alarm.reason) for run in clean for alarm in _alarms(run)} | set(self.alarms)
+        known = {(alarm.name, alarm.reason) for run in clean for alarm in _said(run).alarms} | set(self.alarms)
         found = [
-            Advised(intern(alarm.name), intern(alarm.reason), alarm.step, seen.latency, seen.names_cause, alarm.message)
-            for alarm in _alarms(outcome)
+            replace(verdict.detection(alarm, first, mode), name=intern(alarm.name), check=intern(alarm.reason))
+            for alarm in said.alarms
             if alarm.step >= first and (alarm.name, alarm.reason) not in known
-            for seen in [verdict.detection(alarm, first, mode)]
         ]
-        self.broken.update(said.get("broken", {}))
-        self.noticed[fault] = sorted(found, key=lambda seen: (seen.latency, not seen.names_cause, seen.guard))
+        self.broken.update(said.broken)
+        self.noticed[fault] = sorted(found, key=lambda seen: (seen.latency, not seen.names_cause, seen.name))
         return self.noticed[fault]
 
-    def firsts(self, fault: str) -> dict[str, Advised]:
+    def firsts(self, fault: str) -> dict[str, Detection]:
         """What each guard that notices a fault noticed first, the quickest guard first."""
-        found: dict[str, Advised] = {}
+        found: dict[str, Detection] = {}
         for seen in self.noticed.get(fault, ()):
-            found.setdefault(seen.guard, seen)
+            found.setdefault(seen.name, seen)
         return found
 
-    def prescription(self, fault: str) -> list[dict[str, Any]]:
+    def prescription(self, fault: str) -> list[Prescribed]:
         """The guards that notice a fault, the quickest first: guard, step and cost."""
         return [
-            {"guard": f"{PACKAGE}.{guard}", "step": seen.step, "cost": self.costs.get(guard, 0.0)}
+            Prescribed(f"{PACKAGE}.{guard}", seen.step, self.costs.get(guard, 0.0))
             for guard, seen in self.firsts(fault).items()
         ]
 
@@ -153,10 +136,22 @@ class Advice:
             ],
             "broken": self.broken,
             "idle": self.idle,
-            "noticed": {fault: [asdict(seen) for seen in found] for fault, found in sorted(self.noticed.items())},
+            "noticed": {fault: [written(seen) for seen in found] for fault, found in sorted(self.noticed.items())},
         }
 
 
-def _alarms(outcome: Outcome) -> list[Notice]:
-    said = (outcome.result or {}).get("advice") or {}
-    return [Notice.from_json(alarm) for alarm in said.get("alarms", [])]
+def written(seen: Detection) -> dict[str, Any]:
+    """A ready-made guard's notice as the run folder has it."""
+    data = seen.to_json()
+    rest = ("step", "latency", "names_cause", "message")
+    return {"guard": seen.name, "check": seen.check, **{name: data[name] for name in rest}}
+
+
+def _read(data: Mapping[str, Any]) -> Detection:
+    rest = {name: value for name, value in data.items() if name != "guard"}
+    return Detection("guard", data["guard"], **rest)
+
+
+def _said(outcome: Outcome) -> Advisory:
+    """What the guards said of a run; nothing, of one that they did not watch."""
+    return (outcome.run and outcome.run.advice) or Advisory()

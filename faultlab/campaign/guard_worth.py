@@ -1,4 +1,4 @@
-"""Which of the user's guards are worth their place: those that catch nothing, and those that alone catch something.
+"""What each of the user's guards is worth: which catch nothing, and which alone catch something.
 
 What observation says of the latter is tried out: with the guard disabled, nobody notices the fault any more.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from faultlab.core.fault import Fault, Trigger
 from faultlab.core.report import FaultResult, Status
 
 
@@ -41,6 +42,6 @@ def worth_of(guards: Iterable[str], results: Mapping[str, FaultResult]) -> list[
     return list(found.values())
 
 
-def without(guard: str) -> str:
+def without(guard: str) -> Fault:
     """The fault that takes a guard out of a training."""
-    return f"callback.disabled:callback={guard}@always"
+    return Fault("callback.disabled", {"callback": guard}, Trigger("always"))

@@ -1,4 +1,4 @@
-"""Guards over healthy training: before they are asked about a fault, they get to know it and have to be quiet."""
+"""Guards over healthy training: what they learn from it, and their false alarms."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from faultlab.campaign.guard_advice import PACKAGE, Advice
 from faultlab.campaign.metric_choice import choose_metric
 from faultlab.config.scenario import Scenario
 from faultlab.config.variations import VARIATIONS
-from faultlab.core.orders import Outcome
-from faultlab.core.trajectory import Trajectory
+from faultlab.core.results import Outcome, RunResult
 
 RECORD = {"record": True, "record_only": True}
 
@@ -69,13 +68,11 @@ class Watching:
         return {**quiet, **varied}
 
 
-def asked(scenario: Scenario, outcome: Outcome) -> dict[str, Any]:
+def asked(scenario: Scenario, first: RunResult) -> dict[str, Any]:
     """What the ready-made guards are told of a scenario after its first run; those that it has are not asked twice."""
-    result = outcome.result or {}
-    trajectory = Trajectory.from_json(result["trajectory"])
-    measure = choose_metric(trajectory, scenario.monitor, (result.get("recon") or {}).get("directions"))
+    measure = choose_metric(first.trajectory, scenario.monitor, first.recon.directions if first.recon else None)
     # A guard that is told a direction takes it for certain.
-    known = measure.metric in trajectory.metrics and measure.lower_is_better is not None
+    known = measure.metric in first.trajectory.metrics and measure.lower_is_better is not None
     paths = [guard.class_path.rpartition(".") for guard in scenario.guards if guard.class_path]
     own = [name for package, _, name in paths if package.startswith(PACKAGE)]
     return {

@@ -96,6 +96,16 @@ def undirected(measure: Measure) -> list[dict[str, str]]:
     return [{"kind": "direction", "what": what, "evidence": "", "remedy": remedy}]
 
 
+def unevaluated(measure: Measure, why: str) -> list[dict[str, str]]:
+    """What a report says where the weights of the clean run can't be evaluated by themselves, for the reason given."""
+    if not why:
+        return []
+    what = f"the clean run's weights can't be evaluated by themselves: {why}"
+    consequence = f"harm is measured by what the training says of {measure.metric}, which a fault may falsify"
+    remedy = "Have Trainer.validate work after a training, with a Trainer of its own."
+    return [{"kind": "unevaluated", "what": f"{what}; {consequence}", "evidence": "", "remedy": remedy}]
+
+
 def direction(name: str, said: Mapping[str, str], runs: Sequence[Trajectory]) -> tuple[bool | None, str]:
     """Whether lower is better and who says so; None where nobody does, or one contradicts another."""
     votes = {f"{who} says {mode}": mode == LOWER for who, mode in said.items()}

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from faultlab.core.orders import Outcome
-from faultlab.core.trajectory import Trajectory
+from faultlab.core.results import Outcome
 
 KIND = "nondeterministic"
 
 
 def finding(runs: Sequence[Outcome]) -> dict[str, str]:
     """What is known of it from two traced runs: where they part, what draws, and what to do."""
-    seen = [dict((run.result or {}).get("draws") or {}) for run in runs]
+    seen = [dict((run.run and run.run.draws) or {}) for run in runs]
     causes = [*_sources(seen), *_seeds(seen), *_others(seen)]
     return {
         "kind": KIND,
@@ -32,7 +31,7 @@ def _parting(runs: Sequence[Outcome], seen: Sequence[Mapping[str, Any]]) -> str:
         return "from the weights on that the module is built with"
     if _differ(seen, "batch"):
         return "from the first training batch on"
-    courses = [found for run in runs if (found := Trajectory.of(run)) is not None]
+    courses = [found for run in runs if (found := run.trajectory) is not None]
     if len(courses) < 2:
         return "and one did not train to its end"
     one, other = courses

@@ -1,14 +1,13 @@
-"""What will be run: applicable failure modes times their triggers, decided from the recon and written down first."""
+"""The plan: applicable failure modes times their triggers, written down before the first faulted run."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from faultlab.catalogue import failure_mode, index
-from faultlab.catalogue.failure_mode import Registered
+from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault, Trigger
@@ -16,48 +15,38 @@ from faultlab.core.orders import Place, Planned
 from faultlab.core.report import Status, dump
 from faultlab.core.shard import Shard
 from faultlab.core.target_profile import Recon
-from faultlab.errors import FaultlabError
 
 EACH = "each"
 """A dose ``callback`` of this stands for every callback of the user's in turn."""
 
 
-def in_victim(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Makes the plan where torch is imported already: whether a mode applies is for its seam to say."""
-    try:
-        planned = make(Selection(**task["selection"]), Recon.from_json(task["recon"]), failure_mode.load())
-    except FaultlabError as error:
-        return {"plan_error": str(error)}
-    return {"plan": [asdict(entry) for entry in planned]}
-
-
-def make(selection: Selection, recon: Recon, registry: Mapping[str, Registered]) -> list[Planned]:
-    """The plan, in the order of the failure modes' ids."""
+def make(selection: Selection, recon: Recon, modes: Mapping[str, FailureMode]) -> list[Planned]:
+    """The plan, in the order of the failure modes' ids; raises UsageError where a fault can't be made as asked."""
     planned: dict[str, Planned] = {}
-    for fault in [one for asked in selected(selection, registry) for one in each(asked, registry, recon)]:
-        registered = registry[fault.mode]
-        complete = registered.mode.complete(fault, recon.steps)
+    for fault in [one for asked in selected(selection, modes) for one in each(asked, modes, recon)]:
+        mode = modes[fault.mode]
+        complete = mode.complete(fault, recon.steps)
         excuse = _excuse(selection, fault.mode)
-        if reason := inapplicable(registered, recon):
-            entry = Planned(str(complete), status=Status.NOT_APPLICABLE.value, reason=reason)
+        if reason := inapplicable(mode, recon):
+            entry = Planned(complete, status=Status.NOT_APPLICABLE.value, reason=reason)
         elif excuse:
-            entry = Planned(str(complete), status=Status.IGNORED.value, reason=excuse)
+            entry = Planned(complete, status=Status.IGNORED.value, reason=excuse)
         elif (trigger := complete.trigger) and trigger.kind == "step" and (trigger.number or 0) >= recon.steps:
             late = f"the clean run has only {recon.steps} steps"
-            entry = Planned(str(complete), status=Status.NOT_ACTIVATED.value, reason=late)
+            entry = Planned(complete, status=Status.NOT_ACTIVATED.value, reason=late)
         else:
-            entry = Planned(str(complete), at=place(complete, registered, recon))
+            entry = Planned(complete, at=place(complete, mode, recon))
         planned.setdefault(entry.id, entry)
     return list(planned.values())
 
 
-def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
+def place(fault: Fault, mode: FailureMode, recon: Recon) -> Place:
     """The latest place from which the fault can still begin as it should."""
     trigger = fault.trigger or Trigger()
-    stages = (trigger.stage,) if trigger.stage else registered.mode.stages
-    if registered.seam.attach_at == "construct" or registered.mode.judged_by == "reload":
+    stages = (trigger.stage,) if trigger.stage else mode.stages
+    if mode.point.attach_at == "construct" or mode.judged_by == "reload":
         return "construct"
-    if registered.seam.attach_at != "step" or stages != ("train",):
+    if mode.point.attach_at != "step" or stages != ("train",):
         return "fit"
     if trigger.kind == "step" and trigger.number is not None and trigger.number < recon.steps:
         return int(trigger.number)
@@ -67,18 +56,13 @@ def place(fault: Fault, registered: Registered, recon: Recon) -> Place:
     return 0
 
 
-def begins_at_construction(fault: str) -> bool:
-    """Whether the fault's seam has to be in place before the target is built."""
-    return failure_mode.load()[Fault.parse(fault).mode].seam.attach_at == "construct"
-
-
 def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
     """A share of a plan, in its order, with as many of the faults that cost much as any other share has."""
     if shard.of == 1:
         return list(planned)
 
     def cost(entry: Planned) -> tuple[bool, bool, bool]:
-        mode = index.modes()[Fault.parse(entry.id).mode]
+        mode = index.modes()[entry.fault.mode]
         return not entry.status, mode.judged_by == "reload", mode.hangs
 
     mine = {entry.id for entry in shard.share(sorted(planned, key=cost))}
@@ -87,7 +71,7 @@ def share(planned: Sequence[Planned], shard: Shard) -> list[Planned]:
 
 def digest(planned: Sequence[Planned], *circumstances: Any) -> str:
     """Tells whether results of an interrupted campaign may be taken over: the same plan in the same circumstances."""
-    text = dump([[asdict(entry) for entry in planned], _plain(circumstances)])
+    text = dump([[entry.to_json() for entry in planned], _plain(circumstances)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -113,10 +97,10 @@ def _timed(fault: Fault, selection: Selection) -> list[Fault]:
     return [fault]
 
 
-def each(fault: Fault, registry: Mapping[str, Registered], recon: Recon) -> list[Fault]:
+def each(fault: Fault, modes: Mapping[str, FailureMode], recon: Recon) -> list[Fault]:
     """A fault of each of the user's callbacks in turn, where the failure mode's dose asks for that."""
     called = [name for name in recon.callbacks if name in recon.callback_hooks]
-    if registry[fault.mode].mode.amounts(fault).get("callback") != EACH or not called:
+    if modes[fault.mode].amounts(fault).get("callback") != EACH or not called:
         return [fault]
     return [Fault(fault.mode, {**fault.dose, "callback": name}, fault.trigger, fault.seed) for name in called]
 

@@ -1,4 +1,4 @@
-"""What comes before the first fault: the clean runs, what they teach, and the plan. The driver's side."""
+"""What precedes the first fault: the clean runs, what they teach, and the plan."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from faultlab.campaign import nondeterminism, plan
 from faultlab.campaign.clean_runs import CleanRuns
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.healthy_runs import RECORD, Watch, Watching, asked
-from faultlab.campaign.metric_choice import choose_metric, undirected
+from faultlab.campaign.metric_choice import choose_metric, undirected, unevaluated
 from faultlab.campaign.verdict import Twin, outlying
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
 from faultlab.core.notice import Notice, is_alarm
-from faultlab.core.orders import Outcome, Planned
+from faultlab.core.orders import Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline
+from faultlab.core.results import Outcome, RunResult
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine
-from faultlab.errors import UsageError
+from faultlab.errors import FaultlabError, UsageError
 
 RELOADED = "clean-reloaded"
 _FACTOR, _FLOOR = 10.0, 10.0
@@ -52,7 +53,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Takes the clean runs of one scenario, whose engine is open, and has the plan made.
+    """Takes the clean runs of one scenario, whose engine is open, and makes the plan.
 
     ``watch`` says how much healthy training is watched, by the user's guards and by the ready-made ones.
     """
@@ -79,13 +80,11 @@ class Preparation:
         return findings
 
     def plan(self, selection: Selection, recon: Recon) -> list[Planned]:
-        """The plan, made where torch is imported; raises UsageError where it can't be."""
-        task = {"selection": selection.to_json(), "recon": recon.to_json()}
-        (outcome,) = self.engine.run([replace(self.runs.order("plan", self.seed), plan=task)])
-        result = outcome.result or {"plan_error": outcome.output[-2000:]}
-        if "plan_error" in result:
-            raise UsageError(f"the plan could not be made: {result['plan_error']}")
-        return [Planned(**entry) for entry in result["plan"]]
+        """The plan; raises UsageError where it can't be made."""
+        try:
+            return plan.make(selection, recon, index.modes())
+        except FaultlabError as error:
+            raise UsageError(f"the plan could not be made: {error}") from None
 
     def _baseline(self) -> Findings:
         seed = self.seed
@@ -96,7 +95,7 @@ class Preparation:
         advised = self.watch.advised
         probe = self.runs.order(f"clean-{seed + 1}", seed + 1, probe=True, advice=RECORD if advised else None)
         outcomes = self.runs.run([probe])
-        advice = Advice(asked(self.scenario, outcomes[probe.id]) if advised else None)
+        advice = Advice(asked(self.scenario, _run(outcomes[probe.id])) if advised else None)
         watched = {**advice.asked, "record": True} if advice.asked else None
         orders = [self.runs.order(f"clean-{seed}", seed)]
         orders += [
@@ -117,8 +116,10 @@ class Preparation:
         quiet = watching.let_pass(advice)
         seeded = {s: outcomes[f"clean-{s}"] for s in seeds} | {s: quiet[f"clean-{s}"] for s in watching.quiet_seeds}
         siblings = {s: _trajectory(outcome) for s, outcome in seeded.items()}
-        result = _result(outcomes[probe.id])
-        recon = self._corrected(Recon.from_json(result["recon"]))
+        probed = _run(outcomes[probe.id])
+        assert probed.recon is not None
+        assert probed.circumstances is not None
+        recon = self._corrected(probed.recon)
         self.engine.preload(recon.namespace)
         notices = _notices([*outcomes.values(), *repeated, *quiet.values()])
         others = [run for s, run in siblings.items() if s != seed]
@@ -129,24 +130,28 @@ class Preparation:
         if self.scenario.monitor and metric not in {**first.final, **first.metrics}:
             remedy = f"It logs {', '.join(sorted({**first.final, **first.metrics})) or 'nothing'}."
             raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)
-        warnings = {entry["key"] for outcome in outcomes.values() for entry in _result(outcome)["warnings"]}
+        warnings = {shown.key for outcome in outcomes.values() for shown in _run(outcome).warnings}
         clean_twin = Twin(
             first, list(siblings.values()), notices, frozenset(warnings), metric, measure.lower_is_better, repeats
         )
         baseline = Baseline(
-            seconds=round(_result(twins[0])["seconds"], 4),
+            seconds=round(_run(twins[0]).seconds, 4),
             steps=first.steps,
             deterministic=clean_twin.deterministic,
             seeds=[*seeds, *watching.quiet_seeds],
             metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
             false_alarms=_false_alarms(notices),
             measure={"metric": metric, "better": measure.better, "why": measure.why},
-            findings=[*strays, *outlying(clean_twin, siblings, seed), *undirected(measure)],
+            findings=[
+                *strays,
+                *outlying(clean_twin, siblings, seed),
+                *undirected(measure),
+                *unevaluated(measure, "" if first.final else _run(twins[0]).unevaluated),
+            ],
         )
-        versions = {**result["versions"], "python": platform.python_version()}
-        return Findings(
-            baseline, clean_twin, recon, result["sources"], versions, advice=advice, guards=result["guards"]
-        )
+        told = probed.circumstances
+        versions = {**told.versions, "python": platform.python_version()}
+        return Findings(baseline, clean_twin, recon, told.sources, versions, advice=advice, guards=probed.guards)
 
     def _repeated(self) -> list[Outcome]:
         """Three more clean runs of the same seed, of a target that does not repeat itself."""
@@ -176,7 +181,7 @@ class Preparation:
 
     def _reload(self, findings: Findings) -> None:
         """Takes the twin of the runs that go on from their checkpoints; the recon says if the target can't."""
-        twin, known = findings.twin, findings.recon.to_json()
+        twin, known = findings.twin, findings.recon
         advice = findings.advice.order
         outcomes = self._reloaded(["", "-again"], known, advice)
         if advice and (broken := _why_unreloadable(outcomes, findings)):
@@ -194,11 +199,11 @@ class Preparation:
         if not first.same_as(again):
             outcomes += self._reloaded(["-0", "-1", "-2"], known, advice)
             _add_alarms(findings, outcomes[2:])
-            repeats += [_trajectory(outcome) for outcome in outcomes[2:] if "trajectory" in _result(outcome)]
+            repeats += [_trajectory(outcome) for outcome in outcomes[2:] if outcome.run is not None]
         notices = _notices(outcomes)
-        warnings = {entry["key"] for outcome in outcomes for entry in _result(outcome).get("warnings", [])}
-        found = _result(outcomes[0])
-        findings.recon = replace(findings.recon, saves=int(found["saves"]), unevaluated=found["unevaluated_best"])
+        warnings = {shown.key for outcome in outcomes if outcome.run for shown in outcome.run.warnings}
+        found = _run(outcomes[0])
+        findings.recon = replace(findings.recon, saves=found.saves, unevaluated=found.unevaluated_best)
         findings.reloaded = replace(
             twin,
             trajectory=first,
@@ -207,10 +212,10 @@ class Preparation:
             repeats=repeats,
         )
 
-    def _reloaded(self, names: Sequence[str], known: dict[str, Any], advice: dict[str, Any] | None) -> list[Outcome]:
+    def _reloaded(self, names: Sequence[str], known: Recon, advice: dict[str, Any] | None) -> list[Outcome]:
         """Clean runs that go on from their checkpoints."""
-        orders = [self.runs.order(f"{RELOADED}{name}", self.seed) for name in names]
-        return list(self.engine.run([replace(order, reload=True, recon=known, advice=advice) for order in orders]))
+        asked = {"reload": True, "recon": known, "advice": advice}
+        return list(self.engine.run([self.runs.order(f"{RELOADED}{name}", self.seed, **asked) for name in names]))
 
 
 def deadline(mode: FailureMode, seconds: float) -> float:
@@ -223,33 +228,36 @@ def deadline(mode: FailureMode, seconds: float) -> float:
 def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
     """Why the clean run can't go on from its own checkpoints, in words; empty where it can."""
     for outcome in outcomes:
-        result = _result(outcome)
-        if "trajectory" in result and not result["saves"]:
+        run = outcome.run
+        if run is not None and not run.saves:
             past = ": its optimizers are stepped past Lightning, which counts no step and saves only after one"
             return f"the clean run saves no checkpoint{past if findings.recon.past_lightning else ''}"
-        if "trajectory" not in result or _trajectory(outcome).end != "finished":
-            notices = result.get("notices") or [{"message": f"it ended with status {outcome.exit}"}]
-            said = notices[-1]["message"].partition("\n")[0]
+        if run is None or run.trajectory.end != "finished":
+            notices = run.notices if run is not None else []
+            said = notices[-1].message if notices else f"it ended with status {outcome.exit}"
+            said = said.partition("\n")[0]
             blamed = next((f", for the guard {name}" for name in findings.guards if name in said), "")
             return f"the clean run can't go on from its own checkpoints{blamed}: {said}"
     return ""
 
 
-def _result(outcome: Outcome) -> Mapping[str, Any]:
-    return outcome.result or {}
+def _run(outcome: Outcome) -> RunResult:
+    """What came of a run that trained to its end."""
+    assert outcome.run is not None
+    return outcome.run
 
 
 def _trajectory(outcome: Outcome) -> Trajectory:
-    return Trajectory.from_json(_result(outcome)["trajectory"])
+    return _run(outcome).trajectory
 
 
 def _notices(outcomes: Iterable[Outcome]) -> list[Notice]:
-    return [Notice.from_json(notice) for outcome in outcomes for notice in _result(outcome).get("notices", [])]
+    return [notice for outcome in outcomes if outcome.run for notice in outcome.run.notices]
 
 
-def _false_alarms(notices: Sequence[Notice]) -> list[dict[str, Any]]:
+def _false_alarms(notices: Sequence[Notice]) -> list[Notice]:
     return [
-        {"kind": notice.kind, "name": notice.name, "step": notice.step, "message": notice.message}
+        Notice(notice.kind, notice.name, notice.step, notice.message)
         for notice in _distinct(notices)
         if is_alarm(notice)
     ]
@@ -258,7 +266,7 @@ def _false_alarms(notices: Sequence[Notice]) -> list[dict[str, Any]]:
 def _add_alarms(findings: Findings, reloads: Sequence[Outcome]) -> None:
     """Counts what guards say of healthy runs that go on from their checkpoints, but not of the interruption itself."""
     before = [*findings.twin.notices, *_notices(findings.reloads)]
-    own = [Notice.from_json(notice) for one in reloads for notice in _result(one).get("of_interruption", [])]
+    own = [notice for one in reloads if one.run for notice in one.run.of_interruption]
     notices = [notice for notice in _notices(reloads) if notice not in own]
     new = [notice for notice in notices if not any(notice.same_alarm(known) for known in before)]
     said = [replace(notice, message=f"going on from its checkpoints: {notice.message}") for notice in new]

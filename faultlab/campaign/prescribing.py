@@ -1,4 +1,4 @@
-"""From silent faults to guards to adopt: the smallest set that notices what any ready-made guard does, and its proof.
+"""Prescriptions: the smallest set of ready-made guards that notices the silent faults, and its proof.
 
 The proof is a second campaign, in which the set stands among the user's own guards and no ready-made one is asked.
 """
@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from faultlab.campaign.campaign import Campaign, Listener, Options
-from faultlab.campaign.guard_advice import PACKAGE, Advice, Advised
+from faultlab.campaign.guard_advice import PACKAGE, Advice
 from faultlab.campaign.healthy_runs import Watch
 from faultlab.campaign.set_cover import smallest_cover
 from faultlab.config.scenario import Guard, Scenario
 from faultlab.core.comparison import UNNOTICED
+from faultlab.core.detection import Detection
 from faultlab.core.report import Report, Status
 from faultlab.engines import Engine
 
@@ -104,17 +105,17 @@ def choose(before: Report, advice: Advice, early: bool = False, recorded: bool =
     noticed = {fault: advice.noticed.get(fault, []) for fault in unnoticed}
     if not recorded:
         noticed = {
-            fault: [one for one in found if RECORD not in advice.construction(one.guard)]
+            fault: [one for one in found if RECORD not in advice.construction(one.name)]
             for fault, found in noticed.items()
         }
     seen = {fault: _worth_it(found, early) for fault, found in noticed.items()}
-    names = smallest_cover({fault: {one.guard for one in found} for fault, found in seen.items()}, advice.costs)
+    names = smallest_cover({fault: {one.name for one in found} for fault, found in seen.items()}, advice.costs)
     chosen = [
         Chosen(
             name,
             advice.construction(name),
             advice.costs.get(name, 0.0),
-            sorted(fault for fault, found in seen.items() if any(one.guard == name for one in found)),
+            sorted(fault for fault, found in seen.items() if any(one.name == name for one in found)),
         )
         for name in names
     ]
@@ -122,7 +123,7 @@ def choose(before: Report, advice: Advice, early: bool = False, recorded: bool =
     return Prescription(before, advice, chosen, [fault for fault, found in seen.items() if not found])
 
 
-def _worth_it(found: Sequence[Advised], early: bool) -> Sequence[Advised]:
+def _worth_it(found: Sequence[Detection], early: bool) -> Sequence[Detection]:
     """Those that notice a fault; if early ones are asked for, those that do at most a step after the first."""
     return [one for one in found if not early or one.latency <= found[0].latency + 1]
 

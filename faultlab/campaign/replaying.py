@@ -1,4 +1,4 @@
-"""One fault of a scenario once more, with what is to be seen of it: a campaign of a single fault, and its records."""
+"""One fault of a scenario run again, with a record of all that can be seen of it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from typing import Any, Protocol
 from faultlab.campaign import plan
 from faultlab.campaign.campaign import Campaign, Listener, Options
 from faultlab.campaign.clean_runs import TRUNK
-from faultlab.campaign.guard_advice import Advised
+from faultlab.campaign.guard_advice import written
 from faultlab.campaign.preparation import RELOADED, Findings, Preparation
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode, matching
 from faultlab.config.scenario import Gate, Scenario, parse_fault
 from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.orders import Order
+from faultlab.core.reason import texts
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Status, dump
+from faultlab.core.results import Outcome
 from faultlab.core.run_folder import file_name
 from faultlab.core.trajectory import Trajectory
-from faultlab.engines import Engine, TargetBrokenError
-from faultlab.errors import UsageError
+from faultlab.engines import Engine
+from faultlab.errors import TargetError, UsageError
 
 FOLDER, REPLAY_FILE = "replays", "replay.json"
 _MUTANT = re.compile(r"__mutmut_|\u01c1|^source\.")
@@ -63,7 +66,7 @@ class Replayed:
     ended: str = ""
     deadline: float = 0.0
     signals: Sequence[Signal] = ()
-    advised: Sequence[Advised] = ()
+    advised: Sequence[Detection] = ()
     others: Sequence[str] = ()
     problems: Sequence[str] = ()
     interrupted: bool = False
@@ -77,12 +80,15 @@ class Replayed:
     def to_json(self) -> dict[str, Any]:
         return {
             "fault": self.fault,
-            "baseline": asdict(self.baseline),
+            "baseline": {
+                **asdict(self.baseline),
+                "false_alarms": [alarm.as_false_alarm() for alarm in self.baseline.false_alarms],
+            },
             "result": self.result.to_json() if self.result else None,
             "ended": self.ended,
             "deadline": self.deadline,
             "signals": [asdict(signal) for signal in self.signals],
-            "advised": [asdict(seen) for seen in self.advised],
+            "advised": [written(seen) for seen in self.advised],
             "others": list(self.others),
             "problems": list(self.problems),
             "clean": self.clean.to_json(),
@@ -130,12 +136,12 @@ class Replay:
             self._clean(watched.outcomes, mode),
             result,
             others=[fault.id for fault in report.faults if fault.id != result.id],
-            problems=report.reasons,
+            problems=texts(report.reasons),
             advised=campaign.advice.noticed.get(result.id, ()),
             interrupted=campaign.interrupted,
         )
         if outcome is not None and self.order is not None:
-            replayed.faulted = Trajectory.of(outcome)
+            replayed.faulted = outcome.trajectory
             replayed.deadline = self.order.deadline
             replayed.ended = ending(outcome, self.order.deadline)
             replayed.signals = signals(outcome, result)
@@ -151,7 +157,7 @@ class Replay:
             records = Records(self.folder)
             preparation = Preparation(self.scenario, watched, records, self.options.seed, self.options.watch)
             self.findings = preparation.take(Selection(()))
-        except TargetBrokenError as error:
+        except TargetError as error:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
         self.audience.measured(self.findings.baseline)
         return Replayed("", self.findings.baseline, self.findings.twin.trajectory)
@@ -163,24 +169,24 @@ class Replay:
     def _clean(self, outcomes: Mapping[str, Outcome], mode: FailureMode) -> Trajectory:
         trunk = outcomes.get(TRUNK) if self._differs() else None
         compared = outcomes.get(RELOADED) if mode.judged_by == "reload" else trunk
-        found = Trajectory.of(compared) if compared else None
-        return found or Trajectory.of(outcomes[f"clean-{self.options.seed}"]) or Trajectory()
+        found = compared.trajectory if compared else None
+        return found or outcomes[f"clean-{self.options.seed}"].trajectory or Trajectory()
 
     def _shown(self, order: Order) -> Order:
         """The order of a run that the user is to see, from its beginning on; of another the order as it is."""
         clean = order.id in (f"clean-{self.options.seed}", RELOADED)
-        faulted = order.fault is not None and order.id == order.fault and order.flags
-        if not (clean or faulted):
+        fault = str(order.training.fault or "") if order.training else ""
+        if not clean and (order.id != fault or _without_flags(order)):
             return order
         if self.echo:
-            self.audience.showing(order.fault or "")
+            self.audience.showing(fault)
         # Forked off the clean run it would begin at its step, and what the user prints before that would be missing.
         return replace(order, at=order.at if self._differs() else "construct", echo=self.echo)
 
     def _differs(self) -> bool:
         """Whether clean runs of the seed differ, so that only a fork has a clean run to be compared with."""
         outcomes = self._watched.outcomes if self._watched is not None else {}
-        runs = [Trajectory.of(outcomes[id]) for id in (f"clean-{self.options.seed}", f"clean-{self.options.seed}-again")
+        runs = [outcomes[id].trajectory for id in (f"clean-{self.options.seed}", f"clean-{self.options.seed}-again")
                 if id in outcomes]  # fmt: skip
         one, other = runs if len(runs) == 2 else (None, None)
         return one is not None and other is not None and not one.same_as(other)
@@ -190,6 +196,7 @@ class _Watched:
     """An engine whose orders are looked over, and which remembers orders and outcomes; see `faultlab.engines`."""
 
     def __init__(self, engine: Engine, shown: Any) -> None:
+        self.capabilities = engine.capabilities
         self.jobs = engine.jobs
         self.alone = engine.alone
         self.orders: dict[str, Order] = {}
@@ -212,7 +219,7 @@ class _Watched:
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         shown = [self._shown(order) for order in orders]
-        repeated = {order.id for order in shown if not order.flags}
+        repeated = {order.id for order in shown if _without_flags(order)}
         self.orders.update({order.id: order for order in shown if order.id not in repeated})
         for outcome in self._engine.run(shown):
             if outcome.id not in repeated:
@@ -221,6 +228,11 @@ class _Watched:
 
     def close(self) -> None:
         self._engine.close()
+
+
+def _without_flags(order: Order) -> bool:
+    """Whether it is a faulted run's repetition, for the guards that come after a Trainer flag that has ended it."""
+    return order.training is not None and not order.training.flags
 
 
 def fault_of(text: str, scenario: Scenario) -> Fault:
@@ -245,26 +257,24 @@ def fault_of(text: str, scenario: Scenario) -> Fault:
 
 def ending(outcome: Outcome, deadline: float) -> str:
     """How a run ended, in words."""
-    trajectory = Trajectory.of(outcome)
+    run, trajectory = outcome.run, outcome.trajectory
     if outcome.timed_out:
         return f"it was still running at its deadline of {deadline:.3g} s, and was ended"
-    if trajectory is None:
+    if run is None or trajectory is None:
         how = f"was killed by signal {-outcome.exit}" if outcome.exit < 0 else f"ended with status {outcome.exit}"
         return f"its process {how}"
     if trajectory.end == "exited":
         return f"it exits with status {trajectory.exit_code} after {trajectory.steps} steps"
     if trajectory.end == "raised":
-        notices = (outcome.result or {})["notices"]
-        message = notices[-1]["message"].partition("\n")[0] if notices else "an exception"
+        message = run.notices[-1].message.partition("\n")[0] if run.notices else "an exception"
         return f"it raised {message} after {trajectory.steps} steps"
     return f"it trained to its end: {trajectory.steps} steps, {trajectory.epochs} epochs"
 
 
 def signals(outcome: Outcome, result: FaultResult) -> list[Signal]:
     """Who spoke at which step, of those that count for the verdict, in the order of the steps."""
-    said = outcome.result or {}
     spoken = [Signal(one.step, f"{one.kind} {one.name}", one.message) for one in result.noticed_by]
-    warned = {entry["text"]: entry["step"] for entry in said.get("warnings", ())}
+    warned = {shown.text: shown.step for run in outcome.runs for shown in run.warnings}
     spoken += [Signal(warned.get(text, 0), "warning", text) for text in result.warnings]
     return sorted(spoken, key=lambda signal: signal.step)
 

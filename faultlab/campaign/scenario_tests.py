@@ -1,4 +1,4 @@
-"""The user's tests as one more detector of a campaign: a pytest process of their own judges them, this side joins.
+"""The user's tests as a detector of a campaign: judged in a pytest process, joined here.
 
 The driver's side: it never imports torch.
 """
@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
-from faultlab.core.report import Detection, FaultResult, Report, Status
+from faultlab.core.reason import Reason, ReasonKind
+from faultlab.core.report import FaultResult, Report, Status
 from faultlab.core.run_folder import LOGS, REPORT_FILE, TESTS_FILE
 from faultlab.core.threads import one_thread_environment
 from faultlab.engines import processes
@@ -30,7 +32,7 @@ class Judged:
 
     detections: Mapping[str, Sequence[Detection]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
-    problems: Sequence[str] = ()
+    problems: Sequence[Reason] = ()
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,17 @@ class Tests:
         if not found.is_file():
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             why = next((line for line in reversed(said) if "FAULTLAB" in line or "ERROR" in line), "")
-            reason = f"inconclusive: pytest ended with status {status} and judged nothing: {why} (see {log})"
-            return Judged(problems=[reason])
+            text = f"inconclusive: pytest ended with status {status} and judged nothing: {why} (see {log})"
+            return Judged(problems=[Reason(ReasonKind.TESTS_UNPROVEN, text)])
         report = Report.read(self.folder / "tests" / REPORT_FILE)
         return Judged(
             detections={_without_trigger(fault.id): fault.noticed_by for fault in report.faults if fault.noticed_by},
             left_out=json.loads(found.read_text(encoding="utf-8"))["left_out"],
             problems=[
-                f"inconclusive: under the tests {fault.id} is {fault.status.value} ({fault.reason})"
+                Reason(
+                    ReasonKind.TESTS_UNPROVEN,
+                    f"inconclusive: under the tests {fault.id} is {fault.status.value} ({fault.reason})",
+                )
                 for fault in report.faults
                 if fault.status in (Status.ERROR, Status.TIMEOUT)
             ],

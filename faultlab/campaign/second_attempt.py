@@ -1,11 +1,12 @@
-"""A run that was not done in time among others is tried once more, alone and for longer. The driver's side."""
+"""The second attempt of a run that missed its deadline: alone, and for longer."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.orders import Order
+from faultlab.core.results import Outcome
 
 _LONGER = 3.0
 

@@ -1,4 +1,4 @@
-"""The smallest set of guards that notices whatever any of them does: a set cover, solved exactly."""
+"""The smallest set of guards that notices all that any of them does: a set cover, solved exactly."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from faultlab.campaign.preparation import Findings
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import Dose, FailureMode
 from faultlab.config.scenario import Scenario, parse_fault
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.report import FaultResult, Report, Status
 from faultlab.engines import Engine
@@ -51,12 +52,12 @@ class Sweep:
     doses: list[Point] = field(default_factory=list)
     steps: list[Point] = field(default_factory=list)
     interrupted: bool = False
-    _places: dict[str, tuple[str, float, float]] = field(default_factory=dict)
+    _places: dict[Fault, tuple[str, float, float]] = field(default_factory=dict)
     _rounds: int = 0
 
     def run(self) -> Report:
         """Raises what a campaign raises."""
-        first = [self._dosed(part) for part in first_parts()] if self.dose else [str(Fault(self.mode.id))]
+        first = [str(self._dosed(part)) for part in first_parts()] if self.dose else [self.mode.id]
         # Under its own name, so that the scenario's report stays.
         folder = self.options.out / self.scenario.name / "sweeps"
         options = replace(self.options, select=tuple(dict.fromkeys(first)), skip=(), out=folder)
@@ -76,38 +77,39 @@ class Sweep:
         asked = self._wanted_steps(results, findings.recon.steps)
         if self.dose:
             asked += [self._dosed(part) for part in next_parts({point.place: point.noticed for point in self.doses})]
-        return [fault for fault in dict.fromkeys(asked) if fault not in results]
+        return [fault for fault in dict.fromkeys(map(str, asked)) if fault not in results]
 
-    def _wanted_steps(self, results: Mapping[str, FaultResult], steps: int) -> list[str]:
+    def _wanted_steps(self, results: Mapping[str, FaultResult], steps: int) -> list[Fault]:
         if "train" not in self.mode.stages or any(r.status not in _EARNED for r in results.values()):
             return []
         tried = {int(point.value): point.noticed for point in self.steps}
         wanted = next_steps(tried) if tried else sorted({0, steps // 4, steps // 2, 3 * steps // 4, steps - 1})
         return [self._at(step) for step in wanted]
 
-    def _dosed(self, part: float) -> str:
+    def _dosed(self, part: float) -> Fault:
         assert self.dose is not None
         value = Scale.of(self.dose).value(part)
-        fault = str(Fault(self.mode.id, {self.dose.name: value}))
+        fault = Fault(self.mode.id, {self.dose.name: value})
         self._places.setdefault(fault, ("dose", part, value))
         return fault
 
-    def _at(self, step: int) -> str:
-        fault = str(Fault(self.mode.id, {}, Trigger("step", step)))
+    def _at(self, step: int) -> Fault:
+        fault = Fault(self.mode.id, {}, Trigger("step", step))
         self._places[fault] = ("step", step, step)
         return fault
 
-    def _collect(self, results: Mapping[str, FaultResult], advised: Mapping[str, Sequence[Any]]) -> None:
+    def _collect(self, results: Mapping[str, FaultResult], advised: Mapping[str, Sequence[Detection]]) -> None:
         found: dict[str, dict[float, Point]] = {"dose": {}, "step": {}}
-        for text, (axis, place, value) in self._places.items():
-            result = next((r for id, r in results.items() if _same(id, text)), None)
+        run = [(Fault.parse(id), result) for id, result in results.items()]
+        for fault, (axis, place, value) in self._places.items():
+            result = next((result for planned, result in run if _same(planned, fault)), None)
             if result is None or result.status not in _EARNED:
                 continue
             noticed: dict[str, tuple[int, int]] = {}
             for seen in result.noticed_by:
                 noticed.setdefault(":".join(filter(None, seen.who)), (seen.step, seen.latency))
             for one in advised.get(result.id, ()):
-                noticed.setdefault(one.guard, (one.step, one.latency))
+                noticed.setdefault(one.name, (one.step, one.latency))
             harm = result.harm
             found[axis][place] = Point(
                 result.id,
@@ -179,10 +181,10 @@ def mode_of(text: str) -> FailureMode:
     return index.modes()[fault.mode]
 
 
-def _same(id: str, text: str) -> bool:
-    """Whether a fault of the plan, which has every trigger written out, is the one of that text."""
-    one, other = Fault.parse(id), Fault.parse(text)
-    return one.mode == other.mode and dict(one.dose) == dict(other.dose) and (other.trigger in (None, one.trigger))
+def _same(planned: Fault, asked: Fault) -> bool:
+    """Whether a fault of the plan, which has every trigger written out, is the one that was asked for."""
+    alike = planned.mode == asked.mode and dict(planned.dose) == dict(asked.dose)
+    return alike and asked.trigger in (None, planned.trigger)
 
 
 def _plain(point: Point) -> dict[str, Any]:

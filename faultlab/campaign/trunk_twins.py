@@ -12,8 +12,8 @@ from typing import Any
 
 from faultlab.campaign.clean_runs import DEADLINE, TRUNK, order, with_trunk
 from faultlab.campaign.verdict import Twin
-from faultlab.core.orders import Order, Outcome
-from faultlab.core.trajectory import Trajectory
+from faultlab.core.orders import Order, Train
+from faultlab.core.results import Outcome
 from faultlab.engines import Engine
 
 _AGAIN = 4
@@ -31,7 +31,7 @@ class Trunk:
 
     def run(self, orders: Sequence[Order]) -> Iterator[tuple[Outcome, Twin]]:
         """Each outcome, the trunk's among them, with its twin."""
-        forked = any(one.at != "construct" for one in orders)
+        forked = self.engine.capabilities.snapshots and any(one.at != "construct" for one in orders)
         again = {one.id: one for one in self._again()} if forked and not self.twin.deterministic else {}
         outcomes = self.engine.run(with_trunk(self.engine, [*again.values(), *orders], self.seed, self.advice))
         if not again:
@@ -40,8 +40,8 @@ class Trunk:
             yield from self._compared(outcomes, again)
 
     def _again(self) -> list[Order]:
-        names = [f"{TRUNK}-{n}" for n in range(_AGAIN)]
-        return [order(self.engine, id, self.seed, deadline=DEADLINE, at="fit", advice=self.advice) for id in names]
+        task = Train(self.seed, advice=self.advice)
+        return [order(self.engine, f"{TRUNK}-{n}", task, deadline=DEADLINE, at="fit") for n in range(_AGAIN)]
 
     def _compared(self, outcomes: Iterable[Outcome], again: Mapping[str, Order]) -> Iterator[tuple[Outcome, Twin]]:
         """Holds back what is forked off the trunk until the trunk and its clean forks are over."""
@@ -62,13 +62,13 @@ class Trunk:
         yield from ((one, self._twin(clean)) for one in held)
 
     def _twin(self, clean: Mapping[str, Outcome]) -> Twin:
-        trunk = Trajectory.of(clean[TRUNK]) if TRUNK in clean else None
+        trunk = clean[TRUNK].trajectory if TRUNK in clean else None
         if trunk is None or trunk.end != "finished":
             return self.twin
-        forks = [Trajectory.of(outcome) for id, outcome in clean.items() if id != TRUNK and _forked(outcome)]
+        forks = [outcome.trajectory for id, outcome in clean.items() if id != TRUNK and _forked(outcome)]
         return replace(self.twin, trajectory=trunk, repeats=[run for run in forks if run is not None])
 
 
 def _forked(outcome: Outcome) -> bool:
     """Whether the run was forked off the trunk: where that can't be copied, runs begin at nothing."""
-    return bool((outcome.result or {}).get("born", "construct") != "construct")
+    return outcome.run is not None and outcome.run.born != "construct"

@@ -15,10 +15,13 @@ from typing import Any
 from faultlab.campaign import spread
 from faultlab.campaign.metric_choice import decided, lower_by_name
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.detection import Detection
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
-from faultlab.core.report import Detection, FaultResult, Harm, Status
+from faultlab.core.ranks import activity, as_one
+from faultlab.core.report import FaultResult, Harm, Status
+from faultlab.core.results import Outcome, RunResult
 from faultlab.core.trajectory import Trajectory
+from faultlab.core.verdict import Answer, Case, decide
 
 _LEAST_HARM = 0.05
 _SLACK = 2.0
@@ -27,6 +30,8 @@ _CERTAIN = 4.0
 """The same of a run that is clean for certain."""
 _FAR_OFF = 5.0
 """How many times as far as is harmful a metric has to be whose better direction is unknown."""
+_SEEN = (Status.NOTICED, Status.WARNED, Status.NO_EFFECT, Status.SILENT)
+_EXITED = "the process exits with status 0 before the training is done"
 
 
 @dataclass(frozen=True)
@@ -137,78 +142,109 @@ def outlying(twin: Twin, seeds: Mapping[int, Trajectory], own: int) -> list[dict
 
 def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
     """The verdict on one fault. ``extra`` are notices of a second run, with the Trainer flags off."""
-    result = outcome.result or {}
-    base: dict[str, Any] = {
-        "id": fault_id,
-        "mode": mode.id,
-        "family": mode.family,
-        "severity": mode.severity,
-        "activations": result.get("activations", int(outcome.acting is not None)),
-        "first_step": result.get("first_step") if outcome.result else outcome.acting,
-        "seconds": round(outcome.seconds, 4),
-    }
-
-    def verdict(status: Status, reason: str = "", **more: Any) -> FaultResult:
-        return FaultResult(**{**base, **more}, status=status, reason=reason)
-
-    if outcome.lost:
-        return verdict(Status.ERROR, outcome.lost)
-    if "target_error" in result:
-        return verdict(Status.ERROR, f"the target could not be built again: {result['target_error']['message']}")
-    if result.get("broken"):
-        return verdict(Status.ERROR, f"the injector failed: {result['broken']}")
-    if outcome.timed_out:
-        return timed_out(mode, outcome, verdict)
-    if outcome.result is None:
-        return died(outcome, verdict)
-    if not base["activations"]:
-        return verdict(Status.NOT_ACTIVATED, "the fault never changed a value, though nothing says that it can't")
-
-    trajectory = Trajectory.from_json(result["trajectory"])
-    notices = [Notice.from_json(notice) for notice in result["notices"]] + list(extra)
-    # What was signalled before the fault acted was not signalled because of it.
-    caused = [n for n in notices if n.step >= (base["first_step"] or 0) and not n.finds_nothing]
-    new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in twin.notices)]
-    detections = sorted((detection(n, base["first_step"], mode) for n in new), key=lambda d: (d.worth, d.step))
-    warnings = [entry["text"] for entry in result["warnings"] if entry["key"] not in twin.warnings]
-    evaluated = Evaluated(result.get("unevaluated", ""), result.get("in_place") or {})
-    judged = _report_harm if mode.judged_by == "report" else _harm
-    harm = _spoilt(trajectory, twin, judged(trajectory, twin, evaluated))
-    seen: dict[str, Any] = {"noticed_by": detections, "warnings": warnings, "harm": harm}
-    if detections:
-        return verdict(Status.NOTICED, **seen)
-    if warnings:
-        return verdict(Status.WARNED, **seen)
-    if not harm.harmful and twin.same_run(trajectory):
-        alike = trajectory.same_as(twin.trajectory)
-        how = "to the bit" if alike else "as near as clean runs are to each other"
-        return verdict(Status.NO_EFFECT, f"the run is the clean one, {how}", **seen)
-    if trajectory.end == "exited":
-        return verdict(Status.SILENT, "the process exits with status 0 before the training is done", **seen)
-    return verdict(Status.SILENT, **seen)
+    case = _Training(mode, outcome, twin, extra)
+    answer = decide(case)
+    seen: dict[str, Any] = {}
+    if answer.status in _SEEN and case.died() is None:
+        seen = {"warnings": case.warnings, "harm": case.harm}
+    return FaultResult(
+        id=fault_id,
+        mode=mode.id,
+        family=mode.family,
+        severity=mode.severity,
+        status=answer.status,
+        reason=answer.reason,
+        activations=case.activations,
+        first_step=case.first_step,
+        noticed_by=list(answer.noticed_by),
+        seconds=round(outcome.seconds, 4),
+        **seen,
+    )
 
 
-def timed_out(mode: FailureMode, outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
+class _Training(Case):
+    """What a training with a fault in it came to, beside its clean twin."""
+
+    def __init__(self, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Notice]) -> None:
+        self.activations, self.first_step = activity(outcome)
+        self._mode = mode
+        self._outcome = outcome
+        self._twin = twin
+        self._extra = extra
+
+    def failed(self) -> str | None:
+        if self._outcome.lost:
+            return self._outcome.lost
+        if self._outcome.target_error is not None:
+            return f"the target could not be built again: {self._outcome.target_error.message}"
+        if self._outcome.unreadable:
+            return f"the run's report can't be read: {self._outcome.unreadable}"
+        return f"the injector failed: {self._outcome.broken}" if self._outcome.broken else None
+
+    def died(self) -> Answer | None:
+        if self._outcome.timed_out:
+            return timed_out(self._mode, self._outcome)
+        return None if self._outcome.reported else died(self._outcome)
+
+    def never_acted(self) -> str | None:
+        return None if self.activations else "the fault never changed a value, though nothing says that it can't"
+
+    def noticed_by(self) -> Sequence[Detection]:
+        notices, first = [*self._run.notices, *self._extra], self.first_step
+        # What was signalled before the fault acted was not signalled because of it.
+        caused = [n for n in notices if n.step >= (first or 0) and not n.finds_nothing]
+        new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in self._twin.notices)]
+        return sorted((detection(n, first, self._mode) for n in new), key=lambda d: (d.worth, d.step))
+
+    def warned(self) -> str | None:
+        return "" if self.warnings else None
+
+    def unchanged(self) -> str | None:
+        if self.harm.harmful or not self._twin.same_run(self.trajectory):
+            return None
+        alike = self.trajectory.same_as(self._twin.trajectory)
+        return f"the run is the clean one, {'to the bit' if alike else 'as near as clean runs are to each other'}"
+
+    def silence(self) -> str:
+        return _EXITED if self.trajectory.end == "exited" else ""
+
+    @cached_property
+    def _run(self) -> RunResult:
+        return as_one(self._outcome.runs)
+
+    @property
+    def trajectory(self) -> Trajectory:
+        return self._run.trajectory
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """The new ones."""
+        return [shown.text for shown in self._run.warnings if shown.key not in self._twin.warnings]
+
+    @cached_property
+    def harm(self) -> Harm:
+        evaluated = Evaluated(self._run.unevaluated, self._run.in_place)
+        judged = _report_harm if self._mode.judged_by == "report" else _harm
+        return _spoilt(self.trajectory, self._twin, judged(self.trajectory, self._twin, evaluated))
+
+
+def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
     """The verdict on a run that was ended at its deadline."""
     late = f"still running after its deadline of {outcome.seconds:.0f} s"
     if mode.hangs and outcome.acting is not None:
-        found = Detection("process", "deadline", outcome.acting, 0, False, late)
-        return verdict(Status.NOTICED, noticed_by=[found])
-    if outcome.acting is None:
-        late += ", and the fault had not acted"
-    return verdict(Status.TIMEOUT, late)
+        return Answer(Status.NOTICED, noticed_by=[Detection("process", "deadline", outcome.acting, 0, False, late)])
+    return Answer(Status.TIMEOUT, late if outcome.acting is not None else f"{late}, and the fault had not acted")
 
 
-def died(outcome: Outcome, verdict: Callable[..., FaultResult]) -> FaultResult:
+def died(outcome: Outcome) -> Answer:
     """The verdict on a run whose process ended before it said how the run went."""
     killed = f"the process was killed by {_signal_name(-outcome.exit)}"
     how = killed if outcome.exit < 0 else f"the process ended with status {outcome.exit}"
     if outcome.acting is None:
-        return verdict(Status.ERROR, f"{how} before the fault acted")
+        return Answer(Status.ERROR, f"{how} before the fault acted")
     if outcome.exit == 0:
-        return verdict(Status.SILENT, "the process exits with status 0 before the training is done")
-    found = Detection("process", "exit", outcome.acting, 0, False, how)
-    return verdict(Status.NOTICED, noticed_by=[found])
+        return Answer(Status.SILENT, _EXITED)
+    return Answer(Status.NOTICED, noticed_by=[Detection("process", "exit", outcome.acting, 0, False, how)])
 
 
 def detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Detection:
@@ -221,7 +257,8 @@ def detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Dete
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What is to know of a run's evaluation: why it ``failed``, empty where it did not.
+    """What is to know of a run's evaluation: why one ``failed``, of the weights or of the network with the fault still
+    in it; empty where none did.
 
     ``in_place`` has the metrics of the network with the fault still in it, where that may be what computes them.
     """
@@ -250,8 +287,20 @@ def _spoilt(trajectory: Trajectory, twin: Twin, harm: Harm) -> Harm:
 def _untouched(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
     """The harm by a metric that the fault has no hand in, which may be another one than the twin's."""
     harm = _compare(trajectory, twin, twin.value, evaluated.failed)
-    if not evaluated.in_place or trajectory.end != "finished" or harm.harmful:
+    if trajectory.end != "finished" or harm.harmful:
         return harm
+    if evaluated.failed and twin.metric in trajectory.final and not harm.unknown:
+        # Without the fault the weights were evaluated, so that what failed is the network with it.
+        why = f"the network with the fault still in it could not be evaluated: {evaluated.failed}"
+        return replace(harm, unknown=why)
+    if not evaluated.in_place:
+        return harm
+    in_place = _in_place(trajectory, twin, evaluated)
+    return harm if evaluated.failed and harm.unknown and not in_place.harmful else in_place
+
+
+def _in_place(trajectory: Trajectory, twin: Twin, evaluated: Evaluated) -> Harm:
+    """The harm by what the network computes with the fault still in it."""
     faulty = replace(trajectory, final=dict(evaluated.in_place))
     for name in decided([twin.metric, *faulty.final]):
         if name in twin.trajectory.final and name in faulty.final:

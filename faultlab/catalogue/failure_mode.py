@@ -1,31 +1,22 @@
-"""The failure modes: what each one is, and where it is found.
+"""What a failure mode is, as its declaration says it.
 
-``@failure_mode`` registers an injector when its module is imported (which imports torch). The commands that only read
-about failure modes use ``faultlab.catalogue.index`` instead, which reads the same declarations without importing them.
+`faultlab.catalogue.index` reads the declarations without importing them; `faultlab.injection.registry` has them with
+their injectors, which imports torch.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import importlib
-import inspect
-import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from faultlab.catalogue.docstring_sections import Sections, parse_sections
+from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.core.fault import MODE_ID, STAGES, DoseValue, Fault, Trigger
 from faultlab.errors import CatalogueError, UsageError
 
-if TYPE_CHECKING:
-    from faultlab.injection.seam import Seam
-
-ENTRY_POINT_GROUP = "faultlab.injectors"
-BUILTIN_PACKAGE = "faultlab.injectors"
 SEVERITIES = ("critical", "major", "minor")
 EFFECTS = ("raises", "warns", "silent")
 WHENS = ("always", "middle")
@@ -67,10 +58,11 @@ class Dose:
 class FailureMode:
     """One way in which training goes wrong.
 
-    ``when`` is the default trigger: ``always`` for what is configured wrongly, ``middle`` for one step half-way of
-    what happens once. ``needs`` names what the target must have (see ``faultlab.catalogue.requirements``). ``effect``
-    is what stock Lightning does about it on an ordinary model: raises, warns or stays silent. ``cause`` holds words of
-    which a message that names the cause has at least one. ``stages`` are those it acts in, or "every".
+    ``point`` is where it acts, which a declaration calls its ``seam``. ``when`` is the default trigger: ``always`` for
+    what is configured wrongly, ``middle`` for one step half-way of what happens once. ``needs`` names what the target
+    must have (see ``faultlab.catalogue.requirements``). ``effect`` is what stock Lightning does about it on an ordinary
+    model: raises, warns or stays silent. ``cause`` holds words of which a message that names the cause has at least
+    one. ``stages`` are those it acts in, or "every".
 
     ``judged_by`` says where the failure bites: in the ``run``'s own weights; in what a user gets who goes on from the
     checkpoints it wrote (``reload``); or in what it reports, which an evaluation of the same weights contradicts
@@ -78,7 +70,7 @@ class FailureMode:
     """
 
     id: str
-    seam: str
+    point: InjectionPoint
     severity: str
     effect: str
     cause: tuple[str, ...]
@@ -97,6 +89,16 @@ class FailureMode:
     @property
     def family(self) -> str:
         return self.id.partition(".")[0]
+
+    @property
+    def seam(self) -> str:
+        """The name of the injection point, for reports and documents."""
+        return self.point.name
+
+    @property
+    def method(self) -> str:
+        """The method that it bites in; empty where it is none of the module's."""
+        return self.point.methods.get(self.stages[0] if self.stages else "train", "")
 
     @property
     def summary(self) -> str:
@@ -120,55 +122,6 @@ class FailureMode:
         return {dose.name: fault.dose.get(dose.name, dose.default) for dose in self.doses}
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A failure mode together with the code that makes it happen."""
-
-    mode: FailureMode
-    seam: Seam
-    injector: Callable[..., Any] = field(repr=False)
-
-
-_REGISTRY: dict[str, Registered] = {}
-
-
-def failure_mode(
-    id: str,
-    *,
-    seam: Seam | type[Seam],
-    severity: str,
-    effect: str,
-    cause: tuple[str, ...],
-    **metadata: Any,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers the decorated function as the injector of a failure mode; see FailureMode for the arguments.
-
-    Every argument is a literal, a ``Dose`` or a seam, so that the declaration can be read without being imported.
-    """
-
-    def register(injector: Callable[..., Any]) -> Callable[..., Any]:
-        placed = seam() if isinstance(seam, type) else seam
-        mode = declare(
-            id=id,
-            seam=placed.name,
-            severity=severity,
-            effect=effect,
-            cause=cause,
-            docstring=injector.__doc__,
-            file=inspect.getsourcefile(injector) or "",
-            line=injector.__code__.co_firstlineno,
-            **metadata,
-        )
-        known = _REGISTRY.get(id)
-        if known is not None and (known.mode.file, known.mode.line) != (mode.file, mode.line):
-            places = f"{known.mode.file}:{known.mode.line} and {mode.file}:{mode.line}"
-            raise CatalogueError(f"{id} is declared twice: in {places}")
-        _REGISTRY[id] = Registered(mode, placed, injector)
-        return injector
-
-    return register
-
-
 def declare(*, id: str, docstring: str | None, **fields: Any) -> FailureMode:
     """A FailureMode from a declaration's arguments, checked; raises CatalogueError that names the id."""
 
@@ -177,6 +130,8 @@ def declare(*, id: str, docstring: str | None, **fields: Any) -> FailureMode:
 
     if not MODE_ID.match(id):
         raise refuse("an id has the form family.kebab-name")
+    if not isinstance(fields.get("point"), InjectionPoint):
+        raise refuse("its seam is an injection point, of faultlab.catalogue.injection_points or derived from one")
     for name, allowed in (("severity", SEVERITIES), ("effect", EFFECTS), ("when", WHENS), ("judged_by", JUDGES)):
         if fields.get(name, allowed[0]) not in allowed:
             raise refuse(f"{name} must be one of {', '.join(allowed)}")
@@ -195,17 +150,6 @@ def declare(*, id: str, docstring: str | None, **fields: Any) -> FailureMode:
         return FailureMode(id=id, sections=parse_sections(docstring), **fields)
     except TypeError as error:
         raise refuse(str(error)) from None
-
-
-@lru_cache(maxsize=1)
-def load() -> Mapping[str, Registered]:
-    """Imports every injector, built in and of third parties, and returns them by id. Imports torch."""
-    package = importlib.import_module(BUILTIN_PACKAGE)
-    for info in pkgutil.iter_modules(package.__path__, BUILTIN_PACKAGE + "."):
-        importlib.import_module(info.name)
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        entry.load()
-    return dict(sorted(_REGISTRY.items()))
 
 
 def matching(pattern: str, ids: Iterable[str]) -> list[str]:

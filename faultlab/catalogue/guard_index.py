@@ -1,4 +1,4 @@
-"""The ready-made guards, read from their source: importing them imports Lightning. And what was measured of them."""
+"""The ready-made guards, read from their source without importing Lightning, and their measurements."""
 
 from __future__ import annotations
 

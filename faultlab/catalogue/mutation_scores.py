@@ -1,41 +1,16 @@
-"""Both worlds by method: how many of its mutants are noticed, and how many of the failure modes that bite in it."""
+"""Scores by method: its source mutants, and the failure modes that act in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.core.report import FaultResult, Status
+from faultlab.core.report import FaultResult, Mutation, Status, counts_of
 
-# Where a seam's faults would be written into the source, if somebody had made them there.
-_STEPS = {"train": "training_step", "validate": "validation_step", "test": "test_step", "predict": "predict_step"}
-_LOADERS = {"train": "train_dataloader", "validate": "val_dataloader", "test": "test_dataloader"}
-_IN_STEPS = ("StepOutput", "StepCall", "Definition", "Loss", "Backward", "Clipping", "Logging", "MetricReset")
-_IN_LOADERS = ("Batch", "Loader", "LoaderArguments", "Loaders")
-_METHODS = {
-    "Optimizers": "configure_optimizers",
-    "OptimizerStep": "optimizer_step",
-    "ZeroGrad": "optimizer_zero_grad",
-    "Architecture": "__init__",
-    "ModuleArguments": "__init__",
-    "Weights": "__init__",
-    "ModuleOutput": "forward",
-    "HeadInput": "forward",
-    "Sample": "__getitem__",
-}
 COUNTED = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NOT_ACTIVATED)
 _JUDGED = (Status.NOTICED, Status.WARNED, Status.SILENT)
-
-
-def method_of(mode: FailureMode) -> str:
-    """The method that a failure mode bites in; empty where it is none of the module's."""
-    stage = mode.stages[0] if mode.stages else "train"
-    if mode.seam in _IN_STEPS:
-        return _STEPS.get(stage, "")
-    if mode.seam in _IN_LOADERS:
-        return _LOADERS.get(stage, "")
-    return _METHODS.get(mode.seam, "")
 
 
 def score(mutants: Iterable[FaultResult]) -> float | None:
@@ -43,6 +18,18 @@ def score(mutants: Iterable[FaultResult]) -> float | None:
     counted = [result for result in mutants if result.status in COUNTED]
     noticed = sum(result.status is Status.NOTICED for result in counted)
     return round(noticed / len(counted), 4) if counted else None
+
+
+def summed_up(
+    mutation: Mutation, mutants: Sequence[FaultResult], modes: Mapping[str, Status], known: Mapping[str, FailureMode]
+) -> Mutation:
+    """What was mutated, with all that is counted of the mutants; ``modes`` has the failure modes' verdicts."""
+    return replace(
+        mutation,
+        score=score(mutants),
+        counts=counts_of(result.status for result in mutants),
+        methods=rows(mutants, modes, known),
+    )
 
 
 def rows(
@@ -60,9 +47,7 @@ def rows(
 def _row(file: str, function: str, results: list[FaultResult], modes: Mapping[str, Status],
          known: Mapping[str, FailureMode]) -> dict[str, Any]:  # fmt: skip
     name = function.rpartition(".")[2]
-    bites = [
-        status for id, status in modes.items() if id in known and method_of(known[id]) == name and status in _JUDGED
-    ]
+    bites = [status for id, status in modes.items() if id in known and known[id].method == name and status in _JUDGED]
     counted = [result for result in results if result.status in COUNTED]
     return {
         "file": file,

@@ -1,4 +1,4 @@
-"""A new failure mode, written up to where its author has to know more: every field and section, and an injector."""
+"""The scaffold of a new failure mode: every field and section, and an injector to fill in."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import builtins
 import keyword
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-from faultlab.catalogue import index
+from faultlab.catalogue import index, injection_points
 from faultlab.catalogue.docstring_sections import parse_sections
 from faultlab.catalogue.failure_mode import FailureMode, nearest
+from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.core import atomic_write
 from faultlab.core.fault import MODE_ID
 from faultlab.errors import UsageError
 
-SEAMS = index.INJECTORS.with_name("seams")
 _LONGEST = 120
 
 # The catalogue's tests have to fail until it is filled in: a cause without words and a reason too short see to that.
@@ -53,29 +52,12 @@ _KINDS = {
     "around": ("call: Call, ctx: Context) -> Any", "    return call()\n"),
     "in_place": ("value: Any, ctx: Context) -> None", ""),
 }
-# The methods of an armed fault by which a seam hands an injector what it may break, and the kind that each makes of it.
-_CALLS = {"around": "around", "surrounding": "around", "in_place": "in_place"}
 
 
-@dataclass(frozen=True)
-class SeamSource:
-    """A seam as its source has it: what it says of itself, and how it lets an injector act."""
-
-    about: str
-    kind: str
-
-
-def seams() -> dict[str, SeamSource]:
-    """The seams that injectors can attach to, by name, without importing them."""
-    classes = {node.name: node for file in sorted(SEAMS.glob("*.py")) for node in _classes(file)}
-    exported = {
-        alias.name
-        for node in _parsed(SEAMS / "__init__.py").body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    derived = sorted(name for name in classes if name in exported and _is_seam(name, classes))
-    return {name: _described(classes[name]) for name in derived}
+def seams() -> dict[str, InjectionPoint]:
+    """The injection points that a failure mode may name as its seam, by name, each as it is without arguments."""
+    points = (getattr(injection_points, name) for name in injection_points.__all__)
+    return {point.__name__: point() for point in points if point is not InjectionPoint}
 
 
 def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
@@ -99,8 +81,8 @@ def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
     text = file.read_text(encoding="utf-8") if siblings or file.is_file() else _header(family)
     wanted = [
         ("typing", "Any"),
-        ("faultlab.catalogue.failure_mode", "failure_mode"),
-        ("faultlab.frameworks.lightning.seams", chosen),
+        ("faultlab.catalogue.injection_points", chosen),
+        ("faultlab.injection.registry", "failure_mode"),
     ]
     wanted += [("faultlab.injection.armed_fault", "Context")] + [("faultlab.injection.armed_fault", "Call")] * (
         kind == "around"
@@ -198,22 +180,3 @@ def _section(module: str) -> int:
     if top in ("__future__", "faultlab"):
         return {"__future__": 0, "faultlab": 3}[top]
     return 1 if top in sys.stdlib_module_names else 2
-
-
-def _parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
-
-
-def _classes(file: Path) -> list[ast.ClassDef]:
-    return [node for node in _parsed(file).body if isinstance(node, ast.ClassDef)]
-
-
-def _is_seam(name: str, classes: Mapping[str, ast.ClassDef]) -> bool:
-    bases = [base.id for base in classes[name].bases if isinstance(base, ast.Name)]
-    return any(base == "Seam" or (base in classes and _is_seam(base, classes)) for base in bases)
-
-
-def _described(node: ast.ClassDef) -> SeamSource:
-    source = ast.unparse(node)
-    kind = next((kind for call, kind in _CALLS.items() if f"armed.{call}(" in source), "map")
-    return SeamSource(" ".join((ast.get_docstring(node) or "").split()), kind)

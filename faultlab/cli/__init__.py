@@ -1,4 +1,7 @@
-"""The command line: one command a file, imported when it is called, since `--help` must not wait for any of them."""
+"""The command line: one command a file, imported when it is called, since `--help` must not wait for any of them.
+
+It imports neither torch nor Lightning, and no other package imports it.
+"""
 
 from __future__ import annotations
 

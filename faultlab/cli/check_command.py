@@ -1,4 +1,4 @@
-"""``faultlab check``."""
+"""``faultlab check``: reports mistakes in scenario files without running them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told to the service that a command runs in, beside what its user reads."""
+"""What a command tells the CI service that it runs in, besides what it prints."""
 
 from __future__ import annotations
 

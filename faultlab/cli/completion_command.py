@@ -1,4 +1,4 @@
-"""``faultlab completion``."""
+"""``faultlab completion``: prints the script that completes commands in a shell."""
 
 from __future__ import annotations
 

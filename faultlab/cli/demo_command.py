@@ -1,4 +1,4 @@
-"""``faultlab demo``."""
+"""``faultlab demo``: breaks a small model that comes with faultlab."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultlab dev``: what those who write failure modes need."""
+"""``faultlab dev``: begins failure modes, and renews the pages and schemas that are made from the source."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ def command() -> None:
 
 @command.command("docs")
 @click.option("--check", is_flag=True, help="Write nothing; end with status 1 where a page is stale.")
-@click.option("--into", type=_FOLDER, help="The folder of the pages.  [default: docs/catalogue of the checkout]")
+@click.option("--into", type=_FOLDER, help="The folder of the pages.  [default: docs of the checkout]")
 def docs(check: bool, into: Path | None) -> int:
-    """Write the catalogue's pages, one a family and a table of all."""
-    from faultlab.report.docs import catalogue_pages
+    """Write the pages that are made from the source: the catalogue, and the table of modules."""
+    from faultlab.report.docs import catalogue_pages, module_pages
 
-    folder = into or _checkout() / "docs" / "catalogue"
-    fresh: dict[str, str | None] = {**catalogue_pages.pages(catalogue_pages.built_in())}
+    folder = into or _checkout() / "docs"
+    catalogue = catalogue_pages.pages(catalogue_pages.built_in())
+    fresh: dict[str, str | None] = {f"catalogue/{name}": text for name, text in catalogue.items()}
+    fresh[module_pages.NAME] = module_pages.page()
     # Pages of families that are gone; what a person wrote there stays.
-    gone = [file.name for file in folder.glob("*.md") if file.name not in fresh and catalogue_pages.MARK in _text(file)]
+    there = [file for file in (folder / "catalogue").glob("*.md") if catalogue_pages.MARK in _text(file)]
+    gone = {f"catalogue/{file.name}" for file in there} - fresh.keys()
     return _bring_up_to_date(folder, {**fresh, **dict.fromkeys(gone)}, check, "pages", "faultlab dev docs")
 
 
@@ -93,12 +96,13 @@ def _text(file: Path) -> str:
 
 
 def _renew(folder: Path, texts: Mapping[str, str | None]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
+        file = folder / name
         if text is None:
-            (folder / name).unlink()
+            file.unlink()
         else:
-            atomic_write.write(folder / name, text)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write.write(file, text)
 
 
 def _checkout() -> Path:

@@ -1,4 +1,4 @@
-"""``faultlab diff``."""
+"""``faultlab diff``: prints what differs between two reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultlab doctor``."""
+"""``faultlab doctor``: checks the environment, or says why a training goes wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultlab explain``."""
+"""``faultlab explain``: prints one failure mode: what is broken, why it goes unnoticed, what to do."""
 
 from __future__ import annotations
 

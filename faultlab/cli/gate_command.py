@@ -1,4 +1,4 @@
-"""``faultlab gate``."""
+"""``faultlab gate``: says whether reports pass, and accepts them as the baseline."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
     for one in judged.reports:
         if one.report is not None:
             click.echo(harmless(one_line(one.report)))
-        for said in one.reasons:
-            click.echo(f"  {harmless(said)}")
+        for why in one.reasons:
+            click.echo(f"  {harmless(why.text)}")
         for line in target_lines(one.report.baseline.findings) if one.report is not None else ():
             click.echo(f"  note: {harmless(line)}")
         if one.report is not None and not one.whole:
             click.echo(f"  note: no plan and outcomes lie beside {one.file}: its digest is all that was checked")
-    for said in judged.reasons:
-        click.echo(harmless(said))
+    for why in judged.reasons:
+        click.echo(harmless(why.text))
     _tell_left_out(judged)
     click.echo("gate passed" if judged.exit_code == 0 else "gate NOT passed")
     return judged.exit_code

@@ -1,4 +1,4 @@
-"""``faultlab init``."""
+"""``faultlab init``: writes a scenario for a project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultlab list``."""
+"""``faultlab list``: lists the failure modes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultlab merge``."""
+"""``faultlab merge``: joins the shares of a campaign to one report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(folders: tuple[Path, ...], out: Path, ci: str | None, as_json: bool)
         reports.append(report)
         if not as_json:
             for reason in report.reasons:
-                click.echo(f"  {harmless(reason)}")
+                click.echo(f"  {harmless(reason.text)}")
             click.echo(harmless(one_line(report)))
             click.echo(f"  {page}")
     if as_json:

@@ -1,4 +1,4 @@
-"""``faultlab mutate``."""
+"""``faultlab mutate``: changes the source, and reports which changes go unnoticed."""
 
 from __future__ import annotations
 

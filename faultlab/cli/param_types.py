@@ -1,4 +1,4 @@
-"""Numbers on the command line."""
+"""Types of command-line options: numbers within a range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultlab prescribe``."""
+"""``faultlab prescribe``: finds the smallest set of guards that notices what is silent."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def _compare(console: Console, found: Prescription, after: Report) -> None:
             "[red]NOT proven[/red], whatever the gates above say: a promise was not kept, or a guard cried wolf"
         )
     for alarm in after.baseline.false_alarms:
-        console.print(f"[red]false alarm[/red] by {escape(alarm['name'])}: {escape(alarm['message'])}")
+        console.print(f"[red]false alarm[/red] by {escape(alarm.name)}: {escape(alarm.message)}")
 
 
 def _plain(found: Prescription, scenario: Scenario) -> dict[str, Any]:
@@ -196,5 +196,5 @@ def _plain(found: Prescription, scenario: Scenario) -> dict[str, Any]:
             for name, report in (("before", found.before), ("after", after))
             if report is not None
         },
-        "false_alarms": after.baseline.false_alarms if after else [],
+        "false_alarms": [alarm.as_false_alarm() for alarm in after.baseline.false_alarms] if after else [],
     }

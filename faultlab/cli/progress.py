@@ -1,4 +1,4 @@
-"""What a person sees of a campaign: a live bar on a terminal, plain lines elsewhere, and the findings at the end."""
+"""Progress of a campaign: a live bar on a terminal, plain lines elsewhere, and the findings at the end."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Progress:
         for line in target_lines(baseline.findings):
             self._say(f"{self._name}: [yellow]beware[/yellow] {escape(harmless(line))}")
         for alarm in baseline.false_alarms:
-            self._say(f"{self._name}: [red]false alarm[/red] by {escape(alarm['name'])}: {escape(alarm['message'])}")
+            self._say(f"{self._name}: [red]false alarm[/red] by {escape(alarm.name)}: {escape(alarm.message)}")
         if baseline.false_alarms:
             self._say("    what it says of a fault proves nothing: loosen it, or take it out of the scenario")
 
@@ -125,7 +125,7 @@ class Progress:
             for note in report.mutation.notes if report.mutation else []:
                 self._console.print(f"  [yellow]{escape(note)}[/yellow]")
             for reason in report.reasons:
-                self._console.print(f"  [yellow]{_one_line(reason)}[/yellow]")
+                self._console.print(f"  [yellow]{_one_line(reason.text)}[/yellow]")
         self._console.print(f"[bold]{escape(mutation_line(report))}[/bold]")
         if not self._quiet:
             self._console.print(f"  {escape(str(page))}\n")
@@ -147,7 +147,7 @@ class Progress:
         if more := len(report.silent()) - len(rows):
             self._console.print(f"  ... and {more} more silent fault{'s' * (more != 1)} in the report")
         for reason in report.reasons:
-            self._console.print(f"  [yellow]{_one_line(reason)}[/yellow]")
+            self._console.print(f"  [yellow]{_one_line(reason.text)}[/yellow]")
         self._console.print(f"[bold]{escape(one_line(report))}[/bold]")
         self._console.print(f"  {escape(str(page))}\n")
 

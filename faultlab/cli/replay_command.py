@@ -1,4 +1,4 @@
-"""``faultlab replay``."""
+"""``faultlab replay``: runs one fault in the foreground."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from faultlab.cli.multi_run import told
 from faultlab.cli.param_types import Number
 from faultlab.cli.shell_completion import failure_modes
 from faultlab.config.scenario import load
-from faultlab.core.fault import Fault
+from faultlab.core.ranks import activity
 from faultlab.core.report import Baseline, FaultResult, Status, dump
 from faultlab.errors import FaultlabError
 from faultlab.report.overview import measured, target_lines
@@ -108,7 +108,7 @@ class _Audience:
         for line in target_lines(baseline.findings):
             self._say(f"beware: {harmless(line)}")
         for alarm in baseline.false_alarms:
-            self._say(f"false alarm by {alarm['name']}: {harmless(alarm['message'])}")
+            self._say(f"false alarm by {alarm.name}: {harmless(alarm.message)}")
 
     def planned(self, total: int) -> None:
         return
@@ -196,7 +196,7 @@ def _findings(replayed: Replayed, result: FaultResult) -> list[tuple[str, str]]:
 
 
 def _prescribed(result: FaultResult) -> str:
-    here = [f"{one['guard']}, in step {one['step']}, for {100 * one['cost']:.1f} % of the time"
+    here = [f"{one.guard}, in step {one.step}, for {100 * (one.cost or 0):.1f} % of the time"
             for one in result.prescription]  # fmt: skip
     if here:
         return "\n".join(here)
@@ -218,10 +218,13 @@ def _debug(replay: Replay, replayed: Replayed, without_fault: bool) -> None:
     from faultlab.worker import debugging
 
     click.secho("---- in the debugger", bold=True)
-    fault = None if without_fault else order.fault
-    own = replace(order, id=f"{order.id} debugged", fault=fault, advice=None, root=f"{order.root}-debugged", echo=0)
+    asked = order.training
+    assert asked is not None
+    assert asked.fault is not None
+    task = replace(asked, fault=None if without_fault else asked.fault, advice=None)
+    own = replace(order, id=f"{order.id} debugged", task=task, root=f"{order.root}-debugged", echo=0)
     first = result.first_step if result.activations else None
-    begun = Fault.parse(result.id).trigger
+    begun = asked.fault.trigger
     step = first if first is not None or begun is None or begun.kind != "step" else int(begun.number or 0)
     try:
         outcome = debugging.debug(
@@ -230,6 +233,6 @@ def _debug(replay: Replay, replayed: Replayed, without_fault: bool) -> None:
     except debugging.QuitError:
         click.echo("quit: the verdict above stands")
         return
-    said = outcome.result or {}
-    if not without_fault and said.get("activations") != result.activations:
-        click.echo(f"in this process the fault acted {said.get('activations', 0)} times")
+    acted, _ = activity(outcome)
+    if not without_fault and acted != result.activations:
+        click.echo(f"in this process the fault acted {acted} times")

@@ -1,4 +1,4 @@
-"""``faultlab report``."""
+"""``faultlab report``: writes the pages of a report anew."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""``faultlab run``."""
+"""``faultlab run``: carries out scenarios and reports which faults were noticed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from faultlab.cli.progress import Progress
 from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
 from faultlab.cli.shell_completion import scenario_files
 from faultlab.config.scenario import Scenario, check_pattern, load_all
+from faultlab.core.reason import Reason
 from faultlab.core.report import Report
 from faultlab.core.shard import Shard
 from faultlab.errors import FaultlabError, UsageError
@@ -98,10 +100,10 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
     return gravest((status, _lost(gone)))
 
 
-def _lost(gone: list[str]) -> int:
+def _lost(gone: Sequence[Reason]) -> int:
     """Says which scenarios are missing, last of all: none of the others' gates can tell; returns the status for it."""
-    for said in gone:
-        click.echo(f"NOT passed: {said}", err=True)
+    for reason in gone:
+        click.echo(f"NOT passed: {reason.text}", err=True)
     return 1 if gone else 0
 
 

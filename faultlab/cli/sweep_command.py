@@ -1,4 +1,4 @@
-"""``faultlab sweep``."""
+"""``faultlab sweep``: finds the smallest dose that each guard notices."""
 
 from __future__ import annotations
 

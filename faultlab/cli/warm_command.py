@@ -1,4 +1,4 @@
-"""``faultlab warm``."""
+"""``faultlab warm``: lists or ends the processes that stay warm between commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultlab watch``."""
+"""``faultlab watch``: runs a command and says what became of its process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""Scenario files and what they name: read, checked, edited and varied. Nothing of the user's is imported."""
+"""Scenario files and what they name: read, checked, edited and varied.
+
+It imports neither torch nor Lightning, and nothing of the user's.
+"""

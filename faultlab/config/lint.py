@@ -1,4 +1,4 @@
-"""What can be said of scenario files without running them: nothing of the user's is imported."""
+"""Mistakes in scenario files that can be found without running them or importing the user's code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenario files: typed, and read so that all that is wrong is said at once, each thing with its place and a remedy."""
+"""Scenario files: typed, and read so that all mistakes are reported at once, with place and remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which faults a scenario or a command asks for."""
+"""The faults that a scenario or a command selects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong in a file that people write, said in their words, with its place and what to do."""
+"""What pydantic finds wrong in a scenario file, reworded with its place and a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A YAML file read together with the place of every key and item, so that what is wrong can be pointed at."""
+"""A YAML file read together with the place of every key and item."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""What every layer talks about, with the standard library alone: imports nothing else of faultlab."""
+"""What every layer talks about: faults, orders, outcomes, trajectories, reports.
+
+It imports the standard library alone, and of faultlab nothing but the errors.
+"""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from faultlab.core.report import Detection, FaultResult, Report, Status
+from faultlab.core.detection import Detection
+from faultlab.core.report import FaultResult, Report, Status
 
 UNNOTICED = (Status.SILENT, Status.WARNED)
 UNTRIED = (Status.NOT_APPLICABLE, Status.IGNORED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -39,16 +40,18 @@ class Cell:
 class Row:
     """One fault, the verdict that the tests give it, and what each test that was run did.
 
-    ``settled`` says that others have detected the fault, and its tests were run until one failed.
+    ``settled`` says that others have detected the fault, and its tests were run until one failed, ``untested`` that no
+    test comes by it, though it can happen.
     """
 
     result: FaultResult
     cells: list[Cell] = field(default_factory=list)
     settled: bool = False
+    untested: bool = False
 
     @property
     def killers(self) -> list[str]:
-        return [cell.test for cell in self.cells if cell.kills]
+        return killers_of(self.cells)
 
 
 @dataclass
@@ -73,13 +76,11 @@ class Matrix:
 
     def kills(self) -> dict[str, int]:
         """How many faults each test notices; 0 for those that notice none."""
-        counted = Counter(test for row in self.rows for test in row.killers)
-        return {test: counted[test] for test in self.tests}
+        return kills_of((row.killers for row in self.rows), self.tests)
 
     def killed_once(self) -> dict[str, str]:
         """The faults that a single test notices, and which; it takes a whole matrix to tell."""
-        whole = [row for row in self.rows if self.whole and not row.settled]
-        return {row.result.id: row.killers[0] for row in whole if len(row.killers) == 1}
+        return only_killers({row.result.id: row.killers for row in self.rows if self.whole and not row.settled})
 
     def idle(self) -> list[str]:
         """The tests that notice no fault; it takes a whole matrix to tell."""
@@ -112,3 +113,19 @@ class Matrix:
             ],
             "timing": self.timing,
         }
+
+
+def killers_of(cells: Iterable[Cell]) -> list[str]:
+    """The tests that notice the fault of a row."""
+    return [cell.test for cell in cells if cell.kills]
+
+
+def kills_of(killers: Iterable[Sequence[str]], tests: Iterable[str]) -> dict[str, int]:
+    """How many faults each of the tests notices, by the ``killers`` of every fault."""
+    counted = Counter(test for killed in killers for test in killed)
+    return {test: counted[test] for test in tests}
+
+
+def only_killers(killers: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The faults that a single test notices, and which."""
+    return {fault: found[0] for fault, found in killers.items() if len(found) == 1}

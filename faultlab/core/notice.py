@@ -1,5 +1,7 @@
 """A notice: that somebody raised or signalled, at which step, and in which words."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -36,6 +38,10 @@ class Notice:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def as_false_alarm(self) -> dict[str, Any]:
+        """What a report says of it where it is one of a healthy run."""
+        return {"kind": self.kind, "name": self.name, "step": self.step, "message": self.message}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Notice:

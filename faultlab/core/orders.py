@@ -1,131 +1,228 @@
-"""What the driver and the processes that run victims say to each other: orders and outcomes, as lines of JSON."""
+"""What the driver asks of a victim: an order, with one task out of a few."""
+
+# faultlab: runs around each test while a mutant is on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeVar
 
-from faultlab.core.notice import safe_text
+from faultlab.core.fault import Fault
+from faultlab.core.target_profile import Recon
 
 Place = str | int
 """Where a run begins: ``construct`` (from nothing), ``fit`` (built, before fit), or the step that it is about to do."""
+Asked = TypeVar("Asked", bound="Task")
 
 
 @dataclass(frozen=True)
 class Planned:
     """One fault of the plan: run from ``at`` where ``status`` is empty, else settled without a run."""
 
-    id: str
+    fault: Fault
     at: Place = "construct"
     status: str = ""
     reason: str = ""
 
+    @property
+    def id(self) -> str:
+        """The fault's text, which reports and folders know it by."""
+        return str(self.fault)
 
-@dataclass(frozen=True)
-class Order:
-    """One run to be carried out. ``deadline`` is in seconds; ``stems`` are the places a trunk leaves stems at.
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.id, "at": self.at, "status": self.status, "reason": self.reason}
 
-    ``fault`` is the one that the run is about, ``also`` holds others that are there beside it.
-    ``sleeps`` says that it is expected to stand still until its deadline, and takes no core while it does.
-    ``plan`` asks for no run but for the plan, which takes the injectors' seams to make. With ``reload`` the run goes
-    on to what a user does with its checkpoints. ``tests`` asks for tests of a collected suite instead. ``advice`` asks
-    for the ready-made guards to be observed too (see `faultlab.detectors.advisory_guards`), ``variation`` for a change
-    of the target that does no harm (see `faultlab.config.variations`). With ``echo`` what the run prints is shown as it
-    comes, on that descriptor (1 or 2) of the driver, and ``examine`` has the doctor look at so many training steps.
-    ``mutant`` is a source mutant to switch on: its ``switch``, the ``first_step`` in which the clean run calls its
-    function, and how many ``calls`` are known of. ``traced`` has a clean run note where it draws what no seed gives.
-    With ``compiles`` what `torch.compile` was given runs compiled, which else it does not. ``root`` is the folder that
-    the run writes to, ``shared`` one that the runs of a campaign have in common.
-    """
 
-    id: str
-    seed: int
-    fault: str | None = None
-    also: tuple[str, ...] = ()
-    at: Place = "construct"
-    deadline: float = 600.0
-    root: str = ""
-    shared: str = ""
-    recon: dict[str, Any] | None = None
-    probe: bool = False
-    flags: bool = True
-    stems: tuple[Place, ...] = ()
-    plan: dict[str, Any] | None = None
-    reload: bool = False
-    sleeps: bool = False
-    tests: dict[str, Any] | None = None
-    advice: dict[str, Any] | None = None
-    variation: dict[str, Any] | None = None
-    mutant: dict[str, Any] | None = None
-    traced: bool = False
-    echo: int = 0
-    examine: int = 0
-    compiles: bool = False
+class Task:
+    """What a victim is to do; ``kind`` tells the tasks apart."""
+
+    kind: ClassVar[str]
 
     def to_json(self) -> dict[str, Any]:
         # Not `asdict`, which copies what the target is known by with every order.
         return dict(vars(self))
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Order:
-        return cls(**{**data, "stems": tuple(data.get("stems", ())), "also": tuple(data.get("also", ()))})
-
-
-@dataclass
-class Outcome:
-    """How a run ended, as its nursery saw it.
-
-    ``result`` is what the victim reported (None where it never did), ``exit`` its status (negative: the signal),
-    ``acting`` the step at which the fault was first about to act, ``output`` the head and tail of what it printed,
-    ``notes`` what it said on its way.
-    """
-
-    id: str
-    result: dict[str, Any] | None = None
-    exit: int = 0
-    timed_out: bool = False
-    acting: int | None = None
-    output: str = ""
-    seconds: float = 0.0
-    lost: str = ""
-    stems: list[Place] = field(default_factory=list)
-    notes: list[dict[str, Any]] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Outcome:
+    def from_json(cls: type[Asked], data: Mapping[str, Any]) -> Asked:
         return cls(**data)
 
 
-def encode(message: Mapping[str, Any]) -> bytes:
-    """One line. What JSON can't hold becomes its text: a victim's values must not break the messenger."""
-    try:
-        line = json.dumps(message, default=safe_text)
-    except (ValueError, TypeError, RecursionError):
-        line = json.dumps({key: safe_text(value) for key, value in message.items()})
-    return line.encode() + b"\n"
+@dataclass(frozen=True)
+class OpenScenario(Task):
+    """Import the target of a scenario, which is as victims are given it, and serve its runs from then on."""
+
+    kind: ClassVar = "open"
+    scenario: Mapping[str, Any]
 
 
-class Lines:
-    """Collects bytes and gives back the messages whose lines are complete."""
+@dataclass(frozen=True)
+class SwitchedMutant:
+    """A source mutant to switch on.
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
+    ``first_step`` is that in which the clean run calls its function, ``calls`` how many calls are known of.
+    """
 
-    def feed(self, data: bytes) -> list[dict[str, Any]]:
-        self._buffer += data
-        *complete, rest = bytes(self._buffer).split(b"\n")
-        self._buffer = bytearray(rest)
-        messages = []
-        for line in complete:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                continue  # a victim that found the pipe and wrote into it
-            if isinstance(message, dict):
-                messages.append(message)
-        return messages
+    switch: str
+    first_step: int = 0
+    calls: int = 0
+
+
+@dataclass(frozen=True)
+class Train(Task):
+    """One training of the target.
+
+    ``fault`` is the one that the run is about, ``also`` holds others that are there beside it, ``recon`` what is known
+    of the target. ``probe`` has a clean run learn that. Without ``flags`` the Trainer flags that count as guards are
+    off. ``stems`` are the places that a trunk leaves stems at. With ``reload`` the run goes on to what a user does with
+    its checkpoints. ``advice`` asks for the ready-made guards to be observed too (see
+    `faultlab.detectors.advisory_guards`), ``variation`` for a change of the target that does no harm (see
+    `faultlab.config.variations`). ``traced`` has a clean run note where it draws what no seed gives. With ``compiles``
+    what `torch.compile` was given runs compiled, which else it does not.
+    """
+
+    kind: ClassVar = "train"
+    seed: int
+    fault: Fault | None = None
+    also: tuple[Fault, ...] = ()
+    recon: Recon | None = None
+    probe: bool = False
+    flags: bool = True
+    stems: tuple[Place, ...] = ()
+    reload: bool = False
+    advice: Mapping[str, Any] | None = None
+    variation: Mapping[str, Any] | None = None
+    mutant: SwitchedMutant | None = None
+    traced: bool = False
+    compiles: bool = False
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The one that the run is about, and those beside it."""
+        return () if self.fault is None else (self.fault, *self.also)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "fault": None if self.fault is None else str(self.fault),
+            "also": list(map(str, self.also)),
+            "recon": None if self.recon is None else self.recon.to_json(),
+            "mutant": None if self.mutant is None else vars(self.mutant),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Train:
+        read = {
+            "fault": None if data["fault"] is None else Fault.parse(data["fault"]),
+            "also": tuple(map(Fault.parse, data["also"])),
+            "recon": None if data["recon"] is None else Recon.from_json(data["recon"]),
+            "stems": tuple(data["stems"]),
+            "mutant": None if data["mutant"] is None else SwitchedMutant(**data["mutant"]),
+        }
+        return cls(**{**data, **read})
+
+
+@dataclass(frozen=True)
+class Examine(Task):
+    """A training looked at by a package above the worker, for so many training steps.
+
+    ``by`` names what is called with the target, the order and the way to report, as ``module:function``; it is looked
+    up in the victim.
+    """
+
+    kind: ClassVar = "examine"
+    by: str
+    train: Train
+    steps: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "train": self.train.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Examine:
+        return cls(**{**data, "train": Train.from_json(data["train"])})
+
+
+@dataclass(frozen=True)
+class RunTests(Task):
+    """Tests of a collected suite, by their node ids, in a pass of this ``style`` (see `faultlab.testing.victims`).
+
+    ``fault`` is armed in each; with ``until_failure`` the tests after one that detects it are not run.
+    """
+
+    kind: ClassVar = "tests"
+    tests: tuple[str, ...]
+    style: str
+    fault: Fault | None = None
+    until_failure: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "fault": None if self.fault is None else str(self.fault)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunTests:
+        fault = None if data["fault"] is None else Fault.parse(data["fault"])
+        return cls(**{**data, "tests": tuple(data["tests"]), "fault": fault})
+
+
+@dataclass(frozen=True)
+class RunMutated(Task):
+    """Tests of a collected suite, by their node ids, with the source mutant on that ``switch`` names."""
+
+    kind: ClassVar = "mutated"
+    tests: tuple[str, ...]
+    switch: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunMutated:
+        return cls(tuple(data["tests"]), data["switch"])
+
+
+TASKS: Mapping[str, type[Task]] = {task.kind: task for task in (OpenScenario, Train, Examine, RunTests, RunMutated)}
+
+
+@dataclass(frozen=True)
+class Order:
+    """One task, and how it is to be carried out.
+
+    ``at`` is where the run may begin, ``deadline`` is in seconds, ``ranks`` the number of processes that the run is a
+    group of. ``root`` is the folder that the run writes to, ``shared`` one that the runs of a campaign have in common.
+    ``sleeps`` says that it is expected to stand still until its deadline, and takes no core while it does. With
+    ``echo`` what the run prints is shown as it comes, on that descriptor (1 or 2) of the driver.
+    """
+
+    id: str
+    task: Task
+    at: Place = "construct"
+    deadline: float = 600.0
+    root: str = ""
+    shared: str = ""
+    sleeps: bool = False
+    echo: int = 0
+    ranks: int = 1
+
+    @property
+    def training(self) -> Train | None:
+        """The training that it asks for, one that is examined too; None where it asks for something else."""
+        task = self.task
+        return task.train if isinstance(task, Examine) else task if isinstance(task, Train) else None
+
+    @property
+    def stems(self) -> tuple[Place, ...]:
+        """The places at which it is to leave copies of itself that other orders begin at."""
+        return self.training.stems if self.training is not None else ()
+
+    def with_training(self, **changed: Any) -> Order:
+        """The order with other fields of its training; raises TypeError where it asks for none."""
+        if not isinstance(self.task, Train):
+            raise TypeError(f"{self.id} is no order to train")
+        return replace(self, task=replace(self.task, **changed))
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "task": {"kind": self.task.kind, **self.task.to_json()}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Order:
+        given = dict(data["task"])
+        task = TASKS[given.pop("kind")].from_json(given)
+        return cls(**{**data, "task": task})

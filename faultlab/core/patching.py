@@ -1,5 +1,7 @@
 """The only place that changes somebody else's class: attributes are replaced, and put back in reverse order."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import functools

@@ -9,14 +9,14 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from faultlab.core import atomic_write, seal
 from faultlab.core.journal import Journal
-from faultlab.core.orders import Outcome, Planned
+from faultlab.core.orders import Planned
 from faultlab.core.report import INCONCLUSIVE, SCHEMA, FaultResult, Report, dump, dump_to, plain
+from faultlab.core.results import Outcome
 from faultlab.core.run_folder import (
     ADVICE_FILE,
     CONCLUSIONS,
@@ -87,7 +87,7 @@ class Records:
 
     def _write_plan(self, planned: Sequence[Planned]) -> None:
         atomic_write.write(
-            self.folder / PLAN_FILE, dump({**self._plan, "faults": [asdict(entry) for entry in planned]}, indent=1)
+            self.folder / PLAN_FILE, dump({**self._plan, "faults": [entry.to_json() for entry in planned]}, indent=1)
         )
 
     def add(self, result: FaultResult, advised: Any = (), curve: Any = None) -> None:

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from faultlab.core import seal
+from faultlab.core.detection import Detection, Prescribed
+from faultlab.core.notice import Notice
+from faultlab.core.reason import Reason, ReasonKind, reasons_from_json, reasons_to_json
 
 SCHEMA = 1
 SOURCE = "source"
@@ -36,36 +39,8 @@ class Status(str, Enum):
 _WORST_FIRST = [Status.SILENT, Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT, Status.WARNED, Status.NOTICED,
                 Status.NO_EFFECT, Status.NOT_APPLICABLE, Status.IGNORED]  # fmt: skip
 INCONCLUSIVE = (Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT)
-BASELINE = "baseline: "
-"""What a report's reasons begin with that are about what was accepted."""
 NO_GATE = "no gate in the scenario"
 _SEVERITY_ORDER = {"critical": 0, "major": 1, "minor": 2}
-
-
-@dataclass(frozen=True)
-class Detection:
-    """Who noticed: ``latency`` is in training steps from the first activation; ``names_cause`` as the message says."""
-
-    kind: str
-    name: str
-    step: int
-    latency: int
-    names_cause: bool
-    message: str
-
-    @property
-    def who(self) -> tuple[str, str]:
-        """The detector: a guard or a test by kind and name, whatever made the test fail; of others the kind alone."""
-        if self.kind in ("guard", "test"):
-            return self.kind, self.name
-        return ("test", self.name) if "::" in self.name else (self.kind, "")
-
-    @property
-    def worth(self) -> int:
-        """From 0 (a guard or test that names the cause) to 3 (it fell over by luck)."""
-        if self.kind in ("guard", "test"):
-            return 0 if self.names_cause else 1
-        return 2 if self.kind == "module" else 3
 
 
 @dataclass(frozen=True)
@@ -106,7 +81,7 @@ class FaultResult:
     noticed_by: list[Detection] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     harm: Harm | None = None
-    prescription: list[dict[str, Any]] = field(default_factory=list)
+    prescription: list[Prescribed] = field(default_factory=list)
     seconds: float = 0.0
     mutant: dict[str, Any] | None = None
 
@@ -138,8 +113,9 @@ class FaultResult:
 
     def to_json(self) -> dict[str, Any]:
         # Not `asdict`, which copies whatever it holds to the bottom: a campaign has thousands of these.
-        whole = {**vars(self), "noticed_by": [dict(vars(found)) for found in self.noticed_by]}
+        whole = {**vars(self), "noticed_by": [found.to_json() for found in self.noticed_by]}
         whole["harm"] = None if self.harm is None else self.harm.to_json()
+        whole["prescription"] = [guard.to_json() for guard in self.prescription]
         if self.mutant is None:
             del whole["mutant"]
         data: dict[str, Any] = plain(whole)
@@ -150,6 +126,7 @@ class FaultResult:
         fields = dict(data)
         fields["status"] = Status(fields["status"])
         fields["noticed_by"] = [Detection(**found) for found in fields["noticed_by"]]
+        fields["prescription"] = [Prescribed(**guard) for guard in fields["prescription"]]
         fields["harm"] = None if fields["harm"] is None else Harm(**fields["harm"])
         return cls(**fields)
 
@@ -167,13 +144,18 @@ class Baseline:
     deterministic: bool = True
     seeds: list[int] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
-    false_alarms: list[dict[str, Any]] = field(default_factory=list)
+    false_alarms: list[Notice] = field(default_factory=list)
     measure: dict[str, str] = field(default_factory=dict)
     findings: list[dict[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """All of it, but a measure where nothing was trained, and findings where there are none."""
-        return {name: value for name, value in asdict(self).items() if value or name not in ("measure", "findings")}
+        whole = {**asdict(self), "false_alarms": [alarm.as_false_alarm() for alarm in self.false_alarms]}
+        return {name: value for name, value in whole.items() if value or name not in ("measure", "findings")}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Baseline:
+        return cls(**{**data, "false_alarms": [Notice.from_json(alarm) for alarm in data["false_alarms"]]})
 
 
 @dataclass
@@ -243,7 +225,7 @@ class Report:
     faults: list[FaultResult] = field(default_factory=list)
     timing: dict[str, float] = field(default_factory=dict)
     passed: bool = True
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
     faultlab: str = ""
     mutants: list[FaultResult] = field(default_factory=list)
     mutation: Mutation | None = None
@@ -256,7 +238,7 @@ class Report:
     @property
     def gate(self) -> str:
         """What the gate came to, in words; where nothing was asked there is none, but what does not pass is said."""
-        if self.demands != Demands() or any(reason.startswith(BASELINE) for reason in self.reasons):
+        if self.demands != Demands() or any(one.kind is ReasonKind.BASELINE for one in self.reasons):
             if not self.passed:
                 return "gate NOT passed"
             return (
@@ -264,7 +246,7 @@ class Report:
             )
         if self.passed:
             return NO_GATE
-        unproven = any(reason.startswith(("inconclusive", "interrupted")) for reason in self.reasons)
+        unproven = any(one.proves_nothing and not one.kind.of_mutants for one in self.reasons)
         why = "false alarms" if self.baseline.false_alarms else "inconclusive" if unproven else "not passed"
         return f"{NO_GATE}; {why}"
 
@@ -298,8 +280,8 @@ class Report:
     def coverage(self) -> dict[str, Any]:
         """What is counted from the verdicts."""
         return {
-            "modes": _counts(self.by_mode().values()),
-            "faults": _counts(fault.status for fault in self.faults),
+            "modes": counts_of(self.by_mode().values()),
+            "faults": counts_of(fault.status for fault in self.faults),
             "ratio": self.ratio,
             "by_detector": self.by_detector(),
         }
@@ -320,7 +302,7 @@ class Report:
             "timing": self.timing,
             "gate": {
                 "passed": self.passed,
-                "reasons": self.reasons,
+                **reasons_to_json(self.reasons),
                 **({"demands": self.demands.to_json()} if self.demands is not None else {}),
                 **({"excuses": self.excuses} if self.excuses else {}),
             },
@@ -336,13 +318,13 @@ class Report:
         return cls(
             scenario=data["scenario"],
             versions=dict(data["versions"]),
-            baseline=Baseline(**data["baseline"]),
+            baseline=Baseline.from_json(data["baseline"]),
             faults=[fault for fault in faults if fault.family != SOURCE],
             mutants=[fault for fault in faults if fault.family == SOURCE],
             mutation=Mutation(**data["mutants"]) if "mutants" in data else None,
             timing=dict(data["timing"]),
             passed=data["gate"]["passed"],
-            reasons=list(data["gate"]["reasons"]),
+            reasons=reasons_from_json(data["gate"]),
             faultlab=data["faultlab"],
             target=dict(data.get("target") or {}),
             demands=Demands(**data["gate"]["demands"]) if "demands" in data["gate"] else None,
@@ -395,6 +377,7 @@ def plain(data: Any) -> Any:
     return data
 
 
-def _counts(statuses: Iterable[Status]) -> dict[str, int]:
+def counts_of(statuses: Iterable[Status]) -> dict[str, int]:
+    """How many there are of each status, those that there are none of too."""
     counted = Counter(statuses)
     return {status.value: counted[status] for status in Status}

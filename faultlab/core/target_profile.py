@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from faultlab.core import framework_names
+
 DENSE = ("linear", "convolution", "transposed")
 ACTIVATIONS = ("relu", "bounded", "activation")
 NORMALISATIONS = ("batchnorm", "normalisation")
@@ -84,6 +86,8 @@ class LoaderFacts:
 class Recon:
     """The structure of a target.
 
+    ``framework`` is what trains it, ``seams`` names the injection points that faultlab has a hook for there (None where
+    nobody asked).
     ``forward`` is the path of the part that gives the predictions ("" for the target's own forward, None for none),
     ``taught_head`` says whether what enters its last layer comes from parameters that learn (None without a layer);
     ``hooks`` the LightningModule methods that were called; ``losses`` the number of losses a training step sends
@@ -120,6 +124,8 @@ class Recon:
     checkpoints, ``unevaluated`` why its best one can't be evaluated afterwards.
     """
 
+    framework: str = framework_names.DEFAULT
+    seams: tuple[str, ...] | None = None
     namespace: str = ""
     module: str = ""
     automatic: bool = True

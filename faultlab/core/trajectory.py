@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from faultlab.core.orders import Outcome
+from typing import Any
 
 Series = list[tuple[int, float]]
 
@@ -52,12 +49,6 @@ class Trajectory:
         metrics = {name: series(pairs) for name, pairs in data["metrics"].items()}
         numbers = {"losses": series(data["losses"]), "learning_rates": series(data["learning_rates"])}
         return cls(**{**data, **numbers, "metrics": metrics})
-
-    @classmethod
-    def of(cls, outcome: Outcome) -> Trajectory | None:
-        """What a run did; None where it did not live to say so."""
-        found = (outcome.result or {}).get("trajectory")
-        return None if found is None else cls.from_json(found)
 
     def same_as(self, other: Trajectory) -> bool:
         """Whether the two runs are the same to the bit."""

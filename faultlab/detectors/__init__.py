@@ -1,1 +1,4 @@
-"""Who notices: the framework, the user's own code, the guards, and the process that ends."""
+"""Who noticed, as seen inside the victim: exceptions, warnings, the user's guards and the ready-made ones.
+
+It imports neither a training framework nor what runs the victim, and no click, rich, pydantic or jinja2.
+"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from faultlab.core.results import Advisory
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.injection.clock import Clock
@@ -38,7 +39,7 @@ class Advisers:
         """Spare the run the guards whose alarms can come of nothing but what its fault leaves as it is.
 
         Args:
-            left: The fault's seam's `faultlab.injection.seam.Seam.leaves`.
+            left: What the fault's injection point leaves, see `faultlab.catalogue.injection_points.InjectionPoint`.
         """
         self._left = () if self._asked.get("everywhere") else left
         self._observer.rest([name for name, judges in self._judges.items() if judges in self._left])
@@ -78,26 +79,26 @@ class Advisers:
         self.rest(self._left)
         return hooks
 
-    def to_json(self) -> dict[str, Any]:
+    def advisory(self) -> Advisory:
         """Their alarms, which of them failed themselves or never could look and why, and the seconds that each took."""
         alarms, broken, interruption = [], {}, self._observer.of_interruption
         for notice in [*self._observer.notices, *interruption]:
             if notice.reason in self._checks.get(notice.name, ()):
-                alarms.append(notice.to_json())
+                alarms.append(notice)
             elif notice.how == "raised":
                 broken[notice.name] = notice.message
         recorder = type(self._recorder).__name__
-        return {
-            "watching": not self._asked.get("record_only", False),
-            "alarms": alarms,
-            "of_interruption": [notice.to_json() for notice in interruption],
-            "broken": broken,
-            "idle": {
+        return Advisory(
+            watching=not self._asked.get("record_only", False),
+            alarms=tuple(alarms),
+            of_interruption=tuple(interruption),
+            broken=broken,
+            idle={
                 type(guard).__name__: guard.report()
                 for guard in self._made
                 if getattr(guard, "skipped", None) and not guard.looked and hasattr(guard, "report")
             },
-            "arguments": self._arguments,
-            "seconds": {name: seconds for name, seconds in self._observer.seconds.items() if name != recorder},
-            "summary": getattr(self._recorder, "summary", None),
-        }
+            arguments=self._arguments,
+            seconds={name: seconds for name, seconds in self._observer.seconds.items() if name != recorder},
+            summary=getattr(self._recorder, "summary", None),
+        )

@@ -5,6 +5,8 @@ incidental crash, in whichever frame it surfaced: unpacking a tensor into two na
 for others. Those count as ``framework``. The raising instruction tells the two apart.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import dis

@@ -1,5 +1,7 @@
 """The warnings that a user would see: Python's and those that libraries log, each once, with its first step."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import logging

@@ -1,4 +1,4 @@
-"""How a module is trained, by what its project has: the candidates, best evidence first, tried in another process."""
+"""Candidates of how a module is trained, best evidence first, each tried in another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a short training is: so many steps that something is learnt, and no more. Chosen by counts and CPU time."""
+"""How long a short training is: enough steps to learn something, chosen by counts and CPU time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where in a project the LightningModules, data and training scripts are; read from the source, nothing is imported."""
+"""Where a project's LightningModules, data and training scripts are, read from its source."""
 
 from __future__ import annotations
 

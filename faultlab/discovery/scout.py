@@ -16,16 +16,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from faultlab.core.orders import Order, encode
+from faultlab.core.messages import encode
+from faultlab.core.orders import Order, Train
+from faultlab.core.results import read_result
+from faultlab.core.target_profile import LoaderFacts
 from faultlab.discovery import length
 from faultlab.discovery.left_behind import LeftBehind
 from faultlab.discovery.length import Length
 from faultlab.engines import processes
-from faultlab.worker.imported import apart
+from faultlab.worker.bootstrap import apart
 
 _ATTEMPT = 90.0
 _SEARCH = 45.0
@@ -236,10 +238,11 @@ def trainer_settings(long: Length, given: Mapping[str, Any]) -> dict[str, Any]:
 def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
     """One clean training in this process, by the code that carries out every run of a campaign."""
     from faultlab.campaign.metric_choice import choose_metric
-    from faultlab.core.trajectory import Trajectory
-    from faultlab.frameworks.lightning.target import Target, TargetError
+    from faultlab.core.results import Outcome
+    from faultlab.errors import TargetError
+    from faultlab.frameworks.lightning.target import Target
     from faultlab.targets import script
-    from faultlab.worker.session import carry_out
+    from faultlab.worker.dispatch import carry_out
 
     begun, cpu = time.perf_counter(), time.process_time()
     given: dict[str, Any] = {}
@@ -250,44 +253,44 @@ def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
             given, left_out = dict(handed.flags), list(handed.left_out)
         trainer = trainer_settings(long, given)
         target = Target({**parts, "trainer": trainer, "path": []})
-        carry_out(target, replace(Order("clean", 0, root=root), probe=True), said.append)
+        carry_out(target, Order("clean", Train(0, probe=True), root=root), said.append)
     except TargetError as error:
         return {"failed": ". ".join(filter(None, (error.message.rstrip("."), error.remedy)))}
-    result = said[-1]["result"]
-    if "target_error" in result:
-        error_said = result["target_error"]
-        return {"failed": error_said["message"]}
-    trajectory = Trajectory.from_json(result["trajectory"])
+    outcome = Outcome("clean", [read_result(said[-1]["result"])])
+    if outcome.target_error is not None:
+        return {"failed": outcome.target_error.message}
+    run = outcome.run
+    assert run is not None
+    trajectory, recon = run.trajectory, run.recon
     if trajectory.end != "finished":
-        notices = result["notices"]
-        return {"failed": notices[-1]["message"] if notices else f"the training ends: {trajectory.end}"}
+        return {"failed": run.notices[-1].message if run.notices else f"the training ends: {trajectory.end}"}
     if not trajectory.steps:
         return {"failed": "it trains no step: the training loader yields no batch"}
-    recon = result["recon"]
-    measure = choose_metric(trajectory, None, recon["directions"])
+    assert recon is not None
+    measure = choose_metric(trajectory, None, recon.directions)
     told = measure.metric in trajectory.metrics and measure.lower_is_better is not None
     metrics = trajectory.final or {key: series[-1][1] for key, series in trajectory.metrics.items()}
-    cls = _class(recon["module"])
+    cls = _class(recon.module)
     losses = [loss for _, loss in trajectory.losses]
     return {
         "trajectory": True,
         "trainer": trainer,
         "given": given,
         "left_out": left_out,
-        "module": recon["module"],
-        "lineage": [one.__name__ for one in cls.__mro__] if cls else [recon["module"].rpartition(".")[2]],
-        "namespace": recon["namespace"],
+        "module": recon.module,
+        "lineage": [one.__name__ for one in cls.__mro__] if cls else [recon.module.rpartition(".")[2]],
+        "namespace": recon.namespace,
         "steps": trajectory.steps,
-        "batches": _batches(recon.get("loading") or {}),
-        "fit_seconds": result["fit_seconds"],
+        "batches": _batches(recon.loading),
+        "fit_seconds": run.fit_seconds,
         "cpu": time.process_time() - cpu,
         "seconds": time.perf_counter() - begun,
         "monitor": {"metric": measure.metric, "mode": measure.mode} if told else None,
         "metrics": metrics,
         "losses": losses,
-        "guards": list(result["guards"]),
-        "notices": [f"{notice['name']}: {notice['message']}" for notice in result["notices"]],
-        "leaves": {path: list(leaf["shape"]) for path, leaf in recon["leaves"].items()},
+        "guards": list(run.guards),
+        "notices": [f"{notice.name}: {notice.message}" for notice in run.notices],
+        "leaves": {path: list(leaf.shape) for path, leaf in recon.leaves.items()},
         "validation": trajectory.validation_batches,
         "skipped": script.skipped(),
     }
@@ -300,15 +303,16 @@ def _available(answer: Mapping[str, Any], long: Length) -> int | None:
     return found
 
 
-def _batches(loading: Mapping[str, Any]) -> int | None:
+def _batches(loading: LoaderFacts | None) -> int | None:
     """How many batches an epoch has without a limit; None where that is not known."""
-    samples, size = loading.get("samples"), loading.get("batch_size")
+    samples, size = (loading.samples, loading.batch_size) if loading is not None else (None, None)
     return -(-samples // size) if samples and size else None
 
 
 def _search(module: Mapping[str, Any], reading: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     from faultlab.discovery.shapes import Search
-    from faultlab.frameworks.lightning.target import Target, TargetError
+    from faultlab.errors import TargetError
+    from faultlab.frameworks.lightning.target import Target
     from faultlab.injection import compilation
     from faultlab.targets import script
 

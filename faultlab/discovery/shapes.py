@@ -1,4 +1,4 @@
-"""Finds by trying what batch a module trains on: shapes by its first layers, labels by its last ones and its loss.
+"""What batch a module trains on, found by trying: shapes by its first layers, labels by its last ones.
 
 Runs in a process of its own, which may crash or hang.
 """

@@ -1,4 +1,4 @@
-"""In the victim: what a user's module is, read off it: its class, its step, its source, its parameters, its loader."""
+"""In the victim: what a user's module is made of: class, step, source, parameters, loader."""
 
 from __future__ import annotations
 

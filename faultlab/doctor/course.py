@@ -1,4 +1,4 @@
-"""In the victim: the course of a training, by Lightning's own hooks: what was planned, delivered, validated, lost."""
+"""In the victim: the course of a training: what was planned, delivered, validated, lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the settings promise and the training delivers: batches, validation, schedules, a checkpoint to go on from."""
+"""What settings promise and the training delivers: batches, validation, schedules, checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scenario or a class examined from its file to its training's end. The driver's side: it never imports torch."""
+"""An examination of a scenario or a class, from its file to its training's end. The driver's side."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from faultlab.campaign.applicability_survey import CLASS_PATH, bare, from_workin
 from faultlab.campaign.clean_runs import order
 from faultlab.config.scenario import Scenario, load, project_root
 from faultlab.config.source_lookup import file_of
-from faultlab.core.orders import Outcome
-from faultlab.core.trajectory import Trajectory
+from faultlab.core.orders import Examine, Train
+from faultlab.core.results import ExaminedRun, Outcome, RunResult
 from faultlab.discovery import candidates, cli_config
 from faultlab.discovery.project_index import Found
 from faultlab.doctor import options, statements, step_not_executed
@@ -30,8 +30,8 @@ from faultlab.doctor.step_executed import HOOKS, LEARNING
 from faultlab.doctor.still import WEIGHTS
 from faultlab.doctor.swallowed import SWALLOWED
 from faultlab.doctor.told import TOLD
-from faultlab.engines import Engine, TargetBrokenError
-from faultlab.errors import ScenarioError, UsageError
+from faultlab.engines import Engine
+from faultlab.errors import ScenarioError, TargetError, UsageError
 
 # A script trains for hours, and most of what keeps a step from executing does so from the beginning.
 _WHOLE, _OF_A_SCRIPT = sys.maxsize, 100
@@ -105,20 +105,20 @@ def _of_a_script(build: dict[str, Any]) -> Scenario:
 def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
     try:
         engine.open(scenario.name, scenario.for_victims())
-    except TargetBrokenError as error:
-        yield _broken("import", scenario, error.where, error.message, error.remedy)
+    except TargetError as error:
+        yield _broken("import", scenario, error)
         return
     yield replace(fine("your code can be imported"), check="import")
-    (outcome,) = engine.run([order(engine, "examined", seed, deadline=timeout, examine=steps, compiles=True)])
-    result = outcome.result or {}
-    if "target_error" in result:
-        told = result["target_error"]
-        yield _broken("build", scenario, told["where"], told["message"], told["remedy"])
+    task = Examine("faultlab.doctor.observing:examine", Train(seed, compiles=True), steps)
+    (outcome,) = engine.run([order(engine, "examined", task, deadline=timeout)])
+    if outcome.target_error is not None:
+        yield _broken("build", scenario, outcome.target_error)
         return
-    if "seen" not in result:
+    examined = outcome.result
+    if not isinstance(examined, ExaminedRun):
         yield _lost(outcome, timeout)
         return
-    seen = {**result["seen"], "warned": [entry["text"] for entry in result["warnings"]]}
+    seen = {**examined.seen, "warned": [shown.text for shown in examined.run.warnings]}
     if "cls" not in seen:
         raised = seen.get("error") or {}
         message = str(raised.get("message", "")).partition("\n")[0]
@@ -134,7 +134,7 @@ def _examined(scenario: Scenario, engine: Engine, timeout: float, seed: int, ste
     own = (scenario.build.init_args or {}).get("script") if scenario.build else None
     seen["scripts"] = scripts(root, seen["cls"]["name"], Path(str(own)) if own else None)
     yield from _class(scenario, seen, root)
-    yield from _training(engine, outcome, seen, timeout, seed, steps)
+    yield from _training(engine, examined.run, seen, timeout, seed, steps)
     yield from SCRIPTS.run(seen)
 
 
@@ -152,20 +152,19 @@ def _class(scenario: Scenario, seen: Seen, root: Path) -> Iterator[Finding]:
         yield replace(found, check="which copy")
 
 
-def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
-    result = outcome.result or {}
-    trajectory = Trajectory.from_json(result["trajectory"])
+def _training(engine: Engine, run: RunResult, seen: Seen, timeout: float, seed: int, steps: int) -> Iterator[Finding]:
+    trajectory = run.trajectory
     if step_not_executed.calls(seen):
         if trajectory.end == "finished" and trajectory.steps >= steps:
-            what = f"its first {trajectory.steps} steps take {result['seconds']:.2f} s, and then it was ended"
+            what = f"its first {trajectory.steps} steps take {run.seconds:.2f} s, and then it was ended"
             yield replace(fine(what), check="clean run")
         elif trajectory.end == "finished":
-            (again,) = engine.run([order(engine, "again", seed, deadline=timeout, compiles=True)])
-            other = Trajectory.of(again)
+            (again,) = engine.run([order(engine, "again", Train(seed, compiles=True), deadline=timeout)])
+            other = again.trajectory
             # The examined run evaluates nothing at its end.
             alike = other is not None and replace(other, final={}).same_as(replace(trajectory, final={}))
             kind = "deterministic" if alike else "not deterministic"
-            what = f"the clean run takes {result['seconds']:.2f} s for {trajectory.steps} steps; it is {kind}"
+            what = f"the clean run takes {run.seconds:.2f} s for {trajectory.steps} steps; it is {kind}"
             yield replace(fine(what), check="clean run")
             if not alike:
                 yield _nondeterministic(engine, timeout, seed)
@@ -185,7 +184,7 @@ def _training(engine: Engine, outcome: Outcome, seen: Seen, timeout: float, seed
 
 def _nondeterministic(engine: Engine, timeout: float, seed: int) -> Finding:
     """Why two runs of one seed differ, by two more that note what they draw."""
-    runs = [order(engine, f"traced-{n}", seed, deadline=timeout, traced=True) for n in range(2)]
+    runs = [order(engine, f"traced-{n}", Train(seed, traced=True), deadline=timeout) for n in range(2)]
     found = nondeterminism.finding(list(engine.run(runs)))
     return replace(attention(found["what"], found["evidence"], found["remedy"]), check="deterministic")
 
@@ -208,13 +207,13 @@ def _lost(outcome: Outcome, timeout: float) -> Finding:
     return replace(wrong(f"the process {how}, {when}", printed[0][:300], remedy), check="clean run")
 
 
-def _broken(check: str, scenario: Scenario, where: Any, message: str, remedy: str) -> Finding:
-    problem = scenario.problem(tuple(where), message, remedy).problems[0]
+def _broken(check: str, scenario: Scenario, error: TargetError) -> Finding:
+    where, message = error.where, error.message
+    problem = scenario.problem(where, message, error.remedy).problems[0]
     if guard := _main_guard(scenario, message):
         return replace(guard, check=check)
     if named := explained(message):
-        remedy = named.remedy
-        problem = scenario.problem(tuple(where), f"{message}: {named.cause}", remedy).problems[0]
+        problem = scenario.problem(where, f"{message}: {named.cause}", named.remedy).problems[0]
     place = f"{problem.file}:{problem.line}:{problem.column}" if scenario.file.is_file() else ""
     return replace(wrong(problem.message, place, problem.remedy), check=check)
 

@@ -21,8 +21,9 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from faultlab.core.notice import safe_text
-from faultlab.core.orders import Order
+from faultlab.core.orders import Examine, Order
 from faultlab.core.patching import Patches
+from faultlab.core.results import ExaminedRun, Result
 from faultlab.doctor import anatomy, planned
 from faultlab.doctor.checkpoint import resumed_from
 from faultlab.doctor.course import Course
@@ -52,11 +53,18 @@ _SETTINGS = (
 )
 
 
+def examine(target: Target, order: Order, send: Send) -> None:
+    """Carries out an order to examine a training."""
+    Examined(target, order, send).run()
+
+
 class Examined(Session):
     """A clean session with an observer of the user's module, its hooks and its callbacks."""
 
     def __init__(self, target: Target, order: Order, send: Send) -> None:
         super().__init__(target, order, send)
+        assert isinstance(order.task, Examine)
+        self._steps = order.task.steps
         self._seen: dict[str, Any] = {
             "calls": Counter(),
             "outputs": Counter(),
@@ -156,7 +164,7 @@ class Examined(Session):
                     seen["skipped"].append({"hook": name, "how": "returns -1", "step": self._clock.step})
                 if not stop and getattr(trainer, "should_stop", False):
                     seen["stopped"].append({"hook": name, "owner": owner, "step": self._clock.step})
-                if name == "training_step" and seen["calls"][name] >= self._order.examine:
+                if name == "training_step" and seen["calls"][name] >= self._steps:
                     trainer.should_stop = seen["cut"] = True
                 return output
 
@@ -198,7 +206,7 @@ class Examined(Session):
             self._note_error(lost)
         return ended
 
-    def _run(self) -> dict[str, Any]:
+    def _run(self) -> Result:
         # Where it stands when its time is up, for one that hangs.
         faulthandler.dump_traceback_later(max(0.5, self._order.deadline - 1), file=sys.__stderr__ or sys.stderr)
         try:
@@ -229,7 +237,7 @@ class Examined(Session):
     def _evaluate(self) -> None:
         """Nothing: what the weights are worth is not asked here."""
 
-    def _result(self) -> dict[str, Any]:
+    def _result(self) -> Result:
         if self._built is not None:
             self._seen["parameters"] = anatomy.parameters(self._built.module, self._before, self._trainer)
             self._seen["loader"] = anatomy.loader(self._trainer)
@@ -242,7 +250,7 @@ class Examined(Session):
         self._seen["end"] = self._trajectory.end
         self._seen["batches"] = self._trajectory.steps
         self._seen["validation_batches"] = self._trajectory.validation_batches
-        return {**super()._result(), "seen": self._seen}
+        return ExaminedRun(self._run_result(), self._seen)
 
 
 class _Listener(logging.Handler):

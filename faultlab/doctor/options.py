@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from faultlab.campaign.clean_runs import order
+from faultlab.core.orders import Train
 from faultlab.core.trajectory import Trajectory
 from faultlab.doctor.finding import Finding, Seen, attention
 from faultlab.engines import Engine
@@ -31,9 +32,9 @@ def without_effect(engine: Engine, seen: Seen, trajectory: Trajectory, timeout: 
     for name, value in set_ones.items():
         usual, remedy = _OPTIONS[name]
         variation = {"trainer": {name: usual[0]}}
-        without = order(engine, f"without-{name}", seed, deadline=timeout, compiles=True, variation=variation)
-        (outcome,) = engine.run([without])
-        other = Trajectory.of(outcome)
+        task = Train(seed, compiles=True, variation=variation)
+        (outcome,) = engine.run([order(engine, f"without-{name}", task, deadline=timeout)])
+        other = outcome.trajectory
         if other is not None and replace(other, final={}).same_as(replace(trajectory, final={})):
             yield replace(
                 attention(

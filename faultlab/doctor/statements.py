@@ -1,4 +1,4 @@
-"""What single statements say of how a method trains: unpackings, cuts in the graph, optimizers stepped by hand."""
+"""What single statements of a method do to training: unpackings, cuts in the graph, manual steps."""
 
 from __future__ import annotations
 

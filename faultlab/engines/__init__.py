@@ -1,18 +1,42 @@
-"""How runs are carried out. An engine takes orders and gives back outcomes; it judges nothing."""
+"""How runs are carried out. An engine takes orders and gives back outcomes; it judges nothing.
+
+It imports nothing of the campaign or of any other layer above it, and Lightning through `faultlab.frameworks` alone.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.orders import Order
+from faultlab.core.results import Outcome
 
 NAMES = ("fork", "spawn")
 
 
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do.
+
+    ``snapshots``: runs may begin half-way, as copies of a training that goes on beside them. ``groups``: a run may be
+    several processes. ``echo``: what a run prints can be shown as it comes. ``shared_filesystem``: runs find the
+    driver's files where it has them.
+    """
+
+    snapshots: bool = False
+    groups: bool = False
+    echo: bool = False
+    shared_filesystem: bool = False
+
+
 class Engine(Protocol):
     """What a campaign needs of an engine. Engines are closed when they are done with, whatever happened."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What may be asked of it."""
 
     jobs: int
     alone: bool
@@ -29,23 +53,27 @@ class Engine(Protocol):
         """Has later scenarios find a package imported already, where that is possible."""
 
     def open(self, name: str, scenario: Mapping[str, Any]) -> None:
-        """Makes a scenario ready, leaving the one before it. Raises TargetBrokenError."""
+        """Makes a scenario ready, leaving the one before it. Raises TargetError."""
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        """Carries the orders out, ``jobs`` at a time, and yields each outcome as it comes."""
+        """Carries the orders out, ``jobs`` at a time, and yields each outcome as it comes.
+
+        Raises UsageError where an order asks for what the engine can't do.
+        """
 
     def close(self) -> None:
         """Ends every process that the engine started."""
 
 
-class TargetBrokenError(Exception):
-    """The scenario's code can't be imported or called as written; ``where`` is the key's path in the file."""
+def refuse_groups(engine: Engine, orders: Sequence[Order]) -> None:
+    """Raise UsageError for an order of several ranks, where the engine runs single processes alone."""
+    from faultlab.errors import UsageError
 
-    def __init__(self, where: Sequence[str | int], message: str, remedy: str = "") -> None:
-        self.where = tuple(where)
-        self.message = message
-        self.remedy = remedy
-        super().__init__(message)
+    asked = next((order for order in orders if order.ranks > 1), None)
+    if asked is not None and not engine.capabilities.groups:
+        raise UsageError(
+            f"{asked.id} asks for {asked.ranks} ranks, and this engine runs one process a training; ask for one rank"
+        )
 
 
 def create(name: str, jobs: int) -> Engine:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from faultlab.core.orders import Lines, encode
+from faultlab.core.messages import Lines, encode
 from faultlab.engines import keeping
 
 _CHUNK = 1 << 16

@@ -5,10 +5,11 @@ Orders whose stem never came to be (live loader workers can't be copied) run fro
 verdict.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import signal
@@ -21,12 +22,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from faultlab.core.orders import Lines, Order, Outcome, Place, encode
+from faultlab.core.messages import Lines, encode
+from faultlab.core.orders import OpenScenario, Order, Place
+from faultlab.core.results import Outcome
 from faultlab.core.threads import one_thread_environment
-from faultlab.engines import TargetBrokenError, keeping
+from faultlab.engines import Capabilities, keeping, refuse_groups
 from faultlab.engines.admission import Admission
 from faultlab.engines.processes import show
 from faultlab.engines.waiting import Waiting
+from faultlab.errors import TargetError
 
 _OVERDUE = 30.0
 _IMPORT_DEADLINE = 600.0
@@ -41,7 +45,12 @@ def _longest_first(order: Order) -> tuple[int, int]:
     if isinstance(order.at, int):
         return (2, order.at)
     # A run that goes on from its checkpoints trains once more.
-    return (1, 0 if order.reload else 2 if order.at == "fit" else 1)
+    return (1, 0 if order.training and order.training.reload else 2 if order.at == "fit" else 1)
+
+
+def _from_nothing(order: Order) -> Order:
+    """The order for a run that is forked off no other, and that none is forked off."""
+    return replace(order.with_training(stems=()) if order.stems else order, at="construct")
 
 
 class _Link:
@@ -79,6 +88,8 @@ class _Link:
 
 class ForkEngine:
     """See `faultlab.engines.Engine`."""
+
+    capabilities = Capabilities(snapshots=True, echo=True, shared_filesystem=True)
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
@@ -143,6 +154,7 @@ class ForkEngine:
                 warm.send({"import": package})
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        refuse_groups(self, orders)
         waiting = Waiting(sorted(orders, key=_longest_first))
         suspects: list[Order] = []
         alone = ""
@@ -159,7 +171,7 @@ class ForkEngine:
                 if order.id == alone:
                     self._finished.append(Outcome(order.id, lost="it kills the process that watches over it"))
                 else:
-                    suspects.append(replace(order, at="construct", stems=()))
+                    suspects.append(_from_nothing(order))
             self._taken_back.clear()
             if self._finished:
                 # No slot stays empty while the caller judges what has ended and waits for the disk.
@@ -223,7 +235,8 @@ class ForkEngine:
 
     def _prepare_known(self, orders: Iterable[Order]) -> None:
         """Have the known good runs that guards compare with combined once, before victims are forked."""
-        files = {order.advice["known"] for order in orders if order.advice and order.advice.get("known")}
+        told = [order.training.advice or {} for order in orders if order.training is not None]
+        files = {advice["known"] for advice in told if advice.get("known")}
         construct = self._link("construct")
         if construct is not None and (new := files - self._known):
             self._known |= new
@@ -244,21 +257,20 @@ class ForkEngine:
         warm = self._link("warm")
         assert warm is not None
         root = os.path.join(self.root, f"import-{self._openings}")
-        warm.give(Order(opening, 0, root=root, fault=json.dumps(scenario), deadline=float("inf")))
+        warm.give(Order(opening, OpenScenario(scenario), root=root, deadline=float("inf")))
         asked = time.monotonic()
         while self._link("construct") is None:
             self._listen()
             if time.monotonic() - asked > _IMPORT_DEADLINE:
-                raise TargetBrokenError((), f"importing the target takes more than {_IMPORT_DEADLINE:.0f} s")
+                raise TargetError((), f"importing the target takes more than {_IMPORT_DEADLINE:.0f} s")
             ended = self._ended_scenarios.pop(opening, None)
             if ended is not None:
-                error = (ended.result or {}).get("target_error")
-                if error:
-                    raise TargetBrokenError(error["where"], error["message"], error["remedy"])
+                if ended.target_error is not None:
+                    raise ended.target_error
                 message = f"importing the target ended the process with status {ended.exit}"
-                raise TargetBrokenError((), f"{message}\n{ended.output}")
+                raise TargetError((), f"{message}\n{ended.output}")
             if self._link("warm") is None:
-                raise TargetBrokenError((), "the process that imports the target was killed")
+                raise TargetError((), "the process that imports the target was killed")
         self._prepare_again()
 
     def _prepare_again(self) -> None:
@@ -281,7 +293,7 @@ class ForkEngine:
             )
             if not self._greeted(self._warm):
                 status = self._warm.returncode
-                raise TargetBrokenError((), f"the process that imports torch ended with status {status}")
+                raise TargetError((), f"the process that imports torch ended with status {status}")
         for package in self._preload:
             self._link("warm").send({"import": package})  # type: ignore[union-attr]
 
@@ -360,8 +372,9 @@ class ForkEngine:
                     self._ended_scenarios[outcome.id] = outcome
                 elif link.scenario == self._scenario[0]:
                     self._finished.append(outcome)
-                    self._lazy += (outcome.result or {}).get("imported") or []
-                    self._admission.learn((outcome.result or {}).get("private") or 0)
+                    if outcome.run is not None and (found := outcome.run.circumstances) is not None:
+                        self._lazy += found.imported
+                        self._admission.learn(found.private)
 
     def _hang_up(self) -> None:
         """Leaves the scenario's nurseries: they end with whatever they still run."""

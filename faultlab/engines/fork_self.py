@@ -1,5 +1,7 @@
 """The fork engine for a process that is warm already: victims are copies of the process that asks for them."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import contextlib
@@ -10,9 +12,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from faultlab.core.orders import Order
-from faultlab.engines import TargetBrokenError, processes
+from faultlab.engines import processes
 from faultlab.engines.fork import ForkEngine
 from faultlab.engines.nursery import Nursery
+from faultlab.errors import TargetError
 
 Send = Callable[[dict[str, Any]], None]
 _PATIENCE = 600.0
@@ -44,10 +47,10 @@ class CollectedEngine(ForkEngine):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 self._children.remove(pid)
-                raise TargetBrokenError((), f"the copy of this process ended with status {status}")
+                raise TargetError((), f"the copy of this process ended with status {status}")
             if time.monotonic() - asked > _PATIENCE:
                 processes.kill_group(pid)
-                raise TargetBrokenError((), f"making the copy of this process ready takes more than {_PATIENCE:.0f} s")
+                raise TargetError((), f"making the copy of this process ready takes more than {_PATIENCE:.0f} s")
 
     def _become_nursery(self) -> NoReturn:
         try:

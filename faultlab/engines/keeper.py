@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from faultlab.core.orders import encode
+from faultlab.core.messages import encode
 from faultlab.engines import keeping, processes, zygote
 from faultlab.engines.client import Client
 from faultlab.engines.preloaded import Learning, Preloaded, of_every_training

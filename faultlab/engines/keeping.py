@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from faultlab.core.orders import Lines, encode
+from faultlab.core.messages import Lines, encode
 from faultlab.core.threads import one_thread_environment
 from faultlab.errors import UsageError
 

@@ -5,6 +5,8 @@ training is a paused copy of that training, and each victim goes on from there. 
 (hang, crash, exit, flood, leave processes behind) nothing reaches the others.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import codecs
@@ -19,7 +21,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from faultlab.core.orders import Lines, Order, Outcome, encode
+from faultlab.core.messages import Lines, encode
+from faultlab.core.orders import Order
+from faultlab.core.results import Outcome
 from faultlab.engines import processes
 from faultlab.engines.processes import Output
 
@@ -51,6 +55,8 @@ class _Victim:
     printed: int
     ended: int | None
     outcome: Outcome
+    # As it came: it is the driver that reads it.
+    result: Any = None
     started: float = field(default_factory=time.monotonic)
     reported: float = 0.0
     lines: Lines = field(default_factory=Lines)
@@ -183,7 +189,7 @@ class Nursery:
         elif "note" in message:
             victim.outcome.notes.append(message["note"])
         elif "result" in message:
-            victim.outcome.result = message["result"]
+            victim.result = message["result"]
             victim.reported = time.monotonic()
 
     def _watch(self, victim: _Victim) -> None:
@@ -213,7 +219,7 @@ class Nursery:
         outcome.output = victim.output.text()
         outcome.seconds = (victim.reported or time.monotonic()) - victim.started
         try:
-            self._driver.sendall(encode({"outcome": outcome.to_json()}))
+            self._driver.sendall(encode({"outcome": {**outcome.to_json(), "results": [victim.result]}}))
         except OSError:
             self._end()
 

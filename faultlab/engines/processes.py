@@ -1,5 +1,7 @@
 """Process hygiene: groups that are killed whole, orphans that come back to their nursery, output that can't flood."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import contextlib

@@ -15,8 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from faultlab.core.orders import Lines, Order, Outcome
+from faultlab.core.messages import Lines
+from faultlab.core.orders import Order
+from faultlab.core.results import Outcome, read_result
 from faultlab.core.threads import one_thread_environment
+from faultlab.engines import Capabilities, refuse_groups
 from faultlab.engines.processes import Output, kill_group, show
 
 _TICK = 0.02
@@ -35,6 +38,8 @@ class _Run:
 
 class SpawnEngine:
     """See `faultlab.engines.Engine`. Deadlines are longer than ordered by the time that imports may take."""
+
+    capabilities = Capabilities(echo=True, shared_filesystem=True)
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
@@ -58,8 +63,8 @@ class SpawnEngine:
         """Nothing outlives a run here."""
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        # A trunk is run for its stems, and there are none here.
-        waiting = [order for order in orders if not order.stems]
+        refuse_groups(self, orders)
+        waiting = list(orders)
         while waiting or self._runs:
             while waiting and len(self._runs) < self.jobs:
                 self._runs.append(self._start(waiting.pop(0)))
@@ -109,7 +114,7 @@ class SpawnEngine:
             if "acting" in message:
                 outcome.acting = message["acting"]
             elif "result" in message:
-                outcome.result = message["result"]
+                outcome.results = [read_result(message["result"])]
                 outcome.timed_out = False
         run.report.unlink()
         return outcome

@@ -8,30 +8,26 @@ import sys
 from typing import Any
 
 from faultlab.core import resource_limits
-from faultlab.core.orders import Order, encode
+from faultlab.core.messages import encode
+from faultlab.core.orders import Order
+from faultlab.core.results import TargetFailed, message_of
 from faultlab.engines.processes import die_with_parent, print_at_once
+from faultlab.errors import TargetError
 
 
 def main(report: str) -> None:
     """Runs the order and appends what the victim reports to the file."""
     die_with_parent()
-    del sys.argv[1:]
-    task = json.load(sys.stdin)
-    sys.path[:0] = task["scenario"]["path"]
-    import torch
+    asked = json.load(sys.stdin)
+    from faultlab.injection.mutant_activation import STATS
+    from faultlab.worker.bootstrap import import_target
+    from faultlab.worker.dispatch import carry_out
 
-    torch.set_num_threads(1)
-
-    from faultlab.frameworks.lightning.target import TargetError
-    from faultlab.injection import mutant_activation
-    from faultlab.worker.imported import import_target
-    from faultlab.worker.session import carry_out
-
-    order = Order.from_json(task["order"])
+    order = Order.from_json(asked["order"])
     if order.echo:
         print_at_once()
-    clean = mutant_activation.STATS if order.probe else ""
-    executions = mutant_activation.begin(task["scenario"].get("mutated"), (order.mutant or {}).get("switch", clean))
+    task = order.training
+    mutant = task.mutant.switch if task and task.mutant else STATS if task and task.probe else ""
     with open(report, "ab", buffering=0) as file:
 
         def send(message: dict[str, Any]) -> None:
@@ -39,11 +35,9 @@ def main(report: str) -> None:
                 file.write(encode(message))
 
         try:
-            target = import_target(task["scenario"], f"{order.root}-import")
-            target.executions = executions
+            target = import_target(asked["scenario"], f"{order.root}-import", mutant)
         except TargetError as error:
-            broken = {"where": error.where, "message": error.message, "remedy": error.remedy}
-            send({"result": {"target_error": broken}})
+            send(message_of(TargetFailed(error)))
             return
         carry_out(target, order, send)
     sys.stdout.flush()

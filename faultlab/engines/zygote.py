@@ -7,53 +7,42 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import sys
 from typing import Any, NoReturn
 
-from faultlab.core.orders import Order, Place
+from faultlab.core.orders import OpenScenario, Order, Place
+from faultlab.core.results import TargetFailed, message_of
 from faultlab.engines import processes
 from faultlab.engines.nursery import Channel, Nursery
 from faultlab.engines.preloaded import Learning, import_quietly
+from faultlab.errors import TargetError
 
 
 def main(address: str, learning: Learning | None = None) -> NoReturn:
     """Serves the driver at the address until it hangs up; ``learning`` is for a keeper, who forked this process."""
     warm = Nursery(address, {"nursery": "warm"})
-    import torch
+    from faultlab.frameworks.torch import threads
 
-    torch.set_num_threads(1)
-    with contextlib.suppress(RuntimeError):
-        torch.set_num_interop_threads(1)
-
+    threads.use_one()
     warm.on_control = lambda message: import_quietly(message["import"])
     order, channel = warm.serve()
     _scenario(address, order, channel, learning)
 
 
 def _scenario(address: str, order: Order, channel: Channel, learning: Learning | None) -> NoReturn:
-    scenario: dict[str, Any] = json.loads(order.fault or "{}")
     name = order.id.partition("/")[2]
-    sys.path[:0] = scenario["path"]
-    # User code that parses arguments when it is imported must not find ours.
-    del sys.argv[1:]
-    from faultlab.catalogue import failure_mode
-    from faultlab.frameworks.lightning.target import TargetError
-    from faultlab.frameworks.torch import anomaly_stacks
-    from faultlab.injection import mutant_activation
-    from faultlab.worker.imported import import_target
-    from faultlab.worker.session import carry_out
+    from faultlab.injection import hooks, registry
+    from faultlab.worker.bootstrap import import_target
+    from faultlab.worker.dispatch import carry_out
 
-    anomaly_stacks.format_late()
-    executions = mutant_activation.begin(scenario.get("mutated"), mutant_activation.STATS)
+    assert isinstance(order.task, OpenScenario)
     try:
-        target = import_target(scenario, order.root)
-        target.executions = executions
-        failure_mode.load()
+        target = import_target(order.task.scenario, order.root)
+        registry.load()
+        hooks.load(target.framework.name)
     except TargetError as error:
-        message = {"where": error.where, "message": error.message, "remedy": error.remedy}
-        channel.send({"result": {"target_error": message}})
+        channel.send(message_of(TargetFailed(error)))
         os._exit(0)
     learnt = {"learnt": learning.learnt(target.code.packages)} if learning is not None else {}
     nursery = Nursery(address, {"nursery": "construct", "scenario": name, **learnt})

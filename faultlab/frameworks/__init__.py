@@ -1,1 +1,4 @@
-"""What faultlab knows of each training framework, one package a framework."""
+"""What faultlab knows of each training framework, one package a framework.
+
+It imports nothing of injectors, detectors or the layers above them, and no click, rich, pydantic or jinja2.
+"""

@@ -8,12 +8,13 @@ from typing import Literal
 
 from faultlab.config.scenario import Gate
 from faultlab.core.comparison import UNNOTICED, UNTRIED, Standing, lost, standings
-from faultlab.core.report import BASELINE, INCONCLUSIVE, Demands, Report, Status
+from faultlab.core.reason import Reason, ReasonKind
+from faultlab.core.report import INCONCLUSIVE, Demands, Report, Status
 from faultlab.errors import UsageError
 from faultlab.gate.baseline_file import Accepted, Silence, Standard
 
 
-def check(accepted: Accepted, report: Report, today: datetime.date | None = None) -> list[str]:
+def check(accepted: Accepted, report: Report, today: datetime.date | None = None) -> list[Reason]:
     """Why a report falls behind what was accepted of its scenario."""
     standard = accepted.scenarios.get(report.scenario)
     if standard is None:
@@ -27,14 +28,18 @@ def check(accepted: Accepted, report: Report, today: datetime.date | None = None
             *_gone(standard, now),
             *_excuses(standard, now, today or datetime.date.today()),
         ]
-    return [f"{BASELINE}{reason}" for reason in reasons]
+    return [_behind(text) for text in reasons]
 
 
-def missing(accepted: Accepted, scenarios: Iterable[str], run: bool = False) -> list[str]:
+def missing(accepted: Accepted, scenarios: Iterable[str], run: bool = False) -> list[Reason]:
     """Why it does not pass that scenarios which were accepted are not among these; with ``run`` those that are run."""
     known = [name for name, standard in accepted.scenarios.items() if standard.run or not run]
     gone = sorted(set(known) - set(scenarios))
-    return [f"{BASELINE}there is no report of the scenario {name!r}, which was accepted" for name in gone]
+    return [_behind(f"there is no report of the scenario {name!r}, which was accepted") for name in gone]
+
+
+def _behind(text: str) -> Reason:
+    return Reason(ReasonKind.BASELINE, f"baseline: {text}")
 
 
 def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires: datetime.date | None,

@@ -8,75 +8,74 @@ from collections.abc import Iterable
 from faultlab.catalogue import index, mutation_scores
 from faultlab.catalogue.failure_mode import matching
 from faultlab.core.comparison import standings
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import INCONCLUSIVE, Demands, Report, Status
 
-MUTANTS = "mutants: "
-"""What a report's reasons begin with that are about source mutants."""
-ALARMS = " false alarms on clean runs"
 _GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
 
 
-def check(report: Report, demands: Demands | None = None) -> list[str]:
-    """Every reason why the campaign does not pass; those that begin with ``inconclusive`` prove nothing either way.
+def check(report: Report, demands: Demands | None = None) -> list[Reason]:
+    """Every reason why the campaign does not pass.
 
     The demands are the report's own unless others are given. Of a share of a campaign only what a share can know is
     asked: whether its faults are conclusive, and false alarms.
     """
     asked = demands or report.demands or Demands()
     reasons = [
-        f"inconclusive: {fault.id} is {fault.status.value} ({fault.reason})"
+        Reason(ReasonKind.FAULT_UNPROVEN, f"inconclusive: {fault.id} is {fault.status.value} ({fault.reason})")
         for fault in report.faults
         if fault.status in INCONCLUSIVE
     ]
     if not report.shard:
         if report.ratio is None and not any(fault.status is Status.NO_EFFECT for fault in report.faults):
-            reasons.append("inconclusive: no fault was activated")
+            reasons.append(Reason(ReasonKind.NOTHING_ACTIVATED, "inconclusive: no fault was activated"))
         reasons += _coverage(report, asked)
         reasons += _silent(report, asked)
         reasons += _late(report, asked)
     return reasons + check_alarms(report, asked)
 
 
-def check_alarms(report: Report, demands: Demands | None = None) -> list[str]:
+def check_alarms(report: Report, demands: Demands | None = None) -> list[Reason]:
     """That there are more false alarms than are allowed, if so."""
     asked = demands or report.demands or Demands()
     alarms, allowed = len(report.baseline.false_alarms), asked.false_alarms or 0
-    names = ", ".join(dict.fromkeys(str(alarm.get("name", "")) for alarm in report.baseline.false_alarms))
-    return [f"{alarms}{ALARMS}, {allowed} allowed: {names}"] if alarms > allowed else []
+    names = ", ".join(dict.fromkeys(alarm.name for alarm in report.baseline.false_alarms))
+    text = f"{alarms} false alarms on clean runs, {allowed} allowed: {names}"
+    return [Reason(ReasonKind.FALSE_ALARMS, text)] if alarms > allowed else []
 
 
-def check_excuses(report: Report, today: datetime.date | None = None) -> list[str]:
+def check_excuses(report: Report, today: datetime.date | None = None) -> list[Reason]:
     """What is wrong with the scenario's excuses today: expired, or for what can't happen to this target anyway."""
     statuses = report.by_mode()
-    reasons = []
+    wrong = []
     for excuse in report.excuses:
         modes = matching(excuse["mode"], index.modes())
         if not any(mode in statuses for mode in modes):
             continue  # of what was not asked for this time
         said = f"the excuse for {excuse['mode']} ({excuse['reason']})"
         if datetime.date.fromisoformat(excuse["expires"]) < (today or datetime.date.today()):
-            reasons.append(f"{said} expired on {excuse['expires']}: look again, then renew it or take it out")
+            wrong.append(f"{said} expired on {excuse['expires']}: look again, then renew it or take it out")
         elif all(statuses.get(mode) is Status.NOT_APPLICABLE for mode in modes):
-            reasons.append(f"{said} is stale: it can't happen to this target; take it out")
-    return reasons
+            wrong.append(f"{said} is stale: it can't happen to this target; take it out")
+    return [Reason(ReasonKind.EXCUSE, said) for said in wrong]
 
 
-def check_mutants(report: Report, demanded: float | None) -> list[str]:
+def check_mutants(report: Report, demanded: float | None) -> list[Reason]:
     """Why the source mutants of a report don't pass, which ``demanded`` is the least share of to be noticed.
 
     Where a share is demanded and no mutant counts, nothing is proven, but for those of what was changed: there may have
     been nothing, and for a share of them.
     """
     if report.mutation is None:
-        said = f"inconclusive: a score of {demanded} is asked for, and none is there; run `faultlab mutate`"
-        return [] if demanded is None else [f"{MUTANTS}{said}"]
-    reasons = [f"inconclusive: {r.id} is an error ({r.reason})" for r in report.mutants if r.status is Status.ERROR]
+        said = f"a score of {demanded} is asked for, and none is there; run `faultlab mutate`"
+        return [] if demanded is None else [_unproven(said)]
+    reasons = [_unproven(f"{r.id} is an error ({r.reason})") for r in report.mutants if r.status is Status.ERROR]
     score = mutation_scores.score(report.mutants)
     if demanded is not None and score is None and not (report.mutation.since or report.mutation.shard or report.shard):
-        reasons.append(f"inconclusive: a score of {demanded} is asked for, and no mutant counts")
+        reasons.append(_unproven(f"a score of {demanded} is asked for, and no mutant counts"))
     if demanded is not None and score is not None and score < demanded:
-        reasons.append(f"score {score:.3f} is under {demanded}")
-    return [f"{MUTANTS}{reason}" for reason in reasons]
+        reasons.append(Reason(ReasonKind.MUTANTS_SCORE, f"mutants: score {score:.3f} is under {demanded}"))
+    return reasons
 
 
 def gravest(statuses: Iterable[int]) -> int:
@@ -90,37 +89,37 @@ def exit_code(report: Report, demands: Demands | None = None) -> int:
     asked = demands or report.demands or Demands()
     if len(report.baseline.false_alarms) > (asked.false_alarms or 0):
         return 3
-    if any(proves_nothing(reason) for reason in report.reasons):
+    if any(reason.proves_nothing for reason in report.reasons):
         return 4
     return 0 if report.passed else 1
 
 
-def proves_nothing(reason: str) -> bool:
-    """Whether a reason says that nothing is known, rather than that something is wrong."""
-    return reason.removeprefix(MUTANTS).startswith(("inconclusive", "interrupted"))
+def _unproven(text: str) -> Reason:
+    return Reason(ReasonKind.MUTANTS_UNPROVEN, f"mutants: inconclusive: {text}")
 
 
-def _coverage(report: Report, asked: Demands) -> list[str]:
+def _coverage(report: Report, asked: Demands) -> list[Reason]:
     reasons = []
     for demanded in (asked.coverage, asked.fail_under):
         if demanded is not None and (report.ratio or 0.0) < demanded:
             reached, wanted = _apart(report.ratio or 0.0, demanded)
-            reasons.append(f"coverage {reached} is under {wanted}")
+            reasons.append(Reason(ReasonKind.COVERAGE, f"coverage {reached} is under {wanted}"))
     return reasons
 
 
-def _silent(report: Report, asked: Demands) -> list[str]:
+def _silent(report: Report, asked: Demands) -> list[Reason]:
     modes = report.by_mode()
     severity = {fault.mode: fault.severity for fault in report.faults}
     reasons = []
     for level, allowed in asked.silent.items():
         silent = [mode for mode, status in modes.items() if status is Status.SILENT and severity[mode] == level]
         if len(silent) > allowed:
-            reasons.append(f"{len(silent)} {level} failure modes are silent, {allowed} allowed: {', '.join(silent)}")
+            text = f"{len(silent)} {level} failure modes are silent, {allowed} allowed: {', '.join(silent)}"
+            reasons.append(Reason(ReasonKind.SILENT, text))
     return reasons
 
 
-def _late(report: Report, asked: Demands) -> list[str]:
+def _late(report: Report, asked: Demands) -> list[Reason]:
     if asked.latency is None:
         return []
     late = {
@@ -131,7 +130,8 @@ def _late(report: Report, asked: Demands) -> list[str]:
     if not late:
         return []
     modes = ", ".join(f"{mode} (after {steps})" for mode, steps in sorted(late.items()))
-    return [f"{len(late)} failure modes are noticed later than after {asked.latency} steps: {modes}"]
+    text = f"{len(late)} failure modes are noticed later than after {asked.latency} steps: {modes}"
+    return [Reason(ReasonKind.LATENCY, text)]
 
 
 def _apart(one: float, other: float) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from faultlab.catalogue import mutation_scores
 from faultlab.core import seal
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import BESIDE, REPORT
 from faultlab.core.report import FaultResult, Report, Status, dump
 from faultlab.core.run_folder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE, unfinished
@@ -81,14 +82,17 @@ def read(file: Path, whole: bool = False) -> Report:
     """
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and seal.KEY in data:
+            # First: what was edited is no run's even where it can't be read any more.
+            _check_seal(file, data)
         report = Report.of(data, file)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         said = str(error) if str(file) in str(error) else f"{file}: no report of faultlab: {error}"
         raise UsageError(f"{said}\n    {AGAIN}") from None
-    if wrong := seal.broken(data):
-        raise InconclusiveError(f"inconclusive: {file}: {wrong}\n    A report is not to be edited. {AGAIN}")
+    if seal.KEY not in data:
+        _check_seal(file, data)
     try:
         doubts = [*_inconsistencies(data, report), *(_contradicted(file, data, report) if whole else ())]
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # values of other types than a report's
@@ -97,6 +101,11 @@ def read(file: Path, whole: bool = False) -> Report:
     if doubts:
         raise InconclusiveError(_refusal(file, doubts))
     return report
+
+
+def _check_seal(file: Path, data: Mapping[str, Any]) -> None:
+    if wrong := seal.broken(data):
+        raise InconclusiveError(f"inconclusive: {file}: {wrong}\n    A report is not to be edited. {AGAIN}")
 
 
 def has_run_folder(file: Path) -> bool:
@@ -134,20 +143,28 @@ def _inconsistencies(data: Mapping[str, Any], report: Report) -> list[str]:
         doubts.append("its coverage does not follow from its faults")
     if report.mutation is not None and report.mutation.score != mutation_scores.score(report.mutants):
         doubts.append("its mutation score does not follow from its mutants")
-    missing = [reason for reason in reasons_of(report) if reason not in report.reasons]
-    doubts += [f"its gate does not say that {reason}" for reason in missing]
+    doubts += [f"its gate does not say that {reason.text}" for reason in _unsaid(report)]
     if report.passed != (not report.reasons):
         doubts.append(f"its gate says passed: {str(report.passed).lower()}, and {len(report.reasons)} reasons")
     return doubts
 
 
-def reasons_of(report: Report) -> list[str]:
+def _unsaid(report: Report) -> Iterator[Reason]:
+    """What follows from the report and is not among its reasons, of whose words another version may choose others."""
+    left = Counter(reason.kind for reason in report.reasons)
+    for reason in reasons_of(report):
+        left[reason.kind] -= 1
+        if left[reason.kind] < 0:
+            yield reason
+
+
+def reasons_of(report: Report) -> list[Reason]:
     """Every reason not to pass that follows from a report's faults and demands on any day."""
     mutants = [] if report.mutation is None else _mutants(report)
     return mutants if report.mutation is not None and not report.faults else [*check(report), *mutants]
 
 
-def _mutants(report: Report) -> list[str]:
+def _mutants(report: Report) -> list[Reason]:
     demanded = report.demands.mutants if report.demands is not None else None
     return check_mutants(report, demanded)
 
@@ -170,7 +187,7 @@ def _contradicted(file: Path, data: Mapping[str, Any], report: Report) -> Iterat
     if noted != data[seal.KEY]:
         yield f"it is not the report that the {PLAN_FILE} beside it names"
     reported = {fault.id: _bare(json.loads(dump(fault.to_json()))) for fault in report.faults}
-    interrupted = any(reason.startswith("interrupted") for reason in report.reasons)
+    interrupted = any(reason.kind is ReasonKind.INTERRUPTED for reason in report.reasons)
     for id, status in planned.items():
         if id not in reported:
             if not interrupted:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.core import atomic_write
-from faultlab.core.report import BASELINE, SCHEMA, Demands, Report
+from faultlab.core.reason import Reason, ReasonKind, reasons_to_json
+from faultlab.core.report import SCHEMA, Demands, Report
 from faultlab.core.run_folder import REPORT_FILE
 from faultlab.errors import FaultlabError, InconclusiveError, UsageError
 from faultlab.gate import baseline_check, evidence
@@ -31,13 +32,13 @@ class JudgedReport:
     report: Report | None = None
     whole: bool = False
     asked: Demands = field(default_factory=Demands)
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
     exit_code: int = 0
 
     def to_json(self) -> dict[str, Any]:
         scenario = self.report.scenario if self.report is not None else None
         found = {"file": str(self.file), "scenario": scenario, "passed": not self.reasons, "exit_code": self.exit_code}
-        return {**found, "run_folder": self.whole, "reasons": self.reasons}
+        return {**found, "run_folder": self.whole, **reasons_to_json(self.reasons)}
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Judged:
     """
 
     reports: list[JudgedReport]
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
     left_out: dict[Path, str] = field(default_factory=dict)
 
     @property
@@ -62,7 +63,7 @@ class Judged:
             "schema": SCHEMA,
             "passed": self.exit_code == 0,
             "exit_code": self.exit_code,
-            "reasons": self.reasons,
+            **reasons_to_json(self.reasons),
             "reports": reports,
             **({"left_out": {str(file): study for file, study in self.left_out.items()}} if self.left_out else {}),
         }
@@ -73,8 +74,8 @@ class Judged:
         for one in self.reports:
             if one.report is not None:
                 # What a run said of the baseline as it was then is said anew.
-                one.report.reasons = [r for r in one.report.reasons if not r.startswith(BASELINE)]
-                one.reasons = [r for r in one.reasons if not r.startswith(BASELINE)]
+                one.report.reasons = [r for r in one.report.reasons if r.kind is not ReasonKind.BASELINE]
+                one.reasons = [r for r in one.reasons if r.kind is not ReasonKind.BASELINE]
                 one.reasons += baseline_check.check(accepted, one.report)
                 _conclude(one)
         self.reasons += baseline_check.missing(accepted, [one.report.scenario for one in self.reports if one.report])
@@ -86,7 +87,7 @@ class Judged:
         """
         for one in self.reports:
             if one.report is None or one.exit_code == 4:
-                raise InconclusiveError(f"{one.file} proves nothing, and can't be accepted:\n    {one.reasons[0]}")
+                raise InconclusiveError(f"{one.file} proves nothing, and can't be accepted:\n    {one.reasons[0].text}")
             if one.report.study:
                 made = f"{one.file} is of no scenario of yours: `faultlab {one.report.study}` has made it"
                 raise UsageError(f"{made}\n    Accept the reports of `faultlab run`.")
@@ -116,7 +117,9 @@ def judge(paths: Iterable[Path], demands: Demands) -> Judged:
     found = [file for file in evidence.find(asked or [DEFAULT]) if file not in left_out]
     judged = [_judge(file, demands) for file in found]
     for folder, why in evidence.unfinished_below(asked or [DEFAULT]).items():
-        judged.append(JudgedReport(folder / REPORT_FILE, reasons=[f"{folder}: {why}"], exit_code=4))
+        judged.append(
+            JudgedReport(folder / REPORT_FILE, reasons=[Reason(ReasonKind.UNREADABLE, f"{folder}: {why}")], exit_code=4)
+        )
     if not judged:
         listed = ", ".join(str(file.parent) for file in left_out)
         raise InconclusiveError(f"inconclusive: no report of a scenario of yours, only {listed}\n    {evidence.AGAIN}")
@@ -128,13 +131,14 @@ def _judge(file: Path, demands: Demands) -> JudgedReport:
     try:
         report = evidence.read(file, whole=True)
     except FaultlabError as error:
-        one.reasons, one.exit_code = [str(error)], error.exit_code
+        one.reasons, one.exit_code = [Reason(ReasonKind.UNREADABLE, str(error))], error.exit_code
         return one
     one.report, one.whole = report, evidence.has_run_folder(file)
     asked = demands
     if demands.false_alarms is None and report.demands is not None:
         asked = replace(demands, false_alarms=report.demands.false_alarms)
-    found = [*_unfit(report, demands), *report.reasons, *evidence.reasons_of(report), *check_excuses(report)]
+    unfit = [Reason(ReasonKind.UNFIT, f"inconclusive: {why}") for why in _unfit(report, demands)]
+    found = [*unfit, *report.reasons, *evidence.reasons_of(report), *check_excuses(report)]
     if report.faults or report.mutation is None:
         found += check(report, asked)
     if report.demands is not None:
@@ -148,17 +152,17 @@ def _judge(file: Path, demands: Demands) -> JudgedReport:
 def _unfit(report: Report, given: Demands) -> Iterator[str]:
     """Why a report, whatever it says, is not of all that its gate is about."""
     if report.shard:
-        yield f"inconclusive: it is share {report.shard} of a campaign; join the shares by `faultlab merge`"
+        yield f"it is share {report.shard} of a campaign; join the shares by `faultlab merge`"
     elif report.mutation is not None and report.mutation.shard:
-        yield f"inconclusive: it has share {report.mutation.shard} of the mutants alone"
+        yield f"it has share {report.mutation.shard} of the mutants alone"
     wanted = [name for asked in (report.demands, given) if asked is not None for name in asked.of_faults]
     if report.mutation is not None and not report.faults and wanted:
         listed = ", ".join(dict.fromkeys(wanted))
-        yield f"inconclusive: no fault was injected, and {listed} is asked for; run the scenario: `faultlab run`"
+        yield f"no fault was injected, and {listed} is asked for; run the scenario: `faultlab run`"
     scenario = Path(str(report.target.get("scenario", "")))
     # Where reports are judged elsewhere than they were made, the folder is not there either.
     if scenario.parent != Path() and scenario.parent.is_dir() and not scenario.exists():
-        yield f"inconclusive: {scenario} is no more, of which this is a report; remove its folder, or run it again"
+        yield f"{scenario} is no more, of which this is a report; remove its folder, or run it again"
 
 
 def _conclude(one: JudgedReport) -> None:

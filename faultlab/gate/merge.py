@@ -18,7 +18,7 @@ from faultlab.catalogue import index, mutation_scores
 from faultlab.config.scenario import NAME
 from faultlab.core import atomic_write
 from faultlab.core.records import Records
-from faultlab.core.report import Baseline, FaultResult, Mutation, Report, Status, dump
+from faultlab.core.report import Baseline, FaultResult, Mutation, Report, dump
 from faultlab.core.run_folder import LOGS, OUTCOMES_FILE, PLAN_FILE
 from faultlab.core.shard import Shard
 from faultlab.errors import InconclusiveError, UsageError
@@ -71,7 +71,7 @@ def joined(group: Sequence[Share]) -> Report:
     )
     whole.mutation = _mutation(reports, whole)
     # What a share can't know follows from the whole; what only the run could see, such as a canary, stays.
-    seen = [reason for report in reports for reason in report.reasons if reason not in evidence.reasons_of(report)]
+    seen = [reason for report in reports for reason in report.reasons if reason.kind.witnessed]
     found = [*seen, *check(whole), *check_excuses(whole)]
     found += check_mutants(whole, whole.demands.mutants if whole.demands is not None else None)
     whole.reasons = list(dict.fromkeys(found))
@@ -153,7 +153,7 @@ def _differ(one: Share, other: Share, why: str) -> None:
 
 def _baseline(reports: Sequence[Report]) -> Baseline:
     alarms = [alarm for report in reports for alarm in report.baseline.false_alarms]
-    distinct = {(alarm.get("kind"), alarm.get("name"), alarm.get("message")): alarm for alarm in reversed(alarms)}
+    distinct = {(alarm.kind, alarm.name, alarm.message): alarm for alarm in reversed(alarms)}
     return replace(
         reports[0].baseline,
         deterministic=all(report.baseline.deterministic for report in reports),
@@ -171,13 +171,9 @@ def _mutation(reports: Sequence[Report], whole: Report) -> Mutation | None:
     parts = [report.mutation for report in reports if report.mutation is not None]
     if not parts:
         return None
-    counts = Counter(result.status for result in whole.mutants)
-    return replace(
+    joined = replace(
         parts[0],
         files=list(dict.fromkeys(file for part in parts for file in part.files)),
-        score=mutation_scores.score(whole.mutants),
-        counts={status.value: counts[status] for status in Status},
-        methods=mutation_scores.rows(whole.mutants, whole.by_mode(), index.modes()),
         unmutated={function: why for part in parts for function, why in part.unmutated.items()},
         unreached=list(dict.fromkeys(function for part in parts for function in part.unreached)),
         notes=list(dict.fromkeys(note for part in parts for note in part.notes)),
@@ -185,3 +181,4 @@ def _mutation(reports: Sequence[Report], whole: Report) -> Mutation | None:
         shard="",
         timing=merge_artifacts.timing([part.timing for part in parts]),
     )
+    return mutation_scores.summed_up(joined, whole.mutants, whole.by_mode(), index.modes())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faultlab.core.kill_matrix import Cell
+from faultlab.core.kill_matrix import Cell, killers_of, kills_of, only_killers
 from faultlab.core.run_folder import ADVICE_FILE, CURVES_FILE, KNOWN_FILE, TESTS_FILE
 from faultlab.errors import UsageError
 
@@ -68,21 +67,19 @@ def _tests(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         (fault for part in reversed(parts) for fault in part["faults"]), key=lambda fault: not _settled(fault)
     )
     faults = {fault["id"]: fault for fault in entries}
-    killers = {
-        id: [c.test for c in (Cell(**data) for data in fault["cells"]) if c.kills] for id, fault in faults.items()
-    }
-    counted = Counter(test for tests in killers.values() for test in tests)
+    killers = {id: killers_of(Cell(**data) for data in fault["cells"]) for id, fault in sorted(faults.items())}
     tests: dict[str, dict[str, Any]] = {}
     for entry in [entry for part in parts for entry in part["tests"]]:
         tests.setdefault(entry["test"], entry)
     whole = all(part["whole"] for part in parts)
-    once = {id: tests[0] for id, tests in sorted(killers.items()) if len(tests) == 1 and not _settled(faults[id])}
+    kills = kills_of(killers.values(), tests)
+    once = only_killers({id: found for id, found in killers.items() if whole and not _settled(faults[id])})
     return {
         **parts[0],
         "whole": whole,
-        "tests": [{**entry, "kills": counted[test]} for test, entry in tests.items()],
+        "tests": [{**entry, "kills": kills[test]} for test, entry in tests.items()],
         "left_out": _united(parts, "left_out"),
-        "killed_once": once if whole else {},
+        "killed_once": once,
         "faults": [fault for _, fault in sorted(faults.items())],
         "timing": timing([part["timing"] for part in parts]),
     }

@@ -1,6 +1,6 @@
 """Ready-made guards: Lightning callbacks that notice a training which has gone wrong and say why.
 
-``Trainer(callbacks=guards.all())`` has all the cheap ones. They need nothing of faultlab but this package.
+``Trainer(callbacks=guards.all())`` has all the cheap ones. They import nothing of faultlab but this package.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""A fault in a running process, whatever the framework: seams, armed faults, clock and activation counts."""
+"""A fault in a running process, whatever the framework: hooks, armed faults, clock and activation counts.
+
+It imports torch and no framework that drives it, and no click, rich, pydantic or jinja2.
+"""

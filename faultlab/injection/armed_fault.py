@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from faultlab.catalogue.failure_mode import Registered
 from faultlab.core.fault import Fault, Trigger
 from faultlab.injection import tree
 from faultlab.injection.activation_counter import Tally
 from faultlab.injection.clock import Clock
+from faultlab.injection.registry import Registered
 
 if TYPE_CHECKING:
     from faultlab.core.target_profile import Recon
@@ -91,7 +91,6 @@ class Armed:
     ) -> None:
         self.fault = fault
         self.mode = registered.mode
-        self.seam = registered.seam
         self.recon = recon
         self.clock = clock
         self.ctx = Context(fault, dict(self.mode.amounts(fault)), clock, recon)

@@ -4,6 +4,8 @@ Lightning finds the arguments of a module by going up the stack from the call, a
 ``__init__``. In a mutated class they have mutmut's names, with those of trampolines between them.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import inspect

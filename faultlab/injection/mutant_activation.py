@@ -4,6 +4,8 @@ What runs here shares the victim's process. mutmut's trampolines ask for the mut
 that listens for ``STATS`` instead has each of them say that its function runs.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import contextlib

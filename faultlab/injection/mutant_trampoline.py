@@ -3,6 +3,8 @@
 A worker of a loader that is spawned and not forked is one, or a script that a test starts.
 """
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,5 @@
 """What breaks: one family of failure modes a file, each a pure function under its description.
 
-A module of this package needs no registration: the catalogue imports every one of them.
+A module of this package needs no registration: the catalogue imports every one of them. It patches nothing,
+and imports no Lightning, click, rich, pydantic or jinja2.
 """

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Batch, StepCall
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Batch, StepCall
 from faultlab.injection import joined, samples, tree
 from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.registry import failure_mode
 
 
 def size(batch: Any, ctx: Context) -> int:

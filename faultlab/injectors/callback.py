@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import CallbackHook
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import CallbackHook
 from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.registry import failure_mode
 
 _BUILT_BY = ("setup", "teardown")
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Checkpoint, TrainerArguments
 from faultlab.core import resource_limits
-from faultlab.frameworks.lightning.seams import Checkpoint, Restored, TrainerArguments
 from faultlab.frameworks.torch import layers
 from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.registry import failure_mode
+from faultlab.injection.values import Restored
 from faultlab.injectors.metric import invert
 
 

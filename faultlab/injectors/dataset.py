@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, Subset
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Batch, LoaderArguments, Loading, Sample
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Batch, LoaderArguments, Sample
 from faultlab.injection import joined, tree
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
+from faultlab.injection.values import Loading
 from faultlab.injectors.batch import size
 from faultlab.injectors.input import derangement
 from faultlab.injectors.label import bounds, refill

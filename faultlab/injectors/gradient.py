@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Backward, Clipping, Gradients
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Backward, Clipping, Gradients
 from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.registry import failure_mode
 
 Parameters = list[Any]  # those that have a gradient
 

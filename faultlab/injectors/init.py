@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Architecture, Weights
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Architecture, Weights
 from faultlab.frameworks.torch import layers
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
 
 Module = Any
 

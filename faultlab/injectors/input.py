@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Batch
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Batch
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
 
 
 def derangement(count: int, ctx: Context) -> torch.Tensor:

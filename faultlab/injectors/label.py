@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Batch
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Batch
 from faultlab.injection import tree
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
 from faultlab.injectors.batch import rows, size
 from faultlab.injectors.input import derangement, replace_one
 

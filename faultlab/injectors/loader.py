@@ -14,10 +14,12 @@ import numpy
 import torch
 from torch.utils.data import IterableDataset
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Batch, Loader, LoaderArguments, Loaders, Loading, Process, Stream
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Batch, Loader, LoaderArguments, Loaders, Process
 from faultlab.injection import tree
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
+from faultlab.injection.values import Loading, Stream
 from faultlab.injectors.batch import size
 
 

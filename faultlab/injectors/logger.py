@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from faultlab.catalogue.failure_mode import failure_mode
-from faultlab.frameworks.lightning.seams import LoggerCall
+from faultlab.catalogue.injection_points import LoggerCall
 from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.registry import failure_mode
 
 
 @failure_mode(

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Loss, ModuleOutput
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Loss, ModuleOutput
 from faultlab.injection import tree
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
 
 
 @failure_mode(

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import failure_mode
-from faultlab.frameworks.lightning.seams import Logged, Logging, MetricReset, TrainerArguments
-from faultlab.frameworks.lightning.seams.callbacks import ranks, stops_early
+from faultlab.catalogue.injection_points import Logging, MetricReset, TrainerArguments
+from faultlab.frameworks.torch.callbacks import ranks, stops_early
 from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.registry import failure_mode
+from faultlab.injection.values import Logged
 
 
 def invert(callbacks: Iterable[Any], ctx: Context) -> None:

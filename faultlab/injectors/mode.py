@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from faultlab.catalogue.failure_mode import failure_mode
-from faultlab.frameworks.lightning.seams import Architecture, Mode
+from faultlab.catalogue.injection_points import Architecture, Mode
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
 
 
 @failure_mode(

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Optimizers, OptimizerState, OptimizerStep, ZeroGrad
-from faultlab.frameworks.lightning.seams.model import groups_in, hand_over, optimizers_in, schedules_in
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Optimizers, OptimizerState, OptimizerStep, ZeroGrad
+from faultlab.frameworks.torch.optimizers import groups_in, hand_over, optimizers_in, schedules_in
 from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.registry import failure_mode
 
 
 def _drop(groups: list[dict[str, Any]], dropped: set[int]) -> None:

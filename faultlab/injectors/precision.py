@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import failure_mode
-from faultlab.frameworks.lightning.seams import Mode, TrainerArguments
-from faultlab.frameworks.lightning.seams.construction import in_precision
+from faultlab.catalogue.injection_points import Mode, TrainerArguments
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
 
 
 @failure_mode(
@@ -32,7 +31,7 @@ def train_in_half(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
         Trainer(precision="16-true")            # "16-mixed" keeps the weights in float32
     Remedy: assert that the parameters are float32, and that weights change by what the learning rate says.
     """
-    return {**arguments, **in_precision("16-true", arguments)}
+    return {**arguments, "precision": "16-true"}
 
 
 @failure_mode(
@@ -54,7 +53,7 @@ def train_in_bfloat(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
         Trainer(precision="bf16-true")          # "bf16-mixed" keeps the weights in float32
     Remedy: assert that the parameters are float32, and that weights change by what the learning rate says.
     """
-    return {**arguments, **in_precision("bf16-true", arguments)}
+    return {**arguments, "precision": "bf16-true"}
 
 
 @failure_mode(

@@ -9,10 +9,10 @@ import time
 
 import torch
 
-from faultlab.catalogue.failure_mode import failure_mode
+from faultlab.catalogue.injection_points import Process
 from faultlab.core import resource_limits
-from faultlab.frameworks.lightning.seams import Process
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
 
 _MORE_THAN_THERE_IS = 1 << 42
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy
 import torch
 
-from faultlab.catalogue.failure_mode import failure_mode
-from faultlab.frameworks.lightning.seams import LoaderArguments, Loading, RandomState
+from faultlab.catalogue.injection_points import LoaderArguments, RandomState
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
+from faultlab.injection.values import Loading
 
 
 def _seed_everything(seed: int) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import failure_mode
-from faultlab.frameworks.lightning.seams import StepOutput
+from faultlab.catalogue.injection_points import StepOutput
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
 
 
 def _loss(output: Any) -> Any:

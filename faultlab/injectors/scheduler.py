@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Optimizers, StepCall
-from faultlab.frameworks.lightning.seams.model import optimizers_in, schedules_in
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Optimizers, StepCall
+from faultlab.frameworks.torch.optimizers import optimizers_in, schedules_in
 from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.registry import failure_mode
 
 _TIMING = ("interval", "frequency", "name")
 

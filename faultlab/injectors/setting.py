@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
-from faultlab.frameworks.lightning.seams import Architecture, ModuleArguments, Optimizers, TrainerArguments
-from faultlab.frameworks.lightning.seams.callbacks import stops_early
-from faultlab.frameworks.lightning.seams.model import scale_rates
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Architecture, ModuleArguments, Optimizers, TrainerArguments
+from faultlab.frameworks.torch.callbacks import stops_early
+from faultlab.frameworks.torch.optimizers import scale_rates
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
 
 
 @failure_mode(

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from faultlab.catalogue.failure_mode import failure_mode
-from faultlab.frameworks.lightning.seams import Definition, StepCall
+from faultlab.catalogue.injection_points import Definition, StepCall
 from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.registry import failure_mode
 
 
 @failure_mode(

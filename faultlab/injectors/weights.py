@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from faultlab.catalogue.failure_mode import Dose, failure_mode
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Architecture, Weights
 from faultlab.core.target_profile import DENSE
-from faultlab.frameworks.lightning.seams import Architecture, Weights
 from faultlab.frameworks.torch import layers
 from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
 
 Module = Any
 

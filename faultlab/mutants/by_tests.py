@@ -1,4 +1,4 @@
-"""What the user's tests say of each mutant. The driver's side: a pytest process of its own judges, this side listens.
+"""What the user's tests say of each mutant: a pytest process judges, and the driver listens here.
 
 A mutant that its copy of that process can't settle is run in a fresh one: that of a function that runs at import, where
 the copies have it unmutated; what survives of one that runs in one test for others to rest on, of which the copy may
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faultlab.core.orders import Lines
+from faultlab.core.messages import Lines
 from faultlab.core.report import dump
 from faultlab.core.threads import one_thread_environment
 from faultlab.engines import processes

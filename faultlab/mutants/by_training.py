@@ -20,13 +20,17 @@ from faultlab.campaign.trunk_twins import Trunk
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue.docstring_sections import Sections
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
-from faultlab.core.orders import Order, Outcome, Place
+from faultlab.core.detection import Detection
+from faultlab.core.orders import Order, Place, SwitchedMutant, Train
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
-from faultlab.core.report import SOURCE, Detection, FaultResult, Status
-from faultlab.core.trajectory import Trajectory
-from faultlab.engines import Engine, TargetBrokenError
+from faultlab.core.report import SOURCE, FaultResult, Status
+from faultlab.core.results import Outcome
+from faultlab.engines import Engine
+from faultlab.errors import TargetError
 from faultlab.injection.mutant_activation import AT_IMPORT, Ran
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import Workspace
@@ -39,7 +43,7 @@ def mode_of(mutant: Mutant) -> FailureMode:
     """What a mutant is in the words of the catalogue, which has no entry for it."""
     kind = mutant.operator.replace(" ", "-")
     sections = Sections(f"`{mutant.before}` becomes `{mutant.after}` in {mutant.function}.")
-    return FailureMode(f"{SOURCE}.{kind}", "", "major", "silent", (), sections)
+    return FailureMode(f"{SOURCE}.{kind}", InjectionPoint(), "major", "silent", (), sections)
 
 
 @dataclass
@@ -57,7 +61,7 @@ class ByTraining:
     heard: Callable[[str, FaultResult], None]
     modules: dict[str, str] = field(default_factory=dict)
     findings: Findings | None = None
-    problems: list[str] = field(default_factory=list)
+    problems: list[Reason] = field(default_factory=list)
 
     def prepare(self) -> Findings:
         """The clean runs, of the mutated tree with all mutants off.
@@ -70,7 +74,7 @@ class ByTraining:
             self.engine.open(f"{self.scenario.name} mutated", self._target(ran))
             preparation = Preparation(self.scenario, self.engine, self.records, self.seed, self.watch)
             self.findings = preparation.take(Selection(select=()))
-        except TargetBrokenError as error:
+        except TargetError as error:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
         self._places = self._locate(Ran.read(ran))
         return self.findings
@@ -127,9 +131,10 @@ class ByTraining:
 
     def _check_trunk(self, outcome: Outcome) -> None:
         assert self.findings is not None
-        trajectory = Trajectory.of(outcome)
+        trajectory = outcome.trajectory
         if trajectory is None or not self.findings.twin.same_run(trajectory, certain=True):
-            self.problems.append("inconclusive: the clean run does not run like the clean run before it")
+            text = "mutants: inconclusive: the clean run does not run like the clean run before it"
+            self.problems.append(Reason(ReasonKind.MUTANTS_CANARY, text))
 
     def _run_fresh(self, mutants: Sequence[Mutant], by_name: dict[str, Mutant]) -> None:
         fresh = engines.create("spawn", self.engine.jobs)
@@ -176,17 +181,13 @@ class ByTraining:
     def _order(self, mutant: Mutant) -> Order:
         assert self.findings is not None
         place = self._place(mutant)
-        executed = {"first_step": place if isinstance(place, int) else 0, "calls": max(1, len(self._found(mutant)))}
-        return order(
-            self.engine,
-            mutant.name,
-            self.seed,
-            deadline=self._deadline(_FACTOR, _FLOOR),
-            at=place,
-            recon=self.findings.recon.to_json(),
-            advice=self.findings.advice.order,
-            mutant={"switch": mutant.switch(self.modules[mutant.file]), **executed},
+        switched = SwitchedMutant(
+            mutant.switch(self.modules[mutant.file]),
+            first_step=place if isinstance(place, int) else 0,
+            calls=max(1, len(self._found(mutant))),
         )
+        task = Train(self.seed, recon=self.findings.recon, advice=self.findings.advice.order, mutant=switched)
+        return order(self.engine, mutant.name, task, deadline=self._deadline(_FACTOR, _FLOOR), at=place)
 
     def _place(self, mutant: Mutant) -> Place:
         """The last place from which the function has not run yet."""
@@ -203,10 +204,10 @@ class ByTraining:
 
     def _judged(self, mutant: Mutant, outcome: Outcome, twin: Twin) -> FaultResult:
         assert self.findings is not None
-        broken = (outcome.result or {}).get("target_error")
-        if broken:
+        broken = outcome.target_error
+        if broken is not None:
             # What the user's own code gives with the mutant in it, and can't be trained.
-            found = Detection("framework", "target", 0, 0, False, broken["message"])
+            found = Detection("framework", "target", 0, 0, False, broken.message)
             return self._result(mutant, Status.NOTICED, noticed_by=[found], activations=1, first_step=0)
         mode, advice = mode_of(mutant), self.findings.advice
         result = verdict.judge(mutant.name, mode, outcome, twin)

@@ -64,7 +64,7 @@ def generate(workspace: Workspace, sources: Sequence[str]) -> Generated:
     said = _run(workspace)
     version = said.get("version", "")
     if "error" in said:
-        raise UsageError(_failed(said["error"], version))
+        raise UsageError(_failed(str(said["error"]), version, missing=bool(said.get("missing"))))
     notes = [f"mutmut left a file as it is: {text}" for text in said.get("warnings", [])]
     if version != TESTED:
         notes.append(f"mutmut {version} is not the one that faultlab was tested with, {TESTED}")
@@ -164,9 +164,8 @@ def _run(workspace: Workspace) -> dict[str, Any]:
         return {"error": f"it ended with status {made.returncode}: {text[-2000:]}"}
 
 
-def _failed(error: object, version: object) -> str:
-    text = str(error)
-    if "PackageNotFoundError" in text or "No module named 'mutmut'" in text:
+def _failed(text: str, version: object, missing: bool = False) -> str:
+    if missing:
         return f"mutmut, which makes source mutants, is not installed: python -m pip install mutmut=={TESTED}"
     if version and version != TESTED:
         return (

@@ -1,4 +1,4 @@
-"""Has mutmut make the mutants of the files that the settings in the working folder name, and judge none of them.
+"""mutmut made to generate the mutants of the files named in its settings, and to judge none.
 
 Run by the path of this file in a working folder of its own, since mutmut reads its settings there. Prints what became
 of it as one line of JSON. It imports nothing of faultlab, which may be what is mutated.
@@ -14,7 +14,7 @@ def main() -> None:
     """Makes them; exits with 0 whatever happens, and says it in the line."""
     # This file's folder, whose modules must not be taken for others of their name.
     del sys.path[0]
-    said: dict[str, str | list[str]] = {}
+    said: dict[str, str | list[str] | bool] = {}
     try:
         from importlib.metadata import version
 
@@ -30,6 +30,7 @@ def main() -> None:
         cause = error.__cause__
         because = f" ({type(cause).__name__}: {cause})" if cause is not None else ""
         said["error"] = f"{type(error).__name__}: {error}{because}"
+        said["missing"] = isinstance(error, ModuleNotFoundError) and error.name == "mutmut"
     print(f"\n{json.dumps(said)}", flush=True)
 
 

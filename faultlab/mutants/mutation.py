@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,15 +15,17 @@ from faultlab.campaign.healthy_runs import Watch
 from faultlab.catalogue import index, mutation_scores
 from faultlab.config.scenario import Mutants, Scenario, project_root
 from faultlab.config.source_lookup import within_repository
+from faultlab.core.notice import Notice
+from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
-from faultlab.core.report import Demands, FaultResult, Mutation, Report, Status
+from faultlab.core.report import Demands, FaultResult, Mutation, Report
 from faultlab.core.run_folder import MUTANTS_FOLDER, REPORT_FILE
 from faultlab.core.shard import Shard
 from faultlab.core.version import __version__
-from faultlab.engines import Engine, TargetBrokenError
-from faultlab.errors import UsageError
+from faultlab.engines import Engine
+from faultlab.errors import TargetError, UsageError
 from faultlab.gate import evidence
-from faultlab.gate.demands import ALARMS, MUTANTS, check_alarms, check_mutants
+from faultlab.gate.demands import check_alarms, check_mutants
 from faultlab.mutants import generation, scope, store
 from faultlab.mutants.by_tests import ByTests, TestVerdict
 from faultlab.mutants.by_training import ByTraining
@@ -82,7 +83,7 @@ class SourceMutation:
     mutants: list[Mutant] = field(default_factory=list)
     _by_tests: dict[str, TestVerdict] = field(default_factory=dict)
     _by_training: dict[str, FaultResult] = field(default_factory=dict)
-    _problems: list[str] = field(default_factory=list)
+    _problems: list[Reason] = field(default_factory=list)
     _changed: dict[str, set[str]] | None = None
 
     @property
@@ -173,8 +174,7 @@ class SourceMutation:
                 judge = ByTests(workspace, path, moved, self.engine.jobs, self.asked.timeout, test_heard)
                 judge.judge(left)
                 report.baseline.false_alarms = _without_tests(report) + [
-                    {"kind": "test", "name": test, "step": 0, "message": why}
-                    for test, why in judge.suite.left_out.items()
+                    Notice("test", test, 0, why) for test, why in judge.suite.left_out.items()
                 ]
             left = [mutant for mutant in wanted if self.scenario and mutant.name not in self._by_training]
             if left and self.scenario is not None:
@@ -184,7 +184,7 @@ class SourceMutation:
                                       self.asked.timeout, self.asked.watch, training_heard)  # fmt: skip
                 findings = training.prepare()
                 if not report.faults:
-                    alarms = [alarm for alarm in report.baseline.false_alarms if alarm["kind"] == "test"]
+                    alarms = [alarm for alarm in report.baseline.false_alarms if alarm.kind == "test"]
                     report.baseline, report.versions = findings.baseline, dict(findings.versions)
                     report.baseline.false_alarms += alarms
                 training.judge(left)
@@ -209,9 +209,11 @@ class SourceMutation:
             self.engine.open(f"{self.scenario.name} as it is", self.scenario.for_victims())
             runs = CleanRuns(self.engine, Records(self.folder))
             (outcome,) = runs.run([runs.order("built", self.asked.seed, probe=True)]).values()
-        except TargetBrokenError as error:
+        except TargetError as error:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
-        said = (outcome.result or {})["defined"]
+        assert outcome.run is not None
+        assert outcome.run.circumstances is not None
+        said = outcome.run.circumstances.defined
         return scope.Built([file for file, _ in said["target"]], [(file, name) for file, name in said["guards"]])
 
     @property
@@ -313,15 +315,11 @@ class SourceMutation:
 
     def _summary(self, report: Report, generated: generation.Generated, sources: Sequence[str], kept: int,
                  seconds: float) -> Mutation:  # fmt: skip
-        counts = Counter(result.status for result in report.mutants)
         judges = ["tests"] * self._asks_tests + ["training"] * (self.scenario is not None)
-        return Mutation(
+        found = Mutation(
             mutmut=generated.version,
             files=list(sources),
             judges=judges,
-            score=mutation_scores.score(report.mutants),
-            counts={status.value: counts[status] for status in Status},
-            methods=mutation_scores.rows(report.mutants, report.by_mode(), index.modes()),
             unmutated=dict(generated.unmutated),
             unreached=self._unreached(generated),
             notes=list(generated.notes),
@@ -330,37 +328,39 @@ class SourceMutation:
             shard=str(self.asked.shard),
             timing={"total": round(seconds, 3), "jobs": self.engine.jobs},
         )
+        return mutation_scores.summed_up(found, report.mutants, report.by_mode(), index.modes())
 
     def _gate(self, report: Report) -> None:
         """Replaces what an earlier run of mutants had against the report."""
         assert report.mutation is not None
         reasons = list(self._problems)
         if self.interrupted:
-            reasons.append("interrupted: what was done is kept, and the same command goes on from here")
+            text = "mutants: interrupted: what was done is kept, and the same command goes on from here"
+            reasons.append(Reason(ReasonKind.MUTANTS_INTERRUPTED, text))
         # Of a campaign's report its gate says it.
         if not report.faults and (alarms := len(report.baseline.false_alarms)) > self._alarms_allowed:
-            names = ", ".join(dict.fromkeys(str(alarm["name"]) for alarm in report.baseline.false_alarms))
-            reasons.append(f"{alarms} false alarms on the clean code, {self._alarms_allowed} allowed: {names}")
+            names = ", ".join(dict.fromkeys(alarm.name for alarm in report.baseline.false_alarms))
+            text = f"mutants: {alarms} false alarms on the clean code, {self._alarms_allowed} allowed: {names}"
+            reasons.append(Reason(ReasonKind.MUTANTS_FALSE_ALARMS, text))
         demands = report.demands or (self.scenario.demands() if self.scenario else Demands())
         limits = [self.scenario.gate.mutants if self.scenario else None, self.asked.fail_under]
         demanded = max((limit for limit in limits if limit is not None), default=None)
         report.demands = replace(demands, mutants=demanded)
-        report.reasons = [reason for reason in report.reasons if not reason.startswith(MUTANTS)]
+        kept = [reason for reason in report.reasons if not reason.kind.of_mutants]
         if report.faults:  # whose alarms the clean tests may have added to
-            report.reasons = [reason for reason in report.reasons if ALARMS not in reason] + check_alarms(report)
-        report.reasons += check_mutants(report, demanded)
-        report.reasons += [f"{MUTANTS}{reason}" for reason in reasons]
+            kept = [reason for reason in kept if reason.kind is not ReasonKind.FALSE_ALARMS] + check_alarms(report)
+        report.reasons = [*kept, *check_mutants(report, demanded), *reasons]
         report.passed = not report.reasons
 
     def exit_code(self, report: Report) -> int:
         """The command's status, as far as mutants go: 0 passed, 1 not, 3 tests or guards that cry wolf, 4 inconclusive,
         130 interrupted."""
-        mine = [reason for reason in report.reasons if reason.startswith(MUTANTS)]
+        mine = [reason for reason in report.reasons if reason.kind.of_mutants]
         if self.interrupted:
             return 130
         if len(report.baseline.false_alarms) > self._alarms_allowed:
             return 3
-        if any("inconclusive" in reason for reason in mine):
+        if any(reason.proves_nothing for reason in mine):
             return 4
         return 1 if mine else 0
 
@@ -374,5 +374,5 @@ def _moved(workspace: Workspace, test: str) -> str:
     return f"{workspace.moved(file)}{mark}{one}"
 
 
-def _without_tests(report: Report) -> list[dict[str, object]]:
-    return [alarm for alarm in report.baseline.false_alarms if alarm["kind"] != "test"]
+def _without_tests(report: Report) -> list[Notice]:
+    return [alarm for alarm in report.baseline.false_alarms if alarm.kind != "test"]

@@ -15,30 +15,8 @@ from faultlab.mutants.location import beyond_reach, functions_of
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import walked
 
-# In faultlab's own repository: what runs around a test while a mutant is on, or ends the copy that it is on in.
-JUDGES = (
-    "faultlab/pytest_plugin.py",
-    "faultlab/core/patching.py",
-    *(f"faultlab/detectors/{name}.py" for name in ("exceptions", "warnings_shown")),
-    "faultlab/core/notice.py",
-    "faultlab/core/orders.py",
-    *(f"faultlab/engines/{name}.py" for name in ("fork_self", "fork", "nursery", "processes")),
-    *(f"faultlab/injection/{name}.py" for name in ("mutant_trampoline", "init_arguments", "mutant_activation")),
-    *(
-        f"faultlab/testing/{name}.py"
-        for name in (
-            "single_mutant",
-            "test_runner",
-            "failures",
-            "fixtures",
-            "mutating",
-            "isolated_cwd",
-            "randomness",
-            "report_replay",
-        )
-    ),
-    *(f"faultlab/sandbox/{name}.py" for name in ("file_calls", "layers", "listing", "overlay", "writers")),
-)
+JUDGES_MARK = "# faultlab: runs around each test while a mutant is on"
+"""A line of files, in faultlab's own repository, that run around a test, or end the copy that a mutant is on in."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +120,9 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
 
 def check_judges(sources: Iterable[str], root: Path) -> None:
     """Raises UsageError where a source is what judges: broken, it would kill mutants that no test notices, or none."""
-    found = [source for source in sources if source in JUDGES and (root / "faultlab/testing/mutating.py").is_file()]
+    found = [
+        source for source in sources if JUDGES_MARK in (root / source).read_text(encoding="utf-8-sig").splitlines()
+    ]
     if found:
         remedy = "Name other files to mutate: what surrounds a test can't be judged from within it."
         raise UsageError(f"{', '.join(found)}: it runs around each test while a mutant is on\n    {remedy}")

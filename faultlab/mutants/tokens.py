@@ -1,4 +1,4 @@
-"""The tokens of a function as it stands in a file, those within f-strings too, which Python before 3.12 takes whole."""
+"""The tokens of a function as it stands in a file, including those within f-strings."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
-"""The verdict on a mutant: what the tests say of it and what the guards do, joined, in the words that faults have."""
+"""The verdict on a mutant: what tests and guards say of it, joined in the words that faults have."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from faultlab.core.report import SOURCE, Detection, FaultResult, Status
+from faultlab.core.detection import Detection
+from faultlab.core.report import SOURCE, FaultResult, Status
+from faultlab.core.verdict import Case, decide
 from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURVIVED, TIMEOUT, TestVerdict
 from faultlab.mutants.by_training import mode_of
 from faultlab.mutants.mutant import Mutant
@@ -19,28 +22,59 @@ def join(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None
     ``watches`` says that the code only looks on, as a guard does: that the training is the same to the bit then says
     nothing of the code.
     """
-    base = _base(mutant, tests, training)
-    if mutant.excuse:
-        return replace(base, status=Status.IGNORED, reason=mutant.excuse)
-    by_tests = _detections(tests)
-    detections = [*by_tests, *(training.noticed_by if training is not None else ())]
-    if detections:
-        guard_alone = not by_tests and tests is not None
-        reason = "the tests miss it, and the training does not" if guard_alone else ""
-        return replace(base, status=Status.NOTICED, reason=reason, noticed_by=detections, prescription=[])
-    for lost in (tests and tests.outcome == LOST and tests.message, training and _failed(training)):
-        if lost:
-            return replace(base, status=Status.ERROR, reason=str(lost))
-    ran_in_tests = tests is not None and tests.outcome == SURVIVED
-    ran_in_training = training is not None and training.status in _RAN
-    if not ran_in_tests and not ran_in_training:
-        return replace(base, status=Status.NOT_ACTIVATED, reason="its function never runs" + _by_whom(tests, training))
-    if ran_in_training and training is not None and training.status is Status.WARNED:
-        return replace(base, status=Status.WARNED, reason="a new warning goes by in the training")
-    if ran_in_training and training is not None and training.status is Status.NO_EFFECT and not watches:
-        passed = f", and {_times(tests.tests)} that runs it passes" if ran_in_tests and tests is not None else ""
-        return replace(base, status=Status.NO_EFFECT, reason=f"{training.reason}{passed}")
-    return replace(base, status=Status.SILENT, reason=_survival(tests, training, ran_in_tests, ran_in_training))
+    case = _Joined(mutant, tests, training, watches)
+    answer = decide(case)
+    found = replace(_base(mutant, tests, training), status=answer.status, reason=answer.reason)
+    if answer.status is not Status.NOTICED:
+        return found
+    return replace(found, noticed_by=list(answer.noticed_by), prescription=[])
+
+
+class _Joined(Case):
+    """What tests and training say of one mutant: one of them is enough to notice it, and proof takes both."""
+
+    def __init__(self, mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None, watches: bool) -> None:
+        self._mutant = mutant
+        self._tests = tests
+        self._training = training
+        self._watches = watches
+        self._by_tests = _detections(tests)
+        self._ran_in_tests = tests is not None and tests.outcome == SURVIVED
+        self._ran_in_training = training is not None and training.status in _RAN
+
+    def excused(self) -> str | None:
+        return self._mutant.excuse or None
+
+    def failed(self) -> str | None:
+        if self.noticed_by():
+            return None
+        lost = self._tests.message if self._tests is not None and self._tests.outcome == LOST else ""
+        return lost or (_failed(self._training) if self._training is not None else "") or None
+
+    def never_acted(self) -> str | None:
+        ran = self._ran_in_tests or self._ran_in_training or self.noticed_by()
+        return None if ran else "its function never runs" + _by_whom(self._tests, self._training)
+
+    def noticed_by(self) -> Sequence[Detection]:
+        return [*self._by_tests, *(self._training.noticed_by if self._training is not None else ())]
+
+    def aside(self) -> str:
+        guard_alone = not self._by_tests and self._tests is not None
+        return "the tests miss it, and the training does not" if guard_alone else ""
+
+    def warned(self) -> str | None:
+        warned = self._training is not None and self._training.status is Status.WARNED
+        return "a new warning goes by in the training" if warned else None
+
+    def unchanged(self) -> str | None:
+        if self._training is None or self._training.status is not Status.NO_EFFECT or self._watches:
+            return None
+        runs = self._tests if self._ran_in_tests else None
+        passed = f", and {_times(runs.tests)} that runs it passes" if runs is not None else ""
+        return f"{self._training.reason}{passed}"
+
+    def silence(self) -> str:
+        return _survival(self._tests, self._training, self._ran_in_tests, self._ran_in_training)
 
 
 def _base(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None) -> FaultResult:

@@ -1,4 +1,4 @@
-"""Runs pytest in copies of a process that has imported what takes long and nothing of the project: fresh, but quick.
+"""pytest in copies of a process that has imported what is slow and nothing of the project.
 
 Run by the path of this file, with the modules to import as arguments. Takes one line of JSON an order from its input,
 and answers with the copy's process id, then with its exit status, or null where it was not done by its deadline. It

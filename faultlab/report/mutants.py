@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faultlab.catalogue.mutation_scores import sentence
-from faultlab.core.report import Detection, FaultResult, Report, Status
-from faultlab.gate.demands import MUTANTS
+from faultlab.core.detection import Detection
+from faultlab.core.report import FaultResult, Report, Status
 from faultlab.report.html.diffs import differing
 
 _COUNTED = {
@@ -40,7 +40,7 @@ def mutation_line(report: Report) -> str:
 
 def _gate(report: Report) -> str:
     """The gate in words; of a campaign's report, where nothing is wrong with the mutants, that it is not for them."""
-    mine = any(reason.startswith(MUTANTS) for reason in report.reasons)
+    mine = any(reason.kind.of_mutants for reason in report.reasons)
     return report.gate if report.passed or mine or not report.faults else f"{report.gate}, but not for the mutants"
 
 

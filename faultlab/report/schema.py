@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema
 
+from faultlab.core.reason import ReasonKind
 from faultlab.core.report import Status
 
 DIALECT = GenerateJsonSchema.schema_dialect
@@ -55,8 +56,9 @@ class Measure(_Part):
 class TargetFinding(_Part):
     """Something about the healthy target that verdicts suffer from."""
 
-    kind: Literal["nondeterministic", "outlier", "direction"]
-    """Clean runs of one seed differ; a clean seed goes far off; nobody knows which way the metric gets better."""
+    kind: Literal["nondeterministic", "outlier", "direction", "unevaluated"]
+    """Clean runs of one seed differ; a clean seed goes far off; nobody knows which way the metric gets better; the
+    clean run's weights can't be evaluated by themselves."""
     what: str
     """What was found."""
     evidence: str
@@ -358,7 +360,9 @@ class Gate(_Part):
     passed: bool
     """True if there is no reason against it."""
     reasons: list[str]
-    """Every reason why it does not pass; those that begin with `inconclusive` prove nothing either way."""
+    """Every reason why it does not pass, in words, which may change."""
+    kinds: list[ReasonKind]
+    """The kind of each reason, in their order."""
     demands: Demands = _LEFT_OUT
     """What was asked for."""
     excuses: list[Excuse] = _LEFT_OUT

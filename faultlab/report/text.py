@@ -1,4 +1,4 @@
-"""Text of others, made fit to be shown: links for evidence, and a victim's words, which may be long or hostile."""
+"""Text from elsewhere made fit to be shown: links of evidence, and a victim's own words."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Python's own calls that read, write and remove files, taken through an overlay while a run goes on."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import builtins

@@ -1,4 +1,4 @@
-"""The last lines that code prints, kept for whoever has to say why it ended."""
+"""The last lines that code prints, kept to explain why it ended."""
 
 from __future__ import annotations
 

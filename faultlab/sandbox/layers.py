@@ -1,5 +1,7 @@
 """Which layer of an overlay a path lies in: the user's folders, the run's own, or neither."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import os

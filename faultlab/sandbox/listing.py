@@ -1,5 +1,7 @@
 """What `os.scandir` gives of a folder that a run sees in two layers."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import os

@@ -1,9 +1,11 @@
-"""The user's folders as a run sees them: what it writes goes to a folder of its own, and is read back from there.
+"""The user's folders as a run sees them: writes go to a folder of the run's own and are read back there.
 
 An overlay file system in Python: ``lower`` folders are the user's and are only read, the ``upper`` folder takes what is
 written, and what is removed is hidden. Writers that are not Python are out of reach, and so are programs that the run
 starts; docs/explanation/limits.md says which.
 """
+
+# faultlab: runs around each test while a mutant is on
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Who writes a file: code that keeps the results of a training, or code that may be preparing its data."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import sys

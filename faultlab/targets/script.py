@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from faultlab.errors import TargetError
 from faultlab.frameworks.lightning import interception
 from faultlab.frameworks.lightning.cli_config import CliConfig
 from faultlab.frameworks.lightning.interception import Reached
 from faultlab.frameworks.lightning.main_script import MainScript, find_script
 from faultlab.frameworks.lightning.script_parts import ScriptParts
-from faultlab.frameworks.lightning.target import PREPARE, TargetError
+from faultlab.frameworks.lightning.target import PREPARE
 
 _running: dict[tuple[type, str], MainScript | CliConfig] = {}
 _defined: dict[Path, ScriptParts] = {}

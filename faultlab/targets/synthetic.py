@@ -1,4 +1,4 @@
-"""Made-up data of given shapes, for a module whose own can't be had: something that can be learnt, and nothing more.
+"""Made-up data of given shapes that can be learnt, for a module whose own data is not at hand.
 
 Every sample has a hidden kind and a few hidden numbers. Inputs show them under noise and labels are computed from them,
 so that a healthy training gets somewhere and a broken one does not.

@@ -1,1 +1,4 @@
-"""Faults where somebody else builds and trains the modules: in a user's tests, and in plain code."""
+"""Faults where the user's own code builds and trains the modules: in tests, and in plain code.
+
+It imports Lightning through `faultlab.frameworks` alone, and neither the command line nor the pytest plugin.
+"""

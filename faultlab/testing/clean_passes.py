@@ -1,4 +1,4 @@
-"""The clean passes over a collected suite: what each test builds, trains and comes by, and if it can be relied on."""
+"""The clean passes over a collected suite: what each test builds, trains and reaches."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from faultlab.campaign.clean_runs import DEADLINE, order
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.orders import Order, RunTests
+from faultlab.core.results import Outcome, SuiteRun
 from faultlab.engines import Engine
 from faultlab.errors import BaselineError, UsageError
 from faultlab.frameworks.registry import default_framework
 from faultlab.testing.knowledge import Knowledge
+from faultlab.testing.pytest_internals import definitions_of
 from faultlab.testing.suite_targets import Use
-from faultlab.testing.test_runner import definitions_of, fixtures_of
+from faultlab.testing.test_runner import fixtures_of
 from faultlab.testing.victims import LEARN, PLAIN, TOUCH
 
 _FLAKY = "flaky: it passes and fails on the clean code"
@@ -57,19 +59,18 @@ class CleanPasses:
             raise
         self._touch()
 
-    def _pass(self, id: str, kind: str, items: Iterable[str]) -> Order:
-        task = {"pass": kind, "items": list(items), "until_failure": False}
-        return order(self._engine, id, 0, deadline=DEADLINE, tests=task)
+    def _pass(self, id: str, style: str, items: Iterable[str]) -> Order:
+        return order(self._engine, id, RunTests(tuple(items), style), deadline=DEADLINE)
 
     def _passes(self, orders: Sequence[Order]) -> dict[str, Outcome]:
         outcomes = {outcome.id: outcome for outcome in self._engine.run(orders)}
         for outcome in outcomes.values():
-            if outcome.result is None:
+            if not isinstance(outcome.result, SuiteRun):
                 how = f"goes on after {DEADLINE:.0f} s" if outcome.timed_out else f"ends with status {outcome.exit}"
                 begun = [note["begins"]["test"] for note in outcome.notes if "begins" in note]
                 within = f", in {begun[-1]}" if begun else ""
                 raise BaselineError(f"the clean suite {how}{within}\n{outcome.output[-2000:]}")
-            for module in outcome.result["imported"]:
+            for module in outcome.result.imported:
                 # Every later copy finds imported what the clean run imported on its way.
                 with suppress(Exception):
                     importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""A block of code run clean first, in a copy of the process, to learn what it builds and trains and who is quiet then.
+"""A block of code run clean in a copy of the process, to learn what it builds and trains.
 
 A copy of the process enters the block, tells what it saw at the block's end, and is gone; only then does the process
 itself enter the block. Whatever the block writes to disk it writes twice.
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from faultlab.core.orders import Lines, encode
+from faultlab.core.messages import Lines, encode
 from faultlab.engines import processes
 from faultlab.errors import FaultlabError, UsageError
 from faultlab.testing.failures import told

@@ -1,4 +1,4 @@
-"""Seams in a process that belongs to somebody else, who builds modules, trains them, and calls their steps by hand."""
+"""Seams in a process in which the user's code builds modules, trains them and calls their steps."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from faultlab.core.patching import Patches
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.base import Framework
 from faultlab.frameworks.torch.weights import digest
-from faultlab.injection import compilation, tree
+from faultlab.injection import compilation, hooks, tree
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock
-from faultlab.injection.seam import Site
+from faultlab.injection.hooks import Site
 
 
 class Embedding:
@@ -49,7 +49,7 @@ class Embedding:
         self.installing = True
         try:
             for armed in self._armed:
-                armed.seam.install(self._patches, armed, self.site)
+                hooks.install(armed, self._patches, self.site)
         except BaseException:
             self._patches.close()
             raise

@@ -1,4 +1,6 @@
-"""Why a test failed: by an assertion of its own, by a check in the user's code, or because something fell over."""
+"""Why a test failed: its own assertion, a check in the user's code, or an accident."""
+
+# faultlab: runs around each test while a mutant is on
 
 from __future__ import annotations
 
@@ -12,9 +14,10 @@ import pytest
 from faultlab.core.notice import safe_text
 from faultlab.core.user_code import UserCode
 from faultlab.detectors.exceptions import place_of, raises
+from faultlab.testing.pytest_internals import PACKAGE
 
 # Frames that stand between a test's line and the exception that it asked for.
-_HELPERS = ("_pytest", "pytest", "unittest", "pytest_timeout", "hypothesis", "contextlib")
+_HELPERS = (PACKAGE, "pytest", "unittest", "pytest_timeout", "hypothesis", "contextlib")
 _ASSERTING = (*_HELPERS, "torch.testing", "numpy.testing")
 
 

@@ -1,5 +1,7 @@
 """Fixtures of the whole session that no fault can reach: set up once, before the copies are made."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import inspect
@@ -11,7 +13,8 @@ import pytest
 
 from faultlab.testing import randomness
 from faultlab.testing.knowledge import Knowledge
-from faultlab.testing.test_runner import definitions_of, fixture_name
+from faultlab.testing.pytest_internals import definitions_of, implied_fixtures, set_up_ahead
+from faultlab.testing.test_runner import fixture_name
 
 # What is quicker than this is set up in every copy, as it would be without faults.
 _WORTH_SHARING = 0.05
@@ -37,22 +40,23 @@ def set_up(session: pytest.Session, items: Iterable[pytest.Item], names: Sequenc
                 for needed in _together(item, name):
                     if definitions_of(item)[needed][-1].cached_result is None:
                         randomness.restore(rng)
-                        _set_up(session, item, needed)
+                        # A folder would be written to by all copies at once.
+                        set_up_ahead(session, item, needed, lambda value: not isinstance(value, os.PathLike))
 
 
 def _together(item: Any, name: str) -> list[str]:
     """The fixture, last, after those that it asks for and those that are in use without being asked for."""
-    info, found = item._fixtureinfo, dict[str, None]()
+    found, definitions = dict[str, None](), definitions_of(item)
 
     def add(name: str) -> None:
-        if name not in found and name in info.name2fixturedefs:
-            for needed in info.name2fixturedefs[name][-1].argnames:
+        if name not in found and name in definitions:
+            for needed in definitions[name][-1].argnames:
                 if needed != name:
                     add(needed)
             found[name] = None
 
-    for implied in info.initialnames:
-        if implied not in info.argnames and definitions_of(item)[implied][-1].scope == "session":
+    for implied in implied_fixtures(item):
+        if definitions[implied][-1].scope == "session":
             add(implied)
     add(name)
     return list(found)
@@ -66,27 +70,3 @@ def _harmless(knowledge: Knowledge, item: Any, name: str) -> bool:
     plain = "request" not in definition.argnames and not inspect.isgeneratorfunction(definition.func)
     untouched = unit is not None and not unit.uses and not unit.touches
     return bool(definition.scope == "session" and plain and untouched)
-
-
-def _set_up(session: pytest.Session, item: Any, name: str) -> None:
-    fixturedef = definitions_of(item)[name][-1]
-    state: Any = session._setupstate
-    if session not in state.stack:
-        state.stack[session] = ([session.teardown], None)
-        session.setup()
-    # A test that is not being set up may not ask for fixtures.
-    state.stack[item] = ([], None)
-    item._initrequest()
-    try:
-        value = item._request.getfixturevalue(name)
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        value = None
-    finally:
-        del state.stack[item]
-    # What failed is kept by pytest too, and a folder would be written to by all copies at once.
-    if fixturedef.cached_result is None or fixturedef.cached_result[2] is not None or isinstance(value, os.PathLike):
-        fixturedef.finish(item._request)
-    item._request = False
-    item.funcargs = None

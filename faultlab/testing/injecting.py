@@ -1,4 +1,4 @@
-"""For those who write tests: a fault in the code of a block, and the assertion that somebody notices it."""
+"""``inject`` and ``assert_noticed``: a fault in a block of a test, and the assertion that it is noticed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from types import TracebackType
 from typing import Any
 
 from faultlab.campaign.verdict import detection
-from faultlab.catalogue import failure_mode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.config.scenario import parse_fault
 from faultlab.core.class_paths import path_of
+from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice
 from faultlab.core.patching import Patches
-from faultlab.core.report import Detection
 from faultlab.core.user_code import UserCode
 from faultlab.detectors import exceptions
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.errors import FaultlabError, UsageError
 from faultlab.frameworks.registry import default_framework
+from faultlab.injection import registry
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock
 from faultlab.injection.watchers import release
+from faultlab.testing import pytest_internals
 from faultlab.testing.dry_run import Rehearsal, RehearsalError
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.suite_targets import Learner, Use, find_class
@@ -108,8 +109,8 @@ class Injection:
         if target is None:
             raise UsageError(f"{path} is only there once the block has begun: import its module before")
         assert use.recon is not None
-        registered = failure_mode.load()[self.fault.mode]
-        if reason := inapplicable(registered, use.recon):
+        registered = registry.load()[self.fault.mode]
+        if reason := inapplicable(registered.mode, use.recon):
             raise UsageError(f"{self.fault} can't happen to {path}: {reason}")
         self._steps = use.steps
         complete = registered.mode.complete(self.fault, use.steps)
@@ -211,7 +212,7 @@ class Noticing(Injection):
         if not self.activations:
             assert error is not None
             raise NotActivatedError(f"{self._armed.fault} had not acted when the block ended") from error
-        mode = failure_mode.load()[self.fault.mode].mode
+        mode = registry.load()[self.fault.mode].mode
         caused = [n for n in [*self._observer.notices, *ended] if n.step >= (self.first_step or 0)]
         quiet = [*self._clean, *self._before]
         new = [n for n in caused if not any(n.same_alarm(known) for known in quiet)]
@@ -271,7 +272,7 @@ class Noticing(Injection):
         lines += [f"  {found.kind}: {_said(found)}" for found in self.notices if found.name not in self._observer.calls]
         if false_alarms := [notice for notice in self._clean if self._by in (None, notice.name)]:
             lines.append(f"  It says the same without the fault: {false_alarms[0].message}")
-        mode = failure_mode.load()[self.fault.mode].mode
+        mode = registry.load()[self.fault.mode].mode
         return "\n".join([*lines, f"  What {mode.id} does: {mode.summary}"])
 
 
@@ -320,7 +321,7 @@ def _caller() -> str:
 def _within_a_fixture() -> bool:
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name == "call_fixture_func" and frame.f_globals.get("__name__") == "_pytest.fixtures":
+        if pytest_internals.calls_a_fixture(frame):
             return True
         frame = frame.f_back
     return False

@@ -1,7 +1,9 @@
-"""A working folder of one's own: what lies in the project is there to read, and what is new there nobody else finds.
+"""A working folder of a test's own: it reads the project's files, and its new files stay there.
 
 Copies that run tests side by side would otherwise load each other's checkpoints, and later ones what earlier ones left.
 """
+
+# faultlab: runs around each test while a mutant is on
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from faultlab.catalogue.failure_mode import FailureMode, Registered
+from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.target_profile import Recon
@@ -38,6 +38,14 @@ class Unit:
     fixtures: list[str] = field(default_factory=list)
     fingerprint: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Unreached:
+    """Why a fault has its turn in no test: it is ``untested`` where tests could reach it, else it can't happen."""
+
+    why: str
+    untested: bool = False
 
 
 @dataclass
@@ -96,30 +104,29 @@ class Knowledge:
         yield unit
         yield from (self.units[name] for name in unit.fixtures if name in self.units)
 
-    def reached(self, registered: Registered, fault: Fault) -> tuple[list[str], str]:
+    def reached(self, mode: FailureMode, fault: Fault) -> tuple[list[str], Unreached | None]:
         """The tests in which the fault has its turn; where there are none, why not."""
         reached: list[str] = []
-        reasons: list[str] = []
+        reasons: list[Unreached] = []
         for test in [name for name in self.units if not is_fixture(name)]:
-            verdicts = [self._in_unit(registered, fault, unit) for unit in self.together(test) if unit.target]
-            if "" in verdicts:
+            verdicts = [self._in_unit(mode, fault, unit) for unit in self.together(test) if unit.target]
+            if None in verdicts:
                 reached.append(test)
-            reasons += [verdict for verdict in verdicts if verdict]
+            reasons += [verdict for verdict in verdicts if verdict is not None]
         if reached:
-            return reached, ""
-        whole = [inapplicable(registered, recon) for recon in self.recons.values()]
+            return reached, None
+        whole = [inapplicable(mode, recon) for recon in self.recons.values()]
         if whole and all(whole):
-            return [], whole[0]
-        return [], next((reason for reason in reasons if reason != _UNTOUCHED), f"no test reaches it: {_UNTOUCHED}")
+            return [], Unreached(whole[0])
+        return [], next((reason for reason in reasons if reason is not _UNTOUCHED), _UNTOUCHED)
 
-    def _in_unit(self, registered: Registered, fault: Fault, unit: Unit) -> str:
-        """Why the fault has no turn in the unit, or an empty string."""
-        moments = unit.touches.get(repr(registered.seam), [])
+    def _in_unit(self, mode: FailureMode, fault: Fault, unit: Unit) -> Unreached | None:
+        """Why the fault has no turn in the unit; None where it has one."""
+        moments = unit.touches.get(repr(mode.point), [])
         if not moments:
             return _UNTOUCHED
-        if reason := inapplicable(registered, self.recon_of(unit)):
-            return reason
-        mode = registered.mode
+        if reason := inapplicable(mode, self.recon_of(unit)):
+            return Unreached(reason)
         complete = self.complete(mode, fault, unit)
         trigger = complete.trigger or Trigger()
         stages = (trigger.stage,) if trigger.stage else mode.stages
@@ -127,7 +134,7 @@ class Knowledge:
             stage == INSTALLED or (stage in stages and trigger.fires(step, epoch, 0, fault.seed))
             for stage, step, epoch in moments
         )
-        return "" if met else "no test trains that long or in that stage"
+        return None if met else _NOT_YET
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -160,7 +167,8 @@ class Knowledge:
         return cls(units, list(data["targets"]), recons)
 
 
-_UNTOUCHED = "none comes by the place where it attaches"
+_UNTOUCHED = Unreached("no test reaches it: none comes by the place where it attaches", untested=True)
+_NOT_YET = Unreached("no test trains that long or in that stage", untested=True)
 
 
 def is_fixture(unit: str) -> bool:

@@ -1,8 +1,10 @@
-"""A collected suite under each source mutant: clean passes first, then a forked copy of the process for every mutant.
+"""A collected suite under each source mutant: clean passes, then a forked copy for every mutant.
 
 In pytest's own process, which has collected the mutated tree with all mutants off. What is found goes to a file, a line
 at a time, so that whoever started pytest can follow, and loses nothing of what was done when it is interrupted.
 """
+
+# faultlab: runs around each test while a mutant is on
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +23,9 @@ import pytest
 
 from faultlab.campaign.clean_runs import DEADLINE, order
 from faultlab.core import packages
-from faultlab.core.orders import Order, Outcome, encode
+from faultlab.core.messages import encode
+from faultlab.core.orders import Order, RunMutated
+from faultlab.core.results import Outcome, SuiteRun, message_of
 from faultlab.core.user_code import UserCode
 from faultlab.engines.fork_self import CollectedEngine, Send
 from faultlab.injection.mutant_activation import AT_IMPORT, STATS, Executions, Ran, switch_to
@@ -30,7 +34,15 @@ from faultlab.sandbox import file_calls
 from faultlab.testing import fixtures, isolated_cwd, randomness
 from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge
-from faultlab.testing.test_runner import Conductor, become_victim, end_coverage, fixtures_of, prepare_process, settle
+from faultlab.testing.test_runner import (
+    Conductor,
+    become_victim,
+    end_coverage,
+    fixtures_of,
+    imported_since,
+    prepare_process,
+    settle,
+)
 
 _FACTOR, _FLOOR = 4.0, 3.0
 _FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
@@ -134,7 +146,7 @@ class MutatedSuite:
         orders = [self._pass(_FORWARDS, list(self._items)), self._pass(_BACKWARDS, list(self._items)[::-1])]
         outcomes = {outcome.id: outcome for outcome in self._engine.run(orders)}
         for outcome in outcomes.values():
-            if outcome.result is None:
+            if not isinstance(outcome.result, SuiteRun):
                 raise session_ended(outcome)
         self._preload(outcomes[_BACKWARDS])
         tests, ran = (
@@ -197,7 +209,7 @@ class MutatedSuite:
                 tests.functions.setdefault(key, []).append(test)
 
     def _pass(self, id: str, tests: list[str]) -> Order:
-        return order(self._engine, id, 0, deadline=DEADLINE, tests={"items": tests, "switch": STATS})
+        return order(self._engine, id, RunMutated(tuple(tests), STATS), deadline=DEADLINE)
 
     def _orders(self) -> Iterable[Order]:
         found = []
@@ -211,16 +223,15 @@ class MutatedSuite:
             seconds = self._knowledge.seconds(tests)
             allowed = self._task.timeout or max(_FLOOR, _FACTOR * seconds)
             switch = f"{self._tests.modules[file]}.{name.rpartition('.')[2]}"
-            task = {"items": tests, "switch": switch}
-            found.append((seconds, order(self._engine, name, 0, deadline=allowed, tests=task)))
+            task = RunMutated(tuple(tests), switch)
+            found.append((seconds, order(self._engine, name, task, deadline=allowed)))
         # The longest first: at the end no core waits for another.
         return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
 
     def _alone(self, late: Order) -> Order:
-        assert late.tests is not None
-        seconds = self._knowledge.seconds(late.tests["items"])
+        seconds = self._knowledge.seconds(_tests_of(late))
         allowed = self._task.timeout or max(_FLOOR_ALONE, _FACTOR_ALONE * seconds)
-        return order(self._engine, f"{late.id} alone", 0, deadline=allowed, tests=late.tests)
+        return order(self._engine, f"{late.id} alone", late.task, deadline=allowed)
 
     def _judge(self, orders: Iterable[Order], alone: bool = False) -> Iterable[Order | None]:
         """Runs the orders and says what became of each; yields those that were not done in time."""
@@ -229,7 +240,7 @@ class MutatedSuite:
             if outcome.timed_out and not alone:
                 yield waiting[outcome.id]
                 continue
-            asked = len((waiting[outcome.id].tests or {})["items"])
+            asked = len(_tests_of(waiting[outcome.id]))
             said = {"mutant": outcome.id.removesuffix(" alone"), "seconds": round(outcome.seconds, 4), "tests": asked}
             self._say({**said, **_verdict(outcome)})
             yield None
@@ -237,7 +248,8 @@ class MutatedSuite:
     def _preload(self, outcome: Outcome) -> None:
         """Has every later copy find imported what tests import on their way, but for what may be mutated."""
         tree = Path(self._task.tree).resolve()
-        for module, file in (outcome.result or {})["imported"].items():
+        assert isinstance(outcome.result, SuiteRun)
+        for module, file in outcome.result.imported.items():
             if file and not Path(file).is_relative_to(tree):
                 with suppress(Exception):
                     importlib.import_module(module)
@@ -253,7 +265,8 @@ class MutatedSuite:
         fixtures.set_up(self._session, self._items.values(), self._shared, self._rng)
 
     def _carry_out(self, order: Order, send: Send) -> None:
-        assert order.tests is not None
+        task = order.task
+        assert isinstance(task, RunMutated)
         Path(order.root).mkdir(parents=True, exist_ok=True)
         become_victim(self._session, order.root)
         isolated_cwd.enter(Path(order.root) / "cwd", self._projects)
@@ -267,13 +280,12 @@ class MutatedSuite:
         conductor = Conductor(self._suspects, self._executions.at, self._rng, order.root)
         conductor.on_begin = lambda ended: send({"note": {"begins": asdict(ended)}})
         conductor.on_end = lambda ended: send({"note": {"ended": asdict(ended)}})
-        switch_to(order.tests["switch"])
-        items = [self._items[name] for name in order.tests["items"]]
+        switch_to(task.switch)
+        items = [self._items[name] for name in task.tests]
         # Copies that write beside the code, or where a test names a place, must not find each other's files.
         with file_calls.redirected(order.root, [self._task.tree, self._task.root]):
             conductor.run(self._session, items, lambda ended: faulted and ended.outcome == "failed")
-        new = {} if faulted else {name: _file_of(name) for name in set(sys.modules) - known}
-        send({"result": {"imported": new}})
+        send(message_of(SuiteRun({} if faulted else imported_since(known))))
         shutil.rmtree(order.root, ignore_errors=True)
 
 
@@ -285,6 +297,11 @@ def run(session: pytest.Session, file: str, executions: Executions) -> None:
 def session_ended(outcome: Outcome) -> pytest.UsageError:
     """What pytest ends with where the clean tests don't come to an end."""
     return pytest.UsageError(f"the tests {_how(outcome)} on the clean code\n{outcome.output[-2000:]}")
+
+
+def _tests_of(order: Order) -> Sequence[str]:
+    assert isinstance(order.task, RunMutated)
+    return order.task.tests
 
 
 def _verdict(outcome: Outcome) -> dict[str, Any]:

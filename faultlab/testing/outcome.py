@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from faultlab.campaign.verdict import detection, died, timed_out
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.detection import Detection
 from faultlab.core.kill_matrix import Cell, Row
 from faultlab.core.notice import Notice
-from faultlab.core.orders import Outcome
 from faultlab.core.report import FaultResult, Status
+from faultlab.core.results import Outcome
+from faultlab.core.verdict import Answer, Case, decide
 
 
 def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: Collection[str]) -> Row:
@@ -19,57 +23,88 @@ def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: 
     ``outcomes`` are those of the processes that it took: after a crash the tests that were left ran in another.
     ``clean`` has the warnings of the clean suite.
     """
-    notes = [note for outcome in outcomes for note in outcome.notes]
-    last = outcomes[-1]
-    ended = [note for note in notes if "ended" in note]
-    cells = [_cell(note) for note in ended]
-    acting = next((outcome.acting for outcome in outcomes if outcome.acting is not None), None)
-    first_steps = [cell.first_step for cell in cells if cell.first_step is not None]
-    base: dict[str, Any] = {
-        "id": fault_id,
-        "mode": mode.id,
-        "family": mode.family,
-        "severity": mode.severity,
-        "activations": sum(cell.activations for cell in cells) or int(acting is not None),
-        "first_step": min(first_steps, default=acting),
-        "seconds": round(sum(outcome.seconds for outcome in outcomes), 4),
-    }
+    case = _Tests(mode, outcomes, clean)
+    first_steps = [cell.first_step for cell in case.ended if cell.first_step is not None]
+    answer = decide(case)
+    result = FaultResult(
+        id=fault_id,
+        mode=mode.id,
+        family=mode.family,
+        severity=mode.severity,
+        status=answer.status,
+        reason=answer.reason,
+        activations=sum(cell.activations for cell in case.ended) or int(case.acting is not None),
+        first_step=min(first_steps, default=case.acting),
+        noticed_by=list(answer.noticed_by),
+        warnings=case.warnings if answer.status is Status.WARNED else [],
+        seconds=round(sum(outcome.seconds for outcome in outcomes), 4),
+    )
+    return Row(result, case.ended if case.failed() is not None else case.cells)
 
-    def verdict(status: Status, reason: str = "", **more: Any) -> FaultResult:
-        return FaultResult(**{**base, **more}, status=status, reason=reason)
 
-    broken = next((note["broken"] for note in notes if note.get("broken")), "")
-    if broken or last.lost:
-        return Row(verdict(Status.ERROR, f"the injector failed: {broken}" if broken else last.lost), cells)
-    dead = [(outcome, _unfinished(outcome)) for outcome in outcomes if outcome.result is None]
-    noticed = [_detected(cell, mode) for cell in cells if cell.kills and cell.kind != "process"]
-    # What ended the session without ending its process, as Ctrl-C does.
-    stopped = [_detected(cell, mode) for cell in cells if cell.kind == "process" and cell.message and cell.activations]
-    for outcome, test in dead:
-        cells.append(Cell(test, "failed", "process", _how(outcome), int(outcome.acting is not None), outcome.acting))
-    for outcome, test in dead:
-        found = timed_out(mode, outcome, verdict) if outcome.timed_out else died(outcome, verdict)
-        if found.status is not Status.NOTICED and not noticed:
-            reason = f"{found.reason}, in {test}" if test else found.reason
-            return Row(verdict(found.status, reason), cells)
-        noticed += found.noticed_by
-    noticed += stopped
-    if noticed:
-        return Row(verdict(Status.NOTICED, noticed_by=sorted(noticed, key=lambda d: (d.worth, d.step))), cells)
-    if not any(cell.activations for cell in cells):
-        return Row(verdict(Status.NOT_ACTIVATED, "the fault never changed a value in any of these tests"), cells)
-    warnings = [
+class _Tests(Case):
+    """What the tests did with a fault in them. ``ended`` has those that came to an end, ``cells`` all of them."""
+
+    def __init__(self, mode: FailureMode, outcomes: Sequence[Outcome], clean: Collection[str]) -> None:
+        self._mode = mode
+        self._outcomes = outcomes
+        self._clean = clean
+        self._notes = [note for outcome in outcomes for note in outcome.notes]
+        self._ends = [note for note in self._notes if "ended" in note]
+        self._dead = [(outcome, _unfinished(outcome)) for outcome in outcomes if not outcome.reported]
+        self.ended = [_cell(note) for note in self._ends]
+        self.cells = [*self.ended, *(_died_in(test, outcome) for outcome, test in self._dead)]
+        self.acting = next((outcome.acting for outcome in outcomes if outcome.acting is not None), None)
+
+    def failed(self) -> str | None:
+        if broken := next((note["broken"] for note in self._notes if note.get("broken")), ""):
+            return f"the injector failed: {broken}"
+        return self._outcomes[-1].lost or None
+
+    def died(self) -> Answer | None:
+        """The first death that proves nothing, unless somebody has noticed before it."""
+        noticed = bool(self._asserted)
+        for answer, test in self._deaths:
+            if answer.status is not Status.NOTICED and not noticed:
+                return replace(answer, reason=f"{answer.reason}, in {test}" if test else answer.reason)
+            noticed = noticed or answer.status is Status.NOTICED
+        return None
+
+    def never_acted(self) -> str | None:
+        acted = any(cell.activations for cell in self.cells)
+        return None if acted else "the fault never changed a value in any of these tests"
+
+    def noticed_by(self) -> Sequence[Detection]:
+        deadly = [found for answer, _ in self._deaths for found in answer.noticed_by]
+        # What ended the session without ending its process, as Ctrl-C does.
+        stopped = [cell for cell in self.ended if cell.kind == "process" and cell.message and cell.activations]
+        found = [*self._asserted, *deadly, *(_detected(cell, self._mode) for cell in stopped)]
+        return sorted(found, key=lambda d: (d.worth, d.step))
+
+    def warned(self) -> str | None:
+        return "" if self.warnings else None
+
+    def unchanged(self) -> str | None:
+        same = all(note["same"] for note in self._ends if note["activations"])
+        return "the tests' trainings are the clean ones, to the bit" if self._mode.judged_by == "run" and same else None
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """The new ones."""
         # Whichever test comes first gets what is warned of once a process: the suite's clean warnings are one heap.
-        text
-        for note in ended
-        for text in note["ended"]["warnings"]
-        if text not in clean
-    ]
-    if warnings:
-        return Row(verdict(Status.WARNED, warnings=list(dict.fromkeys(warnings))), cells)
-    if mode.judged_by == "run" and all(note["same"] for note in ended if note["activations"]):
-        return Row(verdict(Status.NO_EFFECT, "the tests' trainings are the clean ones, to the bit"), cells)
-    return Row(verdict(Status.SILENT), cells)
+        texts = [text for note in self._ends for text in note["ended"]["warnings"] if text not in self._clean]
+        return list(dict.fromkeys(texts))
+
+    @cached_property
+    def _asserted(self) -> list[Detection]:
+        return [_detected(cell, self._mode) for cell in self.ended if cell.kills and cell.kind != "process"]
+
+    @cached_property
+    def _deaths(self) -> list[tuple[Answer, str]]:
+        return [
+            (timed_out(self._mode, outcome) if outcome.timed_out else died(outcome), test)
+            for outcome, test in self._dead
+        ]
 
 
 def remaining(order_items: Sequence[str], outcome: Outcome) -> list[str]:
@@ -92,7 +127,11 @@ def _cell(note: Mapping[str, Any]) -> Cell:
     )
 
 
-def _detected(cell: Cell, mode: FailureMode) -> Any:
+def _died_in(test: str, outcome: Outcome) -> Cell:
+    return Cell(test, "failed", "process", _how(outcome), int(outcome.acting is not None), outcome.acting)
+
+
+def _detected(cell: Cell, mode: FailureMode) -> Detection:
     notice = Notice(cell.kind, cell.test, cell.step, cell.message)
     return detection(notice, cell.first_step, mode)
 

@@ -1,4 +1,6 @@
-"""The state of the process's random numbers, kept and given back: a test's must not depend on what ran before it."""
+"""The state of the process's random numbers, saved and restored around each test."""
+
+# faultlab: runs around each test while a mutant is on
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """What the tests of the clean run came to, told to pytest's plugins as if the tests had run in this process."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import sys

@@ -20,8 +20,10 @@ from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
 from faultlab.core.fault import Fault
 from faultlab.core.kill_matrix import Matrix
-from faultlab.core.orders import Outcome
+from faultlab.core.notice import Notice
+from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Demands, Report, dump
+from faultlab.core.results import Outcome, SuiteRun
 from faultlab.core.run_folder import REPORT_FILE, TESTS_FILE
 from faultlab.core.version import __version__
 from faultlab.errors import BaselineError, FaultlabError, UsageError
@@ -29,6 +31,7 @@ from faultlab.gate.demands import check
 from faultlab.sandbox.overlay import Overlay
 from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.outcome import judge
+from faultlab.testing.pytest_internals import junit_of
 from faultlab.testing.report_replay import replay
 from faultlab.testing.stash_keys import ALONE, PROCESSES, RESULT
 from faultlab.testing.suite import Asked, Suite
@@ -55,9 +58,10 @@ def run_suite(session: pytest.Session) -> None:
     report.demands = Demands(false_alarms=len(matrix.left_out), fail_under=fail_under)
     report.reasons = check(report)
     if not matrix.complete:
-        report.reasons.insert(0, "inconclusive: interrupted; what was done until then is shown")
+        text = "inconclusive: interrupted; what was done until then is shown"
+        report.reasons.insert(0, Reason(ReasonKind.INTERRUPTED, text))
     report.passed = not report.reasons
-    config.stash[RESULT] = (matrix, report, report.reasons)
+    config.stash[RESULT] = (matrix, report, texts(report.reasons))
     if not report.passed:
         session.testsfailed += 1
     _record_properties(config, matrix, report)
@@ -80,7 +84,7 @@ def break_session(session: pytest.Session) -> None:
         else:
             suite.learn()
             if learnt:
-                Path(learnt).write_text(dump(suite.knowledge.to_json()), encoding="utf-8")
+                atomic_write.write(Path(learnt), dump(suite.knowledge.to_json()))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     except BaselineError as error:
@@ -90,12 +94,12 @@ def break_session(session: pytest.Session) -> None:
     config.add_cleanup(written.cleanup)
     overlay = Overlay(lambda: written.name, [os.getcwd(), str(config.rootpath)])
     arming = Arming(fault, suite.knowledge, "", lambda step: None, overlay)
-    outcome = Outcome(str(fault), result={})
+    outcome = Outcome(str(fault), [SuiteRun()])
     conductor = suite.conductor(arming)
     conductor.on_end = lambda ended: outcome.notes.append({"ended": asdict(ended), **arming.done(ended)})
     conductor.ends_session = True
     config.pluginmanager.register(conductor, "faultlab-conductor")
-    config.stash[ALONE] = (suite, outcome)
+    config.stash[ALONE] = (suite, fault, outcome)
 
 
 def conclude(session: pytest.Session, complete: bool) -> None:
@@ -103,22 +107,21 @@ def conclude(session: pytest.Session, complete: bool) -> None:
     if not complete:
         return
     config = session.config
-    suite, outcome = config.stash[ALONE]
-    mode = index.modes()[Fault.parse(outcome.id).mode]
-    row = judge(outcome.id, mode, [outcome], suite.knowledge.warnings)
+    suite, fault, outcome = config.stash[ALONE]
+    row = judge(outcome.id, index.modes()[fault.mode], [outcome], suite.knowledge.warnings)
     suite.matrix.rows, suite.matrix.whole, suite.matrix.complete = [row], True, True
     suite.matrix.tests = [cell.test for cell in row.cells]
     suite.matrix.timing = {"total": round(sum(cell.seconds for cell in row.cells), 3), "jobs": 1}
     report = report_of(suite.matrix, _versions())
     reasons = check(report, Demands(false_alarms=len(suite.matrix.left_out)))
-    config.stash[RESULT] = (suite.matrix, report, reasons)
+    config.stash[RESULT] = (suite.matrix, report, texts(reasons))
     if config.getoption("faultlab_out"):
         write(suite.matrix, report, Path(config.getoption("faultlab_out")))
 
 
 def report_of(matrix: Matrix, versions: dict[str, str]) -> Report:
     """The tests' verdicts as a report like a campaign's."""
-    alarms = [{"kind": "test", "name": test, "step": 0, "message": why} for test, why in matrix.left_out.items()]
+    alarms = [Notice("test", test, 0, why) for test, why in matrix.left_out.items()]
     return Report(
         scenario="pytest",
         faultlab=__version__,
@@ -191,9 +194,7 @@ def _progress(config: pytest.Config, terminal: Any) -> Any:
 
 def _record_properties(config: pytest.Config, matrix: Matrix, report: Report) -> None:
     """Puts the outcome among the properties of pytest's own junit file, where one is asked for."""
-    from _pytest.junitxml import xml_key
-
-    xml = config.stash.get(xml_key, None)
+    xml = junit_of(config)
     if xml is None:
         return
     counts = report.to_json()["coverage"]["modes"]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from torch.utils.data import get_worker_info
 
-from faultlab.catalogue.failure_mode import Registered
 from faultlab.core.fault import Fault
 from faultlab.core.target_profile import Recon
 from faultlab.injection.armed_fault import Armed, Turns
 from faultlab.injection.clock import Clock
+from faultlab.injection.registry import Registered
 from faultlab.testing.embedding import Embedding
 from faultlab.testing.knowledge import INSTALLED, Moment
 
@@ -44,6 +44,10 @@ class Touch(Armed):
 
 
 def touches(registry: Mapping[str, Registered], clock: Clock, recon: Recon) -> dict[str, Touch]:
-    """One for every distinct seam of the catalogue, by the seam's text."""
-    distinct = {repr(registered.seam): registered for registered in registry.values()}
+    """One for every distinct seam of the catalogue that the target's framework has, by the seam's text."""
+    distinct = {
+        repr(registered.mode.point): registered
+        for registered in registry.values()
+        if registered.mode.point.hooked(recon)
+    }
     return {seam: Touch(registered, clock, recon) for seam, registered in distinct.items()}

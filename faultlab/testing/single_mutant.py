@@ -1,5 +1,7 @@
 """One source mutant in a fresh pytest, where its every line runs mutated, those that run at import too."""
 
+# faultlab: runs around each test while a mutant is on
+
 from __future__ import annotations
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What the plugin and the runners keep in pytest's stash between hooks. Light: imports nothing of faultlab."""
+"""What the plugin and the runners keep in pytest's stash between hooks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from faultlab.core.fault import Fault
     from faultlab.core.kill_matrix import Matrix
-    from faultlab.core.orders import Outcome
     from faultlab.core.report import Report
+    from faultlab.core.results import Outcome
     from faultlab.injection.mutant_activation import Executions
     from faultlab.testing.suite import Suite
 
 RESULT: pytest.StashKey[tuple[Matrix, Report | None, list[str]]] = pytest.StashKey()
-ALONE: pytest.StashKey[tuple[Suite, Outcome]] = pytest.StashKey()
+ALONE: pytest.StashKey[tuple[Suite, Fault, Outcome]] = pytest.StashKey()
 PROCESSES: pytest.StashKey[int] = pytest.StashKey()
 EXECUTIONS: pytest.StashKey[Executions] = pytest.StashKey()

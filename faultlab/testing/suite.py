@@ -18,17 +18,18 @@ from faultlab.campaign import plan
 from faultlab.campaign.clean_runs import order
 from faultlab.campaign.preparation import deadline
 from faultlab.campaign.second_attempt import is_late, longer
-from faultlab.catalogue import failure_mode
-from faultlab.catalogue.failure_mode import Registered
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import FailureMode, matching
 from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault
 from faultlab.core.kill_matrix import Matrix, Row
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.orders import Order, RunTests
 from faultlab.core.report import FaultResult, Status
+from faultlab.core.results import Outcome
 from faultlab.core.user_code import UserCode
-from faultlab.engines import TargetBrokenError
 from faultlab.engines.fork_self import CollectedEngine
-from faultlab.errors import BaselineError
+from faultlab.errors import BaselineError, TargetError
+from faultlab.injection import hooks, registry
 from faultlab.testing import fixtures, randomness
 from faultlab.testing.clean_passes import CleanPasses
 from faultlab.testing.failures import Suspects
@@ -68,7 +69,7 @@ class Suite:
         self._clean = CleanPasses(session, self._engine, self.knowledge, asked.targets, asked.leave_out)
         self._shared: list[str] = []
         self._rows: dict[str, Row] = {}
-        self._settled: set[str] = set()
+        self._settled: set[Fault] = set()
 
     def run(self, replay: Callable[[Sequence[Any]], None]) -> Matrix:
         """The clean passes, whose plain one's notes are given to ``replay``, and then the faults.
@@ -83,7 +84,7 @@ class Suite:
             with suppress(KeyboardInterrupt):
                 self._inject()
                 self.matrix.complete = True
-        except TargetBrokenError as error:
+        except TargetError as error:
             raise BaselineError(str(error)) from None
         finally:
             self._engine.close()
@@ -100,7 +101,7 @@ class Suite:
         """The clean passes alone; see `run`."""
         try:
             self._learn(lambda reports: None)
-        except TargetBrokenError as error:
+        except TargetError as error:
             raise BaselineError(str(error)) from None
         finally:
             self._engine.close()
@@ -136,103 +137,119 @@ class Suite:
         Victim(self._session, self._suspects, self._rng, self.knowledge).carry_out(order, send)
 
     def _inject(self) -> None:
-        registry = failure_mode.load()
+        modes = index.modes()
+        # Here, so that all victims, which are copies of this process, find them imported.
+        registry.load()
+        for framework in {recon.framework for recon in self.knowledge.recons.values()}:
+            hooks.load(framework)
         self._shared = fixtures.shareable(self.knowledge, self._clean.items)
         settle()
         self._engine.open("faults", {})
-        waiting: dict[str, list[str]] = {}
+        waiting: dict[Fault, list[str]] = {}
         excuses = self._asked.selection.excuses
-        for fault in self._selected(registry):
-            mode = registry[fault.mode].mode
+        for fault in self._selected(modes):
+            mode = modes[fault.mode]
             # A trigger half-way is another step in every test: it stays the failure mode's own.
             named = fault if fault.trigger or mode.when != "always" else mode.complete(fault, 1)
-            excuse = next((reason for glob, reason in excuses if failure_mode.matching(glob, [fault.mode])), "")
-            tests, reason = self.knowledge.reached(registry[fault.mode], fault)
-            if excuse or reason:
+            excuse = next((reason for glob, reason in excuses if matching(glob, [fault.mode])), "")
+            tests, unreached = self.knowledge.reached(mode, fault)
+            if excuse or unreached is not None:
                 status = Status.IGNORED if excuse and tests else Status.NOT_APPLICABLE
-                result = FaultResult(str(named), mode.id, mode.family, mode.severity, status, reason or excuse)
-                self._rows[result.id] = Row(result)
+                reason = excuse if unreached is None else unreached.why
+                result = FaultResult(str(named), mode.id, mode.family, mode.severity, status, reason)
+                self._rows[result.id] = Row(result, untested=unreached is not None and unreached.untested)
             else:
-                waiting[str(named)] = self.knowledge.quickest_first(tests)
+                waiting[named] = self.knowledge.quickest_first(tests)
         self._say(f"{len(waiting)} faults for {len(self.matrix.tests)} tests")
         try:
             self._run_faults(waiting)
         finally:
             self.matrix.rows = sorted(self._rows.values(), key=lambda row: row.result.id)
 
-    def _selected(self, registry: Mapping[str, Registered]) -> list[Fault]:
+    def _selected(self, modes: Mapping[str, FailureMode]) -> list[Fault]:
         """The faults that are asked for, those of a callback once for each that any test has."""
         recons = [unit.recon for unit in self.knowledge.units.values() if unit.recon]
         found: dict[Fault, None] = {}
-        for fault in plan.selected(self._asked.selection, registry):
-            each = [one for recon in recons for one in plan.each(fault, registry, recon) if one != fault]
+        for fault in plan.selected(self._asked.selection, modes):
+            each = [one for recon in recons for one in plan.each(fault, modes, recon) if one != fault]
             found.update(dict.fromkeys(each or [fault]))
         return list(found)
 
-    def _run_faults(self, waiting: Mapping[str, Sequence[str]]) -> None:
+    def _run_faults(self, waiting: Mapping[Fault, Sequence[str]]) -> None:
         # The longest first: at the end no core waits for another.
-        longest = sorted(waiting, key=lambda id: -self.knowledge.seconds(waiting[id]))
-        self._settled = {id for id in waiting if Fault.parse(id).at_any_time() in self._asked.settled}
-        outcomes: dict[str, list[Outcome]] = {}
+        longest = sorted(waiting, key=lambda fault: -self.knowledge.seconds(waiting[fault]))
+        self._settled = {fault for fault in waiting if fault.at_any_time() in self._asked.settled}
+        outcomes: dict[Fault, list[Outcome]] = {}
         self._run(longest, waiting, outcomes, self._settled if self._asked.matrix else set(waiting))
         if self._asked.matrix and self._settled:
             # Which tests notice nothing has to be known of all faults.
             idle = set(self.matrix.idle())
-            unseen = {id: remaining(waiting[id], _joined(outcomes[id])) for id in sorted(self._settled)}
-            left = {id: [test for test in tests if test in idle] for id, tests in unseen.items()}
-            self._run([id for id in left if left[id]], left, outcomes, set())
+            settled = sorted(self._settled, key=str)
+            unseen = {fault: remaining(waiting[fault], _joined(outcomes[fault])) for fault in settled}
+            left = {fault: [test for test in tests if test in idle] for fault, tests in unseen.items()}
+            self._run([fault for fault in left if left[fault]], left, outcomes, set())
 
     def _run(
         self,
-        faults: Sequence[str],
-        waiting: Mapping[str, Sequence[str]],
-        outcomes: dict[str, list[Outcome]],
-        until_failure: Collection[str],
+        faults: Sequence[Fault],
+        waiting: Mapping[Fault, Sequence[str]],
+        outcomes: dict[Fault, list[Outcome]],
+        until_failure: Collection[Fault],
     ) -> None:
         """Runs these faults' tests, those of some until one fails, and judges each by all ``outcomes`` that it has."""
-        registry, clean = failure_mode.load(), self.knowledge.warnings
-        orders, done = [self._faulted(id, waiting[id], outcomes, id in until_failure) for id in faults], 0
+        clean = self.knowledge.warnings
+        orders, done = [self._faulted(one, waiting[one], outcomes, one in until_failure) for one in faults], 0
         while orders:
             again: list[Order] = []
-            for id, outcome in self._in_time(orders):
-                found = outcomes.setdefault(id, [])
+            for fault, outcome in self._in_time(orders):
+                found = outcomes.setdefault(fault, [])
                 found.append(outcome)
-                left = remaining(waiting[id], _joined(found))
+                left = remaining(waiting[fault], _joined(found))
                 # One that got to none of its tests would get to none again.
                 begun = any("begins" in note for note in outcome.notes)
-                if begun and left and id not in until_failure and not outcome.lost:
-                    again.append(self._faulted(id, left, outcomes))
+                if begun and left and fault not in until_failure and not outcome.lost:
+                    again.append(self._faulted(fault, left, outcomes))
                     continue
-                row = judge(id, registry[Fault.parse(id).mode].mode, found, clean)
-                row.settled = id in self._settled
-                self._rows[id] = row
+                row = judge(str(fault), _mode_of(fault), found, clean)
+                row.settled = fault in self._settled
+                self._rows[row.result.id] = row
                 done += 1
                 self._say(f"{done} of {len(faults)} faults")
             orders = again
         self.matrix.rows = list(self._rows.values())
 
-    def _in_time(self, orders: Sequence[Order]) -> Iterator[tuple[str, Outcome]]:
+    def _in_time(self, orders: Sequence[Order]) -> Iterator[tuple[Fault, Outcome]]:
         """What the orders come to, each with its fault; those that are late are tried once more, alone."""
         asked = {one.id: one for one in orders}
         late: list[Order] = []
         for outcome in self._engine.run(orders):
-            fault = asked[outcome.id].fault or ""
-            if is_late(failure_mode.load()[Fault.parse(fault).mode].mode, outcome):
+            fault = _fault_of(asked[outcome.id])
+            if is_late(_mode_of(fault), outcome):
                 late.append(asked[outcome.id])
             else:
                 yield fault, outcome
         for one in late:
             for outcome in self._engine.run([longer(one, self._asked.timeout)]):
-                yield one.fault or "", outcome
+                yield _fault_of(one), outcome
 
     def _faulted(
-        self, fault: str, tests: Sequence[str], before: Mapping[str, Sequence[Outcome]], until_failure: bool = False
+        self, fault: Fault, tests: Sequence[str], before: Mapping[Fault, Sequence[Outcome]], until_failure: bool = False
     ) -> Order:
-        mode = failure_mode.load()[Fault.parse(fault).mode].mode
+        mode = _mode_of(fault)
         allowed = self._asked.timeout or deadline(mode, self.knowledge.seconds(tests))
-        task = {"pass": FAULT, "items": list(tests), "until_failure": until_failure}
-        id = f"{fault} again {len(before[fault])}" if fault in before else fault
-        return order(self._engine, id, 0, deadline=allowed, fault=fault, tests=task, sleeps=mode.hangs)
+        task = RunTests(tuple(tests), FAULT, fault, until_failure)
+        id = f"{fault} again {len(before[fault])}" if fault in before else str(fault)
+        return order(self._engine, id, task, deadline=allowed, sleeps=mode.hangs)
+
+
+def _fault_of(order: Order) -> Fault:
+    assert isinstance(order.task, RunTests)
+    assert order.task.fault is not None
+    return order.task.fault
+
+
+def _mode_of(fault: Fault) -> FailureMode:
+    return index.modes()[fault.mode]
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:

@@ -1,4 +1,4 @@
-"""What ``pytest --faultlab`` shows at its end."""
+"""What ``pytest --faultlab`` prints at its end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from faultlab.catalogue import index
+from faultlab.core.detection import Detection
 from faultlab.core.kill_matrix import Matrix
-from faultlab.core.report import Detection, Report, Status
+from faultlab.core.report import Report, Status
 from faultlab.report.text import harmless, short
 
 _SHOWN = 15
@@ -39,7 +40,7 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
     say(f"noticed: {counts['noticed']} failure modes{f' ({noticed})' if noticed else ''}")
     if counts["warned"]:
         say(f"only a warning: {counts['warned']}: {_listed(statuses, Status.WARNED)}")
-    unreached = [f for f in report.faults if f.status is Status.NOT_APPLICABLE and "no test" in f.reason]
+    unreached = [row.result for row in matrix.rows if row.untested]
     say(f"silent: {counts['silent']} that every test passes under")
     shown = report.silent()[:_SHOWN]
     for fault in shown:

@@ -1,7 +1,9 @@
-"""Runs collected tests in a forked copy of pytest's process, each in a unit of its own, and says how each ended.
+"""Runs collected tests in a forked copy of pytest's process, each as a unit, and says how each ended.
 
 A unit is one test, or one fixture of a wider scope, which is set up within the first test that needs it.
 """
+
+# faultlab: runs around each test while a mutant is on
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import gc
 import inspect
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,7 @@ import pytest
 
 from faultlab.detectors.warnings_shown import normalised
 from faultlab.frameworks.registry import default_framework
-from faultlab.testing import randomness
+from faultlab.testing import pytest_internals, randomness
 from faultlab.testing.failures import Suspects, told, why
 from faultlab.testing.report_replay import warning_to_json
 
@@ -98,7 +100,7 @@ class Conductor:
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Generator[None, object, object]:
         if fixturedef.scope == "function":
             return (yield)
-        before, name = randomness.snapshot(), fixture_name(fixturedef, request._pyfuncitem)
+        before, name = randomness.snapshot(), fixture_name(fixturedef, pytest_internals.item_of(request))
         started = time.perf_counter()
         with self._scope(name):
             randomness.restore(self._rng)
@@ -158,15 +160,9 @@ def fixture_name(fixturedef: Any, item: pytest.Item) -> str:
     return f"{fixturedef.scope} fixture {within}::{fixturedef.argname}[{parameter}]"
 
 
-def definitions_of(item: pytest.Item) -> Mapping[str, Any]:
-    """The definitions of every fixture that a test comes to use, by its name; the one that overrides is last."""
-    found: Mapping[str, Any] = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    return found
-
-
 def fixtures_of(item: pytest.Item) -> list[str]:
     """The fixtures of wider scopes that a test asks for, and those that these ask for."""
-    found = [fixturedef for same_name in definitions_of(item).values() for fixturedef in same_name]
+    found = [fixturedef for same_name in pytest_internals.definitions_of(item).values() for fixturedef in same_name]
     return [fixture_name(fixturedef, item) for fixturedef in found if fixturedef.scope != "function"]
 
 
@@ -185,10 +181,7 @@ def settle() -> None:
 
 def prepare_process(session: pytest.Session) -> None:
     """Makes a forked copy of pytest's process one that tests can be run in, and copied for every fault."""
-    capture: Any = session.config.pluginmanager.getplugin("capturemanager")
-    if capture is not None and capture._global_capturing is not None:
-        # Its files would be shared by all copies.
-        capture.stop_global_capturing()
+    pytest_internals.stop_capturing(session)
     default_framework().find_plugins_once()
     gc.freeze()
 
@@ -202,15 +195,8 @@ def become_victim(session: pytest.Session, folder: str) -> None:
     if plugins.has_plugin("pdbinvoke"):
         # Nobody sits at a copy to debug it: the end of the input would end the process.
         plugins.unregister(name="pdbinvoke")
-    capture: Any = plugins.getplugin("capturemanager")
-    if capture is not None and capture._global_capturing is None:
-        capture.start_global_capturing()
-        capture.suspend_global_capture()
-    factory = getattr(session.config, "_tmp_path_factory", None)
-    if factory is not None:
-        temporary = Path(folder) / "tmp"
-        temporary.mkdir(parents=True, exist_ok=True)
-        factory._basetemp = temporary
+    pytest_internals.capture_anew(session)
+    pytest_internals.move_temporary_folders(session, Path(folder) / "tmp")
 
 
 def end_coverage(keep: bool) -> None:
@@ -222,3 +208,8 @@ def end_coverage(keep: bool) -> None:
         if keep:
             # By the side of the process's own, which are combined when it ends.
             current.save()
+
+
+def imported_since(known: Set[str]) -> dict[str, str]:
+    """The modules that have been imported since these were, with their files."""
+    return {name: str(getattr(sys.modules[name], "__file__", None) or "") for name in sorted(set(sys.modules) - known)}

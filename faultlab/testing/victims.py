@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from faultlab.catalogue import failure_mode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault
-from faultlab.core.orders import Order
+from faultlab.core.orders import Order, RunTests
 from faultlab.core.patching import Patches
+from faultlab.core.results import SuiteRun, message_of
 from faultlab.frameworks.registry import default_framework
+from faultlab.injection import registry
 from faultlab.injection.armed_fault import Armed
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
@@ -26,7 +27,7 @@ from faultlab.testing.failures import Suspects
 from faultlab.testing.knowledge import Knowledge, Unit
 from faultlab.testing.seam_coverage import touches
 from faultlab.testing.suite_targets import Learner, find_class
-from faultlab.testing.test_runner import Conductor, Ended, Scope, become_victim, end_coverage
+from faultlab.testing.test_runner import Conductor, Ended, Scope, become_victim, end_coverage, imported_since
 
 PLAIN, LEARN, TOUCH, FAULT = "plain", "learn", "touch", "fault"
 Send = Callable[[dict[str, Any]], None]
@@ -43,23 +44,24 @@ class Victim:
 
     def carry_out(self, order: Order, send: Send) -> None:
         """Runs the tests that the order names."""
-        assert order.tests is not None
+        task = order.task
+        assert isinstance(task, RunTests)
         os.makedirs(order.root, exist_ok=True)
         become_victim(self._session, order.root)
         passes = {PLAIN: self._plain, LEARN: self._learn, TOUCH: self._touch, FAULT: self._fault}
         by_name = {item.nodeid: item for item in self._session.items}
-        items = [by_name[name] for name in order.tests["items"]]
+        items = [by_name[name] for name in task.tests]
         # Of clean passes alone: to touch every module copies the memory that each lies in.
-        modules = None if order.tests["pass"] == FAULT else set(sys.modules)
+        modules = None if task.style == FAULT else set(sys.modules)
         if order.id != PLAIN:
             end_coverage(keep=False)
         # What the suite writes by itself is the user's to have; what it writes for faultlab is not.
         folders = [os.getcwd(), str(self._session.config.rootpath)] if order.id != PLAIN else []
         with file_calls.redirected(order.root, folders) if folders else contextlib.nullcontext():
-            passes[order.tests["pass"]](order, items, send)
+            passes[task.style](order, items, send)
         if order.id == PLAIN:
             end_coverage(keep=True)
-        send({"result": {"imported": sorted(set(sys.modules) - modules) if modules is not None else []}})
+        send(message_of(SuiteRun(imported_since(modules) if modules is not None else {})))
         shutil.rmtree(order.root, ignore_errors=True)
 
     def _conductor(self, order: Order, scope: Scope, send: Send) -> Conductor:
@@ -98,7 +100,7 @@ class Victim:
 
     def _touch(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Attaches every seam, none of which ever acts: a test that fails now would fail under any fault."""
-        registry, units = failure_mode.load(), Units(self._knowledge)
+        known, units = registry.load(), Units(self._knowledge)
 
         @contextlib.contextmanager
         def scope(name: str) -> Iterator[None]:
@@ -110,7 +112,7 @@ class Victim:
             unit, target = aim
             framework = default_framework()
             clock = framework.clock()
-            found = touches(registry, clock, self._knowledge.recon_of(unit))
+            found = touches(known, clock, self._knowledge.recon_of(unit))
             embedding = Embedding(framework, target, found.values(), clock, order.root)
             for touch in found.values():
                 touch.embedding = embedding
@@ -123,15 +125,15 @@ class Victim:
 
     def _fault(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
         """Arms the fault anew in every unit that has to do with the target."""
-        fault = Fault.parse(order.fault or "")
-        arming = Arming(fault, self._knowledge, order.root, lambda step: send({"acting": step}))
-        assert order.tests is not None
-        until_failure = order.tests["until_failure"]
+        task = order.task
+        assert isinstance(task, RunTests)
+        assert task.fault is not None
+        arming = Arming(task.fault, self._knowledge, order.root, lambda step: send({"acting": step}))
         # Nobody reads these failures, and to show the source of every frame takes longer than many a test.
         self._session.config.option.tbstyle = "no"
         conductor = self._conductor(order, arming.scope, send)
         conductor.on_end = lambda ended: send({"note": {"ended": asdict(ended), **arming.done(ended)}})
-        conductor.run(self._session, items, lambda ended: until_failure and arming.killed(ended))
+        conductor.run(self._session, items, lambda ended: task.until_failure and arming.killed(ended))
 
 
 class Units:
@@ -173,7 +175,7 @@ class Arming:
         overlay: Overlay | None = None,
     ) -> None:
         self._fault = fault
-        self._registered = failure_mode.load()[fault.mode]
+        self._registered = registry.load()[fault.mode]
         self._knowledge = knowledge
         self._folder = folder
         self._acting = acting
@@ -188,7 +190,7 @@ class Arming:
 
         aim = self._entered.aim(name)
         # In a pytest of its own every test runs, those in which the fault can't happen too.
-        if aim is None or inapplicable(self._registered, self._knowledge.recon_of(aim[0])):
+        if aim is None or inapplicable(self._registered.mode, self._knowledge.recon_of(aim[0])):
             with self._entered.within(None):
                 yield
             return

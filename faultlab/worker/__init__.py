@@ -1,1 +1,4 @@
-"""What a victim process runs in, whatever the framework: imports no Lightning, no click, rich, pydantic or jinja2."""
+"""What a victim process runs, whatever the framework.
+
+It imports no Lightning, no engine, and no click, rich, pydantic or jinja2.
+"""

@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
-from faultlab.core.orders import Order, Outcome
+from faultlab.core.fault import Fault
+from faultlab.core.orders import Order
 from faultlab.core.patching import Patches
+from faultlab.core.results import Outcome, Result, read_result
 from faultlab.core.threads import one_thread_environment
 from faultlab.frameworks.base import Target, Training
 from faultlab.injection.armed_fault import Armed
-from faultlab.worker.imported import import_target
+from faultlab.worker.bootstrap import import_target
 from faultlab.worker.session import Session
 
 _MACHINERY = (
@@ -56,7 +58,7 @@ class Debugged(Session):
             self._held.wrap(*step, self._stopping)
         return training
 
-    def _run(self) -> dict[str, Any]:
+    def _run(self) -> Result:
         with self._held:
             return super()._run()
 
@@ -65,16 +67,16 @@ class Debugged(Session):
             if self._clock.step != self._stop_at or self._clock.tried:
                 return step(*args, **kwargs)
             self._stop_at = None
-            acts = f"in which {self._order.fault} acts" if self._order.fault else "in which the fault would act"
+            acts = f"in which {self._task.fault} acts" if self._task.fault else "in which the fault would act"
             self._say(f"stopped in training_step at step {self._clock.step}, {acts}")
             self._say("    p batch  shows the batch, n steps, u and d move in the stack, c goes on, q quits")
             return _under(pdb.Pdb(), step, *args, **kwargs)
 
         return stopping
 
-    def _armed_with(self, text: str) -> Armed:
-        armed = super()._armed_with(text)
-        if text == self._order.fault:
+    def _armed_with(self, fault: Fault) -> Armed:
+        armed = super()._armed_with(fault)
+        if fault == self._task.fault:
             acted = armed._acted
 
             def stop_after() -> None:
@@ -91,7 +93,7 @@ class Debugged(Session):
         while frame.f_back is not None and frame.f_globals.get("__name__") in _MACHINERY:
             frame = frame.f_back
         own = self._nearest_own(frame)
-        where = f"{own.f_code.co_filename}:{own.f_lineno}" if own else f"the seam {armed.seam.name}, no code of yours"
+        where = f"{own.f_code.co_filename}:{own.f_lineno}" if own else f"the seam {armed.mode.seam}, no code of yours"
         self._say(f"the fault has just acted for the first time, at step {self._clock.step}, in {where}")
         self._say("    w shows how training got here, u leads to the calls above, c goes on, q quits")
         debugger = pdb.Pdb(skip=[*_MACHINERY, "bdb", "pdb"])
@@ -148,15 +150,11 @@ def _post_mortem(traceback: TracebackType, own: Callable[[FrameType], bool]) -> 
 def debug(scenario: Mapping[str, Any], order: Order, step: int | None, say: Say) -> Outcome:
     """Runs the order in this process. Raises QuitError where the user has quit, KeyboardInterrupt on ctrl-c."""
     os.environ.update(one_thread_environment())
-    sys.path[:0] = scenario["path"]
-    del sys.argv[1:]
-    import torch
-
-    torch.set_num_threads(1)
     messages: list[dict[str, Any]] = []
     Debugged(import_target(scenario, f"{order.root}-import"), order, step, say, messages).run()
     outcome = Outcome(order.id)
     for message in messages:
         outcome.acting = message.get("acting", outcome.acting)
-        outcome.result = message.get("result", outcome.result)
+        if "result" in message:
+            outcome.results = [read_result(message["result"])]
     return outcome

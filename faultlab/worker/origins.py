@@ -1,19 +1,33 @@
-"""Where the classes of a target and its guards come from: results of other code are not this code's."""
+"""What a probing run tells of its process, and of where the classes of its target and guards come from."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from faultlab.core.asking import asked
+from faultlab.core.resource_limits import private_memory
+from faultlab.core.results import Circumstances
 from faultlab.frameworks.base import Training
 
 
-def digest(training: Training | None) -> str:
-    """Return a hash of the files that define the target and its guards."""
+def circumstances(training: Training | None, imported_before: Collection[str]) -> Circumstances:
+    """Return what is to know of this process; ``imported_before`` are the modules that the run has found imported."""
+    return Circumstances(
+        versions=training.versions() if training else {},
+        private=private_memory(),
+        imported=[name for name in sys.modules if name not in imported_before],
+        sources=_digest(training),
+        defined=_defined(training),
+    )
+
+
+def _digest(training: Training | None) -> str:
+    """Return a hash of the files that define the target and its guards: results of other code are not this code's."""
     parts = [*training.parts(), *training.guards.values()] if training else []
     classes = {cls for part in parts for cls in (part if isinstance(part, type) else type(part)).__mro__}
     total = hashlib.sha256()
@@ -23,7 +37,7 @@ def digest(training: Training | None) -> str:
     return total.hexdigest()
 
 
-def defined(training: Training | None) -> dict[str, list[tuple[str, str]]]:
+def _defined(training: Training | None) -> dict[str, list[tuple[str, str]]]:
     """Return the files and names of the classes that the target and its guards are made of."""
     if training is None:
         return {"target": [], "guards": []}

@@ -10,54 +10,37 @@ import contextlib
 import os
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from multiprocessing import active_children
 from typing import Any
 
-from faultlab.campaign import plan
-from faultlab.catalogue import failure_mode
 from faultlab.config.variations import NotVariedError
 from faultlab.core.fault import Fault
 from faultlab.core.notice import Notice, safe_text
-from faultlab.core.orders import Order, Place
+from faultlab.core.orders import Order, Place, Train
 from faultlab.core.patching import Patches
-from faultlab.core.resource_limits import private_memory
+from faultlab.core.results import Broken, NotVaried, Result, RunResult, ShownWarning, TargetFailed, message_of
 from faultlab.core.target_profile import Recon
 from faultlab.core.trajectory import Trajectory
 from faultlab.detectors import exceptions
 from faultlab.detectors.advisory_guards import Advisers
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
+from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, Target, Training
-from faultlab.frameworks.lightning.target import TargetError
-from faultlab.frameworks.torch import replaced_parts
 from faultlab.frameworks.torch.weights import digest, not_finite
-from faultlab.injection import compilation, mutant_activation
+from faultlab.injection import compilation, hooks, mutant_activation, registry
 from faultlab.injection.armed_fault import Armed, BrokenInjector
-from faultlab.injection.seam import Site
+from faultlab.injection.hooks import Site
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
-from faultlab.worker import origins, seeding
+from faultlab.worker import origins, seeding, stems
 from faultlab.worker.entropy_draws import Draws
-from faultlab.worker.shared_evaluation import SharedEvaluation
+from faultlab.worker.final_evaluation import FinalEvaluation
 
 Send = Callable[[dict[str, Any]], None]
 Stem = Callable[[Place], "tuple[Order, Send] | None"]
-
-
-def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
-    """Does what the order asks, in this process, and sends ``{"result": ...}``."""
-    if order.plan is not None:
-        send({"result": plan.in_victim(order.plan)})
-    elif order.examine:
-        from faultlab.doctor.observing import Examined
-
-        Examined(target, order, send).run()
-    else:
-        Session(target, order, send, stem).run()
 
 
 class Session:
@@ -66,6 +49,7 @@ class Session:
     def __init__(self, target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
         self._target = target
         self._order = order
+        self._task = _training(order)
         self._send = send
         self._stem = stem
         self._framework = target.framework
@@ -73,16 +57,15 @@ class Session:
         self._warnings = Warnings(self._clock, order.root)
         self._observer = Observer(self._clock, self._warnings, self._framework.hooks_of)
         # As the trunk was told, of which victims are born with theirs.
-        self._advisers = (
-            Advisers(order.advice, self._clock, self._warnings, self._framework.hooks_of) if order.advice else None
-        )
+        advice, hooks_of = self._task.advice, self._framework.hooks_of
+        self._advisers = Advisers(advice, self._clock, self._warnings, hooks_of) if advice else None
         self._fit_seconds = 0.0
         self._born: Place = "construct"
         self._unevaluated = ""
         self._in_place: dict[str, float] = {}
         self._trajectory = Trajectory()
         self._notices: list[Notice] = []
-        self._draws = Draws(target.code) if order.traced else None
+        self._draws = Draws(target.code) if self._task.traced else None
         self._armed: Armed | None = None
         self._companions: list[Armed] = []
         self._fault_patches = Patches()
@@ -93,27 +76,28 @@ class Session:
         self._overlay = Overlay(self._root, [os.getcwd(), *target.code.folders], [os.path.dirname(order.root)])
         self._steps_begun = False
         self._unevaluated_best = ""
-        self._imported_before = set(sys.modules) if order.probe else set()
+        self._imported_before = set(sys.modules) if self._task.probe else set()
         self._started = time.perf_counter()
 
     def run(self) -> None:
-        """Carries the order out and sends ``{"result": ...}`` with all that was seen, or what kept it from running."""
+        """Carries the order out and sends a result with all that was seen, or with what kept it from running."""
+        result: Result
         try:
-            with contextlib.nullcontext() if self._order.compiles else compilation.lifted():
+            with contextlib.nullcontext() if self._task.compiles else compilation.lifted():
                 result = self._run()
         except NotVariedError as error:
-            result = {"not_varied": str(error)}
+            result = NotVaried(str(error))
         except TargetError as error:
-            result = {"target_error": {"where": error.where, "message": error.message, "remedy": error.remedy}}
+            result = TargetFailed(error)
         except BrokenInjector as error:
-            result = {"broken": str(error)}
-        self._send({"result": {**result, "seconds": time.perf_counter() - self._started}})
+            result = Broken(str(error))
+        self._send(message_of(result))
         # Runs that begin half-way may write to it by other ways than Python's; it goes with the engine.
-        if not self._order.stems:
+        if not self._task.stems:
             shutil.rmtree(self._order.root, ignore_errors=True)
 
-    def _run(self) -> dict[str, Any]:
-        _clear(self._order.root)
+    def _run(self) -> Result:
+        stems.empty(self._order.root)
         self._switch()
         with Patches() as confined:
             # Until the end, and once: forked runs find all of it as it is.
@@ -141,10 +125,10 @@ class Session:
                     self._draws.built(self._training.module)
                 self._clock.attach(patches)
                 self._clock.on_step.append(self._reach)
-                profiling = self._training.profiling() if self._order.probe else None
+                profiling = self._training.profiling() if self._task.probe else None
                 with profiling.watching() if profiling else contextlib.nullcontext():
                     error = self._fit()
-                    if error is None and self._order.reload and not (self._armed and self._armed.broken):
+                    if error is None and self._task.reload and not (self._armed and self._armed.broken):
                         error = self._go_on()
                 if profiling and error is None:
                     self._recon = self._training.profile(profiling)
@@ -160,9 +144,9 @@ class Session:
     def _build(self) -> BaseException | None:
         self._seed()
         try:
-            if self._order.fault and plan.begins_at_construction(self._order.fault):
+            if self._task.fault is not None and _registered(self._task.fault).mode.point.attach_at == "construct":
                 self._arm()
-            self._training = self._build_target({}, interrupted=self._order.reload)
+            self._training = self._build_target({}, interrupted=self._task.reload)
         except (TargetError, NotVariedError, BrokenInjector):
             raise
         except BaseException as error:
@@ -172,12 +156,11 @@ class Session:
     def _build_target(self, changed: Mapping[str, Any], interrupted: bool = False) -> Training:
         import torch
 
-        with seeding.shifted(self._order.seed):
-            built = self._target.build(self._order.root, self._order.flags, self._order.variation)
+        with seeding.shifted(self._task.seed):
+            built = self._target.build(self._order.root, self._task.flags, self._task.variation)
         for name, guard in built.guards.items():
             self._observer.observe(guard, name)
-        known = self._order.recon or {}
-        best = known.get("monitor", ""), known.get("monitor_mode", "min")
+        known = self._known
         training = self._framework.assemble(
             built,
             Assembly(
@@ -187,8 +170,8 @@ class Session:
                 changed=changed,
                 beside=self._advisers.hooks() if self._advisers else None,
                 first_batch=self._draws.first_batch if self._draws else None,
-                checkpoints=best if self._order.reload else None,
-                interruption=(self._epochs, self._interrupted) if interrupted else None,
+                checkpoints=(known.monitor, known.monitor_mode) if self._task.reload else None,
+                interruption=(known.epochs, self._interrupted) if interrupted else None,
             ),
         )
         for folder in training.named_folders():
@@ -211,7 +194,7 @@ class Session:
             self._advisers.goes_on()
         try:
             assert self._training is not None
-            self._training = self._training.resume(self._epochs, self._build_target)
+            self._training = self._training.resume(self._known.epochs, self._build_target)
             self._evaluate_best()
         except BrokenInjector:
             return None
@@ -221,12 +204,12 @@ class Session:
 
     def _evaluate_best(self) -> None:
         assert self._training is not None
-        if not self._trajectory.validation_batches or (self._order.recon or {}).get("unevaluated"):
+        if not self._trajectory.validation_batches or self._known.unevaluated:
             return
         try:
             self._training.evaluate_best(self._build_target)
         except Exception as error:
-            if self._order.fault:
+            if self._task.fault is not None:
                 raise
             # The training itself goes on from its checkpoints, and is judged by that.
             print("the best checkpoint could not be evaluated:", exceptions.text(error), flush=True)
@@ -235,7 +218,7 @@ class Session:
     def _fit(self) -> BaseException | None:
         assert self._training is not None
         self._reach("fit")
-        if self._order.fault and self._armed is None:
+        if self._task.fault is not None and self._armed is None:
             self._arm()
         begun = time.perf_counter()
         try:
@@ -249,50 +232,45 @@ class Session:
         return None
 
     @property
-    def _epochs(self) -> int:
-        return int((self._order.recon or {}).get("epochs", 0))
+    def _known(self) -> Recon:
+        """What is known of the target; a probing run has nothing to know it by."""
+        return self._task.recon or Recon()
 
     def _seed(self) -> None:
-        seeding.seed(self._order.seed)
+        seeding.seed(self._task.seed)
 
     def _reach(self, place: Place) -> None:
         """Leaves a stem here if the order asks for one; in a victim born of it, takes up the new order."""
         self._steps_begun = self._steps_begun or place != "fit"
-        if self._stem is None or place not in self._order.stems or not _can_fork():
+        if self._stem is None or place not in self._task.stems or not stems.can_fork():
             return
         old_root = self._order.root
-        # As it is now: the trunk writes on, and tidies up at its end, while victims are still being born of the stem.
-        written = f"{old_root}-at-{place}"
-        if os.path.isdir(old_root):
-            shutil.copytree(old_root, written, dirs_exist_ok=True)
+        written = stems.keep_files(old_root, place)
         born = self._stem(place)
         if born is None:
             return
         self._order, self._send = born
+        self._task = _training(self._order)
         self._born = place
         self._warnings.root = self._order.root
         self._started = time.perf_counter()
-        _clear(self._order.root)
-        if os.path.isdir(written):
-            shutil.copytree(written, self._order.root, dirs_exist_ok=True)
+        stems.take_files(written, self._order.root)
         self._overlay.succeed(old_root)
         assert self._training is not None
         self._training.relocate(old_root, self._order.root)
         self._switch()
-        if self._order.fault:
+        if self._task.fault is not None:
             self._arm()
 
     def _switch(self) -> None:
         """Switches on the source mutant that the order asks for, and all others off."""
-        executions, mutant = self._target.executions, self._order.mutant
+        executions, mutant = self._target.executions, self._task.mutant
         if executions is None:
             return
         executions.where = self._place
-        mutant_activation.switch_to(
-            mutant["switch"] if mutant else mutant_activation.STATS if self._order.probe else ""
-        )
+        mutant_activation.switch_to(mutant.switch if mutant else mutant_activation.STATS if self._task.probe else "")
         if mutant:
-            self._send({"acting": mutant["first_step"]})
+            self._send({"acting": mutant.first_step})
 
     def _place(self) -> str:
         """The last place before what runs now at which a copy of this run could be made."""
@@ -301,24 +279,21 @@ class Session:
         return str(self._clock.step) if self._steps_begun else "fit"
 
     def _arm(self) -> None:
-        assert self._order.fault is not None
-        self._armed, *self._companions = [self._armed_with(text) for text in (self._order.fault, *self._order.also)]
+        self._armed, *self._companions = map(self._armed_with, self._task.faults)
         if self._advisers is not None:
             armed = (self._armed, *self._companions)
-            self._advisers.rest(frozenset.intersection(*(one.seam.leaves for one in armed)))
+            self._advisers.rest(frozenset.intersection(*(one.mode.point.leaves for one in armed)))
 
-    def _armed_with(self, text: str) -> Armed:
-        assert self._order.recon is not None
-        fault = Fault.parse(text)
-        registered = failure_mode.load()[fault.mode]
-        recon = Recon.from_json(self._order.recon)
-        armed = Armed(fault, registered, self._clock, recon, lambda step: self._send({"acting": step}))
+    def _armed_with(self, fault: Fault) -> Armed:
+        assert self._task.recon is not None
+        told = _registered(fault), self._clock, self._task.recon
+        armed = Armed(fault, *told, lambda step: self._send({"acting": step}))
         site = Site(type(None))
         if self._training is not None:
             module = self._training.module
             armed.ctx.module = module
             site = Site(type(module), module)
-        registered.seam.install(self._fault_patches, armed, site)
+        hooks.install(armed, self._fault_patches, site)
         return armed
 
     def _ended_by(self, error: BaseException) -> None:
@@ -336,101 +311,59 @@ class Session:
 
     @property
     def _flags(self) -> tuple[str, ...]:
-        return tuple(self._target.flags) if self._order.flags else ()
+        return tuple(self._target.flags) if self._task.flags else ()
 
     def _evaluate(self) -> None:
         """Evaluate the final weights anew, by code that the fault has no hand in."""
         assert self._training is not None
         if self._order.echo:
             print("faultlab: the training is over; the final weights are evaluated by themselves", flush=True)
-        armed = self._armed if self._armed is not None and self._armed.activations else None
-        if armed is not None and armed.seam.name == "ModuleArguments":
-            self._seed()
-            module = self._training.module
-            self._training.module = replaced_parts.rebuilt(module, lambda: self._target.build(self._order.root).module)
-        module = self._training.module
-        parts = replaced_parts.at_the_end(module, armed.replaced, armed.recon) if armed is not None else {}
-        if parts:
-            if not all(replaced_parts.inside_of_a_loss(module, path) for path in parts):
-                self._in_place = self._evaluated(armed)
-            if not replaced_parts.put_back(module, parts):
-                self._trajectory.final = dict(self._in_place)
-                return
-        self._trajectory.final = self._evaluated(armed)
+        acted = self._armed if self._armed is not None and self._armed.activations else None
+        evaluation = FinalEvaluation(self._target, self._training, self._trajectory, self._task, acted,
+                                     self._order.root, self._order.shared)  # fmt: skip
+        self._trajectory.final = evaluation.take()
+        self._in_place, self._unevaluated = evaluation.in_place, evaluation.failed
 
-    def _evaluated(self, armed: Armed | None) -> dict[str, float]:
-        """The metrics of the module as it is, or what another run of the campaign found for the same weights."""
-        assert self._training is not None
-        clean = self._order.recon or {}
-        validates = bool(self._trajectory.validation_batches or clean.get("validation_batches"))
-        # In the precision that the fault has left the weights in.
-        settings = self._training.evaluation_settings(clean.get("precision"))
-        circumstances = (
-            self._target,
-            self._order.seed,
-            self._order.variation,
-            validates,
-            settings,
-            self._training.module,
+    def _result(self) -> Result:
+        return self._run_result()
+
+    def _run_result(self) -> RunResult:
+        armed, mutant = self._armed, self._task.mutant
+        activations, first_step = (mutant.calls, mutant.first_step) if mutant else (0, None)
+        if armed:
+            activations, first_step = armed.activations, armed.first_step
+        probed = self._task.probe
+        return RunResult(
+            trajectory=self._trajectory,
+            notices=self._told([*self._observer.notices, *self._observer.of_interruption, *self._notices]),
+            of_interruption=self._told(self._observer.of_interruption),
+            warnings=[ShownWarning(key, step, text) for key, (step, text) in self._warnings.seen.items()],
+            activations=activations,
+            first_step=first_step,
+            broken=(armed.broken if armed else None) or "",
+            saves=len(self._saved_at),
+            born=self._born,
+            unevaluated=self._unevaluated,
+            unevaluated_best=self._unevaluated_best,
+            in_place=self._in_place,
+            draws=self._draws.to_json(text for _, text in self._warnings.seen.values()) if self._draws else None,
+            advice=self._advisers.advisory() if self._advisers else None,
+            guards=[*(self._training.guards if self._training else ()), *self._flags],
+            recon=self._recon,
+            circumstances=origins.circumstances(self._training, self._imported_before) if probed else None,
+            fit_seconds=self._fit_seconds,
+            seconds=time.perf_counter() - self._started,
         )
-        shared = SharedEvaluation(self._order.shared, self._trajectory.digest, *circumstances)
-        # What nothing was changed in has to show for itself that it is evaluated like the clean run.
-        if armed is not None and (known := shared.read()) is not None:
-            return known
-        self._seed()
-        try:
-            found = self._training.evaluate(validates, settings)
-        except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
-            print("the independent evaluation failed:", exceptions.text(error), flush=True)
-            self._unevaluated = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
-            return {}
-        shared.write(found)
-        return found
 
-    def _result(self) -> dict[str, Any]:
-        armed, mutant = self._armed, self._order.mutant or {}
-        return {
-            "trajectory": self._trajectory.to_json(),
-            "notices": [
-                replace(notice, message=self._warnings.told(notice.message)).to_json()
-                for notice in [*self._observer.notices, *self._observer.of_interruption, *self._notices]
-            ],
-            "of_interruption": [
-                replace(notice, message=self._warnings.told(notice.message)).to_json()
-                for notice in self._observer.of_interruption
-            ],
-            "warnings": [{"key": key, "step": step, "text": text} for key, (step, text) in self._warnings.seen.items()],
-            "activations": armed.activations if armed else mutant.get("calls", 0),
-            "first_step": armed.first_step if armed else mutant.get("first_step"),
-            "broken": armed.broken if armed else None,
-            "saves": len(self._saved_at),
-            "unevaluated_best": self._unevaluated_best,
-            "born": self._born,
-            "unevaluated": self._unevaluated,
-            "in_place": self._in_place,
-            "draws": self._draws.to_json(text for _, text in self._warnings.seen.values()) if self._draws else None,
-            "advice": self._advisers.to_json() if self._advisers else None,
-            "fit_seconds": self._fit_seconds,
-            "guards": [*(self._training.guards if self._training else ()), *self._flags],
-            "recon": self._recon.to_json() if self._recon else None,
-            "versions": self._training.versions() if self._order.probe and self._training else None,
-            "private": private_memory() if self._order.probe else None,
-            "imported": [m for m in sys.modules if m not in self._imported_before] if self._order.probe else None,
-            "sources": origins.digest(self._training) if self._order.probe else None,
-            "defined": origins.defined(self._training) if self._order.probe else None,
-        }
+    def _told(self, notices: Iterable[Notice]) -> list[Notice]:
+        return [replace(notice, message=self._warnings.told(notice.message)) for notice in notices]
 
 
-def _clear(folder: str) -> None:
-    """Makes an empty folder: a run that was killed has left its own, and is repeated there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder, exist_ok=True)
+def _training(order: Order) -> Train:
+    if order.training is None:
+        raise TypeError(f"{order.id} is no order to train")
+    return order.training
 
 
-def _can_fork() -> bool:
-    """A process with threads, live workers or a GPU in use can't be copied whole."""
-    import torch
-
-    on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    native = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else [""]
-    return threading.active_count() == len(native) == 1 and not active_children() and not on_gpu
+def _registered(fault: Fault) -> registry.Registered:
+    return registry.load()[fault.mode]

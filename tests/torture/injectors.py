@@ -13,9 +13,9 @@ import threading
 import time
 from typing import Any
 
-from faultlab.catalogue.failure_mode import failure_mode
-from faultlab.frameworks.lightning.seams import StepCall, StepOutput
+from faultlab.catalogue.injection_points import StepCall, StepOutput
 from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.registry import failure_mode
 
 
 @failure_mode(

@@ -1,4 +1,7 @@
-"""What a failure mode needs of its target, as named requirements judged from the recon, never by guess."""
+"""What a failure mode needs of its target, as named requirements judged from the recon, never by guess.
+
+Like the catalogue it imports neither torch nor Lightning.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 
-from faultlab.catalogue.failure_mode import Registered
+from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.target_profile import Recon
 from faultlab.errors import CatalogueError
 
@@ -25,17 +28,19 @@ def requirement(name: str) -> Callable[[Requirement], Requirement]:
     return register
 
 
-def inapplicable(registered: Registered, recon: Recon) -> str:
+def inapplicable(mode: FailureMode, recon: Recon) -> str:
     """Why the failure mode can't apply to this target, in words, or an empty string."""
-    reason = registered.seam.inapplicable(recon)
-    for name in registered.mode.needs:
+    reason = mode.point.inapplicable(recon)
+    if not mode.point.hooked(recon):
+        reason = f"faultlab has no hook for {mode.seam} in {recon.framework}"
+    for name in mode.needs:
         if name not in REQUIREMENTS:
             known = f"faultlab knows {', '.join(sorted(REQUIREMENTS))}"
-            raise CatalogueError(f"{registered.mode.id} in {registered.mode.file} needs {name!r}: {known}")
+            raise CatalogueError(f"{mode.id} in {mode.file} needs {name!r}: {known}")
         reason = reason or REQUIREMENTS[name](recon)
-    if not reason and registered.mode.judged_by == "reload":
+    if not reason and mode.judged_by == "reload":
         reason = recon.unreloadable
-    if not reason and registered.mode.stages == ("validate",) and not recon.validation_batches:
+    if not reason and mode.stages == ("validate",) and not recon.validation_batches:
         reason = "there is no validation loop"
     return reason
 

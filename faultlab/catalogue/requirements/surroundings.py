@@ -1,4 +1,4 @@
-"""What a failure mode may need of what surrounds the training: callbacks, checkpoints, the process and its system."""
+"""What a failure mode may need around the training: callbacks, checkpoints, the process, the system."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def carry_out(engine: Engine, out: Path, listener: Listener) -> Story:
     silent = by_mode.get(TOLD[-1])
     if silent is None or not silent.prescription or campaign.interrupted:
         return Story(failures, "", None, before, None, campaign.interrupted)
-    named = [str(found["guard"]).rpartition(".")[2] for found in silent.prescription]
+    named = [found.name for found in silent.prescription]
     # One that needs nothing but itself: what compares with recorded runs wants them recorded first.
     name = next((one for one in named if not one.startswith("Known")), named[0])
     arguments = dict(campaign.advice.construction(name))

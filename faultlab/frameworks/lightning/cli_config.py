@@ -9,9 +9,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from faultlab.errors import TargetError
 from faultlab.frameworks.lightning.interception import Reached
 from faultlab.frameworks.lightning.main_script import as_started, run_to_fit
-from faultlab.frameworks.lightning.target import TargetError
 
 
 class CliConfig:

@@ -16,9 +16,9 @@ from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.recorder import recorder
-from faultlab.frameworks.lightning.seams import Site
 from faultlab.frameworks.lightning.seams.backward import wrap_held_optimizers
 from faultlab.frameworks.lightning.target import SILENT, Built
+from faultlab.injection.hooks import Site
 
 LOSS = "loss"
 

@@ -16,7 +16,7 @@ from faultlab.frameworks.lightning.recorder import count_logger_calls, recorder
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
 from faultlab.frameworks.lightning.seams.steps import STEP_METHODS
 from faultlab.injection.clock import Clock
-from faultlab.injection.seam import Site
+from faultlab.injection.hooks import Site
 
 
 class ForeignLightning:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from faultlab.frameworks.base import Assembly, Foreign, Framework
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.foreign import ForeignLightning
 from faultlab.frameworks.lightning.seams.callbacks import own_hooks
@@ -18,7 +18,7 @@ from faultlab.frameworks.lightning.warm_up import warm_up
 class Lightning:
     """Lightning, under both of its package names."""
 
-    name = "lightning"
+    name = NAME
     foreign: Foreign = ForeignLightning()
 
     def target(self, scenario: Mapping[str, Any]) -> Target:

@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import Any
 
 from faultlab.core.notice import safe_text
+from faultlab.errors import TargetError
 from faultlab.frameworks.lightning import second_run
 from faultlab.frameworks.lightning.interception import Reached, intercepted
-from faultlab.frameworks.lightning.target import TargetError
 from faultlab.injection import mutant_activation
 from faultlab.sandbox.last_words import listening
 

@@ -19,7 +19,7 @@ from faultlab.core import directions, predictions
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Leaf, LoaderFacts, Part, Recon
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.facts import (
     arguments,
     finite,
@@ -34,22 +34,20 @@ from faultlab.frameworks.lightning.facts import (
     shared,
     takes,
 )
-from faultlab.frameworks.lightning.seams import Site, clipping
-from faultlab.frameworks.lightning.seams.backward import wrap_held_optimizers
-from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks, ranks, stops_early
-from faultlab.frameworks.lightning.seams.data import _FETCHERS
-from faultlab.frameworks.lightning.seams.loading import (
-    is_sized,
-    read,
-    samples_as_torch_does,
-    training_loaders,
-    validation_loaders,
-)
-from faultlab.frameworks.lightning.seams.logging import LOGGER_CONNECTOR, is_plain
-from faultlab.frameworks.lightning.seams.model import groups_in, held_optimizers, optimizers_in
+from faultlab.frameworks.lightning.seams.backward import CLIPPING, wrap_held_optimizers
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
+from faultlab.frameworks.lightning.seams.data import FETCHERS
+from faultlab.frameworks.lightning.seams.loading import training_loaders, validation_loaders
+from faultlab.frameworks.lightning.seams.logging import LOGGER_CONNECTOR
 from faultlab.frameworks.torch import batch_roles, layers
+from faultlab.frameworks.torch.callbacks import ranks, stops_early
+from faultlab.frameworks.torch.loaders import is_sized, read, samples_as_torch_does
+from faultlab.frameworks.torch.optimizers import groups_in, held_optimizers, optimizers_in
+from faultlab.frameworks.torch.seams import clipping
 from faultlab.injection import compilation, joined, samples, tree
 from faultlab.injection.clock import Clock
+from faultlab.injection.hooks import Site, offered
+from faultlab.injection.values import is_plain
 
 _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
           "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step", "configure_optimizers",
@@ -106,7 +104,7 @@ class Probe:
             self._lazy = {id(part) for part in self._site.module.modules() if isinstance(part, LazyModuleMixin)}
         with compilation.lifted(), Patches() as patches:
             for namespace in namespaces.loaded():
-                for fetcher in _FETCHERS:
+                for fetcher in FETCHERS:
                     patches.wrap(namespaces.part(namespace, fetcher), "__next__", self._fetching)
                 patches.wrap(namespaces.part(namespace, "core.optimizer:LightningOptimizer"), "step", self._updating)
                 patches.wrap(namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", self._calling_back)
@@ -183,7 +181,7 @@ class Probe:
                 if name == "validation_step" and self._first_validation is None and not self._sanity_checking:
                     self._first_validation = self._clock.step
                 self._transfers |= name == "transfer_batch_to_device" and self._clock.stage == "train"
-                if name == clipping.HOOK:
+                if name == CLIPPING:
                     self._in_hook_of_clipping = True
                     try:
                         return method(*args, **kwargs)
@@ -354,6 +352,8 @@ class Probe:
         forward = given.path if given else self._outermost()
         along = {} if joins else samples.axes(batch, inputs, labels, self._batch_size)
         return Recon(
+            framework=NAME,
+            seams=offered(NAME),
             namespace=namespaces.namespace_of(self._site.cls),
             module=path_of(self._site.cls),
             automatic=bool(module.automatic_optimization),

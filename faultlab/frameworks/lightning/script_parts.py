@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from faultlab.core.notice import safe_text
+from faultlab.errors import TargetError
 from faultlab.frameworks.lightning.main_script import as_started, module_name
-from faultlab.frameworks.lightning.target import TargetError
 
 
 class ScriptParts:

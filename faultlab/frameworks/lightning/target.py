@@ -13,6 +13,7 @@ from typing import Any
 from faultlab.config.variations import Variation, varied
 from faultlab.core.notice import safe_text
 from faultlab.core.user_code import UserCode
+from faultlab.errors import TargetError
 from faultlab.frameworks import registry
 from faultlab.frameworks.base import Framework
 from faultlab.frameworks.lightning import namespaces
@@ -27,16 +28,6 @@ SILENT: dict[str, Any] = {
 }
 _DEFAULTS = {"accelerator": "cpu", "devices": 1, **SILENT}
 PREPARE = "__faultlab_prepare__"
-
-
-class TargetError(Exception):
-    """The scenario names something that can't be imported or called so. ``where`` is the key's path in the file."""
-
-    def __init__(self, where: tuple[str | int, ...], message: str, remedy: str = "") -> None:
-        self.where = where
-        self.message = message
-        self.remedy = remedy
-        super().__init__(message)
 
 
 @dataclass

@@ -1,1 +1,4 @@
-"""What holds for every training with torch, whatever framework drives it."""
+"""What holds for every training with torch, whatever framework drives it.
+
+It imports torch and none of the frameworks that drive it.
+"""

@@ -1,4 +1,4 @@
-"""What a report has to complain of, a finding each, with its place in the user's source, for every format alike."""
+"""What a report complains of: one finding each, with its place in the user's source, for all formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import PurePath
 from typing import Any
 
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.catalogue.mutation_scores import method_of
 from faultlab.core.report import INCONCLUSIVE, FaultResult, Report, Status
 from faultlab.report.mutants import change, in_order
 from faultlab.report.overview import cost, known_modes
@@ -79,7 +78,7 @@ def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> F
         fault.status, f"nothing is proven ({fault.status.value}) of"
     )
     what = mode.summary if mode is not None else fault.mode
-    guards = ", ".join(entry["guard"] for entry in fault.prescription[:3])
+    guards = ", ".join(entry.guard for entry in fault.prescription[:3])
     remedy = f"Would have noticed: {guards}." if guards else (mode.sections.remedy if mode is not None else "")
     said = cost(fault) if fault.status is Status.SILENT else (fault.reason or "; ".join(fault.warnings[:1]))
     file, line = _method(report, mode)
@@ -99,7 +98,7 @@ def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> F
 def _of_mutant(report: Report, result: FaultResult) -> Finding:
     said = result.mutant or {}
     how = {Status.SILENT: "nobody notices", Status.WARNED: "only a warning tells of"}.get(result.status, "not judged:")
-    guards = ", ".join(entry["guard"] for entry in result.prescription[:3])
+    guards = ", ".join(entry.guard for entry in result.prescription[:3])
     return Finding(
         rule=result.mode,
         fault=result.id,
@@ -118,7 +117,7 @@ def _of_mutant(report: Report, result: FaultResult) -> Finding:
 def _method(report: Report, mode: FailureMode | None) -> tuple[str, int]:
     """Where the method stands that the failure mode bites in; the class where that is none of its own."""
     target: Mapping[str, Any] = report.target
-    name = method_of(mode) if mode is not None else ""
+    name = mode.method if mode is not None else ""
     line = target.get("methods", {}).get(name, target.get("line", 1))
     if target.get("file"):
         return _in_repository(report, target["file"]), int(line)

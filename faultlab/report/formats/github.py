@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from faultlab.core.reason import texts
 from faultlab.core.report import Report
 from faultlab.report.formats import summary
 from faultlab.report.formats.complaints import ERROR, NOTE, WARNING, Finding, findings
@@ -29,7 +30,7 @@ def commands(reports: Sequence[Report]) -> list[str]:
     lines: dict[str, list[str]] = {command: [] for command in _COMMANDS.values()}
     for report in reports:
         if not report.passed:
-            reasons = "; ".join(report.reasons) or "it was not carried out"
+            reasons = "; ".join(texts(report.reasons)) or "it was not carried out"
             where = {"file": str(report.target.get("scenario", ""))}
             lines["error"].append(_command("error", where, f"faultlab: {report.scenario} does not pass", reasons))
     for report in reports:

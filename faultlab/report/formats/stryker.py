@@ -1,4 +1,4 @@
-"""mutation-report.json: the mutants in Stryker's mutation-testing-report-schema, which viewers and dashboards read."""
+"""mutation-report.json: the mutants in Stryker's schema, which viewers and dashboards read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faultlab.core.report import Detection, FaultResult, Report, Status
+from faultlab.core.detection import Detection
+from faultlab.core.report import FaultResult, Report, Status
 from faultlab.core.run_folder import MUTANTS_FOLDER
 from faultlab.report.mutants import change, in_order, of_tests, of_training
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from faultlab.catalogue.mutation_scores import sentence
 from faultlab.core.comparison import Comparison
+from faultlab.core.reason import texts
 from faultlab.core.report import INCONCLUSIVE, SOURCE, FaultResult, Report, Status
 from faultlab.report.differences import lines
 from faultlab.report.formats.complaints import ERROR, NOTE, Finding, findings
@@ -48,7 +49,7 @@ def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
     if report.baseline.findings:
         yield _list("About the clean target", target_lines(report.baseline.findings), _REASONS)
     if report.reasons:
-        yield _list("Why it does not pass", report.reasons, _REASONS)
+        yield _list("Why it does not pass", texts(report.reasons), _REASONS)
     if comparison is not None and (changes := lines(comparison)):
         yield _list("Since the run before", changes, _REASONS)
     found = findings(report)
@@ -105,7 +106,7 @@ def _most_bought(report: Report) -> str:
     silent = report.silent()
     for fault in silent:
         for entry in fault.prescription:
-            found.setdefault(str(entry["guard"]), set()).add(fault.mode)
+            found.setdefault(entry.guard, set()).add(fault.mode)
     best = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))[:_GUARDS]
     if not best:
         return ""

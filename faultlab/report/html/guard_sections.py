@@ -52,12 +52,7 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
             for guard in {one["guard"] for one in seen}:
                 harmless.setdefault(guard, []).append(fault)
     prescribed = {
-        status: Counter(
-            entry["guard"].rpartition(".")[2]
-            for fault in faults
-            if fault.status is status
-            for entry in fault.prescription
-        )
+        status: Counter(entry.name for fault in faults if fault.status is status for entry in fault.prescription)
         for status in UNNOTICED
     }
     offered = [

@@ -65,8 +65,8 @@ class Lesson(NamedTuple):
         found: dict[str, list[tuple[int, float | None]]] = {}
         for shown in self.faults:
             for entry in shown.fault.prescription:
-                latency = max(entry["step"] - (shown.fault.first_step or 0), 0)
-                found.setdefault(entry["guard"], []).append((latency, entry.get("cost")))
+                latency = max(entry.step - (shown.fault.first_step or 0), 0)
+                found.setdefault(entry.guard, []).append((latency, entry.cost))
         offers = [
             Offer(guard, len(each), min(late for late, _ in each), max(late for late, _ in each), each[0][1])
             for guard, each in found.items()
@@ -113,7 +113,7 @@ def choices(lesson: Lesson, others: Mapping[str, FailureMode]) -> list[tuple[str
 
 def _paste(faults: list[FaultResult]) -> str:
     """Python that adds, for each fault, the guard that notices it first."""
-    guards = dict.fromkeys(fault.prescription[0]["guard"].rpartition(".")[2] for fault in faults if fault.prescription)
+    guards = dict.fromkeys(fault.prescription[0].name for fault in faults if fault.prescription)
     if not guards:
         return ""
     made = ", ".join(f"{guard}()" for guard in guards)

@@ -14,7 +14,7 @@ from faultlab.report.html.diffs import Change, Line
 from faultlab.report.mutants import UNCOUNTED, change, in_order, is_weak, mutation_line, of_tests, of_training, place
 from faultlab.report.overview import measured
 
-_ORDER = (0, 1, 2, 3, 4, 6, 5, 7)
+_ORDER = (0, 1, 2, 3, 4, 6, 8, 5, 7)
 _OPEN = 12
 _IN_TESTS = {
     "killed": "fail",
@@ -141,6 +141,7 @@ def _parts(results: Iterable[FaultResult], judges: Sequence[str]) -> list[Part]:
         "survived, and did no harm as far as measured" if "training" in judges else "survived",
         "survived, and harmful" if "training" in judges else "survived",
         "never run",
+        "survived, its harm unknown",
     ]
     return segments((f"part{rank}", words[rank], counts[rank]) for rank in _ORDER)
 
@@ -150,7 +151,7 @@ def _rank(result: FaultResult, trains: bool) -> int:
         worth = min((found.worth for found in of_training(result)), default=3)
         return 0 if of_tests(result) else max(1, worth)
     if result.status is Status.SILENT:
-        return 6 if result.harmful or not trains else 5
+        return 6 if result.harmful or not trains else 8 if result.harm_unknown else 5
     return 4 if result.status is Status.WARNED else 7
 
 
@@ -213,7 +214,7 @@ def _spots(results: Sequence[FaultResult]) -> list[Spot]:
 
 
 def _said(result: FaultResult) -> Said:
-    guards = tuple((entry["guard"], entry["step"], entry.get("cost", 0.0)) for entry in result.prescription)
+    guards = tuple((entry.guard, entry.step, entry.cost or 0.0) for entry in result.prescription)
     trained = (result.mutant or {}).get("training") or {}
     same = trained.get("status") in ("no_effect", "not_activated")
     cost = "" if result.harm is None or same else measured(result.harm)

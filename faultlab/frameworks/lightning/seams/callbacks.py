@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from faultlab.catalogue.injection_points import CallbackHook
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import namespaces
-from faultlab.injection.seam import Seam, Site
+from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.injection.hooks import Site, hooks
 
 if TYPE_CHECKING:
-    from faultlab.core.target_profile import Recon
     from faultlab.injection.armed_fault import Armed
 
 FIRST = "first"
@@ -24,41 +23,29 @@ _DECORATION = ("ProgressBar", "TQDMProgressBar", "RichProgressBar", "ModelSummar
                "GradientAccumulationScheduler", "_EvaluationLoopTimer")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class CallbackHook(Seam):
-    """The hooks of one of the user's callbacks, as the Trainer calls them. The injector is around each call.
+@hooks(CallbackHook, framework=NAME)
+def callback_hook(point: CallbackHook, patches: Patches, armed: Armed, site: Site) -> None:
+    def make(call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+            callback = _callback(trainer, armed)
+            if callback is None or hook not in own_hooks(callback) or point.hook not in ("", hook):
+                return call(trainer, hook, *args, **kwargs)
+            armed.ctx.memory["hook"] = hook
+            # The setup hooks come before the loops, by which the clock gets to know the trainer.
+            armed.clock.trainer = armed.clock.trainer or trainer
+            with _around(callback, hook, armed, trainer):
+                return call(trainer, hook, *args, **kwargs)
 
-    The callback is the first, or the one that the dose ``callback`` names. ``hook`` narrows it to one; "" is every
-    hook. The harness watches guards from within: what is done here is done to the guard, and not noticed by it.
-    """
+        return calling
 
-    hook: str = ""
-    attach_at = "fit"
+    for namespace in namespaces.loaded():
+        patches.wrap(namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", make)
 
-    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        def make(call: Callable[..., Any]) -> Callable[..., Any]:
-            def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
-                callback = self._callback(trainer, armed)
-                if callback is None or hook not in own_hooks(callback) or self.hook not in ("", hook):
-                    return call(trainer, hook, *args, **kwargs)
-                armed.ctx.memory["hook"] = hook
-                # The setup hooks come before the loops, by which the clock gets to know the trainer.
-                armed.clock.trainer = armed.clock.trainer or trainer
-                with _around(callback, hook, armed, trainer):
-                    return call(trainer, hook, *args, **kwargs)
 
-            return calling
-
-        for namespace in namespaces.loaded():
-            patches.wrap(namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", make)
-
-    def _callback(self, trainer: Any, armed: Armed) -> Any:
-        named = dict(named_callbacks(trainer))
-        asked = getattr(armed.ctx.dose, "callback", FIRST)
-        return next(iter(named.values()), None) if asked == FIRST else named.get(asked)
-
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.callbacks else "the Trainer has no callback of the user's"
+def _callback(trainer: Any, armed: Armed) -> Any:
+    named = dict(named_callbacks(trainer))
+    asked = getattr(armed.ctx.dose, "callback", FIRST)
+    return next(iter(named.values()), None) if asked == FIRST else named.get(asked)
 
 
 def named_callbacks(trainer: Any) -> list[tuple[str, Any]]:
@@ -76,21 +63,6 @@ def _harness(callback: Any) -> bool:
     """Whether a callback is there for the harness, and not one that the user has put there."""
     module = type(callback).__module__
     return module.partition(".")[0] == "faultlab" and not module.startswith("faultlab.guards")
-
-
-def ranks(callback: Any) -> bool:
-    """Whether a callback tells a better value of a metric from a worse one, as EarlyStopping and ModelCheckpoint do."""
-    keeps_best = hasattr(callback, "best_score") or hasattr(callback, "kth_value")
-    return isinstance(getattr(callback, "monitor", None), str) and _has_mode(callback) and keeps_best
-
-
-def stops_early(callback: Any) -> bool:
-    """Whether a callback ends training when a metric no longer gets better, as EarlyStopping does."""
-    return ranks(callback) and isinstance(getattr(callback, "patience", None), int) and hasattr(callback, "strict")
-
-
-def _has_mode(callback: Any) -> bool:
-    return getattr(callback, "mode", None) in ("min", "max")
 
 
 def settings_of(callback: Any) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faultlab.catalogue.injection_points import Checkpoint
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import namespaces
-from faultlab.injection.seam import Seam, Site
+from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.injection.hooks import Site, hooks
+from faultlab.injection.values import Restored
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -18,39 +19,20 @@ if TYPE_CHECKING:
 _FABRIC = {"pytorch_lightning": "lightning_fabric", "lightning.pytorch": "lightning.fabric"}
 
 
-@dataclass
-class Restored:
-    """The weights that a module is about to load: the state dict, and whether every key has to match."""
-
-    state: dict[str, Any]
-    strict: bool
-
-
-@dataclass(frozen=True)
-class Checkpoint(Seam):
-    """One part of a checkpoint's way.
-
-    ``state``: the dict that is saved, dict -> dict. ``save``: around the saving of one file. ``file``: the file once it
-    is written, bytes -> bytes; for both, its path is ``ctx.memory["path"]``. ``resume``: around the loading of the
-    checkpoint that ``fit`` was told to go on from. ``weights``: what a module loads, Restored -> Restored.
-    """
-
-    part: str = "state"
-    attach_at = "fit"
-
-    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        if self.part in ("state", "save", "file"):
-            make = {"state": _state, "save": _save, "file": _file}[self.part]
-            for namespace in namespaces.loaded():
-                storage = importlib.import_module(f"{_FABRIC[namespace]}.plugins.io.torch_io").TorchCheckpointIO
-                patches.wrap(storage, "save_checkpoint", lambda save: make(armed, save))
-        elif self.part == "resume":
-            for namespace in namespaces.loaded():
-                connector = "trainer.connectors.checkpoint_connector:_CheckpointConnector"
-                patches.wrap(namespaces.part(namespace, connector), "resume_start", lambda start: _resume(armed, start))
-        else:
-            base = namespaces.base_module(site.cls)
-            patches.wrap(base, "load_state_dict", lambda load: _weights(armed, load))
+@hooks(Checkpoint, framework=NAME)
+def checkpoint(point: Checkpoint, patches: Patches, armed: Armed, site: Site) -> None:
+    if point.part in ("state", "save", "file"):
+        make = {"state": _state, "save": _save, "file": _file}[point.part]
+        for namespace in namespaces.loaded():
+            storage = importlib.import_module(f"{_FABRIC[namespace]}.plugins.io.torch_io").TorchCheckpointIO
+            patches.wrap(storage, "save_checkpoint", lambda save: make(armed, save))
+    elif point.part == "resume":
+        for namespace in namespaces.loaded():
+            connector = "trainer.connectors.checkpoint_connector:_CheckpointConnector"
+            patches.wrap(namespaces.part(namespace, connector), "resume_start", lambda start: _resume(armed, start))
+    else:
+        base = namespaces.base_module(site.cls)
+        patches.wrap(base, "load_state_dict", lambda load: _weights(armed, load))
 
 
 def _state(armed: Armed, save: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,55 +5,33 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from faultlab.catalogue.injection_points import ModuleArguments, TrainerArguments
 from faultlab.core.class_paths import found_class
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.seams.callbacks import settings_of
 from faultlab.injection import tree
-from faultlab.injection.seam import Seam, Site
+from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.watchers import release
 
 if TYPE_CHECKING:
-    from faultlab.core.target_profile import Recon
     from faultlab.injection.armed_fault import Armed
 
 
-@dataclass(frozen=True)
-class ModuleArguments(Seam):
-    """The arguments that the module is constructed with. The injector maps dict -> dict, defaults included."""
-
-    attach_at = "construct"
-
-    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        cls = found_class(armed.recon.module)
-        if cls is not None:
-            patches.wrap(cls, "__init__", _mapping(armed))
-
-    def inapplicable(self, recon: Recon) -> str:
-        if recon.takes is None:
-            return "the module's class can't be found by its name"
-        if not recon.takes:
-            return "the module's class takes no arguments"
-        return "" if recon.arguments else "no argument of the module is known to be a number or a word"
+@hooks(ModuleArguments, framework=NAME)
+def module_arguments(point: ModuleArguments, patches: Patches, armed: Armed, site: Site) -> None:
+    cls = found_class(armed.recon.module)
+    if cls is not None:
+        patches.wrap(cls, "__init__", _mapping(armed))
 
 
-@dataclass(frozen=True)
-class TrainerArguments(Seam):
-    """The arguments that the Trainer is constructed with. The injector maps dict -> dict; only what is given is in it.
-
-    ``callbacks`` is always there, a list. A callback in it may be changed in place; the harness no longer watches it
-    then, since what it does is the failure.
-    """
-
-    attach_at = "construct"
-
-    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        for namespace in namespaces.loaded():
-            trainer = sys.modules[namespace].Trainer
-            patches.wrap(trainer, "__init__", _mapping(armed, given={"callbacks": []}))
+@hooks(TrainerArguments, framework=NAME)
+def trainer_arguments(point: TrainerArguments, patches: Patches, armed: Armed, site: Site) -> None:
+    for namespace in namespaces.loaded():
+        trainer = sys.modules[namespace].Trainer
+        patches.wrap(trainer, "__init__", _mapping(armed, given={"callbacks": []}))
 
 
 def arguments_of(call: inspect.BoundArguments) -> dict[str, Any]:
@@ -98,6 +76,8 @@ def _mapping(armed: Armed, given: dict[str, Any] | None = None) -> Callable[[Cal
                     release(callback)
             if after is before:
                 return init(self, *args, **kwargs)
+            if given and after.get("precision") != before.get("precision"):
+                after = {**after, **in_precision(after["precision"], before)}
             return init(self, *call.arguments.get("args", ()), **after)
 
         return mapped

@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from faultlab.catalogue.injection_points import Mode
 from faultlab.core.patching import Patches
-from faultlab.frameworks.lightning import namespaces
+from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.seams.steps import STEP_METHODS
-from faultlab.injection.seam import Seam, Site
+from faultlab.injection.hooks import Site, hooks
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
 
 
-@dataclass(frozen=True)
-class Mode(Seam):
-    """The mode of the module and its submodules as a step finds it. The injector changes the module's mode in place.
+@hooks(Mode, framework=NAME)
+def mode(point: Mode, patches: Patches, armed: Armed, site: Site) -> None:
+    """Attaches to the steps.
 
     Lightning restores modes after validation by setting ``training`` directly, so nothing that wraps ``train()`` would
     see it; the entry of the step is where a wrong mode begins to matter.
     """
 
-    leaves = frozenset({"batches"})
+    def setting(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(step: Callable[..., Any]) -> Callable[..., Any]:
+            def mapped(*args: Any, **kwargs: Any) -> Any:
+                module = site.present(armed.clock.trainer)
+                if armed.due(stage):
+                    armed.in_place(module, _mode)
+                return step(*args, **kwargs)
 
-    def install(self, patches: Patches, armed: Armed, site: Site) -> None:
-        def setting(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-            def make(step: Callable[..., Any]) -> Callable[..., Any]:
-                def mapped(*args: Any, **kwargs: Any) -> Any:
-                    module = site.present(armed.clock.trainer)
-                    if armed.due(stage):
-                        armed.in_place(module, _mode)
-                    return step(*args, **kwargs)
+            return mapped
 
-                return mapped
+        return make
 
-            return make
-
-        for name, stage in STEP_METHODS.items():
-            if namespaces.overrides(site.cls, name):
-                patches.wrap(site.owner(name), name, setting(stage))
+    for name, stage in STEP_METHODS.items():
+        if namespaces.overrides(site.cls, name):
+            patches.wrap(site.owner(name), name, setting(stage))
 
 
 def _mode(module: torch.nn.Module) -> list[bool]:

@@ -1,0 +1,70 @@
+"""Where faults may act, as data: one frozen dataclass for each injection point, which a declaration calls its seam.
+
+Importing it imports no torch, so that the driver plans with them. How a framework attaches to one is its hook (see
+`faultlab.injection.hooks`).
+"""
+
+from faultlab.catalogue.injection_points.data import Batch, Loader, LoaderArguments, Loaders, Sample
+from faultlab.catalogue.injection_points.model import (
+    Architecture,
+    HeadInput,
+    ModuleArguments,
+    ModuleOutput,
+    TrainerArguments,
+    Weights,
+)
+from faultlab.catalogue.injection_points.optimisation import (
+    Backward,
+    Clipping,
+    Gradients,
+    Loss,
+    Optimizers,
+    OptimizerState,
+    OptimizerStep,
+    ZeroGrad,
+)
+from faultlab.catalogue.injection_points.point import InjectionPoint
+from faultlab.catalogue.injection_points.steps import Definition, Mode, StepCall, StepOutput
+from faultlab.catalogue.injection_points.surroundings import (
+    CallbackHook,
+    Checkpoint,
+    LoggerCall,
+    Logging,
+    MetricReset,
+    Process,
+    RandomState,
+)
+
+__all__ = [
+    "Architecture",
+    "Backward",
+    "Batch",
+    "CallbackHook",
+    "Checkpoint",
+    "Clipping",
+    "Definition",
+    "Gradients",
+    "HeadInput",
+    "InjectionPoint",
+    "Loader",
+    "LoaderArguments",
+    "Loaders",
+    "LoggerCall",
+    "Logging",
+    "Loss",
+    "MetricReset",
+    "Mode",
+    "ModuleArguments",
+    "ModuleOutput",
+    "OptimizerState",
+    "OptimizerStep",
+    "Optimizers",
+    "Process",
+    "RandomState",
+    "Sample",
+    "StepCall",
+    "StepOutput",
+    "TrainerArguments",
+    "Weights",
+    "ZeroGrad",
+]

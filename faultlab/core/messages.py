@@ -1,0 +1,41 @@
+"""Messages between the driver and its processes: lines of JSON, whatever a victim's values are."""
+
+# faultlab: runs around each test while a mutant is on
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from faultlab.core.notice import safe_text
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One line. What JSON can't hold becomes its text: a victim's values must not break the messenger."""
+    try:
+        line = json.dumps(message, default=safe_text)
+    except (ValueError, TypeError, RecursionError):
+        line = json.dumps({key: safe_text(value) for key, value in message.items()})
+    return line.encode() + b"\n"
+
+
+class Lines:
+    """Collects bytes and gives back the messages whose lines are complete."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        self._buffer += data
+        *complete, rest = bytes(self._buffer).split(b"\n")
+        self._buffer = bytearray(rest)
+        messages = []
+        for line in complete:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue  # a victim that found the pipe and wrote into it
+            if isinstance(message, dict):
+                messages.append(message)
+        return messages

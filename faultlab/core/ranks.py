@@ -1,0 +1,53 @@
+"""A run that is a group of ranks, looked at as one: what any of them saw was seen, and where any failed the run did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from faultlab.core.notice import Notice
+from faultlab.core.results import Outcome, RunResult, ShownWarning
+
+
+def activity(outcome: Outcome) -> tuple[int, int | None]:
+    """How often the fault acted, on all ranks together, and the first step in which it did on any.
+
+    Of ranks that never said so it is known whether the fault was about to act.
+    """
+    if runs := outcome.runs:
+        run = as_one(runs)
+        return run.activations, run.first_step
+    return int(outcome.acting is not None), None if any(outcome.results) else outcome.acting
+
+
+def as_one(runs: Sequence[RunResult]) -> RunResult:
+    """The trainings of a group's ranks as one, in the order of the ranks; that of a single rank is what it is.
+
+    Activations add up. Losses, metrics and weights are the first rank's: that is the one whose checkpoints are kept.
+    """
+    first, *others = runs
+    if not others:
+        return first
+    ended = next((run.trajectory for run in runs if run.trajectory.end != "finished"), first.trajectory)
+    spoilt = next((run.trajectory.not_finite for run in runs if run.trajectory.not_finite), "")
+    return replace(
+        first,
+        trajectory=replace(first.trajectory, end=ended.end, exit_code=ended.exit_code, not_finite=spoilt),
+        notices=_distinct([run.notices for run in runs]),
+        of_interruption=_distinct([run.of_interruption for run in runs]),
+        warnings=_shown(runs),
+        activations=sum(run.activations for run in runs),
+        first_step=min((run.first_step for run in runs if run.first_step is not None), default=None),
+        broken=next((run.broken for run in runs if run.broken), ""),
+    )
+
+
+def _distinct(told: Sequence[Sequence[Notice]]) -> list[Notice]:
+    return list(dict.fromkeys(notice for notices in told for notice in notices))
+
+
+def _shown(runs: Sequence[RunResult]) -> list[ShownWarning]:
+    shown: dict[str, ShownWarning] = {}
+    for warning in [warning for run in runs for warning in run.warnings]:
+        shown.setdefault(warning.key, warning)
+    return list(shown.values())

@@ -1,0 +1,77 @@
+"""The process itself, and the random numbers that it draws."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data._utils import fetch
+
+from faultlab.catalogue.injection_points import Process, RandomState
+from faultlab.core import resource_limits
+from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.injection.hooks import Site, hooks
+from faultlab.injection.loader_workers import Workers
+
+if TYPE_CHECKING:
+    from faultlab.injection.armed_fault import Armed
+
+
+@hooks(Process, framework=NAME)
+def process(point: Process, patches: Patches, armed: Armed, site: Site) -> None:
+    if point.worker:
+        workers = Workers(armed)
+        for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
+            patches.wrap(fetcher, "fetch", lambda get: _in_worker(armed, workers, get))
+    else:
+        # Whatever the injector leaves the process to do with is what it had once the fault is taken off.
+        patches.on_exit(resource_limits.remember())
+        # By way of Lightning and not of the class: a training that is resumed may have a module of another one.
+        for namespace in namespaces.loaded():
+            calls = namespaces.part(namespace, "trainer:call")
+            patches.wrap(calls, "_call_strategy_hook", lambda call: _in_step(armed, call))
+
+
+def _in_worker(armed: Armed, workers: Workers, get: Callable[..., Any]) -> Callable[..., Any]:
+    def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
+        if workers.fetch_for(fetcher) == "step" and armed.due(turns="one"):
+            workers.wait_for_victim()
+            armed.strike()
+        return get(fetcher, *args, **kwargs)
+
+    return fetching
+
+
+def _in_step(armed: Armed, call: Callable[..., Any]) -> Callable[..., Any]:
+    def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+        if hook == "training_step" and armed.due("train"):
+            armed.strike()
+        return call(trainer, hook, *args, **kwargs)
+
+    return calling
+
+
+@hooks(RandomState, framework=NAME)
+def random_state(point: RandomState, patches: Patches, armed: Armed, site: Site) -> None:
+    def make(call: Callable[..., Any]) -> Callable[..., Any]:
+        def changing(*args: Any, **kwargs: Any) -> Any:
+            again = point.before == "construction" and armed.activations
+            if not again and armed.due("train"):
+                armed.in_place(None, _random_state)
+            return call(*args, **kwargs)
+
+        return changing
+
+    if point.before == "step":
+        patches.wrap(site.owner("training_step"), "training_step", make)
+    else:
+        patches.wrap(torch.nn.Module, "__init__", make)
+
+
+def _random_state(_: Any) -> list[Any]:
+    import numpy
+
+    return [torch.get_rng_state(), random.getstate(), numpy.random.get_state()[1].tolist()]  # type: ignore[index]

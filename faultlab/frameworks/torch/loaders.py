@@ -1,0 +1,97 @@
+"""DataLoaders: the arguments that one was made with, and the same loader made with others."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sized
+from dataclasses import replace
+from typing import Any
+
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+    default_convert,
+)
+
+from faultlab.core.asking import asked
+from faultlab.injection.values import Loading
+
+
+def dataloaders_in(found: Any) -> Iterator[DataLoader[Any]]:
+    """The DataLoaders in what stands for one or several, as lists and dicts do, in order."""
+    if isinstance(found, DataLoader):
+        yield found
+    elif isinstance(found, dict):
+        for part in found.values():
+            yield from dataloaders_in(part)
+    elif isinstance(found, (list, tuple)):
+        for part in found:
+            yield from dataloaders_in(part)
+
+
+def is_sized(dataset: Any) -> bool:
+    """Whether it has as many items as it says; a stream may have a length, which is no more than a hint."""
+    return isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
+
+
+def _length(loader: DataLoader[Any]) -> int | None:
+    try:
+        return len(loader) if is_sized(loader.dataset) else None
+    except TypeError:  # its sampler has none
+        return None
+
+
+def samples_as_torch_does(loader: DataLoader[Any]) -> bool:
+    """Whether the order of its samples is the plain one or a plain shuffle, so that it can be had anew."""
+    batches, sampler = asked(loader, "batch_sampler"), loader.sampler
+    if batches is not None and type(batches) is not BatchSampler:
+        return False
+    if type(sampler) is RandomSampler:
+        return not sampler.replacement and sampler._num_samples is None
+    return type(sampler) is SequentialSampler or isinstance(loader.dataset, IterableDataset)
+
+
+def read(loader: DataLoader[Any]) -> Loading:
+    """The arguments of a loader that is made already."""
+    batches = asked(loader, "batch_sampler")
+    return Loading(
+        dataset=loader.dataset,
+        shuffled=isinstance(loader.sampler, RandomSampler),
+        batch_size=loader.batch_size or asked(batches, "batch_size"),
+        drop_last=loader.drop_last or bool(asked(batches, "drop_last", False)),
+        num_workers=loader.num_workers,
+        worker_init_fn=loader.worker_init_fn,
+        length=_length(loader),
+    )
+
+
+def rebuilt(loader: DataLoader[Any], before: Loading, after: Loading) -> DataLoader[Any]:
+    """A loader of the same class with other arguments; the original, which belongs to the user, stays as it is."""
+    if after == before:
+        return loader
+    new = copy.copy(loader)
+    # A DataLoader refuses to have these assigned once it is made, and its subclasses take other arguments.
+    own = vars(new)
+    own.update(num_workers=after.num_workers, worker_init_fn=after.worker_init_fn)
+    if after.length != before.length:
+        # len() asks the class.
+        new.__class__ = type(type(loader).__name__, (type(loader),), {"__len__": lambda _: after.length})
+    same = {name: getattr(before, name) for name in ("num_workers", "worker_init_fn", "length")}
+    if replace(after, **same) == before:
+        return new
+    if after.dataset is not before.dataset or after.shuffled != before.shuffled:
+        own["dataset"] = after.dataset
+        if not isinstance(after.dataset, IterableDataset):
+            shuffled = after.shuffled and len(after.dataset) > 0
+            sampler = RandomSampler(after.dataset, generator=loader.generator) if shuffled else None
+            own["sampler"] = sampler or SequentialSampler(after.dataset)
+    own.update(batch_size=after.batch_size, drop_last=after.drop_last, batch_sampler=None)
+    if after.batch_size is not None:
+        own["batch_sampler"] = BatchSampler(own["sampler"], after.batch_size, after.drop_last)
+    elif own["collate_fn"] is default_collate:
+        own["collate_fn"] = default_convert
+    return new

@@ -1,0 +1,126 @@
+"""Hooks: how a framework attaches to each injection point. They own all patching; an injector patches nothing.
+
+A hook registers itself where it is defined::
+
+    @hooks(StepOutput, framework="lightning")
+    def step_output(point: StepOutput, patches: Patches, armed: Armed, site: Site) -> None: ...
+
+Without a framework it is torch's, and serves every framework that has no hook of its own for the point.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from faultlab.catalogue.injection_points import InjectionPoint
+from faultlab.core.patching import Patches
+from faultlab.errors import CatalogueError
+from faultlab.injection import compilation
+
+if TYPE_CHECKING:
+    from faultlab.injection.armed_fault import Armed
+
+ENTRY_POINT_GROUP = "faultlab.hooks"
+_FRAMEWORKS = "faultlab.frameworks"
+_SHARED = "torch"
+
+
+@dataclass
+class Site:
+    """Whom a hook attaches to: the user's class, and the instance where it is known already.
+
+    Where somebody else builds the module, the instance becomes known later, and it may be another one each time.
+    """
+
+    cls: type
+    module: Any = None
+
+    def owner(self, name: str) -> Any:
+        """The instance where the user has set the attribute on it, which would hide the class's; else the class."""
+        return self.module if self.module is not None and name in vars(self.module) else self.cls
+
+    def present(self, trainer: Any) -> Any:
+        """The module in use: the trainer's, which after a resumption is another than the one attached to."""
+        inside = getattr(trainer, "lightning_module", None)
+        return self.module if inside is None else inside
+
+    def first_argument(self, name: str) -> int:
+        """Where the first argument after ``self`` stands in a call of the owner's method."""
+        return 1 if self.owner(name) is self.cls else 0
+
+
+Point = TypeVar("Point", bound=InjectionPoint)
+Hook = Callable[[Any, Patches, "Armed", Site], None]
+
+_HOOKS: dict[tuple[str, type[InjectionPoint]], Hook] = {}
+
+
+def hooks(
+    point: type[Point], framework: str = _SHARED
+) -> Callable[
+    [Callable[[Point, Patches, Armed, Site], None]],
+    Callable[[Point, Patches, Armed, Site], None],
+]:
+    """Registers the decorated function as the hook of an injection point, which it is given with its arguments.
+
+    It attaches through ``patches`` alone, and the value goes through ``armed``.
+    """
+
+    def register(
+        hook: Callable[[Point, Patches, Armed, Site], None],
+    ) -> Callable[[Point, Patches, Armed, Site], None]:
+        known = _HOOKS.setdefault((framework, point), hook)
+        if (known.__module__, known.__qualname__) != (hook.__module__, hook.__qualname__):
+            places = f"{known.__module__}.{known.__qualname__} and {hook.__module__}.{hook.__qualname__}"
+            raise CatalogueError(f"{point.__name__} has two hooks for {framework}: {places}")
+        return hook
+
+    return register
+
+
+@cache
+def load(framework: str) -> None:
+    """Imports the hooks that serve a framework, built in and of third parties. Imports torch."""
+    for name in (_SHARED, framework):
+        package = f"{_FRAMEWORKS}.{name}"
+        # A third party's framework brings its hooks by the entry points.
+        if find_spec(package) is not None:
+            seams = importlib.import_module(f"{package}.seams")
+            for info in pkgutil.iter_modules(seams.__path__, f"{seams.__name__}."):
+                importlib.import_module(info.name)
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        if entry.name in (_SHARED, framework):
+            entry.load()
+
+
+def offered(framework: str) -> tuple[str, ...]:
+    """The names of the injection points that a framework has a hook for, in order."""
+    load(framework)
+    return tuple(sorted({point.__name__ for serves, point in _HOOKS if serves in (framework, _SHARED)}))
+
+
+def install(armed: Armed, patches: Patches, site: Site) -> None:
+    """Attaches the fault through ``patches``; raises CatalogueError where the target's framework has no hook for it."""
+    framework, point = armed.recon.framework, armed.mode.point
+    load(framework)
+    candidates = (_HOOKS.get((serves, kin)) for kin in point.kin for serves in (framework, _SHARED))
+    hook = next(filter(None, candidates), None)
+    if hook is None:
+        raise CatalogueError(f"{armed.mode.id} can't be attached: {framework} has no hook for {point.name}")
+    hook(point, patches, armed, site)
+
+
+@contextmanager
+def attach(armed: Armed, site: Site) -> Iterator[None]:
+    """The fault is in place inside the context, and gone without trace after it."""
+    with compilation.lifted(), Patches() as patches:
+        install(armed, patches, site)
+        yield

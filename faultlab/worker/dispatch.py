@@ -1,0 +1,37 @@
+"""What a victim does with an order: one function for each kind of task."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from faultlab.core.orders import Examine, Order, Task, Train
+from faultlab.frameworks.base import Target
+from faultlab.worker.session import Send, Session, Stem
+
+CarryOut = Callable[[Target, Order, Send, "Stem | None"], None]
+
+
+def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
+    """Does what the order asks, in this process, and sends its result."""
+    _BY_TASK[type(order.task)](target, order, send, stem)
+
+
+def _train(target: Target, order: Order, send: Send, stem: Stem | None) -> None:
+    Session(target, order, send, stem).run()
+
+
+def _examine(target: Target, order: Order, send: Send, stem: Stem | None) -> None:
+    assert isinstance(order.task, Examine)
+    _named(order.task.by)(target, order, send)
+
+
+def _named(function: str) -> Callable[..., Any]:
+    """A function of a package that the worker may not import, by its name as ``module:function``."""
+    module, _, name = function.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+_BY_TASK: Mapping[type[Task], CarryOut] = {Train: _train, Examine: _examine}

@@ -1,0 +1,80 @@
+"""What the weights that a run ended with are worth, found anew by code that the fault has no hand in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from faultlab.catalogue.injection_points import ModuleArguments
+from faultlab.core.notice import safe_text
+from faultlab.core.orders import Train
+from faultlab.core.trajectory import Trajectory
+from faultlab.detectors import exceptions
+from faultlab.frameworks.base import Target, Training
+from faultlab.frameworks.torch import replaced_parts
+from faultlab.injection.armed_fault import Armed
+from faultlab.worker import seeding
+from faultlab.worker.shared_evaluation import SharedEvaluation
+
+
+@dataclass
+class FinalEvaluation:
+    """Evaluates a target that has been trained.
+
+    ``armed`` is the fault that acted, None where none did; ``root`` is the run's folder, ``shared`` the one that it
+    shares evaluations in. Afterwards ``in_place`` has the metrics of the network with the fault still in it, where that
+    may be what computes them, and ``failed`` says why there are none.
+    """
+
+    target: Target
+    training: Training
+    trained: Trajectory
+    task: Train
+    armed: Armed | None
+    root: str
+    shared: str
+    in_place: dict[str, float] = field(default_factory=dict)
+    failed: str = ""
+
+    def take(self) -> dict[str, float]:
+        """The metrics of the final weights."""
+        armed = self.armed
+        if armed is not None and isinstance(armed.mode.point, ModuleArguments):
+            seeding.seed(self.task.seed)
+            trained = self.training.module
+            self.training.module = replaced_parts.rebuilt(trained, lambda: self.target.build(self.root).module)
+        module = self.training.module
+        parts = replaced_parts.at_the_end(module, armed.replaced, armed.recon) if armed is not None else {}
+        if parts:
+            if not all(replaced_parts.inside_of_a_loss(module, path) for path in parts):
+                self.in_place = self._evaluated()
+            if not replaced_parts.put_back(module, parts):
+                return dict(self.in_place)
+        return self._evaluated()
+
+    def _evaluated(self) -> dict[str, float]:
+        """The metrics of the module as it is, or what another run of the campaign found for the same weights."""
+        clean = self.task.recon
+        validates = bool(self.trained.validation_batches or (clean is not None and clean.validation_batches))
+        # In the precision that the fault has left the weights in.
+        settings = self.training.evaluation_settings(clean.precision if clean is not None else None)
+        circumstances = (
+            self.target,
+            self.task.seed,
+            self.task.variation,
+            validates,
+            settings,
+            self.training.module,
+        )
+        shared = SharedEvaluation(self.shared, self.trained.digest, *circumstances)
+        # What nothing was changed in has to show for itself that it is evaluated like the clean run.
+        if self.armed is not None and (known := shared.read()) is not None:
+            return known
+        seeding.seed(self.task.seed)
+        try:
+            found = self.training.evaluate(validates, settings)
+        except BaseException as error:  # the fault's lasting damage, or a module that only validates within fit
+            print("the independent evaluation failed:", exceptions.text(error), flush=True)
+            self.failed = f"{type(error).__name__}: {safe_text(error)}".partition("\n")[0]
+            return {}
+        shared.write(found)
+        return found

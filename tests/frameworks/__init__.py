@@ -1,0 +1,1 @@
+"""Tests of faultlab/frameworks, and a framework made up for them."""
