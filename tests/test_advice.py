@@ -57,6 +57,16 @@ def test_guards_that_never_looked_at_a_clean_run_are_told_with_the_reason() -> N
     assert advice.to_json()["idle"] == {"Wolf": "Wolf looked 0 times, and left looks out: it was dark (3x)"}
 
 
+def test_a_guard_that_looked_at_one_clean_run_is_none_that_never_looked() -> None:
+    advice = Advice({})
+    dark = {"Wolf": "Wolf looked 0 times, and left looks out: it was dark (3x)", "Bear": "Bear looked 0 times"}
+    advice.learn([ran("clean-3"), ran("clean-4", idle=dark)])
+    assert not advice.idle
+    other = Advice({})
+    other.learn([ran("clean-3", idle=dark), ran("clean-4", idle={"Bear": "Bear looked 0 times"})])
+    assert list(other.idle) == ["Bear"]
+
+
 def test_an_alarm_before_the_fault_acted_is_not_because_of_it() -> None:
     found = Advice({}).judge("f", MODE, ran("f", alarm("G", "a", 3), alarm("G", "b", 6), first_step=4))
     assert [(seen.check, seen.step, seen.latency) for seen in found] == [("b", 6, 2)]

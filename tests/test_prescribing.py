@@ -208,3 +208,16 @@ def test_what_is_to_be_pasted_names_the_record_that_is_kept_beside_the_scenario(
     assert f"profile={os.path.relpath(kept)!r}" in said
     assert "1 guard; written into" in said
     assert "# 1 of 1 silent fault and 1 only warned of, 1.0 %" in said
+
+
+@pytest.mark.parametrize("chosen", [[], [Chosen("Modes", {}, 0.01, ["loss.nan@step=1"])]], ids=["nothing", "one"])
+def test_guards_that_never_looked_are_told_with_the_reason(
+    chosen: list[Chosen], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(HEAD)
+    why = "Wolf looked 0 times, and left looks out: [dark] (3x)"
+    found = Prescription(report(result("loss.nan@step=1", "silent")), Advice(idle={"Wolf": why}), chosen)
+    prescribe_command._show(load(file), found, written=False)
+    assert f"never looked: {why}\n" in capsys.readouterr().out
+    assert prescribe_command._plain(found, load(file))["idle"] == {"Wolf": why}

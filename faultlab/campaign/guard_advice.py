@@ -29,7 +29,7 @@ class Advice:
     good runs, ``costs`` each guard's share of the training's time,
     ``arguments`` what each is constructed with. ``quiet_runs`` names the clean runs that they watched, ``alarms`` their
     false alarms by guard and check, with the names of the runs. ``broken`` are guards that failed themselves, with
-    their errors, ``idle`` those that left out every look at a clean run, and why. ``noticed`` is by fault.
+    their errors, ``idle`` those that left out every look at every clean run, and why. ``noticed`` is by fault.
     """
 
     asked: dict[str, Any] | None = None
@@ -71,9 +71,10 @@ class Advice:
     def watched(self, name: str, outcome: Outcome) -> None:
         """Adds a run in which every alarm is a false one."""
         said = _said(outcome)
+        if said.watching:
+            self.idle = {who: why for who, why in said.idle.items() if who in self.idle or not self.quiet_runs}
         self.quiet_runs.append(name)
         self.broken.update(said.broken)
-        self.idle.update(said.idle)
         self.arguments.update(said.arguments)
         for alarm in said.alarms:
             if alarm not in said.of_interruption:

@@ -25,6 +25,7 @@ from faultlab.config.scenario_editor import add_guards, lines
 from faultlab.core.report import Report, dump
 from faultlab.core.run_folder import KNOWN_FILE
 from faultlab.errors import FaultlabError
+from faultlab.report.text import harmless, short
 
 
 @click.command("prescribe")
@@ -125,6 +126,7 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     if not found.chosen:
         why = "no quiet guard notices what is silent" if found.beyond else "nothing is silent"
         console.print(f"{scenario.name}: nothing to prescribe: {why}.")
+        _show_idle(console, found)
         return
     count = len(found.chosen)
     where = f"written into {scenario.file}" if written else "put these lines under `guards:`"
@@ -152,6 +154,12 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
         _compare(console, found, found.after)
     if found.beyond:
         console.print(f"beyond the reach of quiet guards: {escape(', '.join(found.beyond))}")
+    _show_idle(console, found)
+
+
+def _show_idle(console: Console, found: Prescription) -> None:
+    for _, why in sorted(found.advice.idle.items()):
+        console.print(f"never looked: {escape(harmless(short(why)))}")
 
 
 def _compare(console: Console, found: Prescription, after: Report) -> None:
@@ -182,6 +190,7 @@ def _plain(found: Prescription, scenario: Scenario) -> dict[str, Any]:
         "beyond": found.beyond,
         "broken": found.broken,
         "proven": found.proven,
+        "idle": found.advice.idle,
         "coverage": {
             name: {"all": report.ratio, "harmful": harmful_ratio(report)}
             for name, report in (("before", found.before), ("after", after))

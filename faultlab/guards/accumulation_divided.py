@@ -10,6 +10,7 @@ from torch import Tensor
 
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support import parameter_samples
+from faultlab.guards.support.training_view import TrainingView
 
 _PASSED = ("Squeeze", "View", "Reshape", "ToCopy", "Clone", "Alias", "UnsafeView", "Unsqueeze", "Expand")
 _SCALED_BY_GRADIENT = (torch.optim.SGD, torch.optim.ASGD)
@@ -44,25 +45,25 @@ class AccumulationDivided(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_optimizer": None, "_sample": [], "_raw": []}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         found = parameter_samples.optimizers_of(trainer)
         if not parameter_samples.automatic(pl_module) and len(found) == 1 and type(found[0]) in _SCALED_BY_GRADIENT:
             self._optimizer = found[0]
             self._sample = [p for p in parameter_samples.parameters_of(found[0]) if p.requires_grad][:4]
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Tensor) -> None:
         if self._optimizer is not None:
             self._backwards += 1
             self._means &= _is_plain_mean(loss)
 
-    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+    def on_after_backward(self, trainer: TrainingView, pl_module: Any) -> None:
         if self._optimizer is not None:
             self._raw = self._gradients()
 
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         if optimizer is not self._optimizer:
             return
         count = self._batches + 1
@@ -79,7 +80,9 @@ class AccumulationDivided(Guard):
                 f"Divide the loss by {count} before manual_backward, or the learning rate.",
             )
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._batches += 1
 
     def _gradients(self) -> list[Tensor]:

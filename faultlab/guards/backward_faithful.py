@@ -10,6 +10,7 @@ import torch
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding, names_of, optimizers_of, parameters_of, plain
+from faultlab.guards.support.training_view import TrainingView
 
 _NEGATIVE = -0.9
 _ALIKE = 0.99
@@ -41,29 +42,33 @@ class BackwardFaithful(Guard):
         self._expected: list[tuple[Any, torch.Tensor, torch.Tensor | None]] = []
         self._able = True
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._expected = []
-        self._able = getattr(trainer, "world_size", 1) == 1
+        self._able = trainer.world_size == 1
+        if not self._able:
+            self.skip("several processes share the gradients")
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._expected = []
         if not self._able or not isinstance(loss, torch.Tensor) or loss.numel() != 1 or loss.grad_fn is None:
             return
         probes = [probe for optimizer in optimizers_of(trainer) for probe in _last_weight(optimizer)]
         try:
             found = torch.autograd.grad(loss, probes, retain_graph=True, allow_unused=True) if probes else ()
-        except RuntimeError:
+        except RuntimeError as error:
             # A checkpoint of the reentrant kind, or a graph that was freed: the backward to come will say so itself.
             self._able = False
+            self.skip(f"the loss can't be driven backwards twice: {error}")
             return
         for probe, gradient in zip(probes, found):
             if gradient is not None and plain(gradient):
                 before = None if probe.grad is None else probe.grad.detach().clone()
                 self._expected.append((probe, gradient.detach(), before))
 
-    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+    def on_after_backward(self, trainer: TrainingView, pl_module: Any) -> None:
         expected, self._expected = self._expected, []
+        self.looked += bool(expected)
         findings: list[Finding] = []
         for probe, own, before in expected:
             if before is None and _is_same(probe.grad, own):

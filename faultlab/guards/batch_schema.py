@@ -12,6 +12,7 @@ from torch import Tensor
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import batch_view, pace
 from faultlab.guards.support.batch_view import Look
+from faultlab.guards.support.training_view import TrainingView
 
 
 class BatchSchema(Guard):
@@ -52,14 +53,14 @@ class BatchSchema(Guard):
         self._range: tuple[float, float] | None = None
         self._batches = 0
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._reset()
 
     def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         # Half a dozen batches teach what there is to know.
-        if batch_idx >= 6 or dataloader_idx or batch is None or not batch_view.of_fit(trainer):
+        if batch_idx >= 6 or dataloader_idx or batch is None or not trainer.is_fitting:
             return
         seen = batch_view.look(batch)
         self._remember("validation", seen)
@@ -74,7 +75,7 @@ class BatchSchema(Guard):
         for path, tensor in seen.tensors.items():
             form.setdefault(path, (tensor.dtype, tuple(tensor.shape), tensor.device))
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not pace.due(trainer):
             return
         seen = batch_view.look(batch)
@@ -94,7 +95,9 @@ class BatchSchema(Guard):
         self._values(seen, batch_idx)
         self._batches += 1
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         batch_view.forget()
         if batch is None:
             self.alarm(

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import batch_view, pace
+from faultlab.guards.support.training_view import TrainingView
 
 
 class BatchesDiffer(Guard):
@@ -52,18 +53,18 @@ class BatchesDiffer(Guard):
         self._epochs = 0
         self._once = self._single = False
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._reset()
 
     def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if trainer.sanity_checking and batch is not None and batch_view.of_fit(trainer):
+        if trainer.sanity_checking and batch is not None and trainer.is_fitting:
             keys = batch_view.look(batch).input_keys
             self._validation.update(keys)
             self._validated += len(keys)
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         loader = trainer.train_dataloader
         numbered = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
         # Of several loaders a short one may come round again at every step.
@@ -73,11 +74,11 @@ class BatchesDiffer(Guard):
             type(sampler) is SequentialSampler or (type(sampler) is RandomSampler and not sampler.replacement)
         )
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._epochs += 1
         self._seen, self._drawn, self._same = set(), 0, 0
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # Once duplicates and order are known, two neighbours now and then show whether batches still differ.
         due = self._epochs <= 2 or pace.due(trainer)
         seen = batch_view.look(batch) if due else None
@@ -100,9 +101,9 @@ class BatchesDiffer(Guard):
 
     on_train_batch_end = batch_view.forgetting
 
-    def _repeated(self, trainer: Any, key: Any, batch_idx: int) -> None:
+    def _repeated(self, trainer: TrainingView, key: Any, batch_idx: int) -> None:
         last, self._last = self._last, key
-        overfitting = getattr(trainer, "overfit_batches", 0)
+        overfitting = trainer.overfit_batches
         # A dataset of a single batch has no other one to give.
         if key == last and self._single and (trainer.num_training_batches != 1 or overfitting):
             self.alarm(
@@ -112,7 +113,7 @@ class BatchesDiffer(Guard):
                 "Is overfit_batches still on, or does the loader give a fresh iterator's first batch each time?",
             )
 
-    def _in_order(self, trainer: Any, key: int, samples: int, batch_idx: int) -> None:
+    def _in_order(self, trainer: TrainingView, key: int, samples: int, batch_idx: int) -> None:
         if self._epochs == 1 and batch_idx == len(self._order) and len(self._order) < 64:
             self._order.append(key)
         elif self._epochs == 2 and self.shuffled and self._once and batch_idx == self._same < len(self._order):

@@ -12,7 +12,9 @@ import torch
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import draws, parameter_samples, trainer_state
 from faultlab.guards.support.guard_set import GuardSet
+from faultlab.guards.support.lightning_view import last_saved
 from faultlab.guards.support.parameter_samples import overrides_stock
+from faultlab.guards.support.training_view import TrainingView
 
 KEPT = "faultlab_digest"
 
@@ -52,15 +54,16 @@ class CheckpointsReload(Guard):
         self._in_place: tuple[Any, dict[str, str]] | None = None
         self._loaded: dict[str, Any] | None = None
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._saved, self._pending, self._in_place = {}, False, None
         # What lies there from before is nothing that this training has written.
         self._checked = {path: stamp for path in _paths(trainer) if (stamp := _stamp(path))}
 
-    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: TrainingView, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         self._in_place = _in_place(trainer, pl_module, checkpoint)
         digest = _digest(checkpoint.get("state_dict"))
         if digest is None:
+            self.skip("the weights that are saved are no tensors of this process's memory")
             return
         states = checkpoint.get("optimizer_states")
         checkpoint[KEPT] = {
@@ -72,11 +75,12 @@ class CheckpointsReload(Guard):
         }
         self._pending = True
 
-    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: TrainingView, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         kept = checkpoint.get(KEPT)
         self._loaded = kept if isinstance(kept, dict) else None
         if self._loaded is None:
             return
+        self.looked += 1
         changes = _changes(trainer, pl_module, "on_load_checkpoint")
         self._judge_contents("the checkpoint that is loaded", checkpoint, self._loaded, changes)
         state = pl_module.state_dict()
@@ -98,10 +102,10 @@ class CheckpointsReload(Guard):
                 "unexpected.",
             )
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         kept, self._loaded = self._loaded, None
         if kept is not None:
-            now = _remembered([optimizer.state_dict() for optimizer in trainer.optimizers])
+            now = _remembered([optimizer.state_dict() for optimizer in trainer.optimizers or ()])
             if kept["optimizers"] and now != kept["optimizers"]:
                 self.alarm(
                     "optimizer-not-restored",
@@ -124,17 +128,19 @@ class CheckpointsReload(Guard):
                 "Give fit the checkpoint to resume from as ckpt_path.",
             )
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._pending:
             self._judge_in_place(pl_module)
             self._verify(trainer)
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
         if self._pending:
             self._judge_in_place(pl_module)
             self._verify(trainer)
 
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        if trainer.checkpoint_callbacks is None:
+            self.skip("nobody says where checkpoints are written to")
         self._verify(trainer)
         # Callbacks that write in another thread or place are not asked where their files are.
         gone = [path for path in _paths(trainer, named=True) if "://" not in path and not os.path.exists(path)]
@@ -159,7 +165,7 @@ class CheckpointsReload(Guard):
                 "Call one of the two attributes otherwise, or keep the state of the batch itself under its batch_idx.",
             )
 
-    def _verify(self, trainer: Any) -> None:
+    def _verify(self, trainer: TrainingView) -> None:
         self._pending = False
         for path in _paths(trainer):
             stamp = _stamp(path)
@@ -168,8 +174,11 @@ class CheckpointsReload(Guard):
             self._checked[path] = stamp
             if stamp[0] <= self.largest:
                 self._read(path)
+            else:
+                self.skip(f"a checkpoint has more than {self.largest} bytes")
 
     def _read(self, path: str) -> None:
+        self.looked += 1
         try:
             with draws.undrawn():
                 try:
@@ -224,7 +233,9 @@ class CheckpointsReload(Guard):
             )
 
 
-def _in_place(trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> tuple[Any, dict[str, str]] | None:
+def _in_place(
+    trainer: TrainingView, pl_module: Any, checkpoint: Mapping[str, Any]
+) -> tuple[Any, dict[str, str]] | None:
     """The kept state that ModelCheckpoint may have put into the layer for a moment: its key and its checksums.
 
     None where it is the one that the module keeps of the batch itself, which is what Lightning offers.
@@ -233,7 +244,7 @@ def _in_place(trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> tu
     if parameter_samples.automatic(pl_module) or not isinstance(states, dict) or not states or layer is None:
         return None
     key = max(states)
-    if key == getattr(getattr(trainer, "fit_loop", None), "batch_idx", None):
+    if key == trainer.batch_idx:
         return None
     kept = _digest(states[key])
     written = _digest(checkpoint.get("state_dict")) or {}
@@ -284,20 +295,20 @@ def _missing(weights: Iterable[str], state: Mapping[str, Any]) -> list[str]:
     return [name for name, permanent in pruned if name not in state and permanent not in state]
 
 
-def _changes(trainer: Any, pl_module: Any, hook: str) -> bool:
+def _changes(trainer: TrainingView, pl_module: Any, hook: str) -> bool:
     """Whether a hook of somebody's own, the module's or a callback's, may change what is saved or loaded."""
-    others = [one for one in getattr(trainer, "callbacks", None) or [] if not isinstance(one, (Guard, GuardSet))]
+    others = [one for one in trainer.callbacks if not isinstance(one, (Guard, GuardSet))]
     return any(overrides_stock(owner, hook) for owner in (pl_module, *others))
 
 
-def _keepers(trainer: Any) -> list[Any]:
+def _keepers(trainer: TrainingView) -> list[Any]:
     """The callbacks that keep checkpoints; of the other Lightning package's the Trainer itself does not know."""
-    own = [*(getattr(trainer, "checkpoint_callbacks", None) or [])]
-    others = [one for one in getattr(trainer, "callbacks", None) or [] if hasattr(one, "best_model_path")]
+    own = [*(trainer.checkpoint_callbacks or [])]
+    others = [one for one in trainer.callbacks if hasattr(one, "best_model_path")]
     return [*own, *(other for other in others if other not in own)]
 
 
-def _paths(trainer: Any, named: bool = False) -> list[str]:
+def _paths(trainer: TrainingView, named: bool = False) -> list[str]:
     """The files that the checkpoint callbacks have written, as they say; ``named`` are those that are the best or "
     "last.
     """
@@ -307,7 +318,7 @@ def _paths(trainer: Any, named: bool = False) -> list[str]:
             found[str(getattr(callback, name, "") or "")] = None
         if not named:
             found.update(dict.fromkeys(map(str, getattr(callback, "best_k_models", None) or {})))
-            found[str(getattr(callback, "_last_checkpoint_saved", "") or "")] = None
+            found[last_saved(callback)] = None
             folder = str(getattr(callback, "dirpath", "") or "")
             if folder and "://" not in folder and os.path.isdir(folder):
                 found.update(dict.fromkeys(os.path.join(folder, f) for f in os.listdir(folder) if f.endswith(".ckpt")))

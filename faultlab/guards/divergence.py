@@ -10,6 +10,7 @@ from typing import Any
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace, trainer_state
+from faultlab.guards.support.training_view import TrainingView
 
 
 class Divergence(Guard):
@@ -44,10 +45,12 @@ class Divergence(Guard):
         self._sorted: list[float] = []
         self._far = 0
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         loss = trainer_state.loss_of(outputs) if pace.due(trainer) and trainer_state.learns(pl_module) else None
         if loss is None:
             return

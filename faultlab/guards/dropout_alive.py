@@ -11,6 +11,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import listening, trainer_state, trials
+from faultlab.guards.support.training_view import TrainingView
 
 
 class DropoutAlive(Guard):
@@ -43,7 +44,7 @@ class DropoutAlive(Guard):
         self.rates = (rates, rates) if isinstance(rates, (int, float)) else rates
         self._seen: dict[str, tuple[float, float]] = {}
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         layers = [(name, part) for name, part in pl_module.named_modules() if isinstance(part, _DropoutNd)]
         total = [f"{name} (p={part.p:g})" for name, part in layers if part.p >= self.most and _reached(part)]
         if total:
@@ -62,11 +63,13 @@ class DropoutAlive(Guard):
                     "Does the setting reach the layer under the name that it reads?",
                 )
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
             self._listen(pl_module, training=True)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if not self.ears:
             return
         # Of so many values some would have been dropped.
@@ -79,12 +82,14 @@ class DropoutAlive(Guard):
                 "Is the layer in training mode, and is its output used?",
             )
 
-    def on_validation_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, *args: Any) -> None:
+    def on_validation_batch_start(
+        self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
         if batch_idx == 0 and not self.ears:
             self._listen(pl_module, training=False)
 
     def on_validation_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
         seen = self._stop()
         dropping = [name for name, (share, _) in seen.items() if share > 0]

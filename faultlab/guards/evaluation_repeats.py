@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from faultlab.guards.guard import Action, Guard, Level
-from faultlab.guards.support import batch_view, draws, listening, trainer_state, trials
+from faultlab.guards.support import draws, listening, trainer_state, trials
+from faultlab.guards.support.training_view import TrainingView
 
 _DROPOUTS = {
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout",
@@ -56,13 +57,13 @@ class EvaluationRepeats(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_calls": [], "_marks": {}}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
 
     def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._done or self.ears or not batch_view.of_fit(trainer):
+        if self._done or self.ears or not trainer.is_fitting:
             return
         for name, part in listening.parts(pl_module):
             if "." not in name:
@@ -86,7 +87,7 @@ class EvaluationRepeats(Guard):
         return hear
 
     def on_validation_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if not self.ears:
             return
@@ -94,6 +95,9 @@ class EvaluationRepeats(Guard):
         self.ears.rest()
         self._marks = {}
         self._done = True
+        if not calls:
+            self.skip("nothing of the module is heard in validation")
+            return
         if not self._drew:
             self.looked += len(calls)
             return

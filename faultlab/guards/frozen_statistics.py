@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import parameter_samples
+from faultlab.guards.support.training_view import TrainingView
 
 
 class FrozenStatistics(Guard):
@@ -34,10 +35,10 @@ class FrozenStatistics(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_layers": []}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._layers = []
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         trained = {
             id(p)
             for optimizer in parameter_samples.optimizers_of(trainer)
@@ -56,7 +57,7 @@ class FrozenStatistics(Guard):
                 mean, variance = (statistic.clone() for statistic in statistics)
                 self._layers.append(_Frozen(name, layer, sample, sample.take(), mean, variance))
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         drifted = [layer.name for layer in self._layers if self._has_drifted(layer)]
         if drifted:
             self.alarm(

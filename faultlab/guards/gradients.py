@@ -20,10 +20,9 @@ from faultlab.guards.support.parameter_samples import (
     optimizers_of,
     parameters_of,
     plain,
-    scaled,
-    skips_backward,
     some,
 )
+from faultlab.guards.support.training_view import TrainingView
 
 _WHOLE = 16_384
 _SAMPLED = 4_096
@@ -82,17 +81,17 @@ class Gradients(Guard):
         self._loss: torch.Tensor | None = None
         self._backwards = 0
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._courses.clear()
         self._backwards = 0
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._backwards += 1
         if pace.due(trainer):
             self._loss = loss.detach() if isinstance(loss, torch.Tensor) else None
 
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         course = self._courses.get(id(optimizer))
         if not pace.due(trainer):
             if course is not None:
@@ -105,21 +104,23 @@ class Gradients(Guard):
         if not course.held:
             return
         course.steps += 1
-        course.evaluate(int(trainer.global_step), self._backwards)
+        course.evaluate(trainer.global_step, self._backwards)
         pairs = [(p, gradient) for p in course.held if (gradient := p.grad) is not None]
         kind = type(optimizer).__name__
         if not pairs:
-            if not skips_backward(trainer) and not self._may_rest(course, trainer, pl_module):
+            if not trainer.skips_backward and not self._may_rest(course, trainer, pl_module):
                 missing = f"no parameter of {kind} has a gradient, so that none of them changes"
                 self._findings.say(self, [("missing", missing, _PATH)])
             return
         seen = [(p, gradient) for p, gradient in pairs if id(p) in course.readable and not gradient.is_sparse]
         if not seen:
+            self.skip("the gradients are sparse, or can't be read")
             return
+        self.looked += 1
         norms = _norms([gradient for _, gradient in seen])
         norm = math.hypot(*norms)
         if norm - norm != 0.0:
-            if not scaled(trainer):
+            if not trainer.is_scaled:
                 named = names_of(pl_module)
                 bad = [named.get(id(p), "?") for (p, _), own in zip(seen, norms) if not math.isfinite(own)]
                 message = f"the gradient of {some(bad)} is NaN or inf, which is not finite"
@@ -150,7 +151,7 @@ class Gradients(Guard):
         if findings:
             self._findings.say(self, findings)
 
-    def _may_rest(self, course: _Course, trainer: Any, module: Any) -> bool:
+    def _may_rest(self, course: _Course, trainer: TrainingView, module: Any) -> bool:
         """Whether an optimizer without gradients may wait for its turn, as where two networks learn alternately."""
         if len(course.held) == 1 and course.held[0].numel() == 1 and len([*module.parameters()]) > _PLACEHOLDER:
             return True  # a number that is there for the Trainer to have an optimizer

@@ -10,6 +10,7 @@ from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import parameters_of
+from faultlab.guards.support.training_view import TrainingView
 
 _PROBES = 3
 
@@ -29,21 +30,21 @@ class GradientsCleared(Guard):
         self._due: dict[int, list[Any]] = {}
         self._grown: set[int] = set()
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._due.clear(), self._grown.clear()  # type: ignore[func-returns-value]
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         for key in [*self._due]:
             kept = [p.grad for p in self._due[key] if p.grad is not None]
             if not kept or not any(bool(gradient.any()) for gradient in kept if not gradient.is_sparse):
                 del self._due[key]
                 self._grown.discard(key)
 
-    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+    def on_after_backward(self, trainer: TrainingView, pl_module: Any) -> None:
         self._grown.update(self._due)
 
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         key = id(optimizer)
         if not pace.due(trainer):
             self._due.pop(key, None)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import logging
 import warnings
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from faultlab.guards.support import announcement, rescue
-from faultlab.guards.support.lightning_callback import HOOKS, Callback, package
+from faultlab.guards.support.lightning_callback import HOOKS, Callback
+from faultlab.guards.support.lightning_view import view_of
 from faultlab.guards.support.listening import Ears
+from faultlab.guards.support.training_view import TrainingView
 
 Action = Literal["raise", "warn", "save"]
 ACTIONS: tuple[Action, ...] = ("raise", "warn", "save")
@@ -46,42 +47,54 @@ class GuardWarning(UserWarning):
     """What a guard says that was asked to warn."""
 
 
-_TRAINERS: weakref.WeakKeyDictionary[Guard, weakref.ref[Any]] = weakref.WeakKeyDictionary()
-"""Whose loggers a guard's alarms go to. No attribute of the guard, which would drag the Trainer into its copies."""
-
-
 def held(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """A hook of a guard whose own mistakes do not end a training that nothing is wrong with."""
+    """A hook of a guard whose own mistakes do not end a training that nothing is wrong with.
 
-    begins = hook.__name__ in ("setup", "on_fit_start")
-    ends = hook.__name__ in ("on_fit_end", "on_exception")
+    Where its first parameter is declared to be a `TrainingView` it is given that, else the Trainer as it comes.
+    """
 
+    name, takes_view = hook.__name__, _takes_view(hook)
+
+    # A step of a training calls some hundred of these: what differs between hooks is decided here, and not in there.
     @functools.wraps(hook)
-    def holding(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._failed and not begins:
+    def holding(self: Any, training: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._failed:
             return None
-        self._failed = ""
-        if hook.__name__ == "setup":
-            Guard.setup(self, *args, **kwargs)
+        if takes_view:
+            if self._viewed != id(training):
+                self._look_at(training)
+            training = self._view
         try:
-            return hook(self, *args, **kwargs)
+            return hook(self, training, *args, **kwargs)
         except Alarm:
             raise
         except Exception as error:
             self._mistake(error)
             return None
 
-    if not ends:
-        return holding
+    @functools.wraps(hook)
+    def begun(self: Any, training: Any, *args: Any, **kwargs: Any) -> Any:
+        self._failed = ""
+        if name == "setup":
+            Guard.setup(self, training, *args, **kwargs)
+        return holding(self, training, *args, **kwargs)
 
     @functools.wraps(hook)
-    def ended(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def ended(self: Any, training: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            return holding(self, *args, **kwargs)
+            return holding(self, training, *args, **kwargs)
         finally:
-            self._end(args[0] if args else None)
+            self._end(training)
 
-    return ended
+    if name in ("setup", "on_fit_start"):
+        return begun
+    return ended if name in ("on_fit_end", "on_exception") else holding
+
+
+def _takes_view(hook: Callable[..., Any]) -> bool:
+    code = getattr(hook, "__code__", None)
+    first = code.co_varnames[1] if code is not None and code.co_argcount > 1 else ""
+    return getattr(hook, "__annotations__", {}).get(first) in (TrainingView, TrainingView.__name__)
 
 
 class Guard(Callback):
@@ -132,20 +145,23 @@ class Guard(Callback):
         self.ears = Ears(self._mistake)
         self._warned: set[str] = set()
         self._failed = ""
+        self._view: TrainingView | None = None
+        self._viewed = 0
         if action == "save":
             self.on_train_batch_start = _Keeping(self)  # type: ignore[method-assign]
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+        # The view would drag the training into copies.
+        return {**self.__dict__, "_view": None, "_viewed": 0}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Begins to look at a training of this Trainer's."""
-        _TRAINERS[self] = weakref.ref(trainer)
+        view = self._look_at(trainer)
         if stage == "fit":
             self.looked = 0
             self.skipped.clear()
-            announcement.forget(trainer)
-            rescue.forget(trainer)
+            announcement.forget(view)
+            rescue.forget(view)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Leaves the module as it was."""
@@ -161,12 +177,10 @@ class Guard(Callback):
             raise KeyError(f"{type(self).__name__} declares no check {check!r}")
         if check in self.leave_out:
             return
-        known = _TRAINERS.get(self)
-        trainer = known() if known is not None else None
-        rescued = rescue.write(trainer) if self.action == "save" else ""
+        rescued = rescue.write(self._view) if self.action == "save" else ""
         alarm = Alarm(type(self).__name__, check, found, remedy, rescued)
-        if trainer is not None and self.announces:
-            announcement.announce(trainer, alarm.guard, check, str(alarm))
+        if self._view is not None and self.announces:
+            announcement.announce(self._view, alarm.guard, check, str(alarm))
         if self.action != "warn":
             raise alarm
         if check not in self._warned:
@@ -199,11 +213,20 @@ class Guard(Callback):
         told = f"{type(self).__name__} failed itself and looks no more at this training: {self._failed}"
         warnings.warn(told, GuardWarning, stacklevel=3)
 
-    def _end(self, trainer: Any) -> None:
+    def _look_at(self, training: Any) -> TrainingView:
+        """Take a Trainer, or the view of another training, for the one that is looked at."""
+        self._view, self._viewed = view_of(training), id(training)
+        return self._view
+
+    def _end(self, training: Any) -> None:
         self.ears.off()
-        if self.skipped and not self.looked and getattr(trainer, "is_global_zero", True):
+        view = view_of(training)
+        if self.skipped and not self.looked and view.is_global_zero:
             # Lightning's logger, since that shows what is no warning: to look at nothing is no alarm.
-            logging.getLogger(f"{package(trainer)}.faultlab").info(self.report())
+            logging.getLogger(view.log_name).info(self.report())
+        if view is training:
+            # A view of a Trainer doesn't keep it alive, another may.
+            self._view, self._viewed = None, 0
 
     @classmethod
     def arguments(cls, monitor: str, mode: str) -> dict[str, Any]:
@@ -218,5 +241,5 @@ class _Keeping:
         self.guard = guard
 
     def __call__(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        rescue.keep(trainer, pl_module)
+        rescue.keep(view_of(trainer), pl_module)
         type(self.guard).on_train_batch_start(self.guard, trainer, pl_module, batch, batch_idx)

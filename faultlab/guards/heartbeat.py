@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support.training_view import TrainingView
 
 VARIABLE = "FAULTLAB_HEARTBEAT"
 """The environment variable that names the file; ``faultlab watch`` sets it."""
@@ -30,28 +31,28 @@ class Heartbeat(Guard):
         self._path = ""
         self._due = 0.0
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         # Of several processes that train together one is enough.
-        self._path = os.environ.get(VARIABLE, "") if getattr(trainer, "is_global_zero", True) else ""
+        self._path = os.environ.get(VARIABLE, "") if trainer.is_global_zero else ""
         self._beat(trainer, "begun")
 
-    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: TrainingView, *args: Any) -> None:
         if self._path and time.monotonic() >= self._due:
             self._beat(trainer, "begun")
 
-    def on_validation_batch_end(self, trainer: Any, *args: Any) -> None:
+    def on_validation_batch_end(self, trainer: TrainingView, *args: Any) -> None:
         self.on_train_batch_end(trainer)
 
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._beat(trainer, "finished")
         self._path = ""
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(self, trainer: TrainingView, pl_module: Any, exception: BaseException) -> None:
         with contextlib.suppress(Exception):
             self._beat(trainer, "failed", type(exception).__name__)
         self._path = ""
 
-    def _beat(self, trainer: Any, state: str, error: str = "") -> None:
+    def _beat(self, trainer: TrainingView, state: str, error: str = "") -> None:
         if not self._path:
             return
         self._due = time.monotonic() + self.interval
@@ -61,7 +62,9 @@ class Heartbeat(Guard):
             with open(new, "w") as file:
                 file.write(json.dumps(line))
             os.replace(new, self._path)
+            self.looked += 1
         except OSError as failed:
+            self.skip(f"the sign of life can't be written: {failed.strerror}")
             if failed.errno in (errno.ENOSPC, errno.EDQUOT):
                 folder = os.path.dirname(self._path) or "."
                 self.alarm(

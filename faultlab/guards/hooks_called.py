@@ -11,6 +11,7 @@ from typing import Any
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import parameter_samples, trainer_state
 from faultlab.guards.support.lightning_callback import HOOKS
+from faultlab.guards.support.training_view import TrainingView
 
 _REMOVED = {
     "training_epoch_end": "on_train_epoch_end",
@@ -77,15 +78,13 @@ class HooksCalled(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_callbacks": []}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._batches = 0
         self._callbacks = []
         known = set(dir(_package_class(pl_module, "LightningModule"))) | set(HOOKS)
-        data = getattr(trainer, "datamodule", None)
-        lacks = parameter_samples.overrides_stock(
-            pl_module, "validation_step"
-        ) and not parameter_samples.has_validation_data(trainer)
-        for owner in [pl_module, *([] if data is None else [data]), *(getattr(trainer, "callbacks", None) or [])]:
+        data = trainer.datamodule
+        lacks = parameter_samples.overrides_stock(pl_module, "validation_step") and not trainer.has_validation_data
+        for owner in [pl_module, *([] if data is None else [data]), *trainer.callbacks]:
             if owner is data:
                 found = _almost_hooks(owner, set(dir(_package_class(owner, "LightningDataModule"))), _DATA_HOOKS)
                 found += _unmade(owner)
@@ -101,17 +100,19 @@ class HooksCalled(Guard):
                     f"Rename it to {meant}; a method that is meant for something else is better named otherwise.",
                 )
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._callbacks = list(getattr(trainer, "callbacks", None) or [])
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        self._callbacks = list(trainer.callbacks)
         self._steps_before = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._batches += 1
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._judge_callbacks(trainer)
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._judge_callbacks(trainer)
         if not self._batches and trainer.global_step > self._steps_before:
             self.alarm(
@@ -122,8 +123,8 @@ class HooksCalled(Guard):
             )
         self._callbacks = []
 
-    def _judge_callbacks(self, trainer: Any) -> None:
-        now = list(getattr(trainer, "callbacks", None) or [])
+    def _judge_callbacks(self, trainer: TrainingView) -> None:
+        now = list(trainer.callbacks)
         gone = [type(one).__name__ for one in self._callbacks if not any(one is other for other in now)]
         self._callbacks = now
         if gone:

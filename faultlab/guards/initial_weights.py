@@ -12,6 +12,7 @@ from torch import nn
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding, plain, some
+from faultlab.guards.support.training_view import TrainingView
 
 _DENSE = (
     nn.Linear,
@@ -51,7 +52,7 @@ class InitialWeights(Guard):
         self.shifted = shifted
 
     @torch.no_grad()
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         findings = self._finite(pl_module)
         layers = [

@@ -15,7 +15,9 @@ from faultlab.guards.guard import Action, Guard, held
 from faultlab.guards.known_measures import fingerprints
 from faultlab.guards.known_profile import ALTERNATIVES, Summary, append, combine, read
 from faultlab.guards.known_sensor import Sensor
-from faultlab.guards.support.lightning_callback import HOOKS, Callback, package
+from faultlab.guards.support.lightning_callback import HOOKS, Callback
+from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.training_view import TrainingView
 
 _log = logging.getLogger("faultlab.guards")
 _C = TypeVar("_C", bound=type)
@@ -60,7 +62,8 @@ def _sensing(cls: _C) -> _C:
 
 
 def _sensed(hook: str) -> Callable[..., None]:
-    def sensed(self: Any, trainer: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
+    def sensed(self: Any, training: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
+        trainer = view_of(training)
         if hook == "on_fit_start":
             self._begin()
         if self._sensor is not None:
@@ -108,11 +111,11 @@ class KnownGoodRecorder(Callback):
             self._sensor.ears.off()
         self._sensor = None
 
-    def _after(self, hook: str, trainer: Any) -> None:
+    def _after(self, hook: str, trainer: TrainingView) -> None:
         if hook == "on_fit_end" and self._sensor is not None:
             self._sensor.ears.off()
             resumed, self._sensor = self._sensor.start, None
-            if not resumed and getattr(trainer, "is_global_zero", True):
+            if not resumed and trainer.is_global_zero:
                 self.summary = self._kept.to_json()
                 if self.file is not None:
                     append(self.file, self.summary)
@@ -236,16 +239,16 @@ class KnownGood(Guard):
         if check not in self.leave_out:
             self._found.append((check, found))
 
-    def _after(self, hook: str, trainer: Any) -> None:
+    def _after(self, hook: str, trainer: TrainingView) -> None:
         if hook == "on_fit_start" and self._others:
             comparable = set.intersection(*(_COMPARABLE[owner] for owner in self._others))
             self._off = set(self.checks) - comparable
-            if getattr(trainer, "is_global_zero", True):
+            if trainer.is_global_zero:
                 what = "; ".join(self._others.values())
                 left = [check for check in self.checks if check in comparable and check not in self.leave_out]
                 # Whoever takes a short run's record into a long one would think that its loss is watched. Lightning's
                 # logger, since that shows what is no warning: another configuration is no alarm.
-                logging.getLogger(f"{package(trainer)}.faultlab").info(
+                logging.getLogger(trainer.log_name).info(
                     "KnownGood: another configuration than the known good runs (%s), so that it compares only: %s. "
                     "Record runs of this configuration with KnownGoodRecorder",
                     what,
@@ -259,7 +262,7 @@ class KnownGood(Guard):
             check, found = self._found.pop(0)
             self.alarm(check, found, _REMEDIES[check])
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(self, trainer: TrainingView, pl_module: Any, exception: BaseException) -> None:
         sensor = self._sensor
         if sensor is not None and (isinstance(exception, SystemExit) or "SIGTERM" in type(exception).__name__):
             # Both may end the process with status 0.

@@ -14,22 +14,7 @@ from typing import Any
 
 import torch
 
-TRAINER = (
-    "fast_dev_run",
-    "max_epochs",
-    "max_steps",
-    "accumulate_grad_batches",
-    "gradient_clip_val",
-    "gradient_clip_algorithm",
-    "precision",
-    "overfit_batches",
-    "limit_train_batches",
-    "limit_val_batches",
-    "val_check_interval",
-    "check_val_every_n_epoch",
-    "world_size",
-)
-"""The Trainer's settings that a configuration consists of."""
+from faultlab.guards.support.training_view import TrainingView
 
 SAMPLED = 65_536
 TENSORS = 20
@@ -58,22 +43,22 @@ def plain(value: Any) -> Any:
     return None
 
 
-def settings(trainer: Any) -> dict[str, Any]:
-    """The Trainer's settings by name."""
-    return {name: plain(getattr(trainer, name)) for name in TRAINER if hasattr(trainer, name)}
+def settings(trainer: TrainingView) -> dict[str, Any]:
+    """The training's settings by name."""
+    return {name: plain(value) for name, value in trainer.settings().items()}
 
 
-def hyperparameters(trainer: Any, module: Any) -> dict[str, Any]:
+def hyperparameters(trainer: TrainingView, module: Any) -> dict[str, Any]:
     """What module and datamodule declare to have been made with."""
     found = {}
-    for owner, part in (("module", module), ("data", getattr(trainer, "datamodule", None))):
+    for owner, part in (("module", module), ("data", trainer.datamodule)):
         declared = getattr(part, "hparams", None)
         if isinstance(declared, Mapping):
             found.update({f"{owner}.{name}": plain(value) for name, value in declared.items()})
     return found
 
 
-def structure(trainer: Any, module: Any) -> dict[str, list[str]]:
+def structure(trainer: TrainingView, module: Any) -> dict[str, list[str]]:
     """Layers, parameters, optimizers and schedules, a line each."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     parts = [(name, part) for name, part in module.named_modules() if name]
@@ -83,14 +68,14 @@ def structure(trainer: Any, module: Any) -> dict[str, list[str]]:
         for name, p in module.named_parameters()
     ]
     optimizers = []
-    for number, optimizer in enumerate(trainer.optimizers):
+    for number, optimizer in enumerate(trainer.optimizers or ()):
         for group in optimizer.param_groups:
             held = [names.get(id(parameter), "no parameter of the module") for parameter in group["params"]]
             rest = _plain_settings(group)
             holds = f"{len(held)} tensors ({_names(held)}; {zlib.crc32(repr(held).encode()):x})"
             optimizers.append(f"optimizer {number}: {type(optimizer).__name__}({rest}) of {holds}")
     schedules = []
-    for config in getattr(trainer, "lr_scheduler_configs", None) or []:
+    for config in trainer.lr_scheduler_configs or []:
         scheduler = config.scheduler
         rest = _plain_settings({key: value for key, value in vars(scheduler).items() if not key.startswith("_")})
         when = f"every {config.frequency} {config.interval}, monitors {config.monitor}"

@@ -11,6 +11,7 @@ import torch
 
 from faultlab.guards import known_measures as measure
 from faultlab.guards.support import listening
+from faultlab.guards.support.training_view import TrainingView
 
 
 class Sink(Protocol):
@@ -54,18 +55,18 @@ class Sensor:
         """The batch that is trained on, or was last."""
         return (self.start or 0) + max(0, self.batches - 1)
 
-    def on_fit_start(self, trainer: Any, module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, module: Any) -> None:
         for name, value in measure.settings(trainer).items():
             self.sink.fact("settings", name, value)
         for name, value in measure.hyperparameters(trainer, module).items():
             self.sink.fact("hyperparameters", name, value)
 
-    def on_train_start(self, trainer: Any, module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, module: Any) -> None:
         for name, lines in measure.structure(trainer, module).items():
             self.sink.fact("structure", name, lines)
-        for name, value in measure.loading(getattr(trainer, "train_dataloader", None)).items():
+        for name, value in measure.loading(trainer.train_dataloader).items():
             self.sink.fact("data", f"{name} in training", value)
-        for name, value in measure.loading(getattr(trainer, "val_dataloaders", None)).items():
+        for name, value in measure.loading(trainer.val_dataloaders).items():
             self.sink.fact("data", f"{name} in validation", value)
         batches = trainer.num_training_batches
         self.start = 0
@@ -77,19 +78,19 @@ class Sensor:
             self._weights(module, "initialisation", "at the beginning", 0)
         self._modes(module, "in training")
 
-    def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+    def on_train_epoch_start(self, trainer: TrainingView, module: Any) -> None:
         self.in_epoch = 0
         if trainer.current_epoch:
             self._weights(module, "weights", "between epochs", trainer.current_epoch)
             self._optimizer_states(trainer, trainer.current_epoch)
 
-    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, module: Any, batch: Any, batch_idx: int) -> None:
         self.batches += 1
         self.in_epoch += 1
         self._backwards = 0
         self._batch(batch, "in training")
         cell, _ = measure.fine(self.position)
-        for number, optimizer in enumerate(trainer.optimizers):
+        for number, optimizer in enumerate(trainer.optimizers or ()):
             for group_number, group in enumerate(optimizer.param_groups[:8]):
                 name = f"the learning rate of optimizer {number}, group {group_number}"
                 self.sink.number("learning-rate", name, cell, float(group["lr"]))
@@ -99,14 +100,14 @@ class Sensor:
             if coarse < 4:
                 self._listen(module, coarse)
 
-    def on_before_backward(self, trainer: Any, module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, module: Any, loss: Any) -> None:
         if isinstance(loss, torch.Tensor) and loss.numel() == 1 and self._backwards < 4:
             name = "the loss" if not self._backwards else f"the loss of backward pass {self._backwards + 1}"
             self._series("loss", name, float(loss.detach()))
         self._backwards += 1
 
-    def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: Any) -> None:
-        number = next((n for n, known in enumerate(trainer.optimizers) if known is optimizer), 0)
+    def on_before_optimizer_step(self, trainer: TrainingView, module: Any, optimizer: Any) -> None:
+        number = next((n for n, known in enumerate(trainer.optimizers or ()) if known is optimizer), 0)
         start = (self.start or 0) // max(1, trainer.accumulate_grad_batches)
         cell = measure.coarse(start + self._steps[number])
         self._steps[number] += 1
@@ -122,9 +123,9 @@ class Sensor:
             size = sizes.get(name, 0.0)
             self.sink.number("gradients", f"the gradient norm of {name}", cell, 0.0 if size < rounding else size)
 
-    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: TrainingView, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.batches == 1:
-            self._of_training = set(trainer.callback_metrics)
+            self._of_training = set(trainer.callback_metrics or ())
         self.sink.number("gradients", "the number of backward passes of a batch", 0, self._backwards)
         self.ears.rest()
         if not self._before or (cell := measure.coarse(self.position)) is None:
@@ -137,7 +138,7 @@ class Sensor:
         self._before = {}
 
     def on_validation_batch_start(
-        self, trainer: Any, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if not trainer.sanity_checking:
             self.validated += 1
@@ -145,29 +146,29 @@ class Sensor:
             if self.validated == 1:
                 self._modes(module, "in validation")
 
-    def on_validation_end(self, trainer: Any, module: Any) -> None:
+    def on_validation_end(self, trainer: TrainingView, module: Any) -> None:
         if not trainer.sanity_checking:
             self.sink.number("length", "the number of validation batches", 0, self.validated)
             self._metrics(trainer, "at a validation", self.validations)
-            self._relations({name: float(value) for name, value in trainer.callback_metrics.items()})
+            self._relations({name: float(value) for name, value in (trainer.callback_metrics or {}).items()})
             self.validations += 1
             self.validated = 0
 
-    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, module: Any) -> None:
         self.sink.number("length", "the number of batches of an epoch", 0, self.in_epoch)
         for name, seen in self._epoch.items():
             self.sink.number("loss", f"the mean over the epoch of {name}", trainer.current_epoch, sum(seen) / len(seen))
         self._epoch = {}
 
-    def on_train_end(self, trainer: Any, module: Any) -> None:
+    def on_train_end(self, trainer: TrainingView, module: Any) -> None:
         if self.batches:
             self._weights(module, "weights", "between epochs", trainer.current_epoch)
             self._metrics(trainer, "at the end", 0)
 
-    def on_fit_end(self, trainer: Any, module: Any) -> None:
+    def on_fit_end(self, trainer: TrainingView, module: Any) -> None:
         self.ended(trainer)
 
-    def ended(self, trainer: Any) -> None:
+    def ended(self, trainer: TrainingView) -> None:
         """Tells how long the training was."""
         total = self.batches + (self.start or 0)
         self.sink.number("length", "the number of training batches in all", 0, total)
@@ -221,8 +222,8 @@ class Sensor:
             for kind, (value, chance) in found.items() if check == "initialisation" else list(found.items())[:3]:
                 self.sink.number(check, f"the {kind} of {name} {when}", cell, value, chance)
 
-    def _optimizer_states(self, trainer: Any, epoch: int) -> None:
-        for number, optimizer in enumerate(trainer.optimizers):
+    def _optimizer_states(self, trainer: TrainingView, epoch: int) -> None:
+        for number, optimizer in enumerate(trainer.optimizers or ()):
             sizes: dict[str, float] = {}
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
@@ -236,8 +237,8 @@ class Sensor:
     def _modes(self, module: Any, where: str) -> None:
         self.sink.fact("mode", f"what is in eval mode {where}", measure.evaluating(module))
 
-    def _metrics(self, trainer: Any, when: str, cell: int) -> None:
-        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    def _metrics(self, trainer: TrainingView, when: str, cell: int) -> None:
+        found = {name: float(value) for name, value in (trainer.callback_metrics or {}).items()}
         self.sink.fact("metrics", f"what is logged {when}", sorted(found))
         for name, value in found.items():
             # What each training batch logs is as uncertain as one batch, and the losses are looked at anyway.

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import batch_view, pace
+from faultlab.guards.support.training_view import TrainingView
 from faultlab.guards.train_validation_alike import covers
 
 IGNORED = -100
@@ -59,19 +60,19 @@ class Labels(Guard):
         self._complete = self._enough = self._plain = self._random = False
         self._looked = 0
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._reset()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         loader = trainer.train_dataloader
         sampler = loader.sampler if isinstance(loader, DataLoader) else None
         self._random = type(sampler) is RandomSampler
         self._plain = self._random or type(sampler) is SequentialSampler
 
     def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if batch is None or dataloader_idx or batch_idx >= 200 or self._complete or not batch_view.of_fit(trainer):
+        if batch is None or dataloader_idx or batch_idx >= 200 or self._complete or not trainer.is_fitting:
             return
         if batch_idx == 0 and not trainer.sanity_checking:
             self._validation = Counter()
@@ -91,9 +92,9 @@ class Labels(Guard):
         if seen.label_path is not None and not labels.is_floating_point():
             self._highest = max(self._highest, seen.bounds(seen.label_path)[1])
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         batch_view.forget()
-        if not batch_view.of_fit(trainer):
+        if not trainer.is_fitting:
             return
         self._complete = self._complete or not trainer.sanity_checking
         if trainer.sanity_checking:
@@ -102,7 +103,7 @@ class Labels(Guard):
         elif self._looked:
             self._compare(trainer.current_epoch, ended=True)
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not pace.due(trainer):
             return
         seen = batch_view.look(batch)
@@ -165,7 +166,7 @@ class Labels(Guard):
             "Count the classes of an epoch; set shuffle=True where the data are sorted.",
         )
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._compare(trainer.current_epoch, ended=True)
 
     def _compare(self, epoch: int, ended: bool) -> None:

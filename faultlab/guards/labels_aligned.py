@@ -12,6 +12,7 @@ from torch import Tensor
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import batch_view, pace
 from faultlab.guards.support.label_relation import CLASSES, Relation, compared, regression, signal
+from faultlab.guards.support.training_view import TrainingView
 from faultlab.guards.train_validation_alike import covers
 
 _OFFSETS = (0, 1, -1, 2, -2)
@@ -62,13 +63,13 @@ class LabelsAligned(Guard):
         self._form: tuple[int, int, bool] | None = None
         self._judged: tuple[Any, ...] = ()
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._reset()
 
     def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._passed or batch is None or dataloader_idx or batch_idx >= self.most or not batch_view.of_fit(trainer):
+        if self._passed or batch is None or dataloader_idx or batch_idx >= self.most or not trainer.is_fitting:
             return
         if batch_idx == 0 and not trainer.sanity_checking:
             self._validation, self._shifts["validation"] = Relation(), [0.0, 0]
@@ -93,9 +94,9 @@ class LabelsAligned(Guard):
         if self._form == form:
             relation.add(rows, labels.reshape(len(labels), width))
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         batch_view.forget()
-        if not batch_view.of_fit(trainer):
+        if not trainer.is_fitting:
             return
         if trainer.sanity_checking:
             self._complete = covers(trainer)
@@ -105,10 +106,10 @@ class LabelsAligned(Guard):
             self._judge()
         self._passed = True
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._epochs += 1
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not pace.due(trainer):
             return
         seen = batch_view.look(batch)
@@ -123,7 +124,7 @@ class LabelsAligned(Guard):
 
     on_train_batch_end = batch_view.forgetting
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         if 0 < self._looked < self.most:
             self._judge()
 

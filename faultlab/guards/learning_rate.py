@@ -10,7 +10,8 @@ from typing import Any
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace
 from faultlab.guards.support.findings import Findings
-from faultlab.guards.support.parameter_samples import Finding, automatic, optimizers_of, planned_steps, scaled
+from faultlab.guards.support.parameter_samples import Finding, automatic, optimizers_of, planned_steps
+from faultlab.guards.support.training_view import TrainingView
 
 _PERIODIC = ("Cosine", "Cyclic")
 
@@ -64,13 +65,15 @@ class LearningRate(Guard):
         self._turns: dict[int, tuple[_Turns, int, _Turns]] = {}
         self._rates: dict[tuple[int, int], _Course] = {}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._forget()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        if trainer.lr_scheduler_configs is None:
+            self.skip("the schedules are not known")
         self._planned = planned_steps(trainer)
-        self._began = int(getattr(trainer, "global_step", 0) or 0)
+        self._began = trainer.global_step
         schedulers = [config.scheduler for config in _configs(trainer)]
         known = [getattr(scheduler, "optimizer", None) for scheduler in schedulers]
         # A checkpoint brings the first rates of a scheduler with it; a module may keep and step one by itself.
@@ -90,9 +93,9 @@ class LearningRate(Guard):
                     ],
                 )
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
-            self._epoch = int(getattr(trainer, "current_epoch", 0) or 0)
+            self._epoch = trainer.current_epoch
             self._configs, self._optimizers = _configs(trainer), optimizers_of(trainer)
             kinds = [type(config.scheduler).__name__ for config in self._configs]
             self._periodic = any(kind.startswith(_PERIODIC) for kind in kinds)
@@ -100,6 +103,7 @@ class LearningRate(Guard):
         rates = [group.get("lr") for optimizer in self._optimizers for group in optimizer.param_groups]
         if batch_idx and counts == self._counts and rates == self._latest and not pace.due(trainer):
             return
+        self.looked += bool(rates)
         self._counts, self._latest = counts, rates
         findings = self._taken(trainer, automatic(pl_module), batch_idx) if self._configs else []
         for o, optimizer in enumerate(() if self._periodic else self._optimizers):
@@ -111,7 +115,7 @@ class LearningRate(Guard):
         if findings:
             self._findings.say(self, findings)
 
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         self._steps += 1
         if any(group.get("lr", 1) != 0 for group in optimizer.param_groups):
             self._zeros.pop(id(optimizer), None)
@@ -138,7 +142,7 @@ class LearningRate(Guard):
                 ],
             )
 
-    def _taken(self, trainer: Any, own: bool, batch_idx: int) -> list[Finding]:
+    def _taken(self, trainer: TrainingView, own: bool, batch_idx: int) -> list[Finding]:
         """Compares the schedulers' own counts of turns with the turns that were due."""
         findings: list[Finding] = []
         epoch = self._epoch
@@ -153,7 +157,7 @@ class LearningRate(Guard):
             self._turns[key] = first, began, count
             kind = type(config.scheduler).__name__
             due = (now - began) // frequency if own else (epoch if not by_step else 0) // 2
-            if due >= (2 if by_step else 1) and count == first and not (by_step and scaled(trainer)):
+            if due >= (2 if by_step else 1) and count == first and not (by_step and trainer.is_scaled):
                 findings.append(
                     (
                         "unstepped",
@@ -221,8 +225,8 @@ def _turns_of(scheduler: Any) -> _Turns | None:
     return (count, getattr(scheduler, "last_epoch", None)) if isinstance(count, int) else None
 
 
-def _configs(trainer: Any) -> list[Any]:
-    found = getattr(trainer, "lr_scheduler_configs", None) or []
+def _configs(trainer: TrainingView) -> list[Any]:
+    found = trainer.lr_scheduler_configs or []
     return [config for config in found if getattr(config, "scheduler", None) is not None]
 
 

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import batch_view, pace, parameter_samples
-from faultlab.guards.support.parameter_samples import skips_backward
+from faultlab.guards.support.lightning_view import hyperparameters
+from faultlab.guards.support.training_view import TrainingView
 
 
 class LoaderDelivers(Guard):
@@ -44,12 +45,14 @@ class LoaderDelivers(Guard):
         self._size: int | None = None
         self._strict = self._full = False
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._reset()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._resumed = bool(trainer.global_step)
         self._last_epoch = trainer.current_epoch
+        if trainer.train_dataloader is None:
+            self.skip("the training loader is not known")
         loader = _plain_loader(trainer.train_dataloader)
         if loader is None:
             return
@@ -58,7 +61,7 @@ class LoaderDelivers(Guard):
         wanted = _hyperparameter(trainer, pl_module)
         # Of what several devices, or several batches before a step, share each has a part.
         parts = {wanted, wanted // max(1, trainer.accumulate_grad_batches)} if wanted else set()
-        if parts and self._size and self._size not in parts and getattr(trainer, "world_size", 1) == 1:
+        if parts and self._size and self._size not in parts and trainer.world_size == 1:
             self.alarm(
                 "batch-size",
                 f"the training loader's batch size is {self._size} and the hyperparameter batch_size is {wanted}",
@@ -72,12 +75,12 @@ class LoaderDelivers(Guard):
                 "Is the dataset truncated or duplicated where it is read?",
             )
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._in_epoch = 0
         self._averaging = False
         self._last_epoch = trainer.current_epoch
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not self._size or self._size < 2 or not pace.due(trainer):
             return
         seen = batch_view.look(batch)
@@ -94,13 +97,16 @@ class LoaderDelivers(Guard):
                 "Are samples dropped or merged on the way, by collate_fn or a transfer hook?",
             )
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         batch_view.forget()
         self._in_epoch += 1
-        self._averaging |= skips_backward(trainer)
+        self._averaging |= trainer.skips_backward
         self._trained += 1
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        self.looked += 1
         promised, came = trainer.num_training_batches, self._in_epoch
         first = self._first_epoch
         if self._resumed and first is None:
@@ -119,7 +125,7 @@ class LoaderDelivers(Guard):
         elif not came:
             self._cut_short("no batch at all", trainer)
 
-    def _cut_short(self, what: str, trainer: Any) -> None:
+    def _cut_short(self, what: str, trainer: TrainingView) -> None:
         self.alarm(
             "short-epoch",
             f"epoch {trainer.current_epoch} had {what}: it was cut short, and its validation may be missing too",
@@ -127,7 +133,7 @@ class LoaderDelivers(Guard):
             "dataset, or did on_train_batch_start return -1?",
         )
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
         limit = trainer.max_epochs
         if self._trained and limit is not None and 0 < self._last_epoch + 1 < limit and not _was_stopped(trainer):
             self.alarm(
@@ -137,11 +143,11 @@ class LoaderDelivers(Guard):
                 "Does a hook, such as on_train_epoch_end, let a StopIteration out?",
             )
 
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_end(self, trainer: TrainingView, pl_module: Any) -> None:
         # A training that goes on from its end, or whose time is up, has nothing left to do.
         if self._trained or trainer.global_step or trainer.should_stop:
             return
-        limit, promised = getattr(trainer, "limit_train_batches", None), trainer.num_training_batches
+        limit, promised = trainer.limit_train_batches, trainer.num_training_batches
         reason = f"max_epochs is {trainer.max_epochs}, max_steps is {trainer.max_steps}"
         if limit == 0:
             reason = "limit_train_batches is 0"
@@ -158,11 +164,10 @@ class LoaderDelivers(Guard):
         )
 
 
-def _was_stopped(trainer: Any) -> bool:
+def _was_stopped(trainer: TrainingView) -> bool:
     limit = trainer.max_steps
     steps = limit is not None and 0 <= limit <= trainer.global_step
-    interrupted = getattr(trainer, "interrupted", False) or getattr(trainer, "received_sigterm", False)
-    return bool(steps or trainer.should_stop or interrupted)
+    return steps or trainer.should_stop or trainer.is_interrupted
 
 
 def _plain_loader(loader: Any) -> DataLoader[Any] | None:
@@ -173,13 +178,12 @@ def _plain_loader(loader: Any) -> DataLoader[Any] | None:
     return loader if plain else None
 
 
-def _hyperparameter(trainer: Any, pl_module: Any) -> int | None:
+def _hyperparameter(trainer: TrainingView, pl_module: Any) -> int | None:
     """The batch size that the datamodule, or the module, was asked for."""
-    for owner in (getattr(trainer, "datamodule", None), pl_module):
-        # Asking for `hparams` would make some where there are none.
-        hyperparameters = getattr(owner, "_hparams", None) or {}
+    for owner in (trainer.datamodule, pl_module):
+        declared = hyperparameters(owner)
         for name in ("train_batch_size", "batch_size"):
-            value = hyperparameters.get(name) if hasattr(hyperparameters, "get") else None
+            value = declared.get(name)
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 return value
     return None

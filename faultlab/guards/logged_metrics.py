@@ -9,6 +9,7 @@ from typing import Any
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import trainer_state
 from faultlab.guards.support.parameter_samples import optimizers_of, searches
+from faultlab.guards.support.training_view import TrainingView
 
 
 class LoggedMetrics(Guard):
@@ -57,10 +58,12 @@ class LoggedMetrics(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_objects": {}}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        if not self._can_look(trainer):
+            return
         found = trainer_state.metrics(trainer)
         self._judge_finite(found, "training")
         if not self._validated:
@@ -69,18 +72,22 @@ class LoggedMetrics(Guard):
             if self._times and wanted:
                 self._say_missing(wanted, found, "training")
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        if not self._can_look(trainer):
+            return
         found = trainer_state.metrics(trainer)
         self._judge_finite(found, "training", last=True)
         wanted = [name for name in (self.metric, *self.expected) if name and name not in found]
         if wanted and trainer.global_step and not trainer.should_stop:
             self._say_missing(wanted, found, "training")
 
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        self._objects = dict(getattr(trainer, "callback_metrics", None) or {})
+    def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        self._objects = dict(trainer.callback_metrics or {})
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        logged = dict(getattr(trainer, "callback_metrics", None) or {})
+    def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        if not self._can_look(trainer):
+            return
+        logged = dict(trainer.callback_metrics or {})
         found = trainer_state.metrics(trainer)
         # Lightning keeps the values of earlier epochs; what was logged anew since validation began is another object.
         fresh = {name for name in found if logged.get(name) is not self._objects.get(name)}
@@ -114,6 +121,13 @@ class LoggedMetrics(Guard):
                 f"{trainer_state.names(gone)} was logged in the validations before, and is missing in this one",
                 "Does validation end early, or is the metric logged only on some condition?",
             )
+
+    def _can_look(self, trainer: TrainingView) -> bool:
+        if trainer.callback_metrics is None:
+            self.skip("the metrics are not known")
+            return False
+        self.looked += 1
+        return True
 
     def _say_missing(self, wanted: list[str], found: dict[str, float], where: str) -> None:
         others = trainer_state.names(sorted(found)) or "nothing at all"

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from faultlab.guards.support import announcement, batch_view
-from faultlab.guards.support.lightning_callback import Callback, step_of
+from faultlab.guards.support.lightning_callback import Callback
+from faultlab.guards.support.lightning_view import view_of
+from faultlab.guards.support.training_view import TrainingView
 
 NONFINITE = "faultlab/nonfinite_loss_share"
 SUPERVISED = "faultlab/supervised_share"
@@ -51,13 +53,14 @@ class LoggedShares(Callback):
             self._supervised = self._supervised + (labels != self.ignore_index).sum()
             self._labels += labels.numel()
         batch_view.forget()
-        step, interval = step_of(trainer), getattr(trainer, "log_every_n_steps", 0)
+        view = view_of(trainer)
+        step, interval = view.logged_step, view.log_every_n_steps
         # Several batches are of one step where gradients are accumulated.
         if interval and step != self._logged and (step + 1) % interval == 0:
             self._logged = step
-            self._log(trainer)
+            self._log(view)
 
-    def _log(self, trainer: Any) -> None:
+    def _log(self, trainer: TrainingView) -> None:
         found = {}
         if self._losses:
             found[NONFINITE] = float(self._bad) / self._losses

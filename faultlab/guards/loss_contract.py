@@ -12,7 +12,8 @@ import torch
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace, parameter_samples
 from faultlab.guards.support.findings import Findings
-from faultlab.guards.support.parameter_samples import Finding, automatic, scaled
+from faultlab.guards.support.parameter_samples import Finding, automatic
+from faultlab.guards.support.training_view import TrainingView
 
 _TRANSPARENT = ("Div", "Mul", "Neg", "Add", "Sum", "Mean", "ToCopy", "View", "Alias", "Squeeze")
 _NEVER_NEGATIVE = ("MseLoss", "BinaryCrossEntropy", "SmoothL1Loss", "HuberLoss")
@@ -68,18 +69,18 @@ class LossContract(Guard):
         self._which = self._writes = 0
         self._own_way = False
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._forget()
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._which = 0
         self._writes = parameter_samples.writes(pl_module) if self._own_way else 0
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._own_way = parameter_samples.has_own_way(pl_module)
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         # Under manual optimisation the first, second, ... loss of a batch are losses of different kinds.
         which, self._which = (self._which, "" if automatic(pl_module) else _made_of(loss)), self._which + 1
         if not isinstance(loss, torch.Tensor) or loss.is_complex():
@@ -93,7 +94,7 @@ class LossContract(Guard):
         if math.isfinite(value) and not pace.due(trainer):
             return
         findings: list[Finding] = []
-        if not math.isfinite(value) and not scaled(trainer):
+        if not math.isfinite(value) and not trainer.is_scaled:
             findings.append(
                 (
                     "not-finite",
@@ -125,7 +126,7 @@ class LossContract(Guard):
             )
         if math.isfinite(value):
             course = self._courses.setdefault(which, _Course())
-            findings += self._judge(course, value, automatic(pl_module), scaled(trainer))
+            findings += self._judge(course, value, automatic(pl_module), trainer.is_scaled)
             course.add(value)
         self._findings.say(self, findings)
 

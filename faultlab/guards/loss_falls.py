@@ -13,6 +13,7 @@ from torch import Tensor
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import guessing, memories, trainer_state
 from faultlab.guards.support.better_side import better_side
+from faultlab.guards.support.training_view import TrainingView
 
 _TELLING = 0.2
 """A change of a loss that has to be seen in the noise of its batches, as a share of it, for a look to tell anything."""
@@ -93,24 +94,26 @@ class LossFalls(Guard):
         self._latest: float | None = None
         self._been_elsewhere = self._was_better = False
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._resumed = trainer.global_step > 0
         self._learns = trainer_state.learns(pl_module)
         self._kept = memories.kept(pl_module)
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # While others look at the batch too, who are done with it by its end.
         looks = self._learns and not self._resumed and len(self._labels) < 16
         self._among = guessing.integers(batch) if looks else None
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         if self._explained is None and self._among is not None:
             self._explained = guessing.explained(loss, self._among)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if self._resumed or not trainer_state.learns(pl_module):
             return
         loss = trainer_state.loss_of(outputs)
@@ -124,18 +127,20 @@ class LossFalls(Guard):
             self._labels.append(guessing.integers(batch) if self._among is None else self._among)
         self._among = None
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._epochs += 1
         if not self._resumed:
             self._judge(pl_module, last=False)
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
         if not self._resumed:
             self._judge(pl_module, last=True)
             if self._validations and trainer.global_step >= self.steps:
                 self._judge_metric(pl_module, last=True)
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        if trainer.callback_metrics is None:
+            self.skip("the metrics are not known")
         found = trainer_state.metrics(trainer)
         if trainer.sanity_checking:
             self._name = self.metric or trainer_state.validation_loss(found)
@@ -160,6 +165,7 @@ class LossFalls(Guard):
         if count < self.steps // 2 or (count, last) == self._judged:
             return
         self._judged = count, last
+        self.looked += 1
         head, tail = self._losses[: max(1, min(5, count // 12))], self._losses[-max(3, count // 8) :]
         began, ends = sum(head) / len(head), sum(tail) / len(tail)
         if not (math.isfinite(began) and math.isfinite(ends)):

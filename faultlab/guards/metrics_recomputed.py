@@ -10,6 +10,7 @@ import torch
 
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support import draws, trainer_state, trials
+from faultlab.guards.support.training_view import TrainingView
 
 
 class MetricsRecomputed(Guard):
@@ -62,18 +63,19 @@ class MetricsRecomputed(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_trial": None, "_first": None}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._agreed = False
 
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._values = []
         self._trial, self._first, self._due = None, None, False
-        fitting = getattr(getattr(trainer, "state", None), "fn", "fit") in ("fit", None)
-        if fitting and (self.compute is not None or (trainer_state.learns(pl_module) and self._is_loss(self.metric))):
+        if trainer.is_fitting and (
+            self.compute is not None or (trainer_state.learns(pl_module) and self._is_loss(self.metric))
+        ):
             self._due = True
 
     def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         # By now weights that are averaged are in their place.
         if self._due:
@@ -81,7 +83,7 @@ class MetricsRecomputed(Guard):
             self._trial = trials.shared(pl_module, trainer, self.skip)
 
     def on_validation_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if self._trial is None:
             return
@@ -89,6 +91,10 @@ class MetricsRecomputed(Guard):
         value = None if size is None else self._recompute(self._trial, batch, batch_idx)
         if value is None or size is None or dataloader_idx:
             self._trial = self._first = None
+            if size is None:
+                self.skip("the tensors of a batch do not agree on the number of its samples")
+            elif dataloader_idx:
+                self.skip("there are several validation loaders")
         else:
             self.looked += 1
             self._values.append((value, size))
@@ -104,14 +110,18 @@ class MetricsRecomputed(Guard):
                 outputs = trial.step(batch, batch_idx)
                 # A loss that rests on chance is another each time.
                 if draws.since(before):
+                    self.skip("the loss rests on chance")
                     return None
             loss = trainer_state.loss_of(outputs)
-            return None if loss is None else float(loss)
+            if loss is None:
+                self.skip("the training step returns no loss")
+                return None
+            return float(loss)
         except Exception as error:
             self.skip(f"the loss can't be computed anew: {type(error).__name__}: {error}")
             return None
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         trial, first = self._trial, self._first
         self._trial = self._first = None
         found = trainer_state.metrics(trainer)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support.training_view import TrainingView
 
 
 class MetricsSeparate(Guard):
@@ -43,30 +44,29 @@ class MetricsSeparate(Guard):
             "_gathered": [],
         }
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._metrics = [(name, part) for name, part in pl_module.named_modules() if _is_metric(part)]
         self._left = self._counts()
 
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._trained = [now > before for now, before in zip(self._counts(), self._left)]
         self._carried = None
 
     def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if self._metrics and self._carried is None:
             # By now everybody has reset what is to begin anew.
             self._carried = self._counts()
 
-    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._gathered = self._counts()
         if trainer.sanity_checking or self._carried is None:
             return
-        loop = getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None)
-        in_training, in_validation = _logged(loop), _logged(getattr(loop, "val_loop", None))
+        in_training, in_validation = trainer.epoch_metrics()
         for place, (name, metric) in enumerate(self._metrics):
             carried, gathered = self._carried[place], self._gathered[place]
             if not self._trained[place] or carried == gathered:
@@ -81,7 +81,7 @@ class MetricsSeparate(Guard):
                     "Give each stage a metric object of its own, such as train_metric and val_metric.",
                 )
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         counts, carried = self._counts(), self._carried
         if carried is not None and not trainer.sanity_checking:
             for place, (name, metric) in enumerate(self._metrics):
@@ -105,13 +105,3 @@ class MetricsSeparate(Guard):
 def _is_metric(part: Any) -> bool:
     # Nobody who has no metric is to pay for importing torchmetrics.
     return any(cls.__module__ == "torchmetrics.metric" and cls.__name__ == "Metric" for cls in type(part).__mro__)
-
-
-def _logged(loop: Any) -> set[int]:
-    """The metric objects that a loop's results hold for a whole epoch, by identity."""
-    results = getattr(loop, "_results", None)
-    found = set()
-    for entry in results.values() if isinstance(results, dict) else ():
-        if not getattr(entry, "is_tensor", True) and getattr(getattr(entry, "meta", None), "on_epoch", False):
-            found.add(id(getattr(entry, "value", None)))
-    return found

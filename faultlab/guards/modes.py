@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from faultlab.guards.guard import Action, Guard
+from faultlab.guards.support.training_view import TrainingView
 
 
 class Modes(Guard):
@@ -34,7 +35,7 @@ class Modes(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_layers": []}
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._layers = [m for m in pl_module.modules() if m.training and m is not pl_module and not _frozen(m)]
         # Nothing to compare with where the whole is in eval mode already, which is said once.
         self._trained = bool(pl_module.training)
@@ -51,10 +52,10 @@ class Modes(Guard):
                 "Call train() on what is to be trained: Lightning leaves modules in the mode in which it finds them.",
             )
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._judge_training(pl_module, f"batch {batch_idx}")
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._judge_training(pl_module, "a training step")
         if not torch.is_grad_enabled():
             self.alarm(
@@ -63,17 +64,19 @@ class Modes(Guard):
                 "Look for set_grad_enabled(False) in the step; `with torch.no_grad():` can't be left behind.",
             )
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._judge_training(pl_module, f"batch {batch_idx}")
 
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
         hook = "on_validation_model_eval"
         stock = next(
             (c for c in type(pl_module).__mro__ if c.__module__.startswith(_PACKAGES) and hook in vars(c)), None
         )
         self._own_mode = getattr(type(pl_module), hook, None) is not getattr(stock, hook, None)
 
-    def on_validation_batch_end(self, trainer: Any, pl_module: Any, *args: Any, **kwargs: Any) -> None:
+    def on_validation_batch_end(self, trainer: TrainingView, pl_module: Any, *args: Any, **kwargs: Any) -> None:
         if pl_module.training and not self._own_mode:
             self.alarm(
                 "training-in-validation",

@@ -8,6 +8,7 @@ from typing import Any
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import trainer_state
 from faultlab.guards.support.better_side import better_side
+from faultlab.guards.support.training_view import TrainingView
 
 
 class MonitorsExist(Guard):
@@ -33,22 +34,22 @@ class MonitorsExist(Guard):
     def arguments(cls, monitor: str, mode: str) -> dict[str, Any]:
         return {"metric": monitor, "mode": mode}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._judge_modes(trainer)
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._judge_modes(trainer)
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         if not trainer.sanity_checking:
             # What is of averaged weights may begin late.
             self._judge_names(trainer, lambda name: "val" in name.lower() and not trainer_state.is_average(name))
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.global_step and not getattr(trainer, "fast_dev_run", False):
+    def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        if trainer.global_step and not trainer.fast_dev_run:
             self._judge_names(trainer, lambda name: True)
 
-    def _judge_modes(self, trainer: Any) -> None:
+    def _judge_modes(self, trainer: TrainingView) -> None:
         for owner, name, mode in _monitors(trainer):
             better = (self.mode if name == self.metric else "") or better_side(name)
             if better and mode in ("min", "max") and mode != better:
@@ -59,8 +60,12 @@ class MonitorsExist(Guard):
                     f"Construct it with mode={better!r}; nobody infers it from the name.",
                 )
 
-    def _judge_names(self, trainer: Any, concerned: Any) -> None:
-        found = getattr(trainer, "callback_metrics", None) or {}
+    def _judge_names(self, trainer: TrainingView, concerned: Any) -> None:
+        found = trainer.callback_metrics
+        if found is None:
+            self.skip("the metrics are not known")
+            return
+        self.looked += 1
         for owner, name, _ in _monitors(trainer):
             if concerned(name) and name not in found:
                 logged = trainer_state.names(sorted(map(str, found))) or "nothing"
@@ -71,14 +76,14 @@ class MonitorsExist(Guard):
                 )
 
 
-def _monitors(trainer: Any) -> list[tuple[str, str, str]]:
+def _monitors(trainer: TrainingView) -> list[tuple[str, str, str]]:
     """Who monitors what in which mode."""
     found = []
-    for callback in getattr(trainer, "callbacks", None) or []:
+    for callback in trainer.callbacks:
         name, mode = getattr(callback, "monitor", None), getattr(callback, "mode", None)
         if isinstance(name, str) and mode in ("min", "max"):
             found.append((type(callback).__name__, name, str(mode)))
-    for config in getattr(trainer, "lr_scheduler_configs", None) or []:
+    for config in trainer.lr_scheduler_configs or []:
         scheduler, name = getattr(config, "scheduler", None), getattr(config, "monitor", None)
         if isinstance(name, str) and getattr(config, "reduce_on_plateau", False):
             found.append((type(scheduler).__name__, name, str(getattr(scheduler, "mode", ""))))

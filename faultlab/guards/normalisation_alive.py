@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import listening, pace
+from faultlab.guards.support.training_view import TrainingView
 
 _STOCK = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -48,10 +49,10 @@ class NormalisationAlive(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_layers": [], "_statistics": []}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._find(pl_module)
         still = [name for name, layer in self._layers if layer.momentum == 0]
         if still:
@@ -62,7 +63,7 @@ class NormalisationAlive(Guard):
                 "In torch the momentum is the weight of the new value: 0.1 is usual, None takes a plain average.",
             )
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._find(pl_module)
         self._seen = [_count(layer) for _, layer in self._layers]
 
@@ -76,14 +77,16 @@ class NormalisationAlive(Guard):
         # Counts that were taken of other statistics tell nothing of these.
         self._written = []
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._written = [statistic._version for statistic in self._statistics] if pace.due(trainer) else []
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Tensor) -> None:
         if self._written:
             self._judge_writes("a training step")
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if not self._layers:
             return
         self._steps += 1
@@ -129,7 +132,7 @@ class NormalisationAlive(Guard):
                 "One bad batch is enough: look at the inputs of this one, and reset_running_stats() after it.",
             )
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         training = [(layer, seen) for (_, layer), seen in zip(self._layers, self._seen, strict=False) if layer.training]
         moves = not training or any(seen < 0 or _count(layer) != seen for layer, seen in training)
         if self._steps and len(training) == len(self._layers) and not moves:
@@ -150,12 +153,12 @@ class NormalisationAlive(Guard):
             )
         self._steps = 0
 
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
         if not self._layers:
             self._find(pl_module)
         self._seen_before = [_count(layer) for _, layer in self._layers]
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         before = getattr(self, "_seen_before", [])
         pairs = zip(self._layers, before, strict=False)
         moved = [name for (name, layer), count in pairs if count >= 0 and _count(layer) != count]

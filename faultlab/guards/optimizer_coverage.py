@@ -10,6 +10,7 @@ import torch
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding, automatic, names_of, optimizers_of, parameters_of, some
+from faultlab.guards.support.training_view import TrainingView
 
 _MANY_NODES = 100_000
 
@@ -58,28 +59,32 @@ class OptimizerCoverage(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_unheld": []}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._forget()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.say(self, self._look(trainer, pl_module))
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # At an epoch's first batch and not at its start, by which a module or a callback may unfreeze what is next.
         if batch_idx == 0:
             self._findings.say(self, self._look(trainer, pl_module))
             self._unheld = [(p, p._version) for p in self._candidates(trainer, pl_module)]
             self._steps = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if self._unheld and trainer.global_step > self._steps:
             self._findings.say(self, self._left_out(pl_module))
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         if self._walked or not isinstance(loss, torch.Tensor):
             return
         self._walked = True
+        if trainer.optimizers is None:
+            return
         known = {id(p) for p in pl_module.parameters()}
         known.update(id(p) for optimizer in optimizers_of(trainer) for p in parameters_of(optimizer))
         strange = [p for p in _leaves(loss.grad_fn) if id(p) not in known]
@@ -97,7 +102,14 @@ class OptimizerCoverage(Guard):
                 ],
             )
 
-    def _look(self, trainer: Any, module: Any) -> list[Finding]:
+    def _look(self, trainer: TrainingView, module: Any) -> list[Finding]:
+        if trainer.optimizers is None:
+            self.skip("the optimizers are not known")
+            return []
+        if trainer.is_flattened:
+            self.skip("the optimizers hold sharded parameters")
+            return []
+        self.looked += 1
         named = names_of(module)
         trainable = [p for p in module.parameters() if p.requires_grad]
         optimizers = optimizers_of(trainer)
@@ -126,8 +138,7 @@ class OptimizerCoverage(Guard):
         # A lone number is there for the Trainer to have an optimizer, where the module learns in a way of its own.
         real = [o for o in optimizers if sum(p.numel() for p in parameters_of(o)) != 1]
         foreign = [p for optimizer in real for p in parameters_of(optimizer) if id(p) not in named]
-        # Under strategies that flatten or shard parameters the optimizer rightly holds none of the module's own.
-        if foreign and not _flattened(trainer):
+        if foreign:
             findings.append(
                 (
                     "foreign",
@@ -146,12 +157,12 @@ class OptimizerCoverage(Guard):
                         "List each parameter in one group.",
                     )
                 )
-        return [] if _flattened(trainer) else findings
+        return findings
 
-    def _candidates(self, trainer: Any, module: Any) -> list[Any]:
+    def _candidates(self, trainer: TrainingView, module: Any) -> list[Any]:
         """The trainable parameters that no optimizer holds, but for those that rest on purpose."""
         optimizers = optimizers_of(trainer)
-        if not optimizers or _flattened(trainer):
+        if not optimizers or trainer.is_flattened:
             return []
         held = {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
         unheld = [(name, p) for name, p in module.named_parameters() if p.requires_grad and id(p) not in held]
@@ -195,15 +206,10 @@ def _is_alive(gradient: torch.Tensor) -> bool:
     return gradient.is_sparse or bool(gradient.any())
 
 
-def _is_thawing(trainer: Any) -> bool:
+def _is_thawing(trainer: TrainingView) -> bool:
     """Whether a callback adds parameters to the optimizers as it unfreezes them."""
-    callbacks = getattr(trainer, "callbacks", None) or []
+    callbacks = trainer.callbacks
     return any(cls.__name__ == "BaseFinetuning" for one in callbacks for cls in type(one).__mro__)
-
-
-def _flattened(trainer: Any) -> bool:
-    name = type(getattr(trainer, "strategy", None)).__name__
-    return any(part in name for part in ("FSDP", "DeepSpeed", "ModelParallel", "XLA"))
 
 
 def _leaves(node: Any) -> list[Any]:

@@ -11,6 +11,7 @@ import torch
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding, optimizers_of
+from faultlab.guards.support.training_view import TrainingView
 
 _ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Lion")
 _DECOUPLED = ("AdamW", "SGD", "Lion")
@@ -56,17 +57,21 @@ class OptimizerSettings(Guard):
         self.highest_decay = highest_decay
         self.highest_epsilon = highest_epsilon
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.say(self, self._look(trainer))
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
             self._findings.say(self, self._look(trainer))
 
-    def _look(self, trainer: Any) -> list[Finding]:
+    def _look(self, trainer: TrainingView) -> list[Finding]:
+        if trainer.optimizers is None:
+            self.skip("the optimizers are not known")
+            return []
+        self.looked += 1
         findings: list[Finding] = []
         for optimizer in optimizers_of(trainer):
             kind = type(optimizer).__name__
@@ -153,9 +158,9 @@ class OptimizerSettings(Guard):
         return []
 
 
-def _is_scaled(trainer: Any, optimizer: Any) -> bool:
+def _is_scaled(trainer: TrainingView, optimizer: Any) -> bool:
     """Whether the first rate of an optimizer is only what a function's values are multiplied by."""
-    configs = getattr(trainer, "lr_scheduler_configs", None) or []
+    configs = trainer.lr_scheduler_configs or []
     waiting = [config.scheduler for config in configs if getattr(config.scheduler, "optimizer", None) is optimizer]
     while waiting:
         scheduler = waiting.pop()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support import listening, trainer_state, trials
+from faultlab.guards.support.training_view import TrainingView
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
 _BOUNDED = (nn.Tanh, nn.Sigmoid)
@@ -63,10 +64,10 @@ class OutputsVary(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_outputs": [], "_watched": []}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         last = {list(part.children())[-1] for part in pl_module.modules() if list(part.children())}
         self._watched = []
         for name, part in listening.parts(pl_module):
@@ -75,17 +76,19 @@ class OutputsVary(Guard):
             if isinstance(part, _RECTIFIERS) or (isinstance(part, _BOUNDED) and part not in last):
                 self._watched.append((part, self._activation(name)))
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._listening = self._steps < 2 * self.patience or self._steps % self.every == 0
         self._outputs = []
         self._layers = {}
         for part, hook in self._watched:
             self.ears.after(part, hook)
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._judge(trainer, pl_module)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.ears.rest()
         self._judge(trainer, pl_module)
         self._listening = False
@@ -114,7 +117,7 @@ class OutputsVary(Guard):
 
         return watch
 
-    def _judge(self, trainer: Any, pl_module: Any) -> None:
+    def _judge(self, trainer: TrainingView, pl_module: Any) -> None:
         outputs, self._outputs = self._outputs, []
         layers, self._layers = self._layers, {}
         if not outputs and not layers:

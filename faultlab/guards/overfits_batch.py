@@ -10,6 +10,7 @@ import torch
 
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support import trainer_state, trials
+from faultlab.guards.support.training_view import TrainingView
 
 
 class OverfitsBatch(Guard):
@@ -41,10 +42,10 @@ class OverfitsBatch(Guard):
         self.least = least
         self._due = False
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._due = trainer.global_step == 0 and trainer_state.learns(pl_module)
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not self._due:
             return
         self._due = False
@@ -64,7 +65,7 @@ class OverfitsBatch(Guard):
                 "ones do not), and does the loss compare what it should?",
             )
 
-    def _train(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> list[float]:
+    def _train(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> list[float]:
         trial = trials.own(pl_module, trainer, self.skip)
         losses: list[float] = []
         if trial is None:

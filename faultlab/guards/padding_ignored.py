@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from faultlab.guards.guard import Action, Guard, Level
 from faultlab.guards.support import batch_view, trials
+from faultlab.guards.support.training_view import TrainingView
 
 _LOSSES = ("cross_entropy", "nll_loss")
 
@@ -38,10 +39,10 @@ class PaddingIgnored(Guard):
         self.looks = looks
         self._looked = 0
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._looked = 0
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._looked >= self.looks:
             return
         self._looked += 1
@@ -72,7 +73,9 @@ class PaddingIgnored(Guard):
                 "over real tokens.",
             )
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         batch_view.forget()
 
 

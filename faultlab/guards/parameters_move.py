@@ -11,7 +11,8 @@ import torch
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace
 from faultlab.guards.support.findings import Findings
-from faultlab.guards.support.parameter_samples import Finding, Weights, planned_steps, scaled, searches
+from faultlab.guards.support.parameter_samples import Finding, Weights, planned_steps, searches
+from faultlab.guards.support.training_view import TrainingView
 
 _ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Lion", "Adagrad")
 _FEW = 128
@@ -62,11 +63,11 @@ class ParametersMove(Guard):
         self._looking = False
         self._travelled: list[float] = []
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._forget()
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._stepped.clear()
         looked, self._looking = self._looking, pace.due(trainer)
         if not self._looking:
@@ -80,11 +81,13 @@ class ParametersMove(Guard):
         if self._before is None and self._weights is not None:
             self._before = self._weights.sample.take()[: self._weights.sample.length]
 
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         # By the end of the batch a scheduler has set the next rates.
         self._stepped.append((optimizer, [group.get("lr", 0.0) for group in optimizer.param_groups]))
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         weights = self._weights
         if not self._looking or not self._stepped or weights is None:
             return
@@ -92,7 +95,10 @@ class ParametersMove(Guard):
         weights.jumped = None
         now = self._before = weights.at(batch_idx, weights.sample.versions())[0][: weights.sample.length]
         if before is None or len(before) != len(now) or not len(now):
+            if not len(now):
+                self.skip("no optimizer holds a parameter whose values can be read")
             return
+        self.looked += 1
         moved = now - before
         length, size = math.sqrt(torch.dot(moved, moved).item()), math.sqrt(torch.dot(before, before).item())
         if length == 0:
@@ -118,12 +124,12 @@ class ParametersMove(Guard):
             findings += self._plan(trainer)
         self._findings.say(self, findings)
 
-    def _plan(self, trainer: Any) -> list[Finding]:
+    def _plan(self, trainer: TrainingView) -> list[Finding]:
         steps = planned_steps(trainer)
         if len(self._travelled) < self.settled or not self.shortest <= steps < math.inf:
             return []
         reach = max(self._travelled) * steps
-        if reach >= self.negligible or getattr(trainer, "fast_dev_run", False):
+        if reach >= self.negligible or trainer.fast_dev_run:
             return []
         return [
             (
@@ -133,7 +139,7 @@ class ParametersMove(Guard):
             )
         ]
 
-    def _stay(self, trainer: Any, module: Any, weights: Weights) -> None:
+    def _stay(self, trainer: TrainingView, module: Any, weights: Weights) -> None:
         if weights.sample.moved_house():
             self._weights = self._before = None
             return
@@ -143,7 +149,7 @@ class ParametersMove(Guard):
         if (
             expected == 0
             or (self._travelled and (expected < 1e-4 or any(searches(optimizer) for optimizer, _ in self._stepped)))
-            or (self._still <= self.patience and (expected < 1e-4 or scaled(trainer)))
+            or (self._still <= self.patience and (expected < 1e-4 or trainer.is_scaled))
         ):
             return
         self._findings.say(

@@ -15,28 +15,31 @@ from faultlab.guards.guard import Guard
 from faultlab.guards.support import trainer_state
 from faultlab.guards.support.guard_set import GuardSet
 from faultlab.guards.support.lightning_callback import overrides
+from faultlab.guards.support.training_view import TrainingView
 
 _MISSING = object()
 
 
-class HandLoop:
-    """What the guards see in place of a Trainer: as much of one as a loop by hand shows."""
+class HandLoop(TrainingView):
+    """The view of a training in a loop by hand: what `attach` is told, and what the module's calls show.
+
+    Schedules, checkpoints, and when validation comes due are the loop's own affair and unknown.
+    """
 
     def __init__(self, optimizers: list[Optimizer], train: Any, validation: Any, accumulates: int, epochs: int) -> None:
-        self.optimizers = optimizers
-        self.current_epoch = self.global_step = 0
+        self.optimizers: list[Optimizer] = optimizers
         self.callback_metrics: dict[str, Any] = {}
         self.accumulate_grad_batches = accumulates
-        self.sanity_checking = self.should_stop = self.fast_dev_run = False
         self.train_dataloader = train
         self.val_dataloaders = validation
         self.max_epochs = epochs
         self.max_steps = -1
-        self.num_training_batches: float = _length(train)
-        self.callbacks: list[Any] = []
-        self.checkpoint_callbacks: list[Any] = []
-        self.lr_scheduler_configs: list[Any] = []
-        self.loggers: list[Any] = []
+        self.num_training_batches = _length(train)
+
+    def settings(self) -> dict[str, Any]:
+        """Return those that are known."""
+        known = ("fast_dev_run", "max_epochs", "max_steps", "accumulate_grad_batches")
+        return {name: getattr(self, name) for name in known}
 
 
 class Attached:

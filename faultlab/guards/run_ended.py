@@ -10,7 +10,7 @@ from torch.utils.data import IterableDataset
 
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import parameter_samples
-from faultlab.guards.support.parameter_samples import skips_backward
+from faultlab.guards.support.training_view import TrainingView
 from faultlab.guards.support.validation_length import promised_batches
 
 
@@ -49,17 +49,17 @@ class RunEnded(Guard):
         self._epochs_before = self._epochs = self._last_batch = 0
         self._resumed = self._started = self._averaging = False
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._forget()
         if self.debugging:
             return
-        if getattr(trainer, "fast_dev_run", False):
+        if trainer.fast_dev_run:
             self.alarm(
                 "debugging-left-on",
                 "fast_dev_run is on: a batch or a few are trained on, no epoch is complete, and nothing is saved",
                 "Take fast_dev_run out, or construct the guard with debugging=True if that is what you want.",
             )
-        if overfit := getattr(trainer, "overfit_batches", 0):
+        if overfit := trainer.overfit_batches:
             self.alarm(
                 "debugging-left-on",
                 f"overfit_batches is {overfit}: each epoch trains on the same batches and validates on as many",
@@ -73,17 +73,21 @@ class RunEnded(Guard):
                     "Does the limit come out of a calculation, or of an argument that was not given?",
                 )
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._started = True
         self._epochs_before = trainer.current_epoch
         self._resumed = trainer.global_step > 0
+        if _limit(trainer.max_epochs) or _limit(trainer.max_steps) or not math.isinf(trainer.num_training_batches):
+            self.looked += 1
+        else:
+            self.skip("how long the training is to be is not known")
         if getattr(pl_module, "automatic_optimization", True):
             batches = trainer.num_training_batches
             accumulated = max(1, trainer.accumulate_grad_batches)
             if _whole(batches):
                 self._judge_steps(trainer, math.ceil(batches / accumulated) * _limit(trainer.max_epochs))
 
-    def _judge_steps(self, trainer: Any, planned: int) -> None:
+    def _judge_steps(self, trainer: TrainingView, planned: int) -> None:
         steps, epochs = _limit(trainer.max_steps), _limit(trainer.max_epochs)
         if steps and epochs and planned and not self.debugging and steps < self.least * planned:
             self.alarm(
@@ -93,17 +97,19 @@ class RunEnded(Guard):
                 "Give one of max_steps and max_epochs, or raise max_steps; it counts optimizer steps, not batches.",
             )
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._in_epoch = 0
         self._averaging = False
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._batches += 1
         self._in_epoch += 1
-        self._averaging |= skips_backward(trainer)
+        self._averaging |= trainer.skips_backward
         self._last_batch = batch_idx
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         self._epochs += 1
         expected = trainer.num_training_batches
         first_of_resumed = self._resumed and self._epochs == 1
@@ -119,13 +125,13 @@ class RunEnded(Guard):
                 "ends the epoch and its validation is skipped.",
             )
 
-    def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._validated = 0
 
-    def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+    def on_validation_batch_end(self, trainer: TrainingView, *args: Any, **kwargs: Any) -> None:
         self._validated += 1
 
-    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         expected = promised_batches(trainer, sanity=not self._started or trainer.sanity_checking)
         if self._validated < expected < math.inf and not _estimated(trainer.val_dataloaders):
             self.alarm(
@@ -135,7 +141,7 @@ class RunEnded(Guard):
                 "Does a StopIteration leave validation_step, as from a next() of another iterator?",
             )
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: TrainingView, pl_module: Any) -> None:
         epochs, done = _limit(trainer.max_epochs), self._epochs_before + self._epochs
         if trainer.should_stop:
             return
@@ -154,7 +160,7 @@ class RunEnded(Guard):
                 "Does a StopIteration leave on_train_epoch_end, or another hook at the end of an epoch?",
             )
 
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_end(self, trainer: TrainingView, pl_module: Any) -> None:
         if not self._batches and not trainer.global_step and not self.debugging:
             self.alarm(
                 "nothing-trained",
@@ -166,7 +172,7 @@ class RunEnded(Guard):
         # A run of the clock alone, or a stop that was asked for before, says itself that there is nothing to do.
         reached = self._steps_reached(trainer) or 0 < _limit(trainer.max_epochs) <= trainer.current_epoch
         if not self._batches and trainer.global_step and reached and not trainer.should_stop and not self.debugging:
-            origin = getattr(trainer, "ckpt_path", None)
+            origin = trainer.ckpt_path
             self.alarm(
                 "nothing-left",
                 f"fit ended and trained on nothing: {f'the checkpoint {origin}' if origin else 'the Trainer'} is at "
@@ -176,7 +182,7 @@ class RunEnded(Guard):
                 "another ckpt_path, or a new Trainer.",
             )
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(self, trainer: TrainingView, pl_module: Any, exception: BaseException) -> None:
         if isinstance(exception, SystemExit) and not exception.code:
             signalled = "SIGTERM" in type(exception).__name__.upper()
             how = (
@@ -189,7 +195,7 @@ class RunEnded(Guard):
             )
 
     @staticmethod
-    def _steps_reached(trainer: Any) -> bool:
+    def _steps_reached(trainer: TrainingView) -> bool:
         steps = _limit(trainer.max_steps)
         return bool(steps) and trainer.global_step >= steps
 

@@ -11,7 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from faultlab.guards.guard import Action, Guard, Level
+<<<<<<< HEAD
 from faultlab.guards.support import draws, listening, mixing, trainer_state, trials
+=======
+from faultlab.guards.support import draws, listening, trainer_state, trials
+from faultlab.guards.support.training_view import TrainingView
+>>>>>>> h-view
 
 _TRIED = 16
 _Normalising = nn.modules.batchnorm._BatchNorm
@@ -55,7 +60,7 @@ class SamplesIndependent(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_seen": []}
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
             self._stop()
             seen: list[tuple[str, Any, Any]] = []
@@ -64,14 +69,23 @@ class SamplesIndependent(Guard):
                 if "." not in name:
                     self.ears.before(part, _listener(name, seen))
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if not self.ears:
             return
         seen = self._seen
         self._stop()
-        size = getattr(getattr(trainer, "train_dataloader", None), "batch_size", None)
+        size = getattr(trainer.train_dataloader, "batch_size", None)
         fitting = [call for call in seen if call[0] == ""] or [call for call in seen if len(seen) == 1]
-        if size is None or not fitting or any(map(_uses_batch, pl_module.modules())):
+        if size is None:
+            self.skip("the loader's batch size is not known")
+            return
+        if not fitting:
+            self.skip("the step calls several parts of the module, or none that can be heard")
+            return
+        if any(map(_uses_batch, pl_module.modules())):
+            self.skip("a layer uses the whole batch in eval mode too")
             return
         name, args, kwargs = fitting[0]
         inputs = trainer_state.tensors((args, kwargs))
@@ -79,6 +93,7 @@ class SamplesIndependent(Guard):
             self.skip("inputs of a class of somebody's own can't be taken apart")
             return
         if not inputs or any(not tensor.dim() or len(tensor) != size for tensor in inputs) or size < 4:
+            self.skip("the inputs are no batch of four samples or more by their first dimension")
             return
         trial = trials.shared(pl_module, trainer, self.skip)
         if trial is None:

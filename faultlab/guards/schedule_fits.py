@@ -17,6 +17,7 @@ from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import parameter_samples
 from faultlab.guards.support.parameter_samples import automatic
 from faultlab.guards.support.training_plan import Plan
+from faultlab.guards.support.training_view import TrainingView
 
 _LONG = 100
 """No warm-up and no period that is meant in epochs takes as many turns as this."""
@@ -47,11 +48,14 @@ class ScheduleFits(Guard):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_counted": []}
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._counted = []
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        configs = [config for config in getattr(trainer, "lr_scheduler_configs", None) or [] if _has_turns(config)]
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        if trainer.lr_scheduler_configs is None:
+            self.skip("the schedules are not known")
+            return
+        configs = [config for config in trainer.lr_scheduler_configs if _has_turns(config)]
         if not configs:
             return
         own = automatic(pl_module) and not parameter_samples.overrides_stock(pl_module, "lr_scheduler_step")
@@ -59,9 +63,11 @@ class ScheduleFits(Guard):
             self._judge_keys(configs, pl_module)
         plan = Plan.of(trainer)
         if plan is None:
+            self.skip("how long the training will be is not known beforehand")
             return
+        self.looked += 1
         if not own:
-            first = not getattr(trainer, "current_epoch", 0)
+            first = not trainer.current_epoch
             self._counted = [(_turns(config.scheduler), config) for config in configs] if first else []
             return
         for config in configs:
@@ -69,7 +75,7 @@ class ScheduleFits(Guard):
             every = max(1, int(getattr(config, "frequency", 1) or 1))
             self._judge(config.scheduler, plan, by_step, (plan.steps if by_step else plan.epochs) // every)
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         if not self._counted or not trainer.current_epoch:
             return
         counted, self._counted = self._counted, []

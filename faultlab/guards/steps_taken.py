@@ -15,8 +15,8 @@ from faultlab.guards.support.parameter_samples import (
     has_own_way,
     optimizers_of,
     parameters_of,
-    skips_backward,
 )
+from faultlab.guards.support.training_view import TrainingView
 
 
 class StepsTaken(Guard):
@@ -58,15 +58,15 @@ class StepsTaken(Guard):
         self._own_way = False
         self._writes = 0
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._forget()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._own_way = has_own_way(pl_module)
         self._writes = parameter_samples.writes(pl_module) if self._own_way else 0
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         self._backwards += 1
         self._ever_backward = True
         if self._waiting:
@@ -74,7 +74,7 @@ class StepsTaken(Guard):
             self._discarded += any(parameter.grad is None for parameter in self._waiting)
             self._waiting = []
 
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         self._steps += 1
         key, state = id(optimizer), getattr(optimizer, "state", None)
         again = self._backwards > 0 and self._stepped_after.get(key) == self._backwards
@@ -94,12 +94,14 @@ class StepsTaken(Guard):
             findings.append(_LOST)
         self._findings.say(self, findings)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        stepped, due = self._steps, max(1, getattr(trainer, "accumulate_grad_batches", 1) or 1)
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        stepped, due = self._steps, max(1, trainer.accumulate_grad_batches)
         own = automatic(pl_module)
         moved = self._own_way and self._moved(pl_module)
         unseen = not stepped and (moved if own else self._written(trainer, pl_module))
-        if unseen or (not self._backwards and skips_backward(trainer)):
+        if unseen or (not self._backwards and trainer.skips_backward):
             self._forget_batch()
             return
         self._without_backward = 0 if self._backwards or (stepped and not own) else self._without_backward + 1
@@ -141,7 +143,7 @@ class StepsTaken(Guard):
         before, self._writes = self._writes, parameter_samples.writes(module)
         return before != self._writes
 
-    def _written(self, trainer: Any, module: Any) -> bool:
+    def _written(self, trainer: TrainingView, module: Any) -> bool:
         """Whether parameters were written to: a module may step optimizers in which Lightning has no part."""
         versions = Weights.of(trainer, module).sample.versions()
         before, self._versions = self._versions, versions

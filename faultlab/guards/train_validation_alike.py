@@ -12,6 +12,7 @@ from torch import Tensor
 from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import batch_view, pace
 from faultlab.guards.support.moments import Moments, correlation
+from faultlab.guards.support.training_view import TrainingView
 
 
 class TrainValidationAlike(Guard):
@@ -59,13 +60,13 @@ class TrainValidationAlike(Guard):
         self._looked = self._values = self._beyond = self._width = 0
         self._judged: tuple[Any, ...] = ()
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._reset()
 
     def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self._passed or dataloader_idx or batch is None or batch_idx >= self.most or not batch_view.of_fit(trainer):
+        if self._passed or dataloader_idx or batch is None or batch_idx >= self.most or not trainer.is_fitting:
             return
         if batch_idx == 0 and not trainer.sanity_checking:
             # The sanity check's batches come again.
@@ -84,9 +85,9 @@ class TrainValidationAlike(Guard):
         self._width = self._width or rows.shape[1]
         return bool(rows.shape[1] == self._width)
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         batch_view.forget()
-        if not batch_view.of_fit(trainer):
+        if not trainer.is_fitting:
             return
         if trainer.sanity_checking:
             self._complete = covers(trainer)
@@ -96,7 +97,7 @@ class TrainValidationAlike(Guard):
             self._judge(early=False)
         self._passed = True
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if self._looked >= self.most or not pace.due(trainer):
             return
         seen = batch_view.look(batch)
@@ -122,7 +123,7 @@ class TrainValidationAlike(Guard):
 
     on_train_batch_end = batch_view.forgetting
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
         if self._complete and 0 < self._looked < self.most:
             self._judge(early=False)
 
@@ -237,12 +238,10 @@ class TrainValidationAlike(Guard):
             )
 
 
-def covers(trainer: Any) -> bool:
+def covers(trainer: TrainingView) -> bool:
     """Whether the sanity check has as much as 60 % of the validation batches: sorted data begin with one class."""
-    checked, there = (getattr(trainer, name, None) for name in ("num_sanity_val_batches", "num_val_batches"))
-    if not isinstance(checked, list) or not isinstance(there, list) or not checked or not there:
-        return False
-    return bool(checked[0] >= 0.6 * there[0])
+    checked, there = trainer.num_sanity_val_batches, trainer.num_val_batches
+    return checked is not None and there is not None and bool(checked and there) and checked[0] >= 0.6 * there[0]
 
 
 def _rows(seen: batch_view.Look) -> tuple[Tensor | None, float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 from faultlab.guards.guard import Guard
 from faultlab.guards.support import parameter_samples
 from faultlab.guards.support.training_plan import Plan
+from faultlab.guards.support.training_view import TrainingView
 
 _KEPT = re.compile(r"^_?(val|valid|validation)_?(data|dataset|set|ds|dataloader|dataloaders|loader|loaders|dl)$")
 
@@ -27,14 +28,20 @@ class ValidationDue(Guard):
         "no-data": "validation is waited for and nobody hands over data for it",
     }
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        if getattr(trainer, "fast_dev_run", False) or getattr(trainer, "limit_val_batches", 1) == 0:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        if trainer.fast_dev_run or trainer.limit_val_batches == 0:
             return
-        # In a loop by hand validation is its author's affair.
-        if not hasattr(trainer, "fit_loop") or not parameter_samples.overrides_stock(pl_module, "validation_step"):
+        if not parameter_samples.overrides_stock(pl_module, "validation_step"):
+            return
+        if not trainer.plans_validation:
+            self.skip("when validation comes due is the loop's own affair")
             return
         waiting = [f"{owner} monitors {name}" for owner, name in _waiting(trainer)]
-        if parameter_samples.has_validation_data(trainer):
+        if trainer.has_validation_data:
+            if not _is_foreseeable(trainer):
+                self.skip("when validation comes due is not known beforehand")
+                return
+            self.looked += 1
             if reason := _never_due(trainer, parameter_samples.automatic(pl_module)):
                 self.alarm(
                     "never-due",
@@ -51,19 +58,19 @@ class ValidationDue(Guard):
             )
 
 
-def _waiting(trainer: Any) -> Iterator[tuple[str, str]]:
+def _waiting(trainer: TrainingView) -> Iterator[tuple[str, str]]:
     """Who monitors a metric that validation logs, by its name."""
-    plans = [c for c in getattr(trainer, "lr_scheduler_configs", None) or [] if getattr(c, "reduce_on_plateau", False)]
-    owners = [(callback, callback) for callback in getattr(trainer, "callbacks", None) or []]
+    plans = [c for c in trainer.lr_scheduler_configs or [] if getattr(c, "reduce_on_plateau", False)]
+    owners = [(callback, callback) for callback in trainer.callbacks]
     for owner, holder in [*owners, *((plan.scheduler, plan) for plan in plans)]:
         name = getattr(holder, "monitor", None)
         if isinstance(name, str) and re.match(r"val(id|idation)?([_/.-]|$)", name.lower()):
             yield type(owner).__name__, name
 
 
-def _kept(trainer: Any, pl_module: Any) -> Iterator[str]:
+def _kept(trainer: TrainingView, pl_module: Any) -> Iterator[str]:
     """Attributes and methods that hold validation data by their names."""
-    datamodule = getattr(trainer, "datamodule", None)
+    datamodule = trainer.datamodule
     for owner in (datamodule, pl_module):
         if owner is None:
             continue
@@ -85,20 +92,24 @@ def _is_empty(data: Any) -> bool:
         return False
 
 
-def _never_due(trainer: Any, automatic: bool) -> str:
+def _is_foreseeable(trainer: TrainingView) -> bool:
+    by_batches = trainer.check_val_every_n_epoch is None and type(trainer.val_check_interval) is int
+    return not trainer.validates_by_clock and not (by_batches and Plan.of(trainer) is None)
+
+
+def _never_due(trainer: TrainingView, automatic: bool) -> str:
     """Why no validation comes due, "" where one does or nobody can tell."""
-    every = getattr(trainer, "check_val_every_n_epoch", None)
-    interval = getattr(trainer, "val_check_interval", None)
-    done = getattr(trainer, "current_epoch", 0)
-    last = getattr(trainer, "max_epochs", None)
+    every = trainer.check_val_every_n_epoch
+    interval = trainer.val_check_interval
+    done = trainer.current_epoch
+    last = trainer.max_epochs
     if every is not None and every > 1 and isinstance(last, int) and last > 0:
         if done // every == last // every:
             return f"check_val_every_n_epoch is {every}, and the training ends after {last} epochs"
         return ""
     # How many batches go into a step under manual optimisation is the module's own affair.
-    is_known = every is None and not done and (automatic or (getattr(trainer, "max_steps", None) or -1) < 0)
-    is_timed = getattr(trainer, "_val_check_time_interval", None) is not None
-    plan = Plan.of(trainer) if is_known and not is_timed else None
+    is_known = every is None and not done and (automatic or (trainer.max_steps or -1) < 0)
+    plan = Plan.of(trainer) if is_known else None
     if plan and type(interval) is int and interval > plan.all_batches:
         return f"val_check_interval is {interval} batches, and the training has {plan.batches} in all"
     return ""

@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import IterableDataset
 
 from faultlab.guards.guard import Action, Guard
-from faultlab.guards.support import batch_view, pace, parameter_samples
+from faultlab.guards.support import batch_view, pace
+from faultlab.guards.support.training_view import TrainingView
 from faultlab.guards.support.validation_length import promised_batches
 
 
@@ -45,20 +46,22 @@ class ValidationRuns(Guard):
         self._counted = self._drawn = self._shared = 0
         self._whole = False
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._reset()
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        if not trainer.plans_validation:
+            self.skip("when validation comes due is the loop's own affair")
         self._whole = trainer.num_training_batches == 1 == promised_batches(trainer, sanity=False)
-        if not parameter_samples.has_validation_data(trainer):
+        if not trainer.has_validation_data:
             return
-        if getattr(trainer, "limit_val_batches", 1) == 0:
+        if trainer.limit_val_batches == 0:
             self.alarm(
                 "never-runs",
                 "there is a validation loader and limit_val_batches is 0, so validation never runs",
                 "Leave limit_val_batches at 1.0, or the validation data out.",
             )
-        elif not getattr(trainer, "enable_validation", True):
+        elif trainer.enable_validation is False:
             self.alarm(
                 "never-runs",
                 "there is a validation loader and the module has no validation_step, so it is never validated",
@@ -71,18 +74,18 @@ class ValidationRuns(Guard):
                 "Is the validation dataset empty, or smaller than one batch that drop_last drops?",
             )
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._runs_in_epoch = 0
         self._train_batches = 0
 
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._batches = 0
 
     def on_validation_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         # The first pass and the sanity check before it show every sample there is.
-        if batch is None or self._runs or not batch_view.of_fit(trainer) or len(self._validation) > self._MOST:
+        if batch is None or self._runs or not trainer.is_fitting or len(self._validation) > self._MOST:
             return
         # Lightning takes back what the sanity check has drawn, and data that are made up on the way come once more.
         if trainer.sanity_checking and _is_made_up(trainer.val_dataloaders):
@@ -98,19 +101,20 @@ class ValidationRuns(Guard):
         self._shared += len(fresh & self._training)
 
     def on_validation_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         self._batches += 1
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: TrainingView, pl_module: Any) -> None:
         batch_view.forget()
-        if not batch_view.of_fit(trainer):
+        if not trainer.is_fitting:
             return
+        self.looked += 1
         promised, came = promised_batches(trainer), self._batches
         if not trainer.sanity_checking:
             self._runs_in_epoch += 1
             self._runs += 1
-        if not math.isinf(promised) and came < promised and not _is_interrupted(trainer):
+        if not math.isinf(promised) and came < promised and not trainer.is_interrupted:
             self.alarm(
                 "cut-short",
                 f"validation ended early, with {came} of {promised} validation batches: it was cut short, and metrics "
@@ -121,11 +125,11 @@ class ValidationRuns(Guard):
             self._compare_with_first(trainer, came)
         self._overlap()
 
-    def _compare_with_first(self, trainer: Any, came: int) -> None:
+    def _compare_with_first(self, trainer: TrainingView, came: int) -> None:
         """Loaders that promise nothing bring as much in a later validation as in the first, or nearly so."""
         if self._runs == 1:
             self._first = came
-        elif came < self._first / 2 and not _is_interrupted(trainer):
+        elif came < self._first / 2 and not trainer.is_interrupted:
             self.alarm(
                 "cut-short",
                 f"validation had {came} validation batches where the first one had {self._first}: the loader is "
@@ -133,7 +137,7 @@ class ValidationRuns(Guard):
                 "Does the loader begin anew at each iter(), and is it no generator or iterator that runs only once?",
             )
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if (trainer.current_epoch and self._runs) or len(self._training) > self._MOST:
             return
         if not pace.due(trainer) or not _is_telling(seen := batch_view.look(batch)):
@@ -146,7 +150,9 @@ class ValidationRuns(Guard):
         if shared:
             self._overlap()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         batch_view.forget()
         self._train_batches += 1
 
@@ -165,16 +171,16 @@ class ValidationRuns(Guard):
                 "Are the two splits disjoint, and does each loader get its own?",
             )
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        every = getattr(trainer, "check_val_every_n_epoch", None)
-        interval = getattr(trainer, "val_check_interval", None)
+    def on_train_epoch_end(self, trainer: TrainingView, pl_module: Any) -> None:
+        every = trainer.check_val_every_n_epoch
+        interval = trainer.val_check_interval
         due = every and (trainer.current_epoch + 1) % every == 0 and interval == 1.0
-        if not due or self._runs_in_epoch or not getattr(trainer, "enable_validation", False):
+        if not due or self._runs_in_epoch or not trainer.enable_validation:
             return
         promised = trainer.num_training_batches
         complete = self._train_batches > 0 and (math.isinf(promised) or self._train_batches >= promised)
         # An epoch that lost batches has lost its validation with them.
-        if promised_batches(trainer) and not _is_interrupted(trainer) and (complete or not _is_over(trainer)):
+        if promised_batches(trainer) and not trainer.is_interrupted and (complete or not _is_over(trainer)):
             self.alarm(
                 "skipped",
                 f"epoch {trainer.current_epoch} ended without the validation that was due, after "
@@ -188,13 +194,9 @@ def _is_made_up(loaders: Any) -> bool:
     return any(isinstance(getattr(loader, "dataset", None), IterableDataset) for loader in each)
 
 
-def _is_over(trainer: Any) -> bool:
+def _is_over(trainer: TrainingView) -> bool:
     limit = trainer.max_steps
     return bool(trainer.should_stop or (limit is not None and 0 <= limit <= trainer.global_step))
-
-
-def _is_interrupted(trainer: Any) -> bool:
-    return bool(getattr(trainer, "interrupted", False) or getattr(trainer, "received_sigterm", False))
 
 
 def _is_telling(seen: batch_view.Look) -> bool:

@@ -12,6 +12,7 @@ from faultlab.guards.guard import Action, Guard
 from faultlab.guards.support import pace
 from faultlab.guards.support.findings import Findings
 from faultlab.guards.support.parameter_samples import Finding, Weights, automatic, names_of, optimizers_of, some
+from faultlab.guards.support.training_view import TrainingView
 
 _CHANGE_WEIGHTS = ("averag", "ema", "swa", "prun", "quant")
 _STATES = 32
@@ -62,11 +63,11 @@ class WeightsIntact(Guard):
         self._looking = False
         self._swaps = False
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
         self._findings.clear()
         self._forget()
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: TrainingView, pl_module: Any, batch: Any, batch_idx: int) -> None:
         looked, self._looking = self._looking, pace.due(trainer)
         if not self._looking:
             return
@@ -82,15 +83,17 @@ class WeightsIntact(Guard):
         self._at_start = self._weights.sample.versions()
         self._open = True
 
-    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+    def on_before_backward(self, trainer: TrainingView, pl_module: Any, loss: Any) -> None:
         if self._open:
             self._open = False
             self._compare(trainer, pl_module)
 
-    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: TrainingView, pl_module: Any, optimizer: Any) -> None:
         self._open = False
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         weights = self._weights
         if weights is None or not self._looking:
             return
@@ -102,6 +105,10 @@ class WeightsIntact(Guard):
                 self._compare(trainer, pl_module)
         self._versions = weights.sample.versions()
         self._values, energy = weights.at(batch_idx, self._versions)
+        if len(self._values):
+            self.looked += 1
+        else:
+            self.skip("no optimizer holds a parameter whose values can be read")
         self._batches += 1
         if batch_idx == 0 or self._batches < 3:
             # The first step makes the states, and a restored one may replace them.
@@ -110,7 +117,7 @@ class WeightsIntact(Guard):
         if not energy < self.absurd**2:
             self._findings.say(self, self._absurd(weights, pl_module, batch_idx))
 
-    def _compare(self, trainer: Any, module: Any) -> None:
+    def _compare(self, trainer: TrainingView, module: Any) -> None:
         weights = self._weights
         findings: list[Finding] = []
         if self._state_versions != [state._version for state in self._states]:
@@ -126,7 +133,7 @@ class WeightsIntact(Guard):
             findings = self._changes(trainer, module, weights, versions) + findings
         self._findings.say(self, findings)
 
-    def _changes(self, trainer: Any, module: Any, weights: Weights, versions: list[int]) -> list[Finding]:
+    def _changes(self, trainer: TrainingView, module: Any, weights: Weights, versions: list[int]) -> list[Finding]:
         within = versions != self._at_start
         if not within and self._swaps:
             return []
@@ -193,13 +200,13 @@ def _renormed(module: Any) -> set[int]:
     return {id(parameter) for part in layers for parameter in part.parameters(recurse=False)}
 
 
-def _swapped(trainer: Any) -> bool:
+def _swapped(trainer: TrainingView) -> bool:
     """Whether a callback changes weights on purpose, by its name. No guard does, though BatchSchema has "ema" in it."""
-    callbacks = [one for one in getattr(trainer, "callbacks", None) or [] if not isinstance(one, Guard)]
+    callbacks = [one for one in trainer.callbacks if not isinstance(one, Guard)]
     return any(word in type(one).__name__.lower() for one in callbacks for word in _CHANGE_WEIGHTS)
 
 
-def _states(trainer: Any) -> list[torch.Tensor]:
+def _states(trainer: TrainingView) -> list[torch.Tensor]:
     """What the optimizers remember of their first parameters, but for their own counts of steps."""
     found: list[torch.Tensor] = []
     for optimizer in optimizers_of(trainer):

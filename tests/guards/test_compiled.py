@@ -11,6 +11,7 @@ from torch import nn
 from faultlab import guards
 from faultlab.guards import Guard, NormalisationAlive, OutputsVary, SamplesIndependent
 from faultlab.guards.support import listening
+from faultlab.guards.support.lightning_view import view_of
 from faultlab.guards.support.trials import Trial
 from tests.guards.rig import Healthy, alarm_of, fit
 from tests.zoo import compiled
@@ -110,12 +111,12 @@ def test_what_is_kept_from_being_compiled_is_listened_to() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_copy_of_a_compiled_module_is_its_own_and_compiles_nothing(form: str) -> None:
     model = compiled.model(form)
-    fit([], model, *compiled.loaders())
+    trainer = fit([], model, *compiled.loaders())
     module = _module(model)
     seen = module.network.body[1].running_mean.clone()
     batch = next(iter(compiled.loaders()[0]))
     compiled.graphs.clear()
-    trial = Trial(module, trainer=object())
+    trial = Trial(module, trainer=view_of(trainer))
     twin = trial.module
     with torch.no_grad():
         for parameter in twin.parameters():

@@ -12,6 +12,7 @@ import torch
 from torch.optim import lr_scheduler as schedulers
 
 from faultlab.guards import Alarm, ScheduleFits
+from faultlab.guards.support.training_view import TrainingView
 from tests.guards.rig import Healthy, alarm_of, fit
 
 Make = Callable[[Any], Any]
@@ -32,6 +33,13 @@ def ramp(**steps: int) -> Make:
     return lambda o: schedulers.LambdaLR(o, functools.partial(_ramp, **steps))
 
 
+class Planned(TrainingView):
+    """A training of which nothing is known but its plan."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        vars(self).update(plan)
+
+
 def judged(
     make: Make, interval: str = "epoch", *, batches: float = 50, epochs: int = 20, frequency: int = 1, **trainer: Any
 ) -> str:
@@ -43,7 +51,7 @@ def judged(
         "current_epoch": 0, "lr_scheduler_configs": [config], "train_dataloader": range(int(min(batches, 50))),
     }  # fmt: skip
     try:
-        ScheduleFits().on_train_start(SimpleNamespace(**{**planned, **trainer}), Healthy())
+        ScheduleFits().on_train_start(Planned({**planned, **trainer}), Healthy())
     except Alarm as alarm:
         return alarm.check
     return ""

@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from faultlab.guards import EvaluationRepeats, MetricsRecomputed, SamplesIndependent
 from faultlab.guards.support import draws, trials
+from faultlab.guards.support.training_view import TrainingView
 from tests.guards.rig import Healthy, alarm_of, fit
 
 
-class Asked:
+class Asked(TrainingView):
     """A trainer as far as copies ask for one."""
 
     global_step = 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from faultlab.guards.support.draws import undrawn
-from faultlab.guards.support.lightning_callback import step_of
+from faultlab.guards.support.training_view import TrainingView
 
 COUNT = "faultlab/alarms"
 """The metric that counts the alarms of a training."""
@@ -18,7 +18,7 @@ _log = logging.getLogger("faultlab.guards")
 _SAID: weakref.WeakKeyDictionary[Any, set[tuple[str, str]]] = weakref.WeakKeyDictionary()
 
 
-def announce(trainer: Any, guard: str, check: str, text: str) -> None:
+def announce(trainer: TrainingView, guard: str, check: str, text: str) -> None:
     """Tell the loggers of an alarm: `COUNT` as a metric and the text, once for each check of a training.
 
     It never raises, and touches no metric that callbacks see.
@@ -29,8 +29,8 @@ def announce(trainer: Any, guard: str, check: str, text: str) -> None:
         check: Which of its checks it was.
         text: The alarm in words.
     """
-    loggers = getattr(trainer, "loggers", None)
-    if not loggers or not getattr(trainer, "is_global_zero", True):
+    loggers = trainer.loggers
+    if not loggers or not trainer.is_global_zero:
         return
     said = _SAID.setdefault(trainer, set())
     if (guard, check) in said:
@@ -38,21 +38,21 @@ def announce(trainer: Any, guard: str, check: str, text: str) -> None:
     said.add((guard, check))
     record(trainer, {COUNT: float(len(said))})
     place = f"{guard}/{check}"
-    text = f"{text} (epoch {getattr(trainer, 'current_epoch', '?')}, step {getattr(trainer, 'global_step', '?')})"
+    text = f"{text} (epoch {trainer.current_epoch}, step {trainer.global_step})"
     for logger in loggers:
         for say in _ways(logger):
-            _safely(say, logger, place, text, step_of(trainer))
+            _safely(say, logger, place, text, trainer.logged_step)
 
 
-def forget(trainer: Any) -> None:
+def forget(trainer: TrainingView) -> None:
     """Begin to count anew, for another training of the Trainer's."""
     _SAID.pop(trainer, None)
 
 
-def record(trainer: Any, metrics: Mapping[str, float]) -> None:
+def record(trainer: TrainingView, metrics: Mapping[str, float]) -> None:
     """Log numbers through every logger of the Trainer's, at its step, and nowhere else. It never raises."""
-    for logger in getattr(trainer, "loggers", None) or []:
-        _safely(_log_metrics, logger, dict(metrics), step_of(trainer))
+    for logger in trainer.loggers:
+        _safely(_log_metrics, logger, dict(metrics), trainer.logged_step)
 
 
 def _safely(say: Callable[..., None], logger: Any, *what: Any) -> None:

@@ -182,12 +182,6 @@ def read(one: Tensor, other: Tensor) -> tuple[float, float]:
     return float(first), float(second)
 
 
-def of_fit(trainer: Any) -> bool:
-    """Whether a validation batch belongs to a training and not to a call of validate."""
-    function = getattr(getattr(trainer, "state", None), "fn", None)
-    return function is None or str(getattr(function, "value", function)) == "fit"
-
-
 def _is_label(path: str) -> bool:
     name = path.rpartition(".")[2].lower()
     return name in _LABELS or name.startswith(_LABEL_STEMS)

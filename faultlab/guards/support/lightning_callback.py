@@ -39,24 +39,6 @@ HOOKS: tuple[str, ...] = tuple(
 """The names of the hooks that a Trainer calls."""
 
 
-def package(trainer: Any) -> str:
-    """The Lightning package that a Trainer is of, "faultlab" for what is none's."""
-    modules = [cls.__module__ for cls in type(trainer).__mro__]
-    return next((m.partition(".trainer")[0] for m in modules if "lightning" in m.partition(".")[0]), "faultlab")
-
-
-def step_of(trainer: Any) -> int:
-    """The step under which a Trainer logs at this moment; that of its optimizers counts other things."""
-    loop = getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None)
-    return int(getattr(loop, "_batches_that_stepped", getattr(trainer, "global_step", 0)))
-
-
-def checkpoint_of(trainer: Any) -> dict[str, Any]:
-    """What a Trainer would write as a checkpoint now, of the values that it trains on and not of copies."""
-    state: dict[str, Any] = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-    return state
-
-
 def overrides(callback: Any, hook: str) -> bool:
     """Whether a callback does something of its own in a hook."""
     return _overrides(type(callback), hook)  # type: ignore[arg-type]

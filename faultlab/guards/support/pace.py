@@ -7,7 +7,7 @@ time in eight, unless it leaves a loss that is not finite behind, which is looke
 
 from __future__ import annotations
 
-from typing import Any
+from faultlab.guards.support.training_view import TrainingView
 
 FIRST = 64
 EVERY = 16
@@ -17,7 +17,7 @@ IN_A_ROW = 2
 _told: dict[int, bool] | None = None
 
 
-def due(trainer: Any) -> bool:
+def due(trainer: TrainingView) -> bool:
     """Whether values are to be looked at in the step that the trainer is about to take."""
     if _told is None:
         return _is_due(trainer)
@@ -39,6 +39,6 @@ class OneHook:
         _told = self._before
 
 
-def _is_due(trainer: Any) -> bool:
-    step = int(trainer.global_step)
+def _is_due(trainer: TrainingView) -> bool:
+    step = trainer.global_step
     return step < FIRST or step % EVERY < IN_A_ROW

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from faultlab.guards.support.training_view import TrainingView
+
 Finding = tuple[str, str, str]
 """A check, what was found, and the remedy."""
 
@@ -22,9 +24,9 @@ _PER_TENSOR = 64
 _LOOKS: weakref.WeakKeyDictionary[Any, Weights] = weakref.WeakKeyDictionary()
 
 
-def optimizers_of(trainer: Any) -> list[Any]:
+def optimizers_of(trainer: TrainingView) -> list[Any]:
     """The optimizers that really have parameter groups; Lightning's mock for none has one, of a dummy."""
-    found = getattr(trainer, "optimizers", None) or []
+    found = trainer.optimizers or []
     return [
         optimizer
         for optimizer in found
@@ -65,13 +67,6 @@ def overrides_stock(owner: Any, method: str) -> bool:
     return holder is not object and holder.__module__.partition(".")[0] not in ("pytorch_lightning", "lightning")
 
 
-def has_validation_data(trainer: Any) -> bool:
-    """Whether somebody gives a validation loader, though Lightning may not have asked for it."""
-    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "val_loop", None)
-    is_defined = getattr(getattr(loop, "_data_source", None), "is_defined", None)
-    return bool(is_defined()) if callable(is_defined) else getattr(trainer, "val_dataloaders", None) is not None
-
-
 def has_own_way(module: Any) -> bool:
     """Whether the module's class says itself what backward or an optimizer's step is, and may do both elsewhere."""
     return overrides_stock(module, "backward") or overrides_stock(module, "optimizer_step")
@@ -82,24 +77,13 @@ def writes(module: Any) -> int:
     return sum(parameter._version for parameter in module.parameters() if not is_lazy(parameter))
 
 
-def skips_backward(trainer: Any) -> bool:
-    """Whether backward is left out on purpose, as by weight averaging while it updates running statistics."""
-    loop = getattr(getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None), "automatic_optimization", None)
-    return bool(getattr(loop, "_skip_backward", False))
-
-
-def scaled(trainer: Any) -> bool:
-    """Whether a gradient scaler is at work, which meets infinite gradients on purpose and skips their step."""
-    return getattr(getattr(trainer, "precision_plugin", None), "scaler", None) is not None
-
-
-def planned_steps(trainer: Any) -> float:
+def planned_steps(trainer: TrainingView) -> float:
     """How many optimizer steps, of each optimizer, the training is planned to take; infinity where nobody knows."""
     found = [math.inf]
-    batches, epochs = getattr(trainer, "num_training_batches", None), getattr(trainer, "max_epochs", None)
+    batches, epochs = trainer.num_training_batches, trainer.max_epochs
     if isinstance(batches, (int, float)) and isinstance(epochs, int) and epochs > 0:
-        found.append(batches * epochs / max(1, getattr(trainer, "accumulate_grad_batches", 1) or 1))
-    steps = getattr(trainer, "max_steps", None)
+        found.append(batches * epochs / max(1, trainer.accumulate_grad_batches))
+    steps = trainer.max_steps
     if isinstance(steps, int) and steps > 0:
         found.append(steps / max(1, len(optimizers_of(trainer))))
     return min(found)
@@ -191,7 +175,7 @@ class Weights:
     ``jumped`` is the sample after a change that no optimizer made, so that none is blamed for it.
     """
 
-    def __init__(self, trainer: Any, module: Any) -> None:
+    def __init__(self, trainer: TrainingView, module: Any) -> None:
         held = {id(p): p for optimizer in optimizers_of(trainer) for p in parameters_of(optimizer)}
         learning = [p for p in held.values() if isinstance(p, Tensor) and p.requires_grad]
         # Masks hold infinities on purpose.
@@ -204,7 +188,7 @@ class Weights:
         self._energy = 0.0
 
     @classmethod
-    def of(cls, trainer: Any, module: Any, *, anew: bool = False) -> Weights:
+    def of(cls, trainer: TrainingView, module: Any, *, anew: bool = False) -> Weights:
         """The Trainer's; ``anew`` where its optimizers may hold other parameters than before."""
         found = _LOOKS.get(trainer)
         if found is None or anew:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from faultlab.guards.support.draws import undrawn
-from faultlab.guards.support.lightning_callback import checkpoint_of
+from faultlab.guards.support.training_view import TrainingView
 
 SHARE = 0.02
 """The part of a training's time that may go into keeping a sound state."""
@@ -21,7 +21,7 @@ SHARE = 0.02
 _KEPT: weakref.WeakKeyDictionary[Any, Rescue] = weakref.WeakKeyDictionary()
 
 
-def keep(trainer: Any, pl_module: Any) -> None:
+def keep(trainer: TrainingView, pl_module: Any) -> None:
     """See to it, at the beginning of a training batch, that there is a state to go back to."""
     rescue = _KEPT.get(trainer)
     if rescue is None:
@@ -29,7 +29,7 @@ def keep(trainer: Any, pl_module: Any) -> None:
     rescue.begin(trainer, pl_module)
 
 
-def write(trainer: Any) -> str:
+def write(trainer: TrainingView | None) -> str:
     """Write the last sound state of a training as a checkpoint, once, and say where it is, or why there is none."""
     if trainer is None:
         return "No checkpoint was saved: there is no Trainer that could."
@@ -37,7 +37,7 @@ def write(trainer: Any) -> str:
     return "No checkpoint was saved: no batch had begun." if rescue is None else rescue.write(trainer)
 
 
-def forget(trainer: Any) -> None:
+def forget(trainer: TrainingView) -> None:
     """Let go of what was kept, for another training of the Trainer's."""
     _KEPT.pop(trainer, None)
 
@@ -54,18 +54,17 @@ class Rescue:
         self._state: dict[str, Any] | None = None
         self._odd: set[str] | None = None
         self._due = 0.0
-        self._batch: tuple[int, int] | None = None
+        self._batch: tuple[int, int | None] | None = None
         self._buffers: dict[str, Tensor] = {}
 
-    def begin(self, trainer: Any, pl_module: Any) -> None:
-        loop = getattr(getattr(trainer, "fit_loop", None), "epoch_loop", None)
-        batch = trainer.global_step, getattr(loop, "total_batch_idx", -1)
+    def begin(self, trainer: TrainingView, pl_module: Any) -> None:
+        batch = trainer.global_step, trainer.total_batch_idx
         if batch == self._batch:
             return  # another guard has asked before
         self._batch = batch
         self._buffers = {name: buffer.detach().clone() for name, buffer in pl_module.named_buffers()}
         begun = time.monotonic()
-        if begun >= self._due and not self._reason(trainer):
+        if begun >= self._due and not trainer.refuses_checkpoint():
             # What saves may be of the user's own, and fail; the training has no part in that.
             with contextlib.suppress(Exception):
                 self._keep(_copied(_state(trainer)))
@@ -78,7 +77,7 @@ class Rescue:
         if _not_finite(state) <= self._odd:
             self._state = state
 
-    def write(self, trainer: Any) -> str:
+    def write(self, trainer: TrainingView) -> str:
         if self.said:
             return self.said
         try:
@@ -87,8 +86,8 @@ class Rescue:
             self.said = f"No checkpoint could be saved: {type(error).__name__}: {error}."
         return self.said
 
-    def _write(self, trainer: Any) -> str:
-        if reason := self._reason(trainer):
+    def _write(self, trainer: TrainingView) -> str:
+        if reason := trainer.refuses_checkpoint():
             return f"No checkpoint was saved: {reason}."
         state = None
         if self._batch is not None and trainer.global_step == self._batch[0]:
@@ -104,20 +103,13 @@ class Rescue:
             return "No checkpoint was saved: the training had no sound state since it began."
         path = _free(os.path.join(trainer.default_root_dir, f"faultlab-rescue-step={state['global_step']}"))
         with undrawn():
-            trainer.strategy.save_checkpoint(state, path)
+            trainer.save(state, path)
         return f"The state before it, of step {state['global_step']}, is in {path}: go on from there by ckpt_path."
 
-    @staticmethod
-    def _reason(trainer: Any) -> str:
-        """Why there can be no rescue: an alarm of one process can't have the others take part in saving."""
-        if getattr(trainer, "world_size", 1) == 1 or "DDP" in type(trainer.strategy).__name__:
-            return "" if getattr(trainer, "is_global_zero", True) else "the alarm is not of the process that saves"
-        return "the weights are spread over several processes"
 
-
-def _state(trainer: Any) -> dict[str, Any]:
+def _state(trainer: TrainingView) -> dict[str, Any]:
     with undrawn(), torch.no_grad():
-        state = checkpoint_of(trainer)
+        state = trainer.checkpoint()
     # Its own, so that a buffer put into it is not put into the module's.
     return {**state, "state_dict": dict(state["state_dict"])}
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from faultlab.guards.support.training_view import TrainingView
+
 ATTACHED = "__faultlab_attached__"
 """Marks a method that stands before a module's own."""
 
@@ -25,9 +27,9 @@ def number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def metrics(trainer: Any) -> dict[str, float]:
+def metrics(trainer: TrainingView) -> dict[str, float]:
     """The scalars that callbacks can see now."""
-    logged = getattr(trainer, "callback_metrics", None) or {}
+    logged = trainer.callback_metrics or {}
     found = {str(name): number(value) for name, value in dict(logged).items()}
     return {name: value for name, value in found.items() if value is not None}
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from faultlab.guards.support.training_view import TrainingView
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -25,19 +27,19 @@ class Plan:
     all_batches: int
 
     @classmethod
-    def of(cls, trainer: Any) -> Plan | None:
+    def of(cls, trainer: TrainingView) -> Plan | None:
         """The Trainer's plan, None where it depends on what nobody knows beforehand."""
-        batches = _whole(getattr(trainer, "num_training_batches", None))
+        batches = _whole(trainer.num_training_batches)
         if not batches:
             return None
-        accumulated = max(1, getattr(trainer, "accumulate_grad_batches", 1) or 1)
+        accumulated = max(1, trainer.accumulate_grad_batches)
         an_epoch = math.ceil(batches / accumulated)
-        planned, limit = _whole(getattr(trainer, "max_epochs", None)), _whole(getattr(trainer, "max_steps", None))
+        planned, limit = _whole(trainer.max_epochs), _whole(trainer.max_steps)
         if not planned and not limit:
             return None
         steps = min(planned * an_epoch or limit, limit or planned * an_epoch)
         epochs = math.ceil(steps / an_epoch)
-        whole = max(batches, _batches(getattr(trainer, "train_dataloader", None)))
+        whole = max(batches, _batches(trainer.train_dataloader))
         reckoned = {steps}
         for count in (batches, whole):
             for times in (epochs, planned or epochs):

@@ -16,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from faultlab.guards.support import trainer_state
 from faultlab.guards.support.draws import undrawn
+from faultlab.guards.support.lightning_view import give_trainer, trainer_of
 from faultlab.guards.support.parameter_samples import writes
+from faultlab.guards.support.training_view import TrainingView
 from faultlab.guards.support.twins import copied
 
 _trying = False
@@ -28,18 +30,19 @@ def trying() -> bool:
 
 
 class Trial:
-    """A copy of a module as it is now, which logs nothing and shares its data and its trainer with the module.
+    """A copy of a module as it is now, which logs nothing and shares its data and its Trainer with the module.
 
     Args:
         pl_module: The module.
-        trainer: Its trainer.
+        trainer: The training that it is in.
 
     Raises:
         Exception: Whatever the module raises where it can't be copied.
     """
 
-    def __init__(self, pl_module: Any, trainer: Any) -> None:
-        memo: dict[int, Any] = {id(trainer): trainer}
+    def __init__(self, pl_module: Any, trainer: TrainingView) -> None:
+        given = trainer_of(pl_module)
+        memo: dict[int, Any] = {} if given is None else {id(given): given}
         for value in list(vars(pl_module).values()):
             if isinstance(value, (DataLoader, Dataset)) or type(value).__name__.endswith(("Trainer", "DataModule")):
                 memo[id(value)] = value
@@ -51,8 +54,8 @@ class Trial:
             part._compiled_call_impl = None  # compiled in place it would call the original
             self._modes.append((part, part.training))
         self._evaluates = False
-        if getattr(self.module, "_trainer", None) is not None:
-            object.__setattr__(self.module, "_trainer", _Unlogged(trainer))
+        if trainer_of(self.module) is not None:
+            give_trainer(self.module, _Unlogged(given))
         for name in [name for name, value in vars(self.module).items() if hasattr(value, trainer_state.ATTACHED)]:
             delattr(self.module, name)  # it would lead back to the original
         for name in ("log", "log_dict", "print"):
@@ -68,12 +71,11 @@ class Trial:
             grad: Whether gradients are taken.
         """
         global _trying
-        plugin = getattr(self.trainer, "precision_plugin", None)
-        context = getattr(plugin, "forward_context", contextlib.nullcontext)
+        precision = self.trainer.forward_context
         before, _trying = _trying, True
         try:
             # Lightning validates in inference mode, whose tensors no backward pass can go through.
-            with undrawn(), _uncompiled(), torch.inference_mode(False), torch.set_grad_enabled(grad), context():
+            with undrawn(), _uncompiled(), torch.inference_mode(False), torch.set_grad_enabled(grad), precision():
                 self._turn(evaluates)
                 yield
         finally:
@@ -100,12 +102,12 @@ class Trial:
 _SHARED: weakref.WeakKeyDictionary[Any, tuple[Any, weakref.ref[Trial]]] = weakref.WeakKeyDictionary()
 
 
-def own(pl_module: Any, trainer: Any, skip: Callable[[str], None]) -> Trial | None:
+def own(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -> Trial | None:
     """A copy for one guard alone, which may change its weights; None where there can be none.
 
     Args:
         pl_module: The module.
-        trainer: Its trainer.
+        trainer: The training that it is in.
         skip: What is told why there is no copy: a guard's `skip`.
     """
     try:
@@ -115,9 +117,9 @@ def own(pl_module: Any, trainer: Any, skip: Callable[[str], None]) -> Trial | No
         return None
 
 
-def shared(pl_module: Any, trainer: Any, skip: Callable[[str], None]) -> Trial | None:
+def shared(pl_module: Any, trainer: TrainingView, skip: Callable[[str], None]) -> Trial | None:
     """The copy of this moment, for guards that leave its weights as they are; arguments as for `own`."""
-    moment = getattr(trainer, "global_step", None), getattr(trainer, "sanity_checking", False), writes(pl_module)
+    moment = trainer.global_step, trainer.sanity_checking, writes(pl_module)
     known = _SHARED.get(pl_module)
     trial = known[1]() if known is not None and known[0] == moment else None
     if trial is None:
@@ -133,7 +135,7 @@ def keep_apart(pl_module: Any) -> None:
 
 
 class _Unlogged:
-    """A trainer for a copy of the module: the real one, without its loggers."""
+    """A Trainer for a copy of the module: the real one, without its loggers."""
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer

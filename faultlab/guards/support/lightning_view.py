@@ -1,0 +1,207 @@
+"""The `TrainingView` of a Lightning Trainer, and whatever else guards read of Lightning that it does not promise."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+from faultlab.guards.support.training_view import TrainingView
+
+_SETTINGS = (
+    "fast_dev_run",
+    "max_epochs",
+    "max_steps",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "precision",
+    "overfit_batches",
+    "limit_train_batches",
+    "limit_val_batches",
+    "val_check_interval",
+    "check_val_every_n_epoch",
+    "world_size",
+)
+_FLATTENING = ("FSDP", "DeepSpeed", "ModelParallel", "XLA")
+
+
+def view_of(training: Any) -> TrainingView:
+    """Return the view of a Trainer, which is one as long as that lives; what is no Trainer is a view already."""
+    if not package(type(training)):  # type: ignore[arg-type]
+        view: TrainingView = training
+        return view
+    found = _VIEWS.get(training)
+    if found is None:
+        found = _VIEWS[training] = LightningView(training)
+    return found
+
+
+@lru_cache(maxsize=256)
+def package(kind: type) -> str:
+    """Return the Lightning package that a class of Trainers is of, empty for what is none's."""
+    modules = [cls.__module__ for cls in kind.__mro__]
+    return next((m.partition(".trainer")[0] for m in modules if "lightning" in m.partition(".")[0]), "")
+
+
+def _read(path: str, default: Any = None) -> Any:
+    """A property that reads the Trainer by a path of attributes; ``default`` is what a Trainer without them has.
+
+    It has no setter, since guards change nothing.
+    """
+    get = attrgetter(path)
+
+    def read(view: LightningView) -> Any:
+        return get(view.trainer())
+
+    def read_if_there(view: LightningView) -> Any:
+        try:
+            return get(view.trainer())
+        except AttributeError:
+            return default
+
+    return property(read if default is None else read_if_there)
+
+
+def _found(look: Callable[[Any], Any]) -> Any:
+    """A property that is worked out of the Trainer."""
+    return property(lambda view: look(view.trainer()))
+
+
+class LightningView(TrainingView):
+    """A Trainer as guards see it.
+
+    It keeps no Trainer alive. Nothing is remembered: each look is at the Trainer as it is.
+
+    Args:
+        trainer: A Trainer of either Lightning package.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer: Callable[[], Any] = weakref.ref(trainer)
+
+    global_step: int = _read("global_step")
+    current_epoch: int = _read("current_epoch")
+    batch_idx: int | None = _read("fit_loop.batch_idx")
+    total_batch_idx: int | None = _read("fit_loop.epoch_loop.total_batch_idx")
+    logged_step: int = _found(lambda trainer: _logged_step(trainer))
+    sanity_checking: bool = _read("sanity_checking")
+    should_stop: bool = _read("should_stop")
+    is_interrupted: bool = _found(lambda trainer: trainer.interrupted or getattr(trainer, "received_sigterm", False))
+    is_fitting: bool = _found(lambda trainer: trainer.state.fn is None or trainer.state.fn.value == "fit")
+    skips_backward: bool = _read("fit_loop.epoch_loop.automatic_optimization._skip_backward", False)
+
+    max_epochs: int | None = _read("max_epochs")
+    max_steps: int | None = _read("max_steps")
+    num_training_batches: float = _read("num_training_batches")
+    num_val_batches: Sequence[float] | None = _read("num_val_batches")
+    num_sanity_val_batches: Sequence[float] | None = _read("num_sanity_val_batches")
+    validation_mode: str = _read("fit_loop.epoch_loop.val_loop._combined_loader._mode", "")
+    accumulate_grad_batches: int = _read("accumulate_grad_batches")
+    fast_dev_run: bool | int = _read("fast_dev_run")
+    overfit_batches: float = _read("overfit_batches")
+    limit_train_batches: float | None = _read("limit_train_batches")
+    limit_val_batches: float | None = _read("limit_val_batches")
+    check_val_every_n_epoch: int | None = _read("check_val_every_n_epoch")
+    val_check_interval: int | float | None = _found(lambda trainer: getattr(trainer, "val_check_interval", None))
+    plans_validation = True
+    validates_by_clock: bool = _found(lambda trainer: getattr(trainer, "_val_check_time_interval", None) is not None)
+    enable_validation: bool | None = _read("enable_validation")
+    has_validation_data: bool = _found(lambda trainer: _has_validation_data(trainer))
+    log_every_n_steps: int = _read("log_every_n_steps")
+
+    optimizers: Sequence[Any] | None = _read("optimizers")
+    lr_scheduler_configs: Sequence[Any] | None = _read("lr_scheduler_configs")
+    callbacks: Sequence[Any] = _read("callbacks")
+    checkpoint_callbacks: Sequence[Any] | None = _read("checkpoint_callbacks")
+    callback_metrics: Mapping[str, Any] | None = _read("callback_metrics")
+    loggers: Sequence[Any] = _read("loggers")
+    log_name: str = _found(lambda trainer: f"{package(type(trainer))}.faultlab")  # type: ignore[arg-type]
+    train_dataloader: Any = _read("train_dataloader")
+    val_dataloaders: Any = _read("val_dataloaders")
+    datamodule: Any = _read("datamodule")
+    ckpt_path: str | None = _read("ckpt_path")
+    default_root_dir: str = _read("default_root_dir")
+    is_scaled: bool = _found(lambda trainer: getattr(trainer.precision_plugin, "scaler", None) is not None)
+    is_flattened: bool = _found(lambda trainer: any(part in type(trainer.strategy).__name__ for part in _FLATTENING))
+    world_size: int = _read("world_size")
+    is_global_zero: bool = _read("is_global_zero")
+
+    def settings(self) -> Mapping[str, Any]:
+        trainer = self.trainer()
+        return {name: getattr(trainer, name) for name in _SETTINGS if hasattr(trainer, name)}
+
+    def epoch_metrics(self) -> tuple[set[int], set[int]]:
+        loop = self.trainer().fit_loop.epoch_loop
+        return _epoch_metrics(loop), _epoch_metrics(loop.val_loop)
+
+    def forward_context(self) -> contextlib.AbstractContextManager[Any]:
+        plugin = self.trainer().precision_plugin
+        context: contextlib.AbstractContextManager[Any] = getattr(plugin, "forward_context", contextlib.nullcontext)()
+        return context
+
+    def refuses_checkpoint(self) -> str:
+        # An alarm of one process can't have the others take part in saving.
+        trainer = self.trainer()
+        if trainer.world_size == 1 or "DDP" in type(trainer.strategy).__name__:
+            return "" if trainer.is_global_zero else "the alarm is not of the process that saves"
+        return "the weights are spread over several processes"
+
+    def checkpoint(self) -> dict[str, Any]:
+        # Of the values that it trains on and not of copies, which averaging callbacks would put in their place.
+        state: dict[str, Any] = self.trainer()._checkpoint_connector.dump_checkpoint(weights_only=False)
+        return state
+
+    def save(self, checkpoint: Mapping[str, Any], path: str) -> None:
+        self.trainer().strategy.save_checkpoint(checkpoint, path)
+
+
+_VIEWS: weakref.WeakKeyDictionary[Any, LightningView] = weakref.WeakKeyDictionary()
+
+
+def hyperparameters(owner: Any) -> Mapping[str, Any]:
+    """Return what a module or datamodule says that it was made with.
+
+    Asking for ``hparams`` would make some where there are none.
+    """
+    found = getattr(owner, "_hparams", None)
+    return found if isinstance(found, Mapping) else {}
+
+
+def trainer_of(module: Any) -> Any:
+    """Return the Trainer that a module is attached to, None without one."""
+    return getattr(module, "_trainer", None)
+
+
+def give_trainer(module: Any, trainer: Any) -> None:
+    """Have a copy of a module take something for its Trainer."""
+    object.__setattr__(module, "_trainer", trainer)
+
+
+def last_saved(callback: Any) -> str:
+    """Return the path of the last checkpoint that a callback has written, empty before the first."""
+    return str(getattr(callback, "_last_checkpoint_saved", "") or "")
+
+
+def _logged_step(trainer: Any) -> int:
+    """The step under which a Trainer logs at this moment; that of its optimizers counts other things."""
+    return int(getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step))
+
+
+def _has_validation_data(trainer: Any) -> bool:
+    source = getattr(trainer.fit_loop.epoch_loop.val_loop, "_data_source", None)
+    is_defined = getattr(source, "is_defined", None)
+    return bool(is_defined()) if callable(is_defined) else trainer.val_dataloaders is not None
+
+
+def _epoch_metrics(loop: Any) -> set[int]:
+    """The metric objects that a loop's results hold for a whole epoch, by identity."""
+    results = getattr(loop, "_results", None)
+    found = set()
+    for entry in results.values() if isinstance(results, dict) else ():
+        if not getattr(entry, "is_tensor", True) and getattr(getattr(entry, "meta", None), "on_epoch", False):
+            found.add(id(getattr(entry, "value", None)))
+    return found
