@@ -69,7 +69,8 @@ def new(id: str, seam: str | None, into: Path | None) -> None:
     click.echo(f"{os.path.relpath(file)}:{mode.line}: {mode.id}, to be filled in: {', '.join(scaffold.unfilled(mode))}")
     click.echo(f"    {mode.seam}: {scaffold.seams()[mode.seam].about}")
     click.echo(
-        "    Its tests fail until it is: `pytest tests/test_catalogue.py tests/test_dev.py tests/test_contract.py`,"
+        "    Its tests fail until it is: "
+        "`pytest tests/catalogue/test_catalogue.py tests/catalogue/test_dev.py tests/injectors/test_contract.py`,"
     )
     click.echo("    then `python -m tests.measure` and `faultlab dev docs`.")
 

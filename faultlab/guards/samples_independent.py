@@ -11,12 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from faultlab.guards.guard import Action, Guard, Level
-<<<<<<< HEAD
 from faultlab.guards.support import draws, listening, mixing, trainer_state, trials
-=======
-from faultlab.guards.support import draws, listening, trainer_state, trials
 from faultlab.guards.support.training_view import TrainingView
->>>>>>> h-view
 
 _TRIED = 16
 _Normalising = nn.modules.batchnorm._BatchNorm
