@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from faultlab import engines
 from faultlab.campaign.campaign import Campaign, Options
 from faultlab.campaign.healthy_runs import Watch
 from faultlab.cli import group
@@ -36,6 +37,15 @@ from faultlab.sandbox.overlay import Overlay
 from faultlab.targets import script
 from tests.posted import POSTED, Posted
 from tests.support import Quiet
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """One a test: its processes stay in the folder that they were started in, where scripts look for their files."""
+    working = engines.create(engines.default(), 2)
+    yield working
+    working.close()
+
 
 MORE = pytest.mark.nightly(reason="a posted script of each make; the quick ring has one with required arguments")
 FEW = [pytest.param(one, id=one.name, marks=() if one.name == "argparse_required" else MORE) for one in POSTED]

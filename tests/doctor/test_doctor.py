@@ -197,7 +197,7 @@ ILL = [
     Ill("labelless", _lit("def train_dataloader(self):\n    return DataLoader(points().tensors[0], batch_size=4)"),
         "the run ends well", "the loader yields a tensor of shape (4, 3); line 17 unpacks two parts"),
     Ill("double-precision", _lit("def training_step(self, batch, batch_idx):\n"
-        "    return self.layer(batch[0].double()).mean()", "Healthy"), "the run ends well", "the batch is float64"),
+        "    return self.layer(batch[0].double()).mean()", "Healthy"), "the run ends well", "and not the batch"),
     Ill("step-without-batch", _lit("def training_step(self):\n    return self.layer.weight.sum()", "Healthy"),
         "the run ends well", "training_step is given"),
     Ill("rows-for-parts", _lit("def training_step(self, batch, batch_idx):\n    x, y = batch\n"

@@ -104,6 +104,23 @@ def test_random_numbers_of_torch_are_let_pass_unless_they_must_not_be(determinis
     assert (alarm_of(SamplesIndependent(deterministic=deterministic), Sampling()) is not None) == deterministic
 
 
+def test_a_recurrent_network_that_goes_on_from_the_call_before_is_let_pass() -> None:
+    class Continuing(Healthy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.LSTM(4, 4, batch_first=True)
+            self.hidden: Any = None
+
+        def forward(self, x: Any) -> Any:
+            if self.hidden is not None and self.hidden[0].shape[1] != len(x):
+                self.hidden = None
+            output, hidden = self.cell(x.unsqueeze(1), self.hidden)
+            self.hidden = tuple(part.detach() for part in hidden)
+            return super().forward(output[:, -1])
+
+    assert alarm_of(SamplesIndependent(), Continuing()) is None
+
+
 def test_an_output_that_was_kept_is_noticed() -> None:
     class Keeping(Changed):
         kept: Any = None
