@@ -65,13 +65,6 @@ TODO_LONG = {
     "config.scenario",
     "engines.supervisor",
     "frameworks.lightning.probe",
-    "injectors.batch",
-    "injectors.forward",
-    "injectors.input",
-    "injectors.layer",
-    "injectors.loader",
-    "injectors.optimizer",
-    "injectors.weights",
     "report.schema",
 }
 
