@@ -65,7 +65,6 @@ TODO_LONG = {
     "config.scenario",
     "engines.supervisor",
     "frameworks.lightning.probe",
-    "report.schema",
 }
 
 
