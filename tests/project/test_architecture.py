@@ -63,7 +63,6 @@ LONGEST = 400
 
 TODO_LONG = {
     "config.scenario",
-    "engines.supervisor",
     "frameworks.lightning.probe",
 }
 
