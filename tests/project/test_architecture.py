@@ -62,7 +62,6 @@ LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 LONGEST = 400
 
 TODO_LONG = {
-    "config.scenario",
     "frameworks.lightning.probe",
 }
 
