@@ -265,7 +265,6 @@ class Probe:
                 part = replace(part, biased=False, width=0)
             known = self._parts.setdefault(path, part)
             self._parts[path] = known if part.steady else part
-        if path:
             self._flow.called(path, module, args, output)
             self._layer_calls.called(path, module, args, output, bool(self._in_forward))
 
