@@ -24,7 +24,7 @@ import psutil
 
 from faultlab.core.report import Report
 from faultlab.core.run_folder import OUTCOMES_FILE, PLAN_FILE, REPORT_FILE
-from faultlab.report.formats import badge, gitlab, junit, sarif, summary
+from faultlab.report import reporters
 from faultlab.report.html import document
 
 ROOT = Path(__file__).parents[1]
@@ -133,10 +133,7 @@ def _reports(folder: Path) -> None:
         "report.json, read": lambda: Report.read(folder / REPORT_FILE),
         "report.json": report.to_json,
         "index.html": lambda: document.write(report, folder.parent),
-        "summary.md": lambda: summary.render(report, None),
-        **{name: lambda render=render: render(report)
-           for name, render in [("junit.xml", junit.render), ("faultlab.sarif", sarif.render),
-                                ("gitlab.json", gitlab.render), ("badge.json", badge.render)]},
+        **{one.file: lambda one=one: one.text(report, folder) for one in reporters.built_in()},
     }  # fmt: skip
     for name, write in formats.items():
         begun = time.process_time()

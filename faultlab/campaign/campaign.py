@@ -39,6 +39,7 @@ from faultlab.errors import TargetError
 from faultlab.gate import baseline_check
 from faultlab.gate.baseline_file import Accepted
 from faultlab.gate.demands import check, check_excuses
+from faultlab.report import reporters
 
 # What ends every training, at the first of these points that the framework has.
 _TOTAL_BREAKS = ("step.raises", "forward.raises")
@@ -109,7 +110,7 @@ class Campaign:
         report.demands, report.excuses = self.scenario.demands(self.options.fail_under), self.scenario.excuses
         self.listener.started(self.scenario.name)
         records = Records(self.options.out / self.scenario.name)
-        records.clear(self.options.resume)
+        records.clear(self.options.resume, reporters.files())
         try:
             self.engine.open(self.scenario.name, self.scenario.for_victims())
             imported = time.perf_counter()

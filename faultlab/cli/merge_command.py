@@ -24,13 +24,13 @@ def command(folders: tuple[Path, ...], out: Path, ci: str | None, as_json: bool)
 
     DIRs are run folders or folders of run folders. Every share of a scenario has to be there, once, of one commit.
     """
-    from faultlab.report import files
+    from faultlab.report import files, reporters
 
     groups = merge.shares(folders)
     reports = []
     for group in groups.values():
         report = merge.joined(group)
-        merge.write(group, report, out)
+        merge.write(group, report, out, reporters.files())
         page = files.write(report, out)
         reports.append(report)
         if not as_json:

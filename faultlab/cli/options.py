@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from faultlab import engines
+from faultlab.cli.param_types import EngineName
 from faultlab.cli.shell_completion import failure_modes, scenario_files
 
 scenario = click.option(
@@ -35,7 +35,7 @@ seed = click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs."
 )
 jobs = click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
-engine = click.option("--engine", type=click.Choice(engines.NAMES), help="How to carry runs out.  [default: fork]")
+engine = click.option("--engine", type=EngineName(), help="How to carry runs out.  [default: fork]")
 no_warm = click.option(
     "--no-warm", is_flag=True, help="Start anew, and leave no process that is warm for the next command."
 )

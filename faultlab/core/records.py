@@ -52,15 +52,16 @@ class Records:
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --out") from None
 
-    def clear(self, resume: bool) -> None:
+    def clear(self, resume: bool, formats: Iterable[str]) -> None:
         """Takes away what a campaign before this one concluded: it must not stand if this one fails.
 
-        Its report is put aside, to be compared with, but for that of a campaign that is resumed.
+        Its report is put aside, to be compared with, but for that of a campaign that is resumed. ``formats`` are the
+        files that reports are written in beside it.
         """
         report = self.folder / REPORT_FILE
         if report.exists() and not resume:
             os.replace(report, self.folder / PREVIOUS_FILE)
-        for file in [self.folder / name for name in CONCLUSIONS]:
+        for file in [self.folder / name for name in (*CONCLUSIONS, *formats)]:
             file.unlink(missing_ok=True)
         for log in [] if resume else (self.folder / LOGS).glob("*.log"):
             log.unlink()

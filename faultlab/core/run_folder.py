@@ -17,9 +17,10 @@ TESTS_FILE = "tests.json"
 LOGS = "logs"
 MUTANTS_FOLDER = Path("mutants") / "work"
 """The scratch copy of the project that source mutants live in."""
-CONCLUSIONS = (REPORT_FILE, "index.html", "mutation-report.json", "junit.xml", "faultlab.sarif", "gitlab.json",
-               "summary.md", "badge.json", "lesson.html", CURVES_FILE, ADVICE_FILE, TESTS_FILE)  # fmt: skip
-"""The files that say what a campaign came to, whoever writes them."""
+CONCLUSIONS = (REPORT_FILE, "index.html", "lesson.html", CURVES_FILE, ADVICE_FILE, TESTS_FILE)
+"""The files that say what a campaign came to, but for those of report formats, which the report knows."""
+KEPT = (PREVIOUS_FILE, PLAN_FILE, OUTCOMES_FILE, KNOWN_FILE, LOGS, MUTANTS_FOLDER.parts[0])
+"""What else lies in the folder."""
 
 
 def file_name(fault: str) -> str:

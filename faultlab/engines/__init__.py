@@ -5,15 +5,20 @@ It imports nothing of the campaign or of any other layer above it, and Lightning
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
+from faultlab.core.notice import safe_text
 from faultlab.core.orders import Order
 from faultlab.core.results import Outcome
 
-NAMES = ("fork", "spawn")
+ENTRY_POINT_GROUP = "faultlab.engines"
+BUILT_IN = {"fork": "faultlab.engines.fork:ForkEngine", "spawn": "faultlab.engines.spawn:SpawnEngine"}
+"""What makes an engine for so many jobs. Nothing is imported before it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +81,39 @@ def refuse_groups(engine: Engine, orders: Sequence[Order]) -> None:
         )
 
 
+def added() -> dict[str, EntryPoint]:
+    """Return the entry points by which installed packages add engines, by name."""
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP) if entry.name not in BUILT_IN}
+
+
+def names() -> list[str]:
+    """Return the names of all engines, faultlab's own first."""
+    return [*BUILT_IN, *sorted(added())]
+
+
 def create(name: str, jobs: int) -> Engine:
-    """The engine of that name; ``fork`` needs a system that can fork."""
+    """Return a new engine of that name, for so many runs at a time.
+
+    Raises:
+        UsageError: There is none, the package that adds it can't be imported, or the system can't fork for ``fork``.
+    """
     from faultlab.errors import UsageError
 
-    if name == "spawn":
-        from faultlab.engines.spawn import SpawnEngine
-
-        return SpawnEngine(jobs)
-    if not hasattr(os, "fork"):
+    if name == "fork" and not hasattr(os, "fork"):
         raise UsageError("this system can't fork processes; use --engine spawn")
-    from faultlab.engines.fork import ForkEngine
-
-    return ForkEngine(jobs)
+    if name in BUILT_IN:
+        module, _, cls = BUILT_IN[name].partition(":")
+        own: Engine = getattr(importlib.import_module(module), cls)(jobs)
+        return own
+    entry = added().get(name)
+    if entry is None:
+        raise UsageError(f"there is no engine {name!r}; there are {', '.join(names())}")
+    try:
+        make: Callable[[int], Engine] = entry.load()
+    except Exception as error:  # whatever a foreign module does when it is imported
+        why = f"{type(error).__name__}: {safe_text(error)}"
+        raise UsageError(f"the engine {name!r}, {entry.value}, can't be imported: {why}") from None
+    return make(jobs)
 
 
 def cores() -> int:

@@ -79,8 +79,11 @@ def joined(group: Sequence[Share]) -> Report:
     return whole
 
 
-def write(group: Sequence[Share], report: Report, out: Path) -> Path:
-    """Writes the run folder below ``out`` and returns it; raises UsageError where that is one of the shares'."""
+def write(group: Sequence[Share], report: Report, out: Path, formats: Iterable[str]) -> Path:
+    """Writes the run folder below ``out``, without files of ``formats`` that stand there, and returns it.
+
+    Raises UsageError where that is one of the shares'.
+    """
     folder = out / report.scenario
     if any(share.folder.resolve() == folder.resolve() for share in group):
         raise UsageError(
@@ -93,7 +96,7 @@ def write(group: Sequence[Share], report: Report, out: Path) -> Path:
     lines = {id: line for share in group for id, line in evidence.outcomes(share.folder).items()}
     others = merge_artifacts.joined([share.folder for share in group])
     records = Records(folder)
-    records.clear(resume=False)
+    records.clear(resume=False, formats=formats)
     plan = {name: value for name, value in group[0].plan.items() if name not in ("shard", "report", "faults")}
     atomic_write.write(folder / PLAN_FILE, dump({**plan, "faults": entries}, indent=1))
     text = "".join(dump(line) + "\n" for _, line in sorted(lines.items()))

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from faultlab.core.comparison import Change, Comparison
+from pathlib import Path
+
+from faultlab.core.comparison import Change, Comparison, compare
+from faultlab.core.report import Report
+from faultlab.core.run_folder import PREVIOUS_FILE
+
+
+def since_before(report: Report, folder: Path) -> Comparison | None:
+    """What is different from the run before in this folder; None where there was none, or its report can't be read."""
+    try:
+        return compare(Report.read(folder / PREVIOUS_FILE), report)
+    except (OSError, ValueError):
+        return None
 
 
 def lines(found: Comparison) -> list[str]:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from faultlab.core import atomic_write
-from faultlab.core.report import Report, dump
-from faultlab.report.formats import badge, gitlab, junit, sarif, stryker, summary
+from faultlab.core.report import Report
+from faultlab.report import reporters
 from faultlab.report.html import document
-
-_FORMATS = {
-    "junit.xml": junit.render,
-    "faultlab.sarif": sarif.render,
-    "gitlab.json": gitlab.render,
-    "badge.json": badge.render,
-}
+from faultlab.report.text import harmless
 
 
 def write(report: Report, out: Path, lesson: bool = False) -> Path:
     """Writes it into the scenario's folder under ``out``, refreshes the index there, and returns the page's path.
 
-    With ``lesson`` that of the lesson, which is written too.
+    With ``lesson`` that of the lesson, which is written too. A format of another package that fails is told on standard
+    error, after all else is written.
     """
     folder = out / report.scenario
-    for name, render in _FORMATS.items():
-        atomic_write.write(folder / name, render(report))
-    atomic_write.write(folder / "summary.md", summary.render(report, document.since_before(report, folder)))
-    if report.mutation is not None:
-        atomic_write.write(folder / stryker.FILE, dump(stryker.export(report, folder), indent=1))
-    else:
-        (folder / stryker.FILE).unlink(missing_ok=True)
+    for name, text in reporters.texts(report, folder):
+        _write(folder / name, text)
     page = document.write(report, out)
-    return document.write_lesson(report, folder) if lesson else page
+    if lesson:
+        page = document.write_lesson(report, folder)
+    for name, text, complaint in reporters.added_texts(report, folder):
+        if complaint:
+            print(harmless(complaint), file=sys.stderr)
+        else:
+            _write(folder / name, text)
+    return page
+
+
+def _write(file: Path, text: str | None) -> None:
+    if text is None:
+        file.unlink(missing_ok=True)
+    else:
+        atomic_write.write(file, text)

@@ -118,10 +118,10 @@ def test_a_verdict_that_was_edited_is_not_taken_over(tmp_path: Path) -> None:
     assert _campaign(tmp_path, resume=True) == {TWO.id: TWO}
 
 
-@pytest.mark.parametrize("left", ["tests.json", "guards.json", "curves.json", "index.html"])
+@pytest.mark.parametrize("left", ["tests.json", "guards.json", "curves.json", "index.html", "junit.xml"])
 def test_what_an_earlier_campaign_concluded_does_not_stand_beside_what_this_one_does(tmp_path: Path, left: str) -> None:
     (tmp_path / left).touch()
-    Records(tmp_path).clear(resume=False)
+    Records(tmp_path).clear(resume=False, formats=["junit.xml"])
     assert not (tmp_path / left).exists()
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from faultlab.core.framework_names import ENTRY_POINT_GROUP
 from faultlab.core.report import Report, Status
 from tests.frameworks.contract import ROOT, FrameworkTester
+from tests.installed import distribution
 
 
 class TestToy(FrameworkTester):
@@ -27,10 +29,7 @@ guards: [{class_path: tests.frameworks.toy.FiniteLoss}]
     @classmethod
     def installed(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("toy")
-        package = folder / "toy-0.1.dist-info"
-        package.mkdir()
-        (package / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 0.1\n")
-        (package / "entry_points.txt").write_text("[faultlab.frameworks]\ntoy = tests.frameworks.toy:FRAMEWORK\n")
+        distribution(folder, ENTRY_POINT_GROUP, {"toy": "tests.frameworks.toy:FRAMEWORK"})
         (folder / "trial.yaml").write_text(cls.scenario)
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faultlab.core.report import Report, dump
 from faultlab.report.mutants import beyond
+from faultlab.report.reporters import Format
 
 _COLOURS = ((0.9, "brightgreen"), (0.75, "green"), (0.5, "yellow"), (0.25, "orange"), (0.0, "red"))
 
@@ -19,3 +20,6 @@ def render(report: Report) -> str:
     # Downwards: a shield must not say 100 % of what is not all.
     message = f"{int(100 * share)} %{beyond(report) if report.ratio is None else ''}"
     return dump({"schemaVersion": 1, "label": label, "message": message, "color": colour})
+
+
+FORMAT = Format("badge.json", render)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faultlab.core.report import Report, dump
 from faultlab.report.formats.complaints import ERROR, NOTE, WARNING, Finding, findings
+from faultlab.report.reporters import Format
 
 _SEVERITIES = {ERROR: "major", WARNING: "minor", NOTE: "info"}
 
@@ -21,3 +22,6 @@ def _entry(finding: Finding) -> dict[str, object]:
         "severity": _SEVERITIES[finding.level],
         "location": {"path": finding.file or "faultlab", "lines": {"begin": finding.line}},
     }
+
+
+FORMAT = Format("gitlab.json", render)

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from faultlab.core.report import INCONCLUSIVE, FaultResult, Report, Status
 from faultlab.report.overview import cost
+from faultlab.report.reporters import Format
 from faultlab.report.text import harmless
 
 _SKIPPED = (Status.NOT_APPLICABLE, Status.NO_EFFECT, Status.IGNORED)
@@ -61,3 +62,6 @@ def _case(fault: FaultResult) -> ElementTree.Element:
         noticed = ElementTree.SubElement(case, "system-out")
         noticed.text = harmless("\n".join(f"{d.kind} {d.name}: {d.message}" for d in fault.noticed_by))
     return case
+
+
+FORMAT = Format("junit.xml", render)

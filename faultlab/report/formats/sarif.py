@@ -8,6 +8,7 @@ from urllib.parse import quote
 from faultlab.core.report import Report, dump
 from faultlab.core.version import __version__
 from faultlab.report.formats.complaints import Finding, findings, rules
+from faultlab.report.reporters import Format
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -15,12 +16,12 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 def render(report: Report) -> str:
     """The document; see the SARIF 2.1.0 standard of OASIS."""
     known = rules(report)
-    order = list(known)
-    results = [_result(finding, order.index(finding.rule)) for finding in findings(report)]
+    place = {rule: number for number, rule in enumerate(known)}
+    results = [_result(finding, place[finding.rule]) for finding in findings(report)]
     driver = {
         "name": "faultlab",
         "version": __version__,
-        "rules": [_rule(id, *known[id]) for id in order],
+        "rules": [_rule(id, *told) for id, told in known.items()],
     }
     # A code host keeps the findings of each scenario apart by this.
     details = {"id": f"faultlab/{report.scenario}/"}
@@ -54,3 +55,6 @@ def _result(finding: Finding, rule: int) -> dict[str, Any]:
         **({"locations": [{"physicalLocation": place}]} if finding.file else {}),
         "partialFingerprints": {"primaryLocationLineHash": finding.fingerprint},
     }
+
+
+FORMAT = Format("faultlab.sarif", render)

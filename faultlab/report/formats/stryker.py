@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from faultlab.core.detection import Detection
-from faultlab.core.report import FaultResult, Report, Status
+from faultlab.core.report import FaultResult, Report, Status, dump
 from faultlab.core.run_folder import MUTANTS_FOLDER
 from faultlab.report.mutants import change, in_order, of_tests, of_training
+from faultlab.report.reporters import FolderFormat
 
 FILE = "mutation-report.json"
 SCHEMA = "2.0"
@@ -26,6 +27,11 @@ _STATUSES = {
     Status.ERROR: "RuntimeError",
 }
 _TRAINING = "the training"
+
+
+def render(report: Report, folder: Path) -> str | None:
+    """The document of a report that has mutants."""
+    return None if report.mutation is None else dump(export(report, folder), indent=1)
 
 
 def export(report: Report, folder: Path) -> dict[str, Any]:
@@ -174,3 +180,6 @@ def _tests(results: Iterable[FaultResult]) -> dict[str, Any]:
 
 def _is_word(text: str) -> bool:
     return bool(text) and (text.isalnum() or text == "_")
+
+
+FORMAT = FolderFormat(FILE, render)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from faultlab.catalogue.mutation_scores import sentence
 from faultlab.core.comparison import Comparison
 from faultlab.core.reason import texts
 from faultlab.core.report import INCONCLUSIVE, SOURCE, FaultResult, Report, Status
-from faultlab.report.differences import lines
+from faultlab.report.differences import lines, since_before
 from faultlab.report.formats.complaints import ERROR, NOTE, Finding, findings
 from faultlab.report.formats.markdown import cell, code, inline
 from faultlab.report.mutants import mutation_line
 from faultlab.report.overview import WORTHS, family_rows, target_lines
+from faultlab.report.reporters import FolderFormat
 from faultlab.report.text import harmless, short
 
 MOST_BYTES = 60_000
@@ -160,3 +162,10 @@ def _prose(text: str) -> str:
 
 def _cell(text: str, longest: int) -> str:
     return _MENTION.sub("@\u2060", cell(harmless(short(text, longest))))
+
+
+def _in_folder(report: Report, folder: Path) -> str:
+    return render(report, since_before(report, folder))
+
+
+FORMAT = FolderFormat("summary.md", _in_folder)

@@ -20,9 +20,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from faultlab.core import atomic_write
-from faultlab.core.comparison import Comparison, compare
 from faultlab.core.report import INCONCLUSIVE, FaultResult, Report, Status, severity_order
-from faultlab.core.run_folder import PREVIOUS_FILE, REPORT_FILE, TESTS_FILE
+from faultlab.core.run_folder import REPORT_FILE, TESTS_FILE
+from faultlab.report.differences import since_before
 from faultlab.report.html import mutant_section
 from faultlab.report.html.bars import Part, segments
 from faultlab.report.html.charts import Curves
@@ -135,14 +135,6 @@ def _content(report: Report) -> dict[str, Any]:
         "statuses": {status.value: [fault for fault in report.faults if fault.status is status] for status in Status},
         "folds": folds,
     }
-
-
-def since_before(report: Report, folder: Path) -> Comparison | None:
-    """What is different from the run before in this folder; None where there was none, or its report can't be read."""
-    try:
-        return compare(Report.read(folder / PREVIOUS_FILE), report)
-    except (OSError, ValueError):
-        return None
 
 
 def _tests(file: Path) -> dict[str, Any] | None:
