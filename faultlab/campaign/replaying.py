@@ -15,7 +15,8 @@ from faultlab.campaign.guard_advice import written
 from faultlab.campaign.preparation import RELOADED, Findings, Preparation
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode, matching
-from faultlab.config.scenario import Gate, Scenario, parse_fault
+from faultlab.config.fault_patterns import parse_fault
+from faultlab.config.scenario import Gate, Scenario
 from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
 from faultlab.core.detection import Detection

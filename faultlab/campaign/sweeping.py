@@ -11,7 +11,8 @@ from faultlab.campaign.campaign import Campaign, Listener, Options
 from faultlab.campaign.preparation import Findings
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import Dose, FailureMode
-from faultlab.config.scenario import Scenario, parse_fault
+from faultlab.config.fault_patterns import parse_fault
+from faultlab.config.scenario import Scenario
 from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.report import FaultResult, Report, Status

@@ -64,7 +64,7 @@ def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
     if "-" in family:
         raise UsageError(f"a family names a file, so that it is one word, and not {family!r}")
     file = folder / f"{family}_.py" if keyword.iskeyword(family) else folder / f"{family}.py"
-    siblings = _declared(file)
+    siblings = {id: mode for one in (file, *folder.glob(f"{family}_*.py")) for id, mode in _declared(one).items()}
     known = {**index.modes(), **siblings}
     if id in known:
         raise UsageError(f"{id} is there already: {known[id].file}:{known[id].line}")
@@ -74,7 +74,7 @@ def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
     if chosen not in sources:
         raise UsageError(f"there is no seam {chosen!r}. {nearest(chosen, sources) or 'Seams: ' + ', '.join(sources)}")
     kind = sources[chosen].kind
-    text = file.read_text(encoding="utf-8") if siblings or file.is_file() else _header(family)
+    text = file.read_text(encoding="utf-8") if file.is_file() else _header(family)
     wanted = [
         ("typing", "Any"),
         ("faultlab.catalogue.injection_points", chosen),

@@ -16,7 +16,8 @@ from faultlab.cli.param_types import Number
 from faultlab.cli.progress import Progress
 from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
 from faultlab.cli.shell_completion import scenario_files
-from faultlab.config.scenario import Scenario, check_pattern, load_all
+from faultlab.config.fault_patterns import check_pattern
+from faultlab.config.scenario import Scenario, load_all
 from faultlab.core.reason import Reason
 from faultlab.core.report import Report
 from faultlab.core.shard import Shard

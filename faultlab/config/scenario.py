@@ -6,119 +6,32 @@ import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    StringConstraints,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from faultlab.config.scenario_fields import (
+    Count,
+    Framework,
+    Paths,
+    Pattern,
+    PatternOrFault,
+    Reason,
+    Severity,
+    Triggers,
+    refused,
 )
-from pydantic_core import PydanticCustomError
-
-from faultlab.catalogue import index
-from faultlab.catalogue.failure_mode import SEVERITIES, matching, nearest
 from faultlab.config.selection import Selection
 from faultlab.config.validation_messages import explain
 from faultlab.config.yaml_source import HOW_TO_GET_ONE, Key, YamlFile, not_found
 from faultlab.core import framework_names
-from faultlab.core.fault import Fault, Trigger
 from faultlab.core.report import Demands
-from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
+from faultlab.errors import Problem, ScenarioError, UsageError
 
-_LIST = "`faultlab list` shows them all."
 _GUARDS = "faultlab.guards."
 _BUILD, _CONFIGURED = "faultlab.targets.script.build", "faultlab.targets.script.configured"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 """A scenario's name, which is its folder's too."""
-
-
-def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] | None:
-    """What is wrong with a glob over failure modes (or with a whole fault's text) and its remedy, or None."""
-    modes = index.modes()
-    if whole_faults and any(mark in pattern for mark in ":@"):
-        try:
-            fault = Fault.parse(pattern)
-            if fault.mode in modes:
-                modes[fault.mode].complete(fault, 1)
-                return None
-        except FaultlabError as error:
-            return str(error), ""
-        return f"unknown failure mode {fault.mode!r}", nearest(fault.mode, modes) or _LIST
-    if matching(pattern, modes):
-        return None
-    close = nearest(pattern, [f"{mode.family}.*" for mode in modes.values()] if pattern.endswith(".*") else modes)
-    return f"no failure mode matches {pattern!r}", close or _LIST
-
-
-def parse_fault(text: str) -> Fault:
-    """The fault of that text; raises UsageError, with the remedy, where it is none of this catalogue."""
-    if (wrong := check_pattern(text, whole_faults=True)) is not None:
-        raise UsageError(". ".join(filter(None, wrong)))
-    try:
-        return Fault.parse(text)
-    except FaultlabError as error:  # a glob of several
-        raise UsageError(str(error)) from None
-
-
-def _wrong(message: str, remedy: str = "") -> PydanticCustomError:
-    return PydanticCustomError("faultlab", "{message}", {"message": message, "remedy": remedy})
-
-
-def _framework(name: str) -> str:
-    if name not in (known := framework_names.known()):
-        remedy = nearest(name, known) or f"There are {', '.join(known)}."
-        raise _wrong(f"there is no framework {name!r}", remedy)
-    return name
-
-
-def _pattern(text: str) -> str:
-    if wrong := check_pattern(text):
-        raise _wrong(*wrong)
-    return text
-
-
-def _pattern_or_fault(text: str) -> str:
-    if wrong := check_pattern(text, whole_faults=True):
-        raise _wrong(*wrong)
-    return text
-
-
-def _trigger(text: str) -> str:
-    try:
-        Trigger.parse(text)
-    except FaultlabError as error:
-        raise _wrong(str(error)) from None
-    return text
-
-
-def _severity(word: str) -> str:
-    if word not in SEVERITIES:
-        raise _wrong(f"unknown severity {word!r}", f"Use {', '.join(SEVERITIES)}.")
-    return word
-
-
-def _paths(value: Any) -> Any:
-    # By hand: of a union, pydantic says what is wrong once for every member.
-    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(path, str) for path in value)):
-        return value
-    raise _wrong(f"a path into the batch, or a list of them, is a text, not {value!r}", "Put it in quotes.")
-
-
-_TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-Paths = Annotated[str | list[str], PlainValidator(_paths), WithJsonSchema(_TEXTS)]
-Pattern = Annotated[str, AfterValidator(_pattern)]
-PatternOrFault = Annotated[str, AfterValidator(_pattern_or_fault)]
-TriggerText = Annotated[str, AfterValidator(_trigger)]
-Triggers = Annotated[list[TriggerText], Field(min_length=1)]
-Severity = Annotated[str, AfterValidator(_severity), WithJsonSchema({"type": "string", "enum": list(SEVERITIES)})]
-Count = Annotated[int, Field(ge=0)]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
 
 
 class _Part(BaseModel):
@@ -150,7 +63,7 @@ class Guard(_Part):
     @model_validator(mode="after")
     def _one_of_two(self) -> Guard:
         if (self.class_path is None) == (self.trainer_flag is None):
-            raise _wrong("a guard has either `class_path` or `trainer_flag`", "Give one of them.")
+            raise refused("a guard has either `class_path` or `trainer_flag`", "Give one of them.")
         return self
 
 
@@ -230,7 +143,7 @@ class Scenario(_Part):
     """The version of this format."""
     name: str = Field(pattern=f"^{NAME.pattern}$")
     """The scenario's name, and its folder's under `reports/`."""
-    framework: Annotated[str, AfterValidator(_framework)] = framework_names.DEFAULT
+    framework: Framework = framework_names.DEFAULT
     """What trains: `lightning`, or the name of a framework that an installed package adds."""
     module: Component | None = None
     """The LightningModule, or a factory of one."""

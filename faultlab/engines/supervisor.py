@@ -14,7 +14,6 @@ import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from faultlab.engines import memory_kills, terminal
 from faultlab.engines.processes import adopt_orphans, children_of, die_with_parent, kill_group, sweep_orphans
 
 VARIABLE = "FAULTLAB_HEARTBEAT"
@@ -80,7 +80,7 @@ class Supervisor:
     def run(self) -> Ending:
         """Runs the command to its end, forwards its output and the signals that come, and leaves no process behind."""
         started = self._alive = time.monotonic()
-        deaths = _deaths_for_memory()
+        deaths = memory_kills.count()
         with tempfile.TemporaryDirectory(prefix="faultlab-watch-") as folder:
             self._file = os.path.join(folder, "heartbeat")
             self._before = children_of(os.getpid())
@@ -98,19 +98,19 @@ class Supervisor:
                 finally:
                     self._sweep()
             self._read_heartbeat()
-        return self._judge(time.monotonic() - started, _deaths_for_memory() - deaths)
+        return self._judge(time.monotonic() - started, memory_kills.count() - deaths)
 
     def _start(self) -> None:
         environment = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **os.environ, VARIABLE: self._file}
-        terminal = _has_terminal()
+        held = terminal.is_held()
 
         def prepare() -> None:
             os.setpgid(0, 0)
             die_with_parent()
-            if terminal:
-                _take_terminal(os.getpid())
+            if held:
+                terminal.take(os.getpid())
 
-        ends = [_channel(stream) for stream in (1, 2)]
+        ends = [terminal.channel(stream) for stream in (1, 2)]
         try:
             self._process = subprocess.Popen(
                 self._command,
@@ -126,7 +126,7 @@ class Supervisor:
         finally:
             for _, writing in ends:
                 os.close(writing)
-        self._terminal = terminal
+        self._holds_terminal = held
         self._streams = {ends[0][0]: 1, ends[1][0]: 2}
         for reading in self._streams:
             os.set_blocking(reading, False)
@@ -194,12 +194,12 @@ class Supervisor:
 
     def _stop_too(self) -> None:
         """The user has suspended the command: the shell has to get its terminal back until it is to go on."""
-        if not self._terminal:
+        if not self._holds_terminal:
             return
-        _take_terminal(os.getpgrp())
+        terminal.take(os.getpgrp())
         os.kill(os.getpid(), signal.SIGSTOP)
-        if _has_terminal():
-            _take_terminal(self._process.pid)
+        if terminal.is_held():
+            terminal.take(self._process.pid)
         _signal_group(self._process.pid, signal.SIGCONT)
 
     def _forward(self, reading: int) -> bool:
@@ -250,8 +250,8 @@ class Supervisor:
                 self._forward(reading)
             if reading in self._streams:
                 os.close(reading)
-        if self._terminal:
-            _take_terminal(os.getpgrp())
+        if self._holds_terminal:
+            terminal.take(os.getpgrp())
 
     def _judge(self, seconds: float, deaths: int) -> Ending:
         status = self._status if self._status is not None else -signal.SIGKILL
@@ -289,7 +289,7 @@ class Supervisor:
             if deaths > 0:
                 found = f"the command was killed, {where}, for memory: the system's out-of-memory killer has run"
                 return ending("killed", code, found, _MEMORY_REMEDY)
-            peak = _peak()
+            peak = memory_kills.peak()
             found = f"the command was killed by SIGKILL, {where}{peak}"
             return ending("killed", code, found, _KILLED_REMEDY)
         if name in _CRASHES:
@@ -333,36 +333,6 @@ def _signals() -> Iterator[int]:
         os.close(writing)
 
 
-def _channel(stream: int) -> tuple[int, int]:
-    """Both ends of what the command writes to: a terminal where ours is one, since programs write otherwise there."""
-    if not os.isatty(stream):
-        return os.pipe()
-    import pty
-    import termios
-    import tty
-
-    reading, writing = pty.openpty()
-    tty.setraw(writing)
-    with contextlib.suppress(OSError, AttributeError):
-        termios.tcsetwinsize(writing, termios.tcgetwinsize(stream))  # type: ignore[attr-defined, unused-ignore]
-    return reading, writing
-
-
-def _has_terminal() -> bool:
-    """Whether the user types to this process."""
-    try:
-        return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
-    except OSError:
-        return False
-
-
-def _take_terminal(group: int) -> None:
-    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
-        os.tcsetpgrp(0, group)
-    signal.signal(signal.SIGTTOU, before)
-
-
 def _write(stream: int, data: bytes) -> None:
     while data:
         try:
@@ -402,35 +372,3 @@ def _name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _peak() -> str:
-    import resource
-
-    kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return f"; its largest process had {kilobytes / 2**20:.1f} GiB" if kilobytes > 2**20 else ""
-
-
-def _deaths_for_memory() -> int:
-    """How many processes the system, or this process's group in it, has killed for memory so far (Linux)."""
-    files = [("/proc/vmstat", "oom_kill"), *((file, "oom_kill") for file in _group_files())]
-    return sum(_count(file, key) for file, key in files)
-
-
-def _group_files() -> Iterator[str]:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if not controllers:
-                yield f"/sys/fs/cgroup{path}/memory.events"
-            elif "memory" in controllers.split(","):
-                yield f"/sys/fs/cgroup/memory{path}/memory.oom_control"
-
-
-def _count(file: str, key: str) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path(file).read_text().splitlines():
-            words = line.split()
-            if len(words) == 2 and words[0] == key:
-                return int(words[1])
-    return 0

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from faultlab.config.scenario import Gate, Reason
+from faultlab.config.scenario import Gate
+from faultlab.config.scenario_fields import Reason
 from faultlab.config.validation_messages import explain
 from faultlab.config.yaml_source import YamlFile
 from faultlab.core.report import SCHEMA

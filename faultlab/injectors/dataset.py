@@ -15,8 +15,8 @@ from faultlab.injection import joined, tree
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
 from faultlab.injection.values import Loading
-from faultlab.injectors.batch import size
-from faultlab.injectors.input import derangement
+from faultlab.injectors._draws import derangement
+from faultlab.injectors._samples import size
 from faultlab.injectors.label import bounds, refill
 
 

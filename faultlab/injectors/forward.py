@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,25 +11,7 @@ from faultlab.catalogue.injection_points import HeadInput, ModuleOutput
 from faultlab.injection import tree
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
-
-
-def _floating(output: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The output, whatever it is made of, with its floating tensors mapped."""
-    return tree.map_tensors(output, lambda tensor: function(tensor) if tensor.is_floating_point() else tensor)
-
-
-def _scores(output: Any, ctx: Context, function: Callable[[torch.Tensor, int], torch.Tensor]) -> Any:
-    """The output with its class scores mapped; the function is given them and the dimension of the classes.
-
-    That is the one behind the samples where the labels have all the others, as for images, and else the last.
-    """
-    shapes = [leaf.shape[1:] for path, leaf in ctx.recon.leaves.items() if path in ctx.recon.labels]
-
-    def mapped(tensor: torch.Tensor) -> torch.Tensor:
-        spatial = tensor.dim() > 2 and tuple(tensor.shape[2:]) in shapes
-        return function(tensor, 1 if spatial else -1) if tensor.dim() > 1 else tensor
-
-    return _floating(output, mapped)
+from faultlab.injectors._floating import map_floating
 
 
 @failure_mode(
@@ -120,7 +101,7 @@ def nan_output(output: Any, ctx: Context) -> Any:
     Remedy: stop at a loss that is not finite, by `EarlyStopping(check_finite=True)` on the training loss or
     `detect_anomaly=True`; skip the optimizer step where a gradient isn't finite.
     """
-    return _floating(output, lambda tensor: tensor * torch.nan)
+    return map_floating(output, lambda tensor: tensor * torch.nan)
 
 
 @failure_mode(
@@ -142,7 +123,7 @@ def constant_output(output: Any, ctx: Context) -> Any:
         return self.head(self.relu(self.features(x))) * self.gate       # a gate that starts at 0 and gets no gradient
     Remedy: check that outputs differ from sample to sample, and that a single batch can be overfitted.
     """
-    return _floating(output, lambda tensor: tensor * 0)
+    return map_floating(output, lambda tensor: tensor * 0)
 
 
 @failure_mode(
@@ -217,7 +198,7 @@ def mix_samples(output: Any, ctx: Context) -> Any:
     def mixed(tensor: torch.Tensor) -> torch.Tensor:
         return tensor if tensor.dim() == 0 else (1 - share) * tensor + share * tensor.roll(1, 0)
 
-    return _floating(output, mixed)
+    return map_floating(output, mixed)
 
 
 @failure_mode(
@@ -277,80 +258,7 @@ def noisy_output(output: Any, ctx: Context) -> Any:
         noise = torch.randn(tensor.shape, generator=ctx.generator).to(tensor)
         return tensor + noise.mul(ctx.dose.scale * tensor.detach().abs().mean())
 
-    return _floating(output, noisy)
-
-
-@failure_mode(
-    "forward.extra-class",
-    seam=ModuleOutput,
-    severity="minor",
-    effect="silent",
-    cause=("classes", "extra class", "output shape"),
-    stages="every",
-    needs=("class-labels", "class-scores"),
-    evidence=("BVLC/caffe#3782",),
-)
-def add_class(output: Any, ctx: Context) -> Any:
-    """The output has a class more than the labels.
-
-    Effect: cross-entropy accepts it and pushes the extra class down; nobody says a word.
-    Why it goes unnoticed: accuracy hardly suffers. What reads the outputs by position later, or shares the model with
-    data of another number of classes, does.
-    Example:
-        self.head = nn.Linear(width, 11)        # ten digits, and a background class that no label has
-    Remedy: take the number of classes from the data; assert it on the output.
-    """
-    return _scores(output, ctx, lambda scores, dim: torch.cat([scores, scores.mean(dim, keepdim=True)], dim))
-
-
-@failure_mode(
-    "forward.missing-class",
-    seam=ModuleOutput,
-    severity="major",
-    effect="raises",
-    cause=("classes", "missing class", "out of bounds", "output shape"),
-    stages="every",
-    needs=("class-labels", "class-scores"),
-    evidence=("tensorflow/tensorflow#53436", "BVLC/caffe#3782"),
-)
-def drop_class(output: Any, ctx: Context) -> Any:
-    """The output lacks the last of the labels' classes.
-
-    Effect: on the CPU cross-entropy raises an IndexError, target out of bounds, at the first batch that holds the
-    class; with balanced classes that is in the sanity check.
-    Why it goes unnoticed: where the last class is rare, many batches pass before the first that holds it.
-    Example:
-        self.head = nn.Linear(width, labels.max())      # and not max() + 1
-    Remedy: take the number of classes from the data, `labels.max() + 1` over all splits.
-    """
-    return _scores(output, ctx, lambda scores, dim: scores.narrow(dim, 0, max(1, scores.shape[dim] - 1)))
-
-
-@failure_mode(
-    "forward.double-softmax",
-    seam=ModuleOutput,
-    severity="critical",
-    effect="silent",
-    cause=("softmax", "logit", "probabilit"),
-    stages="every",
-    needs=("class-labels", "class-scores"),
-    evidence=(
-        "Lightning-Universe/lightning-bolts#654",
-        "arXiv:1910.11015 (Humbatova et al.: redundant softmax layer)",
-    ),
-)
-def softmax_twice(output: Any, ctx: Context) -> Any:
-    """forward ends in a softmax, and cross-entropy applies another.
-
-    Effect: the loss can't fall below `log(1 + (C - 1) / e)`, 1.46 for ten classes, and gradients are small; the model
-    learns more slowly and pushes its logits to extremes, without a word.
-    Why it goes unnoticed: the order of the classes is kept, so accuracy rises, and a loss that levels off looks like
-    the end of what can be learnt.
-    Example:
-        return self.head(x).softmax(dim=-1)     # and then F.cross_entropy
-    Remedy: return logits; compare the loss of an overfitted batch with 0.
-    """
-    return _scores(output, ctx, lambda scores, dim: scores.softmax(dim))
+    return map_floating(output, noisy)
 
 
 @failure_mode(
@@ -374,7 +282,7 @@ def halve_precision(output: Any, ctx: Context) -> Any:
         return self.head(x).half()              # saves memory at inference
     Remedy: assert the output's dtype; cast to float before the loss.
     """
-    return _floating(output, lambda tensor: tensor.to(torch.bfloat16 if tensor.dtype == torch.half else torch.half))
+    return map_floating(output, lambda tensor: tensor.to(torch.bfloat16 if tensor.dtype == torch.half else torch.half))
 
 
 @failure_mode(

@@ -11,8 +11,8 @@ from faultlab.catalogue.injection_points import Batch
 from faultlab.injection import tree
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
-from faultlab.injectors.batch import rows, size
-from faultlab.injectors.input import derangement, replace_one
+from faultlab.injectors._draws import derangement, replace_one
+from faultlab.injectors._samples import rows, size
 
 
 def bounds(kind: str, ctx: Context) -> tuple[float, float]:

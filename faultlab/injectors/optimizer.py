@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from faultlab.catalogue.failure_mode import Dose
-from faultlab.catalogue.injection_points import Optimizers, OptimizerState, OptimizerStep, ZeroGrad
+from faultlab.catalogue.injection_points import Optimizers
 from faultlab.frameworks.torch.optimizers import groups_in, hand_over, optimizers_in, schedules_in
-from faultlab.injection.armed_fault import Call, Context
+from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
 
 
@@ -174,130 +174,6 @@ def hold_foreign_parameters(result: Any, ctx: Context) -> Any:
 
 
 @failure_mode(
-    "optimizer.no-zero-grad",
-    seam=ZeroGrad,
-    severity="critical",
-    effect="silent",
-    cause=("zero_grad", "accumulat", "gradient norm", "grad norm", "explod"),
-    needs=("several-steps",),
-    evidence=("pytorch/pytorch#47175", "yastrebksv/TennisCourtDetector#7"),
-)
-def keep_gradients(call: Call, ctx: Context) -> None:
-    """`zero_grad` is never called.
-
-    Effect: each step is taken with the sum of the gradients so far. Lightning clears them before each validation, so
-    that it begins anew with each epoch. Nobody says a word.
-    Why it goes unnoticed: early steps are nearly right, the sum acts like a large momentum, and Adam and clipping take
-    out its size.
-    Example:
-        def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
-            if batch_idx % 4 == 0:              # accumulation by hand, though steps are taken on every batch
-                optimizer.zero_grad()
-    Remedy: check that the norm of the gradients does not grow with the number of batches.
-    """
-
-
-@failure_mode(
-    "optimizer.step-skipped",
-    seam=OptimizerStep,
-    severity="critical",
-    effect="silent",
-    cause=("optimizer step", "optimizer.step", "did not change", "skipped", "no parameter"),
-    evidence=("tedlasai/learn2refocus#5", "zhaoyuzhi/deepfillv2#6"),
-)
-def skip_step(call: Call, ctx: Context) -> Any:
-    """`optimizer.step` is never called.
-
-    Effect: forward and backward run, nothing is learnt, without a word; only where there is a scheduler, torch warns
-    that it is stepped before the optimizer. Clipping and `on_before_optimizer_step`, which belong to the step, are left
-    out too. `global_step` counts all the same; under manual optimisation it stays 0, and `max_steps` is never reached.
-    Why it goes unnoticed: the loss is computed and logged, and gradients are there.
-    Example:
-        def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
-            optimizer_closure()                 # and no optimizer.step(...)
-    Remedy: assert that parameters changed after the first step.
-    """
-    closure = ctx.memory["closure"]
-    return closure() if closure else None
-
-
-@failure_mode(
-    "optimizer.double-step",
-    seam=OptimizerStep,
-    severity="major",
-    effect="silent",
-    cause=("twice", "double", "two step", "steps taken"),
-    evidence=("NVIDIA/physicsnemo#1911", "mzolfaghari/ECO-pytorch#1"),
-)
-def step_twice(call: Call, ctx: Context) -> Any:
-    """Each batch's gradients are stepped on twice.
-
-    Effect: about twice the learning rate, and moments that have seen every gradient twice; nobody says a word. Under
-    manual optimisation `global_step` counts both.
-    Why it goes unnoticed: the model learns, at first even faster.
-    Example:
-        def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
-            optimizer.step(closure=optimizer_closure)
-            optimizer.step()                    # left from before the closure was known
-    Remedy: a test that compares one update with `weight - lr * gradient` worked out by hand.
-    """
-    result = call()
-    call(None)
-    return result
-
-
-@failure_mode(
-    "optimizer.state-reset",
-    seam=OptimizerState,
-    severity="minor",
-    effect="silent",
-    cause=("optimizer state", "reset", "moment", "lost"),
-    when="middle",
-    needs=("optimizer-state",),
-    evidence=("KempnerInstitute/KempnerForge#115", "EvolvingLMMs-Lab/OneVision-Encoder#65"),
-)
-def reset_state(optimizers: list[torch.optim.Optimizer], ctx: Context) -> None:
-    """The optimizer forgets its momenta half-way.
-
-    Effect: training goes on as if the optimizer were new: Adam takes some steps of full length in all directions, SGD
-    has to gather speed again. Nobody says a word.
-    Why it goes unnoticed: a spike in the loss that heals, or none at all.
-    Example:
-        model.load_state_dict(checkpoint["state_dict"])     # and checkpoint["optimizer_states"] is left where it is
-    Remedy: resume through `ckpt_path`; a test that a resumed run goes on exactly like one that was never stopped.
-    """
-    for optimizer in optimizers:
-        optimizer.state.clear()
-
-
-@failure_mode(
-    "optimizer.state-corrupted",
-    seam=OptimizerState,
-    severity="major",
-    effect="silent",
-    cause=("optimizer state", "corrupt", "moment", "spike", "explod"),
-    when="middle",
-    doses=(Dose("factor", 1e4, 0.0, 1e30, "what momenta and moments are multiplied by", harmless=1.0),),
-    needs=("optimizer-state",),
-    evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, scale, optimizer_state)",),
-)
-def corrupt_state(optimizers: list[torch.optim.Optimizer], ctx: Context) -> None:
-    """The optimizer's momenta and moments are of the wrong size from one step on.
-
-    Effect: SGD with momentum is thrown far off. Adam, whose two moments grow alike, takes steps of the root of the
-    factor, and then, the second decaying last, creeps. Nobody says a word.
-    Why it goes unnoticed: the state is in no log, and parameters, loss and gradients of the moment are healthy.
-    Example: a bit that flips in an exponent; a state saved with the gradients of a scaled loss and loaded without.
-    Remedy: look at the size of updates, not only of gradients; stop at a spike of the loss.
-    """
-    for optimizer in optimizers:
-        for state in optimizer.state.values():
-            for name, value in state.items():
-                if name != "step" and isinstance(value, torch.Tensor) and value.is_floating_point():
-                    value.mul_(ctx.dose.factor)
-
-
-@failure_mode(
     "optimizer.wrong-type",
     seam=Optimizers,
     severity="minor",
@@ -431,30 +307,4 @@ def replace_layer(result: Any, ctx: Context) -> Any:
         order = torch.randperm(parameter.numel(), generator=ctx.generator)
         values = parameter.detach().flatten()[order.to(parameter.device)].view_as(parameter)
         setattr(ctx.module.get_submodule(name), key, torch.nn.Parameter(values, parameter.requires_grad))
-    return result
-
-
-@failure_mode(
-    "optimizer.drops-update",
-    seam=OptimizerStep,
-    severity="critical",
-    effect="silent",
-    cause=("update", "did not change", "no parameter", "optimizer step"),
-    evidence=("pytorch/pytorch#115607", "pytorch/pytorch#121291"),
-)
-def drop_update(call: Call, ctx: Context) -> Any:
-    """The optimizer steps, and the parameters end up as they were.
-
-    Effect: hooks, clipping, momenta and `global_step` are those of a healthy run; nothing is learnt, and nobody says a
-    word.
-    Why it goes unnoticed: the step was called, and whoever counts steps or looks at gradients sees nothing wrong.
-    Example:
-        step = torch.compile(optimizer.step)    # once compiled without gradients, it did nothing ever after
-    Remedy: assert that parameters changed, not that `step` was called.
-    """
-    parameters = [p for group in ctx.memory["optimizer"].param_groups for p in group["params"]]
-    before = [parameter.detach().clone() for parameter in parameters]
-    result = call()
-    for parameter, value in zip(parameters, before):
-        parameter.data.copy_(value)
     return result

@@ -6,30 +6,19 @@ These models describe the file; `faultlab.core.report` writes it. Tests hold bot
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema
 
 from faultlab.core.reason import ReasonKind
-from faultlab.core.report import Status
+from faultlab.report.fault_schema import Fault
+from faultlab.report.schema_fields import LEFT_OUT, Count, Finite, Line, Part, Seconds, Share
 
 DIALECT = GenerateJsonSchema.schema_dialect
-Count = Annotated[int, Field(ge=0)]
-Line = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Finite = float | None
-"""A number that a training came to: null where it is not finite, since JSON has no word for that."""
-_LEFT_OUT: Any = Field(default=None)
-"""A key that is not there where there is nothing to say, and that is never null."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-
-class FalseAlarm(_Part):
+class FalseAlarm(Part):
     """A guard or test that complained of a healthy run."""
 
     kind: Literal["guard", "test"]
@@ -42,7 +31,7 @@ class FalseAlarm(_Part):
     """What it said."""
 
 
-class Measure(_Part):
+class Measure(Part):
     """What harm is measured by."""
 
     metric: str
@@ -53,7 +42,7 @@ class Measure(_Part):
     """Who says so."""
 
 
-class TargetFinding(_Part):
+class TargetFinding(Part):
     """Something about the healthy target that verdicts suffer from."""
 
     kind: Literal["nondeterministic", "outlier", "direction", "unevaluated"]
@@ -67,7 +56,7 @@ class TargetFinding(_Part):
     """What to do."""
 
 
-class Baseline(_Part):
+class Baseline(Part):
     """What healthy looks like: the clean runs."""
 
     seconds: Seconds
@@ -82,146 +71,13 @@ class Baseline(_Part):
     """The metrics of the first clean run's final weights; null where not finite."""
     false_alarms: list[FalseAlarm]
     """Complaints about clean runs, and tests that were left out since they fail without a fault."""
-    measure: Measure = _LEFT_OUT
+    measure: Measure = LEFT_OUT
     """What harm is measured by; left out where nothing was trained."""
-    findings: list[TargetFinding] = _LEFT_OUT
+    findings: list[TargetFinding] = LEFT_OUT
     """What verdicts on this target suffer from; left out where nothing is known to."""
 
 
-class Detection(_Part):
-    """Somebody who noticed a fault."""
-
-    kind: Literal["guard", "test", "module", "framework", "process"]
-    """A callback or flag; a test; a raise or assert of the user's; a crash in torch or Lightning; a process's end."""
-    name: str
-    """The guard, the test's id, or what was raised."""
-    step: Count
-    """The training step in which it noticed, from 0."""
-    latency: Count
-    """Training steps from the fault's first activation to this."""
-    names_cause: bool
-    """Whether the message says what is wrong."""
-    message: str
-    """What it said."""
-
-
-class Harm(_Part):
-    """What a fault cost, measured on the final weights with the fault taken off."""
-
-    metric: str
-    """The metric it is measured by."""
-    clean: Finite
-    """The clean run's."""
-    faulty: Finite
-    """The faulted run's; null where it is not finite or no run ended."""
-    harmful: bool
-    """Whether it is worse by more than clean runs differ; false where that is unknown."""
-    unknown: str = _LEFT_OUT
-    """Why nothing is known of the harm; left out where something is."""
-    seen_by: str = _LEFT_OUT
-    """What shows the harm where the metric hides it; left out where the metric shows it."""
-
-
-class Prescription(_Part):
-    """A ready-made guard that notices the fault."""
-
-    guard: str
-    """Its class path."""
-    step: Count
-    """The training step in which it notices."""
-    cost: Finite
-    """What it costs as a share of a clean run's time."""
-
-
-class TestVerdict(_Part):
-    """What the tests made of a source mutant."""
-
-    outcome: Literal["killed", "survived", "timeout", "crashed", "lost", "not_activated"]
-    """Whether a test failed, all passed, it never ended, it ended the process, that is unknown, or none runs it."""
-    test: str
-    """The test that failed."""
-    kind: str
-    """Whose exception made it fail: that of a test, module, framework or process."""
-    message: str
-    """What it failed with."""
-    tests: Count
-    """How many tests run the mutant's function."""
-    seconds: Seconds
-    """What they took, in seconds."""
-
-
-class TrainingVerdict(_Part):
-    """What the guards made of a source mutant while it trained."""
-
-    status: Status
-    """The verdict."""
-    reason: str
-    """What it rests on."""
-
-
-class Mutant(_Part):
-    """Where a source mutant stands and what it changes; lines and columns count from 1."""
-
-    file: str
-    """The file, relative to the project's root."""
-    function: str
-    """The function's dotted name."""
-    operator: str
-    """The kind of change."""
-    line: Line
-    """Its first line."""
-    column: Line
-    """Its first column."""
-    end_line: Line
-    """Its last line."""
-    end_column: Line
-    """The first column after it."""
-    before: str
-    """What is changed."""
-    after: str
-    """What stands there instead."""
-    diff: str
-    """The change as a unified diff."""
-    tests: TestVerdict | None
-    """What the tests made of it; null where none were asked."""
-    training: TrainingVerdict | None
-    """What the guards made of it; null where it was not trained."""
-
-
-class Fault(_Part):
-    """The verdict on one fault, or on one source mutant, and what it rests on."""
-
-    id: str
-    """The fault as text, such as `label.noisy:fraction=0.3@step=8`; of a mutant, mutmut's name."""
-    mode: str
-    """The failure mode's id, such as `label.noisy`; of a mutant, `source.` and the kind of change."""
-    family: str
-    """What stands before the mode's point; `source` for mutants, which do not count for the coverage."""
-    severity: Literal["critical", "major", "minor"]
-    """How bad the failure mode is."""
-    status: Status
-    """The verdict; see `coverage` for what counts how."""
-    reason: str
-    """What the verdict rests on, or why there is none."""
-    activations: Count
-    """How often it changed a value."""
-    first_step: Count | None
-    """The training step of the first activation; null where it was outside training, or never."""
-    noticed_by: list[Detection]
-    """Who noticed, in the order of their notices."""
-    warnings: list[str]
-    """New warnings, which the clean run does not have."""
-    harm: Harm | None
-    """What it cost; null where that was not measured."""
-    prescription: list[Prescription]
-    """Ready-made guards that notice what nobody of the user's does, the quickest first."""
-    seconds: Seconds
-    """What the faulted run took, in seconds."""
-    mutant: Mutant = _LEFT_OUT
-    """Of a source mutant, where it stands and what it changes; left out of faults."""
-
-
-class Counts(_Part):
+class Counts(Part):
     """How many there are of each status."""
 
     noticed: Count
@@ -244,7 +100,7 @@ class Counts(_Part):
     """The scenario excuses it."""
 
 
-class Coverage(_Part):
+class Coverage(Part):
     """What share of the failure modes is noticed; source mutants do not count."""
 
     modes: Counts
@@ -257,7 +113,7 @@ class Coverage(_Part):
     """How many failure modes each detector noticed, by `kind:name` or kind."""
 
 
-class Method(_Part):
+class Method(Part):
     """One function: its source mutants, and the failure modes that bite in it."""
 
     file: str
@@ -278,7 +134,7 @@ class Method(_Part):
     """Failure modes that bite in it and were judged."""
 
 
-class Mutation(_Part):
+class Mutation(Part):
     """What was mutated and what that came to; the single mutants stand among the faults."""
 
     mutmut: str
@@ -295,7 +151,7 @@ class Mutation(_Part):
     """A row a function, the weakest first."""
     unmutated: dict[str, str]
     """Functions without a mutant, and why."""
-    unreached: list[str] = _LEFT_OUT
+    unreached: list[str] = LEFT_OUT
     """Those of them that mutmut does not change though there is something in them: no score says anything of these."""
     notes: list[str]
     """What else to know."""
@@ -309,41 +165,41 @@ class Mutation(_Part):
     """Seconds in `total`, and the `jobs` at a time."""
 
 
-class Target(_Part):
+class Target(Part):
     """Where the module stands in the user's source; paths are relative to the project's root."""
 
-    class_path: str = _LEFT_OUT
+    class_path: str = LEFT_OUT
     """The module's class."""
-    file: str = _LEFT_OUT
+    file: str = LEFT_OUT
     """The file that defines it; left out where that is no file of the project."""
-    line: Line = _LEFT_OUT
+    line: Line = LEFT_OUT
     """The line of its class."""
-    methods: dict[str, Line] = _LEFT_OUT
+    methods: dict[str, Line] = LEFT_OUT
     """The lines of its methods."""
-    scenario: str = _LEFT_OUT
+    scenario: str = LEFT_OUT
     """The scenario's file, as it was named on the command line."""
-    project: str = _LEFT_OUT
+    project: str = LEFT_OUT
     """The project's root relative to its git repository; left out where they are the same."""
 
 
-class Demands(_Part):
+class Demands(Part):
     """What a report must reach to pass; what is left out is not demanded."""
 
-    coverage: Share = _LEFT_OUT
+    coverage: Share = LEFT_OUT
     """The least coverage that the scenario asks for."""
-    mutants: Share = _LEFT_OUT
+    mutants: Share = LEFT_OUT
     """The least share of source mutants to be noticed."""
-    silent: dict[Literal["critical", "major", "minor"], Count] = _LEFT_OUT
+    silent: dict[Literal["critical", "major", "minor"], Count] = LEFT_OUT
     """How many failure modes of a severity may be silent."""
-    false_alarms: Count = _LEFT_OUT
+    false_alarms: Count = LEFT_OUT
     """How many false alarms clean runs may raise; left out, none."""
-    latency: Count = _LEFT_OUT
+    latency: Count = LEFT_OUT
     """The most training steps from a fault's first activation to its first notice."""
-    fail_under: Share = _LEFT_OUT
+    fail_under: Share = LEFT_OUT
     """The least coverage that the command line asks for."""
 
 
-class Excuse(_Part):
+class Excuse(Part):
     """Failure modes that the scenario excuses, expired or not."""
 
     mode: str
@@ -354,7 +210,7 @@ class Excuse(_Part):
     """The last day that it is."""
 
 
-class Gate(_Part):
+class Gate(Part):
     """Whether the campaign passes."""
 
     passed: bool
@@ -363,13 +219,13 @@ class Gate(_Part):
     """Every reason why it does not pass, in words, which may change."""
     kinds: list[ReasonKind]
     """The kind of each reason, in their order."""
-    demands: Demands = _LEFT_OUT
+    demands: Demands = LEFT_OUT
     """What was asked for."""
-    excuses: list[Excuse] = _LEFT_OUT
+    excuses: list[Excuse] = LEFT_OUT
     """The failure modes that are excused."""
 
 
-class Document(_Part):
+class Document(Part):
     """report.json of faultlab: what one scenario's campaign found."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -378,13 +234,13 @@ class Document(_Part):
     """The scenario's name."""
     faultlab: str
     """The version of faultlab."""
-    shard: str = _LEFT_OUT
+    shard: str = LEFT_OUT
     """The share of the faults that this report has, as `k/n`; left out for all of them."""
-    study: str = _LEFT_OUT
+    study: str = LEFT_OUT
     """The command that made up what this is of, for a purpose of its own; left out for a scenario of the user's."""
     versions: dict[str, str]
     """The versions of torch, lightning and python that the campaign ran under."""
-    target: Target = _LEFT_OUT
+    target: Target = LEFT_OUT
     """The module; left out where it is not known."""
     baseline: Baseline
     """The clean runs."""
@@ -392,7 +248,7 @@ class Document(_Part):
     """Every verdict: faults by id, then source mutants."""
     coverage: Coverage
     """What share of the failure modes is noticed."""
-    mutants: Mutation = _LEFT_OUT
+    mutants: Mutation = LEFT_OUT
     """The source mutants as a whole; left out where there are none."""
     timing: dict[str, float]
     """Seconds in `import`, `baseline`, `faults` and `total`, and the `jobs` at a time."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from faultlab.campaign.verdict import detection
 from faultlab.catalogue.requirements import inapplicable
-from faultlab.config.scenario import parse_fault
+from faultlab.config.fault_patterns import parse_fault
 from faultlab.core.class_paths import path_of
 from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault

@@ -15,7 +15,7 @@ import pytest
 
 from faultlab import engines
 from faultlab.catalogue import index
-from faultlab.config.scenario import check_pattern, parse_fault
+from faultlab.config.fault_patterns import check_pattern, parse_fault
 from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
 from faultlab.core.fault import Fault

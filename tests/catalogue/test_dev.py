@@ -137,6 +137,15 @@ def test_a_second_scaffold_of_the_same_name_in_a_family_hides_no_function(inject
     assert len(names) == len(set(names)) == 3
 
 
+def test_a_scaffold_knows_what_stands_in_the_other_files_of_its_family(injectors: Path) -> None:
+    file, _ = scaffold.add("novel.thing", "Loaders", injectors)
+    file.rename(injectors / "novel_more.py")
+    with pytest.raises(UsageError, match=r"novel\.thing is there already: .*novel_more\.py:\d+"):
+        scaffold.add("novel.thing", None, injectors)
+    added, mode = scaffold.add("novel.other", None, injectors)
+    assert (added.name, mode.seam) == ("novel.py", "Loaders")
+
+
 def test_every_seam_of_a_failure_mode_can_be_named_for_a_new_one() -> None:
     found = scaffold.seams()
     assert {mode.seam for mode in catalogue_pages.built_in().values()} <= set(found)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.target_profile import Recon
 from faultlab.injection import joined, samples
-from faultlab.injectors.batch import size
+from faultlab.injectors._samples import size
 from faultlab.injectors.dataset import random_labels
 from faultlab.injectors.loader import _arranged
 from tests.injection.test_outer_seams import _probed

@@ -20,7 +20,7 @@ from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.notice import Notice
 from faultlab.core.report import FaultResult, Report, Status, dump
 from faultlab.errors import ScenarioError
-from faultlab.report import schema
+from faultlab.report import fault_schema, schema
 from tests import warm
 from tests.cli.test_cli import ROOT, _faultlab
 from tests.published import violations_of
@@ -87,10 +87,10 @@ def test_every_key_is_described_in_words(found: dict[str, Any]) -> None:
     [
         (schema.Baseline, report.Baseline),
         (schema.Demands, report.Demands),
-        (schema.Fault, report.FaultResult),
-        (schema.Harm, report.Harm),
+        (fault_schema.Fault, report.FaultResult),
+        (fault_schema.Harm, report.Harm),
         (schema.Mutation, report.Mutation),
-        (schema.Prescription, Prescribed),
+        (fault_schema.Prescription, Prescribed),
     ],
 )
 def test_the_schema_has_the_keys_that_a_report_is_written_with(model: Any, written: Any) -> None:
@@ -98,7 +98,7 @@ def test_the_schema_has_the_keys_that_a_report_is_written_with(model: Any, writt
 
 
 def test_the_schema_has_what_is_written_of_who_noticed_and_of_false_alarms() -> None:
-    assert list(schema.Detection.model_fields) == list(Detection("guard", "G", 1, 0, True, "said so").to_json())
+    assert list(fault_schema.Detection.model_fields) == list(Detection("guard", "G", 1, 0, True, "said so").to_json())
     assert list(schema.FalseAlarm.model_fields) == list(Notice("guard", "G", 1, "said so").as_false_alarm())
 
 

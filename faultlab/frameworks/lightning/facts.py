@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from torch.utils.data import IterableDataset
 
 from faultlab.core.asking import asked, has
 from faultlab.core.class_paths import found_class, path_of
-from faultlab.core.target_profile import Leaf
+from faultlab.core.target_profile import Leaf, LoaderFacts
 from faultlab.frameworks.torch import layers
+from faultlab.frameworks.torch.loaders import is_sized, read, samples_as_torch_does
 from faultlab.injection import tree
 
 
@@ -39,6 +40,27 @@ def gives_whole_batches(loader: Any) -> bool:
         if several and asked(loader, "batch_sampler") is not None:
             return not isinstance(several([next(iter(loader.sampler))]), (list, tuple))
     return False
+
+
+def loading(loaders: list[Any], fetched_by_torch: Container[Any], batches: int | None = None) -> LoaderFacts | None:
+    """How the first of the loaders loads; None where there is none."""
+    if not loaders:
+        return None
+    loader, settings = loaders[0], read(loaders[0])
+    # A loader that is iterated by a method of its own, such as one of several others, may have no use for them.
+    plain = loader in fetched_by_torch and samples_as_torch_does(loader)
+    return LoaderFacts(
+        samples=len(settings.dataset) if is_sized(settings.dataset) else None,
+        batches=batches,
+        length=settings.length,
+        batch_size=settings.batch_size,
+        shuffled=settings.shuffled,
+        drop_last=settings.drop_last,
+        workers=settings.num_workers,
+        own_sampling=not plain,
+        arrays=holds_arrays(loader),
+        whole_batches=gives_whole_batches(loader),
+    )
 
 
 def shared(training: list[Any], validation: list[Any]) -> bool:

@@ -18,36 +18,37 @@ from torch.utils.data import DataLoader
 from faultlab.core import directions, predictions
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Leaf, LoaderFacts, Part, Recon
+from faultlab.core.target_profile import Leaf, Part, Recon
 from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.lightning.callback_record import CallbackRecord
 from faultlab.frameworks.lightning.facts import (
     arguments,
     finite,
     frozen,
-    gives_whole_batches,
-    holds_arrays,
     keeps_lists,
     kind,
     leaf,
+    loading,
     monitors,
     rate,
     shared,
     takes,
 )
+from faultlab.frameworks.lightning.layer_calls import LayerCalls
+from faultlab.frameworks.lightning.log_record import LogRecord
 from faultlab.frameworks.lightning.seams.backward import CLIPPING, wrap_held_optimizers
-from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
 from faultlab.frameworks.lightning.seams.data import FETCHERS
 from faultlab.frameworks.lightning.seams.loading import training_loaders, validation_loaders
 from faultlab.frameworks.lightning.seams.logging import LOGGER_CONNECTOR
 from faultlab.frameworks.torch import batch_roles, layers
 from faultlab.frameworks.torch.callbacks import ranks, stops_early
-from faultlab.frameworks.torch.loaders import is_sized, read, samples_as_torch_does
+from faultlab.frameworks.torch.loaders import read
 from faultlab.frameworks.torch.optimizers import groups_in, held_optimizers, optimizers_in
 from faultlab.frameworks.torch.seams import clipping
 from faultlab.injection import compilation, joined, samples, tree
 from faultlab.injection.clock import Clock
 from faultlab.injection.hooks import Site, offered
-from faultlab.injection.values import is_plain
 
 _HOOKS = ("training_step", "validation_step", "test_step", "predict_step", "backward", "manual_backward", "forward",
           "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step", "configure_optimizers",
@@ -77,21 +78,14 @@ class Probe:
         self._in_backward = False
         self._in_hook_of_clipping = False
         self._trains_through_forward = False
-        self._children: list[str] = []
+        self._layer_calls = LayerCalls()
         self._parts: dict[str, Part] = {}
         self._in_forward = 0
-        self._layers_run: list[tuple[str, bool, bool]] = []
         self._lazy: set[int] = set()
-        self._logged: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
-        self._logged_objects: dict[str, None] = {}
-        self._logged_before = False
-        self._directions: list[tuple[str, dict[str, str]]] = []
-        self._callback_calls: dict[str, dict[str, list[int]]] = {}
         self._frozen = 0
         self._buffers = 0
-        self._width: int | None = None
-        self._last_logged: int | None = None
-        self._modules_callbacks: list[Any] = []
+        self._logs = LogRecord(clock)
+        self._callbacks = CallbackRecord(clock)
         self._fetched_by_torch: weakref.WeakSet[DataLoader[Any]] = weakref.WeakSet()
         self._thread = threading.get_ident()
 
@@ -107,8 +101,10 @@ class Probe:
                 for fetcher in FETCHERS:
                     patches.wrap(namespaces.part(namespace, fetcher), "__next__", self._fetching)
                 patches.wrap(namespaces.part(namespace, "core.optimizer:LightningOptimizer"), "step", self._updating)
-                patches.wrap(namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", self._calling_back)
-                patches.wrap(namespaces.part(namespace, LOGGER_CONNECTOR), "log_metrics", self._writing)
+                patches.wrap(
+                    namespaces.part(namespace, "trainer:call"), "_call_callback_hooks", self._callbacks.calling_back
+                )
+                patches.wrap(namespaces.part(namespace, LOGGER_CONNECTOR), "log_metrics", self._logs.writing_metrics)
             patches.wrap(DataLoader, "_get_iterator", self._iterating)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
             base = namespaces.base_module(self._site.cls)
@@ -116,8 +112,10 @@ class Probe:
             for name in names:
                 if callable(getattr(self._site.cls, name, None)):
                     patches.wrap(self._site.owner(name), name, self._calling(name))
-            patches.wrap(self._site.owner("configure_callbacks"), "configure_callbacks", self._configuring)
-            patches.wrap(base, "log", self._logging)
+            patches.wrap(
+                self._site.owner("configure_callbacks"), "configure_callbacks", self._callbacks.configuring_callbacks
+            )
+            patches.wrap(base, "log", self._logs.logging_value)
             patches.wrap(self._site.cls, "_apply_batch_transfer_handler", self._transferring)
             patches.wrap(torch.Tensor, "backward", self._backwards)
             clipping.wrap_functions(patches, self._clipping)
@@ -215,62 +213,6 @@ class Probe:
             self._flow.called("", self._site.module, (args, kwargs), output)
         return output
 
-    def _logging(self, log: Callable[..., Any]) -> Callable[..., Any]:
-        def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
-            stage = self._clock.stage
-            if not is_plain(value):
-                if name not in self._logged_objects:
-                    self._directions.append((name, directions.of_metric(value)))
-                self._logged_objects[name] = None
-            elif stage == "validate" and set(self._logged["train"]) - set(self._logged_objects):
-                self._logged_before = True
-            self._logged.get(stage, {})[name] = None
-            return log(module, name, value, *args, **kwargs)
-
-        return logging
-
-    def _writing(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
-        def writing(connector: Any, metrics: Any, *args: Any, **kwargs: Any) -> Any:
-            if metrics and connector.trainer.loggers:
-                self._last_logged = self._clock.step
-            return log_metrics(connector, metrics, *args, **kwargs)
-
-        return writing
-
-    def _configuring(self, configure: Callable[..., Any]) -> Callable[..., Any]:
-        def configuring(*args: Any, **kwargs: Any) -> Any:
-            result = configure(*args, **kwargs)
-            self._modules_callbacks += result if isinstance(result, (list, tuple)) else [result]
-            return result
-
-        return configuring
-
-    def _given(self, trainer: Any) -> list[tuple[str, Any]]:
-        """The callbacks that the Trainer was built with, without those that the module brought."""
-        brought = {id(callback) for callback in self._modules_callbacks}
-        return [(name, callback) for name, callback in named_callbacks(trainer) if id(callback) not in brought]
-
-    def _calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
-            # On the instances: Lightning calls some hooks of some callbacks only.
-            with Patches() as patches:
-                for name, callback in named_callbacks(trainer):
-                    if hook in own_hooks(callback):
-                        patches.wrap(callback, hook, self._counting(name, hook))
-                return call(trainer, hook, *args, **kwargs)
-
-        return calling
-
-    def _counting(self, name: str, hook: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        def make(method: Callable[..., Any]) -> Callable[..., Any]:
-            def counting(*args: Any, **kwargs: Any) -> Any:
-                self._callback_calls.setdefault(name, {}).setdefault(hook, []).append(self._clock.step)
-                return method(*args, **kwargs)
-
-            return counting
-
-        return make
-
     @property
     def _sanity_checking(self) -> bool:
         return bool(getattr(self._clock.trainer, "sanity_checking", False))
@@ -323,19 +265,8 @@ class Probe:
                 part = replace(part, biased=False, width=0)
             known = self._parts.setdefault(path, part)
             self._parts[path] = known if part.steady else part
-        if path:
-            self._follow(path, module, args, output)
-
-    def _follow(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
-        found = tree.tensors(output)
-        self._flow.called(path, module, args, output)
-        if layers.has_own(module):
-            taught = bool(args) and any(tensor.requires_grad for _, tensor in tree.tensors(args[0]))
-            self._layers_run.append((path, bool(self._in_forward), taught))
-        if found and next(module.parameters(), None) is not None:
-            self._children.append(path)
-            if found[0][1].dim() > 1:
-                self._width = found[0][1].shape[-1]
+            self._flow.called(path, module, args, output)
+            self._layer_calls.called(path, module, args, output, bool(self._in_forward))
 
     def recon(self, trainer: Any, steps: int, validation_batches: int) -> Recon:
         """The findings, once the run is over; ``trainer`` is None for a step that was called by hand."""
@@ -358,7 +289,7 @@ class Probe:
             module=path_of(self._site.cls),
             automatic=bool(module.automatic_optimization),
             forward=forward,
-            taught_head=self._taught_head(forward),
+            taught_head=self._layer_calls.taught_head(forward),
             hooks=tuple(sorted(self._hooks)),
             losses=self._losses,
             output=kind(self._output[0]) if self._output else "none",
@@ -381,7 +312,7 @@ class Probe:
             ),
             frozen_tensors=self._frozen,
             floating_buffers=self._buffers,
-            outputs_per_sample=given.width if given else self._width,
+            outputs_per_sample=given.width if given else self._layer_calls.width,
             decays=self._decays,
             transfers=self._transfers,
             first_update=self._first_update,
@@ -389,19 +320,19 @@ class Probe:
             validation_leaves=self._validation_leaves or {},
             arguments=arguments(module),
             takes=takes(module),
-            logged_in_training=tuple(self._logged["train"]),
-            logged_in_validation=tuple(self._logged["validate"]),
-            logged_before_validation=self._logged_before,
-            last_logged=self._last_logged,
+            logged_in_training=tuple(self._logs.by_stage["train"]),
+            logged_in_validation=tuple(self._logs.by_stage["validate"]),
+            logged_before_validation=self._logs.before_validation,
+            last_logged=self._logs.last_step,
             clips_itself=self._clips_itself,
-            logged_objects=tuple(self._logged_objects),
+            logged_objects=tuple(self._logs.objects),
         )
 
     def _of_trainer(self, trainer: Any, steps: int, validation_batches: int) -> dict[str, Any]:
         optimizers = optimizers_in(trainer.optimizers)
         groups = groups_in(optimizers)
         held = {id(parameter) for group in groups for parameter in group["params"]}
-        given = self._given(trainer)
+        given = self._callbacks.given(trainer)
         training, validation = training_loaders(trainer), validation_loaders(trainer)
         return {
             "epochs": int(trainer.current_epoch),
@@ -414,12 +345,12 @@ class Probe:
             "scheduler_intervals": tuple(config.interval for config in trainer.lr_scheduler_configs),
             "schedulers": tuple(type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs),
             "metrics": tuple(sorted(map(str, trainer.callback_metrics))),
-            "loading": self._facts(training, finite(trainer.num_training_batches)),
-            "validation_loading": self._facts(validation),
+            "loading": loading(training, self._fetched_by_torch, finite(trainer.num_training_batches)),
+            "validation_loading": loading(validation, self._fetched_by_torch),
             "validates_on_training_data": shared(training, validation),
             "callbacks": tuple(name for name, _ in named_callbacks(trainer)),
             "monitors": monitors(given),
-            "callback_hooks": self._callback_hooks(steps),
+            "callback_hooks": self._callbacks.hooks(steps),
             "checkpoints": tuple(name for name, one in named_callbacks(trainer) if hasattr(one, "best_model_path")),
             "loggers": tuple(type(logger).__name__ for logger in trainer.loggers),
             "precision": str(trainer.precision),
@@ -430,7 +361,7 @@ class Probe:
             "flags": tuple(name.removeprefix("_") for name in _FLAGS if getattr(trainer, name, False)),
             "endless": trainer.max_epochs == -1,
             "patience": {name: callback.patience for name, callback in given if stops_early(callback)},
-            "directions": directions.merged([*self._directions, *directions.of_trainer(trainer)]),
+            "directions": directions.merged([*self._logs.directions, *directions.of_trainer(trainer)]),
             "ranking": tuple(name for name, callback in given if ranks(callback)),
         }
 
@@ -438,50 +369,10 @@ class Probe:
     def _clips_itself(self) -> bool:
         return namespaces.overrides(self._site.cls, "configure_gradient_clipping")
 
-    def _callback_hooks(self, steps: int) -> dict[str, dict[str, int]]:
-        return {
-            name: {hook: len(calls) for hook, calls in hooks.items() if calls[-1] + 1 >= steps // 2}
-            for name, hooks in self._callback_calls.items()
-        }
-
-    def _facts(self, loaders: list[Any], batches: int | None = None) -> LoaderFacts | None:
-        if not loaders:
-            return None
-        loader, loading = loaders[0], read(loaders[0])
-        # A loader that is iterated by a method of its own, such as one of several others, may have no use for them.
-        plain = loader in self._fetched_by_torch and samples_as_torch_does(loader)
-        return LoaderFacts(
-            samples=len(loading.dataset) if is_sized(loading.dataset) else None,
-            batches=batches,
-            length=loading.length,
-            batch_size=loading.batch_size,
-            shuffled=loading.shuffled,
-            drop_last=loading.drop_last,
-            workers=loading.num_workers,
-            own_sampling=not plain,
-            arrays=holds_arrays(loader),
-            whole_batches=gives_whole_batches(loader),
-        )
-
-    def _taught_head(self, forward: str | None) -> bool | None:
-        inside = [
-            taught
-            for path, in_forward, taught in self._layers_run
-            if (in_forward if forward == "" else path == forward or path.startswith(f"{forward}."))
-        ]
-        return inside[-1] if inside else None
-
     def _outermost(self) -> str | None:
         """What gives the predictions where the data can't be followed."""
         # Some modules have a forward for validation and prediction alone, and train through their parts.
         if self._trains_through_forward and namespaces.overrides(self._site.cls, "forward"):
             return ""
-        called = set(self._children)
         # Of the calls that no other call surrounds, the last gives what the loss is computed from.
-        outermost = [path for path in self._children if not any(above in called for above in _ancestors(path))]
-        return outermost[-1] if outermost else None
-
-
-def _ancestors(path: str) -> list[str]:
-    parts = path.split(".")
-    return [".".join(parts[:length]) for length in range(1, len(parts))]
+        return self._layer_calls.outermost()

@@ -42,7 +42,7 @@ def _index(grouped: list[tuple[str, list[FailureMode]]]) -> Iterator[str]:
         f"clean one to the bit. A failure mode that can't happen to a model is not counted on it.\n"
     )
     for family, members in grouped:
-        yield f"## [{family}]({family}.md)\n\n{inline(_about(members[0].file))}\n"
+        yield f"## [{family}]({family}.md)\n\n{inline(_about(members))}\n"
         yield "| id | severity | stock Lightning | what is broken |\n| --- | --- | --- | --- |"
         for mode in members:
             link = f"[`{mode.id}`]({family}.md#{anchor(mode.id)})"
@@ -51,7 +51,7 @@ def _index(grouped: list[tuple[str, list[FailureMode]]]) -> Iterator[str]:
 
 
 def _page(family: str, members: list[FailureMode]) -> Iterator[str]:
-    yield f"# {family}\n\n{MARK}\n\n{inline(_about(members[0].file))} [All families]({INDEX})\n"
+    yield f"# {family}\n\n{MARK}\n\n{inline(_about(members))} [All families]({INDEX})\n"
     for mode in members:
         yield from _mode(mode)
 
@@ -88,8 +88,10 @@ def _relative(file: str) -> str:
     return Path(file).relative_to(index.INJECTORS.parents[1]).as_posix()
 
 
-def _about(file: str) -> str:
+def _about(members: list[FailureMode]) -> str:
     """What a family breaks, from the first line of its file: ``return: what `training_step` gives back.``"""
+    # A large family has more files, whose names go on where that of the first ends.
+    file = min((mode.file for mode in members), key=len)
     text = (ast.get_docstring(_tree(file)) or "").partition("\n")[0].partition(": ")[2]
     return text[:1].upper() + text[1:]
 

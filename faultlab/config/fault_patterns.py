@@ -1,0 +1,38 @@
+"""Texts that name failure modes or faults: what is wrong with one, and what to write instead."""
+
+from __future__ import annotations
+
+from faultlab.catalogue import index
+from faultlab.catalogue.failure_mode import matching, nearest
+from faultlab.core.fault import Fault
+from faultlab.errors import FaultlabError, UsageError
+
+_LIST = "`faultlab list` shows them all."
+
+
+def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] | None:
+    """What is wrong with a glob over failure modes (or with a whole fault's text) and its remedy, or None."""
+    modes = index.modes()
+    if whole_faults and any(mark in pattern for mark in ":@"):
+        try:
+            fault = Fault.parse(pattern)
+            if fault.mode in modes:
+                modes[fault.mode].complete(fault, 1)
+                return None
+        except FaultlabError as error:
+            return str(error), ""
+        return f"unknown failure mode {fault.mode!r}", nearest(fault.mode, modes) or _LIST
+    if matching(pattern, modes):
+        return None
+    close = nearest(pattern, [f"{mode.family}.*" for mode in modes.values()] if pattern.endswith(".*") else modes)
+    return f"no failure mode matches {pattern!r}", close or _LIST
+
+
+def parse_fault(text: str) -> Fault:
+    """The fault of that text; raises UsageError, with the remedy, where it is none of this catalogue."""
+    if (wrong := check_pattern(text, whole_faults=True)) is not None:
+        raise UsageError(". ".join(filter(None, wrong)))
+    try:
+        return Fault.parse(text)
+    except FaultlabError as error:  # a glob of several
+        raise UsageError(str(error)) from None

@@ -1,0 +1,64 @@
+"""What is called of the Trainer's callbacks in a clean run, and which of them the module has brought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from faultlab.core.patching import Patches
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks, own_hooks
+from faultlab.injection.clock import Clock
+
+
+class CallbackRecord:
+    """Writes down the steps in which callbacks' hooks are called, as the wrappers that it makes are called."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._calls: dict[str, dict[str, list[int]]] = {}
+        self._of_module: list[Any] = []
+
+    def configuring_callbacks(self, configure: Callable[..., Any]) -> Callable[..., Any]:
+        """Wraps ``configure_callbacks``."""
+
+        def configuring(*args: Any, **kwargs: Any) -> Any:
+            result = configure(*args, **kwargs)
+            self._of_module += result if isinstance(result, (list, tuple)) else [result]
+            return result
+
+        return configuring
+
+    def given(self, trainer: Any) -> list[tuple[str, Any]]:
+        """The callbacks that the Trainer was built with, without those that the module brought."""
+        brought = {id(callback) for callback in self._of_module}
+        return [(name, callback) for name, callback in named_callbacks(trainer) if id(callback) not in brought]
+
+    def calling_back(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Wraps what calls a hook of every callback."""
+
+        def calling(trainer: Any, hook: str, *args: Any, **kwargs: Any) -> Any:
+            # On the instances: Lightning calls some hooks of some callbacks only.
+            with Patches() as patches:
+                for name, callback in named_callbacks(trainer):
+                    if hook in own_hooks(callback):
+                        patches.wrap(callback, hook, self._counting(name, hook))
+                return call(trainer, hook, *args, **kwargs)
+
+        return calling
+
+    def _counting(self, name: str, hook: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(method: Callable[..., Any]) -> Callable[..., Any]:
+            def counting(*args: Any, **kwargs: Any) -> Any:
+                self._calls.setdefault(name, {}).setdefault(hook, []).append(self._clock.step)
+                return method(*args, **kwargs)
+
+            return counting
+
+        return make
+
+    def hooks(self, steps: int) -> dict[str, dict[str, int]]:
+        """How often each callback's hooks were called, without those that end before the middle of the run."""
+        return {
+            name: {hook: len(calls) for hook, calls in hooks.items() if calls[-1] + 1 >= steps // 2}
+            for name, hooks in self._calls.items()
+        }

@@ -1,0 +1,50 @@
+"""The calls of a module's layers in its first training step, in their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from faultlab.frameworks.torch import layers
+from faultlab.injection import tree
+
+
+class LayerCalls:
+    """Writes down which layers are called; ``width`` is the last dimension of what the last with weights gave."""
+
+    def __init__(self) -> None:
+        self.width: int | None = None
+        self._weighted: list[str] = []
+        self._own_layers: list[tuple[str, bool, bool]] = []
+
+    def called(self, path: str, module: nn.Module, args: Any, output: Any, in_forward: bool) -> None:
+        """Notes the call of the layer at that path, from within the whole module's ``forward`` or from elsewhere."""
+        found = tree.tensors(output)
+        if layers.has_own(module):
+            taught = bool(args) and any(tensor.requires_grad for _, tensor in tree.tensors(args[0]))
+            self._own_layers.append((path, in_forward, taught))
+        if found and next(module.parameters(), None) is not None:
+            self._weighted.append(path)
+            if found[0][1].dim() > 1:
+                self.width = found[0][1].shape[-1]
+
+    def taught_head(self, forward: str | None) -> bool | None:
+        """Whether the last layer within what gives the predictions is given something that gradients go back from."""
+        inside = [
+            taught
+            for path, in_forward, taught in self._own_layers
+            if (in_forward if forward == "" else path == forward or path.startswith(f"{forward}."))
+        ]
+        return inside[-1] if inside else None
+
+    def outermost(self) -> str | None:
+        """The last layer with weights that no other one surrounds, by its path."""
+        called = set(self._weighted)
+        outermost = [path for path in self._weighted if not any(above in called for above in _ancestors(path))]
+        return outermost[-1] if outermost else None
+
+
+def _ancestors(path: str) -> list[str]:
+    parts = path.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]

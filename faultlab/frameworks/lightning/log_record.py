@@ -1,0 +1,48 @@
+"""What a module logs in a clean run: the names by stage, the metric objects, and when the loggers were last told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from faultlab.core import directions
+from faultlab.injection.clock import Clock
+from faultlab.injection.values import is_plain
+
+
+class LogRecord:
+    """Writes down what the module logs and which metrics reach a logger, as the wrappers that it makes are called."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.by_stage: dict[str, dict[str, None]] = {"train": {}, "validate": {}}
+        self.objects: dict[str, None] = {}
+        self.before_validation = False
+        self.directions: list[tuple[str, dict[str, str]]] = []
+        self.last_step: int | None = None
+
+    def logging_value(self, log: Callable[..., Any]) -> Callable[..., Any]:
+        """Wraps ``LightningModule.log``."""
+
+        def logging(module: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+            stage = self._clock.stage
+            if not is_plain(value):
+                if name not in self.objects:
+                    self.directions.append((name, directions.of_metric(value)))
+                self.objects[name] = None
+            elif stage == "validate" and set(self.by_stage["train"]) - set(self.objects):
+                self.before_validation = True
+            self.by_stage.get(stage, {})[name] = None
+            return log(module, name, value, *args, **kwargs)
+
+        return logging
+
+    def writing_metrics(self, log_metrics: Callable[..., Any]) -> Callable[..., Any]:
+        """Wraps what hands metrics to the loggers."""
+
+        def writing(connector: Any, metrics: Any, *args: Any, **kwargs: Any) -> Any:
+            if metrics and connector.trainer.loggers:
+                self.last_step = self._clock.step
+            return log_metrics(connector, metrics, *args, **kwargs)
+
+        return writing

@@ -1,0 +1,156 @@
+"""batch: which samples the loader yields together, and how many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from faultlab.catalogue.failure_mode import Dose
+from faultlab.catalogue.injection_points import Batch
+from faultlab.injection import samples, tree
+from faultlab.injection.armed_fault import Context
+from faultlab.injection.registry import failure_mode
+from faultlab.injectors._samples import rows, size
+
+
+@failure_mode(
+    "batch.empty",
+    seam=Batch,
+    severity="major",
+    effect="silent",
+    cause=("empty", "batch size", "no sample", "shape", "nan", "finite"),
+    needs=("sample-dimension", "samples-apart"),
+    when="middle",
+    evidence=("graphnet-team/graphnet#424", "pytorch/pytorch#57429"),
+)
+def empty_batch(batch: Any, ctx: Context) -> Any:
+    """One batch holds no sample: every one of them was filtered out.
+
+    Effect: the loss, a mean over nothing, is NaN and is logged so. The gradients are zero, so that the weights stay
+    finite and the next batch's loss looks as before. Nobody warns.
+    Why it goes unnoticed: one gap in a curve is easily taken for a plotting error; a moving average or an epoch's mean
+    that turns NaN names no batch.
+    Example:
+        keep = (scores > threshold).nonzero().flatten()     # nothing passes
+        return images[keep], labels[keep]
+    Remedy: skip such a batch on purpose, and count how often; assert `len(images) > 0`.
+    """
+    return rows(batch, torch.arange(0), ctx)
+
+
+@failure_mode(
+    "batch.single-sample",
+    seam=Batch,
+    severity="minor",
+    effect="raises",
+    cause=("single", "one sample", "1 sample", "1 value", "batch size"),
+    needs=("several-samples", "samples-apart"),
+    when="middle",
+    evidence=("pytorch/pytorch#4534", "scverse/scvi-tools#2314"),
+)
+def single_sample(batch: Any, ctx: Context) -> Any:
+    """One batch holds a single sample: the remainder of the dataset.
+
+    Effect: BatchNorm over features raises a ValueError: expected more than 1 value per channel when training. Behind
+    convolutions, or without BatchNorm, training is silent: a step on one sample, as large as any.
+    Why it goes unnoticed: convolutions give BatchNorm many values a sample; and a `.squeeze()` that takes the batch
+    dimension along raises nothing either where the loss broadcasts.
+    Example:
+        DataLoader(dataset, batch_size=32)  # 1,025 samples, and no drop_last=True
+    Remedy: `drop_last=True` in training; `.squeeze(1)` with the dimension named, never a bare `.squeeze()`.
+    """
+    return rows(batch, torch.arange(min(1, size(batch, ctx))), ctx)
+
+
+@failure_mode(
+    "batch.length-mismatch",
+    seam=Batch("labels"),
+    severity="major",
+    effect="raises",
+    cause=("length", "batch_size", "batch size", "match", "shape"),
+    needs=("several-labels",),
+    evidence=("arXiv:1910.11015 (Humbatova et al.: wrong labels for training data)",),
+)
+def drop_last_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
+    """There is one label less than there are inputs.
+
+    Effect: the loss raises a ValueError that gives both batch sizes; a mean squared error raises a RuntimeError about
+    sizes.
+    Why it goes unnoticed: a loss that broadcasts, or that zips outputs with labels, goes on with pairs that are not.
+    Example:
+        inputs, labels = series[:-1], series[2:]
+    Remedy: assert `len(inputs) == len(labels)` where the batch is made.
+    """
+    return labels[:-1] if labels.ndim else labels
+
+
+@failure_mode(
+    "batch.samples-dropped",
+    seam=Batch,
+    severity="minor",
+    effect="silent",
+    cause=("batch size", "fewer", "dropped", "smaller", "shape"),
+    needs=("several-samples", "samples-apart"),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of each batch's samples that is lost"),),
+    evidence=("pytorch/pytorch#57429", "LMResiliency/lm-resiliency (docs/fault_injection.md: drop, input)"),
+)
+def drop_samples(batch: Any, ctx: Context) -> Any:
+    """Every batch loses a part of its samples on the way.
+
+    Effect: training is silent and goes on with smaller batches, at the default dose of half the size.
+    Why it goes unnoticed: the number of batches, the progress bar and the loss look as they always do.
+    Example:
+        samples = [sample for sample in samples if sample is not None]  # and a file server that is down
+        return default_collate(samples)
+    Remedy: count the samples of an epoch and compare with the dataset's length; log how many were filtered out.
+    """
+    number = size(batch, ctx)
+    kept = max(1, int(number * (1 - ctx.dose.fraction)))
+    return rows(batch, torch.randperm(number, generator=ctx.generator)[:kept].sort().values, ctx)
+
+
+@failure_mode(
+    "batch.samples-merged",
+    seam=Batch,
+    severity="major",
+    effect="raises",
+    cause=("batch size", "shape", "dimension", "merge"),
+    needs=("several-samples", "samples-apart"),
+    evidence=("huggingface/transformers#34204", "arXiv:2506.14813 (TrainCheck: transformers-34204)"),
+)
+def merge_samples(batch: Any, ctx: Context) -> Any:
+    """All samples of a batch are joined to a single one; of what can't be joined, the first sample's is kept.
+
+    Effect: the first layer raises a RuntimeError about a shape. A model of sequences of any length raises nothing and
+    trains on one long sample a step.
+    Why it goes unnoticed: the number of batches is right, and so is the number of values in each.
+    Example:
+        torch.cat(images).unsqueeze(0)      # instead of torch.stack(images)
+    Remedy: assert the batch size where the batch is made.
+    """
+    return samples.merged(batch, ctx.recon.sample_axes)
+
+
+@failure_mode(
+    "batch.repeated",
+    seam=Batch,
+    severity="critical",
+    effect="silent",
+    cause=("same", "repeat", "identical", "duplicate"),
+    needs=("differing-batches",),
+    evidence=("wandb/examples#444", "ZhaoJ9014/face.evoLVe#39"),
+)
+def repeat_batch(batch: Any, ctx: Context) -> Any:
+    """Every step is given the same batch.
+
+    Effect: training is silent and learns a handful of samples by heart.
+    Why it goes unnoticed: the training loss falls faster than ever; only validation tells.
+    Example:
+        batch = next(iter(loader))          # inside the loop: a fresh iterator each time
+    Remedy: compare a batch's inputs with those of the batch before; watch validation and not only the training loss.
+    """
+    if "batch" not in ctx.memory:
+        ctx.memory["batch"] = tree.map_tensors(batch, torch.Tensor.clone)
+    # A copy each time: a step may change what it is given.
+    return tree.map_tensors(ctx.memory["batch"], torch.Tensor.clone)
