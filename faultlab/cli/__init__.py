@@ -37,7 +37,7 @@ _COMMANDS = {
     "warm": "List the processes that stay warm for the next command, or end them.",
     "watch": "Run a training and say what became of its process.",
     "completion": "Print the script by which a shell completes these commands.",
-    "dev": "Add failure modes and renew the pages about them.",
+    "dev": "Add failure modes, guards and formats, and renew what is made of them.",
 }
 
 

@@ -81,7 +81,7 @@ def test_shares_joined_are_the_report_of_the_whole(tmp_path: Path, of: int) -> N
 
 def test_the_run_folder_of_the_whole_stands_the_gates_looks(tmp_path: Path) -> None:
     (group,) = merge.shares(reversed(_shares(tmp_path))).values()
-    folder = merge.write(group, merge.joined(group), tmp_path / "out")
+    folder = merge.write(group, merge.joined(group), tmp_path / "out", formats=())
     found = evidence.read(folder / "report.json", whole=True)
     assert evidence.has_run_folder(folder / "report.json")
     assert len(found.faults) == len(FAULTS)
@@ -191,7 +191,7 @@ def test_shares_without_the_mutants_that_are_asked_for_prove_nothing_of_them(tmp
 def test_a_share_is_not_overwritten_by_the_whole(tmp_path: Path) -> None:
     (group,) = merge.shares(_shares(tmp_path)).values()
     with pytest.raises(UsageError, match="is one of the shares"):
-        merge.write(group, merge.joined(group), tmp_path / "1")
+        merge.write(group, merge.joined(group), tmp_path / "1", formats=())
     assert evidence.read(tmp_path / "1" / "made-up" / "report.json", whole=True).shard == "1/2"
 
 
