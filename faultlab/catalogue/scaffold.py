@@ -5,20 +5,16 @@ from __future__ import annotations
 import ast
 import builtins
 import keyword
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-from faultlab.catalogue import index, injection_points
+from faultlab.catalogue import import_lines, index, injection_points
 from faultlab.catalogue.docstring_sections import parse_sections
 from faultlab.catalogue.failure_mode import FailureMode, nearest
 from faultlab.catalogue.injection_points import InjectionPoint
 from faultlab.core import atomic_write
 from faultlab.core.fault import MODE_ID
 from faultlab.errors import UsageError
-
-_LONGEST = 120
 
 # The catalogue's tests have to fail until it is filled in: a cause without words and a reason too short see to that.
 _DECLARATION = '''
@@ -88,7 +84,7 @@ def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
         kind == "around"
     )
     for module, imported in wanted:
-        text = _importing(text, module, imported)
+        text = import_lines.importing(text, module, imported)
     signature, body = _KINDS[kind]
     function = _free_name(family, name, text)
     declaration = _DECLARATION.format(id=id, seam=chosen, function=function, signature=signature, body=body)
@@ -126,57 +122,7 @@ def _free_name(family: str, name: str, text: str) -> str:
     plain = name.replace("-", "_")
     names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
     defined = {getattr(node, "name", "") for node in ast.parse(text).body}
-    imported = {alias.asname or alias.name for node in _imports(text) for alias in node.names}
+    imported = {alias.asname or alias.name for node in import_lines.imports(text) for alias in node.names}
     taken = {*names, *defined, *imported, *dir(builtins), *keyword.kwlist}
     candidates = [plain, f"{family}_{plain}", *(f"{plain}_{number}" for number in range(2, 99))]
     return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def _importing(text: str, module: str, name: str) -> str:
-    """The source with the import in it, in the place where it belongs."""
-    imports = list(_imports(text))
-    lines = text.splitlines()
-    for node in imports:
-        if isinstance(node, ast.ImportFrom) and node.module == module:
-            names = {ast.unparse(alias) for alias in node.names}
-            if name not in names:
-                lines[node.lineno - 1 : node.end_lineno] = _import(module, {*names, name})
-            return "\n".join(lines) + "\n"
-    key = (_section(module), True, module)
-    before = [node for node in imports if _key(node) < key]
-    after = [node for node in imports if _key(node) > key]
-    new = _import(module, {name})
-    if before and _key(before[-1])[0] == key[0]:
-        at = before[-1].end_lineno or 0
-    elif after and _key(after[0])[0] == key[0]:
-        at = after[0].lineno - 1
-    else:
-        # The first of its section: a blank line sets it off from the one before.
-        at = before[-1].end_lineno or 0 if before else 0
-        new = ["", *new]
-    lines[at:at] = new
-    return "\n".join(lines) + "\n"
-
-
-def _imports(text: str) -> Iterator[ast.Import | ast.ImportFrom]:
-    for node in ast.parse(text).body:
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield node
-
-
-def _import(module: str, names: set[str]) -> list[str]:
-    ordered = sorted(names, key=str.lower)
-    line = f"from {module} import {', '.join(ordered)}"
-    return [line] if len(line) <= _LONGEST else [f"from {module} import (", *(f"    {n}," for n in ordered), ")"]
-
-
-def _key(node: ast.Import | ast.ImportFrom) -> tuple[int, bool, str]:
-    module = node.names[0].name if isinstance(node, ast.Import) else node.module or ""
-    return _section(module), isinstance(node, ast.ImportFrom), module
-
-
-def _section(module: str) -> int:
-    top = module.partition(".")[0]
-    if top in ("__future__", "faultlab"):
-        return {"__future__": 0, "faultlab": 3}[top]
-    return 1 if top in sys.stdlib_module_names else 2

@@ -1,10 +1,11 @@
-"""``faultlab dev``: begins failure modes, and renews the pages and schemas that are made from the source."""
+"""``faultlab dev``: begins failure modes, guards and formats, and renews what is made from the source."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,7 +18,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.group("dev")
 def command() -> None:
-    """Write failure modes, and keep what is made of them fresh."""
+    """Add failure modes, guards and formats, and keep what is made of them fresh."""
 
 
 @command.command("docs")
@@ -51,21 +52,31 @@ def schemas(check: bool, into: Path | None) -> int:
 
 
 @command.command("new")
-@click.argument("id")
-@click.option("--seam", metavar="SEAM", help="Where it attaches.  [default: where most of the family do]")
+@click.argument("words", nargs=-1, required=True, metavar="[mode|guard|format] NAME")
+@click.option("--seam", metavar="SEAM", help="Where a failure mode attaches.  [default: where most of the family do]")
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False, exists=True),
-              help="The folder of the families' files.  [default: faultlab/injectors of the checkout]")  # fmt: skip
-def new(id: str, seam: str | None, into: Path | None) -> None:
-    """Begin a failure mode in its family's file.
+              help="The folder to write to.  [default: that of the others in the checkout]")  # fmt: skip
+def new(words: tuple[str, ...], seam: str | None, into: Path | None) -> None:
+    """Begin a failure mode, a guard or a report format, in a file to fill in.
 
-    ID is its name, such as loss.wrong-sign.
+    NAME is that of a failure mode, such as loss.wrong-sign; of a guard's class, such as LabelsSpread; or of the file
+    that a format writes, such as findings.csv.
     """
-    from faultlab.catalogue import scaffold
-
+    kind, name = ("mode", words[0]) if len(words) == 1 else (words[0], words[1])
+    if kind not in _BEGIN or len(words) > 2 or name in _BEGIN:
+        raise click.UsageError(f"Name one thing to begin: [{'|'.join(_BEGIN)}] NAME.")
+    if seam is not None and kind != "mode":
+        raise click.UsageError("Only a failure mode has a --seam.")
     try:
-        file, mode = scaffold.add(id, seam, into or _checkout() / "faultlab" / "injectors")
+        _BEGIN[kind](name, seam, into)
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
+
+
+def _begin_mode(id: str, seam: str | None, into: Path | None) -> None:
+    from faultlab.catalogue import scaffold
+
+    file, mode = scaffold.add(id, seam, into or _checkout() / "faultlab" / "injectors")
     click.echo(f"{os.path.relpath(file)}:{mode.line}: {mode.id}, to be filled in: {', '.join(scaffold.unfilled(mode))}")
     click.echo(f"    {mode.seam}: {scaffold.seams()[mode.seam].about}")
     click.echo(
@@ -73,6 +84,33 @@ def new(id: str, seam: str | None, into: Path | None) -> None:
         "`pytest tests/catalogue/test_catalogue.py tests/catalogue/test_dev.py tests/injectors/test_contract.py`,"
     )
     click.echo("    then `python -m tests.measure` and `faultlab dev docs`.")
+
+
+def _begin_guard(name: str, seam: None, into: Path | None) -> None:
+    from faultlab.catalogue import guard_scaffold
+
+    file, *listing = guard_scaffold.add(name, into or _checkout() / "faultlab" / "guards")
+    click.echo(f"{os.path.relpath(file)}: {name}, to be filled in: docstrings, checks, what it looks at")
+    for changed in listing:
+        click.echo(f"    It is listed in {os.path.relpath(changed)}.")
+    click.echo(f"    Its tests fail until it is: `pytest tests/guards/test_contract.py -k {name}`,")
+    click.echo("    then `python benchmarks/prescriptions.py --write` and `faultlab dev docs`.")
+
+
+def _begin_format(name: str, seam: None, into: Path | None) -> None:
+    from faultlab.report import format_scaffold
+
+    file = format_scaffold.add(name, into or _checkout() / "faultlab" / "report" / "formats")
+    click.echo(f"{os.path.relpath(file)}: {name}, to be filled in: docstrings, render")
+    click.echo(f"    Its tests fail until it is: `pytest tests/report/test_reporters.py -k {name}`,")
+    click.echo("    then `faultlab dev docs`.")
+
+
+_BEGIN: Mapping[str, Callable[[str, Any, Path | None], None]] = {
+    "mode": _begin_mode,
+    "guard": _begin_guard,
+    "format": _begin_format,
+}
 
 
 def _bring_up_to_date(folder: Path, texts: Mapping[str, str | None], check: bool, what: str, by: str) -> int:

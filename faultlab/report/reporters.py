@@ -68,7 +68,7 @@ def added() -> list[EntryPoint]:
 def files() -> tuple[str, ...]:
     """Return the names of all files that formats write; those of other packages are told by their entry points."""
     own = [one.file for one in built_in()]
-    return (*own, *(entry.name for entry in added() if not _refused(entry.name)))
+    return (*own, *(entry.name for entry in added() if not refused(entry.name)))
 
 
 def texts(report: Report, folder: Path) -> Iterator[tuple[str, str | None]]:
@@ -80,8 +80,8 @@ def texts(report: Report, folder: Path) -> Iterator[tuple[str, str | None]]:
 def added_texts(report: Report, folder: Path) -> Iterator[tuple[str, str | None, str]]:
     """Yield name, text and complaint of each file of other packages; where there is a complaint there is no text."""
     for entry in added():
-        if refused := _refused(entry.name):
-            yield entry.name, None, _complaint(entry, refused)
+        if why := refused(entry.name):
+            yield entry.name, None, _complaint(entry, why)
             continue
         try:
             found: Format | FolderFormat = entry.load()
@@ -97,8 +97,8 @@ def added_texts(report: Report, folder: Path) -> Iterator[tuple[str, str | None,
             yield entry.name, text, ""
 
 
-def _refused(name: str) -> str:
-    """Why no package may add a file of that name; empty where it may."""
+def refused(name: str) -> str:
+    """Return why no format may write a file of that name beside the others; empty where one may."""
     if not _FILE.fullmatch(name):
         return "a format is named after the file that it writes, of letters, digits, dots, dashes and underscores"
     taken = {*run_folder.CONCLUSIONS, *run_folder.KEPT, *(one.file for one in built_in())}

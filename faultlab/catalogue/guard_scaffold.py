@@ -1,0 +1,71 @@
+"""The scaffold of a new ready-made guard: a file to fill in, listed where guards are offered."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from faultlab.catalogue import guard_index, import_lines
+from faultlab.core import atomic_write
+from faultlab.errors import UsageError
+
+_NAME = re.compile(r"([A-Z][a-z0-9]+)+")
+
+# The contract's tests have to fail until it is filled in: a guard without checks sees to that.
+_FILE = '''\
+"""Say in one sentence what has to hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faultlab.guards.guard import Guard
+from faultlab.guards.support.training_view import TrainingView
+
+
+class {name}(Guard):
+    """Notices: say what goes wrong, and when the guard looks."""
+
+    checks = {{}}
+
+    def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
+        """Forget the training before."""
+
+    def on_train_batch_end(
+        self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look, and say self.alarm("check", "what was seen", "What to do.") where one of the checks fails."""
+'''
+
+
+def add(name: str, folder: Path) -> list[Path]:
+    """Write the scaffold of a guard of that name, and return the files that were written.
+
+    In ``faultlab.guards`` itself it is listed too.
+
+    Raises:
+        UsageError: It can't be a guard's name, or there is one of that name.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no guard's name; one is a class, such as LabelsSpread")
+    module = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    file, listing = folder / f"{module}.py", folder / "__init__.py"
+    if name in guard_index.guards() or file.exists():
+        raise UsageError(f"{name} is there already: {file}")
+    listed = listing.read_text(encoding="utf-8") if listing.is_file() else ""
+    atomic_write.write(file, _FILE.format(name=name))
+    if "from faultlab.guards.guard import" not in listed:
+        return [file]
+    atomic_write.write(listing, _listing(listed, f"faultlab.guards.{module}", name))
+    return [file, listing]
+
+
+def _listing(text: str, module: str, name: str) -> str:
+    """The source of the package with the guard among those that it offers."""
+    lines = import_lines.importing(text, module, name).splitlines()
+    begin = lines.index("__all__ = [") + 1
+    end = lines.index("]", begin)
+    # Classes come before functions, as letters do.
+    at = next((number for number in range(begin, end) if lines[number].strip(' ",') > name), end)
+    lines.insert(at, f'    "{name}",')
+    return "\n".join(lines) + "\n"
