@@ -65,7 +65,7 @@ seen = {
         "input": os.readlink("/proc/self/fd/0"),
     },
 }
-SEEN = Path(__file__).parents[2] / "seen.json"  # outside of the project, where no run keeps what it writes to itself
+SEEN = Path(__file__).parents[1] / "seen.json"  # outside of the project, where no run keeps what it writes to itself
 SEEN.write_text(json.dumps(seen))
 IMPORTS
 

@@ -28,10 +28,10 @@ def test_the_page_lists_the_nightly_ring(items: list[Item]) -> None:
 @pytest.mark.parametrize(
     ("file", "test"),
     [
-        ("test_contract.py", "test_it_applies_and_acts_wherever_it_is_said_to"),
-        ("test_contract.py", "test_it_does_on_stock_lightning_what_it_says"),
-        ("test_detach.py", "test_attaching_and_detaching_draws_no_random_number"),
-        ("test_detach.py", "test_it_detaches_without_trace"),
+        ("injectors/test_contract.py", "test_it_applies_and_acts_wherever_it_is_said_to"),
+        ("injectors/test_contract.py", "test_it_does_on_stock_lightning_what_it_says"),
+        ("injection/test_detach.py", "test_attaching_and_detaching_draws_no_random_number"),
+        ("injection/test_detach.py", "test_it_detaches_without_trace"),
     ],
 )
 def test_every_failure_mode_is_in_the_quick_ring(items: list[Item], file: str, test: str) -> None:
