@@ -95,9 +95,9 @@ def test_a_kill_is_told_from_a_failure() -> None:
 def test_a_kill_for_memory_is_told_from_others() -> None:
     # In a process of its own: a supervisor takes note of every child of the one that it runs in.
     code = """
-from faultlab import supervisor
+from faultlab.engines import memory_kills, supervisor
 counts = iter([4, 5])
-supervisor._deaths_for_memory = lambda: next(counts)
+memory_kills.count = lambda: next(counts)
 ending = supervisor.Supervisor(["sh", "-c", "kill -KILL $$"]).run()
 print(ending.outcome, ending.found)
 """
