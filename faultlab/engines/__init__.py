@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
-from faultlab.core.notice import safe_text
+from faultlab.core import plug_ins
 from faultlab.core.orders import Order
 from faultlab.core.results import Outcome
 
@@ -105,14 +105,7 @@ def create(name: str, jobs: int) -> Engine:
         module, _, cls = BUILT_IN[name].partition(":")
         own: Engine = getattr(importlib.import_module(module), cls)(jobs)
         return own
-    entry = added().get(name)
-    if entry is None:
-        raise UsageError(f"there is no engine {name!r}; there are {', '.join(names())}")
-    try:
-        make: Callable[[int], Engine] = entry.load()
-    except Exception as error:  # whatever a foreign module does when it is imported
-        why = f"{type(error).__name__}: {safe_text(error)}"
-        raise UsageError(f"the engine {name!r}, {entry.value}, can't be imported: {why}") from None
+    make: Callable[[int], Engine] = plug_ins.loaded("engine", name, added(), names())
     return make(jobs)
 
 

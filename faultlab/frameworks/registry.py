@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from faultlab.core import framework_names
-from faultlab.core.notice import safe_text
-from faultlab.errors import UsageError
+from faultlab.core import framework_names, plug_ins
 from faultlab.frameworks.base import Framework
 
 
@@ -23,15 +21,8 @@ def named(name: str) -> Framework:
     if name in framework_names.BUILT_IN:
         found: Framework = importlib.import_module(framework_names.BUILT_IN[name]).FRAMEWORK
         return found
-    entry = framework_names.added().get(name)
-    if entry is None:
-        raise UsageError(f"there is no framework {name!r}; there are {', '.join(framework_names.known())}")
-    try:
-        loaded: Framework = entry.load()
-    except Exception as error:  # whatever a foreign module does when it is imported
-        why = f"{type(error).__name__}: {safe_text(error)}"
-        raise UsageError(f"the framework {name!r}, {entry.value}, can't be imported: {why}") from None
-    return loaded
+    added: Framework = plug_ins.loaded("framework", name, framework_names.added(), framework_names.known())
+    return added
 
 
 def default_framework() -> Framework:

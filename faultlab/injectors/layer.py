@@ -12,6 +12,7 @@ from faultlab.core.target_profile import ACTIVATIONS, DENSE, NORMALISATIONS
 from faultlab.frameworks.torch import layers
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
+from faultlab.injectors._shares import share
 
 Module = Any
 
@@ -56,13 +57,9 @@ def _inherited(module: nn.Module, name: str, layer: Any) -> Any:
         return getattr(layer(), name)
 
 
-def _share(items: list[Any], fraction: float) -> list[Any]:
-    return items[: max(1, int(fraction * len(items)))]
-
-
 def _activations(module: Module, ctx: Context) -> list[Any]:
     parts = {path: part for path, part in ctx.recon.parts.items() if part.steady}
-    return _share(layers.running(module, parts, *ACTIVATIONS), ctx.dose.fraction)
+    return share(layers.running(module, parts, *ACTIVATIONS), ctx.dose.fraction)
 
 
 @failure_mode(
@@ -232,7 +229,7 @@ def remove_normalisations(module: Module, ctx: Context) -> None:
     Remedy: log mean and spread of each layer's output; a test that names the layers.
     """
     found = layers.running(module, ctx.recon.parts, *NORMALISATIONS)
-    for layer in _share(found, ctx.dose.fraction):
+    for layer in share(found, ctx.dose.fraction):
         layers.replace(module, layer, nn.Identity())
 
 
@@ -258,7 +255,7 @@ def exchange_pooling(module: Module, ctx: Context) -> None:
         nn.AvgPool2d(2)                         # the paper says: max pooling
     Remedy: a test that compares the layers with those of the reference, or outputs under its checkpoint.
     """
-    for layer in _share(layers.running(module, ctx.recon.parts, "pooling"), ctx.dose.fraction):
+    for layer in share(layers.running(module, ctx.recon.parts, "pooling"), ctx.dose.fraction):
         name = type(layer).__name__
         other = getattr(nn, name.replace("Max", "Avg") if "Max" in name else name.replace("Avg", "Max"))
         if "Adaptive" in name:

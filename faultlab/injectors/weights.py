@@ -13,6 +13,7 @@ from faultlab.core.target_profile import DENSE
 from faultlab.frameworks.torch import layers
 from faultlab.injection.armed_fault import Context
 from faultlab.injection.registry import failure_mode
+from faultlab.injectors._shares import share
 
 Module = Any
 
@@ -29,10 +30,6 @@ def _own(layer: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Weight and bias where they are parameters of the layer, there already, and not worked out of others."""
     own = {name: tensor for name, tensor in layer.named_parameters(recurse=False) if layers.writable(tensor)}
     return own.get("weight", torch.empty(0)), own.get("bias")
-
-
-def _share(items: list[Any], fraction: float) -> list[Any]:
-    return items[: max(1, int(fraction * len(items)))]
 
 
 @failure_mode(
@@ -185,7 +182,7 @@ def block_neurons(module: Module, ctx: Context) -> None:
     tensors, neurons = ctx.memory["chosen"]
     with torch.no_grad():
         for tensor in tensors:
-            tensor[_share(neurons, ctx.dose.fraction)] = 0
+            tensor[share(neurons, ctx.dose.fraction)] = 0
 
 
 @failure_mode(
@@ -212,7 +209,7 @@ def invert_neurons(module: Module, ctx: Context) -> None:
     tensors, neurons = _neurons(module, ctx)
     with torch.no_grad():
         for tensor in tensors:
-            tensor[_share(neurons, ctx.dose.fraction)] *= -1
+            tensor[share(neurons, ctx.dose.fraction)] *= -1
 
 
 @failure_mode(
@@ -288,7 +285,7 @@ def remove_biases(module: Module, ctx: Context) -> None:
     Remedy: a test that counts the model's parameters, or names them.
     """
     found = [layer for layer in layers.running(module, ctx.recon.parts, *DENSE) if _own(layer)[1] is not None]
-    for layer in _share(found, ctx.dose.fraction):
+    for layer in share(found, ctx.dose.fraction):
         layer.bias = None
 
 
@@ -313,7 +310,7 @@ def add_biases(module: Module, ctx: Context) -> None:
     Remedy: a test that counts the model's parameters; load checkpoints with `strict=True`.
     """
     found = [layer for layer in layers.running(module, ctx.recon.parts, *DENSE) if layer.bias is None]
-    for layer in _share([layer for layer in found if len(_own(layer)[0])], ctx.dose.fraction):
+    for layer in share([layer for layer in found if len(_own(layer)[0])], ctx.dose.fraction):
         outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
         bound = (outputs / layer.weight.numel()) ** 0.5
         drawn = torch.empty(outputs).uniform_(-bound, bound, generator=ctx.generator)
