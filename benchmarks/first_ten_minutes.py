@@ -109,9 +109,9 @@ This is the scenario that was written, `scenarios/mnist-model.yaml`:
 {run}
 `reports/mnist-model/index.html` shows every fault with its curves, the silent ones first.
 
-## Add the guards that would have noticed
+## Add the guards that would have detected
 
-`faultlab prescribe scenarios/mnist-model.yaml --write` finds the smallest set of ready-made guards that notices what is
+`faultlab prescribe scenarios/mnist-model.yaml --write` finds the smallest set of ready-made guards that detects what is
 silent, proves it by a second campaign and writes them into the scenario. They are callbacks: `Trainer(callbacks=[...])`
 has them in the training itself.
 

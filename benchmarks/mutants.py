@@ -204,7 +204,7 @@ class Comparison:
 
     @property
     def mutants(self) -> int:
-        """How many there are; those that are excused were not judged by faultlab."""
+        """How many there are; those that are exempt were not judged by faultlab."""
         return len(self.faultlab[0].verdicts)
 
     @property

@@ -113,7 +113,7 @@ def used_since(before: dict[int, float]) -> float:
 
 
 def made_up(size: int) -> Report:
-    """A report of so many faults of the catalogue: half silent with eight guards to prescribe, half noticed by 30."""
+    """A report of so many faults of the catalogue: half silent with eight guards to prescribe, half detected by 30."""
     modes = list(index.modes().values())
     faults = []
     prescribed = [{"guard": f"faultlab.guards.Guard{n}", "step": n, "cost": 0.001} for n in range(8)]
@@ -123,8 +123,8 @@ def made_up(size: int) -> Report:
         silent = bool(number % len(modes) % 2)
         faults.append(
             FaultResult(f"{mode.id}@step={number // len(modes)}", mode.id, mode.family, mode.severity,
-                        Status.SILENT if silent else Status.NOTICED, activations=1, first_step=0,
-                        noticed_by=[] if silent else [guard], harm=Harm("val_loss", 0.5, 2.0, True),
+                        Status.SILENT if silent else Status.DETECTED, activations=1, first_step=0,
+                        detected_by=[] if silent else [guard], harm=Harm("val_loss", 0.5, 2.0, True),
                         prescription=prescribed if silent else [])
         )  # fmt: skip
     return Report(f"of-{size}", baseline=Baseline(1.0, 160, True, [0]), faults=faults)

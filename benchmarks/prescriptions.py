@@ -1,4 +1,4 @@
-"""What the ready-made guards notice, how soon, and how often wrongly, on the example scenarios.
+"""What the ready-made guards detect, how soon, and how often wrongly, on the example scenarios.
 
     python benchmarks/prescriptions.py [--seeds N] [--write]
 
@@ -51,7 +51,7 @@ def latencies(advice: Iterable[Advice], single: bool) -> dict[str, list[int]]:
     """Each guard's latencies, the shortest for a fault; those of faults of a single step alone where asked."""
     found: dict[str, list[int]] = {}
     for one in advice:
-        for fault in one.noticed:
+        for fault in one.detected:
             if single and "@step=" not in fault:
                 continue
             firsts = {guard: seen.latency for guard, seen in one.firsts(fault).items()}
@@ -71,13 +71,13 @@ def measurements(found: dict[str, Prescription]) -> dict[str, Any]:
         costs = {scenario: one.costs[name] for scenario, one in advice.items() if name in one.costs}
         if not costs:
             continue
-        notices: dict[str, list[str]] = {}
+        detects: dict[str, list[str]] = {}
         for scenario, one in advice.items():
             modes = {
-                re.split("[@:]", fault)[0] for fault, seen in one.noticed.items() if any(a.guard == name for a in seen)
+                re.split("[@:]", fault)[0] for fault, seen in one.detected.items() if any(a.guard == name for a in seen)
             }
             for mode in modes:
-                notices.setdefault(mode, []).append(scenario)
+                detects.setdefault(mode, []).append(scenario)
         alarms = [
             {run for (guard, _), runs in one.alarms.items() if guard == name for run in runs} for one in advice.values()
         ]
@@ -85,7 +85,7 @@ def measurements(found: dict[str, Prescription]) -> dict[str, Any]:
             "costs": costs,
             "latency": _median(every.get(name)),
             "single_latency": _median(single.get(name)),
-            "notices": dict(sorted(notices.items())),
+            "detects": dict(sorted(detects.items())),
             "alarms": sum(map(len, alarms)),
             "runs": sum(len(one.quiet_runs) for one in advice.values()),
         }

@@ -70,8 +70,8 @@ class Recorded:
             order = by_id[outcome.id]
             runs.append(Run.of(order, outcome))
             task = order.training
-            if task is not None and task.reload and task.recon is not None:
-                self._reloading = {name: getattr(task.recon, name) for name in _RELOADING}
+            if task is not None and task.reload and task.profile is not None:
+                self._reloading = {name: getattr(task.profile, name) for name in _RELOADING}
             yield outcome
         if any(run.fault for run in runs):
             self._faulted["wall"] += time.monotonic() - begun

@@ -87,7 +87,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Alone:
-    """One fault in a pytest of its own. ``status`` is empty where that process died, which is the notice."""
+    """One fault in a pytest of its own. ``status`` is empty where that process died, which is the alert."""
 
     fault: str
     seconds: float
@@ -196,7 +196,7 @@ class Comparison:
             f"{one.fault}: {first[one.fault]} and {second.get(one.fault)} in pytest --faultlab, "
             f"{one.status or f'exit status {one.exit}'} in a process of its own"
             for one in self.alone
-            if not first[one.fault] == second.get(one.fault) == (one.status or "noticed")
+            if not first[one.fault] == second.get(one.fault) == (one.status or "detected")
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -250,7 +250,7 @@ class Comparison:
         differences = data["differences"]
         click.echo(f"\n{len(self.alone) - len(differences)} of {len(self.alone)} sampled faults have the same status")
         if died:
-            click.echo(f"  noticed by the end of pytest itself: {', '.join(died)}")
+            click.echo(f"  detected by the end of pytest itself: {', '.join(died)}")
         for difference in differences:
             click.echo(f"  {difference}")
         click.echo(

@@ -1,7 +1,7 @@
-"""faultlab breaks a working LightningModule, one failure mode at a time, and reports who noticed.
+"""faultlab breaks a working LightningModule, one failure mode at a time, and reports who detected.
 
-The public API is small: ``run`` carries out a scenario and returns a ``Report``; ``guards`` are callbacks that notice
-failures; ``failure_mode`` declares another way to fail; ``inject`` and ``assert_noticed`` are for tests; ``Fault`` is
+The public API is small: ``run`` carries out a scenario and returns a ``Report``; ``guards`` are callbacks that alert
+failures; ``failure_mode`` declares another way to fail; ``inject`` and ``assert_detected`` are for tests; ``Fault`` is
 one fault and its text form. Nothing here imports torch until it is used.
 """
 
@@ -21,7 +21,7 @@ _HOMES = {
     "Scenario": "faultlab.config.scenario",
     "run": "faultlab.api",
     "inject": "faultlab.testing.injecting",
-    "assert_noticed": "faultlab.testing.injecting",
+    "assert_detected": "faultlab.testing.injecting",
     "__version__": "faultlab.core.version",
 }
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from faultlab.core.report import Report, Status
     from faultlab.core.version import __version__ as __version__
     from faultlab.injection.registry import failure_mode
-    from faultlab.testing.injecting import assert_noticed, inject
+    from faultlab.testing.injecting import assert_detected, inject
 
 __all__ = [
     "Dose",
@@ -44,7 +44,7 @@ __all__ = [
     "Scenario",
     "Status",
     "Trigger",
-    "assert_noticed",
+    "assert_detected",
     "failure_mode",
     "guards",
     "inject",

@@ -50,7 +50,7 @@ def run(
 
     ``select`` and ``ignore`` are globs over failure modes (``select`` takes whole faults too), ``jobs`` the runs at a
     time (default: the cores), ``engine`` is fork or spawn, ``out`` the folder that reports are written to.
-    With ``advice`` the ready-made guards watch too, and the report prescribes those that notice what is silent. Source
+    With ``advice`` the ready-made guards watch too, and the report prescribes those that alert what is silent. Source
     mutants are made and judged where the scenario has ``mutants:``.
 
     Raises ScenarioError where the file or the target it names is wrong, UsageError for more jobs than cores,

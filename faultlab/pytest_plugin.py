@@ -1,4 +1,4 @@
-"""``pytest --faultlab``: says for every failure mode which of the user's own tests notice it.
+"""``pytest --faultlab``: says for every failure mode which of the user's own tests detect it.
 
 Light: nothing is imported before it is asked for.
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("faultlab", "faultlab: which failure modes do these tests notice?")
+    group = parser.getgroup("faultlab", "faultlab: which failure modes do these tests detect?")
     add = group.addoption
-    add("--faultlab", action="store_true", help="break the code, one failure mode at a time, and say who notices")
+    add("--faultlab", action="store_true", help="break the code, one failure mode at a time, and say who detects")
     add("--faultlab-target", action="append", default=[], metavar="pkg.mod:Class", help="the module to break")
     add("--faultlab-select", action="append", default=[], metavar="GLOB", help="failure modes or whole faults")
     add("--faultlab-ignore", action="append", default=[], metavar="GLOB", help="failure modes to leave out")
@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "detects(mode, by=None, within=None): the test passes only if the failure mode, injected into it, is noticed "
+        "detects(mode, by=None, within=None): the test passes only if the failure mode, injected into it, is detected "
         "(by this guard, within so many training steps).",
     )
     if _is_asked(config.option) or config.option.faultlab_mutant:
@@ -154,7 +154,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("detects") and type(item) is not pytest.Function:
-        pytest.fail("the mark `detects` is for test functions; here, use faultlab.assert_noticed", pytrace=False)
+        pytest.fail("the mark `detects` is for test functions; here, use faultlab.assert_detected", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -163,12 +163,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if not marks:
         return (yield)
     if len(marks) > 1:
-        raise pytest.UsageError("a test detects one failure mode; for more, parametrize it and use assert_noticed")
-    from faultlab.testing.injecting import assert_noticed
+        raise pytest.UsageError("a test detects one failure mode; for more, parametrize it and use assert_detected")
+    from faultlab.testing.injecting import assert_detected
 
-    noticing, result = assert_noticed(*marks[0].args, **marks[0].kwargs), None
-    noticing.folders += [str(pyfuncitem.path.parent), str(pyfuncitem.config.rootpath)]
-    with noticing:
+    detecting, result = assert_detected(*marks[0].args, **marks[0].kwargs), None
+    detecting.folders += [str(pyfuncitem.path.parent), str(pyfuncitem.config.rootpath)]
+    with detecting:
         result = yield
     return result
 

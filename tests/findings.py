@@ -18,7 +18,7 @@ MODES = sorted(index.modes())
 NEVER = "step=1000000000"
 
 _EFFECTS = {
-    Status.NOTICED: "raises",
+    Status.DETECTED: "raises",
     Status.WARNED: "warns",
     Status.SILENT: "silent",
     Status.NO_EFFECT: "no effect",

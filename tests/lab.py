@@ -34,11 +34,11 @@ class Lab:
         engine.open(factory, scenario)
         (clean,) = engine.run([self.order("clean", Train(0, probe=True))])
         self.clean = trained(clean)
-        self.trajectory, recon = self.clean.trajectory, self.clean.recon
-        assert recon is not None
-        self._measure = choose_metric(self.trajectory, None, recon.directions)
+        self.trajectory, profile = self.clean.trajectory, self.clean.profile
+        assert profile is not None
+        self._measure = choose_metric(self.trajectory, None, profile.directions)
         monitor = {"monitor": self._measure.metric, "monitor_mode": self._measure.mode}
-        self.recon = replace(recon, **monitor) if self._measure.metric in recon.metrics else recon
+        self.profile = replace(profile, **monitor) if self._measure.metric in profile.metrics else profile
 
     @property
     def told(self) -> Circumstances:
@@ -53,14 +53,14 @@ class Lab:
     @cached_property
     def reloaded_twin(self) -> Twin:
         """The clean run that goes on from its own checkpoints."""
-        (clean,) = self.engine.run([self.order("reloaded", Train(0, reload=True, recon=self.recon))])
+        (clean,) = self.engine.run([self.order("reloaded", Train(0, reload=True, profile=self.profile))])
         assert trained(clean).trajectory.end == "finished", clean.output
         return self._twin(trained(clean))
 
     def _twin(self, clean: RunResult) -> Twin:
         keys = frozenset(shown.key for shown in clean.warnings)
         metric, lower, _ = self._measure
-        return Twin(clean.trajectory, [], clean.notices, keys, metric=metric, lower_is_better=lower)
+        return Twin(clean.trajectory, [], clean.alerts, keys, metric=metric, lower_is_better=lower)
 
     def twin_of(self, fault: str) -> Twin:
         """The clean run that a faulted one is compared with."""
@@ -68,7 +68,7 @@ class Lab:
 
     def plan(self, select: Iterable[str] = ("*",)) -> dict[str, str]:
         """The faults that the plan has for this model, with the reason why one does not apply (or an empty string)."""
-        return {entry.id: entry.reason for entry in plan.make(Selection(tuple(select)), self.recon, index.modes())}
+        return {entry.id: entry.reason for entry in plan.make(Selection(tuple(select)), self.profile, index.modes())}
 
     def run(self, faults: Iterable[str], at: Place = "fit", deadline: float = 30.0) -> dict[str, Outcome]:
         """Runs each fault, off a copy of the built target unless told otherwise; what each process left, by fault."""
@@ -77,11 +77,11 @@ class Lab:
             fault = Fault.parse(id)
             mode, reloads = index.modes()[fault.mode], _reloads(fault)
             begins = "construct" if reloads or mode.point.attach_at == "construct" else at
-            one = self.order(id, Train(0, fault, recon=self.recon, reload=reloads), at=begins)
+            one = self.order(id, Train(0, fault, profile=self.profile, reload=reloads), at=begins)
             orders.append(replace(one, deadline=4.0 if mode.hangs else deadline, sleeps=mode.hangs))
-        trunk = self.order("trunk", Train(0, stems=() if at == "construct" else (at,)))
-        outcomes = self.engine.run([trunk, *orders])
-        return {outcome.id: outcome for outcome in outcomes if outcome.id != "trunk"}
+        snapshot_run = self.order("snapshot_run", Train(0, snapshots=() if at == "construct" else (at,)))
+        outcomes = self.engine.run([snapshot_run, *orders])
+        return {outcome.id: outcome for outcome in outcomes if outcome.id != "snapshot_run"}
 
     def is_clean(self, outcome: Outcome) -> bool:
         """Whether the run was the clean one to the bit."""

@@ -23,10 +23,10 @@ def main(file: Path) -> None:
         (outcome,) = engine.run([Order("probe", Train(1, probe=True), root=root, deadline=900.0)])
     finally:
         engine.close()
-    recon = outcome.run.recon if outcome.run is not None else None
-    if recon is None:
+    profile = outcome.run.profile if outcome.run is not None else None
+    if profile is None:
         sys.exit(f"{file}: the clean run fails\n{outcome.output}")
-    print(json.dumps({"inputs": recon.inputs, "labels": recon.labels}))
+    print(json.dumps({"inputs": profile.inputs, "labels": profile.labels}))
 
 
 if __name__ == "__main__":

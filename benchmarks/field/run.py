@@ -22,7 +22,7 @@ FIELD = Path(__file__).resolve().parent
 ROOT = FIELD.parent.parent
 
 _STATUSES = {
-    "noticed": "noticed",
+    "detected": "detected",
     "warned": "warned",
     "silent": "silent",
     "no_effect": "no effect",

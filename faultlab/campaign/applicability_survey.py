@@ -82,7 +82,7 @@ def _carry_out(scenario: Scenario, modes: Sequence[str], listener: Listener) -> 
         working.open(scenario.name, scenario.for_victims())
         preparation = Preparation(scenario, working, Records(folder), 0, Watch(quiet=0, advised=False))
         selection = Selection(tuple(modes))
-        planned = preparation.plan(selection, preparation.take(selection).recon)
+        planned = preparation.plan(selection, preparation.take(selection).profile)
         inapplicable = {entry.id: entry.reason for entry in planned if entry.status == Status.NOT_APPLICABLE.value}
         return {entry.fault.mode: inapplicable.get(entry.id, "") for entry in planned}
     except BaselineError:

@@ -1,4 +1,4 @@
-"""Where along a scale each of several detectors begins to notice, with as few runs as they can share."""
+"""Where along a scale each of several detectors begins to detect, with as few runs as they can share."""
 
 from __future__ import annotations
 
@@ -71,26 +71,26 @@ def first_parts() -> list[float]:
     return list(_FIRST)
 
 
-def next_parts(noticed: Mapping[float, Collection[str]], resolution: float = _RESOLUTION) -> list[float]:
-    """Where to look next: for each detector half-way below the least part that it notices, until that is fine enough.
+def next_parts(detected: Mapping[float, Collection[str]], resolution: float = _RESOLUTION) -> list[float]:
+    """Where to look next: for each detector half-way below the least part that it detects, until that is fine enough.
 
-    ``noticed`` has the detectors by the parts that were tried.
+    ``detected`` has the detectors by the parts that were tried.
     """
     wanted: set[float] = set()
-    for detector in {name for names in noticed.values() for name in names}:
-        least = min(part for part, names in noticed.items() if detector in names)
-        below = max((part for part in noticed if part < least), default=0.0)
+    for detector in {name for names in detected.values() for name in names}:
+        least = min(part for part, names in detected.items() if detector in names)
+        below = max((part for part in detected if part < least), default=0.0)
         if least - below > resolution:
             wanted.add((least + below) / 2)
     return sorted(wanted)
 
 
-def next_steps(noticed: Mapping[int, Collection[str]]) -> list[int]:
-    """The same for the first and the last step at which a fault of one step is noticed, to the step."""
+def next_steps(detected: Mapping[int, Collection[str]]) -> list[int]:
+    """The same for the first and the last step at which a fault of one step is detected, to the step."""
     wanted: set[int] = set()
-    tried = sorted(noticed)
-    for detector in {name for names in noticed.values() for name in names}:
-        steps = [step for step in tried if detector in noticed[step]]
+    tried = sorted(detected)
+    for detector in {name for names in detected.values() for name in names}:
+        steps = [step for step in tried if detector in detected[step]]
         wanted |= _between(max((s for s in tried if s < steps[0]), default=steps[0]), steps[0])
         wanted |= _between(steps[-1], min((s for s in tried if s > steps[-1]), default=steps[-1]))
     return sorted(wanted)

@@ -10,35 +10,35 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from faultlab.campaign import curves, guard_advice, plan, verdict
-from faultlab.campaign.clean_runs import TRUNK, order
+from faultlab.campaign.clean_runs import SNAPSHOT_RUN, order
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.guard_worth import Worth, without, worth_of
 from faultlab.campaign.healthy_runs import Watch
 from faultlab.campaign.preparation import Findings, Preparation, deadline
 from faultlab.campaign.scenario_tests import Tests, join
 from faultlab.campaign.second_attempt import is_late, longer
-from faultlab.campaign.trunk_twins import Trunk
+from faultlab.campaign.snapshot_run import SnapshotRun
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario, project_root
 from faultlab.config.source_lookup import known_as, place_of, within_repository
-from faultlab.core.comparison import UNNOTICED, UNTRIED
+from faultlab.core.alert import Alert
+from faultlab.core.comparison import UNDETECTED, UNTRIED
 from faultlab.core.fault import Fault, Trigger
-from faultlab.core.notice import Notice
 from faultlab.core.orders import Order, Planned, Train
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.core.results import Outcome
 from faultlab.core.shard import Shard
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.version import __version__
 from faultlab.engines import Engine
 from faultlab.errors import TargetError
 from faultlab.gate import baseline_check
 from faultlab.gate.baseline_file import Accepted
-from faultlab.gate.demands import check, check_excuses
+from faultlab.gate.demands import check, check_exemptions
 from faultlab.report import reporters
 
 # What ends every training, at the first of these points that the framework has.
@@ -107,7 +107,7 @@ class Campaign:
         tests = self.scenario.test_files
         report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard),
                         study=self.options.study)  # fmt: skip
-        report.demands, report.excuses = self.scenario.demands(self.options.fail_under), self.scenario.excuses
+        report.demands, report.exemptions = self.scenario.demands(self.options.fail_under), self.scenario.exemptions
         self.listener.started(self.scenario.name)
         records = Records(self.options.out / self.scenario.name)
         records.clear(self.options.resume, reporters.files())
@@ -120,19 +120,19 @@ class Campaign:
             self.advice = findings.advice
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
             root = project_root(self.scenario.file).resolve()
-            module = known_as(findings.recon.module, self.scenario.script, root)
+            module = known_as(findings.profile.module, self.scenario.script, root)
             report.target = {**place_of(module, root), "scenario": str(self.scenario.file)}
             if project := within_repository(root):
                 report.target["project"] = project
             self.listener.measured(report.baseline)
             measured = time.perf_counter()
             report.timing = {"import": imported - begun, "baseline": measured - imported}
-            whole = preparation.plan(selection, findings.recon)
+            whole = preparation.plan(selection, findings.profile)
             planned = plan.share(whole, self.options.shard)
             known = self._known(whole, planned, findings, records)
             self._inject(planned, known, findings, records, report)
             while asked := self.further(self._results, findings):
-                more = preparation.plan(replace(selection, select=asked, skip=()), findings.recon)
+                more = preparation.plan(replace(selection, select=asked, skip=()), findings.profile)
                 planned = records.extend(planned, more)
                 self._inject(more, {}, findings, records, report)
             records.write_curves(curves.pieces(self._drawn or findings.twin, findings.reloaded, records.curves()))
@@ -151,7 +151,7 @@ class Campaign:
         report.timing = {name: round(seconds, 3) for name, seconds in report.timing.items()}
         report.timing["jobs"] = self.engine.jobs
         report.faults = sorted(self._results.values(), key=lambda result: result.id)
-        report.reasons += [*check(report), *check_excuses(report)]
+        report.reasons += [*check(report), *check_exemptions(report)]
         if self.options.accepted is not None:
             report.reasons += baseline_check.check(self.options.accepted, report)
         report.passed = not report.reasons
@@ -164,7 +164,7 @@ class Campaign:
         asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
         # Verdicts of a campaign that asked no guard for advice come without prescriptions.
         advised = found.advice.order is not None
-        circumstances = (asked, found.recon.to_json(), found.sources, self.options.seed, __version__, advised)
+        circumstances = (asked, found.profile.to_json(), found.sources, self.options.seed, __version__, advised)
         return records.begin(planned, plan.digest(whole, *circumstances), self.options, resume=self.options.resume)
 
     def _inject(self, planned: Sequence[Planned], known: Mapping[str, FaultResult], found: Findings, records: Records,
@@ -181,12 +181,12 @@ class Campaign:
         alone: list[Order] = []
         compared: dict[str, Twin] = {}
         beside = [*self._canaries(found), *orders.values()]
-        for outcome, twin in self._trunk(found).run(beside):
+        for outcome, twin in self._snapshot_run(found).run(beside):
             records.log(outcome)
             compared[outcome.id] = twin
             self._drawn = twin if twin is not found.twin else self._drawn
             if outcome.id not in orders:
-                report.reasons += self._check_canary(outcome, twin, found.recon)
+                report.reasons += self._check_canary(outcome, twin, found.profile)
             elif self._ended_by_flag(outcome):
                 ended_by_flag[outcome.id] = outcome
             elif is_late(_mode_of(orders[outcome.id]), outcome):
@@ -199,7 +199,7 @@ class Campaign:
         again = [replace(orders[id].with_training(flags=False), at="construct") for id in ended_by_flag]
         for outcome in self.engine.run(again):
             records.log(outcome)
-            guards = [notice for run in outcome.runs for notice in run.notices if notice.kind == "guard"]
+            guards = [alert for run in outcome.runs for alert in run.alerts if alert.kind == "guard"]
             order, first = orders[outcome.id], ended_by_flag[outcome.id]
             self._conclude(order, first, compared[outcome.id], found, records, guards)
         # The system kills for want of memory, which the other victims may have taken, as they may have taken the time;
@@ -210,23 +210,23 @@ class Campaign:
                 self._conclude(one, outcome, found.twin, found, records)
 
     def _weigh(self, planned: Sequence[Planned], found: Findings, records: Records) -> list[Worth]:
-        """What each of the user's guards is worth, tried out where it is the only one to notice something."""
+        """What each of the user's guards is worth, tried out where it is the only one to detect something."""
         worths = worth_of(found.guards, self._results)
         entries = {entry.id: entry for entry in planned}
         orders: dict[str, Order] = {}
         for worth in worths:
             # What is the process's own affair has no place to be disabled in.
-            if worth.alone and worth.guard in found.recon.callbacks:
+            if worth.alone and worth.guard in found.profile.callbacks:
                 tried = self._faulted(entries[worth.alone[0]], found)
                 missing = tried.with_training(also=(without(worth.guard),))
                 orders[worth.guard] = replace(missing, id=f"{tried.id} without {worth.guard}")
         tried_out = list(orders.values())
-        for outcome, twin in self._trunk(found).run(tried_out):
+        for outcome, twin in self._snapshot_run(found).run(tried_out):
             records.log(outcome)
             for worth in worths:
                 if worth.guard in orders and orders[worth.guard].id == outcome.id:
                     judged = self._verdict(entries[worth.alone[0]].fault, outcome, twin, found)
-                    worth.proven = judged.status in (*UNNOTICED, Status.NO_EFFECT)
+                    worth.proven = judged.status in (*UNDETECTED, Status.NO_EFFECT)
         records.write_advice({**found.advice.to_json(), "yours": [asdict(worth) for worth in worths]})
         return worths
 
@@ -237,53 +237,53 @@ class Campaign:
         tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
         ran = [result for result in self._results.values() if result.status not in UNTRIED]
         root = project_root(self.scenario.file).resolve()
-        judged = tests.judge(ran, known_as(found.recon.module, self.scenario.script, root))
+        judged = tests.judge(ran, known_as(found.profile.module, self.scenario.script, root))
         for id, result in self._results.items():
             joined = join(result, judged)
             if joined != result:
                 self._results[id] = joined
                 records.revise(joined)
         report.reasons += judged.problems
-        report.baseline.false_alarms += [Notice("test", test, 0, why) for test, why in judged.left_out.items()]
+        report.baseline.false_alarms += [Alert("test", test, 0, why) for test, why in judged.left_out.items()]
 
     def _canaries(self, found: Findings) -> list[Order]:
         """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
-        breaks = _total_break(found.recon)
+        breaks = _total_break(found.profile)
         triggers = {CANARY: Trigger("always"), NULL: Trigger("step", 1_000_000_000)}
         faults = {id: Planned(Fault(breaks, trigger=trigger), "fit") for id, trigger in triggers.items()}
         return [self._faulted(entry, found, id) for id, entry in faults.items()]
 
-    def _check_canary(self, outcome: Outcome, twin: Twin, recon: Recon) -> list[Reason]:
-        """Why nothing is proven: the total break was not noticed, or what changes nothing did not run like the twin."""
+    def _check_canary(self, outcome: Outcome, twin: Twin, profile: TargetProfile) -> list[Reason]:
+        """Return why nothing is proven: a total break went undetected, or an unchanged run differed from its twin."""
         if outcome.id == CANARY:
-            result = verdict.judge(CANARY, index.modes()[_total_break(recon)], outcome, twin)
-            if result.status is Status.NOTICED:
+            result = verdict.judge(CANARY, index.modes()[_total_break(profile)], outcome, twin)
+            if result.status is Status.DETECTED:
                 return []
             found = f"{result.status.value}: {result.reason}"
-            text = f"inconclusive: a step that always raises was not noticed ({found})"
+            text = f"inconclusive: a step that always raises was not detected ({found})"
             return [Reason(ReasonKind.CANARY, text)]
         if outcome.trajectory is not None and twin.same_run(outcome.trajectory, certain=True):
             return []
-        what = "the clean run" if outcome.id == TRUNK else "a fault that never acts"
+        what = "the clean run" if outcome.id == SNAPSHOT_RUN else "a fault that never acts"
         return [Reason(ReasonKind.CANARY, f"inconclusive: {what} does not run like the clean run before it")]
 
-    def _trunk(self, found: Findings) -> Trunk:
-        return Trunk(self.engine, found.twin, self.options.seed, found.advice.order)
+    def _snapshot_run(self, found: Findings) -> SnapshotRun:
+        return SnapshotRun(self.engine, found.twin, self.options.seed, found.advice.order)
 
     def _conclude(self, order: Order, outcome: Outcome, twin: Twin, found: Findings, records: Records,
-                  extra: Sequence[Notice] = ()) -> None:  # fmt: skip
+                  extra: Sequence[Alert] = ()) -> None:  # fmt: skip
         """Judges an outcome, and what the ready-made guards said of the fault."""
         mode = _mode_of(order)
         result = self._verdict(_fault_of(order), outcome, twin, found, extra)
         clean = found.reloads if mode.judged_by == "reload" else ()
         advised = found.advice.judge(outcome.id, mode, outcome, clean)
-        if result.status in UNNOTICED:
+        if result.status in UNDETECTED:
             result = replace(result, prescription=found.advice.prescription(outcome.id))
-        course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNNOTICED else None
+        course = curves.of_outcome(outcome, found.twin.metric) if result.status in UNDETECTED else None
         self._settle(result, records, [guard_advice.written(seen) for seen in advised], course)
 
     def _verdict(self, fault: Fault, outcome: Outcome, twin: Twin, found: Findings,
-                 extra: Sequence[Notice] = ()) -> FaultResult:  # fmt: skip
+                 extra: Sequence[Alert] = ()) -> FaultResult:  # fmt: skip
         mode = index.modes()[fault.mode]
         reloaded = found.reloaded if mode.judged_by == "reload" else None
         return verdict.judge(str(fault), mode, outcome, reloaded or twin, extra)
@@ -298,12 +298,12 @@ class Campaign:
         callbacks = any(guard.class_path for guard in self.scenario.guards)
         run = outcome.run
         raised = run is not None and run.trajectory.end == "raised"
-        return bool(run and raised and callbacks and run.notices and run.notices[-1].name in flags)
+        return bool(run and raised and callbacks and run.alerts and run.alerts[-1].name in flags)
 
     def _faulted(self, entry: Planned, found: Findings, id: str = "") -> Order:
         mode = index.modes()[entry.fault.mode]
         reload = mode.judged_by == "reload"
-        task = Train(self.options.seed, entry.fault, recon=found.recon, reload=reload,
+        task = Train(self.options.seed, entry.fault, profile=found.profile, reload=reload,
                      advice=found.advice.order_of(reload))  # fmt: skip
         allowed = self.options.timeout or deadline(mode, found.baseline.seconds * (1 + 2 * reload))
         return order(self.engine, id or entry.id, task, deadline=allowed, at=entry.at, sleeps=mode.hangs)
@@ -324,5 +324,5 @@ def _unrun(entry: Planned) -> FaultResult:
     return FaultResult(entry.id, mode.id, mode.family, mode.severity, Status(entry.status), entry.reason)
 
 
-def _total_break(recon: Recon) -> str:
-    return next(id for id in _TOTAL_BREAKS if index.modes()[id].point.hooked(recon) or id == _TOTAL_BREAKS[-1])
+def _total_break(profile: TargetProfile) -> str:
+    return next(id for id in _TOTAL_BREAKS if index.modes()[id].point.hooked(profile) or id == _TOTAL_BREAKS[-1])

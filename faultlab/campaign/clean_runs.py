@@ -14,7 +14,7 @@ from faultlab.engines import Engine
 from faultlab.errors import BaselineError
 
 DEADLINE = 900.0
-TRUNK = "trunk"
+SNAPSHOT_RUN = "snapshot_run"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class CleanRuns:
                 ended = f"the clean run's process ended with status {outcome.exit}"
                 raise BaselineError(ended, log=log)
             if run.trajectory.end != "finished":
-                message = run.notices[-1].message if run.notices else "it exits"
+                message = run.alerts[-1].message if run.alerts else "it exits"
                 raise BaselineError(f"the clean run already fails: {message}", log=log)
             if not run.trajectory.steps:
                 raise BaselineError("the clean run trains no step: the training loader yields no batch")
@@ -59,11 +59,13 @@ class CleanRuns:
         return outcomes
 
 
-def with_trunk(engine: Engine, orders: Sequence[Order], seed: int, advice: dict[str, Any] | None) -> list[Order]:
+def with_snapshot_run(engine: Engine, orders: Sequence[Order], seed: int, advice: dict[str, Any] | None) -> list[Order]:
     """The orders with the clean run that they are forked off before them, where any begins half-way and can."""
-    stems = sorted({order.at for order in orders if order.at != "construct"}, key=str)
-    trunk = order(engine, TRUNK, Train(seed, advice=advice, stems=tuple(stems)), deadline=DEADLINE)
-    return [trunk, *orders] if stems and engine.capabilities.snapshots else list(orders)
+    snapshots = sorted({order.at for order in orders if order.at != "construct"}, key=str)
+    snapshot_run = order(
+        engine, SNAPSHOT_RUN, Train(seed, advice=advice, snapshots=tuple(snapshots)), deadline=DEADLINE
+    )
+    return [snapshot_run, *orders] if snapshots and engine.capabilities.snapshots else list(orders)
 
 
 def order(engine: Engine, id: str, task: Task, **more: Any) -> Order:

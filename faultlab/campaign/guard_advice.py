@@ -29,7 +29,7 @@ class Advice:
     good runs, ``costs`` each guard's share of the training's time,
     ``arguments`` what each is constructed with. ``quiet_runs`` names the clean runs that they watched, ``alarms`` their
     false alarms by guard and check, with the names of the runs. ``broken`` are guards that failed themselves, with
-    their errors, ``idle`` those that left out every look at every clean run, and why. ``noticed`` is by fault.
+    their errors, ``idle`` those that left out every look at every clean run, and why. ``detected`` is by fault.
     """
 
     asked: dict[str, Any] | None = None
@@ -40,7 +40,7 @@ class Advice:
     alarms: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     idle: dict[str, str] = field(default_factory=dict)
-    noticed: dict[str, list[Detection]] = field(default_factory=dict)
+    detected: dict[str, list[Detection]] = field(default_factory=dict)
     disturbed: str = ""
     disturbed_reload: str = ""
 
@@ -81,11 +81,11 @@ class Advice:
                 self.alarms.setdefault((alarm.name, alarm.reason), []).append(name)
 
     def note(self, fault: str, found: Iterable[Mapping[str, Any]]) -> None:
-        """Takes over what an earlier part of the same campaign has noticed of a fault."""
-        self.noticed[fault] = [_read(seen) for seen in found]
+        """Takes over what an earlier part of the same campaign has detected of a fault."""
+        self.detected[fault] = [_read(seen) for seen in found]
 
     def judge(self, fault: str, mode: FailureMode, outcome: Outcome, clean: Sequence[Outcome] = ()) -> list[Detection]:
-        """What the guards noticed of a fault, but for what they say in ``clean`` runs that went the same way."""
+        """What the guards detected of a fault, but for what they say in ``clean`` runs that went the same way."""
         said, first = _said(outcome), activity(outcome)[1]
         if not outcome.runs or first is None:
             return []
@@ -96,18 +96,18 @@ class Advice:
             if alarm.step >= first and (alarm.name, alarm.reason) not in known
         ]
         self.broken.update(said.broken)
-        self.noticed[fault] = sorted(found, key=lambda seen: (seen.latency, not seen.names_cause, seen.name))
-        return self.noticed[fault]
+        self.detected[fault] = sorted(found, key=lambda seen: (seen.latency, not seen.names_cause, seen.name))
+        return self.detected[fault]
 
     def firsts(self, fault: str) -> dict[str, Detection]:
-        """What each guard that notices a fault noticed first, the quickest guard first."""
+        """What each guard that detects a fault detected first, the quickest guard first."""
         found: dict[str, Detection] = {}
-        for seen in self.noticed.get(fault, ()):
+        for seen in self.detected.get(fault, ()):
             found.setdefault(seen.name, seen)
         return found
 
     def prescription(self, fault: str) -> list[Prescribed]:
-        """The guards that notice a fault, the quickest first: guard, step and cost."""
+        """The guards that alert a fault, the quickest first: guard, step and cost."""
         return [
             Prescribed(f"{PACKAGE}.{guard}", seen.step, self.costs.get(guard, 0.0))
             for guard, seen in self.firsts(fault).items()
@@ -136,12 +136,12 @@ class Advice:
             ],
             "broken": self.broken,
             "idle": self.idle,
-            "noticed": {fault: [written(seen) for seen in found] for fault, found in sorted(self.noticed.items())},
+            "detected": {fault: [written(seen) for seen in found] for fault, found in sorted(self.detected.items())},
         }
 
 
 def written(seen: Detection) -> dict[str, Any]:
-    """A ready-made guard's notice as the run folder has it."""
+    """A ready-made guard's alert as the run folder has it."""
     data = seen.to_json()
     rest = ("step", "latency", "names_cause", "message")
     return {"guard": seen.name, "check": seen.check, **{name: data[name] for name in rest}}

@@ -1,6 +1,6 @@
 """What each of the user's guards is worth: which catch nothing, and which alone catch something.
 
-What observation says of the latter is tried out: with the guard disabled, nobody notices the fault any more.
+What observation says of the latter is tried out: with the guard disabled, nobody detects the fault any more.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from faultlab.core.report import FaultResult, Status
 
 @dataclass
 class Worth:
-    """What one of the user's guards notices: failure modes, and the faults that nobody else does.
+    """What one of the user's guards detects: failure modes, and the faults that nobody else does.
 
-    ``proven`` says whether the first of these went unnoticed with the guard disabled; None where that was not tried.
+    ``proven`` says whether the first of these went undetected with the guard disabled; None where that was not tried.
     """
 
     guard: str
@@ -29,12 +29,12 @@ def worth_of(guards: Iterable[str], results: Mapping[str, FaultResult]) -> list[
     """Every guard's worth, by its name in the kill matrix."""
     found = {name: Worth(name) for name in guards}
     for result in results.values():
-        if result.status is not Status.NOTICED:
+        if result.status is not Status.DETECTED:
             continue
-        noticed = {seen.name for seen in result.noticed_by if seen.kind == "guard"}
-        for name in noticed & found.keys():
+        detected = {seen.name for seen in result.detected_by if seen.kind == "guard"}
+        for name in detected & found.keys():
             found[name].modes.append(result.mode)
-        if len({seen.who for seen in result.noticed_by}) == 1 and (only := next(iter(noticed), "")) in found:
+        if len({seen.who for seen in result.detected_by}) == 1 and (only := next(iter(detected), "")) in found:
             found[only].alone.append(result.id)
     for worth in found.values():
         worth.modes = sorted(set(worth.modes))

@@ -70,7 +70,7 @@ class Watching:
 
 def asked(scenario: Scenario, first: RunResult) -> dict[str, Any]:
     """What the ready-made guards are told of a scenario after its first run; those that it has are not asked twice."""
-    measure = choose_metric(first.trajectory, scenario.monitor, first.recon.directions if first.recon else None)
+    measure = choose_metric(first.trajectory, scenario.monitor, first.profile.directions if first.profile else None)
     # A guard that is told a direction takes it for certain.
     known = measure.metric in first.trajectory.metrics and measure.lower_is_better is not None
     paths = [guard.class_path.rpartition(".") for guard in scenario.guards if guard.class_path]

@@ -14,33 +14,33 @@ from faultlab.core.fault import Fault, Trigger
 from faultlab.core.orders import Place, Planned
 from faultlab.core.report import Status, dump
 from faultlab.core.shard import Shard
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 
 EACH = "each"
 """A dose ``callback`` of this stands for every callback of the user's in turn."""
 
 
-def make(selection: Selection, recon: Recon, modes: Mapping[str, FailureMode]) -> list[Planned]:
+def make(selection: Selection, profile: TargetProfile, modes: Mapping[str, FailureMode]) -> list[Planned]:
     """The plan, in the order of the failure modes' ids; raises UsageError where a fault can't be made as asked."""
     planned: dict[str, Planned] = {}
-    for fault in [one for asked in selected(selection, modes) for one in each(asked, modes, recon)]:
+    for fault in [one for asked in selected(selection, modes) for one in each(asked, modes, profile)]:
         mode = modes[fault.mode]
-        complete = mode.complete(fault, recon.steps)
-        excuse = _excuse(selection, fault.mode)
-        if reason := inapplicable(mode, recon):
+        complete = mode.complete(fault, profile.steps)
+        exemption = _exemption(selection, fault.mode)
+        if reason := inapplicable(mode, profile):
             entry = Planned(complete, status=Status.NOT_APPLICABLE.value, reason=reason)
-        elif excuse:
-            entry = Planned(complete, status=Status.IGNORED.value, reason=excuse)
-        elif (trigger := complete.trigger) and trigger.kind == "step" and (trigger.number or 0) >= recon.steps:
-            late = f"the clean run has only {recon.steps} steps"
+        elif exemption:
+            entry = Planned(complete, status=Status.IGNORED.value, reason=exemption)
+        elif (trigger := complete.trigger) and trigger.kind == "step" and (trigger.number or 0) >= profile.steps:
+            late = f"the clean run has only {profile.steps} steps"
             entry = Planned(complete, status=Status.NOT_ACTIVATED.value, reason=late)
         else:
-            entry = Planned(complete, at=place(complete, mode, recon))
+            entry = Planned(complete, at=place(complete, mode, profile))
         planned.setdefault(entry.id, entry)
     return list(planned.values())
 
 
-def place(fault: Fault, mode: FailureMode, recon: Recon) -> Place:
+def place(fault: Fault, mode: FailureMode, profile: TargetProfile) -> Place:
     """The latest place from which the fault can still begin as it should."""
     trigger = fault.trigger or Trigger()
     stages = (trigger.stage,) if trigger.stage else mode.stages
@@ -48,11 +48,11 @@ def place(fault: Fault, mode: FailureMode, recon: Recon) -> Place:
         return "construct"
     if mode.point.attach_at != "step" or stages != ("train",):
         return "fit"
-    if trigger.kind == "step" and trigger.number is not None and trigger.number < recon.steps:
+    if trigger.kind == "step" and trigger.number is not None and trigger.number < profile.steps:
         return int(trigger.number)
     if trigger.kind == "epoch" and trigger.number:
         # One step early, since hooks of the epoch's start come before its first step.
-        return max(0, min(int(trigger.number) * recon.steps_per_epoch, recon.steps) - 1)
+        return max(0, min(int(trigger.number) * profile.steps_per_epoch, profile.steps) - 1)
     return 0
 
 
@@ -97,16 +97,16 @@ def _timed(fault: Fault, selection: Selection) -> list[Fault]:
     return [fault]
 
 
-def each(fault: Fault, modes: Mapping[str, FailureMode], recon: Recon) -> list[Fault]:
+def each(fault: Fault, modes: Mapping[str, FailureMode], profile: TargetProfile) -> list[Fault]:
     """A fault of each of the user's callbacks in turn, where the failure mode's dose asks for that."""
-    called = [name for name in recon.callbacks if name in recon.callback_hooks]
+    called = [name for name in profile.callbacks if name in profile.callback_hooks]
     if modes[fault.mode].amounts(fault).get("callback") != EACH or not called:
         return [fault]
     return [Fault(fault.mode, {**fault.dose, "callback": name}, fault.trigger, fault.seed) for name in called]
 
 
-def _excuse(selection: Selection, mode: str) -> str:
-    return next((reason for pattern, reason in selection.excuses if failure_mode.matching(pattern, [mode])), "")
+def _exemption(selection: Selection, mode: str) -> str:
+    return next((reason for pattern, reason in selection.exemptions if failure_mode.matching(pattern, [mode])), "")
 
 
 def _plain(data: Any) -> Any:

@@ -17,12 +17,12 @@ from faultlab.catalogue import index
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.config.scenario import Scenario
 from faultlab.config.selection import Selection
-from faultlab.core.notice import Notice, is_alarm
+from faultlab.core.alert import Alert, is_false_alarm
 from faultlab.core.orders import Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline
 from faultlab.core.results import Outcome, RunResult
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Engine
 from faultlab.errors import FaultlabError, UsageError
@@ -42,7 +42,7 @@ class Findings:
 
     baseline: Baseline
     twin: Twin
-    recon: Recon
+    profile: TargetProfile
     sources: str
     versions: Mapping[str, str]
     reloaded: Twin | None = None
@@ -79,10 +79,10 @@ class Preparation:
             self._reload(findings)
         return findings
 
-    def plan(self, selection: Selection, recon: Recon) -> list[Planned]:
+    def plan(self, selection: Selection, profile: TargetProfile) -> list[Planned]:
         """The plan; raises UsageError where it can't be made."""
         try:
-            return plan.make(selection, recon, index.modes())
+            return plan.make(selection, profile, index.modes())
         except FaultlabError as error:
             raise UsageError(f"the plan could not be made: {error}") from None
 
@@ -117,22 +117,22 @@ class Preparation:
         seeded = {s: outcomes[f"clean-{s}"] for s in seeds} | {s: quiet[f"clean-{s}"] for s in watching.quiet_seeds}
         siblings = {s: _trajectory(outcome) for s, outcome in seeded.items()}
         probed = _run(outcomes[probe.id])
-        assert probed.recon is not None
+        assert probed.profile is not None
         assert probed.circumstances is not None
-        recon = self._corrected(probed.recon)
-        self.engine.preload(recon.namespace)
-        notices = _notices([*outcomes.values(), *repeated, *quiet.values()])
+        profile = self._corrected(probed.profile)
+        self.engine.preload(profile.namespace)
+        alerts = _alerts([*outcomes.values(), *repeated, *quiet.values()])
         others = [run for s, run in siblings.items() if s != seed]
-        measure = choose_metric(first, self.scenario.monitor, recon.directions, others)
+        measure = choose_metric(first, self.scenario.monitor, profile.directions, others)
         metric = measure.metric
-        if metric in recon.metrics:
-            recon = replace(recon, monitor=metric, monitor_mode=measure.mode)
+        if metric in profile.metrics:
+            profile = replace(profile, monitor=metric, monitor_mode=measure.mode)
         if self.scenario.monitor and metric not in {**first.final, **first.metrics}:
             remedy = f"It logs {', '.join(sorted({**first.final, **first.metrics})) or 'nothing'}."
             raise self.scenario.problem(("monitor", "metric"), f"the clean run never logs {metric!r}", remedy)
         warnings = {shown.key for outcome in outcomes.values() for shown in _run(outcome).warnings}
         clean_twin = Twin(
-            first, list(siblings.values()), notices, frozenset(warnings), metric, measure.lower_is_better, repeats
+            first, list(siblings.values()), alerts, frozenset(warnings), metric, measure.lower_is_better, repeats
         )
         baseline = Baseline(
             seconds=round(_run(twins[0]).seconds, 4),
@@ -140,7 +140,7 @@ class Preparation:
             deterministic=clean_twin.deterministic,
             seeds=[*seeds, *watching.quiet_seeds],
             metrics=first.final or {name: series[-1][1] for name, series in first.metrics.items()},
-            false_alarms=_false_alarms(notices),
+            false_alarms=_false_alarms(alerts),
             measure={"metric": metric, "better": measure.better, "why": measure.why},
             findings=[
                 *strays,
@@ -151,7 +151,7 @@ class Preparation:
         )
         told = probed.circumstances
         versions = {**told.versions, "python": platform.python_version()}
-        return Findings(baseline, clean_twin, recon, told.sources, versions, advice=advice, guards=probed.guards)
+        return Findings(baseline, clean_twin, profile, told.sources, versions, advice=advice, guards=probed.guards)
 
     def _repeated(self) -> list[Outcome]:
         """Three more clean runs of the same seed, of a target that does not repeat itself."""
@@ -164,24 +164,26 @@ class Preparation:
         orders = [self.runs.order(f"traced-{n}", self.seed, traced=True) for n in range(2)]
         return list(self.runs.finished(orders).values())
 
-    def _corrected(self, recon: Recon) -> Recon:
-        """The recon with the roles that the scenario says, where it says them."""
+    def _corrected(self, profile: TargetProfile) -> TargetProfile:
+        """The target profile with the roles that the scenario says, where it says them."""
         roles = self.scenario.batch
         for name in ("inputs", "labels"):
             said: str | list[str] | None = getattr(roles, name, None)
             if said is None:
                 continue
             prefixes = (said,) if isinstance(said, str) else tuple(said)
-            found = tuple(path for path in recon.leaves if any(path == p or path.startswith(f"{p}.") for p in prefixes))
+            found = tuple(
+                path for path in profile.leaves if any(path == p or path.startswith(f"{p}.") for p in prefixes)
+            )
             if not found:
-                remedy = f"The batch has {', '.join(recon.leaves) or 'no tensors'}."
+                remedy = f"The batch has {', '.join(profile.leaves) or 'no tensors'}."
                 raise self.scenario.problem(("batch", name), f"no part of the batch is called {said!r}", remedy)
-            recon = replace(recon, inputs=found) if name == "inputs" else replace(recon, labels=found)
-        return recon
+            profile = replace(profile, inputs=found) if name == "inputs" else replace(profile, labels=found)
+        return profile
 
     def _reload(self, findings: Findings) -> None:
-        """Takes the twin of the runs that go on from their checkpoints; the recon says if the target can't."""
-        twin, known = findings.twin, findings.recon
+        """Takes the twin of the runs that go on from their checkpoints; the target profile says if the target can't."""
+        twin, known = findings.twin, findings.profile
         advice = findings.advice.order
         outcomes = self._reloaded(["", "-again"], known, advice)
         if advice and (broken := _why_unreloadable(outcomes, findings)):
@@ -192,7 +194,7 @@ class Preparation:
         for outcome in outcomes:
             self.records.log(outcome)
         if reason := _why_unreloadable(outcomes, findings):
-            findings.recon = replace(findings.recon, unreloadable=reason)
+            findings.profile = replace(findings.profile, unreloadable=reason)
             return
         first, again = map(_trajectory, outcomes)
         repeats = [again]
@@ -200,21 +202,21 @@ class Preparation:
             outcomes += self._reloaded(["-0", "-1", "-2"], known, advice)
             _add_alarms(findings, outcomes[2:])
             repeats += [_trajectory(outcome) for outcome in outcomes[2:] if outcome.run is not None]
-        notices = _notices(outcomes)
+        alerts = _alerts(outcomes)
         warnings = {shown.key for outcome in outcomes if outcome.run for shown in outcome.run.warnings}
         found = _run(outcomes[0])
-        findings.recon = replace(findings.recon, saves=found.saves, unevaluated=found.unevaluated_best)
+        findings.profile = replace(findings.profile, saves=found.saves, unevaluated=found.unevaluated_best)
         findings.reloaded = replace(
             twin,
             trajectory=first,
-            notices=[*twin.notices, *notices],
+            alerts=[*twin.alerts, *alerts],
             warnings=twin.warnings | warnings,
             repeats=repeats,
         )
 
-    def _reloaded(self, names: Sequence[str], known: Recon, advice: dict[str, Any] | None) -> list[Outcome]:
+    def _reloaded(self, names: Sequence[str], known: TargetProfile, advice: dict[str, Any] | None) -> list[Outcome]:
         """Clean runs that go on from their checkpoints."""
-        asked = {"reload": True, "recon": known, "advice": advice}
+        asked = {"reload": True, "profile": known, "advice": advice}
         return list(self.engine.run([self.runs.order(f"{RELOADED}{name}", self.seed, **asked) for name in names]))
 
 
@@ -231,10 +233,10 @@ def _why_unreloadable(outcomes: Sequence[Outcome], findings: Findings) -> str:
         run = outcome.run
         if run is not None and not run.saves:
             past = ": its optimizers are stepped past Lightning, which counts no step and saves only after one"
-            return f"the clean run saves no checkpoint{past if findings.recon.past_lightning else ''}"
+            return f"the clean run saves no checkpoint{past if findings.profile.past_lightning else ''}"
         if run is None or run.trajectory.end != "finished":
-            notices = run.notices if run is not None else []
-            said = notices[-1].message if notices else f"it ended with status {outcome.exit}"
+            alerts = run.alerts if run is not None else []
+            said = alerts[-1].message if alerts else f"it ended with status {outcome.exit}"
             said = said.partition("\n")[0]
             blamed = next((f", for the guard {name}" for name in findings.guards if name in said), "")
             return f"the clean run can't go on from its own checkpoints{blamed}: {said}"
@@ -251,34 +253,32 @@ def _trajectory(outcome: Outcome) -> Trajectory:
     return _run(outcome).trajectory
 
 
-def _notices(outcomes: Iterable[Outcome]) -> list[Notice]:
-    return [notice for outcome in outcomes if outcome.run for notice in outcome.run.notices]
+def _alerts(outcomes: Iterable[Outcome]) -> list[Alert]:
+    return [alert for outcome in outcomes if outcome.run for alert in outcome.run.alerts]
 
 
-def _false_alarms(notices: Sequence[Notice]) -> list[Notice]:
+def _false_alarms(alerts: Sequence[Alert]) -> list[Alert]:
     return [
-        Notice(notice.kind, notice.name, notice.step, notice.message)
-        for notice in _distinct(notices)
-        if is_alarm(notice)
+        Alert(alert.kind, alert.name, alert.step, alert.message) for alert in _distinct(alerts) if is_false_alarm(alert)
     ]
 
 
 def _add_alarms(findings: Findings, reloads: Sequence[Outcome]) -> None:
     """Counts what guards say of healthy runs that go on from their checkpoints, but not of the interruption itself."""
-    before = [*findings.twin.notices, *_notices(findings.reloads)]
-    own = [notice for one in reloads if one.run for notice in one.run.of_interruption]
-    notices = [notice for notice in _notices(reloads) if notice not in own]
-    new = [notice for notice in notices if not any(notice.same_alarm(known) for known in before)]
-    said = [replace(notice, message=f"going on from its checkpoints: {notice.message}") for notice in new]
+    before = [*findings.twin.alerts, *_alerts(findings.reloads)]
+    own = [alert for one in reloads if one.run for alert in one.run.of_interruption]
+    alerts = [alert for alert in _alerts(reloads) if alert not in own]
+    new = [alert for alert in alerts if not any(alert.same_alert(known) for known in before)]
+    said = [replace(alert, message=f"going on from its checkpoints: {alert.message}") for alert in new]
     findings.baseline.false_alarms += _false_alarms(said)
     findings.reloads = [*findings.reloads, *reloads]
     for outcome in reloads if findings.advice.order else ():
         findings.advice.watched(outcome.id, outcome)
 
 
-def _distinct(notices: Sequence[Notice]) -> list[Notice]:
-    distinct: list[Notice] = []
-    for notice in notices:
-        if not any(notice.same_alarm(known) for known in distinct):
-            distinct.append(notice)
+def _distinct(alerts: Sequence[Alert]) -> list[Alert]:
+    distinct: list[Alert] = []
+    for alert in alerts:
+        if not any(alert.same_alert(known) for known in distinct):
+            distinct.append(alert)
     return distinct

@@ -1,4 +1,4 @@
-"""Prescriptions: the smallest set of ready-made guards that notices the silent faults, and its proof.
+"""Prescriptions: the smallest set of ready-made guards that detects the silent faults, and its proof.
 
 The proof is a second campaign, in which the set stands among the user's own guards and no ready-made one is asked.
 """
@@ -14,7 +14,7 @@ from faultlab.campaign.guard_advice import PACKAGE, Advice
 from faultlab.campaign.healthy_runs import Watch
 from faultlab.campaign.set_cover import smallest_cover
 from faultlab.config.scenario import Guard, Scenario
-from faultlab.core.comparison import UNNOTICED
+from faultlab.core.comparison import UNDETECTED
 from faultlab.core.detection import Detection
 from faultlab.core.report import Report, Status
 from faultlab.engines import Engine
@@ -31,7 +31,7 @@ class Chosen:
     guard: str
     arguments: Mapping[str, Any]
     cost: float
-    notices: Sequence[str]
+    detects: Sequence[str]
 
     @property
     def path(self) -> str:
@@ -43,7 +43,7 @@ class Prescription:
     """What is prescribed for a scenario, and how it proved itself.
 
     ``before`` is the report without, ``after`` with the set, None where nothing is prescribed. ``beyond`` are the
-    silent faults that no guard notices which is quiet on healthy training, ``broken`` promises that were not kept.
+    silent faults that no guard detects which is quiet on healthy training, ``broken`` promises that were not kept.
     """
 
     before: Report
@@ -63,7 +63,7 @@ class Prescription:
 class Prescriber:
     """Finds and proves the prescription for one scenario.
 
-    ``early`` wants each fault noticed as soon as any guard does; ``recorded`` takes guards too that compare with a
+    ``early`` wants each fault detected as soon as any guard does; ``recorded`` takes guards too that compare with a
     record of runs, which is worth nothing under other settings of the Trainer.
     """
 
@@ -94,21 +94,21 @@ class Prescriber:
         campaign = Campaign(scenario, self.engine, options, self.listener)
         found.after = campaign.run()
         self.interrupted = campaign.interrupted
-        noticed = {fault.id for fault in found.after.faults if fault.status is Status.NOTICED}
-        promised = {fault for chosen in found.chosen for fault in chosen.notices}
-        found.broken = sorted(promised - noticed)
+        detected = {fault.id for fault in found.after.faults if fault.status is Status.DETECTED}
+        promised = {fault for chosen in found.chosen for fault in chosen.detects}
+        found.broken = sorted(promised - detected)
 
 
 def choose(before: Report, advice: Advice, early: bool = False, recorded: bool = False) -> Prescription:
     """The smallest set of guards for what a report calls silent or only warned of."""
-    unnoticed = [fault.id for fault in before.faults if fault.status in UNNOTICED]
-    noticed = {fault: advice.noticed.get(fault, []) for fault in unnoticed}
+    undetected = [fault.id for fault in before.faults if fault.status in UNDETECTED]
+    detected = {fault: advice.detected.get(fault, []) for fault in undetected}
     if not recorded:
-        noticed = {
+        detected = {
             fault: [one for one in found if RECORD not in advice.construction(one.name)]
-            for fault, found in noticed.items()
+            for fault, found in detected.items()
         }
-    seen = {fault: _worth_it(found, early) for fault, found in noticed.items()}
+    seen = {fault: _worth_it(found, early) for fault, found in detected.items()}
     names = smallest_cover({fault: {one.name for one in found} for fault, found in seen.items()}, advice.costs)
     chosen = [
         Chosen(
@@ -119,17 +119,17 @@ def choose(before: Report, advice: Advice, early: bool = False, recorded: bool =
         )
         for name in names
     ]
-    chosen.sort(key=lambda one: -len(one.notices))
+    chosen.sort(key=lambda one: -len(one.detects))
     return Prescription(before, advice, chosen, [fault for fault, found in seen.items() if not found])
 
 
 def _worth_it(found: Sequence[Detection], early: bool) -> Sequence[Detection]:
-    """Those that notice a fault; if early ones are asked for, those that do at most a step after the first."""
+    """Those that alert a fault; if early ones are asked for, those that do at most a step after the first."""
     return [one for one in found if not early or one.latency <= found[0].latency + 1]
 
 
 def harmful_ratio(report: Report) -> float | None:
-    """Noticed over noticed, warned and silent failure modes, of those that did harm; None where there is none."""
+    """Detected over detected, warned and silent failure modes, of those that did harm; None where there is none."""
     harmful = {fault.mode for fault in report.faults if fault.harmful}
     return replace(report, faults=[fault for fault in report.faults if fault.mode in harmful]).ratio
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from faultlab.campaign import plan
 from faultlab.campaign.campaign import Campaign, Listener, Options
-from faultlab.campaign.clean_runs import TRUNK
+from faultlab.campaign.clean_runs import SNAPSHOT_RUN
 from faultlab.campaign.guard_advice import written
 from faultlab.campaign.preparation import RELOADED, Findings, Preparation
 from faultlab.catalogue import index
@@ -55,7 +55,7 @@ class Replayed:
     """What was seen. ``result`` is None where no fault was asked for, ``faulted`` where the run could not tell.
 
     ``losses`` are (step, loss) pairs inside the trajectories; ``deadline`` is in seconds; ``advised`` are the
-    ready-made guards' notices, ``others`` further faults that the same words ask for, ``problems`` why the verdict
+    ready-made guards' alerts, ``others`` further faults that the same words ask for, ``problems`` why the verdict
     proves nothing.
     """
 
@@ -138,7 +138,7 @@ class Replay:
             result,
             others=[fault.id for fault in report.faults if fault.id != result.id],
             problems=texts(report.reasons),
-            advised=campaign.advice.noticed.get(result.id, ()),
+            advised=campaign.advice.detected.get(result.id, ()),
             interrupted=campaign.interrupted,
         )
         if outcome is not None and self.order is not None:
@@ -168,8 +168,8 @@ class Replay:
         return ()
 
     def _clean(self, outcomes: Mapping[str, Outcome], mode: FailureMode) -> Trajectory:
-        trunk = outcomes.get(TRUNK) if self._differs() else None
-        compared = outcomes.get(RELOADED) if mode.judged_by == "reload" else trunk
+        snapshot_run = outcomes.get(SNAPSHOT_RUN) if self._differs() else None
+        compared = outcomes.get(RELOADED) if mode.judged_by == "reload" else snapshot_run
         found = compared.trajectory if compared else None
         return found or outcomes[f"clean-{self.options.seed}"].trajectory or Trajectory()
 
@@ -267,14 +267,14 @@ def ending(outcome: Outcome, deadline: float) -> str:
     if trajectory.end == "exited":
         return f"it exits with status {trajectory.exit_code} after {trajectory.steps} steps"
     if trajectory.end == "raised":
-        message = run.notices[-1].message.partition("\n")[0] if run.notices else "an exception"
+        message = run.alerts[-1].message.partition("\n")[0] if run.alerts else "an exception"
         return f"it raised {message} after {trajectory.steps} steps"
     return f"it trained to its end: {trajectory.steps} steps, {trajectory.epochs} epochs"
 
 
 def signals(outcome: Outcome, result: FaultResult) -> list[Signal]:
     """Who spoke at which step, of those that count for the verdict, in the order of the steps."""
-    spoken = [Signal(one.step, f"{one.kind} {one.name}", one.message) for one in result.noticed_by]
+    spoken = [Signal(one.step, f"{one.kind} {one.name}", one.message) for one in result.detected_by]
     warned = {shown.text: shown.step for run in outcome.runs for shown in run.warnings}
     spoken += [Signal(warned.get(text, 0), "warning", text) for text in result.warnings]
     return sorted(spoken, key=lambda signal: signal.step)

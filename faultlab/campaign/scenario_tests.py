@@ -22,8 +22,8 @@ from faultlab.core.run_folder import LOGS, REPORT_FILE, TESTS_FILE
 from faultlab.core.threads import one_thread_environment
 from faultlab.engines import processes
 
-# What a test can turn into noticed: that it changes nothing in the training, or that no guard saw it.
-_OPEN = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
+# What a test can turn into detected: that it changes nothing in the training, or that no guard saw it.
+_OPEN = (Status.DETECTED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Tests:
         """
         asked: dict[str, bool] = {}
         for result in results:
-            fault, settled = _without_trigger(result.id), any(one.kind == "guard" for one in result.noticed_by)
+            fault, settled = _without_trigger(result.id), any(one.kind == "guard" for one in result.detected_by)
             asked[fault] = settled and asked.get(fault, True)
         found = self.folder / TESTS_FILE
         found.unlink(missing_ok=True)
@@ -70,7 +70,7 @@ class Tests:
             return Judged(problems=[Reason(ReasonKind.TESTS_UNPROVEN, text)])
         report = Report.read(self.folder / "tests" / REPORT_FILE)
         return Judged(
-            detections={_without_trigger(fault.id): fault.noticed_by for fault in report.faults if fault.noticed_by},
+            detections={_without_trigger(fault.id): fault.detected_by for fault in report.faults if fault.detected_by},
             left_out=json.loads(found.read_text(encoding="utf-8"))["left_out"],
             problems=[
                 Reason(
@@ -113,19 +113,19 @@ def join(result: FaultResult, judged: Judged) -> FaultResult:
     found = [
         detection
         for detection in judged.detections.get(_without_trigger(result.id), ())
-        if not any((detection.kind, detection.name) == (known.kind, known.name) for known in result.noticed_by)
+        if not any((detection.kind, detection.name) == (known.kind, known.name) for known in result.detected_by)
     ]
     if not found or result.status not in _OPEN:
         return result
-    everybody = sorted([*result.noticed_by, *found], key=lambda detection: (detection.worth, detection.step))
+    everybody = sorted([*result.detected_by, *found], key=lambda detection: (detection.worth, detection.step))
     activations = max(result.activations, 1)
-    # What is noticed needs no guard any more.
+    # What is detected needs no guard any more.
     return replace(
         result,
-        status=Status.NOTICED,
+        status=Status.DETECTED,
         reason="",
         activations=activations,
-        noticed_by=everybody,
+        detected_by=everybody,
         prescription=[],
     )
 

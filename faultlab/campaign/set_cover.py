@@ -1,20 +1,20 @@
-"""The smallest set of guards that notices all that any of them does: a set cover, solved exactly."""
+"""The smallest set of guards that detects all that any of them does: a set cover, solved exactly."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
 
-def smallest_cover(noticed_by: Mapping[str, Collection[str]], costs: Mapping[str, float]) -> list[str]:
-    """The fewest guards of which each fault has one that notices it; of several such sets the cheapest.
+def smallest_cover(detected_by: Mapping[str, Collection[str]], costs: Mapping[str, float]) -> list[str]:
+    """The fewest guards of which each fault has one that detects it; of several such sets the cheapest.
 
-    ``noticed_by`` has the guards by fault, faults without any are left out; ``costs`` are not negative.
+    ``detected_by`` has the guards by fault, faults without any are left out; ``costs`` are not negative.
     """
     # Imported here: it takes half a second, and most commands solve nothing.
     import numpy
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    rows = {frozenset(guards) for guards in noticed_by.values() if guards}
+    rows = {frozenset(guards) for guards in detected_by.values() if guards}
     names = sorted({guard for row in rows for guard in row})
     if not names:
         return []

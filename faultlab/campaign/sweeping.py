@@ -1,4 +1,4 @@
-"""How little of a fault each detector still notices, and when: one failure mode over its dose and its step."""
+"""How little of a fault each detector still detects, and when: one failure mode over its dose and its step."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from faultlab.errors import UsageError
 
 SWEEP_FILE = "sweep.json"
 _ROUNDS = 6
-_EARNED = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
+_EARNED = (Status.DETECTED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
 
 
 @dataclass(frozen=True)
 class Point:
     """One fault of a sweep: ``place`` is its part of the dose's scale or its step, ``value`` the dose or the step.
 
-    ``noticed`` has the step and latency by detector; ``metric`` is the faulted run's, by which harm is measured.
+    ``detected`` has the step and latency by detector; ``metric`` is the faulted run's, by which harm is measured.
     """
 
     fault: str
@@ -37,7 +37,7 @@ class Point:
     status: str
     harmful: bool
     metric: float | None
-    noticed: Mapping[str, tuple[int, int]]
+    detected: Mapping[str, tuple[int, int]]
 
 
 @dataclass
@@ -67,23 +67,23 @@ class Sweep:
         report = campaign.run()
         self.interrupted = campaign.interrupted
         results = {fault.id: fault for fault in report.faults}
-        self._collect(results, campaign.advice.noticed)
+        self._collect(results, campaign.advice.detected)
         return report
 
     def _further(self, results: Mapping[str, FaultResult], findings: Findings) -> Sequence[str]:
-        self._collect(results, findings.advice.noticed)
+        self._collect(results, findings.advice.detected)
         self._rounds += 1
         if self._rounds > _ROUNDS:
             return ()
-        asked = self._wanted_steps(results, findings.recon.steps)
+        asked = self._wanted_steps(results, findings.profile.steps)
         if self.dose:
-            asked += [self._dosed(part) for part in next_parts({point.place: point.noticed for point in self.doses})]
+            asked += [self._dosed(part) for part in next_parts({point.place: point.detected for point in self.doses})]
         return [fault for fault in dict.fromkeys(map(str, asked)) if fault not in results]
 
     def _wanted_steps(self, results: Mapping[str, FaultResult], steps: int) -> list[Fault]:
         if "train" not in self.mode.stages or any(r.status not in _EARNED for r in results.values()):
             return []
-        tried = {int(point.value): point.noticed for point in self.steps}
+        tried = {int(point.value): point.detected for point in self.steps}
         wanted = next_steps(tried) if tried else sorted({0, steps // 4, steps // 2, 3 * steps // 4, steps - 1})
         return [self._at(step) for step in wanted]
 
@@ -106,11 +106,11 @@ class Sweep:
             result = next((result for planned, result in run if _same(planned, fault)), None)
             if result is None or result.status not in _EARNED:
                 continue
-            noticed: dict[str, tuple[int, int]] = {}
-            for seen in result.noticed_by:
-                noticed.setdefault(":".join(filter(None, seen.who)), (seen.step, seen.latency))
+            detected: dict[str, tuple[int, int]] = {}
+            for seen in result.detected_by:
+                detected.setdefault(":".join(filter(None, seen.who)), (seen.step, seen.latency))
             for one in advised.get(result.id, ()):
-                noticed.setdefault(one.name, (one.step, one.latency))
+                detected.setdefault(one.name, (one.step, one.latency))
             harm = result.harm
             found[axis][place] = Point(
                 result.id,
@@ -119,7 +119,7 @@ class Sweep:
                 result.status.value,
                 result.harmful,
                 harm.faulty if harm else None,
-                noticed,
+                detected,
             )
         self.doses = [found["dose"][place] for place in sorted(found["dose"])]
         self.steps = [found["step"][place] for place in sorted(found["step"])]
@@ -139,23 +139,23 @@ class Sweep:
         }
 
     def detectors(self) -> dict[str, dict[str, Any]]:
-        """For each detector the smallest dose that it notices, the largest below that it does not, and its steps.
+        """For each detector the smallest dose that it detects, the largest below that it does not, and its steps.
 
-        ``first_notice`` and ``last_notice`` are the steps at which it noticed some dose, ``first_step`` and
-        ``last_step`` those at which a fault of one step is noticed.
+        ``first_detection`` and ``last_detection`` are the steps at which it detected some dose, ``first_step`` and
+        ``last_step`` those at which a fault of one step is detected.
         """
-        names = sorted({name for point in [*self.doses, *self.steps] for name in point.noticed})
+        names = sorted({name for point in [*self.doses, *self.steps] for name in point.detected})
         found: dict[str, dict[str, Any]] = {}
         for name in names:
-            seen = [point for point in self.doses if name in point.noticed]
+            seen = [point for point in self.doses if name in point.detected]
             missed = [point for point in self.doses if seen and point.place < seen[0].place]
-            at = [point for point in self.steps if name in point.noticed]
-            notices = [point.noticed[name][0] for point in seen or at]
+            at = [point for point in self.steps if name in point.detected]
+            alerts = [point.detected[name][0] for point in seen or at]
             found[name] = {
                 "smallest": seen[0].value if seen else None,
                 "largest_missed": missed[-1].value if missed else None,
-                "first_notice": min(notices),
-                "last_notice": max(notices),
+                "first_detection": min(alerts),
+                "last_detection": max(alerts),
                 "first_step": int(at[0].value) if at else None,
                 "last_step": int(at[-1].value) if at else None,
             }
@@ -189,5 +189,5 @@ def _same(planned: Fault, asked: Fault) -> bool:
 
 
 def _plain(point: Point) -> dict[str, Any]:
-    noticed = {name: {"step": step, "latency": latency} for name, (step, latency) in point.noticed.items()}
-    return {**vars(point), "noticed": noticed}
+    detected = {name: {"step": step, "latency": latency} for name, (step, latency) in point.detected.items()}
+    return {**vars(point), "detected": detected}

@@ -15,8 +15,8 @@ from typing import Any
 from faultlab.campaign import spread
 from faultlab.campaign.metric_choice import decided, lower_by_name
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection
-from faultlab.core.notice import Notice
 from faultlab.core.ranks import activity, as_one
 from faultlab.core.report import FaultResult, Harm, Status
 from faultlab.core.results import Outcome, RunResult
@@ -30,7 +30,7 @@ _CERTAIN = 4.0
 """The same of a run that is clean for certain."""
 _FAR_OFF = 5.0
 """How many times as far as is harmful a metric has to be whose better direction is unknown."""
-_SEEN = (Status.NOTICED, Status.WARNED, Status.NO_EFFECT, Status.SILENT)
+_SEEN = (Status.DETECTED, Status.WARNED, Status.NO_EFFECT, Status.SILENT)
 _EXITED = "the process exits with status 0 before the training is done"
 
 
@@ -45,7 +45,7 @@ class Twin:
 
     trajectory: Trajectory
     others: Sequence[Trajectory] = ()
-    notices: Sequence[Notice] = ()
+    alerts: Sequence[Alert] = ()
     warnings: frozenset[str] = frozenset()
     metric: str = ""
     lower_is_better: bool | None = True
@@ -140,8 +140,8 @@ def outlying(twin: Twin, seeds: Mapping[int, Trajectory], own: int) -> list[dict
     return [{"kind": "outlier", "what": what, "evidence": "", "remedy": remedy}] if away else []
 
 
-def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Notice] = ()) -> FaultResult:
-    """The verdict on one fault. ``extra`` are notices of a second run, with the Trainer flags off."""
+def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Alert] = ()) -> FaultResult:
+    """The verdict on one fault. ``extra`` are alerts of a second run, with the Trainer flags off."""
     case = _Training(mode, outcome, twin, extra)
     answer = decide(case)
     seen: dict[str, Any] = {}
@@ -156,7 +156,7 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
         reason=answer.reason,
         activations=case.activations,
         first_step=case.first_step,
-        noticed_by=list(answer.noticed_by),
+        detected_by=list(answer.detected_by),
         seconds=round(outcome.seconds, 4),
         **seen,
     )
@@ -165,7 +165,7 @@ def judge(fault_id: str, mode: FailureMode, outcome: Outcome, twin: Twin, extra:
 class _Training(Case):
     """What a training with a fault in it came to, beside its clean twin."""
 
-    def __init__(self, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Notice]) -> None:
+    def __init__(self, mode: FailureMode, outcome: Outcome, twin: Twin, extra: Sequence[Alert]) -> None:
         self.activations, self.first_step = activity(outcome)
         self._mode = mode
         self._outcome = outcome
@@ -189,11 +189,11 @@ class _Training(Case):
     def never_acted(self) -> str | None:
         return None if self.activations else "the fault never changed a value, though nothing says that it can't"
 
-    def noticed_by(self) -> Sequence[Detection]:
-        notices, first = [*self._run.notices, *self._extra], self.first_step
+    def detected_by(self) -> Sequence[Detection]:
+        alerts, first = [*self._run.alerts, *self._extra], self.first_step
         # What was signalled before the fault acted was not signalled because of it.
-        caused = [n for n in notices if n.step >= (first or 0) and not n.finds_nothing]
-        new = [notice for notice in caused if not any(notice.same_alarm(clean) for clean in self._twin.notices)]
+        caused = [n for n in alerts if n.step >= (first or 0) and not n.finds_nothing]
+        new = [alert for alert in caused if not any(alert.same_alert(clean) for clean in self._twin.alerts)]
         return sorted((detection(n, first, self._mode) for n in new), key=lambda d: (d.worth, d.step))
 
     def warned(self) -> str | None:
@@ -232,7 +232,7 @@ def timed_out(mode: FailureMode, outcome: Outcome) -> Answer:
     """The verdict on a run that was ended at its deadline."""
     late = f"still running after its deadline of {outcome.seconds:.0f} s"
     if mode.hangs and outcome.acting is not None:
-        return Answer(Status.NOTICED, noticed_by=[Detection("process", "deadline", outcome.acting, 0, False, late)])
+        return Answer(Status.DETECTED, detected_by=[Detection("process", "deadline", outcome.acting, 0, False, late)])
     return Answer(Status.TIMEOUT, late if outcome.acting is not None else f"{late}, and the fault had not acted")
 
 
@@ -244,15 +244,15 @@ def died(outcome: Outcome) -> Answer:
         return Answer(Status.ERROR, f"{how} before the fault acted")
     if outcome.exit == 0:
         return Answer(Status.SILENT, _EXITED)
-    return Answer(Status.NOTICED, noticed_by=[Detection("process", "exit", outcome.acting, 0, False, how)])
+    return Answer(Status.DETECTED, detected_by=[Detection("process", "exit", outcome.acting, 0, False, how)])
 
 
-def detection(notice: Notice, first_step: int | None, mode: FailureMode) -> Detection:
-    """What a notice is worth as an answer to the fault."""
+def detection(alert: Alert, first_step: int | None, mode: FailureMode) -> Detection:
+    """What an alert is worth as an answer to the fault."""
     # Stems of words, and only where a word begins: "nan" is not named by "dominant".
-    names_cause = any(re.search(rf"(?<![a-z]){re.escape(stem)}", notice.message.lower()) for stem in mode.cause)
-    latency = max(0, notice.step - (first_step or 0))
-    return Detection(notice.kind, notice.name, notice.step, latency, names_cause, notice.message)
+    names_cause = any(re.search(rf"(?<![a-z]){re.escape(stem)}", alert.message.lower()) for stem in mode.cause)
+    latency = max(0, alert.step - (first_step or 0))
+    return Detection(alert.kind, alert.name, alert.step, latency, names_cause, alert.message)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ titles stand alone before a colon::
     `training_step` forgets its `return`.
 
     Effect: What happens on stock Lightning.
-    Why it goes unnoticed: ...
+    Why it goes undetected: ...
     Example: ...
     Remedy: ...
 """
@@ -17,7 +17,7 @@ import inspect
 import re
 from dataclasses import dataclass
 
-SECTIONS = ("Effect", "Why it goes unnoticed", "Example", "Remedy")
+SECTIONS = ("Effect", "Why it goes undetected", "Example", "Remedy")
 _TITLE = re.compile(rf"^({'|'.join(SECTIONS)}):[ \t]*", re.MULTILINE)
 
 
@@ -27,13 +27,13 @@ class Sections:
 
     summary: str = ""
     effect: str = ""
-    unnoticed: str = ""
+    undetected: str = ""
     example: str = ""
     remedy: str = ""
     details: str = ""
 
     def missing(self) -> list[str]:
-        texts = (self.summary, self.effect, self.unnoticed, self.example, self.remedy)
+        texts = (self.summary, self.effect, self.undetected, self.example, self.remedy)
         return [title for title, text in zip(("summary", *SECTIONS), texts) if not text]
 
 
@@ -43,8 +43,8 @@ def parse_sections(docstring: str | None) -> Sections:
     pieces = _TITLE.split(text)
     found = dict(zip(pieces[1::2], pieces[2::2]))
     summary, _, details = _fold(pieces[0]).partition("\n\n")
-    effect, unnoticed, example, remedy = (_fold(found.get(title, "")) for title in SECTIONS)
-    return Sections(summary, effect, unnoticed, example, remedy, details)
+    effect, undetected, example, remedy = (_fold(found.get(title, "")) for title in SECTIONS)
+    return Sections(summary, effect, undetected, example, remedy, details)
 
 
 def _fold(text: str) -> str:

@@ -34,14 +34,14 @@ class Measured:
     """What was seen of a guard.
 
     ``costs`` are shares of the training's time by scenario, ``latency`` is the median in steps, ``single_latency`` that
-    for faults of a single step. ``notices`` has the failure modes with the scenarios; in ``alarms`` of ``runs`` healthy
+    for faults of a single step. ``alerts`` has the failure modes with the scenarios; in ``alarms`` of ``runs`` healthy
     runs it raised one.
     """
 
     costs: Mapping[str, float]
     latency: float | None
     single_latency: float | None
-    notices: Mapping[str, list[str]]
+    detects: Mapping[str, list[str]]
     alarms: int
     runs: int
 
@@ -68,9 +68,9 @@ def versions() -> dict[str, str]:
     return dict(json.loads(MEASURED.read_text(encoding="utf-8"))["versions"]) if MEASURED.is_file() else {}
 
 
-def noticing(mode: str) -> list[str]:
-    """The guards that were seen to notice a failure mode, on some scenario."""
-    return [name for name, found in measured().items() if mode in found.notices]
+def detecting(mode: str) -> list[str]:
+    """The guards that were seen to detect a failure mode, on some scenario."""
+    return [name for name, found in measured().items() if mode in found.detects]
 
 
 def _in_file(file: Path) -> Iterator[Described]:

@@ -24,7 +24,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class {name}(Guard):
-    """Notices: say what goes wrong, and when the guard looks."""
+    """Detects: say what goes wrong, and when the guard looks."""
 
     checks = {{}}
 

@@ -1,7 +1,7 @@
 """What stock Lightning was found to do about each failure mode, on the models of the tests' zoo.
 
 The table is written by ``python -m tests.measure`` from runs, and the contract tests hold it to what they see: how
-often a fault goes unnoticed is a finding, and no declaration.
+often a fault goes undetected is a finding, and no declaration.
 """
 
 from __future__ import annotations

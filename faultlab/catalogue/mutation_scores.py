@@ -9,15 +9,15 @@ from typing import Any
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.core.report import FaultResult, Mutation, Status, counts_of
 
-COUNTED = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NOT_ACTIVATED)
-_JUDGED = (Status.NOTICED, Status.WARNED, Status.SILENT)
+COUNTED = (Status.DETECTED, Status.WARNED, Status.SILENT, Status.NOT_ACTIVATED)
+_JUDGED = (Status.DETECTED, Status.WARNED, Status.SILENT)
 
 
 def score(mutants: Iterable[FaultResult]) -> float | None:
-    """The share of those that count which somebody notices, to four digits; None where none counts."""
+    """The share of those that count which somebody detects, to four digits; None where none counts."""
     counted = [result for result in mutants if result.status in COUNTED]
-    noticed = sum(result.status is Status.NOTICED for result in counted)
-    return round(noticed / len(counted), 4) if counted else None
+    detected = sum(result.status is Status.DETECTED for result in counted)
+    return round(detected / len(counted), 4) if counted else None
 
 
 def summed_up(
@@ -53,23 +53,23 @@ def _row(file: str, function: str, results: list[FaultResult], modes: Mapping[st
         "file": file,
         "function": function,
         "line": min(result.mutant["line"] for result in results if result.mutant is not None),
-        "noticed": sum(result.status is Status.NOTICED for result in counted),
+        "detected": sum(result.status is Status.DETECTED for result in counted),
         "counted": len(counted),
         "not_activated": sum(result.status is Status.NOT_ACTIVATED for result in counted),
-        "modes_noticed": sum(status is Status.NOTICED for status in bites),
+        "modes_detected": sum(status is Status.DETECTED for status in bites),
         "modes": len(bites),
     }
 
 
 def _share(row: Mapping[str, Any]) -> float:
-    return row["noticed"] / row["counted"] if row["counted"] else 2.0
+    return row["detected"] / row["counted"] if row["counted"] else 2.0
 
 
 def sentence(row: Mapping[str, Any]) -> str:
     """The row in words."""
-    said = f"{row['function']}: {row['noticed']} of {row['counted']} mutant{'' if row['counted'] == 1 else 's'} killed"
+    said = f"{row['function']}: {row['detected']} of {row['counted']} mutant{'' if row['counted'] == 1 else 's'} killed"
     if row["not_activated"]:
         said += f" ({row['not_activated']} never run)"
     if row["modes"]:
-        said += f", {row['modes_noticed']} of {row['modes']} failure modes noticed"
+        said += f", {row['modes_detected']} of {row['modes']} failure modes detected"
     return said

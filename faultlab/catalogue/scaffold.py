@@ -37,7 +37,7 @@ def {function}({signature}:
     """Say in one sentence what is broken.
 
     Effect: say what torch and Lightning do about it: the error and who raises it, the warning, or nothing.
-    Why it goes unnoticed: say what looks healthy meanwhile.
+    Why it goes undetected: say what looks healthy meanwhile.
     Example:
         the_line_that_is_broken()           # and what was meant
     Remedy: say which check or habit finds it.

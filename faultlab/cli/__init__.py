@@ -21,10 +21,10 @@ PROGRAM, COMPLETE_VARIABLE = "faultlab", "_FAULTLAB_COMPLETE"
 _COMMANDS = {
     "init": "Look at a project and write a scenario that runs at once.",
     "demo": "See a small model broken; needs no project.",
-    "run": "Break the modules of scenarios and report who noticed.",
-    "prescribe": "Find the guards that notice what a scenario leaves silent, and prove it.",
-    "sweep": "Find how little of a failure mode each guard still notices, and when.",
-    "mutate": "Mutate source code and report which changes no test and no guard notices.",
+    "run": "Break the modules of scenarios and report who detected.",
+    "prescribe": "Find the guards that alert what a scenario leaves silent, and prove it.",
+    "sweep": "Find how little of a failure mode each guard still detects, and when.",
+    "mutate": "Mutate source code and report which changes no test and no guard detects.",
     "replay": "Run one fault in the foreground, with a debugger if asked.",
     "doctor": "Check the environment, or why a training step does not execute.",
     "gate": "Say whether reports pass, and keep what was reached from being lost.",
@@ -72,7 +72,7 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name="faultlab")
 @click.option("--debug", is_flag=True, help="Show tracebacks of faultlab's own errors.")
 def group(debug: bool) -> None:
-    """Break a working LightningModule, one failure mode at a time, and see who notices.
+    """Break a working LightningModule, one failure mode at a time, and see who detects.
 
     Exit codes: 0 the gate passed, 1 it did not, 2 usage or scenario error, 3 the clean run failed or raised a false
     alarm, 4 inconclusive, 70 an internal error, 130 interrupted.

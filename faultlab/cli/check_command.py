@@ -16,7 +16,7 @@ from faultlab.errors import ScenarioError
     help=f"""Say what is wrong in the scenarios at PATH (files or folders, default: scenarios/), and run nothing.
 
     All of it is said at once, with file, line, column and remedy: keys and values, failure modes, tests that are not
-    there, classes that the project's files do not define, excuses that have expired. An excuse that
+    there, classes that the project's files do not define, exemptions that have expired. An exemption that
     expires within {SOON} days is warned of. No code of yours is imported.
 
     Exit codes: 0 nothing is wrong, 2 something is.

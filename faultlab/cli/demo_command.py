@@ -11,7 +11,7 @@ from faultlab.cli import options
 from faultlab.cli.multi_run import INTERRUPTED
 from faultlab.core.report import Status
 
-_COLOURS = {Status.NOTICED: "green", Status.WARNED: "yellow", Status.SILENT: "red"}
+_COLOURS = {Status.DETECTED: "green", Status.WARNED: "yellow", Status.SILENT: "red"}
 
 
 @click.command("demo")
@@ -19,7 +19,7 @@ _COLOURS = {Status.NOTICED: "green", Status.WARNED: "yellow", Status.SILENT: "re
 @options.jobs
 @options.no_warm
 def command(out: Path, jobs: int | None, no_warm: bool) -> int:
-    """Break a small model that comes with faultlab, see who notices, and add the guard that was missing.
+    """Break a small model that comes with faultlab, see who detects, and add the guard that was missing.
 
     Needs no project and no network; leaves a report like that of your own module at reports/demo.
     """

@@ -1,4 +1,4 @@
-"""``faultlab explain``: prints one failure mode: what is broken, why it goes unnoticed, what to do."""
+"""``faultlab explain``: prints one failure mode: what is broken, why it goes undetected, what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from faultlab.report.text import address
 @click.argument("id", shell_complete=failure_modes)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(id: str, as_json: bool) -> None:
-    """Explain one failure mode: what is broken, why it goes unnoticed, and what to do about it."""
+    """Explain one failure mode: what is broken, why it goes undetected, and what to do about it."""
     modes = index.modes()
     if id not in modes:
         raise UsageError(f"unknown failure mode {id!r}. {nearest(id, modes) or '`faultlab list` shows them all.'}")
@@ -29,7 +29,7 @@ def command(id: str, as_json: bool) -> None:
         from faultlab.core.report import dump
 
         sections = mode.sections
-        told = {"effect_text": sections.effect, "unnoticed": sections.unnoticed, "example": sections.example}
+        told = {"effect_text": sections.effect, "undetected": sections.undetected, "example": sections.example}
         place = {"remedy": sections.remedy, "source": f"{_relative(mode.file)}:{mode.line}"}
         click.echo(
             dump(
@@ -38,7 +38,7 @@ def command(id: str, as_json: bool) -> None:
                     **told,
                     **place,
                     "measured": _measurement(mode),
-                    "guards": guard_index.noticing(mode.id),
+                    "guards": guard_index.detecting(mode.id),
                 },
                 indent=1,
             )
@@ -53,13 +53,13 @@ def command(id: str, as_json: bool) -> None:
 
 
 def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
-    needs, doses, guards = described.needs(mode), described.doses(mode), guard_index.noticing(mode.id)
+    needs, doses, guards = described.needs(mode), described.doses(mode), guard_index.detecting(mode.id)
     acts = f"acts {described.timing(mode)}, at {mode.seam}"
     return [
         *described.sections(mode),
         ("In short", f"{mode.severity}; stock Lightning {described.STOCK[mode.effect]}; {acts}."),
         *([(_measured_on(), "\n".join(models))] if (models := described.models(mode)) else [("Measured", "Not yet.")]),
-        *([("Ready-made guards that were seen to notice it", ", ".join(guards))] if guards else []),
+        *([("Ready-made guards that were seen to detect it", ", ".join(guards))] if guards else []),
         *([("Needs", needs)] if needs else []),
         *([("Doses", "\n".join(f"{dose}  {meaning}" for dose, meaning in doses))] if doses else []),
         ("Evidence", "\n".join(map(_link, mode.evidence)) or mode.no_evidence),

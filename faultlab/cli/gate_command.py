@@ -35,7 +35,7 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="With --accept: the last day on which it may.")
 @click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail where coverage is less.")
 @click.option("--silent", multiple=True, callback=_limits, metavar="LEVEL=N", help="Silent failure modes allowed.")
-@click.option("--latency", type=click.IntRange(0), metavar="N", help="Most steps from a fault to its first notice.")
+@click.option("--latency", type=click.IntRange(0), metavar="N", help="Most steps from a fault to its first detection.")
 @click.option("--false-alarms", type=click.IntRange(0), metavar="N", help="False alarms allowed.")
 @options.as_json
 def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason: str,
@@ -45,7 +45,7 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
 
     Every report has to reach what the `gate:` of its scenario asks for, and the options here. With --baseline nothing
     may be lost that was accepted before: no failure mode newly silent or no longer tried, no guard or test that
-    noticed more, no scenario gone, no excuse stale or expired.
+    detected more, no scenario gone, no exemption stale or expired.
 
     Nothing is taken on trust: a report that was edited, or does not agree with what lies beside it, is refused.
 

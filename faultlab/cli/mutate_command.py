@@ -1,4 +1,4 @@
-"""``faultlab mutate``: changes the source, and reports which changes go unnoticed."""
+"""``faultlab mutate``: changes the source, and reports which changes go undetected."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[str, ...], since: str, shard: str,
             again: bool, also_copy: tuple[str, ...], jobs: int | None, seed: int, timeout: float | None, out: Path,
             fail_under: float | None, advice: bool, ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Change the source, one small mutant at a time, and report which changes nobody notices.
+    """Change the source, one small mutant at a time, and report which changes nobody detects.
 
     Of a SCENARIO the module's, its data's and the guards' files are mutated, and both its tests and its guards judge;
     PATHs of Python files beside it say what to mutate instead. PATHs alone are judged by their tests. All this happens

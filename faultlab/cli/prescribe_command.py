@@ -1,4 +1,4 @@
-"""``faultlab prescribe``: finds the smallest set of guards that notices what is silent."""
+"""``faultlab prescribe``: finds the smallest set of guards that detects what is silent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from faultlab.report.text import harmless, short
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
               help="Seeds recorded as known good, and as many others without a false alarm.")  # fmt: skip
-@click.option("--early", is_flag=True, help="The smallest set that notices each fault as soon as any guard does.")
+@click.option("--early", is_flag=True, help="The smallest set that detects each fault as soon as any guard does.")
 @click.option("--records/--no-records", default=False,
               help="Take KnownGood too, which compares with runs that are recorded.  [default: no]")  # fmt: skip
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
@@ -53,7 +53,7 @@ from faultlab.report.text import harmless, short
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, records: bool,
             write: bool, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool, as_json: bool,
             quiet: bool) -> int:  # fmt: skip
-    """Find the smallest set of ready-made guards that notices what SCENARIO leaves silent, and prove it.
+    """Find the smallest set of ready-made guards that detects what SCENARIO leaves silent, and prove it.
 
     The campaign is run with every guard watching, and again with the set among the scenario's own guards. A check that
     raises an alarm on any clean seed or harmless variation is left out. Exit code 0: what was promised was kept. Paths
@@ -124,7 +124,7 @@ def _relative(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not found.chosen:
-        why = "no quiet guard notices what is silent" if found.beyond else "nothing is silent"
+        why = "no quiet guard detects what is silent" if found.beyond else "nothing is silent"
         console.print(f"{scenario.name}: nothing to prescribe: {why}.")
         _show_idle(console, found)
         return
@@ -141,10 +141,10 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     for one in found.chosen:
         given = _relative(one.arguments, Path.cwd())
         arguments = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        count = len(silent.intersection(one.notices))
-        warned = f" and {len(one.notices) - count} only warned of" if len(one.notices) > count else ""
-        noticed = f"{count} of {len(silent)} silent fault{'s' * (len(silent) != 1)}{warned}, {100 * one.cost:.1f} %"
-        console.print(f"  [bold]guards.{one.guard}({escape(arguments)})[/bold],  # {noticed}")
+        count = len(silent.intersection(one.detects))
+        warned = f" and {len(one.detects) - count} only warned of" if len(one.detects) > count else ""
+        detected = f"{count} of {len(silent)} silent fault{'s' * (len(silent) != 1)}{warned}, {100 * one.cost:.1f} %"
+        console.print(f"  [bold]guards.{one.guard}({escape(arguments)})[/bold],  # {detected}")
     if any(RECORD in one.arguments for one in found.chosen):
         console.print(
             "KnownGood compares little where the Trainer has other settings than the scenario: for a longer training "
@@ -170,7 +170,7 @@ def _compare(console: Console, found: Prescription, after: Report) -> None:
         runs = f"{len(report.baseline.seeds)} clean seeds"
         console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {alarms} false alarms on {runs} and their variations")
     for promise in found.broken:
-        console.print(f"[red]not kept:[/red] {escape(promise)} was not noticed when the set was tried on it")
+        console.print(f"[red]not kept:[/red] {escape(promise)} was not detected when the set was tried on it")
     if not found.proven:
         console.print(
             "[red]NOT proven[/red], whatever the gates above say: a promise was not kept, or a guard cried wolf"
@@ -184,7 +184,7 @@ def _plain(found: Prescription, scenario: Scenario) -> dict[str, Any]:
     return {
         "scenario": found.before.scenario,
         "guards": [
-            {**guard, "cost": one.cost, "notices": list(one.notices)}
+            {**guard, "cost": one.cost, "detects": list(one.detects)}
             for guard, one in zip(_guards(found, scenario), found.chosen)
         ],
         "beyond": found.beyond,

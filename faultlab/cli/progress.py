@@ -18,7 +18,7 @@ from faultlab.report.overview import family_rows, one_line, silent_rows, target_
 from faultlab.report.text import harmless
 
 _SILENT_SHOWN = 12
-_STYLES = {"noticed": "green", "warned": "yellow", "silent": "red"}
+_STYLES = {"detected": "green", "warned": "yellow", "silent": "red"}
 
 
 class Progress:
@@ -175,7 +175,7 @@ def _table(report: Report) -> Table:
     table = Table(box=SIMPLE)
     table.add_column("family")
     rows = family_rows(report)
-    titles = ["noticed", "warned", "silent", "no effect", "n/a", "inconclusive", "ignored"]
+    titles = ["detected", "warned", "silent", "no effect", "n/a", "inconclusive", "ignored"]
     # The columns that say something of every report, and of the others those that say something of this one.
     shown = [index for index in range(len(titles)) if index < len(_STYLES) or any(counts[index] for _, counts in rows)]
     for index in shown:

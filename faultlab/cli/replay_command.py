@@ -26,9 +26,9 @@ from faultlab.report.overview import measured, target_lines
 from faultlab.report.text import harmless
 
 _MEANING = {
-    Status.NOTICED: "noticed",
+    Status.DETECTED: "detected",
     Status.WARNED: "only warned of: nobody stopped or flagged it",
-    Status.SILENT: "silent: it acted, changed the run, and nobody noticed",
+    Status.SILENT: "silent: it acted, changed the run, and nobody detected",
     Status.NO_EFFECT: "no effect: it acted, and the run is the clean one",
     Status.NOT_APPLICABLE: "not applicable",
     Status.NOT_ACTIVATED: "not activated: it never acted, so nothing is proven",
@@ -50,7 +50,7 @@ _MEANING = {
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the runs' output goes to stderr.")
 def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int, timeout: float | None, out: Path,
             engine: str | None, no_warm: bool, as_json: bool) -> int:  # fmt: skip
-    """Run one FAULT in the foreground: what your code prints, step by step what changes, and who notices.
+    """Run one FAULT in the foreground: what your code prints, step by step what changes, and who detects.
 
     FAULT is a fault as reports write it (loss.nan@step=8), a failure mode (its usual trigger is taken), or a glob that
     matches one. The clean run comes first, then the faulted one, judged as a campaign judges it. Its records go to
@@ -185,8 +185,8 @@ def _findings(replayed: Replayed, result: FaultResult) -> list[tuple[str, str]]:
         ("Verdict", "\n".join(filter(None, (verdict, harm)))),
     ]
     if result.status in (Status.SILENT, Status.WARNED):
-        found.append(("Why it goes unnoticed", _wrapped(mode.sections.unnoticed)))
-        found.append(("What would have noticed", _prescribed(result)))
+        found.append(("Why it goes undetected", _wrapped(mode.sections.undetected)))
+        found.append(("What would have detected", _prescribed(result)))
     if replayed.problems:
         found.append(("Beware", "\n".join(replayed.problems)))
     if replayed.others:
@@ -200,7 +200,7 @@ def _prescribed(result: FaultResult) -> str:
             for one in result.prescription]  # fmt: skip
     if here:
         return "\n".join(here)
-    elsewhere = guard_index.noticing(result.mode)
+    elsewhere = guard_index.detecting(result.mode)
     said = f"; on other models {', '.join(elsewhere)} did" if elsewhere else ""
     return f"none of the ready-made guards did here{said}"
 

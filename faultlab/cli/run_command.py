@@ -1,4 +1,4 @@
-"""``faultlab run``: carries out scenarios and reports which faults were noticed."""
+"""``faultlab run``: carries out scenarios and reports which faults were detected."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             timeout: float | None, resume: bool, out: Path, engine: str | None, no_warm: bool, fail_under: float | None,
             baseline: Path | None, shard: str, since: str, advice: bool, mutants: bool, lesson: bool, ci: str | None,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who noticed.
+    """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who detected.
 
     A scenario imports and runs the code that it names. What follows -- after a PATH are arguments for the scenarios'
     training scripts, in place of those that the scenarios have.

@@ -1,4 +1,4 @@
-"""``faultlab sweep``: finds the smallest dose that each guard notices."""
+"""``faultlab sweep``: finds the smallest dose that each guard detects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from faultlab.errors import FaultlabError
 @options.as_json
 def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool,
             as_json: bool) -> int:  # fmt: skip
-    """Find by bisection the smallest dose of FAILURE_MODE that each guard notices, and the steps at which it does.
+    """Find by bisection the smallest dose of FAILURE_MODE that each guard detects, and the steps at which it does.
 
     The guards are the scenario's own and all ready-made ones. The curve goes into the scenario's report.
     """
@@ -89,10 +89,10 @@ def _show(found: dict[str, Any]) -> None:
     tried = f"{len(found['doses'])} doses, {len(found['steps'])} steps"
     table = Table(title=f"{found['mode']}: {tried} tried", title_justify="left", box=SIMPLE)
     columns = [
-        "noticed by",
+        "detected by",
         f"least {found['dose']}" if found["dose"] else "",
         "missed",
-        "notices at",
+        "detects at",
         "a fault of one step at",
     ]
     for column in columns:
@@ -104,7 +104,7 @@ def _show(found: dict[str, Any]) -> None:
             name,
             "" if smallest is None else f"{smallest:g}",
             "" if missed is None else f"{missed:g}",
-            f"{entry['first_notice']} to {entry['last_notice']}",
+            f"{entry['first_detection']} to {entry['last_detection']}",
             "" if entry["first_step"] is None else f"{entry['first_step']} to {entry['last_step']}",
         )
     console.print(table)

@@ -15,7 +15,7 @@ from faultlab.config.yaml_source import Key
 from faultlab.errors import Problem, ScenarioError
 
 SOON = 30
-"""Days before an excuse's expiry from which on it is warned of."""
+"""Days before an exemption's expiry from which on it is warned of."""
 
 
 @dataclass
@@ -34,10 +34,10 @@ def check(files: Sequence[Path], today: datetime.date | None = None) -> Checked:
     found = Checked(scenarios, problems)
     for scenario in scenarios:
         found.problems += [*_missing_tests(scenario), *_missing_classes(scenario)]
-        for number, excuse in enumerate(scenario.faults.ignore):
-            left = (excuse.expires - today).days
+        for number, exemption in enumerate(scenario.faults.ignore):
+            left = (exemption.expires - today).days
             if left <= SOON:
-                message, remedy = _expiry(excuse.mode, excuse.expires, left)
+                message, remedy = _expiry(exemption.mode, exemption.expires, left)
                 (problem,) = scenario.problem(("faults", "ignore", number, "expires"), message, remedy).problems
                 (found.problems if left < 0 else found.warnings).append(problem)
     order = {str(file): number for number, file in enumerate(files)}
@@ -93,6 +93,9 @@ def _class_paths(scenario: Scenario) -> Iterator[tuple[Key, str]]:
 
 def _expiry(mode: str, expires: datetime.date, left: int) -> tuple[str, str]:
     if left < 0:
-        return f"the excuse of {mode} expired on {expires}", "Look again: remove it, or give a reason and a later date."
+        return (
+            f"the exemption of {mode} expired on {expires}",
+            "Look again: remove it, or give a reason and a later date.",
+        )
     days = "today" if left == 0 else "tomorrow" if left == 1 else f"in {left} days"
-    return f"the excuse of {mode} expires {days}", "Mend it by then, or look again at the reason."
+    return f"the exemption of {mode} expires {days}", "Mend it by then, or look again at the reason."

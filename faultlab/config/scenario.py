@@ -85,26 +85,26 @@ class BatchRoles(_Part):
     """Where the labels are in a batch."""
 
 
-class Excuse(_Part):
-    """Failure modes that are excused, why, and until when."""
+class Exemption(_Part):
+    """Failure modes that are exempt, why, and until when."""
 
     mode: Pattern
     """The failure mode's id, or a glob."""
     reason: Reason
-    """Why it is excused."""
+    """Why it is exempt."""
     expires: datetime.date
-    """The last day that it is excused, such as 2027-06-30."""
+    """The last day that it is exempt, such as 2027-06-30."""
 
 
 class Faults(_Part):
-    """Which faults are injected, when, and which are excused."""
+    """Which faults are injected, when, and which are exempt."""
 
     select: list[PatternOrFault] = ["*"]
     """Globs of failure modes, or faults such as `label.noisy:fraction=0.3@step=8`."""
     when: dict[Pattern, Triggers] = {}
     """Triggers by failure mode, such as `{return.none: ['@always', '@step=8']}`."""
-    ignore: list[Excuse] = []
-    """Failure modes that are excused."""
+    ignore: list[Exemption] = []
+    """Failure modes that are exempt."""
 
 
 class Mutants(_Part):
@@ -125,15 +125,15 @@ class Gate(_Part):
     """What the campaign must reach to pass."""
 
     coverage: float | None = Field(default=None, ge=0, le=1)
-    """The least coverage: the share of failure modes to be noticed."""
+    """The least coverage: the share of failure modes to be detected."""
     mutants: float | None = Field(default=None, ge=0, le=1)
-    """The least share of source mutants to be noticed."""
+    """The least share of source mutants to be detected."""
     silent: dict[Severity, Count] = {}
     """How many failure modes of a severity may be silent, such as `{critical: 0}`."""
     false_alarms: Count | None = None
     """How many false alarms clean runs may raise; none, unless given."""
     latency: Count | None = None
-    """The most steps from a fault's first activation to its first notice."""
+    """The most steps from a fault's first activation to its first detection."""
 
 
 class Scenario(_Part):
@@ -154,15 +154,15 @@ class Scenario(_Part):
     trainer: dict[str, Any] = {}
     """The Trainer's arguments, or `class_path` and `init_args` of a subclass."""
     guards: list[Guard] = []
-    """What should notice: callbacks and Trainer flags."""
+    """What should detect: callbacks and Trainer flags."""
     tests: list[str] = []
-    """The user's tests, which should notice too: files, folders or ids, as pytest takes them."""
+    """The user's tests, which should detect too: files, folders or ids, as pytest takes them."""
     monitor: Monitor | None = None
     """The metric that harm is measured by; that of validation, unless given."""
     batch: BatchRoles | None = None
     """Where inputs and labels are in a batch, where the inference is wrong."""
     faults: Faults = Faults()
-    """Which faults are injected, when, and which are excused."""
+    """Which faults are injected, when, and which are exempt."""
     mutants: Mutants | None = None
     """Source mutants, where they are asked for."""
     gate: Gate = Gate()
@@ -184,16 +184,16 @@ class Scenario(_Part):
     def selection(self, select: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> Selection:
         """What the file asks for, narrowed by the command line."""
         today = datetime.date.today()
-        excuses = [(e.mode, f"{e.reason} (until {e.expires})") for e in self.faults.ignore if e.expires >= today]
-        return Selection(select or self.faults.select, skip, self.faults.when, excuses)
+        exemptions = [(e.mode, f"{e.reason} (until {e.expires})") for e in self.faults.ignore if e.expires >= today]
+        return Selection(select or self.faults.select, skip, self.faults.when, exemptions)
 
     def demands(self, fail_under: float | None = None) -> Demands:
         """What the gate asks for, and the command line."""
         return Demands(**self.gate.model_dump(), fail_under=fail_under)
 
     @property
-    def excuses(self) -> list[dict[str, str]]:
-        """The failure modes that are excused, expired or not, as they stand in a report."""
+    def exemptions(self) -> list[dict[str, str]]:
+        """The failure modes that are exempt, expired or not, as they stand in a report."""
         return [{"mode": e.mode, "reason": e.reason, "expires": str(e.expires)} for e in self.faults.ignore]
 
     @property

@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Selection:
-    """Which faults are asked for: globs or whole faults, other triggers by glob, and (glob, reason) of excuses."""
+    """Which faults are asked for: globs or whole faults, other triggers by glob, and (glob, reason) of exemptions."""
 
     select: Sequence[str] = ("*",)
     skip: Sequence[str] = ()
     when: Mapping[str, Sequence[str]] | None = None
-    excuses: Sequence[tuple[str, str]] = ()
+    exemptions: Sequence[tuple[str, str]] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

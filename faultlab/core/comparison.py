@@ -9,17 +9,17 @@ from typing import Any
 from faultlab.core.detection import Detection
 from faultlab.core.report import FaultResult, Report, Status
 
-UNNOTICED = (Status.SILENT, Status.WARNED)
+UNDETECTED = (Status.SILENT, Status.WARNED)
 UNTRIED = (Status.NOT_APPLICABLE, Status.IGNORED)
 OWN = ("guard", "test", "module")
-"""The kinds of detectors that are the user's own; the others notice by luck, or because a process died."""
+"""The kinds of detectors that are the user's own; the others detect by luck, or because a process died."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What became of a failure mode: its status, and who noticed it at one fault at least, the worthiest first.
+    """What became of a failure mode: its status, and who detected it at one fault at least, the worthiest first.
 
-    ``latency`` is in steps, that of the fault which was noticed last; None where only tests noticed, whose steps are
+    ``latency`` is in steps, that of the fault which was detected last; None where only tests detected, whose steps are
     none of the training's. ``naming`` are those of the detectors that named the cause.
     """
 
@@ -42,10 +42,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Lost:
-    """A detector that noticed a failure mode before, and does not any more.
+    """A detector that detected a failure mode before, and does not any more.
 
     ``detector`` is written ``guard:Name``, ``test:file.py::test``, ``module``, ``framework`` or ``process``;
-    ``instead`` is the worthiest that still notices, empty where nobody does.
+    ``instead`` is the worthiest that still detects, empty where nobody does.
     """
 
     mode: str
@@ -60,13 +60,13 @@ class Lost:
 
     @property
     def by_luck(self) -> bool:
-        """Whether a detector of the user's was lost, and what notices now is an incidental crash."""
+        """Whether a detector of the user's was lost, and what detects now is an incidental crash."""
         return self.owned and bool(self.instead) and self.instead.partition(":")[0] not in OWN
 
 
 @dataclass(frozen=True)
 class Later:
-    """A failure mode that is noticed more steps after its first activation than before."""
+    """A failure mode that is detected more steps after its first activation than before."""
 
     mode: str
     before: int
@@ -76,7 +76,7 @@ class Later:
 @dataclass(frozen=True)
 class Comparison:
     """What is different. ``changed`` has every other status of a failure mode that both tried, or that one of them did
-    not: ``newly_silent``, ``newly_noticed``, ``gone`` and ``new`` are parts of it.
+    not: ``newly_silent``, ``newly_detected``, ``gone`` and ``new`` are parts of it.
 
     ``gone`` was tried before and is not any more: left out, ignored, or no longer applicable; ``new`` the other way
     round. ``ratios`` are the coverages and ``scores`` those of the source mutants, before and after.
@@ -84,7 +84,7 @@ class Comparison:
 
     scenario: str
     newly_silent: tuple[Change, ...] = ()
-    newly_noticed: tuple[Change, ...] = ()
+    newly_detected: tuple[Change, ...] = ()
     lost: tuple[Lost, ...] = ()
     gone: tuple[Change, ...] = ()
     new: tuple[Change, ...] = ()
@@ -114,7 +114,7 @@ def compare(before: Report, after: Report) -> Comparison:
     return Comparison(
         scenario=after.scenario,
         newly_silent=tuple(c for c in changed if c.after is Status.SILENT and c.before is not None),
-        newly_noticed=tuple(c for c in changed if c.after is Status.NOTICED and c.before in UNNOTICED),
+        newly_detected=tuple(c for c in changed if c.after is Status.DETECTED and c.before in UNDETECTED),
         lost=lost(then, now),
         gone=tuple(c for c in changed if _tried(c.before) and not _tried(c.after)),
         new=tuple(c for c in changed if _tried(c.after) and not _tried(c.before)),
@@ -134,10 +134,10 @@ def standings(report: Report) -> dict[str, Standing]:
 
 
 def latency_of(fault: FaultResult) -> int | None:
-    """Steps from the first activation to the first notice, tests aside; None where no one else noticed."""
-    if fault.status is not Status.NOTICED:
+    """Steps from the first activation to the first detection, tests aside; None where no one else detected."""
+    if fault.status is not Status.DETECTED:
         return None
-    return min((found.latency for found in fault.noticed_by if found.who[0] != "test"), default=None)
+    return min((found.latency for found in fault.detected_by if found.who[0] != "test"), default=None)
 
 
 def changes(then: Mapping[str, Standing], now: Mapping[str, Standing]) -> tuple[Change, ...]:
@@ -169,9 +169,9 @@ def written(found: Detection) -> str:
 
 
 def _standing(status: Status, faults: list[FaultResult]) -> Standing:
-    noticed = [fault for fault in faults if fault.status is Status.NOTICED]
-    found = sorted((one for fault in noticed for one in fault.noticed_by), key=lambda one: (one.worth, written(one)))
-    latencies = [latency for fault in noticed if (latency := latency_of(fault)) is not None]
+    detected = [fault for fault in faults if fault.status is Status.DETECTED]
+    found = sorted((one for fault in detected for one in fault.detected_by), key=lambda one: (one.worth, written(one)))
+    latencies = [latency for fault in detected if (latency := latency_of(fault)) is not None]
     return Standing(
         status=status,
         severity=faults[0].severity,

@@ -1,4 +1,4 @@
-"""Who noticed a fault, and which ready-made guard would have."""
+"""Who detected a fault, and which ready-made guard would have."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Who noticed: ``latency`` is in training steps from the first activation; ``names_cause`` as the message says.
+    """Who detected: ``latency`` is in training steps from the first activation; ``names_cause`` as the message says.
 
-    ``check`` is which of its checks a ready-made guard noticed by, where it is asked for advice; else empty.
+    ``check`` is which of its checks a ready-made guard detected by, where it is asked for advice; else empty.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Prescribed:
-    """A ready-made guard that notices a fault, by its class path, in which step, at what share of a training's time."""
+    """A ready-made guard that detects a fault, by its class path, in which step, at what share of a training's time."""
 
     guard: str
     step: int

@@ -57,7 +57,7 @@ class Row:
 @dataclass
 class Matrix:
     """The kill matrix, faults x tests. ``whole`` says that every test was run that a fault reaches, but for faults that
-    are settled: of these a test that notices nothing else has been run under each.
+    are settled: of these a test that detects nothing else has been run under each.
 
     ``seconds`` are each test's on the clean code, with those of its ``fixtures`` of wider scopes, which it may share.
     ``left_out`` says of tests why they take no part: they fail, are flaky, or are broken (they fail under a fault that
@@ -75,15 +75,15 @@ class Matrix:
     timing: dict[str, float] = field(default_factory=dict)
 
     def kills(self) -> dict[str, int]:
-        """How many faults each test notices; 0 for those that notice none."""
+        """How many faults each test detects; 0 for those that alert none."""
         return kills_of((row.killers for row in self.rows), self.tests)
 
     def killed_once(self) -> dict[str, str]:
-        """The faults that a single test notices, and which; it takes a whole matrix to tell."""
+        """The faults that a single test detects, and which; it takes a whole matrix to tell."""
         return only_killers({row.result.id: row.killers for row in self.rows if self.whole and not row.settled})
 
     def idle(self) -> list[str]:
-        """The tests that notice no fault; it takes a whole matrix to tell."""
+        """The tests that alert no fault; it takes a whole matrix to tell."""
         return [test for test, count in self.kills().items() if self.whole and not count]
 
     def to_json(self) -> dict[str, Any]:
@@ -116,16 +116,16 @@ class Matrix:
 
 
 def killers_of(cells: Iterable[Cell]) -> list[str]:
-    """The tests that notice the fault of a row."""
+    """The tests that alert the fault of a row."""
     return [cell.test for cell in cells if cell.kills]
 
 
 def kills_of(killers: Iterable[Sequence[str]], tests: Iterable[str]) -> dict[str, int]:
-    """How many faults each of the tests notices, by the ``killers`` of every fault."""
+    """How many faults each of the tests detects, by the ``killers`` of every fault."""
     counted = Counter(test for killed in killers for test in killed)
     return {test: counted[test] for test in tests}
 
 
 def only_killers(killers: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The faults that a single test notices, and which."""
+    """The faults that a single test detects, and which."""
     return {fault: found[0] for fault, found in killers.items() if len(found) == 1}

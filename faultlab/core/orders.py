@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 from faultlab.core.fault import Fault
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 
 Place = str | int
 """Where a run begins: ``construct`` (from nothing), ``fit`` (built, before fit), or the step that it is about to do."""
@@ -72,10 +72,10 @@ class SwitchedMutant:
 class Train(Task):
     """One training of the target.
 
-    ``fault`` is the one that the run is about, ``also`` holds others that are there beside it, ``recon`` what is known
-    of the target. ``probe`` has a clean run learn that. Without ``flags`` the Trainer flags that count as guards are
-    off. ``stems`` are the places that a trunk leaves stems at. With ``reload`` the run goes on to what a user does with
-    its checkpoints. ``advice`` asks for the ready-made guards to be observed too (see
+    ``fault`` is the one that the run is about, ``also`` holds others that are there beside it, ``profile`` what is
+    known of the target. ``probe`` has a clean run learn that. Without ``flags`` the Trainer flags that count as guards
+    are off. ``snapshots`` are the places that a snapshot run leaves snapshots at. With ``reload`` the run goes on to
+    what a user does with its checkpoints. ``advice`` asks for the ready-made guards to be observed too (see
     `faultlab.detectors.advisory_guards`), ``variation`` for a change of the target that does no harm (see
     `faultlab.config.variations`). ``traced`` has a clean run note where it draws what no seed gives. With ``compiles``
     what `torch.compile` was given runs compiled, which else it does not.
@@ -85,10 +85,10 @@ class Train(Task):
     seed: int
     fault: Fault | None = None
     also: tuple[Fault, ...] = ()
-    recon: Recon | None = None
+    profile: TargetProfile | None = None
     probe: bool = False
     flags: bool = True
-    stems: tuple[Place, ...] = ()
+    snapshots: tuple[Place, ...] = ()
     reload: bool = False
     advice: Mapping[str, Any] | None = None
     variation: Mapping[str, Any] | None = None
@@ -106,7 +106,7 @@ class Train(Task):
             **vars(self),
             "fault": None if self.fault is None else str(self.fault),
             "also": list(map(str, self.also)),
-            "recon": None if self.recon is None else self.recon.to_json(),
+            "profile": None if self.profile is None else self.profile.to_json(),
             "mutant": None if self.mutant is None else vars(self.mutant),
         }
 
@@ -115,8 +115,8 @@ class Train(Task):
         read = {
             "fault": None if data["fault"] is None else Fault.parse(data["fault"]),
             "also": tuple(map(Fault.parse, data["also"])),
-            "recon": None if data["recon"] is None else Recon.from_json(data["recon"]),
-            "stems": tuple(data["stems"]),
+            "profile": None if data["profile"] is None else TargetProfile.from_json(data["profile"]),
+            "snapshots": tuple(data["snapshots"]),
             "mutant": None if data["mutant"] is None else SwitchedMutant(**data["mutant"]),
         }
         return cls(**{**data, **read})
@@ -208,9 +208,9 @@ class Order:
         return task.train if isinstance(task, Examine) else task if isinstance(task, Train) else None
 
     @property
-    def stems(self) -> tuple[Place, ...]:
+    def snapshots(self) -> tuple[Place, ...]:
         """The places at which it is to leave copies of itself that other orders begin at."""
-        return self.training.stems if self.training is not None else ()
+        return self.training.snapshots if self.training is not None else ()
 
     def with_training(self, **changed: Any) -> Order:
         """The order with other fields of its training; raises TypeError where it asks for none."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.errors import UsageError
 
 

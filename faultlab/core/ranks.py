@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from faultlab.core.notice import Notice
+from faultlab.core.alert import Alert
 from faultlab.core.results import Outcome, RunResult, ShownWarning
 
 
@@ -33,7 +33,7 @@ def as_one(runs: Sequence[RunResult]) -> RunResult:
     return replace(
         first,
         trajectory=replace(first.trajectory, end=ended.end, exit_code=ended.exit_code, not_finite=spoilt),
-        notices=_distinct([run.notices for run in runs]),
+        alerts=_distinct([run.alerts for run in runs]),
         of_interruption=_distinct([run.of_interruption for run in runs]),
         warnings=_shown(runs),
         activations=sum(run.activations for run in runs),
@@ -42,8 +42,8 @@ def as_one(runs: Sequence[RunResult]) -> RunResult:
     )
 
 
-def _distinct(told: Sequence[Sequence[Notice]]) -> list[Notice]:
-    return list(dict.fromkeys(notice for notices in told for notice in notices))
+def _distinct(told: Sequence[Sequence[Alert]]) -> list[Alert]:
+    return list(dict.fromkeys(alert for alerts in told for alert in alerts))
 
 
 def _shown(runs: Sequence[RunResult]) -> list[ShownWarning]:

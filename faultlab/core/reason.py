@@ -16,7 +16,7 @@ class ReasonKind(str, Enum):
     NOTHING_ACTIVATED = "nothing_activated"
     """No fault was activated."""
     CANARY = "canary"
-    """A total break went unnoticed, or the clean run did not repeat itself."""
+    """A total break went undetected, or the clean run did not repeat itself."""
     TESTS_UNPROVEN = "tests_unproven"
     """The user's tests judged nothing, or came to no verdict on a fault."""
     INTERRUPTED = "interrupted"
@@ -30,11 +30,11 @@ class ReasonKind(str, Enum):
     SILENT = "silent"
     """More failure modes of a severity are silent than allowed."""
     LATENCY = "latency"
-    """Failure modes are noticed later than allowed."""
+    """Failure modes are detected later than allowed."""
     FALSE_ALARMS = "false_alarms"
     """Clean runs raise more false alarms than allowed."""
-    EXCUSE = "excuse"
-    """An excuse of the scenario is expired or stale."""
+    EXEMPTION = "exemption"
+    """An exemption of the scenario is expired or stale."""
     BASELINE = "baseline"
     """The report falls behind what was accepted."""
     MUTANTS_UNPROVEN = "mutants_unproven"
@@ -83,7 +83,7 @@ _WITNESSED = frozenset(
         ReasonKind.CANARY,
         ReasonKind.TESTS_UNPROVEN,
         ReasonKind.INTERRUPTED,
-        ReasonKind.EXCUSE,
+        ReasonKind.EXEMPTION,
         ReasonKind.BASELINE,
         ReasonKind.MUTANTS_CANARY,
         ReasonKind.MUTANTS_INTERRUPTED,

@@ -92,7 +92,7 @@ class Records:
         )
 
     def add(self, result: FaultResult, advised: Any = (), curve: Any = None) -> None:
-        """Puts a verdict on disk, with what the ready-made guards noticed and how the training went."""
+        """Puts a verdict on disk, with what the ready-made guards detected and how the training went."""
         if result.id not in self._kept:
             self._write(result, {ADVISED: advised, CURVE: curve})
 
@@ -106,7 +106,7 @@ class Records:
         self._journal.add(result.id, dump({**line, seal.KEY: seal.digest_of(line)}))
 
     def advised(self, fault: str) -> Sequence[Mapping[str, Any]]:
-        """What the ready-made guards noticed of a fault that has its verdict."""
+        """What the ready-made guards detected of a fault that has its verdict."""
         found: Sequence[Mapping[str, Any]] = self._journal.line(fault).get(ADVISED) or ()
         return found
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from faultlab.core import seal
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection, Prescribed
-from faultlab.core.notice import Notice
 from faultlab.core.reason import Reason, ReasonKind, reasons_from_json, reasons_to_json
 
 SCHEMA = 1
@@ -24,7 +24,7 @@ SOURCE = "source"
 class Status(str, Enum):
     """The verdict on a fault. One meaning each; see docs/DESIGN.md."""
 
-    NOTICED = "noticed"
+    DETECTED = "detected"
     WARNED = "warned"
     SILENT = "silent"
     NO_EFFECT = "no_effect"
@@ -35,8 +35,8 @@ class Status(str, Enum):
     IGNORED = "ignored"
 
 
-# A failure mode is as bad as its worst fault; what is inconclusive must not hide behind what was noticed.
-_WORST_FIRST = [Status.SILENT, Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT, Status.WARNED, Status.NOTICED,
+# A failure mode is as bad as its worst fault; what is inconclusive must not hide behind what was detected.
+_WORST_FIRST = [Status.SILENT, Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT, Status.WARNED, Status.DETECTED,
                 Status.NO_EFFECT, Status.NOT_APPLICABLE, Status.IGNORED]  # fmt: skip
 INCONCLUSIVE = (Status.ERROR, Status.NOT_ACTIVATED, Status.TIMEOUT)
 NO_GATE = "no gate in the scenario"
@@ -78,7 +78,7 @@ class FaultResult:
     reason: str = ""
     activations: int = 0
     first_step: int | None = None
-    noticed_by: list[Detection] = field(default_factory=list)
+    detected_by: list[Detection] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     harm: Harm | None = None
     prescription: list[Prescribed] = field(default_factory=list)
@@ -88,7 +88,7 @@ class FaultResult:
     @property
     def best(self) -> Detection | None:
         """The detection worth most."""
-        return min(self.noticed_by, key=lambda found: found.worth, default=None)
+        return min(self.detected_by, key=lambda found: found.worth, default=None)
 
     @property
     def harmful(self) -> bool:
@@ -113,7 +113,7 @@ class FaultResult:
 
     def to_json(self) -> dict[str, Any]:
         # Not `asdict`, which copies whatever it holds to the bottom: a campaign has thousands of these.
-        whole = {**vars(self), "noticed_by": [found.to_json() for found in self.noticed_by]}
+        whole = {**vars(self), "detected_by": [found.to_json() for found in self.detected_by]}
         whole["harm"] = None if self.harm is None else self.harm.to_json()
         whole["prescription"] = [guard.to_json() for guard in self.prescription]
         if self.mutant is None:
@@ -125,7 +125,7 @@ class FaultResult:
     def from_json(cls, data: Mapping[str, Any]) -> FaultResult:
         fields = dict(data)
         fields["status"] = Status(fields["status"])
-        fields["noticed_by"] = [Detection(**found) for found in fields["noticed_by"]]
+        fields["detected_by"] = [Detection(**found) for found in fields["detected_by"]]
         fields["prescription"] = [Prescribed(**guard) for guard in fields["prescription"]]
         fields["harm"] = None if fields["harm"] is None else Harm(**fields["harm"])
         return cls(**fields)
@@ -144,7 +144,7 @@ class Baseline:
     deterministic: bool = True
     seeds: list[int] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
-    false_alarms: list[Notice] = field(default_factory=list)
+    false_alarms: list[Alert] = field(default_factory=list)
     measure: dict[str, str] = field(default_factory=dict)
     findings: list[dict[str, str]] = field(default_factory=list)
 
@@ -155,16 +155,16 @@ class Baseline:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Baseline:
-        return cls(**{**data, "false_alarms": [Notice.from_json(alarm) for alarm in data["false_alarms"]]})
+        return cls(**{**data, "false_alarms": [Alert.from_json(alarm) for alarm in data["false_alarms"]]})
 
 
 @dataclass
 class Mutation:
     """What was mutated and what that came to, beside the verdicts on the single mutants.
 
-    ``score`` is the share that was noticed of those that count: noticed, warned, silent, and not activated, since what
-    nothing runs nobody checks. ``methods`` has a row for each function, the weakest first, with the failure modes of
-    the catalogue that bite in it. ``unmutated`` are functions without a mutant, and why; ``unreached`` those of them
+    ``score`` is the share that was detected of those that count: detected, warned, silent, and not activated, since
+    what nothing runs nobody checks. ``methods`` has a row for each function, the weakest first, with the failure modes
+    of the catalogue that bite in it. ``unmutated`` are functions without a mutant, and why; ``unreached`` those of them
     that mutmut does not change though there is something in them, of which no score says anything.
     """
 
@@ -187,7 +187,7 @@ class Mutation:
 class Demands:
     """What a report must reach to pass: the scenario's ``gate:``, and ``fail_under``, the command line's coverage.
 
-    ``silent`` limits silent failure modes by severity, ``latency`` the steps from activation to notice, ``mutants`` the
+    ``silent`` limits silent failure modes by severity, ``latency`` the steps from activation to detect, ``mutants`` the
     share of source mutants. What is None is not demanded, but false alarms: None allows none.
     """
 
@@ -214,7 +214,7 @@ class Report:
 
     ``mutants`` are the verdicts on source mutants; in the file they stand among the faults. ``target`` says where the
     module stands in the user's source: its class path, ``file``, ``line``, and the lines of its ``methods``.
-    ``demands`` is what the gate asks for, None of what has none; ``excuses`` are the scenario's ``ignore:``, with
+    ``demands`` is what the gate asks for, None of what has none; ``exemptions`` are the scenario's ``ignore:``, with
     ``mode``, ``reason`` and ``expires``. ``shard`` is ``k/n`` of a share of a campaign, else empty; ``study`` names the
     command that made up what it is of, for a purpose of its own, where that is no scenario of the user's.
     """
@@ -231,7 +231,7 @@ class Report:
     mutation: Mutation | None = None
     target: dict[str, Any] = field(default_factory=dict)
     demands: Demands | None = None
-    excuses: list[dict[str, str]] = field(default_factory=list)
+    exemptions: list[dict[str, str]] = field(default_factory=list)
     shard: str = ""
     study: str = ""
 
@@ -259,20 +259,20 @@ class Report:
 
     @property
     def ratio(self) -> float | None:
-        """Noticed over noticed, warned and silent failure modes; None where there is none of these."""
+        """Detected over detected, warned and silent failure modes; None where there is none of these."""
         counts = Counter(self.by_mode().values())
-        counted = counts[Status.NOTICED] + counts[Status.WARNED] + counts[Status.SILENT]
-        return counts[Status.NOTICED] / counted if counted else None
+        counted = counts[Status.DETECTED] + counts[Status.WARNED] + counts[Status.SILENT]
+        return counts[Status.DETECTED] / counted if counted else None
 
     def silent(self) -> list[FaultResult]:
-        """The faults that nobody noticed, the worst first."""
+        """The faults that nobody detected, the worst first."""
         return sorted((fault for fault in self.faults if fault.status is Status.SILENT), key=lambda f: f.badness)
 
     def by_detector(self) -> dict[str, int]:
-        """How many failure modes each detector noticed, at one fault at least."""
+        """How many failure modes each detector detected, at one fault at least."""
         found: dict[str, set[str]] = {}
         for fault in self.faults:
-            for detection in fault.noticed_by if fault.status is Status.NOTICED else []:
+            for detection in fault.detected_by if fault.status is Status.DETECTED else []:
                 name = ":".join(filter(None, detection.who))
                 found.setdefault(name, set()).add(fault.mode)
         return {name: len(modes) for name, modes in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))}
@@ -304,7 +304,7 @@ class Report:
                 "passed": self.passed,
                 **reasons_to_json(self.reasons),
                 **({"demands": self.demands.to_json()} if self.demands is not None else {}),
-                **({"excuses": self.excuses} if self.excuses else {}),
+                **({"exemptions": self.exemptions} if self.exemptions else {}),
             },
         }
         whole = {**plain(whole), "faults": [fault.to_json() for fault in [*self.faults, *self.mutants]]}
@@ -328,7 +328,7 @@ class Report:
             faultlab=data["faultlab"],
             target=dict(data.get("target") or {}),
             demands=Demands(**data["gate"]["demands"]) if "demands" in data["gate"] else None,
-            excuses=list(data["gate"].get("excuses", [])),
+            exemptions=list(data["gate"].get("exemptions", [])),
             shard=data.get("shard", ""),
             study=data.get("study", ""),
         )

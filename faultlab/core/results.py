@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-from faultlab.core.notice import Notice
+from faultlab.core.alert import Alert
 from faultlab.core.orders import Place
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.errors import TargetError
 
@@ -50,8 +50,8 @@ class Advisory:
     """
 
     watching: bool = True
-    alarms: tuple[Notice, ...] = ()
-    of_interruption: tuple[Notice, ...] = ()
+    alarms: tuple[Alert, ...] = ()
+    of_interruption: tuple[Alert, ...] = ()
     broken: Mapping[str, str] = field(default_factory=dict)
     idle: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, dict[str, Any]] = field(default_factory=dict)
@@ -91,19 +91,19 @@ class Circumstances:
 class RunResult(Result):
     """What came of a training, however it ended.
 
-    ``of_interruption`` are those ``notices`` that are about an interruption of the training alone. ``activations``
+    ``of_interruption`` are those ``alerts`` that are about an interruption of the training alone. ``activations``
     counts how often the fault acted, ``first_step`` is the step in which it first did; ``broken`` says how the injector
     failed, if it did. ``saves`` counts the steps after which a checkpoint was written. ``born`` is where the run began.
     ``unevaluated`` says why the final weights could not be evaluated, ``unevaluated_best`` why those of the best
     checkpoint couldn't, both empty where they could; ``in_place`` has the metrics of the network with the fault still
-    in it. ``draws`` says where the run took numbers that no seed gives, ``guards`` names the user's. ``recon`` and
+    in it. ``draws`` says where the run took numbers that no seed gives, ``guards`` names the user's. ``profile`` and
     ``circumstances`` are those of a probing run. ``fit_seconds`` is what the fit alone took of ``seconds``.
     """
 
     kind: ClassVar = "run"
     trajectory: Trajectory = field(default_factory=Trajectory)
-    notices: list[Notice] = field(default_factory=list)
-    of_interruption: list[Notice] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    of_interruption: list[Alert] = field(default_factory=list)
     warnings: list[ShownWarning] = field(default_factory=list)
     activations: int = 0
     first_step: int | None = None
@@ -116,7 +116,7 @@ class RunResult(Result):
     draws: Mapping[str, Any] | None = None
     advice: Advisory | None = None
     guards: list[str] = field(default_factory=list)
-    recon: Recon | None = None
+    profile: TargetProfile | None = None
     circumstances: Circumstances | None = None
     fit_seconds: float = 0.0
     seconds: float = 0.0
@@ -125,11 +125,11 @@ class RunResult(Result):
         return {
             **vars(self),
             "trajectory": self.trajectory.to_json(),
-            "notices": _told(self.notices),
+            "alerts": _told(self.alerts),
             "of_interruption": _told(self.of_interruption),
             "warnings": [vars(warning) for warning in self.warnings],
             "advice": self.advice and self.advice.to_json(),
-            "recon": self.recon and self.recon.to_json(),
+            "profile": self.profile and self.profile.to_json(),
             "circumstances": self.circumstances and vars(self.circumstances),
         }
 
@@ -137,11 +137,11 @@ class RunResult(Result):
     def from_json(cls, data: Mapping[str, Any]) -> RunResult:
         read = {
             "trajectory": Trajectory.from_json(data["trajectory"]),
-            "notices": _heard(data["notices"]),
+            "alerts": _heard(data["alerts"]),
             "of_interruption": _heard(data["of_interruption"]),
             "warnings": [ShownWarning(**warning) for warning in data["warnings"]],
             "advice": data["advice"] and Advisory.from_json(data["advice"]),
-            "recon": data["recon"] and Recon.from_json(data["recon"]),
+            "profile": data["profile"] and TargetProfile.from_json(data["profile"]),
             "circumstances": data["circumstances"] and Circumstances(**data["circumstances"]),
         }
         return cls(**{**data, **read})
@@ -231,7 +231,7 @@ def read_result(said: Any) -> Result:
 
 @dataclass
 class Outcome:
-    """How a run ended, as its nursery saw it.
+    """How a run ended, as its fork server saw it.
 
     ``results`` has what each rank reported (None of one that never did), ``exit`` is its status (negative: the signal),
     ``acting`` the step at which the fault was first about to act, ``output`` the head and tail of what it printed,
@@ -246,7 +246,7 @@ class Outcome:
     output: str = ""
     seconds: float = 0.0
     lost: str = ""
-    stems: list[Place] = field(default_factory=list)
+    snapshots: list[Place] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -305,9 +305,9 @@ def _run_of(result: Result | None) -> RunResult | None:
     return result.run if isinstance(result, ExaminedRun) else result if isinstance(result, RunResult) else None
 
 
-def _told(notices: Iterable[Notice]) -> list[dict[str, Any]]:
-    return [asdict(notice) for notice in notices]
+def _told(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
+    return [asdict(alert) for alert in alerts]
 
 
-def _heard(data: Iterable[Mapping[str, Any]]) -> list[Notice]:
-    return [Notice.from_json(notice) for notice in data]
+def _heard(data: Iterable[Mapping[str, Any]]) -> list[Alert]:
+    return [Alert.from_json(alert) for alert in data]

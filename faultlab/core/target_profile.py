@@ -83,7 +83,7 @@ class LoaderFacts:
 
 
 @dataclass(frozen=True)
-class Recon:
+class TargetProfile:
     """The structure of a target.
 
     ``framework`` is what trains it, ``seams`` names the injection points that faultlab has a hook for there (None where
@@ -248,7 +248,7 @@ class Recon:
 
     @property
     def movable(self) -> tuple[str, ...]:
-        """The inputs, and then the labels, of which torch notices whether they are on the device that they should be.
+        """The inputs, and then the labels, of which torch detects whether they are on the device that they should be.
 
         It takes a single number from anywhere, and by indices without values it reads whatever lies in memory.
         """
@@ -293,7 +293,7 @@ class Recon:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Recon:
+    def from_json(cls, data: Mapping[str, Any]) -> TargetProfile:
         lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
         leaves, validation = (
             {path: Leaf(**{**leaf, "shape": tuple(leaf["shape"])}) for path, leaf in data.get(name, {}).items()}

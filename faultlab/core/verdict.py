@@ -12,11 +12,11 @@ from faultlab.core.report import Status
 
 @dataclass(frozen=True)
 class Answer:
-    """A verdict, why, and who noticed, the worthiest first."""
+    """A verdict, why, and who detected, the worthiest first."""
 
     status: Status
     reason: str = ""
-    noticed_by: Sequence[Detection] = ()
+    detected_by: Sequence[Detection] = ()
 
 
 class Case(ABC):
@@ -26,8 +26,8 @@ class Case(ABC):
     the reason that the verdict gives, which may be empty.
     """
 
-    def excused(self) -> str | None:
-        """Whether the user has excused it."""
+    def exempted(self) -> str | None:
+        """Whether the user has exempt it."""
         return None
 
     @abstractmethod
@@ -43,11 +43,11 @@ class Case(ABC):
         """Whether the fault never acted."""
 
     @abstractmethod
-    def noticed_by(self) -> Sequence[Detection]:
-        """Who noticed it, the worthiest first."""
+    def detected_by(self) -> Sequence[Detection]:
+        """Who detected it, the worthiest first."""
 
     def aside(self) -> str:
-        """What there is to say where somebody noticed it."""
+        """What there is to say where somebody detected it."""
         return ""
 
     @abstractmethod
@@ -59,13 +59,13 @@ class Case(ABC):
         """Whether the run is the clean one."""
 
     def silence(self) -> str:
-        """What there is to say where nobody noticed it."""
+        """What there is to say where nobody detected it."""
         return ""
 
 
 def decide(case: Case) -> Answer:
     """The verdict: no proof, no verdict; no activation, no verdict; and then what is worth most."""
-    if (why := case.excused()) is not None:
+    if (why := case.exempted()) is not None:
         return Answer(Status.IGNORED, why)
     if (why := case.failed()) is not None:
         return Answer(Status.ERROR, why)
@@ -73,8 +73,8 @@ def decide(case: Case) -> Answer:
         return end
     if (why := case.never_acted()) is not None:
         return Answer(Status.NOT_ACTIVATED, why)
-    if found := case.noticed_by():
-        return Answer(Status.NOTICED, case.aside(), found)
+    if found := case.detected_by():
+        return Answer(Status.DETECTED, case.aside(), found)
     if (why := case.warned()) is not None:
         return Answer(Status.WARNED, why)
     if (why := case.unchanged()) is not None:

@@ -1,6 +1,6 @@
 """The ready-made guards beside the user's own: observed in every run, in a record that counts for no verdict.
 
-They answer what the user will ask of a silent fault: which guard would have noticed, when, and at what cost. In the
+They answer what the user will ask of a silent fault: which guard would have detected, when, and at what cost. In the
 victim; what their answers are worth is for the driver to say.
 """
 
@@ -88,11 +88,11 @@ class Advisers:
     def advisory(self) -> Advisory:
         """Their alarms, which of them failed themselves or never could look and why, and the seconds that each took."""
         alarms, broken, interruption = [], {}, self._observer.of_interruption
-        for notice in [*self._observer.notices, *interruption]:
-            if notice.reason in self._checks.get(notice.name, ()):
-                alarms.append(notice)
-            elif notice.how == "raised":
-                broken[notice.name] = notice.message
+        for alert in [*self._observer.alerts, *interruption]:
+            if alert.reason in self._checks.get(alert.name, ()):
+                alarms.append(alert)
+            elif alert.how == "raised":
+                broken[alert.name] = alert.message
         recorder = type(self._recorder).__name__
         return Advisory(
             watching=not self._asked.get("record_only", False),

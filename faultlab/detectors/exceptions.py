@@ -1,4 +1,4 @@
-"""Who noticed, when an exception ended the run: the user's own check, a Trainer flag, or luck.
+"""Who detected, when an exception ended the run: the user's own check, a Trainer flag, or luck.
 
 A ``raise`` or ``assert`` in the user's code is a decision to check, and counts as ``module``. Any other exception is an
 incidental crash, in whichever frame it surfaced: unpacking a tensor into two names fails for some batch sizes and not
@@ -13,27 +13,27 @@ import dis
 import traceback
 from types import CodeType, FrameType, TracebackType
 
-from faultlab.core.notice import Notice, safe_text
+from faultlab.core.alert import Alert, safe_text
 from faultlab.core.user_code import UserCode
 
 # What a Trainer flag raises, by the words of the installed versions' messages.
 _FLAG_MESSAGES = {"detect_anomaly": "returned nan values in its"}
 
 
-def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, ...] = ()) -> Notice:
-    """The notice that an exception stands for; ``flags`` names the scenario's Trainer flags that count as guards."""
+def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, ...] = ()) -> Alert:
+    """The alert that an exception stands for; ``flags`` names the scenario's Trainer flags that count as guards."""
     message = f"{type(error).__name__}: {safe_text(error)}"
     for flag in flags:
         if flag in _FLAG_MESSAGES and _FLAG_MESSAGES[flag] in message:
-            return Notice("guard", flag, step, message, reason=type(error).__name__)
+            return Alert("guard", flag, step, message, reason=type(error).__name__)
     place = place_of(error.__traceback__)
     if isinstance(error, SystemExit):
-        return Notice("process", "exit", step, f"the process exits with status {error.code}", "exited", str(error.code))
+        return Alert("process", "exit", step, f"the process exits with status {error.code}", "exited", str(error.code))
     # An exception that is the fault itself was raised by nobody who checked.
     intended = getattr(error, "__faultlab_intended__", False)
     if place is None or intended or not code.holds(place[0]) or not raises(place[0].f_code, place[1]):
-        return Notice("framework", "exception", step, message, reason=type(error).__name__)
-    return Notice("module", _function(place[0].f_code), step, message, reason=type(error).__name__)
+        return Alert("framework", "exception", step, message, reason=type(error).__name__)
+    return Alert("module", _function(place[0].f_code), step, message, reason=type(error).__name__)
 
 
 def text(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from faultlab.core.notice import Notice, safe_text
+from faultlab.core.alert import Alert, safe_text
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.injection.clock import Clock
 from faultlab.injection.watchers import watch
@@ -24,17 +24,17 @@ _TIDYING = ("on_train_end", "on_fit_end", "on_exception", "teardown")
 
 
 class Observer:
-    """Watches the hooks of each guard. ``notices`` keeps a guard's first notice of each kind, ``calls`` its calls.
+    """Watches the hooks of each guard. ``alerts`` keeps a guard's first detection of each kind, ``calls`` its calls.
 
     ``seconds`` is how long each guard looked, ``said`` what was found, with its remedy, by guard and check.
     ``hooks_of`` gives the names of the hooks by which a guard is called.
     """
 
     def __init__(self, clock: Clock, warnings: Warnings, hooks_of: Callable[[Any], Collection[str]]) -> None:
-        self.notices: list[Notice] = []
+        self.alerts: list[Alert] = []
         self.said: dict[tuple[str, str], dict[str, str]] = {}
-        self._of_interruption: list[Notice] = []
-        self._noted = self.notices
+        self._of_interruption: list[Alert] = []
+        self._noted = self.alerts
         self.calls: dict[str, Counter[str]] = {}
         self.seconds: dict[str, float] = {}
         self._clock = clock
@@ -48,13 +48,13 @@ class Observer:
         self._noted = self._of_interruption
 
     def goes_on(self) -> None:
-        """Note what guards say among their notices again."""
-        self._noted = self.notices
+        """Note what guards say among their alerts again."""
+        self._noted = self.alerts
 
     @property
-    def of_interruption(self) -> list[Notice]:
+    def of_interruption(self) -> list[Alert]:
         """What guards said of the interruption alone."""
-        return [one for one in self._of_interruption if not any(one.same_alarm(known) for known in self.notices)]
+        return [one for one in self._of_interruption if not any(one.same_alert(known) for known in self.alerts)]
 
     def observe(self, guard: Any, name: str) -> Any:
         """The same guard object with its hooks watched; of a set of guards each of them, by its own name."""
@@ -160,9 +160,9 @@ class Observer:
             self._note(name, *_why_stopped(guard))
 
     def _note(self, name: str, message: str, how: str, reason: str) -> None:
-        notice = Notice("guard", name, self._clock.step, message, how, reason)
-        if not any(notice.same_alarm(known) for known in self._noted):
-            self._noted.append(notice)
+        alert = Alert("guard", name, self._clock.step, message, how, reason)
+        if not any(alert.same_alert(known) for known in self._noted):
+            self._noted.append(alert)
 
 
 def tell_errors(guard: Any) -> None:

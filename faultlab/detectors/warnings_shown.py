@@ -19,7 +19,7 @@ _VARYING = re.compile(r"0x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 class Warnings:
-    """Collects what is shown. Filters are left alone: what a user's filters hide, nobody notices.
+    """Collects what is shown. Filters are left alone: what a user's filters hide, nobody detects.
 
     ``root`` is the folder that the run writes to. Each run has another, so it stands as ``<run>`` in the texts.
     """

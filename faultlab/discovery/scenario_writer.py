@@ -41,11 +41,11 @@ def findings(guess: Guess) -> list[str]:
     if found["guards"]:
         said.append(f"Guards: {', '.join(found['guards'])}.")
     else:
-        said.append("There are no guards yet: what is noticed is noticed by luck or by asserts in the code.")
+        said.append("There are no guards yet: what is detected is detected by luck or by asserts in the code.")
     if found["left_out"]:
         said.append(f"Left out of what the script hands its Trainer: {_left_out(found['left_out'])}.")
-    if found["notices"]:
-        said.append(f"On the clean run already: {'; '.join(found['notices'][:2])}.")
+    if found["alerts"]:
+        said.append(f"On the clean run already: {'; '.join(found['alerts'][:2])}.")
     if guess.tests:
         said.append(f"Tests that mention the class: {', '.join(guess.tests[:3])}; `tests:` has them judge too.")
     return said
@@ -109,14 +109,14 @@ def render(guess: Guess, command: str) -> str:
     if guess.tests:
         lines += _comment("Have your tests judge every fault too:")
         lines += [f"# {line}" for line in _dumped({"tests": guess.tests})]
-    lines += _comment("To fail in CI, where less is noticed:")
+    lines += _comment("To fail in CI, where less is detected:")
     lines += ["# gate: {coverage: 0.5, silent: {critical: 0}}"]
     return "\n".join(lines) + "\n"
 
 
 _UNPROVEN = (
     "SO SHORT A TRAINING LEARNS NOTHING that could be told from chance, so that it proves nothing about harm: who "
-    "notices a fault holds, how much a fault harms does not. More max_epochs or limit_train_batches may change that."
+    "detects a fault holds, how much a fault harms does not. More max_epochs or limit_train_batches may change that."
 )
 _MADE_UP = (
     "THE DATA IS MADE UP: random patterns with labels that can be learnt from them. What is said of optimizers, "

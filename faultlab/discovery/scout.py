@@ -261,27 +261,27 @@ def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
         return {"failed": outcome.target_error.message}
     run = outcome.run
     assert run is not None
-    trajectory, recon = run.trajectory, run.recon
+    trajectory, profile = run.trajectory, run.profile
     if trajectory.end != "finished":
-        return {"failed": run.notices[-1].message if run.notices else f"the training ends: {trajectory.end}"}
+        return {"failed": run.alerts[-1].message if run.alerts else f"the training ends: {trajectory.end}"}
     if not trajectory.steps:
         return {"failed": "it trains no step: the training loader yields no batch"}
-    assert recon is not None
-    measure = choose_metric(trajectory, None, recon.directions)
+    assert profile is not None
+    measure = choose_metric(trajectory, None, profile.directions)
     told = measure.metric in trajectory.metrics and measure.lower_is_better is not None
     metrics = trajectory.final or {key: series[-1][1] for key, series in trajectory.metrics.items()}
-    cls = _class(recon.module)
+    cls = _class(profile.module)
     losses = [loss for _, loss in trajectory.losses]
     return {
         "trajectory": True,
         "trainer": trainer,
         "given": given,
         "left_out": left_out,
-        "module": recon.module,
-        "lineage": [one.__name__ for one in cls.__mro__] if cls else [recon.module.rpartition(".")[2]],
-        "namespace": recon.namespace,
+        "module": profile.module,
+        "lineage": [one.__name__ for one in cls.__mro__] if cls else [profile.module.rpartition(".")[2]],
+        "namespace": profile.namespace,
         "steps": trajectory.steps,
-        "batches": _batches(recon.loading),
+        "batches": _batches(profile.loading),
         "fit_seconds": run.fit_seconds,
         "cpu": time.process_time() - cpu,
         "seconds": time.perf_counter() - begun,
@@ -289,8 +289,8 @@ def _train(parts: Mapping[str, Any], long: Length, root: str) -> dict[str, Any]:
         "metrics": metrics,
         "losses": losses,
         "guards": list(run.guards),
-        "notices": [f"{notice.name}: {notice.message}" for notice in run.notices],
-        "leaves": {path: list(leaf.shape) for path, leaf in recon.leaves.items()},
+        "alerts": [f"{alert.name}: {alert.message}" for alert in run.alerts],
+        "leaves": {path: list(leaf.shape) for path, leaf in profile.leaves.items()},
         "validation": trajectory.validation_batches,
         "skipped": script.skipped(),
     }
@@ -337,7 +337,7 @@ def _class(path: str) -> type | None:
 
 
 def _failure(error: BaseException) -> str:
-    from faultlab.core.notice import safe_text
+    from faultlab.core.alert import safe_text
 
     return f"{type(error).__name__}: {safe_text(error)}"
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.discovery.module_source import roles
 from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.target import SILENT

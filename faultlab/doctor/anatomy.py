@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from faultlab.core.alert import safe_text
 from faultlab.core.asking import asked
-from faultlab.core.notice import safe_text
 from faultlab.doctor import sources
 from faultlab.frameworks.lightning import namespaces
 

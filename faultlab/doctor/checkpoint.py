@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 
 
 def resumed_from(fit: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
 from faultlab.doctor import anatomy, batches, callbacks, loss_graph, planned

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.overrides import TorchFunctionMode
 
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.core.user_code import UserCode
 
 _ACTIVATED = {

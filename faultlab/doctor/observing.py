@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.core.orders import Examine, Order
 from faultlab.core.patching import Patches
 from faultlab.core.results import ExaminedRun, Result

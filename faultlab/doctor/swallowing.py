@@ -13,7 +13,7 @@ from functools import cache
 from types import CodeType, FrameType
 from typing import Any
 
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.core.user_code import UserCode
 from faultlab.doctor.swallowed import BETWEEN
 

@@ -1,8 +1,8 @@
-"""The fork engine's driver side: nurseries connect to it, and it hands each order to the one nearest to its trigger.
+"""The fork engine's driver side: fork servers connect to it, and it hands each order to the one nearest to its trigger.
 
-The clean run is the trunk: it leaves a stem at every step where a fault begins, so the clean prefix is paid once.
-Orders whose stem never came to be (live loader workers can't be copied) run from the beginning instead, to the same
-verdict.
+The clean run is the snapshot run: it leaves a snapshot at every step where a fault begins, so the clean prefix is paid
+once. Orders whose snapshot never came to be (live loader workers can't be copied) run from the beginning instead, to
+the same verdict.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -39,8 +39,8 @@ _LONGEST_ADDRESS = 100
 
 
 def _longest_first(order: Order) -> tuple[int, int]:
-    """The trunk first, since others wait for its stems; then by what is left to run: a long run at the end is alone."""
-    if order.stems:
+    """Return a sort key: the snapshot run first, since others wait for it, then the longest remaining runs."""
+    if order.snapshots:
         return (0, 0)
     if isinstance(order.at, int):
         return (2, order.at)
@@ -50,11 +50,11 @@ def _longest_first(order: Order) -> tuple[int, int]:
 
 def _from_nothing(order: Order) -> Order:
     """The order for a run that is forked off no other, and that none is forked off."""
-    return replace(order.with_training(stems=()) if order.stems else order, at="construct")
+    return replace(order.with_training(snapshots=()) if order.snapshots else order, at="construct")
 
 
 class _Link:
-    """One nursery's connection."""
+    """One fork server's connection."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -71,14 +71,14 @@ class _Link:
         self.flush()
 
     def flush(self) -> None:
-        """Sends what the nursery takes now: one that is itself waiting to be heard must not be waited for."""
+        """Sends what the fork server takes now: one that is itself waiting to be heard must not be waited for."""
         try:
             while self.unsent:
                 del self.unsent[: self.socket.send(self.unsent)]
         except BlockingIOError:
             return
         except OSError:
-            # A nursery that is gone shows as the end of its stream, where its orders are taken back.
+            # A fork server that is gone shows as the end of its stream, where its orders are taken back.
             self.unsent.clear()
 
     def give(self, order: Order) -> None:
@@ -162,7 +162,7 @@ class ForkEngine:
         self._prepare_known(orders)
         while waiting or suspects or self._running():
             if suspects and not waiting and not self._running():
-                # One at a time: a victim that kills its nursery must not take the others' second chance with it.
+                # One at a time: a victim that kills its fork server must not take the others' second chance with it.
                 alone = suspects[0].id
                 waiting.add(suspects.pop(0))
             self._dispatch(waiting)
@@ -204,18 +204,18 @@ class ForkEngine:
 
     def _dispatch(self, waiting: Waiting) -> None:
         given = self._given()
-        trunk_runs = any(order.stems for order in given)
+        snapshot_run_runs = any(order.snapshots for order in given)
 
-        def nursery(place: Place) -> _Link | None:
+        def fork_server(place: Place) -> _Link | None:
             link = self._link(place)
-            return self._construct() if link is None and (place == "construct" or not trunk_runs) else link
+            return self._construct() if link is None and (place == "construct" or not snapshot_run_runs) else link
 
         # Those that sleep are as many again: they take time and memory, but no core.
         free = {sleeps: self.jobs - sum(order.sleeps == sleeps for order in given) for sleeps in (False, True)}
         free[False] = min(free[False], self._admission.room(len(given)))
-        for order, link in waiting.take(free, nursery):
+        for order, link in waiting.take(free, fork_server):
             link.give(order)
-            trunk_runs = trunk_runs or bool(order.stems)
+            snapshot_run_runs = snapshot_run_runs or bool(order.snapshots)
 
     def _preload_lazy(self) -> None:
         """Has every later victim find imported what the clean run imported on its way.
@@ -274,7 +274,7 @@ class ForkEngine:
         self._prepare_again()
 
     def _prepare_again(self) -> None:
-        """Give a nursery that follows one that was killed what that one had: no run pays for it within its deadline."""
+        """Give a restarted fork server its predecessor's state, so that no run pays for it within its deadline."""
         construct = self._link("construct")
         if construct is not None and (self._imported or self._known):
             construct.send({"imports": self._imported, "known": sorted(self._known)})
@@ -326,7 +326,7 @@ class ForkEngine:
     def _listen(self) -> None:
         for link in self._links:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.unsent else 0)
-            # A training of a thousand steps may have as many nurseries, most of which are asked for nothing now.
+            # A training of a thousand steps may have as many fork servers, most of which are asked for nothing now.
             if self._selector.get_key(link.socket).events != events:
                 self._selector.modify(link.socket, events, link)
         for key, events in self._selector.select(0.5):
@@ -343,7 +343,7 @@ class ForkEngine:
         now = time.monotonic()
         for link in list(self._links):
             if any(now - started > order.deadline + _OVERDUE for order, started in link.running.values()):
-                # The nursery enforces deadlines; one that does not is stuck itself.
+                # The fork server enforces deadlines; one that does not is stuck itself.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(link.pid, signal.SIGKILL)
 
@@ -361,7 +361,7 @@ class ForkEngine:
         for message in link.lines.feed(data):
             if "hello" in message:
                 hello = message["hello"]
-                link.place, link.pid, link.scenario = hello["nursery"], hello["pid"], hello.get("scenario", "")
+                link.place, link.pid, link.scenario = hello["fork_server"], hello["pid"], hello.get("scenario", "")
                 self._learn(hello.get("learnt") or {"modules": []})
             elif "printed" in message:
                 show(message["printed"]["to"], message["printed"]["text"].encode("utf-8", "replace"))
@@ -377,7 +377,7 @@ class ForkEngine:
                         self._admission.learn(found.private)
 
     def _hang_up(self) -> None:
-        """Leaves the scenario's nurseries: they end with whatever they still run."""
+        """Leaves the scenario's fork servers: they end with whatever they still run."""
         for link in list(self._links):
             if link.place != "warm":
                 self._drop(link)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from faultlab.core.orders import Order
 from faultlab.engines import processes
 from faultlab.engines.fork import ForkEngine
-from faultlab.engines.nursery import Nursery
+from faultlab.engines.fork_server import ForkServer
 from faultlab.errors import TargetError
 
 Send = Callable[[dict[str, Any]], None]
@@ -39,7 +39,7 @@ class CollectedEngine(ForkEngine):
     def _open(self) -> None:
         pid = processes.copy()
         if not pid:
-            self._become_nursery()
+            self._become_fork_server()
         self._children.append(pid)
         asked = time.monotonic()
         while self._link("construct") is None:
@@ -52,7 +52,7 @@ class CollectedEngine(ForkEngine):
                 processes.kill_group(pid)
                 raise TargetError((), f"making the copy of this process ready takes more than {_PATIENCE:.0f} s")
 
-    def _become_nursery(self) -> NoReturn:
+    def _become_fork_server(self) -> NoReturn:
         try:
             os.setsid()
             processes.die_with_parent()
@@ -61,7 +61,9 @@ class CollectedEngine(ForkEngine):
             self._listener.close()
             self._selector.close()
             self._prepare()
-            order, channel = Nursery(self._address, {"nursery": "construct", "scenario": self._scenario[0]}).serve()
+            order, channel = ForkServer(
+                self._address, {"fork_server": "construct", "scenario": self._scenario[0]}
+            ).serve()
             self._carry_out(order, channel.send)
             sys.stdout.flush()
         except BaseException:

@@ -1,4 +1,4 @@
-"""Process hygiene: groups that are killed whole, orphans that come back to their nursery, output that can't flood."""
+"""Process hygiene: kill whole groups, return orphans to their fork server, and bound the output."""
 
 # faultlab: runs around each test while a mutant is on
 

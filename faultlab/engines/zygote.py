@@ -14,14 +14,14 @@ from typing import Any, NoReturn
 from faultlab.core.orders import OpenScenario, Order, Place
 from faultlab.core.results import TargetFailed, message_of
 from faultlab.engines import processes
-from faultlab.engines.nursery import Channel, Nursery
+from faultlab.engines.fork_server import Channel, ForkServer
 from faultlab.engines.preloaded import Learning, import_quietly
 from faultlab.errors import TargetError
 
 
 def main(address: str, learning: Learning | None = None) -> NoReturn:
     """Serves the driver at the address until it hangs up; ``learning`` is for a keeper, who forked this process."""
-    warm = Nursery(address, {"nursery": "warm"})
+    warm = ForkServer(address, {"fork_server": "warm"})
     from faultlab.frameworks.torch import threads
 
     threads.use_one()
@@ -45,7 +45,7 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
         channel.send(message_of(TargetFailed(error)))
         os._exit(0)
     learnt = {"learnt": learning.learnt(target.code.packages)} if learning is not None else {}
-    nursery = Nursery(address, {"nursery": "construct", "scenario": name, **learnt})
+    fork_server = ForkServer(address, {"fork_server": "construct", "scenario": name, **learnt})
 
     def prepare(message: dict[str, Any]) -> None:
         if "imports" in message:
@@ -62,22 +62,22 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
                 known_good.profile_of(file)
         settle()
 
-    nursery.on_control = prepare
+    fork_server.on_control = prepare
     settle()
-    order, channel = nursery.serve()
+    order, channel = fork_server.serve()
 
-    def stem(place: Place) -> tuple[Order, Any] | None:
+    def snapshot(place: Place) -> tuple[Order, Any] | None:
         pid = processes.fork()
         if pid:
-            channel.send({"stem": place, "pid": pid})
+            channel.send({"snapshot": place, "pid": pid})
             return None
         os.setsid()
         channel.close()
         gc.freeze()
-        order, own_channel = Nursery(address, {"nursery": place, "scenario": name}).serve()
+        order, own_channel = ForkServer(address, {"fork_server": place, "scenario": name}).serve()
         return order, own_channel.send
 
-    carry_out(target, order, channel.send, stem if order.stems else None)
+    carry_out(target, order, channel.send, snapshot if order.snapshots else None)
     sys.stdout.flush()
     # No exit handlers: they belong to the processes this one is a copy of.
     os._exit(0)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from faultlab.config.variations import Variation
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.core.user_code import UserCode
 from faultlab.injection.clock import Clock
@@ -94,7 +94,7 @@ class Profiling(Protocol):
     def watching(self) -> AbstractContextManager[None]:
         """Attach inside the context; nothing is left behind after it."""
 
-    def recon(self, trainer: Any, steps: int, validation_batches: int) -> Recon:
+    def profile(self, trainer: Any, steps: int, validation_batches: int) -> TargetProfile:
         """Return what was learnt."""
 
 
@@ -129,7 +129,7 @@ class Training(Protocol):
     def profiling(self) -> Profiling:
         """Return what learns how the target is made."""
 
-    def profile(self, learnt: Profiling) -> Recon:
+    def profile(self, learnt: Profiling) -> TargetProfile:
         """Return what was learnt of the training that has run."""
 
     def resume(self, epochs: int, build_again: BuildAgain) -> Training:

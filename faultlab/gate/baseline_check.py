@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from faultlab.config.scenario import Gate
-from faultlab.core.comparison import UNNOTICED, UNTRIED, Standing, lost, standings
+from faultlab.core.comparison import UNDETECTED, UNTRIED, Standing, lost, standings
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import INCONCLUSIVE, Demands, Report, Status
 from faultlab.errors import UsageError
@@ -23,10 +23,10 @@ def check(accepted: Accepted, report: Report, today: datetime.date | None = None
         now = standings(report)
         reasons = [
             *_weaker(standard, report),
-            *_unnoticed(standard, now),
+            *_undetected(standard, now),
             *_lost(standard, now),
             *_gone(standard, now),
-            *_excuses(standard, now, today or datetime.date.today()),
+            *_exemptions(standard, now, today or datetime.date.today()),
         ]
     return [_behind(text) for text in reasons]
 
@@ -60,7 +60,7 @@ def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires:
         known = scenarios[report.scenario].accepted if report.scenario in scenarios else {}
         silences: dict[str, Silence] = {}
         for mode, standing in found.items():
-            if standing.status not in UNNOTICED:
+            if standing.status not in UNDETECTED:
                 continue
             status: Literal["silent", "warned"] = "silent" if standing.status is Status.SILENT else "warned"
             before = known.get(mode)
@@ -73,14 +73,14 @@ def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires:
         scenarios[report.scenario] = Standard(
             demands=_gate(report.demands),
             accepted=silences,
-            noticed={mode: list(s.detectors) for mode, s in found.items() if s.status is Status.NOTICED},
+            detected={mode: list(s.detectors) for mode, s in found.items() if s.status is Status.DETECTED},
             no_effect=[mode for mode, s in found.items() if s.status is Status.NO_EFFECT],
             run="scenario" in report.target,
         )
     if wanting:
         listed = ", ".join(wanting[:5]) + (f" and {len(wanting) - 5} more" if len(wanting) > 5 else "")
         remedy = "Say why that is accepted and until when: --reason TEXT --expires 2027-06-30."
-        raise UsageError(f"nobody notices {listed}\n    {remedy}")
+        raise UsageError(f"nobody detects {listed}\n    {remedy}")
     return Accepted(schema=1, scenarios=scenarios)
 
 
@@ -108,32 +108,32 @@ def _weaker(standard: Standard, report: Report) -> list[str]:
     return reasons
 
 
-def _unnoticed(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
+def _undetected(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
     reasons = []
     for mode, standing in now.items():
-        if standing.status not in UNNOTICED:
+        if standing.status not in UNDETECTED:
             continue
         status = "silent" if standing.status is Status.SILENT else "only warned of"
         silence = standard.accepted.get(mode)
         if silence is not None and silence.status == "warned" and standing.status is Status.SILENT:
             reasons.append(f"{mode} is newly silent: it was accepted as warned of")
-        elif silence is None and mode in standard.noticed:
-            who = ", ".join(standard.noticed[mode]) or "somebody"
-            reasons.append(f"{mode} is newly {status}: {who} noticed it")
+        elif silence is None and mode in standard.detected:
+            who = ", ".join(standard.detected[mode]) or "somebody"
+            reasons.append(f"{mode} is newly {status}: {who} detected it")
         elif silence is None:
             reasons.append(f"{mode} is {status}, which was never accepted")
     return reasons
 
 
 def _lost(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
-    """Detectors of the user's own that notice no more what somebody else still does."""
-    then = {mode: Standing(Status.NOTICED, detectors=tuple(who)) for mode, who in standard.noticed.items()}
-    settled = (*UNNOTICED, *INCONCLUSIVE)  # of which other reasons tell
+    """Detectors of the user's own that alert no more what somebody else still does."""
+    then = {mode: Standing(Status.DETECTED, detectors=tuple(who)) for mode, who in standard.detected.items()}
+    settled = (*UNDETECTED, *INCONCLUSIVE)  # of which other reasons tell
     reasons = []
     for found in lost(then, {mode: standing for mode, standing in now.items() if standing.status not in settled}):
         if found.owned:
             instead = f"only {found.instead}, by luck" if found.by_luck else found.instead or "nobody, without effect"
-            reasons.append(f"{found.detector} does not notice {found.mode} any more ({instead})")
+            reasons.append(f"{found.detector} does not detect {found.mode} any more ({instead})")
     return reasons
 
 
@@ -145,12 +145,12 @@ def _gone(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
     ]
 
 
-def _excuses(standard: Standard, now: Mapping[str, Standing], today: datetime.date) -> list[str]:
+def _exemptions(standard: Standard, now: Mapping[str, Standing], today: datetime.date) -> list[str]:
     reasons = []
     for mode, silence in sorted(standard.accepted.items()):
-        if mode in now and now[mode].status is Status.NOTICED:
+        if mode in now and now[mode].status is Status.DETECTED:
             who = ", ".join(now[mode].detectors)
-            reasons.append(f"{mode} is accepted as {silence.status}, and noticed by {who}: take it in with --accept")
+            reasons.append(f"{mode} is accepted as {silence.status}, and detected by {who}: take it in with --accept")
         elif silence.expires < today and mode in now and now[mode].status not in UNTRIED:
             remedy = "look again, then renew it with --accept"
             reasons.append(f"that {mode} is {silence.status} ({silence.reason}) expired on {silence.expires}: {remedy}")
@@ -163,7 +163,7 @@ def differences(before: Accepted, after: Accepted) -> list[str]:
     for name, now in sorted(after.scenarios.items()):
         then = before.scenarios.get(name)
         if then is None:
-            lines.append(f"{name}: new: {len(now.noticed)} noticed, {len(now.accepted)} accepted as unnoticed")
+            lines.append(f"{name}: new: {len(now.detected)} detected, {len(now.accepted)} accepted as undetected")
             continue
         for mode in sorted(then.modes | now.modes):
             was, is_ = _line(then, mode), _line(now, mode)
@@ -177,6 +177,6 @@ def differences(before: Accepted, after: Accepted) -> list[str]:
 def _line(standard: Standard, mode: str) -> str:
     if mode in standard.accepted:
         return f"{(silence := standard.accepted[mode]).status}, accepted until {silence.expires}"
-    if mode in standard.noticed:
-        return f"noticed by {', '.join(standard.noticed[mode])}"
+    if mode in standard.detected:
+        return f"detected by {', '.join(standard.detected[mode])}"
     return "without effect" if mode in standard.no_effect else "not tried"

@@ -1,4 +1,4 @@
-"""The file of what was accepted: who notices what, and which silences somebody answers for, why and until when.
+"""The file of what was accepted: who detects what, and which silences somebody answers for, why and until when.
 
 It is read by people, in reviews of changes to it: sorted, a line a failure mode, and nothing in it that changes from
 run to run.
@@ -38,7 +38,7 @@ class Silence(_Part):
 
 
 class Standard(_Part):
-    """What one scenario may not fall behind: its gate's demands, its silences, and who notices what.
+    """What one scenario may not fall behind: its gate's demands, its silences, and who detects what.
 
     ``no_effect`` are failure modes that are tried and change nothing. Detectors are written ``guard:Name``,
     ``test:file.py::test``, ``module``, ``framework`` or ``process``. ``run`` says that `faultlab run` makes its report,
@@ -47,14 +47,14 @@ class Standard(_Part):
 
     demands: Gate = Gate()
     accepted: dict[str, Silence] = {}
-    noticed: dict[str, list[str]] = {}
+    detected: dict[str, list[str]] = {}
     no_effect: list[str] = []
     run: bool = True
 
     @property
     def modes(self) -> set[str]:
         """Every failure mode that is tried."""
-        return {*self.accepted, *self.noticed, *self.no_effect}
+        return {*self.accepted, *self.detected, *self.no_effect}
 
 
 class Accepted(_Part):
@@ -98,7 +98,7 @@ def written(accepted: Accepted) -> str:
             f"  {_json(name)}: {{",
             f'   "demands": {_json(demands)},',
             *_block("accepted", _entries(silences), "{}"),
-            *_block("noticed", _entries(standard.noticed), "{}"),
+            *_block("detected", _entries(standard.detected), "{}"),
             *_block("no_effect", map(_json, sorted(standard.no_effect)), "[]", last=standard.run),
             *([] if standard.run else ['   "run": false']),
             f"  }}{_comma(number < len(scenarios))}",

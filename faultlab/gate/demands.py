@@ -44,24 +44,24 @@ def check_alarms(report: Report, demands: Demands | None = None) -> list[Reason]
     return [Reason(ReasonKind.FALSE_ALARMS, text)] if alarms > allowed else []
 
 
-def check_excuses(report: Report, today: datetime.date | None = None) -> list[Reason]:
-    """What is wrong with the scenario's excuses today: expired, or for what can't happen to this target anyway."""
+def check_exemptions(report: Report, today: datetime.date | None = None) -> list[Reason]:
+    """What is wrong with the scenario's exemptions today: expired, or for what can't happen to this target anyway."""
     statuses = report.by_mode()
     wrong = []
-    for excuse in report.excuses:
-        modes = matching(excuse["mode"], index.modes())
+    for exemption in report.exemptions:
+        modes = matching(exemption["mode"], index.modes())
         if not any(mode in statuses for mode in modes):
             continue  # of what was not asked for this time
-        said = f"the excuse for {excuse['mode']} ({excuse['reason']})"
-        if datetime.date.fromisoformat(excuse["expires"]) < (today or datetime.date.today()):
-            wrong.append(f"{said} expired on {excuse['expires']}: look again, then renew it or take it out")
+        said = f"the exemption for {exemption['mode']} ({exemption['reason']})"
+        if datetime.date.fromisoformat(exemption["expires"]) < (today or datetime.date.today()):
+            wrong.append(f"{said} expired on {exemption['expires']}: look again, then renew it or take it out")
         elif all(statuses.get(mode) is Status.NOT_APPLICABLE for mode in modes):
             wrong.append(f"{said} is stale: it can't happen to this target; take it out")
-    return [Reason(ReasonKind.EXCUSE, said) for said in wrong]
+    return [Reason(ReasonKind.EXEMPTION, said) for said in wrong]
 
 
 def check_mutants(report: Report, demanded: float | None) -> list[Reason]:
-    """Why the source mutants of a report don't pass, which ``demanded`` is the least share of to be noticed.
+    """Why the source mutants of a report don't pass, which ``demanded`` is the least share of to be detected.
 
     Where a share is demanded and no mutant counts, nothing is proven, but for those of what was changed: there may have
     been nothing, and for a share of them.
@@ -125,12 +125,12 @@ def _late(report: Report, asked: Demands) -> list[Reason]:
     late = {
         mode: standing.latency
         for mode, standing in standings(report).items()
-        if standing.status is Status.NOTICED and (standing.latency or 0) > asked.latency
+        if standing.status is Status.DETECTED and (standing.latency or 0) > asked.latency
     }
     if not late:
         return []
     modes = ", ".join(f"{mode} (after {steps})" for mode, steps in sorted(late.items()))
-    text = f"{len(late)} failure modes are noticed later than after {asked.latency} steps: {modes}"
+    text = f"{len(late)} failure modes are detected later than after {asked.latency} steps: {modes}"
     return [Reason(ReasonKind.LATENCY, text)]
 
 

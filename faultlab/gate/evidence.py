@@ -131,14 +131,14 @@ def _refusal(file: Path, doubts: list[str]) -> str:
 def _inconsistencies(data: Mapping[str, Any], report: Report) -> list[str]:
     """Where the report's conclusions don't follow from its faults."""
     doubts = [
-        f"{fault.id} is noticed, and by nobody"
+        f"{fault.id} is detected, and by nobody"
         for fault in report.faults
-        if fault.status is Status.NOTICED and not fault.noticed_by
+        if fault.status is Status.DETECTED and not fault.detected_by
     ]
     times = Counter(fault.id for fault in report.faults)
     doubts += [f"{id} stands there {count} times" for id, count in times.items() if count > 1]
-    for excuse in report.excuses:
-        datetime.date.fromisoformat(excuse["expires"])
+    for exemption in report.exemptions:
+        datetime.date.fromisoformat(exemption["expires"])
     if data.get("coverage") != json.loads(dump(report.coverage())):
         doubts.append("its coverage does not follow from its faults")
     if report.mutation is not None and report.mutation.score != mutation_scores.score(report.mutants):

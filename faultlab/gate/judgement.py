@@ -17,7 +17,7 @@ from faultlab.errors import FaultlabError, InconclusiveError, UsageError
 from faultlab.gate import baseline_check, evidence
 from faultlab.gate import baseline_file as files
 from faultlab.gate.baseline_file import Accepted
-from faultlab.gate.demands import check, check_excuses, check_mutants, exit_code, gravest
+from faultlab.gate.demands import check, check_exemptions, check_mutants, exit_code, gravest
 
 DEFAULT = Path("reports")
 
@@ -138,7 +138,7 @@ def _judge(file: Path, demands: Demands) -> JudgedReport:
     if demands.false_alarms is None and report.demands is not None:
         asked = replace(demands, false_alarms=report.demands.false_alarms)
     unfit = [Reason(ReasonKind.UNFIT, f"inconclusive: {why}") for why in _unfit(report, demands)]
-    found = [*unfit, *report.reasons, *evidence.reasons_of(report), *check_excuses(report)]
+    found = [*unfit, *report.reasons, *evidence.reasons_of(report), *check_exemptions(report)]
     if report.faults or report.mutation is None:
         found += check(report, asked)
     if report.demands is not None:

@@ -23,9 +23,9 @@ from faultlab.core.run_folder import LOGS, OUTCOMES_FILE, PLAN_FILE
 from faultlab.core.shard import Shard
 from faultlab.errors import InconclusiveError, UsageError
 from faultlab.gate import evidence, merge_artifacts
-from faultlab.gate.demands import check, check_excuses, check_mutants
+from faultlab.gate.demands import check, check_exemptions, check_mutants
 
-_SAME = ("faultlab", "versions", "demands", "excuses", "target")
+_SAME = ("faultlab", "versions", "demands", "exemptions", "target")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def joined(group: Sequence[Share]) -> Report:
     whole.mutation = _mutation(reports, whole)
     # What a share can't know follows from the whole; what only the run could see, such as a canary, stays.
     seen = [reason for report in reports for reason in report.reasons if reason.kind.witnessed]
-    found = [*seen, *check(whole), *check_excuses(whole)]
+    found = [*seen, *check(whole), *check_exemptions(whole)]
     found += check_mutants(whole, whole.demands.mutants if whole.demands is not None else None)
     whole.reasons = list(dict.fromkeys(found))
     whole.passed = not whole.reasons

@@ -43,13 +43,13 @@ def _advice(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         **parts[0],
         "broken": _united(parts, "broken"),
-        "noticed": dict(sorted(_united(parts, "noticed").items())),
+        "detected": dict(sorted(_united(parts, "detected").items())),
         **({"yours": _worths(parts)} if "yours" in parts[0] else {}),
     }
 
 
 def _worths(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What each of the user's guards is worth. The proof is about the first of the faults that it alone notices."""
+    """What each of the user's guards is worth. The proof is about the first of the faults that it alone detects."""
     found = []
     for guard in dict.fromkeys(worth["guard"] for part in parts for worth in part["yours"]):
         same = [worth for part in parts for worth in part["yours"] if worth["guard"] == guard]

@@ -1,4 +1,4 @@
-"""Ready-made guards: Lightning callbacks that notice a training which has gone wrong and say why.
+"""Ready-made guards: Lightning callbacks that alert a training which has gone wrong and say why.
 
 ``Trainer(callbacks=guards.all())`` has all the cheap ones. They import nothing of faultlab but this package.
 """

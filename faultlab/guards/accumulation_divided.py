@@ -17,7 +17,7 @@ _SCALED_BY_GRADIENT = (torch.optim.SGD, torch.optim.ASGD)
 
 
 class AccumulationDivided(Guard):
-    """Notices manual optimisation that adds up the gradients of several batches before a step and never divides them.
+    """Detects manual optimisation that adds up the gradients of several batches before a step and never divides them.
 
     The steps are then as many times too long as batches were accumulated. It judges a module with one optimizer whose
     step grows with the gradient (SGD; Adam's does not), that has one backward pass a batch, of a loss that is a mean

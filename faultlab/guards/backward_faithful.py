@@ -17,7 +17,7 @@ _ALIKE = 0.99
 
 
 class BackwardFaithful(Guard):
-    """Notices gradients that are not those of the loss: negated, scaled, noise, stale, or with something added.
+    """Detects gradients that are not those of the loss: negated, scaled, noise, stale, or with something added.
 
     Before each backward it works out the gradient of each optimizer's last weight by itself, which takes a small part
     of a backward pass, and afterwards compares what has arrived: they may differ by ``tolerance`` of its norm. Hooks

@@ -16,7 +16,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class BatchSchema(Guard):
-    """Notices a training batch of another form than the validation data's, or than those before it, and bad values.
+    """Detects a training batch of another form than the validation data's, or than those before it, and bad values.
 
     Parts, dtypes, dimensions and lengths are compared at every batch, with those of validation only where both have
     the same parts. NaN is let pass where validation data have it too. ``tolerance`` is how many times the width of

@@ -13,7 +13,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class BatchesDiffer(Guard):
-    """Notices a batch that comes again at once, samples that come many times in an epoch, and an order that stays.
+    """Detects a batch that comes again at once, samples that come many times in an epoch, and an order that stays.
 
     Samples are recognised by the values of inputs and labels. Duplicates count only where the loader draws each index
     once and validation data, where the same kind of sample comes, have none to speak of; ``duplicates`` is the share

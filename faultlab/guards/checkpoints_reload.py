@@ -20,7 +20,7 @@ KEPT = "faultlab_digest"
 
 
 class CheckpointsReload(Guard):
-    """Notices checkpoints that can't be read, that hold other weights than the module had, or that do not come back.
+    """Detects checkpoints that can't be read, that hold other weights than the module had, or that do not come back.
 
     It puts checksums of the weights into each checkpoint, under a key of its own, and reads the file once when it has
     been written, unless it is larger than ``largest`` bytes. Who loads the checkpoint with this guard has the weights,

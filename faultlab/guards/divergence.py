@@ -14,7 +14,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class Divergence(Guard):
-    """Notices a loss far above what it was: ``factor`` times its own median of the last ``window`` steps, and above all
+    """Detects a loss far above what it was: ``factor`` times its own median of the last ``window`` steps, and above all
     that it was among them, in ``patience`` steps in a row.
 
     It keeps quiet in the first ``warmup`` steps, under manual optimisation, and where the loss changes sign or is about

@@ -15,7 +15,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class DropoutAlive(Guard):
-    """Notices dropout layers that drop all or nearly all, and such whose values show another rate than they state.
+    """Detects dropout layers that drop all or nearly all, and such whose values show another rate than they state.
 
     A rate has to be below ``most``. What the rate should be, nobody but the author knows: ``rates`` says it, a rate or
     a range for every layer, and then a rate outside it is one too; a rate of 0 is let pass without. The layers' values

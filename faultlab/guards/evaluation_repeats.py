@@ -23,7 +23,7 @@ _ALWAYS_ON = re.compile(r"training\s*=\s*True\b|\bdropout\w*\([^()]*,\s*True\s*[
 
 
 class EvaluationRepeats(Guard):
-    """Notices dropout and noise that a network goes on with in eval mode, so that validation and predictions are noisy.
+    """Detects dropout and noise that a network goes on with in eval mode, so that validation and predictions are noisy.
 
     It looks at the first batch of a validation. Where the module (or those of its parts that the step calls) draws
     random numbers, a copy is run twice, under two seeds, on what that was given. Where the outputs differ, dropout

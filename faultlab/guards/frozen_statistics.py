@@ -14,7 +14,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class FrozenStatistics(Guard):
-    """Notices normalisation layers of a frozen network that are in training mode, so that their statistics drift.
+    """Detects normalisation layers of a frozen network that are in training mode, so that their statistics drift.
 
     It looks at layers whose own weights and whose whole parent are frozen and in no optimizer, and which have learnt
     statistics already. At the end of an epoch these are compared with those of the beginning: an alarm is a mean that

@@ -32,7 +32,7 @@ _PLACEHOLDER = 2
 
 
 class Gradients(Guard):
-    """Notices gradients that are missing, zero, not finite, exploding, vanishing, crushed, or those of the step before.
+    """Detects gradients that are missing, zero, not finite, exploding, vanishing, crushed, or those of the step before.
 
     It looks before an optimizer's step (see `faultlab.guards.support.pace`), at every value of gradients up to 16,384
     and at a sample of larger ones. Parameters whose gradient is None now and then are let pass; a first layer without

@@ -16,7 +16,7 @@ _PROBES = 3
 
 
 class GradientsCleared(Guard):
-    """Notices an optimizer that is stepped on gradients to which those of its previous step were added.
+    """Detects an optimizer that is stepped on gradients to which those of its previous step were added.
 
     Between two steps of the same optimizer there has to be a backward pass that finds its gradients None or zero.
     Where Lightning has no part in backward, it keeps quiet.

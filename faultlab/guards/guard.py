@@ -22,7 +22,7 @@ LEVELS: tuple[Level, ...] = ("cheap", "full")
 
 
 class Alarm(RuntimeError):  # noqa: N818 - it is what a guard is for, not an error of its own
-    """A guard has noticed a failure. ``guard`` is its class's name, ``check`` which of its checks it was.
+    """A guard has detected a failure. ``guard`` is its class's name, ``check`` which of its checks it was.
 
     ``rescued`` says where the state before the failure was written to, or why it was not, if a guard was asked to.
     """

@@ -55,12 +55,12 @@ _TAKEN_FOR_SETUP = {"setup_data": "setup", "data_setup": "setup", "set_up": "set
 
 
 class HooksCalled(Guard):
-    """Notices methods of the module, the datamodule and callbacks that Lightning will never call, though they look like
+    """Detects methods of the module, the datamodule and callbacks that Lightning will never call, though they look like
     its hooks.
 
     Those are hooks that Lightning 2 removed, and names of their own classes that are all but the name of a hook. A
     method that the class itself calls somewhere is let pass, a validation loader by another name where there is one by
-    its own or nothing to validate, and one that sets up data by another name where it has been called. It also notices
+    its own or nothing to validate, and one that sets up data by another name where it has been called. It also detects
     callbacks that are gone from the Trainer before the training is over, and batches of which it was not told itself.
     """
 

@@ -27,7 +27,7 @@ _DENSE = (
 
 
 class InitialWeights(Guard):
-    """Notices, before the first step, weights that are not finite, all zero, all alike, or absurdly large.
+    """Detects, before the first step, weights that are not finite, all zero, all alike, or absurdly large.
 
     Linear and convolutional layers that are to learn are judged for size: a spread above ``large`` times that of
     one over the root of their inputs is too large. Layers of zeros are usual as last ones of a branch; only if most

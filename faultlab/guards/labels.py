@@ -19,7 +19,7 @@ IGNORED = -100
 
 
 class Labels(Guard):
-    """Notices labels that are constant, all ignored, out of range, sorted, or distributed unlike those of validation.
+    """Detects labels that are constant, all ignored, out of range, sorted, or distributed unlike those of validation.
 
     ``classes`` is the number of classes; where it is not said, classes are only compared with those seen. Class by
     class, training and validation are compared only where a loader draws plainly, there are three classes at least,

@@ -19,7 +19,7 @@ _OFFSETS = (0, 1, -1, 2, -2)
 
 
 class LabelsAligned(Guard):
-    """Notices labels that have nothing to do with their inputs, or the opposite, or change from epoch to epoch.
+    """Detects labels that have nothing to do with their inputs, or the opposite, or change from epoch to epoch.
 
     It compares training with validation: how features and labels go together linearly, and for sequences of tokens how
     often a label is the token at a fixed distance; ``weaker`` is what has to be left of that in one of them. Where

@@ -19,7 +19,7 @@ _Turns = tuple[int, Any]
 
 
 class LearningRate(Guard):
-    """Notices a scheduler that is not stepped, or one that nobody steps, and a rate that is zero or collapses.
+    """Detects a scheduler that is not stepped, or one that nobody steps, and a rate that is zero or collapses.
 
     A rate collapses if a turn of its scheduler takes it to ``drop`` of what it was, or if it is ``negligible`` next
     to its highest while ``left`` of the training is still to come; where it falls by a factor at every step, also if

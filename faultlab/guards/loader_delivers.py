@@ -15,7 +15,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class LoaderDelivers(Guard):
-    """Notices epochs with fewer batches than promised, batches that are too small, and a training without any batch.
+    """Detects epochs with fewer batches than promised, batches that are too small, and a training without any batch.
 
     What was promised is the trainer's number of training batches, and the loader's ``batch_size``; where the module or
     the datamodule has a hyperparameter ``batch_size``, the loader's is compared with it. ``samples`` is the number of

@@ -13,7 +13,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class LoggedMetrics(Guard):
-    """Notices metrics that are missing, not finite, or stuck, as validation and training epochs leave them.
+    """Detects metrics that are missing, not finite, or stuck, as validation and training epochs leave them.
 
     ``metric`` is the one that counts, ``expected`` are others that have to be there. Without them it only knows what
     has been logged before: a metric that two validations in a row have logged has to come in the next ones too.

@@ -23,7 +23,7 @@ _SIGNED = 8
 
 
 class LossContract(Guard):
-    """Notices a loss that is no scalar, not finite, without a parameter behind it, stuck at one value, or running away.
+    """Detects a loss that is no scalar, not finite, without a parameter behind it, stuck at one value, or running away.
 
     It looks at every loss that goes into backward. ``repeats`` equal losses in a row are stuck if they are the first
     ones, and four times as many later on, where a training may have come to rest. A loss is a spike if it is

@@ -23,7 +23,7 @@ _LATEST = 4096
 
 
 class LossFalls(Guard):
-    """Notices a training that does not learn: after a while, or at its end, the loss is no better than it began.
+    """Detects a training that does not learn: after a while, or at its end, the loss is no better than it began.
 
     It is judged at the end of each epoch after ``epochs`` of them and ``early`` steps, and at the end of the training.
     The loss is what `training_step` returns under automatic optimisation. It has to fall by ``least`` of what it began

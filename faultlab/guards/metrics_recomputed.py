@@ -14,7 +14,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class MetricsRecomputed(Guard):
-    """Notices a logged validation metric that is not what an independent look at the same batches gives.
+    """Detects a logged validation metric that is not what an independent look at the same batches gives.
 
     A copy of the module in eval mode computes its training loss on each validation batch, without gradients; their mean
     over all samples is compared with the logged metric (the one given, if its name has "loss" in it, else the loss of

@@ -10,7 +10,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class MetricsSeparate(Guard):
-    """Notices one torchmetrics object that is updated in training and in validation, so that the stages are mixed.
+    """Detects one torchmetrics object that is updated in training and in validation, so that the stages are mixed.
 
     It is an alarm only where what was gathered is used: where the object itself is logged for a whole epoch, or was
     computed at the end of validation without a reset between the stages. One whose values of single batches alone are

@@ -13,7 +13,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class Modes(Guard):
-    """Notices training in eval mode, validation in training mode, and gradients that are switched off in training.
+    """Detects training in eval mode, validation in training mode, and gradients that are switched off in training.
 
     What counts is the module itself, or all of its layers together. Parts that are in eval mode on purpose (frozen
     backbones, teachers) are let pass, as is a validation whose module has an `on_validation_model_eval` of its own.

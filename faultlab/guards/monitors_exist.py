@@ -12,7 +12,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class MonitorsExist(Guard):
-    """Notices a callback or a schedule that monitors what nobody logs, or takes the worse side for the better.
+    """Detects a callback or a schedule that monitors what nobody logs, or takes the worse side for the better.
 
     ``metric`` and ``mode`` say it for one metric. For others it goes by the words in the name: a loss or an error is to
     fall, an accuracy to rise; of a name that has no such word, or both kinds, it thinks nothing.

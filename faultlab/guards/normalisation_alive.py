@@ -17,7 +17,7 @@ _STOCK = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class NormalisationAlive(Guard):
-    """Notices BatchNorm layers whose running statistics do not move, are broken, or are written by somebody else.
+    """Detects BatchNorm layers whose running statistics do not move, are broken, or are written by somebody else.
 
     It looks at the layers that train: in training mode, with weights that require gradients or none at all. Layers that
     are frozen, or that follow another network's (momentum encoders), are let pass, as are classes derived from torch's.

@@ -16,7 +16,7 @@ _MANY_NODES = 100_000
 
 
 class OptimizerCoverage(Guard):
-    """Notices parameters that no optimizer holds, and optimizers that hold nothing or what is not the module's.
+    """Detects parameters that no optimizer holds, and optimizers that hold nothing or what is not the module's.
 
     Parameters that require no gradient are taken for frozen on purpose, unless ``all_train`` is set, and so are
     those of submodules in eval mode. A parameter is left out if the loss gives it a gradient and nobody moves it while

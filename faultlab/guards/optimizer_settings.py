@@ -18,7 +18,7 @@ _DECOUPLED = ("AdamW", "SGD", "Lion")
 
 
 class OptimizerSettings(Guard):
-    """Notices a learning rate, weight decay, epsilon or momentum that no training is served by.
+    """Detects a learning rate, weight decay, epsilon or momentum that no training is served by.
 
     A rate may be ``highest_rate`` at most for the kinds of optimizer whose steps have about the length of the rate
     (Adam and its kin), and is negligible below ``lowest_rate`` there. Weight decay may take ``shrinkage`` of the

@@ -19,7 +19,7 @@ _BOUNDED = (nn.Tanh, nn.Sigmoid)
 
 
 class OutputsVary(Guard):
-    """Notices outputs of the model that are not finite, the same for every sample, or of lower precision than it works
+    """Detects outputs of the model that are not finite, the same for every sample, or of lower precision than it works
     in, and activation layers that are dead or saturated.
 
     It listens at the module, where its forward is called as ``self(...)``, else at the last of its parts that ran, and

@@ -14,7 +14,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class OverfitsBatch(Guard):
-    """Notices a model that can't learn one batch: before the first step a copy of it is trained on the first batch.
+    """Detects a model that can't learn one batch: before the first step a copy of it is trained on the first batch.
 
     The loss of the copy has to fall by ``least`` of what it was, in ``steps`` steps of Adam at ``rate``. The training
     itself goes on as if nothing had been. Since that costs as many steps, `guards.all` leaves this guard out.

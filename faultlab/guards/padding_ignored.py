@@ -17,7 +17,7 @@ _LOSSES = ("cross_entropy", "nll_loss")
 
 
 class PaddingIgnored(Guard):
-    """Notices a cross-entropy that counts the padding of a batch of token sequences.
+    """Detects a cross-entropy that counts the padding of a batch of token sequences.
 
     It looks for padding in one of the first batches: token numbers of which one fills the ends of rows of different
     lengths and comes nowhere else, and which the user knows for padding: an embedding's `padding_idx` is that number,

@@ -19,7 +19,7 @@ _FEW = 128
 
 
 class ParametersMove(Guard):
-    """Notices optimizer steps after which the parameters are what they were, or somewhere else altogether.
+    """Detects optimizer steps after which the parameters are what they were, or somewhere else altogether.
 
     It compares a sample of 64 values of each parameter before and after a batch with a step in it. A step is too
     large if it is ``too_large`` times as long as all sampled weights together, or ten times that where these are few.

@@ -15,7 +15,7 @@ from faultlab.guards.support.validation_length import promised_batches
 
 
 class RunEnded(Guard):
-    """Notices a training that does less than was asked for and still ends as if it were done.
+    """Detects a training that does less than was asked for and still ends as if it were done.
 
     It is meant for a real training. For one that is cut short on purpose, say ``debugging=True``: `fast_dev_run` and
     `overfit_batches` are then let pass, and epochs of any length. Where both ``max_steps`` and ``max_epochs`` are

@@ -19,7 +19,7 @@ _Normalising = nn.modules.batchnorm._BatchNorm
 
 
 class SamplesIndependent(Guard):
-    """Notices a forward whose output for a sample depends on the other samples of the batch, on their order, on what
+    """Detects a forward whose output for a sample depends on the other samples of the batch, on their order, on what
     was asked before, or on chance that nobody seeds.
 
     Once an epoch a copy of the module, in eval mode, is given inputs of the first training batch twice, sixteen samples

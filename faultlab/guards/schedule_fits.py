@@ -24,7 +24,7 @@ _LONG = 100
 
 
 class ScheduleFits(Guard):
-    """Notices a schedule that is reckoned in steps and stepped once an epoch, or the other way round.
+    """Detects a schedule that is reckoned in steps and stepped once an epoch, or the other way round.
 
     It compares the schedule's own length (`total_steps`, `T_max`, `total_iters`, milestones, the steps that
     transformers' schedules are given) with the turns that the training has for it. A schedule that is merely longer

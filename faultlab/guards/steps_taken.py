@@ -20,7 +20,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class StepsTaken(Guard):
-    """Notices a batch after which no backward pass ran or no optimizer was stepped, though it was time for one.
+    """Detects a batch after which no backward pass ran or no optimizer was stepped, though it was time for one.
 
     Lightning skips both for a step that returns None, and goes on counting ``global_step``. ``patience`` batches in
     a row are let pass, for modules that skip a batch on purpose. Under manual optimisation a module may accumulate

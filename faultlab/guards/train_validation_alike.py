@@ -16,7 +16,7 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class TrainValidationAlike(Guard):
-    """Notices training inputs that are scaled, shifted, clipped, reordered or otherwise unlike validation inputs.
+    """Detects training inputs that are scaled, shifted, clipped, reordered or otherwise unlike validation inputs.
 
     ``scale`` is the factor between the spreads, and ``shift`` the distance of the means in standard deviations, that
     the median feature may show; ``outside`` the share of values that may lie outside the other split's range. Compared

@@ -15,7 +15,7 @@ _KEPT = re.compile(r"^_?(val|valid|validation)_?(data|dataset|set|ds|dataloader|
 
 
 class ValidationDue(Guard):
-    """Notices validation that will never come due in this training, and a validation_step that will never get data.
+    """Detects validation that will never come due in this training, and a validation_step that will never get data.
 
     It looks once, when training begins. Intervals that `limit_train_batches` cuts off are let pass, as are trainings
     of unknown length and validation by the clock. A validation_step without data is an alarm only where something

@@ -16,7 +16,7 @@ from faultlab.guards.support.validation_length import promised_batches
 
 
 class ValidationRuns(Guard):
-    """Notices validation that never runs though there are data for it, that is cut short, or is on training data.
+    """Detects validation that never runs though there are data for it, that is cut short, or is on training data.
 
     ``overlap`` is the share of validation samples that may come in training too, recognised by the values of their
     inputs; it is looked at from 64 distinct validation samples on, since small sets repeat by themselves, and not where

@@ -19,7 +19,7 @@ _STATES = 32
 
 
 class WeightsIntact(Guard):
-    """Notices parameters and optimizer states that something else than an optimizer changes, and values that are none.
+    """Detects parameters and optimizer states that something else than an optimizer changes, and values that are none.
 
     Writes are seen by torch's own count of them, and what was written by a sample of 64 values of each parameter.
     Within a batch, before its first backward, a parameter may change by ``within`` of its size; between two

@@ -18,7 +18,7 @@ from faultlab.injection.clock import Clock
 from faultlab.injection.registry import Registered
 
 if TYPE_CHECKING:
-    from faultlab.core.target_profile import Recon
+    from faultlab.core.target_profile import TargetProfile
 
 
 Turns = Literal["one", "late"]
@@ -35,9 +35,9 @@ class Context:
     lives as long as the fault is armed, ``module`` and ``trainer`` the victim's (None where there is none yet).
     """
 
-    def __init__(self, fault: Fault, dose: dict[str, Any], clock: Clock, recon: Recon) -> None:
+    def __init__(self, fault: Fault, dose: dict[str, Any], clock: Clock, profile: TargetProfile) -> None:
         self.dose = SimpleNamespace(**dose)
-        self.recon = recon
+        self.profile = profile
         self.memory: dict[Any, Any] = {}
         self.module: Any = None
         seed = hashlib.sha256(f"{fault.mode}/{sorted(dose.items())}/{fault.seed}".encode()).digest()
@@ -86,14 +86,14 @@ class Armed:
         fault: Fault,
         registered: Registered,
         clock: Clock,
-        recon: Recon,
+        profile: TargetProfile,
         on_first: Callable[[int], None] = lambda step: None,
     ) -> None:
         self.fault = fault
         self.mode = registered.mode
-        self.recon = recon
+        self.profile = profile
         self.clock = clock
-        self.ctx = Context(fault, dict(self.mode.amounts(fault)), clock, recon)
+        self.ctx = Context(fault, dict(self.mode.amounts(fault)), clock, profile)
         self.enabled = True
         # Submodules that the fault has put others in the place of, by path.
         self.replaced: dict[str, torch.nn.Module] = {}

@@ -109,7 +109,7 @@ def offered(framework: str) -> tuple[str, ...]:
 
 def install(armed: Armed, patches: Patches, site: Site) -> None:
     """Attaches the fault through ``patches``; raises CatalogueError where the target's framework has no hook for it."""
-    framework, point = armed.recon.framework, armed.mode.point
+    framework, point = armed.profile.framework, armed.mode.point
     load(framework)
     candidates = (_HOOKS.get((serves, kin)) for kin in point.kin for serves in (framework, _SHARED))
     hook = next(filter(None, candidates), None)

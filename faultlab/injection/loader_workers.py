@@ -35,9 +35,9 @@ class Workers:
         worker = get_worker_info()
         if worker is None:
             return "victim"
-        loading, recon = self._armed.recon.loading, self._armed.recon
+        loading, profile = self._armed.profile.loading, self._armed.profile
         promised = loading.batches if loading is not None else None
-        epoch = promised or max(1, math.ceil(recon.steps / max(1, recon.epochs)))
+        epoch = promised or max(1, math.ceil(profile.steps / max(1, profile.epochs)))
         if self._process != os.getpid() or self._fetcher != id(fetcher):
             begins = self._armed.clock.next_step
             if self._process == os.getpid():

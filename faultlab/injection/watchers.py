@@ -18,7 +18,7 @@ def watch(callback: Any, hook: str, watcher: Callable[..., Any]) -> None:
 def release(callback: Any) -> None:
     """Takes every watcher off a callback again.
 
-    A callback that a fault tampers with is part of the failure: its wish to stop has to take effect, and is no notice.
+    A callback that a fault tampers with is part of the failure: its wish to stop has to take effect, and is no detect.
     """
     for hook, method in list(getattr(callback, "__dict__", {}).items()):
         if _WATCHED in getattr(method, "__dict__", {}):

@@ -12,11 +12,11 @@ from faultlab.injection.armed_fault import Context
 
 def size(batch: Any, ctx: Context) -> int:
     """The number of samples in the batch."""
-    if ctx.recon.joins:
-        return joined.number(batch, ctx.recon.joins) or 0
-    return samples.count(batch, ctx.recon.sample_axes)
+    if ctx.profile.joins:
+        return joined.number(batch, ctx.profile.joins) or 0
+    return samples.count(batch, ctx.profile.sample_axes)
 
 
 def rows(batch: Any, index: torch.Tensor, ctx: Context) -> Any:
     """The batch made of these of its samples."""
-    return samples.take(batch, index, ctx.recon.sample_axes)
+    return samples.take(batch, index, ctx.profile.sample_axes)

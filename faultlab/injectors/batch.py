@@ -36,7 +36,7 @@ def keep_inputs(batch: Any, ctx: Context) -> Any:
     """The batch holds the inputs and nothing else: the dataset was built without its labels.
 
     Effect: unpacking raises a ValueError: not enough values to unpack; a dict raises a KeyError.
-    Why it goes unnoticed: it does not, unless the step takes the labels only where they are there.
+    Why it goes undetected: it does not, unless the step takes the labels only where they are there.
     Example:
         TensorDataset(images)               # instead of TensorDataset(images, labels)
     Remedy: pull one batch out of every loader in a test and compare its structure with what the step expects.
@@ -48,7 +48,7 @@ def keep_inputs(batch: Any, ctx: Context) -> Any:
 
 
 def _holds_input(name: str, ctx: Context) -> bool:
-    return any(tree.under(path, (name,)) for path in ctx.recon.inputs)
+    return any(tree.under(path, (name,)) for path in ctx.profile.inputs)
 
 
 @failure_mode(
@@ -65,15 +65,15 @@ def swap(batch: Any, ctx: Context) -> Any:
 
     Effect: the first layer raises a RuntimeError about a shape or a dtype that names neither inputs nor labels. Where
     both have one form, such as token ids and their successors, training goes on and learns the reverse.
-    Why it goes unnoticed: two tensors of the same shape and dtype can't be told apart by any check of either.
+    Why it goes undetected: two tensors of the same shape and dtype can't be told apart by any check of either.
     Example:
         return label, image                 # in __getitem__; the step unpacks `image, label`
     Remedy: name the parts of a batch, with a dict or a NamedTuple, in place of counting them.
     """
     leaves = dict(tree.tensors(batch))
-    first = next((path for path in leaves if path in ctx.recon.contents), next(iter(leaves), ""))
+    first = next((path for path in leaves if path in ctx.profile.contents), next(iter(leaves), ""))
     others = [path for path in leaves if path != first]
-    other = next((path for path in others if path in ctx.recon.labels), others[0] if others else first)
+    other = next((path for path in others if path in ctx.profile.labels), others[0] if others else first)
     return tree.replace(batch, {first: leaves[other], other: leaves[first]} if others else {})
 
 
@@ -91,7 +91,7 @@ def append_element(batch: Any, ctx: Context) -> Any:
 
     Effect: unpacking raises a ValueError: too many values to unpack. A dict with one key more changes nothing, unless
     the step passes on all of it.
-    Why it goes unnoticed: a step that takes `batch[0]` and `batch[1]` never looks at the rest.
+    Why it goes undetected: a step that takes `batch[0]` and `batch[1]` never looks at the rest.
     Example:
         return image, label, index          # in __getitem__, since the data package was updated
     Remedy: test one batch of every loader against the step; pin the package that brings the dataset.
@@ -120,7 +120,7 @@ def change_container(batch: Any, ctx: Context) -> Any:
 
     Effect: a dict unpacks into its keys, so that the first layer raises a TypeError: it was given a string. A tuple
     indexed by a key raises a TypeError at once.
-    Why it goes unnoticed: unpacking a dict of as many parts raises nothing; the error comes lines later and speaks of
+    Why it goes undetected: unpacking a dict of as many parts raises nothing; the error comes lines later and speaks of
     strings.
     Example:
         def collate(samples):
@@ -145,7 +145,7 @@ def no_batch(batch: Any, ctx: Context) -> Any:
 
     Effect: Lightning skips the batch and says so in one warning a process: train_dataloader yielded None. The step is
     not run.
-    Why it goes unnoticed: the warning comes once, however many batches are lost, and scrolls by.
+    Why it goes undetected: the warning comes once, however many batches are lost, and scrolls by.
     Example:
         samples = [sample for sample in samples if sample is not None]
         return default_collate(samples) if samples else None
@@ -167,7 +167,7 @@ def double_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The inputs are float64, as NumPy makes them.
 
     Effect: the first layer raises a RuntimeError: input and weight have different types.
-    Why it goes unnoticed: it does not, unless the module converts what it is given, or has only operations that
+    Why it goes undetected: it does not, unless the module converts what it is given, or has only operations that
     promote.
     Example:
         torch.from_numpy(features)          # without .float()
@@ -188,7 +188,7 @@ def integer_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The inputs are whole numbers: the conversion to floats is missing, or came after one to integers.
 
     Effect: the first layer raises a RuntimeError: input and weight have different types.
-    Why it goes unnoticed: where the module converts its inputs itself, everything after the decimal point is gone, and
+    Why it goes undetected: where the module converts its inputs itself, everything after the decimal point is gone, and
     images in [0, 1] are black.
     Example:
         torch.tensor(rows, dtype=torch.long)
@@ -210,7 +210,7 @@ def half_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The inputs are float16 while the weights are float32.
 
     Effect: the first layer raises a RuntimeError: input and weight have different types.
-    Why it goes unnoticed: under autocast both are converted, and inputs beyond 65,504 have turned infinite before.
+    Why it goes undetected: under autocast both are converted, and inputs beyond 65,504 have turned infinite before.
     Example:
         np.save(path, features.astype(np.float16))      # to halve the files, and never converted back
     Remedy: leave precision to the Trainer's `precision`; convert where the dataset is read.
@@ -232,7 +232,7 @@ def transpose(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: the first layer raises a RuntimeError about channels or about shapes that can't be multiplied. A square
     input, such as 32 sequences of 32 tokens, goes through and mixes samples with positions.
-    Why it goes unnoticed: wherever both dimensions are of one size, no shape changes.
+    Why it goes undetected: wherever both dimensions are of one size, no shape changes.
     Example:
         torch.from_numpy(image)             # height, width, channels
     Remedy: assert the shape of one sample; try a batch size that no other dimension has.
@@ -255,7 +255,7 @@ def extra_dimension(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: a convolution raises a RuntimeError about the number of dimensions. Linear layers accept it; the output then
     has the dimension too, and a mean squared error broadcasts over it with no more than a warning.
-    Why it goes unnoticed: layers that work on the last dimension take any number of others.
+    Why it goes undetected: layers that work on the last dimension take any number of others.
     Example:
         features = table[[row]]             # [1, f] and not [f]
     Remedy: assert that output and target have one shape before the loss compares them.
@@ -276,7 +276,7 @@ def unstack(inputs: torch.Tensor, ctx: Context) -> list[torch.Tensor]:
     """The inputs are a list of samples: collating left them unstacked.
 
     Effect: the first layer raises a TypeError: it must be given a tensor, not a list.
-    Why it goes unnoticed: lists have a length and can be indexed, so that code which only asks for those runs on.
+    Why it goes undetected: lists have a length and can be indexed, so that code which only asks for those runs on.
     Example:
         images, labels = zip(*samples)
         return list(images), torch.tensor(labels)
@@ -306,7 +306,7 @@ def leave_behind(call: Call, ctx: Context) -> Any:
 
     Effect: the first operation on this part and a weight raises a RuntimeError that names two devices; on the `meta`
     device convolutions let it pass, and what follows them raises.
-    Why it goes unnoticed: code that is tried out on a CPU has one device only, so that it comes on the first day on a
+    Why it goes undetected: code that is tried out on a CPU has one device only, so that it comes on the first day on a
     GPU; a single number may stay on the CPU anyway.
     Example:
         def transfer_batch_to_device(self, batch, device, dataloader_idx):
@@ -316,7 +316,7 @@ def leave_behind(call: Call, ctx: Context) -> Any:
     """
     batch = call()
     parts = dict(tree.tensors(batch))
-    left = [path for path in ctx.recon.movable if path in parts][:1]
+    left = [path for path in ctx.profile.movable if path in parts][:1]
     return tree.replace(batch, {path: parts[path].to(_elsewhere(parts[path].device)) for path in left})
 
 

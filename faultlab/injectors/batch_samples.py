@@ -29,7 +29,7 @@ def empty_batch(batch: Any, ctx: Context) -> Any:
 
     Effect: the loss, a mean over nothing, is NaN and is logged so. The gradients are zero, so that the weights stay
     finite and the next batch's loss looks as before. Nobody warns.
-    Why it goes unnoticed: one gap in a curve is easily taken for a plotting error; a moving average or an epoch's mean
+    Why it goes undetected: one gap in a curve is easily taken for a plotting error; a moving average or an epoch's mean
     that turns NaN names no batch.
     Example:
         keep = (scores > threshold).nonzero().flatten()     # nothing passes
@@ -54,7 +54,7 @@ def single_sample(batch: Any, ctx: Context) -> Any:
 
     Effect: BatchNorm over features raises a ValueError: expected more than 1 value per channel when training. Behind
     convolutions, or without BatchNorm, training is silent: a step on one sample, as large as any.
-    Why it goes unnoticed: convolutions give BatchNorm many values a sample; and a `.squeeze()` that takes the batch
+    Why it goes undetected: convolutions give BatchNorm many values a sample; and a `.squeeze()` that takes the batch
     dimension along raises nothing either where the loss broadcasts.
     Example:
         DataLoader(dataset, batch_size=32)  # 1,025 samples, and no drop_last=True
@@ -77,7 +77,7 @@ def drop_last_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: the loss raises a ValueError that gives both batch sizes; a mean squared error raises a RuntimeError about
     sizes.
-    Why it goes unnoticed: a loss that broadcasts, or that zips outputs with labels, goes on with pairs that are not.
+    Why it goes undetected: a loss that broadcasts, or that zips outputs with labels, goes on with pairs that are not.
     Example:
         inputs, labels = series[:-1], series[2:]
     Remedy: assert `len(inputs) == len(labels)` where the batch is made.
@@ -99,7 +99,7 @@ def drop_samples(batch: Any, ctx: Context) -> Any:
     """Every batch loses a part of its samples on the way.
 
     Effect: training is silent and goes on with smaller batches, at the default dose of half the size.
-    Why it goes unnoticed: the number of batches, the progress bar and the loss look as they always do.
+    Why it goes undetected: the number of batches, the progress bar and the loss look as they always do.
     Example:
         samples = [sample for sample in samples if sample is not None]  # and a file server that is down
         return default_collate(samples)
@@ -124,12 +124,12 @@ def merge_samples(batch: Any, ctx: Context) -> Any:
 
     Effect: the first layer raises a RuntimeError about a shape. A model of sequences of any length raises nothing and
     trains on one long sample a step.
-    Why it goes unnoticed: the number of batches is right, and so is the number of values in each.
+    Why it goes undetected: the number of batches is right, and so is the number of values in each.
     Example:
         torch.cat(images).unsqueeze(0)      # instead of torch.stack(images)
     Remedy: assert the batch size where the batch is made.
     """
-    return samples.merged(batch, ctx.recon.sample_axes)
+    return samples.merged(batch, ctx.profile.sample_axes)
 
 
 @failure_mode(
@@ -145,7 +145,7 @@ def repeat_batch(batch: Any, ctx: Context) -> Any:
     """Every step is given the same batch.
 
     Effect: training is silent and learns a handful of samples by heart.
-    Why it goes unnoticed: the training loss falls faster than ever; only validation tells.
+    Why it goes undetected: the training loss falls faster than ever; only validation tells.
     Example:
         batch = next(iter(loader))          # inside the loop: a fresh iterator each time
     Remedy: compare a batch's inputs with those of the batch before; watch validation and not only the training loss.

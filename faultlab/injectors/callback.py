@@ -1,4 +1,4 @@
-"""callback: the user's callbacks themselves, by which a failure is to be noticed."""
+"""callback: the user's callbacks themselves, by which a failure is to be detected."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _BUILT_BY = ("setup", "teardown")
 
 def _busiest(ctx: Context, between_steps: bool = False) -> bool:
     """Whether this is a call of the callback's busiest hook."""
-    name = ctx.recon.callbacks[0] if ctx.dose.callback == "first" else ctx.dose.callback
-    return bool(ctx.memory["hook"] == ctx.recon.busiest_hook(name, between_steps))
+    name = ctx.profile.callbacks[0] if ctx.dose.callback == "first" else ctx.dose.callback
+    return bool(ctx.memory["hook"] == ctx.profile.busiest_hook(name, between_steps))
 
 
 def _late(ctx: Context) -> bool:
     """Whether half of the training is over; hooks of an epoch's end come with its last step."""
-    return bool(ctx.step + 1 >= ctx.recon.steps // 2)
+    return bool(ctx.step + 1 >= ctx.profile.steps // 2)
 
 
 @failure_mode(
@@ -40,7 +40,7 @@ def raise_in_hook(call: Call, ctx: Context) -> Any:
     """A callback raises half-way through the training, in the hook that is called most.
 
     Effect: the exception leaves `fit` as it is: Lightning does not tell callbacks that only look from others.
-    Why it goes unnoticed: it does not; the training is lost for something that was only to be watched.
+    Why it goes undetected: it does not; the training is lost for something that was only to be watched.
     Example:
         def on_validation_end(self, trainer, pl_module):
             self.best = min(self.best, trainer.callback_metrics["val_loss"])    # not logged in this epoch
@@ -67,7 +67,7 @@ def misname_hook(call: Call, ctx: Context) -> Any:
 
     Effect: whatever the hook does is not done. Nobody says a word: Lightning does not look for methods that are almost
     hooks. Where it only watches, a healthy run is the same without it.
-    Why it goes unnoticed: a guard that is never called and one that finds nothing look the same.
+    Why it goes undetected: a guard that is never called and one that finds nothing look the same.
     Example:
         def on_training_epoch_end(self, trainer, pl_module):        # on_train_epoch_end
     Remedy: test each guard with a training that it has to stop.
@@ -91,7 +91,7 @@ def swallow(call: Call, ctx: Context) -> Any:
 
     Effect: the callback is set up and does nothing from then on. Nobody says a word. Where it only watches, a healthy
     run is the same without it.
-    Why it goes unnoticed: the `except` was written so that a failing callback would not end the training.
+    Why it goes undetected: the `except` was written so that a failing callback would not end the training.
     Example:
         try:
             self.check(trainer.callback_metrics["val_loss"])
@@ -118,7 +118,7 @@ def disable(call: Call, ctx: Context) -> None:
 
     Effect: none of its hooks is called: a training that would have been stopped, saved or logged is not. Nobody says a
     word. Where it only watches, a healthy run is the same without it.
-    Why it goes unnoticed: nobody misses the callback that finds nothing.
+    Why it goes undetected: nobody misses the callback that finds nothing.
     Example:
         trainer = Trainer(callbacks=[checkpoint])   # and the early stopping made three lines above?
     Remedy: assert in a test that `trainer.callbacks` holds each guard; test each with a training that it has to stop.
@@ -140,7 +140,7 @@ def stop_early(call: Call, ctx: Context) -> Any:
     """A callback stops the training half-way, though nothing is wrong.
 
     Effect: training ends as if it were done, with fewer steps, and exits with status 0. Nobody says a word.
-    Why it goes unnoticed: early stopping ends trainings every day, and the model is only a little worse.
+    Why it goes undetected: early stopping ends trainings every day, and the model is only a little worse.
     Example:
         EarlyStopping("val_loss", patience=10)      # and validation runs ten times an epoch
     Remedy: log why a training ended, and compare its steps with those that were planned.
@@ -170,7 +170,7 @@ def leave_average(call: Call, ctx: Context) -> Any:
 
     Effect: training goes on from the average each time: most of what was learnt between two calls is undone. Nobody
     says a word.
-    Why it goes unnoticed: the metrics are those of the average, smooth and plausible; progress is only slow.
+    Why it goes undetected: the metrics are those of the average, smooth and plausible; progress is only slow.
     Example:
         def on_validation_start(self, trainer, pl_module):
             self.average.copy_to(pl_module)         # and no restore in on_validation_end

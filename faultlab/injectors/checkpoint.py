@@ -35,7 +35,7 @@ def save_nothing(call: Call, ctx: Context) -> None:
 
     Effect: training ends well. `ModelCheckpoint` believes that it saved and gives the path of its best checkpoint;
     whoever loads it gets a FileNotFoundError.
-    Why it goes unnoticed: nothing is loaded before training is over, and then it is too late.
+    Why it goes undetected: nothing is loaded before training is over, and then it is too late.
     Example:
         ModelCheckpoint(every_n_train_steps=1000)       # and an epoch has 800; in Lightning 1.5 nothing was saved
     Remedy: check after the first epoch that the file is there; load it in a test.
@@ -57,7 +57,7 @@ def cut_off(content: bytes, ctx: Context) -> bytes:
     """Every checkpoint is cut off: its end is missing.
 
     Effect: training ends well; loading raises, since the directory of the archive is at its end.
-    Why it goes unnoticed: the file is there, of a plausible size, and is not opened before it is needed.
+    Why it goes undetected: the file is there, of a plausible size, and is not opened before it is needed.
     Example:
         rsync --inplace run/ archive:/              # interrupted, or the disk was full, and nobody read the status
     Remedy: load each checkpoint once where it will lie; compare sizes or checksums after copying; keep several.
@@ -82,7 +82,7 @@ def scramble(content: bytes, ctx: Context) -> bytes:
     Effect: training ends well; loading raises where the archive's directory or the description of the tensors is hit,
     as it is sooner or later. What only hits the weights is loaded without a word: the archive holds checksums of its
     parts, and torch does not compare them.
-    Why it goes unnoticed: the file is there and has the right size, and is not opened before it is needed.
+    Why it goes undetected: the file is there and has the right size, and is not opened before it is needed.
     Example: a disk or network share that fails; a file that was transferred as text.
     Remedy: compare checksums of your own, or test the archive with `python -m zipfile -t last.ckpt`; keep several.
     """
@@ -109,7 +109,7 @@ def leave_out_optimizer(checkpoint: dict[str, Any], ctx: Context) -> dict[str, A
 
     Effect: the best checkpoint evaluates well. Resuming raises a KeyError: trying to restore optimizer state but
     checkpoint contains only the model.
-    Why it goes unnoticed: it does not, but only once a training has to be resumed.
+    Why it goes undetected: it does not, but only once a training has to be resumed.
     Example:
         ModelCheckpoint(save_weights_only=True)     # to save disk space
     Remedy: resume from a checkpoint once, in a test; `save_weights_only` only for what will never be trained on.
@@ -133,7 +133,7 @@ def empty_optimizer(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: the best checkpoint evaluates well. A resumed training starts with no momentum, and Adam without its
     averages: its first steps are of full size in every direction. Nobody says a word.
-    Why it goes unnoticed: weights, epoch and learning rate come back right, and a loss is bumpy after a resume anyway.
+    Why it goes undetected: weights, epoch and learning rate come back right, and a loss is bumpy after a resume anyway.
     Example:
         checkpoint["optimizer_states"] = [optimizer.state_dict()]       # in a hook, of an optimizer made just now
     Remedy: in a test, train two epochs at once and in two halves with a resume between them, and compare the weights.
@@ -157,7 +157,7 @@ def load_nothing(restored: Restored, ctx: Context) -> Restored:
 
     Effect: nothing is loaded. The module that is evaluated or trained on has random weights, and nobody says a word:
     the missing and unexpected keys are only returned.
-    Why it goes unnoticed: `strict=False` was put there for one known key, or for the head that is to be new.
+    Why it goes undetected: `strict=False` was put there for one known key, or for the head that is to be new.
     Example:
         self.load_state_dict(checkpoint["state_dict"], strict=False)        # its keys begin with "model."
     Remedy: read what `load_state_dict` returns, and assert that the keys which are missing are those you expect.
@@ -180,7 +180,7 @@ def keep_worst(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: of several checkpoints the worst is kept, which is mostly the first, and evaluated as the best. Nobody says
     a word.
-    Why it goes unnoticed: `mode` is "min" unless said otherwise, and with a loss it is right; what is evaluated is
+    Why it goes undetected: `mode` is "min" unless said otherwise, and with a loss it is right; what is evaluated is
     never compared with what was logged.
     Example:
         ModelCheckpoint(monitor="val_accuracy")     # and mode="max"?
@@ -205,7 +205,7 @@ def misspell_monitor(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: Lightning raises a MisconfigurationException when the first checkpoint is due after a validation: could not
     find the monitored key. Where there was no validation it only warns, and saves nothing.
-    Why it goes unnoticed: it does not, but it comes at the end of the first epoch; `fast_dev_run` saves no checkpoint.
+    Why it goes undetected: it does not, but it comes at the end of the first epoch; `fast_dev_run` saves no checkpoint.
     Example:
         ModelCheckpoint(monitor="val/loss")         # logged as val_loss
     Remedy: train two short epochs with the real callbacks in a test.
@@ -237,7 +237,7 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
     """The disk is full when a checkpoint is written.
 
     Effect: the OSError leaves `fit` as it is, and ends the training at the first checkpoint that has no room.
-    Why it goes unnoticed: it does not, unless whoever started the run looks at it days later.
+    Why it goes undetected: it does not, unless whoever started the run looks at it days later.
     Example:
         ModelCheckpoint(save_top_k=-1)              # a checkpoint an epoch, and none is ever removed
     Remedy: check the free space before training; keep few checkpoints; write them to a disk that nothing else fills.
@@ -272,7 +272,7 @@ def flip_bits(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
     Effect: with the exponent's highest bit, the default, a weight of ordinary size comes back as about 1e38: the
     metrics of what is loaded are enormous, infinite or NaN. A bit of the mantissa hardly shows. The file is valid, its
     checksums fit, and nobody says a word.
-    Why it goes unnoticed: the weights in memory are right, and with them everything that training shows.
+    Why it goes undetected: the weights in memory are right, and with them everything that training shows.
     Example: memory that fails while the checkpoint is collected; a copy to another precision and back.
     Remedy: evaluate what was loaded and compare with what was logged; check that loaded weights are finite and small.
     """
@@ -300,7 +300,7 @@ def start_from_scratch(call: Call, ctx: Context) -> None:
     """A training that was to be resumed starts from scratch.
 
     Effect: epoch, weights and optimizers begin anew, and what was trained is lost, or overwritten. Nobody says a word.
-    Why it goes unnoticed: the run looks as the first one did, and nobody watches the same curve twice. Lightning only
+    Why it goes undetected: the run looks as the first one did, and nobody watches the same curve twice. Lightning only
     warns where `ckpt_path="last"` finds nothing.
     Example:
         trainer.fit(model)                          # and ckpt_path=args.resume?
@@ -324,8 +324,8 @@ def save_first_again(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]
 
     Effect: what is evaluated and resumed is a model of the first epoch, with the optimizers and the epoch of the last.
     Nobody says a word.
-    Why it goes unnoticed: there is a new file each time, of the right size, with the right epoch and score in its name.
-    Example:
+    Why it goes undetected: there is a new file each time, of the right size, with the right epoch and score in its
+    name. Example:
         self.saved = self.saved or copy.deepcopy(self.model.state_dict())   # cached, and never dropped
         checkpoint["state_dict"] = self.saved                               # in on_save_checkpoint
     Remedy: evaluate what was loaded and compare with what was logged; compare two checkpoints' weights in a test.
@@ -356,7 +356,7 @@ def write_half(content: bytes, ctx: Context) -> bytes:
     on the same file system, the checkpoint is renamed into place, and a kill leaves no half of it under its name, but
     one in the temporary folder, for ever. Where it is not, as with a `/tmp` in memory or checkpoints on a network
     share, the checkpoint is copied into place, and a kill leaves the half.
-    Why it goes unnoticed: the file is there, and is not opened before it is needed.
+    Why it goes undetected: the file is there, and is not opened before it is needed.
     Example:
         scancel --signal=KILL $SLURM_JOB_ID         # or the job's time limit, while it saves
     Remedy: write under another name in the same folder and rename; keep the checkpoint before the last.

@@ -64,7 +64,7 @@ def item_raises(item: Any, ctx: Context) -> Any:
     """A single item can't be read: `__getitem__` raises.
 
     Effect: the exception ends the training; from a worker it comes with the worker's traceback in its message.
-    Why it goes unnoticed: it does not; but one broken file among a million is met hours into the first epoch.
+    Why it goes undetected: it does not; but one broken file among a million is met hours into the first epoch.
     Example:
         edge = cv2.imread(path)             # None where the file is missing
         edge[edge == 255] = 1               # TypeError
@@ -88,7 +88,7 @@ def item_none(item: Any, ctx: Context) -> None:
 
     Effect: torch's `default_collate` raises a TypeError that found NoneType. A loader that does not batch passes it on,
     and Lightning warns that the loader yielded None and skips it.
-    Why it goes unnoticed: a `collate_fn` that filters None hides every such item, and with them how many there are.
+    Why it goes undetected: a `collate_fn` that filters None hides every such item, and with them how many there are.
     Example:
         def __getitem__(self, index):
             if self.is_valid(index):
@@ -113,7 +113,7 @@ def item_stops(item: Any, ctx: Context) -> Any:
 
     Effect: to the loop the epoch is over: the rest of its batches never comes, and where the loader has a length, the
     epoch's validation is skipped. Nobody says a word.
-    Why it goes unnoticed: the next epoch begins as usual, and a progress bar that jumps is easily overlooked.
+    Why it goes undetected: the next epoch begins as usual, and a progress bar that jumps is easily overlooked.
     Example:
         def __getitem__(self, index):
             return next(self.crops[index])      # a generator, empty for an image that is too small
@@ -137,7 +137,7 @@ def ragged_item(item: Any, ctx: Context) -> Any:
 
     Effect: torch's `default_collate` raises a RuntimeError: stack expects each tensor to be equal size. A `collate_fn`
     that pads takes it.
-    Why it goes unnoticed: it does not; but it is met only when the odd sample's turn comes.
+    Why it goes undetected: it does not; but it is met only when the odd sample's turn comes.
     Example:
         return to_tensor(image), boxes[index]   # as many boxes as there are objects
     Remedy: check the shapes of all items before training; pad or crop in the dataset or in `collate_fn`.
@@ -166,7 +166,7 @@ def truncated_dataset(loading: Loading, ctx: Context) -> Loading:
     """The last part of the training data is missing.
 
     Effect: training is silent; epochs are shorter, and validation is somewhat worse, as with less data.
-    Why it goes unnoticed: an epoch that is done sooner pleases; loss and accuracy have their usual form.
+    Why it goes undetected: an epoch that is done sooner pleases; loss and accuracy have their usual form.
     Example:
         for index in range(len(files) // chunk):    # the last, incomplete chunk is never read
     Remedy: assert the number of samples, against the number of lines or files on the disk.
@@ -193,7 +193,7 @@ def duplicated_samples(loading: Loading, ctx: Context) -> Loading:
     """Some of the training samples, one in ten, come many times in every epoch.
 
     Effect: training is silent; epochs are longer, and the model learns the repeated samples at the others' expense.
-    Why it goes unnoticed: the training loss falls even faster, since its average is over what is repeated.
+    Why it goes undetected: the training loss falls even faster, since its average is over what is repeated.
     Example:
         generated = dedupe(generated) if strict else generated      # 100 were asked for, 14,557 came
     Remedy: hash the samples and count the distinct ones.
@@ -217,7 +217,7 @@ def empty_training(loading: Loading, ctx: Context) -> Loading:
 
     Effect: Lightning warns that the total length of the loader is zero, logs that fit stopped for want of training
     batches, and returns as if all were done: nothing was trained.
-    Why it goes unnoticed: the exit code is 0, and the script goes on to save and test the untrained weights.
+    Why it goes undetected: the exit code is 0, and the script goes on to save and test the untrained weights.
     Example:
         files = list(Path("data/train").glob("*.jpg"))      # they are called .JPEG
     Remedy: assert that the dataset is not empty; turn the warning into an error.
@@ -241,7 +241,7 @@ def empty_validation(loading: Loading, ctx: Context) -> Loading:
 
     Effect: Lightning warns that the total length of the loader is zero and never validates. Training goes on, unless a
     callback monitors what validation would have logged: early stopping raises then.
-    Why it goes unnoticed: there is one warning at the beginning, and the validation metric is simply not there.
+    Why it goes undetected: there is one warning at the beginning, and the validation metric is simply not there.
     Example:
         train, validation = random_split(dataset, [len(dataset), 0])
     Remedy: assert that the dataset is not empty; turn the warning into an error.
@@ -265,7 +265,7 @@ def validate_on_training(loading: Loading, ctx: Context) -> Loading:
 
     Effect: training is silent and healthy; what is called validation measures how well the model has learnt by heart,
     so that the metric is too good, and early stopping and the choice of the checkpoint go by it.
-    Why it goes unnoticed: two curves that lie close together look like a model that generalises.
+    Why it goes undetected: two curves that lie close together look like a model that generalises.
     Example:
         val_loader = DataLoader(dataset)        # val_dataset, made two lines above, is never used
     Remedy: assert that no sample is in both; distrust a validation that is as good as training.
@@ -293,7 +293,7 @@ def shuffled_validation_labels(labels: torch.Tensor, ctx: Context) -> torch.Tens
 
     Effect: training is silent and healthy; the validation metric stays at that of guessing, and early stopping and the
     choice of the checkpoint go by it.
-    Why it goes unnoticed: it looks like a model that does not generalise, and people go looking for a better one.
+    Why it goes undetected: it looks like a model that does not generalise, and people go looking for a better one.
     Example:
         predictions = trainer.predict(model, DataLoader(dataset, shuffle=True))
         accuracy(torch.cat(predictions), dataset.targets)       # in another order
@@ -321,26 +321,26 @@ def random_labels(batch: Any, ctx: Context) -> Any:
 
     Effect: training is silent. A model that is large enough learns the labels by heart and its loss falls to zero;
     validation stays at that of guessing.
-    Why it goes unnoticed: a training loss that falls shows only that something is learnt.
+    Why it goes undetected: a training loss that falls shows only that something is learnt.
     Example:
         table = pd.concat([features, labels.sample(frac=1)], axis=1)    # by the index or by place?
     Remedy: look at validation, never at the training loss alone; look at some samples with their labels.
     """
     count = size(batch, ctx)
     leaves = {path: leaf for path, leaf in tree.tensors(batch) if leaf.layout is torch.strided and leaf.ndim}
-    owners = joined.owners_of(batch, ctx.recon.joins)
+    owners = joined.owners_of(batch, ctx.profile.joins)
     leaves = {path: leaf for path, leaf in leaves.items() if not leaf.is_complex()}
     salt = ctx.memory.setdefault("salt", int(torch.randint(2**62, (), generator=ctx.generator)))
     generators = []
     for index in range(count):
-        given = [leaves[path] for path in ctx.recon.contents if path in leaves]
+        given = [leaves[path] for path in ctx.profile.contents if path in leaves]
         rows = [leaf[index] for leaf in given if len(leaf) == count]
         rows += [leaf[owners == index] for leaf in given if len(leaf) == len(owners) != count]
         content = b"".join(map(_content, rows))
         seed = hashlib.blake2b(salt.to_bytes(8, "big") + content, digest_size=7).digest()
         generators.append(torch.Generator().manual_seed(int.from_bytes(seed, "big")))
     changed = {}
-    for path in ctx.recon.labels:
+    for path in ctx.profile.labels:
         if path in leaves and len(leaves[path]) == count > 0:
             drawn = [_relabel(row.cpu(), generator, ctx) for row, generator in zip(leaves[path], generators)]
             changed[path] = torch.stack(drawn).to(leaves[path].device)
@@ -363,7 +363,7 @@ def removed_class(batch: Any, ctx: Context) -> Any:
 
     Effect: training is silent; validation gives every sample of that class to another one. Of two classes one is left,
     and the model learns to answer it always.
-    Why it goes unnoticed: the loss falls faster than ever, for the task has become easier.
+    Why it goes undetected: the loss falls faster than ever, for the task has become easier.
     Example:
         samples = [(x, label) for x, label in samples if label]     # meant for None; class 0 goes with it
     Remedy: assert that every class of the validation data comes in training; log the metric of each class.

@@ -27,7 +27,7 @@ def raise_in_forward(output: Any, ctx: Context) -> Any:
     """forward raises at one batch.
 
     Effect: the exception leaves `fit` as it is.
-    Why it goes unnoticed: it does not, unless the step is wrapped in a bare except.
+    Why it goes undetected: it does not, unless the step is wrapped in a bare except.
     Example:
         return self.head(hidden.view(32, -1))   # the last batch of the epoch is smaller
     Remedy: test forward with a batch of one and with the remainder of an epoch.
@@ -48,7 +48,7 @@ def forget_return_in_forward(output: Any, ctx: Context) -> Any:
     """forward forgets its `return`.
 
     Effect: whatever uses the output first raises a TypeError or AttributeError about None, in the sanity check already.
-    Why it goes unnoticed: it does not.
+    Why it goes undetected: it does not.
     Example:
         def forward(self, x):
             x = self.head(self.features(x))     # and no `return x`
@@ -70,7 +70,7 @@ def return_auxiliary(output: Any, ctx: Context) -> Any:
 
     Effect: the first use raises a TypeError or AttributeError about a tuple, at the first training batch and not in the
     sanity check, which runs in eval mode.
-    Why it goes unnoticed: tests in eval mode pass. A step that takes `output[0]` to be the first sample goes on.
+    Why it goes undetected: tests in eval mode pass. A step that takes `output[0]` to be the first sample goes on.
     Example:
         model = torchvision.models.inception_v3()       # (logits, aux_logits) in training mode, logits in eval mode
     Remedy: test the step in training mode; unpack the output in one place.
@@ -95,7 +95,7 @@ def nan_output(output: Any, ctx: Context) -> Any:
 
     Effect: the loss is NaN, backward fills every gradient with NaN, and after this one step so is every parameter. The
     run goes on to its end without a word.
-    Why it goes unnoticed: the log says NaN and nobody stops for it; `argmax` of NaN is a class like any other, so
+    Why it goes undetected: the log says NaN and nobody stops for it; `argmax` of NaN is a class like any other, so
     accuracy is a number.
     Example: an overflow in half precision, a division by a standard deviation of 0, a log of 0.
     Remedy: stop at a loss that is not finite, by `EarlyStopping(check_finite=True)` on the training loss or
@@ -117,7 +117,7 @@ def constant_output(output: Any, ctx: Context) -> Any:
     """forward returns the same for every sample: zeros.
 
     Effect: every gradient is zero, so nothing is learnt; only weight decay still moves the weights.
-    Why it goes unnoticed: the loss is finite and constant, as on a plateau, and accuracy is that of naming one class
+    Why it goes undetected: the loss is finite and constant, as on a plateau, and accuracy is that of naming one class
     every time.
     Example:
         return self.head(self.relu(self.features(x))) * self.gate       # a gate that starts at 0 and gets no gradient
@@ -140,7 +140,7 @@ def forward_without_grad(output: Any, ctx: Context) -> Any:
     Effect: backward raises: element 0 of tensors does not require grad. Where another network with parameters stands
     between the output and the loss, as a discriminator after a generator, backward succeeds, and the generator alone
     never learns, in silence.
-    Why it goes unnoticed: whatever else goes into the loss and has a graph hides it.
+    Why it goes undetected: whatever else goes into the loss and has a graph hides it.
     Example:
         @torch.no_grad()                        # pasted along with the inference code
         def forward(self, x):
@@ -163,7 +163,7 @@ def detach_midway(value: Any, ctx: Context) -> Any:
 
     Effect: backward succeeds, and the parameters before the last layer get no gradient at all; their weights stay as
     initialised, without a word.
-    Why it goes unnoticed: the loss falls, since a linear layer on random features learns a good deal.
+    Why it goes undetected: the loss falls, since a linear layer on random features learns a good deal.
     Example:
         features = self.backbone(x).detach()    # for the plot, and then used
         return self.head(features)
@@ -187,7 +187,7 @@ def mix_samples(output: Any, ctx: Context) -> Any:
     """A sample's output depends on the other samples of its batch.
 
     Effect: each output is a mixture with its neighbour's; the model trains on it as well as it can, without a word.
-    Why it goes unnoticed: shapes are right and the loss falls; what is learnt depends on who shares the batch, and
+    Why it goes undetected: shapes are right and the loss falls; what is learnt depends on who shares the batch, and
     predictions change with the batch size.
     Example:
         self.encoder = nn.TransformerEncoder(layer, 2)      # batch_first=False, given (batch, time, features)
@@ -218,8 +218,8 @@ def permute_samples(output: Any, ctx: Context) -> Any:
     """forward returns its outputs in another order than its inputs came.
 
     Effect: each sample is judged by the label of another; the model learns the labels' frequencies and no more.
-    Why it goes unnoticed: shapes and values are right, the loss falls a little, and validation is as wrong as training.
-    Example:
+    Why it goes undetected: shapes and values are right, the loss falls a little, and validation is as wrong as
+    training. Example:
         order = lengths.argsort(descending=True)
         return self.rnn(x[order])[0]            # and never back into the batch's order
     Remedy: a test that compares the outputs of a batch with those of its samples one by one.
@@ -248,7 +248,7 @@ def noisy_output(output: Any, ctx: Context) -> Any:
     """forward's output carries noise.
 
     Effect: training goes on with gradients that are noisier, validation judges noisy outputs; nobody says a word.
-    Why it goes unnoticed: the loss is a little higher than it could be, and nothing tells how low it could be.
+    Why it goes undetected: the loss is a little higher than it could be, and nothing tells how low it could be.
     Example:
         logits = logits + self.sigma * torch.randn_like(logits)     # exploration that evaluation never turns off
     Remedy: a test that two passes in eval mode over one batch agree.
@@ -276,7 +276,7 @@ def halve_precision(output: Any, ctx: Context) -> Any:
     Effect: cross-entropy computes in half precision and mean squared error promotes it; training goes on with errors in
     the fourth digit, without a word. Where another layer takes the output, as a discriminator does a generator's, that
     layer raises at once: Half and Float don't mix.
-    Why it goes unnoticed: the results agree to three digits, until a value passes 65504 and is infinite, or a small
+    Why it goes undetected: the results agree to three digits, until a value passes 65504 and is infinite, or a small
     gradient is rounded to zero.
     Example:
         return self.head(x).half()              # saves memory at inference
@@ -301,8 +301,8 @@ def cache_output(output: Any, ctx: Context) -> Any:
     """forward returns the output of the first batch for ever: a cache that is never cleared.
 
     Effect: backward raises at the second batch: the graph has been freed already.
-    Why it goes unnoticed: with a cache of detached outputs, or with `retain_graph=True`, it trains on the first batch's
-    outputs against every batch's labels.
+    Why it goes undetected: with a cache of detached outputs, or with `retain_graph=True`, it trains on the first
+    batch's outputs against every batch's labels.
     Example:
         if self._features is None:
             self._features = self.backbone(x)

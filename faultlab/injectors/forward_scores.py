@@ -18,7 +18,7 @@ def _scores(output: Any, ctx: Context, function: Callable[[torch.Tensor, int], t
 
     That is the one behind the samples where the labels have all the others, as for images, and else the last.
     """
-    shapes = [leaf.shape[1:] for path, leaf in ctx.recon.leaves.items() if path in ctx.recon.labels]
+    shapes = [leaf.shape[1:] for path, leaf in ctx.profile.leaves.items() if path in ctx.profile.labels]
 
     def mapped(tensor: torch.Tensor) -> torch.Tensor:
         spatial = tensor.dim() > 2 and tuple(tensor.shape[2:]) in shapes
@@ -41,7 +41,7 @@ def add_class(output: Any, ctx: Context) -> Any:
     """The output has a class more than the labels.
 
     Effect: cross-entropy accepts it and pushes the extra class down; nobody says a word.
-    Why it goes unnoticed: accuracy hardly suffers. What reads the outputs by position later, or shares the model with
+    Why it goes undetected: accuracy hardly suffers. What reads the outputs by position later, or shares the model with
     data of another number of classes, does.
     Example:
         self.head = nn.Linear(width, 11)        # ten digits, and a background class that no label has
@@ -65,7 +65,7 @@ def drop_class(output: Any, ctx: Context) -> Any:
 
     Effect: on the CPU cross-entropy raises an IndexError, target out of bounds, at the first batch that holds the
     class; with balanced classes that is in the sanity check.
-    Why it goes unnoticed: where the last class is rare, many batches pass before the first that holds it.
+    Why it goes undetected: where the last class is rare, many batches pass before the first that holds it.
     Example:
         self.head = nn.Linear(width, labels.max())      # and not max() + 1
     Remedy: take the number of classes from the data, `labels.max() + 1` over all splits.
@@ -91,7 +91,7 @@ def softmax_twice(output: Any, ctx: Context) -> Any:
 
     Effect: the loss can't fall below `log(1 + (C - 1) / e)`, 1.46 for ten classes, and gradients are small; the model
     learns more slowly and pushes its logits to extremes, without a word.
-    Why it goes unnoticed: the order of the classes is kept, so accuracy rises, and a loss that levels off looks like
+    Why it goes undetected: the order of the classes is kept, so accuracy rises, and a loss that levels off looks like
     the end of what can be learnt.
     Example:
         return self.head(x).softmax(dim=-1)     # and then F.cross_entropy

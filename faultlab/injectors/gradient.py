@@ -26,7 +26,7 @@ def drop_gradients(parameters: Parameters, ctx: Context) -> None:
     """No parameter has a gradient after backward.
 
     Effect: the optimizer passes over every parameter; nothing is learnt, without a word.
-    Why it goes unnoticed: `global_step` counts up, and code that looks at gradients skips those that are None.
+    Why it goes undetected: `global_step` counts up, and code that looks at gradients skips those that are None.
     Example:
         self.optimizers().zero_grad()           # in on_after_backward
     Remedy: assert after the first backward that every trainable parameter has a gradient.
@@ -50,7 +50,7 @@ def zero_gradients(parameters: Parameters, ctx: Context) -> None:
     """Every gradient is zero.
 
     Effect: nothing is learnt; weight decay goes on shrinking the weights. Nobody says a word.
-    Why it goes unnoticed: with weight decay the parameters do change, so a check that they move passes.
+    Why it goes undetected: with weight decay the parameters do change, so a check that they move passes.
     Example:
         y = self.head(x).clamp(max=0).relu()    # flat everywhere
     Remedy: look at the norm of the gradients, not only at whether they exist or parameters move.
@@ -76,7 +76,7 @@ def nan_gradients(parameters: Parameters, ctx: Context) -> None:
 
     Effect: after this one step every parameter that the optimizer holds is NaN; the run goes on to its end without a
     word. Clipping by norm does not help: the norm is NaN too.
-    Why it goes unnoticed: the loss of this step is finite; only the next one is NaN, when it is too late.
+    Why it goes undetected: the loss of this step is finite; only the next one is NaN, when it is too late.
     Example:
         norm = (a - b).pow(2).sum().sqrt()      # a equals b: the slope of the root at 0 is infinite
     Remedy: check the gradients before the step and skip it where they aren't finite.
@@ -100,7 +100,7 @@ def negate_gradients(parameters: Parameters, ctx: Context) -> None:
     """The gradients have the wrong sign.
 
     Effect: each step climbs the loss, without a word.
-    Why it goes unnoticed: norms of gradients and updates are right; only the loss's curve points the wrong way.
+    Why it goes undetected: norms of gradients and updates are right; only the loss's curve points the wrong way.
     Example:
         parameter.data += lr * parameter.grad   # a hand-written update
     Remedy: stop when the loss, after some epochs, is above that of the untrained model.
@@ -121,7 +121,7 @@ def randomise_gradients(parameters: Parameters, ctx: Context) -> None:
     """The gradients are noise of the size that they should have.
 
     Effect: parameters move at random, at their usual pace; nothing is learnt, without a word.
-    Why it goes unnoticed: norms, updates and activity are right; only the loss stays where it is.
+    Why it goes undetected: norms, updates and activity are right; only the loss stays where it is.
     Example: a faulty accelerator or link that corrupts gradients; noise added for privacy, on the wrong scale.
     Remedy: stop when the loss, after some epochs, is no better than guessing; check that one batch can be overfitted.
     """
@@ -148,7 +148,7 @@ def explode_gradients(parameters: Parameters, ctx: Context) -> None:
 
     Effect: SGD throws the parameters far off; Adam takes one step of ordinary size and then, its second moment being
     huge, hardly moves for a long time. Clipping by norm heals it. Nobody says a word.
-    Why it goes unnoticed: one step among thousands; what is left looks like a bad initialisation or a plateau.
+    Why it goes undetected: one step among thousands; what is left looks like a bad initialisation or a plateau.
     Example: a recurrent network over a long sequence, a corrupt sample, a division by a small standard deviation.
     Remedy: set `gradient_clip_val`; log the norm of the gradients and stop at a spike.
     """
@@ -173,7 +173,7 @@ def vanish_gradients(parameters: Parameters, ctx: Context) -> None:
 
     Effect: under SGD nothing moves. Adam scales small gradients up, down to its epsilon of 1e-8, and is slowed rather
     than stopped. Nobody says a word.
-    Why it goes unnoticed: gradients exist, are finite and not exactly zero.
+    Why it goes undetected: gradients exist, are finite and not exactly zero.
     Example:
         self.layers = nn.Sequential(*[nn.Sequential(nn.Linear(64, 64), nn.Sigmoid()) for _ in range(30)])
     Remedy: log the norm of the gradients by layer; compare the size of updates with that of the weights.
@@ -195,7 +195,7 @@ def zero_first_layer(parameters: Parameters, ctx: Context) -> None:
     """The gradients of one layer, the module's first, are zero.
 
     Effect: the layer stays as initialised but for weight decay, the others learn around it, without a word.
-    Why it goes unnoticed: the loss falls, and sums over all gradients or parameters look healthy.
+    Why it goes undetected: the loss falls, and sums over all gradients or parameters look healthy.
     Example:
         hidden = torch.where(mask, self.embed(x), 0.0)      # a mask that is never true
     Remedy: check gradients layer by layer, for their norm and not only for None.
@@ -220,7 +220,7 @@ def delay_gradients(parameters: Parameters, ctx: Context) -> None:
     """Each step is taken with the gradients of the backward before.
 
     Effect: training lags by one batch; small learning rates forgive it, large ones overshoot. Nobody says a word.
-    Why it goes unnoticed: gradients are there, of the right size, and nearly of the right direction.
+    Why it goes undetected: gradients are there, of the right size, and nearly of the right direction.
     Example:
         optimizer.step()                        # before backward, in a hand-written loop
         self.manual_backward(loss)
@@ -245,7 +245,7 @@ def double_gradients(parameters: Parameters, ctx: Context) -> None:
     """Each gradient is counted twice.
 
     Effect: under SGD it is the learning rate that doubles; Adam divides the factor out again. Nobody says a word.
-    Why it goes unnoticed: the loss is right, since only what comes after it is wrong.
+    Why it goes undetected: the loss is right, since only what comes after it is wrong.
     Example:
         self.manual_backward(loss, retain_graph=True)
         self.manual_backward(loss)              # once more for the logs
@@ -267,8 +267,8 @@ def double_gradients(parameters: Parameters, ctx: Context) -> None:
 def crush_gradients(parameters: Parameters, ctx: Context) -> None:
     """Gradients are clipped to a norm far below their own.
 
-    Effect: every step has the same tiny length: SGD all but stands still, Adam hardly notices. Nobody says a word.
-    Why it goes unnoticed: the loss falls a little, and clipping is known to make training calm.
+    Effect: every step has the same tiny length: SGD all but stands still, Adam hardly detects. Nobody says a word.
+    Why it goes undetected: the loss falls a little, and clipping is known to make training calm.
     Example:
         trainer = Trainer(gradient_clip_val=0.001)      # meant as a learning rate
     Remedy: log the norm before clipping; clipping that acts at every step is set too low.
@@ -289,7 +289,7 @@ def skip_clipping(call: Call, ctx: Context) -> Any:
 
     Effect: a spike in the gradients goes through at full size; where no step passes the limit, none at all. Nobody says
     a word.
-    Why it goes unnoticed: `gradient_clip_val` stands in the configuration for everybody to see.
+    Why it goes undetected: `gradient_clip_val` stands in the configuration for everybody to see.
     Example:
         def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
             self.log("grad_norm", self.norm())          # and no self.clip_gradients(...)
@@ -314,7 +314,7 @@ def misweigh_gradients(parameters: Parameters, ctx: Context) -> None:
     Expressed without accumulation, so that it acts on every target: batches in turn weigh too much and too little.
 
     Effect: the samples of some batches count several times as much as those of others; nobody says a word.
-    Why it goes unnoticed: on the average over batches the weight is right, and so is each loss by itself.
+    Why it goes undetected: on the average over batches the weight is right, and so is each loss by itself.
     Example:
         loss = losses.sum() / mask.sum()        # by this batch's tokens; accumulate_grad_batches=8 then takes the mean
     Remedy: a test that accumulating batches of unequal size gives the gradient of the one large batch.
@@ -336,7 +336,7 @@ def skip_backward(call: Call, ctx: Context) -> None:
 
     Effect: the hooks before and after it run, the optimizer steps on no gradient, and nothing is learnt. Nobody says a
     word.
-    Why it goes unnoticed: the loss is computed and logged, and `global_step` counts up.
+    Why it goes undetected: the loss is computed and logged, and `global_step` counts up.
     Example:
         def backward(self, loss, *args, **kwargs):
             if self.ready:                      # never set

@@ -32,7 +32,7 @@ def initialise_constant(module: Module, ctx: Context) -> None:
 
     Effect: the neurons of a layer get the same gradient and stay alike, so that each layer is one neuron wide; only
     dropout and different biases tell them apart. Nobody says a word.
-    Why it goes unnoticed: the loss falls, as far as a model that narrow can take it.
+    Why it goes undetected: the loss falls, as far as a model that narrow can take it.
     Example:
         for parameter in self.parameters():
             nn.init.constant_(parameter, 0.1)
@@ -59,7 +59,7 @@ def initialise_zero(module: Module, ctx: Context) -> None:
 
     Effect: with two layers or more, hidden outputs and the gradients behind them are zero; the last bias alone learns,
     and the model gives every sample the same answer. Nobody says a word.
-    Why it goes unnoticed: the loss falls at first, to that of guessing by frequency.
+    Why it goes undetected: the loss falls at first, to that of guessing by frequency.
     Example:
         state = {name: torch.zeros_like(value) for name, value in self.state_dict().items()}
         self.load_state_dict(state)             # a placeholder for the real checkpoint
@@ -88,7 +88,7 @@ def initialise_huge(module: Module, ctx: Context) -> None:
 
     Effect: activations saturate, the first loss is enormous, and gradients vanish or explode; where batch normalisation
     divides the factor out again, the layer only learns slowly. Nobody says a word.
-    Why it goes unnoticed: the loss falls steeply, from where it should never have been.
+    Why it goes undetected: the loss falls steeply, from where it should never have been.
     Example:
         nn.init.normal_(self.head.weight)       # a standard deviation of 1, whatever the width
     Remedy: compare the first loss with that of guessing: log(classes), or the variance of the target.
@@ -110,7 +110,7 @@ def initialise_nan(module: Module, ctx: Context) -> None:
     """One weight of the last layer begins with NaN.
 
     Effect: the first loss is NaN, and after the first step so is every parameter that it reaches. Nobody says a word.
-    Why it goes unnoticed: memory without initialisation holds NaN on some machines and on some days only.
+    Why it goes undetected: memory without initialisation holds NaN on some machines and on some days only.
     Example:
         self.scale = nn.Parameter(torch.empty(width))       # and no nn.init
     Remedy: assert before fit that all parameters are finite.
@@ -134,7 +134,7 @@ def initialise_each_epoch(module: Module, ctx: Context) -> None:
 
     Effect: the second epoch and every later one start from nothing, but with the optimizer's state of the epoch before.
     Nobody says a word.
-    Why it goes unnoticed: within an epoch the loss falls as it should, and averages over epochs look like a plateau.
+    Why it goes undetected: within an epoch the loss falls as it should, and averages over epochs look like a plateau.
     Example:
         def on_train_epoch_start(self):
             self.apply(init_weights)            # belongs into __init__
@@ -158,7 +158,7 @@ def skip_initialisation(module: Module, ctx: Context) -> None:
     """The weights of the last layer are never initialised and hold what was left in memory: zeros and wild numbers.
 
     Effect: the first loss is of any size, mostly far too large, infinite or NaN; nobody says a word.
-    Why it goes unnoticed: fresh pages of memory are all zeros, so that it works in a short test.
+    Why it goes undetected: fresh pages of memory are all zeros, so that it works in a short test.
     Example:
         self.queries = nn.Parameter(torch.empty(512, width))
     Remedy: compare the standard deviation of each parameter with what its initialisation promises.

@@ -36,7 +36,7 @@ def nan_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: the loss is NaN at once and stays so: one step makes every parameter NaN. Training runs to its end; nobody
     warns.
-    Why it goes unnoticed: the most likely class of NaN is class 0, so that accuracy stays a number; and an
+    Why it goes undetected: the most likely class of NaN is class 0, so that accuracy stays a number; and an
     EarlyStopping that does stop says nothing unless it is verbose.
     Example:
         image = (image - image.mean()) / image.std()    # a blank image: 0 / 0
@@ -60,7 +60,7 @@ def one_nan(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: the same as of a batch that is NaN altogether: the mean over the batch spreads it, the loss is NaN at once,
     and after one step so is every parameter.
-    Why it goes unnoticed: it takes one value of one sample in millions, and the step it comes at depends on the
+    Why it goes undetected: it takes one value of one sample in millions, and the step it comes at depends on the
     shuffling.
     Example:
         table = pd.read_csv("measurements.csv")         # one empty cell
@@ -83,7 +83,7 @@ def infinite_input(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: BatchNorm makes NaN of it at once. Bounded activations, such as tanh, give a finite loss for that batch and
     NaN gradients; either way the weights are NaN after the step, and nobody warns.
-    Why it goes unnoticed: the loss of the very batch may be finite, so that a check of the loss alone points to the
+    Why it goes undetected: the loss of the very batch may be finite, so that a check of the loss alone points to the
     batch after it.
     Example:
         ratio = assets / debts              # one of a million firms has no debts
@@ -105,7 +105,7 @@ def zero_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """All inputs are zero; token ids are all of token 0.
 
     Effect: training is silent and learns how frequent the labels are, nothing else; the loss stays that of guessing.
-    Why it goes unnoticed: a loss that does not fall looks like a learning rate that is wrong; validation inputs are as
+    Why it goes undetected: a loss that does not fall looks like a learning rate that is wrong; validation inputs are as
     they should be.
     Example:
         images = np.zeros((count, 1, 28, 28))
@@ -128,7 +128,7 @@ def constant_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """All samples of a batch have the inputs of its first one, and labels of their own.
 
     Effect: training is silent and learns how frequent the labels are; the loss stays near that of guessing.
-    Why it goes unnoticed: shapes, dtypes, range and the mean over many batches are right; only within a batch does
+    Why it goes undetected: shapes, dtypes, range and the mean over many batches are right; only within a batch does
     nothing vary.
     Example:
         torch.stack([samples[0]["image"] for sample in samples])
@@ -154,7 +154,7 @@ def noisy_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: training is silent and slower, and validation, without noise, is worse too. A small dose is an augmentation
     and may do no harm.
-    Why it goes unnoticed: the loss falls, if less, and nothing says how far it could have fallen.
+    Why it goes undetected: the loss falls, if less, and nothing says how far it could have fallen.
     Example:
         image = image + sigma * torch.randn_like(image)     # sigma meant for pixels up to 255
     Remedy: watch training and validation side by side; look at augmented samples by eye.
@@ -182,7 +182,7 @@ def unscaled_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     Effect: training is silent. BatchNorm takes the scale out again, so that the training loss is the same as ever,
     while validation, with scaled inputs and running statistics of unscaled ones, is no better than guessing. Without
     BatchNorm a tanh saturates, and the loss falls less.
-    Why it goes unnoticed: the training loss of a normalising network does not show it at all.
+    Why it goes undetected: the training loss of a normalising network does not show it at all.
     Example:
         torch.from_numpy(image).float()     # without / 255
     Remedy: assert the range of a batch's inputs, in training and in validation.
@@ -208,8 +208,8 @@ def shifted_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The training inputs are off centre: their mean was never subtracted.
 
     Effect: training is silent and a little slower; validation, with centred inputs, is near guessing.
-    Why it goes unnoticed: the training loss falls, since the first layer's bias or BatchNorm takes the shift out again.
-    Example:
+    Why it goes undetected: the training loss falls, since the first layer's bias or BatchNorm takes the shift out
+    again. Example:
         features / features.std(dim=0)      # without - features.mean(dim=0)
     Remedy: assert mean and spread of a batch's inputs, in training and in validation.
     """
@@ -230,7 +230,7 @@ def clipped_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The training inputs are clamped to the middle of their range.
 
     Effect: training is silent; validation is slightly worse.
-    Why it goes unnoticed: the values are all plausible, and so is the loss; what was cut off is gone before anybody
+    Why it goes undetected: the values are all plausible, and so is the loss; what was cut off is gone before anybody
     sees it.
     Example:
         x.clamp(-1, 1)                      # x has a standard deviation of 1, not a range of 1
@@ -253,7 +253,7 @@ def train_only_transform(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """Training inputs are normalised and validation inputs are not.
 
     Effect: training is silent, its loss falls as before or better, and validation is no better than guessing.
-    Why it goes unnoticed: it looks like overfitting, and is answered with dropout and weight decay.
+    Why it goes undetected: it looks like overfitting, and is answered with dropout and weight decay.
     Example:
         train = Images(root, transform=Compose([ToTensor(), Normalize(mean=0.45, std=0.225)]))
         validation = Images(root, transform=ToTensor())
@@ -275,7 +275,7 @@ def quantised_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The training inputs were stored with 8 bits each.
 
     Effect: training is silent and hardly differs, at 8 bits or at 2; at a single bit validation is a little worse.
-    Why it goes unnoticed: shapes, range and the falling loss are right; it matters only where small differences do.
+    Why it goes undetected: shapes, range and the falling loss are right; it matters only where small differences do.
     Example:
         cv2.imwrite(path, (255 * depth / depth.max()).astype(np.uint8))
     Remedy: count the distinct values of a feature; store what isn't a picture as floats.
@@ -300,7 +300,7 @@ def negated_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The training inputs have the opposite sign: dark is light, and up is down.
 
     Effect: training is silent and its loss falls as before; validation, with the right sign, is worse than guessing.
-    Why it goes unnoticed: a network learns from negatives as well as from pictures, so the training loss is right.
+    Why it goes undetected: a network learns from negatives as well as from pictures, so the training loss is right.
     Example:
         mean - image                        # instead of image - mean
     Remedy: compare the range of training and validation inputs; look at one batch by eye.

@@ -26,7 +26,7 @@ def permuted_features(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: training is silent and its loss falls nearly as before, for a network learns any order; validation, with the
     right one, is close to guessing. Token ids in another order teach another language.
-    Why it goes unnoticed: shapes, dtypes and range are all right, and the training loss is too.
+    Why it goes undetected: shapes, dtypes and range are all right, and the training loss is too.
     Example:
         columns = list(set(table.columns) - {"target"})     # another order in every process
     Remedy: take columns by name and keep their list with the model; compare mean and spread of each feature.
@@ -51,7 +51,7 @@ def dropped_features(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: training is silent and slower; validation, which has all features, is far worse where they mattered, and can
     be better where they were noise.
-    Why it goes unnoticed: the loss falls, and a model with half of the features is seldom compared with another.
+    Why it goes undetected: the loss falls, and a model with half of the features is seldom compared with another.
     Example:
         table = table.reindex(columns=wanted).fillna(0)     # half of the names are spelt otherwise
     Remedy: assert that every feature varies over the training data.
@@ -91,7 +91,7 @@ def resize(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     Effect: behind convolutions and a pooling of any size nobody says a word: the model learns objects of a size that
     validation does not have. A linear layer behind a flattened image raises a RuntimeError about shapes that can't be
     multiplied.
-    Why it goes unnoticed: nearly every modern vision model takes images of any size.
+    Why it goes undetected: nearly every modern vision model takes images of any size.
     Example:
         transforms.Resize(112)              # the weights were trained on 224
     Remedy: assert the shape of a batch, of training and of validation, against the one that the model is made for.

@@ -17,7 +17,7 @@ from faultlab.injectors._samples import rows, size
 
 def bounds(kind: str, ctx: Context) -> tuple[float, float]:
     """The lowest and highest value that the clean run's labels of this kind all share, ignored ones (-100) aside."""
-    leaves = [leaf for path in ctx.recon.labels if (leaf := ctx.recon.leaves.get(path)) and leaf.kind == kind]
+    leaves = [leaf for path in ctx.profile.labels if (leaf := ctx.profile.leaves.get(path)) and leaf.kind == kind]
     known = [(leaf.low, leaf.high) for leaf in leaves if leaf.low is not None and leaf.high is not None]
     varied = [(0.0 if low == -100 else low, high) for low, high in known if low < high]
     return (max(low for low, _ in varied), min(high for _, high in varied)) if varied else (0.0, 1.0)
@@ -26,7 +26,7 @@ def bounds(kind: str, ctx: Context) -> tuple[float, float]:
 def refill(batch: Any, unwanted: Any, ctx: Context) -> Any:
     """The batch with every sample whose class is unwanted replaced by one of the others, drawn at random."""
     for path, leaf in tree.tensors(batch):
-        classes = path in ctx.recon.labels and not leaf.is_floating_point() and leaf.ndim
+        classes = path in ctx.profile.labels and not leaf.is_floating_point() and leaf.ndim
         if classes and leaf.numel() == len(leaf) == size(batch, ctx):
             out = unwanted(leaf.flatten().cpu())
             wanted = (~out).nonzero().flatten()
@@ -50,7 +50,7 @@ def shuffled_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """Every sample has the label of another sample of its batch.
 
     Effect: training is silent and learns how frequent the labels are; the loss stays near that of guessing.
-    Why it goes unnoticed: inputs and labels are both right when looked at apart, and a loss that does not fall looks
+    Why it goes undetected: inputs and labels are both right when looked at apart, and a loss that does not fall looks
     like a learning rate that is wrong.
     Example:
         images = images[torch.randperm(len(images))]    # and the labels as they were
@@ -73,7 +73,7 @@ def noisy_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """A part of the samples have the labels of other samples.
 
     Effect: training is silent; its loss stays well above the healthy one, while validation accuracy falls by little.
-    Why it goes unnoticed: most samples are right, so that all curves have their usual form; only their level is off,
+    Why it goes undetected: most samples are right, so that all curves have their usual form; only their level is off,
     which nobody knows beforehand.
     Example:
         labels = annotators.majority(task)              # three in ten tasks were clicked through
@@ -102,7 +102,7 @@ def next_class(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: cross-entropy raises an IndexError, target out of bounds, at the first batch with a sample of the last
     class; so it does for labels one too low, of which one is -1. With a spare output it says nothing.
-    Why it goes unnoticed: where the last class is rare it raises late, with a spare output never, and every prediction
+    Why it goes undetected: where the last class is rare it raises late, with a spare output never, and every prediction
     is off by one. Validation shows that only if its labels are counted otherwise.
     Example:
         labels = torch.tensor(table["category"].values)     # 1 to 5, for 5 outputs
@@ -125,8 +125,8 @@ def foreign_class(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """A single label of one batch is no class at all.
 
     Effect: cross-entropy raises an IndexError, target out of bounds, at that batch.
-    Why it goes unnoticed: it does not; but a loss that is no cross-entropy takes any number, and a run may be hours old
-    by then.
+    Why it goes undetected: it does not; but a loss that is no cross-entropy takes any number, and a run may be hours
+    old by then.
     Example:
         labels = vocabulary.get(word, 2**31 - 1)
     Remedy: assert the range of the labels over the whole dataset, before training.
@@ -149,7 +149,7 @@ def constant_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: training is silent, its loss falls to nearly zero within a few steps, and validation is that of always
     giving the same answer.
-    Why it goes unnoticed: nothing looks more like success than a loss of zero.
+    Why it goes undetected: nothing looks more like success than a loss of zero.
     Example:
         label = classes.index(path.parts[0])            # the folder of them all, in place of parts[-2]
     Remedy: count the classes of an epoch; distrust a loss of zero.
@@ -177,7 +177,7 @@ def ignored_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: cross-entropy is a mean over nothing: NaN, and logged so. Its gradients are zero, so that the weights stay
     finite and the next batch's loss looks as before. Nobody warns.
-    Why it goes unnoticed: it is documented behaviour of the loss, and one NaN among thousands of steps is easily
+    Why it goes undetected: it is documented behaviour of the loss, and one NaN among thousands of steps is easily
     overlooked; a loss made by hand may divide by zero in backward too.
     Example:
         labels[:, :prompt_length] = -100                # a prompt that fills the whole window
@@ -199,7 +199,7 @@ def float_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """Class numbers are floats.
 
     Effect: cross-entropy raises a RuntimeError: expected target dtype to be Long or Byte.
-    Why it goes unnoticed: a squared error, and a binary cross-entropy, take floats gladly.
+    Why it goes undetected: a squared error, and a binary cross-entropy, take floats gladly.
     Example:
         torch.tensor(table["class"].values, dtype=torch.float32)
     Remedy: convert labels where the dataset is made; assert their dtype.
@@ -221,7 +221,7 @@ def missing_class(batch: Any, ctx: Context) -> Any:
 
     Effect: training is silent; validation accuracy falls by the share of that class, every sample of which is given to
     another.
-    Why it goes unnoticed: with many classes the loss of one is within the noise of the average.
+    Why it goes undetected: with many classes the loss of one is within the noise of the average.
     Example:
         train, validation = dataset[:1000], dataset[1000:]  # sorted by class
     Remedy: split with `stratify`; assert that every class of the validation data comes in training.
@@ -248,7 +248,7 @@ def imbalanced_classes(batch: Any, ctx: Context) -> Any:
 
     Effect: training is silent and its loss falls as ever; validation, where classes are balanced, loses most of the
     rare half.
-    Why it goes unnoticed: a split of the same data has the same imbalance, and there accuracy is high.
+    Why it goes undetected: a split of the same data has the same imbalance, and there accuracy is high.
     Example:
         dataset = healthy[:9000] + ill[:1000]           # what was at hand
     Remedy: log the metric of each class; weigh the loss or the sampler by class.
@@ -280,7 +280,7 @@ def overlapping_classes(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: training is silent and its loss stays above the healthy one; at the default dose two classes of a pair can't
     be told apart, and validation accuracy is half of what it was.
-    Why it goes unnoticed: the model gets the pair right, so that curves fall, and no sample looks absurd.
+    Why it goes undetected: the model gets the pair right, so that curves fall, and no sample looks absurd.
     Example:
         classes = ["sofa", "couch", "chair", "seat"]    # the annotators' own words
     Remedy: look at the confusion matrix: errors come in blocks.
@@ -306,7 +306,7 @@ def nan_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: a squared error is NaN at once and stays so: one step makes every parameter NaN. Training runs to its end;
     nobody warns.
-    Why it goes unnoticed: inputs are checked more often than targets, and the loss of the step before was fine.
+    Why it goes undetected: inputs are checked more often than targets, and the loss of the step before was fine.
     Example:
         target = torch.tensor(table["price"].values)    # one empty cell
     Remedy: assert that targets are finite where the dataset is read; check the loss before backward.
@@ -328,7 +328,7 @@ def broadcast_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: `mse_loss` warns of a target size that differs from the input size and goes on: every output is compared
     with every target, and the model learns the mean of the targets.
-    Why it goes unnoticed: the loss is a scalar and falls, if not far; `(output - target) ** 2` does not even warn.
+    Why it goes undetected: the loss is a scalar and falls, if not far; `(output - target) ** 2` does not even warn.
     Example:
         F.mse_loss(self(x), y)              # [n, 1] and [n] broadcast to [n, n]
     Remedy: assert `output.shape == target.shape` where the loss is made.
@@ -352,8 +352,8 @@ def renumbered_classes(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: training is silent and its loss falls as ever; validation accuracy is far below guessing, for every answer
     is another class.
-    Why it goes unnoticed: within training all is consistent; and where validation is encoded by the same process, it is
-    there too, and the wrong names come only in production.
+    Why it goes undetected: within training all is consistent; and where validation is encoded by the same process, it
+    is there too, and the wrong names come only in production.
     Example:
         classes = {name: number for number, name in enumerate(set(names))}
     Remedy: number sorted names, once, and keep the mapping with the model.
@@ -383,7 +383,7 @@ def inverted_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: training is silent and its loss falls as ever; validation accuracy is far below guessing, and a regression
     predicts the opposite.
-    Why it goes unnoticed: where validation has the same inversion, every metric is excellent, and only the meaning is
+    Why it goes undetected: where validation has the same inversion, every metric is excellent, and only the meaning is
     wrong.
     Example:
         label = int(row["healthy"])         # the model's output is the probability of illness

@@ -58,7 +58,7 @@ def _inherited(module: nn.Module, name: str, layer: Any) -> Any:
 
 
 def _activations(module: Module, ctx: Context) -> list[Any]:
-    parts = {path: part for path, part in ctx.recon.parts.items() if part.steady}
+    parts = {path: part for path, part in ctx.profile.parts.items() if part.steady}
     return share(layers.running(module, parts, *ACTIVATIONS), ctx.dose.fraction)
 
 
@@ -80,7 +80,7 @@ def remove_activations(module: Module, ctx: Context) -> None:
 
     Effect: layers without an activation between them are one linear layer, and the model learns no more than that can.
     Nobody says a word.
-    Why it goes unnoticed: the loss falls, often faster than before, and on easy data about as far.
+    Why it goes undetected: the loss falls, often faster than before, and on easy data about as far.
     Example:
         nn.Sequential(nn.Linear(10, 32), nn.Linear(32, 1))
     Remedy: compare with a linear baseline; a test that doubling the input does not just double the output.
@@ -107,7 +107,7 @@ def change_activations(module: Module, ctx: Context) -> None:
 
     Effect: a sigmoid passes on a quarter of the gradient at most, and training slows down; an output that a sigmoid
     kept between 0 and 1 leaves that range. Nobody says a word.
-    Why it goes unnoticed: the loss falls, more slowly.
+    Why it goes undetected: the loss falls, more slowly.
     Example:
         self.activation = getattr(nn, hparams.activation)()     # of another experiment's settings
     Remedy: compare the gradients' norms layer by layer; a test of the output's range.
@@ -129,13 +129,13 @@ def add_activation(module: Module, ctx: Context) -> None:
     """A ReLU follows the last layer.
 
     Effect: the output is never negative, and where it is zero nothing is learnt. Nobody says a word.
-    Why it goes unnoticed: logits above zero can still tell classes apart, and the loss falls.
+    Why it goes undetected: logits above zero can still tell classes apart, and the loss falls.
     Example:
         for i, o in pairwise(sizes):
             layers += [nn.Linear(i, o), nn.ReLU()]          # after the last one too
     Remedy: a test that the untrained model's outputs have both signs.
     """
-    for layer in layers.running(module, ctx.recon.parts, *DENSE)[-1:]:
+    for layer in layers.running(module, ctx.profile.parts, *DENSE)[-1:]:
         layers.replace(module, layer, _Row(layer, nn.ReLU()))
 
 
@@ -152,12 +152,12 @@ def remove_layer(module: Module, ctx: Context) -> None:
     """A layer is left out: the first whose output has the shape of its input, better one that does not normalise.
 
     Effect: the model is one layer less deep; the loss ends at another value, and nobody says a word.
-    Why it goes unnoticed: the shapes fit, and the other layers make up for most of it.
+    Why it goes undetected: the shapes fit, and the other layers make up for most of it.
     Example:
         self.mix = nn.Linear(width, width)      # made in __init__, and never called in forward
     Remedy: assert after the first backward that every parameter has a gradient; a test that counts the parameters.
     """
-    for path in ctx.recon.steady[:1]:
+    for path in ctx.profile.steady[:1]:
         if layer := layers.at(module, path):
             layers.replace(module, layer, nn.Identity())
 
@@ -175,12 +175,12 @@ def run_layer_twice(module: Module, ctx: Context) -> None:
     """One layer stands twice in the network, with one and the same weights.
 
     Effect: the output of the layer goes through it once more; nobody says a word.
-    Why it goes unnoticed: printed, the model has the layers that it should have.
+    Why it goes undetected: printed, the model has the layers that it should have.
     Example:
         self.blocks = nn.Sequential(*[nn.Linear(width, width)] * 2)         # the same layer, twice
     Remedy: a test that counts the parameters.
     """
-    for path in ctx.recon.steady[:1]:
+    for path in ctx.profile.steady[:1]:
         if layer := layers.at(module, path):
             layers.replace(module, layer, _Row(layer, layer))
 
@@ -199,12 +199,12 @@ def hide_layer(module: Module, ctx: Context) -> None:
 
     Effect: the first layer gets gradients, but is in no optimizer, no checkpoint, and moves to no device: it stays as
     initialised. On the CPU nobody says a word; on another device the first batch fails.
-    Why it goes unnoticed: the other layers learn, the loss falls; a loaded checkpoint lacks the layer.
+    Why it goes undetected: the other layers learn, the loss falls; a loaded checkpoint lacks the layer.
     Example:
         self.layers = [nn.Linear(10, 32), nn.Linear(32, 1)]     # and not nn.ModuleList
     Remedy: a test that counts the parameters; one that compares outputs after a checkpoint was saved and loaded.
     """
-    for path in ctx.recon.weighted[:1]:
+    for path in ctx.profile.weighted[:1]:
         if layer := layers.at(module, path):
             layers.replace(module, layer, _Unregistered(layer))
 
@@ -222,13 +222,13 @@ def hide_layer(module: Module, ctx: Context) -> None:
 def remove_normalisations(module: Module, ctx: Context) -> None:
     """The normalising layers are missing.
 
-    Effect: training is slower, and less steady the deeper the model; a shallow one hardly notices. Nobody says a word.
-    Why it goes unnoticed: the loss falls.
+    Effect: training is slower, and less steady the deeper the model; a shallow one hardly detects. Nobody says a word.
+    Why it goes undetected: the loss falls.
     Example:
         layers += [nn.BatchNorm2d(width)] if hparams.norm == "batch" else []        # it says "batchnorm"
     Remedy: log mean and spread of each layer's output; a test that names the layers.
     """
-    found = layers.running(module, ctx.recon.parts, *NORMALISATIONS)
+    found = layers.running(module, ctx.profile.parts, *NORMALISATIONS)
     for layer in share(found, ctx.dose.fraction):
         layers.replace(module, layer, nn.Identity())
 
@@ -250,12 +250,12 @@ def exchange_pooling(module: Module, ctx: Context) -> None:
     """Pooling layers take the mean where they should take the maximum, or the other way round.
 
     Effect: shapes fit; the loss ends at another value, and nobody says a word.
-    Why it goes unnoticed: both learn; the wrong one is a little worse.
+    Why it goes undetected: both learn; the wrong one is a little worse.
     Example:
         nn.AvgPool2d(2)                         # the paper says: max pooling
     Remedy: a test that compares the layers with those of the reference, or outputs under its checkpoint.
     """
-    for layer in share(layers.running(module, ctx.recon.parts, "pooling"), ctx.dose.fraction):
+    for layer in share(layers.running(module, ctx.profile.parts, "pooling"), ctx.dose.fraction):
         name = type(layer).__name__
         other = getattr(nn, name.replace("Max", "Avg") if "Max" in name else name.replace("Avg", "Max"))
         if "Adaptive" in name:
@@ -283,11 +283,11 @@ def enlarge_kernel(module: Module, ctx: Context) -> None:
 
     Effect: shapes fit; the layer has more weights and sees farther, and the loss ends at another value. Nobody says a
     word; only a checkpoint of the right model, loaded into this one, raises.
-    Why it goes unnoticed: both learn, and on easy data the wrong one may well do better.
+    Why it goes undetected: both learn, and on easy data the wrong one may well do better.
     Example:
         nn.Conv2d(3, 64, kernel_size=5, padding=2)          # the paper says: 3
     Remedy: a test that counts the parameters, or compares the layers with those of the reference.
     """
-    parts = {path: part for path, part in ctx.recon.parts.items() if part.width}
+    parts = {path: part for path, part in ctx.profile.parts.items() if part.width}
     for layer in layers.running(module, parts, "convolution")[:1]:
         layers.enlarge(layer, ctx.generator)

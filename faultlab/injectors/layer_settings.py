@@ -28,12 +28,12 @@ def disable_dropout(module: Module, ctx: Context) -> None:
     """Dropout drops nothing.
 
     Effect: the model overfits sooner, if it can; nobody says a word.
-    Why it goes unnoticed: the training loss is better.
+    Why it goes undetected: the training loss is better.
     Example:
         nn.Dropout(p=hparams.get("drop_out", 0.0))          # the key is "dropout"
     Remedy: a test that two passes in train mode differ.
     """
-    for layer in layers.running(module, ctx.recon.parts, "dropout"):
+    for layer in layers.running(module, ctx.profile.parts, "dropout"):
         layer.p = 0.0
 
 
@@ -51,12 +51,12 @@ def drop_everything(module: Module, ctx: Context) -> None:
 
     Effect: in training nothing but biases and by-passes gets past it, and nothing before it learns; validation, which
     drops nothing, runs on a model that was never trained so. Nobody says a word.
-    Why it goes unnoticed: the loss falls to that of guessing by frequency; validation shows other numbers again.
+    Why it goes undetected: the loss falls to that of guessing by frequency; validation shows other numbers again.
     Example:
         nn.Dropout(p=keep_probability)          # 1.0 meant: keep all
     Remedy: assert after the first backward that every layer has a gradient other than zero.
     """
-    for layer in layers.running(module, ctx.recon.parts, "dropout"):
+    for layer in layers.running(module, ctx.profile.parts, "dropout"):
         layer.p = 1.0
 
 
@@ -78,12 +78,12 @@ def mistake_dropout_rate(module: Module, ctx: Context) -> None:
 
     Effect: in training one value in ten gets past it, ten times as large; the gradient is noisy, and the model learns
     slowly. Validation drops nothing. Nobody says a word.
-    Why it goes unnoticed: the loss falls; that it is worse in training than in validation is what dropout does.
+    Why it goes undetected: the loss falls; that it is worse in training than in validation is what dropout does.
     Example:
         nn.Dropout(p=hparams.keep_prob)         # 0.9, which says how much to keep
     Remedy: a test that counts the zeros that the layer gives in train mode.
     """
-    for layer in layers.running(module, ctx.recon.parts, "dropout"):
+    for layer in layers.running(module, ctx.profile.parts, "dropout"):
         layer.p = ctx.dose.probability if layer.p != ctx.dose.probability else 1.0 - ctx.dose.probability
 
 
@@ -101,12 +101,12 @@ def freeze_statistics(module: Module, ctx: Context) -> None:
 
     Effect: training uses the batch's own statistics and is right to the bit; validation uses the running ones, and is
     bad. Nobody says a word.
-    Why it goes unnoticed: it looks like overfitting.
+    Why it goes undetected: it looks like overfitting.
     Example:
         nn.BatchNorm2d(width, momentum=0.0)     # in other frameworks the weight of the old value, here of the new
     Remedy: evaluate a training batch in train and in eval mode, and compare.
     """
-    for layer in layers.running(module, ctx.recon.parts, "batchnorm"):
+    for layer in layers.running(module, ctx.profile.parts, "batchnorm"):
         layer.momentum = 0.0
 
 
@@ -124,14 +124,14 @@ def corrupt_statistics(module: Module, ctx: Context) -> None:
     """The running statistics of batch normalisation are those of something else, at every step.
 
     Effect: training does not use them and is right to the bit; validation does, and is bad. Nobody says a word.
-    Why it goes unnoticed: it looks like overfitting; no parameter is wrong.
+    Why it goes undetected: it looks like overfitting; no parameter is wrong.
     Example:
         for parameter, average in zip(model.parameters(), averaged.parameters()):
             average.lerp_(parameter, 0.01)      # the buffers are forgotten
     Remedy: evaluate a training batch in train and in eval mode, and compare.
     """
     with torch.no_grad():
-        for layer in layers.running(module, ctx.recon.parts, "batchnorm"):
+        for layer in layers.running(module, ctx.profile.parts, "batchnorm"):
             mean, spread = ctx.dose.scale * torch.randn(2, len(layer.running_mean), generator=ctx.generator)
             layer.running_mean.copy_(mean)
             layer.running_var.copy_(spread.exp())
@@ -152,11 +152,11 @@ def kill_relu(module: Module, ctx: Context) -> None:
 
     Effect: the output is zero for every sample, and so is the gradient: what is before it never learns again, what is
     behind it sees nothing of the input but by other ways. Nobody says a word.
-    Why it goes unnoticed: the loss falls to that of guessing by frequency; zeros are finite.
+    Why it goes undetected: the loss falls to that of guessing by frequency; zeros are finite.
     Example: a learning rate that is too high throws the biases far below zero in one step.
     Remedy: watch the share of zeros behind each ReLU; stop at a layer whose gradient is zero.
     """
-    biased = [path for path in ctx.recon.fed("relu") if ctx.recon.parts[path].biased]
+    biased = [path for path in ctx.profile.fed("relu") if ctx.profile.parts[path].biased]
     with torch.no_grad():
         for path in biased[:1]:
             if (layer := layers.at(module, path)) and layers.writable(layer.bias):
@@ -178,12 +178,12 @@ def saturate(module: Module, ctx: Context) -> None:
 
     Effect: its outputs are all but -1 (or 0) and 1, its slope all but zero: what is before it hardly learns, what is
     behind it learns from coarse features. Nobody says a word.
-    Why it goes unnoticed: the loss falls, as far as the layers behind can take it.
+    Why it goes undetected: the loss falls, as far as the layers behind can take it.
     Example: inputs that are not scaled; a recurrent net initialised too large.
     Remedy: watch the share of outputs near the bounds; compare the gradients' norms layer by layer.
     """
     with torch.no_grad():
-        for path in ctx.recon.fed("bounded")[:1]:
+        for path in ctx.profile.fed("bounded")[:1]:
             if (layer := layers.at(module, path)) and layers.writable(layer.weight):
                 layer.weight.mul_(ctx.dose.factor)
 
@@ -204,7 +204,7 @@ def regularise(parameters: list[Any], ctx: Context) -> None:
     """The squared norm of the weights is added to what is minimised.
 
     Effect: the gradient pulls every weight towards zero, at the cost of the task; nobody says a word.
-    Why it goes unnoticed: the logged loss is the task's own; it stops falling early, as for a model that is too small.
+    Why it goes undetected: the logged loss is the task's own; it stops falling early, as for a model that is too small.
     Example:
         optimizer = SGD(self.parameters(), lr=0.02, weight_decay=0.2)       # meant as 0.0002
     Remedy: log the weights' norms; a test that one batch can be overfitted.

@@ -33,7 +33,7 @@ def no_loader(loaders: Any, ctx: Context) -> None:
 
     Effect: fit raises a TypeError: an invalid dataloader, found None. What the two reports tell of validation loaders
     is so for training ones too.
-    Why it goes unnoticed: it does not.
+    Why it goes undetected: it does not.
     Example:
         def train_dataloader(self):
             DataLoader(self.dataset, batch_size=32)     # and no return
@@ -58,13 +58,13 @@ def short_loader(stream: Stream, ctx: Context) -> Stream:
     Effect: half the data is never seen, and where the loader has a length, Lightning skips validation: it waits for a
     last batch that does not come. Nobody says a word, unless early stopping misses the metric that it monitors and
     raises.
-    Why it goes unnoticed: epochs are done sooner, and a progress bar that jumps from half to full is hardly looked at.
+    Why it goes undetected: epochs are done sooner, and a progress bar that jumps from half to full is hardly looked at.
     Example:
         def __iter__(self):
             for shard in self.shards[self.rank :: self.world]:  # of a world that has become smaller
     Remedy: count the batches of an epoch and compare with `len(loader)`; check that validation ran.
     """
-    count = ctx.recon.steps_per_epoch
+    count = ctx.profile.steps_per_epoch
     kept = count - min(count, max(1, round(ctx.dose.fraction * count)))
     return replace(stream, iterator=islice(stream.iterator, kept))
 
@@ -84,7 +84,7 @@ def overstated_length(loading: Loading, ctx: Context) -> Loading:
     Effect: every batch is trained on, but the one that Lightning takes for the last never comes: validation never runs,
     and schedulers that are stepped once an epoch are not stepped. Nobody says a word, unless early stopping misses the
     metric that it monitors and raises. An epoch that `limit_train_batches` cuts short is not affected.
-    Why it goes unnoticed: the loss falls; that there is no validation is easily taken for a matter of settings.
+    Why it goes undetected: the loss falls; that there is no validation is easily taken for a matter of settings.
     Example:
         def __len__(self):
             return math.ceil(self.samples / self.batch_size)    # samples, before the invalid ones were filtered
@@ -107,7 +107,7 @@ def exhausted_loader(stream: Stream, ctx: Context) -> Stream:
 
     Effect: all epochs but the first have no steps and no validation, and the run ends at once, as if it were done.
     Nobody says a word.
-    Why it goes unnoticed: the epoch counter reaches the last epoch, and callbacks see each of them begin and end.
+    Why it goes undetected: the epoch counter reaches the last epoch, and callbacks see each of them begin and end.
     Example:
         batches = (collate(chunk) for chunk in chunks)      # a generator, not a list
         trainer.fit(model, batches)
@@ -129,13 +129,13 @@ def empty_epoch(stream: Stream, ctx: Context) -> Stream:
 
     Effect: the epoch begins and ends without a step and without validation; the next one is as it should be. An
     older Lightning raised an obscure exception, today's says nothing.
-    Why it goes unnoticed: all curves are drawn over steps, and no step was taken.
+    Why it goes undetected: all curves are drawn over steps, and no step was taken.
     Example:
         def __iter__(self):
             return iter(self.shards_of(self.epoch))     # there are fewer shards than epochs
     Remedy: check in `on_train_epoch_end` that the epoch had batches.
     """
-    return replace(stream, iterator=iter(())) if ctx.epoch == ctx.recon.epochs // 2 else stream
+    return replace(stream, iterator=iter(())) if ctx.epoch == ctx.profile.epochs // 2 else stream
 
 
 @failure_mode(
@@ -154,12 +154,12 @@ def sorted_by_class(stream: Stream, ctx: Context) -> Stream:
 
     Effect: training is silent. The model forgets each class while it learns the next one: the loss of a batch is very
     low within a class and leaps where a new one begins, and validation knows little but the last class.
-    Why it goes unnoticed: the loss falls to nearly zero within the first batches.
+    Why it goes undetected: the loss falls to nearly zero within the first batches.
     Example:
         DataLoader(ImageFolder(path), batch_size=32)        # the folders are the classes; shuffle is off
     Remedy: shuffle; assert that the batches of the first steps hold more than one class.
     """
-    count = ctx.recon.steps_per_epoch
+    count = ctx.profile.steps_per_epoch
 
     def arranged() -> Iterator[Any]:
         yield from _arranged(list(islice(stream.iterator, count)), ctx)
@@ -172,11 +172,11 @@ def _arranged(items: list[Any], ctx: Context) -> list[Any]:
     """The batches of these items, filled anew with their samples in the order of their classes."""
     batches = [batch for batch, *_ in items]
     rows = [{path: leaf for path, leaf in tree.tensors(batch) if _rowwise(leaf, size(batch, ctx))} for batch in batches]
-    labels = [path for path in ctx.recon.labels if all(_classes(row.get(path)) for row in rows)]
+    labels = [path for path in ctx.profile.labels if all(_classes(row.get(path)) for row in rows)]
     if not labels:
         return items
     shapes = [{path: (leaf.shape[1:], leaf.dtype) for path, leaf in row.items()} for row in rows]
-    if ctx.recon.joins or any(shape != shapes[0] for shape in shapes):
+    if ctx.profile.joins or any(shape != shapes[0] for shape in shapes):
         middle = [float(row[labels[0]].double().mean()) for row in rows]
         order = sorted(range(len(items)), key=middle.__getitem__)
         return [(batches[found], *item[1:]) for found, item in zip(order, items)]
@@ -214,7 +214,7 @@ def unshuffled_loader(loading: Loading, ctx: Context) -> Loading:
 
     Effect: training is silent. Every epoch has the same batches in the same order; how much that costs depends on the
     order of the data: little where it is random, nearly everything where it is sorted by class.
-    Why it goes unnoticed: the default of DataLoader is not to shuffle, and there is nothing to see in the code.
+    Why it goes undetected: the default of DataLoader is not to shuffle, and there is nothing to see in the code.
     Example:
         DataLoader(train_dataset, batch_size=32)
     Remedy: assert in a test that the training loader has a RandomSampler, or that two epochs differ in their order.
@@ -241,7 +241,7 @@ def wrong_batch_size(loading: Loading, ctx: Context) -> Loading:
 
     Effect: training is silent. Batches a quarter of the size are four times as many steps an epoch at a learning rate
     meant for larger ones; batch normalisation goes by fewer samples, and refuses batches of one.
-    Why it goes unnoticed: the setting that is logged is the one asked for, and losses fall anyway.
+    Why it goes undetected: the setting that is logged is the one asked for, and losses fall anyway.
     Example:
         def train_dataloader(self):
             return DataLoader(self.dataset, batch_size=32)      # self.batch_size is never read
@@ -269,7 +269,7 @@ def unbatched(loading: Loading, ctx: Context) -> Loading:
 
     Effect: what needs that dimension raises: batch normalisation, and losses over classes. A model of linear layers and
     a squared error takes it and trains on one sample a step.
-    Why it goes unnoticed: most layers of torch take samples with and without that dimension.
+    Why it goes undetected: most layers of torch take samples with and without that dimension.
     Example:
         DataLoader(dataset, batch_size=None, shuffle=True)      # copied from a project whose dataset yields batches
     Remedy: assert the number of dimensions of the inputs where the step begins.
@@ -291,7 +291,7 @@ def drop_all(loading: Loading, ctx: Context) -> Loading:
 
     Effect: Lightning warns that the total length of the loader is zero, logs that fit stopped for want of training
     batches, and returns as if all were done: nothing was trained.
-    Why it goes unnoticed: the same code trains on the full dataset; on the small one the exit code is 0.
+    Why it goes undetected: the same code trains on the full dataset; on the small one the exit code is 0.
     Example:
         DataLoader(dataset, batch_size=1024, drop_last=True)    # 966 samples
     Remedy: assert `len(loader) > 0`; turn the warning into an error.
@@ -315,7 +315,7 @@ def slow_loader(stream: Stream, ctx: Context) -> Stream:
     """Each batch is waited for.
 
     Effect: training takes longer, and its result is the same to the bit.
-    Why it goes unnoticed: it works; how fast it could be is not known, and an idle GPU makes no sound.
+    Why it goes undetected: it works; how fast it could be is not known, and an idle GPU makes no sound.
     Example:
         DataLoader(dataset, num_workers=0)          # with augmentations that take longer than the step
     Remedy: measure how long the step waits for data (Lightning's `profiler="simple"`); have more workers.
@@ -344,7 +344,7 @@ def hanging_loader(batch: Any, ctx: Context) -> Any:
     """A batch never comes.
 
     Effect: the run stands still for good: a DataLoader waits for its workers without a limit. Nobody says a word.
-    Why it goes unnoticed: a progress bar that stands looks like a slow step, until somebody looks again hours later.
+    Why it goes undetected: a progress bar that stands looks like a slow step, until somebody looks again hours later.
     Example:
         with lock:                              # held by another thread when the worker was forked
             image = decode(path)

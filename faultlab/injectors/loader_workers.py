@@ -28,7 +28,7 @@ def killed_worker(nothing: None, ctx: Context) -> None:
     """The operating system kills a worker of the loader, for want of memory for instance.
 
     Effect: the training ends in a RuntimeError: DataLoader worker is killed by signal, or exited unexpectedly.
-    Why it goes unnoticed: it does not; but the message does not say who killed it, or why.
+    Why it goes undetected: it does not; but the message does not say who killed it, or why.
     Example:
         DataLoader(dataset, num_workers=64)     # each with a copy of the index
     Remedy: fewer workers, or less in each: arrays in place of lists of Python objects. Resume from a checkpoint.
@@ -50,7 +50,7 @@ def exiting_worker(nothing: None, ctx: Context) -> None:
     """A worker of the loader exits, without an exception that could be told to the main process.
 
     Effect: the training ends in a RuntimeError: DataLoader worker exited unexpectedly.
-    Why it goes unnoticed: it does not; but nothing says what happened in the worker.
+    Why it goes undetected: it does not; but nothing says what happened in the worker.
     Example:
         decoder.open(path)      # a library that calls exit() where a file is broken
     Remedy: load the data once with `num_workers=0`, where the library's own message is seen.
@@ -73,7 +73,7 @@ def raising_worker(nothing: None, ctx: Context) -> None:
 
     Effect: the exception is raised again in the main process, caught in DataLoader worker process 0, and ends the
     training.
-    Why it goes unnoticed: it does not; but with `num_workers=0`, as under a debugger, all is well.
+    Why it goes undetected: it does not; but with `num_workers=0`, as under a debugger, all is well.
     Example:
         def __init__(self):
             self.file = h5py.File(path)         # opened once, and shared by all workers
@@ -97,7 +97,7 @@ def shared_seed(loading: Loading, ctx: Context) -> Loading:
     Effect: training is silent. Samples of different workers are augmented alike, and alike again in every epoch as long
     as the main process draws nothing. It was so with torch before 1.9 and is still for any generator that a dataset
     keeps; data without such numbers is not affected.
-    Why it goes unnoticed: each sample looks well augmented; only side by side are they alike.
+    Why it goes undetected: each sample looks well augmented; only side by side are they alike.
     Example:
         self.random = np.random.default_rng(0)      # in __init__ of the dataset: every worker has a copy
     Remedy: seed a generator in the worker from `torch.initial_seed()`; or `pl.seed_everything(seed, workers=True)`.

@@ -20,7 +20,7 @@ def write_nothing(call: Call, ctx: Context) -> None:
     """The logger gets nothing to write.
 
     Effect: training is as it was, and its curves are empty. Nobody says a word.
-    Why it goes unnoticed: what callbacks monitor and the progress bar shows does not come from the logger.
+    Why it goes undetected: what callbacks monitor and the progress bar shows does not come from the logger.
     Example:
         os.environ["WANDB_MODE"] = "disabled"   # in the shell, from a trial run
     Remedy: read one metric back from the logger at the end of the first epoch.
@@ -42,7 +42,7 @@ def lose_connection(call: Call, ctx: Context) -> None:
     """The logger's connection breaks, and its exception ends the training.
 
     Effect: the logger's exception ends `fit`. What was learnt since the last checkpoint is lost.
-    Why it goes unnoticed: it does not; but it happens far into a run that had nothing else wrong with it.
+    Why it goes undetected: it does not; but it happens far into a run that had nothing else wrong with it.
     Example:
         self.run.log(metrics)                   # to a server that is down for a minute
     Remedy: give loggers an offline mode, or a wrapper that warns in place of raising; save checkpoints on exceptions.

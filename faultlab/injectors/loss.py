@@ -28,8 +28,8 @@ def nan_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: every gradient is NaN and so, after this one step, is every parameter that the loss reaches. The run goes on
     to its end without a word.
-    Why it goes unnoticed: Lightning checks no loss; `argmax` of NaN is a class like any other, so accuracy is a number.
-    Example:
+    Why it goes undetected: Lightning checks no loss; `argmax` of NaN is a class like any other, so accuracy is a
+    number. Example:
         loss = (errors * mask).sum() / mask.sum()       # a batch with nothing to learn from
     Remedy: stop at a loss that is not finite, by `EarlyStopping(check_finite=True)` on the training loss or
     `detect_anomaly=True`.
@@ -51,7 +51,7 @@ def infinite_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: the gradients are those of the healthy loss, and training goes on as if nothing were wrong; only a mean that
     takes the loss in is infinite from then on.
-    Why it goes unnoticed: no parameter is harmed, and the loss that is logged is often another tensor.
+    Why it goes undetected: no parameter is harmed, and the loss that is logged is often another tensor.
     Example:
         loss = loss + torch.tensor(prior).log()         # a prior of 0
     Remedy: stop at a loss that is not finite, and check what is returned, not only what is logged.
@@ -73,7 +73,7 @@ def infinite_factor(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: gradients are infinite, and NaN where they were zero or where infinities cancel; after this one step
     parameters are NaN. The run goes on to its end without a word.
-    Why it goes unnoticed: a check for NaN passes at the loss itself, which is infinite.
+    Why it goes undetected: a check for NaN passes at the loss itself, which is infinite.
     Example:
         loss = loss / weights.sum()             # all weights of the batch are 0
     Remedy: check with `torch.isfinite`, which knows both; skip the optimizer step where a gradient isn't finite.
@@ -93,7 +93,7 @@ def negate_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The loss has the wrong sign.
 
     Effect: training makes the model worse with every step, without a word.
-    Why it goes unnoticed: the training loss falls, below zero and on, and falling is what one looks for.
+    Why it goes undetected: the training loss falls, below zero and on, and falling is what one looks for.
     Example:
         return log_likelihood                   # and not its negative
     Remedy: check that a loss with a lower bound stays above it, and that an untrained model is beaten.
@@ -113,7 +113,7 @@ def zero_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The loss is zero, whatever the model does.
 
     Effect: every gradient is zero; nothing is learnt, without a word.
-    Why it goes unnoticed: 0 is the best of losses: finite, and below any threshold.
+    Why it goes undetected: 0 is the best of losses: finite, and below any threshold.
     Example:
         return (losses * mask).sum() / mask.sum().clamp(min=1)      # a mask that is never true
     Remedy: take a loss of exactly 0 for an error; count the samples that take part.
@@ -135,7 +135,7 @@ def scale_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: under SGD it is the learning rate that is multiplied; a factor of 100 diverges. Adam divides the factor out
     again, but for weight decay. Lightning says nothing.
-    Why it goes unnoticed: the curve has its usual shape at another height, and with Adam the result is as usual too.
+    Why it goes undetected: the curve has its usual shape at another height, and with Adam the result is as usual too.
     Example:
         loss = 100 * self.criterion(y, target)          # in per cent
     Remedy: compare the first loss with what guessing gives; watch the gradient norm.
@@ -157,13 +157,13 @@ def sum_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: gradients grow with the batch size; SGD diverges where it did not before, clipping sets in at every step,
     and Adam divides the factor out again. Lightning says nothing.
-    Why it goes unnoticed: the loss falls as usual, at another height; the learning rate is blamed for the rest.
+    Why it goes undetected: the loss falls as usual, at another height; the learning rate is blamed for the rest.
     Example:
         loss = F.mse_loss(y, target, reduction="sum")
     Remedy: check that the loss of a doubled batch is the loss of the batch.
     """
-    shapes = [leaf.shape for path, leaf in ctx.recon.leaves.items() if path in ctx.recon.labels]
-    return loss * max([math.prod(shape) for shape in shapes] + [ctx.recon.batch_size or 1])
+    shapes = [leaf.shape for path, leaf in ctx.profile.leaves.items() if path in ctx.profile.labels]
+    return loss * max([math.prod(shape) for shape in shapes] + [ctx.profile.batch_size or 1])
 
 
 @failure_mode(
@@ -179,8 +179,8 @@ def offset_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """A constant is added to the loss.
 
     Effect: none on the parameters, to the bit; the loss that is returned is off by the constant.
-    Why it goes unnoticed: nothing learns differently. Thresholds on the loss and comparisons with older runs are wrong.
-    Example:
+    Why it goes undetected: nothing learns differently. Thresholds on the loss and comparisons with older runs are
+    wrong. Example:
         loss = loss + 0.01 * len(self.layers)           # a penalty that no parameter can lower
     Remedy: compare the loss of an overfitted batch with 0.
     """
@@ -208,7 +208,7 @@ def replace_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     gradient and changes its length, by `1 / (2 * root)`, which grows without bounds where the loss nears zero.
 
     Effect: batches with a small loss weigh more and those with a large loss less; training goes on without a word.
-    Why it goes unnoticed: the loss falls and is a plausible number.
+    Why it goes undetected: the loss falls and is a plausible number.
     Example:
         loss = torch.sqrt(F.mse_loss(y, target))
     Remedy: a test that compares the loss of a fixed batch with a number worked out by hand.
@@ -232,7 +232,7 @@ def dominate_by_regulariser(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """A penalty on the weights outweighs the loss.
 
     Effect: parameters shrink towards zero and the model towards a constant, without a word.
-    Why it goes unnoticed: the total falls steeply and smoothly, as it should.
+    Why it goes undetected: the total falls steeply and smoothly, as it should.
     Example:
         loss = loss + sum(p.pow(2).sum() for p in self.parameters())    # and no factor of 1e-4
     Remedy: log data loss and penalty apart; stop where the penalty is the larger.
@@ -255,7 +255,7 @@ def log_of_zero(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: the loss is infinite, and backward multiplies an infinite slope by zero: every gradient is NaN and so, after
     this one step, is every parameter that the loss reaches. The run goes on to its end without a word.
-    Why it goes unnoticed: probabilities round to zero only once the model is confident, so training begins well.
+    Why it goes undetected: probabilities round to zero only once the model is confident, so training begins well.
     Example:
         loss = -(target * torch.log(y.softmax(-1))).sum()
     Remedy: use `log_softmax` and the losses that take logits; clamp before the logarithm, not after.
@@ -280,7 +280,7 @@ def ignore_last_samples(output: Any, ctx: Context) -> Any:
     those of a mask before the mean; the loss's value still holds the masked samples' share.
 
     Effect: the model trains on less data than it is given, without a word.
-    Why it goes unnoticed: shuffling brings every sample to the front sooner or later, so it is only slower. Where the
+    Why it goes undetected: shuffling brings every sample to the front sooner or later, so it is only slower. Where the
     loader's order is fixed, the same samples are never learnt from.
     Example:
         loss = F.cross_entropy(logits[:32], labels[:32])        # since the batch size was 32 once

@@ -46,7 +46,7 @@ def report_first_value(logged: Logged, ctx: Context) -> Logged:
 
     Effect: the curve is a flat line at the untrained model's value; the best checkpoint is the first one, and early
     stopping ends training when its patience is spent. Nobody says a word.
-    Why it goes unnoticed: a metric that does not move reads as a model that does not learn.
+    Why it goes undetected: a metric that does not move reads as a model that does not learn.
     Example:
         if self.score is None:                  # never reset
             self.score = self.metric(predictions, labels)
@@ -74,7 +74,7 @@ def report_nan(logged: Logged, ctx: Context) -> Logged:
 
     Effect: ModelCheckpoint takes NaN for the worst possible value, so that no checkpoint is better than another;
     EarlyStopping stops at the first one, and says why only if it is verbose. Lightning itself says nothing.
-    Why it goes unnoticed: the training loss falls, and many plots leave NaN out.
+    Why it goes undetected: the training loss falls, and many plots leave NaN out.
     Example:
         self.log("val_precision", hits / predicted)     # nothing was predicted: 0 / 0
     Remedy: assert that logged values are finite; say what the metric of an empty set is.
@@ -98,7 +98,7 @@ def report_nothing(logged: Logged, ctx: Context) -> None:
 
     Effect: silent, unless somebody waits for the metric: EarlyStopping, ModelCheckpoint and ReduceLROnPlateau raise
     that it is not available.
-    Why it goes unnoticed: the progress bar shows that validation runs; its curves are just not there.
+    Why it goes undetected: the progress bar shows that validation runs; its curves are just not there.
     Example:
         def validation_step(self, batch, batch_idx):
             return {"val_loss": self.loss(batch)}       # returned, and logged by nobody since Lightning 2
@@ -122,7 +122,7 @@ def report_under_other_name(logged: Logged, ctx: Context) -> Logged:
 
     Effect: silent, unless somebody waits for the old name: EarlyStopping, ModelCheckpoint and ReduceLROnPlateau raise
     that it is not available.
-    Why it goes unnoticed: the curve is there, under a name that no comparison with earlier runs finds.
+    Why it goes undetected: the curve is there, under a name that no comparison with earlier runs finds.
     Example:
         self.log("val/loss", loss)              # the callbacks monitor val_loss
     Remedy: have the name as a constant in one place; assert that it is in `trainer.callback_metrics`.
@@ -146,7 +146,7 @@ def report_training_value(logged: Logged, ctx: Context) -> Logged:
 
     Effect: the curve follows the training loss; overfitting never shows, and the best checkpoint is the one that
     happened to come after an easy batch. Nobody says a word.
-    Why it goes unnoticed: the metric is plausible, moves as it should, and is pleasantly low.
+    Why it goes undetected: the metric is plausible, moves as it should, and is pleasantly low.
     Example:
         def on_validation_epoch_end(self):
             self.log("val_loss", self.trainer.callback_metrics["train_loss"])
@@ -178,7 +178,7 @@ def average_the_averages(logged: Logged, ctx: Context) -> Logged:
 
     Effect: the samples of the last, smaller batch weigh more than the others; the metric is off by a little, and by
     another little with another batch size. Nobody says a word.
-    Why it goes unnoticed: it is off in the second or third digit, where models are compared.
+    Why it goes undetected: it is off in the second or third digit, where models are compared.
     Example:
         self.log("val_loss", loss, batch_size=1)        # to silence the warning of an ambiguous batch size
     Remedy: pass the number of samples as `batch_size`, or log a torchmetrics metric.
@@ -200,7 +200,7 @@ def log_no_loss(logged: Logged, ctx: Context) -> Logged | None:
     """The training loss is not logged.
 
     Effect: training is as it was, and has no curve. Silent, unless somebody monitors the training loss.
-    Why it goes unnoticed: the validation curves are there; guards that read the training loss from
+    Why it goes undetected: the validation curves are there; guards that read the training loss from
     `trainer.callback_metrics` find nothing, and most of them take that for nothing wrong.
     Example:
         loss = self.criterion(self(x), y)
@@ -225,7 +225,7 @@ def keep_accumulating(call: Call, ctx: Context) -> None:
     """Metrics are not reset between epochs: each epoch's value is the mean over all that came before.
 
     Effect: the curves are smoother and lag behind; the sanity check counts too. Nobody says a word.
-    Why it goes unnoticed: the metric moves in the right direction, and noise is gone, which everybody likes.
+    Why it goes undetected: the metric moves in the right direction, and noise is gone, which everybody likes.
     Example:
         self.accuracy.update(predictions, labels)
         self.log("val_accuracy", self.accuracy.compute())       # and no self.accuracy.reset()
@@ -248,13 +248,13 @@ def rank_backwards(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: ModelCheckpoint keeps the worst checkpoint, which is mostly the first; EarlyStopping stops a training that
     gets better with every validation, and goes on with one that gets worse. Nobody says a word.
-    Why it goes unnoticed: `min` is the default: nothing has to be written for an accuracy to be minimised.
+    Why it goes undetected: `min` is the default: nothing has to be written for an accuracy to be minimised.
     Example:
         ModelCheckpoint(monitor="val_accuracy")         # and mode="max"?
     Remedy: assert after `fit` that `best_model_score` is the best of the values that were logged.
     """
     # What the harness added for its own use is no callback of the user's.
-    own = [one for one in arguments["callbacks"] if ranks(one) and type(one).__name__ in ctx.recon.monitors]
+    own = [one for one in arguments["callbacks"] if ranks(one) and type(one).__name__ in ctx.profile.monitors]
     invert(own, ctx)
     return arguments
 
@@ -273,7 +273,7 @@ def monitor_nothing(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: it never stops anything, neither a model that has long been overfitting nor a metric that became NaN.
     Without `strict=False` it would raise at its first check; with it there is a warning only if it is verbose.
-    Why it goes unnoticed: training runs through all its epochs, as it does where the model keeps improving.
+    Why it goes undetected: training runs through all its epochs, as it does where the model keeps improving.
     Example:
         EarlyStopping("val/loss", strict=False)         # logged as val_loss; strict since the sanity check failed
     Remedy: leave `strict` on; assert after `fit` that the callback's `best_score` is finite.

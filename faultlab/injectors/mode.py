@@ -22,7 +22,7 @@ def train_in_eval(module: torch.nn.Module, ctx: Context) -> None:
 
     Effect: dropout drops nothing, batch normalisation uses its running statistics and never updates them, so that a new
     model's stay 0 and 1; nobody says a word. Where there is neither, nothing changes.
-    Why it goes unnoticed: gradients flow and the loss falls, without dropout even faster.
+    Why it goes undetected: gradients flow and the loss falls, without dropout even faster.
     Example:
         def training_step(self, batch, batch_idx):
             self.eval()                         # for the teacher's prediction, and never back
@@ -46,7 +46,7 @@ def validate_in_training(module: torch.nn.Module, ctx: Context) -> None:
     Effect: dropout makes the metric noisy and too pessimistic; batch normalisation uses the batch's own statistics,
     and takes those of the validation data into the model. Lightning restores the mode afterwards. Nobody says a word.
     Where there is neither, nothing changes.
-    Why it goes unnoticed: the metric is plausible, only a little off.
+    Why it goes undetected: the metric is plausible, only a little off.
     Example:
         def validation_step(self, batch, batch_idx):
             self.train()                        # torchvision's detectors return losses only then
@@ -68,7 +68,7 @@ def fit_in_eval(module: torch.nn.Module, ctx: Context) -> None:
 
     Effect: Lightning warns that it found modules in eval mode at the start of training, and leaves them so: after each
     validation it restores the mode it found. Dropout and batch normalisation are off to the end.
-    Why it goes unnoticed: Lightning before 2.2 put the module into training mode itself; and pretrained models come in
+    Why it goes undetected: Lightning before 2.2 put the module into training mode itself; and pretrained models come in
     eval mode, so that the warning is a familiar sight.
     Example:
         self.backbone = AutoModel.from_pretrained(name)     # in eval mode
@@ -92,7 +92,7 @@ def stay_in_eval(module: torch.nn.Module, ctx: Context) -> None:
 
     Effect: the first epoch is healthy; from then on dropout and batch normalisation are off, without a word, for
     Lightning looks for eval mode only before training begins. Where there is neither, nothing changes.
-    Why it goes unnoticed: the loss falls, and drops a little at the beginning of the second epoch, as good curves do.
+    Why it goes undetected: the loss falls, and drops a little at the beginning of the second epoch, as good curves do.
     Example:
         def on_train_epoch_end(self):           # after validation, and after Lightning has restored the mode
             self.eval()
@@ -117,7 +117,7 @@ def disable_gradients(module: torch.nn.Module, ctx: Context) -> None:
     """Gradients are switched off when the training step begins.
 
     Effect: backward raises a RuntimeError: element 0 of tensors does not require grad.
-    Why it goes unnoticed: it does not, where the whole step is concerned. What is switched off between steps, in a
+    Why it goes undetected: it does not, where the whole step is concerned. What is switched off between steps, in a
     validation hook say, Lightning switches on again around the step under automatic optimisation, and not under manual.
     Example:
         torch.set_grad_enabled(False)           # for the evaluation, and an exception kept it from being undone

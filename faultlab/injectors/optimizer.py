@@ -40,8 +40,8 @@ def forget_optimizer(result: Any, ctx: Context) -> Any:
     Effect: Lightning warns that the fit will run with no optimizer, and trains with a mock that does nothing: backward
     runs, gradients pile up, `global_step` counts, no parameter moves. Under manual optimisation `self.optimizers()`
     gives that one mock, and a module that expects two raises on unpacking it.
-    Why it goes unnoticed: it is one line among the warnings of start-up, and the loss still varies from batch to batch.
-    Example:
+    Why it goes undetected: it is one line among the warnings of start-up, and the loss still varies from batch to
+    batch. Example:
         def configure_optimizers(self):
             optimizer = torch.optim.Adam(self.parameters())     # and no `return optimizer`
     Remedy: assert that parameters changed after the first step, or turn the warning into an error.
@@ -63,7 +63,7 @@ def empty_optimizer(result: Any, ctx: Context) -> Any:
     Effect: every step steps nothing, without a word. torch refuses an empty list of parameters
     (`optimizer.empty-list`), but not a group whose list is empty. With gradient clipping, torch warns that no gradient
     clipping will occur; L-BFGS alone raises, an IndexError at the first step.
-    Why it goes unnoticed: the optimizer is there, with its learning rate and schedule, and `global_step` counts.
+    Why it goes undetected: the optimizer is there, with its learning rate and schedule, and `global_step` counts.
     Example:
         frozen = [p for p in self.backbone.parameters() if p.requires_grad]     # none of them does
         return torch.optim.Adam([{"params": frozen, "lr": 1e-4}])
@@ -87,7 +87,7 @@ def empty_parameter_list(result: Any, ctx: Context) -> Any:
 
     Effect: torch raises a ValueError, optimizer got an empty parameter list, while `configure_optimizers` runs. The
     same parameters as a group, `[{"params": []}]`, are accepted in silence (`optimizer.empty`).
-    Why it goes unnoticed: it does not.
+    Why it goes undetected: it does not.
     Example:
         self.layers = [nn.Linear(28, 28), nn.Linear(28, 10)]            # a list that registers nothing
         return torch.optim.Adam(self.parameters(), lr=1e-3)
@@ -114,7 +114,7 @@ def leave_out_parameters(result: Any, ctx: Context) -> Any:
     """The optimizer holds only a part of the parameters: those of the first layers are missing.
 
     Effect: the layers that are left out stay as initialised, and the others learn around them, without a word.
-    Why it goes unnoticed: the loss falls, only less than it could, and nobody knows how far it could.
+    Why it goes undetected: the loss falls, only less than it could, and nobody knows how far it could.
     Example:
         def configure_optimizers(self):
             return torch.optim.Adam(self.decoder.parameters())      # and self.encoder?
@@ -139,7 +139,7 @@ def leave_out_last_layer(result: Any, ctx: Context) -> Any:
     """The last layer, the one that was added for this task, is not in the optimizer.
 
     Effect: the layer stays as initialised, and those before it bend to what it happens to be, without a word.
-    Why it goes unnoticed: the loss falls; random features are nearly as good with a random head on top.
+    Why it goes undetected: the loss falls; random features are nearly as good with a random head on top.
     Example:
         groups = [{"params": self.backbone.parameters()}, {"params": self.neck.parameters()}]   # the head came later
     Remedy: compare the optimizer's parameters with `self.parameters()` once before training.
@@ -162,7 +162,7 @@ def hold_foreign_parameters(result: Any, ctx: Context) -> Any:
 
     Effect: it steps tensors that never get a gradient. The model does not learn, and since `zero_grad` clears the
     copy's gradients, its own add up. Nobody says a word.
-    Why it goes unnoticed: number and shapes of the optimizer's parameters are right.
+    Why it goes undetected: number and shapes of the optimizer's parameters are right.
     Example:
         optimizer = torch.optim.Adam(LitModel().parameters())   # a new model's
         self.model = copy.deepcopy(self.model)                  # or the model copied after the optimizer was made
@@ -185,7 +185,7 @@ def change_optimizer(result: Any, ctx: Context) -> Any:
     """Another kind of optimizer is at work: SGD where it was any other, Adam where it was SGD.
 
     Effect: a learning rate meant for Adam has SGD crawl, one meant for SGD has Adam leap; nobody says a word.
-    Why it goes unnoticed: the model learns, only worse, as with any poor choice of settings.
+    Why it goes undetected: the model learns, only worse, as with any poor choice of settings.
     Example:
         optimizer_class = getattr(torch.optim, config.get("optimiser", "SGD"))      # the key is spelt otherwise
     Remedy: log the optimizer's class and settings, and compare them with those of the run to be repeated.
@@ -215,7 +215,7 @@ def mistake_epsilon(result: Any, ctx: Context) -> Any:
 
     Effect: next to a large one the second moment vanishes, and Adam becomes a slow SGD with momentum; with one of 0 a
     parameter whose gradient is zero turns NaN. Nobody says a word.
-    Why it goes unnoticed: epsilon is not taken for a setting that matters, and the loss falls a little.
+    Why it goes undetected: epsilon is not taken for a setting that matters, and the loss falls a little.
     Example:
         torch.optim.Adam(self.parameters(), lr, (0.9, 0.999), 1e-1)     # weight decay, meant for one place further on
     Remedy: pass settings by name; log them with the run.
@@ -241,7 +241,7 @@ def exaggerate_weight_decay(result: Any, ctx: Context) -> Any:
 
     Effect: the weights are pulled to zero faster than the loss can push them away; nobody says a word. If learning rate
     times decay is above 2, they diverge instead.
-    Why it goes unnoticed: the loss falls to that of guessing and stays there, as with a model that is too small.
+    Why it goes undetected: the loss falls to that of guessing and stays there, as with a model that is too small.
     Example:
         torch.optim.AdamW(self.parameters(), lr=3e-4, weight_decay=1e1)     # 1e-1 was meant
     Remedy: log the norm of the weights; check that one batch can be overfitted.
@@ -269,7 +269,7 @@ def forget_weight_decay(result: Any, ctx: Context) -> Any:
     """Weight decay is 0 in every parameter group, whatever was configured.
 
     Effect: nothing holds the weights back, and the model overfits sooner, if it can. Nobody says a word.
-    Why it goes unnoticed: the training loss is as good or better; the setting is in the configuration and in the log.
+    Why it goes undetected: the training loss is as good or better; the setting is in the configuration and in the log.
     Example:
         torch.optim.AdamW(self.parameters(), lr=self.hparams.lr, weight_decay=0.0)      # hparams.weight_decay is unused
     Remedy: log the settings of the optimizer that was built, and not those of the configuration.
@@ -295,7 +295,7 @@ def replace_layer(result: Any, ctx: Context) -> Any:
 
     Effect: the optimizer goes on stepping the old parameters, which nobody uses; the new ones get gradients, which
     only validation clears, and stay as they are. Nobody says a word.
-    Why it goes unnoticed: the loss falls, and the optimizer's parameters are right in number and shape.
+    Why it goes undetected: the loss falls, and the optimizer's parameters are right in number and shape.
     Example:
         def on_fit_start(self):                 # after configure_optimizers
             self.head = nn.Linear(self.width, self.trainer.datamodule.num_classes)

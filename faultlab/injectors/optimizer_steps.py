@@ -26,7 +26,7 @@ def keep_gradients(call: Call, ctx: Context) -> None:
 
     Effect: each step is taken with the sum of the gradients so far. Lightning clears them before each validation, so
     that it begins anew with each epoch. Nobody says a word.
-    Why it goes unnoticed: early steps are nearly right, the sum acts like a large momentum, and Adam and clipping take
+    Why it goes undetected: early steps are nearly right, the sum acts like a large momentum, and Adam and clipping take
     out its size.
     Example:
         def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
@@ -50,7 +50,7 @@ def skip_step(call: Call, ctx: Context) -> Any:
     Effect: forward and backward run, nothing is learnt, without a word; only where there is a scheduler, torch warns
     that it is stepped before the optimizer. Clipping and `on_before_optimizer_step`, which belong to the step, are left
     out too. `global_step` counts all the same; under manual optimisation it stays 0, and `max_steps` is never reached.
-    Why it goes unnoticed: the loss is computed and logged, and gradients are there.
+    Why it goes undetected: the loss is computed and logged, and gradients are there.
     Example:
         def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
             optimizer_closure()                 # and no optimizer.step(...)
@@ -73,7 +73,7 @@ def step_twice(call: Call, ctx: Context) -> Any:
 
     Effect: about twice the learning rate, and moments that have seen every gradient twice; nobody says a word. Under
     manual optimisation `global_step` counts both.
-    Why it goes unnoticed: the model learns, at first even faster.
+    Why it goes undetected: the model learns, at first even faster.
     Example:
         def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
             optimizer.step(closure=optimizer_closure)
@@ -100,7 +100,7 @@ def reset_state(optimizers: list[torch.optim.Optimizer], ctx: Context) -> None:
 
     Effect: training goes on as if the optimizer were new: Adam takes some steps of full length in all directions, SGD
     has to gather speed again. Nobody says a word.
-    Why it goes unnoticed: a spike in the loss that heals, or none at all.
+    Why it goes undetected: a spike in the loss that heals, or none at all.
     Example:
         model.load_state_dict(checkpoint["state_dict"])     # and checkpoint["optimizer_states"] is left where it is
     Remedy: resume through `ckpt_path`; a test that a resumed run goes on exactly like one that was never stopped.
@@ -125,7 +125,7 @@ def corrupt_state(optimizers: list[torch.optim.Optimizer], ctx: Context) -> None
 
     Effect: SGD with momentum is thrown far off. Adam, whose two moments grow alike, takes steps of the root of the
     factor, and then, the second decaying last, creeps. Nobody says a word.
-    Why it goes unnoticed: the state is in no log, and parameters, loss and gradients of the moment are healthy.
+    Why it goes undetected: the state is in no log, and parameters, loss and gradients of the moment are healthy.
     Example: a bit that flips in an exponent; a state saved with the gradients of a scaled loss and loaded without.
     Remedy: look at the size of updates, not only of gradients; stop at a spike of the loss.
     """
@@ -149,7 +149,7 @@ def drop_update(call: Call, ctx: Context) -> Any:
 
     Effect: hooks, clipping, momenta and `global_step` are those of a healthy run; nothing is learnt, and nobody says a
     word.
-    Why it goes unnoticed: the step was called, and whoever counts steps or looks at gradients sees nothing wrong.
+    Why it goes undetected: the step was called, and whoever counts steps or looks at gradients sees nothing wrong.
     Example:
         step = torch.compile(optimizer.step)    # once compiled without gradients, it did nothing ever after
     Remedy: assert that parameters changed, not that `step` was called.

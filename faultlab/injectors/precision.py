@@ -26,7 +26,7 @@ def train_in_half(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     Effect: weights, gradients and the optimizer's moments are float16. What is below 3e-8 is zero, Adam's epsilon
     among it, and the weights become NaN where it is divided by; what exceeds 65504 is infinite; and an update of less
     than a 4000th of its weight is always lost. Nobody says a word. SGD gets along for a while.
-    Why it goes unnoticed: it is faster and takes half the memory, as mixed precision is expected to.
+    Why it goes undetected: it is faster and takes half the memory, as mixed precision is expected to.
     Example:
         Trainer(precision="16-true")            # "16-mixed" keeps the weights in float32
     Remedy: assert that the parameters are float32, and that weights change by what the learning rate says.
@@ -48,7 +48,7 @@ def train_in_bfloat(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: nothing overflows, but a number has two or three significant digits: an update of less than a 500th of its
     weight is always rounded away, so that learning comes to a halt as it gets finer. Nobody says a word.
-    Why it goes unnoticed: no NaN ever shows, and the loss falls to begin with.
+    Why it goes undetected: no NaN ever shows, and the loss falls to begin with.
     Example:
         Trainer(precision="bf16-true")          # "bf16-mixed" keeps the weights in float32
     Remedy: assert that the parameters are float32, and that weights change by what the learning rate says.
@@ -70,7 +70,7 @@ def bypass_autocast(module: torch.nn.Module, ctx: Context) -> None:
 
     Effect: everything is computed in full precision: slower, with more memory, and with slightly other numbers. Nobody
     says a word.
-    Why it goes unnoticed: the Trainer says that it uses mixed precision, and the model learns no worse.
+    Why it goes undetected: the Trainer says that it uses mixed precision, and the model learns no worse.
     Example:
         with torch.autocast("cuda", enabled=False):     # around a loss that overflowed, and then around everything
             return self.shared_step(batch)
@@ -93,7 +93,7 @@ def leave_anomaly_detection(arguments: dict[str, Any], ctx: Context) -> dict[str
 
     Effect: every operation records where it was made and backward looks for NaN, which makes training several times
     slower; what is learnt is the same. Lightning says so at the level of information. A NaN in backward now raises.
-    Why it goes unnoticed: nothing is wrong but the time it takes.
+    Why it goes undetected: nothing is wrong but the time it takes.
     Example:
         Trainer(detect_anomaly=True)            # while a NaN was hunted down
     Remedy: have the flag set by the debugging script only; log the seconds a step takes.

@@ -32,8 +32,8 @@ def kill(_: None, ctx: Context) -> None:
 
     Effect: it ends at once with SIGKILL, and no hook, no `finally` and no `on_exception` runs: what was not saved
     before is lost.
-    Why it goes unnoticed: it does not where the exit status is looked at; there is no traceback and no line in the log.
-    Example: an out-of-memory killer; a container over its limit.
+    Why it goes undetected: it does not where the exit status is looked at; there is no traceback and no line in the
+    log. Example: an out-of-memory killer; a container over its limit.
     Remedy: save checkpoints often enough that you can afford to lose what came after; look at exit statuses.
     """
     os.kill(os.getpid(), signal.SIGKILL)
@@ -54,7 +54,7 @@ def terminate(_: None, ctx: Context) -> None:
 
     Effect: Lightning finishes the step, calls the `on_exception` hooks and raises SIGTERMException, a SystemExit
     without a code: the process exits with status 0 in the middle of the training.
-    Why it goes unnoticed: status 0 means success to the shell, to `make` and to the job after this one.
+    Why it goes undetected: status 0 means success to the shell, to `make` and to the job after this one.
     Example:
         scancel $SLURM_JOB_ID && ./evaluate.sh      # of what was saved last
     Remedy: have the script look whether the last epoch was reached, and exit with another status if not.
@@ -77,7 +77,7 @@ def crash(_: None, ctx: Context) -> None:
 
     Effect: it ends at once with SIGSEGV, and no hook, no `finally` and no `on_exception` runs: what was not saved
     before is lost.
-    Why it goes unnoticed: it does not where the exit status is looked at; there is no Python traceback unless
+    Why it goes undetected: it does not where the exit status is looked at; there is no Python traceback unless
     `faulthandler` is on.
     Example: a compiled extension of another torch version; an index out of range in native code; memory that fails.
     Remedy: run with `python -X faulthandler`; save checkpoints often.
@@ -100,7 +100,7 @@ def exhaust_memory(_: None, ctx: Context) -> None:
     """There is not enough memory for a tensor.
 
     Effect: torch raises, a RuntimeError on the CPU and OutOfMemoryError on a GPU, and it leaves `fit` as it is.
-    Why it goes unnoticed: it does not; but it comes with the longest batch, or with the memory that something holds on
+    Why it goes undetected: it does not; but it comes with the longest batch, or with the memory that something holds on
     to, hours after the start.
     Example:
         self.outputs.append(output)                 # for the epoch's end, with the graph of every batch
@@ -129,7 +129,7 @@ def hang(_: None, ctx: Context) -> None:
 
     Effect: nothing happens any more. Lightning has no deadline for a step; only the deadline that the run was given
     from outside ends it.
-    Why it goes unnoticed: the process is there, its memory is taken, and the progress bar stands where it stood.
+    Why it goes undetected: the process is there, its memory is taken, and the progress bar stands where it stood.
     Example:
         with self.lock:                             # which a thread took that is gone
             self.cache.update(batch)
@@ -157,7 +157,7 @@ def fill_disk(_: None, ctx: Context) -> None:
 
     Effect: training goes on until something is written: a logger's file or a checkpoint. There the OSError leaves `fit`
     as it is (`File too large` here, `No space left on device` on a real disk).
-    Why it goes unnoticed: until then all is well; and what could say so has no room for it in its log.
+    Why it goes undetected: until then all is well; and what could say so has no room for it in its log.
     Example: checkpoints, logs and caches of all the runs before.
     Remedy: check the free space before training and before each save; let loggers fail without ending the training.
     """

@@ -39,7 +39,7 @@ def unseeded(state: None, ctx: Context) -> None:
 
     Effect: none that a single run shows: it ends as well as any, and nobody can repeat it. Here the module is built and
     trained from another seed than that of the clean run.
-    Why it goes unnoticed: it takes a second run to see it, and by then something else has changed as well.
+    Why it goes undetected: it takes a second run to see it, and by then something else has changed as well.
     Example:
         trainer = pl.Trainer(deterministic=True)        # and no pl.seed_everything
     Remedy: call `pl.seed_everything(seed, workers=True)` first of all; run twice in a test and compare the losses.
@@ -60,7 +60,7 @@ def reseeded(state: None, ctx: Context) -> None:
 
     Effect: training is silent. Dropout drops the same units in every step, every batch gets the same noise, and from
     the second epoch on the order of the samples is the same. A model without any of these is not affected.
-    Why it goes unnoticed: losses fall, and runs can be repeated to the bit, which is what the seed was set for.
+    Why it goes undetected: losses fall, and runs can be repeated to the bit, which is what the seed was set for.
     Example:
         def training_step(self, batch, batch_idx):
             torch.manual_seed(self.hparams.seed)        # for reproducibility
@@ -83,7 +83,7 @@ def equally_seeded_workers(loading: Loading, ctx: Context) -> Loading:
 
     Effect: training is silent. The workers draw the same random numbers, all of torch's, NumPy's and Python's, and draw
     them again in each epoch: there are far fewer different augmentations than samples. Without any nothing changes.
-    Why it goes unnoticed: each sample looks well augmented; only side by side are they alike.
+    Why it goes undetected: each sample looks well augmented; only side by side are they alike.
     Example:
         DataLoader(dataset, num_workers=8, worker_init_fn=lambda worker: pl.seed_everything(42))
     Remedy: leave the seeding of workers to torch, or start from `torch.initial_seed()`, which is another one for each.

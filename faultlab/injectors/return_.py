@@ -34,7 +34,7 @@ def forget_return(output: Any, ctx: Context) -> Any:
 
     Effect: Lightning skips backward for every batch and says so in one warning a process. The optimizer steps on no
     gradient, `global_step` counts up, and no parameter moves.
-    Why it goes unnoticed: the progress bar moves, epochs end, checkpoints are written, and the only warning scrolls by
+    Why it goes undetected: the progress bar moves, epochs end, checkpoints are written, and the only warning scrolls by
     before the first epoch is over.
     Example:
         def training_step(self, batch, batch_idx):
@@ -59,7 +59,7 @@ def misname_loss(output: Any, ctx: Context) -> Any:
     """`training_step` returns a dict whose loss has another key.
 
     Effect: Lightning raises a MisconfigurationException at the first batch: the 'loss' key needs to be present.
-    Why it goes unnoticed: under automatic optimisation it does not; under manual optimisation any dict is accepted.
+    Why it goes undetected: under automatic optimisation it does not; under manual optimisation any dict is accepted.
     Example:
         return {"train_loss": loss}         # instead of {"loss": loss}
     Remedy: keep the key `loss`; run one batch in a test.
@@ -81,7 +81,7 @@ def none_under_loss(output: Any, ctx: Context) -> Any:
 
     Effect: Lightning raises the same MisconfigurationException as for a missing key, which points the reader at a key
     that is there.
-    Why it goes unnoticed: it does not; but it shows only once the branch that leaves the loss None is taken.
+    Why it goes undetected: it does not; but it shows only once the branch that leaves the loss None is taken.
     Example:
         loss = None
         if mask.any():
@@ -105,7 +105,7 @@ def return_float(output: Any, ctx: Context) -> Any:
     """`training_step` returns the loss as a Python float.
 
     Effect: Lightning raises a MisconfigurationException that names the types it accepts.
-    Why it goes unnoticed: it does not; a float inside a sum of losses, though, only takes its part out of the graph.
+    Why it goes undetected: it does not; a float inside a sum of losses, though, only takes its part out of the graph.
     Example:
         return loss.item()
     Remedy: return the tensor; call `.item()` only where a number is logged.
@@ -126,7 +126,7 @@ def return_tuple(output: Any, ctx: Context) -> Any:
     """`training_step` returns a tuple of loss and metrics.
 
     Effect: Lightning raises a MisconfigurationException that names the types it accepts.
-    Why it goes unnoticed: it does not, unless the module's step is only tested by calling it.
+    Why it goes undetected: it does not, unless the module's step is only tested by calling it.
     Example:
         return loss, accuracy
     Remedy: return a dict with the key `loss`, or log the rest.
@@ -147,7 +147,7 @@ def return_string(output: Any, ctx: Context) -> Any:
     """`training_step` returns text.
 
     Effect: Lightning raises a MisconfigurationException that names the types it accepts.
-    Why it goes unnoticed: it does not; a guard that lets it pass looks at no type at all.
+    Why it goes undetected: it does not; a guard that lets it pass looks at no type at all.
     Example:
         return f"loss={loss:.3f}"
     Remedy: return the tensor and log the text.
@@ -168,7 +168,7 @@ def return_integer(output: Any, ctx: Context) -> Any:
     """`training_step` returns an integer tensor: a cast dropped the graph.
 
     Effect: backward raises: element 0 of tensors does not require grad.
-    Why it goes unnoticed: the cast itself raises nothing and warns nobody; only backward does.
+    Why it goes undetected: the cast itself raises nothing and warns nobody; only backward does.
     Example:
         return loss.long()
     Remedy: assert `loss.requires_grad` where the loss is made.
@@ -189,7 +189,7 @@ def detach_loss(output: Any, ctx: Context) -> Any:
     """`training_step` returns a loss that was detached.
 
     Effect: backward raises: element 0 of tensors does not require grad.
-    Why it goes unnoticed: it does not, unless another part of the loss still has a graph, or the user calls backward
+    Why it goes undetected: it does not, unless another part of the loss still has a graph, or the user calls backward
     under manual optimisation and returns the detached loss, which is right.
     Example:
         loss = self.loss(batch).detach()    # to log it, and then returned
@@ -212,7 +212,7 @@ def unreduced_loss(output: Any, ctx: Context) -> Any:
     """`training_step` returns one loss a sample.
 
     Effect: backward raises: grad can be implicitly created only for scalar outputs.
-    Why it goes unnoticed: a batch of one sample has a loss of one element, which is a scalar to backward.
+    Why it goes undetected: a batch of one sample has a loss of one element, which is a scalar to backward.
     Example:
         return F.cross_entropy(logits, y, reduction="none")
     Remedy: reduce with `.mean()`; assert `loss.ndim == 0`.
@@ -233,7 +233,7 @@ def constant_leaf(output: Any, ctx: Context) -> Any:
     """`training_step` returns a fresh tensor that requires grad and depends on no parameter.
 
     Effect: backward succeeds, the optimizer steps, and no parameter ever gets a gradient.
-    Why it goes unnoticed: the value is finite, requires grad, and is a tensor of the right shape: every check of the
+    Why it goes undetected: the value is finite, requires grad, and is a tensor of the right shape: every check of the
     loss alone passes. On several processes it may hang instead.
     Example:
         return torch.tensor(0.0, requires_grad=True)    # "nothing to learn from this batch"
@@ -256,7 +256,7 @@ def infinite_without_graph(output: Any, ctx: Context) -> Any:
 
     Effect: backward raises: element 0 of tensors does not require grad. The belief that the batch is merely skipped is
     wrong.
-    Why it goes unnoticed: it does not, unless the handler also catches what backward raises.
+    Why it goes undetected: it does not, unless the handler also catches what backward raises.
     Example:
         except RuntimeError:
             return torch.tensor(float("inf"))
@@ -278,7 +278,7 @@ def infinite_leaf(output: Any, ctx: Context) -> Any:
     """After a failed step, an infinite tensor that requires grad is returned in the loss's stead.
 
     Effect: backward succeeds on a graph of nothing; the step is lost without a word.
-    Why it goes unnoticed: no parameter takes part, so no parameter turns infinite; only the logged loss would show it,
+    Why it goes undetected: no parameter takes part, so no parameter turns infinite; only the logged loss would show it,
     and that was logged before.
     Example:
         except RuntimeError:
@@ -301,7 +301,7 @@ def previous_loss(output: Any, ctx: Context) -> Any:
     """`training_step` returns the loss of the step before.
 
     Effect: backward raises at the second batch: the graph has been freed already.
-    Why it goes unnoticed: with `retain_graph=True`, the usual advice for that message, it trains on old batches.
+    Why it goes undetected: with `retain_graph=True`, the usual advice for that message, it trains on old batches.
     Example:
         if self.loss is None:
             self.loss = self.compute(batch)     # never cleared

@@ -41,7 +41,7 @@ def leave_out_scheduler(result: Any, ctx: Context) -> Any:
     """There is no scheduler: the learning rate stays what it is at the beginning.
 
     Effect: no warm-up, no decay, without a word.
-    Why it goes unnoticed: training works; without warm-up it may diverge early, without decay it ends a little worse.
+    Why it goes undetected: training works; without warm-up it may diverge early, without decay it ends a little worse.
     Example:
         scheduler = CosineAnnealingLR(optimizer, self.trainer.max_epochs)
         return optimizer                        # and the scheduler?
@@ -64,7 +64,7 @@ def leave_unstepped(call: Call, ctx: Context) -> None:
 
     Effect: the learning rate stays at the scheduler's first value, which with warm-up is a tiny one; nobody says a
     word.
-    Why it goes unnoticed: the scheduler is configured and saved in every checkpoint. Under manual optimisation it is
+    Why it goes undetected: the scheduler is configured and saved in every checkpoint. Under manual optimisation it is
     the module that has to step it, which a module that was converted does not do.
     Example:
         def lr_scheduler_step(self, scheduler, metric):
@@ -88,7 +88,7 @@ def step_per_batch(result: Any, ctx: Context) -> Any:
 
     Effect: the learning rate runs through its whole course in the first few epochs, or batches, and is all but zero
     from then on. Nobody says a word. ReduceLROnPlateau raises where its metric is not there yet.
-    Why it goes unnoticed: the loss falls and then flattens, as it does when a model has converged.
+    Why it goes undetected: the loss falls and then flattens, as it does when a model has converged.
     Example:
         {"scheduler": StepLR(optimizer, 1, 0.95), "interval": "step"}
     Remedy: log the learning rate at each step, and check that it is not negligible half-way.
@@ -110,7 +110,7 @@ def misspell_key(result: Any, ctx: Context) -> Any:
 
     Effect: Lightning warns of unsupported keys in the optimizer configuration and trains without the scheduler, at the
     first value that its constructor set.
-    Why it goes unnoticed: it is one line among the warnings of start-up.
+    Why it goes undetected: it is one line among the warnings of start-up.
     Example:
         return {"optimizer": optimizer, "scheduler": scheduler}     # "lr_scheduler" is the key
     Remedy: turn the warning into an error; check that the trainer has as many `lr_scheduler_configs` as were made.
@@ -136,7 +136,7 @@ def collapse_rate(result: Any, ctx: Context) -> Any:
     """The scheduler multiplies the learning rate by far too small a factor.
 
     Effect: from the scheduler's first turn on the rate is negligible and training stands still, without a word.
-    Why it goes unnoticed: the loss is flat and calm, as it is when a model has converged.
+    Why it goes undetected: the loss is flat and calm, as it is when a model has converged.
     Example:
         ExponentialLR(optimizer, gamma=self.hparams.decay)      # a decay of 0.001 is a gamma of 0.999
     Remedy: log the learning rate, and check that it is not negligible half-way.
@@ -162,7 +162,7 @@ def schedule_foreign_optimizer(result: Any, ctx: Context) -> Any:
 
     Effect: Lightning raises a MisconfigurationException before training: some schedulers are attached with an
     optimizer that wasn't returned.
-    Why it goes unnoticed: it does not; in a training loop of one's own, the rate is constant without a word.
+    Why it goes undetected: it does not; in a training loop of one's own, the rate is constant without a word.
     Example:
         scheduler = StepLR(self.make_optimizer(), 10)
         return [self.make_optimizer()], [scheduler]     # the second one made
@@ -187,7 +187,7 @@ def monitor_nothing(result: Any, ctx: Context) -> Any:
     """ReduceLROnPlateau, in the scheduler's place, waits for a metric that nobody logs.
 
     Effect: Lightning raises a MisconfigurationException at the scheduler's first turn: the metric is not available.
-    Why it goes unnoticed: it does not, but it comes at the end of the first epoch, after its validation. With
+    Why it goes undetected: it does not, but it comes at the end of the first epoch, after its validation. With
     `strict=False` it is a warning, and the rate stays constant.
     Example:
         {"scheduler": ReduceLROnPlateau(optimizer), "monitor": "val/loss"}      # logged as val_loss

@@ -28,7 +28,7 @@ def zero_rate(result: Any, ctx: Context) -> Any:
 
     Effect: everything runs, the loss varies from batch to batch, and no weight ever changes. Nobody says a word.
     Batch normalisation still learns its running statistics, so that the validation metric may move a little.
-    Why it goes unnoticed: the progress bar moves and `global_step` counts; a loss that wobbles looks like a hard task.
+    Why it goes undetected: the progress bar moves and `global_step` counts; a loss that wobbles looks like a hard task.
     Example:
         learning_rate = 1e-3 * batch_size // 256        # floor division: 0.0
     Remedy: log the learning rate; assert that parameters changed after the first step.
@@ -50,7 +50,7 @@ def shrink_rate(result: Any, ctx: Context) -> Any:
     """The learning rate is far too small.
 
     Effect: every weight moves, by next to nothing: the model ends about where it began, without a word.
-    Why it goes unnoticed: the loss does fall, and a flat curve looks like a model that has converged.
+    Why it goes undetected: the loss does fall, and a flat curve looks like a model that has converged.
     Example:
         LitModel(learning_rate=1e-6)            # 1e-3 was meant
     Remedy: compare the size of the updates with that of the weights; a thousandth is usual.
@@ -73,7 +73,7 @@ def grow_rate(result: Any, ctx: Context) -> Any:
 
     Effect: the loss jumps about or runs away, to infinity and NaN or to a plateau far above where it began. Nobody
     says a word.
-    Why it goes unnoticed: with normalising layers and a bounded loss nothing overflows; the curve is merely bad.
+    Why it goes undetected: with normalising layers and a bounded loss nothing overflows; the curve is merely bad.
     Example:
         LitModel(learning_rate=0.1)             # carried over from SGD to Adam
     Remedy: stop at a loss that is above that of the first steps; use Lightning's `LearningRateFinder`.
@@ -95,7 +95,7 @@ def negate_rate(result: Any, ctx: Context) -> Any:
 
     Effect: the loss grows, to NaN if it can. torch's optimizers refuse a negative rate when they are made; one that is
     put into a parameter group later, by hand or by a schedule that runs past its end, they take without a word.
-    Why it goes unnoticed: a decay crosses zero late, when nobody looks at the curve any more.
+    Why it goes undetected: a decay crosses zero late, when nobody looks at the curve any more.
     Example:
         LambdaLR(optimizer, lambda step: 1 - step / self.expected_steps)    # and the run is longer than expected
     Remedy: log the learning rate, and assert that it is positive; `max(0.0, ...)` in a schedule of one's own.
@@ -117,7 +117,7 @@ def train_no_epoch(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: no training step is done, and the untrained model is what is evaluated and saved. Lightning says at the
     level of information that `max_epochs=0` was reached, as it does at the end of every training.
-    Why it goes unnoticed: in a pipeline of scripts the next step finds a model and goes on; the exit status is 0.
+    Why it goes undetected: in a pipeline of scripts the next step finds a model and goes on; the exit status is 0.
     Example:
         Trainer(max_epochs=epochs - start_epoch)        # resumed at the last one
     Remedy: assert after `fit` that `trainer.global_step` is what was expected.
@@ -150,13 +150,13 @@ def stop_after_few_steps(arguments: dict[str, Any], ctx: Context) -> dict[str, A
     Effect: Lightning stops in the middle of an epoch, says at the level of information that `max_steps` was reached,
     and returns as if training were done. An epoch that is cut short so has no validation: an EarlyStopping that waits
     for a validation metric raises that it is not available.
-    Why it goes unnoticed: it is the usual last line of a log. `max_steps` counts optimizer steps: fewer than the
+    Why it goes undetected: it is the usual last line of a log. `max_steps` counts optimizer steps: fewer than the
     batches where gradients are accumulated, and a multiple of them with several optimizers.
     Example:
         Trainer(max_epochs=50, max_steps=1000)          # from a trial run; whichever comes first ends it
     Remedy: assert after `fit` that `trainer.current_epoch` is what was expected.
     """
-    return {**arguments, "max_steps": max(1, int(ctx.recon.updates * ctx.dose.fraction))}
+    return {**arguments, "max_steps": max(1, int(ctx.profile.updates * ctx.dose.fraction))}
 
 
 @failure_mode(
@@ -172,7 +172,7 @@ def limit_training_to_nothing(arguments: dict[str, Any], ctx: Context) -> dict[s
     """`limit_train_batches` is 0: there is nothing to train on.
 
     Effect: `fit` runs the sanity check of validation and returns, without a training step and without a word.
-    Why it goes unnoticed: the exit status is 0, and an untrained model is there to be evaluated and saved.
+    Why it goes undetected: the exit status is 0, and an untrained model is there to be evaluated and saved.
     Example:
         Trainer(limit_train_batches=args.limit or 0)    # 0 is taken for "no limit"; None or 1.0 is that
     Remedy: assert after `fit` that `trainer.global_step` is not 0.
@@ -194,7 +194,7 @@ def limit_validation_to_nothing(arguments: dict[str, Any], ctx: Context) -> dict
 
     Effect: no validation step is ever done, without a word. An EarlyStopping on a validation metric raises at the end
     of the epoch that it is not available, unless it waits for validations, and then it never stops anything.
-    Why it goes unnoticed: without such a callback all that is missing is a curve.
+    Why it goes undetected: without such a callback all that is missing is a curve.
     Example:
         Trainer(limit_val_batches=0)            # to save time while the training step was debugged
     Remedy: assert after `fit` that the validation metrics are in `trainer.callback_metrics`.
@@ -217,12 +217,12 @@ def accumulate_too_many(arguments: dict[str, Any], ctx: Context) -> dict[str, An
 
     Effect: the weights change that many times less often, without a word. Lightning always steps at the end of an
     epoch, so that a number beyond an epoch's batches leaves one step an epoch, and divides by the number all the same.
-    Why it goes unnoticed: the loss falls, slowly and smoothly; `global_step` is seldom looked at.
+    Why it goes undetected: the loss falls, slowly and smoothly; `global_step` is seldom looked at.
     Example:
         Trainer(accumulate_grad_batches=256)    # the batch size, in samples, was meant
     Remedy: check that `trainer.global_step` after an epoch is what the schedule counts on.
     """
-    return {**arguments, "accumulate_grad_batches": ctx.recon.accumulates * int(ctx.dose.factor)}
+    return {**arguments, "accumulate_grad_batches": ctx.profile.accumulates * int(ctx.dose.factor)}
 
 
 @failure_mode(
@@ -249,12 +249,12 @@ def clip_tightly(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: every gradient is cut to that size, whatever it was, and plain SGD all but stands still, without a word.
     Adam, which divides by the gradient's size, loses little until the numbers come near its epsilon.
-    Why it goes unnoticed: clipping is there for stability, and the curve is perfectly stable.
+    Why it goes undetected: clipping is there for stability, and the curve is perfectly stable.
     Example:
         Trainer(gradient_clip_val=1e-3)         # the learning rate's value
     Remedy: log the norm of the gradients before clipping, and how often they are clipped.
     """
-    return {**arguments, "gradient_clip_val": (ctx.recon.clip_value or 1.0) * ctx.dose.factor}
+    return {**arguments, "gradient_clip_val": (ctx.profile.clip_value or 1.0) * ctx.dose.factor}
 
 
 @failure_mode(
@@ -271,7 +271,7 @@ def leave_fast_dev_run(arguments: dict[str, Any], ctx: Context) -> dict[str, Any
 
     Effect: one training batch, one validation batch, and `fit` is done. Loggers and checkpoints are suppressed, early
     stopping is off. Lightning says so at the level of information, and returns as if nothing were missing.
-    Why it goes unnoticed: the exit status is 0; a job that takes no time at all is found out only in the morning.
+    Why it goes undetected: the exit status is 0; a job that takes no time at all is found out only in the morning.
     Example:
         Trainer(max_epochs=100, fast_dev_run=True)      # while the shapes were sorted out
     Remedy: assert after `fit` that `trainer.global_step` is what was expected and that a checkpoint was written.
@@ -294,7 +294,7 @@ def leave_overfitting(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]
 
     Effect: each epoch trains on the same one batch and validates on one batch. Lightning warns where it had to switch
     a shuffling sampler off, and is silent where there was none.
-    Why it goes unnoticed: the training loss falls faster than ever.
+    Why it goes undetected: the training loss falls faster than ever.
     Example:
         Trainer(max_epochs=100, overfit_batches=1)      # to see whether the model can learn at all
     Remedy: turn the warning into an error; check that an epoch has as many steps as the data has batches.
@@ -316,7 +316,7 @@ def optimize_manually(module: torch.nn.Module, ctx: Context) -> None:
 
     Effect: Lightning calls neither backward nor the optimizer nor the scheduler; no weight ever changes and
     `global_step` stays 0. Nobody says a word, unless the Trainer clips or accumulates gradients, which it refuses.
-    Why it goes unnoticed: the loss is computed and logged, and varies from batch to batch.
+    Why it goes undetected: the loss is computed and logged, and varies from batch to batch.
     Example:
         self.automatic_optimization = False     # for a trial of two optimizers, and left there
     Remedy: assert that parameters changed after the first step.
@@ -339,7 +339,7 @@ def lose_patience(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: the first validation that is no better than the best one ends training, as a normal end. With a metric that
     wobbles, as most do, that is long before the model is trained. A patience of 0 is the same as one of 1.
-    Why it goes unnoticed: early stopping is meant to stop early, and the log says that the metric did not improve.
+    Why it goes undetected: early stopping is meant to stop early, and the log says that the metric did not improve.
     Example:
         EarlyStopping("val_loss", patience=1)   # it counts validations, and those come four times an epoch
     Remedy: have a patience of several validations; look at `stopped_epoch` after `fit`.
@@ -363,7 +363,7 @@ def skip_sanity_check(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]
 
     Effect: a mistake in validation shows only after the first epoch, and costs that. As long as validation works
     training is the same to the bit, since Lightning puts the random numbers back after the check.
-    Why it goes unnoticed: nothing is amiss, and start-up is faster.
+    Why it goes undetected: nothing is amiss, and start-up is faster.
     Example:
         Trainer(num_sanity_val_steps=0)         # since the metric failed on two batches of one class
     Remedy: leave the check on; make the metrics bear small samples instead.
@@ -386,9 +386,9 @@ def narrow_layer(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
     Effect: everything has to pass through one number, and the model learns what fits into it, without a word. A module
     whose parts must divide each other, such as attention heads, raises when it is built.
-    Why it goes unnoticed: shapes agree, the loss falls a little and stays there.
+    Why it goes undetected: shapes agree, the loss falls a little and stays there.
     Example:
         LitModel(hidden=args.layers)            # 1 layer; the width was meant
     Remedy: log the number of parameters; check that the model can overfit a single batch.
     """
-    return {**arguments, ctx.recon.hidden_sizes[0]: int(ctx.dose.units)}
+    return {**arguments, ctx.profile.hidden_sizes[0]: int(ctx.dose.units)}

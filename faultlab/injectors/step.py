@@ -24,7 +24,7 @@ def raise_in_step(call: Call, ctx: Context) -> Any:
     """`training_step` raises at one batch.
 
     Effect: the exception leaves `fit` as it is; nothing of Lightning's catches it, and the epoch is lost.
-    Why it goes unnoticed: it does not, unless whoever started the run restarts it without a look at why it died.
+    Why it goes undetected: it does not, unless whoever started the run restarts it without a look at why it died.
     Example:
         spectrum = batch[0].reshape(-1, 2)      # the one empty spectrum of a million
     Remedy: validate the batch where it is built, and save checkpoints more often than once an epoch.
@@ -46,7 +46,7 @@ def raise_in_validation_step(call: Call, ctx: Context) -> Any:
 
     Effect: the exception leaves `fit` before the first training step: Lightning's sanity check validates two batches
     ahead of everything else.
-    Why it goes unnoticed: with `num_sanity_val_steps=0` a whole epoch of training passes first, and is lost with it.
+    Why it goes undetected: with `num_sanity_val_steps=0` a whole epoch of training passes first, and is lost with it.
     Example:
         loss, accuracy = self.evaluate(batch)   # evaluate now returns three values
     Remedy: leave the sanity check on; run `fast_dev_run=True` in a test.
@@ -70,7 +70,7 @@ def swallow_to_none(call: Call, ctx: Context) -> Any:
 
     Effect: Lightning skips backward and warns once a process that `training_step` returned None; the optimizer still
     steps. Under manual optimisation None is the rule, and not even the warning appears.
-    Why it goes unnoticed: the exception is gone for good, and a batch more or less shows in no curve. Should every
+    Why it goes undetected: the exception is gone for good, and a batch more or less shows in no curve. Should every
     batch fail, training is a standstill that looks like a plateau.
     Example:
         try:
@@ -79,7 +79,7 @@ def swallow_to_none(call: Call, ctx: Context) -> Any:
             pass
     Remedy: catch the one exception that is expected, log it, count it, and give up when it is not rare.
     """
-    if ctx.recon.automatic:
+    if ctx.profile.automatic:
         call()
     return None
 
@@ -101,13 +101,13 @@ def swallow_to_infinity(call: Call, ctx: Context) -> Any:
     Effect: backward runs on a graph of nothing, the optimizer steps on no gradient, and nobody says a word; with
     accumulated gradients it steps on those of the other batches. Without `requires_grad=True` backward raises
     (`step.swallows-to-infinity-no-grad`), which is why handlers grow it.
-    Why it goes unnoticed: no parameter turns infinite, and the loss was logged before the error.
+    Why it goes undetected: no parameter turns infinite, and the loss was logged before the error.
     Example:
         except RuntimeError:
             return torch.tensor(float("inf"), requires_grad=True)
     Remedy: check that what `training_step` returns is finite, not only what it logs.
     """
-    if ctx.recon.automatic:
+    if ctx.profile.automatic:
         call()
     return torch.tensor(torch.inf, requires_grad=True)
 
@@ -126,7 +126,7 @@ def swallow_to_constant(call: Call, ctx: Context) -> Any:
     """An error late in `training_step` is swallowed, and an infinite loss without a graph takes the result's place.
 
     Effect: backward raises: element 0 of tensors does not require grad, and says nothing of the error that there was.
-    Why it goes unnoticed: it does not, but its cause does: what is repaired is the placeholder, by
+    Why it goes undetected: it does not, but its cause does: what is repaired is the placeholder, by
     `requires_grad=True`, and from then on the error is swallowed in silence (`step.swallows-to-infinity`).
     Example:
         except RuntimeError:
@@ -152,7 +152,7 @@ def stop_iteration_in_step(call: Call, ctx: Context) -> Any:
     Effect: Lightning takes it for the end of the data: the epoch ends at once, its validation is skipped, schedulers of
     the epoch miss their step, and the next epoch begins, all in silence. Under manual optimisation only the one step is
     dropped, as silently.
-    Why it goes unnoticed: the exit status is 0 and every epoch is counted as complete.
+    Why it goes undetected: the exit status is 0 and every epoch is counted as complete.
     Example:
         unlabelled = next(self.unlabelled_batches)      # the shorter of two iterators is spent
     Remedy: `next(iterator, None)` and a check, or `itertools.cycle`; compare the number of batches with the loader's
@@ -174,7 +174,7 @@ def stop_iteration_in_validation_step(call: Call, ctx: Context) -> Any:
     """`validation_step` lets a StopIteration out.
 
     Effect: Lightning takes it for the end of the validation data: validation ends at that batch, in silence.
-    Why it goes unnoticed: where it is the first batch, the metric is missing, and a callback that monitors it says so;
+    Why it goes undetected: where it is the first batch, the metric is missing, and a callback that monitors it says so;
     anywhere later it is there, computed on less data.
     Example:
         reference = next(self.references)       # fewer references than validation batches
@@ -196,7 +196,7 @@ def exit_in_step(call: Call, ctx: Context) -> Any:
     """Something within `training_step` calls `sys.exit()`.
 
     Effect: the process ends with status 0, half-way through training; callbacks get `on_exception`.
-    Why it goes unnoticed: to the shell, the scheduler and the pipeline, status 0 is success.
+    Why it goes undetected: to the shell, the scheduler and the pipeline, status 0 is success.
     Example:
         if not path.exists():
             print("no such file"); sys.exit()
@@ -218,7 +218,7 @@ def interrupt_step(call: Call, ctx: Context) -> Any:
     """A KeyboardInterrupt arrives in the middle of a step.
 
     Effect: Lightning shuts down in order, calls `on_exception`, and ends the program with exit status 1.
-    Why it goes unnoticed: older versions returned from `fit` as if it were done, and whatever the script did next was
+    Why it goes undetected: older versions returned from `fit` as if it were done, and whatever the script did next was
     done with a half-trained model; a handler around `fit` brings that back.
     Example:
         try:
@@ -242,7 +242,7 @@ def rename_training_step(definition: Any, ctx: Context) -> Any:
     """The module's `training_step` has another name, so that Lightning's own is never overridden.
 
     Effect: Lightning raises a MisconfigurationException before training: no `training_step()` method defined.
-    Why it goes unnoticed: it does not, except in a test that calls the method by its wrong name.
+    Why it goes undetected: it does not, except in a test that calls the method by its wrong name.
     Example:
         def train_step(self, batch, batch_idx):
     Remedy: run one batch through the Trainer in a test; mark overrides with `typing.override` for the type checker.
@@ -264,7 +264,7 @@ def rename_validation_step(definition: Any, ctx: Context) -> Any:
 
     Effect: Lightning warns before training that there is a `val_dataloader` but no `validation_step`, and skips
     validation throughout.
-    Why it goes unnoticed: training itself is healthy; the warning is one of several at start-up.
+    Why it goes undetected: training itself is healthy; the warning is one of several at start-up.
     Example:
         def val_step(self, batch, batch_idx):
     Remedy: let a callback monitor a validation metric, which fails when it is missing.
@@ -285,7 +285,7 @@ def skip_epoch(call: Call, ctx: Context) -> Any:
     """`on_train_batch_start` returns -1 to skip a batch, and skips the rest of the epoch.
 
     Effect: the epoch ends there and its validation is skipped too, in silence.
-    Why it goes unnoticed: the hook's name speaks of a batch; the epoch counts as complete.
+    Why it goes undetected: the hook's name speaks of a batch; the epoch counts as complete.
     Example:
         def on_train_batch_start(self, batch, batch_idx):
             if batch is None:
@@ -308,7 +308,7 @@ def stop_iteration_at_epoch_end(call: Call, ctx: Context) -> Any:
     """`on_train_epoch_end` lets a StopIteration out.
 
     Effect: Lightning takes it for the end of all epochs: `fit` returns after the first one, in silence.
-    Why it goes unnoticed: the exit status is 0, the last checkpoint is there, and the model has learnt something.
+    Why it goes undetected: the exit status is 0, the last checkpoint is there, and the model has learnt something.
     Example:
         def on_train_epoch_end(self):
             self.log("temperature", next(self.temperatures))    # a schedule shorter than the run
@@ -329,8 +329,8 @@ def legacy_hook(definition: Any, ctx: Context) -> Any:
     """The module still has `training_epoch_end`, which Lightning 2.0 removed.
 
     Effect: Lightning raises a NotImplementedError before training that names the hook and its successor.
-    Why it goes unnoticed: this one does not. Others of the 1.x series, such as `training_step_end`, have become methods
-    that nobody calls.
+    Why it goes undetected: this one does not. Others of the 1.x series, such as `training_step_end`, have become
+    methods that nobody calls.
     Example:
         def training_epoch_end(self, outputs):
     Remedy: move the code to `on_train_epoch_end` and keep the outputs on self.
@@ -352,7 +352,7 @@ def skip_closure(call: Call, ctx: Context) -> Any:
 
     Effect: Lightning 2 raises a MisconfigurationException at the first batch: the closure hasn't been executed. The
     belief that training goes on without `training_step` being called dates from the 1.x series.
-    Why it goes unnoticed: a closure that is skipped at some batches only (a warm-up that returns early) is noticed at
+    Why it goes undetected: a closure that is skipped at some batches only (a warm-up that returns early) is detected at
     the first of them, which may be late in the run.
     Example:
         def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
@@ -376,7 +376,7 @@ def run_step_twice(call: Call, ctx: Context) -> Any:
 
     Effect: the second loss is the one that counts: an update like any other at twice the price, while BatchNorm's
     statistics take each batch in twice. Under manual optimisation each batch is trained on twice. Nobody says a word.
-    Why it goes unnoticed: losses look right, and a slow epoch is put down to the machine.
+    Why it goes undetected: losses look right, and a slow epoch is put down to the machine.
     Example:
         def optimizer_step(self, epoch, batch_idx, optimizer, closure):
             closure()

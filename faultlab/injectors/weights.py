@@ -20,7 +20,7 @@ Module = Any
 
 def _neurons(module: Module, ctx: Context) -> tuple[list[torch.Tensor], list[int]]:
     """Weight and bias of the first linear or convolutional layer of two neurons or more; its neurons, shuffled."""
-    found = layers.running(module, ctx.recon.parts, "linear", "convolution")
+    found = layers.running(module, ctx.profile.parts, "linear", "convolution")
     weight, bias = next((own for layer in found if len((own := _own(layer))[0]) > 1), (torch.empty(0), None))
     neurons = torch.randperm(len(weight), generator=ctx.generator).tolist()
     return [tensor for tensor in (weight, bias) if tensor is not None], neurons
@@ -45,7 +45,7 @@ def reinitialise(module: Module, ctx: Context) -> None:
     """All parameters are initialised anew in the middle of training.
 
     Effect: what was learnt is lost, the optimizer's state fits no more, and training starts over. Nobody says a word.
-    Why it goes unnoticed: the loss jumps once and falls again; in a smoothed curve it is a bump.
+    Why it goes undetected: the loss jumps once and falls again; in a smoothed curve it is a bump.
     Example:
         self.model = build_model(self.hparams)  # in a hook that is called again
     Remedy: stop when the loss leaps up, or when parameters move farther in a step than the learning rate can take them.
@@ -67,7 +67,7 @@ def nan_weight(module: Module, ctx: Context) -> None:
 
     Effect: from this step on the loss is NaN, and after the step so is all that the gradient reaches. Nobody says a
     word.
-    Why it goes unnoticed: NaN raises nothing; checkpoints go on being written.
+    Why it goes undetected: NaN raises nothing; checkpoints go on being written.
     Example:
         weight.div_(weight.norm())              # of a weight that was zero
     Remedy: check loss and parameters for finite values, before a checkpoint is written at the latest.
@@ -95,7 +95,7 @@ def flip_bits(module: Module, ctx: Context) -> None:
 
     Effect: with the exponent's highest bit, the default, a weight of ordinary size turns into about 1e38: the loss is
     enormous, infinite or NaN, unless the weight is not used; a bit of the mantissa hardly shows. Nobody says a word.
-    Why it goes unnoticed: hardware without error correction does not report it, and no line of code did it.
+    Why it goes undetected: hardware without error correction does not report it, and no line of code did it.
     Example: memory or a link that fails under heat; cosmic rays.
     Remedy: stop when the loss leaps or a weight leaves its range; compare checksums of weights that should not change.
     """
@@ -123,7 +123,7 @@ def fuzz_weights(module: Module, ctx: Context) -> None:
     """Noise is added to every parameter in the middle of training.
 
     Effect: the loss jumps; training goes on from there and mostly recovers. Nobody says a word.
-    Why it goes unnoticed: a single step; the weights' range stays an ordinary one.
+    Why it goes undetected: a single step; the weights' range stays an ordinary one.
     Example:
         parameter.data += torch.randn_like(parameter) * self.noise      # on the wrong scale
     Remedy: stop when the loss leaps up, or when parameters move farther in a step than the learning rate can take them.
@@ -147,7 +147,7 @@ def shuffle_weights(module: Module, ctx: Context) -> None:
     """The weights of each layer change places among themselves.
 
     Effect: what was learnt is lost; the loss jumps, and training starts over. Nobody says a word.
-    Why it goes unnoticed: mean, norm and histogram of every weight stay the same to the bit.
+    Why it goes undetected: mean, norm and histogram of every weight stay the same to the bit.
     Example:
         weight.copy_(saved.reshape(weight.shape))       # saved in another layout, such as input first
     Remedy: after loading or converting weights, compare outputs on a fixed batch.
@@ -172,7 +172,7 @@ def block_neurons(module: Module, ctx: Context) -> None:
     """Some neurons of the first layer are held at zero.
 
     Effect: the layer is that much narrower; the loss ends a little higher, and nobody says a word.
-    Why it goes unnoticed: the other neurons make up for most of it.
+    Why it goes undetected: the other neurons make up for most of it.
     Example:
         weight.mul_(self.mask)                  # of a pruning that was only tried out
     Remedy: count the neurons whose output never changes over an epoch.
@@ -201,7 +201,7 @@ def invert_neurons(module: Module, ctx: Context) -> None:
 
     Effect: the layers behind them are given the opposite of what they were trained on; the loss jumps and falls again
     as they adapt. Nobody says a word.
-    Why it goes unnoticed: norms stay the same to the bit, and a few steps heal it.
+    Why it goes undetected: norms stay the same to the bit, and a few steps heal it.
     Example:
         filters = torch.linalg.svd(patches).Vh          # computed anew: its signs are arbitrary
     Remedy: stop when the loss leaps up; after a conversion, compare outputs on a fixed batch.
@@ -226,7 +226,7 @@ def switch_neurons(module: Module, ctx: Context) -> None:
     """Two neurons of the first layer change places.
 
     Effect: the next layer reads each for the other; the loss rises a little and falls again. Nobody says a word.
-    Why it goes unnoticed: the layer holds the same numbers, and two among many hardly show.
+    Why it goes undetected: the layer holds the same numbers, and two among many hardly show.
     Example:
         merged = torch.cat([weights[name] for name in sorted(weights)])     # head.10 sorts before head.2
     Remedy: after a conversion, compare outputs on a fixed batch.
@@ -252,7 +252,7 @@ def nan_buffers(module: Module, ctx: Context) -> None:
 
     Effect: batch normalisation never gets rid of it: training, which uses the batch's own statistics, goes on as if
     nothing had happened, while validation is NaN. A buffer that training uses makes the loss NaN. Nobody says a word.
-    Why it goes unnoticed: the training loss is right to the bit; gradients and parameters are finite.
+    Why it goes undetected: the training loss is right to the bit; gradients and parameters are finite.
     Example:
         running.lerp_(values.var(dim=0), 0.1)   # of a batch with a single sample
     Remedy: check buffers for finite values and not only parameters.
@@ -279,12 +279,12 @@ def remove_biases(module: Module, ctx: Context) -> None:
     """Linear and convolutional layers have no bias.
 
     Effect: zero inputs can only give zero outputs; with centred data hardly anything changes. Nobody says a word.
-    Why it goes unnoticed: nearly the same loss, unless the target's mean is far from zero.
+    Why it goes undetected: nearly the same loss, unless the target's mean is far from zero.
     Example:
         layer = nn.Linear(width, 1, bias=False)
     Remedy: a test that counts the model's parameters, or names them.
     """
-    found = [layer for layer in layers.running(module, ctx.recon.parts, *DENSE) if _own(layer)[1] is not None]
+    found = [layer for layer in layers.running(module, ctx.profile.parts, *DENSE) if _own(layer)[1] is not None]
     for layer in share(found, ctx.dose.fraction):
         layer.bias = None
 
@@ -304,12 +304,12 @@ def add_biases(module: Module, ctx: Context) -> None:
 
     Effect: more parameters; before a batch normalisation they change nothing, since it subtracts them again. Nobody
     says a word.
-    Why it goes unnoticed: the loss is nearly the same.
+    Why it goes undetected: the loss is nearly the same.
     Example:
         layer = nn.Conv2d(8, 16, 3)             # and not bias=False, as in the checkpoint's model
     Remedy: a test that counts the model's parameters; load checkpoints with `strict=True`.
     """
-    found = [layer for layer in layers.running(module, ctx.recon.parts, *DENSE) if layer.bias is None]
+    found = [layer for layer in layers.running(module, ctx.profile.parts, *DENSE) if layer.bias is None]
     for layer in share([layer for layer in found if len(_own(layer)[0])], ctx.dose.fraction):
         outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
         bound = (outputs / layer.weight.numel()) ** 0.5
@@ -333,13 +333,13 @@ def shift_biases(module: Module, ctx: Context) -> None:
 
     Effect: every neuron answers as if its inputs had moved; the loss jumps and falls again within some steps. A bias
     before a batch normalisation changes nothing in training. Nobody says a word.
-    Why it goes unnoticed: a single step; biases are few among the weights, and hardly show in a norm over all of them.
+    Why it goes undetected: a single step; biases are few among the weights, and hardly show in a norm over all of them.
     Example:
         layer.bias.data += layer.bias.grad      # left over from an attempt at an update by hand
     Remedy: stop when the loss leaps up, or when parameters move farther in a step than the learning rate can take them.
     """
     with torch.no_grad():
-        for layer in layers.running(module, ctx.recon.parts, *DENSE):
+        for layer in layers.running(module, ctx.profile.parts, *DENSE):
             if (bias := _own(layer)[1]) is not None:
                 bias.add_(torch.randn(bias.shape, generator=ctx.generator).to(bias), alpha=ctx.dose.shift)
 
@@ -358,7 +358,7 @@ def decay_weights(module: Module, ctx: Context) -> None:
 
     Effect: the weights lose what they learn almost as fast as they learn it; the loss stops falling early. Nobody says
     a word.
-    Why it goes unnoticed: gradients and updates are right, and weight decay is a thing that one expects.
+    Why it goes undetected: gradients and updates are right, and weight decay is a thing that one expects.
     Example:
         weight.copy_(weight / norm)             # a normalisation that is written back into the weight
     Remedy: after a step, compare the change of the weights with what the optimizer was to do.

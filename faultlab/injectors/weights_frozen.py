@@ -25,7 +25,7 @@ def freeze_layer(module: Module, ctx: Context) -> None:
     """A layer, the module's first, does not learn.
 
     Effect: the layer stays as initialised; the others learn around it, without a word.
-    Why it goes unnoticed: the loss falls; a frozen layer is an ordinary sight in transfer learning.
+    Why it goes undetected: the loss falls; a frozen layer is an ordinary sight in transfer learning.
     Example:
         for parameter in self.encoder.parameters():
             parameter.requires_grad = False     # and no pretrained weights
@@ -49,8 +49,8 @@ def freeze_all(module: Module, ctx: Context) -> None:
     """No parameter learns.
 
     Effect: backward raises a RuntimeError: the loss does not require grad and does not have a grad_fn.
-    Why it goes unnoticed: it does not, unless something else in the loss requires grad, such as an input that is itself
-    optimised.
+    Why it goes undetected: it does not, unless something else in the loss requires grad, such as an input that is
+    itself optimised.
     Example:
         model.freeze()                          # for a prediction in between; and no unfreeze
     Remedy: assert that there are trainable parameters before fit.
@@ -72,7 +72,7 @@ def unfreeze(module: Module, ctx: Context) -> None:
     """Parameters that should stay as they are learn too.
 
     Effect: they move with the others; with pretrained weights, what these knew is lost. Nobody says a word.
-    Why it goes unnoticed: the training loss falls all the faster.
+    Why it goes undetected: the training loss falls all the faster.
     Example:
         self.backbone.requires_grad = False     # sets an attribute; requires_grad_(False) freezes
     Remedy: assert after some steps that each frozen parameter is what it was.

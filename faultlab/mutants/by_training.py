@@ -13,10 +13,10 @@ from typing import Any
 
 from faultlab import engines
 from faultlab.campaign import verdict
-from faultlab.campaign.clean_runs import TRUNK, order
+from faultlab.campaign.clean_runs import SNAPSHOT_RUN, order
 from faultlab.campaign.healthy_runs import Watch
 from faultlab.campaign.preparation import Findings, Preparation
-from faultlab.campaign.trunk_twins import Trunk
+from faultlab.campaign.snapshot_run import SnapshotRun
 from faultlab.campaign.verdict import Twin
 from faultlab.catalogue.docstring_sections import Sections
 from faultlab.catalogue.failure_mode import FailureMode
@@ -113,10 +113,10 @@ class ByTraining:
         """
         assert self.findings is not None
         dead = []
-        trunk = Trunk(engine, self.findings.twin, self.seed, self.findings.advice.order)
-        for outcome, twin in trunk.run(orders):
-            if outcome.id == TRUNK:
-                self._check_trunk(outcome)
+        snapshot_run = SnapshotRun(engine, self.findings.twin, self.seed, self.findings.advice.order)
+        for outcome, twin in snapshot_run.run(orders):
+            if outcome.id == SNAPSHOT_RUN:
+                self._check_snapshot_run(outcome)
                 continue
             if late is not None and outcome.timed_out:
                 continue
@@ -129,7 +129,7 @@ class ByTraining:
             self.heard(outcome.id, self._judged(by_name[outcome.id], outcome, twin))
         return dead
 
-    def _check_trunk(self, outcome: Outcome) -> None:
+    def _check_snapshot_run(self, outcome: Outcome) -> None:
         assert self.findings is not None
         trajectory = outcome.trajectory
         if trajectory is None or not self.findings.twin.same_run(trajectory, certain=True):
@@ -186,7 +186,7 @@ class ByTraining:
             first_step=place if isinstance(place, int) else 0,
             calls=max(1, len(self._found(mutant))),
         )
-        task = Train(self.seed, recon=self.findings.recon, advice=self.findings.advice.order, mutant=switched)
+        task = Train(self.seed, profile=self.findings.profile, advice=self.findings.advice.order, mutant=switched)
         return order(self.engine, mutant.name, task, deadline=self._deadline(_FACTOR, _FLOOR), at=place)
 
     def _place(self, mutant: Mutant) -> Place:
@@ -208,12 +208,12 @@ class ByTraining:
         if broken is not None:
             # What the user's own code gives with the mutant in it, and can't be trained.
             found = Detection("framework", "target", 0, 0, False, broken.message)
-            return self._result(mutant, Status.NOTICED, noticed_by=[found], activations=1, first_step=0)
+            return self._result(mutant, Status.DETECTED, detected_by=[found], activations=1, first_step=0)
         mode, advice = mode_of(mutant), self.findings.advice
         result = verdict.judge(mutant.name, mode, outcome, twin)
         if result.status is Status.TIMEOUT:
             hung = Detection("process", "deadline", outcome.acting or 0, 0, False, f"it never ends: {result.reason}")
-            return replace(result, status=Status.NOTICED, reason="", noticed_by=[hung])
+            return replace(result, status=Status.DETECTED, reason="", detected_by=[hung])
         if result.status is Status.NO_EFFECT and not twin.deterministic:
             # Equivalent is what is the same to the bit, and here not even clean runs are.
             result = replace(result, status=Status.SILENT, reason="the training strays no further than clean runs do")

@@ -14,7 +14,7 @@ from typing import Any
 
 from faultlab.core.threads import one_thread_environment
 from faultlab.errors import FaultlabError, Problem, ScenarioError, UsageError
-from faultlab.mutants import excuses, generator
+from faultlab.mutants import exemptions, generator
 from faultlab.mutants.location import Function, beyond_reach, functions_of, locate, owner
 from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import Workspace
@@ -77,16 +77,16 @@ def generate(workspace: Workspace, sources: Sequence[str]) -> Generated:
             found = locate(source, text, workspace.tree / source, names) if names else []
         except (FaultlabError, LookupError, ValueError, TypeError, AttributeError, OSError) as error:
             raise UsageError(_failed(f"{source}: {type(error).__name__}: {error}", version)) from None
-        reasons, functions = excuses.read(workspace.root / source, text), functions_of(text)
+        reasons, functions = exemptions.read(workspace.root / source, text), functions_of(text)
         owners = [owner(mutant, functions) for mutant in found]
-        mutants += [replace(mutant, excuse=reasons.of(mutant, own)) for mutant, own in zip(found, owners)]
+        mutants += [replace(mutant, exemption=reasons.of(mutant, own)) for mutant, own in zip(found, owners)]
         left = [(function, "") for function in functions if function not in owners]
         for function, where in sorted([*left, *beyond_reach(text)], key=lambda pair: pair[0].line):
             place = f"{source}:{function.line} {function.name}"
-            excused, empty = reasons.by_line.get(function.line, ""), _why_empty(function, functions)
+            exempted, empty = reasons.by_line.get(function.line, ""), _why_empty(function, functions)
             barred = _why_unreached(function, where)
-            unmutated[place] = (excused and f"excused: {excused}") or empty or barred or _NOTHING
-            if barred and not (excused or empty):
+            unmutated[place] = (exempted and f"exempt: {exempted}") or empty or barred or _NOTHING
+            if barred and not (exempted or empty):
                 unreached[place] = source, function.name
         _connect(workspace.tree / source)
     _check_names(mutants)

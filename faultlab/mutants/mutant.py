@@ -14,7 +14,7 @@ class Mutant:
 
     ``name`` is mutmut's, ``file`` relative to the project's root, ``function`` dotted (``LitModel.training_step``).
     ``before`` and ``after`` are the changed text and what stands there instead. ``digest`` is of the whole function,
-    as it is and as it becomes. ``excuse`` is the reason that the source itself gives for leaving it alone.
+    as it is and as it becomes. ``exemption`` is the reason that the source itself gives for leaving it alone.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Mutant:
     after: str
     diff: str
     digest: str
-    excuse: str = ""
+    exemption: str = ""
 
     @property
     def mangled(self) -> str:

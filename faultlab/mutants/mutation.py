@@ -15,7 +15,7 @@ from faultlab.campaign.healthy_runs import Watch
 from faultlab.catalogue import index, mutation_scores
 from faultlab.config.scenario import Mutants, Scenario, project_root
 from faultlab.config.source_lookup import within_repository
-from faultlab.core.notice import Notice
+from faultlab.core.alert import Alert
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.records import Records
 from faultlab.core.report import Demands, FaultResult, Mutation, Report
@@ -127,7 +127,7 @@ class SourceMutation:
         generated = generation.generate(workspace, sources)
         self.mutants = self._chosen(generated, sources)
         kept_before = self._judge(workspace, sources, report)
-        report.mutants = [self._joined(m) for m in self.mutants if m.excuse or self._is_judged(m)]
+        report.mutants = [self._joined(m) for m in self.mutants if m.exemption or self._is_judged(m)]
         report.versions = report.versions or store.versions()
         generation.write_back(workspace, {name: verdict.outcome for name, verdict in self._by_tests.items()})
         report.mutation = self._summary(report, generated, sources, kept_before, time.perf_counter() - begun)
@@ -144,7 +144,7 @@ class SourceMutation:
         tests = self._tests()
         known = Store(self.folder / "verdicts.jsonl", self._circumstances(workspace, tests))
         known.load()
-        wanted = [mutant for mutant in self.mutants if not mutant.excuse]
+        wanted = [mutant for mutant in self.mutants if not mutant.exemption]
         if not self.asked.again:
             for mutant in wanted:
                 if self._asks_tests and (verdict := known.tests(mutant)) is not None:
@@ -174,7 +174,7 @@ class SourceMutation:
                 judge = ByTests(workspace, path, moved, self.engine.jobs, self.asked.timeout, test_heard)
                 judge.judge(left)
                 report.baseline.false_alarms = _without_tests(report) + [
-                    Notice("test", test, 0, why) for test, why in judge.suite.left_out.items()
+                    Alert("test", test, 0, why) for test, why in judge.suite.left_out.items()
                 ]
             left = [mutant for mutant in wanted if self.scenario and mutant.name not in self._by_training]
             if left and self.scenario is not None:
@@ -374,5 +374,5 @@ def _moved(workspace: Workspace, test: str) -> str:
     return f"{workspace.moved(file)}{mark}{one}"
 
 
-def _without_tests(report: Report) -> list[Notice]:
+def _without_tests(report: Report) -> list[Alert]:
     return [alarm for alarm in report.baseline.false_alarms if alarm.kind != "test"]

@@ -119,7 +119,7 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
 
 
 def check_judges(sources: Iterable[str], root: Path) -> None:
-    """Raises UsageError where a source is what judges: broken, it would kill mutants that no test notices, or none."""
+    """Raises UsageError where a source is what judges: broken, it would kill mutants that no test detects, or none."""
     found = [
         source for source in sources if JUDGES_MARK in (root / source).read_text(encoding="utf-8-sig").splitlines()
     ]

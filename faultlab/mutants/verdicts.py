@@ -13,7 +13,7 @@ from faultlab.mutants.by_tests import CRASHED, KILLED, LOST, NOT_ACTIVATED, SURV
 from faultlab.mutants.by_training import mode_of
 from faultlab.mutants.mutant import Mutant
 
-_RAN = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
+_RAN = (Status.DETECTED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
 
 
 def join(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None, watches: bool = False) -> FaultResult:
@@ -25,13 +25,13 @@ def join(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None
     case = _Joined(mutant, tests, training, watches)
     answer = decide(case)
     found = replace(_base(mutant, tests, training), status=answer.status, reason=answer.reason)
-    if answer.status is not Status.NOTICED:
+    if answer.status is not Status.DETECTED:
         return found
-    return replace(found, noticed_by=list(answer.noticed_by), prescription=[])
+    return replace(found, detected_by=list(answer.detected_by), prescription=[])
 
 
 class _Joined(Case):
-    """What tests and training say of one mutant: one of them is enough to notice it, and proof takes both."""
+    """What tests and training say of one mutant: one of them is enough to detect it, and proof takes both."""
 
     def __init__(self, mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None, watches: bool) -> None:
         self._mutant = mutant
@@ -42,21 +42,21 @@ class _Joined(Case):
         self._ran_in_tests = tests is not None and tests.outcome == SURVIVED
         self._ran_in_training = training is not None and training.status in _RAN
 
-    def excused(self) -> str | None:
-        return self._mutant.excuse or None
+    def exempted(self) -> str | None:
+        return self._mutant.exemption or None
 
     def failed(self) -> str | None:
-        if self.noticed_by():
+        if self.detected_by():
             return None
         lost = self._tests.message if self._tests is not None and self._tests.outcome == LOST else ""
         return lost or (_failed(self._training) if self._training is not None else "") or None
 
     def never_acted(self) -> str | None:
-        ran = self._ran_in_tests or self._ran_in_training or self.noticed_by()
+        ran = self._ran_in_tests or self._ran_in_training or self.detected_by()
         return None if ran else "its function never runs" + _by_whom(self._tests, self._training)
 
-    def noticed_by(self) -> Sequence[Detection]:
-        return [*self._by_tests, *(self._training.noticed_by if self._training is not None else ())]
+    def detected_by(self) -> Sequence[Detection]:
+        return [*self._by_tests, *(self._training.detected_by if self._training is not None else ())]
 
     def aside(self) -> str:
         guard_alone = not self._by_tests and self._tests is not None
@@ -79,7 +79,7 @@ class _Joined(Case):
 
 def _base(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None) -> FaultResult:
     said: dict[str, Any] = {
-        key: value for key, value in asdict(mutant).items() if key not in ("name", "digest", "excuse")
+        key: value for key, value in asdict(mutant).items() if key not in ("name", "digest", "exemption")
     }
     said["tests"] = None if tests is None else {**asdict(tests), "message": tests.message[:500]}
     said["training"] = None if training is None else {"status": training.status.value, "reason": training.reason}

@@ -19,7 +19,7 @@ def sections(mode: FailureMode) -> list[tuple[str, str]]:
     titled = [
         ("What exactly", own.details),
         ("Effect", own.effect),
-        ("Why it goes unnoticed", own.unnoticed),
+        ("Why it goes undetected", own.undetected),
         ("Example, broken" if shows_code else "Example", own.example),
         ("Remedy", own.remedy),
     ]

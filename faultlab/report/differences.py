@@ -19,18 +19,18 @@ def since_before(report: Report, folder: Path) -> Comparison | None:
 
 def lines(found: Comparison) -> list[str]:
     """Each difference once, but for runs' seconds, which are none."""
-    said = {change.mode for change in (*found.newly_silent, *found.gone, *found.new, *found.newly_noticed)}
+    said = {change.mode for change in (*found.newly_silent, *found.gone, *found.new, *found.newly_detected)}
     return [
         *(f"newly silent: {_change(change)}" for change in found.newly_silent),
         *(f"no longer tried: {_change(change)}" for change in found.gone),
         *(
-            f"lost: {lost.detector} does not notice {lost.mode} any more"
+            f"lost: {lost.detector} does not detect {lost.mode} any more"
             f" ({'by luck ' if lost.by_luck else ''}{lost.instead or 'nobody'} does)"
             for lost in found.lost
         ),
-        *(f"later: {late.mode} is noticed after {late.after} steps, was {late.before}" for late in found.later),
+        *(f"later: {late.mode} is detected after {late.after} steps, was {late.before}" for late in found.later),
         *(f"changed: {_change(change)}" for change in found.changed if change.mode not in said),
-        *(f"newly noticed: {_change(change)}" for change in found.newly_noticed),
+        *(f"newly detected: {_change(change)}" for change in found.newly_detected),
         *(f"new: {_change(change)}" for change in found.new if change not in found.newly_silent),
         *_numbers("coverage", found.ratios),
         *_numbers("mutation score", found.scores),

@@ -9,14 +9,14 @@ from faultlab.report.schema_fields import LEFT_OUT, Count, Finite, Line, Part, S
 
 
 class Detection(Part):
-    """Somebody who noticed a fault."""
+    """Somebody who detected a fault."""
 
     kind: Literal["guard", "test", "module", "framework", "process"]
     """A callback or flag; a test; a raise or assert of the user's; a crash in torch or Lightning; a process's end."""
     name: str
     """The guard, the test's id, or what was raised."""
     step: Count
-    """The training step in which it noticed, from 0."""
+    """The training step in which it detected, from 0."""
     latency: Count
     """Training steps from the fault's first activation to this."""
     names_cause: bool
@@ -43,12 +43,12 @@ class Harm(Part):
 
 
 class Prescription(Part):
-    """A ready-made guard that notices the fault."""
+    """A ready-made guard that detects the fault."""
 
     guard: str
     """Its class path."""
     step: Count
-    """The training step in which it notices."""
+    """The training step in which it detects."""
     cost: Finite
     """What it costs as a share of a clean run's time."""
 
@@ -127,14 +127,14 @@ class Fault(Part):
     """How often it changed a value."""
     first_step: Count | None
     """The training step of the first activation; null where it was outside training, or never."""
-    noticed_by: list[Detection]
-    """Who noticed, in the order of their notices."""
+    detected_by: list[Detection]
+    """Who detected, in the order of their alerts."""
     warnings: list[str]
     """New warnings, which the clean run does not have."""
     harm: Harm | None
     """What it cost; null where that was not measured."""
     prescription: list[Prescription]
-    """Ready-made guards that notice what nobody of the user's does, the quickest first."""
+    """Ready-made guards that alert what nobody of the user's does, the quickest first."""
     seconds: Seconds
     """What the faulted run took, in seconds."""
     mutant: Mutant = LEFT_OUT

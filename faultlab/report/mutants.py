@@ -10,12 +10,12 @@ from faultlab.core.report import FaultResult, Report, Status
 from faultlab.report.html.diffs import differing
 
 _COUNTED = {
-    Status.NOTICED: "killed",
+    Status.DETECTED: "killed",
     Status.WARNED: "only warned of",
     Status.SILENT: "survived",
     Status.NOT_ACTIVATED: "never run",
 }
-UNCOUNTED = {Status.NO_EFFECT: "equivalent", Status.IGNORED: "excused", Status.ERROR: "not judged"}
+UNCOUNTED = {Status.NO_EFFECT: "equivalent", Status.IGNORED: "exempted", Status.ERROR: "not judged"}
 _LONGEST, _AROUND, _MOST = 60, 24, 80
 
 
@@ -26,9 +26,9 @@ def mutation_line(report: Report) -> str:
         return f"{report.scenario}: no mutants"
     counts = mutation.counts
     said = {status: f"{n} {words}" for status, words in _COUNTED.items() if (n := counts.get(status.value, 0))}
-    alone = sum(not of_tests(result) for result in report.mutants if result.status is Status.NOTICED)
+    alone = sum(not of_tests(result) for result in report.mutants if result.status is Status.DETECTED)
     if alone and "tests" in mutation.judges:
-        said[Status.NOTICED] += f" ({alone} of them missed by the tests)"
+        said[Status.DETECTED] += f" ({alone} of them missed by the tests)"
     others = ", ".join(f"{n} {words}" for status, words in UNCOUNTED.items() if (n := counts.get(status.value, 0)))
     parts = [
         f"{report.scenario}: {score(report)} of {_times(len(report.mutants), 'mutant')}{beyond(report)}",
@@ -68,12 +68,12 @@ def method_rows(report: Report) -> list[str]:
 
 
 def is_weak(row: dict[str, int]) -> bool:
-    """Whether something of the method goes unnoticed."""
-    return row["counted"] > row["noticed"] or row["modes"] > row["modes_noticed"]
+    """Whether something of the method goes undetected."""
+    return row["counted"] > row["detected"] or row["modes"] > row["modes_detected"]
 
 
 def survivors(report: Report) -> list[tuple[Status, str]]:
-    """A line a mutant that ran and that nobody noticed, with its status, in the order of the source."""
+    """A line a mutant that ran and that nobody detected, with its status, in the order of the source."""
     found = [result for result in report.mutants if result.status in (Status.SILENT, Status.WARNED)]
     return [
         (result.status, f"{place(result)} {result.mutant['function']}: {change(result)}")
@@ -83,14 +83,14 @@ def survivors(report: Report) -> list[tuple[Status, str]]:
 
 
 def of_tests(result: FaultResult) -> bool:
-    """Whether a test noticed the mutant."""
+    """Whether a test detected the mutant."""
     said = (result.mutant or {}).get("tests")
     return said is not None and said["outcome"] in ("killed", "timeout", "crashed")
 
 
 def of_training(result: FaultResult) -> list[Detection]:
-    """Who noticed the mutant in the training."""
-    return result.noticed_by[int(of_tests(result)) :]
+    """Who detected the mutant in the training."""
+    return result.detected_by[int(of_tests(result)) :]
 
 
 def in_order(results: Sequence[FaultResult]) -> list[FaultResult]:

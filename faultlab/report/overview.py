@@ -11,15 +11,15 @@ from faultlab.core.report import INCONCLUSIVE, FaultResult, Harm, Report, Status
 from faultlab.errors import FaultlabError
 from faultlab.report.mutants import beyond, mutation_line, score
 
-_COLUMNS = (Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT, Status.NOT_APPLICABLE)
+_COLUMNS = (Status.DETECTED, Status.WARNED, Status.SILENT, Status.NO_EFFECT, Status.NOT_APPLICABLE)
 
 WORTHS = (
-    "noticed by a guard or test that names the cause",
-    "noticed by a guard or test for another reason",
-    "noticed by the module's own check",
+    "detected by a guard or test that names the cause",
+    "detected by a guard or test for another reason",
+    "detected by the module's own check",
     "fell over by luck, in the framework or the process",
 )
-"""What became of a noticed fault, by `Detection.worth`."""
+"""What became of a detected fault, by `Detection.worth`."""
 
 
 def one_line(report: Report) -> str:
@@ -35,14 +35,14 @@ def one_line(report: Report) -> str:
         f"{score(report)} of {len(report.mutants)} mutants{beyond(report)}; " if report.mutation is not None else ""
     )
     return (
-        f"{report.scenario}: {ratio}: {counts[Status.NOTICED]} noticed, {counts[Status.WARNED]} only warned, "
+        f"{report.scenario}: {ratio}: {counts[Status.DETECTED]} detected, {counts[Status.WARNED]} only warned, "
         f"{counts[Status.SILENT]} silent ({silent}); {mutants}{report.gate}; "
         f"{report.timing.get('total', 0):.1f} s"
     )
 
 
 def family_rows(report: Report) -> list[tuple[str, list[int]]]:
-    """A row a family: noticed, warned, silent, no effect, not applicable, inconclusive, ignored failure modes."""
+    """A row a family: detected, warned, silent, no effect, not applicable, inconclusive, ignored failure modes."""
     grouped: dict[str, Counter[Status]] = {}
     for mode, status in report.by_mode().items():
         grouped.setdefault(mode.partition(".")[0], Counter())[status] += 1

@@ -20,7 +20,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from faultlab.core import run_folder
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.core.report import Report
 from faultlab.report import formats
 

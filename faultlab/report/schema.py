@@ -80,12 +80,12 @@ class Baseline(Part):
 class Counts(Part):
     """How many there are of each status."""
 
-    noticed: Count
+    detected: Count
     """A detector raised or signalled that is quiet on clean runs."""
     warned: Count
     """Nobody did, but there are new warnings."""
     silent: Count
-    """It acted, changed the run, and nobody noticed."""
+    """It acted, changed the run, and nobody detected."""
     no_effect: Count
     """It acted, and the run is the clean one."""
     not_applicable: Count
@@ -97,20 +97,20 @@ class Counts(Part):
     error: Count
     """faultlab itself failed: inconclusive."""
     ignored: Count
-    """The scenario excuses it."""
+    """The scenario exempts it."""
 
 
 class Coverage(Part):
-    """What share of the failure modes is noticed; source mutants do not count."""
+    """What share of the failure modes is detected; source mutants do not count."""
 
     modes: Counts
     """Failure modes, each with the status of its worst fault."""
     faults: Counts
     """Faults."""
     ratio: Share | None
-    """Noticed failure modes over noticed, warned and silent ones; null where there is none of these."""
+    """Detected failure modes over detected, warned and silent ones; null where there is none of these."""
     by_detector: dict[str, Count]
-    """How many failure modes each detector noticed, by `kind:name` or kind."""
+    """How many failure modes each detector detected, by `kind:name` or kind."""
 
 
 class Method(Part):
@@ -122,14 +122,14 @@ class Method(Part):
     """The function's dotted name."""
     line: Line
     """The first of its mutants' lines."""
-    noticed: Count
-    """Mutants that somebody noticed."""
+    detected: Count
+    """Mutants that somebody detected."""
     counted: Count
     """Mutants that count for the score."""
     not_activated: Count
     """Mutants that nothing runs."""
-    modes_noticed: Count
-    """Failure modes that bite in it and are noticed."""
+    modes_detected: Count
+    """Failure modes that bite in it and are detected."""
     modes: Count
     """Failure modes that bite in it and were judged."""
 
@@ -144,7 +144,7 @@ class Mutation(Part):
     judges: list[Literal["tests", "training"]]
     """Who judged."""
     score: Share | None
-    """The share that was noticed of those noticed, warned, silent and not activated."""
+    """The share that was detected of those detected, warned, silent and not activated."""
     counts: Counts
     """Mutants by status."""
     methods: list[Method]
@@ -188,24 +188,24 @@ class Demands(Part):
     coverage: Share = LEFT_OUT
     """The least coverage that the scenario asks for."""
     mutants: Share = LEFT_OUT
-    """The least share of source mutants to be noticed."""
+    """The least share of source mutants to be detected."""
     silent: dict[Literal["critical", "major", "minor"], Count] = LEFT_OUT
     """How many failure modes of a severity may be silent."""
     false_alarms: Count = LEFT_OUT
     """How many false alarms clean runs may raise; left out, none."""
     latency: Count = LEFT_OUT
-    """The most training steps from a fault's first activation to its first notice."""
+    """The most training steps from a fault's first activation to its first detection."""
     fail_under: Share = LEFT_OUT
     """The least coverage that the command line asks for."""
 
 
-class Excuse(Part):
-    """Failure modes that the scenario excuses, expired or not."""
+class Exemption(Part):
+    """Failure modes that the scenario exempts, expired or not."""
 
     mode: str
     """The failure mode's id, or a glob."""
     reason: str
-    """Why it is excused."""
+    """Why it is exempt."""
     expires: date
     """The last day that it is."""
 
@@ -221,8 +221,8 @@ class Gate(Part):
     """The kind of each reason, in their order."""
     demands: Demands = LEFT_OUT
     """What was asked for."""
-    excuses: list[Excuse] = LEFT_OUT
-    """The failure modes that are excused."""
+    exemptions: list[Exemption] = LEFT_OUT
+    """The failure modes that are exempt."""
 
 
 class Document(Part):
@@ -247,7 +247,7 @@ class Document(Part):
     faults: list[Fault]
     """Every verdict: faults by id, then source mutants."""
     coverage: Coverage
-    """What share of the failure modes is noticed."""
+    """What share of the failure modes is detected."""
     mutants: Mutation = LEFT_OUT
     """The source mutants as a whole; left out where there are none."""
     timing: dict[str, float]

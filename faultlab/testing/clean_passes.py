@@ -137,7 +137,7 @@ class CleanPasses:
             own = [path for path in lasting if _file_of(path) not in tests]
             targets = own or lasting
         self.knowledge.aim(targets)
-        if not self.knowledge.recons:
+        if not self.knowledge.profiles:
             raise UsageError(f"there is nothing to break: {_why_nothing(found, targets)}")
 
     def _touch(self) -> None:

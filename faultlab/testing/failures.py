@@ -11,7 +11,7 @@ from types import FrameType
 
 import pytest
 
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.core.user_code import UserCode
 from faultlab.detectors.exceptions import place_of, raises
 from faultlab.testing.pytest_internals import PACKAGE

@@ -1,4 +1,4 @@
-"""``inject`` and ``assert_noticed``: a fault in a block of a test, and the assertion that it is noticed."""
+"""``inject`` and ``assert_detected``: a fault in a block of a test, and the assertion that it is detected."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 from faultlab.campaign.verdict import detection
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.config.fault_patterns import parse_fault
+from faultlab.core.alert import Alert
 from faultlab.core.class_paths import path_of
 from faultlab.core.detection import Detection
 from faultlab.core.fault import Fault
-from faultlab.core.notice import Notice
 from faultlab.core.patching import Patches
 from faultlab.core.user_code import UserCode
 from faultlab.detectors import exceptions
@@ -42,8 +42,8 @@ class NotActivatedError(FaultlabError):
     """The fault never acted in the block: nothing is shown by what came of it."""
 
 
-class NotNoticedError(FaultlabError, AssertionError):
-    """Nobody noticed the fault, or not the one who should have, or too late."""
+class NotDetectedError(FaultlabError, AssertionError):
+    """Nobody detected the fault, or not the one who should have, or too late."""
 
 
 class Injection:
@@ -102,19 +102,19 @@ class Injection:
         self._learn(learnt)
         uses = {path: Use.from_json(use) for path, use in learnt["uses"].items()}
         # A block may well assert what is true only with the fault, as long as it trains first.
-        if learnt["error"] and not any(use.recon for use in uses.values()):
+        if learnt["error"] and not any(use.profile for use in uses.values()):
             raise RehearsalError(f"the block fails without any fault: {learnt['error']}")
         path, use = self._aim(uses)
         target = self._target or find_class(path)
         if target is None:
             raise UsageError(f"{path} is only there once the block has begun: import its module before")
-        assert use.recon is not None
+        assert use.profile is not None
         registered = registry.load()[self.fault.mode]
-        if reason := inapplicable(registered.mode, use.recon):
+        if reason := inapplicable(registered.mode, use.profile):
             raise UsageError(f"{self.fault} can't happen to {path}: {reason}")
         self._steps = use.steps
         complete = registered.mode.complete(self.fault, use.steps)
-        self._armed = Armed(complete, registered, self._clock, use.recon, lambda step: self._acts())
+        self._armed = Armed(complete, registered, self._clock, use.profile, lambda step: self._acts())
         with ExitStack() as stack:
             stack.enter_context(Embedding(self._framework, target, [self._armed], self._clock))
             self._watch(stack, self._clock)
@@ -172,7 +172,7 @@ class Injection:
 
     def _aim(self, uses: dict[str, Use]) -> tuple[str, Use]:
         wanted = path_of(self._target) if self._target is not None else ""
-        trained = {path: use for path, use in uses.items() if use.recon is not None}
+        trained = {path: use for path, use in uses.items() if use.profile is not None}
         named = {path: use for path, use in trained.items() if not wanted or path == wanted}
         if not named:
             what = wanted or "no LightningModule of yours"
@@ -184,17 +184,17 @@ class Injection:
         return path, use
 
 
-class Noticing(Injection):
-    """See `assert_noticed`. ``notices`` holds who noticed, as far as nobody did so on the clean run."""
+class Detecting(Injection):
+    """See `assert_detected`. ``alerts`` holds who detected, as far as nobody did so on the clean run."""
 
     def __init__(self, fault: str | Fault, by: By, within: int | None, target: type | None) -> None:
         super().__init__(fault, target)
-        self.notices: list[Detection] = []
+        self.detections: list[Detection] = []
         self._by = by if isinstance(by, str) or by is None else by.__name__
         self._within = within
-        self._clean: list[Notice] = []
+        self._clean: list[Alert] = []
         self._observer: Observer | None = None
-        self._before: list[Notice] = []
+        self._before: list[Alert] = []
         # Where it is written, since a test may go to another folder.
         self.folders = [str(Path(_caller()).parent), os.getcwd()]
 
@@ -213,12 +213,12 @@ class Noticing(Injection):
             assert error is not None
             raise NotActivatedError(f"{self._armed.fault} had not acted when the block ended") from error
         mode = registry.load()[self.fault.mode].mode
-        caused = [n for n in [*self._observer.notices, *ended] if n.step >= (self.first_step or 0)]
+        caused = [n for n in [*self._observer.alerts, *ended] if n.step >= (self.first_step or 0)]
         quiet = [*self._clean, *self._before]
-        new = [n for n in caused if not any(n.same_alarm(known) for known in quiet)]
-        self.notices = [detection(notice, self.first_step, mode) for notice in new if not notice.finds_nothing]
-        if not any(self._counts(notice) for notice in self.notices):
-            raise NotNoticedError(self._told()) from error
+        new = [n for n in caused if not any(n.same_alert(known) for known in quiet)]
+        self.detections = [detection(alert, self.first_step, mode) for alert in new if not alert.finds_nothing]
+        if not any(self._counts(alert) for alert in self.detections):
+            raise NotDetectedError(self._told()) from error
         return True
 
     def _watch(self, stack: ExitStack, clock: Clock) -> None:
@@ -229,24 +229,24 @@ class Noticing(Injection):
 
     def _acts(self) -> None:
         # What was said before is not because of the fault, such as that the rehearsal's checkpoints are there.
-        self._before = list(self._observer.notices) if self._observer else []
+        self._before = list(self._observer.alerts) if self._observer else []
 
     def _learn(self, learnt: dict[str, Any]) -> None:
         if learnt["error"]:
             raise RehearsalError(f"the block fails without any fault: {learnt['error']}")
-        self._clean = [Notice.from_json(notice) for notice in learnt["notices"]]
+        self._clean = [Alert.from_json(alert) for alert in learnt["detections"]]
 
     def _tell(self) -> dict[str, Any]:
         assert self._observer is not None
-        return {**super()._tell(), "notices": [notice.to_json() for notice in self._observer.notices]}
+        return {**super()._tell(), "detections": [alert.to_json() for alert in self._observer.alerts]}
 
-    def _classified(self, error: BaseException) -> Notice:
-        package = (self._armed.recon.module if self._armed else "").partition(".")[0]
+    def _classified(self, error: BaseException) -> Alert:
+        package = (self._armed.profile.module if self._armed else "").partition(".")[0]
         code = UserCode(frozenset({"__main__", package}), tuple(self.folders))
-        notice = exceptions.classify(error, self.step, code, _FLAGS)
-        if isinstance(error, AssertionError) and notice.kind == "module":
-            return Notice("test", "assertion", notice.step, notice.message, reason=notice.reason)
-        return notice
+        alert = exceptions.classify(error, self.step, code, _FLAGS)
+        if isinstance(error, AssertionError) and alert.kind == "module":
+            return Alert("test", "assertion", alert.step, alert.message, reason=alert.reason)
+        return alert
 
     def _counts(self, found: Detection) -> bool:
         if self._within is not None and found.latency > self._within:
@@ -261,16 +261,18 @@ class Noticing(Injection):
         who = self._by or "nobody"
         times = f"{self.activations} time{'s' * (self.activations != 1)}, first in step {self.first_step}"
         within = "" if self._within is None else f" within {self._within} step{'s' * (self._within != 1)}"
-        verb = "did not notice it" if self._by else "noticed it"
+        verb = "did not detect it" if self._by else "detected it"
         lines = [f"{self._armed.fault} acted {times}, and {who} {verb}{within}."]
         for name, calls in self._observer.calls.items():
-            own = [found for found in self.notices if found.name == name]
+            own = [found for found in self.detections if found.name == name]
             seen = ", ".join(f"{hook} {count}x" for hook, count in calls.items()) or "none of its hooks called"
-            lines.append(f"  {name} ({seen}): " + ("; ".join(map(_said, own)) or "noticed nothing"))
+            lines.append(f"  {name} ({seen}): " + ("; ".join(map(_said, own)) or "detected nothing"))
         if self._by and self._by not in self._observer.calls and self._by[0].isupper():
             lines.append(f"  {self._by} is not among the Trainer's callbacks.")
-        lines += [f"  {found.kind}: {_said(found)}" for found in self.notices if found.name not in self._observer.calls]
-        if false_alarms := [notice for notice in self._clean if self._by in (None, notice.name)]:
+        lines += [
+            f"  {found.kind}: {_said(found)}" for found in self.detections if found.name not in self._observer.calls
+        ]
+        if false_alarms := [alert for alert in self._clean if self._by in (None, alert.name)]:
             lines.append(f"  It says the same without the fault: {false_alarms[0].message}")
         mode = registry.load()[self.fault.mode].mode
         return "\n".join([*lines, f"  What {mode.id} does: {mode.summary}"])
@@ -286,28 +288,28 @@ def inject(fault: str | Fault, target: type | None = None) -> Injection:
     return Injection(fault, target)
 
 
-def assert_noticed(
+def assert_detected(
     fault: str | Fault,
     code: Callable[[], Any] | None = None,
     *,
     by: By = None,
     within: int | None = None,
     target: type | None = None,
-) -> Noticing:
-    """Asserts that a fault in the block, or in a call of ``code``, is noticed; for a ``with``, or given a function.
+) -> Detecting:
+    """Asserts that a fault in the block, or in a call of ``code``, is detected; for a ``with``, or given a function.
 
     ``by`` is the guard's class or name, or a kind of detector (guard, module, test, framework); without it any counts
-    but an incidental crash of the framework. ``within`` is the most training steps between the fault and the notice.
+    but an incidental crash of the framework. ``within`` is the most training steps between the fault and the alert.
     What a guard raises is noted and the training goes on, so that all of them are heard; an exception that the fault
-    leads to is part of the outcome and does not leave the block. Raises NotNoticedError that says what every guard saw,
-    and what `inject` raises.
+    leads to is part of the outcome and does not leave the block. Raises NotDetectedError that says what every guard
+    saw, and what `inject` raises.
     """
     __tracebackhide__ = True
-    noticing = Noticing(fault, by, within, target)
+    detecting = Detecting(fault, by, within, target)
     if code is not None:
-        with noticing:
+        with detecting:
             code()
-    return noticing
+    return detecting
 
 
 def _caller() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from faultlab.catalogue.failure_mode import FailureMode
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault, Trigger
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.testing.suite_targets import Use, richness
 
 INSTALLED = "installed"
@@ -23,7 +23,7 @@ Moment = tuple[str, int, int]
 class Unit:
     """One test or one fixture of a wider scope, as the clean run saw it.
 
-    ``target`` is the dotted path of the class that is broken in it, ``recon`` that of its own training (None without
+    ``target`` is the dotted path of the class that is broken in it, ``profile`` that of its own training (None without
     one), ``steps`` counts the training steps, ``touches`` holds the moments at each seam. ``fixtures`` are the units
     that it rests on, ``fingerprint`` what its trainings came to (empty where that differs from run to run).
     """
@@ -32,7 +32,7 @@ class Unit:
     seconds: float = 0.0
     uses: dict[str, Use] = field(default_factory=dict)
     target: str = ""
-    recon: Recon | None = None
+    profile: TargetProfile | None = None
     steps: int = 0
     touches: dict[str, list[Moment]] = field(default_factory=dict)
     fixtures: list[str] = field(default_factory=list)
@@ -50,11 +50,11 @@ class Unreached:
 
 @dataclass
 class Knowledge:
-    """The units by name. ``recons`` holds for each target the recon that has seen the most of it."""
+    """The units by name. ``target profiles`` holds for each target the target profile that has seen the most of it."""
 
     units: dict[str, Unit] = field(default_factory=dict)
     targets: list[str] = field(default_factory=list)
-    recons: dict[str, Recon] = field(default_factory=dict)
+    profiles: dict[str, TargetProfile] = field(default_factory=dict)
 
     def unit(self, name: str) -> Unit:
         return self.units.setdefault(name, Unit(name))
@@ -77,22 +77,22 @@ class Knowledge:
         """Decides for each unit which of the targets is broken in it: the one that it has most to do with."""
         self.targets = list(targets)
         for target in self.targets:
-            found = [use.recon for unit in self.units.values() if (use := unit.uses.get(target)) and use.recon]
+            found = [use.profile for unit in self.units.values() if (use := unit.uses.get(target)) and use.profile]
             if found:
-                self.recons[target] = max(found, key=richness)
+                self.profiles[target] = max(found, key=richness)
         for unit in self.units.values():
-            candidates = [name for name in self.targets if name in unit.uses and name in self.recons]
+            candidates = [name for name in self.targets if name in unit.uses and name in self.profiles]
             unit.target = max(candidates, key=lambda name: _weight(unit.uses[name]), default="")
             if unit.target:
-                unit.recon, unit.steps = unit.uses[unit.target].recon, unit.uses[unit.target].steps
+                unit.profile, unit.steps = unit.uses[unit.target].profile, unit.uses[unit.target].steps
         for unit in self.units.values():
             # A test that is handed its module by a fixture has built none itself.
             given = [self.units[name].target for name in unit.fixtures if name in self.units]
             unit.target = unit.target or next((target for target in given if target), "")
 
-    def recon_of(self, unit: Unit) -> Recon:
-        """The unit's own recon, or the one that has seen the most of its target."""
-        return unit.recon or self.recons[unit.target]
+    def profile_of(self, unit: Unit) -> TargetProfile:
+        """The unit's own the target profile, or the one that has seen the most of its target."""
+        return unit.profile or self.profiles[unit.target]
 
     def complete(self, mode: FailureMode, fault: Fault, unit: Unit) -> Fault:
         """The fault with its trigger in this unit: half-way through the unit's own training, where that is asked."""
@@ -115,7 +115,7 @@ class Knowledge:
             reasons += [verdict for verdict in verdicts if verdict is not None]
         if reached:
             return reached, None
-        whole = [inapplicable(mode, recon) for recon in self.recons.values()]
+        whole = [inapplicable(mode, profile) for profile in self.profiles.values()]
         if whole and all(whole):
             return [], Unreached(whole[0])
         return [], next((reason for reason in reasons if reason is not _UNTOUCHED), _UNTOUCHED)
@@ -125,7 +125,7 @@ class Knowledge:
         moments = unit.touches.get(repr(mode.point), [])
         if not moments:
             return _UNTOUCHED
-        if reason := inapplicable(mode, self.recon_of(unit)):
+        if reason := inapplicable(mode, self.profile_of(unit)):
             return Unreached(reason)
         complete = self.complete(mode, fault, unit)
         trigger = complete.trigger or Trigger()
@@ -140,14 +140,14 @@ class Knowledge:
         return {
             "units": {
                 name: {
-                    **{key: value for key, value in vars(unit).items() if key not in ("uses", "recon")},
+                    **{key: value for key, value in vars(unit).items() if key not in ("uses", "profile")},
                     "uses": {path: use.to_json() for path, use in unit.uses.items()},
-                    "recon": unit.recon.to_json() if unit.recon else None,
+                    "profile": unit.profile.to_json() if unit.profile else None,
                 }
                 for name, unit in self.units.items()
             },
             "targets": self.targets,
-            "recons": {name: recon.to_json() for name, recon in self.recons.items()},
+            "profiles": {name: profile.to_json() for name, profile in self.profiles.items()},
         }
 
     @classmethod
@@ -157,14 +157,14 @@ class Knowledge:
                 **{
                     **unit,
                     "uses": {path: Use.from_json(use) for path, use in unit["uses"].items()},
-                    "recon": Recon.from_json(unit["recon"]) if unit["recon"] else None,
+                    "profile": TargetProfile.from_json(unit["profile"]) if unit["profile"] else None,
                     "touches": {seam: [tuple(moment) for moment in found] for seam, found in unit["touches"].items()},
                 }
             )
             for name, unit in data["units"].items()
         }
-        recons = {name: Recon.from_json(recon) for name, recon in data["recons"].items()}
-        return cls(units, list(data["targets"]), recons)
+        profiles = {name: TargetProfile.from_json(profile) for name, profile in data["profiles"].items()}
+        return cls(units, list(data["targets"]), profiles)
 
 
 _UNTOUCHED = Unreached("no test reaches it: none comes by the place where it attaches", untested=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 from faultlab.campaign.verdict import detection, died, timed_out
 from faultlab.catalogue.failure_mode import FailureMode
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection
 from faultlab.core.kill_matrix import Cell, Row
-from faultlab.core.notice import Notice
 from faultlab.core.report import FaultResult, Status
 from faultlab.core.results import Outcome
 from faultlab.core.verdict import Answer, Case, decide
@@ -35,7 +35,7 @@ def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: 
         reason=answer.reason,
         activations=sum(cell.activations for cell in case.ended) or int(case.acting is not None),
         first_step=min(first_steps, default=case.acting),
-        noticed_by=list(answer.noticed_by),
+        detected_by=list(answer.detected_by),
         warnings=case.warnings if answer.status is Status.WARNED else [],
         seconds=round(sum(outcome.seconds for outcome in outcomes), 4),
     )
@@ -62,20 +62,20 @@ class _Tests(Case):
         return self._outcomes[-1].lost or None
 
     def died(self) -> Answer | None:
-        """The first death that proves nothing, unless somebody has noticed before it."""
-        noticed = bool(self._asserted)
+        """The first death that proves nothing, unless somebody has detected before it."""
+        detected = bool(self._asserted)
         for answer, test in self._deaths:
-            if answer.status is not Status.NOTICED and not noticed:
+            if answer.status is not Status.DETECTED and not detected:
                 return replace(answer, reason=f"{answer.reason}, in {test}" if test else answer.reason)
-            noticed = noticed or answer.status is Status.NOTICED
+            detected = detected or answer.status is Status.DETECTED
         return None
 
     def never_acted(self) -> str | None:
         acted = any(cell.activations for cell in self.cells)
         return None if acted else "the fault never changed a value in any of these tests"
 
-    def noticed_by(self) -> Sequence[Detection]:
-        deadly = [found for answer, _ in self._deaths for found in answer.noticed_by]
+    def detected_by(self) -> Sequence[Detection]:
+        deadly = [found for answer, _ in self._deaths for found in answer.detected_by]
         # What ended the session without ending its process, as Ctrl-C does.
         stopped = [cell for cell in self.ended if cell.kind == "process" and cell.message and cell.activations]
         found = [*self._asserted, *deadly, *(_detected(cell, self._mode) for cell in stopped)]
@@ -132,8 +132,8 @@ def _died_in(test: str, outcome: Outcome) -> Cell:
 
 
 def _detected(cell: Cell, mode: FailureMode) -> Detection:
-    notice = Notice(cell.kind, cell.test, cell.step, cell.message)
-    return detection(notice, cell.first_step, mode)
+    alert = Alert(cell.kind, cell.test, cell.step, cell.message)
+    return detection(alert, cell.first_step, mode)
 
 
 def _unfinished(outcome: Outcome) -> str:

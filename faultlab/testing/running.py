@@ -18,9 +18,9 @@ from faultlab.catalogue import index
 from faultlab.config.fault_patterns import check_pattern, parse_fault
 from faultlab.config.selection import Selection
 from faultlab.core import atomic_write
+from faultlab.core.alert import Alert
 from faultlab.core.fault import Fault
 from faultlab.core.kill_matrix import Matrix
-from faultlab.core.notice import Notice
 from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Demands, Report, dump
 from faultlab.core.results import Outcome, SuiteRun
@@ -121,7 +121,7 @@ def conclude(session: pytest.Session, complete: bool) -> None:
 
 def report_of(matrix: Matrix, versions: dict[str, str]) -> Report:
     """The tests' verdicts as a report like a campaign's."""
-    alarms = [Notice("test", test, 0, why) for test, why in matrix.left_out.items()]
+    alarms = [Alert("test", test, 0, why) for test, why in matrix.left_out.items()]
     return Report(
         scenario="pytest",
         faultlab=__version__,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch.utils.data import get_worker_info
 
 from faultlab.core.fault import Fault
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.injection.armed_fault import Armed, Turns
 from faultlab.injection.clock import Clock
 from faultlab.injection.registry import Registered
@@ -18,8 +18,8 @@ from faultlab.testing.knowledge import INSTALLED, Moment
 class Touch(Armed):
     """Stands for any fault at one seam: it notes when it is asked whether it is due, and never is."""
 
-    def __init__(self, registered: Registered, clock: Clock, recon: Recon) -> None:
-        super().__init__(Fault(registered.mode.id), registered, clock, recon)
+    def __init__(self, registered: Registered, clock: Clock, profile: TargetProfile) -> None:
+        super().__init__(Fault(registered.mode.id), registered, clock, profile)
         self.embedding: Embedding | None = None
         self._moments: set[Moment] = set()
 
@@ -38,16 +38,16 @@ class Touch(Armed):
     @property
     def moments(self) -> list[Moment]:
         """When a fault at this seam would have had its turn."""
-        in_workers = {("train", step, 0) for step in range(self.recon.steps)} if self.activations else set()
+        in_workers = {("train", step, 0) for step in range(self.profile.steps)} if self.activations else set()
         used = self.embedding is None or self.embedding.used
         return sorted(moment for moment in self._moments | in_workers if used or moment[0] != INSTALLED)
 
 
-def touches(registry: Mapping[str, Registered], clock: Clock, recon: Recon) -> dict[str, Touch]:
+def touches(registry: Mapping[str, Registered], clock: Clock, profile: TargetProfile) -> dict[str, Touch]:
     """One for every distinct seam of the catalogue that the target's framework has, by the seam's text."""
     distinct = {
         repr(registered.mode.point): registered
         for registered in registry.values()
-        if registered.mode.point.hooked(recon)
+        if registered.mode.point.hooked(profile)
     }
-    return {seam: Touch(registered, clock, recon) for seam, registered in distinct.items()}
+    return {seam: Touch(registered, clock, profile) for seam, registered in distinct.items()}

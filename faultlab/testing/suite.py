@@ -115,7 +115,7 @@ class Suite:
         settle()
         self._clean.learn(replay)
         units, matrix = self.knowledge.units, self.matrix
-        matrix.targets = list(self.knowledge.recons)
+        matrix.targets = list(self.knowledge.profiles)
         matrix.left_out = self._clean.left_out
         matrix.tests = self._clean.tests()
         matrix.seconds = {test: self.knowledge.seconds([test]) for test in matrix.tests}
@@ -125,7 +125,7 @@ class Suite:
     def _suspects(self) -> Suspects:
         config = self._session.config
         conftests = [file for plugin in config.pluginmanager.get_plugins() if (file := _conftest(plugin))]
-        packages = frozenset(target.partition(".")[0] for target in self.knowledge.recons)
+        packages = frozenset(target.partition(".")[0] for target in self.knowledge.profiles)
         files = {*(Path(item.path) for item in self._session.items), *conftests}
         return Suspects(files, UserCode(packages, (str(config.rootpath),)))
 
@@ -140,22 +140,22 @@ class Suite:
         modes = index.modes()
         # Here, so that all victims, which are copies of this process, find them imported.
         registry.load()
-        for framework in {recon.framework for recon in self.knowledge.recons.values()}:
+        for framework in {profile.framework for profile in self.knowledge.profiles.values()}:
             hooks.load(framework)
         self._shared = fixtures.shareable(self.knowledge, self._clean.items)
         settle()
         self._engine.open("faults", {})
         waiting: dict[Fault, list[str]] = {}
-        excuses = self._asked.selection.excuses
+        exemptions = self._asked.selection.exemptions
         for fault in self._selected(modes):
             mode = modes[fault.mode]
             # A trigger half-way is another step in every test: it stays the failure mode's own.
             named = fault if fault.trigger or mode.when != "always" else mode.complete(fault, 1)
-            excuse = next((reason for glob, reason in excuses if matching(glob, [fault.mode])), "")
+            exemption = next((reason for glob, reason in exemptions if matching(glob, [fault.mode])), "")
             tests, unreached = self.knowledge.reached(mode, fault)
-            if excuse or unreached is not None:
-                status = Status.IGNORED if excuse and tests else Status.NOT_APPLICABLE
-                reason = excuse if unreached is None else unreached.why
+            if exemption or unreached is not None:
+                status = Status.IGNORED if exemption and tests else Status.NOT_APPLICABLE
+                reason = exemption if unreached is None else unreached.why
                 result = FaultResult(str(named), mode.id, mode.family, mode.severity, status, reason)
                 self._rows[result.id] = Row(result, untested=unreached is not None and unreached.untested)
             else:
@@ -168,10 +168,10 @@ class Suite:
 
     def _selected(self, modes: Mapping[str, FailureMode]) -> list[Fault]:
         """The faults that are asked for, those of a callback once for each that any test has."""
-        recons = [unit.recon for unit in self.knowledge.units.values() if unit.recon]
+        profiles = [unit.profile for unit in self.knowledge.units.values() if unit.profile]
         found: dict[Fault, None] = {}
         for fault in plan.selected(self._asked.selection, modes):
-            each = [one for recon in recons for one in plan.each(fault, modes, recon) if one != fault]
+            each = [one for profile in profiles for one in plan.each(fault, modes, profile) if one != fault]
             found.update(dict.fromkeys(each or [fault]))
         return list(found)
 
@@ -182,7 +182,7 @@ class Suite:
         outcomes: dict[Fault, list[Outcome]] = {}
         self._run(longest, waiting, outcomes, self._settled if self._asked.matrix else set(waiting))
         if self._asked.matrix and self._settled:
-            # Which tests notice nothing has to be known of all faults.
+            # Which tests detect nothing has to be known of all faults.
             idle = set(self.matrix.idle())
             settled = sorted(self._settled, key=str)
             unseen = {fault: remaining(waiting[fault], _joined(outcomes[fault])) for fault in settled}

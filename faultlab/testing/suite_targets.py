@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from faultlab.core import packages
 from faultlab.core.class_paths import path_of, subclasses
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.frameworks.registry import default_framework
 
@@ -18,19 +18,19 @@ _NOT_USERS = (*packages.TRAIN, "torchmetrics", "faultlab")
 
 @dataclass
 class Use:
-    """What one unit did with one class: how many were built, the training steps, and the recon of the longest run."""
+    """What one unit did with one class: instances built, training steps, and the longest run's target profile."""
 
     built: int = 0
     steps: int = 0
-    recon: Recon | None = None
+    profile: TargetProfile | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"built": self.built, "steps": self.steps, "recon": self.recon.to_json() if self.recon else None}
+        return {"built": self.built, "steps": self.steps, "profile": self.profile.to_json() if self.profile else None}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Use:
-        recon = data["recon"]
-        return cls(data["built"], data["steps"], Recon.from_json(recon) if recon else None)
+        profile = data["profile"]
+        return cls(data["built"], data["steps"], TargetProfile.from_json(profile) if profile else None)
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Learner:
             self.clock.tick()
             use = self._use(module)
             use.steps += 1
-            if use.recon is not None or not (args or kwargs):
+            if use.profile is not None or not (args or kwargs):
                 return step(module, *args, **kwargs)
             probe = self._foreign.profiling(module, self._framework.clock())
             self._depth += 1
@@ -107,9 +107,9 @@ class Learner:
                     output = type(module).training_step(module, *args, **kwargs)
             finally:
                 self._depth -= 1
-            found = probe.recon(None, 1, 0)
+            found = probe.profile(None, 1, 0)
             # Whoever called the step may send its loss backward later, or not at all.
-            use.recon = replace(found, losses=max(found.losses, int(_has_loss(output))))
+            use.profile = replace(found, losses=max(found.losses, int(_has_loss(output))))
             return output
 
         return stepping
@@ -128,10 +128,10 @@ class Learner:
                     saves: set[int] = set()
                     self._foreign.watch_saves(trainer, saves, patches)
                     result = run(trainer, model, *args, **kwargs)
-                found = probe.recon(trainer, trajectory.steps, trajectory.validation_batches)
+                found = probe.profile(trainer, trajectory.steps, trajectory.validation_batches)
                 found = replace(found, saves=len(saves))
-                if use.recon is None or richness(found) > richness(use.recon):
-                    use.recon = found
+                if use.profile is None or richness(found) > richness(use.profile):
+                    use.profile = found
             finally:
                 self._depth -= 1
                 use.steps += trajectory.steps
@@ -145,9 +145,9 @@ def _has_loss(output: Any) -> bool:
     return bool(getattr(loss, "requires_grad", False))
 
 
-def richness(recon: Recon) -> tuple[bool, int, int]:
-    """Orders recons by how much of the target they have seen."""
-    return bool(recon.epochs or recon.optimizers), recon.validation_batches > 0, recon.steps
+def richness(profile: TargetProfile) -> tuple[bool, int, int]:
+    """Orders target profiles by how much of the target they have seen."""
+    return bool(profile.epochs or profile.optimizers), profile.validation_batches > 0, profile.steps
 
 
 def is_users(cls: type) -> bool:

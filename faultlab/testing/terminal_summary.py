@@ -22,7 +22,7 @@ _BY_KIND = {
 
 
 def show(terminal: Any, matrix: Matrix, report: Report | None, reasons: Sequence[str]) -> None:
-    """Writes the section: coverage, what no test notices, what each test is worth."""
+    """Writes the section: coverage, what no test detects, what each test is worth."""
     terminal.section("faultlab", "=")
     if report is not None:
         _show(terminal, matrix, report)
@@ -36,8 +36,8 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
     say = terminal.write_line
     say(f"target: {', '.join(matrix.targets)}")
     by_kind = Counter(_kinds(report).values())
-    noticed = ", ".join(f"{count} by {_BY_KIND[kind]}" for kind in _BY_KIND if (count := by_kind[kind]))
-    say(f"noticed: {counts['noticed']} failure modes{f' ({noticed})' if noticed else ''}")
+    detected = ", ".join(f"{count} by {_BY_KIND[kind]}" for kind in _BY_KIND if (count := by_kind[kind]))
+    say(f"detected: {counts['detected']} failure modes{f' ({detected})' if detected else ''}")
     if counts["warned"]:
         say(f"only a warning: {counts['warned']}: {_listed(statuses, Status.WARNED)}")
     unreached = [row.result for row in matrix.rows if row.untested]
@@ -57,25 +57,25 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
         say(f"left out: {test} ({harmless(short(reason.splitlines()[0]))})")
     if matrix.whole:
         for test in matrix.idle():
-            say(f"notices nothing: {test}")
+            say(f"detects nothing: {test}")
         once: dict[str, list[str]] = {}
         for fault_id, test in matrix.killed_once().items():
             once.setdefault(test, []).append(fault_id)
         for test, faults in sorted(once.items()):
-            say(f"alone in noticing {len(faults)}: {test}: {short(', '.join(faults), 200)}")
+            say(f"alone in detecting {len(faults)}: {test}: {short(', '.join(faults), 200)}")
     ratio = "nothing to measure" if report.ratio is None else f"coverage {report.ratio:.2f}"
     silent, unsure = counts["silent"], counts["error"] + counts["timeout"] + counts["not_activated"]
     more = f", {unsure} inconclusive" if unsure else ""
     took = f"{matrix.timing['total']:.1f} s"
-    text = f"{ratio}: {counts['noticed']} noticed, {counts['warned']} only warned, {silent} silent{more}; {took}"
+    text = f"{ratio}: {counts['detected']} detected, {counts['warned']} only warned, {silent} silent{more}; {took}"
     say(text, green=not silent, yellow=bool(silent), bold=True)
 
 
 def _kinds(report: Report) -> dict[str, str]:
-    """The kind of who noticed each failure mode; of its faults the one that has the least to show decides."""
+    """The kind of who detected each failure mode; of its faults the one that has the least to show decides."""
     statuses, worst = report.by_mode(), dict[str, Detection]()
     for fault in report.faults:
-        if statuses[fault.mode] is Status.NOTICED and fault.status is Status.NOTICED and fault.best is not None:
+        if statuses[fault.mode] is Status.DETECTED and fault.status is Status.DETECTED and fault.best is not None:
             worst[fault.mode] = max(worst.get(fault.mode, fault.best), fault.best, key=lambda found: found.worth)
     return {mode: found.kind for mode, found in worst.items()}
 

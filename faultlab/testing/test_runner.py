@@ -123,7 +123,7 @@ class Conductor:
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
         report = yield
         # What is reported while the test is called is a part of it, a subtest: one that fails fails the test, one
-        # that is skipped leaves the others to notice something.
+        # that is skipped leaves the others to detect something.
         part = self._calling
         if report.failed and self._ended.outcome != "failed":
             self._ended.outcome = "failed"

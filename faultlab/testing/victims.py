@@ -112,7 +112,7 @@ class Victim:
             unit, target = aim
             framework = default_framework()
             clock = framework.clock()
-            found = touches(known, clock, self._knowledge.recon_of(unit))
+            found = touches(known, clock, self._knowledge.profile_of(unit))
             embedding = Embedding(framework, target, found.values(), clock, order.root)
             for touch in found.values():
                 touch.embedding = embedding
@@ -190,7 +190,7 @@ class Arming:
 
         aim = self._entered.aim(name)
         # In a pytest of its own every test runs, those in which the fault can't happen too.
-        if aim is None or inapplicable(self._registered.mode, self._knowledge.recon_of(aim[0])):
+        if aim is None or inapplicable(self._registered.mode, self._knowledge.profile_of(aim[0])):
             with self._entered.within(None):
                 yield
             return
@@ -198,7 +198,7 @@ class Arming:
         framework = default_framework()
         clock = framework.clock()
         complete = self._knowledge.complete(self._registered.mode, self._fault, unit)
-        armed = Armed(complete, self._registered, clock, self._knowledge.recon_of(unit), self._acting)
+        armed = Armed(complete, self._registered, clock, self._knowledge.profile_of(unit), self._acting)
         embedding = Embedding(framework, target, [armed], clock, self._folder)
         self._units[unit.name] = armed, embedding
         gradients = torch.is_grad_enabled()

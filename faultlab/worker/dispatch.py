@@ -8,21 +8,21 @@ from typing import Any
 
 from faultlab.core.orders import Examine, Order, Task, Train
 from faultlab.frameworks.base import Target
-from faultlab.worker.session import Send, Session, Stem
+from faultlab.worker.session import Send, Session, Snapshot
 
-CarryOut = Callable[[Target, Order, Send, "Stem | None"], None]
+CarryOut = Callable[[Target, Order, Send, "Snapshot | None"], None]
 
 
-def carry_out(target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
+def carry_out(target: Target, order: Order, send: Send, snapshot: Snapshot | None = None) -> None:
     """Does what the order asks, in this process, and sends its result."""
-    _BY_TASK[type(order.task)](target, order, send, stem)
+    _BY_TASK[type(order.task)](target, order, send, snapshot)
 
 
-def _train(target: Target, order: Order, send: Send, stem: Stem | None) -> None:
-    Session(target, order, send, stem).run()
+def _train(target: Target, order: Order, send: Send, snapshot: Snapshot | None) -> None:
+    Session(target, order, send, snapshot).run()
 
 
-def _examine(target: Target, order: Order, send: Send, stem: Stem | None) -> None:
+def _examine(target: Target, order: Order, send: Send, snapshot: Snapshot | None) -> None:
     assert isinstance(order.task, Examine)
     _named(order.task.by)(target, order, send)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from faultlab.catalogue.injection_points import ModuleArguments
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.core.orders import Train
 from faultlab.core.trajectory import Trajectory
 from faultlab.detectors import exceptions
@@ -43,7 +43,7 @@ class FinalEvaluation:
             trained = self.training.module
             self.training.module = replaced_parts.rebuilt(trained, lambda: self.target.build(self.root).module)
         module = self.training.module
-        parts = replaced_parts.at_the_end(module, armed.replaced, armed.recon) if armed is not None else {}
+        parts = replaced_parts.at_the_end(module, armed.replaced, armed.profile) if armed is not None else {}
         if parts:
             if not all(replaced_parts.inside_of_a_loss(module, path) for path in parts):
                 self.in_place = self._evaluated()
@@ -53,7 +53,7 @@ class FinalEvaluation:
 
     def _evaluated(self) -> dict[str, float]:
         """The metrics of the module as it is, or what another run of the campaign found for the same weights."""
-        clean = self.task.recon
+        clean = self.task.profile
         validates = bool(self.trained.validation_batches or (clean is not None and clean.validation_batches))
         # In the precision that the fault has left the weights in.
         settings = self.training.evaluation_settings(clean.precision if clean is not None else None)

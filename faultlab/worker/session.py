@@ -1,7 +1,7 @@
 """One run of the target inside a victim's process, clean or with a fault, from its beginning or from a fork half-way.
 
-A trunk is a clean session that leaves stems behind at the places it was told. Each stem is a copy of the process that
-waits there; a victim born of one continues in the same session, at the same line, with another order.
+A snapshot run is a clean session that leaves snapshots behind at the places it was told. Each snapshot is a copy of
+the process that waits there; a victim born of one continues in the same session, at the same line, with another order.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import replace
 from typing import Any
 
 from faultlab.config.variations import NotVariedError
+from faultlab.core.alert import Alert, safe_text
 from faultlab.core.fault import Fault
-from faultlab.core.notice import Notice, safe_text
 from faultlab.core.orders import Order, Place, Train
 from faultlab.core.patching import Patches
 from faultlab.core.results import Broken, NotVaried, Result, RunResult, ShownWarning, TargetFailed, message_of
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.detectors import exceptions
 from faultlab.detectors.advisory_guards import Advisers
@@ -35,28 +35,28 @@ from faultlab.injection.armed_fault import Armed, BrokenInjector
 from faultlab.injection.hooks import Site
 from faultlab.sandbox import file_calls
 from faultlab.sandbox.overlay import Overlay
-from faultlab.worker import origins, seeding, stems
+from faultlab.worker import origins, seeding, snapshots
 from faultlab.worker.entropy_draws import Draws
 from faultlab.worker.final_evaluation import FinalEvaluation
 
 Send = Callable[[dict[str, Any]], None]
-Stem = Callable[[Place], "tuple[Order, Send] | None"]
+Snapshot = Callable[[Place], "tuple[Order, Send] | None"]
 
 
 class Session:
     """Runs one order against a target and sends the result; see `run`."""
 
-    def __init__(self, target: Target, order: Order, send: Send, stem: Stem | None = None) -> None:
+    def __init__(self, target: Target, order: Order, send: Send, snapshot: Snapshot | None = None) -> None:
         self._target = target
         self._order = order
         self._task = _training(order)
         self._send = send
-        self._stem = stem
+        self._snapshot = snapshot
         self._framework = target.framework
         self._clock = self._framework.clock()
         self._warnings = Warnings(self._clock, order.root)
         self._observer = Observer(self._clock, self._warnings, self._framework.hooks_of)
-        # As the trunk was told, of which victims are born with theirs.
+        # As the snapshot run was told, of which victims are born with theirs.
         advice, hooks_of = self._task.advice, self._framework.hooks_of
         self._advisers = Advisers(advice, self._clock, self._warnings, hooks_of) if advice else None
         self._fit_seconds = 0.0
@@ -64,13 +64,13 @@ class Session:
         self._unevaluated = ""
         self._in_place: dict[str, float] = {}
         self._trajectory = Trajectory()
-        self._notices: list[Notice] = []
+        self._alerts: list[Alert] = []
         self._draws = Draws(target.code) if self._task.traced else None
         self._armed: Armed | None = None
         self._companions: list[Armed] = []
         self._fault_patches = Patches()
         self._training: Training | None = None
-        self._recon: Recon | None = None
+        self._profile: TargetProfile | None = None
         self._saved_at: set[int] = set()
         # All that is the user's: of faultlab's own folders the order's lies beside those of other runs.
         self._overlay = Overlay(self._root, [os.getcwd(), *target.code.folders], [os.path.dirname(order.root)])
@@ -93,11 +93,11 @@ class Session:
             result = Broken(str(error))
         self._send(message_of(result))
         # Runs that begin half-way may write to it by other ways than Python's; it goes with the engine.
-        if not self._task.stems:
+        if not self._task.snapshots:
             shutil.rmtree(self._order.root, ignore_errors=True)
 
     def _run(self) -> Result:
-        stems.empty(self._order.root)
+        snapshots.empty(self._order.root)
         self._switch()
         with Patches() as confined:
             # Until the end, and once: forked runs find all of it as it is.
@@ -131,7 +131,7 @@ class Session:
                     if error is None and self._task.reload and not (self._armed and self._armed.broken):
                         error = self._go_on()
                 if profiling and error is None:
-                    self._recon = self._training.profile(profiling)
+                    self._profile = self._training.profile(profiling)
             if error is not None:
                 self._ended_by(error)
             for armed in [*filter(None, [self._armed]), *self._companions]:
@@ -232,21 +232,21 @@ class Session:
         return None
 
     @property
-    def _known(self) -> Recon:
+    def _known(self) -> TargetProfile:
         """What is known of the target; a probing run has nothing to know it by."""
-        return self._task.recon or Recon()
+        return self._task.profile or TargetProfile()
 
     def _seed(self) -> None:
         seeding.seed(self._task.seed)
 
     def _reach(self, place: Place) -> None:
-        """Leaves a stem here if the order asks for one; in a victim born of it, takes up the new order."""
+        """Leaves a snapshot here if the order asks for one; in a victim born of it, takes up the new order."""
         self._steps_begun = self._steps_begun or place != "fit"
-        if self._stem is None or place not in self._task.stems or not stems.can_fork():
+        if self._snapshot is None or place not in self._task.snapshots or not snapshots.can_fork():
             return
         old_root = self._order.root
-        written = stems.keep_files(old_root, place)
-        born = self._stem(place)
+        written = snapshots.keep_files(old_root, place)
+        born = self._snapshot(place)
         if born is None:
             return
         self._order, self._send = born
@@ -254,7 +254,7 @@ class Session:
         self._born = place
         self._warnings.root = self._order.root
         self._started = time.perf_counter()
-        stems.take_files(written, self._order.root)
+        snapshots.take_files(written, self._order.root)
         self._overlay.succeed(old_root)
         assert self._training is not None
         self._training.relocate(old_root, self._order.root)
@@ -285,8 +285,8 @@ class Session:
             self._advisers.rest(frozenset.intersection(*(one.mode.point.leaves for one in armed)))
 
     def _armed_with(self, fault: Fault) -> Armed:
-        assert self._task.recon is not None
-        told = _registered(fault), self._clock, self._task.recon
+        assert self._task.profile is not None
+        told = _registered(fault), self._clock, self._task.profile
         armed = Armed(fault, *told, lambda step: self._send({"acting": step}))
         site = Site(type(None))
         if self._training is not None:
@@ -297,7 +297,7 @@ class Session:
         return armed
 
     def _ended_by(self, error: BaseException) -> None:
-        notice = exceptions.classify(error, self._clock.step, self._target.code, self._flags)
+        alert = exceptions.classify(error, self._clock.step, self._target.code, self._flags)
         print(exceptions.text(error), flush=True)
         if isinstance(error, SystemExit):
             self._trajectory.end = "exited"
@@ -307,7 +307,7 @@ class Session:
         else:
             self._trajectory.end = "raised"
             self._trajectory.exit_code = 1
-        self._notices.append(notice)
+        self._alerts.append(alert)
 
     @property
     def _flags(self) -> tuple[str, ...]:
@@ -335,7 +335,7 @@ class Session:
         probed = self._task.probe
         return RunResult(
             trajectory=self._trajectory,
-            notices=self._told([*self._observer.notices, *self._observer.of_interruption, *self._notices]),
+            alerts=self._told([*self._observer.alerts, *self._observer.of_interruption, *self._alerts]),
             of_interruption=self._told(self._observer.of_interruption),
             warnings=[ShownWarning(key, step, text) for key, (step, text) in self._warnings.seen.items()],
             activations=activations,
@@ -349,14 +349,14 @@ class Session:
             draws=self._draws.to_json(text for _, text in self._warnings.seen.values()) if self._draws else None,
             advice=self._advisers.advisory() if self._advisers else None,
             guards=[*(self._training.guards if self._training else ()), *self._flags],
-            recon=self._recon,
+            profile=self._profile,
             circumstances=origins.circumstances(self._training, self._imported_before) if probed else None,
             fit_seconds=self._fit_seconds,
             seconds=time.perf_counter() - self._started,
         )
 
-    def _told(self, notices: Iterable[Notice]) -> list[Notice]:
-        return [replace(notice, message=self._warnings.told(notice.message)) for notice in notices]
+    def _told(self, alerts: Iterable[Alert]) -> list[Alert]:
+        return [replace(alert, message=self._warnings.told(alert.message)) for alert in alerts]
 
 
 def _training(order: Order) -> Train:

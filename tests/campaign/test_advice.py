@@ -11,8 +11,8 @@ from faultlab.campaign.guard_worth import worth_of
 from faultlab.campaign.prescribing import choose, harmful_ratio
 from faultlab.campaign.set_cover import smallest_cover
 from faultlab.catalogue import index
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Prescribed
-from faultlab.core.notice import Notice
 from faultlab.core.report import Harm, Status
 from faultlab.core.results import Advisory, Outcome, RunResult
 from tests.support import detection, report, result
@@ -20,19 +20,19 @@ from tests.support import detection, report, result
 MODE = index.modes()["loss.nan"]
 
 
-def alarm(guard: str, check: str, step: int, message: str = "m") -> Notice:
-    return Notice("guard", guard, step, message, reason=check)
+def alarm(guard: str, check: str, step: int, message: str = "m") -> Alert:
+    return Alert("guard", guard, step, message, reason=check)
 
 
-def ran(id: str, *alarms: Notice, first_step: int | None = None, **more: Any) -> Outcome:
+def ran(id: str, *alarms: Alert, first_step: int | None = None, **more: Any) -> Outcome:
     said = Advisory(alarms=alarms, **more)
     return Outcome(id, [RunResult(advice=said, first_step=first_step, fit_seconds=1.0)])
 
 
-def watched(**noticed: set[str]) -> Advice:
-    """Advice after runs of faults, of which the guards in each set noticed one step late."""
+def watched(**detected: set[str]) -> Advice:
+    """Advice after runs of faults, of which the guards in each set detected one step late."""
     advice = Advice({})
-    for fault, guards in noticed.items():
+    for fault, guards in detected.items():
         advice.judge(f"loss.{fault}@always", MODE, ran(fault, *(alarm(g, "check", 5) for g in guards), first_step=4))
     return advice
 
@@ -77,7 +77,7 @@ def test_an_alarm_of_a_clean_run_that_went_the_same_way_is_none() -> None:
     assert Advice({}).judge("f", MODE, ran("f", alarm("G", "short", 8), first_step=4), [resumed]) == []
 
 
-def test_what_never_acted_was_noticed_by_nobody() -> None:
+def test_what_never_acted_was_detected_by_nobody() -> None:
     assert Advice({}).judge("f", MODE, ran("f", alarm("G", "a", 3))) == []
 
 
@@ -104,7 +104,7 @@ def test_a_run_that_is_only_recorded_says_nothing_of_false_alarms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("noticed_by", "costs", "cover"),
+    ("detected_by", "costs", "cover"),
     [
         ({}, {}, []),
         ({"a": set()}, {}, []),
@@ -119,20 +119,20 @@ def test_a_run_that_is_only_recorded_says_nothing_of_false_alarms() -> None:
         ({"a": {"X", "Z"}, "b": {"Y", "Z"}}, {"X": 0.0, "Y": 0.0, "Z": 1e6}, ["Z"]),
     ],
 )
-def test_a_cover_is_the_smallest_and_of_those_the_cheapest(noticed_by: Any, costs: Any, cover: list[str]) -> None:
-    assert smallest_cover(noticed_by, costs) == cover
+def test_a_cover_is_the_smallest_and_of_those_the_cheapest(detected_by: Any, costs: Any, cover: list[str]) -> None:
+    assert smallest_cover(detected_by, costs) == cover
 
 
 def test_a_cover_is_exact_where_taking_the_most_useful_first_is_not() -> None:
-    noticed_by = {"1": {"Greedy", "Odd"}, "2": {"Greedy", "Even"}, "3": {"Greedy", "Odd"}, "4": {"Greedy", "Even"},
+    detected_by = {"1": {"Greedy", "Odd"}, "2": {"Greedy", "Even"}, "3": {"Greedy", "Odd"}, "4": {"Greedy", "Even"},
                   "5": {"Odd"}, "6": {"Even"}}  # fmt: skip
-    assert smallest_cover(noticed_by, {}) == ["Even", "Odd"]
+    assert smallest_cover(detected_by, {}) == ["Even", "Odd"]
 
 
 def test_the_choice_covers_what_is_silent_and_names_what_is_beyond_reach() -> None:
-    before = report(silent("nan"), silent("scaled"), silent("offset"), result("loss.zeroed@always", Status.NOTICED))
+    before = report(silent("nan"), silent("scaled"), silent("offset"), result("loss.zeroed@always", Status.DETECTED))
     found = choose(before, watched(nan={"G"}, scaled={"G", "H"}, zeroed={"I"}))
-    assert [(one.guard, one.notices) for one in found.chosen] == [("G", ["loss.nan@always", "loss.scaled@always"])]
+    assert [(one.guard, one.detects) for one in found.chosen] == [("G", ["loss.nan@always", "loss.scaled@always"])]
     assert found.beyond == ["loss.offset@always"]
     assert found.proven
 
@@ -146,15 +146,15 @@ def test_a_guard_that_compares_with_recorded_runs_is_taken_only_where_it_is_aske
 
 
 def test_the_harmful_ratio_counts_only_failure_modes_that_did_harm() -> None:
-    noticed = result("loss.zeroed@always", Status.NOTICED, harm=Harm("val_loss", 1.0, None, True))
-    assert harmful_ratio(report(silent("nan"), silent("offset", harmful=False), noticed)) == 0.5
+    detected = result("loss.zeroed@always", Status.DETECTED, harm=Harm("val_loss", 1.0, None, True))
+    assert harmful_ratio(report(silent("nan"), silent("offset", harmful=False), detected)) == 0.5
     assert harmful_ratio(report(silent("offset", harmful=False))) is None
 
 
-def test_the_worth_of_guards_is_what_they_notice_and_what_nobody_else_does() -> None:
-    both = result("loss.nan@always", "noticed", noticed_by=[detection(name="A"), detection(name="B")])
-    alone = result("loss.zeroed@always", "noticed", noticed_by=[detection(name="A")])
-    lucky = result("loss.summed@always", "noticed", noticed_by=[detection(name="B"), detection("framework", "x")])
+def test_the_worth_of_guards_is_what_they_detect_and_what_nobody_else_does() -> None:
+    both = result("loss.nan@always", "detected", detected_by=[detection(name="A"), detection(name="B")])
+    alone = result("loss.zeroed@always", "detected", detected_by=[detection(name="A")])
+    lucky = result("loss.summed@always", "detected", detected_by=[detection(name="B"), detection("framework", "x")])
     results = {found.id: found for found in (both, alone, lucky)}
     a, b, c = worth_of(["A", "B", "C"], results)
     assert (a.modes, a.alone) == (["loss.nan", "loss.zeroed"], ["loss.zeroed@always"])

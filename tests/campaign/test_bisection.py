@@ -30,7 +30,7 @@ def test_a_share_is_spaced_evenly_and_a_factor_by_factors() -> None:
     assert [factor.value(part) for part in (0.25, 0.5, 1.0)] == [10.0, 100.0, 10000.0]
 
 
-def test_a_bisection_looks_below_the_least_part_that_each_detector_notices() -> None:
+def test_a_bisection_looks_below_the_least_part_that_each_detector_detects() -> None:
     assert next_parts({0.25: {}, 0.5: {"A"}, 1.0: {"A", "B"}}) == [0.375, 0.75]
     assert next_parts({0.5: {}, 1.0: {}}) == []
     assert next_parts({0.5: {}, 0.51: {"A"}}) == []
@@ -38,20 +38,20 @@ def test_a_bisection_looks_below_the_least_part_that_each_detector_notices() -> 
 
 def test_a_bisection_ends_at_the_border_of_each_detector() -> None:
     borders = {"A": 0.1, "B": 0.62}
-    noticed = {part: {name for name, border in borders.items() if part >= border} for part in first_parts()}
-    while wanted := next_parts(noticed):
-        noticed |= {part: {name for name, border in borders.items() if part >= border} for part in wanted}
+    detected = {part: {name for name, border in borders.items() if part >= border} for part in first_parts()}
+    while wanted := next_parts(detected):
+        detected |= {part: {name for name, border in borders.items() if part >= border} for part in wanted}
     for name, border in borders.items():
-        least = min(part for part, names in noticed.items() if name in names)
+        least = min(part for part, names in detected.items() if name in names)
         assert border <= least <= border + 1 / 32
-    assert len(noticed) < 16
+    assert len(detected) < 16
 
 
 def test_steps_are_bisected_from_both_ends() -> None:
-    noticed = {step: {"A"} if 5 <= step <= 13 else set() for step in (0, 8, 16)}
-    while wanted := next_steps(noticed):
-        noticed |= {step: {"A"} if 5 <= step <= 13 else set() for step in wanted}
-    seen = [step for step, names in noticed.items() if names]
+    detected = {step: {"A"} if 5 <= step <= 13 else set() for step in (0, 8, 16)}
+    while wanted := next_steps(detected):
+        detected |= {step: {"A"} if 5 <= step <= 13 else set() for step in wanted}
+    seen = [step for step, names in detected.items() if names]
     assert (min(seen), max(seen)) == (5, 13)
 
 

@@ -64,8 +64,8 @@ def test_unguarded_digits_are_judged_as_stock_lightning_behaves(digits: Report) 
     for mode in ("return.constant-leaf", "loss.nan", "label.shuffled", "batch.repeated", "gradient.zero"):
         assert faults[mode].status is Status.SILENT, faults[mode]
     for mode in ("batch.inputs-only", "return.dict-without-loss", "return.infinite-no-grad"):
-        assert faults[mode].status is Status.NOTICED, faults[mode]
-        assert [found.kind for found in faults[mode].noticed_by] == ["framework"]
+        assert faults[mode].status is Status.DETECTED, faults[mode]
+        assert [found.kind for found in faults[mode].detected_by] == ["framework"]
 
 
 @WHOLE
@@ -111,7 +111,7 @@ def test_one_run_fills_the_whole_row_whatever_each_guard_does(guarded: tuple[Rep
     report, _ = guarded
     helpers = {"WithHelper", "LambdaCallback"}
     for fault in report.faults:
-        found = {detection.name: detection.step for detection in fault.noticed_by if detection.kind == "guard"}
+        found = {detection.name: detection.step for detection in fault.detected_by if detection.kind == "guard"}
         assert {name: step for name, step in found.items() if name not in helpers} == {
             "FiniteLoss": 4, "Stopper": 4, "Warner": 4, "detect_anomaly": 4,
         }, fault  # fmt: skip
@@ -119,7 +119,7 @@ def test_one_run_fills_the_whole_row_whatever_each_guard_does(guarded: tuple[Rep
 
 def test_a_check_in_the_users_own_step_counts_as_the_modules(tmp_path: Path) -> None:
     report = faultlab.run(_scenario(tmp_path, "asserting"), select=["input.nan@step=4"], out=tmp_path, advice=False)
-    (found,) = report.faults[0].noticed_by
+    (found,) = report.faults[0].detected_by
     assert (found.kind, found.step, found.latency) == ("module", 4, 0)
     assert "inputs must be finite" in found.message
 
@@ -158,7 +158,7 @@ def test_a_run_that_was_late_among_others_is_tried_once_more_alone(
     with engine() as working:
         report = Campaign(scenario, working, options, _Quiet()).run()
     assert marker.exists()
-    assert [(found.name, found.step) for found in report.faults[0].noticed_by] == [("LateOnce", 4)]
+    assert [(found.name, found.step) for found in report.faults[0].detected_by] == [("LateOnce", 4)]
     assert report.passed
 
 
@@ -180,14 +180,14 @@ def test_the_scenario_may_say_what_inputs_and_labels_are(tmp_path: Path) -> None
     assert statuses["input.noise"][0] is Status.NOT_APPLICABLE
 
 
-def test_excuses_hold_until_they_expire(tmp_path: Path) -> None:
-    excuses = """faults:
+def test_exemptions_hold_until_they_expire(tmp_path: Path) -> None:
+    exemptions = """faults:
   select: ["loss.zeroed", "loss.negated"]
   ignore:
     - {mode: loss.zeroed, reason: by design, expires: 2999-01-01}
     - {mode: loss.negated, reason: by design, expires: 2020-01-01}
 """
-    report = faultlab.run(_scenario(tmp_path, "classifier", excuses), out=tmp_path, advice=False)
+    report = faultlab.run(_scenario(tmp_path, "classifier", exemptions), out=tmp_path, advice=False)
     faults = _faults(report)
     assert faults["loss.zeroed"].status is Status.IGNORED
     assert "by design" in faults["loss.zeroed"].reason
@@ -227,5 +227,5 @@ def test_guards_with_helpers_and_with_hooks_on_the_instance_are_observed(guarded
     report, _ = guarded
     assert report.baseline.false_alarms == []
     (fault,) = [fault for fault in report.faults if fault.mode == "loss.nan"]
-    found = {(detection.name, detection.step) for detection in fault.noticed_by if detection.kind == "guard"}
+    found = {(detection.name, detection.step) for detection in fault.detected_by if detection.kind == "guard"}
     assert found >= {("WithHelper", 4), ("LambdaCallback", 4)}

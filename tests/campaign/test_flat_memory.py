@@ -18,14 +18,14 @@ from faultlab.campaign.preparation import Findings
 from faultlab.campaign.verdict import Twin
 from faultlab.config.scenario import Scenario
 from faultlab.core import atomic_write
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Prescribed
 from faultlab.core.fault import Fault
-from faultlab.core.notice import Notice
 from faultlab.core.orders import Order, Planned
 from faultlab.core.records import Records
 from faultlab.core.report import Baseline, FaultResult, Report, Status, dump
 from faultlab.core.results import Advisory, Outcome, RunResult
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Capabilities
 from tests.support import result
@@ -57,15 +57,15 @@ class Replayed:
 
     def __init__(self) -> None:
         self.alive: list[int] = []
-        self.recons: set[int] = set()
+        self.profiles: set[int] = set()
 
     def run(self, orders: Sequence[Order]) -> Iterator[Outcome]:
         outcomes: weakref.WeakSet[Kept] = weakref.WeakSet()
         for order in orders:
             task = order.training
-            self.recons |= {id(task.recon)} if task and task.recon else set()
-            trajectory = replace(CLEAN, digest="clean" if order.id in ("trunk", "null") else order.id)
-            said = Advisory(alarms=(Notice("guard", "G", 1, "m", reason="check"),))
+            self.profiles |= {id(task.profile)} if task and task.profile else set()
+            trajectory = replace(CLEAN, digest="clean" if order.id in ("snapshot_run", "null") else order.id)
+            said = Advisory(alarms=(Alert("guard", "G", 1, "m", reason="check"),))
             done = RunResult(trajectory, activations=1, first_step=0, advice=said)
             outcome = Kept(order.id, [done], output="printed")
             outcomes.add(outcome)
@@ -86,7 +86,7 @@ def campaign(folder: Path, faults: int) -> tuple[Campaign, Replayed, Records]:
     engine = Replayed()
     scenario = Scenario.model_validate({"schema": 1, "name": "many", "module": {"class_path": "a.B"}})
     running = Campaign(scenario, engine, Options(), Listener())  # type: ignore[arg-type]
-    found = Findings(Baseline(seconds=1.0), TWIN, Recon(), "", {})
+    found = Findings(Baseline(seconds=1.0), TWIN, TargetProfile(), "", {})
     found.advice.asked = {}
     planned = [Planned(Fault.parse(f"loss.scaled:factor={n}@step=0"), at=0) for n in range(2, faults + 2)]
     records = Records(folder)
@@ -105,7 +105,7 @@ def test_the_driver_keeps_no_outcome_of_a_judged_fault(tmp_path: Path) -> None:
 
 def test_the_orders_of_a_campaign_share_what_is_known_of_the_target(tmp_path: Path) -> None:
     _, engine, _ = campaign(tmp_path, 20)
-    assert len(engine.recons) == 1
+    assert len(engine.profiles) == 1
 
 
 def test_what_stands_beside_a_verdict_is_read_back_from_disk(tmp_path: Path) -> None:
@@ -120,12 +120,12 @@ def test_what_stands_beside_a_verdict_is_read_back_from_disk(tmp_path: Path) -> 
 def test_a_verdict_that_is_revised_keeps_what_stands_beside_it(tmp_path: Path) -> None:
     running, _, records = campaign(tmp_path, 2)
     first, second = sorted(running._results)
-    revised = result(first, "noticed")
+    revised = result(first, "detected")
     records.revise(revised)
     lines = [json.loads(line) for line in (tmp_path / "outcomes.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == [first, second, first]
     assert (lines[2]["curve"], lines[2]["advised"]) == (lines[0]["curve"], lines[0]["advised"])
-    assert lines[2]["status"] == "noticed"
+    assert lines[2]["status"] == "detected"
 
 
 def test_a_resumed_campaign_takes_over_the_lines_as_they_are(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from faultlab.catalogue.injection_points.point import Attachment
 from faultlab.config.selection import Selection
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Planned
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import UsageError
 
-RECON = Recon(steps=32, epochs=2, validation_batches=3)
+PROFILE = TargetProfile(steps=32, epochs=2, validation_batches=3)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class MadeUp(InjectionPoint):
     def attach_at(self) -> Attachment:
         return self.at
 
-    def inapplicable(self, recon: Recon) -> str:
+    def inapplicable(self, profile: TargetProfile) -> str:
         return self.reason
 
 
@@ -52,8 +52,8 @@ MODES = {
 }
 
 
-def _ids(recon: Recon = RECON, **selection: Any) -> list[str]:
-    return [entry.id for entry in make(Selection(**selection), recon, MODES)]
+def _ids(profile: TargetProfile = PROFILE, **selection: Any) -> list[str]:
+    return [entry.id for entry in make(Selection(**selection), profile, MODES)]
 
 
 @pytest.mark.parametrize(
@@ -78,19 +78,19 @@ def _ids(recon: Recon = RECON, **selection: Any) -> list[str]:
     ],
 )
 def test_a_run_begins_at_the_latest_place_that_the_trigger_allows(trigger: str, at: int | str) -> None:
-    assert place(Fault.parse(f"loss.zero@{trigger}"), MODES["loss.zero"], RECON) == at
+    assert place(Fault.parse(f"loss.zero@{trigger}"), MODES["loss.zero"], PROFILE) == at
 
 
 def test_a_seam_that_must_be_in_place_before_fit_begins_there() -> None:
     early = _mode("step.early", MadeUp(at="fit"))
-    assert place(Fault.parse("step.early@step=8"), early, RECON) == "fit"
+    assert place(Fault.parse("step.early@step=8"), early, PROFILE) == "fit"
 
 
 def test_a_failure_mode_that_acts_outside_training_begins_before_fit() -> None:
     for stages in (("validate",), ("train", "validate"), "every"):
         mode = _mode("step.early", stages=stages)
-        assert place(Fault.parse("step.early@step=8"), mode, RECON) == "fit"
-        assert place(Fault.parse("step.early@step=8,stage=train"), mode, RECON) == 8
+        assert place(Fault.parse("step.early@step=8"), mode, PROFILE) == "fit"
+        assert place(Fault.parse("step.early@step=8,stage=train"), mode, PROFILE) == 8
 
 
 def test_the_plan_holds_every_failure_mode_with_its_default_trigger_in_order() -> None:
@@ -100,7 +100,7 @@ def test_the_plan_holds_every_failure_mode_with_its_default_trigger_in_order() -
         Planned(Fault.parse("loss.zero@always"), 0),
         Planned(Fault.parse("step.raises@always"), 0),
     ]
-    assert make(Selection(), RECON, dict(reversed(MODES.items()))) == expected
+    assert make(Selection(), PROFILE, dict(reversed(MODES.items()))) == expected
 
 
 @pytest.mark.parametrize(
@@ -136,20 +136,20 @@ def test_other_triggers_do_not_replace_one_that_was_asked_for_but_keep_doses() -
     assert _ids(select=["input.noisy:scale=2"], when=when) == ["input.noisy:scale=2@once"]
 
 
-def test_an_excuse_settles_a_fault_without_a_run_and_says_why() -> None:
-    plan = make(Selection(select=["loss.*"], excuses=[("*.nan", "on purpose"), ("*", "later")]), RECON, MODES)
+def test_an_exemption_settles_a_fault_without_a_run_and_says_why() -> None:
+    plan = make(Selection(select=["loss.*"], exemptions=[("*.nan", "on purpose"), ("*", "later")]), PROFILE, MODES)
     assert plan[0] == Planned(Fault.parse("loss.nan@step=16"), status="ignored", reason="on purpose")
     assert plan[1] == Planned(Fault.parse("loss.zero@always"), status="ignored", reason="later")
 
 
-def test_what_cannot_apply_is_settled_with_the_reason_even_where_it_is_excused() -> None:
+def test_what_cannot_apply_is_settled_with_the_reason_even_where_it_is_exempted() -> None:
     modes = {
         "loss.nan": _mode("loss.nan", MadeUp(reason="there is no loss")),
         "loss.zero": _mode("loss.zero", needs=("validation", "automatic-optimization")),
         "loss.validated": _mode("loss.validated", stages=("validate",)),
     }
-    bare = Recon(steps=32, epochs=2, automatic=False)
-    plan = {entry.id: entry for entry in make(Selection(excuses=[("*", "on purpose")]), bare, modes)}
+    bare = TargetProfile(steps=32, epochs=2, automatic=False)
+    plan = {entry.id: entry for entry in make(Selection(exemptions=[("*", "on purpose")]), bare, modes)}
     assert {(entry.id, entry.status, entry.reason) for entry in plan.values()} == {
         ("loss.nan@always", "not_applicable", "there is no loss"),
         ("loss.zero@always", "not_applicable", "there is no validation loop"),
@@ -168,22 +168,22 @@ def test_a_selection_is_read_back_from_its_json() -> None:
 
 
 def test_a_step_that_the_run_never_reaches_is_settled_as_inconclusive_and_says_how_many_there_are() -> None:
-    (entry,) = make(Selection(select=["loss.nan@step=32"]), RECON, MODES)
+    (entry,) = make(Selection(select=["loss.nan@step=32"]), PROFILE, MODES)
     assert (entry.status, entry.reason) == ("not_activated", "the clean run has only 32 steps")
-    (entry,) = make(Selection(select=["loss.nan@step=31"]), RECON, MODES)
+    (entry,) = make(Selection(select=["loss.nan@step=31"]), PROFILE, MODES)
     assert (entry.status, entry.at) == ("", 31)
 
 
 def test_each_callback_means_each_of_which_a_hook_is_called() -> None:
     modes = {"callback.off": _mode("callback.off", doses=(Dose("callback", "each"),))}
-    recon = Recon(steps=4, callbacks=("Mute", "Busy"), callback_hooks={"Busy": {}})
-    planned = make(Selection(), recon, modes)
+    profile = TargetProfile(steps=4, callbacks=("Mute", "Busy"), callback_hooks={"Busy": {}})
+    planned = make(Selection(), profile, modes)
     assert [entry.id for entry in planned] == ["callback.off:callback=Busy@always"]
 
 
 def test_what_the_targets_framework_has_no_hook_for_does_not_apply_and_says_so() -> None:
     modes = {"loss.nan": _mode("loss.nan"), "loss.zero": _mode("loss.zero", StepOutput(), needs=("validation",))}
-    toy = Recon(framework="toy", seams=("MadeUp",), steps=4)
+    toy = TargetProfile(framework="toy", seams=("MadeUp",), steps=4)
     planned = {entry.id: entry for entry in make(Selection(), toy, modes)}
     assert planned["loss.nan@always"] == Planned(Fault.parse("loss.nan@always"), 0)
     foreign = planned["loss.zero@always"]
@@ -195,9 +195,9 @@ def test_the_plan_is_made_without_torch() -> None:
 import sys
 from faultlab.campaign.preparation import Preparation
 from faultlab.config.selection import Selection
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 preparation = Preparation(None, None, None, 0, None)
-planned = preparation.plan(Selection(), Recon(steps=4, losses=1))
+planned = preparation.plan(Selection(), TargetProfile(steps=4, losses=1))
 print(len(planned), [name for name in ("torch", "pytorch_lightning", "numpy") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -57,15 +57,15 @@ def test_a_prescription_is_proven_and_written(mine: Path, tmp_path: Path) -> Non
     assert found["proven"]
     assert not found["broken"]
     assert not found["false_alarms"]
-    promised = {fault for guard in found["guards"] for fault in guard["notices"]}
+    promised = {fault for guard in found["guards"] for fault in guard["detects"]}
     assert promised == {"return.none@always", "loss.nan@step=8", "optimizer.drops-update@always"}
     assert found["coverage"]["before"]["all"] < found["coverage"]["after"]["all"] == 1.0
     written = [guard.class_path for guard in load(mine).guards]
     assert written == [guard["class_path"] for guard in found["guards"]]
     after = json.loads((tmp_path / "digits-prescribed" / "report.json").read_text())
     assert len(after["baseline"]["seeds"]) >= 6
-    noticed = {fault["mode"] for fault in after["faults"] if fault["status"] == "noticed"}
-    assert noticed == {"return.none", "loss.nan", "optimizer.drops-update"}
+    detected = {fault["mode"] for fault in after["faults"] if fault["status"] == "detected"}
+    assert detected == {"return.none", "loss.nan", "optimizer.drops-update"}
     assert after["baseline"]["false_alarms"] == []
 
 
@@ -88,7 +88,7 @@ def test_the_report_says_what_each_guard_would_have_added(tmp_path: Path) -> Non
 
 
 @pytest.mark.nightly(reason="the digits with all their guards; test_merge.py has how such findings are joined")
-def test_a_guard_that_alone_notices_something_is_tried_out(tmp_path: Path) -> None:
+def test_a_guard_that_alone_detects_something_is_tried_out(tmp_path: Path) -> None:
     run = ["-m", "faultlab", "run", "scenarios/digits/guarded.yaml", "--out", tmp_path, "-q"]
     asked = ["--select", "loss.nan", "--select", "mode.training-in-validation"]
     warm.run([*run, *asked], cwd=ROOT).check_returncode()

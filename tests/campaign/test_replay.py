@@ -92,7 +92,7 @@ def test_a_replay_comes_to_the_campaigns_verdict(
     assert result is not None
     assert (result.id, result.status) == (judged.id, judged.status)
     assert (result.activations, result.first_step) == (judged.activations, judged.first_step)
-    assert result.noticed_by[:1] == judged.noticed_by[:1] or judged.noticed_by[0].kind == "process"
+    assert result.detected_by[:1] == judged.detected_by[:1] or judged.detected_by[0].kind == "process"
     assert result.harm == judged.harm
     assert (out / "points" / "report.json").read_bytes() == kept
     assert replay.folder.is_relative_to(out / "points" / "replays")
@@ -161,10 +161,10 @@ def test_the_users_output_is_shown_clean_and_faulted_and_the_findings_in_words(t
     clean, faulted = done.stdout.partition("---- with return.none@step=3")[::2]
     assert _trained(clean) == _trained(faulted) == 8, "the fault acts after the user's own check"
     assert "< the fault acts" in faulted
-    for title in ("It acted", "It ended", "Who spoke", "Verdict", "Why it goes unnoticed", "What would have noticed"):
+    for title in ("It acted", "It ended", "Who spoke", "Verdict", "Why it goes undetected", "What would have detected"):
         assert f"\n{title}\n" in faulted
     assert "1 time, first in step 3" in faulted
-    assert ", in step 3, for " in faulted.partition("What would have noticed")[2]
+    assert ", in step 3, for " in faulted.partition("What would have detected")[2]
     assert (tmp_path / "reports" / "talkative" / "replays" / "return.none@step=3" / "replay.json").is_file()
     assert not (tmp_path / "reports" / "talkative" / "report.json").exists()
 
@@ -172,7 +172,7 @@ def test_the_users_output_is_shown_clean_and_faulted_and_the_findings_in_words(t
 def test_json_is_one_document_and_the_users_output_goes_elsewhere(tmp_path: Path) -> None:
     done = _replay(tmp_path, "weights.nan@step=3", "--json")
     told = json.loads(done.stdout)
-    assert told["result"]["status"] == Status.NOTICED.value
+    assert told["result"]["status"] == Status.DETECTED.value
     assert told["ended"].startswith("it raised ValueError: the loss is nan after ")
     assert "step 0 begins" in done.stderr
     assert {"clean", "faulted", "signals", "advised"} <= set(told)

@@ -42,7 +42,7 @@ def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Pat
     gradients = found["detectors"]["Gradients"]
     assert 1 < gradients["smallest"] < 1e4
     assert gradients["largest_missed"] is None or gradients["largest_missed"] < gradients["smallest"]
-    assert gradients["first_notice"] <= gradients["last_notice"]
+    assert gradients["first_detection"] <= gradients["last_detection"]
     tried = [point["value"] for point in found["doses"]]
     assert tried == sorted(tried)
     assert found["steps"]

@@ -109,8 +109,8 @@ def report(project: Path) -> Report:
 def test_one_report_joins_guards_and_tests(report: Report) -> None:
     found = {fault.mode: fault for fault in report.faults}
     learns = "test_lines.py::test_it_learns"
-    assert {(one.kind, one.name) for one in found["loss.nan"].noticed_by} == {("guard", "Finite"), ("test", learns)}
-    assert [(one.kind, one.name) for one in found["gradient.negated"].noticed_by] == [("test", learns)]
+    assert {(one.kind, one.name) for one in found["loss.nan"].detected_by} == {("guard", "Finite"), ("test", learns)}
+    assert [(one.kind, one.name) for one in found["gradient.negated"].detected_by] == [("test", learns)]
     assert found["loss.offset"].status is Status.SILENT
     assert found["layer.batchnorm-frozen"].status is Status.NOT_APPLICABLE
     # What no test comes by is still judged by its training.
@@ -121,7 +121,7 @@ def test_one_report_joins_guards_and_tests(report: Report) -> None:
 def test_a_red_test_is_a_false_alarm_and_takes_no_part(report: Report) -> None:
     (alarm,) = report.baseline.false_alarms
     assert (alarm.kind, alarm.name) == ("test", "test_lines.py::test_that_is_red")
-    assert not any("red" in one.name for fault in report.faults for one in fault.noticed_by)
+    assert not any("red" in one.name for fault in report.faults for one in fault.detected_by)
     assert report.passed
 
 
@@ -134,7 +134,7 @@ def test_the_kill_matrix_of_the_tests_lies_by_the_report(report: Report, project
     assert "test_nothing_much" in page
 
 
-def test_what_a_guard_has_noticed_is_settled_and_nothing_else(report: Report, project: Path) -> None:
+def test_what_a_guard_has_detected_is_settled_and_nothing_else(report: Report, project: Path) -> None:
     found = json.loads((project / "reports" / "lines" / "tests.json").read_text())
     settled = {entry["id"].partition("@")[0] for entry in found["faults"] if entry["settled"]}
     assert settled == {"loss.nan"}

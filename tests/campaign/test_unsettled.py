@@ -12,7 +12,7 @@ from torch import nn
 
 import faultlab
 from faultlab.core.report import FaultResult, Harm, Report, Status, dump
-from faultlab.core.target_profile import Part, Recon
+from faultlab.core.target_profile import Part, TargetProfile
 from faultlab.frameworks.lightning import evaluation
 from faultlab.frameworks.lightning.target import Built
 from faultlab.frameworks.torch import replaced_parts
@@ -129,10 +129,10 @@ def test_an_activation_inside_of_the_loss_is_put_back_before_the_weights_are_eva
 def test_what_ends_the_network_is_put_back_and_what_lies_within_it_stays() -> None:
     module = unsettled.WithLossModule(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.Tanh()))
     called = ["net.0", "net.1", "net.2", "net.3", "criterion.squash"]
-    recon = Recon(parts={path: Part("linear" if path[-1] in "02" else "other", width=2 * (path[-1] in "02"))
+    profile = TargetProfile(parts={path: Part("linear" if path[-1] in "02" else "other", width=2 * (path[-1] in "02"))
                          for path in called})  # fmt: skip
     replaced: dict[str, nn.Module] = {path: module.get_submodule(path) for path in called if path[-1] not in "02"}
-    found = replaced_parts.at_the_end(module, replaced, recon)
+    found = replaced_parts.at_the_end(module, replaced, profile)
     assert list(found) == ["net.3", "criterion.squash"]
     module.net[3], module.criterion.squash = nn.Identity(), nn.Identity()
     assert replaced_parts.put_back(module, found)
@@ -149,7 +149,7 @@ def test_what_belongs_to_a_loss_is_known_by_the_names_above_it() -> None:
 def test_a_last_layer_whose_weights_were_not_trained_is_not_put_back() -> None:
     module = unsettled.Classifier(nn.Sequential(nn.Linear(4, 2)))
     last = module.net[0]
-    parts = replaced_parts.at_the_end(module, {"net.0": last}, Recon(parts={"net.0": Part("linear", width=2)}))
+    parts = replaced_parts.at_the_end(module, {"net.0": last}, TargetProfile(parts={"net.0": Part("linear", width=2)}))
     module.net[0] = nn.Identity()
     assert list(parts) == ["net.0"]
     assert not replaced_parts.put_back(module, parts)

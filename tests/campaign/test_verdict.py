@@ -1,4 +1,4 @@
-"""The verdict on made-up outcomes: every status, who noticed, and what it cost."""
+"""The verdict on made-up outcomes: every status, who detected, and what it cost."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from faultlab.campaign.metric_choice import choose_metric
 from faultlab.campaign.verdict import Twin, judge, outlying
 from faultlab.catalogue.failure_mode import FailureMode, declare
 from faultlab.catalogue.injection_points import Loss
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection
-from faultlab.core.notice import Notice
 from faultlab.core.report import FaultResult, Harm, Status
 from faultlab.core.results import Broken, Outcome, RunResult, ShownWarning, TargetFailed
 from faultlab.core.trajectory import Trajectory
@@ -48,17 +48,17 @@ def _judge(outcome: Outcome, twin: Twin | None = None, mode: FailureMode | None 
     return judge(FAULT, mode or _mode(), outcome, twin or Twin(_run(), metric="val_loss"))
 
 
-def _notice(
+def _alert(
     kind: str = "guard", name: str = "Spike", step: int = 3, message: str = "oh", how: str = "raised", **more: Any
-) -> Notice:
-    return Notice(kind, name, step, message, how, **more)
+) -> Alert:
+    return Alert(kind, name, step, message, how, **more)
 
 
-def test_a_fault_that_somebody_signalled_is_noticed_with_its_latency() -> None:
-    found = _judge(_outcome(notices=[_notice(step=3)]))
-    assert found.status is Status.NOTICED
+def test_a_fault_that_somebody_signalled_is_detected_with_its_latency() -> None:
+    found = _judge(_outcome(alerts=[_alert(step=3)]))
+    assert found.status is Status.DETECTED
     assert (found.activations, found.first_step, found.seconds) == (2, 2, 0.1235)
-    assert [(who.kind, who.name, who.step, who.latency) for who in found.noticed_by] == [("guard", "Spike", 3, 1)]
+    assert [(who.kind, who.name, who.step, who.latency) for who in found.detected_by] == [("guard", "Spike", 3, 1)]
     assert (found.id, found.mode, found.family, found.severity) == (FAULT, "loss.made-up", "loss", "critical")
 
 
@@ -74,9 +74,9 @@ def test_a_warning_that_the_clean_run_has_too_is_none() -> None:
     assert (found.status, found.warnings) == (Status.SILENT, [])
 
 
-def test_a_fault_that_changes_the_run_and_that_nobody_notices_is_silent() -> None:
+def test_a_fault_that_changes_the_run_and_that_nobody_detects_is_silent() -> None:
     found = _judge(_outcome())
-    assert (found.status, found.reason, found.noticed_by) == (Status.SILENT, "", [])
+    assert (found.status, found.reason, found.detected_by) == (Status.SILENT, "", [])
 
 
 @pytest.mark.parametrize(
@@ -169,46 +169,46 @@ def test_what_is_clean_for_certain_may_stray_by_a_share_where_clean_runs_differ(
 
 
 def test_an_alarm_that_the_clean_run_raises_too_is_no_detection() -> None:
-    clean = [Notice("guard", "Spike", 0, "another step, another text", "stopped", "patience")]
-    same = _notice(how="stopped", reason="patience")
-    assert _judge(_outcome(notices=[same]), Twin(_run(), notices=clean)).status is Status.SILENT
+    clean = [Alert("guard", "Spike", 0, "another step, another text", "stopped", "patience")]
+    same = _alert(how="stopped", reason="patience")
+    assert _judge(_outcome(alerts=[same]), Twin(_run(), alerts=clean)).status is Status.SILENT
     for other in ({"reason": "divergence"}, {"how": "raised"}, {"name": "Other"}, {"kind": "test"}):
-        found = _judge(_outcome(notices=[replace(same, **other)]), Twin(_run(), notices=clean))
-        assert found.status is Status.NOTICED, other
+        found = _judge(_outcome(alerts=[replace(same, **other)]), Twin(_run(), alerts=clean))
+        assert found.status is Status.DETECTED, other
 
 
-def test_who_noticed_stands_in_the_order_of_worth_and_then_of_time() -> None:
+def test_who_detected_stands_in_the_order_of_worth_and_then_of_time() -> None:
     said = [
-        _notice("framework", "exception", 2, "the loss is nan"),
-        _notice("module", "LitModel.training_step", 2, "the loss is nan"),
-        _notice("guard", "Late", 9, "stopped", "stopped"),
-        _notice("guard", "Early", 4, "stopped", "stopped"),
-        _notice("test", "test_loss", 7, "the LOSS is negative"),
-        _notice("guard", "Spike", 5, "NaN met"),
+        _alert("framework", "exception", 2, "the loss is nan"),
+        _alert("module", "LitModel.training_step", 2, "the loss is nan"),
+        _alert("guard", "Late", 9, "stopped", "stopped"),
+        _alert("guard", "Early", 4, "stopped", "stopped"),
+        _alert("test", "test_loss", 7, "the LOSS is negative"),
+        _alert("guard", "Spike", 5, "NaN met"),
     ]
-    found = _judge(_outcome(notices=said))
+    found = _judge(_outcome(alerts=said))
     named = ["Spike", "test_loss", "Early", "Late", "LitModel.training_step", "exception"]
-    assert [who.name for who in found.noticed_by] == named
-    assert [who.names_cause for who in found.noticed_by] == [True, True, False, False, True, True]
+    assert [who.name for who in found.detected_by] == named
+    assert [who.names_cause for who in found.detected_by] == [True, True, False, False, True, True]
     assert found.best is not None
     assert found.best.name == "Spike"
 
 
-def test_notices_of_a_second_run_without_flags_count_too() -> None:
-    found = judge(FAULT, _mode(), _outcome(), Twin(_run()), [Notice("guard", "Spike", 3, "oh")])
-    assert [who.name for who in found.noticed_by] == ["Spike"]
+def test_detects_of_a_second_run_without_flags_count_too() -> None:
+    found = judge(FAULT, _mode(), _outcome(), Twin(_run()), [Alert("guard", "Spike", 3, "oh")])
+    assert [who.name for who in found.detected_by] == ["Spike"]
 
 
 def test_a_fault_that_never_acted_gets_no_verdict_whoever_signalled() -> None:
-    found = _judge(_outcome(activations=0, first_step=None, notices=[_notice()]))
-    assert (found.status, found.noticed_by) == (Status.NOT_ACTIVATED, [])
+    found = _judge(_outcome(activations=0, first_step=None, alerts=[_alert()]))
+    assert (found.status, found.detected_by) == (Status.NOT_ACTIVATED, [])
     assert found.reason
 
 
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
-        (Outcome(FAULT, lost="its nursery is gone"), "its nursery is gone"),
+        (Outcome(FAULT, lost="its fork server is gone"), "its fork server is gone"),
         (_outcome(broken="KeyError: 'x'"), "the injector failed: KeyError: 'x'"),
         (Outcome(FAULT, [Broken("KeyError")]), "the injector failed: KeyError"),
         (Outcome(FAULT, [TargetFailed(TargetError((), "no module"))]), "could not be built again: no module"),
@@ -227,10 +227,10 @@ def test_what_is_not_the_victims_doing_is_an_error(outcome: Outcome, said: str) 
     ("exit", "said"),
     [(-9, "killed by SIGKILL"), (-11, "killed by SIGSEGV"), (-99, "killed by signal 99"), (7, "ended with status 7")],
 )
-def test_a_process_that_the_fault_kills_is_noticed_by_process(exit: int, said: str) -> None:
+def test_a_process_that_the_fault_kills_is_detected_by_process(exit: int, said: str) -> None:
     found = _judge(Outcome(FAULT, exit=exit, acting=5))
-    (who,) = found.noticed_by
-    assert (found.status, found.activations, found.first_step) == (Status.NOTICED, 1, 5)
+    (who,) = found.detected_by
+    assert (found.status, found.activations, found.first_step) == (Status.DETECTED, 1, 5)
     assert (who.kind, who.step, who.worth) == ("process", 5, 3)
     assert said in who.message
 
@@ -239,16 +239,16 @@ def test_an_early_exit_with_status_0_is_silent() -> None:
     unreported = _judge(Outcome(FAULT, exit=0, acting=5))
     reported = _judge(_outcome(_run(end="exited")))
     for found in (unreported, reported):
-        assert (found.status, found.noticed_by) == (Status.SILENT, [])
+        assert (found.status, found.detected_by) == (Status.SILENT, [])
         assert "exits with status 0" in found.reason
     assert reported.harm == Harm("val_loss", 1.0, None, True)
 
 
-def test_a_deadline_is_noticed_by_process_only_where_the_failure_mode_hangs() -> None:
+def test_a_deadline_is_detected_by_process_only_where_the_failure_mode_hangs() -> None:
     late = Outcome(FAULT, timed_out=True, acting=2, seconds=10.0, exit=-9)
     found = _judge(late, mode=_mode(hangs=True))
-    assert (found.status, found.noticed_by[0].kind) == (Status.NOTICED, "process")
-    assert "deadline of 10 s" in found.noticed_by[0].message
+    assert (found.status, found.detected_by[0].kind) == (Status.DETECTED, "process")
+    assert "deadline of 10 s" in found.detected_by[0].message
     assert _judge(late).status is Status.TIMEOUT
     assert "deadline of 10 s" in _judge(late).reason
 
@@ -474,9 +474,9 @@ def test_what_clean_repeats_agree_in_to_the_bit_has_to_agree_in_a_nondeterminist
     assert not twin.same_run(_run(losses=[(0, 5.0), (1, 3.0), (2, 2.0), (3, 1.0)]))
 
 
-def test_a_goal_that_is_reached_early_notices_nothing() -> None:
-    reached = Notice("guard", "EarlyStopping", 2, "Stopping threshold reached", "stopped", "stopping_threshold")
-    spent = Notice("guard", "EarlyStopping", 2, "did not improve", "stopped", "patience_exhausted")
+def test_a_goal_that_is_reached_early_detects_nothing() -> None:
+    reached = Alert("guard", "EarlyStopping", 2, "Stopping threshold reached", "stopped", "stopping_threshold")
+    spent = Alert("guard", "EarlyStopping", 2, "did not improve", "stopped", "patience_exhausted")
     assert reached.finds_nothing
     assert not spent.finds_nothing
 
@@ -535,9 +535,9 @@ def test_a_best_checkpoint_is_harm_only_if_it_is_worse_than_the_clean_seeds_diff
 
 
 def test_what_ended_the_process_is_told_by_what_it_was_and_when() -> None:
-    (hung,) = _judge(Outcome(FAULT, timed_out=True, acting=2, seconds=9.6), mode=_mode(hangs=True)).noticed_by
+    (hung,) = _judge(Outcome(FAULT, timed_out=True, acting=2, seconds=9.6), mode=_mode(hangs=True)).detected_by
     assert hung == Detection("process", "deadline", 2, 0, False, "still running after its deadline of 10 s")
-    (dead,) = _judge(Outcome(FAULT, exit=3, acting=2)).noticed_by
+    (dead,) = _judge(Outcome(FAULT, exit=3, acting=2)).detected_by
     assert dead == Detection("process", "exit", 2, 0, False, "the process ended with status 3")
     late = _judge(Outcome(FAULT, timed_out=True, seconds=9.6)).reason
     assert late == "still running after its deadline of 10 s, and the fault had not acted"
@@ -562,13 +562,13 @@ def test_before_anything_was_changed_there_is_no_verdict() -> None:
     assert found.reason == "the fault never changed a value, though nothing says that it can't"
 
 
-def test_a_notice_is_told_in_full_and_counted_from_the_first_activation() -> None:
-    (found,) = _judge(_outcome(notices=[_notice(step=3, message="the loss rose")])).noticed_by
+def test_a_detect_is_told_in_full_and_counted_from_the_first_activation() -> None:
+    (found,) = _judge(_outcome(alerts=[_alert(step=3, message="the loss rose")])).detected_by
     assert found == Detection("guard", "Spike", 3, 1, True, "the loss rose")
-    assert _judge(_outcome(notices=[_notice(step=1)])).status is Status.SILENT
-    (same,) = _judge(_outcome(notices=[_notice(step=2)])).noticed_by
+    assert _judge(_outcome(alerts=[_alert(step=1)])).status is Status.SILENT
+    (same,) = _judge(_outcome(alerts=[_alert(step=2)])).detected_by
     assert (same.step, same.latency) == (2, 0)
-    (first,) = _judge(_outcome(notices=[_notice(step=0)], first_step=None)).noticed_by
+    (first,) = _judge(_outcome(alerts=[_alert(step=0)], first_step=None)).detected_by
     assert (first.step, first.latency) == (0, 0)
-    (later,) = _judge(_outcome(notices=[_notice(step=1)], first_step=None)).noticed_by
+    (later,) = _judge(_outcome(alerts=[_alert(step=1)], first_step=None)).detected_by
     assert later.latency == 1

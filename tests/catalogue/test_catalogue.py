@@ -261,14 +261,14 @@ _ATTACH = """
 import sys
 from faultlab.catalogue import index
 from faultlab.core.fault import Fault
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 print(index.modes()["theirs.own"].point, "torch" in sys.modules)
 from faultlab.injection import hooks, registry
 from faultlab.injection.armed_fault import Armed
 from faultlab.injection.clock import Clock
 print("Own" in hooks.offered("lightning"))
 import torch
-armed = Armed(Fault("theirs.own"), registry.load()["theirs.own"], Clock(), Recon())
+armed = Armed(Fault("theirs.own"), registry.load()["theirs.own"], Clock(), TargetProfile())
 with hooks.attach(armed, hooks.Site(type(None))):
     torch.manual_seed(21)
 print(torch.initial_seed())

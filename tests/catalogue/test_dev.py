@@ -119,7 +119,7 @@ def test_a_scaffold_can_be_listed_imported_and_checked_and_is_not_yet_filled_in(
     assert f"{file}:{mode.line}: {id}, to be filled in" in done.out
     assert mode.seam == (seam or "StepOutput")
     assert f"def {function}:" in (injectors / file).read_text()
-    assert scaffold.unfilled(mode) == ["summary", "effect", "unnoticed", "example", "remedy", "cause", "no_evidence"]
+    assert scaffold.unfilled(mode) == ["summary", "effect", "undetected", "example", "remedy", "cause", "no_evidence"]
     for check in (["check", "--ignore", "F401"], ["format", "--check"]):
         ruff = [sys.executable, "-m", "ruff", *check, "--config", ROOT / "pyproject.toml", injectors / file]
         assert subprocess.run(ruff).returncode == 0

@@ -12,7 +12,7 @@ def test_a_docstring_is_split_into_its_sections() -> None:
 
         Effect: one thing
         and another.
-        Why it goes unnoticed: nobody: looks.
+        Why it goes undetected: nobody: looks.
 
         Or they look away.
         Example:
@@ -24,7 +24,7 @@ def test_a_docstring_is_split_into_its_sections() -> None:
     )
     assert sections.summary == "The loss is lost."
     assert sections.effect == "One thing and another."
-    assert sections.unnoticed == "Nobody: looks.\n\nOr they look away."
+    assert sections.undetected == "Nobody: looks.\n\nOr they look away."
     assert sections.example == "    def loss(self):\n        return None"
     assert sections.remedy == "Look."
     assert sections.missing() == []
@@ -36,5 +36,5 @@ def test_what_follows_the_first_paragraph_are_details() -> None:
 
 
 def test_a_docstring_says_which_sections_it_lacks() -> None:
-    assert parse_sections(None).missing() == ["summary", "Effect", "Why it goes unnoticed", "Example", "Remedy"]
-    assert parse_sections("One.\n\nRemedy: two.").missing() == ["Effect", "Why it goes unnoticed", "Example"]
+    assert parse_sections(None).missing() == ["summary", "Effect", "Why it goes undetected", "Example", "Remedy"]
+    assert parse_sections("One.\n\nRemedy: two.").missing() == ["Effect", "Why it goes undetected", "Example"]

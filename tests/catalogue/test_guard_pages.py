@@ -24,12 +24,12 @@ def test_what_was_measured_is_of_guards_and_failure_modes_that_there_are() -> No
     unasked = {name for name, one in guard_index.guards().items() if one.optional}
     assert measured.keys() == guard_index.guards().keys() - unasked
     for found in measured.values():
-        assert set(found.notices) <= set(index.modes())
+        assert set(found.detects) <= set(index.modes())
         assert 0 <= found.alarms <= found.runs
         assert found.runs >= 40
 
 
-def test_the_page_has_every_guard_with_its_checks_and_what_it_noticed() -> None:
+def test_the_page_has_every_guard_with_its_checks_and_what_it_detected() -> None:
     page = guard_pages.page()
     for name, one in guard_index.guards().items():
         assert f"## {name}\n" in page
@@ -37,9 +37,9 @@ def test_the_page_has_every_guard_with_its_checks_and_what_it_noticed() -> None:
     assert "[`return.none`](return.md#returnnone)" in page.partition("## StepsTaken")[2].partition("\n## ")[0]
 
 
-def test_the_failure_modes_page_names_the_guards_that_notice_it() -> None:
-    assert "StepsTaken" in guard_index.noticing("return.none")
-    assert guard_index.noticing("no.such-mode") == []
+def test_the_failure_modes_page_names_the_guards_that_detect_it() -> None:
+    assert "StepsTaken" in guard_index.detecting("return.none")
+    assert guard_index.detecting("no.such-mode") == []
 
 
 def test_the_measurements_are_strict_json() -> None:

@@ -15,7 +15,7 @@ from faultlab.catalogue.failure_mode import declare
 from faultlab.catalogue.injection_points import Gradients, InjectionPoint, StepOutput, ZeroGrad
 from faultlab.core.fault import Fault
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import CatalogueError
 from faultlab.injection import hooks, registry
 from faultlab.injection.armed_fault import Armed
@@ -41,7 +41,7 @@ def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 def _armed(point: InjectionPoint, injector: Callable[..., Any] = lambda value, ctx: value) -> Armed:
     mode = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", point=point, severity="minor",
                    effect="silent", cause=("x",))  # fmt: skip
-    return Armed(Fault("trial.mode"), Registered(mode, injector), Clock(), Recon(framework="toy"))
+    return Armed(Fault("trial.mode"), Registered(mode, injector), Clock(), TargetProfile(framework="toy"))
 
 
 def test_every_injection_point_is_the_seam_of_some_failure_mode() -> None:
@@ -112,8 +112,8 @@ def test_a_point_that_derives_from_another_takes_its_hook() -> None:
     class Derived(ZeroGrad):
         """A point of this test's own."""
 
-    assert Derived().hooked(Recon(seams=("ZeroGrad",)))
-    assert not Own().hooked(Recon(seams=("ZeroGrad",)))
+    assert Derived().hooked(TargetProfile(seams=("ZeroGrad",)))
+    assert not Own().hooked(TargetProfile(seams=("ZeroGrad",)))
     armed = _armed(Derived(), lambda call, ctx: None)
     with hooks.attach(armed, Site(type(None))):
         torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], 0.1).zero_grad()

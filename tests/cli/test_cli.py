@@ -75,7 +75,7 @@ READS: list[tuple[list[str], str]] = [
     (["list"], "return.none"),
     (["list", "return.*"], "return.none"),
     (["list", "--family", "return", "--effect", "warns"], "return.none"),
-    (["explain", "return.none"], "Why it goes unnoticed"),
+    (["explain", "return.none"], "Why it goes undetected"),
     (["dev", "docs", "--check"], "all fresh"),
 ]
 WRONG: list[tuple[list[str], str]] = [
@@ -157,7 +157,7 @@ def test_explain_as_json_is_one_document_with_the_sections() -> None:
     told = json.loads(done.out)
     assert told["id"] == "return.none"
     assert told["source"].startswith("faultlab/injectors/return_.py:")
-    assert all(told[section] for section in ("summary", "effect_text", "unnoticed", "example", "remedy"))
+    assert all(told[section] for section in ("summary", "effect_text", "undetected", "example", "remedy"))
     assert not done.modules & HEAVY
 
 
@@ -284,7 +284,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
 def test_quiet_prints_one_line_a_scenario(ordinary: tuple[Path, Done]) -> None:
     _, done = ordinary
     first, second = done.out.splitlines()
-    assert first.startswith("first: coverage 0.50: 1 noticed, 1 only warned, 0 silent")
+    assert first.startswith("first: coverage 0.50: 1 detected, 1 only warned, 0 silent")
     assert "no gate in the scenario" in first
     assert "gate NOT passed" in second
     assert (done.status, done.err) == (1, "")
@@ -321,10 +321,10 @@ def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[P
 
 def test_a_false_alarm_comes_with_what_to_do_about_it(capsys: pytest.CaptureFixture[str]) -> None:
     from faultlab.cli.progress import Progress
-    from faultlab.core.notice import Notice
+    from faultlab.core.alert import Alert
     from faultlab.core.report import Baseline
 
-    Progress().measured(Baseline(false_alarms=[Notice("guard", "Strict", 3, "too slow")]))
+    Progress().measured(Baseline(false_alarms=[Alert("guard", "Strict", 3, "too slow")]))
     said = capsys.readouterr().out
     assert "false alarm by Strict: too slow" in said
     assert "loosen it, or take it out of the scenario" in said

@@ -17,7 +17,7 @@ WHOLE = pytest.mark.nightly(reason="all failure modes of the demo; the quick rin
 
 
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=WHOLE)], ids=["told of", "whole"])
-def test_one_failure_is_noticed_one_warned_of_one_silent_until_a_guard_is_added(
+def test_one_failure_is_detected_one_warned_of_one_silent_until_a_guard_is_added(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
     if not whole:
@@ -29,15 +29,15 @@ def test_one_failure_is_noticed_one_warned_of_one_silent_until_a_guard_is_added(
     assert ended.exception is None, ended.output
     report = Report.read(tmp_path / "demo" / "report.json")
     modes = report.by_mode()
-    assert modes["loss.nan"] is Status.NOTICED
+    assert modes["loss.nan"] is Status.DETECTED
     assert modes["return.none"] is Status.WARNED
     assert modes["optimizer.last-layer-missing"] is Status.SILENT
     after = Report.read(tmp_path / "demo-guarded" / "report.json").by_mode()
-    assert after["optimizer.last-layer-missing"] is Status.NOTICED
+    assert after["optimizer.last-layer-missing"] is Status.DETECTED
     assert not report.baseline.false_alarms
     assert report.baseline.metrics["val_accuracy"] > 0.9, "it learns something real"
     assert str(tmp_path / "demo" / "index.html") in ended.output
-    assert "noticed by OptimizerCoverage" in ended.output
+    assert "detected by OptimizerCoverage" in ended.output
 
 
 @pytest.mark.parametrize("judged", [0, 1])
@@ -51,7 +51,7 @@ def test_a_demo_that_is_interrupted_says_so_and_keeps_what_was_seen(
             pass
 
         def run(self) -> Report:
-            return Report("demo", faults=[result("loss.nan@always", "noticed", noticed_by=[detection()])][:judged])
+            return Report("demo", faults=[result("loss.nan@always", "detected", detected_by=[detection()])][:judged])
 
     monkeypatch.setattr(walkthrough, "Campaign", Interrupted)
     ended = CliRunner().invoke(group, ["demo", "--out", str(tmp_path)], standalone_mode=False)

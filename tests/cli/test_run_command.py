@@ -34,7 +34,7 @@ def test_mutants_are_made_where_the_scenario_or_its_gate_asks_for_them(
 ) -> None:
     file = tmp_path / "scenario.yaml"
     file.write_text(SCENARIO + asked)
-    found = report(result("loss.nan@always", "noticed", noticed_by=[detection()]))
+    found = report(result("loss.nan@always", "detected", detected_by=[detection()]))
     mutated: list[str] = []
 
     def mutate(scenario: Any, working: Any, options: Any, progress: Any, found: Report) -> tuple[Report, int]:

@@ -79,17 +79,17 @@ def test_a_star_import_may_bring_any_name(project: Path) -> None:
 @pytest.mark.parametrize(
     ("expires", "problem", "warning"),
     [
-        ("2026-05-31", "the excuse of loss.nan expired on 2026-05-31", ""),
-        ("2026-06-01", "", "the excuse of loss.nan expires today"),
-        ("2026-07-01", "", "the excuse of loss.nan expires in 30 days"),
+        ("2026-05-31", "the exemption of loss.nan expired on 2026-05-31", ""),
+        ("2026-06-01", "", "the exemption of loss.nan expires today"),
+        ("2026-07-01", "", "the exemption of loss.nan expires in 30 days"),
         ("2026-07-02", "", ""),
     ],
 )
-def test_an_excuse_that_expires_soon_is_warned_of_and_an_expired_one_is_wrong(
+def test_an_exemption_that_expires_soon_is_warned_of_and_an_expired_one_is_wrong(
     project: Path, expires: str, problem: str, warning: str
 ) -> None:
-    excuse = f"faults:\n  ignore:\n    - {{mode: loss.nan, reason: on purpose, expires: {expires}}}\n"
-    found = check([written(project, GOOD.format("a") + excuse)], TODAY)
+    exemption = f"faults:\n  ignore:\n    - {{mode: loss.nan, reason: on purpose, expires: {expires}}}\n"
+    found = check([written(project, GOOD.format("a") + exemption)], TODAY)
     assert [one.message for one in found.problems] == [problem] * bool(problem)
     assert [one.message for one in found.warnings] == [warning] * bool(warning)
     assert {(one.line, one.column) for one in found.problems + found.warnings} <= {(6, 44)}

@@ -225,20 +225,20 @@ def test_folders_are_searched_to_the_bottom_and_a_file_is_taken_once(tmp_path: P
     assert find((tmp_path, file, tmp_path / "deep")) == [file]
 
 
-def _with_excuse(folder: Path, expires: datetime.date) -> Scenario:
-    excuse = f"{{mode: 'return.*', reason: on purpose, expires: {expires}}}"
-    return load(_write(folder, f"{GOOD}faults: {{select: [return.none], ignore: [{excuse}]}}\n"))
+def _with_exemption(folder: Path, expires: datetime.date) -> Scenario:
+    exemption = f"{{mode: 'return.*', reason: on purpose, expires: {expires}}}"
+    return load(_write(folder, f"{GOOD}faults: {{select: [return.none], ignore: [{exemption}]}}\n"))
 
 
-def test_an_excuse_holds_to_the_end_of_its_day_and_no_longer(tmp_path: Path) -> None:
+def test_an_exemption_holds_to_the_end_of_its_day_and_no_longer(tmp_path: Path) -> None:
     today = datetime.date.today()
-    held = _with_excuse(tmp_path, today).selection()
-    assert held.excuses == [("return.*", f"on purpose (until {today})")]
-    assert _with_excuse(tmp_path, today - datetime.timedelta(days=1)).selection().excuses == []
+    held = _with_exemption(tmp_path, today).selection()
+    assert held.exemptions == [("return.*", f"on purpose (until {today})")]
+    assert _with_exemption(tmp_path, today - datetime.timedelta(days=1)).selection().exemptions == []
 
 
 def test_the_command_lines_selection_comes_in_the_place_of_the_files(tmp_path: Path) -> None:
-    scenario = _with_excuse(tmp_path, datetime.date.today())
+    scenario = _with_exemption(tmp_path, datetime.date.today())
     assert scenario.selection().select == ["return.none"]
     narrowed = scenario.selection(("loss.*",), ("loss.nan",))
     assert (narrowed.select, narrowed.skip) == (("loss.*",), ("loss.nan",))

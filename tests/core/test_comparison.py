@@ -18,8 +18,8 @@ TEST = detection("test", "test_it.py::test_learns")
 CRASH = detection("framework", "RuntimeError")
 
 
-def _noticed(id: str, *found: Detection, **more: object) -> FaultResult:
-    return result(id, "noticed", noticed_by=list(found), **more)
+def _detected(id: str, *found: Detection, **more: object) -> FaultResult:
+    return result(id, "detected", detected_by=list(found), **more)
 
 
 def _compared(before: list[FaultResult], after: list[FaultResult]) -> Comparison:
@@ -27,13 +27,13 @@ def _compared(before: list[FaultResult], after: list[FaultResult]) -> Comparison
 
 
 def test_a_report_does_not_differ_from_itself() -> None:
-    found = _compared(same := [_noticed("a.b@always", GUARD, TEST), result("a.c@always", "silent")], same)
+    found = _compared(same := [_detected("a.b@always", GUARD, TEST), result("a.c@always", "silent")], same)
     assert not found
     assert not found.worse
 
 
-@pytest.mark.parametrize("before", ["noticed", "warned", "no_effect", "ignored"])
-def test_what_nobody_notices_any_more_is_newly_silent(before: str) -> None:
+@pytest.mark.parametrize("before", ["detected", "warned", "no_effect", "ignored"])
+def test_what_nobody_detects_any_more_is_newly_silent(before: str) -> None:
     found = _compared([result("a.b@always", before)], [result("a.b@always", "silent", severity="critical")])
     (change,) = found.newly_silent
     assert (change.mode, change.severity, change.before, change.after) == ("a.b", "critical", before, "silent")
@@ -42,15 +42,15 @@ def test_what_nobody_notices_any_more_is_newly_silent(before: str) -> None:
 
 
 @pytest.mark.parametrize("before", ["silent", "warned"])
-def test_what_somebody_notices_now_is_newly_noticed_and_nothing_worse(before: str) -> None:
-    found = _compared([result("a.b@always", before)], [_noticed("a.b@always", GUARD)])
-    assert [change.mode for change in found.newly_noticed] == ["a.b"]
+def test_what_somebody_detects_now_is_newly_detected_and_nothing_worse(before: str) -> None:
+    found = _compared([result("a.b@always", before)], [_detected("a.b@always", GUARD)])
+    assert [change.mode for change in found.newly_detected] == ["a.b"]
     assert found
     assert not found.worse
 
 
-def test_a_guard_that_notices_no_more_is_lost_though_another_still_does() -> None:
-    found = _compared([_noticed("a.b@always", GUARD, OTHER)], [_noticed("a.b@always", OTHER)])
+def test_a_guard_that_detects_no_more_is_lost_though_another_still_does() -> None:
+    found = _compared([_detected("a.b@always", GUARD, OTHER)], [_detected("a.b@always", OTHER)])
     (lost,) = found.lost
     assert (lost.mode, lost.detector, lost.names_cause, lost.instead) == ("a.b", "guard:Moves", True, "guard:Other")
     assert not lost.by_luck
@@ -59,34 +59,34 @@ def test_a_guard_that_notices_no_more_is_lost_though_another_still_does() -> Non
 
 
 def test_a_guard_whose_place_an_incidental_crash_takes_is_lost_to_luck() -> None:
-    (lost,) = _compared([_noticed("a.b@always", GUARD)], [_noticed("a.b@always", CRASH)]).lost
+    (lost,) = _compared([_detected("a.b@always", GUARD)], [_detected("a.b@always", CRASH)]).lost
     assert (lost.detector, lost.instead, lost.by_luck) == ("guard:Moves", "framework", True)
 
 
 def test_a_crash_that_comes_no_more_is_no_loss_of_the_users() -> None:
-    found = _compared([_noticed("a.b@always", GUARD, CRASH)], [_noticed("a.b@always", GUARD)])
+    found = _compared([_detected("a.b@always", GUARD, CRASH)], [_detected("a.b@always", GUARD)])
     assert [(lost.detector, lost.owned) for lost in found.lost] == [("framework", False)]
     assert not found.worse
 
 
 def test_a_test_is_the_same_detector_whatever_makes_it_fail() -> None:
     crashed = replace(TEST, kind="framework")
-    assert not _compared([_noticed("a.b@always", TEST)], [_noticed("a.b@always", crashed)]).lost
+    assert not _compared([_detected("a.b@always", TEST)], [_detected("a.b@always", crashed)]).lost
 
 
 def test_a_detector_counts_for_a_failure_mode_at_whichever_of_its_faults() -> None:
-    before = [_noticed("a.b@step=1", GUARD), _noticed("a.b@step=2", OTHER)]
-    assert not _compared(before, [_noticed("a.b@step=1", OTHER), _noticed("a.b@step=2", GUARD)]).lost
-    assert _compared(before, [_noticed("a.b@step=1", GUARD)]).lost[0].detector == "guard:Other"
+    before = [_detected("a.b@step=1", GUARD), _detected("a.b@step=2", OTHER)]
+    assert not _compared(before, [_detected("a.b@step=1", OTHER), _detected("a.b@step=2", GUARD)]).lost
+    assert _compared(before, [_detected("a.b@step=1", GUARD)]).lost[0].detector == "guard:Other"
 
 
 @pytest.mark.parametrize("after", [[], [result("a.b@always", "not_applicable")], [result("a.b@always", "ignored")]])
 def test_what_is_no_longer_tried_is_gone_and_its_detectors_are_not_lost_besides(after: list[FaultResult]) -> None:
-    found = _compared([_noticed("a.b@always", GUARD)], after)
+    found = _compared([_detected("a.b@always", GUARD)], after)
     assert [change.mode for change in found.gone] == ["a.b"]
     assert found.lost == ()
     assert found.worse
-    back = _compared(after, [_noticed("a.b@always", GUARD)])
+    back = _compared(after, [_detected("a.b@always", GUARD)])
     assert [change.mode for change in back.new] == ["a.b"]
     assert not back.worse
 
@@ -97,33 +97,33 @@ def test_what_was_never_tried_can_not_be_gone() -> None:
     assert [(change.before, change.after) for change in found.changed] == [(Status.NOT_APPLICABLE, None)]
 
 
-def test_a_failure_mode_is_noticed_as_late_as_the_latest_of_its_faults_by_the_first_who_does() -> None:
+def test_a_failure_mode_is_detected_as_late_as_the_latest_of_its_faults_by_the_first_who_does() -> None:
     def at(*latencies: int) -> list[Detection]:
         return [replace(GUARD, latency=latency, name=f"G{latency}") for latency in latencies]
 
-    before = [_noticed("a.b@step=1", *at(5, 1)), _noticed("a.b@step=2", *at(3))]
-    after = [_noticed("a.b@step=1", *at(5)), _noticed("a.b@step=2", *at(3))]
+    before = [_detected("a.b@step=1", *at(5, 1)), _detected("a.b@step=2", *at(3))]
+    after = [_detected("a.b@step=1", *at(5)), _detected("a.b@step=2", *at(3))]
     (later,) = _compared(before, after).later
     assert (later.mode, later.before, later.after) == ("a.b", 3, 5)
     assert _compared(after, before).later == ()
 
 
 def test_the_steps_of_tests_are_none_of_the_trainings() -> None:
-    early, late = (_noticed("a.b@always", replace(TEST, latency=latency)) for latency in (0, 90))
+    early, late = (_detected("a.b@always", replace(TEST, latency=latency)) for latency in (0, 90))
     assert _compared([early], [late]).later == ()
 
 
 def test_ratios_and_scores_are_those_of_before_and_after() -> None:
-    found = _compared([_noticed("a.b@always")], [result("a.b@always", "silent")])
+    found = _compared([_detected("a.b@always")], [result("a.b@always", "silent")])
     assert (found.ratios, found.scores) == ((1.0, 0.0), (None, None))
-    scored = compare(mutated(mutant("noticed")), mutated(mutant("silent")))
+    scored = compare(mutated(mutant("detected")), mutated(mutant("silent")))
     assert scored.scores == (1.0, 0.0)
     assert scored
 
 
 def test_it_is_plain_json() -> None:
-    found = _compared([_noticed("a.b@always", GUARD)], [result("a.b@always", "silent")]).to_json()
+    found = _compared([_detected("a.b@always", GUARD)], [result("a.b@always", "silent")]).to_json()
     written = json.loads(dump(found))
-    assert written["newly_silent"] == [{"mode": "a.b", "severity": "major", "before": "noticed", "after": "silent"}]
+    assert written["newly_silent"] == [{"mode": "a.b", "severity": "major", "before": "detected", "after": "silent"}]
     assert written["lost"][0]["detector"] == "guard:Moves"
     assert compare(Report("x"), Report("x")).to_json()["changed"] == ()

@@ -11,9 +11,9 @@ import pytest
 
 from faultlab.campaign.verdict import Twin, judge
 from faultlab.catalogue import index
+from faultlab.core.alert import Alert
 from faultlab.core.fault import Fault
 from faultlab.core.messages import Lines, encode
-from faultlab.core.notice import Notice
 from faultlab.core.orders import (
     TASKS,
     Examine,
@@ -44,15 +44,15 @@ from faultlab.core.results import (
     message_of,
     read_result,
 )
-from faultlab.core.target_profile import Leaf, Recon
+from faultlab.core.target_profile import Leaf, TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.engines import Capabilities, create, refuse_groups
 from faultlab.errors import TargetError, UsageError
 from faultlab.worker.dispatch import carry_out
 
 FAULT = Fault.parse("loss.scaled:factor=2@step=3,seed=5")
-KNOWN = Recon(steps=8, leaves={"0": Leaf("floating", "float32", (4, 2))}, inputs=("0",))
-WHOLE = Train(1, FAULT, (Fault.parse("input.noise@always"),), KNOWN, stems=("fit", 3), reload=True,
+KNOWN = TargetProfile(steps=8, leaves={"0": Leaf("floating", "float32", (4, 2))}, inputs=("0",))
+WHOLE = Train(1, FAULT, (Fault.parse("input.noise@always"),), KNOWN, snapshots=("fit", 3), reload=True,
               advice={"monitor": "val_loss"}, mutant=SwitchedMutant("pkg.f", 2, 4), traced=True)  # fmt: skip
 ASKED: list[Task] = [
     OpenScenario({"path": ["/here"], "module": {"class_path": "a.B"}}),
@@ -63,16 +63,16 @@ ASKED: list[Task] = [
     RunTests(("a::b", "a::c"), "plain"),
     RunMutated(("a::b",), "pkg.f__mutmut_1"),
 ]
-SAID = Notice("guard", "Spike", 3, "oh")
+SAID = Alert("guard", "Spike", 3, "oh")
 TOLD = RunResult(
     Trajectory(steps=4, losses=[(0, 1.0), (1, 0.5)], metrics={"val_loss": [(1, 2.0)]}, end="raised", exit_code=1),
-    notices=[SAID],
+    alerts=[SAID],
     warnings=[ShownWarning("old #", 1, "old 7")],
     activations=2,
     first_step=1,
     born=3,
     advice=Advisory(alarms=(SAID,), of_interruption=(SAID,), seconds={"Spike": 0.5}),
-    recon=KNOWN,
+    profile=KNOWN,
     circumstances=Circumstances({"torch": "2"}, 7, ["torch.fx"], "abc", {"target": [["a.py", "A"]]}),
 )
 ANSWERED: list[Result] = [
@@ -101,7 +101,7 @@ def test_an_order_arrives_as_it_was_given(task: Task) -> None:
 @pytest.mark.parametrize("result", ANSWERED, ids=lambda result: type(result).__name__)
 def test_a_result_arrives_as_it_was_told(result: Result) -> None:
     assert read_result(sent(message_of(result))["result"]) == result
-    outcome = Outcome("one", [result, None], exit=-9, stems=["fit", 3])
+    outcome = Outcome("one", [result, None], exit=-9, snapshots=["fit", 3])
     assert Outcome.from_json(sent(outcome.to_json())) == outcome
 
 
@@ -149,27 +149,27 @@ def test_a_fault_acted_where_it_did_on_any_rank() -> None:
 
 def test_a_group_fails_where_a_rank_does_and_says_once_what_several_say() -> None:
     clean = replace(TOLD, trajectory=Trajectory(digest="first"), activations=0, first_step=None)
-    other = Notice("guard", "Other", 2, "ah")
+    other = Alert("guard", "Other", 2, "ah")
     raised = RunResult(
         Trajectory(digest="second", end="raised", exit_code=1, not_finite="a.weight"),
-        notices=[SAID, other],
+        alerts=[SAID, other],
         warnings=[ShownWarning("old #", 0, "old 8"), ShownWarning("new #", 0, "new 8")],
         broken="KeyError",
     )
     group = as_one([clean, raised])
     assert (group.trajectory.digest, group.trajectory.end, group.trajectory.exit_code) == ("first", "raised", 1)
     assert (group.trajectory.not_finite, group.broken) == ("a.weight", "KeyError")
-    assert group.notices == [SAID, other]
+    assert group.alerts == [SAID, other]
     assert [shown.text for shown in group.warnings] == ["old 7", "new 8"]
     assert as_one([clean]) is clean
 
 
 def test_an_alarm_of_the_second_rank_is_a_detection() -> None:
     twin = Twin(Trajectory(digest="clean"))
-    ranks = [RunResult(activations=1, first_step=2), RunResult(notices=[SAID], activations=1, first_step=1)]
+    ranks = [RunResult(activations=1, first_step=2), RunResult(alerts=[SAID], activations=1, first_step=1)]
     judged = judge("loss.nan@always", index.modes()["loss.nan"], Outcome("loss.nan@always", ranks), twin)
-    assert judged.status is Status.NOTICED
-    assert [(found.name, found.latency) for found in judged.noticed_by] == [("Spike", 2)]
+    assert judged.status is Status.DETECTED
+    assert [(found.name, found.latency) for found in judged.detected_by] == [("Spike", 2)]
     assert judged.activations == 2
 
 
@@ -207,13 +207,13 @@ def examined(target: Any, order: Order, send: Any) -> None:
 
 def test_only_a_training_can_be_changed_as_one() -> None:
     order = Order("one", WHOLE)
-    assert order.with_training(stems=()).task == replace(WHOLE, stems=())
+    assert order.with_training(snapshots=()).task == replace(WHOLE, snapshots=())
     assert order.training is WHOLE
     with pytest.raises(TypeError, match="no order to train"):
-        Order("two", RunTests((), "plain")).with_training(stems=())
+        Order("two", RunTests((), "plain")).with_training(snapshots=())
 
 
-def test_a_recon_is_written_down_once_for_all_orders() -> None:
-    one, other = (Order(id, Train(0, recon=KNOWN)).to_json()["task"]["recon"] for id in ("one", "other"))
+def test_a_profile_is_written_down_once_for_all_orders() -> None:
+    one, other = (Order(id, Train(0, profile=KNOWN)).to_json()["task"]["profile"] for id in ("one", "other"))
     assert one is other
     assert json.dumps(one)

@@ -45,17 +45,17 @@ def test_the_gate_in_words_hangs_on_the_kind_alone(kind: ReasonKind) -> None:
 
 @pytest.mark.parametrize("kind", ReasonKind)
 def test_the_line_about_mutants_says_whether_it_is_they_that_do_not_pass(kind: ReasonKind) -> None:
-    found = replace(mutated(mutant("noticed")), faults=[SILENT], reasons=[Reason(kind, WORDS)], passed=False)
+    found = replace(mutated(mutant("detected")), faults=[SILENT], reasons=[Reason(kind, WORDS)], passed=False)
     assert ("but not for the mutants" in mutation_line(found)) == (not kind.of_mutants)
 
 
 def test_a_report_in_other_words_is_as_good_and_one_that_leaves_a_reason_out_is_not(tmp_path: Path) -> None:
     file = run_folder(tmp_path, report(SILENT, demands=Demands(coverage=0.5))) / "report.json"
     data = json.loads(file.read_text())
-    data["gate"]["reasons"] = ["too little is noticed"]
+    data["gate"]["reasons"] = ["too little is detected"]
     file.write_text(json.dumps({**data, seal.KEY: seal.digest_of(data)}))
-    assert evidence.read(file).reasons == [Reason(ReasonKind.COVERAGE, "too little is noticed")]
-    data["gate"]["kinds"] = ["excuse"]
+    assert evidence.read(file).reasons == [Reason(ReasonKind.COVERAGE, "too little is detected")]
+    data["gate"]["kinds"] = ["exemption"]
     file.write_text(json.dumps({**data, seal.KEY: seal.digest_of(data)}))
     with pytest.raises(InconclusiveError, match=r"does not say that coverage 0\.00 is under 0\.50"):
         evidence.read(file)

@@ -23,7 +23,7 @@ PLAN = [
     Planned(Fault.parse("a.two@step=3"), at=3),
     Planned(Fault.parse("a.three@always"), "fit"),
 ]
-ONE = result("a.one@always", "noticed", noticed_by=[detection()], warnings=["watch\u2028out\x85 \ud800"])
+ONE = result("a.one@always", "detected", detected_by=[detection()], warnings=["watch\u2028out\x85 \ud800"])
 TWO = result("a.two@step=3", "silent", reason="nobody looked")
 THREE = result("a.three@always", "warned")
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection, Prescribed
-from faultlab.core.notice import Notice
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import Baseline, Demands, FaultResult, Harm, Report, Status, dump
 from tests.support import detection, report, result
 
 STATUSES = [
-    "noticed",
+    "detected",
     "warned",
     "silent",
     "no_effect",
@@ -49,11 +49,11 @@ CONTRACT: dict[str, Any] = {
             "mode": "return.none",
             "family": "return",
             "severity": "critical",
-            "status": "noticed",
+            "status": "detected",
             "reason": "",
             "activations": 3,
             "first_step": 0,
-            "noticed_by": [
+            "detected_by": [
                 {"kind": "guard", "name": "Moves", "step": 1, "latency": 1, "names_cause": True, "message": "no loss"}
             ],
             "warnings": ["it returned `None`"],
@@ -63,8 +63,8 @@ CONTRACT: dict[str, Any] = {
         }
     ],
     "coverage": {
-        "modes": {**dict.fromkeys(STATUSES, 0), "noticed": 1},
-        "faults": {**dict.fromkeys(STATUSES, 0), "noticed": 1},
+        "modes": {**dict.fromkeys(STATUSES, 0), "detected": 1},
+        "faults": {**dict.fromkeys(STATUSES, 0), "detected": 1},
         "ratio": 1.0,
         "by_detector": {"guard:Moves": 1},
     },
@@ -74,7 +74,7 @@ CONTRACT: dict[str, Any] = {
         "reasons": ["1 false alarms on clean runs, 0 allowed"],
         "kinds": ["false_alarms"],
         "demands": {"coverage": 0.8, "silent": {"critical": 0}, "latency": 4},
-        "excuses": [{"mode": "label.*", "reason": "no labels", "expires": "2027-06-30"}],
+        "exemptions": [{"mode": "label.*", "reason": "no labels", "expires": "2027-06-30"}],
     },
 }
 CONTRACT["digest"] = hashlib.sha256(json.dumps(CONTRACT, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -86,10 +86,10 @@ def _contracted() -> Report:
         mode="return.none",
         family="return",
         severity="critical",
-        status=Status.NOTICED,
+        status=Status.DETECTED,
         activations=3,
         first_step=0,
-        noticed_by=[Detection("guard", "Moves", 1, 1, True, "no loss")],
+        detected_by=[Detection("guard", "Moves", 1, 1, True, "no loss")],
         warnings=["it returned `None`"],
         harm=Harm("val_loss", 0.11, 2.3, True),
         prescription=[Prescribed("faultlab.guards.StepsTaken", 1, 0.002)],
@@ -98,14 +98,14 @@ def _contracted() -> Report:
     return Report(
         "digits",
         versions={"torch": "2.6.0", "lightning": "2.5.0", "python": "3.11.7"},
-        baseline=Baseline(1.9, 32, True, [0, 1, 2], {"val_loss": 0.11}, [Notice(**ALARM)]),
+        baseline=Baseline(1.9, 32, True, [0, 1, 2], {"val_loss": 0.11}, [Alert(**ALARM)]),
         faults=[found],
         timing={"import": 5.3, "baseline": 1.9, "faults": 4.1, "total": 11.9, "jobs": 2},
         passed=False,
         reasons=[Reason(ReasonKind.FALSE_ALARMS, "1 false alarms on clean runs, 0 allowed")],
         faultlab="0.1.0",
         demands=Demands(coverage=0.8, silent={"critical": 0}, latency=4),
-        excuses=[{"mode": "label.*", "reason": "no labels", "expires": "2027-06-30"}],
+        exemptions=[{"mode": "label.*", "reason": "no labels", "expires": "2027-06-30"}],
     )
 
 
@@ -150,19 +150,19 @@ def test_text_that_no_encoding_can_write_is_written_all_the_same(tmp_path: Path)
 
 def test_the_status_of_a_failure_mode_is_that_of_its_worst_fault() -> None:
     found = report(
-        result("a.one@step=1", "noticed"),
+        result("a.one@step=1", "detected"),
         result("a.one@step=2", "silent"),
         result("a.two@step=1", "warned"),
-        result("a.two@step=2", "noticed"),
-        result("a.three@step=1", "noticed"),
+        result("a.two@step=2", "detected"),
+        result("a.three@step=1", "detected"),
         result("a.three@step=2", "no_effect"),
     )
-    assert found.by_mode() == {"a.one": Status.SILENT, "a.two": Status.WARNED, "a.three": Status.NOTICED}
+    assert found.by_mode() == {"a.one": Status.SILENT, "a.two": Status.WARNED, "a.three": Status.DETECTED}
 
 
 @pytest.mark.parametrize("worse", ["error", "not_activated", "timeout"])
-def test_an_inconclusive_fault_does_not_hide_behind_another_that_was_noticed(worse: str) -> None:
-    found = report(result("a.b@step=1", "noticed"), result("a.b@step=2", worse))
+def test_an_inconclusive_fault_does_not_hide_behind_another_that_was_detected(worse: str) -> None:
+    found = report(result("a.b@step=1", "detected"), result("a.b@step=2", worse))
     assert found.by_mode() == {"a.b": Status(worse)}
     assert found.ratio is None
 
@@ -175,12 +175,12 @@ def test_nothing_is_worse_than_silence() -> None:
 
 def test_the_ratio_is_of_failure_modes_that_acted_and_had_an_effect() -> None:
     counted = [
-        result("a.a@step=1", "noticed"),
-        result("a.a@step=2", "noticed"),
-        result("a.a@step=3", "noticed"),
+        result("a.a@step=1", "detected"),
+        result("a.a@step=2", "detected"),
+        result("a.a@step=3", "detected"),
         result("a.b@always", "warned"),
         result("a.c@always", "silent"),
-        result("a.d@always", "noticed"),
+        result("a.d@always", "detected"),
     ]
     uncounted = [result(f"b.{status.replace('_', '-')}@always", status) for status in STATUSES[3:]]
     assert report(*counted, *uncounted).ratio == 2 / 4
@@ -189,19 +189,19 @@ def test_the_ratio_is_of_failure_modes_that_acted_and_had_an_effect() -> None:
 
 
 def test_coverage_counts_failure_modes_and_faults_apart() -> None:
-    found = report(result("a.b@step=1", "noticed"), result("a.b@step=2", "silent"), result("a.c@always", "ignored"))
+    found = report(result("a.b@step=1", "detected"), result("a.b@step=2", "silent"), result("a.c@always", "ignored"))
     coverage = found.to_json()["coverage"]
     assert coverage["modes"] == {**dict.fromkeys(STATUSES, 0), "silent": 1, "ignored": 1}
-    assert coverage["faults"] == {**dict.fromkeys(STATUSES, 0), "noticed": 1, "silent": 1, "ignored": 1}
+    assert coverage["faults"] == {**dict.fromkeys(STATUSES, 0), "detected": 1, "silent": 1, "ignored": 1}
 
 
-def test_by_detector_counts_the_failure_modes_that_each_noticed_most_first() -> None:
+def test_by_detector_counts_the_failure_modes_that_each_detected_most_first() -> None:
     both = [detection(name="Spike"), detection("framework", "exception")]
     found = report(
-        result("a.one@step=1", "noticed", noticed_by=both),
-        result("a.one@step=2", "noticed", noticed_by=[detection(name="Spike")]),
-        result("a.two@always", "noticed", noticed_by=[detection("framework", "other"), detection("test", "test_it")]),
-        result("a.three@always", "timeout", noticed_by=[detection("process", "deadline")]),
+        result("a.one@step=1", "detected", detected_by=both),
+        result("a.one@step=2", "detected", detected_by=[detection(name="Spike")]),
+        result("a.two@always", "detected", detected_by=[detection("framework", "other"), detection("test", "test_it")]),
+        result("a.three@always", "timeout", detected_by=[detection("process", "deadline")]),
     )
     assert list(found.by_detector().items()) == [("framework", 2), ("guard:Spike", 1), ("test:test_it", 1)]
 
@@ -216,7 +216,7 @@ def test_the_best_detection_is_the_one_worth_most() -> None:
     assert [found.worth for found in by_worth] == [0, 1, 2, 3]
     assert detection("process").worth == 3
     while by_worth:
-        assert result("a.b@always", "noticed", noticed_by=by_worth[::-1]).best == by_worth[0]
+        assert result("a.b@always", "detected", detected_by=by_worth[::-1]).best == by_worth[0]
         del by_worth[0]
     assert result("a.b@always", "silent").best is None
 
@@ -233,7 +233,7 @@ def test_silent_faults_come_worst_first() -> None:
         silent("a.more@always", "critical", Harm("loss", 1.0, 3.0, True)),
         silent("a.gone@always", "critical", Harm("loss", 1.0, None, True)),
         silent("a.untold@always", "minor", Harm("loss", 1.0, None, False, "nobody knows")),
-        result("a.seen@always", "noticed"),
+        result("a.seen@always", "detected"),
     )
     order = ["a.gone", "a.more", "a.some", "a.minor", "a.untold", "a.unknown", "a.harmless"]
     assert [fault.mode for fault in found.silent()] == order
@@ -245,11 +245,11 @@ def test_what_is_written_is_strict_json_that_a_reader_can_read(tmp_path: Path) -
     assert dump(Status.SILENT) == '"silent"'
 
 
-def test_detectors_that_noticed_as_many_stand_by_name() -> None:
+def test_detectors_that_detected_as_many_stand_by_name() -> None:
     both = [detection(name="B"), detection(name="A")]
     whole = report(
-        result("a.one@always", "noticed", noticed_by=[*both, detection(name="Z")]),
-        result("a.two@always", "noticed", noticed_by=[detection(name="Z")]),
+        result("a.one@always", "detected", detected_by=[*both, detection(name="Z")]),
+        result("a.two@always", "detected", detected_by=[detection(name="Z")]),
     )
     assert list(whole.by_detector().items()) == [("guard:Z", 2), ("guard:A", 1), ("guard:B", 1)]
 

@@ -12,14 +12,14 @@ from faultlab.core.report import Status
 from faultlab.core.verdict import Answer, Case, decide
 from tests.support import detection
 
-ORDER = ["excused", "failed", "died", "never_acted", "noticed_by", "warned", "unchanged"]
+ORDER = ["exempted", "failed", "died", "never_acted", "detected_by", "warned", "unchanged"]
 DEATH = Answer(Status.TIMEOUT, "late")
 VERDICTS = {
-    "excused": Answer(Status.IGNORED, "excused"),
+    "exempted": Answer(Status.IGNORED, "exempted"),
     "failed": Answer(Status.ERROR, "failed"),
     "died": DEATH,
     "never_acted": Answer(Status.NOT_ACTIVATED, "never_acted"),
-    "noticed_by": Answer(Status.NOTICED, "aside", [detection()]),
+    "detected_by": Answer(Status.DETECTED, "aside", [detection()]),
     "warned": Answer(Status.WARNED, "warned"),
     "unchanged": Answer(Status.NO_EFFECT, "unchanged"),
 }
@@ -36,8 +36,8 @@ class Told(Case):
         self.asked.append(question)
         return question if question in self.yes else None
 
-    def excused(self) -> str | None:
-        return self._said("excused")
+    def exempted(self) -> str | None:
+        return self._said("exempted")
 
     def failed(self) -> str | None:
         return self._said("failed")
@@ -48,8 +48,8 @@ class Told(Case):
     def never_acted(self) -> str | None:
         return self._said("never_acted")
 
-    def noticed_by(self) -> Sequence[Detection]:
-        return [detection()] if self._said("noticed_by") else []
+    def detected_by(self) -> Sequence[Detection]:
+        return [detection()] if self._said("detected_by") else []
 
     def aside(self) -> str:
         return "aside"

@@ -124,7 +124,7 @@ def test_an_alarm_of_one_adviser_keeps_none_of_the_others_from_looking() -> None
     observer.beside([Alarming(), Stopping(), Listening()])["on_train_start"](trainer, None)
     assert heard == [(True, False)]
     assert not trainer.should_stop
-    assert [(notice.name, notice.how, notice.reason) for notice in observer.notices] == [
+    assert [(alert.name, alert.how, alert.reason) for alert in observer.alerts] == [
         ("Alarming", "raised", "check"),
         ("Stopping", "stopped", ""),
     ]

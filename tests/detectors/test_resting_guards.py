@@ -52,10 +52,10 @@ def advice(folder: Path, faults: Sequence[str]) -> dict[tuple[str, bool], Any]:
         assert isinstance(read, RunResult), read
         return read
 
-    recon = run(probe=True).recon
+    profile = run(probe=True).profile
     return {
         (fault, everywhere): run(
-            fault=Fault.parse(fault), recon=recon, advice={**ASKED, "everywhere": everywhere}
+            fault=Fault.parse(fault), profile=profile, advice={**ASKED, "everywhere": everywhere}
         ).advice
         for fault in faults
         for everywhere in (True, False)

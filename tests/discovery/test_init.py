@@ -61,10 +61,10 @@ def test_a_file_as_it_was_posted_is_broken_without_being_edited(
     assert guessed.found["how"] == ("script" if name in SCRIPTS else "made_up" if name in MADE_UP else "data")
     assert guessed.found["fit_seconds"] < 5
     report = run(engine, file, "step.raises", "weights.nan", "init.zero")
-    assert {fault.mode: fault.status for fault in report.faults}["step.raises"] is Status.NOTICED
-    assert report.by_mode()["weights.nan"] in (Status.SILENT, Status.NOTICED)
+    assert {fault.mode: fault.status for fault in report.faults}["step.raises"] is Status.DETECTED
+    assert report.by_mode()["weights.nan"] in (Status.SILENT, Status.DETECTED)
     # A module that is built by a script is found by its name when its arguments are broken.
-    assert report.by_mode()["init.zero"] in (Status.SILENT, Status.NO_EFFECT, Status.NOTICED)
+    assert report.by_mode()["init.zero"] in (Status.SILENT, Status.NO_EFFECT, Status.DETECTED)
     assert report.passed, report.reasons
     left = {entry.name for entry in folder.iterdir()} - {f"{name}.py", "scenarios", "reports", "__pycache__"}
     assert not left, "neither init nor run leaves anything beside the files that it says"
@@ -77,8 +77,8 @@ def test_the_callbacks_of_a_script_are_its_guards(scouting: Scouting, engine: En
     # What keeps checkpoints or looks at learning rates judges nothing.
     assert guessed.found["guards"] == ["EarlyStopping", "NanStopper"]
     (fault,) = run(engine, file, "loss.nan@step=8").faults
-    assert fault.status is Status.NOTICED
-    assert {found.name for found in fault.noticed_by} >= {"EarlyStopping", "NanStopper"}
+    assert fault.status is Status.DETECTED
+    assert {found.name for found in fault.detected_by} >= {"EarlyStopping", "NanStopper"}
 
 
 def _keeping(folder: Path, monitored: str) -> None:
@@ -105,7 +105,7 @@ def test_a_scripts_checkpoint_writes_nothing_and_raises_where_its_metric_is_miss
     assert report.by_mode()["loss.zeroed"] is Status.SILENT
     for mode in ("metric.missing", "metric.renamed"):
         (fault,) = [fault for fault in report.faults if fault.mode == mode]
-        assert [(found.kind, found.names_cause) for found in fault.noticed_by] == [("framework", True)], fault
+        assert [(found.kind, found.names_cause) for found in fault.detected_by] == [("framework", True)], fault
     assert not (folder / "kept").exists()
 
 

@@ -78,14 +78,14 @@ class EngineTester:
     @classmethod
     def outcomes(cls, engine: Engine) -> dict[str, Outcome]:
         """What became of each order, by its id."""
-        trunk = Train(0, probe=True, stems=(HALF_WAY,))
-        (clean,) = engine.run([order(engine, "clean", trunk)])
-        from_half_way = Train(0, recon=trained(clean).recon)
+        snapshot_run = Train(0, probe=True, snapshots=(HALF_WAY,))
+        (clean,) = engine.run([order(engine, "clean", snapshot_run)])
+        from_half_way = Train(0, profile=trained(clean).profile)
         (Path(engine.root) / "shared" / "given").write_text("by the driver")
         orders = [
-            order(engine, "trunk", Train(0, stems=(HALF_WAY,))),
+            order(engine, "snapshot_run", Train(0, snapshots=(HALF_WAY,))),
             order(engine, "half-way", from_half_way, at=HALF_WAY),
-            order(engine, "raises", Train(0, RAISES, recon=trained(clean).recon)),
+            order(engine, "raises", Train(0, RAISES, profile=trained(clean).profile)),
             order(engine, "answers", misbehaving.answers),
             order(engine, "floods", misbehaving.floods),
             order(engine, "exits", misbehaving.exits),
@@ -101,11 +101,11 @@ class EngineTester:
         clean = outcomes["clean"]
         assert (clean.exit, clean.timed_out, clean.lost) == (0, False, "")
         assert trained(clean).trajectory.end == "finished"
-        assert trained(clean).recon is not None
+        assert trained(clean).profile is not None
         assert clean.seconds > 0
 
     def test_the_same_training_again_is_the_same_to_the_bit(self, outcomes: dict[str, Outcome]) -> None:
-        runs = [trained(outcomes[id]).trajectory for id in ("clean", "trunk", "half-way")]
+        runs = [trained(outcomes[id]).trajectory for id in ("clean", "snapshot_run", "half-way")]
         assert runs[0].digest
         assert len({run.digest for run in runs}) == 1
 
@@ -147,7 +147,7 @@ class EngineTester:
         self, engine: Engine, outcomes: dict[str, Outcome]
     ) -> None:
         copies = engine.capabilities.snapshots
-        assert outcomes["trunk"].stems == ([HALF_WAY] if copies else [])
+        assert outcomes["snapshot_run"].snapshots == ([HALF_WAY] if copies else [])
         assert trained(outcomes["half-way"]).born == (HALF_WAY if copies else "construct")
 
     def test_files_are_shared_if_the_engine_says_so(self, engine: Engine, outcomes: dict[str, Outcome]) -> None:

@@ -76,7 +76,7 @@ class TestToy(EngineTester):
             )
         assert report.reasons == []
         statuses = {fault.id: fault.status for fault in report.faults}
-        assert statuses == {"step.raises@step=3": Status.NOTICED, "loss.negated@always": Status.SILENT}
+        assert statuses == {"step.raises@step=3": Status.DETECTED, "loss.negated@always": Status.SILENT}
 
 
 def _site(folder: Path) -> Path:

@@ -23,25 +23,25 @@ DEADLINE = 3.0
 EXPECTED = {
     "torture.hang-busy": ("timeout", "still running"),
     "torture.hang-asleep": ("timeout", "still running"),
-    "torture.hang-locked": ("noticed", ""),
+    "torture.hang-locked": ("detected", ""),
     "torture.stopped": ("timeout", "still running"),
-    "torture.segfault": ("noticed", ""),
-    "torture.abort": ("noticed", ""),
-    "torture.killed": ("noticed", ""),
+    "torture.segfault": ("detected", ""),
+    "torture.abort": ("detected", ""),
+    "torture.killed": ("detected", ""),
     "torture.exits-0": ("silent", "status 0"),
-    "torture.exits-3": ("noticed", ""),
+    "torture.exits-3": ("detected", ""),
     "torture.kills-parent": ("error", "kills the process that watches over it"),
     "torture.floods": ("warned", ""),
     "torture.floods-for-ever": ("timeout", "still running"),
     "torture.leaves-child": ("warned", ""),
     "torture.leaves-daemon": ("warned", ""),
     "torture.leaves-many": ("timeout", "still running"),
-    "torture.closes-pipes": ("noticed", ""),
+    "torture.closes-pipes": ("detected", ""),
     "torture.scribbles": ("warned", ""),
-    "torture.mute-error": ("noticed", ""),
-    "torture.huge-error": ("noticed", ""),
-    "torture.surrogate-error": ("noticed", ""),
-    "torture.breaks-json": ("noticed", ""),
+    "torture.mute-error": ("detected", ""),
+    "torture.huge-error": ("detected", ""),
+    "torture.surrogate-error": ("detected", ""),
+    "torture.breaks-json": ("detected", ""),
     "torture.leaves-thread": ("warned", ""),
     "torture.vandalises": ("warned", ""),
     "torture.broken-injector": ("error", "the injector failed"),
@@ -139,8 +139,8 @@ def test_a_tortured_run_costs_its_own_verdict_alone(
     for step in steps:
         fault = tortured[f"{mode}@step={step}"]
         assert (fault["status"], reason in fault["reason"]) == (status, True), fault
-        if status == "noticed" and mode in ("torture.segfault", "torture.abort", "torture.killed", "torture.exits-3"):
-            assert [found["kind"] for found in fault["noticed_by"]] == ["process"]
+        if status == "detected" and mode in ("torture.segfault", "torture.abort", "torture.killed", "torture.exits-3"):
+            assert [found["kind"] for found in fault["detected_by"]] == ["process"]
 
 
 def test_honest_faults_among_them_are_judged_as_ever(tortured: dict[str, dict[str, Any]]) -> None:

@@ -54,14 +54,14 @@ def test_the_dispatcher_asks_once_a_place_and_order_however_many_wait() -> None:
     assert not asked, "without a free slot nothing is looked for"
 
 
-def test_the_trunk_goes_first_and_then_what_has_most_left_to_run() -> None:
+def test_the_snapshot_run_goes_first_and_then_what_has_most_left_to_run() -> None:
     orders = [
         Order("late", Train(0), at=9),
         Order("early", Train(0), at=0),
         Order("before fit", Train(0), at="fit"),
         Order("from nothing", Train(0)),
         Order("goes on from its checkpoints", Train(0, reload=True)),
-        Order("trunk", Train(0, stems=(0, 9))),
+        Order("snapshot_run", Train(0, snapshots=(0, 9))),
     ]
     found = [order.id for order in sorted(orders, key=_longest_first)]
-    assert found == ["trunk", "goes on from its checkpoints", "from nothing", "before fit", "early", "late"]
+    assert found == ["snapshot_run", "goes on from its checkpoints", "from nothing", "before fit", "early", "late"]

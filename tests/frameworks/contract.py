@@ -35,7 +35,7 @@ class FrameworkTester:
         return _run(installed, "first")
 
     def test_nothing_keeps_the_campaign_from_being_conclusive(self, report: Report) -> None:
-        """Its clean run repeats, a break of every step is noticed, and what never acts leaves the run to the bit."""
+        """Its clean run repeats, a break of every step is detected, and what never acts leaves the run to the bit."""
         assert report.baseline.deterministic
         assert report.reasons == []
 
@@ -46,10 +46,10 @@ class FrameworkTester:
         assert len(acted) >= 0.8 * len(tried)
         assert not [fault.id for fault in tried if fault.status is Status.ERROR]
 
-    def test_a_loss_that_is_not_finite_is_noticed_by_its_guard(self, report: Report) -> None:
+    def test_a_loss_that_is_not_finite_is_detected_by_its_guard(self, report: Report) -> None:
         nan = next(fault for fault in report.faults if fault.mode == "loss.nan")
-        assert nan.status is Status.NOTICED
-        assert min(one.latency for one in nan.noticed_by if one.kind == "guard") <= 1
+        assert nan.status is Status.DETECTED
+        assert min(one.latency for one in nan.detected_by if one.kind == "guard") <= 1
 
     def test_a_constant_output_does_harm_in_silence(self, report: Report) -> None:
         constant = next(fault for fault in report.faults if fault.mode == "forward.constant")

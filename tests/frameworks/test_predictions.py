@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from faultlab.catalogue.injection_points import Batch, HeadInput, ModuleArguments
 from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.predictions import Call, giver
-from faultlab.core.target_profile import LoaderFacts, Recon
+from faultlab.core.target_profile import LoaderFacts, TargetProfile
 from tests.injection.test_outer_seams import _probed
 from tests.zoo import foreign, parts
 
@@ -41,21 +41,21 @@ def test_what_gives_the_predictions_is_found_by_the_data(
     factory: Any, forward: str, inputs: tuple[str, ...], labels: tuple[str, ...]
 ) -> None:
     module, data = factory()
-    recon = _probed(module, data if isinstance(data, tuple) else (data, None))
-    assert (recon.forward, recon.inputs, recon.labels) == (forward, inputs, labels)
+    profile = _probed(module, data if isinstance(data, tuple) else (data, None))
+    assert (profile.forward, profile.inputs, profile.labels) == (forward, inputs, labels)
 
 
 @pytest.mark.parametrize("factory", [parts.encoding_forward, parts.variational, parts.language_model])
 def test_inputs_that_are_their_own_labels_are_not_said_to_be_inputs_alone(factory: Any) -> None:
-    recon = _probed(*factory())
-    assert recon.own_labels == recon.inputs[:1]
+    profile = _probed(*factory())
+    assert profile.own_labels == profile.inputs[:1]
     reason = "the labels are the inputs themselves, and can't be broken apart from them"
-    assert [REQUIREMENTS["labels"](recon), Batch("labels").inapplicable(recon)] == [reason] * 2
+    assert [REQUIREMENTS["labels"](profile), Batch("labels").inapplicable(profile)] == [reason] * 2
 
 
 def test_noise_that_is_drawn_like_an_input_makes_no_label_of_it() -> None:
-    recon = _probed(*parts.inner_loss())
-    assert (recon.own_labels, REQUIREMENTS["labels"](recon)) == ((), "no part of the batch is used as labels")
+    profile = _probed(*parts.inner_loss())
+    assert (profile.own_labels, REQUIREMENTS["labels"](profile)) == ((), "no part of the batch is used as labels")
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_why_a_mode_does_not_apply_is_true_of_this_target() -> None:
     repeated = _probed(module, whole, max_epochs=3)
     assert REQUIREMENTS["differing-batches"](repeated) == "every step of the clean run is given the same batch"
     assert REQUIREMENTS["differing-batches"](_probed(*parts.watched())) == ""
-    assert ModuleArguments().inapplicable(Recon(takes=None)) == "the module's class can't be found by its name"
-    assert ModuleArguments().inapplicable(Recon(takes=())) == "the module's class takes no arguments"
-    passed = ModuleArguments().inapplicable(Recon(takes=("net",)))
+    assert ModuleArguments().inapplicable(TargetProfile(takes=None)) == "the module's class can't be found by its name"
+    assert ModuleArguments().inapplicable(TargetProfile(takes=())) == "the module's class takes no arguments"
+    passed = ModuleArguments().inapplicable(TargetProfile(takes=("net",)))
     assert passed == "no argument of the module is known to be a number or a word"
-    limited = Recon(loading=LoaderFacts(batches=4))
+    limited = TargetProfile(loading=LoaderFacts(batches=4))
     assert REQUIREMENTS["sized-loader"](limited) == "the training loader has no length"

@@ -14,11 +14,11 @@ import pytest
 import faultlab
 from faultlab.campaign import preparation
 from faultlab.campaign.guard_advice import Advice
-from faultlab.core.notice import Notice
+from faultlab.core.alert import Alert
 from faultlab.core.orders import Train
 from faultlab.core.report import FaultResult, Status
 from faultlab.core.results import Outcome, RunResult
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.sandbox.layers import confined
 from tests.lab import Lab, engine, trained
@@ -51,7 +51,7 @@ def results(lab: Lab) -> dict[str, FaultResult]:
 
 
 def _reloaded(lab: Lab) -> RunResult:
-    (outcome,) = lab.engine.run([lab.order("again", Train(0, reload=True, recon=lab.recon))])
+    (outcome,) = lab.engine.run([lab.order("again", Train(0, reload=True, profile=lab.profile))])
     return trained(outcome)
 
 
@@ -67,12 +67,12 @@ def test_the_steps_at_which_a_clean_run_saves_are_counted(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("mode", RAISES)
-def test_a_checkpoint_that_is_not_there_or_broken_is_noticed_when_it_is_loaded(
+def test_a_checkpoint_that_is_not_there_or_broken_is_detected_when_it_is_loaded(
     results: dict[str, FaultResult], mode: str
 ) -> None:
     result = results[mode]
-    assert result.status is Status.NOTICED, result
-    assert [found.kind for found in result.noticed_by] == ["framework"]
+    assert result.status is Status.DETECTED, result
+    assert [found.kind for found in result.detected_by] == ["framework"]
 
 
 @pytest.mark.parametrize("mode", SILENT)
@@ -84,7 +84,7 @@ def test_what_a_checkpoint_or_a_resume_loses_in_silence_is_harm(results: dict[st
 
 
 def test_a_full_disk_says_so(results: dict[str, FaultResult]) -> None:
-    (found,) = results["checkpoint.disk-full"].noticed_by
+    (found,) = results["checkpoint.disk-full"].detected_by
     assert found.names_cause
     assert "No space left on device" in found.message
 
@@ -99,11 +99,11 @@ def test_the_worst_checkpoint_is_evaluated_where_the_mode_is_inverted(
 
 
 @pytest.mark.parametrize("mode", DEADLY)
-def test_a_process_that_dies_or_hangs_is_noticed_by_the_process(results: dict[str, FaultResult], mode: str) -> None:
+def test_a_process_that_dies_or_hangs_is_detected_by_the_process(results: dict[str, FaultResult], mode: str) -> None:
     result = results[mode]
-    assert result.status is Status.NOTICED, result
+    assert result.status is Status.DETECTED, result
     assert (result.activations, result.first_step) == (1, 6)
-    (found,) = result.noticed_by
+    (found,) = result.detected_by
     assert (found.kind, found.step) == ("process", 6)
     assert DEADLY[mode] in found.message
 
@@ -116,7 +116,7 @@ def test_a_process_that_is_terminated_and_exits_with_status_0_is_silent(results:
 
 def test_a_disk_that_fills_up_in_a_training_ends_it_when_something_is_written(results: dict[str, FaultResult]) -> None:
     result = results["process.disk-full"]
-    assert (result.status, result.activations, result.first_step) == (Status.NOTICED, 1, 6), result
+    assert (result.status, result.activations, result.first_step) == (Status.DETECTED, 1, 6), result
 
 
 def _report(folder: Path, factory: str, *select: str) -> dict[str, FaultResult]:
@@ -171,10 +171,10 @@ def test_no_run_touches_the_checkpoints_and_logs_of_the_users_own_folder(
                   "checkpoint.scrambled@always", "step.raises@step=8", "weights.bit-flip@step=8"]  # fmt: skip
         outcomes = lab.run(faults)
         results = {result.mode: result for result in map(lab.judge, outcomes.values())}
-        assert lab.recon.checkpoints
+        assert lab.profile.checkpoints
     assert _picture(tmp_path) == before
     assert not [folder for folder in tmp_path.rglob("*") if folder.is_dir() and not any(folder.iterdir())]
-    assert results["checkpoint.truncated"].status is Status.NOTICED
+    assert results["checkpoint.truncated"].status is Status.DETECTED
     assert all(result.activations for result in results.values()), results
 
 
@@ -219,20 +219,20 @@ def test_where_validate_alone_fails_what_a_resume_loses_is_judged_all_the_same()
         lab = Lab(working, "tests.zoo.equipped.fit_only", insists=True)
         result = _reloaded(lab)
         assert result.unevaluated_best == "ValueError: no such stage: TrainerFn.VALIDATING"
-        lab.recon = replace(lab.recon, unevaluated=result.unevaluated_best)
+        lab.profile = replace(lab.profile, unevaluated=result.unevaluated_best)
         (outcome,) = lab.run(["checkpoint.truncated@always"]).values()
-        assert lab.judge(outcome).status is Status.NOTICED
+        assert lab.judge(outcome).status is Status.DETECTED
         reason = lab.plan(["checkpoint.wrong-best"])["checkpoint.wrong-best@always"]
-        assert reason == f"Trainer.validate fails after the training, with no fault in it: {lab.recon.unevaluated}"
+        assert reason == f"Trainer.validate fails after the training, with no fault in it: {lab.profile.unevaluated}"
 
 
 def test_why_a_target_can_not_go_on_is_said_of_who_is_to_blame() -> None:
     def why(guards: tuple[str, ...] = (), hooks: tuple[str, ...] = (), **result: Any) -> str:
-        findings: Any = SimpleNamespace(guards=guards, recon=Recon(hooks=hooks))
+        findings: Any = SimpleNamespace(guards=guards, profile=TargetProfile(hooks=hooks))
         return preparation._why_unreloadable([Outcome("x", [RunResult(**{"saves": 1, **result})])], findings)
 
-    said = Notice("framework", "", 0, "E: Pickled.watch\nmore")
-    raised: dict[str, Any] = {"trajectory": Trajectory(end="raised"), "notices": [said]}
+    said = Alert("framework", "", 0, "E: Pickled.watch\nmore")
+    raised: dict[str, Any] = {"trajectory": Trajectory(end="raised"), "alerts": [said]}
     whole: dict[str, Any] = {"trajectory": Trajectory(end="finished")}
     assert why(**whole) == ""
     assert why(**raised) == "the clean run can't go on from its own checkpoints: E: Pickled.watch"

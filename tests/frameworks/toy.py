@@ -14,7 +14,7 @@ from torch.nn.modules import module as modules
 
 from faultlab.config.variations import Variation
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.user_code import UserCode
 from faultlab.frameworks.base import Assembly, BuildAgain, Foreign, Framework, Profiling
 from faultlab.frameworks.torch import layers
@@ -152,8 +152,8 @@ class ToyProfiling:
     def given(self, batch: Any) -> None:
         raise NotImplementedError
 
-    def recon(self, trainer: Any, steps: int, validation_batches: int) -> Recon:
-        return Recon(
+    def profile(self, trainer: Any, steps: int, validation_batches: int) -> TargetProfile:
+        return TargetProfile(
             framework="toy",
             seams=offered("toy"),
             module=f"{type(self._module).__module__}.{type(self._module).__qualname__}",
@@ -212,8 +212,8 @@ class ToyTraining:
     def profiling(self) -> ToyProfiling:
         return ToyProfiling(self.module)
 
-    def profile(self, learnt: Profiling) -> Recon:
-        return learnt.recon(self._trainer, self._trajectory.steps, 0)
+    def profile(self, learnt: Profiling) -> TargetProfile:
+        return learnt.profile(self._trainer, self._trajectory.steps, 0)
 
     def resume(self, epochs: int, build_again: BuildAgain) -> ToyTraining:
         raise NotImplementedError("it keeps no checkpoints")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from faultlab.core import seal
-from faultlab.core.notice import Notice
+from faultlab.core.alert import Alert
 from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Demands, Mutation, Report
 from faultlab.errors import InconclusiveError, UsageError
@@ -25,7 +25,7 @@ from faultlab.mutants.mutation import Asked, SourceMutation
 from tests.support import Called, call, detection, mutant, mutated, report, result, run_folder
 
 GUARD = detection("guard", "Moves", names_cause=True)
-NOTICED = result("a.noticed@always", "noticed", noticed_by=[GUARD])
+DETECTED = result("a.detected@always", "detected", detected_by=[GUARD])
 SILENT = result("a.silent@always", "silent", severity="critical")
 Gate = Callable[..., Called]
 
@@ -37,7 +37,7 @@ def gate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
 
 
 def _whole(out: Path, *more: Any, **fields: Any) -> Path:
-    return run_folder(out, report(NOTICED, SILENT, *more, **fields)) / "report.json"
+    return run_folder(out, report(DETECTED, SILENT, *more, **fields)) / "report.json"
 
 
 def _edit(file: Path, change: Callable[[dict[str, Any]], None], sealed: bool = False) -> None:
@@ -51,7 +51,7 @@ def _edit(file: Path, change: Callable[[dict[str, Any]], None], sealed: bool = F
 def _look_green(data: dict[str, Any]) -> None:
     """Everything that a report says, so that it agrees with itself."""
     silent = next(fault for fault in data["faults"] if fault["mode"] == SILENT.mode)
-    silent.update(status="noticed", noticed_by=[GUARD.to_json()])
+    silent.update(status="detected", detected_by=[GUARD.to_json()])
     counts = Report.from_json(data)
     data["coverage"] = json.loads(json.dumps(counts.coverage()))
     data["gate"].update(passed=True, reasons=[], kinds=[])
@@ -71,7 +71,7 @@ def test_a_report_that_was_edited_is_refused(tmp_path: Path, key: str) -> None:
         "passed": lambda data: data["gate"].update(passed=not data["gate"]["passed"]),
         "reasons": lambda data: data["gate"].update(reasons=["none"]),
         "ratio": lambda data: data["coverage"].update(ratio=1.0),
-        "status": lambda data: data["faults"][1].update(status="noticed"),
+        "status": lambda data: data["faults"][1].update(status="detected"),
         "scenario": lambda data: data.update(scenario="another"),
     }
     file = _whole(tmp_path)
@@ -91,7 +91,7 @@ def test_a_report_without_a_digest_is_refused_with_what_to_do(tmp_path: Path) ->
     ("change", "said"),
     [
         (lambda data: data["coverage"].update(ratio=1.0), "its coverage does not follow"),
-        (lambda data: data["faults"][1].update(status="noticed"), "a.silent@always is noticed, and by nobody"),
+        (lambda data: data["faults"][1].update(status="detected"), "a.silent@always is detected, and by nobody"),
         (
             lambda data: data["gate"].update(passed=True, reasons=[], kinds=[]),
             "does not say that coverage 0.50 is under 0.80",
@@ -129,7 +129,7 @@ def test_a_fault_that_was_taken_out_is_missed(tmp_path: Path) -> None:
 
 
 def test_a_reason_that_only_the_run_could_see_can_not_be_taken_out(tmp_path: Path) -> None:
-    file = _whole(tmp_path, reasons=[Reason(ReasonKind.CANARY, "a step that always raises was not noticed")])
+    file = _whole(tmp_path, reasons=[Reason(ReasonKind.CANARY, "a step that always raises was not detected")])
     _edit(file, lambda data: data["gate"].update(passed=True, reasons=[], kinds=[]), sealed=True)
     with pytest.raises(InconclusiveError, match="it is not the report"):
         evidence.read(file, whole=True)
@@ -156,8 +156,8 @@ def test_what_is_no_report_is_a_mistake_in_the_call(tmp_path: Path, text: str) -
         lambda data: data["faults"][0].update(severity=["major"], mode={}),
         lambda data: data["gate"].update(demands={"coverage": "much"}),
         lambda data: data["gate"].update(demands={"silent": None}),
-        lambda data: data["gate"].update(excuses=[{"mode": "loss.nan", "reason": "why", "expires": "soon"}]),
-        lambda data: data["gate"].update(excuses=[{}]),
+        lambda data: data["gate"].update(exemptions=[{"mode": "loss.nan", "reason": "why", "expires": "soon"}]),
+        lambda data: data["gate"].update(exemptions=[{}]),
         lambda data: data["baseline"].update(false_alarms=5),
     ],
 )
@@ -175,7 +175,7 @@ def test_mutants_are_not_put_into_a_report_that_was_edited(tmp_path: Path) -> No
     mutation: Any = SourceMutation(Asked(paths=(tmp_path,), out=tmp_path), None, None)  # type: ignore[arg-type]
     name = type("Named", (SourceMutation,), {"name": "made-up"})
     mutation.__class__ = name
-    assert mutation._known_report().faults == [NOTICED, SILENT]
+    assert mutation._known_report().faults == [DETECTED, SILENT]
     _edit(file, lambda data: data["gate"].update(reasons=["none"]))
     with pytest.raises(InconclusiveError):
         mutation._known_report()
@@ -190,7 +190,7 @@ def test_reports_pass_by_their_own_demands(gate: Gate, tmp_path: Path) -> None:
 
 
 def test_a_target_that_is_not_deterministic_passes_no_gate_in_silence(gate: Gate, tmp_path: Path) -> None:
-    found = report(NOTICED, demands=Demands(coverage=0.5))
+    found = report(DETECTED, demands=Demands(coverage=0.5))
     found.baseline.deterministic = False
     found.baseline.findings = [
         {"kind": "nondeterministic", "what": "runs differ", "evidence": "a clock", "remedy": "stop it"}
@@ -230,8 +230,8 @@ def test_the_command_line_asks_for_more(gate: Gate, tmp_path: Path, options: lis
 
 
 def test_false_alarms_have_their_own_status(gate: Gate, tmp_path: Path) -> None:
-    found = report(NOTICED, demands=Demands(false_alarms=1))
-    found.baseline.false_alarms = [Notice("guard", "Wolf", 0, "!")]
+    found = report(DETECTED, demands=Demands(false_alarms=1))
+    found.baseline.false_alarms = [Alert("guard", "Wolf", 0, "!")]
     run_folder(tmp_path / "reports", found)
     assert gate().status == 0
     done = gate("--false-alarms", "0")
@@ -272,8 +272,8 @@ def test_what_is_inconclusive_does_not_pass(gate: Gate, tmp_path: Path, status: 
     assert gate().status == 4
 
 
-def test_a_canary_that_nobody_noticed_does_not_pass(gate: Gate, tmp_path: Path) -> None:
-    _whole(tmp_path / "reports", reasons=[Reason(ReasonKind.CANARY, "a step that always raises was not noticed")])
+def test_a_canary_that_nobody_detected_does_not_pass(gate: Gate, tmp_path: Path) -> None:
+    _whole(tmp_path / "reports", reasons=[Reason(ReasonKind.CANARY, "a step that always raises was not detected")])
     assert gate().status == 4
 
 
@@ -285,19 +285,19 @@ def test_no_reports_at_all_prove_nothing(gate: Gate, tmp_path: Path) -> None:
     assert "no report in this folder" in done.err
 
 
-def test_an_excuse_that_has_expired_since_the_run_does_not_pass(gate: Gate, tmp_path: Path) -> None:
-    excused = result("loss.nan@always", "ignored", reason="on purpose")
+def test_an_exemption_that_has_expired_since_the_run_does_not_pass(gate: Gate, tmp_path: Path) -> None:
+    exempted = result("loss.nan@always", "ignored", reason="on purpose")
 
-    def excuse(day: datetime.date) -> list[dict[str, str]]:
+    def exemption(day: datetime.date) -> list[dict[str, str]]:
         return [{"mode": "loss.nan", "reason": "on purpose", "expires": str(day)}]
 
     today = datetime.date.today()
-    _whole(tmp_path / "reports", excused, excuses=excuse(today))
+    _whole(tmp_path / "reports", exempted, exemptions=exemption(today))
     assert gate().status == 0
-    _whole(tmp_path / "reports", excused, excuses=excuse(today - datetime.timedelta(days=1)))
+    _whole(tmp_path / "reports", exempted, exemptions=exemption(today - datetime.timedelta(days=1)))
     done = gate()
     assert done.status == 1
-    assert "the excuse for loss.nan (on purpose) expired" in done.out
+    assert "the exemption for loss.nan (on purpose) expired" in done.out
 
 
 def test_a_share_of_a_campaign_is_no_campaign(gate: Gate, tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_a_share_of_a_campaign_is_no_campaign(gate: Gate, tmp_path: Path) -> Non
 
 
 def test_mutants_alone_are_held_to_their_score(gate: Gate, tmp_path: Path) -> None:
-    found = mutated(mutant("noticed"), mutant("silent", line=2))
+    found = mutated(mutant("detected"), mutant("silent", line=2))
     found.demands = Demands(mutants=0.5)
     run_folder(tmp_path / "reports", found)
     (tmp_path / "reports" / "made-up" / "plan.json").unlink()
@@ -331,20 +331,20 @@ def _alone(out: Path, found: Report) -> None:
 
 @pytest.mark.parametrize("demands", [{"coverage": 0.5}, {"silent": {"critical": 0}}, {"latency": 3}])
 def test_mutants_alone_do_not_reach_what_is_asked_of_faults(gate: Gate, tmp_path: Path, demands: Any) -> None:
-    _alone(tmp_path / "reports/made-up", replace(mutated(mutant("noticed")), demands=Demands(**demands)))
+    _alone(tmp_path / "reports/made-up", replace(mutated(mutant("detected")), demands=Demands(**demands)))
     done = gate()
     assert done.status == 4
     assert f"no fault was injected, and {next(iter(demands))} is asked for" in done.out
 
 
 def test_the_command_line_asks_mutants_alone_for_faults_too(gate: Gate, tmp_path: Path) -> None:
-    _alone(tmp_path / "reports/made-up", mutated(mutant("noticed")))
+    _alone(tmp_path / "reports/made-up", mutated(mutant("detected")))
     assert gate().status == 0
     assert gate("--fail-under", "0.5").status == 4
 
 
 def test_a_share_of_the_mutants_is_not_all_of_them(gate: Gate, tmp_path: Path) -> None:
-    _alone(tmp_path / "reports/made-up", mutated(mutant("noticed"), shard="1/2"))
+    _alone(tmp_path / "reports/made-up", mutated(mutant("detected"), shard="1/2"))
     done = gate()
     assert done.status == 4
     assert "share 1/2 of the mutants" in done.out
@@ -376,7 +376,7 @@ def test_a_run_that_came_to_no_report_is_not_passed_over(gate: Gate, tmp_path: P
     shutil.rmtree(tmp_path / "reports" / "made-up")
     done = gate()
     assert (done.status, done.err[:15]) == (4, "reports/killed:"), "it is said of which alone too"
-    run_folder(broken, Report("tests", faults=[NOTICED]))
+    run_folder(broken, Report("tests", faults=[DETECTED]))
     done = gate("reports/killed")
     assert done.status == 4, "what tests left within a run folder is not the run's report"
     assert "never came to a report" in done.err
@@ -425,7 +425,7 @@ def test_what_was_accepted_is_asked_for_by_name(gate: Gate, tmp_path: Path) -> N
     assert (done := gate(*asked)).status == 2
     assert "--accept" in done.err
     assert (done := gate(*asked, "--accept")).status == 2
-    assert "nobody notices made-up: a.silent" in done.err
+    assert "nobody detects made-up: a.silent" in done.err
     assert gate(*asked, "--accept", "--reason", "by design", "--expires", "2999-01-01").status == 0
     assert gate(*asked).status == 0
     assert (done := gate(*asked, "--accept")).status == 0, "nothing is new"
@@ -440,7 +440,7 @@ def test_what_was_accepted_is_asked_for_by_name(gate: Gate, tmp_path: Path) -> N
 
 def test_a_scenario_that_was_deleted_is_missed(gate: Gate, tmp_path: Path) -> None:
     _whole(tmp_path / "reports")
-    run_folder(tmp_path / "reports", Report("another", faults=[NOTICED]))
+    run_folder(tmp_path / "reports", Report("another", faults=[DETECTED]))
     asked = ("--baseline", "accepted.json")
     assert gate(*asked, "--accept", "--reason", "by design", "--expires", "2999-01-01").status == 0
     assert gate(*asked).status == 0
@@ -456,7 +456,7 @@ def test_what_a_command_has_made_up_is_neither_judged_nor_accepted(gate: Gate, t
     _whole(tmp_path / "reports")
     for name, study in (("demo", "demo"), ("made-up-prescribed", "prescribe")):
         run_folder(
-            tmp_path / "reports", Report(name, faults=[NOTICED], reasons=[Reason(ReasonKind.CANARY, "x")], study=study)
+            tmp_path / "reports", Report(name, faults=[DETECTED], reasons=[Reason(ReasonKind.CANARY, "x")], study=study)
         )
     asked = ("--baseline", "accepted.json")
     done = gate(*asked, *ACCEPT)
@@ -471,7 +471,7 @@ def test_what_a_command_has_made_up_is_neither_judged_nor_accepted(gate: Gate, t
         "reports/demo/report.json": "demo",
         "reports/made-up-prescribed/report.json": "prescribe",
     }
-    run_folder(tmp_path / "others", Report("demo", faults=[NOTICED], study="demo"))
+    run_folder(tmp_path / "others", Report("demo", faults=[DETECTED], study="demo"))
     done = gate("others/demo", *asked, *ACCEPT)
     assert done.status == 2
     assert "is of no scenario of yours: `faultlab demo` has made it" in done.err
@@ -481,8 +481,8 @@ def test_what_a_command_has_made_up_is_neither_judged_nor_accepted(gate: Gate, t
 
 
 def test_what_run_does_not_make_it_is_not_asked_for(tmp_path: Path) -> None:
-    ran = report(NOTICED, target={"scenario": "s.yaml"})
-    tested = replace(report(NOTICED), scenario="pytest")
+    ran = report(DETECTED, target={"scenario": "s.yaml"})
+    tested = replace(report(DETECTED), scenario="pytest")
     accepted = baseline_check.renewed(Accepted(schema=1), [ran, tested], "", None)
     (tmp_path / "accepted.json").write_text(files.written(accepted), encoding="utf-8")
     read = files.read(tmp_path / "accepted.json")
@@ -519,9 +519,9 @@ def test_differences_are_told_and_end_with_a_status_where_asked(
 ) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     _whole(before)
-    run_folder(before, Report("old", faults=[NOTICED]))
-    run_folder(after, report(result(NOTICED.id, "silent"), SILENT))
-    run_folder(after, Report("new", faults=[NOTICED]))
+    run_folder(before, Report("old", faults=[DETECTED]))
+    run_folder(after, report(result(DETECTED.id, "silent"), SILENT))
+    run_folder(after, Report("new", faults=[DETECTED]))
 
     def diff(*arguments: str | Path) -> Called:
         return call(capsys, monkeypatch, "diff", *arguments)
@@ -530,8 +530,8 @@ def test_differences_are_told_and_end_with_a_status_where_asked(
     assert (done := diff(before, after)).status == 0
     assert done.out == (
         f"old: not in {after}\nnew: not in {before}\nmade-up:\n"
-        "  newly silent: a.noticed (major): noticed -> silent\n"
-        "  lost: guard:Moves does not notice a.noticed any more (nobody does)\n"
+        "  newly silent: a.detected (major): detected -> silent\n"
+        "  lost: guard:Moves does not detect a.detected any more (nobody does)\n"
         "  coverage: 0.500 -> 0.000\n"
     )
     assert diff(before, after, "--exit-code").status == 1

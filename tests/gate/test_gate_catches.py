@@ -67,19 +67,19 @@ def _run_and_gate(project: Path) -> tuple[int, str]:
     return _faultlab(project, "gate", "--baseline", "accepted.json")
 
 
-def test_what_was_accepted_is_what_notices_and_what_nobody_does(accepted: Path) -> None:
+def test_what_was_accepted_is_what_detects_and_what_nobody_does(accepted: Path) -> None:
     standard = json.loads((accepted / "accepted.json").read_text())["scenarios"]["lines"]
-    assert standard["noticed"] == {"gradient.negated": [LEARNS], "loss.nan": ["guard:Finite", LEARNS]}
+    assert standard["detected"] == {"gradient.negated": [LEARNS], "loss.nan": ["guard:Finite", LEARNS]}
     assert standard["accepted"]["loss.offset"]["reason"] == "an offset is harmless"
     assert _faultlab(accepted, "gate", "--baseline", "accepted.json")[0] == 0
 
 
 @MORE
-def test_a_guard_that_was_removed_is_missed_though_a_test_notices_too(project: Path) -> None:
+def test_a_guard_that_was_removed_is_missed_though_a_test_detects_too(project: Path) -> None:
     _replace(project / "lines.yaml", GUARD, "")
     status, said = _run_and_gate(project)
     assert status == 1
-    assert f"guard:Finite does not notice loss.nan any more ({LEARNS})" in said
+    assert f"guard:Finite does not detect loss.nan any more ({LEARNS})" in said
 
 
 @MORE
@@ -87,7 +87,7 @@ def test_a_guard_that_was_made_to_pass_always_is_missed(project: Path) -> None:
     _replace(project / "lines.py", 'if not torch.isfinite(outputs["loss"]):', "if False:")
     status, said = _run_and_gate(project)
     assert status == 1
-    assert "guard:Finite does not notice loss.nan any more" in said
+    assert "guard:Finite does not detect loss.nan any more" in said
 
 
 @MORE
@@ -96,8 +96,8 @@ def test_a_test_that_was_deleted_is_missed_by_the_run_itself(project: Path) -> N
     (project / "test_lines.py").write_text(before + rest[rest.index("def test_nothing_much") :])
     status, said = _faultlab(project, "run", "lines.yaml", "--no-advice", "--baseline", "accepted.json")
     assert status == 1, said
-    assert f"baseline: gradient.negated is newly silent: {LEARNS} noticed it" in said
-    assert f"{LEARNS} does not notice loss.nan any more (guard:Finite)" in said
+    assert f"baseline: gradient.negated is newly silent: {LEARNS} detected it" in said
+    assert f"{LEARNS} does not detect loss.nan any more (guard:Finite)" in said
     assert json.loads((project / "reports" / "lines" / "report.json").read_text())["gate"]["passed"] is False
 
 
@@ -120,7 +120,7 @@ def test_a_failure_mode_that_is_ignored_instead_is_missed(project: Path) -> None
     assert "gradient.negated is no longer tried: it is ignored" in said
 
 
-def test_an_excuse_that_expired_is_said(project: Path) -> None:
+def test_an_exemption_that_expired_is_said(project: Path) -> None:
     _replace(project / "accepted.json", "2999-01-01", "2020-01-01")
     status, said = _faultlab(project, "gate", "--baseline", "accepted.json")
     assert status == 1

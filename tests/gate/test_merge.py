@@ -13,8 +13,8 @@ import pytest
 from faultlab.campaign.plan import share
 from faultlab.catalogue import index
 from faultlab.core import seal
+from faultlab.core.alert import Alert
 from faultlab.core.fault import Fault, Trigger
-from faultlab.core.notice import Notice
 from faultlab.core.orders import Planned
 from faultlab.core.reason import Reason, ReasonKind, texts
 from faultlab.core.report import Baseline, Demands, Mutation, Report
@@ -25,9 +25,9 @@ from tests.support import Called, call, detection, mutant, mutated, report, resu
 
 GUARD = detection("guard", "Moves", names_cause=True)
 FAULTS = [
-    result("loss.nan@always", "noticed", noticed_by=[GUARD]),
+    result("loss.nan@always", "detected", detected_by=[GUARD]),
     result("loss.zeroed@always", "silent"),
-    result("return.none@step=3", "noticed", noticed_by=[GUARD]),
+    result("return.none@step=3", "detected", detected_by=[GUARD]),
     result("return.none@always", "warned"),
     result("scheduler.missing@always", "not_applicable", reason="no scheduler"),
 ]
@@ -92,8 +92,8 @@ def test_the_run_folder_of_the_whole_stands_the_gates_looks(tmp_path: Path) -> N
 
 def test_what_only_a_run_could_see_is_kept(tmp_path: Path) -> None:
     def blind(found: Report) -> None:
-        found.reasons.append(Reason(ReasonKind.CANARY, "a step that always raises was not noticed"))
-        found.baseline = Baseline(false_alarms=[Notice("guard", "Wolf", 0, "!")])
+        found.reasons.append(Reason(ReasonKind.CANARY, "a step that always raises was not detected"))
+        found.baseline = Baseline(false_alarms=[Alert("guard", "Wolf", 0, "!")])
 
     (group,) = merge.shares(_shares(tmp_path, change=blind)).values()
     whole = merge.joined(group)
@@ -196,7 +196,7 @@ def test_a_share_is_not_overwritten_by_the_whole(tmp_path: Path) -> None:
 
 
 def test_mutants_are_joined_in_their_order_and_counted_anew() -> None:
-    mutants = [mutant(status, line=line) for line, status in enumerate(("noticed", "silent", "noticed"), start=1)]
+    mutants = [mutant(status, line=line) for line, status in enumerate(("detected", "silent", "detected"), start=1)]
     whole = mutated(*mutants)
     parts = []
     for number in (1, 2):
@@ -225,10 +225,10 @@ def _beside(tmp_path: Path, name: str, *contents: Any) -> Any:
 def test_what_guards_said_is_united(tmp_path: Path) -> None:
     def said(fault: str, alone: list[str], proven: bool | None) -> dict[str, Any]:
         worth = {"guard": "Moves", "modes": [fault], "alone": alone, "proven": proven}
-        return {"quiet_runs": 9, "broken": {}, "noticed": {fault: []}, "yours": [worth]}
+        return {"quiet_runs": 9, "broken": {}, "detected": {fault: []}, "yours": [worth]}
 
     found = _beside(tmp_path, "guards.json", said("b", ["b"], False), said("a", ["a", "c"], True))
-    assert found["noticed"] == {"a": [], "b": []}
+    assert found["detected"] == {"a": [], "b": []}
     assert found["quiet_runs"] == 9
     assert found["yours"] == [{"guard": "Moves", "modes": ["a", "b"], "alone": ["a", "b", "c"], "proven": True}]
 
@@ -236,7 +236,7 @@ def test_what_guards_said_is_united(tmp_path: Path) -> None:
 def test_the_kill_matrix_is_counted_anew(tmp_path: Path) -> None:
     def matrix(*faults: tuple[str, list[str]]) -> dict[str, Any]:
         rows = [
-            {"id": id, "status": "noticed", "cells": [_cell(test, test in killers) for test in ("x", "y")]}
+            {"id": id, "status": "detected", "cells": [_cell(test, test in killers) for test in ("x", "y")]}
             for id, killers in faults
         ]
         tests = [{"test": test, "seconds": 0.1, "fixtures": {}, "kills": 99} for test in ("x", "y")]

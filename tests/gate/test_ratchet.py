@@ -24,12 +24,12 @@ GUARD = detection("guard", "Moves", names_cause=True)
 OTHER = detection("guard", "Other")
 TEST = detection("test", "test_it.py::test_learns")
 CRASH = detection("framework", "RuntimeError")
-NOTICED = result("a.noticed@always", "noticed", noticed_by=[GUARD, OTHER])
-TESTED = result("a.tested@always", "noticed", noticed_by=[TEST])
+DETECTED = result("a.detected@always", "detected", detected_by=[GUARD, OTHER])
+TESTED = result("a.tested@always", "detected", detected_by=[TEST])
 SILENT = result("a.silent@always", "silent")
 WARNED = result("a.warned@always", "warned")
 SAME = result("a.same@always", "no_effect")
-WHOLE = (NOTICED, TESTED, SILENT, WARNED, SAME)
+WHOLE = (DETECTED, TESTED, SILENT, WARNED, SAME)
 DEMANDS = Demands(coverage=0.4, silent={"critical": 0}, latency=5, mutants=0.5)
 
 
@@ -57,16 +57,16 @@ def test_what_is_as_it_was_accepted_passes() -> None:
     assert _check(*WHOLE) == []
 
 
-def test_what_gets_better_passes_but_for_excuses_that_are_no_more_needed() -> None:
-    assert _check(*_but(replace(NOTICED, noticed_by=[GUARD, OTHER, TEST])), result("b.new@always", "noticed")) == []
+def test_what_gets_better_passes_but_for_exemptions_that_are_no_more_needed() -> None:
+    assert _check(*_but(replace(DETECTED, detected_by=[GUARD, OTHER, TEST])), result("b.new@always", "detected")) == []
     assert _check(*_but(replace(SILENT, status=WARNED.status))) == []
 
 
 @pytest.mark.parametrize("status", ["silent", "warned"])
-def test_what_somebody_noticed_may_not_go_unnoticed(status: str) -> None:
+def test_what_somebody_detected_may_not_go_undetected(status: str) -> None:
     word = "silent" if status == "silent" else "only warned of"
-    assert _check(*_but(result(NOTICED.id, status))) == [
-        f"a.noticed is newly {word}: guard:Moves, guard:Other noticed it"
+    assert _check(*_but(result(DETECTED.id, status))) == [
+        f"a.detected is newly {word}: guard:Moves, guard:Other detected it"
     ]
 
 
@@ -79,28 +79,28 @@ def test_what_was_accepted_as_warned_of_may_not_be_silent() -> None:
     assert _check(*_but(result(WARNED.id, "silent"))) == ["a.warned is newly silent: it was accepted as warned of"]
 
 
-def test_a_detector_that_is_lost_fails_though_others_notice() -> None:
-    assert _check(*_but(replace(NOTICED, noticed_by=[OTHER]))) == [
-        "guard:Moves does not notice a.noticed any more (guard:Other)"
+def test_a_detector_that_is_lost_fails_though_others_detect() -> None:
+    assert _check(*_but(replace(DETECTED, detected_by=[OTHER]))) == [
+        "guard:Moves does not detect a.detected any more (guard:Other)"
     ]
 
 
 def test_luck_is_no_substitute_for_a_guard() -> None:
-    assert _check(*_but(replace(TESTED, noticed_by=[CRASH]))) == [
-        "test:test_it.py::test_learns does not notice a.tested any more (only framework, by luck)"
+    assert _check(*_but(replace(TESTED, detected_by=[CRASH]))) == [
+        "test:test_it.py::test_learns does not detect a.tested any more (only framework, by luck)"
     ]
 
 
 def test_a_fault_that_has_lost_its_effect_has_lost_its_detectors() -> None:
     (reason,) = _check(*_but(result(TESTED.id, "no_effect")))
-    assert reason == "test:test_it.py::test_learns does not notice a.tested any more (nobody, without effect)"
+    assert reason == "test:test_it.py::test_learns does not detect a.tested any more (nobody, without effect)"
 
 
 @pytest.mark.parametrize("mode", [fault.mode for fault in WHOLE])
 def test_every_failure_mode_has_to_be_tried_still(mode: str) -> None:
     assert _check(*(fault for fault in WHOLE if fault.mode != mode)) == [f"{mode} is no longer tried"]
-    excused = [replace(f, status=result("x.y", "ignored").status) if f.mode == mode else f for f in WHOLE]
-    assert _check(*excused) == [f"{mode} is no longer tried: it is ignored"]
+    exempted = [replace(f, status=result("x.y", "ignored").status) if f.mode == mode else f for f in WHOLE]
+    assert _check(*exempted) == [f"{mode} is no longer tried: it is ignored"]
 
 
 def test_an_accepted_silence_expires() -> None:
@@ -112,9 +112,11 @@ def test_an_accepted_silence_expires() -> None:
     ]
 
 
-def test_an_accepted_silence_that_is_noticed_is_stale() -> None:
-    (reason,) = _check(*_but(replace(NOTICED, id=SILENT.id, mode=SILENT.mode), NOTICED))
-    assert reason == "a.silent is accepted as silent, and noticed by guard:Moves, guard:Other: take it in with --accept"
+def test_an_accepted_silence_that_is_detected_is_stale() -> None:
+    (reason,) = _check(*_but(replace(DETECTED, id=SILENT.id, mode=SILENT.mode), DETECTED))
+    assert (
+        reason == "a.silent is accepted as silent, and detected by guard:Moves, guard:Other: take it in with --accept"
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_gate_may_ask_for_more(stronger: dict[str, Any]) -> None:
 
 
 def test_a_scenario_that_was_never_accepted_does_not_pass() -> None:
-    (reason,) = baseline_check.check(STANDARD, Report("another", faults=[NOTICED]))
+    (reason,) = baseline_check.check(STANDARD, Report("another", faults=[DETECTED]))
     assert "the scenario is not in it" in reason.text
 
 
@@ -153,11 +155,11 @@ def test_a_scenario_that_is_no_more_does_not_pass() -> None:
 
 def test_a_silence_is_not_accepted_without_a_reason_and_a_day() -> None:
     for lacking in ({"reason": ""}, {"expires": None}):
-        with pytest.raises(UsageError, match=r"nobody notices made-up: a.silent, made-up: a.warned"):
+        with pytest.raises(UsageError, match=r"nobody detects made-up: a.silent, made-up: a.warned"):
             _renewed(report(*WHOLE), **lacking)
     with pytest.raises(UsageError, match="2026-06-29 is past"):
         _renewed(report(*WHOLE), expires=TODAY - datetime.timedelta(days=1))
-    assert _renewed(report(NOTICED), reason="", expires=None).scenarios["made-up"].modes == {"a.noticed"}
+    assert _renewed(report(DETECTED), reason="", expires=None).scenarios["made-up"].modes == {"a.detected"}
 
 
 def test_silences_accepted_before_keep_their_reason_and_their_day() -> None:
@@ -170,31 +172,31 @@ def test_silences_accepted_before_keep_their_reason_and_their_day() -> None:
 def test_an_expired_silence_and_a_worse_one_need_a_reason_anew() -> None:
     with pytest.raises(UsageError, match=r"a.silent, made-up: a.warned"):
         _renewed(report(*WHOLE), before=STANDARD, reason="", expires=None, today=LATER + datetime.timedelta(days=1))
-    with pytest.raises(UsageError, match=r"nobody notices made-up: a.warned\n"):
+    with pytest.raises(UsageError, match=r"nobody detects made-up: a.warned\n"):
         _renewed(report(*_but(result(WARNED.id, "silent"))), before=STANDARD, reason="", expires=None)
 
 
-def test_what_is_noticed_now_is_taken_out_of_the_silences() -> None:
-    again = _renewed(report(*_but(replace(NOTICED, id=SILENT.id, mode=SILENT.mode), NOTICED)), before=STANDARD)
+def test_what_is_detected_now_is_taken_out_of_the_silences() -> None:
+    again = _renewed(report(*_but(replace(DETECTED, id=SILENT.id, mode=SILENT.mode), DETECTED)), before=STANDARD)
     assert set(again.scenarios["made-up"].accepted) == {"a.warned"}
     assert baseline_check.differences(STANDARD, again) == [
-        "made-up: a.silent: silent, accepted until 2027-06-30 -> noticed by guard:Moves, guard:Other",
+        "made-up: a.silent: silent, accepted until 2027-06-30 -> detected by guard:Moves, guard:Other",
         "made-up: other demands of its gate",
     ]
 
 
 def test_scenarios_without_a_report_stay_as_they_were() -> None:
-    both = _renewed(Report("another", faults=[NOTICED]), before=STANDARD)
+    both = _renewed(Report("another", faults=[DETECTED]), before=STANDARD)
     assert set(both.scenarios) == {"another", "made-up"}
     assert both.scenarios["made-up"] == STANDARD.scenarios["made-up"]
 
 
 def test_the_file_is_sorted_json_with_a_line_a_failure_mode(tmp_path: Path) -> None:
-    text = files.written(_renewed(Report("another", faults=[SILENT, NOTICED]), report(*reversed(WHOLE))))
-    assert text == files.written(_renewed(report(*WHOLE), Report("another", faults=[NOTICED, SILENT])))
+    text = files.written(_renewed(Report("another", faults=[SILENT, DETECTED]), report(*reversed(WHOLE))))
+    assert text == files.written(_renewed(report(*WHOLE), Report("another", faults=[DETECTED, SILENT])))
     lines = text.split("\n")
     assert list(json.loads(text)["scenarios"]) == ["another", "made-up"]
-    assert '    "a.noticed": ["guard:Moves", "guard:Other"],' in lines
+    assert '    "a.detected": ["guard:Moves", "guard:Other"],' in lines
     assert '    "a.silent": {"status": "silent", "reason": "by design", "expires": "2027-06-30"},' in lines
     assert text.endswith("}\n")
 
@@ -210,11 +212,11 @@ def test_the_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     [
         ('"schema": 1,', '"schema": 1', "3:2", "not JSON", "Mend the syntax"),
         ('"schema": 1', '"schema": 2', "2:2", "schema", ""),
-        ('"noticed"', '"notized"', "10:4", "unknown key 'notized'", "'noticed'"),
+        ('"detected"', '"notized"', "10:4", "unknown key 'notized'", "'detected'"),
         ('"expires": "2027-06-30"', '"expires": "soon"', "7:61", "expires", "2027-06-30"),
         ('"reason": "by design", ', "", "7:5", "the key 'reason' is missing", "Add `reason:`"),
         ('"status": "warned"', '"status": "fine"', "8:18", "status", ""),
-        ('["guard:Moves", "guard:Other"]', '"guard:Moves"', "11:5", "a.noticed", "Write a list"),
+        ('["guard:Moves", "guard:Other"]', '"guard:Moves"', "11:5", "a.detected", "Write a list"),
     ],
 )
 def test_a_mistake_in_the_file_is_said_with_its_place(

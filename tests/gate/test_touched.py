@@ -145,7 +145,7 @@ def test_where_nothing_was_touched_nothing_is_run_and_that_is_said(
 def test_a_scenario_that_was_deleted_is_missed_though_nothing_else_was_touched(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    standard = Standard(noticed={"loss.nan": ["guard:Moves"]})
+    standard = Standard(detected={"loss.nan": ["guard:Moves"]})
     (project / "reports").mkdir()
     file = project / "reports" / "accepted.json"
     file.write_text(written(Accepted(schema=1, scenarios={"trial": standard, "deleted": standard})))

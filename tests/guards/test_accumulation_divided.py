@@ -85,7 +85,7 @@ class TwoLosses(Accumulating):
         super().training_step(batch, batch_idx)
 
 
-def test_a_sum_of_several_batches_is_noticed_at_the_second_step() -> None:
+def test_a_sum_of_several_batches_is_detected_at_the_second_step() -> None:
     alarm = alarm_of(AccumulationDivided(), Accumulating(), max_epochs=1)
     assert alarm is not None
     assert alarm.check == "undivided"

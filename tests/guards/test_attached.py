@@ -56,18 +56,18 @@ def test_a_healthy_loop_is_let_pass(cls: Any, level: Any) -> None:
     assert (attached.trainer.global_step, attached.trainer.current_epoch) == (16, 1)
 
 
-def test_a_loop_that_never_steps_is_noticed_where_the_second_batch_begins() -> None:
+def test_a_loop_that_never_steps_is_detected_where_the_second_batch_begins() -> None:
     with pytest.raises(Alarm, match="no optimizer was stepped"):
         loop(module := ByHand(), StepsTaken(), step=False)
     assert module.seen == [0]
 
 
-def test_a_loop_that_trains_in_eval_mode_is_noticed() -> None:
+def test_a_loop_that_trains_in_eval_mode_is_detected() -> None:
     with pytest.raises(Alarm, match="eval mode"):
         loop(ByHand(), mode=False)
 
 
-def test_a_metric_that_is_stuck_is_noticed() -> None:
+def test_a_metric_that_is_stuck_is_detected() -> None:
     class Stuck(Healthy):
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
             self.log("val_loss", 0.7)
@@ -76,7 +76,7 @@ def test_a_metric_that_is_stuck_is_noticed() -> None:
         loop(Stuck(), epochs=3)
 
 
-def test_a_loss_that_is_not_driven_backwards_is_noticed_at_that_batch() -> None:
+def test_a_loss_that_is_not_driven_backwards_is_detected_at_that_batch() -> None:
     module, (train, _) = ByHand(), loaders()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
 

@@ -1,4 +1,4 @@
-"""BackwardFaithful: what it notices, and what it lets pass."""
+"""BackwardFaithful: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def randomise(parameter: Any) -> None:
         (lambda p: p.grad.add_(p.detach(), alpha=0.2), "unlike", "penalty"),
     ],
 )
-def test_gradients_that_are_not_the_losss_are_noticed(turn: Callable[[Any], Any], check: str, word: str) -> None:
+def test_gradients_that_are_not_the_losss_are_detected(turn: Callable[[Any], Any], check: str, word: str) -> None:
     alarm = alarm_of(BackwardFaithful(), Turned(turn))
     assert alarm is not None
     assert alarm.check == check

@@ -59,7 +59,7 @@ def with_one(value: float) -> Any:
     ],
 )
 @pytest.mark.parametrize("at", [0, 3])
-def test_a_batch_that_is_unlike_the_others_is_noticed(check: str, said: str, alter: Any, at: int) -> None:
+def test_a_batch_that_is_unlike_the_others_is_detected(check: str, said: str, alter: Any, at: int) -> None:
     if said == "parts" and at == 0:
         pytest.skip("training may have other parts than validation")
     alarm = alarm_of(BatchSchema(), Tolerant(), Altering(alter, at))
@@ -67,7 +67,7 @@ def test_a_batch_that_is_unlike_the_others_is_noticed(check: str, said: str, alt
     assert (alarm.check, said in alarm.found, f"batch {at}" in alarm.found) == (check, True, True), alarm.found
 
 
-def test_channels_that_have_moved_are_noticed_and_a_portrait_among_landscapes_is_not() -> None:
+def test_channels_that_have_moved_are_detected_and_a_portrait_among_landscapes_is_not() -> None:
     guard, module = BatchSchema(), Healthy()
     trainer = fit([], module, max_epochs=0)
     images, labels = torch.rand(8, 3, 20, 30), torch.arange(8)
@@ -90,7 +90,7 @@ def test_missing_values_that_validation_has_too_are_let_pass() -> None:
     fit(BatchSchema(), Tolerant(), Altering(lacking, 0, forever=True), Altering(lacking, 0))
 
 
-def test_a_part_that_was_left_on_another_device_is_noticed() -> None:
+def test_a_part_that_was_left_on_another_device_is_detected() -> None:
     guard, module = BatchSchema(), Healthy()
     trainer, (x, y) = fit([], module, max_epochs=0), next(iter(loaders()[0]))
     guard.on_train_batch_start(trainer, module, [x, y], 0)

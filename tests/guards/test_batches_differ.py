@@ -24,20 +24,20 @@ class Stuck:
         return len(self.batches)
 
 
-def test_a_batch_that_comes_again_is_noticed() -> None:
+def test_a_batch_that_comes_again_is_detected() -> None:
     alarm = alarm_of(BatchesDiffer(), train=Stuck(4))
     assert alarm is not None
     assert (alarm.check, "batch 1 is identical" in alarm.found) == ("repeated-batch", True)
 
 
-def test_overfitting_a_single_batch_is_noticed_and_a_dataset_of_a_single_batch_is_not() -> None:
+def test_overfitting_a_single_batch_is_detected_and_a_dataset_of_a_single_batch_is_not() -> None:
     fit(BatchesDiffer(), train=Stuck(1))
     alarm = alarm_of(BatchesDiffer(), overfit_batches=1)
     assert alarm is not None
     assert "overfit_batches is 1" in alarm.found
 
 
-def test_samples_that_come_many_times_are_noticed() -> None:
+def test_samples_that_come_many_times_are_detected() -> None:
     often = Subset(wide(300), list(range(300)) + 10 * list(range(30)))
     alarm = alarm_of(BatchesDiffer(), Wide(), *on(often, wide(128, seed=1)))
     assert alarm is not None
@@ -55,7 +55,7 @@ def test_duplicates_that_validation_has_too_are_let_pass() -> None:
 
 
 @pytest.mark.parametrize("shuffled", [True, False])
-def test_a_loader_that_does_not_shuffle_is_noticed_unless_it_need_not(shuffled: bool) -> None:
+def test_a_loader_that_does_not_shuffle_is_detected_unless_it_need_not(shuffled: bool) -> None:
     alarm = alarm_of(BatchesDiffer(shuffled=shuffled), train=DataLoader(points(160), batch_size=16))
     assert (alarm is not None and alarm.check == "same-order") == shuffled
 

@@ -77,7 +77,7 @@ def test_weights_that_the_modules_own_hook_exchanges_are_let_pass(tmp_path: Path
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
-def test_a_wrong_weight_beside_averages_is_still_noticed(
+def test_a_wrong_weight_beside_averages_is_still_detected(
     first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -96,7 +96,7 @@ def test_a_wrong_weight_beside_averages_is_still_noticed(
     assert (alarm.check, "head.weight differs" in alarm.found) == ("other-weights", True)
 
 
-def test_averages_that_do_not_come_back_are_still_noticed(tmp_path: Path) -> None:
+def test_averages_that_do_not_come_back_are_still_detected(tmp_path: Path) -> None:
     class Forgetful(Healthy):
         def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
             return None

@@ -66,7 +66,7 @@ def test_a_checkpoint_of_a_training_without_the_guard_is_let_pass(tmp_path: Path
     resume(tmp_path / "last.ckpt")
 
 
-def test_a_file_that_is_cut_off_is_noticed_before_the_training_goes_on(tmp_path: Path, storage: Any) -> None:
+def test_a_file_that_is_cut_off_is_detected_before_the_training_goes_on(tmp_path: Path, storage: Any) -> None:
     storage(file=lambda path: path.write_bytes(path.read_bytes()[:-200]))
     alarm = alarm_of([CheckpointsReload(), saver(tmp_path)], module := Healthy(), max_epochs=4, **SAVING)
     assert alarm is not None
@@ -74,7 +74,7 @@ def test_a_file_that_is_cut_off_is_noticed_before_the_training_goes_on(tmp_path:
     assert module.global_step == 8
 
 
-def test_a_weight_that_is_saved_wrong_is_noticed_and_named(tmp_path: Path, storage: Any) -> None:
+def test_a_weight_that_is_saved_wrong_is_detected_and_named(tmp_path: Path, storage: Any) -> None:
     def flipped(checkpoint: Any) -> Any:
         state = {name: value.clone() for name, value in checkpoint["state_dict"].items()}
         state["head.weight"][0, 0] *= 2
@@ -87,7 +87,7 @@ def test_a_weight_that_is_saved_wrong_is_noticed_and_named(tmp_path: Path, stora
     assert "head.weight differs" in alarm.found
 
 
-def test_missing_weights_and_states_are_noticed(tmp_path: Path, storage: Any) -> None:
+def test_missing_weights_and_states_are_detected(tmp_path: Path, storage: Any) -> None:
     def without(checkpoint: Any) -> Any:
         return {name: value for name, value in checkpoint.items() if name != "optimizer_states"}
 
@@ -106,7 +106,7 @@ def test_a_module_that_saves_less_on_purpose_is_let_pass(tmp_path: Path) -> None
     fit([CheckpointsReload(), saver(tmp_path)], Partly(), **SAVING)
 
 
-def test_a_change_of_the_file_since_is_noticed_on_resuming(last: Path) -> None:
+def test_a_change_of_the_file_since_is_detected_on_resuming(last: Path) -> None:
     state = {name: value * 2 for name, value in torch.load(last, weights_only=False)["state_dict"].items()}
     change(last, state_dict=state)
     with pytest.raises(Alarm) as caught:
@@ -114,7 +114,7 @@ def test_a_change_of_the_file_since_is_noticed_on_resuming(last: Path) -> None:
     assert caught.value.check == "other-weights"
 
 
-def test_weights_that_are_not_loaded_are_noticed(last: Path) -> None:
+def test_weights_that_are_not_loaded_are_detected(last: Path) -> None:
     class Loose(Healthy):
         def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
             return super().load_state_dict({f"model.{name}": value for name, value in state_dict.items()}, strict=False)
@@ -138,7 +138,7 @@ def test_a_new_head_on_loaded_weights_is_let_pass(last: Path) -> None:
     resume(last, Renewed())
 
 
-def test_an_optimizer_that_begins_anew_is_noticed(last: Path) -> None:
+def test_an_optimizer_that_begins_anew_is_detected(last: Path) -> None:
     class Forgetful(Healthy):
         def on_fit_start(self) -> None:
             self.trainer.strategy.load_optimizer_state_dict = lambda checkpoint: None  # type: ignore[method-assign]
@@ -148,7 +148,7 @@ def test_an_optimizer_that_begins_anew_is_noticed(last: Path) -> None:
     assert caught.value.check == "optimizer-not-restored"
 
 
-def test_a_start_from_scratch_beside_a_checkpoint_is_noticed_if_it_was_to_be_resumed(last: Path) -> None:
+def test_a_start_from_scratch_beside_a_checkpoint_is_detected_if_it_was_to_be_resumed(last: Path) -> None:
     again = [CheckpointsReload(resumes=True), saver(last.parent)]
     alarm = alarm_of(again, **SAVING)
     assert alarm is not None
@@ -156,7 +156,7 @@ def test_a_start_from_scratch_beside_a_checkpoint_is_noticed_if_it_was_to_be_res
     fit([CheckpointsReload(), saver(last.parent)], **SAVING)
 
 
-def test_a_file_that_is_gone_is_noticed_at_the_end(tmp_path: Path, storage: Any) -> None:
+def test_a_file_that_is_gone_is_detected_at_the_end(tmp_path: Path, storage: Any) -> None:
     storage(file=lambda path: path.unlink())
     alarm = alarm_of([CheckpointsReload(), saver(tmp_path, save_top_k=1, save_last=False)], max_epochs=1, **SAVING)
     assert alarm is not None
@@ -190,7 +190,7 @@ class KeepingTheFirst(Keeping):
     key = 1000
 
 
-def test_states_that_a_module_keeps_and_that_are_written_in_the_place_of_its_weights_are_noticed(
+def test_states_that_a_module_keeps_and_that_are_written_in_the_place_of_its_weights_are_detected(
     tmp_path: Path,
 ) -> None:
     def by_steps() -> ModelCheckpoint:
@@ -205,7 +205,7 @@ def test_states_that_a_module_keeps_and_that_are_written_in_the_place_of_its_wei
     fit([CheckpointsReload(), ModelCheckpoint(tmp_path)], KeepingTheFirst(), **SAVING)
 
 
-def test_a_truncated_file_of_a_checkpoint_callback_that_the_trainer_does_not_know_is_noticed(tmp_path: Path) -> None:
+def test_a_truncated_file_of_a_checkpoint_callback_that_the_trainer_does_not_know_is_detected(tmp_path: Path) -> None:
     class Foreign(pl.Callback):
         """Keeps the best model as that of the other Lightning package does."""
 

@@ -55,7 +55,7 @@ def test_a_validation_over_combined_loaders_is_let_pass(mode: str, limits: dict[
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("guard", [RunEnded, ValidationRuns])
-def test_a_validation_over_combined_loaders_that_is_cut_short_is_noticed(mode: str, guard: Any) -> None:
+def test_a_validation_over_combined_loaders_that_is_cut_short_is_detected(mode: str, guard: Any) -> None:
     alarm = alarm_of(guard(), Ending(), validation=combined(mode), num_sanity_val_steps=0)
     promised = {"min_size": 4, "sequential": 12}.get(mode, 8)
     assert alarm is not None
@@ -67,7 +67,7 @@ def test_a_loader_that_is_at_its_end_leaves_its_part_of_the_batch_empty(mode: st
     fit(guards.all(), Combined(), train=combined(mode), max_epochs=3)
 
 
-def test_a_part_of_another_name_is_noticed_after_a_loader_is_at_its_end() -> None:
+def test_a_part_of_another_name_is_detected_after_a_loader_is_at_its_end() -> None:
     class Renaming(Combined):
         def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
             renames = self.trainer.training and self.trainer.global_step == 5

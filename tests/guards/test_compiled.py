@@ -132,7 +132,7 @@ def test_a_copy_of_a_compiled_module_is_its_own_and_compiles_nothing(form: str) 
     assert [name for name, _ in twin.named_parameters()] == [name for name, _ in module.named_parameters()]
 
 
-def test_samples_that_depend_on_each_other_are_noticed_behind_a_compiled_network() -> None:
+def test_samples_that_depend_on_each_other_are_detected_behind_a_compiled_network() -> None:
     class Mixing(compiled.Network):
         def forward(self, x: Any) -> Any:
             return super().forward(x).roll(1, 0)

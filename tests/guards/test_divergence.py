@@ -19,7 +19,7 @@ class Scaled(Healthy):
         return loss * self.factor if self.global_step in self.steps else loss
 
 
-def test_a_loss_that_runs_away_is_noticed_within_its_patience() -> None:
+def test_a_loss_that_runs_away_is_detected_within_its_patience() -> None:
     class Running(Scaled):
         steps = tuple(range(10, 99))
 

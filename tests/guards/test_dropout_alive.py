@@ -20,14 +20,14 @@ def with_rate(rate: float) -> Healthy:
 
 
 @pytest.mark.parametrize("rate", [0.9, 1.0])
-def test_a_rate_that_leaves_next_to_nothing_is_noticed_before_the_first_step(rate: float) -> None:
+def test_a_rate_that_leaves_next_to_nothing_is_detected_before_the_first_step(rate: float) -> None:
     alarm = alarm_of(DropoutAlive(), with_rate(rate))
     assert alarm is not None
     assert alarm.check == "drops-nearly-all"
     assert f"body.3 (p={rate:g})" in alarm.found
 
 
-def test_another_rate_than_the_declared_is_noticed() -> None:
+def test_another_rate_than_the_declared_is_detected() -> None:
     alarm = alarm_of(DropoutAlive(rates=0.1), with_rate(0.0))
     assert alarm is not None
     assert alarm.check == "other-rate"
@@ -35,7 +35,7 @@ def test_another_rate_than_the_declared_is_noticed() -> None:
     fit(DropoutAlive(rates=(0.0, 0.2)), with_rate(0.0))
 
 
-def test_a_layer_that_drops_nothing_is_noticed_in_the_first_batch() -> None:
+def test_a_layer_that_drops_nothing_is_detected_in_the_first_batch() -> None:
     class Evaluating(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             self.body[3].eval()
@@ -48,7 +48,7 @@ def test_a_layer_that_drops_nothing_is_noticed_in_the_first_batch() -> None:
     assert alarm.check == "drops-nothing"
 
 
-def test_dropping_in_validation_is_noticed() -> None:
+def test_dropping_in_validation_is_detected() -> None:
     class Training(Healthy):
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
             self.train()

@@ -114,7 +114,7 @@ class MonteCarlo(Healthy):
         (Noise(guarded=False), "noise", "self.training is false"),
     ],
 )
-def test_dropout_and_noise_that_go_on_in_eval_mode_are_noticed(layer: nn.Module, check: str, said: str) -> None:
+def test_dropout_and_noise_that_go_on_in_eval_mode_are_detected(layer: nn.Module, check: str, said: str) -> None:
     alarm = alarm_of(EvaluationRepeats(), Drawing(layer))
     assert alarm is not None
     assert alarm.check == check

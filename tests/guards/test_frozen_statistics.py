@@ -66,7 +66,7 @@ class Alternating(Transfer):
         return torch.optim.Adam(self.parameters(), lr=0.02)
 
 
-def test_a_frozen_body_in_training_mode_is_noticed() -> None:
+def test_a_frozen_body_in_training_mode_is_detected() -> None:
     alarm = alarm_of(FrozenStatistics(), Transfer())
     assert alarm is not None
     assert alarm.check == "drift"

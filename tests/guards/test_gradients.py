@@ -1,4 +1,4 @@
-"""Gradients: what it notices, and what it lets pass."""
+"""Gradients: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def pulled(parameter: Any) -> None:
         (pulled, 0, "along-weights", "penalty"),
     ],
 )
-def test_wrong_gradients_are_noticed(turn: Callable[[Any], None], since: int, check: str, word: str) -> None:
+def test_wrong_gradients_are_detected(turn: Callable[[Any], None], since: int, check: str, word: str) -> None:
     alarm = alarm_of(Gradients(), Turned(turn, since))
     assert alarm is not None
     assert alarm.check == check
     assert word in str(alarm)
 
 
-def test_gradients_that_are_clipped_to_next_to_nothing_are_noticed() -> None:
+def test_gradients_that_are_clipped_to_next_to_nothing_are_detected() -> None:
     class Crushed(Wide):
         def on_after_backward(self) -> None:
             torch.nn.utils.clip_grad_norm_(self.parameters(), 1e-3)
@@ -77,7 +77,7 @@ def test_gradients_that_are_clipped_to_next_to_nothing_are_noticed() -> None:
     assert alarm.check == "crushed"
 
 
-def test_a_detached_body_is_noticed_and_named() -> None:
+def test_a_detached_body_is_detected_and_named() -> None:
     class Detached(Wide):
         def forward(self, inputs: Any) -> Any:
             return self.head(self.body(inputs).detach())
@@ -88,7 +88,7 @@ def test_a_detached_body_is_noticed_and_named() -> None:
     assert "body.0.weight" in str(alarm)
 
 
-def test_a_dead_first_layer_is_noticed_and_named() -> None:
+def test_a_dead_first_layer_is_detected_and_named() -> None:
     class Dead(Wide):
         def forward(self, inputs: Any) -> Any:
             return self.head(self.body(inputs - 1e6).clamp(max=0))
@@ -189,7 +189,7 @@ def test_a_number_that_is_there_for_the_trainer_to_have_an_optimizer_needs_no_gr
 
 
 @pytest.mark.parametrize(("to_none", "check"), [(True, "missing"), (False, "zero")])
-def test_a_half_that_never_has_its_turn_is_noticed(to_none: bool, check: str) -> None:
+def test_a_half_that_never_has_its_turn_is_detected(to_none: bool, check: str) -> None:
     class Forgetting(Alternating):
         def half(self, batch_idx: int) -> nn.Module:
             return self.body if self.global_step > 8 else super().half(batch_idx)

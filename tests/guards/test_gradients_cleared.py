@@ -1,4 +1,4 @@
-"""GradientsCleared: what it notices, and what it lets pass."""
+"""GradientsCleared: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from faultlab.guards import GradientsCleared
 from tests.guards.rig import Healthy, alarm_of
 
 
-def test_gradients_that_are_never_cleared_are_noticed_at_the_second_step() -> None:
+def test_gradients_that_are_never_cleared_are_detected_at_the_second_step() -> None:
     class Hoarder(Healthy):
         seen = 0
 

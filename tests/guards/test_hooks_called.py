@@ -12,7 +12,7 @@ from faultlab.guards import Alarm, HooksCalled
 from tests.guards.rig import QUIET, Healthy, alarm_of, fit, loaders
 
 
-def test_a_hook_of_the_module_that_was_removed_is_noticed() -> None:
+def test_a_hook_of_the_module_that_was_removed_is_detected() -> None:
     class Old(Healthy):
         def training_step_end(self, outputs: Any) -> Any:
             return outputs
@@ -23,7 +23,7 @@ def test_a_hook_of_the_module_that_was_removed_is_noticed() -> None:
     assert "Old.training_step_end" in alarm.found
 
 
-def test_a_step_by_another_name_is_noticed_where_the_real_one_is_missing() -> None:
+def test_a_step_by_another_name_is_detected_where_the_real_one_is_missing() -> None:
     class Misnamed(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
@@ -47,7 +47,7 @@ def test_a_step_by_another_name_is_noticed_where_the_real_one_is_missing() -> No
     fit(HooksCalled(), Both())
 
 
-def test_a_misspelt_hook_of_a_callback_is_noticed() -> None:
+def test_a_misspelt_hook_of_a_callback_is_detected() -> None:
     class Misspelt(pl.Callback):
         def on_train_epochs_end(self, trainer: Any, pl_module: Any) -> None:
             """Nobody calls it."""
@@ -130,7 +130,7 @@ def found_in(data: pl.LightningDataModule, module: pl.LightningModule) -> str:
         (Unprepared, "Unprepared.setup_data", "setup"),
     ],
 )
-def test_a_misnamed_hook_of_the_datamodule_is_noticed(data: Any, name: str, meant: str) -> None:
+def test_a_misnamed_hook_of_the_datamodule_is_detected(data: Any, name: str, meant: str) -> None:
     found = found_in(data(), Healthy())
     assert name in found
     assert found.endswith(f"Lightning knows {meant}")
@@ -157,7 +157,7 @@ def test_a_method_of_the_datamodule_that_somebody_calls_or_needs_for_nothing_is_
     assert found_in(Misnamed(), Unvalidated()) == ""
 
 
-def test_a_callback_that_goes_missing_is_noticed() -> None:
+def test_a_callback_that_goes_missing_is_detected() -> None:
     class Watching(pl.Callback):
         """Whom somebody takes out."""
 

@@ -1,4 +1,4 @@
-"""InitialWeights: what it notices, and what it lets pass."""
+"""InitialWeights: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def all_of(turn: Callable[[Any], Any]) -> Callable[[Any], None]:
         (lambda module: nn.init.constant_(module.body[0].bias, -100.0), "shifted", "body.0.bias"),
     ],
 )
-def test_weights_that_nothing_can_be_learnt_from_are_noticed(
+def test_weights_that_nothing_can_be_learnt_from_are_detected(
     begin: Callable[[Any], Any], check: str, word: str
 ) -> None:
     alarm = alarm_of(InitialWeights(), Begun(begin))

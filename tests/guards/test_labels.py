@@ -49,14 +49,14 @@ def relabelled(alter: Any, n: int = 512, width: int = 8) -> tuple[torch.Tensor, 
         ("imbalanced", "rare", lambda y: torch.where((y > 1) & (torch.arange(len(y)) % 8 > 0), 1, y)),
     ],
 )
-def test_labels_that_are_not_those_of_validation_are_noticed(check: str, said: str, alter: Any) -> None:
+def test_labels_that_are_not_those_of_validation_are_detected(check: str, said: str, alter: Any) -> None:
     data = on(relabelled(alter), sample(256, 1), shuffle="sorted" not in said)
     alarm = alarm_of(Labels(), Many(), *data)
     assert alarm is not None
     assert (alarm.check, said in alarm.found) == (check, True), alarm.found
 
 
-def test_targets_that_lie_elsewhere_or_do_not_vary_are_noticed() -> None:
+def test_targets_that_lie_elsewhere_or_do_not_vary_are_detected() -> None:
     x, _ = sample(256, 0)
     validation = sample(128, 1)[0], sample(128, 1)[0][:, :1]
     for check, y in (("shifted", x[:, :1] + 3), ("shifted", x[:, :1] * 1000), ("constant", torch.ones(256, 1))):
@@ -65,7 +65,7 @@ def test_targets_that_lie_elsewhere_or_do_not_vary_are_noticed() -> None:
         assert alarm.check == check
 
 
-def test_a_class_beyond_those_that_were_said_is_noticed() -> None:
+def test_a_class_beyond_those_that_were_said_is_detected() -> None:
     fit(Labels(classes=5), Many(), *on(sample(128, 0), sample(128, 1)))
     alarm = alarm_of(Labels(classes=4), Many(), *on(sample(128, 0), sample(128, 1)))
     assert alarm is not None
@@ -105,7 +105,7 @@ def test_labels_that_may_well_be_so_are_let_pass(train: Any, validation: Any, se
         ("opposite", "renumbered", lambda y: torch.tensor([3, 0, 4, 1, 2])[y]),
     ],
 )
-def test_labels_that_do_not_belong_to_their_inputs_are_noticed(check: str, said: str, alter: Any) -> None:
+def test_labels_that_do_not_belong_to_their_inputs_are_detected(check: str, said: str, alter: Any) -> None:
     torch.manual_seed(0)
     alarm = alarm_of(LabelsAligned(), Many(), *on(relabelled(alter), sample(256, 1)))
     assert alarm is not None
@@ -114,14 +114,14 @@ def test_labels_that_do_not_belong_to_their_inputs_are_noticed(check: str, said:
     assert said in alarm.found
 
 
-def test_validation_labels_that_do_not_belong_are_noticed() -> None:
+def test_validation_labels_that_do_not_belong_are_detected() -> None:
     x, y = sample(512, 1)
     alarm = alarm_of(LabelsAligned(), Many(), *on(sample(512, 0), (x, y.roll(7))))
     assert alarm is not None
     assert alarm.check == "validation-unrelated"
 
 
-def test_labels_that_change_from_epoch_to_epoch_are_noticed() -> None:
+def test_labels_that_change_from_epoch_to_epoch_are_detected() -> None:
     class Changing(TensorDataset):
         def __getitem__(self, index: Any) -> Any:
             x, y = super().__getitem__(index)
@@ -139,7 +139,7 @@ def text(n: int, noise: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
     return ids[:, :-1], torch.where(wrong, torch.randint(20, (n, 12)), ids[:, 1:])
 
 
-def test_labels_of_tokens_that_have_lost_their_offset_are_noticed() -> None:
+def test_labels_of_tokens_that_have_lost_their_offset_are_detected() -> None:
     torch.manual_seed(0)
     fit(LabelsAligned(), Many(), *on(text(128), text(128)))
     for train, validation, where in ((0.3, 0.0, "training labels"), (0.0, 0.3, "validation labels")):
@@ -201,7 +201,7 @@ class Drawn(TensorDataset):
     ],
     ids=["times", "noisy copies", "classes", "numbers"],
 )
-def test_what_is_drawn_anew_is_noticed_where_it_is_a_label(draw: Any, check: str | None) -> None:
+def test_what_is_drawn_anew_is_detected_where_it_is_a_label(draw: Any, check: str | None) -> None:
     torch.manual_seed(0)
     train = DataLoader(Drawn(sample(256, 0)[0], draw), batch_size=32, shuffle=True)
     alarm = alarm_of(LabelsAligned(), Many(), train, DataLoader(Drawn(sample(64, 1)[0], draw), batch_size=64))

@@ -1,4 +1,4 @@
-"""LearningRate: what it notices, and what it lets pass."""
+"""LearningRate: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Scheduled(Healthy):
         (Scheduled(lambda o: schedulers.LambdaLR(o, lambda s: 0.0), interval="step"), 1, "zero", "zero"),
     ],
 )
-def test_a_wrong_course_is_noticed(module: Scheduled, epochs: int, check: str, word: str) -> None:
+def test_a_wrong_course_is_detected(module: Scheduled, epochs: int, check: str, word: str) -> None:
     alarm = alarm_of(LearningRate(), module, max_epochs=epochs)
     assert alarm is not None
     assert alarm.check == check
@@ -45,7 +45,7 @@ def test_a_wrong_course_is_noticed(module: Scheduled, epochs: int, check: str, w
 
 
 @pytest.mark.parametrize("interval", ["step", "epoch"])
-def test_a_scheduler_that_is_not_stepped_is_noticed(interval: str) -> None:
+def test_a_scheduler_that_is_not_stepped_is_detected(interval: str) -> None:
     class Unstepped(Scheduled):
         def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
             pass
@@ -56,7 +56,7 @@ def test_a_scheduler_that_is_not_stepped_is_noticed(interval: str) -> None:
     assert "scheduler" in str(alarm)
 
 
-def test_a_scheduler_that_was_not_returned_is_noticed() -> None:
+def test_a_scheduler_that_was_not_returned_is_detected() -> None:
     class Forgetful(Healthy):
         def configure_optimizers(self) -> Any:
             optimizer = torch.optim.Adam(self.parameters())
@@ -69,7 +69,7 @@ def test_a_scheduler_that_was_not_returned_is_noticed() -> None:
     assert "lr_scheduler" in str(alarm)
 
 
-def test_a_scheduler_that_is_stepped_by_hand_as_well_is_noticed() -> None:
+def test_a_scheduler_that_is_stepped_by_hand_as_well_is_detected() -> None:
     class Eager(Scheduled):
         def on_train_batch_end(self, *args: Any) -> None:
             self.lr_schedulers().step()  # type: ignore[union-attr,call-arg]

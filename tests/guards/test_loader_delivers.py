@@ -28,21 +28,21 @@ class Once:
         return self.left
 
 
-def test_an_epoch_with_fewer_batches_than_promised_is_noticed() -> None:
+def test_an_epoch_with_fewer_batches_than_promised_is_detected() -> None:
     alarm = alarm_of(LoaderDelivers(), train=Lying(points(), batch_size=16))
     assert alarm is not None
     assert alarm.check == "short-epoch"
     assert "8 of 16 batches" in alarm.found
 
 
-def test_a_loader_that_is_exhausted_is_noticed_in_the_second_epoch() -> None:
+def test_a_loader_that_is_exhausted_is_detected_in_the_second_epoch() -> None:
     alarm = alarm_of(LoaderDelivers(), train=Once())
     assert alarm is not None
     assert alarm.found.startswith("epoch 1 had 0 batches where the first one had 8")
 
 
 @pytest.mark.parametrize("hook", ["training_step", "on_train_batch_start"])
-def test_a_step_that_ends_the_epoch_is_noticed(hook: str) -> None:
+def test_a_step_that_ends_the_epoch_is_detected(hook: str) -> None:
     class Ending(Healthy):
         def on_train_batch_start(self, batch: Any, batch_idx: int) -> Any:
             return -1 if hook == "on_train_batch_start" and batch_idx == 5 else None
@@ -57,7 +57,7 @@ def test_a_step_that_ends_the_epoch_is_noticed(hook: str) -> None:
     assert "5 of 8" in alarm.found
 
 
-def test_a_training_that_ends_before_its_last_epoch_is_noticed() -> None:
+def test_a_training_that_ends_before_its_last_epoch_is_detected() -> None:
     class Ending(Healthy):
         def on_train_epoch_end(self) -> None:
             raise StopIteration
@@ -76,13 +76,13 @@ def test_a_training_that_ends_before_its_last_epoch_is_noticed() -> None:
         ("drop_last", {"train": DataLoader(points(), batch_size=1000, drop_last=True)}),
     ],
 )
-def test_a_run_that_trains_nothing_is_noticed(said: str, arguments: dict[str, Any]) -> None:
+def test_a_run_that_trains_nothing_is_detected(said: str, arguments: dict[str, Any]) -> None:
     alarm = alarm_of(LoaderDelivers(), **arguments)
     assert alarm is not None
     assert (alarm.check, said in alarm.found) == ("nothing-trained", True), alarm.found
 
 
-def test_a_batch_size_that_is_not_that_of_the_hyperparameters_is_noticed() -> None:
+def test_a_batch_size_that_is_not_that_of_the_hyperparameters_is_detected() -> None:
     class Asking(Healthy):
         def __init__(self, batch_size: int) -> None:
             super().__init__()
@@ -95,7 +95,7 @@ def test_a_batch_size_that_is_not_that_of_the_hyperparameters_is_noticed() -> No
     assert (alarm.check, "is 16 and" in alarm.found) == ("batch-size", True)
 
 
-def test_samples_that_a_transfer_hook_drops_are_noticed() -> None:
+def test_samples_that_a_transfer_hook_drops_are_detected() -> None:
     class Dropping(Healthy):
         def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
             return [part[:3] for part in batch]

@@ -22,21 +22,21 @@ class Reporting(Healthy):
         super().validation_step(batch, batch_idx)
 
 
-def test_a_declared_metric_that_is_not_logged_is_noticed_after_the_first_validation() -> None:
+def test_a_declared_metric_that_is_not_logged_is_detected_after_the_first_validation() -> None:
     alarm = alarm_of(LoggedMetrics(metric="val/loss"), max_epochs=5)
     assert alarm is not None
     assert alarm.check == "missing"
     assert "val_loss" in alarm.found
 
 
-def test_an_expected_metric_that_is_not_logged_is_noticed_without_validation_too() -> None:
+def test_an_expected_metric_that_is_not_logged_is_detected_without_validation_too() -> None:
     alarm = alarm_of(LoggedMetrics(expected=["lr"]), limit_val_batches=0)
     assert alarm is not None
     assert alarm.check == "missing"
     fit(LoggedMetrics(expected=["train_loss"]), limit_val_batches=0)
 
 
-def test_a_metric_that_is_logged_no_more_is_noticed() -> None:
+def test_a_metric_that_is_logged_no_more_is_detected() -> None:
     class Ceasing(Reporting):
         def report(self, step: float, batch: Any, batch_idx: int) -> None:
             if step < 20:
@@ -50,7 +50,7 @@ def test_a_metric_that_is_logged_no_more_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_is_noticed(value: float) -> None:
+def test_a_loss_that_is_not_finite_is_detected(value: float) -> None:
     class Broken(Reporting):
         def report(self, step: float, batch: Any, batch_idx: int) -> None:
             self.log("val_loss", torch.tensor(value))
@@ -78,7 +78,7 @@ def test_a_metric_that_was_finite_has_to_stay_so_and_another_need_not() -> None:
     assert alarm.check == "not-finite"
 
 
-def test_a_loss_that_does_not_move_is_noticed_after_the_first_epoch() -> None:
+def test_a_loss_that_does_not_move_is_detected_after_the_first_epoch() -> None:
     class Stuck(Reporting):
         def report(self, step: float, batch: Any, batch_idx: int) -> None:
             self.log("val_loss", 0.731)
@@ -148,7 +148,7 @@ def test_an_average_may_begin_late(before: float | None) -> None:
     fit(LoggedMetrics(metric="val_loss_ema"), Late(), max_epochs=4)
 
 
-def test_an_average_that_never_comes_is_noticed_at_the_end() -> None:
+def test_an_average_that_never_comes_is_detected_at_the_end() -> None:
     class Never(Averaged):
         def report(self, step: float, batch: Any, batch_idx: int) -> None:
             super().report(0, batch, batch_idx)
@@ -158,7 +158,7 @@ def test_an_average_that_never_comes_is_noticed_at_the_end() -> None:
     assert (alarm.check, module.global_step) == ("missing", 16)
 
 
-def test_an_average_that_ends_is_noticed() -> None:
+def test_an_average_that_ends_is_detected() -> None:
     class Ending(Averaged):
         def report(self, step: float, batch: Any, batch_idx: int) -> None:
             super().report(step, batch, batch_idx)
@@ -173,7 +173,7 @@ def test_an_average_that_ends_is_noticed() -> None:
     assert alarm.check == "not-finite"
 
 
-def test_a_loss_that_is_never_a_number_is_noticed_at_the_end_beside_one_that_is() -> None:
+def test_a_loss_that_is_never_a_number_is_detected_at_the_end_beside_one_that_is() -> None:
     class Part(Reporting):
         def report(self, step: float, batch: Any, batch_idx: int) -> None:
             super().report(step, batch, batch_idx)

@@ -1,4 +1,4 @@
-"""LossContract: what it notices, and what it lets pass."""
+"""LossContract: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Turned(Healthy):
         (lambda loss: loss - 100, 10, "turned-negative", "negative"),
     ],
 )
-def test_a_wrong_loss_is_noticed(turn: Callable[[Tensor], Any], since: int, check: str, word: str) -> None:
+def test_a_wrong_loss_is_detected(turn: Callable[[Tensor], Any], since: int, check: str, word: str) -> None:
     alarm = alarm_of(LossContract(), Turned(turn, since))
     assert alarm is not None
     assert alarm.check == check

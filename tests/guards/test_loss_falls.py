@@ -36,7 +36,7 @@ def shuffled(n: int = 256) -> TensorDataset:
     return TensorDataset(inputs, labels[torch.randperm(n, generator=torch.Generator().manual_seed(5))])
 
 
-def test_a_loss_at_the_level_of_guessing_is_noticed_at_the_end_of_the_second_epoch() -> None:
+def test_a_loss_at_the_level_of_guessing_is_detected_at_the_end_of_the_second_epoch() -> None:
     alarm = alarm_of(LossFalls(early=1), train=DataLoader(shuffled(), 16, shuffle=True), max_epochs=9)
     assert alarm is not None
     assert alarm.check == "at-chance"
@@ -50,7 +50,7 @@ def test_a_training_that_takes_its_time_is_judged_at_its_end() -> None:
     assert "after 80 steps" in alarm.found
 
 
-def test_a_loss_that_rises_is_noticed_at_the_end_of_an_epoch() -> None:
+def test_a_loss_that_rises_is_detected_at_the_end_of_an_epoch() -> None:
     class Climbing(Unlearning):
         rate = -0.02
 
@@ -60,7 +60,7 @@ def test_a_loss_that_rises_is_noticed_at_the_end_of_an_epoch() -> None:
     assert "after 16 steps" in alarm.found
 
 
-def test_a_loss_that_stays_where_it_is_is_noticed() -> None:
+def test_a_loss_that_stays_where_it_is_is_detected() -> None:
     class Regression(Unlearning):
         rate = 1e-9
 
@@ -73,7 +73,7 @@ def test_a_loss_that_stays_where_it_is_is_noticed() -> None:
     assert alarm.check in ("no-better", "rises")
 
 
-def test_a_metric_that_is_no_better_than_before_training_is_noticed() -> None:
+def test_a_metric_that_is_no_better_than_before_training_is_detected() -> None:
     class Worse(Healthy):
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
             self.log("val_loss", F.cross_entropy(self(-batch[0]), batch[1]))
@@ -294,7 +294,7 @@ def test_a_loss_against_a_queue_is_not_compared_with_its_beginning_when_the_queu
     assert alarm_of(LossFalls(early=1), Queued(), max_epochs=6) is None
 
 
-def test_an_average_of_weights_is_no_queue_and_a_loss_that_rises_is_noticed_beside_it() -> None:
+def test_an_average_of_weights_is_no_queue_and_a_loss_that_rises_is_detected_beside_it() -> None:
     class Shadowed(Unlearning):
         rate = -0.02
         shadow: torch.Tensor

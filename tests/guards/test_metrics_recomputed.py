@@ -25,7 +25,7 @@ class Reporting(Healthy):
         return loss
 
 
-def test_an_old_value_is_noticed() -> None:
+def test_an_old_value_is_detected() -> None:
     class Old(Reporting):
         first: Any = None
 
@@ -40,7 +40,7 @@ def test_an_old_value_is_noticed() -> None:
     assert "64 samples" in alarm.found
 
 
-def test_the_loss_of_training_is_noticed_in_its_place() -> None:
+def test_the_loss_of_training_is_detected_in_its_place() -> None:
     class Training(Reporting):
         def reported(self, loss: torch.Tensor) -> Any:
             return self.trainer.callback_metrics.get("train_loss", loss)
@@ -48,7 +48,7 @@ def test_the_loss_of_training_is_noticed_in_its_place() -> None:
     assert alarm_of(MetricsRecomputed(), Training()) is not None
 
 
-def test_the_mean_of_means_is_noticed_before_training() -> None:
+def test_the_mean_of_means_is_detected_before_training() -> None:
     class Averaging(Reporting):
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
             self.log("val_loss", F.cross_entropy(self(batch[0]), batch[1]), batch_size=1)

@@ -120,7 +120,7 @@ class TrainingAlone(Separate):
         (Computed, "validation-mixed"),
     ],
 )
-def test_an_object_that_gathers_both_stages_is_noticed(make: Any, check: str) -> None:
+def test_an_object_that_gathers_both_stages_is_detected(make: Any, check: str) -> None:
     alarm = alarm_of(MetricsSeparate(), make(), num_sanity_val_steps=0)
     assert alarm is not None
     assert alarm.check == check

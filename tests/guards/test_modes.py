@@ -11,7 +11,7 @@ from faultlab.guards import Modes
 from tests.guards.rig import Healthy, alarm_of, fit
 
 
-def test_a_module_in_eval_mode_before_training_is_noticed_before_the_first_step() -> None:
+def test_a_module_in_eval_mode_before_training_is_detected_before_the_first_step() -> None:
     module = Healthy().eval()
     alarm = alarm_of(Modes(), module)
     assert alarm is not None
@@ -20,7 +20,7 @@ def test_a_module_in_eval_mode_before_training_is_noticed_before_the_first_step(
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_eval_mode_in_a_step_is_noticed_at_that_step(whole: bool) -> None:
+def test_eval_mode_in_a_step_is_detected_at_that_step(whole: bool) -> None:
     steps: list[int] = []
 
     class Evaluating(Healthy):
@@ -37,7 +37,7 @@ def test_eval_mode_in_a_step_is_noticed_at_that_step(whole: bool) -> None:
     assert steps[-1] == 3
 
 
-def test_eval_mode_that_validation_leaves_behind_is_noticed() -> None:
+def test_eval_mode_that_validation_leaves_behind_is_detected() -> None:
     class Leaving(Healthy):
         def on_train_epoch_end(self) -> None:
             self.eval()
@@ -47,7 +47,7 @@ def test_eval_mode_that_validation_leaves_behind_is_noticed() -> None:
     assert alarm.check == "eval-in-training"
 
 
-def test_training_mode_in_validation_is_noticed() -> None:
+def test_training_mode_in_validation_is_detected() -> None:
     class Training(Healthy):
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
             self.train()
@@ -66,7 +66,7 @@ def test_a_module_that_sets_its_own_mode_for_validation_is_let_pass() -> None:
     fit(Modes(), Own())
 
 
-def test_gradients_that_are_switched_off_are_noticed() -> None:
+def test_gradients_that_are_switched_off_are_detected() -> None:
     class Off(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             loss = super().training_step(batch, batch_idx)

@@ -13,7 +13,7 @@ from tests.guards.rig import Healthy, alarm_of, fit
 
 
 @pytest.mark.parametrize(("name", "mode"), [("val_loss", "max"), ("val_accuracy", "min")])
-def test_a_metric_that_is_ranked_from_the_wrong_side_is_noticed(name: str, mode: str) -> None:
+def test_a_metric_that_is_ranked_from_the_wrong_side_is_detected(name: str, mode: str) -> None:
     alarm = alarm_of([MonitorsExist(), EarlyStopping(name, mode=mode)])
     assert alarm is not None
     assert alarm.check == "wrong-mode"
@@ -42,7 +42,7 @@ def test_a_schedule_is_judged_like_a_callback() -> None:
     assert "ReduceLROnPlateau" in alarm.found
 
 
-def test_a_metric_that_nobody_logs_is_noticed_after_the_first_validation() -> None:
+def test_a_metric_that_nobody_logs_is_detected_after_the_first_validation() -> None:
     stopping = EarlyStopping("val/loss", strict=False, check_on_train_epoch_end=True)
     alarm = alarm_of([MonitorsExist(), stopping], module := Healthy(), max_epochs=5)
     assert alarm is not None

@@ -23,7 +23,7 @@ class Touching(Healthy):
         """Nothing."""
 
 
-def test_a_momentum_of_zero_is_noticed_before_the_first_step() -> None:
+def test_a_momentum_of_zero_is_detected_before_the_first_step() -> None:
     module = Healthy()
     module.body[1].momentum = 0.0
     alarm = alarm_of(NormalisationAlive(), module)
@@ -33,7 +33,7 @@ def test_a_momentum_of_zero_is_noticed_before_the_first_step() -> None:
 
 
 @pytest.mark.parametrize("statistic", ["running_mean", "running_var"])
-def test_statistics_that_are_not_finite_are_noticed_at_that_step(statistic: str) -> None:
+def test_statistics_that_are_not_finite_are_detected_at_that_step(statistic: str) -> None:
     class Breaking(Touching):
         def touch(self, layer: Any) -> None:
             getattr(layer, statistic)[0] = torch.nan
@@ -44,7 +44,7 @@ def test_statistics_that_are_not_finite_are_noticed_at_that_step(statistic: str)
     assert module.global_step in (3, 4)
 
 
-def test_statistics_that_somebody_else_writes_are_noticed_at_that_step() -> None:
+def test_statistics_that_somebody_else_writes_are_detected_at_that_step() -> None:
     class Writing(Touching):
         def touch(self, layer: Any) -> None:
             layer.running_mean.add_(0.1)
@@ -55,7 +55,7 @@ def test_statistics_that_somebody_else_writes_are_noticed_at_that_step() -> None
     assert module.global_step in (3, 4)
 
 
-def test_layers_that_never_run_are_noticed_at_the_end_of_the_epoch() -> None:
+def test_layers_that_never_run_are_detected_at_the_end_of_the_epoch() -> None:
     class Passing(Healthy):
         def forward(self, inputs: Any) -> Any:
             return self.head(self.body[0](inputs))
@@ -65,7 +65,7 @@ def test_layers_that_never_run_are_noticed_at_the_end_of_the_epoch() -> None:
     assert alarm.check == "standstill"
 
 
-def test_a_negative_variance_is_noticed() -> None:
+def test_a_negative_variance_is_detected() -> None:
     class Negative(Healthy):
         def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
             self.body[1].running_var.fill_(-1.0)
@@ -75,7 +75,7 @@ def test_a_negative_variance_is_noticed() -> None:
     assert alarm.check == "not-finite"
 
 
-def test_statistics_that_move_in_validation_are_noticed() -> None:
+def test_statistics_that_move_in_validation_are_detected() -> None:
     class Training(Healthy):
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
             self.train()

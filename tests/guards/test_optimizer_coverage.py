@@ -1,4 +1,4 @@
-"""OptimizerCoverage: what it notices, and what it lets pass."""
+"""OptimizerCoverage: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def replaced(module: Any) -> Any:
         (lambda module: torch.optim.Adam(module.body.parameters()), "left-out", "head.weight"),
     ],
 )
-def test_an_optimizer_of_the_wrong_parameters_is_noticed(
+def test_an_optimizer_of_the_wrong_parameters_is_detected(
     configure: Callable[[Any], Any], check: str, word: str
 ) -> None:
     alarm = alarm_of(OptimizerCoverage(), Configured(configure))
@@ -51,7 +51,7 @@ def test_an_optimizer_of_the_wrong_parameters_is_noticed(
     assert word in str(alarm)
 
 
-def test_a_layer_in_a_plain_list_is_noticed() -> None:
+def test_a_layer_in_a_plain_list_is_detected() -> None:
     class Hidden(Healthy):
         def __init__(self) -> None:
             super().__init__()
@@ -66,7 +66,7 @@ def test_a_layer_in_a_plain_list_is_noticed() -> None:
     assert "(4, 4)" in str(alarm)
 
 
-def test_a_layer_that_is_replaced_between_epochs_is_noticed() -> None:
+def test_a_layer_that_is_replaced_between_epochs_is_detected() -> None:
     class Renewed(Healthy):
         def on_train_epoch_start(self) -> None:
             if self.current_epoch == 1:
@@ -129,7 +129,7 @@ def test_what_a_callback_adds_when_it_unfreezes_it_is_let_pass() -> None:
     assert alarm_of([OptimizerCoverage(), BackboneFinetuning(1)], Staged(), max_epochs=3) is None
 
 
-def test_a_head_that_is_left_out_beside_such_a_callback_is_noticed() -> None:
+def test_a_head_that_is_left_out_beside_such_a_callback_is_detected() -> None:
     class Headless(Staged):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""OptimizerSettings: what it notices, and what it lets pass."""
+"""OptimizerSettings: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Configured(Healthy):
         (optim.Adam, {"betas": (1.0, 0.9)}, "momentum", "moment"),
     ],
 )
-def test_an_impossible_setting_is_noticed(kind: Any, settings: dict[str, Any], check: str, word: str) -> None:
+def test_an_impossible_setting_is_detected(kind: Any, settings: dict[str, Any], check: str, word: str) -> None:
     alarm = alarm_of(OptimizerSettings(), Configured(kind, **settings), max_epochs=1)
     assert alarm is not None
     assert alarm.check == check
     assert word in str(alarm)
 
 
-def test_an_epsilon_that_half_precision_cannot_hold_is_noticed() -> None:
+def test_an_epsilon_that_half_precision_cannot_hold_is_detected() -> None:
     alarm = alarm_of(OptimizerSettings(), Configured(optim.Adam).half(), precision="16-true", max_epochs=1)
     assert alarm is not None
     assert alarm.check == "epsilon"

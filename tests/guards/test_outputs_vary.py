@@ -21,7 +21,7 @@ class Changed(Healthy):
         return outputs
 
 
-def test_the_same_output_for_every_sample_is_noticed_within_three_steps() -> None:
+def test_the_same_output_for_every_sample_is_detected_within_three_steps() -> None:
     class Constant(Changed):
         def change(self, outputs: Any) -> Any:
             return outputs * 0
@@ -32,7 +32,7 @@ def test_the_same_output_for_every_sample_is_noticed_within_three_steps() -> Non
     assert module.global_step <= 3
 
 
-def test_an_output_that_is_not_finite_is_noticed_at_that_step() -> None:
+def test_an_output_that_is_not_finite_is_detected_at_that_step() -> None:
     class Broken(Changed):
         def change(self, outputs: Any) -> Any:
             return outputs * torch.nan if self.training and self.global_step == 13 else outputs
@@ -43,7 +43,7 @@ def test_an_output_that_is_not_finite_is_noticed_at_that_step() -> None:
     assert module.global_step == 13
 
 
-def test_an_output_in_half_precision_is_noticed_unless_the_trainer_asked_for_it() -> None:
+def test_an_output_in_half_precision_is_detected_unless_the_trainer_asked_for_it() -> None:
     class Half(Changed):
         def change(self, outputs: Any) -> Any:
             return outputs.half()
@@ -54,7 +54,7 @@ def test_an_output_in_half_precision_is_noticed_unless_the_trainer_asked_for_it(
     fit(OutputsVary(), precision="bf16-mixed")
 
 
-def test_a_dead_activation_is_noticed_and_named() -> None:
+def test_a_dead_activation_is_detected_and_named() -> None:
     module = Healthy()
     nn.init.constant_(module.body[1].bias, -100.0)
     alarm = alarm_of(OutputsVary(leave_out=["constant"]), module)
@@ -63,7 +63,7 @@ def test_a_dead_activation_is_noticed_and_named() -> None:
     assert "body.2" in alarm.found
 
 
-def test_a_saturated_activation_is_noticed_and_one_that_answers_is_not() -> None:
+def test_a_saturated_activation_is_detected_and_one_that_answers_is_not() -> None:
     module = Healthy()
     module.body[2] = nn.Tanh()
     with torch.no_grad():

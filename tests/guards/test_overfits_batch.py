@@ -33,7 +33,7 @@ class Detached(Changed):
 
 
 @pytest.mark.parametrize("cls", [Constant, Detached])
-def test_a_model_that_cannot_learn_is_noticed_before_the_first_step(cls: type[Changed]) -> None:
+def test_a_model_that_cannot_learn_is_detected_before_the_first_step(cls: type[Changed]) -> None:
     alarm = alarm_of(OverfitsBatch(), module := cls())
     assert alarm is not None
     assert "can't learn a single batch" in alarm.found

@@ -35,13 +35,13 @@ def test_a_plan_of_its_own_is_let_pass_by_all_guards(make: Any, level: guards.Le
 
 
 @pytest.mark.parametrize(("guard", "check"), [(StepsTaken, "no-step"), (LossContract, "no-parameter")])
-def test_a_plan_that_learns_nothing_is_noticed(guard: Any, check: str) -> None:
+def test_a_plan_that_learns_nothing_is_detected(guard: Any, check: str) -> None:
     alarm = alarm_of(guard(), Idle())
     assert alarm is not None
     assert alarm.check == check
 
 
-def test_a_step_of_its_own_that_leaves_the_optimizer_out_is_noticed() -> None:
+def test_a_step_of_its_own_that_leaves_the_optimizer_out_is_detected() -> None:
     class Skipping(Healthy):
         def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
             optimizer_closure() if batch_idx == 3 else optimizer.step(closure=optimizer_closure)

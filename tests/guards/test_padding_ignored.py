@@ -111,7 +111,7 @@ def sentences(mask: str = "", left: bool = False, inner: bool = False, equal: bo
         (Tagger(), sentences()),
     ],
 )
-def test_a_loss_over_padding_is_noticed(module: Any, data: Any) -> None:
+def test_a_loss_over_padding_is_detected(module: Any, data: Any) -> None:
     alarm = alarm_of(PaddingIgnored(), module, data, data)
     assert alarm is not None
     assert alarm.check == "counted"

@@ -1,4 +1,4 @@
-"""ParametersMove: what it notices, and what it lets pass."""
+"""ParametersMove: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Undone(Wide):
                 parameter.data.copy_(value)
 
 
-def test_an_update_that_is_undone_is_noticed_at_once() -> None:
+def test_an_update_that_is_undone_is_detected_at_once() -> None:
     alarm = alarm_of(ParametersMove(), Undone())
     assert alarm is not None
     assert alarm.check == "unchanged"
@@ -49,13 +49,13 @@ def test_an_update_that_is_undone_is_noticed_at_once() -> None:
 @pytest.mark.parametrize(
     ("settings", "check"), [({"lr": 5.0}, "too-large"), ({"lr": 1e-6}, "negligible"), ({"lr": 1e-13}, "unchanged")]
 )
-def test_a_rate_that_cannot_work_is_noticed_by_its_updates(settings: dict[str, Any], check: str) -> None:
+def test_a_rate_that_cannot_work_is_detected_by_its_updates(settings: dict[str, Any], check: str) -> None:
     alarm = alarm_of(ParametersMove(), Wide(**settings), max_epochs=4)
     assert alarm is not None
     assert alarm.check == check
 
 
-def test_memory_that_went_wrong_is_noticed_by_its_updates() -> None:
+def test_memory_that_went_wrong_is_detected_by_its_updates() -> None:
     class Corrupt(Wide):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             if batch_idx == 5:
@@ -91,7 +91,7 @@ def test_a_line_search_that_finds_no_better_point_is_let_pass_once_it_has_moved(
     assert alarm_of(ParametersMove(), Arrived()) is not None
 
 
-def test_a_line_search_that_never_moves_anything_is_noticed() -> None:
+def test_a_line_search_that_never_moves_anything_is_detected() -> None:
     alarm = alarm_of(ParametersMove(), Undone(torch.optim.LBFGS, max_iter=2))
     assert alarm is not None
     assert alarm.check == "unchanged"

@@ -26,11 +26,11 @@ def check_of(*args: Any, **kwargs: Any) -> str | None:
     [{"max_epochs": 0}, {"max_steps": 0}, {"limit_train_batches": 0}],
     ids=lambda trainer: next(iter(trainer)),
 )
-def test_a_limit_of_zero_is_noticed(trainer: dict[str, Any]) -> None:
+def test_a_limit_of_zero_is_detected(trainer: dict[str, Any]) -> None:
     assert check_of(**trainer) == "nothing-trained"
 
 
-def test_an_empty_loader_is_noticed() -> None:
+def test_an_empty_loader_is_detected() -> None:
     alarm = alarm_of(RunEnded(), train=DataLoader(points(4), batch_size=8, drop_last=True))
     assert alarm is not None
     assert alarm.check == "nothing-trained"
@@ -38,12 +38,12 @@ def test_an_empty_loader_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("trainer", [{"fast_dev_run": True}, {"overfit_batches": 1}], ids=["fast", "overfit"])
-def test_what_is_left_on_from_debugging_is_noticed_unless_it_is_wanted(trainer: dict[str, Any]) -> None:
+def test_what_is_left_on_from_debugging_is_detected_unless_it_is_wanted(trainer: dict[str, Any]) -> None:
     assert check_of(**trainer) == "debugging-left-on"
     fit(RunEnded(debugging=True), **trainer)
 
 
-def test_steps_that_are_a_fraction_of_the_epochs_are_noticed_before_the_first() -> None:
+def test_steps_that_are_a_fraction_of_the_epochs_are_detected_before_the_first() -> None:
     alarm = alarm_of(RunEnded(), max_epochs=4, max_steps=3)
     assert alarm is not None
     assert alarm.check == "steps-short"
@@ -55,7 +55,7 @@ def test_steps_that_are_most_of_the_epochs_are_let_pass() -> None:
     fit(RunEnded(), max_epochs=-1, max_steps=3)
 
 
-def test_steps_of_several_optimizers_end_the_training_sooner_and_are_noticed_then() -> None:
+def test_steps_of_several_optimizers_end_the_training_sooner_and_are_detected_then() -> None:
     class Manual(Healthy):
         automatic_optimization = False
 
@@ -70,7 +70,7 @@ def test_steps_of_several_optimizers_end_the_training_sooner_and_are_noticed_the
     assert check_of(Manual(), max_epochs=2, max_steps=32) is None
 
 
-def test_an_epoch_that_is_cut_short_is_noticed_and_says_by_how_much() -> None:
+def test_an_epoch_that_is_cut_short_is_detected_and_says_by_how_much() -> None:
     class Short(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             if batch_idx == 5:
@@ -83,7 +83,7 @@ def test_an_epoch_that_is_cut_short_is_noticed_and_says_by_how_much() -> None:
     assert "after 5 of its 8 batches" in alarm.found
 
 
-def test_a_hook_that_skips_the_rest_of_an_epoch_is_noticed() -> None:
+def test_a_hook_that_skips_the_rest_of_an_epoch_is_detected() -> None:
     class Skipping(Healthy):
         def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
             return -1 if batch_idx == 2 else None
@@ -91,7 +91,7 @@ def test_a_hook_that_skips_the_rest_of_an_epoch_is_noticed() -> None:
     assert check_of(Skipping()) == "batches-left-out"
 
 
-def test_epochs_that_are_left_out_are_noticed() -> None:
+def test_epochs_that_are_left_out_are_detected() -> None:
     class Leaving(Healthy):
         def on_train_epoch_end(self) -> None:
             raise StopIteration
@@ -99,7 +99,7 @@ def test_epochs_that_are_left_out_are_noticed() -> None:
     assert check_of(Leaving()) == "epochs-left-out"
 
 
-def test_a_validation_that_is_cut_short_is_noticed() -> None:
+def test_a_validation_that_is_cut_short_is_detected() -> None:
     class Short(Healthy):
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
             if batch_idx == 1:
@@ -110,7 +110,7 @@ def test_a_validation_that_is_cut_short_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("code", [None, 0])
-def test_an_exit_that_looks_like_success_is_noticed(code: int | None) -> None:
+def test_an_exit_that_looks_like_success_is_detected(code: int | None) -> None:
     class Exiting(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             sys.exit(code)
@@ -127,7 +127,7 @@ def test_an_exit_with_another_status_is_loud_by_itself() -> None:
         fit(RunEnded(), Exiting())
 
 
-def test_a_termination_by_a_signal_is_noticed() -> None:
+def test_a_termination_by_a_signal_is_detected() -> None:
     class Terminated(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             if batch_idx == 3:
@@ -177,14 +177,14 @@ def test_a_training_that_is_resumed_is_let_pass(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_epochs": 1}, {"max_epochs": -1, "max_steps": 8}])
-def test_a_resume_that_has_nothing_left_to_do_is_noticed(tmp_path: Any, limits: dict[str, int]) -> None:
+def test_a_resume_that_has_nothing_left_to_do_is_detected(tmp_path: Any, limits: dict[str, int]) -> None:
     with pytest.raises(Alarm) as caught:
         resumed(tmp_path / "kept.ckpt", **limits)
     assert caught.value.check == "nothing-left"
     assert "kept.ckpt is at epoch 1 and step 8" in caught.value.found
 
 
-def test_a_second_fit_of_a_trainer_that_is_done_is_noticed() -> None:
+def test_a_second_fit_of_a_trainer_that_is_done_is_detected() -> None:
     trainer = fit(RunEnded(), max_epochs=1)
     with pytest.raises(Alarm, match="the Trainer is at epoch 1"):
         trainer.fit(Healthy(), *loaders())

@@ -41,7 +41,7 @@ class Centred(Changed):
 
 
 @pytest.mark.parametrize("cls", [Rolled, Reversed, Centred])
-def test_outputs_that_depend_on_the_other_samples_are_noticed_in_the_first_batch(cls: type[Changed]) -> None:
+def test_outputs_that_depend_on_the_other_samples_are_detected_in_the_first_batch(cls: type[Changed]) -> None:
     alarm = alarm_of(SamplesIndependent(), module := cls())
     assert alarm is not None
     assert alarm.check == "mixes"
@@ -60,7 +60,7 @@ class Recurrent(Healthy):
         return super().forward(inputs + steps[..., 0])
 
 
-def test_a_recurrent_layer_that_takes_the_batch_for_time_is_noticed_and_named() -> None:
+def test_a_recurrent_layer_that_takes_the_batch_for_time_is_detected_and_named() -> None:
     alarm = alarm_of(SamplesIndependent(), Recurrent(batch_first=False))
     assert alarm is not None
     assert alarm.check == "mixes"
@@ -83,7 +83,7 @@ def test_a_softmax_over_the_batch_is_named_with_its_dimension() -> None:
     assert "dim=-1" in alarm.remedy
 
 
-def test_noise_of_a_source_of_its_own_is_noticed() -> None:
+def test_noise_of_a_source_of_its_own_is_detected() -> None:
     class Noisy(Changed):
         def change(self, outputs: Any) -> Any:
             source = torch.Generator()
@@ -121,7 +121,7 @@ def test_a_recurrent_network_that_goes_on_from_the_call_before_is_let_pass() -> 
     assert alarm_of(SamplesIndependent(), Continuing()) is None
 
 
-def test_an_output_that_was_kept_is_noticed() -> None:
+def test_an_output_that_was_kept_is_detected() -> None:
     class Keeping(Changed):
         kept: Any = None
 
@@ -204,7 +204,7 @@ def test_batches_of_a_class_of_its_own_are_let_pass_and_that_is_counted() -> Non
 
 
 @pytest.mark.parametrize("make", [dict, OrderedDict, UserDict])
-def test_samples_that_are_mixed_are_noticed_in_batches_with_names(make: Any) -> None:
+def test_samples_that_are_mixed_are_detected_in_batches_with_names(make: Any) -> None:
     alarm = alarm_of(SamplesIndependent(), Named(), train=collated(make), limit_val_batches=0)
     assert alarm is not None
     assert alarm.check == "mixes"

@@ -73,7 +73,7 @@ def judged(
         ramp(num_warmup_steps=100, num_training_steps=1000),
     ],
 )
-def test_a_schedule_reckoned_in_steps_and_stepped_by_epochs_is_noticed(make: Make) -> None:
+def test_a_schedule_reckoned_in_steps_and_stepped_by_epochs_is_detected(make: Make) -> None:
     assert judged(make) == "stepped-by-epoch"
     assert judged(make, "step") == ""
 
@@ -89,12 +89,12 @@ def test_a_schedule_reckoned_in_steps_and_stepped_by_epochs_is_noticed(make: Mak
         ramp(num_training_steps=20),
     ],
 )
-def test_a_schedule_reckoned_in_epochs_and_stepped_by_steps_is_noticed(make: Make) -> None:
+def test_a_schedule_reckoned_in_epochs_and_stepped_by_steps_is_detected(make: Make) -> None:
     assert judged(make, "step") == "stepped-by-step"
     assert judged(make) == ""
 
 
-def test_a_schedule_reckoned_in_batches_of_which_several_make_a_step_is_noticed() -> None:
+def test_a_schedule_reckoned_in_batches_of_which_several_make_a_step_is_detected() -> None:
     def cosine(optimizer: Any) -> Any:
         return schedulers.CosineAnnealingLR(optimizer, 1000)
 
@@ -145,7 +145,7 @@ class Cycle(Healthy):
         return [optimizer], [{"scheduler": self.schedule(optimizer), **self.settings}]
 
 
-def test_a_cycle_without_its_interval_is_noticed_when_training_begins() -> None:
+def test_a_cycle_without_its_interval_is_detected_when_training_begins() -> None:
     alarm = alarm_of(ScheduleFits(), Cycle(), max_epochs=4)
     assert alarm is not None
     assert "its length is 32" in alarm.found
@@ -153,7 +153,7 @@ def test_a_cycle_without_its_interval_is_noticed_when_training_begins() -> None:
     fit(ScheduleFits(), Cycle(interval="step"), max_epochs=4)
 
 
-def test_an_interval_beside_the_optimizer_is_noticed() -> None:
+def test_an_interval_beside_the_optimizer_is_detected() -> None:
     class Misplaced(Cycle):
         def configure_optimizers(self) -> Any:
             optimizer = torch.optim.Adam(self.parameters())

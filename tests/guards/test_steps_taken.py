@@ -1,4 +1,4 @@
-"""StepsTaken: what it notices, and what it lets pass."""
+"""StepsTaken: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Manual(Healthy):
             optimizer.step()
 
 
-def test_a_step_that_returns_none_is_noticed_at_once() -> None:
+def test_a_step_that_returns_none_is_detected_at_once() -> None:
     class Forgetful(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             loss = super().training_step(batch, batch_idx)
@@ -42,7 +42,7 @@ def test_a_step_that_returns_none_is_noticed_at_once() -> None:
     assert alarm_of(StepsTaken(patience=1), Forgetful()) is None
 
 
-def test_an_optimizer_that_is_never_stepped_is_noticed() -> None:
+def test_an_optimizer_that_is_never_stepped_is_detected() -> None:
     class Unstepped(Healthy):
         def optimizer_step(self, epoch: Any, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
             optimizer_closure()
@@ -59,7 +59,7 @@ def test_gradients_that_are_thrown_away_are_no_accumulation() -> None:
     assert "batch 2" in str(alarm)
 
 
-def test_a_second_step_on_the_same_gradients_is_noticed() -> None:
+def test_a_second_step_on_the_same_gradients_is_detected() -> None:
     class Eager(Healthy):
         def optimizer_step(self, epoch: Any, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
             optimizer.step(closure=optimizer_closure)
@@ -70,7 +70,7 @@ def test_a_second_step_on_the_same_gradients_is_noticed() -> None:
     assert alarm.check == "stepped-twice"
 
 
-def test_an_optimizer_that_forgets_its_momenta_is_noticed() -> None:
+def test_an_optimizer_that_forgets_its_momenta_is_detected() -> None:
     class Amnesiac(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             if batch_idx == 4:

@@ -48,7 +48,7 @@ def normal(n: int, seed: int) -> torch.Tensor:
     ],
 )
 @pytest.mark.parametrize("sanity", [0, 2])
-def test_training_inputs_unlike_validation_inputs_are_noticed(check: str, said: str, alter: Any, sanity: int) -> None:
+def test_training_inputs_unlike_validation_inputs_are_detected(check: str, said: str, alter: Any, sanity: int) -> None:
     torch.manual_seed(0)
     data = on(alter(spots(512, 0)), spots(128, 1))
     alarm = alarm_of(TrainValidationAlike(), Broad(), *data, num_sanity_val_steps=sanity)

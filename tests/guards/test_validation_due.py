@@ -24,7 +24,7 @@ BY_BATCHES = {"check_val_every_n_epoch": None}
         ({**BY_BATCHES, "val_check_interval": 9, "max_steps": 8, "max_epochs": -1}, "the training has 8 in all"),
     ],
 )
-def test_an_interval_that_is_longer_than_the_training_is_noticed(trainer: Any, said: str) -> None:
+def test_an_interval_that_is_longer_than_the_training_is_detected(trainer: Any, said: str) -> None:
     alarm = alarm_of(ValidationDue(), **trainer)
     assert alarm is not None
     assert alarm.check == "never-due"
@@ -78,7 +78,7 @@ def training(module: Any, *callbacks: Any, data: Any = None) -> str:
     return ""
 
 
-def test_validation_that_somebody_waits_for_and_that_gets_no_data_is_noticed() -> None:
+def test_validation_that_somebody_waits_for_and_that_gets_no_data_is_detected() -> None:
     assert training(Healthy(), EarlyStopping("val_loss", strict=False)) == "no-data"
     assert training(Healthy(), data=Keeping()) == "no-data"
 

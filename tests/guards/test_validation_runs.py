@@ -28,7 +28,7 @@ def on(training: Any, validation: Any) -> tuple[DataLoader[Any], DataLoader[Any]
 
 
 @pytest.mark.parametrize("sanity", [0, 2])
-def test_validation_on_training_data_is_noticed(sanity: int) -> None:
+def test_validation_on_training_data_is_detected(sanity: int) -> None:
     alarm = alarm_of(ValidationRuns(), Wide(), *on(wide(128), wide(128)), num_sanity_val_steps=sanity)
     assert alarm is not None
     assert (alarm.check, "the same data" in alarm.found) == ("on-training-data", True)
@@ -48,7 +48,7 @@ def test_small_sets_may_be_validated_on_what_they_were_trained_on() -> None:
     fit(ValidationRuns(), Wide(), *on(wide(48), wide(48)))
 
 
-def test_validation_that_is_never_run_is_noticed() -> None:
+def test_validation_that_is_never_run_is_detected() -> None:
     alarm = alarm_of(ValidationRuns(), limit_val_batches=0)
     assert alarm is not None
     assert (alarm.check, "limit_val_batches is 0" in alarm.found) == ("never-runs", True)
@@ -61,14 +61,14 @@ def test_validation_that_is_never_run_is_noticed() -> None:
     assert (alarm.check, "no validation_step" in alarm.found) == ("never-runs", True)
 
 
-def test_validation_data_that_are_empty_are_noticed() -> None:
+def test_validation_data_that_are_empty_are_detected() -> None:
     alarm = alarm_of(ValidationRuns(), validation=DataLoader(points(0)))
     assert alarm is not None
     assert alarm.check == "empty"
 
 
 @pytest.mark.parametrize(("sanity", "said"), [(2, "1 of 2"), (0, "1 of 4")])
-def test_validation_that_is_cut_short_is_noticed(sanity: int, said: str) -> None:
+def test_validation_that_is_cut_short_is_detected(sanity: int, said: str) -> None:
     class Ending(Healthy):
         def validation_step(self, batch: Any, batch_idx: int) -> Any:
             if batch_idx == 1:
@@ -81,7 +81,7 @@ def test_validation_that_is_cut_short_is_noticed(sanity: int, said: str) -> None
     assert (alarm.check, said in alarm.found) == ("cut-short", True), alarm.found
 
 
-def test_an_epoch_without_the_validation_that_was_due_is_noticed() -> None:
+def test_an_epoch_without_the_validation_that_was_due_is_detected() -> None:
     class Ending(Healthy):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             if batch_idx == 5:
@@ -172,7 +172,7 @@ class Once:
         return iter(self._batches) if self._again else self._left
 
 
-def test_validation_batches_that_are_exhausted_by_the_first_validation_are_noticed() -> None:
+def test_validation_batches_that_are_exhausted_by_the_first_validation_are_detected() -> None:
     alarm = alarm_of(ValidationRuns(), validation=Once(again=False), num_sanity_val_steps=0)
     assert alarm is not None
     assert alarm.check == "cut-short"

@@ -1,4 +1,4 @@
-"""WeightsIntact: what it notices, and what it lets pass."""
+"""WeightsIntact: what it detects, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def corrupt(module: Any) -> None:
         (corrupt, "state-changed", "moment"),
     ],
 )
-def test_a_change_that_no_optimizer_made_is_noticed(tamper: Callable[[Any], Any], check: str, word: str) -> None:
+def test_a_change_that_no_optimizer_made_is_detected(tamper: Callable[[Any], Any], check: str, word: str) -> None:
     alarm = alarm_of(WeightsIntact(), Tampered(tamper))
     assert alarm is not None
     assert alarm.check == check
     assert word in str(alarm)
 
 
-def test_weights_that_are_drawn_anew_between_batches_are_noticed() -> None:
+def test_weights_that_are_drawn_anew_between_batches_are_detected() -> None:
     alarm = alarm_of(WeightsIntact(), Tampered(lambda module: module.head.reset_parameters(), between=True))
     assert alarm is not None
     assert alarm.check == "changed"
@@ -143,7 +143,7 @@ def test_an_embedding_that_keeps_its_rows_short_is_let_pass() -> None:
     assert alarm_of(WeightsIntact(), Embedded(max_norm=0.5)) is None
 
 
-def test_an_embedding_that_something_else_shortens_is_noticed() -> None:
+def test_an_embedding_that_something_else_shortens_is_detected() -> None:
     class Shortened(Embedded):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             if batch_idx == 3:

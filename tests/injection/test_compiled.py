@@ -18,7 +18,7 @@ from faultlab.catalogue.injection_points import HeadInput, InjectionPoint, Modul
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.patching import Patches
 from faultlab.core.report import Report
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import TargetError
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
@@ -40,21 +40,21 @@ pytestmark = pytest.mark.usefixtures("nothing_compiled")
 
 
 def _fit(
-    module: Any, clock: Clock, site: Site, recon: Recon | None, seam: InjectionPoint | None = None
-) -> Armed | Recon:
-    """Trains; with a seam a fault doubles there what it finds in step 2, without one the recon is taken."""
+    module: Any, clock: Clock, site: Site, profile: TargetProfile | None, seam: InjectionPoint | None = None
+) -> Armed | TargetProfile:
+    """Trains; with a seam a fault doubles there what it finds in step 2, without one the target profile is taken."""
     with Patches() as patches:
         clock.attach(patches)
         trainer = pl.Trainer(**TRAINER)
-        if seam is None or recon is None:
+        if seam is None or profile is None:
             probe = Probe(site, clock)
             with probe.watching():
                 trainer.fit(module, *compiled.loaders())
-            return probe.recon(trainer, 4, 2)
+            return probe.profile(trainer, 4, 2)
         declared = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", point=seam,
                            severity="minor", effect="silent", cause=("x",))  # fmt: skip
         registered = Registered(declared, lambda value, ctx: value * 2)
-        armed = Armed(Fault("trial.mode", trigger=Trigger.parse("@step=2")), registered, clock, recon)
+        armed = Armed(Fault("trial.mode", trigger=Trigger.parse("@step=2")), registered, clock, profile)
         with attach(armed, site):
             trainer.fit(module, *compiled.loaders())
         return armed
@@ -67,13 +67,13 @@ def test_a_fault_at_a_step_acts_in_what_was_compiled_and_called_before(form: str
     pl.Trainer(**TRAINER).fit(module, *compiled.loaders())
     assert bool(compiled.graphs) == (form != "whole")
     compiled.graphs.clear()
-    recon = _fit(module, LightningClock(), site, None)
-    assert isinstance(recon, Recon)
-    assert recon.forward == ("" if form == "itself" else "network")
-    kinds = [part.kind for part in recon.parts.values()]
+    profile = _fit(module, LightningClock(), site, None)
+    assert isinstance(profile, TargetProfile)
+    assert profile.forward == ("" if form == "itself" else "network")
+    kinds = [part.kind for part in profile.parts.values()]
     assert kinds.count("linear") == 2
     for seam in SEAMS:
-        armed = _fit(module, LightningClock(), site, recon, seam)
+        armed = _fit(module, LightningClock(), site, profile, seam)
         assert isinstance(armed, Armed)
         assert (armed.activations, armed.first_step) == (1, 2)
     assert compiled.graphs == []

@@ -18,7 +18,7 @@ from faultlab.catalogue.injection_points import Process
 from faultlab.catalogue.requirements import inapplicable
 from faultlab.core.fault import Fault
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.frameworks.lightning import namespaces
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
@@ -50,7 +50,7 @@ def one_thread() -> Iterator[None]:
     signal.signal(signal.SIGINT, handler)
 
 
-def _recon(factory: Any) -> tuple[Recon, pl.Trainer]:
+def _profile(factory: Any) -> tuple[TargetProfile, pl.Trainer]:
     module, data = factory()
     clock = LightningClock()
     trainer = pl.Trainer(**TRAINER)
@@ -59,7 +59,7 @@ def _recon(factory: Any) -> tuple[Recon, pl.Trainer]:
         probe = Probe(Site(type(module), module), clock)
         with probe.watching():
             trainer.fit(module, *data)
-    return probe.recon(trainer, 4, 2), trainer
+    return probe.profile(trainer, 4, 2), trainer
 
 
 def _touchable(module: Any) -> list[Any]:
@@ -91,23 +91,23 @@ def _random_state() -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def recons() -> dict[str, Recon]:
-    return {name: _recon(factory)[0] for name, factory in FACTORIES.items()}
+def profiles() -> dict[str, TargetProfile]:
+    return {name: _profile(factory)[0] for name, factory in FACTORIES.items()}
 
 
 @pytest.mark.parametrize("mode", sorted(registry.load()))
-def test_it_detaches_without_trace(recons: dict[str, Recon], mode: str) -> None:
+def test_it_detaches_without_trace(profiles: dict[str, TargetProfile], mode: str) -> None:
     registered = registry.load()[mode]
     in_pytests_process = registered.mode.point == Process()
     if in_pytests_process or registered.mode.hangs:
         pytest.skip("ends or cripples the process that it runs in, which here is pytest's")
-    name = next(name for name in [*FACTORIES, ""] if not name or not inapplicable(registered.mode, recons[name]))
+    name = next(name for name in [*FACTORIES, ""] if not name or not inapplicable(registered.mode, profiles[name]))
     if not name:
         pytest.skip("applies to none of these three models; the contract tests run it on a fourth")
     module, data = FACTORIES[name]()
     clock = LightningClock()
     fault = registered.mode.complete(Fault(mode), 4)
-    armed = Armed(fault, registered, clock, recons[name])
+    armed = Armed(fault, registered, clock, profiles[name])
     armed.ctx.module = module
     before = _picture(module)
     with Patches() as patches:
@@ -123,11 +123,11 @@ def test_it_detaches_without_trace(recons: dict[str, Recon], mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", sorted(registry.load()))
-def test_attaching_and_detaching_draws_no_random_number(recons: dict[str, Recon], mode: str) -> None:
+def test_attaching_and_detaching_draws_no_random_number(profiles: dict[str, TargetProfile], mode: str) -> None:
     registered = registry.load()[mode]
     module, _ = models.classifier()
     before = _random_state()
-    armed = Armed(registered.mode.complete(Fault(mode), 4), registered, LightningClock(), recons["classifier"])
+    armed = Armed(registered.mode.complete(Fault(mode), 4), registered, LightningClock(), profiles["classifier"])
     with attach(armed, Site(type(module), module)):
         pass
     assert _random_state() == before

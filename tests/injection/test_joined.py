@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from faultlab.catalogue.requirements import REQUIREMENTS
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.injection import joined, samples
 from faultlab.injectors._samples import size
 from faultlab.injectors.dataset import random_labels
@@ -135,11 +135,11 @@ def test_graphs_are_the_samples_and_neither_nodes_nor_edges(
     factory: Any, inputs: tuple[str, ...], labels: tuple[str, ...], contents: tuple[str, ...], number: int
 ) -> None:
     module, data = factory()
-    recon = _probed(module, data if isinstance(data, tuple) else (data, None))
-    assert (recon.inputs, recon.labels, recon.contents, recon.batch_size) == (inputs, labels, contents, number)
-    assert "joined" in REQUIREMENTS["samples-apart"](recon)
-    assert [REQUIREMENTS[name](recon) for name in ("several-samples", "label-per-sample")] == ["", ""]
-    assert Recon.from_json(recon.to_json()).joins == recon.joins
+    profile = _probed(module, data if isinstance(data, tuple) else (data, None))
+    assert (profile.inputs, profile.labels, profile.contents, profile.batch_size) == (inputs, labels, contents, number)
+    assert "joined" in REQUIREMENTS["samples-apart"](profile)
+    assert [REQUIREMENTS[name](profile) for name in ("several-samples", "label-per-sample")] == ["", ""]
+    assert TargetProfile.from_json(profile.to_json()).joins == profile.joins
 
 
 def test_edges_without_graphs_to_tell_apart_have_no_number() -> None:
@@ -149,10 +149,10 @@ def test_edges_without_graphs_to_tell_apart_have_no_number() -> None:
 
 
 def _context(batch: Any) -> Any:
-    recon = Recon(
+    profile = TargetProfile(
         joins=joined.joins(batch, 4), inputs=("x", "batch"), labels=("y",), leaves={}, batch_size=4, steps=2, epochs=1
     )
-    return SimpleNamespace(recon=recon, memory={}, generator=torch.Generator().manual_seed(0))
+    return SimpleNamespace(profile=profile, memory={}, generator=torch.Generator().manual_seed(0))
 
 
 def test_random_labels_follow_from_all_nodes_of_a_graph() -> None:

@@ -33,7 +33,7 @@ from faultlab.catalogue.injection_points import (
 from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.fault import Fault, Trigger
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import LoaderFacts, Recon
+from faultlab.core.target_profile import LoaderFacts, TargetProfile
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.probe import Probe
 from faultlab.injection import hooks, registry
@@ -63,7 +63,7 @@ def _train(
     build: Callable[[], tuple[Any, Any]],
     trigger: str = "always",
     namespace: str = BOTH[0],
-    recon: Recon | None = None,
+    profile: TargetProfile | None = None,
     then: Callable[[Any, Any], None] = lambda trainer, module: None,
     made: list[Armed] | None = None,
     **arguments: Any,
@@ -74,8 +74,8 @@ def _train(
                        effect="silent", cause=("x",), stages=EVERY)  # fmt: skip
     registered = Registered(declared, injector)
     clock = LightningClock()
-    recon = recon or Recon(steps=4, epochs=1, loading=LoaderFacts(samples=48, batch_size=8, batches=6))
-    armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, recon)
+    profile = profile or TargetProfile(steps=4, epochs=1, loading=LoaderFacts(samples=48, batch_size=8, batches=6))
+    armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, profile)
     if made is not None:
         made.append(armed)
     torch.manual_seed(0)
@@ -127,15 +127,17 @@ def _configured() -> tuple[Any, Any]:
 
 
 def test_the_modules_arguments_are_mapped_with_their_defaults_and_kept_as_hyperparameters() -> None:
-    recon = Recon(module="tests.zoo.equipped.Configured", arguments={"hidden": 16})
-    done = _train(ModuleArguments(), lambda a, ctx: {**a, "hidden": a["hidden"] // 8}, _configured, recon=recon)
+    profile = TargetProfile(module="tests.zoo.equipped.Configured", arguments={"hidden": 16})
+    done = _train(ModuleArguments(), lambda a, ctx: {**a, "hidden": a["hidden"] // 8}, _configured, profile=profile)
     assert done.activations == 1
     assert done.module.net[0].out_features == 2
     assert dict(done.module.hparams) == {"hidden": 2, "learning_rate": 0.01}
 
 
 def test_a_class_that_was_made_inside_a_function_has_no_arguments_to_break() -> None:
-    assert "by its name" in ModuleArguments().inapplicable(Recon(module="tests.zoo.models.classifier.<locals>.C"))
+    assert "by its name" in ModuleArguments().inapplicable(
+        TargetProfile(module="tests.zoo.models.classifier.<locals>.C")
+    )
 
 
 def test_a_loaders_arguments_are_changed_without_changing_the_users_loader() -> None:
@@ -373,7 +375,7 @@ def test_a_loader_is_uneven_if_its_last_batch_is_smaller() -> None:
 def test_an_epoch_that_is_cut_short_by_a_number_of_steps_makes_no_other_shorter(
     steps: int, epochs: int, batches: int | None, whole: int
 ) -> None:
-    assert Recon(steps=steps, epochs=epochs, loading=LoaderFacts(batches=batches)).steps_per_epoch == whole
+    assert TargetProfile(steps=steps, epochs=epochs, loading=LoaderFacts(batches=batches)).steps_per_epoch == whole
 
 
 def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
@@ -381,11 +383,11 @@ def test_attaching_an_outer_seam_leaves_nothing_behind() -> None:
 
     trainer = importlib.import_module(BOTH[0]).Trainer
     before = (trainer.__init__, call._call_callback_hooks, equipped.Configured.__init__)
-    recon = Recon(module="tests.zoo.equipped.Configured")
+    profile = TargetProfile(module="tests.zoo.equipped.Configured")
     for seam in (TrainerArguments(), CallbackHook(), ModuleArguments()):
         declared = declare(id="trial.mode", docstring="A.", no_evidence="a test", point=seam, severity="minor",
                            effect="silent", cause=("x",))  # fmt: skip
-        armed = Armed(Fault("trial.mode"), Registered(declared, lambda value, ctx: value), LightningClock(), recon)
+        armed = Armed(Fault("trial.mode"), Registered(declared, lambda value, ctx: value), LightningClock(), profile)
         with attach(armed, Site(type(None))):
             pass
     assert (trainer.__init__, call._call_callback_hooks, equipped.Configured.__init__) == before
@@ -407,7 +409,7 @@ def test_hooks_that_were_set_on_a_callback_are_called_around_too() -> None:
     assert (seen, done.activations) == ([], done.trainer.global_step)
 
 
-def _probed(module: Any, data: tuple[Any, Any], **arguments: Any) -> Recon:
+def _probed(module: Any, data: tuple[Any, Any], **arguments: Any) -> TargetProfile:
     clock = LightningClock()
     trainer = importlib.import_module(BOTH[0]).Trainer(**{**TRAINER, **arguments})
     probe = Probe(Site(type(module), module), clock)
@@ -415,7 +417,7 @@ def _probed(module: Any, data: tuple[Any, Any], **arguments: Any) -> Recon:
         clock.attach(patches)
         with probe.watching():
             trainer.fit(module, *data)
-    return probe.recon(trainer, 4, 2)
+    return probe.profile(trainer, 4, 2)
 
 
 def test_callbacks_that_the_module_brings_are_out_of_reach_of_the_trainers_arguments(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from faultlab.catalogue.injection_points import Backward, Clipping, Optimizers, 
 from faultlab.catalogue.requirements import REQUIREMENTS
 from faultlab.core.fault import Fault
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.frameworks.lightning.clock import LightningClock
 from faultlab.frameworks.lightning.evaluation import evaluate
 from faultlab.frameworks.lightning.target import Built
@@ -27,16 +27,16 @@ from tests.zoo import parts
 KINDS = ["raw", "kept", "wrapped"]
 
 
-def _recon(kind: str) -> Recon:
+def _profile(kind: str) -> TargetProfile:
     torch.manual_seed(0)
     return _probed(*parts.by_hand(kind), accelerator="cpu")
 
 
-def _broken(kind: str, mode: str, recon: Recon) -> tuple[Armed, Any]:
+def _broken(kind: str, mode: str, profile: TargetProfile) -> tuple[Armed, Any]:
     torch.manual_seed(0)
     module, data = parts.by_hand(kind)
     clock = LightningClock()
-    armed = Armed(Fault.parse(f"{mode}@always"), load()[mode], clock, recon)
+    armed = Armed(Fault.parse(f"{mode}@always"), load()[mode], clock, profile)
     with Patches() as patches:
         clock.attach(patches)
         with attach(armed, Site(type(module), module)):
@@ -46,20 +46,20 @@ def _broken(kind: str, mode: str, recon: Recon) -> tuple[Armed, Any]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_backwards_and_clipping_by_hand_are_all_seen(kind: str) -> None:
-    recon = _recon(kind)
-    assert [seam.inapplicable(recon) for seam in (OptimizerStep(), Backward(), Clipping())] == [""] * 3
-    assert recon.past_lightning is (kind != "wrapped")
-    assert REQUIREMENTS["optimizer-state"](recon) == ""
+    profile = _profile(kind)
+    assert [seam.inapplicable(profile) for seam in (OptimizerStep(), Backward(), Clipping())] == [""] * 3
+    assert profile.past_lightning is (kind != "wrapped")
+    assert REQUIREMENTS["optimizer-state"](profile) == ""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_backwards_and_clipping_by_hand_are_broken(kind: str) -> None:
-    recon = _recon(kind)
+    profile = _profile(kind)
     torch.manual_seed(0)
     fresh = [parameter.clone() for parameter in parts.by_hand(kind)[0].parameters()]
     for mode in ("optimizer.step-skipped", "optimizer.drops-update", "gradient.clip-disabled"):
-        armed, module = _broken(kind, mode, recon)
-        assert (armed.activations, armed.broken) == (recon.steps, ""), mode
+        armed, module = _broken(kind, mode, profile)
+        assert (armed.activations, armed.broken) == (profile.steps, ""), mode
         same = all(torch.equal(one, other) for one, other in zip(fresh, module.parameters()))
         assert same is (mode != "gradient.clip-disabled"), mode
     for optimizer in parts.by_hand(kind)[0].kept.values():
@@ -67,18 +67,18 @@ def test_steps_backwards_and_clipping_by_hand_are_broken(kind: str) -> None:
 
 
 def test_what_a_clipping_that_is_left_out_would_give_is_given() -> None:
-    recon = _recon("raw")
-    _, module = _broken("raw", "gradient.clip-disabled", recon)
+    profile = _profile("raw")
+    _, module = _broken("raw", "gradient.clip-disabled", profile)
     assert module.norm > 0.01
     assert sum(float(p.grad.norm() ** 2) for p in module.parameters()) ** 0.5 == pytest.approx(float(module.norm))
 
 
 def test_what_the_trainer_never_gets_is_not_said_to_be_missing() -> None:
-    recon = _recon("kept")
-    assert Optimizers().inapplicable(recon) == "configure_optimizers returns no optimizer"
-    assert REQUIREMENTS["remembering-optimizer"](recon) == "the Trainer has no optimizer"
-    assert "max_steps does not count" in REQUIREMENTS["several-updates"](recon)
-    assert REQUIREMENTS["several-updates"](_recon("wrapped")) == ""
+    profile = _profile("kept")
+    assert Optimizers().inapplicable(profile) == "configure_optimizers returns no optimizer"
+    assert REQUIREMENTS["remembering-optimizer"](profile) == "the Trainer has no optimizer"
+    assert "max_steps does not count" in REQUIREMENTS["several-updates"](profile)
+    assert REQUIREMENTS["several-updates"](_profile("wrapped")) == ""
 
 
 @pytest.mark.parametrize("kind", KINDS)

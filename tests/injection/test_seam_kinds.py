@@ -49,10 +49,10 @@ def one_thread() -> Iterator[None]:
 def _fit(
     factory: Any, namespace: str, seam: InjectionPoint, injector: Callable[..., Any], trigger: str, **mode: Any
 ) -> Armed:
-    """Trains four batches twice, clean for the recon and then with the injector at the seam."""
+    """Trains four batches twice, clean for the target profile and then with the injector at the seam."""
     package = importlib.import_module(namespace)
     armed: Armed | None = None
-    recon = None
+    profile = None
     for _ in range(2):
         torch.manual_seed(0)
         module, data = factory(namespace)
@@ -60,16 +60,16 @@ def _fit(
         with Patches() as patches:
             clock.attach(patches)
             trainer = package.Trainer(**TRAINER)
-            if recon is None:
+            if profile is None:
                 probe = Probe(site, clock)
                 with probe.watching():
                     trainer.fit(module, *data)
-                recon = probe.recon(trainer, STEPS, 2)
+                profile = probe.profile(trainer, STEPS, 2)
                 continue
             declared = declare(id="trial.mode", docstring="A trial.", no_evidence="a test", point=seam,
                                severity="minor", effect="silent", cause=("x",), **mode)  # fmt: skip
             registered = Registered(declared, injector)
-            armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, recon)
+            armed = Armed(Fault("trial.mode", trigger=Trigger.parse(trigger)), registered, clock, profile)
             with attach(armed, site):
                 trainer.fit(module, *data)
     assert armed is not None

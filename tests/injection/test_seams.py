@@ -22,7 +22,7 @@ def working() -> Iterator[Engine]:
 @pytest.mark.parametrize("namespace", ["pytorch_lightning", "lightning.pytorch"])
 def test_seams_attach_in_either_namespace(working: Engine, namespace: str) -> None:
     lab = Lab(working, f"{ZOO}.classifier", namespace=namespace)
-    assert lab.recon.namespace == namespace
+    assert lab.profile.namespace == namespace
     faults = ["return.none@always", "input.nan@step=5", "forward.constant@always", "gradient.zero@always",
               "step.raises@step=3", "loss.zeroed@always", "label.shuffled@always"]  # fmt: skip
     results = {id: lab.judge(outcome) for id, outcome in lab.run(faults).items()}
@@ -45,11 +45,11 @@ def test_roles_are_found_in_every_kind_of_batch(
     working: Engine, kind: str, inputs: tuple[str, ...], labels: tuple[str, ...]
 ) -> None:
     lab = Lab(working, f"{ZOO}.classifier", kind=kind)
-    assert (lab.recon.inputs, lab.recon.labels) == (inputs, labels)
+    assert (lab.profile.inputs, lab.profile.labels) == (inputs, labels)
     outcomes = lab.run(["input.zero@always", "label.shuffled@always"])
     for outcome in outcomes.values():
         result = lab.judge(outcome)
-        assert (result.status, result.activations) == (Status.SILENT, lab.recon.steps), result
+        assert (result.status, result.activations) == (Status.SILENT, lab.profile.steps), result
 
 
 def test_one_corrupted_batch_does_not_poison_the_dataset(working: Engine) -> None:
@@ -74,11 +74,11 @@ def test_batches_that_are_read_ahead_or_pulled_by_the_step_are_broken_at_the_rig
 
 def test_under_manual_optimisation_losses_gradients_and_steps_are_reached(working: Engine) -> None:
     lab = Lab(working, f"{ZOO}.adversarial")
-    assert not lab.recon.automatic
-    assert lab.recon.losses == 2
+    assert not lab.profile.automatic
+    assert lab.profile.losses == 2
     results = {id: lab.judge(o) for id, o in lab.run(["loss.nan@step=2", "gradient.negated@always"]).items()}
     assert results["loss.nan@step=2"].activations == 2
-    assert results["gradient.negated@always"].activations == 2 * lab.recon.steps
+    assert results["gradient.negated@always"].activations == 2 * lab.profile.steps
 
 
 def test_a_run_with_loader_workers_begins_anew_and_ends_alike(working: Engine) -> None:
@@ -91,7 +91,7 @@ def test_a_run_with_loader_workers_begins_anew_and_ends_alike(working: Engine) -
 
 def test_a_fault_forked_at_its_step_ends_as_one_armed_from_the_beginning(working: Engine) -> None:
     lab = Lab(working, f"{ZOO}.classifier")
-    step = lab.recon.steps // 2
+    step = lab.profile.steps // 2
     faults = [f"{mode}@step={step}" for mode in ("loss.nan", "label.shuffled", "input.noise", "gradient.random")]
     forked, whole = lab.run(faults, at=step), lab.run(faults, at="construct")
     for fault in faults:

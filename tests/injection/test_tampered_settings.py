@@ -11,7 +11,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from faultlab.core.fault import Fault
-from faultlab.core.target_profile import Part, Recon
+from faultlab.core.target_profile import Part, TargetProfile
 from faultlab.detectors.guard_observer import Observer
 from faultlab.detectors.warnings_shown import Warnings
 from faultlab.frameworks.lightning.clock import LightningClock
@@ -34,13 +34,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def _armed(fault: str, recon: Recon | None = None) -> Armed:
+def _armed(fault: str, profile: TargetProfile | None = None) -> Armed:
     parsed = Fault.parse(fault)
     registered = registry.load()[parsed.mode]
-    return Armed(registered.mode.complete(parsed, 12), registered, LightningClock(), recon or Recon())
+    return Armed(registered.mode.complete(parsed, 12), registered, LightningClock(), profile or TargetProfile())
 
 
-def _watched(fault: str | None, callback: Any, recon: Recon | None = None, **settings: Any) -> tuple[Any, Observer]:
+def _watched(
+    fault: str | None, callback: Any, profile: TargetProfile | None = None, **settings: Any
+) -> tuple[Any, Observer]:
     """Trains with the callback under observation, and the fault in the Trainer's arguments."""
     torch.manual_seed(0)
     module, loaders, arguments = equipped.stopped()
@@ -58,7 +60,7 @@ def _watched(fault: str | None, callback: Any, recon: Recon | None = None, **set
     if fault is None:
         trainer = pl.Trainer(**arguments)
     else:
-        armed = _armed(fault, recon)
+        armed = _armed(fault, profile)
         with attach(armed, Site(type(None))):
             trainer = pl.Trainer(**arguments)
         assert armed.activations == 1
@@ -73,27 +75,27 @@ def _stopping(**more: Any) -> Any:
 def test_a_callback_that_is_only_watched_stops_nothing_and_is_noted() -> None:
     trainer, observer = _watched(None, _stopping(patience=3))
     assert trainer.global_step == 12
-    assert [notice.reason for notice in observer.notices] == ["patience_exhausted"]
+    assert [alert.reason for alert in observer.alerts] == ["patience_exhausted"]
 
 
 @pytest.mark.parametrize("fault", ["setting.patience-wrong", "metric.wrong-mode"])
 def test_a_callback_that_a_fault_tampers_with_really_stops_and_is_no_detection(fault: str) -> None:
     callback = _stopping(patience=3)
-    trainer, observer = _watched(fault, callback, Recon(monitors={"EarlyStopping": "val_loss"}))
+    trainer, observer = _watched(fault, callback, TargetProfile(monitors={"EarlyStopping": "val_loss"}))
     assert trainer.global_step < 10
     assert callback.stopping_reason.name == "PATIENCE_EXHAUSTED"
-    assert observer.notices == []
+    assert observer.alerts == []
 
 
 def test_a_callback_whose_key_is_gone_stops_nothing_and_says_nothing() -> None:
     trainer, observer = _watched("metric.not-strict", _stopping(patience=1))
     assert trainer.global_step == 12
-    assert observer.notices == []
+    assert observer.alerts == []
 
 
 def test_another_fault_of_the_trainers_arguments_leaves_callbacks_watched() -> None:
     _, observer = _watched("setting.limit-validation-zero", pl.callbacks.EarlyStopping("val_loss"))
-    assert ["not available" in notice.message for notice in observer.notices] == [True]
+    assert ["not available" in alert.message for alert in observer.alerts] == [True]
 
 
 def test_a_wrong_mode_is_what_the_constructor_would_have_made_of_it() -> None:
@@ -107,7 +109,7 @@ def test_a_wrong_mode_is_what_the_constructor_would_have_made_of_it() -> None:
         pl.callbacks.ModelCheckpoint(monitor="a", mode="min"),
         pl.callbacks.ModelCheckpoint(),
     ]
-    armed = _armed("metric.wrong-mode", Recon(monitors={"EarlyStopping": "a", "ModelCheckpoint": "a"}))
+    armed = _armed("metric.wrong-mode", TargetProfile(monitors={"EarlyStopping": "a", "ModelCheckpoint": "a"}))
     with attach(armed, Site(type(None))):
         pl.Trainer(**{**TRAINER, "enable_checkpointing": True}, callbacks=found)
     assert repr([vars(callback) for callback in found]) == repr([vars(callback) for callback in meant])
@@ -172,13 +174,13 @@ def test_a_rate_that_is_a_tensor_or_comes_twice_is_scaled_once() -> None:
 def test_a_hidden_size_is_an_argument_that_is_the_width_of_a_layer_before_the_last() -> None:
     parts = {"a": Part("linear", width=16), "b": Part("linear", width=3)}
     arguments = {"hidden": 16, "classes": 3, "batch_size": 16, "patience": 16, "deep": True, "rate": 16.0, "width": 16}
-    assert Recon(parts=parts, arguments=arguments).hidden_sizes == ["hidden", "width"]
+    assert TargetProfile(parts=parts, arguments=arguments).hidden_sizes == ["hidden", "width"]
 
 
 @pytest.mark.parametrize("fault", ["metric.wrong-mode", "checkpoint.wrong-best"])
 def test_a_callback_that_two_trainers_are_built_with_is_inverted_once(fault: str) -> None:
     callback = pl.callbacks.ModelCheckpoint(monitor="val_loss")
-    armed = _armed(fault, Recon(monitors={"ModelCheckpoint": "val_loss"}))
+    armed = _armed(fault, TargetProfile(monitors={"ModelCheckpoint": "val_loss"}))
     with attach(armed, Site(type(None))):
         for _ in range(2):
             pl.Trainer(**{**TRAINER, "enable_checkpointing": True}, callbacks=[callback])

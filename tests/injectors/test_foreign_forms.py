@@ -39,20 +39,20 @@ def working() -> Iterator[Engine]:
 )
 def test_roles_are_found(working: Engine, model: str, inputs: tuple[str, ...], labels: tuple[str, ...]) -> None:
     lab = Lab(working, f"{FOREIGN}.{model}")
-    assert (lab.recon.inputs, lab.recon.labels) == (inputs, labels)
+    assert (lab.profile.inputs, lab.profile.labels) == (inputs, labels)
 
 
 @FIELD
 @pytest.mark.parametrize("namespace", ["pytorch_lightning", "lightning.pytorch"])
 def test_roles_are_found_behind_a_hook_that_replaces_the_batch(working: Engine, namespace: str) -> None:
     lab = Lab(working, f"{FOREIGN}.augmented", namespace=namespace)
-    assert (lab.recon.inputs, lab.recon.labels) == (("1",), ("0",))
+    assert (lab.profile.inputs, lab.profile.labels) == (("1",), ("0",))
 
 
 @FIELD
 def test_a_forward_that_only_validation_calls_is_not_what_is_broken_in_training(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.headed")
-    assert lab.recon.forward == "heads.value"
+    assert lab.profile.forward == "heads.value"
     outcomes = lab.run(["forward.nan@step=2", "forward.raises@step=2", "forward.no-grad@always"])
     assert [(lab.judge(outcome).activations > 0) for outcome in outcomes.values()] == [True] * 3
 
@@ -60,7 +60,7 @@ def test_a_forward_that_only_validation_calls_is_not_what_is_broken_in_training(
 @FIELD
 def test_the_arguments_of_a_loader_that_never_asks_for_them_are_not_broken(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.joined")
-    assert (lab.recon.inputs, lab.recon.labels) == (("0",), ("1",))
+    assert (lab.profile.inputs, lab.profile.labels) == (("0",), ("1",))
     plan = lab.plan(["dataset.empty-validation", "dataset.truncated", "loader.batching-disabled", "loader.slow"])
     reasons = [f"the {stage} loader samples in a way of its own" for stage in ("validation", "training", "training")]
     assert list(plan.values()) == [*reasons, ""]
@@ -69,7 +69,7 @@ def test_the_arguments_of_a_loader_that_never_asks_for_them_are_not_broken(worki
 @FIELD
 def test_targets_that_the_model_is_given_too_are_labels_by_their_name(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.teacher_forced", named=True)
-    assert (lab.recon.inputs, lab.recon.labels) == (("source",), ("labels",))
+    assert (lab.profile.inputs, lab.profile.labels) == (("source",), ("labels",))
     results = [lab.judge(outcome) for outcome in lab.run(["label.shuffled@always", "input.zero@always"]).values()]
     assert [result.status for result in results] == [Status.SILENT] * 2
 
@@ -78,7 +78,7 @@ def test_targets_that_the_model_is_given_too_are_labels_by_their_name(working: E
 def test_one_tensor_in_two_places_is_broken_alike_in_both(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.forecaster")
     (outcome,) = lab.run(["label.shuffled@always"]).values()
-    assert lab.judge(outcome).activations == lab.recon.steps
+    assert lab.judge(outcome).activations == lab.profile.steps
 
 
 @FIELD
@@ -87,22 +87,22 @@ def test_lengths_masks_and_edges_are_not_what_is_broken_in_inputs(working: Engin
     lab = Lab(working, f"{FOREIGN}.{model}")
     outcomes = lab.run(["input.zero@always", "batch.transposed@always"])
     zero, transposed = (lab.judge(outcomes[f"{mode}@always"]) for mode in ("input.zero", "batch.transposed"))
-    assert (zero.status, zero.activations) == (Status.SILENT, lab.recon.steps), zero
-    # Lengths of zero would be noticed, and a mask of zeros would make NaN.
+    assert (zero.status, zero.activations) == (Status.SILENT, lab.profile.steps), zero
+    # Lengths of zero would be detected, and a mask of zeros would make NaN.
     assert all(math.isfinite(loss) for _, loss in trained(outcomes["input.zero@always"]).trajectory.losses)
-    assert transposed.activations in (1, lab.recon.steps)
+    assert transposed.activations in (1, lab.profile.steps)
 
 
 @FIELD
 def test_a_mapping_that_is_no_dict_stays_what_it_is(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.encoded")
-    assert lab.recon.batch == "dict"
+    assert lab.profile.batch == "dict"
     results = {id.partition("@")[0]: lab.judge(outcome) for id, outcome in lab.run(
         ["batch.extra-element@always", "batch.inputs-only@always", "batch.as-dict@always"]
     ).items()}  # fmt: skip
     assert results["batch.extra-element"].status is Status.NO_EFFECT
-    assert "'labels'" in results["batch.inputs-only"].noticed_by[0].message
-    assert results["batch.as-dict"].status is Status.NOTICED
+    assert "'labels'" in results["batch.inputs-only"].detected_by[0].message
+    assert results["batch.as-dict"].status is Status.DETECTED
 
 
 @FIELD

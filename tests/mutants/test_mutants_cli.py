@@ -116,13 +116,13 @@ def test_json_is_one_document_with_every_mutant_and_nothing_else(judged: tuple[P
     }
     assert set(statuses["greeting"]) == {"ignored"}
     assert set(statuses["unused"]) == {"not_activated"}
-    assert set(statuses["clipped"]) == {"noticed", "silent"}
+    assert set(statuses["clipped"]) == {"detected", "silent"}
     survivors = [f["mutant"] for f in done.report["faults"] if f["status"] == "silent"]
     assert ("10", "11") in [(mutant["before"], mutant["after"]) for mutant in survivors]
     assert all(mutant["diff"].startswith("--- model.py") for mutant in survivors)
     assert done.report["mutants"]["score"] < 1
-    killed = [f for f in done.report["faults"] if f["status"] == "noticed"]
-    assert all(f["noticed_by"][0]["name"].startswith("test_model.py::test_a_") for f in killed)
+    killed = [f for f in done.report["faults"] if f["status"] == "detected"]
+    assert all(f["detected_by"][0]["name"].startswith("test_model.py::test_a_") for f in killed)
 
 
 def test_the_second_run_finds_everything_judged_and_says_the_same(judged: tuple[Path, Done]) -> None:
@@ -222,7 +222,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["empty"], "empty: no Python file in this folder to mutate"),
     (["constants.py"], "mutmut finds nothing to change in constants.py"),
     (["broken.py"], "broken.py:1:7: it is no Python: invalid syntax"),
-    (["excused.py"], "an excuse without a reason"),
+    (["exempted.py"], "an exemption without a reason"),
     (["one.yaml", "two.yaml", "model.py"], "files to mutate go with one scenario, whose code they are"),
     (["../outside.py", "model.py"], "lies outside of the project"),
 ]
@@ -233,7 +233,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = _written(tmp_path_factory.mktemp("wrong") / "project")
     files = {"notes.txt": "", "empty/notes.txt": "", "constants.py": "X = 1\n", "broken.py": "def f(:\n"}
     files |= {"one.yaml": GUARDED.format("one"), "two.yaml": GUARDED.format("two"), "../outside.py": MODEL}
-    return project(root, {**files, "excused.py": "def f():\n    return 1  # faultlab: ignore\n"})
+    return project(root, {**files, "exempted.py": "def f():\n    return 1  # faultlab: ignore\n"})
 
 
 CALLED = """
@@ -309,7 +309,7 @@ def test_a_test_that_is_known_to_fail_kills_what_makes_it_pass_and_recursion_goe
     done = _mutate(tmp_path, "model.py", "--json")
     assert (done.status, done.report["baseline"]["false_alarms"]) == (0, [])
     found = {(f["mutant"]["before"], f["mutant"]["after"]): f for f in done.report["faults"]}
-    assert [by["name"] for by in found["+", "-"]["noticed_by"]] == ["test_model.py::test_known"]
+    assert [by["name"] for by in found["+", "-"]["detected_by"]] == ["test_model.py::test_known"]
     assert found["1", "2"]["status"] == "silent"
 
 
@@ -338,7 +338,7 @@ def test_a_file_that_is_imported_under_two_names_is_mutated_in_both(tmp_path: Pa
     tests += "def test_other():\n    assert model.after(3) == 4\n"
     files = {"pyproject.toml": "", "pkg/__init__.py": "", "pkg/model.py": source, "test_model.py": tests}
     done = _mutate(project(tmp_path, files), "pkg/model.py", "--json")
-    assert set(done.verdicts.values()) == {"noticed"}
+    assert set(done.verdicts.values()) == {"detected"}
 
 
 @MORE
@@ -416,4 +416,4 @@ def test_a_scenario_around_a_script_has_the_scripts_code_and_what_it_makes_mutat
     assert ("Watch.on_train_end", "silent") in found, found
     assert ("Watch.on_train_end", "no_effect") not in found
     assert {function for function, _ in found} == {"Rows.__len__", "Lit.training_step", "Watch.on_train_end"}
-    assert ("Lit.training_step", "noticed") in found
+    assert ("Lit.training_step", "detected") in found

@@ -36,10 +36,10 @@ def test_a_verdict_of_tests_is_the_same_in_the_next_run(outcome: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "status", [Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT, Status.NOT_ACTIVATED]
+    "status", [Status.DETECTED, Status.WARNED, Status.SILENT, Status.NO_EFFECT, Status.NOT_ACTIVATED]
 )
 def test_a_verdict_of_the_training_is_the_same_in_the_next_run(status: Status, tmp_path: Path) -> None:
-    verdict = result("source.number", status, noticed_by=[detection()], warnings=["w"], first_step=3)
+    verdict = result("source.number", status, detected_by=[detection()], warnings=["w"], first_step=3)
     verdict = replace(verdict, id=MUTANT.name)
     _stored(tmp_path / "v").heard_from_training(MUTANT, verdict)
     assert _stored(tmp_path / "v").training(MUTANT) == verdict

@@ -31,26 +31,26 @@ TESTS = {
     CRASHED: TestVerdict(CRASHED, "t.py::test_f", "process", "the process ended with status -11", 2),
     SURVIVED: TestVerdict(SURVIVED, tests=2),
     NOT_ACTIVATED: TestVerdict(NOT_ACTIVATED),
-    LOST: TestVerdict(LOST, message="the nursery died"),
+    LOST: TestVerdict(LOST, message="the fork server died"),
     None: None,
 }
 
 
 def _training(status: Status) -> FaultResult:
-    by = [detection()] if status is Status.NOTICED else []
+    by = [detection()] if status is Status.DETECTED else []
     return result(
-        "source.x", status, noticed_by=by, activations=3, first_step=2, seconds=0.5, reason=f"r {status.value}"
+        "source.x", status, detected_by=by, activations=3, first_step=2, seconds=0.5, reason=f"r {status.value}"
     )
 
 
-RAN = [Status.NOTICED, Status.WARNED, Status.SILENT, Status.NO_EFFECT]
+RAN = [Status.DETECTED, Status.WARNED, Status.SILENT, Status.NO_EFFECT]
 TRAININGS = [*RAN, Status.NOT_ACTIVATED, Status.ERROR, Status.TIMEOUT, None]
 
 
 def _expected(tests: str | None, training: Status | None, watches: bool) -> Status:
-    """The table: who notices wins, then what failed, then what never ran, then what the training says."""
-    if tests in (KILLED, TIMEOUT, CRASHED) or training is Status.NOTICED:
-        return Status.NOTICED
+    """The table: who detects wins, then what failed, then what never ran, then what the training says."""
+    if tests in (KILLED, TIMEOUT, CRASHED) or training is Status.DETECTED:
+        return Status.DETECTED
     if tests == LOST or training in (Status.ERROR, Status.TIMEOUT):
         return Status.ERROR
     if tests != SURVIVED and training not in RAN:
@@ -64,20 +64,22 @@ def _expected(tests: str | None, training: Status | None, watches: bool) -> Stat
 def test_a_verdict_is_joined_of_what_both_judges_say(tests: str | None, training: Status | None, watches: bool) -> None:
     judged = join(MUTANT, TESTS[tests], _training(training) if training else None, watches)
     assert judged.status is _expected(tests, training, watches)
-    assert bool(judged.noticed_by) == (judged.status is Status.NOTICED)
-    assert (judged.status is Status.NOTICED) or judged.reason
-    excused = join(replace(MUTANT, excuse="why not"), TESTS[tests], _training(training) if training else None, watches)
-    assert (excused.status, excused.reason) == (Status.IGNORED, "why not")
+    assert bool(judged.detected_by) == (judged.status is Status.DETECTED)
+    assert (judged.status is Status.DETECTED) or judged.reason
+    exempted = join(
+        replace(MUTANT, exemption="why not"), TESTS[tests], _training(training) if training else None, watches
+    )
+    assert (exempted.status, exempted.reason) == (Status.IGNORED, "why not")
 
 
 @pytest.mark.parametrize(
     ("tests", "training", "reason"),
     [
         (KILLED, None, ""),
-        (KILLED, Status.NOTICED, ""),
-        (SURVIVED, Status.NOTICED, "the tests miss it, and the training does not"),
-        (None, Status.NOTICED, ""),
-        (LOST, Status.SILENT, "the nursery died"),
+        (KILLED, Status.DETECTED, ""),
+        (SURVIVED, Status.DETECTED, "the tests miss it, and the training does not"),
+        (None, Status.DETECTED, ""),
+        (LOST, Status.SILENT, "the fork server died"),
         (SURVIVED, Status.ERROR, "r error"),
         (NOT_ACTIVATED, None, "its function never runs, in a test"),
         (None, Status.NOT_ACTIVATED, "its function never runs, in the training"),
@@ -113,13 +115,13 @@ def test_one_test_is_told_as_the_only_one() -> None:
     ],
 )
 def test_the_killing_test_is_named_before_the_guards(outcome: str, kind: str, message: str) -> None:
-    first, second = join(MUTANT, TESTS[outcome], _training(Status.NOTICED)).noticed_by
+    first, second = join(MUTANT, TESTS[outcome], _training(Status.DETECTED)).detected_by
     assert (first.kind, first.name, first.message) == (kind, "t.py::test_f", message)
     assert second == detection()
 
 
-def test_a_mutant_that_kills_pytest_itself_is_noticed_by_pytest() -> None:
-    (found,) = join(MUTANT, TestVerdict(KILLED, message="pytest ended with status 4"), None).noticed_by
+def test_a_mutant_that_kills_pytest_itself_is_detected_by_pytest() -> None:
+    (found,) = join(MUTANT, TestVerdict(KILLED, message="pytest ended with status 4"), None).detected_by
     assert (found.kind, found.name) == ("test", "pytest")
 
 
@@ -129,7 +131,7 @@ def test_a_verdict_says_where_the_mutant_stands_and_what_each_judge_said() -> No
     assert (judged.activations, judged.first_step, judged.seconds) == (3, 2, 0.75)
     said = judged.mutant
     assert said is not None
-    assert not {"name", "digest", "excuse"} & set(said)
+    assert not {"name", "digest", "exemption"} & set(said)
     assert (said["file"], said["line"], said["column"], said["end_line"], said["end_column"]) == ("a.py", 3, 5, 3, 7)
     assert (said["before"], said["after"], said["diff"], said["function"]) == ("x,", "", "--- a.py", "f")
     assert said["tests"]["test"] == "t.py::test_f"
@@ -143,17 +145,17 @@ def _mutant_result(status: Status, function: str, line: int = 1, file: str = "a.
 
 def test_rows_are_by_function_the_weakest_first() -> None:
     mutants = [
-        _mutant_result(Status.NOTICED, "all"),
+        _mutant_result(Status.DETECTED, "all"),
         _mutant_result(Status.IGNORED, "nothing counts"),
         _mutant_result(Status.NO_EFFECT, "nothing counts"),
-        *[_mutant_result(status, "half", line) for status, line in [(Status.NOTICED, 9), (Status.SILENT, 7)]],
+        *[_mutant_result(status, "half", line) for status, line in [(Status.DETECTED, 9), (Status.SILENT, 7)]],
         *[_mutant_result(status, "worse") for status in [Status.NOT_ACTIVATED, Status.SILENT, Status.WARNED]],
         _mutant_result(Status.SILENT, "bad", 4),
         _mutant_result(Status.SILENT, "bad", 4, "b.py"),
         _mutant_result(Status.SILENT, "bad, above", 2),
     ]
     rows = mutation_scores.rows(mutants, {}, {})
-    assert [(row["function"], row["file"], row["noticed"], row["counted"]) for row in rows] == [
+    assert [(row["function"], row["file"], row["detected"], row["counted"]) for row in rows] == [
         ("worse", "a.py", 0, 3),
         ("bad, above", "a.py", 0, 1),
         ("bad", "a.py", 0, 1),
@@ -169,11 +171,11 @@ def test_rows_are_by_function_the_weakest_first() -> None:
 
 def test_failure_modes_stand_beside_the_method_that_they_bite_in() -> None:
     known = index.modes()
-    judged = {"return.none": Status.NOTICED, "loss.nan": Status.SILENT, "loss.constant": Status.NOT_APPLICABLE}
+    judged = {"return.none": Status.DETECTED, "loss.nan": Status.SILENT, "loss.constant": Status.NOT_APPLICABLE}
     assert {known[id].method for id in judged if id in known} == {"training_step"}
-    mutants = [_mutant_result(s, "Lit.training_step") for s in [Status.NOTICED] * 9 + [Status.SILENT] * 3]
+    mutants = [_mutant_result(s, "Lit.training_step") for s in [Status.DETECTED] * 9 + [Status.SILENT] * 3]
     (row,) = mutation_scores.rows([*mutants], {**judged, "own.mode": Status.SILENT}, known)
-    assert mutation_scores.sentence(row) == "Lit.training_step: 9 of 12 mutants killed, 1 of 2 failure modes noticed"
+    assert mutation_scores.sentence(row) == "Lit.training_step: 9 of 12 mutants killed, 1 of 2 failure modes detected"
     (other,) = mutation_scores.rows([_mutant_result(Status.SILENT, "Lit.other")], judged, known)
     assert mutation_scores.sentence(other) == "Lit.other: 0 of 1 mutant killed"
 
@@ -188,7 +190,7 @@ def test_a_report_with_mutants_is_read_back_as_it_was(tmp_path: Path) -> None:
     summary = Mutation(
         "3.8.1", ["a.py"], ["tests"], 0.5, {"silent": 1}, [{"function": "f"}], {"a.py:1 g": "why"}, ["n"]
     )
-    whole = report(result("loss.nan", Status.NOTICED, noticed_by=[detection()]), mutants=judged, mutation=summary)
+    whole = report(result("loss.nan", Status.DETECTED, detected_by=[detection()]), mutants=judged, mutation=summary)
     file = tmp_path / "report.json"
     file.write_text(dump(whole.to_json()))
     again = Report.read(file)
@@ -197,7 +199,7 @@ def test_a_report_with_mutants_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_mutants_count_for_no_coverage_of_failure_modes() -> None:
-    faults = [result("loss.nan", Status.NOTICED, noticed_by=[detection()]), result("return.none", Status.SILENT)]
+    faults = [result("loss.nan", Status.DETECTED, detected_by=[detection()]), result("return.none", Status.SILENT)]
     alone, joined = report(*faults), report(*faults, mutants=[join(MUTANT, TESTS[SURVIVED], None)], mutation=Mutation())
     assert joined.ratio == alone.ratio == 0.5
     assert joined.to_json()["coverage"] == alone.to_json()["coverage"]

@@ -84,7 +84,7 @@ def test_every_test_takes_part_in_it(mutated: Mutated) -> None:
 def test_no_mutant_goes_without_a_verdict(mutated: Mutated) -> None:
     assert mutated.status == 0
     assert {result.status for result in mutated.report.mutants} == {
-        Status.NOTICED, Status.SILENT, Status.NO_EFFECT, Status.NOT_ACTIVATED, Status.IGNORED
+        Status.DETECTED, Status.SILENT, Status.NO_EFFECT, Status.NOT_ACTIVATED, Status.IGNORED
     }  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_what_runs_at_import_is_killed_in_a_fresh_process(mutated: Mutated) -> N
 
 
 def test_what_keeps_the_tests_from_being_collected_is_killed(mutated: Mutated) -> None:
-    (found,) = mutated.of("weights", "size", "None").noticed_by
+    (found,) = mutated.of("weights", "size", "None").detected_by
     assert "can't be collected" in found.message
 
 
@@ -120,9 +120,9 @@ def test_what_one_test_computes_and_another_looks_at_is_killed(
     assert mutated.by_tests(function, before, after) == ("killed", test)
 
 
-def test_a_loop_that_never_ends_is_noticed_as_such(mutated: Mutated) -> None:
+def test_a_loop_that_never_ends_is_detected_as_such(mutated: Mutated) -> None:
     assert mutated.by_tests("countdown", "-=", "+=") == ("timeout", "test_a_countdown_ends_at_one")
-    (found,) = mutated.of("countdown", "-=", "+=").noticed_by
+    (found,) = mutated.of("countdown", "-=", "+=").detected_by
     assert found.kind == "process"
     assert "never ends" in found.message
 
@@ -138,11 +138,11 @@ def test_a_loop_that_ends_all_the_same_survives(mutated: Mutated) -> None:
         ("give_up", "3", "test_nobody_gives_up_without_problems"),
     ],
 )
-def test_a_crash_is_noticed_with_its_status_and_its_test(
+def test_a_crash_is_detected_with_its_status_and_its_test(
     mutated: Mutated, function: str, status: str, test: str
 ) -> None:
     assert mutated.by_tests(function, ">", ">=") == ("killed", test)
-    (found,) = mutated.of(function, ">", ">=").noticed_by
+    (found,) = mutated.of(function, ">", ">=").detected_by
     assert found.kind == "process"
     assert found.message.endswith(f"status {status}")
 
@@ -170,11 +170,11 @@ def test_a_training_that_is_the_same_to_the_bit_makes_a_mutant_equivalent(mutate
     assert "to the bit, and each of 4 tests" in found.reason
 
 
-def test_a_guard_notices_what_the_tests_miss(mutated: Mutated) -> None:
+def test_a_guard_detects_what_the_tests_miss(mutated: Mutated) -> None:
     assert mutated.by_tests("Line.__getitem__", "+", "-") == ("survived", "")
     found = mutated.of("Line.__getitem__", "+", "-")
-    assert found.status is Status.NOTICED
-    assert [detection.name for detection in found.noticed_by] == ["StartsAtOne"]
+    assert found.status is Status.DETECTED
+    assert [detection.name for detection in found.detected_by] == ["StartsAtOne"]
 
 
 def test_a_decorated_method_is_listed_as_unmutated(mutated: Mutated) -> None:
@@ -183,7 +183,7 @@ def test_a_decorated_method_is_listed_as_unmutated(mutated: Mutated) -> None:
     assert "@property" in why
 
 
-def test_an_excuse_keeps_a_mutant_from_being_judged_and_in_the_report(mutated: Mutated) -> None:
+def test_an_exemption_keeps_a_mutant_from_being_judged_and_in_the_report(mutated: Mutated) -> None:
     found = mutated.of("rounded", "+", "-")
     assert found.status is Status.IGNORED
     assert found.reason == "a half more or less is within what is measured"

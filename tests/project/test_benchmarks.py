@@ -18,7 +18,7 @@ import pytest
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Train
 from faultlab.core.results import Outcome, RunResult
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 
 ROOT = Path(__file__).parents[2]
@@ -174,8 +174,8 @@ def test_of_a_run_that_died_it_is_noted_how_far_it_was_when_its_fault_was_about_
 
 
 def test_an_engine_that_notes_hands_on_what_runs_came_to(scripts: SimpleNamespace, tmp_path: Path) -> None:
-    known = Recon(epochs=2, monitor="val_loss")
-    order = Order("a.fault@always", Train(0, Fault.parse("a.fault@always"), reload=True, recon=known))
+    known = TargetProfile(epochs=2, monitor="val_loss")
+    order = Order("a.fault@always", Train(0, Fault.parse("a.fault@always"), reload=True, profile=known))
     canary = Order("canary", Train(0, Fault.parse("step.raises@always")), at="fit")
     result = RunResult(Trajectory(steps=7, validation_batches=3), seconds=0.5)
     outcomes = [Outcome(order.id, [result]), Outcome(canary.id)]
@@ -277,17 +277,17 @@ def test_a_floor_is_not_set_beside_a_build_that_runs_other_scenarios(
 
 
 def test_faults_are_listed_whose_status_is_not_the_same_each_time(measured: Any) -> None:
-    found = measured("one", [1.0, 1.0], [1.0, 1.0], [{"a": "silent", "b": "warned"}, {"a": "silent", "b": "noticed"}])
-    assert found.differences() == ["one: b: noticed or warned, there noticed or warned"]
+    found = measured("one", [1.0, 1.0], [1.0, 1.0], [{"a": "silent", "b": "warned"}, {"a": "silent", "b": "detected"}])
+    assert found.differences() == ["one: b: detected or warned, there detected or warned"]
     found.other.clear()
-    assert found.differences() == ["one: b: noticed or warned"]
+    assert found.differences() == ["one: b: detected or warned"]
 
 
 def test_what_was_measured_is_printed_and_can_be_read_back(
     scripts: SimpleNamespace, measured: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = measured("one", [20.0, 20.0], [40.0, 40.0], [{"a": "silent", "b": "warned"}] * 2)
-    found.other[1] = replace(found.other[1], statuses={"a": "silent", "b": "noticed"})
+    found.other[1] = replace(found.other[1], statuses={"a": "silent", "b": "detected"})
     found.unadvised = found.other
     found.peaks = [1 << 30, 1 << 29]
     spent = SimpleNamespace(cpu=100.0, wall=60.0)
@@ -303,7 +303,7 @@ def test_what_was_measured_is_printed_and_can_be_read_back(
         "demo cpu seconds 2.00 4.00",
         "demo this build / the other, cpu 0.50",
         "faults whose status is not the same each time: 1",
-        "one: b: warned, there noticed or warned",
+        "one: b: warned, there detected or warned",
     ):
         assert line in lines
     data = json.loads(json.dumps(scripts.campaign.to_json([found], "old", demos)))

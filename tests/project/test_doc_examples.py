@@ -28,7 +28,7 @@ PREAMBLE = """
 import functools, pytest, torch
 import pytorch_lightning
 from pytorch_lightning.demos.boring_classes import BoringModel, RandomDataset
-from faultlab import assert_noticed, guards, inject
+from faultlab import assert_detected, guards, inject
 from scenarios.digits.guards import FiniteLoss
 from scenarios.digits.model import DigitsData, LitDigits as LitModel
 Trainer = functools.partial(pytorch_lightning.Trainer, logger=False, enable_checkpointing=False, limit_train_batches=4,

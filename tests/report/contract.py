@@ -69,7 +69,7 @@ class FormatTester:
         hostile = [
             fault("loss.scaled", Status.SILENT, reason=HOSTILE * 500),
             fault("return.none", Status.WARNED, warnings=[HOSTILE]),
-            fault("loss.nan", Status.NOTICED, noticed_by=[found("guard", name=HOSTILE, message=HOSTILE * 500)]),
+            fault("loss.nan", Status.DETECTED, detected_by=[found("guard", name=HOSTILE, message=HOSTILE * 500)]),
             fault("step.raises", Status.ERROR, reason=f"{HOSTILE} | a ]]> b"),
         ]
         text = self.of(report(hostile, [mutant(reason=HOSTILE)]), tmp_path)
@@ -80,7 +80,7 @@ class FormatTester:
         self.read(text)
 
     def test_a_report_of_thousands_of_faults_takes_no_time_to_speak_of(self, tmp_path: Path) -> None:
-        faults = [fault(f"loss.{number}", Status.SILENT, reason="unnoticed " * 20) for number in range(MANY)]
+        faults = [fault(f"loss.{number}", Status.SILENT, reason="undetected " * 20) for number in range(MANY)]
         made = report(faults, [mutant(number=number) for number in range(MANY)])
         begun = time.process_time()
         self.of(made, tmp_path)

@@ -129,8 +129,8 @@ def test_a_file_of_curves_that_is_none_draws_nothing(tmp_path: Path, text: str) 
 
 
 def test_latencies_are_counted_in_ranges_that_double_and_tests_are_left_out() -> None:
-    late = [result(f"a.b@step={step}", "noticed", noticed_by=[after(step)]) for step in (0, 0, 1, 5, 100)]
-    by_test = result("a.c@always", "noticed", noticed_by=[after(0, "test", "t.py::test")])
+    late = [result(f"a.b@step={step}", "detected", detected_by=[after(step)]) for step in (0, 0, 1, 5, 100)]
+    by_test = result("a.c@always", "detected", detected_by=[after(0, "test", "t.py::test")])
     found = distribution(Report("r", faults=[*late, by_test]))
     assert found is not None
     assert (found["total"], found["median"]) == (5, 1)
@@ -147,15 +147,15 @@ def test_latencies_are_counted_in_ranges_that_double_and_tests_are_left_out() ->
     assert distribution(Report("r", faults=[by_test])) is None
 
 
-def test_the_sooner_a_detector_notices_the_stronger_its_cell() -> None:
-    faults = [result(f"a.m{step}@always", "noticed", noticed_by=[after(step)]) for step in (0, 4, 16, 17)]
+def test_the_sooner_a_detector_detects_the_stronger_its_cell() -> None:
+    faults = [result(f"a.m{step}@always", "detected", detected_by=[after(step)]) for step in (0, 4, 16, 17)]
     (family,) = matrix(Report("r", faults=faults))["families"]
     assert {row.mode: row.cells[0].level for row in family[2]} == {"a.m0": 0, "a.m4": 1, "a.m16": 2, "a.m17": 3}
 
 
 def test_detectors_beyond_what_a_table_holds_share_a_column_and_can_be_filtered_by() -> None:
     several = [after(0, name=f"Guard{n}") for n in range(WIDEST + 5)]
-    found = matrix(Report("r", faults=[result("a.b@always", "noticed", noticed_by=several)]))
+    found = matrix(Report("r", faults=[result("a.b@always", "detected", detected_by=several)]))
     assert (len(found["columns"]), found["others"], len(found["numbers"])) == (WIDEST, 5, WIDEST + 5)
     ((_, _, (row,)),) = found["families"]
     assert len(row.cells) == WIDEST + 1

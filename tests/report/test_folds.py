@@ -15,7 +15,7 @@ from tests.support import detection, report, result
 
 
 def silent(steps: int) -> list[FaultResult]:
-    """Faults of one failure mode, each noticed by one ready-made guard or two."""
+    """Faults of one failure mode, each detected by one ready-made guard or two."""
     guards = [Prescribed("faultlab.guards.Always", 3, 0.01), Prescribed("faultlab.guards.Odd", 5)]
     return [
         result(f"loss.nan@step={n}", "silent", first_step=2, prescription=guards[: 1 + n % 2]) for n in range(steps)
@@ -27,8 +27,8 @@ def page(folder: Path, *faults: FaultResult) -> str:
 
 
 def test_failure_modes_with_few_faults_are_not_folded() -> None:
-    few = [result(f"loss.nan@step={n}", "noticed") for n in range(FEW)]
-    many = [result(f"loss.zeroed@step={n}", "noticed") for n in range(FEW + 1)]
+    few = [result(f"loss.nan@step={n}", "detected") for n in range(FEW)]
+    many = [result(f"loss.zeroed@step={n}", "detected") for n in range(FEW + 1)]
     first, second = folds([*few, *many])
     assert (list(first.shown), list(first.folded)) == (few, [])
     assert [*second.shown, *second.folded] == many
@@ -36,10 +36,12 @@ def test_failure_modes_with_few_faults_are_not_folded() -> None:
 
 
 def test_every_fault_of_thousands_stands_on_the_page_and_few_of_them_in_rows_of_their_own(tmp_path: Path) -> None:
-    noticed = [result(f"loss.zeroed@step={n}", "noticed", noticed_by=[detection(name=f"G{n % 3}")]) for n in range(300)]
+    detected = [
+        result(f"loss.zeroed@step={n}", "detected", detected_by=[detection(name=f"G{n % 3}")]) for n in range(300)
+    ]
     warned = [result(f"loss.summed@step={n}", "warned", warnings=["careful"]) for n in range(300)]
     failed = [result(f"loss.offset@step={n}", "error", reason="it broke") for n in range(300)]
-    faults = [*silent(300), *noticed, *warned, *failed]
+    faults = [*silent(300), *detected, *warned, *failed]
     text = page(tmp_path, *faults)
     assert [fault.id for fault in faults if f"<code>{fault.id}</code>" not in text] == []
     assert text.count("data-mode=") < 30
@@ -47,21 +49,21 @@ def test_every_fault_of_thousands_stands_on_the_page_and_few_of_them_in_rows_of_
     assert f"{300 - LISTED} more faults" in text
 
 
-def test_what_is_folded_says_who_noticed_it_and_when(tmp_path: Path) -> None:
-    many = [result(f"loss.nan@step={n}", "noticed", noticed_by=[detection(name="G", step=n)]) for n in range(9)]
+def test_what_is_folded_says_who_detected_it_and_when(tmp_path: Path) -> None:
+    many = [result(f"loss.nan@step={n}", "detected", detected_by=[detection(name="G", step=n)]) for n in range(9)]
     folded = page(tmp_path, *many).partition("6 more faults")[2]
     assert "<code>loss.nan@step=8</code>: guard G in step 8" in folded
 
 
 def test_the_filter_by_detector_finds_a_failure_mode_by_its_folded_faults(tmp_path: Path) -> None:
-    many = [result(f"loss.nan@step={n}", "noticed", noticed_by=[detection(name="First" if n < 5 else "Later")])
+    many = [result(f"loss.nan@step={n}", "detected", detected_by=[detection(name="First" if n < 5 else "Later")])
             for n in range(9)]  # fmt: skip
     text = page(tmp_path, *many)
     rows = [line for line in text.splitlines() if line.startswith("<tbody data-mode")]
     assert [line.partition("data-who=")[2] for line in rows] == ['"0">', '"0">', '"0">', '"0 1">']
 
 
-def test_a_lesson_of_many_faults_counts_what_each_guard_would_have_noticed(tmp_path: Path) -> None:
+def test_a_lesson_of_many_faults_counts_what_each_guard_would_have_detected(tmp_path: Path) -> None:
     many = silent(LISTED + 2)
     (lesson,) = lessons(Report("digits", faults=many), {}, Curves(tmp_path))
     assert [(one.guard, one.faults, one.soonest, one.latest, one.cost) for one in lesson.offers] == [
@@ -76,7 +78,7 @@ def test_a_lesson_of_many_faults_counts_what_each_guard_would_have_noticed(tmp_p
 
 def test_in_a_large_matrix_empty_neighbours_share_a_cell_and_every_row_fills_its_columns() -> None:
     faults = [
-        result(f"loss.m{n}@always", "noticed", noticed_by=[detection(name=f"G{n % WIDEST}")])
+        result(f"loss.m{n}@always", "detected", detected_by=[detection(name=f"G{n % WIDEST}")])
         for n in range(MOST_CELLS // WIDEST + 1)
     ]
     ((_, _, rows),) = matrix(report(*faults))["families"]

@@ -35,7 +35,7 @@ def report(faults: list[FaultResult] | None = None, mutants: list[FaultResult] |
         fault("loss.scaled", Status.SILENT, harm=HARMFUL, prescription=[PRESCRIBED]),
         fault("optimizer.double-step", Status.SILENT, harm=HARMLESS),
         fault("return.none", Status.WARNED, warnings=["it returned None"]),
-        fault("loss.nan", Status.NOTICED, noticed_by=[found("guard", cause=True)]),
+        fault("loss.nan", Status.DETECTED, detected_by=[found("guard", cause=True)]),
         fault("step.raises", Status.ERROR, reason="the injector failed"),
         fault("batch.swapped", Status.NOT_APPLICABLE, reason="no pair"),
         fault("batch.dropped", Status.IGNORED, reason="on purpose"),
@@ -44,8 +44,8 @@ def report(faults: list[FaultResult] | None = None, mutants: list[FaultResult] |
     target = {"file": "pkg/model.py", "line": 3, "methods": {"training_step": 20, "configure_optimizers": 31}}
     made = Report("digits", faults=faults, mutants=mutants or [], target=target)
     if mutants:
-        row = {"file": "pkg/model.py", "function": "Lit.forward", "line": 7, "noticed": 1, "counted": 2}
-        rows = [{**row, "not_activated": 0, "modes_noticed": 0, "modes": 0}]
+        row = {"file": "pkg/model.py", "function": "Lit.forward", "line": 7, "detected": 1, "counted": 2}
+        rows = [{**row, "not_activated": 0, "modes_detected": 0, "modes": 0}]
         counts = {status.value: sum(one.status is status for one in mutants) for status in Status}
         made.mutation = Mutation("3.8.1", ["pkg/model.py"], ["tests"], 0.5, counts, rows, timing={"total": 1.0})
     return made
@@ -79,7 +79,7 @@ def test_a_project_is_placed_in_the_repository_that_holds_it(tmp_path: Path) -> 
     assert within_repository(tmp_path) == ""
 
 
-def test_the_gravest_findings_come_first_and_what_is_noticed_is_none() -> None:
+def test_the_gravest_findings_come_first_and_what_is_detected_is_none() -> None:
     levels = [(finding.rule, finding.level) for finding in findings(report())]
     assert levels[0] == ("loss.scaled", "error")
     assert levels[-1] == ("return.none", "note")
@@ -147,8 +147,8 @@ def test_gitlab_gets_the_fields_that_it_asks_for() -> None:
 @pytest.mark.parametrize(
     ("made", "says"),
     [
-        (report([fault("loss.nan", Status.NOTICED)] * 1), "100 %"),
-        (report([fault("loss.nan", Status.NOTICED), fault("loss.scaled", Status.SILENT)]), "50 %"),
+        (report([fault("loss.nan", Status.DETECTED)] * 1), "100 %"),
+        (report([fault("loss.nan", Status.DETECTED), fault("loss.scaled", Status.SILENT)]), "50 %"),
         (report([], [mutant()]), "50 %"),
         (report([]), "nothing proven"),
     ],
@@ -157,7 +157,7 @@ def test_the_shield_says_the_coverage_and_never_more_than_it_is(made: Report, sa
     document = json.loads(badge.render(made))
     assert document["message"] == says
     assert document["schemaVersion"] == 1
-    almost = [fault(f"loss.{n}", Status.NOTICED) for n in range(999)] + [fault("loss.scaled", Status.SILENT)]
+    almost = [fault(f"loss.{n}", Status.DETECTED) for n in range(999)] + [fault("loss.scaled", Status.SILENT)]
     assert json.loads(badge.render(report(almost)))["message"] == "99 %"
 
 

@@ -36,7 +36,7 @@ def told(words: str) -> Report:
         fault("loss.scaled", Status.SILENT, reason=words, harm=HARMFUL),
         fault("loss.zeroed", Status.SILENT, reason=words),
         fault("return.none", Status.WARNED, warnings=[words, words]),
-        fault("loss.nan", Status.NOTICED, noticed_by=[found("guard", name=words, message=words)]),
+        fault("loss.nan", Status.DETECTED, detected_by=[found("guard", name=words, message=words)]),
         fault("step.raises", Status.ERROR, reason=words),
         fault("batch.swapped", Status.NOT_APPLICABLE, reason=words),
         FaultResult(f"their.own:{words}@always", "their.own", "their", "major", Status.SILENT, words),
@@ -44,7 +44,7 @@ def told(words: str) -> Report:
     mutants = [
         mutant("silent", 3, reason=words),
         mutant("warned", 4, before=words[:100], after=words, reason=words, function=words or "f"),
-        mutant("noticed", 5, noticed_by=[found("test", name=f"{words}::{words}", message=words)]),
+        mutant("detected", 5, detected_by=[found("test", name=f"{words}::{words}", message=words)]),
         mutant("not_activated", 6, reason=words, file=f"a b/{words[:50]}.py"),
     ]
     made = report(faults, mutants)

@@ -71,8 +71,8 @@ def reported(folder: Path, faults: list[FaultResult] | None = None) -> Path:
     run = folder / "digits"
     run.mkdir()
     (run / CURVES_FILE).write_text(dump({"schema": 1, "metric": "val_loss", "clean": {"run": clean}, "faults": curves}))
-    noticed = [fault(mode, Status.NOTICED, noticed_by=[found("guard", "Gone")]) for mode in DRAWN]
-    (run / PREVIOUS_FILE).write_text(dump(sample(faults=noticed).to_json()))
+    detected = [fault(mode, Status.DETECTED, detected_by=[found("guard", "Gone")]) for mode in DRAWN]
+    (run / PREVIOUS_FILE).write_text(dump(sample(faults=detected).to_json()))
     document.write(report, folder)
     document.write_lesson(report, run)
     return run
@@ -125,7 +125,7 @@ def test_every_page_can_be_read_by_everybody(tmp_path: Path, opened: Open, name:
         ("Family", "loss", {"loss.nan", "loss.zeroed"}),
         ("Severity", "critical", {"return.none"}),
         ("Status", "warned", {"step.raises"}),
-        ("Noticed by", "guard FiniteLoss", {"loss.nan"}),
+        ("Detected by", "guard FiniteLoss", {"loss.nan"}),
     ],
 )
 def test_each_filter_leaves_what_it_says(tmp_path: Path, opened: Open, field: str, choice: str, left: set[str]) -> None:
@@ -144,9 +144,9 @@ def test_each_filter_leaves_what_it_says(tmp_path: Path, opened: Open, field: st
 def test_filters_join_and_the_text_finds_what_is_said_of_a_failure_mode(tmp_path: Path, opened: Open) -> None:
     page = opened(reported(tmp_path) / "index.html")
     page.get_by_label("Family").select_option("loss")
-    page.get_by_label("Noticed by").select_option("guard Moves")
+    page.get_by_label("Detected by").select_option("guard Moves")
     assert rows(page) == {"loss.zeroed"}
-    page.get_by_label("Noticed by").select_option("all")
+    page.get_by_label("Detected by").select_option("all")
     page.get_by_label("Find").fill("LOSS.NAN")
     assert rows(page) == {"loss.nan"}
     page.get_by_label("Find").fill("nothing of that kind")
@@ -239,7 +239,7 @@ def test_hostile_names_and_messages_stay_text(tmp_path: Path, opened: Open) -> N
     faults = []
     for number, name in enumerate(names):
         told = [found("guard", name, message=script * 2000), found("test", f"{name}::{name}", message=name)]
-        faults.append(fault(f"{name}.{number}", Status.NOTICED, noticed_by=told))
+        faults.append(fault(f"{name}.{number}", Status.DETECTED, detected_by=told))
         faults.append(fault(f"silent.{number}{name}", Status.SILENT, severity=name, reason=name, harm=HARMFUL,
                             prescription=[Prescribed(name, 1)]))  # fmt: skip
         faults.append(fault(f"warned.{number}", Status.WARNED, warnings=[script * 2000, name]))
@@ -283,7 +283,7 @@ def test_the_policy_stops_what_could_slip_through(tmp_path: Path, browser: Any) 
 def test_a_page_of_two_thousand_faults_still_filters(tmp_path: Path, opened: Open) -> None:
     guards = [found("guard", f"Guard{n}") for n in range(60)]
     faults = [
-        fault(f"f{n % 14}.mode-{n % 140}", Status.NOTICED, f"step={n}", noticed_by=guards[n % 50 : n % 50 + 3])
+        fault(f"f{n % 14}.mode-{n % 140}", Status.DETECTED, f"step={n}", detected_by=guards[n % 50 : n % 50 + 3])
         for n in range(1000)
     ]
     faults += [fault(f"g{n % 14}.mode-{n % 140}", Status.SILENT, f"step={n}", harm=HARMFUL) for n in range(1000)]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import Called, call, detection, report, result, run_folder
 
-NOTICED = result("loss.nan@always", "noticed", noticed_by=[detection()])
+DETECTED = result("loss.nan@always", "detected", detected_by=[detection()])
 Command = Callable[..., Called]
 
 
@@ -21,7 +21,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 
 
 def test_pages_are_written_of_a_run_and_of_all_of_them(command: Command, tmp_path: Path) -> None:
-    folder = run_folder(tmp_path / "reports", report(NOTICED))
+    folder = run_folder(tmp_path / "reports", report(DETECTED))
     assert command().out.split() == ["reports/made-up/index.html"]
     (folder / "junit.xml").unlink()
     assert command("reports/made-up").status == 0
@@ -29,7 +29,7 @@ def test_pages_are_written_of_a_run_and_of_all_of_them(command: Command, tmp_pat
 
 
 def test_the_folder_one_is_in_has_a_name_too(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = run_folder(tmp_path / "reports", report(NOTICED))
+    folder = run_folder(tmp_path / "reports", report(DETECTED))
     monkeypatch.chdir(folder)
     done = command(".")
     assert (done.status, done.err) == (0, "")
@@ -40,7 +40,7 @@ def test_the_folder_one_is_in_has_a_name_too(command: Command, tmp_path: Path, m
 
 
 def test_a_report_that_was_edited_gets_no_page(command: Command, tmp_path: Path) -> None:
-    folder = run_folder(tmp_path / "reports", report(NOTICED))
+    folder = run_folder(tmp_path / "reports", report(DETECTED))
     data = json.loads((folder / "report.json").read_text())
     data["gate"]["passed"] = False
     (folder / "report.json").write_text(json.dumps(data))
@@ -55,7 +55,7 @@ def test_where_there_is_no_report_none_is_made_up(command: Command, tmp_path: Pa
     done = command("empty")
     assert done.status == 4
     assert "no report in this folder" in done.err
-    folder = run_folder(tmp_path, report(NOTICED))
+    folder = run_folder(tmp_path, report(DETECTED))
     folder.rename(tmp_path / "other")
     done = command("other")
     assert done.status == 2

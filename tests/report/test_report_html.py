@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from faultlab.cli.explain_command import _link
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection, Prescribed
-from faultlab.core.notice import Notice
 from faultlab.core.reason import Reason, ReasonKind
 from faultlab.core.report import Baseline, Demands, FaultResult, Harm, Report, Status, dump
 from faultlab.report import overview
@@ -73,10 +73,10 @@ def found(kind: str, name: str = "Guard", cause: bool = False, latency: int = 0,
 def sample(name: str = "digits", faults: list[FaultResult] | None = None) -> Report:
     """A report in which every status occurs."""
     every = [
-        fault("loss.nan", Status.NOTICED, noticed_by=[found("guard", "FiniteLoss", True, 2), found("framework")]),
-        fault("loss.zeroed", Status.NOTICED, noticed_by=[found("guard", "Moves")]),
-        fault("input.nan", Status.NOTICED, noticed_by=[found("module", "assertion")]),
-        fault("return.float", Status.NOTICED, noticed_by=[found("framework", "exception")]),
+        fault("loss.nan", Status.DETECTED, detected_by=[found("guard", "FiniteLoss", True, 2), found("framework")]),
+        fault("loss.zeroed", Status.DETECTED, detected_by=[found("guard", "Moves")]),
+        fault("input.nan", Status.DETECTED, detected_by=[found("module", "assertion")]),
+        fault("return.float", Status.DETECTED, detected_by=[found("framework", "exception")]),
         fault("step.raises", Status.WARNED, warnings=["UserWarning: look here"], harm=HARMLESS),
         fault("return.none", Status.SILENT, harm=HARMFUL, severity="critical"),
         fault("label.noisy", Status.SILENT, harm=HARMLESS),
@@ -161,12 +161,12 @@ def test_hostile_strings_stay_text_wherever_they_stand(tmp_path: Path) -> None:
     report = sample(faults=[
         worst,
         fault(HOSTILE, Status.SILENT, severity=HOSTILE, prescription=[Prescribed(HOSTILE, 1)]),
-        fault("loss.nan", Status.NOTICED, noticed_by=[detection, found("test", HOSTILE), found("module", HOSTILE)]),
+        fault("loss.nan", Status.DETECTED, detected_by=[detection, found("test", HOSTILE), found("module", HOSTILE)]),
         fault("loss.zeroed", Status.WARNED, warnings=[HOSTILE], reason=HOSTILE),
         *(fault(f"x.{s.value}", s, reason=HOSTILE) for s in (Status.ERROR, Status.NO_EFFECT, Status.NOT_APPLICABLE)),
     ])  # fmt: skip
     report.versions = report.baseline.metrics = {HOSTILE: 1.0}  # type: ignore[assignment]
-    report.baseline.false_alarms = [Notice("guard", HOSTILE, 0, HOSTILE)]
+    report.baseline.false_alarms = [Alert("guard", HOSTILE, 0, HOSTILE)]
     report.passed, report.reasons, report.faultlab = False, [Reason(ReasonKind.COVERAGE, HOSTILE)], HOSTILE
     clean, page = written(sample(), tmp_path), written(report, tmp_path)
     assert {tag for tag, _ in page.tags} <= {tag for tag, _ in clean.tags} | {"del"}
@@ -187,7 +187,7 @@ def test_a_hostile_name_of_a_scenario_stays_text_in_its_page_and_in_the_index(tm
 
 def test_a_long_message_is_shortened_and_its_length_is_said(tmp_path: Path) -> None:
     detection = found("framework", message="start " + "x" * 100_000)
-    page = written(sample(faults=[fault("loss.nan", Status.NOTICED, noticed_by=[detection])]), tmp_path)
+    page = written(sample(faults=[fault("loss.nan", Status.DETECTED, detected_by=[detection])]), tmp_path)
     assert "start xxx" in page.text
     assert "[shortened: 100,006 characters in full]" in page.text
     assert len(page.source) < 30_000
@@ -196,9 +196,9 @@ def test_a_long_message_is_shortened_and_its_length_is_said(tmp_path: Path) -> N
 def test_the_parts_of_the_bar_add_up_and_luck_is_not_mixed_with_guards() -> None:
     found = {part.words: part.count for part in document.parts(sample())}
     assert found == {
-        "noticed by a guard or test that names the cause": 1,
-        "noticed by a guard or test for another reason": 1,
-        "noticed by the module's own check": 1,
+        "detected by a guard or test that names the cause": 1,
+        "detected by a guard or test for another reason": 1,
+        "detected by the module's own check": 1,
         "fell over by luck, in the framework or the process": 1,
         "only warned": 1,
         "silent and harmful": 1,
@@ -208,8 +208,8 @@ def test_the_parts_of_the_bar_add_up_and_luck_is_not_mixed_with_guards() -> None
 
 
 def test_a_failure_mode_is_counted_as_its_worst_fault() -> None:
-    guarded = fault("loss.nan", Status.NOTICED, "step=1", noticed_by=[found("guard", cause=True)])
-    lucky = fault("loss.nan", Status.NOTICED, noticed_by=[found("process")])
+    guarded = fault("loss.nan", Status.DETECTED, "step=1", detected_by=[found("guard", cause=True)])
+    lucky = fault("loss.nan", Status.DETECTED, detected_by=[found("process")])
     harmless, harmful = fault("a.b", Status.SILENT, harm=HARMLESS), fault("a.b", Status.SILENT, "step=1", harm=HARMFUL)
     others = [fault(f"c.d-{n}", Status.SILENT, harm=HARMLESS) for n in range(2)]
     report = sample(faults=[guarded, lucky, harmless, harmful, *others])
@@ -239,7 +239,7 @@ def test_faults_whose_harm_is_unknown_have_a_part_and_a_section_of_their_own(tmp
 def test_the_bar_has_a_text_beside_it(tmp_path: Path) -> None:
     page = written(sample(), tmp_path)
     assert page.values("svg", "role") == ["img"]
-    assert page.values("svg", "aria-label")[0].startswith("digits: coverage 0.57: 4 noticed, 1 only warned, 2 silent")
+    assert page.values("svg", "aria-label")[0].startswith("digits: coverage 0.57: 4 detected, 1 only warned, 2 silent")
     assert "1 silent and harmful" in page.text
 
 
@@ -249,7 +249,7 @@ def test_every_silent_fault_is_told_with_its_id_cost_and_lesson(tmp_path: Path) 
     page = written(sample(faults=faults), tmp_path)
     assert all(f"{each.id}" in page.text for each in faults)
     assert "val_loss 2.25, clean 0.5 (harmful)" in page.text
-    assert "Why it goes unnoticed" in page.text
+    assert "Why it goes undetected" in page.text
     assert "not in the catalogue" in page.text
     assert len([found for tag, found in page.tags if tag == "details" and "open" in found]) == 1
 
@@ -278,10 +278,10 @@ def test_a_catalogue_that_can_not_be_read_costs_the_lessons_and_not_the_page(
     assert "return.none@always" in page.text
 
 
-def test_the_matrix_says_who_noticed_and_how_late(tmp_path: Path) -> None:
+def test_the_matrix_says_who_detected_and_how_late(tmp_path: Path) -> None:
     guard = [found("guard", "FiniteLoss", True, latency) for latency in (1, 4)]
-    faults = [fault("loss.nan", Status.NOTICED, f"step={n}", noticed_by=[each]) for n, each in enumerate(guard)]
-    faults.append(fault("loss.nan", Status.NOTICED, "always", noticed_by=[found("process", latency=7)]))
+    faults = [fault("loss.nan", Status.DETECTED, f"step={n}", detected_by=[each]) for n, each in enumerate(guard)]
+    faults.append(fault("loss.nan", Status.DETECTED, "always", detected_by=[found("process", latency=7)]))
     page = written(sample(faults=faults), tmp_path)
     assert "✓ names the cause +1\N{EN DASH}4 (2 of 3)" in page.text
     assert "~ by luck +7 (1 of 3)" in page.text
@@ -291,7 +291,7 @@ def test_the_matrix_says_who_noticed_and_how_late(tmp_path: Path) -> None:
 def test_what_is_inconclusive_what_alarms_falsely_and_the_gate_are_loud(tmp_path: Path) -> None:
     report = sample()
     report.passed, report.reasons = False, [Reason(ReasonKind.COVERAGE, f"reason {n}") for n in range(12)]
-    report.baseline.false_alarms = [Notice("guard", "Nervous", 3, "too hot")]
+    report.baseline.false_alarms = [Alert("guard", "Nervous", 3, "too hot")]
     page = written(report, tmp_path)
     for words in ("1 false alarm on clean runs", "Nervous, step 3: too hot", "Gate NOT passed", "reason 11"):
         assert words in page.text
@@ -302,7 +302,7 @@ def test_what_is_inconclusive_what_alarms_falsely_and_the_gate_are_loud(tmp_path
 
 
 @pytest.mark.parametrize(
-    "faults", [[], [fault("a.b", Status.NO_EFFECT)], [fault("a.b", Status.NOTICED), fault("a.b", Status.ERROR)]]
+    "faults", [[], [fault("a.b", Status.NO_EFFECT)], [fault("a.b", Status.DETECTED), fault("a.b", Status.ERROR)]]
 )
 def test_a_report_with_next_to_nothing_in_it_has_a_page(tmp_path: Path, faults: list[FaultResult]) -> None:
     assert "Gate passed" in written(Report("bare", faults=faults), tmp_path).text
@@ -323,7 +323,7 @@ def test_tables_and_headings_are_marked_up_for_those_who_hear_the_page(tmp_path:
 
 def test_a_page_of_two_thousand_faults_stays_small(tmp_path: Path) -> None:
     guards = [found("guard", f"Guard{n}", message="m" * 2000) for n in range(3)]
-    faults = [fault(f"f{n % 20}.mode-{n // 4}", Status.NOTICED, f"step={n}", noticed_by=guards) for n in range(1000)]
+    faults = [fault(f"f{n % 20}.mode-{n // 4}", Status.DETECTED, f"step={n}", detected_by=guards) for n in range(1000)]
     faults += [fault(f"g{n % 20}.mode-{n // 2}", Status.SILENT, f"step={n}", harm=HARMFUL) for n in range(1000)]
     page = document.write(sample(faults=faults), tmp_path)
     assert page.stat().st_size < 3_000_000
@@ -377,9 +377,9 @@ def test_where_no_gate_was_asked_for_none_is_said_to_have_failed(tmp_path: Path)
     report = sample()
     report.demands, report.passed = Demands(), False
     for alarms, kind, said in (
-        ([Notice("guard", "A", 0, "x")], ReasonKind.FALSE_ALARMS, "false alarms"),
+        ([Alert("guard", "A", 0, "x")], ReasonKind.FALSE_ALARMS, "false alarms"),
         ([], ReasonKind.FAULT_UNPROVEN, "inconclusive"),
-        ([], ReasonKind.EXCUSE, "not passed"),
+        ([], ReasonKind.EXEMPTION, "not passed"),
     ):
         report.baseline.false_alarms, report.reasons = alarms, [Reason(kind, "no words decide")]
         assert report.gate == f"no gate in the scenario; {said}"
@@ -391,18 +391,18 @@ def test_where_no_gate_was_asked_for_none_is_said_to_have_failed(tmp_path: Path)
     assert report.gate == "gate NOT passed", "what was accepted is a gate"
 
 
-def test_a_guard_would_add_no_more_than_nobody_noticed(tmp_path: Path) -> None:
+def test_a_guard_would_add_no_more_than_nobody_detected(tmp_path: Path) -> None:
     guard = [Prescribed("faultlab.guards.Steps", 1, 0.1)]
     faults = [
         fault("a.silent", Status.SILENT, prescription=guard),
         fault("a.warned", Status.WARNED, prescription=guard),
-        # Of a report from before a test that notices took the prescription away.
-        fault("a.tested", Status.NOTICED, prescription=guard),
+        # Of a report from before a test that detects took the prescription away.
+        fault("a.tested", Status.DETECTED, prescription=guard),
         fault("a.beyond", Status.SILENT),
     ]
     found = {
         "false_alarms": [],
-        "noticed": {},
+        "detected": {},
         "costs": {"Steps": 0.1},
         "quiet_runs": [],
         "broken": {},
@@ -418,7 +418,7 @@ def test_a_guard_would_add_no_more_than_nobody_noticed(tmp_path: Path) -> None:
 
 def test_guards_that_never_looked_are_named_with_the_reason(tmp_path: Path) -> None:
     why = "Wolf looked 0 times, and left looks out: it was dark (3x)"
-    found = {"false_alarms": [], "noticed": {}, "costs": {}, "quiet_runs": [], "broken": {}, "disturbed": ""}
+    found = {"false_alarms": [], "detected": {}, "costs": {}, "quiet_runs": [], "broken": {}, "disturbed": ""}
     save(sample(), tmp_path)
     (tmp_path / "digits" / "guards.json").write_text(json.dumps({**found, "idle": {"Wolf": why}}))
     assert f"Guards that never looked: {why}" in written(sample(), tmp_path).text
@@ -427,12 +427,12 @@ def test_guards_that_never_looked_are_named_with_the_reason(tmp_path: Path) -> N
 def test_what_is_different_from_the_run_before_is_said_detector_by_detector(tmp_path: Path) -> None:
     guard = [found("guard", "Steps", True)]
     before = [
-        fault("return.none", Status.NOTICED, noticed_by=guard),
-        fault("loss.nan", Status.NOTICED, noticed_by=guard),
+        fault("return.none", Status.DETECTED, detected_by=guard),
+        fault("loss.nan", Status.DETECTED, detected_by=guard),
     ]
-    before += [fault(f"a.mode-{n}", Status.NOTICED, noticed_by=guard) for n in range(20)]
-    after = [fault("return.none", Status.SILENT), fault("loss.nan", Status.NOTICED, noticed_by=guard)]
-    after += [fault(f"a.mode-{n}", Status.NOTICED, noticed_by=[found("framework")]) for n in range(20)]
+    before += [fault(f"a.mode-{n}", Status.DETECTED, detected_by=guard) for n in range(20)]
+    after = [fault("return.none", Status.SILENT), fault("loss.nan", Status.DETECTED, detected_by=guard)]
+    after += [fault(f"a.mode-{n}", Status.DETECTED, detected_by=[found("framework")]) for n in range(20)]
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "previous.json").write_text(dump(sample(faults=before).to_json()))
     page = written(sample(faults=after), tmp_path)

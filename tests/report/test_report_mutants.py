@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection, Prescribed
-from faultlab.core.notice import Notice
 from faultlab.core.report import FaultResult, Harm, Report, Status
 from faultlab.mutants.location import locate
 from faultlab.report import files, overview
@@ -27,9 +27,9 @@ UNTRAINED = {"status": "not_activated", "reason": ""}
 def every() -> list[FaultResult]:
     """A mutant of every verdict, each of a line of its own."""
     return [
-        mutant("noticed", 10, tests=KILLED, noticed_by=[BY_TEST, detection("guard", "Moves")]),
-        mutant("noticed", 11, noticed_by=[detection("guard", "FiniteLoss")], training={"status": "noticed"}),
-        mutant("noticed", 12, noticed_by=[detection("framework", "exception")]),
+        mutant("detected", 10, tests=KILLED, detected_by=[BY_TEST, detection("guard", "Moves")]),
+        mutant("detected", 11, detected_by=[detection("guard", "FiniteLoss")], training={"status": "detected"}),
+        mutant("detected", 12, detected_by=[detection("framework", "exception")]),
         mutant("warned", 13, warnings=["UserWarning: look here"], reason="a new warning goes by in the training"),
         mutant("silent", 14, reason="each of 3 tests passes", harm=Harm("val_loss", 0.5, 2.25, True)),
         mutant("silent", 15, reason="each of 3 tests passes", prescription=[
@@ -48,21 +48,21 @@ def written(report: Report, out: Path) -> Page:
 
 def test_a_page_of_mutants_alone_says_nothing_of_failure_modes(tmp_path: Path) -> None:
     page = written(mutated(*every()), tmp_path)
-    for words in ("coverage", "failure mode", "Kill matrix", "What nobody noticed", "Only warned", "Clean run"):
+    for words in ("coverage", "failure mode", "Kill matrix", "What nobody detected", "Only warned", "Clean run"):
         assert words not in page.text
-    assert "mutation score: 3 of the 7 source mutants that count were noticed" in page.text
-    assert "Not in the score: 1 equivalent, 1 excused, 1 not judged." in page.text
+    assert "mutation score: 3 of the 7 source mutants that count were detected" in page.text
+    assert "Not in the score: 1 equivalent, 1 exempt, 1 not judged." in page.text
 
 
 def test_a_page_of_both_has_the_score_in_its_head_and_the_failure_modes_beside_the_mutants(tmp_path: Path) -> None:
     report = sample()
     both = mutated(*every())
-    both.mutation.methods[0].update(modes=7, modes_noticed=2)  # type: ignore[union-attr]
+    both.mutation.methods[0].update(modes=7, modes_detected=2)  # type: ignore[union-attr]
     report.mutants, report.mutation = both.mutants, both.mutation
     page = written(report, tmp_path)
     assert "coverage: 4 of the 7 failure modes" in page.text
-    assert "mutation score 0.43, 3 of the 7 that count were noticed, 3 survived" in page.text
-    assert "failure modes noticed" in page.text
+    assert "mutation score 0.43, 3 of the 7 that count were detected, 3 survived" in page.text
+    assert "failure modes detected" in page.text
     assert "2 of 7" in page.text
     assert "mutation score 0.43" in page.source.partition("</title>")[0]
 
@@ -71,7 +71,7 @@ def test_the_parts_of_the_score_tell_tests_from_guards_and_guards_from_luck() ->
     found = {part.words: part.count for part in mutant_section.parts(mutated(*every())) if part.count}
     assert found == {
         "killed by a test": 1,
-        "missed by the tests, noticed by a guard in the training": 1,
+        "missed by the tests, detected by a guard in the training": 1,
         "missed by the tests, ended the training by luck, in the framework or the process": 1,
         "only warned of": 1,
         "survived, and harmful": 1,
@@ -91,7 +91,7 @@ def test_a_survivor_of_which_nothing_is_known_is_not_said_to_have_done_no_harm(t
     assert "harm unknown: the weights could not be evaluated: ValueError: no" in page.text
 
 
-def test_a_survivor_is_told_with_its_place_its_diff_what_was_said_and_who_would_have_noticed(tmp_path: Path) -> None:
+def test_a_survivor_is_told_with_its_place_its_diff_what_was_said_and_who_would_have_detected(tmp_path: Path) -> None:
     page = written(mutated(*every()), tmp_path)
     for words in ("model.py:14:13", "model.py:15:13", "- x = 1", "+ x = 2", "val_loss 2.25, clean 0.5 (harmful)"):
         assert words in page.text
@@ -118,17 +118,17 @@ def test_survivors_stand_in_the_order_of_the_source_by_file_and_function(tmp_pat
 
 def test_what_was_killed_says_by_whom_and_what_the_tests_missed_stands_apart(tmp_path: Path) -> None:
     text = written(mutated(*every()), tmp_path).text
-    missed, killed = text.index("Missed by the tests, noticed in the training (2)"), text.index("Killed by tests (1)")
+    missed, killed = text.index("Missed by the tests, detected in the training (2)"), text.index("Killed by tests (1)")
     assert missed < text.index("guard FiniteLoss") < killed < text.index("test_forward") < text.index("guard Moves")
 
 
 def test_what_a_test_killed_and_the_training_passed_over_says_so(tmp_path: Path) -> None:
-    silent = mutant("noticed", 3, tests=KILLED, noticed_by=[BY_TEST])
+    silent = mutant("detected", 3, tests=KILLED, detected_by=[BY_TEST])
     assert "goes another way in silence" in written(mutated(silent), tmp_path).text.partition("Killed by tests (1)")[2]
 
 
-def test_a_method_whose_mutants_are_all_excused_has_no_share(tmp_path: Path) -> None:
-    report = mutated(mutant("ignored", 3, function="Lit.excused"), mutant("silent", 9))
+def test_a_method_whose_mutants_are_all_exempted_has_no_share(tmp_path: Path) -> None:
+    report = mutated(mutant("ignored", 3, function="Lit.exempted"), mutant("silent", 9))
     report.versions = {"faultlab": "0.1.0", "pytest": "9.2.0"}
     report.faultlab = "0.1.0"
     text = written(report, tmp_path).text
@@ -138,7 +138,9 @@ def test_a_method_whose_mutants_are_all_excused_has_no_share(tmp_path: Path) -> 
 
 
 def test_a_guard_that_only_its_own_mutant_sets_off_is_told_apart(tmp_path: Path) -> None:
-    own = mutant("noticed", 3, function="FiniteLoss.on_train_batch_end", noticed_by=[detection("guard", "FiniteLoss")])
+    own = mutant(
+        "detected", 3, function="FiniteLoss.on_train_batch_end", detected_by=[detection("guard", "FiniteLoss")]
+    )
     assert "guard FiniteLoss (the mutated one itself)" in written(mutated(own), tmp_path).text
 
 
@@ -152,7 +154,7 @@ def test_tests_and_training_stand_side_by_side(tmp_path: Path) -> None:
     assert "side by side" not in written(mutated(*alone), tmp_path).text
 
 
-def test_what_was_never_run_is_equivalent_excused_not_judged_or_not_mutated_says_why(tmp_path: Path) -> None:
+def test_what_was_never_run_is_equivalent_exempted_not_judged_or_not_mutated_says_why(tmp_path: Path) -> None:
     unmutated = {"pkg/model.py:30 cached": "decorated: mutmut does not mutate what @cache makes of it"}
     page = written(mutated(*every(), unmutated=unmutated, notes=["mutmut 9.9 is not the tested one"]), tmp_path)
     for words in ("Never run (1)", "LitModel.unused", "Equivalent (1)", "to the bit", "the loader never has fewer"):
@@ -163,9 +165,9 @@ def test_what_was_never_run_is_equivalent_excused_not_judged_or_not_mutated_says
 
 def test_a_report_by_tests_alone_speaks_of_no_training(tmp_path: Path) -> None:
     alone = [replace(found, mutant={**(found.mutant or {}), "training": None}) for found in every()[4:7]]
-    report = mutated(mutant("noticed", 10, tests=KILLED, noticed_by=[BY_TEST], training=None), *alone)
+    report = mutated(mutant("detected", 10, tests=KILLED, detected_by=[BY_TEST], training=None), *alone)
     report.mutation.judges = ["tests"]  # type: ignore[union-attr]
-    report.baseline.false_alarms = [Notice("test", "tests/t.py::flaky", 0, "it fails")]
+    report.baseline.false_alarms = [Alert("test", "tests/t.py::flaky", 0, "it fails")]
     page = written(report, tmp_path)
     assert [part.words for part in mutant_section.parts(report) if part.count] == [
         "killed by a test",
@@ -185,8 +187,8 @@ def test_hostile_strings_in_mutants_stay_text(tmp_path: Path) -> None:
         mutant("silent", 1, **hostile, diff=lines, reason=HOSTILE, harm=Harm(HOSTILE, 1.0, 2.0, True),
                prescription=[Prescribed(HOSTILE, 1)]),
         mutant("warned", 2, **hostile, diff=HOSTILE, warnings=[HOSTILE]),
-        mutant("noticed", 3, **hostile, tests={**KILLED, "test": HOSTILE}, noticed_by=detections * 2),
-        mutant("noticed", 4, **hostile, noticed_by=detections),
+        mutant("detected", 3, **hostile, tests={**KILLED, "test": HOSTILE}, detected_by=detections * 2),
+        mutant("detected", 4, **hostile, detected_by=detections),
         *(mutant(s, 5, **hostile, reason=HOSTILE) for s in ("not_activated", "no_effect", "ignored", "error")),
         unmutated={HOSTILE: HOSTILE}, notes=[HOSTILE], since=HOSTILE,
     )  # fmt: skip
@@ -229,7 +231,7 @@ def test_the_index_has_the_score_of_those_that_have_one(tmp_path: Path) -> None:
     text = Page(tmp_path / "index.html").text
     assert "mutation score" in text
     assert "0.43" in text
-    assert "Mutants: 1 killed by a test; 1 missed by the tests, noticed by a guard in the training" in text
+    assert "Mutants: 1 killed by a test; 1 missed by the tests, detected by a guard in the training" in text
 
 
 def test_a_report_of_mutants_alone_has_no_coverage_in_its_line() -> None:
@@ -237,7 +239,7 @@ def test_a_report_of_mutants_alone_has_no_coverage_in_its_line() -> None:
     assert line == mutation_line(mutated(*every()))
     assert line == (
         "made-up: mutation score 0.429 of 10 mutants: 3 killed (2 of them missed by the tests), 1 only warned of, "
-        "2 survived, 1 never run; not counted: 1 equivalent, 1 excused, 1 not judged; gate passed; 2.5 s"
+        "2 survived, 1 never run; not counted: 1 equivalent, 1 exempt, 1 not judged; gate passed; 2.5 s"
     )
     report = sample()
     report.mutants, report.mutation = every(), mutated(*every()).mutation
@@ -245,12 +247,12 @@ def test_a_report_of_mutants_alone_has_no_coverage_in_its_line() -> None:
 
 
 def test_the_terminal_says_which_methods_are_weak_and_what_was_only_warned_of() -> None:
-    report = mutated(*every(), mutant("noticed", 40, function="LitModel.strong"))
-    report.mutation.methods[-1].update(modes=7, modes_noticed=2)  # type: ignore[union-attr]
+    report = mutated(*every(), mutant("detected", 40, function="LitModel.strong"))
+    report.mutation.methods[-1].update(modes=7, modes_detected=2)  # type: ignore[union-attr]
     assert method_rows(report) == [
         "LitModel.unused: 0 of 1 mutant killed (1 never run)",
         "LitModel.forward: 3 of 6 mutants killed",
-        "LitModel.strong: 1 of 1 mutant killed, 2 of 7 failure modes noticed",
+        "LitModel.strong: 1 of 1 mutant killed, 2 of 7 failure modes detected",
     ]
     assert [status for status, _ in survivors(report)] == [Status.WARNED, Status.SILENT, Status.SILENT]
     assert survivors(report)[1][1] == "pkg/model.py:14:13 LitModel.forward: `1` becomes `2`"

@@ -16,8 +16,8 @@ from faultlab import api, engines
 from faultlab.campaign.campaign import Campaign, Options
 from faultlab.config.scenario import Scenario, load
 from faultlab.core import report
+from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection, Prescribed
-from faultlab.core.notice import Notice
 from faultlab.core.report import FaultResult, Report, Status, dump
 from faultlab.errors import ScenarioError
 from faultlab.report import fault_schema, schema
@@ -97,9 +97,9 @@ def test_the_schema_has_the_keys_that_a_report_is_written_with(model: Any, writt
     assert list(model.model_fields) == [field.name for field in fields(written)]
 
 
-def test_the_schema_has_what_is_written_of_who_noticed_and_of_false_alarms() -> None:
+def test_the_schema_has_what_is_written_of_who_detected_and_of_false_alarms() -> None:
     assert list(fault_schema.Detection.model_fields) == list(Detection("guard", "G", 1, 0, True, "said so").to_json())
-    assert list(schema.FalseAlarm.model_fields) == list(Notice("guard", "G", 1, "said so").as_false_alarm())
+    assert list(schema.FalseAlarm.model_fields) == list(Alert("guard", "G", 1, "said so").as_false_alarm())
 
 
 def test_the_schema_counts_every_status() -> None:
@@ -183,7 +183,7 @@ def test_what_is_not_finite_is_null_and_still_what_the_schema_says() -> None:
         (("faults", 0, "severity"), "grave"),
         (("faults", 0, "seconds"), None),
         (("faults", 0, "activations"), "3"),
-        (("faults", 0, "noticed"), []),
+        (("faults", 0, "detected"), []),
         (("faults", 0, "mutant", "line"), 0),
         (("faults", 0, "mutant", "tests", "outcome"), "died"),
         (("coverage", "ratio"), 1.5),

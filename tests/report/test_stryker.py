@@ -97,7 +97,7 @@ def hung(name: str, message: str) -> list[Detection]:
 
 
 @pytest.mark.parametrize(
-    ("tests", "noticed_by", "status"),
+    ("tests", "detected_by", "status"),
     [
         ({"outcome": "timeout"}, hung("pytest", "it never ends"), "Timeout"),
         ({"outcome": "not_activated"}, hung("deadline", "it never ends"), "Timeout"),
@@ -106,9 +106,9 @@ def hung(name: str, message: str) -> list[Detection]:
     ],
 )
 def test_what_never_ends_is_a_timeout_unless_a_test_failed_before(
-    tmp_path: Path, tests: dict[str, str], noticed_by: list[Detection], status: str
+    tmp_path: Path, tests: dict[str, str], detected_by: list[Detection], status: str
 ) -> None:
-    assert only(mutant("noticed", 3, tests=tests, noticed_by=noticed_by), tmp_path)["status"] == status
+    assert only(mutant("detected", 3, tests=tests, detected_by=detected_by), tmp_path)["status"] == status
 
 
 def test_what_is_not_in_the_score_says_why(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_columns_count_as_viewers_do_where_a_character_takes_two_of_their_units(
 
 def test_hostile_strings_and_halves_of_characters_leave_a_readable_file(tmp_path: Path) -> None:
     report = mutated(
-        mutant("silent", 3, reason=HOSTILE), mutant("noticed", 4, noticed_by=[detection("guard", HOSTILE)])
+        mutant("silent", 3, reason=HOSTILE), mutant("detected", 4, detected_by=[detection("guard", HOSTILE)])
     )
     assert mutants_of(exported(report, tmp_path))[0]["statusReason"] == HOSTILE
 

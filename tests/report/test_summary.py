@@ -67,11 +67,11 @@ def test_the_coverage_is_shown_with_parts_that_add_up() -> None:
         fault("loss.scaled", Status.SILENT, harm=HARMFUL),
         fault("optimizer.double-step", Status.SILENT),
         fault("return.none", Status.WARNED),
-        fault("loss.nan", Status.NOTICED, noticed_by=[found("guard", cause=True)]),
-        fault("input.nan", Status.NOTICED, noticed_by=[found("framework"), found("guard")]),
-        fault("loss.zeroed", Status.NOTICED, noticed_by=[found("framework")]),
+        fault("loss.nan", Status.DETECTED, detected_by=[found("guard", cause=True)]),
+        fault("input.nan", Status.DETECTED, detected_by=[found("framework"), found("guard")]),
+        fault("loss.zeroed", Status.DETECTED, detected_by=[found("framework")]),
         # The worst of its faults was luck.
-        fault("loss.zeroed", Status.NOTICED, "step=8", noticed_by=[found("guard", cause=True)]),
+        fault("loss.zeroed", Status.DETECTED, "step=8", detected_by=[found("guard", cause=True)]),
         fault("step.raises", Status.ERROR),
     ])  # fmt: skip
     page, _ = seen(summary.render(made))
@@ -87,19 +87,19 @@ def test_the_coverage_is_shown_with_parts_that_add_up() -> None:
     }
 
 
-def test_the_gravest_come_with_their_place_and_the_guards_that_would_have_noticed() -> None:
+def test_the_gravest_come_with_their_place_and_the_guards_that_would_have_detected() -> None:
     text = summary.render(report(mutants=[small_mutant()]))
     first, *_ = [line for line in text.splitlines() if line.startswith("| **harmful**")]
     assert "`loss.scaled`" in first
     assert "`pkg/model.py:20`" in first
-    assert "Would have noticed: faultlab.guards.LossFalls" in first
-    assert "a ready-made guard alone would notice: `faultlab.guards.LossFalls` 1." in text
+    assert "Would have detected: faultlab.guards.LossFalls" in first
+    assert "a ready-made guard alone would detect: `faultlab.guards.LossFalls` 1." in text
     assert text.index("loss.scaled") < text.index("optimizer.double-step")
     assert "Lit.forward: 1 of 2 mutants killed" in text
 
 
 def test_what_got_worse_since_the_run_before_is_said(tmp_path: Path) -> None:
-    before = report([fault("loss.nan", Status.NOTICED, noticed_by=[found("guard", "Finite")])])
+    before = report([fault("loss.nan", Status.DETECTED, detected_by=[found("guard", "Finite")])])
     after = report([fault("loss.nan", Status.SILENT)])
     assert "Since the run before" not in summary.render(after)
     assert "newly silent: loss.nan" in summary.render(after, compare(before, after))

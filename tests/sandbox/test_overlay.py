@@ -283,7 +283,7 @@ def _real_text(file: pathlib.Path) -> str:
 
 
 def test_the_folder_of_the_run_before_means_the_runs_own(overlay: Overlay, tmp_path: pathlib.Path, home: Home) -> None:
-    before = tmp_path / "trunk"
+    before = tmp_path / "snapshot_run"
     overlay.succeed(str(before))
     torch.save(torch.ones(1), before / "state.pt")
     os.rename(before / "state.pt", before / "kept.pt")

@@ -1,4 +1,4 @@
-"""Faults for those who write tests: inject, assert_noticed and the mark."""
+"""Faults for those who write tests: inject, assert_detected and the mark."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import faultlab
-from faultlab import assert_noticed, inject
+from faultlab import assert_detected, inject
 from faultlab.errors import UsageError
 from faultlab.testing.dry_run import RehearsalError
-from faultlab.testing.injecting import Injection, NotActivatedError, NotNoticedError
+from faultlab.testing.injecting import Injection, NotActivatedError, NotDetectedError
 from tests.zoo.guards import CriesWolf, FiniteLoss, Stopper
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a block is rehearsed in a copy of the process")
@@ -138,54 +138,54 @@ def test_a_class_that_is_not_trained_is_no_target() -> None:
         train()
 
 
-def test_a_guard_that_notices_in_time_passes() -> None:
-    found = assert_noticed("loss.nan@step=1", lambda: train(FiniteLoss()), by=FiniteLoss, within=0)
-    assert [(notice.name, notice.latency) for notice in found.notices] == [("FiniteLoss", 0)]
+def test_a_guard_that_detects_in_time_passes() -> None:
+    found = assert_detected("loss.nan@step=1", lambda: train(FiniteLoss()), by=FiniteLoss, within=0)
+    assert [(alert.name, alert.latency) for alert in found.detections] == [("FiniteLoss", 0)]
 
 
 def test_every_guard_is_heard_and_the_training_goes_on() -> None:
-    with assert_noticed("loss.nan@step=1", by="FiniteLoss") as found:
+    with assert_detected("loss.nan@step=1", by="FiniteLoss") as found:
         train(FiniteLoss(), Stopper())
-    assert {notice.name for notice in found.notices} == {"FiniteLoss", "Stopper"}
+    assert {alert.name for alert in found.detections} == {"FiniteLoss", "Stopper"}
     assert found.step == 3
 
 
 def test_a_guard_that_misses_it_fails_with_what_everybody_saw() -> None:
-    with pytest.raises(NotNoticedError) as raised, assert_noticed("gradient.negated", by=FiniteLoss):
+    with pytest.raises(NotDetectedError) as raised, assert_detected("gradient.negated", by=FiniteLoss):
         train(FiniteLoss())
-    assert "gradient.negated@always acted 4 times, first in step 0, and FiniteLoss did not notice it." in str(
+    assert "gradient.negated@always acted 4 times, first in step 0, and FiniteLoss did not detect it." in str(
         raised.value
     )
-    assert "FiniteLoss (on_train_batch_end 4x): noticed nothing" in str(raised.value)
+    assert "FiniteLoss (on_train_batch_end 4x): detected nothing" in str(raised.value)
 
 
 def test_a_guard_that_is_not_there_is_said_to_be_missing() -> None:
-    with pytest.raises(NotNoticedError, match="Stopper is not among the Trainer's callbacks"):
-        assert_noticed("loss.nan", lambda: train(FiniteLoss()), by=Stopper)
+    with pytest.raises(NotDetectedError, match="Stopper is not among the Trainer's callbacks"):
+        assert_detected("loss.nan", lambda: train(FiniteLoss()), by=Stopper)
 
 
-def test_a_guard_that_cries_on_clean_runs_too_has_noticed_nothing() -> None:
-    with pytest.raises(NotNoticedError, match="It says the same without the fault: RuntimeError: wolf"):
-        assert_noticed("loss.nan", lambda: train(CriesWolf()), by=CriesWolf)
+def test_a_guard_that_cries_on_clean_runs_too_has_detected_nothing() -> None:
+    with pytest.raises(NotDetectedError, match="It says the same without the fault: RuntimeError: wolf"):
+        assert_detected("loss.nan", lambda: train(CriesWolf()), by=CriesWolf)
 
 
 def test_a_check_in_the_module_counts_and_luck_does_not() -> None:
-    assert_noticed("input.nan@step=1", lambda: train(strict=True), by="module")
-    with pytest.raises(NotNoticedError, match="nobody noticed it"):
-        assert_noticed("batch.swapped", train)
+    assert_detected("input.nan@step=1", lambda: train(strict=True), by="module")
+    with pytest.raises(NotDetectedError, match="nobody detected it"):
+        assert_detected("batch.swapped", train)
 
 
 def test_an_assertion_of_the_block_counts() -> None:
-    with assert_noticed("loss.nan"):
+    with assert_detected("loss.nan"):
         assert torch.isfinite(train().layer.weight).all()
 
 
 @pytest.mark.detects("loss.nan@step=1", by=FiniteLoss, within=1)
-def test_a_marked_test_passes_if_its_guard_notices() -> None:
+def test_a_marked_test_passes_if_its_guard_detects() -> None:
     train(FiniteLoss())
 
 
-@pytest.mark.xfail(raises=NotNoticedError, strict=True)
+@pytest.mark.xfail(raises=NotDetectedError, strict=True)
 @pytest.mark.detects("gradient.negated", by=FiniteLoss)
 def test_a_marked_test_fails_if_its_guard_does_not() -> None:
     train(FiniteLoss())
@@ -193,7 +193,7 @@ def test_a_marked_test_fails_if_its_guard_does_not() -> None:
 
 def test_they_are_part_of_the_public_api() -> None:
     assert faultlab.inject is inject
-    assert faultlab.assert_noticed is assert_noticed
+    assert faultlab.assert_detected is assert_detected
 
 
 class Other(Line):
@@ -227,7 +227,7 @@ def test_an_exception_of_the_block_does_not_hide_that_the_fault_never_acted() ->
         fails()
 
 
-def test_checkpoints_that_the_rehearsal_leaves_are_no_notice(tmp_path: Path) -> None:
+def test_checkpoints_that_the_rehearsal_leaves_are_no_detect(tmp_path: Path) -> None:
     def code() -> None:
         checkpoint = pl.callbacks.ModelCheckpoint(dirpath=tmp_path)
         trainer = pl.Trainer(
@@ -236,18 +236,18 @@ def test_checkpoints_that_the_rehearsal_leaves_are_no_notice(tmp_path: Path) -> 
         x = torch.randn(32, 3)
         trainer.fit(Line(), DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=8))
 
-    with pytest.raises(NotNoticedError):
-        assert_noticed("gradient.negated", code)
+    with pytest.raises(NotDetectedError):
+        assert_detected("gradient.negated", code)
 
 
 def test_what_is_the_users_code_does_not_depend_on_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with assert_noticed("loss.nan"):
+    with assert_detected("loss.nan"):
         monkeypatch.chdir(tmp_path)
         assert torch.isfinite(train().layer.weight).all()
 
 
 def test_a_block_that_is_skipped_skips_the_test() -> None:
-    with pytest.raises(pytest.skip.Exception, match="not today"), assert_noticed("loss.nan"):
+    with pytest.raises(pytest.skip.Exception, match="not today"), assert_detected("loss.nan"):
         pytest.skip("not today")
 
 

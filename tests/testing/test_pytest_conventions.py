@@ -200,9 +200,9 @@ def test_a_fault_reaches_tests_of_every_form_through_their_fixtures(
     monkeypatch.setenv("NOTES", str(notes))
     faults = "loss.nan loss.nan@step=1 loss.negated loader.worker-raises"
     ran = faultlabbed(pytester, FIXTURES, "--faultlab-matrix", "--doctest-modules", select=faults)
-    verdicts = {"loader.worker-raises": "noticed", "loss.nan": "noticed", "loss.negated": "silent"}
+    verdicts = {"loader.worker-raises": "detected", "loss.nan": "detected", "loss.negated": "silent"}
     assert (ran.status, ran.verdicts, ran.tests["left_out"]) == (0, verdicts, {}), ran.text
-    assert "noticed: 2 failure modes (1 by an assertion of the test, 1 by an incidental crash)" in ran.text
+    assert "detected: 2 failure modes (1 by an assertion of the test, 1 by an incidental crash)" in ran.text
     assert "= 18 passed, 1 skipped, 1 xfailed" in ran.text
     assert "PytestRemovedIn" not in ran.text
     assert ran.kinds("loader.worker-raises") == {"test_with_a_worker": "framework"}
@@ -263,7 +263,7 @@ PARTS = """
 """
 
 
-def test_a_skipped_subtest_leaves_the_others_of_its_test_to_notice(pytester: pytest.Pytester) -> None:
+def test_a_skipped_subtest_leaves_the_others_of_its_test_to_detect(pytester: pytest.Pytester) -> None:
     ran = faultlabbed(pytester, PARTS, "--faultlab-matrix", select="loss.nan loss.negated")
     kills = {entry["test"].partition("::")[2]: entry["kills"] for entry in ran.tests["tests"]}
     assert kills == {
@@ -272,5 +272,5 @@ def test_a_skipped_subtest_leaves_the_others_of_its_test_to_notice(pytester: pyt
         "TestParts::test_parts": 1,
         "test_before_a_fixture_that_is_skipped_at_its_end": 1,
     }, ran.text
-    assert ran.verdicts == {"loss.nan": "noticed", "loss.negated": "silent"}
+    assert ran.verdicts == {"loss.nan": "detected", "loss.negated": "silent"}
     assert ran.status == 0

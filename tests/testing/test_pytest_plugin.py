@@ -35,13 +35,13 @@ SUITE = """
 FAULTS = """loss.nan batch.extra-dimension return.string process.killed loss.negated return.none scheduler.unstepped
     loss.zeroed@step=500"""
 VERDICTS = {
-    "batch.extra-dimension": "noticed",
-    "loss.nan": "noticed",
+    "batch.extra-dimension": "detected",
+    "loss.nan": "detected",
     "loss.negated": "silent",
     "loss.zeroed": "not_applicable",
-    "process.killed": "noticed",
+    "process.killed": "detected",
     "return.none": "warned",
-    "return.string": "noticed",
+    "return.string": "detected",
     "scheduler.unstepped": "not_applicable",
 }
 
@@ -76,12 +76,12 @@ def test_a_fault_that_others_have_detected_is_run_until_one_test_fails(pytester:
     assert [entry["settled"] for entry in ran.tests["faults"]] == [True, False]
 
 
-def test_a_test_that_notices_nothing_was_run_under_every_fault(pytester: pytest.Pytester) -> None:
+def test_a_test_that_detects_nothing_was_run_under_every_fault(pytester: pytest.Pytester) -> None:
     ran = faultlabbed(pytester, SLOWER, "--faultlab-matrix", "--faultlab-settled=loss.nan", select="loss.nan@always")
     kinds = {"test_loss_is_finite": "test", "test_it_trains_long": "", "test_loss_is_finite_at_last": "test"}
     assert ran.kinds("loss.nan") == kinds
-    assert ran.verdicts == {"loss.nan": "noticed"}
-    ran.says("notices nothing: test_suite.py::test_it_trains_long")
+    assert ran.verdicts == {"loss.nan": "detected"}
+    ran.says("detects nothing: test_suite.py::test_it_trains_long")
 
 
 SHARED = """
@@ -110,21 +110,21 @@ def test_copies_share_what_takes_long_to_learn(pytester: pytest.Pytester) -> Non
     assert ran.kinds("loss.nan") == {"test_what_is_installed_is_known": "test"}
 
 
-def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
+def test_the_summary_tells_who_detects_what(pytester: pytest.Pytester) -> None:
     ran = faultlabbed(pytester, SUITE, "--faultlab-matrix", "--pdb", "-W", "ignore:`isinstance", select=FAULTS)
     assert (ran.status, ran.verdicts) == (0, VERDICTS), ran.text
     ran.says(
         "UserWarning: it takes long\n    warnings.warn(",
         "failure modes, targets: found by running the tests",
         "target: mymodel.LitModel",
-        "noticed: 4 failure modes (1 by an assertion of the test, 1 by a check in your code, 1 by an incidental crash, "
-        "1 by the end of the process)",
+        "detected: 4 failure modes (1 by an assertion of the test, 1 by a check in your code, 1 by an incidental "
+        "crash, 1 by the end of the process)",
         "only a warning: 1: return.none",
         "silent: 1 that every test passes under\n    loss.negated@always  (critical) The loss has the wrong sign.",
         "untested: 1 that no test comes by: loss.zeroed",
-        "notices nothing: test_suite.py::test_it_predicts",
-        "alone in noticing 1: test_suite.py::test_loss_is_finite: loss.nan",
-        "coverage 0.67: 4 noticed, 1 only warned, 1 silent",
+        "detects nothing: test_suite.py::test_it_predicts",
+        "alone in detecting 1: test_suite.py::test_loss_is_finite: loss.nan",
+        "coverage 0.67: 4 detected, 1 only warned, 1 silent",
         "= 3 passed, 1 warning in",
     )
     kinds = {
@@ -136,7 +136,7 @@ def test_the_summary_tells_who_notices_what(pytester: pytest.Pytester) -> None:
     }
     for mode, (finite, trains) in kinds.items():
         assert ran.kinds(mode) == {"test_loss_is_finite": finite, "test_it_trains": trains}
-    best = {fault["mode"]: fault["noticed_by"][0]["kind"] for fault in ran.report["faults"] if fault["noticed_by"]}
+    best = {fault["mode"]: fault["detected_by"][0]["kind"] for fault in ran.report["faults"] if fault["detected_by"]}
     assert best == {mode: finite for mode, (finite, _) in kinds.items() if finite}
     assert {test["test"].rpartition("::")[2]: test["kills"] for test in ran.tests["tests"]} == {
         "test_loss_is_finite": 4,
@@ -152,7 +152,7 @@ def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester
     options = ("-p", "randomly", "--randomly-seed=1", "-n", "2", "--cov=mymodel", "--cov-report=term-missing",
                "--junitxml=junit.xml", "--timeout=2", "--faultlab-fail-under=0.99")  # fmt: skip
     ran = faultlabbed(pytester, SUITE, *options, select=f"{FAULTS} process.hangs")
-    assert (ran.status, ran.verdicts) == (1, {**VERDICTS, "process.hangs": "noticed"}), ran.text
+    assert (ran.status, ran.verdicts) == (1, {**VERDICTS, "process.hangs": "detected"}), ran.text
     (hangs,) = ran.cells("process.hangs").values()
     assert (hangs["kind"], "Timeout (>2.0s)" in hangs["message"]) == ("test", True)
     lines = textwrap.dedent(MODEL).strip().splitlines()
@@ -160,7 +160,7 @@ def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester
     check, unused = (next(n for n, line in enumerate(lines, 1) if text in line) for text in ("raise", "return float"))
     assert re.search(rf"mymodel\.py +\d+ +2 +\d+% +{check}, {unused}\n", ran.text), ran.text
     ran.says("FAULTLAB FAILED: coverage 0.71 is under 0.99", "= 3 passed")
-    assert "notices nothing" not in ran.text
+    assert "detects nothing" not in ran.text
     assert ran.tests["timing"]["jobs"] == 2
     # The first failure is enough, and the quickest test comes first.
     for row in ran.tests["faults"]:
@@ -175,7 +175,7 @@ def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester
         "errors": "0",
     }
     properties = {item.get("name"): item.get("value") for item in suite.iter("property")}
-    assert properties["faultlab.noticed"] == "5"
+    assert properties["faultlab.detected"] == "5"
     assert properties["faultlab.silent"] == "1"
     assert float(properties["faultlab.coverage"] or "") == pytest.approx(5 / 7)
 
@@ -262,7 +262,7 @@ def test_one_fault_is_injected_into_a_plain_run(pytester: pytest.Pytester) -> No
     ran.says(
         "test_suite.py::test_loss_is_finite FAILED",
         "test_suite.py::test_it_trains PASSED",
-        "noticed: 1 failure modes (1 by an assertion of the test)",
+        "detected: 1 failure modes (1 by an assertion of the test)",
         "= 1 failed, 2 passed",
     )
     taught = (pytester.path / "learnt.json").read_text()

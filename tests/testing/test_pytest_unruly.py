@@ -58,7 +58,7 @@ def test_they_are_left_out_where_that_is_asked(pytester: pytest.Pytester) -> Non
     ran.says(
         "left out: test_suite.py::test_nobody_watches (broken: ",
         "left out: test_suite.py::test_every_second_process (flaky: ",
-        "coverage 1.00: 1 noticed",
+        "coverage 1.00: 1 detected",
         "= 4 passed",
     )
     assert sorted(ran.tests["left_out"]) == [
@@ -126,8 +126,8 @@ def test_what_ends_a_process_costs_one_test_alone(pytester: pytest.Pytester) -> 
     faults = "loss.nan loss.negated loss.zeroed batch.extra-dimension"
     ran = faultlabbed(pytester, DEADLY, "--faultlab-matrix", "--faultlab-timeout=3", "-p", "no:randomly", select=faults)
     assert ran.verdicts == {
-        "batch.extra-dimension": "noticed",
-        "loss.nan": "noticed",
+        "batch.extra-dimension": "detected",
+        "loss.nan": "detected",
         "loss.negated": "silent",
         "loss.zeroed": "silent",
     }, ran.text
@@ -179,7 +179,7 @@ def test_tests_that_were_late_among_others_are_tried_once_more_alone(
     monkeypatch.setenv("LATE", str(marker))
     ran = faultlabbed(pytester, LATE, "--faultlab-timeout=4", select="loss.nan loss.negated")
     assert marker.exists(), ran.text
-    assert ran.verdicts == {"loss.nan": "noticed", "loss.negated": "silent"}, ran.text
+    assert ran.verdicts == {"loss.nan": "detected", "loss.negated": "silent"}, ran.text
     assert ran.kinds("loss.nan") == {"test_a_check_that_is_late_once": "test"}
     assert ran.status == 0
 
@@ -205,4 +205,4 @@ def test_suites_that_write_and_remove_files_of_a_fixed_name_are_not_in_the_way_o
             time.sleep(0.005)
     """
     ran = faultlabbed(pytester, suite, "--faultlab-jobs=2", select="step.raises")
-    ran.says("coverage 1.00: 1 noticed", "= 1 passed")
+    ran.says("coverage 1.00: 1 detected", "= 1 passed")

@@ -87,8 +87,8 @@ def ran(*notes: dict[str, Any], **more: Any) -> Outcome:
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
-        (ran(note("a", "failed", kind="test", message="assert nan < 1")), Status.NOTICED),
-        (ran(note("a"), note("b", "failed", kind="framework")), Status.NOTICED),
+        (ran(note("a", "failed", kind="test", message="assert nan < 1")), Status.DETECTED),
+        (ran(note("a"), note("b", "failed", kind="framework")), Status.DETECTED),
         (ran(note("a"), note("b", "skipped")), Status.SILENT),
         (ran(note("a", warnings=["UserWarning: new"])), Status.WARNED),
         (ran(note("a", warnings=["UserWarning: old"])), Status.SILENT),
@@ -99,14 +99,14 @@ def ran(*notes: dict[str, Any], **more: Any) -> Outcome:
         (ran(note("a", "failed", kind="test", activations=0), note("b")), Status.SILENT),
         (ran(note("a", "failed", kind="framework", broken="TypeError: ours")), Status.ERROR),
         (ran({"broken": "TypeError: ours"}), Status.ERROR),
-        (ran(lost="its nursery"), Status.ERROR),
-        (ran({"begins": {"test": "a"}}, results=[], exit=-11), Status.NOTICED),
+        (ran(lost="its fork server"), Status.ERROR),
+        (ran({"begins": {"test": "a"}}, results=[], exit=-11), Status.DETECTED),
         (ran({"begins": {"test": "a"}}, results=[], exit=0), Status.SILENT),
         (ran({"begins": {"test": "a"}}, results=[], exit=-11, acting=None), Status.ERROR),
         (ran({"begins": {"test": "a"}}, results=[], timed_out=True), Status.TIMEOUT),
         (
             ran(note("a", "failed", kind="test"), {"begins": {"test": "b"}}, results=[], timed_out=True),
-            Status.NOTICED,
+            Status.DETECTED,
         ),
     ],
 )
@@ -117,7 +117,7 @@ def test_the_verdict_of_the_tests(outcome: Outcome, status: Status) -> None:
 def test_an_assertion_is_worth_more_than_luck_and_names_its_step() -> None:
     crash = note("crash", "failed", kind="framework", message="RuntimeError: shapes", step=1)
     named = note("named", "failed", kind="test", message="assert isfinite(nan)", step=3, first_step=1)
-    found = judge("loss.nan", LOSS_NAN, [ran(crash, named)], ()).result.noticed_by
+    found = judge("loss.nan", LOSS_NAN, [ran(crash, named)], ()).result.detected_by
     assert [(one.name, one.kind, one.step, one.latency, one.names_cause) for one in found] == [
         ("named", "test", 3, 2, True),
         ("crash", "framework", 1, 1, False),
@@ -128,7 +128,7 @@ def test_after_a_crash_the_tests_that_were_left_still_count() -> None:
     crashed = ran(note("a"), {"begins": {"test": "b"}}, results=[], exit=-11)
     assert remaining(["a", "b", "c"], crashed) == ["c"]
     row = judge("loss.nan", LOSS_NAN, [crashed, ran(note("c", "failed", kind="test", message="assert"))], ())
-    assert [(found.kind, found.name) for found in row.result.noticed_by] == [("test", "c"), ("process", "exit")]
+    assert [(found.kind, found.name) for found in row.result.detected_by] == [("test", "c"), ("process", "exit")]
     assert sorted(row.killers) == ["b", "c"]
 
 
@@ -149,7 +149,7 @@ def test_a_whole_matrix_tells_idle_tests_and_lonely_ones() -> None:
     assert matrix(whole=False).killed_once() == {}
 
 
-def test_of_a_fault_that_others_have_detected_nobody_is_alone_in_noticing_it() -> None:
+def test_of_a_fault_that_others_have_detected_nobody_is_alone_in_detecting_it() -> None:
     found = matrix()
     found.rows[1].settled = True
     assert found.killed_once() == {}
@@ -161,16 +161,16 @@ def by_test(name: str = "tests/test_a.py::test_it") -> Detection:
     return Detection("test", name, 0, 0, False, "assert 0")
 
 
-@pytest.mark.parametrize("status", [Status.SILENT, Status.WARNED, Status.NO_EFFECT, Status.NOTICED])
-def test_what_a_test_notices_is_noticed(status: Status) -> None:
+@pytest.mark.parametrize("status", [Status.SILENT, Status.WARNED, Status.NO_EFFECT, Status.DETECTED])
+def test_what_a_test_detects_is_detected(status: Status) -> None:
     judged = Judged({"loss.nan": [by_test()]})
     guard = [Prescribed("faultlab.guards.Gradients", 12, 0.1)]
-    joined = join(result("loss.nan@step=12", status, noticed_by=[detection()], prescription=guard), judged)
-    assert joined.prescription == [], "no guard would add what a test notices"
-    assert joined.status is Status.NOTICED
-    assert [found.kind for found in joined.noticed_by] == ["guard", "test"]
+    joined = join(result("loss.nan@step=12", status, detected_by=[detection()], prescription=guard), judged)
+    assert joined.prescription == [], "no guard would add what a test detects"
+    assert joined.status is Status.DETECTED
+    assert [found.kind for found in joined.detected_by] == ["guard", "test"]
     # An interrupted campaign that goes on asks the tests again.
-    assert join(joined, judged).noticed_by == joined.noticed_by
+    assert join(joined, judged).detected_by == joined.detected_by
 
 
 @pytest.mark.parametrize("status", [Status.ERROR, Status.TIMEOUT, Status.NOT_ACTIVATED, Status.NOT_APPLICABLE])
@@ -182,7 +182,7 @@ def test_no_test_makes_up_for_what_is_inconclusive(status: Status) -> None:
 def test_another_dose_is_another_fault_to_the_tests() -> None:
     found = result("label.noisy:fraction=0.5@always", Status.SILENT)
     assert join(found, Judged({"label.noisy": [by_test()]})).status is Status.SILENT
-    assert join(found, Judged({"label.noisy:fraction=0.5": [by_test()]})).status is Status.NOTICED
+    assert join(found, Judged({"label.noisy:fraction=0.5": [by_test()]})).status is Status.DETECTED
 
 
 def test_a_test_is_the_detector_whatever_made_it_fail() -> None:

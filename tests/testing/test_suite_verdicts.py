@@ -19,15 +19,15 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the tests are run in copies of the process")
 
 EXPECTED = {
-    "loss.nan@always": "noticed",
-    "gradient.negated@always": "noticed",
-    "label.constant@always": "noticed",
+    "loss.nan@always": "detected",
+    "gradient.negated@always": "detected",
+    "label.constant@always": "detected",
     "scheduler.key-typo@always": "warned",
     "gradient.doubled@always": "silent",
     "setting.sanity-disabled@always": "no_effect",
     # In the training of a single batch it can not happen, though pytest of its own runs that test too.
-    "loader.short@always": "noticed",
-    "process.killed": "noticed",
+    "loader.short@always": "detected",
+    "process.killed": "detected",
 }
 FIRST = next(iter(EXPECTED))
 MORE = pytest.mark.nightly(reason="a pytest for each fault; the quick ring has one, and every fault in the copies")

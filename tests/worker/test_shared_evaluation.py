@@ -12,7 +12,7 @@ from faultlab.config.scenario import load
 from faultlab.core.fault import Fault
 from faultlab.core.orders import Order, Train
 from faultlab.core.results import RunResult, read_result
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.frameworks.lightning import evaluation
 from faultlab.frameworks.lightning.target import Target
 from faultlab.worker.session import Session
@@ -72,7 +72,7 @@ def test_a_fault_that_leaves_the_clean_weights_is_evaluated_once_with_them(
 
     monkeypatch.setattr(evaluation, "evaluate", counted)
     target, results = Target(load(small(tmp_path)).for_victims()), []
-    recon: Recon | None = None
+    profile: TargetProfile | None = None
     for id, fault in [
         ("clean", None),
         ("again", None),
@@ -81,12 +81,12 @@ def test_a_fault_that_leaves_the_clean_weights_is_evaluated_once_with_them(
         ("breaks the weights", "weights.reinitialised@step=1"),
     ]:
         root, shared = str(tmp_path / id), str(tmp_path / "evaluations")
-        task = Train(0, Fault.parse(fault) if fault else None, probe=fault is None, recon=recon)
+        task = Train(0, Fault.parse(fault) if fault else None, probe=fault is None, profile=profile)
         order = Order(id, task, root=root, shared=shared)
         Session(target, order, lambda message: results.append(message)).run()
         result = read_result(next(message["result"] for message in reversed(results) if "result" in message))
         assert isinstance(result, RunResult), result
-        recon = recon or result.recon
+        profile = profile or result.profile
         assert result.trajectory.final
     # Clean runs, and a fault that never acted, have to show for themselves what they come to.
     assert evaluated == ["clean", "again", "never acts", "breaks the weights"]

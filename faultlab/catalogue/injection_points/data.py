@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from faultlab.catalogue.injection_points.point import IN_LOADERS, InjectionPoint, throughout
 
 if TYPE_CHECKING:
-    from faultlab.core.target_profile import Recon
+    from faultlab.core.target_profile import TargetProfile
 
 _BEFORE_FORWARD = frozenset({"backward", "metrics"})
 
@@ -28,18 +28,18 @@ class Batch(InjectionPoint):
     leaves = _BEFORE_FORWARD
     methods = IN_LOADERS
 
-    def paths(self, recon: Recon) -> tuple[str, ...]:
+    def paths(self, profile: TargetProfile) -> tuple[str, ...]:
         """The leaves of the batch that play the role."""
-        return recon.contents if self.role == "inputs" else recon.labels
+        return profile.contents if self.role == "inputs" else profile.labels
 
-    def inapplicable(self, recon: Recon) -> str:
+    def inapplicable(self, profile: TargetProfile) -> str:
         if not self.role:
             return ""
-        paths = self.paths(recon)
+        paths = self.paths(profile)
         if not paths:
-            return recon.unlabelled if self.role == "labels" else "no part of the batch is used as inputs"
+            return profile.unlabelled if self.role == "labels" else "no part of the batch is used as inputs"
         # Complex and sparse tensors, which injectors are spared, have no lowest value either.
-        kinds = {leaf.kind for path in paths if (leaf := recon.leaves.get(path)) and leaf.low is not None}
+        kinds = {leaf.kind for path in paths if (leaf := profile.leaves.get(path)) and leaf.low is not None}
         if not kinds or (self.wanted != "any" and self.wanted not in kinds):
             return f"the {self.role} hold no {self.wanted.replace('any', 'ordinary')} tensor"
         return ""
@@ -62,8 +62,8 @@ class LoaderArguments(InjectionPoint):
     leaves = _BEFORE_FORWARD
     methods = IN_LOADERS
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.loading else "the training data comes from no DataLoader"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if profile.loading else "the training data comes from no DataLoader"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Sample(InjectionPoint):
     leaves = _BEFORE_FORWARD
     methods = throughout("__getitem__")
 
-    def inapplicable(self, recon: Recon) -> str:
-        if recon.loading is None:
+    def inapplicable(self, profile: TargetProfile) -> str:
+        if profile.loading is None:
             return "the training data comes from no DataLoader"
-        return "the dataset gives whole batches, and no single items" if recon.loading.whole_batches else ""
+        return "the dataset gives whole batches, and no single items" if profile.loading.whole_batches else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from faultlab.catalogue.injection_points.point import InjectionPoint, throughout
 
 if TYPE_CHECKING:
-    from faultlab.core.target_profile import Recon
+    from faultlab.core.target_profile import TargetProfile
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class _Forward(InjectionPoint):
     leaves = frozenset({"batches"})
     methods = throughout("forward")
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.forward is not None else "no part of the model gives tensors in training_step"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if profile.forward is not None else "no part of the model gives tensors in training_step"
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class HeadInput(_Forward):
     one, the last that the module registers.
     """
 
-    def inapplicable(self, recon: Recon) -> str:
-        if recon.taught_head is None:
-            return super().inapplicable(recon) or "no layer with parameters runs in what gives the predictions"
-        return "" if recon.taught_head else "nothing that learns comes before the last layer"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        if profile.taught_head is None:
+            return super().inapplicable(profile) or "no layer with parameters runs in what gives the predictions"
+        return "" if profile.taught_head else "nothing that learns comes before the last layer"
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class ModuleArguments(InjectionPoint):
     attach_at = "construct"
     methods = throughout("__init__")
 
-    def inapplicable(self, recon: Recon) -> str:
-        if recon.takes is None:
+    def inapplicable(self, profile: TargetProfile) -> str:
+        if profile.takes is None:
             return "the module's class can't be found by its name"
-        if not recon.takes:
+        if not profile.takes:
             return "the module's class takes no arguments"
-        return "" if recon.arguments else "no argument of the module is known to be a number or a word"
+        return "" if profile.arguments else "no argument of the module is known to be a number or a word"
 
 
 @dataclass(frozen=True)

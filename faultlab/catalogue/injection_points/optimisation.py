@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from faultlab.catalogue.injection_points.point import IN_STEPS, InjectionPoint, throughout
 
 if TYPE_CHECKING:
-    from faultlab.core.target_profile import Recon
+    from faultlab.core.target_profile import TargetProfile
 
 _AFTER_FORWARD = frozenset({"batches", "forward", "metrics"})
 
@@ -24,8 +24,8 @@ class Loss(InjectionPoint):
     leaves = frozenset({"batches", "forward"})
     methods = IN_STEPS
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.losses else "no loss was seen in the clean run"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if profile.losses else "no loss was seen in the clean run"
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Backward(InjectionPoint):
     leaves = _AFTER_FORWARD
     methods = IN_STEPS
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.losses else "no backward was seen in the clean run"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if profile.losses else "no backward was seen in the clean run"
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Gradients(InjectionPoint):
     kind = "in_place"
     leaves = _AFTER_FORWARD
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.losses else "no backward was seen in the clean run"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if profile.losses else "no backward was seen in the clean run"
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Clipping(InjectionPoint):
     leaves = _AFTER_FORWARD
     methods = IN_STEPS
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.clips else "no gradient is clipped in the clean run"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if profile.clips else "no gradient is clipped in the clean run"
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class OptimizerStep(InjectionPoint):
     leaves = _AFTER_FORWARD
     methods = throughout("optimizer_step")
 
-    def inapplicable(self, recon: Recon) -> str:
-        if "LightningOptimizer.step" in recon.hooks or recon.past_lightning:
+    def inapplicable(self, profile: TargetProfile) -> str:
+        if "LightningOptimizer.step" in profile.hooks or profile.past_lightning:
             return ""
         return "training_step steps no optimizer that the module or its Trainer holds"
 
@@ -101,8 +101,8 @@ class ZeroGrad(InjectionPoint):
     leaves = _AFTER_FORWARD
     methods = throughout("optimizer_zero_grad")
 
-    def inapplicable(self, recon: Recon) -> str:
-        called = "Optimizer.zero_grad" in recon.hooks
+    def inapplicable(self, profile: TargetProfile) -> str:
+        called = "Optimizer.zero_grad" in profile.hooks
         return "" if called else "no optimizer's zero_grad is called in the clean run"
 
 
@@ -119,10 +119,10 @@ class Optimizers(InjectionPoint):
     leaves = _AFTER_FORWARD
     methods = throughout("configure_optimizers")
 
-    def inapplicable(self, recon: Recon) -> str:
-        if not set(recon.optimizers) - {"_MockOptimizer"}:
+    def inapplicable(self, profile: TargetProfile) -> str:
+        if not set(profile.optimizers) - {"_MockOptimizer"}:
             return "configure_optimizers returns no optimizer"
-        return "" if recon.optimized_tensors else "no optimizer holds a parameter of the module"
+        return "" if profile.optimized_tensors else "no optimizer holds a parameter of the module"
 
 
 @dataclass(frozen=True)

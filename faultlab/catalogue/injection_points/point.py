@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from faultlab.core.fault import STAGES
 
 if TYPE_CHECKING:
-    from faultlab.core.target_profile import Recon
+    from faultlab.core.target_profile import TargetProfile
 
 Attachment = Literal["construct", "fit", "step"]
 Kind = Literal["map", "around", "in_place"]
@@ -63,10 +63,10 @@ class InjectionPoint:
         """The latest place from which the hook may attach: before the target is built, before fit, or at a step."""
         return "step"
 
-    def hooked(self, recon: Recon) -> bool:
+    def hooked(self, profile: TargetProfile) -> bool:
         """Whether the target's framework has a hook for it, as far as anybody asked."""
-        return recon.seams is None or any(kin.__name__ in recon.seams for kin in self.kin)
+        return profile.seams is None or any(kin.__name__ in profile.seams for kin in self.kin)
 
-    def inapplicable(self, recon: Recon) -> str:
+    def inapplicable(self, profile: TargetProfile) -> str:
         """Why nothing passes this point on this target, or an empty string."""
         return ""

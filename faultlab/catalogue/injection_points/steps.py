@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from faultlab.catalogue.injection_points.point import IN_STEPS, Attachment, InjectionPoint
 
 if TYPE_CHECKING:
-    from faultlab.core.target_profile import Recon
+    from faultlab.core.target_profile import TargetProfile
 
 _WITHIN_STEPS = (*IN_STEPS.values(), "on_train_batch_start", "on_train_batch_end", "backward", "manual_backward",
                  "on_before_backward", "on_after_backward", "optimizer_step", "optimizer_zero_grad",
@@ -37,8 +37,8 @@ class StepCall(InjectionPoint):
         """At the step only for what is called within one: hooks of the fit's or epoch's start are over by then."""
         return "step" if self.hook in _WITHIN_STEPS else "fit"
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if self.hook in recon.hooks else f"{self.hook} is never called in the clean run"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if self.hook in profile.hooks else f"{self.hook} is never called in the clean run"
 
 
 @dataclass(frozen=True)

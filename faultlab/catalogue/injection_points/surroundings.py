@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from faultlab.catalogue.injection_points.point import IN_STEPS, Attachment, InjectionPoint, Kind
 
 if TYPE_CHECKING:
-    from faultlab.core.target_profile import Recon
+    from faultlab.core.target_profile import TargetProfile
 
 _BESIDE_TRAINING = frozenset({"backward", "batches", "forward"})
 
@@ -20,8 +20,8 @@ class Logging(InjectionPoint):
     leaves = _BESIDE_TRAINING
     methods = IN_STEPS
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.logged else "the module logs nothing"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if profile.logged else "the module logs nothing"
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class MetricReset(InjectionPoint):
     leaves = _BESIDE_TRAINING
     methods = IN_STEPS
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.logged else "the module logs nothing"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if profile.logged else "the module logs nothing"
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class LoggerCall(InjectionPoint):
     kind = "around"
     leaves = _BESIDE_TRAINING
 
-    def inapplicable(self, recon: Recon) -> str:
-        if not recon.loggers:
+    def inapplicable(self, profile: TargetProfile) -> str:
+        if not profile.loggers:
             return "the Trainer has no logger"
-        return "nothing that is logged reaches the logger" if recon.last_logged is None else ""
+        return "nothing that is logged reaches the logger" if profile.last_logged is None else ""
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class CallbackHook(InjectionPoint):
     """The hooks of one of the user's callbacks, as the Trainer calls them. The injector is around each call.
 
     The callback is the first, or the one that the dose ``callback`` names. ``hook`` narrows it to one; "" is every
-    hook. The harness watches guards from within: what is done here is done to the guard, and not noticed by it.
+    hook. The harness watches guards from within: what is done here is done to the guard, and not detected by it.
     """
 
     hook: str = ""
     kind = "around"
     attach_at = "fit"
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if recon.callbacks else "the Trainer has no callback of the user's"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if profile.callbacks else "the Trainer has no callback of the user's"
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Process(InjectionPoint):
         """A worker is a copy of the process that starts it, so the hook has to be there by then."""
         return "fit" if self.worker else "step"
 
-    def inapplicable(self, recon: Recon) -> str:
-        return "" if not self.worker or recon.workers else "the training loader has no workers"
+    def inapplicable(self, profile: TargetProfile) -> str:
+        return "" if not self.worker or profile.workers else "the training loader has no workers"
 
 
 @dataclass(frozen=True)

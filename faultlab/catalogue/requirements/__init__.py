@@ -1,4 +1,4 @@
-"""What a failure mode needs of its target, as named requirements judged from the recon, never by guess.
+"""What a failure mode needs of its target, as named requirements judged from the target profile, never by guess.
 
 Like the catalogue it imports neither torch nor Lightning.
 """
@@ -10,10 +10,10 @@ import pkgutil
 from collections.abc import Callable
 
 from faultlab.catalogue.failure_mode import FailureMode
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.errors import CatalogueError
 
-Requirement = Callable[[Recon], str]
+Requirement = Callable[[TargetProfile], str]
 
 REQUIREMENTS: dict[str, Requirement] = {}
 
@@ -28,19 +28,19 @@ def requirement(name: str) -> Callable[[Requirement], Requirement]:
     return register
 
 
-def inapplicable(mode: FailureMode, recon: Recon) -> str:
+def inapplicable(mode: FailureMode, profile: TargetProfile) -> str:
     """Why the failure mode can't apply to this target, in words, or an empty string."""
-    reason = mode.point.inapplicable(recon)
-    if not mode.point.hooked(recon):
-        reason = f"faultlab has no hook for {mode.seam} in {recon.framework}"
+    reason = mode.point.inapplicable(profile)
+    if not mode.point.hooked(profile):
+        reason = f"faultlab has no hook for {mode.seam} in {profile.framework}"
     for name in mode.needs:
         if name not in REQUIREMENTS:
             known = f"faultlab knows {', '.join(sorted(REQUIREMENTS))}"
             raise CatalogueError(f"{mode.id} in {mode.file} needs {name!r}: {known}")
-        reason = reason or REQUIREMENTS[name](recon)
+        reason = reason or REQUIREMENTS[name](profile)
     if not reason and mode.judged_by == "reload":
-        reason = recon.unreloadable
-    if not reason and mode.stages == ("validate",) and not recon.validation_batches:
+        reason = profile.unreloadable
+    if not reason and mode.stages == ("validate",) and not profile.validation_batches:
         reason = "there is no validation loop"
     return reason
 

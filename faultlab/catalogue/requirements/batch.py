@@ -3,166 +3,172 @@
 from __future__ import annotations
 
 from faultlab.catalogue.requirements import requirement
-from faultlab.core.target_profile import Leaf, Recon
+from faultlab.core.target_profile import Leaf, TargetProfile
 
 
 @requirement("inputs")
-def _inputs(recon: Recon) -> str:
-    return "" if recon.inputs else "no part of the batch is used as inputs"
+def _inputs(profile: TargetProfile) -> str:
+    return "" if profile.inputs else "no part of the batch is used as inputs"
 
 
 @requirement("labels")
-def _labels(recon: Recon) -> str:
-    return recon.unlabelled
+def _labels(profile: TargetProfile) -> str:
+    return profile.unlabelled
 
 
 @requirement("class-labels")
-def _class_labels(recon: Recon) -> str:
-    if reason := _labels(recon):
+def _class_labels(profile: TargetProfile) -> str:
+    if reason := _labels(profile):
         return reason
-    return "" if any(leaf.kind == "integer" for leaf in _leaves(recon, recon.labels)) else "the labels are no classes"
+    return (
+        "" if any(leaf.kind == "integer" for leaf in _leaves(profile, profile.labels)) else "the labels are no classes"
+    )
 
 
 @requirement("real-labels")
-def _real_labels(recon: Recon) -> str:
-    if reason := _labels(recon):
+def _real_labels(profile: TargetProfile) -> str:
+    if reason := _labels(profile):
         return reason
-    return "" if any(leaf.kind == "floating" for leaf in _leaves(recon, recon.labels)) else "the labels are classes"
+    return "" if any(leaf.kind == "floating" for leaf in _leaves(profile, profile.labels)) else "the labels are classes"
 
 
 @requirement("several-samples")
-def _several_samples(recon: Recon) -> str:
-    return _sample_dimension(recon) or ("" if (recon.batch_size or 0) > 1 else "a batch holds a single sample")
+def _several_samples(profile: TargetProfile) -> str:
+    return _sample_dimension(profile) or ("" if (profile.batch_size or 0) > 1 else "a batch holds a single sample")
 
 
 @requirement("sequence-batch")
-def _sequence_batch(recon: Recon) -> str:
-    return "" if recon.batch == "tuple" else f"the batch is {_named(recon.batch)}, not a tuple or list"
+def _sequence_batch(profile: TargetProfile) -> str:
+    return "" if profile.batch == "tuple" else f"the batch is {_named(profile.batch)}, not a tuple or list"
 
 
 @requirement("batch-parts")
-def _batch_parts(recon: Recon) -> str:
-    return "" if recon.batch in ("tuple", "dict") else f"the batch is {_named(recon.batch)}, not a tuple or dict"
+def _batch_parts(profile: TargetProfile) -> str:
+    return "" if profile.batch in ("tuple", "dict") else f"the batch is {_named(profile.batch)}, not a tuple or dict"
 
 
 @requirement("several-features")
-def _several_features(recon: Recon) -> str:
-    wide = [leaf for leaf in _leaves(recon, recon.contents) if len(leaf.shape) > 1 and leaf.shape[-1] > 1]
+def _several_features(profile: TargetProfile) -> str:
+    wide = [leaf for leaf in _leaves(profile, profile.contents) if len(leaf.shape) > 1 and leaf.shape[-1] > 1]
     return "" if wide else "no part of the inputs has several features"
 
 
 @requirement("sample-dimension")
-def _sample_dimension(recon: Recon) -> str:
-    return "the batch has no dimension of samples" if recon.batch_size is None else ""
+def _sample_dimension(profile: TargetProfile) -> str:
+    return "the batch has no dimension of samples" if profile.batch_size is None else ""
 
 
 @requirement("samples-apart")
-def _samples_apart(recon: Recon) -> str:
-    return "the samples of a batch are joined, as graphs are, and can't be taken out one by one" if recon.joins else ""
+def _samples_apart(profile: TargetProfile) -> str:
+    return (
+        "the samples of a batch are joined, as graphs are, and can't be taken out one by one" if profile.joins else ""
+    )
 
 
 @requirement("differing-batches")
-def _differing_batches(recon: Recon) -> str:
-    return "" if recon.batches_differ else "every step of the clean run is given the same batch"
+def _differing_batches(profile: TargetProfile) -> str:
+    return "" if profile.batches_differ else "every step of the clean run is given the same batch"
 
 
 @requirement("kept-lists")
-def _kept_lists(recon: Recon) -> str:
-    return "" if recon.keeps_lists else "what the batch is made of stacks every list that it is given"
+def _kept_lists(profile: TargetProfile) -> str:
+    return "" if profile.keeps_lists else "what the batch is made of stacks every list that it is given"
 
 
 @requirement("several-tensors")
-def _several_tensors(recon: Recon) -> str:
-    return "" if len(recon.leaves) > 1 else "the batch holds a single tensor"
+def _several_tensors(profile: TargetProfile) -> str:
+    return "" if len(profile.leaves) > 1 else "the batch holds a single tensor"
 
 
 @requirement("more-than-inputs")
-def _more_than_inputs(recon: Recon) -> str:
-    parts = {path.partition(".")[0] for path in recon.leaves}
-    used = {path.partition(".")[0] for path in recon.inputs}
-    return _batch_parts(recon) or _inputs(recon) or ("" if parts - used else "every part of the batch is an input")
+def _more_than_inputs(profile: TargetProfile) -> str:
+    parts = {path.partition(".")[0] for path in profile.leaves}
+    used = {path.partition(".")[0] for path in profile.inputs}
+    return _batch_parts(profile) or _inputs(profile) or ("" if parts - used else "every part of the batch is an input")
 
 
 @requirement("single-precision-inputs")
-def _single_precision_inputs(recon: Recon) -> str:
-    single = any(leaf.dtype == "float32" for leaf in _leaves(recon, recon.contents))
+def _single_precision_inputs(profile: TargetProfile) -> str:
+    single = any(leaf.dtype == "float32" for leaf in _leaves(profile, profile.contents))
     return "" if single else "the inputs hold no float32 tensor"
 
 
 @requirement("matrix-inputs")
-def _matrix_inputs(recon: Recon) -> str:
-    shapes = [leaf.shape for leaf in _leaves(recon, recon.contents)]
+def _matrix_inputs(profile: TargetProfile) -> str:
+    shapes = [leaf.shape for leaf in _leaves(profile, profile.contents)]
     turned = any(len(shape) > 1 and max(shape[len(shape) > 2 :]) > 1 for shape in shapes)
     return "" if turned else "the inputs have no two dimensions to exchange"
 
 
 @requirement("image-inputs")
-def _image_inputs(recon: Recon) -> str:
-    shapes = [leaf.shape for leaf in _leaves(recon, recon.contents) if leaf.kind == "floating"]
+def _image_inputs(profile: TargetProfile) -> str:
+    shapes = [leaf.shape for leaf in _leaves(profile, profile.contents) if leaf.kind == "floating"]
     images = any(len(shape) == 4 and max(shape[2:]) > 1 for shape in shapes)
     return "" if images else "the inputs hold no images: no floating-point tensor of four dimensions"
 
 
 @requirement("transferred-part")
-def _transferred_part(recon: Recon) -> str:
-    if not recon.transfers:
+def _transferred_part(profile: TargetProfile) -> str:
+    if not profile.transfers:
         return "the module's transfer_batch_to_device is not called in training"
-    return "" if recon.movable else "no input or label is a tensor of floating-point numbers"
+    return "" if profile.movable else "no input or label is a tensor of floating-point numbers"
 
 
 @requirement("varied-inputs")
-def _varied_inputs(recon: Recon) -> str:
-    return "" if any(_varied(leaf) for leaf in _leaves(recon, recon.contents)) else "the inputs all have one value"
+def _varied_inputs(profile: TargetProfile) -> str:
+    return "" if any(_varied(leaf) for leaf in _leaves(profile, profile.contents)) else "the inputs all have one value"
 
 
 @requirement("nonzero-inputs")
-def _nonzero_inputs(recon: Recon) -> str:
-    return "" if any(leaf.low or leaf.high for leaf in _leaves(recon, recon.contents)) else "the inputs are all zero"
+def _nonzero_inputs(profile: TargetProfile) -> str:
+    return (
+        "" if any(leaf.low or leaf.high for leaf in _leaves(profile, profile.contents)) else "the inputs are all zero"
+    )
 
 
 @requirement("several-labels")
-def _several_labels(recon: Recon) -> str:
-    rows = [leaf.shape[0] for leaf in _leaves(recon, recon.labels) if leaf.shape]
-    return _labels(recon) or ("" if max(rows, default=0) > 1 else "a batch holds a single label")
+def _several_labels(profile: TargetProfile) -> str:
+    rows = [leaf.shape[0] for leaf in _leaves(profile, profile.labels) if leaf.shape]
+    return _labels(profile) or ("" if max(rows, default=0) > 1 else "a batch holds a single label")
 
 
 @requirement("varied-labels")
-def _varied_labels(recon: Recon) -> str:
-    varied = any(_varied(leaf) for leaf in _leaves(recon, recon.labels))
-    return _labels(recon) or ("" if varied else "the labels all have one value")
+def _varied_labels(profile: TargetProfile) -> str:
+    varied = any(_varied(leaf) for leaf in _leaves(profile, profile.labels))
+    return _labels(profile) or ("" if varied else "the labels all have one value")
 
 
 @requirement("several-classes")
-def _several_classes(recon: Recon) -> str:
-    varied = any(_varied(leaf) and leaf.kind == "integer" for leaf in _leaves(recon, recon.labels))
-    return _class_labels(recon) or ("" if varied else "the labels are all of one class")
+def _several_classes(profile: TargetProfile) -> str:
+    varied = any(_varied(leaf) and leaf.kind == "integer" for leaf in _leaves(profile, profile.labels))
+    return _class_labels(profile) or ("" if varied else "the labels are all of one class")
 
 
 @requirement("numbered-classes")
-def _numbered_classes(recon: Recon) -> str:
-    numbered = any(leaf.kind == "integer" and leaf.dtype != "bool" for leaf in _leaves(recon, recon.labels))
-    return _class_labels(recon) or ("" if numbered else "the labels are true or false, which have no range to leave")
+def _numbered_classes(profile: TargetProfile) -> str:
+    numbered = any(leaf.kind == "integer" and leaf.dtype != "bool" for leaf in _leaves(profile, profile.labels))
+    return _class_labels(profile) or ("" if numbered else "the labels are true or false, which have no range to leave")
 
 
 @requirement("class-per-sample")
-def _class_per_sample(recon: Recon) -> str:
-    shapes = [leaf.shape for leaf in _leaves(recon, recon.labels) if leaf.kind == "integer" and _varied(leaf)]
-    alone = any(shape in ((recon.batch_size,), (recon.batch_size, 1)) for shape in shapes)
-    return _several_classes(recon) or ("" if alone else "the labels are not one class a sample")
+def _class_per_sample(profile: TargetProfile) -> str:
+    shapes = [leaf.shape for leaf in _leaves(profile, profile.labels) if leaf.kind == "integer" and _varied(leaf)]
+    alone = any(shape in ((profile.batch_size,), (profile.batch_size, 1)) for shape in shapes)
+    return _several_classes(profile) or ("" if alone else "the labels are not one class a sample")
 
 
 @requirement("coded-classes")
-def _coded_classes(recon: Recon) -> str:
-    leaves = [leaf for leaf in _leaves(recon, recon.labels) if _varied(leaf)]
+def _coded_classes(profile: TargetProfile) -> str:
+    leaves = [leaf for leaf in _leaves(profile, profile.labels) if _varied(leaf)]
     coded = any(leaf.kind == "integer" or _indicators(leaf) for leaf in leaves)
-    return _labels(recon) or ("" if coded else "the labels are neither class numbers nor one-hot")
+    return _labels(profile) or ("" if coded else "the labels are neither class numbers nor one-hot")
 
 
 @requirement("broadcastable-labels")
-def _broadcastable_labels(recon: Recon) -> str:
-    shapes = [leaf.shape for leaf in _leaves(recon, recon.labels) if leaf.kind == "floating"]
+def _broadcastable_labels(profile: TargetProfile) -> str:
+    shapes = [leaf.shape for leaf in _leaves(profile, profile.labels) if leaf.kind == "floating"]
     columns = any(shape and shape[0] > 1 and shape[1:] in ((), (1,)) for shape in shapes)
-    return _real_labels(recon) or ("" if columns else "the labels are no single column of numbers")
+    return _real_labels(profile) or ("" if columns else "the labels are no single column of numbers")
 
 
 def _named(kind: str) -> str:
@@ -179,5 +185,5 @@ def _indicators(leaf: Leaf) -> bool:
     return len(leaf.shape) == 2 and leaf.shape[1] > 1 and (leaf.low, leaf.high) == (0, 1)
 
 
-def _leaves(recon: Recon, paths: tuple[str, ...]) -> list[Leaf]:
-    return [recon.leaves[path] for path in paths if path in recon.leaves]
+def _leaves(profile: TargetProfile, paths: tuple[str, ...]) -> list[Leaf]:
+    return [profile.leaves[path] for path in paths if path in profile.leaves]

@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 from faultlab.catalogue.requirements import requirement
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 
 
 @requirement("validation-metrics")
-def _validation_metrics(recon: Recon) -> str:
-    return "" if recon.logged_in_validation else "the module logs nothing in validation"
+def _validation_metrics(profile: TargetProfile) -> str:
+    return "" if profile.logged_in_validation else "the module logs nothing in validation"
 
 
 @requirement("validation-numbers")
-def _validation_numbers(recon: Recon) -> str:
-    numbers = set(recon.logged_in_validation) - set(recon.logged_objects)
-    return _validation_metrics(recon) or ("" if numbers else "the module logs no numbers in validation, only objects")
+def _validation_numbers(profile: TargetProfile) -> str:
+    numbers = set(profile.logged_in_validation) - set(profile.logged_objects)
+    return _validation_metrics(profile) or ("" if numbers else "the module logs no numbers in validation, only objects")
 
 
 @requirement("training-numbers")
-def _training_numbers(recon: Recon) -> str:
-    return "" if recon.logged_before_validation else "no number of training is logged before one of validation is"
+def _training_numbers(profile: TargetProfile) -> str:
+    return "" if profile.logged_before_validation else "no number of training is logged before one of validation is"
 
 
 @requirement("training-loss-logged")
-def _training_loss_logged(recon: Recon) -> str:
-    logged = any("loss" in name.lower() for name in recon.logged_in_training)
+def _training_loss_logged(profile: TargetProfile) -> str:
+    logged = any("loss" in name.lower() for name in profile.logged_in_training)
     return "" if logged else "the module logs no loss in training"
 
 
 @requirement("later-logger-call")
-def _later_logger_call(recon: Recon) -> str:
-    late = recon.last_logged is not None and recon.last_logged >= recon.steps // 2
+def _later_logger_call(profile: TargetProfile) -> str:
+    late = profile.last_logged is not None and profile.last_logged >= profile.steps // 2
     return "" if late else "nothing reaches the logger half-way or later"
 
 
 @requirement("several-validation-batches")
-def _several_validation_batches(recon: Recon) -> str:
-    return "" if recon.validation_batches > 1 else "the run validates on a single batch"
+def _several_validation_batches(profile: TargetProfile) -> str:
+    return "" if profile.validation_batches > 1 else "the run validates on a single batch"
 
 
 @requirement("uneven-validation")
-def _uneven_validation(recon: Recon) -> str:
-    facts = recon.validation_loading
-    if not recon.validation_batches:
+def _uneven_validation(profile: TargetProfile) -> str:
+    facts = profile.validation_loading
+    if not profile.validation_batches:
         return "there is no validation loop"
     if facts is None:
         return "the validation data comes from no DataLoader"

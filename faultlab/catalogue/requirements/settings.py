@@ -3,86 +3,86 @@
 from __future__ import annotations
 
 from faultlab.catalogue.requirements import requirement
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 
 
 @requirement("learning-rate")
-def _learning_rate(recon: Recon) -> str:
-    return "" if recon.learning_rate else "no optimizer has a learning rate"
+def _learning_rate(profile: TargetProfile) -> str:
+    return "" if profile.learning_rate else "no optimizer has a learning rate"
 
 
 @requirement("several-updates")
-def _several_updates(recon: Recon) -> str:
-    if recon.past_lightning:
+def _several_updates(profile: TargetProfile) -> str:
+    if profile.past_lightning:
         return "the module steps torch's own optimizers, which max_steps does not count"
-    return "" if recon.updates > 1 else "the clean run steps its optimizers no more than once"
+    return "" if profile.updates > 1 else "the clean run steps its optimizers no more than once"
 
 
 @requirement("no-fast-dev-run")
-def _no_fast_dev_run(recon: Recon) -> str:
-    return "the Trainer's fast_dev_run is on, which overrules other settings" if "fast_dev_run" in recon.flags else ""
+def _no_fast_dev_run(profile: TargetProfile) -> str:
+    return "the Trainer's fast_dev_run is on, which overrules other settings" if "fast_dev_run" in profile.flags else ""
 
 
 @requirement("no-overfitting")
-def _no_overfitting(recon: Recon) -> str:
-    return "the Trainer's overfit_batches is on, which sets the limits" if "overfit_batches" in recon.flags else ""
+def _no_overfitting(profile: TargetProfile) -> str:
+    return "the Trainer's overfit_batches is on, which sets the limits" if "overfit_batches" in profile.flags else ""
 
 
 @requirement("no-anomaly-detection")
-def _no_anomaly_detection(recon: Recon) -> str:
-    return "the Trainer detects anomalies already" if "detect_anomaly" in recon.flags else ""
+def _no_anomaly_detection(profile: TargetProfile) -> str:
+    return "the Trainer detects anomalies already" if "detect_anomaly" in profile.flags else ""
 
 
 @requirement("sanity-check")
-def _sanity_check(recon: Recon) -> str:
-    if not recon.validation_batches:
+def _sanity_check(profile: TargetProfile) -> str:
+    if not profile.validation_batches:
         return "there is no validation loop"
-    return "" if "num_sanity_val_steps" in recon.flags else "the Trainer does no sanity check"
+    return "" if "num_sanity_val_steps" in profile.flags else "the Trainer does no sanity check"
 
 
 @requirement("lightning-clips")
-def _lightning_clips(recon: Recon) -> str:
-    return "the module clips its gradients itself" if recon.clips_itself else ""
+def _lightning_clips(profile: TargetProfile) -> str:
+    return "the module clips its gradients itself" if profile.clips_itself else ""
 
 
 @requirement("epoch-limit")
-def _epoch_limit(recon: Recon) -> str:
-    return "only its steps would end the training, and then never come" if recon.endless else ""
+def _epoch_limit(profile: TargetProfile) -> str:
+    return "only its steps would end the training, and then never come" if profile.endless else ""
 
 
 @requirement("hidden-size")
-def _hidden_size(recon: Recon) -> str:
-    return "" if recon.hidden_sizes else "no argument of the module is the width of a hidden layer"
+def _hidden_size(profile: TargetProfile) -> str:
+    return "" if profile.hidden_sizes else "no argument of the module is the width of a hidden layer"
 
 
 @requirement("patient-callback")
-def _patient_callback(recon: Recon) -> str:
-    if not recon.patience:
+def _patient_callback(profile: TargetProfile) -> str:
+    if not profile.patience:
         return "no callback that the Trainer is built with stops early"
-    return "" if max(recon.patience.values()) > 1 else "no callback waits longer than one validation"
+    return "" if max(profile.patience.values()) > 1 else "no callback waits longer than one validation"
 
 
 @requirement("early-stopping")
-def _early_stopping(recon: Recon) -> str:
-    return "" if recon.patience else "no callback that the Trainer is built with stops early"
+def _early_stopping(profile: TargetProfile) -> str:
+    return "" if profile.patience else "no callback that the Trainer is built with stops early"
 
 
 @requirement("ranking-callback")
-def _ranking_callback(recon: Recon) -> str:
+def _ranking_callback(profile: TargetProfile) -> str:
     known = "no callback that the Trainer is built with tells better from worse by a metric"
-    return "" if recon.ranking else known
+    return "" if profile.ranking else known
 
 
 @requirement("mixed-precision")
-def _mixed_precision(recon: Recon) -> str:
-    return "" if recon.precision.endswith("mixed") else "the Trainer asks for no mixed precision"
+def _mixed_precision(profile: TargetProfile) -> str:
+    return "" if profile.precision.endswith("mixed") else "the Trainer asks for no mixed precision"
 
 
 @requirement("not-half")
-def _not_half(recon: Recon) -> str:
-    return "the model is in half precision already" if recon.precision == "16-true" else ""
+def _not_half(profile: TargetProfile) -> str:
+    return "the model is in half precision already" if profile.precision == "16-true" else ""
 
 
 @requirement("not-bfloat")
-def _not_bfloat(recon: Recon) -> str:
-    return "the model is in bfloat16 already" if recon.precision == "bf16-true" else ""
+def _not_bfloat(profile: TargetProfile) -> str:
+    return "the model is in bfloat16 already" if profile.precision == "bf16-true" else ""

@@ -1,4 +1,4 @@
-"""The demo carried out: a campaign as it is, and one with the guard that notices what the first left silent."""
+"""The demo carried out: a campaign as it is, and one with the guard that detects what the first left silent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from faultlab.report.overview import cost
 
 SCENARIO = Path(__file__).with_name("scenario.yaml")
 TOLD = ("loss.nan", "return.none", "optimizer.last-layer-missing")
-"""The failure modes that are told of: one noticed, one that is only warned of, one silent."""
+"""The failure modes that are told of: one detected, one that is only warned of, one silent."""
 GUARDED = "demo-guarded"
 _LONGEST = 220
 
@@ -71,9 +71,9 @@ def carry_out(engine: Engine, out: Path, listener: Listener) -> Story:
 
 def _told(fault: FaultResult) -> Told:
     broken = index.modes()[fault.mode].summary
-    if fault.status is Status.NOTICED and (best := fault.best) is not None:
+    if fault.status is Status.DETECTED and (best := fault.best) is not None:
         said = textwrap.shorten(best.message, _LONGEST, placeholder=" ...")
-        became = f"noticed by {best.name}, {best.latency} steps later: {said}"
+        became = f"detected by {best.name}, {best.latency} steps later: {said}"
     elif fault.status is Status.WARNED:
         became = f"training goes on to its end, after one warning: {fault.warnings[0].partition(chr(10))[0]}"
     elif fault.status is Status.SILENT:

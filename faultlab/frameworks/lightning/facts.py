@@ -1,4 +1,4 @@
-"""Plain facts about tensors, loaders, callbacks and constructors, of which a recon is made."""
+"""Plain facts about tensors, loaders, callbacks and constructors, of which a target profile is made."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.errors import TargetError
 from faultlab.frameworks.lightning import loaded_weights, second_run
 from faultlab.frameworks.lightning.interception import Reached, intercepted

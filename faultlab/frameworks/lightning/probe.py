@@ -1,4 +1,4 @@
-"""Takes the recon: wraps itself around one clean run and writes down how the target is made."""
+"""Takes the target profile: wraps itself around one clean run and writes down how the target is made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from faultlab.core import directions, predictions
 from faultlab.core.class_paths import path_of
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Leaf, Part, Recon
+from faultlab.core.target_profile import Leaf, Part, TargetProfile
 from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.callback_record import CallbackRecord
 from faultlab.frameworks.lightning.facts import (
@@ -268,12 +268,12 @@ class Probe:
             self._flow.called(path, module, args, output)
             self._layer_calls.called(path, module, args, output, bool(self._in_forward))
 
-    def recon(self, trainer: Any, steps: int, validation_batches: int) -> Recon:
+    def profile(self, trainer: Any, steps: int, validation_batches: int) -> TargetProfile:
         """The findings, once the run is over; ``trainer`` is None for a step that was called by hand."""
         found = self._of_module(steps)
         return found if trainer is None else replace(found, **self._of_trainer(trainer, steps, validation_batches))
 
-    def _of_module(self, steps: int) -> Recon:
+    def _of_module(self, steps: int) -> TargetProfile:
         module = self._site.module
         batch = self._batch
         joins = joined.joins(batch, self._batch_size) if batch is not None else {}
@@ -282,7 +282,7 @@ class Probe:
         given = predictions.giver(self._flow.calls, self._flow.met_loss_from, (*labels, *own_labels))
         forward = given.path if given else self._outermost()
         along = {} if joins else samples.axes(batch, inputs, labels, self._batch_size)
-        return Recon(
+        return TargetProfile(
             framework=NAME,
             seams=offered(NAME),
             namespace=namespaces.namespace_of(self._site.cls),

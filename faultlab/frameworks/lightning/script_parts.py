@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.errors import TargetError
 from faultlab.frameworks.lightning.main_script import as_started, module_name
 

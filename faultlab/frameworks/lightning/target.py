@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from faultlab.config.variations import Variation, varied
-from faultlab.core.notice import safe_text
+from faultlab.core.alert import safe_text
 from faultlab.core.user_code import UserCode
 from faultlab.errors import TargetError
 from faultlab.frameworks import registry

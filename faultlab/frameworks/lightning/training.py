@@ -11,7 +11,7 @@ from typing import Any
 
 from faultlab.core.asking import asked
 from faultlab.core.patching import Patches
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.core.trajectory import Trajectory
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, BuildAgain, Profiling
@@ -96,8 +96,8 @@ class LightningTraining:
     def profiling(self) -> Probe:
         return Probe(Site(type(self.module), self.module), self._clock)
 
-    def profile(self, learnt: Profiling) -> Recon:
-        return learnt.recon(self.trainer, self._trajectory.steps, self._trajectory.validation_batches)
+    def profile(self, learnt: Profiling) -> TargetProfile:
+        return learnt.profile(self.trainer, self._trajectory.steps, self._trajectory.validation_batches)
 
     def resume(self, epochs: int, build_again: BuildAgain) -> LightningTraining:
         return resume.go_on(self.trainer, epochs, build_again)

@@ -6,20 +6,20 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from faultlab.core.target_profile import Recon
+from faultlab.core.target_profile import TargetProfile
 from faultlab.frameworks.torch import layers
 
 _LOSS = re.compile("(?<![a-z])loss|Loss|[cC]riterion|[oO]bjective")
 
 
-def at_the_end(module: Any, replaced: Mapping[str, Any], recon: Recon) -> dict[str, Any]:
+def at_the_end(module: Any, replaced: Mapping[str, Any], profile: TargetProfile) -> dict[str, Any]:
     """Of the parts that a fault has replaced, by path, those that the metric may be computed by.
 
     They end the network or are called behind it, as inside of a loss. What lies before the last layer that is trained
     is the network's own affair: the weights behind it have learnt to live with it.
     """
-    called = list(recon.parts)
-    parts = {path: replaced[path] if path in replaced else layers.at(module, path) for path in recon.weighted}
+    called = list(profile.parts)
+    parts = {path: replaced[path] if path in replaced else layers.at(module, path) for path in profile.weighted}
     trained = [path for path, part in parts.items()
                if part is not None and any(one.requires_grad for one in part.parameters())]  # fmt: skip
     network = called[: called.index(trained[-1])] if trained else []

@@ -1,4 +1,4 @@
-"""Random numbers: how a guard draws without anybody noticing, and how it notices that somebody has drawn."""
+"""Random numbers: how a guard draws without anybody detecting, and how it detects that somebody has drawn."""
 
 from __future__ import annotations
 

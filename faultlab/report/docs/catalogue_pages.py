@@ -62,9 +62,9 @@ def _mode(mode: FailureMode) -> Iterator[str]:
     yield f"- Stock Lightning: {described.STOCK[mode.effect]}"
     yield f"- Measured on Lightning {described.version()}: {'; '.join(described.models(mode)) or 'not yet'}"
     yield f"- Acts: {described.timing(mode)}, at the seam `{mode.seam}`"
-    if guards := guard_index.noticing(mode.id):
+    if guards := guard_index.detecting(mode.id):
         links = [f"[`{guard}`]({guard_pages.NAME}#{anchor(guard)})" for guard in guards]
-        yield f"- Noticed by the ready-made guards: {', '.join(links)}"
+        yield f"- Detected by the ready-made guards: {', '.join(links)}"
     if needs := described.needs(mode):
         yield f"- Needs: {needs}"
     for dose, meaning in described.doses(mode):

@@ -1,4 +1,4 @@
-"""The ready-made guards as a page: what each looks for, what it costs, and what it was seen to notice."""
+"""The ready-made guards as a page: what each looks for, what it costs, and what it was seen to detect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _lines() -> Iterator[str]:
         "count for nothing on the scenario. A cheap guard is in `guards.all()`, a full one in "
         '`guards.all("full")`, one on request in neither.\n'
     )
-    yield "| guard | level | cost | latency | of one step | false alarms | notices |"
+    yield "| guard | level | cost | latency | of one step | false alarms | detects |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for guard in guards.values():
         yield _row(guard, found.get(guard.name))
@@ -47,9 +47,9 @@ def _row(guard: Described, found: Measured | None) -> str:
     low, high = min(found.costs.values()), max(found.costs.values())
     cost = f"{100 * low:.2g} to {100 * high:.2g} %"
     latency, single = (f"{value:g}" if value is not None else "" for value in (found.latency, found.single_latency))
-    many = len(found.notices)
-    notices = f"{many} failure mode{'s' * (many != 1)}" if many else "none of these faults"
-    return f"| {link} | {level} | {cost} | {latency} | {single} | {found.alarms} of {found.runs} | {notices} |"
+    many = len(found.detects)
+    detects = f"{many} failure mode{'s' * (many != 1)}" if many else "none of these faults"
+    return f"| {link} | {level} | {cost} | {latency} | {single} | {found.alarms} of {found.runs} | {detects} |"
 
 
 def _section(guard: Described, found: Measured | None) -> Iterator[str]:
@@ -57,8 +57,8 @@ def _section(guard: Described, found: Measured | None) -> Iterator[str]:
     yield "| check | what it says |\n| --- | --- |"
     for check, says in guard.checks.items():
         yield f"| `{check}` | {cell(says)} |"
-    if found is not None and found.notices:
-        modes = [f"[`{mode}`]({mode.partition('.')[0]}.md#{anchor(mode)})" for mode in found.notices]
-        yield f"\nSeen to notice: {', '.join(modes)}\n"
+    if found is not None and found.detects:
+        modes = [f"[`{mode}`]({mode.partition('.')[0]}.md#{anchor(mode)})" for mode in found.detects]
+        yield f"\nSeen to detect: {', '.join(modes)}\n"
     else:
         yield ""

@@ -11,9 +11,9 @@ _COLOURS = ((0.9, "brightgreen"), (0.75, "green"), (0.5, "yellow"), (0.25, "oran
 
 def render(report: Report) -> str:
     """The document that the shield is drawn from."""
-    label, share = "failure modes noticed", report.ratio
+    label, share = "failure modes detected", report.ratio
     if share is None and report.mutation is not None:
-        label, share = "mutants noticed", report.mutation.score
+        label, share = "mutants detected", report.mutation.score
     if share is None:
         return dump({"schemaVersion": 1, "label": "faultlab", "message": "nothing proven", "color": "lightgrey"})
     colour = next(colour for least, colour in _COLOURS if share >= least)

@@ -20,7 +20,7 @@ _LONGEST = 1000
 
 @dataclass(frozen=True)
 class Finding:
-    """A failure mode that nobody noticed, or only a warning did, or of which nothing is proven; or such a mutant.
+    """A failure mode that nobody detected, or only a warning did, or of which nothing is proven; or such a mutant.
 
     ``rule`` is the failure mode's id or the mutant's kind, ``fault`` what was injected. ``file`` is relative to the
     repository's root and may be empty; lines and columns count from 1. ``fingerprint`` stays the same from run to run.
@@ -63,23 +63,23 @@ def rules(report: Report) -> dict[str, tuple[str, str, str]]:
             made[finding.rule] = (_plain(mode.summary), _plain(mode.sections.effect), _plain(mode.sections.remedy))
         else:
             kind = finding.rule.partition(".")[2].replace("-", " ")
-            what = "A change of the source that no test and no guard notices."
+            what = "A change of the source that no test and no guard detects."
             made[finding.rule] = (
                 f"Source mutant: {kind}",
                 what,
-                "Write a test that fails with the change, or excuse the line.",
+                "Write a test that fails with the change, or exempt the line.",
             )
     return made
 
 
 def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> Finding:
     level = {Status.SILENT: ERROR if fault.harmful else WARNING, Status.WARNED: NOTE}.get(fault.status, WARNING)
-    how = {Status.SILENT: "nobody notices", Status.WARNED: "only a warning tells of"}.get(
+    how = {Status.SILENT: "nobody detects", Status.WARNED: "only a warning tells of"}.get(
         fault.status, f"nothing is proven ({fault.status.value}) of"
     )
     what = mode.summary if mode is not None else fault.mode
     guards = ", ".join(entry.guard for entry in fault.prescription[:3])
-    remedy = f"Would have noticed: {guards}." if guards else (mode.sections.remedy if mode is not None else "")
+    remedy = f"Would have detected: {guards}." if guards else (mode.sections.remedy if mode is not None else "")
     said = cost(fault) if fault.status is Status.SILENT else (fault.reason or "; ".join(fault.warnings[:1]))
     file, line = _method(report, mode)
     return Finding(
@@ -97,7 +97,7 @@ def _of_fault(report: Report, fault: FaultResult, mode: FailureMode | None) -> F
 
 def _of_mutant(report: Report, result: FaultResult) -> Finding:
     said = result.mutant or {}
-    how = {Status.SILENT: "nobody notices", Status.WARNED: "only a warning tells of"}.get(result.status, "not judged:")
+    how = {Status.SILENT: "nobody detects", Status.WARNED: "only a warning tells of"}.get(result.status, "not judged:")
     guards = ", ".join(entry.guard for entry in result.prescription[:3])
     return Finding(
         rule=result.mode,
@@ -105,7 +105,7 @@ def _of_mutant(report: Report, result: FaultResult) -> Finding:
         level=NOTE if result.status is Status.WARNED else WARNING,
         title=_plain(f"{how} a mutant of {said.get('function')}"),
         message=_plain(f"{change(result)}: {result.reason}"),
-        remedy=_plain(f"Would have noticed: {guards}." if guards else "Write a test that fails with this change."),
+        remedy=_plain(f"Would have detected: {guards}." if guards else "Write a test that fails with this change."),
         file=_in_repository(report, str(said.get("file", ""))),
         line=int(said.get("line", 1)),
         column=int(said.get("column", 1)),

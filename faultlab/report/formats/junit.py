@@ -14,7 +14,7 @@ _SILENT = (Status.SILENT, Status.WARNED)
 
 
 def render(report: Report) -> str:
-    """The document: what nobody notices fails, what is inconclusive is an error, what does not count is skipped."""
+    """The document: what nobody detects fails, what is inconclusive is an error, what does not count is skipped."""
     everything = [*report.faults, *report.mutants]
     suite = ElementTree.Element("testsuite", name=harmless(report.scenario))
     for fault in everything:
@@ -59,8 +59,8 @@ def _case(fault: FaultResult) -> ElementTree.Element:
     elif fault.status in _SKIPPED:
         ElementTree.SubElement(case, "skipped", message=harmless(f"{fault.status.value}: {fault.reason}"))
     else:
-        noticed = ElementTree.SubElement(case, "system-out")
-        noticed.text = harmless("\n".join(f"{d.kind} {d.name}: {d.message}" for d in fault.noticed_by))
+        detected = ElementTree.SubElement(case, "system-out")
+        detected.text = harmless("\n".join(f"{d.kind} {d.name}: {d.message}" for d in fault.detected_by))
     return case
 
 

@@ -18,7 +18,7 @@ SCHEMA = "2.0"
 # Those that viewers take where a report has none: the schema asks for some.
 _THRESHOLDS = {"high": 80, "low": 60}
 _STATUSES = {
-    Status.NOTICED: "Killed",
+    Status.DETECTED: "Killed",
     Status.WARNED: "Survived",
     Status.SILENT: "Survived",
     Status.NOT_ACTIVATED: "NoCoverage",
@@ -37,7 +37,7 @@ def render(report: Report, folder: Path) -> str | None:
 def export(report: Report, folder: Path) -> dict[str, Any]:
     """The mutants of a report whose run folder this is, with the source as it was when they were made.
 
-    What only the training notices is killed by its guards, which stand among the tests as those of "the training".
+    What only the training detects is killed by its guards, which stand among the tests as those of "the training".
     """
     assert report.mutation is not None
     grouped: dict[str, list[FaultResult]] = {}
@@ -120,7 +120,7 @@ def _mutant(result: FaultResult, lines: Sequence[str]) -> dict[str, Any]:
     killers = list(dict.fromkeys(_killer(detection)[1] for detection in _killers(result)))
     if killers:
         found["killedBy"] = killers
-    said = [f"{detection.name}: {detection.message}" for detection in result.noticed_by] or [result.reason]
+    said = [f"{detection.name}: {detection.message}" for detection in result.detected_by] or [result.reason]
     if any(said):
         found["statusReason"] = "\n".join(said)
     tests = mutant.get("tests")
@@ -130,7 +130,7 @@ def _mutant(result: FaultResult, lines: Sequence[str]) -> dict[str, Any]:
 
 
 def _status(result: FaultResult) -> str:
-    if result.status is Status.NOTICED and not any(found.kind != "process" for found in result.noticed_by):
+    if result.status is Status.DETECTED and not any(found.kind != "process" for found in result.detected_by):
         tests = (result.mutant or {}).get("tests") or {}
         hung = tests.get("outcome") == "timeout" or any(found.name == "deadline" for found in of_training(result))
         return "Timeout" if hung else "Killed"
@@ -154,9 +154,9 @@ def _position(lines: Sequence[str], line: int, column: int) -> dict[str, int]:
 
 
 def _killers(result: FaultResult) -> list[Detection]:
-    if result.status is not Status.NOTICED:
+    if result.status is not Status.DETECTED:
         return []
-    return result.noticed_by[:1] if of_tests(result) else of_training(result)
+    return result.detected_by[:1] if of_tests(result) else of_training(result)
 
 
 def _killer(detection: Detection) -> tuple[str, str]:

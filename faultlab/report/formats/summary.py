@@ -22,7 +22,7 @@ from faultlab.report.text import harmless, short
 MOST_BYTES = 60_000
 """A comment on GitHub takes 65,536 characters, a step summary a mebibyte."""
 _SHOWN, _FOLDED, _REASONS, _METHODS, _GUARDS = 10, 60, 12, 10, 3
-_COLUMNS = ("noticed", "warned", "silent", "no effect", "n/a", "inconclusive", "ignored")
+_COLUMNS = ("detected", "warned", "silent", "no effect", "n/a", "inconclusive", "ignored")
 _MARKS = {ERROR: "harmful", NOTE: "only warned of"}
 # Outside code, which they are left alone in, they would call people.
 _MENTION = re.compile(r"(?<![\w`])@(?=\w)")
@@ -56,7 +56,7 @@ def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
         yield _list("Since the run before", changes, _REASONS)
     found = findings(report)
     if found:
-        yield f"### Nobody noticed ({min(_SHOWN, len(found))} of {len(found)}, the gravest first)\n\n"
+        yield f"### Nobody detected ({min(_SHOWN, len(found))} of {len(found)}, the gravest first)\n\n"
         yield _most_bought(report)
         yield "| what | where | what to do |\n| --- | --- | --- |\n" + "".join(map(_row, found[:_SHOWN])) + "\n"
         yield _folded(found[_SHOWN:])
@@ -72,16 +72,16 @@ def _parts(report: Report, comparison: Comparison | None) -> Iterator[str]:
 
 
 def _coverage(report: Report) -> str:
-    """The ratio with what it is made of: who noticed, and what nobody did."""
+    """The ratio with what it is made of: who detected, and what nobody did."""
     modes = report.by_mode()
     statuses = Counter(modes.values())
-    counted = statuses[Status.NOTICED] + statuses[Status.WARNED] + statuses[Status.SILENT]
+    counted = statuses[Status.DETECTED] + statuses[Status.WARNED] + statuses[Status.SILENT]
     inconclusive = sum(statuses[status] for status in INCONCLUSIVE)
     ratio = "none" if report.ratio is None else f"{report.ratio:.2f}"
-    # As its worst fault was noticed, whose luck is no better for that of another.
+    # As its worst fault was detected, whose luck is no better for that of another.
     worths: dict[str, int] = {}
     for fault in report.faults:
-        if modes[fault.mode] is Status.NOTICED and fault.status is Status.NOTICED:
+        if modes[fault.mode] is Status.DETECTED and fault.status is Status.DETECTED:
             worths[fault.mode] = max(worths.get(fault.mode, 0), _worth(fault))
     parts = [(WORTHS[worth], count) for worth, count in sorted(Counter(worths.values()).items())]
     harmful = {fault.mode for fault in report.silent() if fault.harmful}
@@ -94,7 +94,7 @@ def _coverage(report: Report) -> str:
         ("inconclusive, which count for nothing", inconclusive),
     ]
     rows = "".join(f"| {words} | {count} |\n" for words, count in parts if count)
-    said = f"**Coverage {ratio}**: {statuses[Status.NOTICED]} of {counted} failure modes are noticed.\n\n"
+    said = f"**Coverage {ratio}**: {statuses[Status.DETECTED]} of {counted} failure modes are detected.\n\n"
     return said + (f"| failure modes | |\n| --- | ---: |\n{rows}\n" if rows else "")
 
 
@@ -103,7 +103,7 @@ def _worth(fault: FaultResult) -> int:
 
 
 def _most_bought(report: Report) -> str:
-    """The ready-made guards that alone would notice most of it."""
+    """The ready-made guards that alone would detect most of it."""
     found: dict[str, set[str]] = {}
     silent = report.silent()
     for fault in silent:
@@ -115,7 +115,7 @@ def _most_bought(report: Report) -> str:
     number = len({fault.mode for fault in silent})
     said = ", ".join(f"{code(harmless(guard))} {len(modes)}" for guard, modes in best)
     return (
-        f"Of the {number} silent ones a ready-made guard alone would notice: {said}. "
+        f"Of the {number} silent ones a ready-made guard alone would detect: {said}. "
         "`faultlab prescribe` finds the smallest set.\n\n"
     )
 

@@ -101,16 +101,16 @@ def parts(report: Report) -> list[Part]:
 
 
 def _rank(fault: FaultResult) -> int:
-    if fault.status is Status.NOTICED:
+    if fault.status is Status.DETECTED:
         return fault.best.worth if fault.best else len(WORTHS) - 1
     return 4 if fault.status is Status.WARNED else 6 if fault.harmful else _UNKNOWN if fault.harm_unknown else 5
 
 
 def _content(report: Report) -> dict[str, Any]:
-    noticed: list[list[FaultResult]] = [[] for _ in WORTHS]
+    detected: list[list[FaultResult]] = [[] for _ in WORTHS]
     for fault in report.faults:
-        if fault.status is Status.NOTICED:
-            noticed[_rank(fault)].append(fault)
+        if fault.status is Status.DETECTED:
+            detected[_rank(fault)].append(fault)
     modes = Counter(report.by_mode().values())
     rows = matrix(report)
     by_severity = sorted({fault.severity for fault in report.faults}, key=severity_order)
@@ -127,18 +127,18 @@ def _content(report: Report) -> dict[str, Any]:
         "counted": sum(modes[status] for status in COUNTED),
         "others": [(status.value, modes[status]) for status in Status if modes[status] and status not in COUNTED],
         "matrix": rows,
-        "who": lambda *faults: sorted({rows["numbers"][found.who] for fault in faults for found in fault.noticed_by}),
+        "who": lambda *faults: sorted({rows["numbers"][found.who] for fault in faults for found in fault.detected_by}),
         "latency": distribution(report),
         "severities": by_severity,
         "statuses_there": [status.value for status in FILTERED if status in there],
-        "noticed": list(zip(WORTHS, noticed)),
+        "detected": list(zip(WORTHS, detected)),
         "statuses": {status.value: [fault for fault in report.faults if fault.status is status] for status in Status},
         "folds": folds,
     }
 
 
 def _tests(file: Path) -> dict[str, Any] | None:
-    """What the tests are worth, the best first, with the faults that each alone notices; None without any."""
+    """What the tests are worth, the best first, with the faults that each alone detects; None without any."""
     if not file.is_file():
         return None
     found = json.loads(file.read_text(encoding="utf-8"))

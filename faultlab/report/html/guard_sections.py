@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from faultlab.core.comparison import UNNOTICED
+from faultlab.core.comparison import UNDETECTED
 from faultlab.core.report import FaultResult, Status
 from faultlab.core.run_folder import ADVICE_FILE
 
@@ -16,7 +16,7 @@ _WIDTH, _HEIGHT, _ROW = 640.0, 150.0, 24.0
 
 
 class Offered(NamedTuple):
-    """A ready-made guard: how many silent faults it would have noticed, what it costs, how often it was wrong.
+    """A ready-made guard: how many silent faults it would have detected, what it costs, how often it was wrong.
 
     ``warned`` counts those that were only warned of. ``alarms`` names the healthy runs in which it raised one,
     ``harmless`` the faults without effect.
@@ -25,7 +25,7 @@ class Offered(NamedTuple):
     guard: str
     silent: int
     warned: int
-    noticed: int
+    detected: int
     latency: float | None
     cost: float
     alarms: list[str]
@@ -44,7 +44,7 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
     latencies: dict[str, dict[str, int]] = {}
     harmless: dict[str, list[str]] = {}
     without_effect = {fault.id for fault in faults if fault.status is Status.NO_EFFECT}
-    for fault, seen in found["noticed"].items():
+    for fault, seen in found["detected"].items():
         for one in seen:
             of_guard = latencies.setdefault(one["guard"], {})
             of_guard[fault] = min(one["latency"], of_guard.get(fault, one["latency"]))
@@ -53,7 +53,7 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
                 harmless.setdefault(guard, []).append(fault)
     prescribed = {
         status: Counter(entry.name for fault in faults if fault.status is status for entry in fault.prescription)
-        for status in UNNOTICED
+        for status in UNDETECTED
     }
     offered = [
         Offered(
@@ -70,7 +70,7 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
     ]
     return {
         "offered": sorted(offered, key=lambda one: (-one.silent, -one.warned, one.cost, one.guard)),
-        **{status.value: sum(fault.status is status for fault in faults) for status in UNNOTICED},
+        **{status.value: sum(fault.status is status for fault in faults) for status in UNDETECTED},
         "runs": len(found["quiet_runs"]),
         "alarms": {guard: len(runs) for guard, runs in alarms.items()},
         "broken": found["broken"],
@@ -81,7 +81,7 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
 
 
 def sweeps(folder: Path) -> list[dict[str, Any]]:
-    """The sweeps of a scenario, drawn: the metric over the dose, and below it the doses that each detector notices."""
+    """The sweeps of a scenario, drawn: the metric over the dose, and below it the doses that each detector detects."""
     return [_drawn(json.loads(file.read_text(encoding="utf-8"))) for file in sorted(folder.glob("sweeps/*/sweep.json"))]
 
 
@@ -96,8 +96,8 @@ def _drawn(sweep: dict[str, Any]) -> dict[str, Any]:
 
     rows = []
     for number, (name, entry) in enumerate(_ranked(sweep)):
-        seen = [point for point in sweep["doses"] if name in point["noticed"]]
-        marks = [(round(point["place"] * _WIDTH, 1), point["noticed"][name]["latency"]) for point in seen]
+        seen = [point for point in sweep["doses"] if name in point["detected"]]
+        marks = [(round(point["place"] * _WIDTH, 1), point["detected"][name]["latency"]) for point in seen]
         rows.append({"name": name, "y": _HEIGHT + _ROW * (number + 0.75), "marks": marks, **entry})
     return {
         **sweep,
@@ -117,5 +117,5 @@ def _ranked(sweep: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     place = {point["value"]: point["place"] for point in sweep["doses"]}
     return sorted(
         sweep["detectors"].items(),
-        key=lambda item: (place.get(item[1]["smallest"], 2.0), item[1]["first_notice"], item[0]),
+        key=lambda item: (place.get(item[1]["smallest"], 2.0), item[1]["first_detection"], item[0]),
     )

@@ -1,4 +1,4 @@
-"""What nobody noticed, told as lessons: silent failure modes with their faults, charts, remedies and replays."""
+"""What nobody detected, told as lessons: silent failure modes with their faults, charts, remedies and replays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Shown(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """A guard that would have noticed so many of a lesson's faults, after so many steps, at that cost."""
+    """A guard that would have detected so many of a lesson's faults, after so many steps, at that cost."""
 
     guard: str
     faults: int
@@ -36,9 +36,9 @@ class Offer(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """A silent failure mode with the faults of it that nobody noticed, the worst first.
+    """A silent failure mode with the faults of it that nobody detected, the worst first.
 
-    ``paste`` is the code that adds the guards which would have noticed.
+    ``paste`` is the code that adds the guards which would have detected.
     """
 
     mode: str
@@ -61,7 +61,7 @@ class Lesson(NamedTuple):
 
     @property
     def offers(self) -> list[Offer]:
-        """The guards that would have noticed, the one that notices the most faults first."""
+        """The guards that would have detected, the one that detects the most faults first."""
         found: dict[str, list[tuple[int, float | None]]] = {}
         for shown in self.faults:
             for entry in shown.fault.prescription:
@@ -112,7 +112,7 @@ def choices(lesson: Lesson, others: Mapping[str, FailureMode]) -> list[tuple[str
 
 
 def _paste(faults: list[FaultResult]) -> str:
-    """Python that adds, for each fault, the guard that notices it first."""
+    """Python that adds, for each fault, the guard that detects it first."""
     guards = dict.fromkeys(fault.prescription[0].name for fault in faults if fault.prescription)
     if not guards:
         return ""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from faultlab.core.report import FaultResult, Report, Status
 from faultlab.report.overview import family_rows
 
-COUNTED = (Status.NOTICED, Status.WARNED, Status.SILENT)
+COUNTED = (Status.DETECTED, Status.WARNED, Status.SILENT)
 WIDEST = 40
 """The most detectors with a column each; what more there are share one."""
 MOST_CELLS = 4000
@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A failure mode; ``who`` are the numbers of the detectors that noticed it, in the order of the detectors.
+    """A failure mode; ``who`` are the numbers of the detectors that detected it, in the order of the detectors.
 
     ``spans`` are the cells as they are drawn, with the number of columns that each takes.
     """
@@ -51,7 +51,7 @@ def matrix(report: Report) -> dict[str, Any]:
     for fault in report.faults:
         if fault.status in COUNTED:
             faults.setdefault(fault.mode, []).append(fault)
-            caught.update({found.who for found in fault.noticed_by})
+            caught.update({found.who for found in fault.detected_by})
     detectors = sorted(caught, key=lambda who: (-caught[who], who))
     columns = sorted(
         detectors[:WIDEST], key=lambda who: (_KINDS.index(who[0]) if who[0] in _KINDS else 9, -caught[who], who[1])
@@ -63,7 +63,7 @@ def matrix(report: Report) -> dict[str, Any]:
     joined = len(faults) * len(groups) > MOST_CELLS
     for mode, some in sorted(faults.items()):
         cells = [_cell(some, group) for group in groups]
-        who = sorted({numbers[found.who] for fault in some for found in fault.noticed_by})
+        who = sorted({numbers[found.who] for fault in some for found in fault.detected_by})
         families.setdefault(mode.partition(".")[0], []).append(
             Row(mode, some[0].severity, modes[mode].value, cells, who, _spans(cells, joined))
         )
@@ -89,7 +89,7 @@ def _spans(cells: list[Cell | None], joined: bool) -> list[tuple[Cell | None, in
 
 
 def _cell(faults: list[FaultResult], detectors: list[tuple[str, str]]) -> Cell | None:
-    found = [[d for d in fault.noticed_by if d.who in detectors] for fault in faults]
+    found = [[d for d in fault.detected_by if d.who in detectors] for fault in faults]
     firsts = [min(some, key=lambda d: (d.worth, d.latency)) for some in found if some]
     if not firsts:
         return None

@@ -25,7 +25,7 @@ _IN_TESTS = {
     "lost": "gave no verdict",
 }
 _IN_TRAINING = {
-    "noticed": "is stopped or flagged",
+    "detected": "is stopped or flagged",
     "warned": "only warns",
     "silent": "goes another way in silence",
     "no_effect": "is the clean one, to the bit",
@@ -36,7 +36,7 @@ _IN_TRAINING = {
 
 
 class Said(NamedTuple):
-    """What the judges made of a mutant that nobody noticed."""
+    """What the judges made of a mutant that nobody detected."""
 
     status: str
     reason: str
@@ -68,14 +68,14 @@ class Group(NamedTuple):
     file: str
     line: int
     function: str
-    unnoticed: int
+    undetected: int
     total: int
     open: bool
     spots: list[Spot]
 
 
 class Killed(NamedTuple):
-    """A mutant that was noticed: by which test, and by whom in the training, or what became of that ``otherwise``."""
+    """A mutant that was detected: by which test, and by whom in the training, or what became of that ``otherwise``."""
 
     place: str
     change: str
@@ -92,17 +92,17 @@ def content(report: Report) -> dict[str, Any] | None:
     by_status: dict[Status, list[FaultResult]] = {}
     for result in in_order(report.mutants):
         by_status.setdefault(result.status, []).append(result)
-    noticed = by_status.get(Status.NOTICED, [])
-    unnoticed = in_order([*by_status.get(Status.SILENT, []), *by_status.get(Status.WARNED, [])])
+    detected = by_status.get(Status.DETECTED, [])
+    undetected = in_order([*by_status.get(Status.SILENT, []), *by_status.get(Status.WARNED, [])])
     functions = Counter(_function(result) for result in report.mutants)
-    groups = _groups(unnoticed, functions)
+    groups = _groups(undetected, functions)
     links = {(group.file, group.function): group.id for group in groups}
     rows = _method_rows(report, links)
     return {
         "mutation": report.mutation,
         "total": len(report.mutants),
         "counted": sum(result.status in COUNTED for result in report.mutants),
-        "noticed": len(noticed),
+        "detected": len(detected),
         "both": len(report.mutation.judges) > 1,
         "parts": parts(report),
         "summary": mutation_line(report),
@@ -113,12 +113,12 @@ def content(report: Report) -> dict[str, Any] | None:
         "never_run": any(row["not_activated"] for row in rows),
         "cross": _cross(report),
         "groups": groups,
-        "unnoticed": len(unnoticed),
-        "alone": _killed(result for result in noticed if not of_tests(result)),
-        "by_tests": _killed(result for result in noticed if of_tests(result)),
+        "undetected": len(undetected),
+        "alone": _killed(result for result in detected if not of_tests(result)),
+        "by_tests": _killed(result for result in detected if of_tests(result)),
         "idle": [(*key, len(found)) for key, found in _by_function(by_status.get(Status.NOT_ACTIVATED, [])).items()],
         "equivalent": _by_reason(by_status.get(Status.NO_EFFECT, [])),
-        "excused": _by_reason(by_status.get(Status.IGNORED, [])),
+        "exempted": _by_reason(by_status.get(Status.IGNORED, [])),
         "lost": _by_reason(by_status.get(Status.ERROR, [])),
         "unmutated": _unmutated(report.mutation.unmutated),
     }
@@ -134,8 +134,8 @@ def _parts(results: Iterable[FaultResult], judges: Sequence[str]) -> list[Part]:
     missed = "missed by the tests, " if "tests" in judges else ""
     words = [
         "killed by a test",
-        f"{missed}noticed by a guard in the training",
-        f"{missed}noticed in the training by the module's own check",
+        f"{missed}detected by a guard in the training",
+        f"{missed}detected in the training by the module's own check",
         f"{missed}ended the training by luck, in the framework or the process",
         "only warned of",
         "survived, and did no harm as far as measured" if "training" in judges else "survived",
@@ -147,7 +147,7 @@ def _parts(results: Iterable[FaultResult], judges: Sequence[str]) -> list[Part]:
 
 
 def _rank(result: FaultResult, trains: bool) -> int:
-    if result.status is Status.NOTICED:
+    if result.status is Status.DETECTED:
         worth = min((found.worth for found in of_training(result)), default=3)
         return 0 if of_tests(result) else max(1, worth)
     if result.status is Status.SILENT:
@@ -229,7 +229,7 @@ def _killed(results: Iterable[FaultResult]) -> list[tuple[tuple[str, str], list[
 
 
 def _one_killed(result: FaultResult, function: str) -> Killed:
-    by_test = result.noticed_by[0] if of_tests(result) and result.noticed_by else None
+    by_test = result.detected_by[0] if of_tests(result) and result.detected_by else None
     in_training = [(f"{d.kind} {d.name}", d.message, d.name == function.partition(".")[0]) for d in of_training(result)]
     test, message = (by_test.name, by_test.message) if by_test is not None else ("", "")
     trained = ((result.mutant or {}).get("training") or {}).get("status", "")

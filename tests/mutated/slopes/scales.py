@@ -44,5 +44,5 @@ def span(values):
 
 
 def rounded(value):
-    """Survives, and is excused."""
+    """Survives, and is exempt."""
     return value + 0.5  # faultlab: ignore[a half more or less is within what is measured]

@@ -24,9 +24,9 @@ CLIPPING = "configure_gradient_clipping"
 
 @hooks(Loss, framework=NAME)
 def loss(point: Loss, patches: Patches, armed: Armed, site: Site) -> None:
-    if armed.recon.automatic:
+    if armed.profile.automatic:
         patches.wrap(site.owner("training_step"), "training_step", _in_output(armed))
-    elif "manual_backward" in armed.recon.hooks:
+    elif "manual_backward" in armed.profile.hooks:
         position = site.first_argument("manual_backward")
         patches.wrap(site.owner("manual_backward"), "manual_backward", backward.in_argument(armed, position))
     else:
@@ -62,7 +62,7 @@ def gradient_clipping(point: Clipping, patches: Patches, armed: Armed, site: Sit
         return around
 
     # Lightning calls the hook where there is nothing to clip, too.
-    if armed.recon.clip_value or armed.recon.clips_itself:
+    if armed.profile.clip_value or armed.profile.clips_itself:
         patches.wrap(site.owner(CLIPPING), CLIPPING, hook)
     clipping.by_hand(point, patches, armed, site)
 
@@ -94,7 +94,7 @@ def optimizer_step(point: OptimizerStep, patches: Patches, armed: Armed, site: S
 
         return stepping
 
-    if armed.recon.past_lightning:
+    if armed.profile.past_lightning:
         wrap_held_optimizers(patches, armed.clock, site, bare)
         return
     for namespace in namespaces.loaded():

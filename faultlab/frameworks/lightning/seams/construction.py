@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @hooks(ModuleArguments, framework=NAME)
 def module_arguments(point: ModuleArguments, patches: Patches, armed: Armed, site: Site) -> None:
-    cls = found_class(armed.recon.module)
+    cls = found_class(armed.profile.module)
     if cls is not None:
         patches.wrap(cls, "__init__", _mapping(armed))
 

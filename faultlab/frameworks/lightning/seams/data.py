@@ -43,7 +43,7 @@ def _mapped(point: Batch, batch: Any, armed: Armed) -> Any:
         return armed.map(batch)
     shared, changed = armed.ctx.memory, {}
     mapped: dict[int, Any] = {}
-    wanted = point.paths(armed.recon)
+    wanted = point.paths(armed.profile)
     leaves = [(path, leaf) for path, leaf in tree.tensors(batch) if path in wanted and _fits(point, leaf)]
     for path, leaf in leaves:
         if id(leaf) not in mapped:

@@ -71,7 +71,7 @@ def zero_grad(point: ZeroGrad, patches: Patches, armed: Armed, site: Site) -> No
 
 def _called(armed: Armed, site: Site) -> Any:
     """Whose ``backward`` a training step calls: the module's, or the loss's own."""
-    return site.owner("backward") if "backward" in armed.recon.hooks else torch.Tensor
+    return site.owner("backward") if "backward" in armed.profile.hooks else torch.Tensor
 
 
 def _gradients(parameters: list[torch.nn.Parameter]) -> list[torch.Tensor | None]:

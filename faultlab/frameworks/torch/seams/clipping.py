@@ -34,7 +34,7 @@ def by_hand(point: Clipping, patches: Patches, armed: Armed, site: Site) -> None
 
         return around
 
-    if BY_HAND in armed.recon.hooks:
+    if BY_HAND in armed.profile.hooks:
         wrap_functions(patches, function)
 
 

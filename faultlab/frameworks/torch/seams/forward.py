@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @hooks(ModuleOutput)
 def module_output(point: ModuleOutput, patches: Patches, armed: Armed, site: Site) -> None:
-    if armed.recon.forward == "":
+    if armed.profile.forward == "":
         # A wrapped method and no forward hook: `self.forward(x)` passes hooks by.
         def make(forward: Callable[..., Any]) -> Callable[..., Any]:
             def mapped(*args: Any, **kwargs: Any) -> Any:
@@ -83,7 +83,7 @@ def head_input(point: HeadInput, patches: Patches, armed: Armed, site: Site) -> 
         return followed
 
     patches.on_exit(modules.register_module_forward_pre_hook(before).remove)
-    if armed.recon.forward == "":
+    if armed.profile.forward == "":
         patches.wrap(site.owner("forward"), "forward", make)
     else:
         patches.on_exit(modules.register_module_forward_hook(after).remove)
@@ -123,9 +123,9 @@ def _first_mapped(args: tuple[Any, ...], armed: Armed) -> tuple[Any, ...]:
 
 def _is_target(module: nn.Module, armed: Armed, site: Site) -> bool:
     root = site.present(armed.clock.trainer)
-    if root is None or not armed.recon.forward:
+    if root is None or not armed.profile.forward:
         return False
     try:
-        return root.get_submodule(armed.recon.forward) is module
+        return root.get_submodule(armed.profile.forward) is module
     except AttributeError:
         return False

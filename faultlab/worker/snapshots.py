@@ -9,7 +9,7 @@ from multiprocessing import active_children
 
 
 def keep_files(root: str, place: object) -> str:
-    """Copies what a trunk has written by now, and returns where to: it writes on, and tidies up at its end."""
+    """Copies what a snapshot run has written by now, and returns where to: it writes on, and tidies up at its end."""
     kept = f"{root}-at-{place}"
     if os.path.isdir(root):
         shutil.copytree(root, kept, dirs_exist_ok=True)
@@ -17,7 +17,7 @@ def keep_files(root: str, place: object) -> str:
 
 
 def take_files(kept: str, root: str) -> None:
-    """Puts what a trunk had written in the folder of a run that was born of it."""
+    """Puts what a snapshot run had written in the folder of a run that was born of it."""
     empty(root)
     if os.path.isdir(kept):
         shutil.copytree(kept, root, dirs_exist_ok=True)

@@ -1,7 +1,8 @@
 """Runs forked off a training that goes on clean beside them, each with the clean run that it is compared with.
 
-Where clean runs of one seed differ, as with data that the system's entropy shuffles, the trunk has what its forks have:
-the same data, weights and random numbers. So they are compared with it, and no two clean runs have to be alike.
+Where clean runs of one seed differ, as with data that the system's entropy shuffles, the snapshot run has what its
+forks have: the same data, weights and random numbers. So they are compared with it, and no two clean runs have to be
+alike.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from faultlab.campaign.clean_runs import DEADLINE, TRUNK, order, with_trunk
+from faultlab.campaign.clean_runs import DEADLINE, SNAPSHOT_RUN, order, with_snapshot_run
 from faultlab.campaign.verdict import Twin
 from faultlab.core.orders import Order, Train
 from faultlab.core.results import Outcome
 from faultlab.engines import Engine
 
 _AGAIN = 4
-"""How many clean forks say whether a run forked off the trunk repeats it."""
+"""How many clean forks say whether a run forked off the snapshot run repeats it."""
 
 
 @dataclass(frozen=True)
-class Trunk:
+class SnapshotRun:
     """Runs orders beside a clean training; ``twin`` is what a run that begins at nothing is compared with."""
 
     engine: Engine
@@ -30,10 +31,10 @@ class Trunk:
     advice: dict[str, Any] | None = None
 
     def run(self, orders: Sequence[Order]) -> Iterator[tuple[Outcome, Twin]]:
-        """Each outcome, the trunk's among them, with its twin."""
+        """Each outcome, the snapshot run's among them, with its twin."""
         forked = self.engine.capabilities.snapshots and any(one.at != "construct" for one in orders)
         again = {one.id: one for one in self._again()} if forked and not self.twin.deterministic else {}
-        outcomes = self.engine.run(with_trunk(self.engine, [*again.values(), *orders], self.seed, self.advice))
+        outcomes = self.engine.run(with_snapshot_run(self.engine, [*again.values(), *orders], self.seed, self.advice))
         if not again:
             yield from ((outcome, self.twin) for outcome in outcomes)
         else:
@@ -41,17 +42,17 @@ class Trunk:
 
     def _again(self) -> list[Order]:
         task = Train(self.seed, advice=self.advice)
-        return [order(self.engine, f"{TRUNK}-{n}", task, deadline=DEADLINE, at="fit") for n in range(_AGAIN)]
+        return [order(self.engine, f"{SNAPSHOT_RUN}-{n}", task, deadline=DEADLINE, at="fit") for n in range(_AGAIN)]
 
     def _compared(self, outcomes: Iterable[Outcome], again: Mapping[str, Order]) -> Iterator[tuple[Outcome, Twin]]:
-        """Holds back what is forked off the trunk until the trunk and its clean forks are over."""
+        """Holds back what is forked off the snapshot run until the snapshot run and its clean forks are over."""
         clean: dict[str, Outcome] = {}
         held: list[Outcome] = []
-        expected = {TRUNK, *again}
+        expected = {SNAPSHOT_RUN, *again}
         for outcome in outcomes:
             if outcome.id in expected:
                 clean[outcome.id] = outcome
-            if outcome.id == TRUNK or (outcome.id not in again and not _forked(outcome)):
+            if outcome.id == SNAPSHOT_RUN or (outcome.id not in again and not _forked(outcome)):
                 yield outcome, self.twin
             elif outcome.id not in again:
                 held.append(outcome)
@@ -62,13 +63,13 @@ class Trunk:
         yield from ((one, self._twin(clean)) for one in held)
 
     def _twin(self, clean: Mapping[str, Outcome]) -> Twin:
-        trunk = clean[TRUNK].trajectory if TRUNK in clean else None
-        if trunk is None or trunk.end != "finished":
+        snapshot_run = clean[SNAPSHOT_RUN].trajectory if SNAPSHOT_RUN in clean else None
+        if snapshot_run is None or snapshot_run.end != "finished":
             return self.twin
-        forks = [outcome.trajectory for id, outcome in clean.items() if id != TRUNK and _forked(outcome)]
-        return replace(self.twin, trajectory=trunk, repeats=[run for run in forks if run is not None])
+        forks = [outcome.trajectory for id, outcome in clean.items() if id != SNAPSHOT_RUN and _forked(outcome)]
+        return replace(self.twin, trajectory=snapshot_run, repeats=[run for run in forks if run is not None])
 
 
 def _forked(outcome: Outcome) -> bool:
-    """Whether the run was forked off the trunk: where that can't be copied, runs begin at nothing."""
+    """Whether the run was forked off the snapshot run: where that can't be copied, runs begin at nothing."""
     return outcome.run is not None and outcome.run.born != "construct"

@@ -1,8 +1,8 @@
 """A process that forks victims on demand, watches over them and reports how each ended.
 
-`serve` returns only in the victims, in the middle of whatever the nursery's process was doing: a nursery at step 8 of a
-training is a paused copy of that training, and each victim goes on from there. Of everything that a victim may do
-(hang, crash, exit, flood, leave processes behind) nothing reaches the others.
+`serve` returns only in the victims, in the middle of whatever the fork server's process was doing: a fork server at
+step 8 of a training is a paused copy of that training, and each victim goes on from there. Of everything that a victim
+may do (hang, crash, exit, flood, leave processes behind) nothing reaches the others.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -64,7 +64,7 @@ class _Victim:
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
 
-class Nursery:
+class ForkServer:
     """Connects to the driver at ``address`` and says ``hello``; then serves its orders."""
 
     def __init__(self, address: str, hello: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ class Nursery:
         self._driver.sendall(encode({"hello": {**hello, "pid": os.getpid()}}))
         self._lines = Lines()
         self._victims: dict[int, _Victim] = {}
-        # Helpers that the user's import started, and later the stems: children, but no victim's orphans.
+        # Helpers that the user's import started, and later the snapshots: children, but no victim's orphans.
         self._known = processes.children_of(os.getpid())
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._driver, selectors.EVENT_READ)
@@ -84,7 +84,7 @@ class Nursery:
         self._on_sigterm = signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def serve(self) -> tuple[Order, Channel]:
-        """Returns in each victim, with its order and its channel. The nursery itself ends when the driver hangs up."""
+        """Return in each victim, with its order and channel. The fork server itself ends when the driver hangs up."""
         while True:
             for key, _ in self._selector.select(_TICK if self._victims else None):
                 if key.fileobj is self._driver:
@@ -183,9 +183,9 @@ class Nursery:
     def _hear(self, victim: _Victim, message: dict[str, Any]) -> None:
         if "acting" in message:
             victim.outcome.acting = message["acting"]
-        elif "stem" in message:
+        elif "snapshot" in message:
             self._known.add(message["pid"])
-            victim.outcome.stems.append(message["stem"])
+            victim.outcome.snapshots.append(message["snapshot"])
         elif "note" in message:
             victim.outcome.notes.append(message["note"])
         elif "result" in message:

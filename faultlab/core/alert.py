@@ -1,4 +1,4 @@
-"""A notice: that somebody raised or signalled, at which step, and in which words."""
+"""An alert: that somebody raised or signalled, at which step, and in which words."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -13,7 +13,7 @@ _NOT_EMPTY = "exists and is not empty"
 
 
 @dataclass(frozen=True)
-class Notice:
+class Alert:
     """``kind`` is guard, test, module, framework or process; ``how`` is raised, stopped, warned or exited.
 
     ``reason`` groups alike signals: an exception's class, EarlyStopping's reason, a warning's text without numbers.
@@ -32,8 +32,8 @@ class Notice:
         goal = self.how == "stopped" and self.reason == "stopping_threshold"
         return goal or (self.how == "warned" and _NOT_EMPTY in self.message)
 
-    def same_alarm(self, other: Notice) -> bool:
-        """Whether the other notice is the same alarm, at whatever step."""
+    def same_alert(self, other: Alert) -> bool:
+        """Whether the other alert is the same alarm, at whatever step."""
         return (self.kind, self.name, self.how, self.reason) == (other.kind, other.name, other.how, other.reason)
 
     def to_json(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Notice:
         return {"kind": self.kind, "name": self.name, "step": self.step, "message": self.message}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Notice:
+    def from_json(cls, data: Mapping[str, Any]) -> Alert:
         return cls(**data)
 
 
@@ -52,10 +52,10 @@ class Notice:
 _DONE = ("patience_exhausted", "stopping_threshold")
 
 
-def is_alarm(notice: Notice) -> bool:
-    """Whether a notice on a clean run is a false alarm, rather than training that is simply done."""
-    done = notice.how == "stopped" and notice.reason in _DONE
-    return notice.kind == "guard" and not done and not notice.finds_nothing
+def is_false_alarm(alert: Alert) -> bool:
+    """Whether an alert on a clean run is a false alarm, rather than training that is simply done."""
+    done = alert.how == "stopped" and alert.reason in _DONE
+    return alert.kind == "guard" and not done and not alert.finds_nothing
 
 
 def safe_text(error: object, limit: int = 2000) -> str:

@@ -1,4 +1,4 @@
-"""``# faultlab: ignore[reason]``: which mutants it excuses, and that nothing is excused without a reason."""
+"""``# faultlab: ignore[reason]``: which mutants it exempts, and that nothing is exempt without a reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faultlab.errors import ScenarioError
-from faultlab.mutants import excuses
+from faultlab.mutants import exemptions
 from tests.generated_mutants import generated
 
 SOURCE = """\
@@ -45,11 +45,11 @@ def below(x):
 
 
 @pytest.fixture(scope="module")
-def excused(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], set[str]]:
-    made, _ = generated(tmp_path_factory.mktemp("excuses"), {"model.py": SOURCE})
+def exempted(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], set[str]]:
+    made, _ = generated(tmp_path_factory.mktemp("exemptions"), {"model.py": SOURCE})
     found: dict[tuple[str, int], set[str]] = {}
     for mutant in made.mutants:
-        found.setdefault((mutant.function, mutant.line), set()).add(mutant.excuse)
+        found.setdefault((mutant.function, mutant.line), set()).add(mutant.exemption)
     return found
 
 
@@ -67,22 +67,22 @@ def excused(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], s
         ("below", 30, ""),
     ],
 )
-def test_an_excuse_holds_for_its_line_or_for_its_function(
-    function: str, line: int, reason: str, excused: dict[tuple[str, int], set[str]]
+def test_an_exemption_holds_for_its_line_or_for_its_function(
+    function: str, line: int, reason: str, exempted: dict[tuple[str, int], set[str]]
 ) -> None:
-    assert excused[function, line] == {reason}
+    assert exempted[function, line] == {reason}
 
 
-@pytest.mark.parametrize("excuse", ["ignore", "ignore[]", "ignore[ x ]", "ignore why", "ignore(why not)"])
-def test_an_excuse_without_a_reason_is_an_error_at_its_place(excuse: str) -> None:
-    source = f"x = 1\ny = 2  # faultlab: {excuse}\nz = 3  # faultlab: ignore[]\n"
+@pytest.mark.parametrize("exemption", ["ignore", "ignore[]", "ignore[ x ]", "ignore why", "ignore(why not)"])
+def test_an_exemption_without_a_reason_is_an_error_at_its_place(exemption: str) -> None:
+    source = f"x = 1\ny = 2  # faultlab: {exemption}\nz = 3  # faultlab: ignore[]\n"
     with pytest.raises(ScenarioError) as caught:
-        excuses.read(Path("model.py"), source)
+        exemptions.read(Path("model.py"), source)
     places = [(problem.line, problem.column, problem.message) for problem in caught.value.problems]
-    assert places == [(2, 8, "an excuse without a reason"), (3, 8, "an excuse without a reason")]
+    assert places == [(2, 8, "an exemption without a reason"), (3, 8, "an exemption without a reason")]
     assert "# faultlab: ignore[the loader never has fewer]" in str(caught.value)
 
 
 @pytest.mark.parametrize("comment", ["# faultlab: ignored[by nobody]", "# pylint: ignore[x]", "# ignore[faultlab: x]"])
-def test_other_comments_excuse_nothing(comment: str) -> None:
-    assert excuses.read(Path("model.py"), f"x = 1  {comment}\n").by_line == {}
+def test_other_comments_exemption_nothing(comment: str) -> None:
+    assert exemptions.read(Path("model.py"), f"x = 1  {comment}\n").by_line == {}

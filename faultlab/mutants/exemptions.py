@@ -1,6 +1,6 @@
 """``# faultlab: ignore[reason]`` in the source: mutants that the author leaves alone, which stay in the report.
 
-Beside a line it excuses the mutants that begin on it, beside ``def`` those of the whole function.
+Beside a line it exempts the mutants that begin on it, beside ``def`` those of the whole function.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from faultlab.errors import Problem, ScenarioError
 from faultlab.mutants.location import Function
 from faultlab.mutants.mutant import Mutant
 
-_EXCUSE = re.compile(r"#\s*faultlab:\s*ignore\b\s*(?:\[((?:[^\[\]]|\[[^\[\]]*\])*)\])?")
+_EXEMPTION = re.compile(r"#\s*faultlab:\s*ignore\b\s*(?:\[((?:[^\[\]]|\[[^\[\]]*\])*)\])?")
 _LEAST = 3
 
 
 @dataclass(frozen=True)
-class Excuses:
+class Exemptions:
     """The reasons of one file, by line."""
 
     by_line: Mapping[int, str]
 
     def of(self, mutant: Mutant, function: Function | None) -> str:
-        """The reason that excuses a mutant; empty where there is none."""
+        """The reason that exempts a mutant; empty where there is none."""
         own = self.by_line.get(mutant.line, "")
         return own or (self.by_line.get(function.line, "") if function is not None else "")
 
 
-def read(file: Path, source: str) -> Excuses:
-    """The excuses in a source; raises ScenarioError with the places of those that give no reason."""
+def read(file: Path, source: str) -> Exemptions:
+    """The exemptions in a source; raises ScenarioError with the places of those that give no reason."""
     found: dict[int, str] = {}
     problems = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        match = _EXCUSE.search(token.string) if token.type == tokenize.COMMENT else None
+        match = _EXEMPTION.search(token.string) if token.type == tokenize.COMMENT else None
         if match is None:
             continue
         line, column = token.start
         reason = (match.group(1) or "").strip()
         if len(reason) < _LEAST:
             remedy = "Write why its mutants may survive: # faultlab: ignore[the loader never has fewer]."
-            problems.append(Problem(str(file), line, column + 1, "an excuse without a reason", remedy))
+            problems.append(Problem(str(file), line, column + 1, "an exemption without a reason", remedy))
         found[line] = reason
     if problems:
         raise ScenarioError(problems)
-    return Excuses(found)
+    return Exemptions(found)
