@@ -96,9 +96,10 @@ def _prose(source: str) -> Iterator[tuple[str, bool]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # Keys, names and patterns are no prose.
-            if id(node) in docstrings or " " in node.value.strip():
-                yield node.value, id(node) in docstrings
+            documents = id(node) in docstrings
+            # Keys, names and patterns are not prose.
+            if documents or " " in node.value.strip():
+                yield node.value, documents
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.string, False
