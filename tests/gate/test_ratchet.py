@@ -212,7 +212,7 @@ def test_the_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     [
         ('"schema": 1,', '"schema": 1', "3:2", "not JSON", "Mend the syntax"),
         ('"schema": 1', '"schema": 2', "2:2", "schema", ""),
-        ('"detected"', '"notized"', "10:4", "unknown key 'notized'", "'detected'"),
+        ('"detected"', '"detectd"', "10:4", "unknown key 'detectd'", "'detected'"),
         ('"expires": "2027-06-30"', '"expires": "soon"', "7:61", "expires", "2027-06-30"),
         ('"reason": "by design", ', "", "7:5", "the key 'reason' is missing", "Add `reason:`"),
         ('"status": "warned"', '"status": "fine"', "8:18", "status", ""),

@@ -281,7 +281,7 @@ def test_what_mutmut_does_not_reach_is_named_and_apart_from_what_is_empty(tmp_pa
         "Outer.Inner.method": "it stands in a class of a class: mutmut does not look there",
         "Outer.Inner.nothing": "nothing in it that mutmut changes",
         "Outer.Inner.told": "mutmut is told to leave it alone: # pragma: no mutate",
-        "Outer.Inner.exempted": "exempt: nobody calls it",
+        "Outer.Inner.exempt": "exempt: nobody calls it",
         "Outer.__new__": "mutmut mutates no __new__",
     }
 

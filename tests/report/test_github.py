@@ -44,7 +44,7 @@ def failed(made: Report) -> Report:
 def test_an_annotation_stands_at_the_method_and_says_what_would_have_detected() -> None:
     level, where, message = parsed(github.commands([failed(report())]))[1]
     assert (level, where["file"], where["line"]) == ("error", "pkg/model.py", "20")
-    assert where["title"] == "digits: nobody notices loss.scaled"
+    assert where["title"] == "digits: nobody detects loss.scaled"
     assert message.endswith("Would have detected: faultlab.guards.LossFalls.")
 
 
