@@ -29,6 +29,7 @@ from faultlab.core.report import Demands
 from faultlab.errors import Problem, ScenarioError, UsageError
 
 _GUARDS = "faultlab.guards."
+_LOOP = "torch"
 _BUILD, _CONFIGURED = "faultlab.targets.script.build", "faultlab.targets.script.configured"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 """A scenario's name, which is its folder's too."""
@@ -151,6 +152,10 @@ class Scenario(_Part):
     """A LightningDataModule, or a factory of one, of a loader or a pair; left out where the module brings its own."""
     build: Component | None = None
     """A factory that returns `(module, data)`, or `(module, data, trainer_arguments)`, in place of both."""
+    train: Component | None = None
+    """A function that trains to the end, with `framework: torch`; what it returns of numbers is read as metrics."""
+    evaluate: Component | None = None
+    """A function that takes the trained module and returns its metrics, with `framework: torch`."""
     trainer: dict[str, Any] = {}
     """The Trainer's arguments, or `class_path` and `init_args` of a subclass."""
     guards: list[Guard] = []
@@ -235,7 +240,7 @@ class Scenario(_Part):
 
     def for_victims(self) -> dict[str, Any]:
         """The part that the victims' processes need, as plain data."""
-        parts = {"framework", "module", "data", "build", "trainer", "guards"}
+        parts = {"framework", "module", "data", "build", "train", "evaluate", "trainer", "guards"}
         plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
         for guard in plain.get("guards", ()):
             if str(guard.get("class_path")).startswith(_GUARDS) and "profile" in guard.get("init_args", {}):
@@ -316,10 +321,30 @@ def load(file: Path) -> Scenario:
 def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
     """What is wrong between keys, each of which may be right."""
     found: list[tuple[Key, str, str]] = []
+    if data.get("framework") == _LOOP:
+        return _loop_inconsistencies(data)
+    found += [
+        ((key,), f"`{key}` is for `framework: {_LOOP}`", f"Add `framework: {_LOOP}`, or remove `{key}`.")
+        for key in ("train", "evaluate")
+        if data.get(key) is not None
+    ]
     if (data.get("module") is None) == (data.get("build") is None):
         found.append(((), "give either `module` or `build`", "`build` names a factory that returns (module, data)."))
     if data.get("build") is not None and data.get("data") is not None:
         found.append((("data",), "`build` brings the data already", "Remove `data`."))
+    return found
+
+
+def _loop_inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
+    """Return what is wrong between the keys of a scenario whose training is a loop."""
+    found: list[tuple[Key, str, str]] = []
+    if data.get("train") is None:
+        found.append(((), "missing key 'train'", "Name the function that trains, as `train: {class_path: pkg.main}`."))
+    found += [
+        ((key,), f"`{key}` is not for `framework: {_LOOP}`", f"Remove `{key}`: the function of `train` makes it.")
+        for key in ("module", "data", "build", "trainer", "guards", "tests", "mutants")
+        if data.get(key)
+    ]
     return found
 
 

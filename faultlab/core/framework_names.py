@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 ENTRY_POINT_GROUP = "faultlab.frameworks"
 DEFAULT = "lightning"
-BUILT_IN = {DEFAULT: "faultlab.frameworks.lightning.framework"}
+BUILT_IN = {DEFAULT: "faultlab.frameworks.lightning.framework", "torch": "faultlab.frameworks.loops.framework"}
 """The modules that have a framework's object under the name FRAMEWORK. Nothing is imported before it is asked for."""
 
 

@@ -82,6 +82,11 @@ class Clock:
         return "train"
 
     @property
+    def module(self) -> Any:
+        """The module that is being trained, None where that is not known."""
+        return None
+
+    @property
     def epoch(self) -> int:
         """The epoch that is being trained, from 0."""
         return 0

@@ -17,20 +17,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from faultlab.catalogue.injection_points import InjectionPoint
+from faultlab.core import framework_names
 from faultlab.core.patching import Patches
 from faultlab.errors import CatalogueError
 from faultlab.injection import compilation
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
+    from faultlab.injection.clock import Clock
 
 ENTRY_POINT_GROUP = "faultlab.hooks"
-_FRAMEWORKS = "faultlab.frameworks"
-_SHARED = "torch"
+_SHARED = "any"
+_SHARED_PACKAGE = "faultlab.frameworks.torch"
 
 
 @dataclass
@@ -47,9 +48,9 @@ class Site:
         """The instance where the user has set the attribute on it, which would hide the class's; else the class."""
         return self.module if self.module is not None and name in vars(self.module) else self.cls
 
-    def present(self, trainer: Any) -> Any:
-        """The module in use: the trainer's, which after a resumption is another than the one attached to."""
-        inside = getattr(trainer, "lightning_module", None)
+    def present(self, clock: Clock) -> Any:
+        """Return the module in use: the training's, which after a resumption is another than the one attached to."""
+        inside = clock.module
         return self.module if inside is None else inside
 
     def first_argument(self, name: str) -> int:
@@ -89,10 +90,10 @@ def hooks(
 @cache
 def load(framework: str) -> None:
     """Imports the hooks that serve a framework, built in and of third parties. Imports torch."""
-    for name in (_SHARED, framework):
-        package = f"{_FRAMEWORKS}.{name}"
-        # A third party's framework brings its hooks by the entry points.
-        if find_spec(package) is not None:
+    # A third party's framework brings its hooks by the entry points.
+    own = framework_names.BUILT_IN.get(framework, "").rpartition(".")[0]
+    for package in (_SHARED_PACKAGE, own):
+        if package:
             seams = importlib.import_module(f"{package}.seams")
             for info in pkgutil.iter_modules(seams.__path__, f"{seams.__name__}."):
                 importlib.import_module(info.name)

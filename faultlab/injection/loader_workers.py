@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch.utils.data import get_worker_info
@@ -58,3 +59,15 @@ class Workers:
         while self._armed.victims_step < clock.step and time.monotonic() < until:
             time.sleep(0.001)
         clock.step = min(clock.step, self._armed.victims_step)
+
+
+def striking(armed: Armed, workers: Workers, get: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a fetcher's ``fetch`` that strikes the worker which fetches the batch of the trigger's step."""
+
+    def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
+        if workers.fetch_for(fetcher) == "step" and armed.due(turns="one"):
+            workers.wait_for_victim()
+            armed.strike()
+        return get(fetcher, *args, **kwargs)
+
+    return fetching

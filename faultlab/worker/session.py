@@ -103,7 +103,7 @@ class Session:
             # Until the end, and once: forked runs find all of it as it is.
             file_calls.take_over(confined, self._overlay)
             error = self._train(confined)
-            if self._training is not None:
+            if self._training is not None and self._training.module is not None:
                 self._trajectory.digest = digest(self._training.module)
                 self._trajectory.not_finite = not_finite(self._training.module)
                 if error is None:
@@ -289,8 +289,7 @@ class Session:
         told = _registered(fault), self._clock, self._task.profile
         armed = Armed(fault, *told, lambda step: self._send({"acting": step}))
         site = Site(type(None))
-        if self._training is not None:
-            module = self._training.module
+        if self._training is not None and (module := self._training.module) is not None:
             armed.ctx.module = module
             site = Site(type(module), module)
         hooks.install(armed, self._fault_patches, site)

@@ -54,6 +54,11 @@ class LightningClock(Clock):
         return STAGES.get(str(getattr(stage, "value", "train")), "train")
 
     @property
+    def module(self) -> Any:
+        """The Trainer's module."""
+        return getattr(self.trainer, "lightning_module", None)
+
+    @property
     def epoch(self) -> int:
         """The Trainer's current epoch."""
         return int(getattr(self.trainer, "current_epoch", 0))

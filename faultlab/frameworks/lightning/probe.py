@@ -21,7 +21,7 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Leaf, Part, TargetProfile
 from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.callback_record import CallbackRecord
-from faultlab.frameworks.lightning.facts import (
+from faultlab.frameworks.torch.facts import (
     arguments,
     finite,
     frozen,
@@ -34,7 +34,7 @@ from faultlab.frameworks.lightning.facts import (
     shared,
     takes,
 )
-from faultlab.frameworks.lightning.layer_calls import LayerCalls
+from faultlab.frameworks.torch.layer_calls import LayerCalls
 from faultlab.frameworks.lightning.log_record import LogRecord
 from faultlab.frameworks.lightning.seams.backward import CLIPPING, wrap_held_optimizers
 from faultlab.frameworks.lightning.seams.callbacks import named_callbacks

@@ -109,7 +109,7 @@ def wrap_held_optimizers(
     def stepping(training_step: Callable[..., Any]) -> Callable[..., Any]:
         def step(*args: Any, **kwargs: Any) -> Any:
             with Patches() as inner:
-                for optimizer in held_optimizers(site.present(clock.trainer), clock.trainer):
+                for optimizer in held_optimizers(site.present(clock), clock.trainer):
                     inner.wrap(optimizer, "step", functools.partial(make, optimizer))
                 return training_step(*args, **kwargs)
 

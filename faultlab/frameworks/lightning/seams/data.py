@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from faultlab.catalogue.injection_points import Batch, Loader
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import NAME, namespaces
-from faultlab.injection import tree
+from faultlab.frameworks.torch.batches import mapped_batch
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.values import Stream
 
@@ -29,7 +27,7 @@ def batches(point: Batch, patches: Patches, armed: Armed, site: Site) -> None:
             if not (isinstance(item, tuple) and len(item) == 3 and armed.due()):
                 return item
             batch, batch_idx, dataloader_idx = item
-            return _mapped(point, batch, armed), batch_idx, dataloader_idx
+            return mapped_batch(point, batch, armed), batch_idx, dataloader_idx
 
         return mapped
 
@@ -38,29 +36,6 @@ def batches(point: Batch, patches: Patches, armed: Armed, site: Site) -> None:
             patches.wrap(namespaces.part(namespace, fetcher), "__next__", make)
 
 
-def _mapped(point: Batch, batch: Any, armed: Armed) -> Any:
-    if not point.role:
-        return armed.map(batch)
-    shared, changed = armed.ctx.memory, {}
-    mapped: dict[int, Any] = {}
-    wanted = point.paths(armed.profile)
-    leaves = [(path, leaf) for path, leaf in tree.tensors(batch) if path in wanted and _fits(point, leaf)]
-    for path, leaf in leaves:
-        if id(leaf) not in mapped:
-            # A memory of its own for each leaf: what one remembers is of another's shape and meaning.
-            armed.ctx.memory = shared.setdefault(path, {})
-            mapped[id(leaf)] = armed.map(leaf)
-        # One tensor under two names, as targets are in forecasting, is broken alike under both.
-        changed[path] = mapped[id(leaf)]
-    armed.ctx.memory = shared
-    with armed.putting_in():
-        return tree.replace(batch, changed)
-
-
-def _fits(point: Batch, leaf: torch.Tensor) -> bool:
-    if leaf.is_complex() or leaf.is_nested or leaf.layout is not torch.strided:
-        return False
-    return point.wanted == "any" or leaf.is_floating_point() == (point.wanted == "floating")
 
 
 def _onward(iterator: Iterator[Any]) -> Iterator[Any]:

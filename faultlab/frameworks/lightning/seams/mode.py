@@ -11,6 +11,7 @@ from faultlab.catalogue.injection_points import Mode
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.seams.steps import STEP_METHODS
+from faultlab.frameworks.torch import states
 from faultlab.injection.hooks import Site, hooks
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def mode(point: Mode, patches: Patches, armed: Armed, site: Site) -> None:
     def setting(stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(step: Callable[..., Any]) -> Callable[..., Any]:
             def mapped(*args: Any, **kwargs: Any) -> Any:
-                module = site.present(armed.clock.trainer)
+                module = site.present(armed.clock)
                 if armed.due(stage):
-                    armed.in_place(module, _mode)
+                    armed.in_place(module, states.mode)
                 return step(*args, **kwargs)
 
             return mapped
@@ -42,10 +43,3 @@ def mode(point: Mode, patches: Patches, armed: Armed, site: Site) -> None:
             patches.wrap(site.owner(name), name, setting(stage))
 
 
-def _mode(module: torch.nn.Module) -> list[bool]:
-    return [torch.is_grad_enabled(), _autocasts(module), *(part.training for part in module.modules())]
-
-
-def _autocasts(module: torch.nn.Module) -> bool:
-    device = getattr(module, "device", torch.device("cpu"))
-    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)

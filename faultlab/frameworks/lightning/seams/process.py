@@ -13,8 +13,9 @@ from faultlab.catalogue.injection_points import Process, RandomState
 from faultlab.core import resource_limits
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import NAME, namespaces
+from faultlab.frameworks.torch.states import random_state
 from faultlab.injection.hooks import Site, hooks
-from faultlab.injection.loader_workers import Workers
+from faultlab.injection.loader_workers import Workers, striking
 
 if TYPE_CHECKING:
     from faultlab.injection.armed_fault import Armed
@@ -25,7 +26,7 @@ def process(point: Process, patches: Patches, armed: Armed, site: Site) -> None:
     if point.worker:
         workers = Workers(armed)
         for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
-            patches.wrap(fetcher, "fetch", lambda get: _in_worker(armed, workers, get))
+            patches.wrap(fetcher, "fetch", lambda get: striking(armed, workers, get))
     else:
         # Whatever the injector leaves the process to do with is what it had once the fault is taken off.
         patches.on_exit(resource_limits.remember())
@@ -33,16 +34,6 @@ def process(point: Process, patches: Patches, armed: Armed, site: Site) -> None:
         for namespace in namespaces.loaded():
             calls = namespaces.part(namespace, "trainer:call")
             patches.wrap(calls, "_call_strategy_hook", lambda call: _in_step(armed, call))
-
-
-def _in_worker(armed: Armed, workers: Workers, get: Callable[..., Any]) -> Callable[..., Any]:
-    def fetching(fetcher: Any, *args: Any, **kwargs: Any) -> Any:
-        if workers.fetch_for(fetcher) == "step" and armed.due(turns="one"):
-            workers.wait_for_victim()
-            armed.strike()
-        return get(fetcher, *args, **kwargs)
-
-    return fetching
 
 
 def _in_step(armed: Armed, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,7 +51,7 @@ def random_state(point: RandomState, patches: Patches, armed: Armed, site: Site)
         def changing(*args: Any, **kwargs: Any) -> Any:
             again = point.before == "construction" and armed.activations
             if not again and armed.due("train"):
-                armed.in_place(None, _random_state)
+                armed.in_place(None, random_state)
             return call(*args, **kwargs)
 
         return changing
@@ -70,8 +61,3 @@ def random_state(point: RandomState, patches: Patches, armed: Armed, site: Site)
     else:
         patches.wrap(torch.nn.Module, "__init__", make)
 
-
-def _random_state(_: Any) -> list[Any]:
-    import numpy
-
-    return [torch.get_rng_state(), random.getstate(), numpy.random.get_state()[1].tolist()]  # type: ignore[index]

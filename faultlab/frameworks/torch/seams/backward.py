@@ -45,7 +45,7 @@ def gradients(point: Gradients, patches: Patches, armed: Armed, site: Site) -> N
         def then_inject(*args: Any, **kwargs: Any) -> Any:
             if not armed.due("train"):
                 return backward(*args, **kwargs)
-            module = site.present(armed.clock.trainer)
+            module = site.present(armed.clock)
             if module is None:
                 return backward(*args, **kwargs)
             earlier = [(p, p.grad) for p in module.parameters() if p.grad is not None]

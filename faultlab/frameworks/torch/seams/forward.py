@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @hooks(ModuleOutput)
 def module_output(point: ModuleOutput, patches: Patches, armed: Armed, site: Site) -> None:
-    if armed.profile.forward == "":
+    if armed.profile.forward == "" and hasattr(site.cls, "forward"):
         # A wrapped method and no forward hook: `self.forward(x)` passes hooks by.
         def make(forward: Callable[..., Any]) -> Callable[..., Any]:
             def mapped(*args: Any, **kwargs: Any) -> Any:
@@ -58,7 +58,7 @@ def module_output(point: ModuleOutput, patches: Patches, armed: Armed, site: Sit
 
 @hooks(HeadInput)
 def head_input(point: HeadInput, patches: Patches, armed: Armed, site: Site) -> None:
-    layers = _Layers(lambda: site.present(armed.clock.trainer))
+    layers = _Layers(lambda: site.present(armed.clock))
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> Any:
         if _is_target(module, armed, site):
@@ -83,7 +83,7 @@ def head_input(point: HeadInput, patches: Patches, armed: Armed, site: Site) -> 
         return followed
 
     patches.on_exit(modules.register_module_forward_pre_hook(before).remove)
-    if armed.profile.forward == "":
+    if armed.profile.forward == "" and hasattr(site.cls, "forward"):
         patches.wrap(site.owner("forward"), "forward", make)
     else:
         patches.on_exit(modules.register_module_forward_hook(after).remove)
@@ -122,8 +122,8 @@ def _first_mapped(args: tuple[Any, ...], armed: Armed) -> tuple[Any, ...]:
 
 
 def _is_target(module: nn.Module, armed: Armed, site: Site) -> bool:
-    root = site.present(armed.clock.trainer)
-    if root is None or not armed.profile.forward:
+    root = site.present(armed.clock)
+    if root is None or armed.profile.forward is None:
         return False
     try:
         return root.get_submodule(armed.profile.forward) is module

@@ -1,0 +1,43 @@
+"""Plain PyTorch as a framework: loops that users write by hand; see `faultlab.frameworks.base.Framework`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from faultlab.frameworks.base import Assembly, Foreign, Framework
+from faultlab.frameworks.loops import NAME
+from faultlab.frameworks.loops.clock import LoopClock
+from faultlab.frameworks.loops.target import BuiltLoop, LoopTarget
+from faultlab.frameworks.loops.training import LoopTraining
+
+
+class PlainTorch:
+    """Training loops in PyTorch alone."""
+
+    name = NAME
+    foreign: Foreign = None  # type: ignore[assignment]  # suites of tests are run by Lightning's trainings alone
+
+    def target(self, scenario: Mapping[str, Any]) -> LoopTarget:
+        target = LoopTarget(scenario)
+        # Observed once, in the process that all runs are copies of.
+        _ = target.layout
+        return target
+
+    def assemble(self, built: BuiltLoop, wanted: Assembly) -> LoopTraining:
+        return LoopTraining(built, wanted)
+
+    def clock(self) -> LoopClock:
+        return LoopClock()
+
+    def hooks_of(self, guard: Any) -> Collection[str]:
+        return ()
+
+    def find_plugins_once(self) -> None:
+        """Do nothing: torch looks for no plugins as it trains."""
+
+    def warm_up(self) -> None:
+        """Do nothing: the observed run is a copy's."""
+
+
+FRAMEWORK: Framework = PlainTorch()

@@ -1,0 +1,76 @@
+"""The layout of a training loop: its root module and its loaders, as one observed clean run shows them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from faultlab.frameworks.torch.loaders import is_sized
+
+_OWN = str(Path(__file__).resolve().parents[2])
+_INSTALLED = ("site-packages", "dist-packages", f"{os.sep}lib{os.sep}python")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How to recognize the parts of a training loop in a later run of the same code.
+
+    ``root`` is the class path of the module that trains and ``number`` counts, from 1, the modules of that class in the
+    order of their construction. ``training`` has the keys of the loaders whose batches are propagated backward, the
+    one that counts the steps first; it is empty where the batches come from no DataLoader. Every other loader serves
+    evaluation.
+    """
+
+    root: str
+    number: int
+    training: tuple[str, ...] = ()
+
+    def stage(self, key: str) -> str:
+        """Return the stage that the batches of a loader belong to."""
+        return "train" if key in self.training else "validate"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Layout:
+        """Return the layout that `to_json` gave the data of."""
+        return cls(data["root"], data["number"], tuple(data["training"]))
+
+
+def key_of(loader: DataLoader[Any]) -> str:
+    """Return what tells a loader from the others of a loop, the same in every run of the same code.
+
+    A loop may construct its loaders anew for every epoch, so identity does not tell. The line that iterates and what the
+    loader was constructed with do.
+    """
+    sampler = asked_type(loader)
+    size = len(loader.dataset) if is_sized(loader.dataset) else None  # type: ignore[arg-type]
+    return f"{_line()} {size} {loader.batch_size} {sampler} {loader.drop_last}"
+
+
+def asked_type(loader: DataLoader[Any]) -> str:
+    """Return the name of the class that orders the loader's samples."""
+    return type(getattr(loader, "sampler", None)).__name__
+
+
+def _line() -> str:
+    """Return the line of the user's code that iterates; the innermost caller where only packages are found."""
+    frame = sys._getframe(1)
+    first = ""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(_OWN):
+            place = f"{file}:{frame.f_lineno}"
+            first = first or place
+            if not any(part in file for part in _INSTALLED):
+                return place
+        frame = frame.f_back  # type: ignore[assignment]
+    return first

@@ -1,0 +1,210 @@
+"""One observed clean run of a training loop, in a process of its own, which shows the loop's layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from faultlab.core.alert import safe_text
+from faultlab.core.class_paths import path_of
+from faultlab.core.patching import Patches
+from faultlab.errors import TargetError
+from faultlab.frameworks.loops.layout import Layout, key_of
+from faultlab.sandbox import file_calls
+
+_DEADLINE = 600.0
+"""Seconds that the observed run may take."""
+
+_NO_TRAINING = "Call the function that builds the model and trains it, in this process."
+
+
+class Observation:
+    """Watches which modules are called, which of their parameters are optimized, and which batches are learnt from."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[type, int] = {}
+        self._modules: dict[int, tuple[nn.Module, int]] = {}
+        self._called: dict[int, nn.Module] = {}
+        self._held: dict[int, int] = {}
+        self._trained: list[str] = []
+        self._pending: list[str] = []
+        self._depth = 0
+        self._optimizers: set[type] = set()
+
+    def attach(self, patches: Patches) -> None:
+        """Watch the process until the patches are closed."""
+        patches.wrap(nn.Module, "__init__", self._constructing)
+        patches.wrap(nn.Module, "__call__", self._calling)
+        patches.wrap(torch.optim.Optimizer, "__init__", lambda construct: self._optimizing(construct, patches))
+        patches.wrap(DataLoader, "__iter__", self._iterating)
+        patches.wrap(torch.Tensor, "backward", self._backward)
+
+    def layout(self) -> Layout:
+        """Return what was seen.
+
+        Raises:
+            TargetError: No module was trained.
+        """
+        if not self._held:
+            raise TargetError(("train",), "no optimizer was stepped while it ran", _NO_TRAINING)
+        sizes = {
+            number: sum(self._held.get(id(parameter), 0) for parameter in module.parameters())
+            for number, module in self._called.items()
+        }
+        best = max(sizes, key=lambda number: sizes[number], default=None)
+        if best is None or not sizes[best]:
+            remedy = "Call the model itself, as in `model(x)`, and give its parameters to the optimizer."
+            raise TargetError(("train",), "no module was called whose parameters an optimizer holds", remedy)
+        module, number = self._modules[best]
+        return Layout(path_of(type(module)), number, tuple(self._trained))
+
+    def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
+        def constructing(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+            known = "_parameters" in vars(module)
+            construct(module, *args, **kwargs)
+            if not known:
+                number = self._numbers[type(module)] = self._numbers.get(type(module), 0) + 1
+                self._modules[id(module)] = module, number
+
+        return constructing
+
+    def _calling(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if not self._depth and id(module) in self._modules:
+                if torch.is_grad_enabled():
+                    self._called.setdefault(id(module), module)
+                else:
+                    # An evaluation, which may be left half-way.
+                    self._pending = []
+            self._depth += 1
+            try:
+                return call(module, *args, **kwargs)
+            finally:
+                self._depth -= 1
+
+        return calling
+
+    def _optimizing(self, construct: Callable[..., Any], patches: Patches) -> Callable[..., Any]:
+        def making(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
+            construct(optimizer, *args, **kwargs)
+            if type(optimizer) not in self._optimizers:
+                self._optimizers.add(type(optimizer))
+                patches.wrap(type(optimizer), "step", self._stepping)
+
+        return making
+
+    def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def stepping(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+            for group in optimizer.param_groups:
+                self._held.update({id(parameter): parameter.numel() for parameter in group["params"]})
+            return step(optimizer, *args, **kwargs)
+
+        return stepping
+
+    def _iterating(self, iterate: Callable[..., Any]) -> Callable[..., Any]:
+        def iterating(loader: DataLoader[Any]) -> Iterator[Any]:
+            key, batches = key_of(loader), iterate(loader)
+
+            def noted() -> Iterator[Any]:
+                for batch in batches:
+                    self._pending.append(key)
+                    yield batch
+                # What was iterated to its end without a backward was evaluated.
+                self._pending = [other for other in self._pending if other != key]
+
+            return noted()
+
+        return iterating
+
+    def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
+        def backwards(*args: Any, **kwargs: Any) -> Any:
+            self._trained += [key for key in dict.fromkeys(self._pending) if key not in self._trained]
+            self._pending = []
+            return backward(*args, **kwargs)
+
+        return backwards
+
+
+def observe(train: Callable[[], object], folders: Sequence[str]) -> Layout:
+    """Run ``train`` in a copy of this process and return the layout of its loop.
+
+    Args:
+        train: Trains to its end.
+        folders: The user's folders, which nothing is written to.
+
+    Raises:
+        TargetError: It trains nothing, raises, exits, or takes longer than ten minutes.
+    """
+    reading, writing = os.pipe()
+    root = tempfile.mkdtemp(prefix="faultlab-observed-")
+    sys.stdout.flush()
+    pid = os.fork()
+    if not pid:
+        os.close(reading)
+        _in_copy(train, folders, root, writing)
+    os.close(writing)
+    try:
+        told = _read(reading, pid)
+    finally:
+        os.close(reading)
+        shutil.rmtree(root, ignore_errors=True)
+    if "error" in told:
+        raise TargetError(("train",), told["error"], told["remedy"])
+    return Layout.from_json(told)
+
+
+def _in_copy(train: Callable[[], object], folders: Sequence[str], root: str, writing: int) -> NoReturn:
+    try:
+        os.setpgid(0, 0)
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        os.write(writing, json.dumps(_observed(train, folders, root)).encode())
+    finally:
+        # Nothing of the parent's is to be flushed or finalized here.
+        os._exit(0)
+
+
+def _observed(train: Callable[[], object], folders: Sequence[str], root: str) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    observation = Observation()
+    try:
+        with file_calls.redirected(os.path.join(root, "files"), [os.getcwd(), *folders]), Patches() as patches:
+            observation.attach(patches)
+            train()
+        return observation.layout().to_json()
+    except TargetError as error:
+        return {"error": error.message, "remedy": error.remedy}
+    except BaseException as error:
+        message = f"the clean run ends with {type(error).__name__}: {safe_text(error)}"
+        return {"error": message, "remedy": "It has to train to its end before it can be broken."}
+
+
+def _read(reading: int, pid: int) -> dict[str, Any]:
+    text, deadline = b"", time.monotonic() + _DEADLINE
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([reading], [], [], left)[0]:
+            break
+        part = os.read(reading, 1 << 16)
+        if not part:
+            os.waitpid(pid, 0)
+            if text:
+                told: dict[str, Any] = json.loads(text)
+                return told
+            return {"error": "the process of the clean run died", "remedy": "Run it by itself and see how it ends."}
+        text += part
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return {"error": f"the clean run takes more than {_DEADLINE:.0f} s", "remedy": "Give it less data or fewer epochs."}

@@ -1,0 +1,231 @@
+"""Takes the target profile of a training loop during one clean run of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as modules
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from faultlab.core import predictions
+from faultlab.core.class_paths import path_of
+from faultlab.core.patching import Patches
+from faultlab.core.target_profile import Leaf, Part, TargetProfile
+from faultlab.frameworks.loops import NAME
+from faultlab.frameworks.loops.loop import Loop
+from faultlab.frameworks.torch import batch_roles, layers
+from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared
+from faultlab.frameworks.torch.layer_calls import LayerCalls
+from faultlab.frameworks.torch.loaders import read
+from faultlab.frameworks.torch.optimizers import groups_in
+from faultlab.frameworks.torch.seams import clipping
+from faultlab.injection import compilation, joined, samples, tree
+from faultlab.injection.clock import Clock
+from faultlab.injection.hooks import offered
+
+
+class LoopProbe:
+    """Watches a clean run. Structure and roles come from the first training step, counts from the whole run."""
+
+    def __init__(self, loop: Loop, clock: Clock) -> None:
+        self._loop, self._clock = loop, clock
+        self._flow = batch_roles.DataFlow()
+        self._layer_calls = LayerCalls()
+        self._parts: dict[str, Part] = {}
+        self._hooks: set[str] = set()
+        self._batch: Any = None
+        self._first_batch: dict[str, torch.Tensor] = {}
+        self._batches_differ = False
+        self._validation_leaves: dict[str, Leaf] = {}
+        self._following = self._followed = False
+        self._in_root = 0
+        self._losses = 0
+        self._first_update: int | None = None
+        self._first_validation: int | None = None
+        self._decays = False
+        self._frozen = self._buffers = 0
+        self._rate = 0.0
+        self._settings: set[str] = set()
+        self._thread = threading.get_ident()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Attach inside the context; nothing is left behind after it."""
+        loop = self._loop
+        with compilation.lifted(), Patches() as patches:
+            loop.when_configured.append(self._configured)
+            loop.batch_maps.append(self._deliver)
+            patches.on_exit(lambda: loop.batch_maps.remove(self._deliver))
+            patches.wrap(torch.Tensor, "backward", self._backward)
+            patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
+            for scheduler in (LRScheduler, ReduceLROnPlateau):
+                for cls in [scheduler, *_subclasses(scheduler)]:
+                    if "step" in vars(cls):
+                        patches.wrap(cls, "step", self._calling("lr_scheduler_step"))
+            clipping.wrap_functions(patches, self._calling(clipping.BY_HAND))
+            loop.around_step.append(self._around_step)
+            patches.on_exit(lambda: loop.around_step.remove(self._around_step))
+            patches.on_exit(modules.register_module_forward_hook(self._after_forward, with_kwargs=True).remove)
+            try:
+                yield
+            finally:
+                self._stop_following()
+
+    def given(self, batch: Any) -> None:
+        """Take a batch that a step is called with by hand."""
+        raise NotImplementedError("a training loop has no step that is called by hand")
+
+    def _configured(self) -> None:
+        module = self._loop.module
+        assert module is not None
+        self._frozen = sum(frozen(parameter) for parameter in module.parameters())
+        self._buffers = len(list(layers.buffers(module)))
+        groups = groups_in(self._loop.optimizers)
+        self._decays = any(group.get("weight_decay") for group in groups)
+        self._rate = max((rate(group) for group in groups), default=0.0)
+        self._settings = {str(key) for group in groups for key in group}
+
+    def _deliver(self, batch: Any, stage: str) -> Any:
+        if stage == "validate":
+            if self._first_validation is None:
+                self._first_validation = self._clock.step
+                self._validation_leaves = {path: leaf(tensor) for path, tensor in tree.tensors(batch)}
+        elif self._batch is None:
+            self._batch = batch
+            self._flow.watch(batch)
+            # A copy, since the step may change what it is given.
+            self._first_batch = {path: tensor.clone() for path, tensor in tree.tensors(batch)}
+            self._start_following()
+        elif not self._batches_differ:
+            self._batches_differ = not tree.identical(self._first_batch, dict(tree.tensors(batch)))
+        return batch
+
+    def _start_following(self) -> None:
+        if not self._followed:
+            self._following = self._followed = True
+            self._flow.__enter__()
+
+    def _stop_following(self) -> None:
+        if self._following:
+            self._following = False
+            self._flow.__exit__(None, None, None)
+
+    def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
+        def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if self._following:
+                # The mode ends here, so that backward is called once and not from within it.
+                self._stop_following()
+                self._flow.reached_loss(tensor)
+            if self._clock.step == 0 and self._loop.stage == "train":
+                self._losses += 1
+            return backward(tensor, *args, **kwargs)
+
+        return backwards
+
+    def _calling(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def make(function: Callable[..., Any]) -> Callable[..., Any]:
+            def calling(*args: Any, **kwargs: Any) -> Any:
+                # A scheduler steps once while it is constructed.
+                if self._loop.steps_begun and self._loop.stage == "train":
+                    self._hooks.add(name)
+                return function(*args, **kwargs)
+
+            return calling
+
+        return make
+
+    def _around_step(self, optimizer: torch.optim.Optimizer, closure: Any, genuine: Callable[[Any], Any]) -> Any:
+        self._hooks.add("Optimizer.step")
+        if self._first_update is None:
+            self._first_update = self._clock.step
+        return genuine(closure)
+
+    def _after_forward(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        first = self._clock.step == 0 and self._loop.stage == "train" and self._following
+        root = self._loop.module
+        if not first or root is None or threading.get_ident() != self._thread:
+            return
+        if module is root:
+            self._flow.called("", root, (args, kwargs), output)
+            return
+        path = next((name for name, part in root.named_modules() if part is module), "")
+        if path:
+            part = layers.part(module, args, output)
+            known = self._parts.setdefault(path, part)
+            self._parts[path] = known if part.steady else part
+            self._flow.called(path, module, args, output)
+            self._layer_calls.called(path, module, args, output, self._loop.inside)
+
+    def profile(self, trainer: Any, steps: int, validation_batches: int) -> TargetProfile:
+        """Return the findings, once the run is over."""
+        loop, module, batch = self._loop, self._loop.module, self._batch
+        assert module is not None
+        training = [one for key, one in loop.loaders.items() if loop.layout.stage(key) == "train"]
+        validation = [one for key, one in loop.loaders.items() if loop.layout.stage(key) == "validate"]
+        size = read(training[0]).batch_size if training else None
+        joins = joined.joins(batch, size) if batch is not None else {}
+        inputs, labels, own_labels = batch_roles.infer(batch, self._flow, joins) if batch is not None else ((), (), ())
+        given = predictions.giver(self._flow.calls, self._flow.met_loss_from, (*labels, *own_labels))
+        forward = given.path if given else ""
+        along = {} if joins or batch is None else samples.axes(batch, inputs, labels, size)
+        groups = groups_in(loop.optimizers)
+        held = {id(parameter) for group in groups for parameter in group["params"]}
+        return TargetProfile(
+            framework=NAME,
+            seams=offered(NAME),
+            module=path_of(type(module)),
+            forward=forward,
+            taught_head=self._layer_calls.taught_head(forward),
+            hooks=tuple(sorted(self._hooks)),
+            losses=self._losses,
+            output="none",
+            batch=kind(batch),
+            batch_size=joined.number(batch, joins) if joins else samples.count(batch, along) if along else None,
+            sample_axes=along,
+            joins=joins,
+            keeps_lists=batch is None or keeps_lists(batch, inputs),
+            batches_differ=self._batches_differ,
+            leaves={path: leaf(tensor) for path, tensor in self._first_batch.items()},
+            inputs=inputs,
+            labels=labels,
+            own_labels=own_labels,
+            names=tuple(path for path in labels if path in self._flow.names),
+            steps=steps,
+            epochs=loop.epochs,
+            validation_batches=validation_batches,
+            layers=tuple(sorted({type(part).__name__ for part in module.modules()})),
+            parts=self._parts,
+            trainable_layers=len(
+                {name.rpartition(".")[0] for name, one in module.named_parameters() if one.requires_grad}
+            ),
+            frozen_tensors=self._frozen,
+            floating_buffers=self._buffers,
+            outputs_per_sample=given.width if given else self._layer_calls.width,
+            optimizers=tuple(type(optimizer).__name__ for optimizer in loop.optimizers),
+            optimized_tensors=sum(id(parameter) in held for parameter in module.parameters()),
+            optimizer_settings=tuple(sorted(self._settings)),
+            decays=self._decays,
+            optimizer_state=any(any(optimizer.state.values()) for optimizer in loop.optimizers),
+            first_update=self._first_update,
+            first_validation=self._first_validation,
+            schedulers=tuple(type(scheduler).__name__ for scheduler in loop.schedulers),
+            clips=clipping.BY_HAND in self._hooks,
+            loading=loading(training, training, None if not training else read(training[0]).length),
+            validation_loading=loading(validation, validation),
+            validates_on_training_data=shared(training, validation),
+            validation_leaves=self._validation_leaves,
+            updates=loop.updates,
+            learning_rate=self._rate,
+        )
+
+
+def _subclasses(cls: type) -> list[type]:
+    found = []
+    for one in cls.__subclasses__():
+        found += [one, *_subclasses(one)]
+    return list(dict.fromkeys(found))

@@ -1,0 +1,101 @@
+"""The optimizers of a loop: as they were constructed, as they are stepped, and what they remember."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from faultlab.catalogue.injection_points import Optimizers, OptimizerState, OptimizerStep, StepCall
+from faultlab.core.patching import Patches
+from faultlab.frameworks.loops import NAME
+from faultlab.frameworks.loops.seams.following import listening
+from faultlab.frameworks.torch import states
+from faultlab.frameworks.torch.optimizers import optimizers_in, schedulers_in
+from faultlab.injection.hooks import Site, hooks
+
+if TYPE_CHECKING:
+    from faultlab.injection.armed_fault import Armed
+
+
+@hooks(OptimizerStep, framework=NAME)
+def optimizer_step(point: OptimizerStep, patches: Patches, armed: Armed, site: Site) -> None:
+    def around(optimizer: torch.optim.Optimizer, closure: Any, genuine: Callable[[Any], Any]) -> Any:
+        if not armed.due("train"):
+            return genuine(closure)
+        armed.ctx.memory.update(closure=closure, optimizer=optimizer)
+        return armed.around(lambda own=closure: genuine(own), lambda: _held(optimizer))
+
+    listening(patches, armed.clock.trainer.around_step, around)
+
+
+@hooks(OptimizerState, framework=NAME)
+def optimizer_state(point: OptimizerState, patches: Patches, armed: Armed, site: Site) -> None:
+    def change() -> None:
+        if armed.due("train"):
+            armed.in_place(armed.clock.trainer.optimizers, states.memories)
+
+    listening(patches, armed.clock.trainer.before_forward, change)
+
+
+@hooks(Optimizers, framework=NAME)
+def optimizers(point: Optimizers, patches: Patches, armed: Armed, site: Site) -> None:
+    """Attach to where the loop begins its first step, with its optimizers and schedulers in a pair of lists.
+
+    The loop keeps its own objects, so what an injector puts in their place moves into them.
+    """
+    loop = armed.clock.trainer
+
+    def change() -> None:
+        if not armed.due("train"):
+            return
+        module = site.present(armed.clock)
+        armed.ctx.module = module
+        own = (list(loop.optimizers), [{"scheduler": one, "interval": "epoch"} for one in loop.schedulers])
+        new = armed.map(own, lambda result: [states.configuration(result), states.identities(module)])
+        _move(optimizers_in(new), loop.optimizers)
+        _move(schedulers_in([one["scheduler"] for one in new[1]] if _paired(new) else []), loop.schedulers)
+
+    listening(patches, loop.when_configured, change)
+
+
+@hooks(StepCall, framework=NAME)
+def scheduler_step(point: StepCall, patches: Patches, armed: Armed, site: Site) -> None:
+    """Attach to the schedulers' ``step``, the one call of a loop that a hook of a Lightning module stands for."""
+
+    def make(step: Callable[..., Any]) -> Callable[..., Any]:
+        def around(*args: Any, **kwargs: Any) -> Any:
+            # A scheduler steps once while it is constructed.
+            if not armed.clock.trainer.steps_begun or not armed.due("train"):
+                return step(*args, **kwargs)
+            return armed.around(lambda: step(*args, **kwargs))
+
+        return around
+
+    for cls in {type(one) for one in armed.clock.trainer.schedulers} or _schedulers(LRScheduler):
+        patches.wrap(cls, "step", make)
+
+
+def _schedulers(cls: type) -> set[type]:
+    found = {cls} if "step" in vars(cls) else set()
+    return found.union(*(_schedulers(one) for one in cls.__subclasses__()))
+
+
+def _paired(result: Any) -> bool:
+    return isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], list)
+
+
+def _move(new: list[Any], own: list[Any]) -> None:
+    """Make the loop's own objects what the injector has put in their place."""
+    for old, fresh in zip(own, new):
+        if fresh is not old:
+            stepped = {name: value for name, value in vars(old).items() if name == "step"}
+            old.__class__ = type(fresh)
+            vars(old).clear()
+            vars(old).update({**vars(fresh), **stepped})
+
+
+def _held(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]

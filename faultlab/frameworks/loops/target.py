@@ -1,0 +1,126 @@
+"""A function that trains, as a scenario names it, and what evaluates the model that it trained."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from faultlab.config.variations import NotVariedError, Variation
+from faultlab.core.alert import safe_text
+from faultlab.core.user_code import UserCode
+from faultlab.errors import TargetError
+from faultlab.frameworks import registry
+from faultlab.frameworks.base import Framework
+from faultlab.frameworks.loops import NAME
+from faultlab.frameworks.loops.layout import Layout
+from faultlab.frameworks.loops.observation import observe
+from faultlab.injection.mutant_activation import Executions
+
+
+@dataclass
+class BuiltLoop:
+    """A training loop that is ready to be called. It makes its module itself, once it runs.
+
+    ``train`` trains to the end, ``evaluate`` gives the metrics of a module, None where the scenario names nothing that
+    does; ``step`` is the owner and name of the user's training step, where the scenario names one.
+    """
+
+    train: Callable[[], Any]
+    layout: Layout
+    evaluate: Callable[[Any], Any] | None = None
+    step: tuple[Any, str] | None = None
+    module: Any = None
+    guards: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LoopTarget:
+    """A scenario's training loop. Constructing it imports the user's code and observes one clean run of it."""
+
+    flags: Mapping[str, Any] = {}
+
+    def __init__(self, scenario: Mapping[str, Any]) -> None:
+        self.executions: Executions | None = None
+        self._scenario = scenario
+        self._train = _callable(scenario.get("train"), ("train",))
+        self._evaluate = _evaluation(scenario.get("evaluate"))
+        self._layout: Layout | None = None
+
+    def __repr__(self) -> str:
+        return f"LoopTarget({self._scenario!r})"
+
+    @property
+    def framework(self) -> Framework:
+        """Plain PyTorch."""
+        return registry.named(NAME)
+
+    @property
+    def code(self) -> UserCode:
+        """The packages that the scenario names, and the folders beside it."""
+        entries = [self._scenario.get("train"), self._scenario.get("evaluate")]
+        packages = {str(entry["class_path"]).partition(".")[0] for entry in entries if entry}
+        return UserCode(frozenset(packages | {"__main__"}), tuple(self._scenario.get("path", ())))
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the loop, observed when it is first asked for."""
+        if self._layout is None:
+            self._layout = observe(self._train, self.code.folders)
+        return self._layout
+
+    def build(self, root: str, with_flags: bool = True, variation: Variation | None = None) -> BuiltLoop:
+        """Return the loop, ready to be called.
+
+        Raises:
+            NotVariedError: Always if a variation is asked for, since the loop makes its parts itself.
+        """
+        if variation is not None:
+            raise NotVariedError("a training loop makes its module and its data itself")
+        return BuiltLoop(self._train, self.layout, self._evaluate)
+
+
+def _callable(entry: Any, where: tuple[str, ...]) -> Callable[[], Any]:
+    """Return the function of an entry with its arguments bound.
+
+    Raises:
+        TargetError: It can't be imported or called so.
+    """
+    function = _imported(entry, where)
+    arguments = dict(entry.get("init_args") or {})
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        at = (*where, "init_args") if arguments else (*where, "class_path")
+        raise TargetError(at, f"{entry['class_path']}: {error}", "Give its arguments under init_args.") from None
+    except ValueError:  # some functions in C have no signature
+        pass
+    return functools.partial(function, **arguments)
+
+
+def _evaluation(entry: Any) -> Callable[[Any], Any] | None:
+    if not entry:
+        return None
+    function = _imported(entry, ("evaluate",))
+    return functools.partial(function, **dict(entry.get("init_args") or {}))
+
+
+def _imported(entry: Any, where: tuple[str, ...]) -> Callable[..., Any]:
+    path = str((entry or {}).get("class_path", ""))
+    module, _, name = path.rpartition(".")
+    at = (*where, "class_path")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        remedy = "Run from the folder that holds the module, or install what it imports."
+        raise TargetError(at, f"can't import {module!r}: no module named {error.name!r}", remedy) from None
+    except Exception as error:  # whatever a user's module does when it is imported
+        message = f"importing {module!r} raised {type(error).__name__}: {safe_text(error)}"
+        raise TargetError(at, message, "It must be importable before it can be broken.") from error
+    if found is None:
+        raise TargetError(at, f"{module!r} has no {name!r}", "Name a function that trains.")
+    if not callable(found):
+        raise TargetError(at, f"{path!r} is not a function", "Name a function that trains.")
+    return found  # type: ignore[no-any-return]
