@@ -156,6 +156,8 @@ class Scenario(_Part):
     """A function that trains to the end, with `framework: torch`; what it returns of numbers is read as metrics."""
     evaluate: Component | None = None
     """A function that takes the trained module and returns its metrics, with `framework: torch`."""
+    step: str | None = None
+    """The function or method that runs one training step, such as `pkg.train.train_step`, with `framework: torch`."""
     trainer: dict[str, Any] = {}
     """The Trainer's arguments, or `class_path` and `init_args` of a subclass."""
     guards: list[Guard] = []
@@ -240,7 +242,7 @@ class Scenario(_Part):
 
     def for_victims(self) -> dict[str, Any]:
         """The part that the victims' processes need, as plain data."""
-        parts = {"framework", "module", "data", "build", "train", "evaluate", "trainer", "guards"}
+        parts = {"framework", "module", "data", "build", "train", "evaluate", "step", "trainer", "guards"}
         plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
         for guard in plain.get("guards", ()):
             if str(guard.get("class_path")).startswith(_GUARDS) and "profile" in guard.get("init_args", {}):
@@ -325,7 +327,7 @@ def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
         return _loop_inconsistencies(data)
     found += [
         ((key,), f"`{key}` is for `framework: {_LOOP}`", f"Add `framework: {_LOOP}`, or remove `{key}`.")
-        for key in ("train", "evaluate")
+        for key in ("train", "evaluate", "step")
         if data.get(key) is not None
     ]
     if (data.get("module") is None) == (data.get("build") is None):

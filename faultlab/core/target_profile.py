@@ -94,7 +94,9 @@ class TargetProfile:
     backward; ``inputs`` and ``labels`` paths into the batch, ``own_labels`` those inputs that are the targets too,
     where there are no labels beside them, ``names`` those labels that are only compared with each other, as the numbers
     of persons are; ``batch`` the batch's outermost type (tuple, dict, tensor or object);
-    ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are clipped.
+    ``output`` what training_step returns (tensor, dict, none or other); ``clips`` whether gradients are clipped,
+    ``criterion`` what computes the loss of a training loop: ``module CLASS_PATH`` or ``function NAME``, empty if
+    neither returns the very tensor that is propagated backward.
     ``batch_size`` is None where the batch has no dimension of samples: a graph's nodes are none; ``joins`` has the
     parts that say how samples are joined that lie one behind another (see `faultlab.injection.joined`).
     ``batches_differ`` says whether two steps are given batches that are not the same. ``hooks`` also holds
@@ -133,6 +135,7 @@ class TargetProfile:
     taught_head: bool | None = None
     hooks: tuple[str, ...] = ()
     losses: int = 0
+    criterion: str = ""
     output: str = "none"
     batch: str = ""
     batch_size: int | None = None

@@ -47,6 +47,7 @@ class Context:
     step = property(lambda self: self._clock.step, doc="the training step, from 0 over all epochs")
     epoch = property(lambda self: self._clock.epoch, doc="the epoch, from 0")
     stage = property(lambda self: self._clock.stage, doc="train, validate, test or predict")
+    checking = property(lambda self: self._clock.checking, doc="whether validation is only tried out before training")
     rank = property(lambda self: self._clock.rank, doc="the process's global rank")
     trainer = property(lambda self: self._clock.trainer, doc="the Trainer, or None")
 

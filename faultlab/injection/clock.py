@@ -82,6 +82,11 @@ class Clock:
         return "train"
 
     @property
+    def checking(self) -> bool:
+        """Whether the training only tries its validation out before it begins."""
+        return False
+
+    @property
     def module(self) -> Any:
         """The module that is being trained, None where that is not known."""
         return None

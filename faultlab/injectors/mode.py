@@ -100,7 +100,7 @@ def stay_in_eval(module: torch.nn.Module, ctx: Context) -> None:
     Remedy: assert `self.training` in `training_step`, in every epoch.
     """
     if ctx.stage == "validate":
-        ctx.memory["validated"] = not ctx.trainer.sanity_checking
+        ctx.memory["validated"] = not ctx.checking
     elif ctx.memory.get("validated"):
         module.eval()
 

@@ -110,7 +110,7 @@ def exhaust_memory(_: None, ctx: Context) -> None:
     with resource_limits.remembered():
         resource_limits.fill_memory()
         try:
-            torch.empty(_MORE_THAN_THERE_IS, dtype=torch.uint8, device=ctx.module.device)
+            torch.empty(_MORE_THAN_THERE_IS, dtype=torch.uint8, device=next(ctx.module.parameters()).device)
         except RuntimeError as error:
             raise ctx.intended(error) from None
 

@@ -54,6 +54,11 @@ class LightningClock(Clock):
         return STAGES.get(str(getattr(stage, "value", "train")), "train")
 
     @property
+    def checking(self) -> bool:
+        """Whether the Trainer's sanity check is in progress."""
+        return bool(getattr(self.trainer, "sanity_checking", False))
+
+    @property
     def module(self) -> Any:
         """The Trainer's module."""
         return getattr(self.trainer, "lightning_module", None)

@@ -21,6 +21,14 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Leaf, Part, TargetProfile
 from faultlab.frameworks.lightning import NAME, namespaces
 from faultlab.frameworks.lightning.callback_record import CallbackRecord
+from faultlab.frameworks.lightning.log_record import LogRecord
+from faultlab.frameworks.lightning.seams.backward import CLIPPING, wrap_held_optimizers
+from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
+from faultlab.frameworks.lightning.seams.data import FETCHERS
+from faultlab.frameworks.lightning.seams.loading import training_loaders, validation_loaders
+from faultlab.frameworks.lightning.seams.logging import LOGGER_CONNECTOR
+from faultlab.frameworks.torch import batch_roles, layers
+from faultlab.frameworks.torch.callbacks import ranks, stops_early
 from faultlab.frameworks.torch.facts import (
     arguments,
     finite,
@@ -35,14 +43,6 @@ from faultlab.frameworks.torch.facts import (
     takes,
 )
 from faultlab.frameworks.torch.layer_calls import LayerCalls
-from faultlab.frameworks.lightning.log_record import LogRecord
-from faultlab.frameworks.lightning.seams.backward import CLIPPING, wrap_held_optimizers
-from faultlab.frameworks.lightning.seams.callbacks import named_callbacks
-from faultlab.frameworks.lightning.seams.data import FETCHERS
-from faultlab.frameworks.lightning.seams.loading import training_loaders, validation_loaders
-from faultlab.frameworks.lightning.seams.logging import LOGGER_CONNECTOR
-from faultlab.frameworks.torch import batch_roles, layers
-from faultlab.frameworks.torch.callbacks import ranks, stops_early
 from faultlab.frameworks.torch.loaders import read
 from faultlab.frameworks.torch.optimizers import groups_in, held_optimizers, optimizers_in
 from faultlab.frameworks.torch.seams import clipping

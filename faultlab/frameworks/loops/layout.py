@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -48,22 +49,17 @@ class Layout:
 def key_of(loader: DataLoader[Any]) -> str:
     """Return what tells a loader from the others of a loop, the same in every run of the same code.
 
-    A loop may construct its loaders anew for every epoch, so identity does not tell. The line that iterates and what the
-    loader was constructed with do.
+    A loop may construct its loaders again for every epoch, so identity does not tell. The line that iterates and what
+    the loader was constructed with do.
     """
-    sampler = asked_type(loader)
+    sampler = type(getattr(loader, "sampler", None)).__name__
     size = len(loader.dataset) if is_sized(loader.dataset) else None  # type: ignore[arg-type]
     return f"{_line()} {size} {loader.batch_size} {sampler} {loader.drop_last}"
 
 
-def asked_type(loader: DataLoader[Any]) -> str:
-    """Return the name of the class that orders the loader's samples."""
-    return type(getattr(loader, "sampler", None)).__name__
-
-
 def _line() -> str:
     """Return the line of the user's code that iterates; the innermost caller where only packages are found."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     first = ""
     while frame is not None:
         file = frame.f_code.co_filename
@@ -72,5 +68,5 @@ def _line() -> str:
             first = first or place
             if not any(part in file for part in _INSTALLED):
                 return place
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return first

@@ -33,6 +33,7 @@ class Loop:
         trajectory: Receives steps, losses, learning rates and batches.
         begin: Called as a training step begins.
         take_back: Called if a training step turns out to have no batch.
+        own_step: The owner and name of the user's training step, None where the scenario names none.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Loop:
         trajectory: Trajectory,
         begin: Callable[[], None],
         take_back: Callable[[], None],
+        own_step: tuple[Any, str] | None = None,
     ) -> None:
         self.layout = layout
+        self.own_step = own_step
         self.module: nn.Module | None = None
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list[Any] = []
@@ -54,6 +57,7 @@ class Loop:
         self.when_constructed: list[Callable[[], None]] = []
         self.when_configured: list[Callable[[], None]] = []
         self.before_forward: list[Callable[[], None]] = []
+        self.before_evaluation: list[Callable[[], None]] = []
         self.loader_maps: list[Callable[[DataLoader[Any], str], DataLoader[Any]]] = []
         self.stream_maps: list[Callable[[Stream, str], Stream]] = []
         self.batch_maps: list[Callable[[Any, str], Any]] = []
@@ -64,6 +68,7 @@ class Loop:
         self._rates: dict[tuple[int, int], float] = {}
         self._inside = self._stepping_now = self._in_backward = False
         self._forward_due = True
+        self._evaluation_due = False
         self._stepped: set[type] = set()
         self._patches: Patches | None = None
 
@@ -109,7 +114,9 @@ class Loop:
 
     def delivered(self, stage: str) -> None:
         """Note that a batch was delivered."""
-        self._trajectory.validation_batches += stage == "validate"
+        if stage == "validate":
+            self._trajectory.validation_batches += 1
+            self._evaluation_due = True
 
     def _constructing(self, construct: Callable[..., Any]) -> Callable[..., Any]:
         def constructing(module: nn.Module, *args: Any, **kwargs: Any) -> None:
@@ -125,14 +132,18 @@ class Loop:
 
     def _calling(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if module is self.module and not self._inside and self.stage == "train" and torch.is_grad_enabled():
-                self._inside = True
-                try:
+            if module is not self.module or self._inside:
+                return call(module, *args, **kwargs)
+            self._inside = True
+            try:
+                if self.stage == "train" and torch.is_grad_enabled():
                     self._root_called()
-                    return call(module, *args, **kwargs)
-                finally:
-                    self._inside = False
-            return call(module, *args, **kwargs)
+                elif self._evaluation_due:
+                    self._evaluation_due = False
+                    self._tell(self.before_evaluation)
+                return call(module, *args, **kwargs)
+            finally:
+                self._inside = False
 
         return calling
 
@@ -141,8 +152,11 @@ class Loop:
             self.begin_step()
         if self._forward_due:
             self._forward_due = False
-            for listener in list(self.before_forward):
-                listener()
+            self._tell(self.before_forward)
+
+    def _tell(self, listeners: list[Callable[[], None]]) -> None:
+        for listener in list(listeners):
+            listener()
 
     def _making_optimizer(self, construct: Callable[..., Any]) -> Callable[..., Any]:
         def making(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.modules import module as modules
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from faultlab.core import predictions
 from faultlab.core.class_paths import path_of
@@ -18,6 +18,7 @@ from faultlab.core.patching import Patches
 from faultlab.core.target_profile import Leaf, Part, TargetProfile
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.loop import Loop
+from faultlab.frameworks.loops.seams import steps
 from faultlab.frameworks.torch import batch_roles, layers
 from faultlab.frameworks.torch.facts import frozen, keeps_lists, kind, leaf, loading, rate, shared
 from faultlab.frameworks.torch.layer_calls import LayerCalls
@@ -34,7 +35,7 @@ class LoopProbe:
 
     def __init__(self, loop: Loop, clock: Clock) -> None:
         self._loop, self._clock = loop, clock
-        self._flow = batch_roles.DataFlow()
+        self._flow = _Followed()
         self._layer_calls = LayerCalls()
         self._parts: dict[str, Part] = {}
         self._hooks: set[str] = set()
@@ -45,6 +46,10 @@ class LoopProbe:
         self._following = self._followed = False
         self._in_root = 0
         self._losses = 0
+        self._criterion = ""
+        self._output: Any = None
+        self._in_step = 0
+        self._manual = False
         self._first_update: int | None = None
         self._first_validation: int | None = None
         self._decays = False
@@ -63,11 +68,10 @@ class LoopProbe:
             patches.on_exit(lambda: loop.batch_maps.remove(self._deliver))
             patches.wrap(torch.Tensor, "backward", self._backward)
             patches.wrap(torch.optim.Optimizer, "zero_grad", self._calling("Optimizer.zero_grad"))
-            for scheduler in (LRScheduler, ReduceLROnPlateau):
-                for cls in [scheduler, *_subclasses(scheduler)]:
-                    if "step" in vars(cls):
-                        patches.wrap(cls, "step", self._calling("lr_scheduler_step"))
+            for cls in steps.schedulers():
+                patches.wrap(cls, "step", self._calling(steps.SCHEDULER))
             clipping.wrap_functions(patches, self._calling(clipping.BY_HAND))
+            steps.wrap_step(patches, loop.own_step, self._stepping)
             loop.around_step.append(self._around_step)
             patches.on_exit(lambda: loop.around_step.remove(self._around_step))
             patches.on_exit(modules.register_module_forward_hook(self._after_forward, with_kwargs=True).remove)
@@ -108,12 +112,12 @@ class LoopProbe:
     def _start_following(self) -> None:
         if not self._followed:
             self._following = self._followed = True
-            self._flow.__enter__()
+            self._flow.__enter__()  # type: ignore[no-untyped-call]
 
     def _stop_following(self) -> None:
         if self._following:
             self._following = False
-            self._flow.__exit__(None, None, None)
+            self._flow.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def _backward(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         def backwards(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -121,8 +125,10 @@ class LoopProbe:
                 # The mode ends here, so that backward is called once and not from within it.
                 self._stop_following()
                 self._flow.reached_loss(tensor)
+                self._criterion = self._flow.criterion(tensor)
             if self._clock.step == 0 and self._loop.stage == "train":
                 self._losses += 1
+            self._manual |= self._in_step > 0
             return backward(tensor, *args, **kwargs)
 
         return backwards
@@ -139,6 +145,20 @@ class LoopProbe:
 
         return make
 
+    def _stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def stepping(*args: Any, **kwargs: Any) -> Any:
+            self._hooks.add(steps.STEP)
+            self._in_step += 1
+            try:
+                output = step(*args, **kwargs)
+            finally:
+                self._in_step -= 1
+            if self._output is None:
+                self._output = (output,)
+            return output
+
+        return stepping
+
     def _around_step(self, optimizer: torch.optim.Optimizer, closure: Any, genuine: Callable[[Any], Any]) -> Any:
         self._hooks.add("Optimizer.step")
         if self._first_update is None:
@@ -150,6 +170,8 @@ class LoopProbe:
         root = self._loop.module
         if not first or root is None or threading.get_ident() != self._thread:
             return
+        if isinstance(output, torch.Tensor) and output.ndim == 0:
+            self._flow.made(output, f"module {path_of(type(module))}")
         if module is root:
             self._flow.called("", root, (args, kwargs), output)
             return
@@ -183,7 +205,9 @@ class LoopProbe:
             taught_head=self._layer_calls.taught_head(forward),
             hooks=tuple(sorted(self._hooks)),
             losses=self._losses,
-            output="none",
+            criterion=self._criterion,
+            automatic=not self._manual,
+            output=kind(self._output[0]) if self._output else "none",
             batch=kind(batch),
             batch_size=joined.number(batch, joins) if joins else samples.count(batch, along) if along else None,
             sample_axes=along,
@@ -224,8 +248,28 @@ class LoopProbe:
         )
 
 
-def _subclasses(cls: type) -> list[type]:
-    found = []
-    for one in cls.__subclasses__():
-        found += [one, *_subclasses(one)]
-    return list(dict.fromkeys(found))
+class _Followed(batch_roles.DataFlow):
+    """The data flow, with what made each single number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._makers: dict[int, str] = {}
+        self._numbers: list[torch.Tensor] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs)
+        if isinstance(result, torch.Tensor) and result.ndim == 0:
+            name = getattr(func, "__name__", "")
+            if getattr(functional, name, None) is func:
+                self.made(result, f"function {name}")
+        return result
+
+    def made(self, number: torch.Tensor, maker: str) -> None:
+        """Note what made a single number; what is called last surrounds what was called before."""
+        self._makers[id(number)] = maker
+        # Ids are only unique among living objects.
+        self._numbers.append(number)
+
+    def criterion(self, loss: torch.Tensor) -> str:
+        """Return what made the loss, empty where neither a module nor a function of torch's did."""
+        return self._makers.get(id(loss), "")

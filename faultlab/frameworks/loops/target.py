@@ -47,6 +47,7 @@ class LoopTarget:
         self._scenario = scenario
         self._train = _callable(scenario.get("train"), ("train",))
         self._evaluate = _evaluation(scenario.get("evaluate"))
+        self._step = _step(scenario.get("step"))
         self._layout: Layout | None = None
 
     def __repr__(self) -> str:
@@ -79,7 +80,7 @@ class LoopTarget:
         """
         if variation is not None:
             raise NotVariedError("a training loop makes its module and its data itself")
-        return BuiltLoop(self._train, self.layout, self._evaluate)
+        return BuiltLoop(self._train, self.layout, self._evaluate, self._step)
 
 
 def _callable(entry: Any, where: tuple[str, ...]) -> Callable[[], Any]:
@@ -105,6 +106,24 @@ def _evaluation(entry: Any) -> Callable[[Any], Any] | None:
         return None
     function = _imported(entry, ("evaluate",))
     return functools.partial(function, **dict(entry.get("init_args") or {}))
+
+
+def _step(path: Any) -> tuple[Any, str] | None:
+    """Return the owner and the name of a training step: a function of a module, or a method of a class.
+
+    Raises:
+        TargetError: There is no such function.
+    """
+    if not path:
+        return None
+    owner_path, _, name = str(path).rpartition(".")
+    try:
+        owner = importlib.import_module(owner_path)
+    except ImportError:
+        owner = _imported({"class_path": owner_path}, ("step",))  # type: ignore[assignment]
+    if not callable(getattr(owner, name, None)):
+        raise TargetError(("step",), f"{owner_path!r} has no function {name!r}", "Name the function of one step.")
+    return owner, name
 
 
 def _imported(entry: Any, where: tuple[str, ...]) -> Callable[..., Any]:

@@ -11,7 +11,6 @@ import torch
 
 from faultlab.core.patching import Patches
 from faultlab.core.target_profile import TargetProfile
-from faultlab.core.trajectory import Trajectory
 from faultlab.errors import TargetError
 from faultlab.frameworks.base import Assembly, BuildAgain, Profiling
 from faultlab.frameworks.loops.clock import LoopClock
@@ -28,7 +27,7 @@ class LoopTraining:
         assert isinstance(wanted.clock, LoopClock)
         self._built = built
         self._trajectory, self._clock = wanted.trajectory, wanted.clock
-        self._loop = Loop(built.layout, wanted.trajectory, wanted.clock.tick, wanted.clock.take_back)
+        self._loop = Loop(built.layout, wanted.trajectory, wanted.clock.tick, wanted.clock.take_back, built.step)
         self._other: Any = None
         wanted.clock.follow(self._loop)
 
@@ -124,5 +123,3 @@ def _part(function: Any) -> Any:
     while isinstance(function, functools.partial):
         function = function.func
     return type(getattr(function, "__name__", "train"), (), {"__module__": function.__module__})()
-
-

@@ -36,8 +36,6 @@ def batches(point: Batch, patches: Patches, armed: Armed, site: Site) -> None:
             patches.wrap(namespaces.part(namespace, fetcher), "__next__", make)
 
 
-
-
 def _onward(iterator: Iterator[Any]) -> Iterator[Any]:
     """The same items; unlike Lightning's own iterators it does not begin anew when it is asked for an iterator."""
     while True:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from faultlab.catalogue.injection_points import Mode
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import NAME, namespaces
@@ -41,5 +39,3 @@ def mode(point: Mode, patches: Patches, armed: Armed, site: Site) -> None:
     for name, stage in STEP_METHODS.items():
         if namespaces.overrides(site.cls, name):
             patches.wrap(site.owner(name), name, setting(stage))
-
-

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from faultlab.catalogue.injection_points import Architecture, Optimizers, OptimizerState, Weights
 from faultlab.core.patching import Patches
@@ -99,11 +97,3 @@ def optimizer_state(point: OptimizerState, patches: Patches, armed: Armed, site:
         return around
 
     patches.wrap(site.owner("training_step"), "training_step", make)
-
-
-
-
-
-
-
-

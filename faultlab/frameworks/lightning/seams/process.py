@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from faultlab.catalogue.injection_points import Process, RandomState
 from faultlab.core import resource_limits
 from faultlab.core.patching import Patches
 from faultlab.frameworks.lightning import NAME, namespaces
-from faultlab.frameworks.torch.states import random_state
+from faultlab.frameworks.torch import states
 from faultlab.injection.hooks import Site, hooks
 from faultlab.injection.loader_workers import Workers, striking
 
@@ -51,7 +50,7 @@ def random_state(point: RandomState, patches: Patches, armed: Armed, site: Site)
         def changing(*args: Any, **kwargs: Any) -> Any:
             again = point.before == "construction" and armed.activations
             if not again and armed.due("train"):
-                armed.in_place(None, random_state)
+                armed.in_place(None, states.random_state)
             return call(*args, **kwargs)
 
         return changing
@@ -60,4 +59,3 @@ def random_state(point: RandomState, patches: Patches, armed: Armed, site: Site)
         patches.wrap(site.owner("training_step"), "training_step", make)
     else:
         patches.wrap(torch.nn.Module, "__init__", make)
-

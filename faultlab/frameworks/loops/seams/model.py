@@ -42,7 +42,8 @@ def weights(point: Weights, patches: Patches, armed: Armed, site: Site) -> None:
 @hooks(Mode, framework=NAME)
 def mode(point: Mode, patches: Patches, armed: Armed, site: Site) -> None:
     def change() -> None:
-        if armed.due("train"):
+        if armed.due():
             armed.in_place(site.present(armed.clock), states.mode)
 
     listening(patches, armed.clock.trainer.before_forward, change)
+    listening(patches, armed.clock.trainer.before_evaluation, change)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.optim.lr_scheduler import LRScheduler
 
-from faultlab.catalogue.injection_points import Optimizers, OptimizerState, OptimizerStep, StepCall
+from faultlab.catalogue.injection_points import Optimizers, OptimizerState, OptimizerStep
 from faultlab.core.patching import Patches
 from faultlab.frameworks.loops import NAME
 from faultlab.frameworks.loops.seams.following import listening
@@ -59,28 +58,6 @@ def optimizers(point: Optimizers, patches: Patches, armed: Armed, site: Site) ->
         _move(schedulers_in([one["scheduler"] for one in new[1]] if _paired(new) else []), loop.schedulers)
 
     listening(patches, loop.when_configured, change)
-
-
-@hooks(StepCall, framework=NAME)
-def scheduler_step(point: StepCall, patches: Patches, armed: Armed, site: Site) -> None:
-    """Attach to the schedulers' ``step``, the one call of a loop that a hook of a Lightning module stands for."""
-
-    def make(step: Callable[..., Any]) -> Callable[..., Any]:
-        def around(*args: Any, **kwargs: Any) -> Any:
-            # A scheduler steps once while it is constructed.
-            if not armed.clock.trainer.steps_begun or not armed.due("train"):
-                return step(*args, **kwargs)
-            return armed.around(lambda: step(*args, **kwargs))
-
-        return around
-
-    for cls in {type(one) for one in armed.clock.trainer.schedulers} or _schedulers(LRScheduler):
-        patches.wrap(cls, "step", make)
-
-
-def _schedulers(cls: type) -> set[type]:
-    found = {cls} if "step" in vars(cls) else set()
-    return found.union(*(_schedulers(one) for one in cls.__subclasses__()))
 
 
 def _paired(result: Any) -> bool:

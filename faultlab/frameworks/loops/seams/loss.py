@@ -1,0 +1,64 @@
+"""The loss of a loop, as what computes it returns it, so that the loop's own checks of it see the fault."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.modules import module as modules
+
+from faultlab.catalogue.injection_points import Loss
+from faultlab.core.class_paths import path_of
+from faultlab.core.patching import Patches
+from faultlab.frameworks.loops import NAME
+from faultlab.frameworks.torch.seams import backward
+from faultlab.injection.hooks import Site, hooks
+
+if TYPE_CHECKING:
+    from faultlab.injection.armed_fault import Armed
+
+
+@hooks(Loss, framework=NAME)
+def loss(point: Loss, patches: Patches, armed: Armed, site: Site) -> None:
+    """Attach to the criterion; to backward where the loss is computed by hand, out of several parts."""
+    kind, _, name = armed.profile.criterion.partition(" ")
+    if kind == "module":
+        _of_module(name, patches, armed)
+    elif kind == "function":
+        _of_function(name, patches, armed)
+    else:
+        backward.loss(point, patches, armed, site)
+
+
+def _mapped(output: Any, armed: Armed) -> Any:
+    learns = isinstance(output, torch.Tensor) and output.numel() == 1 and output.requires_grad
+    return armed.map(output) if learns and armed.due("train") else output
+
+
+def _of_module(path: str, patches: Patches, armed: Armed) -> None:
+    def after(module: nn.Module, args: Any, output: Any) -> Any:
+        return _mapped(output, armed) if path_of(type(module)) == path else None
+
+    patches.on_exit(modules.register_module_forward_hook(after).remove)
+
+
+def _of_function(name: str, patches: Patches, armed: Armed) -> None:
+    function = getattr(functional, name)
+
+    def make(compute: Callable[..., Any]) -> Callable[..., Any]:
+        def computing(*args: Any, **kwargs: Any) -> Any:
+            return _mapped(compute(*args, **kwargs), armed)
+
+        return computing
+
+    for module in list(sys.modules.values()):
+        # torch's own modules call it too, within what the loop calls.
+        if isinstance(module, ModuleType) and (module is functional or not module.__name__.startswith("torch.")):
+            for known, value in list(vars(module).items()):
+                if value is function:
+                    patches.wrap(module, known, make)

@@ -1,0 +1,86 @@
+"""The training step of a loop, where the scenario names a function for it, and the steps of its schedulers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from torch.optim.lr_scheduler import LRScheduler
+
+from faultlab.catalogue.injection_points import StepCall, StepOutput
+from faultlab.core.patching import Patches
+from faultlab.frameworks.loops import NAME
+from faultlab.injection.hooks import Site, hooks
+
+if TYPE_CHECKING:
+    from faultlab.injection.armed_fault import Armed
+
+STEP = "training_step"
+SCHEDULER = "lr_scheduler_step"
+Make = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@hooks(StepOutput, framework=NAME)
+def step_output(point: StepOutput, patches: Patches, armed: Armed, site: Site) -> None:
+    def make(step: Callable[..., Any]) -> Callable[..., Any]:
+        def mapped(*args: Any, **kwargs: Any) -> Any:
+            output = step(*args, **kwargs)
+            return armed.map(output) if armed.due("train") else output
+
+        return mapped
+
+    wrap_step(patches, armed.clock.trainer.own_step, make)
+
+
+@hooks(StepCall, framework=NAME)
+def step_call(point: StepCall, patches: Patches, armed: Armed, site: Site) -> None:
+    def stepping(step: Callable[..., Any]) -> Callable[..., Any]:
+        def around(*args: Any, **kwargs: Any) -> Any:
+            # A scheduler steps once while it is constructed.
+            if not armed.clock.trainer.steps_begun or not armed.due("train"):
+                return step(*args, **kwargs)
+            return armed.around(lambda: step(*args, **kwargs))
+
+        return around
+
+    if point.hook == STEP:
+        wrap_step(patches, armed.clock.trainer.own_step, armed.surrounding("train"))
+    elif point.hook == SCHEDULER:
+        for cls in {type(one) for one in armed.clock.trainer.schedulers} or schedulers():
+            patches.wrap(cls, "step", stepping)
+
+
+def wrap_step(patches: Patches, step: tuple[Any, str] | None, make: Make) -> None:
+    """Replace the function of a training step, under every name by which a module has imported it."""
+    if step is None:
+        return
+    owner, name = step
+    if not isinstance(owner, ModuleType):
+        patches.wrap(owner, name, make)
+        return
+    function = getattr(owner, name)
+    for module, known in list(_references(function)):
+        patches.wrap(module, known, make)
+
+
+def schedulers() -> set[type]:
+    """Return the classes of schedulers that define a step of their own."""
+
+    def below(cls: type) -> set[type]:
+        found: set[type] = {cls} if "step" in vars(cls) else set()
+        one: type
+        for one in cls.__subclasses__():
+            found |= below(one)
+        return found
+
+    return below(LRScheduler)
+
+
+def _references(function: Any) -> Iterator[tuple[ModuleType, str]]:
+    for module in list(sys.modules.values()):
+        if isinstance(module, ModuleType):
+            for name, value in list(vars(module).items()):
+                if value is function:
+                    yield module, name
