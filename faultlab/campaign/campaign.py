@@ -325,4 +325,7 @@ def _unrun(entry: Planned) -> FaultResult:
 
 
 def _total_break(profile: TargetProfile) -> str:
-    return next(id for id in _TOTAL_BREAKS if index.modes()[id].point.hooked(profile) or id == _TOTAL_BREAKS[-1])
+    """Return the first total break that applies to the target, the last of all if none seems to."""
+    points = {id: index.modes()[id].point for id in _TOTAL_BREAKS}
+    applicable = (id for id, point in points.items() if point.hooked(profile) and not point.inapplicable(profile))
+    return next(applicable, _TOTAL_BREAKS[-1])

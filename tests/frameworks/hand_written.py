@@ -1,0 +1,184 @@
+"""Training loops as people write them by hand, small enough for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Net(nn.Module):
+    """Classifies points of a plane."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(4, width)
+        self.norm = nn.BatchNorm1d(width)
+        self.drop = nn.Dropout(0.1)
+        self.head = nn.Linear(width, 3)
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.head(self.drop(F.relu(self.norm(self.hidden(points)))))
+        return scores
+
+
+def _points(number: int, seed: int) -> TensorDataset:
+    points = torch.randn(number, 4, generator=torch.Generator().manual_seed(seed))
+    return TensorDataset(points, (points[:, 0] > 0).long() + (points[:, 1] > 0).long())
+
+
+def _training(batch_size: int = 16) -> DataLoader[Any]:
+    return DataLoader(_points(160, 0), batch_size, shuffle=True)
+
+
+def _held_out() -> DataLoader[Any]:
+    return DataLoader(_points(64, 1), 32)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module) -> dict[str, float]:
+    model.eval()
+    loss = right = 0.0
+    for points, labels in _held_out():
+        scores = model(points)
+        loss += float(F.cross_entropy(scores, labels, reduction="sum"))
+        right += float((scores.argmax(1) == labels).sum())
+    return {"val_loss": loss / 64, "accuracy": right / 64}
+
+
+def train_step(model: nn.Module, batch: Any) -> torch.Tensor:
+    points, labels = batch
+    return F.cross_entropy(model(points), labels)
+
+
+def main(epochs: int = 2, rate: float = 0.02) -> dict[str, float]:
+    """Classifies, with a scheduler, clipping and a check of the loss."""
+    train, model = _training(), Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+    metrics: dict[str, float] = {}
+    for _ in range(epochs):
+        model.train()
+        for batch in train:
+            loss = train_step(model, batch)
+            assert torch.isfinite(loss), "the loss is not finite"
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+        scheduler.step()
+        metrics = evaluate(model)
+    return metrics
+
+
+def with_closure() -> float:
+    """L-BFGS calls the model several times in one step."""
+    model, (points, labels) = Net(), _points(160, 0).tensors
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=3)
+    loss = torch.tensor(0.0)
+
+    def closure() -> torch.Tensor:
+        nonlocal loss
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(points), labels)
+        loss.backward()
+        return loss
+
+    for _ in range(6):
+        optimizer.step(closure)
+    return float(loss.detach())
+
+
+def accumulating() -> float:
+    """Steps once in two batches, with a criterion that is a module."""
+    model, criterion = Net(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    total = 0.0
+    for _ in range(2):
+        for number, (points, labels) in enumerate(_training()):
+            loss = criterion(model(points), labels) / 2
+            loss.backward()
+            total += float(loss.detach())
+            if number % 2:
+                optimizer.step()
+                optimizer.zero_grad()
+    return total
+
+
+def without_loader() -> float:
+    """Takes its batches out of tensors."""
+    model, (points, labels) = Net(), _points(160, 0).tensors
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss = torch.tensor(0.0)
+    for _ in range(2):
+        for some in torch.randperm(160).split(16):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(points[some]), labels[some])
+            loss.backward()
+            optimizer.step()
+    return float(loss.detach())
+
+
+def one_function_for_both() -> tuple[nn.Module, dict[str, float]]:
+    """Trains and evaluates by one function, makes its loaders again for every epoch, and has a second module."""
+    other, model = Net(), Net()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+
+    def run(loader: DataLoader[Any], training: bool) -> float:
+        model.train(training)
+        total = 0.0
+        with torch.set_grad_enabled(training):
+            for points, labels in loader:
+                loss = F.cross_entropy(model(points), labels)
+                if training:
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                total += float(loss.detach())
+        return total
+
+    for _ in range(2):
+        run(_training(), training=True)
+        result = run(_held_out(), training=False)
+    other.eval()
+    return model, {"val_loss": result}
+
+
+class Stream(torch.utils.data.IterableDataset[Any]):
+    """Points without a length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from zip(*_points(96, 0).tensors)
+
+
+def streaming() -> None:
+    """Trains on data whose number nothing tells, and returns nothing."""
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        for points, labels in DataLoader(Stream(), 16):
+            loss = F.cross_entropy(model(points), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+def never_trains() -> float:
+    return float(Net()(torch.zeros(2, 4)).sum())
+
+
+def raises() -> None:
+    Net()
+    raise FileNotFoundError("no such file: 'points.csv'")
+
+
+def needs_arguments(rate: float) -> float:
+    return rate
+
+
+def exits() -> None:
+    raise SystemExit(2)

@@ -1,0 +1,208 @@
+"""Training loops written by hand: `framework: torch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from faultlab import api
+from faultlab.config.scenario import load
+from faultlab.core.patching import Patches
+from faultlab.core.report import Report, Status
+from faultlab.core.trajectory import Trajectory
+from faultlab.errors import ScenarioError, TargetError
+from faultlab.frameworks.loops.clock import LoopClock
+from faultlab.frameworks.loops.loop import Loop
+from faultlab.frameworks.loops.target import LoopTarget
+from faultlab.frameworks.loops.training import numbers_in
+from tests.frameworks import hand_written
+from tests.frameworks.contract import FrameworkTester
+
+# One failure mode of each hook that loops have, and some that they share with every framework.
+SELECTED = (
+    "batch.none input.zero label.shuffled label.noisy loader.sorted loader.short loader.unshuffled dataset.random-labels "
+    "forward.constant forward.nan layer.unregistered init.zero weights.nan mode.eval-in-training "
+    "mode.training-in-validation mode.left-eval-after-validation loss.* gradient.* "
+    "optimizer.drops-update optimizer.foreign-parameters optimizer.state-reset "
+    "setting.learning-rate-zero scheduler.unstepped return.none step.raises process.killed process.out-of-memory "
+    "random.reseeded-each-step"
+)
+
+
+class TestLoop(FrameworkTester):
+    scenario = f"""
+schema: 1
+name: trial
+framework: torch
+train: {{class_path: tests.frameworks.hand_written.main}}
+evaluate: {{class_path: tests.frameworks.hand_written.evaluate}}
+step: tests.frameworks.hand_written.train_step
+monitor: {{metric: val_loss, mode: min}}
+faults: {{select: {SELECTED.split()}}}
+"""
+    tried = 45
+
+    def test_a_loss_that_is_not_finite_is_detected_by_its_guard(self, report: Report) -> None:
+        """The guard of a loop is the loop's own assertion."""
+        nan = next(fault for fault in report.faults if fault.mode == "loss.nan")
+        assert nan.status is Status.DETECTED
+        (found,) = nan.detected_by
+        assert (found.kind, found.latency) == ("module", 0)
+        assert "the loss is not finite" in found.message
+
+    def test_everything_that_was_tried_acts(self, report: Report) -> None:
+        assert [fault.id for fault in report.faults if fault.status is Status.NOT_ACTIVATED] == []
+
+    def test_validation_is_broken_without_harm_to_the_weights(self, report: Report) -> None:
+        found = next(fault for fault in report.faults if fault.mode == "mode.training-in-validation")
+        assert found.activations > 0
+
+
+def run(tmp_path: Path, train: str, *select: str, **more: Any) -> Report:
+    scenario = tmp_path / "loop.yaml"
+    scenario.write_text(
+        f"schema: 1\nname: loop\nframework: torch\ntrain: {{class_path: tests.frameworks.hand_written.{train}}}\n"
+    )
+    return api.run(load(scenario), select=list(select), out=tmp_path / "out", advice=False, **more)
+
+
+FORMS = ["with_closure", "accumulating", "without_loader", "one_function_for_both", "streaming"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_loops_of_every_form_are_broken_in_the_step_that_was_asked_for(form: str, tmp_path: Path) -> None:
+    report = run(tmp_path, form, "gradient.nan@step=2", "weights.nan@step=3", "forward.nan@step=1")
+    found = {fault.id: (fault.status, fault.first_step) for fault in report.faults}
+    assert report.reasons == []
+    assert report.baseline.deterministic
+    assert {id: step for id, (_, step) in found.items()} == {
+        "gradient.nan@step=2": 2,
+        "weights.nan@step=3": 3,
+        "forward.nan@step=1": 1,
+    }
+    assert all(status is Status.SILENT for status, _ in found.values()), found
+
+
+def test_harm_is_measured_by_what_the_function_returns(tmp_path: Path) -> None:
+    report = run(tmp_path, "one_function_for_both", "optimizer.drops-update@always")
+    (fault,) = report.faults
+    assert fault.harm is not None
+    assert fault.harm.metric == "val_loss"
+    assert fault.harm.harmful
+
+
+def followed(train: Any, layout: Any) -> tuple[Loop, Trajectory, list[int]]:
+    clock, trajectory, steps = LoopClock(), Trajectory(), []
+    loop = Loop(layout, trajectory, clock.tick, clock.take_back)
+    clock.follow(loop)
+    clock.on_step.append(steps.append)
+    with Patches() as patches:
+        clock.attach(patches)
+        train()
+    return loop, trajectory, steps
+
+
+def layout_of(name: str) -> Any:
+    return LoopTarget({"train": {"class_path": f"tests.frameworks.hand_written.{name}"}}).layout
+
+
+def test_a_step_is_a_batch_of_the_training_loader() -> None:
+    loop, trajectory, steps = followed(hand_written.main, layout_of("main"))
+    assert steps == list(range(20))
+    assert (trajectory.steps, trajectory.epochs, trajectory.global_step) == (20, 2, 20)
+    assert len(trajectory.losses) == 20
+    assert trajectory.validation_batches == 4
+    assert type(loop.module) is hand_written.Net
+    assert [rate for _, rate in trajectory.learning_rates] == [0.02, 0.01]
+
+
+def test_accumulated_batches_are_steps_too() -> None:
+    _, trajectory, steps = followed(hand_written.accumulating, layout_of("accumulating"))
+    assert (len(steps), trajectory.global_step) == (20, 10)
+
+
+def test_without_a_loader_a_step_begins_with_the_forward() -> None:
+    _, trajectory, steps = followed(hand_written.without_loader, layout_of("without_loader"))
+    assert steps == list(range(20))
+    assert trajectory.epochs == 0
+
+
+def test_a_closure_that_is_called_several_times_is_one_step() -> None:
+    _, _, steps = followed(hand_written.with_closure, layout_of("with_closure"))
+    assert steps == list(range(6))
+
+
+def test_a_stream_whose_end_nothing_tells_has_no_step_too_many() -> None:
+    _, trajectory, steps = followed(hand_written.streaming, layout_of("streaming"))
+    assert steps == list(range(12))
+    assert trajectory.steps == 12
+
+
+def test_the_module_that_trains_is_told_from_another_of_its_class() -> None:
+    layout = layout_of("one_function_for_both")
+    assert layout.number == 2
+    assert len(layout.training) == 1
+
+
+def test_a_loop_leaves_nothing_behind() -> None:
+    before = {
+        owner: dict(vars(owner))
+        for owner in (torch.nn.Module, torch.optim.Optimizer, torch.optim.Adam, torch.utils.data.DataLoader)
+    }
+    hand_written.main()
+    followed(hand_written.main, layout_of("main"))
+    for owner, attributes in before.items():
+        assert {name: vars(owner)[name] for name in attributes if name != "step"} == {
+            name: value for name, value in attributes.items() if name != "step"
+        }
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ("never_trains", "no optimizer was stepped"),
+        ("raises", "FileNotFoundError: no such file: 'points.csv'"),
+        ("exits", "SystemExit: 2"),
+        ("needs_arguments", "missing a required argument: 'rate'"),
+        ("nothing_of_that_name", "has no 'nothing_of_that_name'"),
+    ],
+)
+def test_what_trains_nothing_is_an_error_that_says_why(train: str, message: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        layout_of(train)
+    assert message in caught.value.message
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("framework: torch\n", "missing key 'train'"),
+        ("framework: torch\ntrain: {class_path: a.b}\nmodule: {class_path: a.C}\n", "`module` is not for"),
+        ("module: {class_path: a.C}\ntrain: {class_path: a.b}\n", "`train` is for `framework: torch`"),
+    ],
+)
+def test_keys_of_the_other_framework_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "mixed.yaml"
+    file.write_text(f"schema: 1\nname: mixed\n{text}")
+    with pytest.raises(ScenarioError, match=message):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    ("returned", "numbers"),
+    [
+        (0.5, {"metric": 0.5}),
+        (torch.tensor(2.0), {"metric": 2.0}),
+        ({"loss": torch.tensor(1.0), "name": "digits"}, {"loss": 1.0}),
+        ((torch.nn.Identity(), {"loss": 3}), {"loss": 3.0}),
+        ((torch.nn.Identity(), 0.25), {"metric": 0.25}),
+        (torch.nn.Identity(), {}),
+        (None, {}),
+    ],
+)
+def test_numbers_are_found_in_whatever_a_function_returns(returned: Any, numbers: dict[str, float]) -> None:
+    assert numbers_in(returned) == numbers
