@@ -23,7 +23,8 @@ from tests.frameworks.contract import FrameworkTester
 
 # One failure mode of each hook that loops have, and some that they share with every framework.
 SELECTED = (
-    "batch.none input.zero label.shuffled label.noisy loader.sorted loader.short loader.unshuffled dataset.random-labels "
+    "batch.none input.zero label.shuffled label.noisy loader.sorted loader.short loader.unshuffled "
+    "dataset.random-labels "
     "forward.constant forward.nan layer.unregistered init.zero weights.nan mode.eval-in-training "
     "mode.training-in-validation mode.left-eval-after-validation loss.* gradient.* "
     "optimizer.drops-update optimizer.foreign-parameters optimizer.state-reset "
