@@ -32,6 +32,7 @@ def _last_layer(groups: list[dict[str, Any]], ctx: Context) -> tuple[str, dict[s
     severity="critical",
     effect="warns",
     cause=("optimizer", "did not change", "no parameter"),
+    needs=("configured-optimizers",),
     evidence=("Lightning-AI/pytorch-lightning#1279", "Lightning-AI/pytorch-lightning#11178"),
 )
 def forget_optimizer(result: Any, ctx: Context) -> Any:

@@ -34,7 +34,10 @@ def _without_schedulers(result: Any) -> list[torch.optim.Optimizer]:
     severity="minor",
     effect="silent",
     cause=("scheduler", "learning rate", "learning_rate", "constant"),
-    needs=("scheduler",),
+    needs=(
+        "configured-optimizers",
+        "scheduler",
+    ),
     evidence=("Linaqruf/kohya-trainer#38",),
 )
 def leave_out_scheduler(result: Any, ctx: Context) -> Any:
@@ -102,7 +105,10 @@ def step_per_batch(result: Any, ctx: Context) -> Any:
     severity="minor",
     effect="warns",
     cause=("key", "scheduler", "learning rate", "learning_rate"),
-    needs=("scheduler",),
+    needs=(
+        "configured-optimizers",
+        "scheduler",
+    ),
     evidence=("iKernels/transformers-lightning#44", "Lightning-AI/pytorch-lightning#4929"),
 )
 def misspell_key(result: Any, ctx: Context) -> Any:

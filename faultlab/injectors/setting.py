@@ -308,7 +308,7 @@ def leave_overfitting(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]
     severity="critical",
     effect="silent",
     cause=("manual", "automatic_optimization", "backward", "no gradient", "did not change"),
-    needs=("automatic-optimization", "epoch-limit"),
+    needs=("configured-optimizers", "automatic-optimization", "epoch-limit"),
     evidence=("Lightning-AI/pytorch-lightning#13674", "Lightning-AI/pytorch-lightning#18556"),
 )
 def optimize_manually(module: torch.nn.Module, ctx: Context) -> None:

@@ -11,6 +11,11 @@ def _automatic(profile: TargetProfile) -> str:
     return "" if profile.automatic else "the module optimises manually"
 
 
+@requirement("configured-optimizers")
+def _configured_optimizers(profile: TargetProfile) -> str:
+    return "" if "configure_optimizers" in profile.hooks else "no configure_optimizers returns the optimizers"
+
+
 @requirement("validation")
 def _validation(profile: TargetProfile) -> str:
     return "" if profile.validation_batches else "there is no validation loop"

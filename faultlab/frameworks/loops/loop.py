@@ -70,6 +70,7 @@ class Loop:
         self._forward_due = True
         self._evaluation_due = False
         self._stepped: set[type] = set()
+        self._really_stepped: set[int] = set()
         self._patches: Patches | None = None
 
     @property
@@ -183,12 +184,16 @@ class Loop:
                 others = args[1:]
 
                 def genuine(own: Any) -> Any:
+                    self._really_stepped.add(id(optimizer))
                     return step(optimizer, *((own, *others) if own is not None or others else ()), **kwargs)
 
                 self._note_rates()
                 result = self.around_step[-1](optimizer, closure, genuine) if self.around_step else genuine(closure)
             finally:
                 self._stepping_now = False
+            if id(optimizer) not in self._really_stepped:
+                # What a scheduler has put around the step takes it for called, and would not warn.
+                optimizer._opt_called = False  # type: ignore[attr-defined]
             self.updates += 1
             self._trajectory.global_step = self.updates
             if not self.layout.training:

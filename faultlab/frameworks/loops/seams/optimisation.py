@@ -52,10 +52,13 @@ def optimizers(point: Optimizers, patches: Patches, armed: Armed, site: Site) ->
             return
         module = site.present(armed.clock)
         armed.ctx.module = module
-        own = (list(loop.optimizers), [{"scheduler": one, "interval": "epoch"} for one in loop.schedulers])
+        optimizers, schedulers = list(loop.optimizers), list(loop.schedulers)
+        own = (list(optimizers), [{"scheduler": one, "interval": "epoch"} for one in schedulers])
         new = armed.map(own, lambda result: [states.configuration(result), states.identities(module)])
-        _move(optimizers_in(new), loop.optimizers)
-        _move(schedulers_in([one["scheduler"] for one in new[1]] if _paired(new) else []), loop.schedulers)
+        _move(optimizers_in(new), optimizers)
+        _move(schedulers_in([one["scheduler"] for one in new[1]] if _paired(new) else []), schedulers)
+        # Without those that the injector has constructed, which nothing in the loop knows.
+        loop.optimizers[:], loop.schedulers[:] = optimizers, schedulers
 
     listening(patches, loop.when_configured, change)
 
@@ -68,10 +71,23 @@ def _move(new: list[Any], own: list[Any]) -> None:
     """Make the loop's own objects what the injector has put in their place."""
     for old, fresh in zip(own, new):
         if fresh is not old:
-            stepped = {name: value for name, value in vars(old).items() if name == "step"}
+            scheduled = "step" in vars(old)
             old.__class__ = type(fresh)
             vars(old).clear()
-            vars(old).update({**vars(fresh), **stepped})
+            vars(old).update({name: value for name, value in vars(fresh).items() if name != "step"})
+            if scheduled:
+                vars(old)["step"] = _as_scheduled(old)
+
+
+def _as_scheduled(optimizer: Any) -> Callable[..., Any]:
+    """Return the step of an optimizer's class as a scheduler that is constructed puts it on the optimizer."""
+
+    def step(*args: Any, **kwargs: Any) -> Any:
+        optimizer._opt_called = True
+        return type(optimizer).step(optimizer, *args, **kwargs)
+
+    step._wrapped_by_lr_sched = True  # type: ignore[attr-defined]
+    return step
 
 
 def _held(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
