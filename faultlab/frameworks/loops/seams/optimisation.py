@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -55,7 +55,13 @@ def optimizers(point: Optimizers, patches: Patches, armed: Armed, site: Site) ->
         optimizers, schedulers = list(loop.optimizers), list(loop.schedulers)
         own = (list(optimizers), [{"scheduler": one, "interval": "epoch"} for one in schedulers])
         new = armed.map(own, lambda result: [states.configuration(result), states.identities(module)])
-        _move(optimizers_in(new), optimizers)
+        fresh = optimizers_in(new)
+        _move(fresh, optimizers)
+        for scheduler in schedulers:
+            # It may have been handed over to what has just become the loop's own.
+            scheduler.optimizer = dict(zip(map(id, fresh), optimizers)).get(
+                id(scheduler.optimizer), scheduler.optimizer
+            )
         _move(schedulers_in([one["scheduler"] for one in new[1]] if _paired(new) else []), schedulers)
         # Without those that the injector has constructed, which nothing in the loop knows.
         loop.optimizers[:], loop.schedulers[:] = optimizers, schedulers
@@ -67,7 +73,7 @@ def _paired(result: Any) -> bool:
     return isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], list)
 
 
-def _move(new: list[Any], own: list[Any]) -> None:
+def _move(new: Sequence[Any], own: Sequence[Any]) -> None:
     """Make the loop's own objects what the injector has put in their place."""
     for old, fresh in zip(own, new):
         if fresh is not old:
