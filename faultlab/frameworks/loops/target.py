@@ -20,6 +20,8 @@ from faultlab.frameworks.loops.layout import Layout
 from faultlab.frameworks.loops.observation import observe
 from faultlab.injection.mutant_activation import Executions
 
+PREPARE = "__faultlab_prepare__"
+
 
 @dataclass
 class BuiltLoop:
@@ -46,6 +48,7 @@ class LoopTarget:
         self.executions: Executions | None = None
         self._scenario = scenario
         self._train = _callable(scenario.get("train"), ("train",))
+        _prepare(scenario.get("train"))
         self._evaluate = _evaluation(scenario.get("evaluate"))
         self._step = _step(scenario.get("step"))
         self._layout: Layout | None = None
@@ -99,6 +102,13 @@ def _callable(entry: Any, where: tuple[str, ...]) -> Callable[[], Any]:
     except ValueError:  # some functions in C have no signature
         pass
     return functools.partial(function, **arguments)
+
+
+def _prepare(entry: Any) -> None:
+    """Have the function do what it does once for all runs, as importing what a script imports."""
+    function = _imported(entry, ("train",))
+    if (prepare := getattr(function, PREPARE, None)) is not None:
+        prepare(("train",), **dict(entry.get("init_args") or {}))
 
 
 def _evaluation(entry: Any) -> Callable[[Any], Any] | None:
