@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,7 @@ def _of_objects(
             'such as {"max_epochs": 2}'
         )
     _check_names(trainer, live.trainer_class())
+    _check_guards(guards)
     check_copiable()
     owner = type(module) if live.is_module(module) else module
     flags = [guard for guard in guards if isinstance(guard, Mapping)]
@@ -183,6 +184,16 @@ def _check_names(given: Mapping[str, Any], trainer: Any, argument: str = "traine
             hint = nearest(name, known)
             message = f"faultlab.run({argument}): Trainer has no argument {name!r}"
             raise UsageError(f"{message}\n    {hint}" if hint else message)
+
+
+def _check_guards(guards: Any) -> None:
+    several = isinstance(guards, Iterable) and not isinstance(guards, (str, Mapping))
+    for guard in guards if several else [guards]:
+        if not several or isinstance(guard, str):
+            raise UsageError(
+                f"faultlab.run(guards): unsupported {guard!r}: expected a list of callbacks, classes of callbacks, or "
+                "dicts of Trainer flags"
+            )
 
 
 def _check_patterns(select: Sequence[str], ignore: Sequence[str]) -> None:

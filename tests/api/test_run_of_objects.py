@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from faultlab.core.report import FaultResult, Report
 from faultlab.engines import fork_live
 from faultlab.errors import ScenarioError, UsageError
 from faultlab.targets import live
+from tests import warm
 from tests.lab import ROOT
 from tests.support import small
 from tests.zoo.guards import FiniteLoss
@@ -143,10 +143,7 @@ def test_a_campaign_is_named_after_the_class_and_has_a_page(trained: tuple[Any, 
 
 def test_a_process_with_threads_is_copied_and_what_its_runs_print_is_theirs(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(
-        [sys.executable, "-c", THREADED, str(tmp_path)],
-        capture_output=True, text=True, timeout=240, env=environment, cwd=ROOT,
-    )  # fmt: skip
+    ended = warm.run(["-c", THREADED, str(tmp_path)], env=environment, cwd=ROOT)
     assert (tmp_path / "Mine" / "index.html").is_file(), ended.stderr[-3000:]
     assert "here [''] reasons [] faults ['silent']" in ended.stdout, ended.stderr[-3000:]
     assert "a training starts" in (tmp_path / "Mine" / "logs" / "clean-1.log").read_text()
@@ -159,6 +156,9 @@ def test_a_process_with_threads_is_copied_and_what_its_runs_print_is_theirs(tmp_
                                         "    Did you mean 'max_epochs'?"),
         ({"trainer": 2}, "faultlab.run(trainer): unsupported int: expected the Trainer's keyword arguments"),
         ({"guards": [{"detect_anomalies": True}]}, "faultlab.run(guards): Trainer has no argument 'detect_anomalies'"),
+        ({"guards": "FiniteLoss"}, "faultlab.run(guards): unsupported 'FiniteLoss': expected a list of callbacks"),
+        ({"guards": ["FiniteLoss"]}, "faultlab.run(guards): unsupported 'FiniteLoss': expected a list of callbacks"),
+        ({"guards": FiniteLoss}, "faultlab.run(guards): unsupported <class 'tests.zoo.guards.FiniteLoss'>: expected"),
         ({"engine": "spawn"}, "faultlab.run(engine): 'spawn' can't run objects of this process: expected 'fork'"),
         ({"monitor": ("val_loss", "lowest")}, "faultlab.run(monitor): invalid monitor ('val_loss', 'lowest')"),
         ({"name": "a/b"}, "faultlab.run(name): invalid name 'a/b'"),
