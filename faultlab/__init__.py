@@ -1,8 +1,8 @@
-"""faultlab breaks a working LightningModule, one failure mode at a time, and reports who detected.
+"""faultlab breaks a working LightningModule, one failure mode at a time, and reports who detected each fault.
 
-The public API is small: ``run`` carries out a scenario and returns a ``Report``; ``guards`` are callbacks that alert
-failures; ``failure_mode`` declares another way to fail; ``inject`` and ``assert_detected`` are for tests; ``Fault`` is
-one fault and its text form. Nothing here imports torch until it is used.
+The public API is small: ``run`` runs a scenario, or a module and data, and returns a ``Report``; ``guards`` are
+callbacks that detect failures; ``failure_mode`` declares a failure mode; ``inject`` and ``assert_detected`` are for
+tests; ``Fault`` is a fault and its text form. No name imports torch before it is used.
 """
 
 from __future__ import annotations

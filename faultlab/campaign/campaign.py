@@ -187,7 +187,7 @@ class Campaign:
             self._drawn = twin if twin is not found.twin else self._drawn
             if outcome.id not in orders:
                 report.reasons += self._check_canary(outcome, twin, found.profile)
-            elif self._ended_by_flag(outcome):
+            elif self._ended_by_flag(outcome, found):
                 ended_by_flag[outcome.id] = outcome
             elif is_late(_mode_of(orders[outcome.id]), outcome):
                 alone.append(longer(orders[outcome.id], self.options.timeout))
@@ -293,9 +293,9 @@ class Campaign:
         records.add(result, advised, curve)
         self.listener.judged(result)
 
-    def _ended_by_flag(self, outcome: Outcome) -> bool:
+    def _ended_by_flag(self, outcome: Outcome, found: Findings) -> bool:
         flags = {name for guard in self.scenario.guards for name in guard.trainer_flag or ()}
-        callbacks = any(guard.class_path for guard in self.scenario.guards)
+        callbacks = bool(set(found.guards) - flags)
         run = outcome.run
         raised = run is not None and run.trajectory.end == "raised"
         return bool(run and raised and callbacks and run.alerts and run.alerts[-1].name in flags)

@@ -83,7 +83,8 @@ class Tests:
         )
 
     def _run(self, asked: Mapping[str, bool], target: str, output: Any) -> int:
-        options = ["--faultlab", "--faultlab-matrix", "--faultlab-leave-out", f"--faultlab-jobs={self.jobs}"]
+        options = ["--faultlab", "--faultlab-no-ini", "--faultlab-matrix", "--faultlab-leave-out"]
+        options.append(f"--faultlab-jobs={self.jobs}")
         options += [f"--faultlab-out={self.folder / 'tests'}", *(f"--faultlab-select={fault}" for fault in asked)]
         options += [f"--faultlab-settled={fault}" for fault, settled in asked.items() if settled]
         if "<locals>" not in target:

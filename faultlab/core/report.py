@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
-from faultlab.core import seal
+from faultlab.core import report_display, seal
 from faultlab.core.alert import Alert
 from faultlab.core.detection import Detection, Prescribed
 from faultlab.core.reason import Reason, ReasonKind, reasons_from_json, reasons_to_json
@@ -216,7 +216,8 @@ class Report:
     module stands in the user's source: its class path, ``file``, ``line``, and the lines of its ``methods``.
     ``demands`` is what the gate asks for, None of what has none; ``exemptions`` are the scenario's ``ignore:``, with
     ``mode``, ``reason`` and ``expires``. ``shard`` is ``k/n`` of a share of a campaign, else empty; ``study`` names the
-    command that made up what it is of, for a purpose of its own, where that is no scenario of the user's.
+    command that made up what it is of, for a purpose of its own, where that is no scenario of the user's. ``page`` is
+    the path of the HTML page, where `faultlab.run` has written it.
     """
 
     scenario: str
@@ -234,6 +235,13 @@ class Report:
     exemptions: list[dict[str, str]] = field(default_factory=list)
     shard: str = ""
     study: str = ""
+    page: str = field(default="", compare=False)
+
+    def __repr__(self) -> str:
+        return report_display.line(self)
+
+    def _repr_html_(self) -> str:
+        return report_display.table(self)
 
     @property
     def gate(self) -> str:

@@ -18,11 +18,12 @@ from faultlab.engines.fork_server import ForkServer
 from faultlab.errors import TargetError
 
 Send = Callable[[dict[str, Any]], None]
-_PATIENCE = 600.0
 
 
 class CollectedEngine(ForkEngine):
     """See `faultlab.engines.Engine`. ``prepare`` is called once in the copy that all others are copies of."""
+
+    patience = 600.0
 
     def __init__(self, jobs: int, prepare: Callable[[], None], carry_out: Callable[[Order, Send], None]) -> None:
         super().__init__(jobs)
@@ -48,9 +49,9 @@ class CollectedEngine(ForkEngine):
             if ended:
                 self._children.remove(pid)
                 raise TargetError((), f"the copy of this process ended with status {status}")
-            if time.monotonic() - asked > _PATIENCE:
+            if time.monotonic() - asked > self.patience:
                 processes.kill_group(pid)
-                raise TargetError((), f"making the copy of this process ready takes more than {_PATIENCE:.0f} s")
+                raise TargetError((), f"making the copy of this process ready takes more than {self.patience:.0f} s")
 
     def _become_fork_server(self) -> NoReturn:
         try:
@@ -60,12 +61,7 @@ class CollectedEngine(ForkEngine):
                 link.socket.close()
             self._listener.close()
             self._selector.close()
-            self._prepare()
-            order, channel = ForkServer(
-                self._address, {"fork_server": "construct", "scenario": self._scenario[0]}
-            ).serve()
-            self._carry_out(order, channel.send)
-            sys.stdout.flush()
+            self._serve()
         except BaseException:
             import traceback
 
@@ -73,3 +69,10 @@ class CollectedEngine(ForkEngine):
             os._exit(70)
         # No exit handlers: they belong to the process this one is a copy of.
         os._exit(0)
+
+    def _serve(self) -> None:
+        """Return in each victim once its order is executed."""
+        self._prepare()
+        order, channel = ForkServer(self._address, {"fork_server": "construct", "scenario": self._scenario[0]}).serve()
+        self._carry_out(order, channel.send)
+        sys.stdout.flush()

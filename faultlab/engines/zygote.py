@@ -9,7 +9,8 @@ import contextlib
 import gc
 import os
 import sys
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from faultlab.core.orders import OpenScenario, Order, Place
 from faultlab.core.results import TargetFailed, message_of
@@ -17,6 +18,9 @@ from faultlab.engines import processes
 from faultlab.engines.fork_server import Channel, ForkServer
 from faultlab.engines.preloaded import Learning, import_quietly
 from faultlab.errors import TargetError
+
+if TYPE_CHECKING:
+    from faultlab.frameworks.base import Target
 
 
 def main(address: str, learning: Learning | None = None) -> NoReturn:
@@ -34,7 +38,6 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
     name = order.id.partition("/")[2]
     from faultlab.injection import hooks, registry
     from faultlab.worker.bootstrap import import_target
-    from faultlab.worker.dispatch import carry_out
 
     assert isinstance(order.task, OpenScenario)
     try:
@@ -45,7 +48,14 @@ def _scenario(address: str, order: Order, channel: Channel, learning: Learning |
         channel.send(message_of(TargetFailed(error)))
         os._exit(0)
     learnt = {"learnt": learning.learnt(target.code.packages)} if learning is not None else {}
-    fork_server = ForkServer(address, {"fork_server": "construct", "scenario": name, **learnt})
+    serve(address, name, target, learnt)
+
+
+def serve(address: str, name: str, target: Target, more: Mapping[str, Any]) -> NoReturn:
+    """Serve the scenario of that name as its fork server; ``more`` goes into the greeting."""
+    from faultlab.worker.dispatch import carry_out
+
+    fork_server = ForkServer(address, {"fork_server": "construct", "scenario": name, **more})
 
     def prepare(message: dict[str, Any]) -> None:
         if "imports" in message:

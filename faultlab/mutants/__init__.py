@@ -1,6 +1,6 @@
-"""Source mutants: mutmut makes them, and the user's tests and guards together judge them.
+"""Source mutants, which mutmut generates, and the user's tests and guards judge.
 
-mutmut writes all mutants of a file into one, each function behind a trampoline that an environment variable switches.
-So a process that has imported the code once, and is copied for each mutant, can judge them all. This package imports
-none of doctor, testing and the command line, and no Lightning.
+mutmut writes all mutants of a file into one file, each function behind a trampoline that an environment variable
+switches. So one process imports the code once, and its copies judge all mutants. This package imports neither doctor,
+testing, the command line nor Lightning.
 """

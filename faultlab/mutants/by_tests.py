@@ -1,8 +1,8 @@
-"""What the user's tests say of each mutant: a pytest process judges, and the driver listens here.
+"""The user's tests as the judge of mutants: a pytest process judges, and the driver reads its verdicts here.
 
-A mutant that its copy of that process can't settle is run in a fresh one: that of a function that runs at import, where
-the copies have it unmutated; what survives of one that runs in one test for others to rest on, of which the copy may
-have run none; and what ends the process that it is in.
+A mutant runs in a fresh process if a copy can't judge it: if its function runs at import, where the copies have it
+unmutated; if it survives and its function runs in one test that others depend on, which the copy may not have run; and
+if it ends the process.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ KILLED, SURVIVED, TIMEOUT, CRASHED, NOT_ACTIVATED, LOST = (
 
 @dataclass(frozen=True)
 class TestVerdict:
-    """What the tests came to: ``outcome`` and, where one of them failed, which, of what kind, and what it said.
+    """The tests' verdict: ``outcome`` and, if a test failed, its name, the kind of failure and the message.
 
-    ``tests`` is how many of them run the mutant's function, ``seconds`` what they took.
+    ``tests`` is the number of tests that run the mutant's function, ``seconds`` their duration.
     """
 
     __test__ = False
@@ -62,10 +62,10 @@ class TestVerdict:
 
 @dataclass
 class Suite:
-    """What the clean tests taught: their seconds, why some take no part, and under which names files are imported.
+    """The results of the clean tests: their seconds, why some are left out, and the module names of files.
 
     ``early`` are the functions that may have run before a copy of the process runs a test, ``heavy`` modules that take
-    long to import. ``whole`` is what all tests take with their fixtures, in s.
+    long to import. ``whole`` is the duration of all tests with their fixtures in s.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -78,9 +78,9 @@ class Suite:
 
 @dataclass
 class ByTests:
-    """Has mutants judged by tests in the workspace's tree. ``files`` are pytest's arguments; none are its own choice.
+    """A judge that runs tests in the workspace's tree.
 
-    ``heard`` is told of each verdict as it comes.
+    ``files`` are pytest's arguments; without any, pytest finds the tests itself. ``heard`` is called with each verdict.
     """
 
     workspace: Workspace
@@ -94,7 +94,11 @@ class ByTests:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def judge(self, mutants: Sequence[Mutant]) -> None:
-        """Judges them all; raises BaselineError where the tests can't be run on the clean code."""
+        """Judge the mutants.
+
+        Raises:
+            BaselineError: The tests can't be run on the clean code.
+        """
         by_name = {mutant.name: mutant for mutant in mutants}
         open_: dict[str, TestVerdict] = {}
 
@@ -109,7 +113,7 @@ class ByTests:
 
         theirs = set(os.listdir(self.workspace.tree))
         self._collected(mutants, hear)
-        # What fixtures have written there is nothing that a fresh process would find.
+        # A fresh process must not find files that fixtures have written there.
         for name in set(os.listdir(self.workspace.tree)) - theirs:
             left = self.workspace.tree / name
             if left.is_dir() and not left.is_symlink():
@@ -130,7 +134,7 @@ class ByTests:
                 raise
 
     def alone(self, mutant: Mutant, fresh: FreshPytest) -> TestVerdict:
-        """The verdict of all tests in a fresh process."""
+        """Return the verdict of all tests in a fresh process."""
         switch = mutant.switch(self.suite.modules.get(mutant.file, mutant.name.rpartition(".")[0]))
         verdict, begun = self._in_fresh(mutant.name, switch, fresh)
         if verdict.outcome == KILLED and not verdict.test and not begun and not self._works_clean(fresh):
@@ -138,7 +142,7 @@ class ByTests:
         return verdict
 
     def _works_clean(self, fresh: FreshPytest) -> bool:
-        """Whether a fresh pytest comes to its end with no mutant on: one that does not kills none."""
+        """Return whether a fresh pytest finishes with no mutant on: otherwise it can't kill a mutant."""
         with self._lock:
             if self._clean is None:
                 nothing = f"{_NOTHING}.x_{_NOTHING}{MARK}0"
@@ -146,7 +150,7 @@ class ByTests:
             return self._clean
 
     def _in_fresh(self, name: str, switch: str, fresh: FreshPytest) -> tuple[TestVerdict, bool]:
-        """What all tests say in a fresh process, and whether any of them began."""
+        """Return the verdict of all tests in a fresh process, and whether any of them began."""
         killer = self.workspace.folder / f"{name}.killer"
         running, done = Path(f"{killer}.running"), Path(f"{killer}.done")
         for file in (killer, running, done):
@@ -166,8 +170,8 @@ class ByTests:
         if killer.exists():
             said = json.loads(killer.read_text(encoding="utf-8"))
             return TestVerdict(KILLED, **said, **numbers), bool(test)
-        # Only once all have ended: a test that ends the process, if with status 0, has passed none of those after it.
-        # With 1 and no failure it is something else that fails, a threshold of some plugin's.
+        # Only once all tests have ended: after a test that exits with status 0, the following tests have not passed.
+        # Status 1 without a failed test comes from something else, such as a plugin's threshold.
         if status in (0, 1) and done.exists():
             return TestVerdict(SURVIVED, **numbers), bool(test)
         if status is None:
@@ -179,7 +183,7 @@ class ByTests:
         return f"{mutant.file}:{mutant.mangled}" in self.suite.early
 
     def _collected(self, mutants: Sequence[Mutant], hear: Callable[[str, TestVerdict], None]) -> None:
-        """Has one pytest process judge them in copies of itself."""
+        """Have one pytest process judge the mutants in copies of itself."""
         folder = self.workspace.folder
         report, task, log = folder / "tests.jsonl", folder / "tests.json", folder / "tests.log"
         for file in (report, Path(f"{task}.ran")):
@@ -224,7 +228,7 @@ class ByTests:
 
     def _lacking(self) -> str:
         names = ", ".join(self.workspace.left_behind())
-        hint = f"\n    The copy lacks what git ignores: {names}. Name what tests need with --also-copy."
+        hint = f"\n    The copy lacks files that git ignores: {names}. Name those that tests need with --also-copy."
         return hint if names else ""
 
     def _take(self, entry: Mapping[str, Any], hear: Callable[[str, TestVerdict], None]) -> None:
@@ -233,8 +237,8 @@ class ByTests:
             if clean["strays"]:
                 names = ", ".join(clean["strays"])
                 raise BaselineError(
-                    f"tests import the project's own {names}, not the copy with the mutants in it\n"
-                    "    Name the folder that it is imported from in PYTHONPATH; the copy's takes its place there."
+                    f"tests import the project's own {names}, not the copy that has the mutants\n"
+                    "    Name the folder that tests import it from in PYTHONPATH: the copy's folder replaces it there."
                 )
             self.suite = Suite(
                 clean["seconds"],
@@ -254,7 +258,7 @@ class ByTests:
         return [*settled, *options, *self.files]
 
     def _first(self) -> list[str]:
-        """What has to come first on the path of modules."""
+        """Return the folders to put first on the module search path."""
         theirs = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
         return list(dict.fromkeys([*self.path, *map(self.workspace.moved, theirs)]))
 

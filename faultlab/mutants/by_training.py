@@ -1,7 +1,7 @@
-"""What a scenario's guards say of each mutant while it trains. The driver's side.
+"""A scenario's guards as the judge of mutants, which train. This is the driver's side.
 
-The mutated tree is imported once, clean; every mutant is a copy of that process, or of the training at the step before
-its function first runs. One whose function runs at import has a process to itself.
+The mutated tree is imported once, clean; every mutant runs in a copy of that process, or of the training at the step
+before its function first runs. A mutant whose function runs at import gets its own process.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FACTOR_ALONE, _FLOOR_ALONE = 10.0, 10.0
 
 
 def mode_of(mutant: Mutant) -> FailureMode:
-    """What a mutant is in the words of the catalogue, which has no entry for it."""
+    """Return a failure mode that describes a mutant, for which the catalogue has no entry."""
     kind = mutant.operator.replace(" ", "-")
     sections = Sections(f"`{mutant.before}` becomes `{mutant.after}` in {mutant.function}.")
     return FailureMode(f"{SOURCE}.{kind}", InjectionPoint(), "major", "silent", (), sections)
@@ -48,7 +48,7 @@ def mode_of(mutant: Mutant) -> FailureMode:
 
 @dataclass
 class ByTraining:
-    """Has mutants judged by the guards of a scenario. ``heard`` is told of each verdict as it comes."""
+    """A judge that runs a scenario's guards. ``heard`` is called with each verdict."""
 
     scenario: Scenario
     workspace: Workspace
@@ -64,9 +64,11 @@ class ByTraining:
     problems: list[Reason] = field(default_factory=list)
 
     def prepare(self) -> Findings:
-        """The clean runs, of the mutated tree with all mutants off.
+        """Run the mutated tree with all mutants off, and return the findings.
 
-        Raises ScenarioError where the target can't be built, BaselineError where the clean run fails.
+        Raises:
+            ScenarioError: The target can't be built.
+            BaselineError: The clean run fails.
         """
         ran = self.workspace.folder / "training.ran"
         ran.unlink(missing_ok=True)
@@ -80,7 +82,7 @@ class ByTraining:
         return self.findings
 
     def judge(self, mutants: Sequence[Mutant]) -> None:
-        """Judges them all, after `prepare`."""
+        """Judge the mutants; call `prepare` first."""
         by_name = {mutant.name: mutant for mutant in mutants}
         at_import = [mutant for mutant in mutants if self._runs_at_import(mutant)]
         orders: list[Order] = []
@@ -93,10 +95,10 @@ class ByTraining:
         late = {one.id: one for one in orders}
         dead = self._run(orders, by_name, self.engine, late)
         for one in late.values():
-            # A machine under load makes anything late.
+            # It may be late only because the machine is under load.
             allowed = self._deadline(_FACTOR_ALONE, _FLOOR_ALONE)
             dead += self._run([replace(one, at="construct", deadline=allowed)], by_name, self.engine)
-        # A copy may die of being one, or be killed for the memory that others took.
+        # A copy may die because it is a copy, or because other processes took the memory.
         if fresh := [*at_import, *dead]:
             self._run_fresh(fresh, by_name)
 
@@ -107,9 +109,9 @@ class ByTraining:
         engine: Engine,
         late: dict[str, Order] | None = None,
     ) -> list[Mutant]:
-        """Judges what the orders come to, but for those whose process dies, which it returns, and those that are late.
+        """Judge the orders' outcomes, and return the mutants whose process died.
 
-        Of ``late``, where it is given, only these are left.
+        If ``late`` is given, late orders are not judged, and all others are removed from it.
         """
         assert self.findings is not None
         dead = []
@@ -133,7 +135,7 @@ class ByTraining:
         assert self.findings is not None
         trajectory = outcome.trajectory
         if trajectory is None or not self.findings.twin.same_run(trajectory, certain=True):
-            text = "mutants: inconclusive: the clean run does not run like the clean run before it"
+            text = "mutants: inconclusive: the clean run differs from the clean run before it"
             self.problems.append(Reason(ReasonKind.MUTANTS_CANARY, text))
 
     def _run_fresh(self, mutants: Sequence[Mutant], by_name: dict[str, Mutant]) -> None:
@@ -148,7 +150,7 @@ class ByTraining:
             fresh.close()
 
     def _target(self, ran: Path) -> dict[str, Any]:
-        """The scenario for victims, with the mutated tree where the user's was."""
+        """Return the scenario for victims, with the mutated tree instead of the user's."""
         plain = self.scenario.for_victims()
         cwd = self.workspace.moved(str(Path.cwd()))
         theirs = [self.workspace.moved(entry) for entry in plain["path"]]
@@ -163,7 +165,7 @@ class ByTraining:
             for module, file in ran.modules.items()
             if Path(file).resolve().is_relative_to(tree)
         }
-        # Under the first of its names a file takes orders.
+        # A file's mutants are switched by the first of its module names.
         self.modules = {file: module for module, file in reversed(files.items())}
         places: dict[tuple[str, str], list[str]] = {}
         for function, found in ran.places.items():
@@ -190,7 +192,7 @@ class ByTraining:
         return order(self.engine, mutant.name, task, deadline=self._deadline(_FACTOR, _FLOOR), at=place)
 
     def _place(self, mutant: Mutant) -> Place:
-        """The last place from which the function has not run yet."""
+        """Return the last place before the function first runs."""
         found = self._found(mutant)
         for early in ("construct", "fit"):
             if early in found:
@@ -206,7 +208,7 @@ class ByTraining:
         assert self.findings is not None
         broken = outcome.target_error
         if broken is not None:
-            # What the user's own code gives with the mutant in it, and can't be trained.
+            # With the mutant, the user's own code builds something that can't be trained.
             found = Detection("framework", "target", 0, 0, False, broken.message)
             return self._result(mutant, Status.DETECTED, detected_by=[found], activations=1, first_step=0)
         mode, advice = mode_of(mutant), self.findings.advice
@@ -215,8 +217,8 @@ class ByTraining:
             hung = Detection("process", "deadline", outcome.acting or 0, 0, False, f"it never ends: {result.reason}")
             return replace(result, status=Status.DETECTED, reason="", detected_by=[hung])
         if result.status is Status.NO_EFFECT and not twin.deterministic:
-            # Equivalent is what is the same to the bit, and here not even clean runs are.
-            result = replace(result, status=Status.SILENT, reason="the training strays no further than clean runs do")
+            # An equivalent mutant trains bit for bit the same, which here not even clean runs do.
+            result = replace(result, status=Status.SILENT, reason="the training deviates no further than clean runs do")
         advised = advice.judge(mutant.name, mode, outcome)
         if result.status in (Status.SILENT, Status.WARNED) and advised:
             result = replace(result, prescription=advice.prescription(mutant.name))

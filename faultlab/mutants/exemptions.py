@@ -1,6 +1,6 @@
-"""``# faultlab: ignore[reason]`` in the source: mutants that the author leaves alone, which stay in the report.
+"""``# faultlab: ignore[reason]`` in the source: mutants that the author exempts, which stay in the report.
 
-Beside a line it exempts the mutants that begin on it, beside ``def`` those of the whole function.
+On a line it exempts the mutants that begin on that line, on the line of a ``def`` those of the whole function.
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ class Exemptions:
     by_line: Mapping[int, str]
 
     def of(self, mutant: Mutant, function: Function | None) -> str:
-        """The reason that exempts a mutant; empty where there is none."""
+        """Return the reason that exempts a mutant; empty if there is none."""
         own = self.by_line.get(mutant.line, "")
         return own or (self.by_line.get(function.line, "") if function is not None else "")
 
 
 def read(file: Path, source: str) -> Exemptions:
-    """The exemptions in a source; raises ScenarioError with the places of those that give no reason."""
+    """Return the exemptions in a source.
+
+    Raises:
+        ScenarioError: Exemptions give no reason; the error has their places.
+    """
     found: dict[int, str] = {}
     problems = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -1,6 +1,6 @@
-"""pytest in processes that have imported nothing of the project, several side by side. The driver's side.
+"""pytest in fresh processes, which have imported nothing of the project. This is the driver's side.
 
-Each is a copy of a process that has imported torch and Lightning, which would take most of its time.
+Each is a copy of a process that has imported torch and Lightning, since these imports would take most of its time.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from faultlab.mutants import warm_pytest
 
 @dataclass
 class FreshPytest:
-    """Runs pytest in ``cwd`` with ``path`` before all else on the path of modules, ``jobs`` at a time.
+    """A pool that runs pytest in ``cwd`` with ``path`` first on the module search path, ``jobs`` at a time.
 
-    ``imports`` are modules to have imported, none of the project's. `run` may be called from several threads.
+    ``imports`` are modules to import in advance, none of the project's. Several threads may call `run`.
     """
 
     cwd: Path
@@ -46,14 +46,23 @@ class FreshPytest:
         self.close()
 
     def close(self) -> None:
-        """Ends all of them, at once: whoever waits for one in `run` gets an error."""
+        """Kill all processes at once: calls of `run` that wait for one raise an error."""
         for one in self._all:
             one.close()
 
     def run(self, arguments: Sequence[str], log: Path, deadline: float) -> int | None:
-        """The exit status, negative for a signal; None where it was not done after so many seconds.
+        """Run pytest once, and return its exit status.
 
-        Raises FaultlabError where the process that starts it was killed.
+        Args:
+            arguments: pytest's arguments.
+            log: The file for its output.
+            deadline: Seconds after which it is killed.
+
+        Returns:
+            The exit status, negative for a signal; None if it reached the deadline.
+
+        Raises:
+            FaultlabError: The process that forks it was killed.
         """
         one = self._idle.get()
         try:
@@ -64,17 +73,17 @@ class FreshPytest:
             return one.run(dump({**order, "deadline": deadline}))
         except (OSError, ValueError):
             one = None
-            raise FaultlabError("the process that fresh ones are copies of was killed") from None
+            raise FaultlabError("the process that forks fresh ones was killed") from None
         finally:
             self._idle.put(one)
 
 
 class _Warm:
-    """The process that they are copies of."""
+    """The process that forks the fresh ones."""
 
     def __init__(self, imports: Sequence[str]) -> None:
         environment = one_thread_environment()
-        # What is imported there must be none of the project's.
+        # It must import nothing of the project.
         environment.pop("PYTHONPATH", None)
         environment.pop("MUTANT_UNDER_TEST", None)
         self._copy = 0

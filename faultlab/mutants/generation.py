@@ -1,4 +1,4 @@
-"""Drives mutmut, as it ships, to make the mutants of a workspace, and reads what it made. The driver's side."""
+"""A driver of unmodified mutmut, which generates the mutants of a workspace. This is the driver's side."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _DEADLINE = 600.0
 _THEIRS = "\nfrom mutmut.mutation.trampoline import wrap_in_trampoline as"
 _OURS = "\nfrom faultlab.injection.mutant_trampoline import wrap_in_trampoline as"
 _REMEDY = "Name the files to mutate without it."
-_NOTHING = "nothing in it that mutmut changes"
+_NOTHING = "mutmut finds nothing to change in it"
 _NEVER = ("__getattribute__", "__setattr__", "__new__")
-# What mutmut's own commands show for a verdict.
+# The exit codes that mutmut's own commands show as verdicts.
 _EXIT_CODES = {"killed": 1, "survived": 0, "not_activated": 33, "timeout": 36, "crashed": -9, "ignored": 34}
 
 
 @dataclass(frozen=True)
 class Generated:
-    """The mutants, and functions without any with the reason. ``notes`` are what the user should know of mutmut.
+    """The mutants, and the functions without mutants, with the reasons. ``notes`` are messages for the user.
 
-    ``unreached`` are those of the latter that mutmut does not change though there is something in them: by the name
-    that they have there, the file and the function.
+    ``unreached`` has the functions that mutmut can't change although they have code to change: file and function by
+    their key in ``unmutated``.
     """
 
     mutants: list[Mutant]
@@ -46,28 +46,29 @@ class Generated:
 
 
 def check_system() -> None:
-    """Raises UsageError where mutmut can't work."""
+    """Raise UsageError if mutmut can't work on this system."""
     if not hasattr(os, "fork"):
         raise UsageError(
             "source mutants need POSIX: mutmut runs on Linux and macOS, and on Windows within WSL. "
-            "Everything else of faultlab goes on without: leave `mutants:` out of the scenario"
+            "All else of faultlab works without it: remove `mutants:` from the scenario"
         )
 
 
 def generate(workspace: Workspace, sources: Sequence[str]) -> Generated:
-    """The mutants of the sources, which are in the workspace; they are written into its tree.
+    """Generate the mutants of the sources into the workspace's tree, and return them.
 
-    Raises ScenarioError where a source can't be read, UsageError where mutmut is missing, is of a version that works
-    otherwise, or fails.
+    Raises:
+        ScenarioError: A source can't be read.
+        UsageError: mutmut is missing, is an unsupported version, or fails.
     """
     texts = _read(workspace, sources)
     said = _run(workspace)
     version = said.get("version", "")
     if "error" in said:
         raise UsageError(_failed(str(said["error"]), version, missing=bool(said.get("missing"))))
-    notes = [f"mutmut left a file as it is: {text}" for text in said.get("warnings", [])]
+    notes = [f"mutmut left a file unchanged: {text}" for text in said.get("warnings", [])]
     if version != TESTED:
-        notes.append(f"mutmut {version} is not the one that faultlab was tested with, {TESTED}")
+        notes.append(f"mutmut {version} differs from {TESTED}, which faultlab was tested with")
     mutants: list[Mutant] = []
     unmutated: dict[str, str] = {}
     unreached: dict[str, tuple[str, str]] = {}
@@ -94,7 +95,7 @@ def generate(workspace: Workspace, sources: Sequence[str]) -> Generated:
 
 
 def write_back(workspace: Workspace, verdicts: Mapping[str, str]) -> None:
-    """Puts verdicts where mutmut keeps its own, so that its commands show them."""
+    """Write verdicts to mutmut's own files, so that its commands show them."""
     for file in workspace.tree.rglob("*.py.meta"):
         meta = json.loads(file.read_text(encoding="utf-8"))
         for name in meta["exit_code_by_key"]:
@@ -104,7 +105,11 @@ def write_back(workspace: Workspace, verdicts: Mapping[str, str]) -> None:
 
 
 def _read(workspace: Workspace, sources: Sequence[str]) -> dict[str, str]:
-    """The sources, which mutmut reads as UTF-8 whatever they say; raises ScenarioError where one is no Python."""
+    """Return the sources, which mutmut reads as UTF-8 even if they declare another encoding.
+
+    Raises:
+        ScenarioError: A source is not UTF-8 or not valid Python.
+    """
     texts: dict[str, str] = {}
     problems = []
     for source in sources:
@@ -113,18 +118,18 @@ def _read(workspace: Workspace, sources: Sequence[str]) -> dict[str, str]:
             texts[source] = (workspace.folder / source).read_text(encoding="utf-8")
             ast.parse(texts[source])
         except UnicodeDecodeError:
-            problems.append(Problem(place, 1, 1, "it is not UTF-8, which is all that mutmut reads", _REMEDY))
+            problems.append(Problem(place, 1, 1, "invalid encoding: mutmut reads only UTF-8", _REMEDY))
         except (SyntaxError, ValueError) as error:
             line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
             said = getattr(error, "msg", None) or str(error)
-            problems.append(Problem(place, line, column, f"it is no Python: {said}", _REMEDY))
+            problems.append(Problem(place, line, column, f"invalid Python: {said}", _REMEDY))
     if problems:
         raise ScenarioError(problems)
     return texts
 
 
 def _connect(mutated: Path) -> None:
-    """Has the mutated file ready whatever process it is imported in, those too that the code itself starts."""
+    """Make the mutated file work in every process that imports it, also in those that the code itself starts."""
     text = mutated.read_text(encoding="utf-8")
     if text.count(_THEIRS) == 1:
         mutated.write_text(text.replace(_THEIRS, _OURS), encoding="utf-8")
@@ -135,13 +140,15 @@ def _check_names(mutants: Sequence[Mutant]) -> None:
     for mutant in mutants:
         if files.setdefault(mutant.name, mutant.file) != mutant.file:
             both = f"{files[mutant.name]} and {mutant.file}"
-            raise UsageError(f"{both} are one module to mutmut, {mutant.name.rpartition('.')[0]}: mutate them apart")
+            raise UsageError(
+                f"{both} have one module name for mutmut, {mutant.name.rpartition('.')[0]}: mutate them separately"
+            )
 
 
 def _run(workspace: Workspace) -> dict[str, Any]:
     environment = one_thread_environment()
     environment.pop("MUTANT_UNDER_TEST", None)
-    # It reads and writes files in whatever encoding the system has.
+    # mutmut reads and writes files in the system's encoding.
     environment["PYTHONUTF8"] = "1"
     try:
         made = subprocess.run(
@@ -155,7 +162,7 @@ def _run(workspace: Workspace) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return {"error": f"it takes more than {_DEADLINE:.0f} s; name fewer files"}
+        return {"error": f"it takes more than {_DEADLINE:.0f} s: name fewer files"}
     text = made.stdout.decode(errors="replace").strip()
     try:
         said = json.loads(text.rpartition("\n")[2])
@@ -166,7 +173,7 @@ def _run(workspace: Workspace) -> dict[str, Any]:
 
 def _failed(text: str, version: object, missing: bool = False) -> str:
     if missing:
-        return f"mutmut, which makes source mutants, is not installed: python -m pip install mutmut=={TESTED}"
+        return f"mutmut, which generates source mutants, is not installed: python -m pip install mutmut=={TESTED}"
     if version and version != TESTED:
         return (
             f"mutmut {version} could not be driven: {text}\n    faultlab was tested with mutmut {TESTED}: "
@@ -184,19 +191,19 @@ def _names(mutated: Path) -> list[str]:
 
 
 def _why_unreached(function: Function, where: str) -> str:
-    """Why mutmut does not change a function whatever is in it, if so."""
+    """Return the reason why mutmut can't change the function, whatever its code; empty if it can."""
     if where:
-        return f"it stands {where}: mutmut does not look there"
+        return f"it is {where}, where mutmut does not look"
     if function.decorators and function.decorators not in (("staticmethod",), ("classmethod",)):
-        return f"decorated: mutmut does not mutate what @{function.decorators[0]} makes of it"
+        return f"mutmut does not mutate functions with the decorator @{function.decorators[0]}"
     name = function.name.rpartition(".")[2]
-    return f"mutmut mutates no {name}" if name in _NEVER else ""
+    return f"mutmut does not mutate {name}" if name in _NEVER else ""
 
 
 def _why_empty(function: Function, functions: Sequence[Function]) -> str:
-    """Why there is nothing to change in a function, if so."""
+    """Return the reason why there is nothing to change in the function; empty if there is something."""
     if any(other.name == function.name and other.line > function.line for other in functions):
-        return "a later function of its name takes its place"
+        return "a later function of the same name replaces it"
     if "pragma: no mutate" in function.source:
-        return "mutmut is told to leave it alone: # pragma: no mutate"
+        return "excluded from mutation by # pragma: no mutate"
     return _NOTHING if function.empty else ""

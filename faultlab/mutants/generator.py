@@ -1,7 +1,7 @@
-"""mutmut made to generate the mutants of the files named in its settings, and to judge none.
+"""A script that has mutmut generate the mutants of the files in its settings, and judge none.
 
-Run by the path of this file in a working folder of its own, since mutmut reads its settings there. Prints what became
-of it as one line of JSON. It imports nothing of faultlab, which may be what is mutated.
+Run by the path of this file in its own working folder, where mutmut reads its settings. It prints the result as one
+line of JSON. It imports nothing of faultlab, which may itself be mutated.
 """
 
 import json
@@ -11,8 +11,8 @@ import warnings
 
 
 def main() -> None:
-    """Makes them; exits with 0 whatever happens, and says it in the line."""
-    # This file's folder, whose modules must not be taken for others of their name.
+    """Generate the mutants; always exit with 0, and print errors in the line of JSON."""
+    # This file's folder, whose modules must not shadow others of the same name.
     del sys.path[0]
     said: dict[str, str | list[str] | bool] = {}
     try:

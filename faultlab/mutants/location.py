@@ -1,7 +1,7 @@
-"""Where each mutant stands in the user's source and what it changes, which mutmut itself does not record.
+"""The places and changes of mutants in the user's source, which mutmut does not record.
 
-mutmut writes the original of every function and its mutants one after the other, each under a name of its own; token
-by token the original is the user's function, and what differs in a mutant is what was changed.
+mutmut writes the original of every function and its mutants one after the other, each under its own name. Token by
+token the original equals the user's function, so that a mutant's change is the difference from it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SPANS_VERSION = 1
 
 @dataclass(frozen=True)
 class Function:
-    """A function of the user's file: its lines from ``def`` on, where ``def`` stands, and whether it does nothing."""
+    """A function of the user's file: its source from ``def`` on, the line of ``def``, and whether its body is empty."""
 
     name: str
     line: int
@@ -36,17 +36,17 @@ class Function:
 
     @property
     def digest(self) -> str:
-        """Changes with the function and its decorators, and with nothing else in the file."""
+        """A hash that changes only with the function and its decorators."""
         return hashlib.sha256("\n".join([*self.decorators, dedent(self.source)]).encode()).hexdigest()[:16]
 
 
 def functions_of(source: str) -> list[Function]:
-    """The functions that mutmut considers, those of a module and of its classes; several may have the same name."""
+    """Return the functions that mutmut considers: those of the module and of its classes. Names may repeat."""
     return [function for function, where in _walked(source) if not where]
 
 
 def beyond_reach(source: str) -> list[tuple[Function, str]]:
-    """The functions that mutmut does not consider, and where they stand; those within functions go with these."""
+    """Return the functions that mutmut does not consider, except those within functions, and their surroundings."""
     return [(function, where) for function, where in _walked(source) if where]
 
 
@@ -77,15 +77,22 @@ def _does_nothing(statement: ast.stmt) -> bool:
 
 
 def owner(mutant: Mutant, functions: Iterable[Function]) -> Function | None:
-    """The function that a mutant changes."""
+    """Return the function that a mutant changes; None if it is not among these."""
     above = [one for one in functions if one.name == mutant.function and one.line <= mutant.line]
     return max(above, key=lambda one: one.line, default=None)
 
 
 def locate(file: str, source: str, mutated: Path, names: Sequence[str]) -> list[Mutant]:
-    """The mutants of one file. ``mutated`` is what mutmut wrote, beside it lies its index of lines (``.spans``).
+    """Return the mutants of one file.
 
-    Raises FaultlabError where the index is none that is understood.
+    Args:
+        file: The file, relative to the project's root.
+        source: The file's text.
+        mutated: The file that mutmut wrote; its index of lines (``.spans``) is beside it.
+        names: The mutants' names.
+
+    Raises:
+        FaultlabError: The index has an unknown format.
     """
     spans = _spans(mutated.with_name(mutated.name + ".spans"))
     lines = lines_of(mutated.read_text(encoding="utf-8"))
@@ -98,7 +105,7 @@ def locate(file: str, source: str, mutated: Path, names: Sequence[str]) -> list[
         mangled, short = mangled_of(name), name.rpartition(".")[2]
         span, clean = spans[short], spans[f"{mangled}{MARK}orig"]
         if span[0] < clean[0]:
-            # Of an earlier function of the same name, whose number the later one has taken over.
+            # It belongs to an earlier function of the same name, whose number the later one reuses.
             continue
         if mangled not in originals:
             text = _text(lines, clean, f"{mangled}{MARK}orig", dotted(mangled))
@@ -112,11 +119,11 @@ def _the_same(original: str, functions: Sequence[Function]) -> Function:
     for function in reversed(functions):
         if _strings(tokens_of(function.source)) == tokens:
             return function
-    raise FaultlabError("a function in the mutated file is none of those in the source")
+    raise FaultlabError("a function in the mutated file is not in the source")
 
 
 class _Original:
-    """A function as it stands in mutmut's file, which is token by token the user's."""
+    """A function in mutmut's file, which equals the user's token by token."""
 
     def __init__(self, file: str, function: Function, text: str) -> None:
         self._file = file
@@ -129,7 +136,7 @@ class _Original:
         texts = _strings(old), _strings(new)
         first, last = _region(*texts)
         before, after = old[first : len(old) - last], new[first : len(new) - last]
-        # What is only put in stands before the token that follows.
+        # An insertion is placed before the token that follows.
         start = (before or old[first:] or old[-1:])[0].start
         end = before[-1].end if before else start
         line = self._function.line - 1
@@ -150,7 +157,7 @@ class _Original:
 
 
 def _region(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
-    """How many tokens at the beginning and at the end are the same, so that what is between is what was meant."""
+    """Return how many tokens are equal at the beginning and at the end, so that the intended change is between them."""
     shortest = min(len(old), len(new))
     first = next((i for i, (a, b) in enumerate(zip(old, new)) if a != b), shortest)
     most = shortest - first
@@ -159,7 +166,7 @@ def _region(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
     if len(new) > first + last or gone in ([], ["not"], ["~"]):
         return first, last
     if "," not in (gone[0], gone[-1]) or old[first - 1] == "=":
-        # Of `a or None` that becomes `None` the end is the same by chance, of `None if a else b` the beginning.
+        # If `a or None` becomes `None`, the end is equal by chance; in `None if a else b` the beginning is.
         if old[-last or len(old) :][:1] == ["None"]:
             return first, last - 1
         if old[first - 1] == "None":
@@ -168,7 +175,7 @@ def _region(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
 
 
 def _slid(texts: Sequence[str], first: int, last: int) -> tuple[int, int]:
-    """Of ``nn.ReLU(), nn.`` the removal is told as that of ``nn.ReLU(),``: from where an argument or a case begins."""
+    """Shift a removal, such as ``nn.ReLU(), nn.``, to where an argument or a case begins: ``nn.ReLU(),``."""
     begin, end = first, len(texts) - last
     while not (_is_whole(texts[begin:end]) and (texts[begin - 1] in ("(", ",") or texts[begin] == "case")):
         if texts[begin - 1] != texts[end - 1]:
@@ -178,7 +185,7 @@ def _slid(texts: Sequence[str], first: int, last: int) -> tuple[int, int]:
 
 
 def _is_whole(texts: Sequence[str]) -> bool:
-    """Whether every bracket is closed, and none that was not opened."""
+    """Return whether the brackets are balanced."""
     depth = 0
     for text in texts:
         depth += (text in ("(", "[", "{")) - (text in (")", "]", "}"))
@@ -194,22 +201,22 @@ def _strings(tokens: Sequence[Token]) -> list[str]:
 def _spans(file: Path) -> Mapping[str, tuple[int, int]]:
     data = json.loads(file.read_text(encoding="utf-8"))
     if data.get("version") != _SPANS_VERSION:
-        raise FaultlabError(f"mutmut's index of lines is of version {data.get('version')}; {_SPANS_VERSION} is known")
+        raise FaultlabError(f"mutmut's index of lines has version {data.get('version')}: expected {_SPANS_VERSION}")
     return {name: (start, end) for name, (start, end) in data["spans"].items()}
 
 
 def _text(lines: Sequence[str], span: tuple[int, int], name: str, function: str) -> str:
-    """A generated function as the user would have written it: from ``def`` on, under its own name."""
+    """Return a generated function as the user would write it: from ``def`` on, under its own name."""
     text = "".join(lines[span[0] - 1 : span[1]])
     found = re.search(rf"\bdef[\s\\]+({name})\b", text)
     if found is None:
-        raise FaultlabError(f"{name} does not stand where mutmut's index of lines says")
+        raise FaultlabError(f"{name} is not at the place in mutmut's index of lines")
     own = text[: found.start(1)] + function.rpartition(".")[2] + text[found.end(1) :]
     return own[text.rfind("\n", 0, found.start()) + 1 :].rstrip() + "\n"
 
 
 def _diff(file: str, line: int, original: str, changed: str) -> str:
-    """A unified diff of the function, with the numbers that the lines have in the file."""
+    """Return a unified diff of the function, with the file's line numbers."""
     made = list(difflib.unified_diff(_plain(original), _plain(changed), file, file, lineterm="", n=3))
     return "\n".join(_moved(text, line) if text.startswith("@@") else text for text in made)
 

@@ -1,4 +1,4 @@
-"""A mutant: where it stands in the user's source, what it changes, and the name that switches it on."""
+"""A mutant: its place in the user's source, its change, and the name that switches it on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Mutant:
     """One change of one function. Lines and columns count from 1, and ``end_column`` is the first one after it.
 
     ``name`` is mutmut's, ``file`` relative to the project's root, ``function`` dotted (``LitModel.training_step``).
-    ``before`` and ``after`` are the changed text and what stands there instead. ``digest`` is of the whole function,
-    as it is and as it becomes. ``exemption`` is the reason that the source itself gives for leaving it alone.
+    ``before`` and ``after`` are the changed text and its replacement. ``digest`` is a hash of the whole function,
+    before and after the change. ``exemption`` is the reason that the source gives for exempting it, or empty.
     """
 
     name: str
@@ -38,21 +38,21 @@ class Mutant:
 
     @property
     def place(self) -> str:
-        """Where it stands, as editors and terminals take it."""
+        """The place, as editors and terminals take it."""
         return f"{self.file}:{self.line}:{self.column}"
 
     def switch(self, module: str) -> str:
-        """The name that switches it on where its file was imported as this module."""
+        """Return the name that switches it on if its file was imported as this module."""
         return f"{module}.{self.name.rpartition('.')[2]}"
 
 
 def mangled_of(name: str) -> str:
-    """``xǁClassǁmethod`` or ``x_function``, of a mutant's whole name."""
+    """Return ``xǁClassǁmethod`` or ``x_function`` from a mutant's full name."""
     return name.rpartition(".")[2].partition(MARK)[0]
 
 
 def dotted(mangled: str) -> str:
-    """``Class.method`` or ``function``."""
+    """Return ``Class.method`` or ``function``."""
     if SEPARATOR in mangled:
         _, cls, method = mangled.rsplit(SEPARATOR, 2)
         return f"{cls}.{method}"

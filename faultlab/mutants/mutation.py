@@ -1,4 +1,4 @@
-"""Source mutants of a scenario or of plain files, from the scratch copy to the report. The driver's side."""
+"""Source mutants of a scenario or of plain files, from the scratch copy to the report. This is the driver's side."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PROJECT_NAME = re.compile(r"^\[project\]\s*$(?:(?!^\[).)*?^name\s*=\s*[\"']([^\
 
 
 class Listener(Protocol):
-    """Told of the progress of a mutation."""
+    """A listener to the progress of a mutation."""
 
     def mutating(self, name: str) -> None: ...
 
@@ -52,7 +52,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for. ``paths`` and ``tests`` are as given, ``timeout`` is in seconds."""
+    """The options of the command line. ``paths`` and ``tests`` are as given, ``timeout`` is in seconds."""
 
     paths: tuple[Path, ...] = ()
     tests: tuple[str, ...] = ()
@@ -70,9 +70,9 @@ class Asked:
 
 @dataclass
 class SourceMutation:
-    """Makes the mutants, has them judged, and puts what that comes to into the report of ``name``.
+    """A mutation run, which generates the mutants, has them judged, and adds the verdicts to the report of ``name``.
 
-    Without a scenario there are no guards: the tests alone judge. ``interrupted`` says that some were not judged.
+    Without a scenario there are no guards, and the tests alone judge. ``interrupted`` is set if some were not judged.
     """
 
     asked: Asked
@@ -88,29 +88,33 @@ class SourceMutation:
 
     @property
     def root(self) -> Path:
-        """The project's."""
+        """The project's root folder."""
         return project_root(self.scenario.file if self.scenario else self.asked.paths[0].resolve() / "_").resolve()
 
     @property
     def name(self) -> str:
-        """What the report is called."""
+        """The report's name."""
         if self.scenario is not None:
             return self.scenario.name
         pyproject = self.root / "pyproject.toml"
         said = _PROJECT_NAME.search(pyproject.read_text(encoding="utf-8")) if pyproject.is_file() else None
-        # No scenario's, which may be called as the project is.
+        # Not the name of a scenario, which may equal the project's.
         return re.sub(r"[^A-Za-z0-9._-]", "-", f"{said.group(1) if said else self.root.name}-source").lstrip("._-")
 
     @property
     def folder(self) -> Path:
-        """Where all that is kept of the mutants."""
+        """The folder for all files about the mutants."""
         return self.asked.out / self.name / MUTANTS_FOLDER.parent
 
     def run(self, report: Report | None = None) -> Report:
-        """The report with the mutants in it: the one that is given, or the one on disk if there is one.
+        """Generate and judge the mutants, and return the report with them.
 
-        Raises UsageError where there is nothing to mutate or mutmut can't be driven, BaselineError where the clean
-        tests or the clean training fail.
+        Args:
+            report: The report to add them to; by default the one on disk, or a new one.
+
+        Raises:
+            UsageError: There is nothing to mutate, or mutmut fails.
+            BaselineError: The clean tests or the clean training fail.
         """
         generation.check_system()
         self.listener.mutating(self.name)
@@ -140,7 +144,7 @@ class SourceMutation:
         return join(mutant, self._by_tests.get(mutant.name), self._by_training.get(mutant.name), watches)
 
     def _judge(self, workspace: Workspace, sources: Sequence[str], report: Report) -> int:
-        """Has the mutants judged that are not yet; returns how many there were nothing left to do for."""
+        """Have the mutants judged that have no verdict yet; return how many had one already."""
         tests = self._tests()
         known = Store(self.folder / "verdicts.jsonl", self._circumstances(workspace, tests))
         known.load()
@@ -199,9 +203,11 @@ class SourceMutation:
 
     @cached_property
     def _built(self) -> scope.Built:
-        """What the scenario's ``build`` makes, found out by a clean run; nothing where its class paths say it.
+        """The code that the scenario's ``build`` uses, from a clean run; empty if its class paths name the code.
 
-        Raises ScenarioError where it can't be built, BaselineError where the clean run fails.
+        Raises:
+            ScenarioError: The target can't be built.
+            BaselineError: The clean run fails.
         """
         if self.scenario is None or self.scenario.build is None:
             return scope.Built()
@@ -223,7 +229,7 @@ class SourceMutation:
 
     @property
     def _functions(self) -> Sequence[str]:
-        """Globs over the functions that are asked for."""
+        """The globs over functions to mutate."""
         return self.asked.functions or self._settings.functions
 
     @property
@@ -239,7 +245,7 @@ class SourceMutation:
         return by_tests and (self.scenario is None or mutant.name in self._by_training)
 
     def _sources(self) -> list[str]:
-        """The files to mutate, relative to the root."""
+        """Return the files to mutate, relative to the root."""
         paths = list(self.asked.paths)
         if not paths and self.scenario is not None:
             if not self._settings.paths:
@@ -257,7 +263,7 @@ class SourceMutation:
         raise self.scenario.problem(("mutants", "paths", index), f"no such file or folder: {path}", remedy)
 
     def _tests(self) -> list[str]:
-        """What pytest is given, as absolute paths; nothing where it finds them itself."""
+        """Return pytest's arguments, as absolute paths; empty if pytest finds the tests itself."""
         if self.asked.tests:
             for test in self.asked.tests:
                 if not Path(test.partition("::")[0]).exists():
@@ -272,13 +278,13 @@ class SourceMutation:
         self._changed = scope.changed_since(self.asked.since, self.root, sources) if self.asked.since else None
         found = scope.chosen(generated.mutants, self._functions, self._changed)
         if not found and self._changed is None:
-            why = "mutmut finds nothing to change in" if not generated.mutants else "no function is called so in"
+            why = "mutmut finds nothing to change in" if not generated.mutants else "no matching function in"
             beyond = "".join(f"\n    {place}: {generated.unmutated[place]}" for place in self._unreached(generated))
             raise UsageError(f"{why} {', '.join(sources)}{beyond}")
         return self.asked.shard.share(found)
 
     def _unreached(self, generated: generation.Generated) -> list[str]:
-        """What was asked for and is out of mutmut's reach."""
+        """Return the selected functions that mutmut can't change."""
         return [
             place
             for place, (file, function) in generated.unreached.items()
@@ -297,14 +303,15 @@ class SourceMutation:
         judges = store.asked_tests(self.root, tests)
         training = store.digest([asked, watched, settings])
         judging = store.test_files(self.root, judges, files)
-        # What survived while tests lacked their data has not been judged by them.
+        # A survivor of tests that lacked their data has not been judged by them.
         judging["what is copied along"] = store.digest(sorted(workspace.extra(self._also_copied)))
         return Circumstances(judging, training, judges, self.asked.timeout)
 
     def _known_report(self) -> Report:
-        """The campaign's report, if there is one, for the mutants to stand beside its failure modes.
+        """Return the campaign's report, to which the mutants are added, or a new one.
 
-        Raises InconclusiveError where somebody has edited it: written anew it would pass for a run's.
+        Raises:
+            InconclusiveError: The report was edited; written again, it would look like a run's.
         """
         file = self.asked.out / self.name / REPORT_FILE
         try:
@@ -331,13 +338,13 @@ class SourceMutation:
         return mutation_scores.summed_up(found, report.mutants, report.by_mode(), index.modes())
 
     def _gate(self, report: Report) -> None:
-        """Replaces what an earlier run of mutants had against the report."""
+        """Replace an earlier mutation run's reasons against the report."""
         assert report.mutation is not None
         reasons = list(self._problems)
         if self.interrupted:
-            text = "mutants: interrupted: what was done is kept, and the same command goes on from here"
+            text = "mutants: interrupted: the verdicts so far are kept, and the same command continues from here"
             reasons.append(Reason(ReasonKind.MUTANTS_INTERRUPTED, text))
-        # Of a campaign's report its gate says it.
+        # The gate of a campaign's report has this reason already.
         if not report.faults and (alarms := len(report.baseline.false_alarms)) > self._alarms_allowed:
             names = ", ".join(dict.fromkeys(alarm.name for alarm in report.baseline.false_alarms))
             text = f"mutants: {alarms} false alarms on the clean code, {self._alarms_allowed} allowed: {names}"
@@ -347,14 +354,13 @@ class SourceMutation:
         demanded = max((limit for limit in limits if limit is not None), default=None)
         report.demands = replace(demands, mutants=demanded)
         kept = [reason for reason in report.reasons if not reason.kind.of_mutants]
-        if report.faults:  # whose alarms the clean tests may have added to
+        if report.faults:  # the clean tests may have added alarms
             kept = [reason for reason in kept if reason.kind is not ReasonKind.FALSE_ALARMS] + check_alarms(report)
         report.reasons = [*kept, *check_mutants(report, demanded), *reasons]
         report.passed = not report.reasons
 
     def exit_code(self, report: Report) -> int:
-        """The command's status, as far as mutants go: 0 passed, 1 not, 3 tests or guards that cry wolf, 4 inconclusive,
-        130 interrupted."""
+        """Return the exit status: 0 passed, 1 not passed, 3 false alarms, 4 inconclusive, 130 interrupted."""
         mine = [reason for reason in report.reasons if reason.kind.of_mutants]
         if self.interrupted:
             return 130

@@ -1,4 +1,4 @@
-"""What kind of change a mutant is, told from the tokens that differ, since mutmut does not say."""
+"""The mutation operator of a mutant, from the tokens that differ, since mutmut does not record it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OPENING, _CLOSING = "([{", ")]}"
 
 
 def operator_of(old: Sequence[str], new: Sequence[str], first: int, last: int) -> str:
-    """The operator's name. The tokens differ from the ``first`` on, up to the ``last`` ones of each."""
+    """Return the operator's name. The first ``first`` and the last ``last`` tokens are equal."""
     before, after = list(old[first : len(old) - last]), list(new[first : len(new) - last])
     if [*before, *after] == ["not"]:
         if old[first - 1] == "is":
@@ -61,7 +61,7 @@ def _replaced(before: str, after: str) -> str:
 
 
 def _within_call(tokens: Sequence[str], at: int) -> bool:
-    """Whether the innermost bracket around the token is that of a call."""
+    """Return whether the innermost bracket around the token is a call's."""
     calls: list[bool] = []
     for index, token in enumerate(tokens[:at]):
         if token in _OPENING:

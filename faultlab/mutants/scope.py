@@ -1,4 +1,4 @@
-"""Which mutants are asked for: of which files, of what has changed since a commit, and which share of them."""
+"""The selection of mutants: by file, by function, and by changes since a commit."""
 
 from __future__ import annotations
 
@@ -16,26 +16,30 @@ from faultlab.mutants.mutant import Mutant
 from faultlab.mutants.workspace import walked
 
 JUDGES_MARK = "# faultlab: runs around each test while a mutant is on"
-"""A line of files, in faultlab's own repository, that run around a test, or end the copy that a mutant is on in."""
+"""A line in those files of faultlab that run around a test, or end the copy that has the mutant."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a scenario's ``build`` makes, which its class path does not say: the files of the module's and the data's
-    classes, and files and names of guards' classes. Paths are absolute."""
+    """The classes that a scenario's ``build`` uses, which its class path does not name.
+
+    ``files`` are those of the module's and the data's classes, ``guards`` the files and names of guards' classes. Paths
+    are absolute.
+    """
 
     files: Sequence[str] = ()
     guards: Sequence[tuple[str, str]] = ()
 
     def own(self, root: Path) -> list[str]:
-        """The files of the target, those of the project, relative to its root."""
+        """Return the target's files that belong to the project, relative to its root."""
         return list(dict.fromkeys(name for file in self.files if (name := _within(file, root))))
 
 
 def sources_of(scenario: Scenario, root: Path, built: Built) -> list[str]:
-    """The files that define the module, its data and the guards, those of the project, relative to its root.
+    """Return the project's files that define the module, its data and the guards, relative to its root.
 
-    Raises ScenarioError where there is none.
+    Raises:
+        ScenarioError: There are none.
     """
     found: dict[str, None] = {}
     for component in (scenario.module, scenario.build, scenario.data):
@@ -45,13 +49,13 @@ def sources_of(scenario: Scenario, root: Path, built: Built) -> list[str]:
     found |= dict.fromkeys(code.file for code in guards_code(scenario, root, built))
     if not found:
         remedy = "Name the files to mutate: mutants: {paths: [src/package/model.py]}."
-        raise scenario.problem((), f"none of the scenario's code lies in the project, {root}", remedy)
+        raise scenario.problem((), f"none of the scenario's code is in the project {root}", remedy)
     return list(found)
 
 
 @dataclass(frozen=True)
 class GuardCode:
-    """Where a guard's code stands: in a file of the project, the functions of these dotted names."""
+    """The place of a guard's code: a file of the project, and a glob over its functions' dotted names."""
 
     file: str
     functions: str = "*"
@@ -60,7 +64,7 @@ class GuardCode:
         return mutant.file == self.file and fnmatch.fnmatchcase(mutant.function, self.functions)
 
     def digests(self, root: Path) -> list[str]:
-        """They change with the code."""
+        """Return texts that change only with the code."""
         source = (root / self.file).read_text(encoding="utf-8-sig")
         if self.functions == "*":
             return [source]
@@ -68,7 +72,7 @@ class GuardCode:
 
 
 def _scripts(scenario: Scenario, root: Path) -> list[str]:
-    """The training scripts of the project that the scenario has run for it."""
+    """Return the project's training scripts that the scenario runs."""
     named = [
         str(component.init_args.get("script", ""))
         for component in (scenario.module, scenario.build)
@@ -79,7 +83,7 @@ def _scripts(scenario: Scenario, root: Path) -> list[str]:
 
 
 def _within(file: str, root: Path) -> str:
-    """A file's path relative to the project's root; empty where it is none of the project's."""
+    """Return a file's path relative to the project's root; empty if it does not belong to the project."""
     found = Path(file).resolve()
     ours = found.is_relative_to(Path(__file__).resolve().parents[1])
     own = found.is_relative_to(root) and "site-packages" not in found.parts and found.suffix == ".py"
@@ -87,7 +91,7 @@ def _within(file: str, root: Path) -> str:
 
 
 def guards_code(scenario: Scenario, root: Path, built: Built) -> list[GuardCode]:
-    """The code of the project that only looks on: files of guards and, in the module's or the data's, their classes."""
+    """Return the project's code that only observes: files of guards, and guards' classes in the target's files."""
     others = [c.class_path for c in (scenario.module, scenario.build, scenario.data) if isinstance(c, Component)]
     theirs = {*(file_of(path, root) for path in others), *_scripts(scenario, root), *built.own(root)}
     found: dict[GuardCode, None] = {}
@@ -102,7 +106,11 @@ def guards_code(scenario: Scenario, root: Path, built: Built) -> list[GuardCode]
 
 
 def files_at(paths: Iterable[Path]) -> list[Path]:
-    """The Python files at the paths, those of tests left out of folders; raises UsageError where there is none."""
+    """Return the Python files at the paths, without the tests in folders.
+
+    Raises:
+        UsageError: A path has no Python file.
+    """
     found: list[Path] = []
     for path in paths:
         if path.is_file() and path.suffix == ".py":
@@ -119,17 +127,21 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
 
 
 def check_judges(sources: Iterable[str], root: Path) -> None:
-    """Raises UsageError where a source is what judges: broken, it would kill mutants that no test detects, or none."""
+    """Raise UsageError if a source runs around tests: mutated, it would kill mutants that no test detects, or none."""
     found = [
         source for source in sources if JUDGES_MARK in (root / source).read_text(encoding="utf-8-sig").splitlines()
     ]
     if found:
-        remedy = "Name other files to mutate: what surrounds a test can't be judged from within it."
+        remedy = "Name other files to mutate: a test can't judge the code that runs around it."
         raise UsageError(f"{', '.join(found)}: it runs around each test while a mutant is on\n    {remedy}")
 
 
 def changed_since(ref: str, root: Path, sources: Iterable[str]) -> dict[str, set[str]]:
-    """The functions of each source that are not as they were at a commit; raises UsageError where git can't say."""
+    """Return the functions of each source that have changed since a commit.
+
+    Raises:
+        UsageError: git does not know the commit.
+    """
     git.check_commit(ref, root)
     changed: dict[str, set[str]] = {}
     for source in sources:
@@ -144,12 +156,12 @@ def changed_since(ref: str, root: Path, sources: Iterable[str]) -> dict[str, set
 
 
 def chosen(mutants: Iterable[Mutant], functions: Sequence[str], changed: dict[str, set[str]] | None) -> list[Mutant]:
-    """Those of the functions that are asked for by globs over their dotted names, and changed if that is asked."""
+    """Return the mutants whose functions match a glob and, if ``changed`` is given, have changed."""
     return [mutant for mutant in mutants if is_chosen(mutant.file, mutant.function, functions, changed)]
 
 
 def is_chosen(file: str, function: str, functions: Sequence[str], changed: dict[str, set[str]] | None) -> bool:
-    """Whether a function is asked for, by its dotted name, and changed if that is asked."""
+    """Return whether a function's dotted name matches a glob and, if ``changed`` is given, it has changed."""
     asked = any(fnmatch.fnmatchcase(function, glob) for glob in functions)
     return asked and (changed is None or function in changed.get(file, ()))
 

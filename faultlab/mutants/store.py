@@ -1,9 +1,9 @@
-"""What earlier runs found of mutants of functions that are still the same, so that it need not be found again.
+"""A store of earlier verdicts on mutants, which stay valid while the function and its judges are unchanged.
 
-A line a verdict, on disk before the next: a run that is interrupted loses none. What a test said holds as long as that
-test is asked for and its file, and whatever else lies beside tests, are the same; that all tests passed, as long as the
-same ones are asked for and are the same; what the training said, as long as the scenario and its guards are. Changes of
-other functions are taken not to matter; `--again` asks for everything anew.
+Each verdict is a line, on disk before the next one, so that an interrupted run loses none. A test's failure is valid
+while that test is selected and its file, and the helper files beside tests, are unchanged; a survival, while the same
+tests are selected and unchanged; the training's verdict, while the scenario and its guards are unchanged. Changes of
+other functions are assumed not to matter; `--again` discards all verdicts.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _PACKAGES = ("faultlab", "mutmut", "pytest", "torch", *packages.DISTRIBUTIONS)
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What verdicts hang on: digests of every file that tests are made of, and of what the training takes.
+    """The circumstances that verdicts depend on: digests of the tests' files, and of the training's inputs.
 
-    ``asked`` are the tests that judge, relative to the project's root, none for all; ``timeout`` is in seconds, None
-    where it is measured.
+    ``asked`` are the tests that judge, relative to the project's root, or empty for all. ``timeout`` is in seconds, or
+    None if it is measured.
     """
 
     tests: Mapping[str, str]
@@ -43,7 +43,7 @@ class Circumstances:
     timeout: float | None = None
 
     def of_tests(self, verdict: TestVerdict) -> str:
-        """What a verdict of the tests holds for."""
+        """Return a digest of the circumstances that a verdict of the tests depends on."""
         file = verdict.test.partition("::")[0]
         if verdict.outcome == KILLED and file in self.tests and self._asks(verdict.test):
             shared = {name: found for name, found in self.tests.items() if name == file or not _is_test(Path(name))}
@@ -65,7 +65,7 @@ class Store:
     _known: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def load(self) -> None:
-        """Reads what there is; lines that are no verdicts are left out."""
+        """Read the file, and skip lines that are not verdicts."""
         try:
             lines = self.file.read_text(encoding="utf-8").split("\n")
         except OSError:
@@ -76,12 +76,12 @@ class Store:
                 self._known.setdefault(str(entry.pop("mutant")), {}).update(entry)
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
-        # Anew, so that a line that was cut short does not swallow the next one.
+        # Written again, since the next line would be appended to a truncated one.
         text = "".join(dump({"mutant": key, **entry}) + "\n" for key, entry in self._known.items())
         atomic_write.write(self.file, text)
 
     def tests(self, mutant: Mutant) -> TestVerdict | None:
-        """What the tests said, if that still holds."""
+        """Return the tests' verdict if it is still valid."""
         try:
             verdict = TestVerdict(**self._known[_key(mutant)]["tests"])
             return verdict if self._known[_key(mutant)]["for_tests"] == self.circumstances.of_tests(verdict) else None
@@ -89,7 +89,7 @@ class Store:
             return None
 
     def training(self, mutant: Mutant) -> FaultResult | None:
-        """What the training said, if that still holds."""
+        """Return the training's verdict if it is still valid."""
         try:
             kept = self._known[_key(mutant)]
             if kept["for_training"] != self.circumstances.training:
@@ -99,12 +99,12 @@ class Store:
             return None
 
     def heard_from_tests(self, mutant: Mutant, verdict: TestVerdict) -> None:
-        """Keeps a verdict, unless it proves nothing."""
+        """Store a verdict, unless it proves nothing."""
         if verdict.outcome != LOST:
             self._keep(mutant, {"tests": asdict(verdict), "for_tests": self.circumstances.of_tests(verdict)})
 
     def heard_from_training(self, mutant: Mutant, result: FaultResult) -> None:
-        """Keeps a verdict, unless it proves nothing."""
+        """Store a verdict, unless it proves nothing."""
         if result.status not in INCONCLUSIVE or result.status is Status.NOT_ACTIVATED:
             self._keep(mutant, {"training": result.to_json(), "for_training": self.circumstances.training})
 
@@ -117,22 +117,22 @@ class Store:
 
 
 def asked_tests(root: Path, tests: Iterable[str]) -> list[str]:
-    """What pytest is given, relative to the root, as `Circumstances` takes it."""
+    """Return pytest's arguments relative to the root, as `Circumstances` takes them."""
     parts = [test.partition("::") for test in tests]
     return [Path(os.path.relpath(file, root)).as_posix() + mark + one for file, mark, one in parts]
 
 
 def test_files(root: Path, asked: Iterable[str], files: Iterable[str]) -> dict[str, str]:
-    """A digest of each of the project's files that tests are made of, with the versions of what runs them.
+    """Return a digest for each of the project's files that tests consist of, which includes the packages' versions.
 
-    ``asked`` are the tests that judge and ``files`` the project's, both relative to the root.
+    ``asked`` are the tests that judge and ``files`` the project's files, both relative to the root.
     """
     named = [Path(test.partition("::")[0]) for test in asked]
-    # Those outside of the project are in no copy of it.
+    # Tests outside of the project, which its copy does not have.
     outside = [found for one in named if one.parts[:1] == ("..",) for found in _below(root, one)]
     found = {}
     for file in {*map(Path, files), *outside}:
-        # Helpers and data lie beside tests, whatever they are called.
+        # Helpers and data are beside tests and may have any name.
         beside = "tests" in file.parts[:-1] or "test" in file.parts[:-1]
         beside = beside or (file.suffix == ".py" and any(map(file.is_relative_to, named)))
         if (_is_test(file) or file.name in _SETTINGS or beside) and (root / file).is_file():
@@ -151,12 +151,12 @@ def _below(root: Path, path: Path) -> list[Path]:
 
 
 def digest(parts: Any) -> str:
-    """A short hash of plain data."""
+    """Return a short hash of plain data."""
     return hashlib.sha256(dump(parts).encode()).hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:
-    """Those of what verdicts come from, found without importing any of it."""
+    """Return the versions of the packages that verdicts depend on, without importing them."""
     found = {"python": python_version()}
     for package in _PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""The tokens of a function as it stands in a file, including those within f-strings."""
+"""The tokens of a function, including those within f-strings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LAYOUT = (tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT, tok
 
 @dataclass(frozen=True)
 class Token:
-    """A token and where it stands: lines count from 1, columns from 0."""
+    """A token and its place: lines count from 1, columns from 0."""
 
     string: str
     start: tuple[int, int]
@@ -21,18 +21,18 @@ class Token:
 
 
 def lines_of(source: str) -> list[str]:
-    """The lines as Python counts them, which takes a form feed for none."""
+    """Return the lines as Python counts them: a form feed does not end a line."""
     lines = source.split("\n")
     return [f"{line}\n" for line in lines[:-1]] + lines[-1:] * bool(lines[-1])
 
 
 def tokens_of(source: str) -> list[Token]:
-    """What has a meaning in a function, which may stand indented."""
+    """Return the tokens of a function, which may be indented, without comments and layout."""
     return [token for whole in _tokenized(source) for token in _parts(whole)]
 
 
 def text_between(source: str, tokens: Sequence[Token]) -> str:
-    """The text from the first to the last token, as it stands."""
+    """Return the source text from the first to the last token."""
     if not tokens:
         return ""
     (line, column), (end_line, end_column) = tokens[0].start, tokens[-1].end
@@ -43,7 +43,7 @@ def text_between(source: str, tokens: Sequence[Token]) -> str:
 
 
 def _tokenized(source: str) -> Iterator[Token]:
-    # A method stands indented, which is no fault here.
+    # A method's source is indented.
     shift = int(source[:1] in " \t")
     for token in tokenize.generate_tokens(io.StringIO("if 1:\n" * shift + source).readline):
         if token.type not in _LAYOUT and token.start[0] > shift:
@@ -52,7 +52,7 @@ def _tokenized(source: str) -> Iterator[Token]:
 
 
 def _parts(token: Token) -> Iterator[Token]:
-    """The token, or of an f-string its text and the tokens of its expressions."""
+    """Yield the token itself; for an f-string its text and the tokens of its expressions."""
     if sys.version_info >= (3, 12):
         yield token
         return
@@ -66,7 +66,7 @@ def _parts(token: Token) -> Iterator[Token]:
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int, bool]]:
-    """Where the parts of an f-string begin and end, and whether they are expressions."""
+    """Yield the begin and end of each part of an f-string, and whether it is an expression."""
     begin = at = 0
     while at < len(text):
         if text[at] == "{" and text[at + 1 : at + 2] != "{":
@@ -79,7 +79,7 @@ def _pieces(text: str) -> Iterator[tuple[int, int, bool]]:
 
 
 def _end_of_expression(text: str, at: int) -> int:
-    """The place of the brace that closes an expression, whose format may hold further ones."""
+    """Return the position of the brace that closes an expression, whose format may contain expressions."""
     depth, quote, is_format = 1, "", False
     while at < len(text):
         if quote:
@@ -114,7 +114,7 @@ def _of_expression(piece: Token) -> list[Token]:
 
 
 def _place(token: Token, offset: int) -> tuple[int, int]:
-    """Line and column of the character at an offset in a token."""
+    """Return the line and column of the character at an offset in a token."""
     before = token.string[:offset]
     line, column = token.start
     newline = before.rfind("\n")

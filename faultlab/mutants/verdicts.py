@@ -1,4 +1,4 @@
-"""The verdict on a mutant: what tests and guards say of it, joined in the words that faults have."""
+"""The verdict on a mutant, which joins those of tests and guards in the terms of faults."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _RAN = (Status.DETECTED, Status.WARNED, Status.SILENT, Status.NO_EFFECT)
 
 
 def join(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None, watches: bool = False) -> FaultResult:
-    """The verdict of all who judged it; either is None where a scenario has none of them.
+    """Return the joint verdict of tests and training; either is None if a scenario has none.
 
-    ``watches`` says that the code only looks on, as a guard does: that the training is the same to the bit then says
-    nothing of the code.
+    ``watches`` is set for code that only observes, such as a guard's: that the training is bitwise the same then proves
+    nothing about it.
     """
     case = _Joined(mutant, tests, training, watches)
     answer = decide(case)
@@ -31,7 +31,7 @@ def join(mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None
 
 
 class _Joined(Case):
-    """What tests and training say of one mutant: one of them is enough to detect it, and proof takes both."""
+    """The verdicts of tests and training on one mutant: one is enough to detect it, equivalence needs both."""
 
     def __init__(self, mutant: Mutant, tests: TestVerdict | None, training: FaultResult | None, watches: bool) -> None:
         self._mutant = mutant
@@ -64,7 +64,7 @@ class _Joined(Case):
 
     def warned(self) -> str | None:
         warned = self._training is not None and self._training.status is Status.WARNED
-        return "a new warning goes by in the training" if warned else None
+        return "the training gives a new warning" if warned else None
 
     def unchanged(self) -> str | None:
         if self._training is None or self._training.status is not Status.NO_EFFECT or self._watches:
@@ -125,10 +125,10 @@ def _survival(tests: TestVerdict | None, training: FaultResult | None, in_tests:
     if tests is not None:
         said.append(f"{_times(tests.tests)} that runs it passes" if in_tests else "no test runs it")
     if training is not None:
-        goes_on = training.reason or "the training goes another way"
+        goes_on = training.reason or "the training changes"
         if training.status is Status.NO_EFFECT:
             goes_on = "the training is the same with it"
-        said.append(f"{goes_on}, and no guard speaks up" if in_training else "the training does not run it")
+        said.append(f"{goes_on}, and no guard detects it" if in_training else "the training does not run it")
     return "; ".join(said)
 
 

@@ -1,8 +1,8 @@
-"""pytest in copies of a process that has imported what is slow and nothing of the project.
+"""A script that runs pytest in copies of a process that has imported slow packages and nothing of the project.
 
-Run by the path of this file, with the modules to import as arguments. Takes one line of JSON an order from its input,
-and answers with the copy's process id, then with its exit status, or null where it was not done by its deadline. It
-imports nothing of faultlab, which may be what is mutated.
+Run by the path of this file, with the modules to import as arguments. It reads orders, one line of JSON each, and
+writes the copy's process id, then its exit status, or null if it reached its deadline. It imports nothing of faultlab,
+which may itself be mutated.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ _TICK = 0.02
 
 
 def main() -> None:
-    """Serves until its input ends."""
-    # This file's folder, whose modules must not be taken for others of their name.
+    """Serve orders until the input ends."""
+    # This file's folder, whose modules must not shadow others of the same name.
     del sys.path[0]
     for name in sys.argv[1:]:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     driver = os.getppid()
-    # Else a copy's garbage collector would touch, and so copy, all that they share.
+    # Otherwise a copy's garbage collector would touch, and so copy, the shared memory.
     gc.collect()
     gc.freeze()
     for line in sys.stdin:
@@ -58,7 +58,7 @@ def _pytest(order: dict[str, list[str] | str | float]) -> int:
 
 
 def _end(status: int) -> NoReturn:
-    """As the interpreter ends, threads waited for, but that it does not take every module apart before."""
+    """Exit like the interpreter, after its threads, but without tearing down every module."""
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()
@@ -70,12 +70,12 @@ def _end(status: int) -> NoReturn:
 def _wait(pid: int, seconds: float, driver: int) -> int | None:
     end = time.monotonic() + seconds
     ended = 0
-    # A driver that was killed waits for nothing any more.
+    # Once the driver was killed, the result is not needed.
     while not ended and time.monotonic() < end and os.getppid() == driver:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if not ended:
             time.sleep(_TICK)
-    # Whatever it has left running goes with it. Its own number may be another's by now.
+    # Kill its process group too. If it has ended, its process id may belong to another process by now.
     for kill in (os.killpg,) if ended else (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)

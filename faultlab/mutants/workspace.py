@@ -1,4 +1,4 @@
-"""The scratch copy of a project that mutants live in: the user's own tree is read and never written to."""
+"""The scratch copy of a project that has the mutants: the user's own tree is never written to."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _PYTEST_SETTINGS = (
 
 @dataclass(frozen=True)
 class Workspace:
-    """``folder`` holds the files to mutate, as mutmut wants them, and in ``tree`` the whole project, mutated.
+    """The scratch copy: ``folder`` has the files to mutate, as mutmut needs them, and ``tree`` the mutated project.
 
-    So ``mutmut results`` and ``mutmut show`` work in the folder, and in the tree a mutant can be run by hand.
+    ``mutmut results`` and ``mutmut show`` work in the folder, and in the tree a mutant can be run by hand.
     """
 
     root: Path
@@ -40,12 +40,16 @@ class Workspace:
 
     @property
     def tree(self) -> Path:
-        """Where the project's files lie with the mutants in them."""
+        """The folder of the project's files with the mutants."""
         return self.folder / "mutants"
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps a second process from making the copy anew under the first one's tests; raises UsageError in it."""
+        """Hold the workspace's lock, so that a second process can't replace the copy while tests run in it.
+
+        Raises:
+            UsageError: Another process holds the lock, or the folder can't be written to.
+        """
         import fcntl
 
         where = self.folder.parent
@@ -54,16 +58,21 @@ class Workspace:
                 where.mkdir(parents=True, exist_ok=True)
                 fcntl.flock(held.enter_context((where / "lock").open("a")), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                said = f"another process mutates in {where}: wait for it, or name another folder by --out"
+                said = f"another process mutates in {where}: wait for it, or name another folder with --out"
                 raise UsageError(said) from None
             except OSError as error:
-                raise UsageError(f"{where}: {error.strerror}; name a folder that can be written to by --out") from None
+                raise UsageError(f"{where}: {error.strerror}: name a writable folder with --out") from None
             yield
 
     def make(self, sources: Sequence[str], also_copy: Iterable[str] = ()) -> None:
-        """Copies the project anew; ``sources`` are the files to mutate and ``also_copy`` what git leaves out.
+        """Replace the copy with a new one. Paths are relative to the root.
 
-        Paths are relative to the root. Raises UsageError where that is more than a copy should hold, or can't be read.
+        Args:
+            sources: The files to mutate.
+            also_copy: Files and folders to copy although git ignores them.
+
+        Raises:
+            UsageError: The copy would be too large, or a file can't be read.
         """
         try:
             self._make(sources, also_copy)
@@ -75,7 +84,7 @@ class Workspace:
     def _make(self, sources: Sequence[str], also_copy: Iterable[str]) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.tree.mkdir(parents=True)
-        # Or git lists it, and the next copy holds it.
+        # Otherwise git lists it, and the next copy would include it.
         (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
         files = list(dict.fromkeys([*self._known(), *self.extra(also_copy), *sources]))
         size = sum((self.root / file).stat().st_size for file in files)
@@ -83,9 +92,9 @@ class Workspace:
             largest = max(files, key=lambda file: (self.root / file).stat().st_size)
             raise UsageError(
                 f"{self.root}: a copy to mutate would take {size >> 20} MiB (the largest file is {largest}). Have git "
-                "ignore what tests do not need, and name what they do under `mutants: {also_copy: [...]}`"
+                "ignore what tests do not need, and name what they need under `mutants: {also_copy: [...]}`"
             )
-        # Links to folders last, when what they lead to is there.
+        # Links to folders last, once their targets exist.
         for file in sorted(files, key=lambda file: (self.root / file).is_dir()):
             self._copy(file, self.tree)
         for source in sources:
@@ -99,19 +108,23 @@ class Workspace:
         self._settle_pytest()
 
     def relative(self, path: Path) -> str:
-        """A path of the project, relative to its root; raises UsageError where it lies outside."""
+        """Return a path relative to the project's root.
+
+        Raises:
+            UsageError: The path is outside of the project.
+        """
         try:
             return path.resolve().relative_to(self.root).as_posix()
         except ValueError:
-            raise UsageError(f"{path} lies outside of the project in {self.root}, of which a copy is mutated") from None
+            raise UsageError(f"{path} is outside of the project {self.root}, whose copy is mutated") from None
 
     def moved(self, path: str) -> str:
-        """The same path within the tree, where it lies in the project."""
+        """Return the same path within the tree; a path outside of the project unchanged."""
         found = Path(path).resolve()
         return str(self.tree / found.relative_to(self.root)) if found.is_relative_to(self.root) else path
 
     def path(self, sources: Iterable[str]) -> list[str]:
-        """What has to come first on the path of modules for the tree's to be imported instead of the project's."""
+        """Return the folders to put first on the module search path, so that the tree's modules are imported."""
         found = {str(self.tree): None}
         for name in ("src", "source"):
             if (self.tree / name).is_dir():
@@ -122,7 +135,7 @@ class Workspace:
                 while (folder / "__init__.py").exists():
                     folder = folder.parent
                 found[str(folder)] = None
-        # Where an editable install of the project leads.
+        # The folders of an editable install of the project.
         for entry in sys.path[1:]:
             if (moved := self.moved(entry)) != entry and Path(moved).is_dir():
                 found[moved] = None
@@ -136,18 +149,18 @@ class Workspace:
             target.symlink_to(copied if copied.exists() else own)
         else:
             shutil.copy2(self.root / file, target)
-            # What is mutated is written to, whatever the user may do with the original.
+            # mutmut writes to the copy, even if the original is read-only.
             target.chmod(target.stat().st_mode | stat.S_IWUSR)
 
     def _known(self) -> list[str]:
-        """What git knows of and does not ignore; without git everything but what tools leave behind."""
-        # A folder that git ignores as a whole lists nothing.
+        """Return the files that git does not ignore; without git, all files except those that tools leave behind."""
+        # For a folder that git ignores as a whole, it lists nothing.
         files = list(self._listed(self.root)) or list(self._within(self.root))
         here = os.path.relpath(self.folder, self.root) + os.sep
         return [name for name in files if (self.root / name).exists() and not name.startswith(here)]
 
     def _listed(self, folder: Path) -> Iterator[str]:
-        """What git lists in a folder and in the repositories within, relative to the root."""
+        """Yield the files that git lists in a folder and in the repositories within, relative to the root."""
         for name in _git_files(folder, "--cached", "--others"):
             found = folder / name
             if found.is_symlink() or not found.is_dir():
@@ -156,7 +169,7 @@ class Workspace:
                 yield from self._listed(found)
 
     def left_behind(self) -> list[str]:
-        """What lies in the project and not in the copy, as git ignores it and it is not left behind by tools."""
+        """Return the project's files that git ignores and the copy lacks, except those that tools leave behind."""
         return [
             name
             for name in _git_files(self.root, "--others", "--ignored", "--directory")
@@ -167,25 +180,29 @@ class Workspace:
         ]
 
     def extra(self, paths: Iterable[str]) -> Iterator[str]:
-        """The files at paths that git may leave out, relative to the root; raises UsageError where there is none."""
+        """Yield the files at these paths, relative to the root.
+
+        Raises:
+            UsageError: A path does not exist or is outside of the project.
+        """
         for path in paths:
-            # As it is written: a link to data elsewhere is part of the project.
+            # Links are not followed: a link to data elsewhere is part of the project.
             found = Path(os.path.normpath(self.root / path))
             if not found.is_relative_to(self.root):
-                raise UsageError(f"{found} lies outside of the project in {self.root}: tests find it there as it is")
+                raise UsageError(f"{found} is outside of the project {self.root}: tests find it there without a copy")
             if found.is_dir() and not found.is_symlink():
                 yield from self._within(found)
             elif found.exists():
                 yield found.relative_to(self.root).as_posix()
             else:
-                raise UsageError(f"{found}: no such file or folder to copy along")
+                raise UsageError(f"{found}: no such file or folder to copy")
 
     def _within(self, folder: Path) -> Iterator[str]:
         for file in walked(folder, self.folder):
             yield file.relative_to(self.root).as_posix()
 
     def _settle_pytest(self) -> None:
-        """Keeps pytest from going on to look for settings above the copy, and mutmut's own from standing in two."""
+        """Keep pytest from using settings above the copy, and mutmut from finding its settings twice."""
         pyproject = self.tree / "pyproject.toml"
         if pyproject.exists():
             text = pyproject.read_text(encoding="utf-8")
@@ -198,7 +215,7 @@ class Workspace:
 
 
 def _git_files(folder: Path, *which: str) -> list[str]:
-    """What git lists there, relative to the folder; nothing without git."""
+    """Return the files that git lists there, relative to the folder; none without git."""
     try:
         listing = ["git", "ls-files", "-z", "--exclude-standard", *which]
         made = subprocess.run(listing, cwd=folder, capture_output=True, check=True)
@@ -208,7 +225,7 @@ def _git_files(folder: Path, *which: str) -> list[str]:
 
 
 def walked(folder: Path, but: Path | None = None) -> Iterator[Path]:
-    """The files in a folder and links to folders, without environments, what tools leave behind, and ``but``."""
+    """Yield the files in a folder and links to folders, without environments, what tools leave behind, and ``but``."""
     for where, folders, names in os.walk(folder):
         folders[:] = [
             name
@@ -217,7 +234,7 @@ def walked(folder: Path, but: Path | None = None) -> Iterator[Path]:
             and not name.endswith(".egg-info")
             and not (Path(where) / name / "pyvenv.cfg").exists()
             and Path(where) / name != but
-            # Another workspace, whatever the folder of reports is called.
+            # Another workspace; the folder of reports may have any name.
             and (Path(where).name, name) != ("mutants", "work")
         ]
         found = (Path(where) / name for name in names if (Path(where) / name).is_file())

@@ -1,4 +1,4 @@
-"""Faults where the user's own code builds and trains the modules: in tests, and in plain code.
+"""Faults in modules that the user's own code builds and trains: in tests, and in plain code.
 
-It imports Lightning through `faultlab.frameworks` alone, and neither the command line nor the pytest plugin.
+It imports Lightning only through `faultlab.frameworks`, and neither the command line nor the pytest plugin.
 """

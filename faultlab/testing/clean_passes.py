@@ -1,4 +1,4 @@
-"""The clean passes over a collected suite: what each test builds, trains and reaches."""
+"""The clean passes over a collected suite, which record what each test builds, trains and reaches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _BROKEN = "broken: it fails with faults that never act, or in another order"
 
 
 class CleanPasses:
-    """Fills ``knowledge``. ``left_out`` says why tests take no part; with ``leave_out`` that is no error."""
+    """The passes that fill ``knowledge``.
+
+    ``left_out`` has the reasons why tests are left out; unless ``leave_out`` is set, that is an error.
+    """
 
     def __init__(
         self,
@@ -46,15 +49,17 @@ class CleanPasses:
         self._leave_out = leave_out
 
     def learn(self, replay: Callable[[Sequence[Any]], None]) -> None:
-        """The plain pass, whose notes are given to ``replay``, and the two that watch.
+        """Run the plain pass, whose notes are given to ``replay``, and the two passes that watch.
 
-        Raises BaselineError where the clean suite can't be relied on, UsageError where there is nothing to break.
+        Raises:
+            BaselineError: The clean suite is not reliable.
+            UsageError: There is nothing to break.
         """
         self._plain_and_learn(replay)
         try:
             self._aim()
         except UsageError:
-            # Tests that fail are why there is nothing to break, if there are any.
+            # If tests fail, they are the reason why there is nothing to break.
             self._rely()
             raise
         self._touch()
@@ -66,12 +71,12 @@ class CleanPasses:
         outcomes = {outcome.id: outcome for outcome in self._engine.run(orders)}
         for outcome in outcomes.values():
             if not isinstance(outcome.result, SuiteRun):
-                how = f"goes on after {DEADLINE:.0f} s" if outcome.timed_out else f"ends with status {outcome.exit}"
+                how = f"takes over {DEADLINE:.0f} s" if outcome.timed_out else f"ends with status {outcome.exit}"
                 begun = [note["begins"]["test"] for note in outcome.notes if "begins" in note]
                 within = f", in {begun[-1]}" if begun else ""
                 raise BaselineError(f"the clean suite {how}{within}\n{outcome.output[-2000:]}")
             for module in outcome.result.imported:
-                # Every later copy finds imported what the clean run imported on its way.
+                # Later copies need not import what the clean run imported.
                 with suppress(Exception):
                     importlib.import_module(module)
         return outcomes
@@ -84,10 +89,10 @@ class CleanPasses:
         if default_framework().foreign.imported():
             outcomes = self._passes(orders)
             if _failed(outcomes[LEARN]) - _failed(outcomes[PLAIN]):
-                # Beside it the plain pass has written, removed and renamed the files that both of them read.
+                # The plain pass, which ran beside it, may have changed files that both read.
                 outcomes.update(self._passes(orders[1:]))
         else:
-            # Tests that import the framework only when they run: nothing can be watched before it is here.
+            # The tests import the framework only when they run: before that nothing can be watched.
             outcomes = self._passes(orders[:1])
             self._engine.open("imported", {})
             outcomes.update(self._passes(orders[1:]))
@@ -121,7 +126,7 @@ class CleanPasses:
                     self.knowledge.units[name].seconds = seconds
         for note in outcomes[LEARN].notes:
             if note.get("injects"):
-                # What a fault within a fault comes to says nothing of either.
+                # A fault within a fault shows nothing about either.
                 self.knowledge.units.pop(note["unit"], None)
         self._distrust(outcomes[LEARN])
 
@@ -130,7 +135,7 @@ class CleanPasses:
         lasting = [path for path in found if "<locals>" not in path]
         targets = [path for path in found if _dotted(path) in {_dotted(asked) for asked in self._targets}]
         if self._targets and not targets:
-            built = f"The tests build {', '.join(lasting) or 'none at all'}."
+            built = f"The tests build {', '.join(lasting) or 'no LightningModule'}."
             raise UsageError(f"no test builds or trains {', '.join(self._targets)}. {built}")
         if not self._targets:
             tests = {str(item.path) for item in self.items}
@@ -143,7 +148,7 @@ class CleanPasses:
     def _touch(self) -> None:
         self._engine.open("touches", {})
         tests = self.tests()
-        # In both orders that there will be: a test that rests on what another has left behind shows itself.
+        # In both orders that the faulted runs use, to find tests that depend on what another leaves behind.
         orders = {"touch": tests, "again": self.knowledge.quickest_first(tests)}
         outcomes = self._passes([self._pass(name, TOUCH, some) for name, some in orders.items()])
         first, again = outcomes["touch"], outcomes["again"]
@@ -152,7 +157,7 @@ class CleanPasses:
             if "touches" in note:
                 unit = self.knowledge.unit(note["unit"])
                 unit.touches = {seam: [tuple(moment) for moment in found] for seam, found in note["touches"].items()}
-                # What is another in every run can't tell whether a fault changed it.
+                # A fingerprint that differs from run to run can't show whether a fault changed it.
                 same = prints.get(unit.name) == note["fingerprint"]
                 unit.fingerprint = note["fingerprint"] if same else []
         for outcome in (first, again):
@@ -166,11 +171,11 @@ class CleanPasses:
             raise BaselineError(_unfit(self.left_out))
 
     def tests(self) -> list[str]:
-        """Those that can be relied on, in the order of the suite."""
+        """Return the reliable tests in the order of the suite."""
         return [item.nodeid for item in self.items if item.nodeid in self.knowledge.units]
 
     def _distrust(self, *outcomes: Outcome) -> None:
-        """Leaves out the tests that pass by themselves and fail when they are watched."""
+        """Leave out the tests that pass unwatched and fail while they are watched."""
         suspicious = {
             test: ended["message"]
             for outcome in outcomes
@@ -189,7 +194,7 @@ class CleanPasses:
 
 
 def takes_part(item: pytest.Item) -> bool:
-    """Whether it is a test of the user's code: doctests aren't, nor are tests that inject faults themselves."""
+    """Return whether it is a test to run under faults: not a doctest, nor a test that injects faults itself."""
     definitions = definitions_of(item).get("inject", ())
     # Users may have a fixture of that name themselves.
     given = any(definition.func.__module__ == "faultlab.pytest_plugin" for definition in definitions[-1:])
@@ -207,14 +212,14 @@ def _failed(outcome: Outcome) -> set[str]:
 
 def _unfit(left_out: dict[str, str]) -> str:
     shown = "".join(f"\n    {test} ({reason.splitlines()[0]})" for test, reason in left_out.items())
-    return f"{len(left_out)} tests can't be relied on:{shown}\n    Mend them, or go on without: --faultlab-leave-out."
+    return f"{len(left_out)} tests are not reliable:{shown}\n    Fix them, or leave them out with --faultlab-leave-out."
 
 
 def _why_nothing(found: Iterable[str], targets: Sequence[str]) -> str:
     if targets:
         return f"none of the tests calls training_step of {', '.join(targets)}"
     made = ", ".join(found)
-    return f"{made} are made inside functions; define them in a module" if made else "no test builds a LightningModule"
+    return f"{made} are local to functions: define them in a module" if made else "no test builds a LightningModule"
 
 
 def _dotted(path: str) -> str:

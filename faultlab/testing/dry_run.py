@@ -1,7 +1,7 @@
-"""A block of code run clean in a copy of the process, to learn what it builds and trains.
+"""A dry run of a block of code, in a copy of the process, to learn what the block builds and trains.
 
-A copy of the process enters the block, tells what it saw at the block's end, and is gone; only then does the process
-itself enter the block. Whatever the block writes to disk it writes twice.
+The copy enters the block first, reports at the block's end, and exits; only then does the process itself enter the
+block. So the block writes its files twice.
 """
 
 from __future__ import annotations
@@ -23,19 +23,25 @@ _CHUNK = 1 << 16
 
 
 class RehearsalError(FaultlabError):
-    """The block fails or never ends without any fault, so that nothing can be said of it with one."""
+    """The block fails or hangs without any fault, so that it can't show what happens with one."""
 
 
 class Rehearsal:
-    """``begin`` returns what the copy told, or None in the copy itself, which has to call ``end`` when it is done."""
+    """A dry run: ``begin`` returns the copy's report, or None in the copy itself, which must call ``end`` at last."""
 
     def __init__(self) -> None:
         self._report = 0
 
     def begin(self) -> dict[str, Any] | None:
-        """Raises UsageError where the process can't be copied, RehearsalError where the copy tells nothing.
+        """Fork the copy, and return its report.
 
-        ``error`` is what ended the block, an empty string where it came to its end, ``skipped`` why it was skipped.
+        Returns:
+            The report, with ``error``, the exception that ended the block or an empty string, and ``skipped``, the
+            reason why it was skipped. None in the copy.
+
+        Raises:
+            UsageError: The process can't be copied.
+            RehearsalError: The copy ends without a report.
         """
         _check_copiable()
         reading, writing = os.pipe()
@@ -54,23 +60,23 @@ class Rehearsal:
             os.waitpid(pid, 0)
 
     def end(self, tell: Callable[[], dict[str, Any]], error: BaseException | None) -> NoReturn:
-        """In the copy: says how the block went, and ends."""
+        """Report how the block ended, and exit; called in the copy."""
         try:
             message = {**tell(), "error": "" if error is None else told(error), "skipped": _skipped(error)}
             data = encode(message)
             while data:
                 data = data[os.write(self._report, data) :]
         finally:
-            # No exit handlers: they belong to the process this one is a copy of.
+            # Without exit handlers: they belong to the original process.
             os._exit(0)
 
 
 def _check_copiable() -> None:
     if not hasattr(os, "fork"):
-        raise UsageError("this system can't copy a process; injecting into a block takes one that can (Linux, macOS)")
+        raise UsageError("this system can't fork, which injecting into a block requires: use Linux or macOS")
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        raise UsageError("a process that uses a GPU can't be copied; inject before the first use of the GPU")
+        raise UsageError("a process that uses a GPU can't be copied: inject before the first use of the GPU")
 
 
 def _be_quiet() -> None:
@@ -79,10 +85,10 @@ def _be_quiet() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
-    # What captures output may have put files in their place, which the process would read from.
+    # A plugin that captures output may have put files in their place, which the original process reads.
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if (torch := sys.modules.get("torch")) is not None:
-        # The threads of the process were not copied: what asks for more than one waits for ever.
+        # Threads were not copied: an operation that needs more than one would hang.
         torch.set_num_threads(1)
 
 
@@ -99,7 +105,7 @@ def _heard(reading: int) -> dict[str, Any]:
             continue
         data = os.read(reading, _CHUNK)
         if not data:
-            raise RehearsalError("without any fault, the process ends inside the block")
+            raise RehearsalError("without any fault, the process exits inside the block")
         for message in lines.feed(data):
             return message
-    raise RehearsalError(f"without any fault, the block goes on after {_PATIENCE:.0f} s")
+    raise RehearsalError(f"without any fault, the block is still running after {_PATIENCE:.0f} s")

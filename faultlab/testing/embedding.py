@@ -1,4 +1,4 @@
-"""Seams in a process in which the user's code builds modules, trains them and calls their steps."""
+"""Injection points in a process where the user's code builds modules, trains them and calls their steps."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from faultlab.injection.hooks import Site
 
 
 class Embedding:
-    """While the context lasts, the faults act on every module of the target's class, whoever trains or calls it.
+    """A context that makes the faults act on every module of the target's class, whatever trains or calls it.
 
-    Each training counts its steps from 0; a training step that is called by hand is a step too. ``fingerprint`` tells
-    what the trainings and the calls by hand came to: two runs of the same code that differ have different ones.
+    Each training counts its steps from 0; a direct call of the training step counts as a step. ``fingerprint`` records
+    the results of the trainings and direct calls: runs that differ have different fingerprints.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Embedding:
             raise
         finally:
             self.installing = False
-        # After the seams, so as to come before them: they ask which module is meant and what step it is.
+        # Wrapped after the hooks, to run before them: the hooks need to know the module and the step.
         self._patches.wrap(self._foreign.base_of(self.target), "__init__", self._constructing)
         for name in self._foreign.steps:
             if self._foreign.overrides(self.target, name):
@@ -67,7 +67,7 @@ class Embedding:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        # Whoever has replaced an attribute in the meantime may put a wrapper of ours back later: it lets all pass.
+        # Code that has replaced an attribute in the meantime may restore one of our wrappers: it must do nothing then.
         self._aside = True
         for armed in self._armed:
             armed.enabled = False
@@ -75,7 +75,7 @@ class Embedding:
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Inside the context it lets everything pass, as while a fixture is set up that is a unit of its own."""
+        """Suspend the faults inside the context, for example while a fixture that is its own unit is set up."""
         aside, enabled = self._aside, [armed.enabled for armed in self._armed]
         self._aside = True
         for armed in self._armed:
@@ -119,7 +119,7 @@ class Embedding:
                 if self._depth or self._aside:
                     return step(module, *args, **kwargs)
                 if type(module) is not self.target:
-                    # A subclass that inherits the step is no target.
+                    # A subclass that inherits the step is not the target.
                     with self.suspended():
                         return step(module, *args, **kwargs)
                 self._meet(module)
@@ -143,7 +143,7 @@ class Embedding:
             if self._aside:
                 return run(trainer, model, *args, **kwargs)
             if type(model) is not self.target:
-                # Seams in the framework and torch would break it too, and its steps are none of the target's.
+                # Hooks in the framework and torch would break it too, and its steps are not the target's.
                 with self.suspended():
                     return run(trainer, model, *args, **kwargs)
             if self._depth:
@@ -173,7 +173,7 @@ class Embedding:
 
 
 def _told(value: Any) -> str:
-    """A value's text, the same for values that are the same to the bit."""
+    """Return a text that is the same for values that are equal bit for bit."""
     if isinstance(value, torch.Tensor):
         plain = value.layout is torch.strided and not value.is_nested
         raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8) if plain and value.numel() else None

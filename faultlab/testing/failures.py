@@ -1,4 +1,4 @@
-"""Why a test failed: its own assertion, a check in the user's code, or an accident."""
+"""The causes of a failed test: its own assertion, a check in the user's code, or an accident."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -16,14 +16,14 @@ from faultlab.core.user_code import UserCode
 from faultlab.detectors.exceptions import place_of, raises
 from faultlab.testing.pytest_internals import PACKAGE
 
-# Frames that stand between a test's line and the exception that it asked for.
+# Packages whose frames may lie between a test's line and the exception that its assertion raises.
 _HELPERS = (PACKAGE, "pytest", "unittest", "pytest_timeout", "hypothesis", "contextlib")
 _ASSERTING = (*_HELPERS, "torch.testing", "numpy.testing")
 
 
 @dataclass(frozen=True)
 class Suspects:
-    """Which files are the tests, and which code is the user's."""
+    """The files of the tests, and the user's code."""
 
     files: Collection[Path]
     code: UserCode
@@ -33,12 +33,12 @@ class Suspects:
 
 
 def why(error: BaseException, suspects: Suspects) -> str:
-    """The kind of detector that a failed test stands for.
+    """Return the kind of detector that made a test fail.
 
-    ``test`` is an assertion (or another exception that was raised on purpose) of the test's own, ``module`` one in the
-    user's code, ``framework`` an exception that nobody meant as a check.
+    ``test`` is an assertion, or another deliberate exception, in the test itself, ``module`` one in the user's code,
+    ``framework`` an exception that was not meant as a check.
     """
-    # Those that a group is made of, as hypothesis raises them for what fails now and then.
+    # The members of a group, which hypothesis raises for several failures.
     each = [one for one in getattr(error, "exceptions", None) or () if isinstance(one, BaseException)]
     if each:
         return min((why(one, suspects) for one in each), key=("test", "module", "framework").index)
@@ -58,7 +58,7 @@ def why(error: BaseException, suspects: Suspects) -> str:
 
 
 def told(error: BaseException) -> str:
-    """The exception in one line or a few."""
+    """Return the exception's type and message, shortened."""
     return f"{type(error).__name__}: {safe_text(error, 500)}"
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the whole session that no fault can reach: set up once, before the copies are made."""
+"""Session fixtures that no fault can reach: set up once, before the copies are made."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -16,12 +16,12 @@ from faultlab.testing.knowledge import Knowledge
 from faultlab.testing.pytest_internals import definitions_of, implied_fixtures, set_up_ahead
 from faultlab.testing.test_runner import fixture_name
 
-# What is quicker than this is set up in every copy, as it would be without faults.
+# Seconds; a quicker fixture is set up in every copy.
 _WORTH_SHARING = 0.05
 
 
 def shareable(knowledge: Knowledge, items: Iterable[pytest.Item]) -> list[str]:
-    """The fixtures of the whole session that take their time and can be set up ahead with all that they rest on."""
+    """Return the slow session fixtures that can be set up in advance, along with the fixtures they depend on."""
     found: dict[str, None] = {}
     for item in items:
         for name, definitions in definitions_of(item).items():
@@ -33,19 +33,19 @@ def shareable(knowledge: Knowledge, items: Iterable[pytest.Item]) -> list[str]:
 
 
 def set_up(session: pytest.Session, items: Iterable[pytest.Item], names: Sequence[str], rng: Any) -> None:
-    """Sets these fixtures up in this process. One that fails, or gives a path, is left to the tests."""
+    """Set these fixtures up in this process, except those that fail or return a path."""
     for item in items:
         for name, definitions in definitions_of(item).items():
             if fixture_name(definitions[-1], item) in names and definitions[-1].cached_result is None:
                 for needed in _together(item, name):
                     if definitions_of(item)[needed][-1].cached_result is None:
                         randomness.restore(rng)
-                        # A folder would be written to by all copies at once.
+                        # All copies would write to the same folder at once.
                         set_up_ahead(session, item, needed, lambda value: not isinstance(value, os.PathLike))
 
 
 def _together(item: Any, name: str) -> list[str]:
-    """The fixture, last, after those that it asks for and those that are in use without being asked for."""
+    """Return the fixture, after the fixtures that it requests and those that are used automatically."""
     found, definitions = dict[str, None](), definitions_of(item)
 
     def add(name: str) -> None:
@@ -63,10 +63,10 @@ def _together(item: Any, name: str) -> list[str]:
 
 
 def _harmless(knowledge: Knowledge, item: Any, name: str) -> bool:
-    """Whether no fault reaches it, and it has nothing to undo: every copy would do that, to what all others use."""
+    """Return whether no fault reaches the fixture and it has no teardown, which each copy would run."""
     definition = definitions_of(item)[name][-1]
     unit = knowledge.units.get(fixture_name(definition, item))
-    # By its request a fixture can ask for others, and for something to be undone.
+    # With `request` a fixture can request others, and register a teardown.
     plain = "request" not in definition.argnames and not inspect.isgeneratorfunction(definition.func)
     untouched = unit is not None and not unit.uses and not unit.touches
     return bool(definition.scope == "session" and plain and untouched)

@@ -39,21 +39,23 @@ By = type | str | None
 
 
 class NotActivatedError(FaultlabError):
-    """The fault never acted in the block: nothing is shown by what came of it."""
+    """The fault never acted in the block, so that the block's result shows nothing about it."""
 
 
 class NotDetectedError(FaultlabError, AssertionError):
-    """Nobody detected the fault, or not the one who should have, or too late."""
+    """No detector detected the fault, or not the expected one, or too late."""
 
 
 class Injection:
-    """``with inject("loss.nan") as fault:`` has every module that the block builds or trains suffer the fault.
+    """The context of `inject`: the target that the block builds or trains has the fault.
 
-    The block runs twice: first without the fault, in a copy of the process, to learn how the module is made. On its end
-    a fault that never acted raises NotActivatedError, since whatever the block asserts it asserts of a clean run.
+    The block runs twice: first without the fault, in a copy of the process, to learn how the module is built. A fault
+    that never acted raises NotActivatedError at the end, since the block's assertions then hold for a clean run.
 
-    ``activations`` counts the times that the fault acted, ``first_step`` is the training step of the first, ``step``
-    the one that the training is at.
+    Attributes:
+        activations: How often the fault has acted.
+        first_step: The training step of the first activation, from 0; None before it.
+        step: The training step that the training is at.
     """
 
     def __init__(self, fault: str | Fault, target: type | None = None) -> None:
@@ -84,9 +86,9 @@ class Injection:
         if Learner.current is not None:
             Learner.current.injected = True
         if _within_a_fixture():
-            raise UsageError("the block of a fixture goes on through the whole test; inject in the test itself")
+            raise UsageError("a fixture's block lasts through the whole test: inject in the test itself")
         if not self._framework.foreign.imported():
-            raise UsageError("import your module before the block: there is nothing to break yet")
+            raise UsageError("there is nothing to break yet: import your module before the block")
         rehearsal = Rehearsal()
         learnt = rehearsal.begin()
         if learnt is None:
@@ -94,24 +96,24 @@ class Injection:
             try:
                 self._stack.enter_context(self._learner)
                 self._watch(self._stack, self._learner.clock)
-            except BaseException as error:  # a copy must not go on as if it were the process
+            except BaseException as error:  # a copy must not continue as if it were the process
                 rehearsal.end(self._tell, error)
             return self
         if learnt["skipped"]:
             sys.modules["pytest"].skip(learnt["skipped"])
         self._learn(learnt)
         uses = {path: Use.from_json(use) for path, use in learnt["uses"].items()}
-        # A block may well assert what is true only with the fault, as long as it trains first.
+        # A block may assert what holds only with the fault, as long as it trains first.
         if learnt["error"] and not any(use.profile for use in uses.values()):
             raise RehearsalError(f"the block fails without any fault: {learnt['error']}")
         path, use = self._aim(uses)
         target = self._target or find_class(path)
         if target is None:
-            raise UsageError(f"{path} is only there once the block has begun: import its module before")
+            raise UsageError(f"{path} does not exist before the block: import its module first")
         assert use.profile is not None
         registered = registry.load()[self.fault.mode]
         if reason := inapplicable(registered.mode, use.profile):
-            raise UsageError(f"{self.fault} can't happen to {path}: {reason}")
+            raise UsageError(f"{self.fault} is not applicable to {path}: {reason}")
         self._steps = use.steps
         complete = registered.mode.complete(self.fault, use.steps)
         self._armed = Armed(complete, registered, self._clock, use.profile, lambda step: self._acts())
@@ -139,18 +141,18 @@ class Injection:
         assert self._armed is not None
         trigger = self._armed.fault.trigger
         if trigger is not None and trigger.kind == "step" and (trigger.number or 0) >= self._steps:
-            return f"the training there has {self._steps} steps"
-        return "what acts while a module or Trainer is built needs that inside the block"
+            return f"its training has {self._steps} steps"
+        return "it acts while a module or Trainer is built, so build them inside the block"
 
     def _watch(self, stack: ExitStack, clock: Clock) -> None:
-        """Attaches what else should see the block, clean and faulted alike."""
+        """Attach further observers of the block, in the clean and in the faulted run."""
 
     def _learn(self, learnt: dict[str, Any]) -> None:
-        """Takes from the rehearsal what else it saw."""
+        """Read what further observers reported from the dry run."""
 
     @contextmanager
     def _observing(self, observer: Observer) -> Iterator[None]:
-        """Have the guards of every training watched, those that the module brings too."""
+        """Observe the guards of every training, also those that the module adds."""
         watched: list[Any] = []
 
         def observe(guard: Any, name: str) -> None:
@@ -165,7 +167,7 @@ class Injection:
                     release(guard)
 
     def _acts(self) -> None:
-        """The fault is about to act for the first time."""
+        """Prepare for the first activation, which is about to happen."""
 
     def _tell(self) -> dict[str, Any]:
         return {"uses": {path: use.to_json() for path, use in self._learner.uses.items()}}
@@ -180,12 +182,14 @@ class Injection:
             raise UsageError(f"the block trains {what if not wanted else f'no {wanted}'}{also}")
         path, use = max(named.items(), key=lambda item: (item[1].steps, item[1].built))
         if self._target is None and "<locals>" in path:
-            raise UsageError(f"{path} is made inside a function, anew each time: name the class by target=")
+            raise UsageError(
+                f"{path} is defined inside a function, which creates it again in each run: name the class with target="
+            )
         return path, use
 
 
 class Detecting(Injection):
-    """See `assert_detected`. ``alerts`` holds who detected, as far as nobody did so on the clean run."""
+    """The context of `assert_detected`. ``detections`` has those that the clean run does not give."""
 
     def __init__(self, fault: str | Fault, by: By, within: int | None, target: type | None) -> None:
         super().__init__(fault, target)
@@ -195,7 +199,7 @@ class Detecting(Injection):
         self._clean: list[Alert] = []
         self._observer: Observer | None = None
         self._before: list[Alert] = []
-        # Where it is written, since a test may go to another folder.
+        # The folder of the calling file, since a test may change the working folder.
         self.folders = [str(Path(_caller()).parent), os.getcwd()]
 
     def __exit__(
@@ -203,7 +207,7 @@ class Detecting(Injection):
     ) -> bool | None:
         __tracebackhide__ = True
         if error is not None and not isinstance(error, (Exception, SystemExit)):
-            # Somebody wants the block to end: with Ctrl-C, or by pytest.skip.
+            # Ctrl-C or pytest.skip ends the block.
             return super().__exit__(kind, error, tb)
         super().__exit__(kind, error, tb)
         assert self._armed is not None
@@ -228,7 +232,7 @@ class Detecting(Injection):
         stack.enter_context(self._observing(self._observer))
 
     def _acts(self) -> None:
-        # What was said before is not because of the fault, such as that the rehearsal's checkpoints are there.
+        # Earlier alerts have another cause, such as the checkpoints that the dry run left.
         self._before = list(self._observer.alerts) if self._observer else []
 
     def _learn(self, learnt: dict[str, Any]) -> None:
@@ -258,7 +262,7 @@ class Detecting(Injection):
     def _told(self) -> str:
         assert self._armed is not None
         assert self._observer is not None
-        who = self._by or "nobody"
+        who = self._by or "no detector"
         times = f"{self.activations} time{'s' * (self.activations != 1)}, first in step {self.first_step}"
         within = "" if self._within is None else f" within {self._within} step{'s' * (self._within != 1)}"
         verb = "did not detect it" if self._by else "detected it"
@@ -273,17 +277,29 @@ class Detecting(Injection):
             f"  {found.kind}: {_said(found)}" for found in self.detections if found.name not in self._observer.calls
         ]
         if false_alarms := [alert for alert in self._clean if self._by in (None, alert.name)]:
-            lines.append(f"  It says the same without the fault: {false_alarms[0].message}")
+            lines.append(f"  It raises the same without the fault: {false_alarms[0].message}")
         mode = registry.load()[self.fault.mode].mode
-        return "\n".join([*lines, f"  What {mode.id} does: {mode.summary}"])
+        return "\n".join([*lines, f"  {mode.id}: {mode.summary}"])
 
 
 def inject(fault: str | Fault, target: type | None = None) -> Injection:
-    """A context in which the module that the block trains suffers the fault, such as ``loss.nan@step=3``.
+    """Return a context that puts a fault into the module that the block trains.
 
-    ``target`` is the LightningModule to break, where the block trains several. Guards act as they always do: what one
-    raises comes out of the block. Raises UsageError for a fault that there is not or that can't happen to the module,
-    RehearsalError where the block fails without it, NotActivatedError at the block's end where it never acted.
+    The block runs twice: first clean, in a copy of the process. Guards act as usual: what one raises leaves the block.
+
+    Args:
+        fault: The fault or its text, such as ``"loss.nan@step=3"``.
+        target: The LightningModule class to break. By default the one that the block trains the most.
+
+    Returns:
+        The context, with ``activations`` (how often the fault has acted), ``first_step`` (the training step of the
+        first activation) and ``step`` (that of the training).
+
+    Raises:
+        UsageError: The fault is unknown or not applicable to the module, or the block can't be copied or trains no
+            module to break.
+        RehearsalError: The block fails without the fault.
+        NotActivatedError: The fault has never acted, at the end of the block.
     """
     return Injection(fault, target)
 
@@ -296,13 +312,28 @@ def assert_detected(
     within: int | None = None,
     target: type | None = None,
 ) -> Detecting:
-    """Asserts that a fault in the block, or in a call of ``code``, is detected; for a ``with``, or given a function.
+    """Assert that a fault is detected in the block of a ``with``, or in a call of ``code``.
 
-    ``by`` is the guard's class or name, or a kind of detector (guard, module, test, framework); without it any counts
-    but an incidental crash of the framework. ``within`` is the most training steps between the fault and the alert.
-    What a guard raises is noted and the training goes on, so that all of them are heard; an exception that the fault
-    leads to is part of the outcome and does not leave the block. Raises NotDetectedError that says what every guard
-    saw, and what `inject` raises.
+    Exceptions of guards are recorded and the training continues, so that every guard can detect the fault. An exception
+    that the fault causes does not leave the block. Detections that the clean run gives too don't count.
+
+    Args:
+        fault: The fault or its text, such as ``"loss.nan@step=3"``.
+        code: A function without parameters to call in the block. Without it, use the result in a ``with``.
+        by: The guard's class or its name, or a kind of detector (``"guard"``, ``"module"``, ``"test"``,
+            ``"framework"``). By default any detector but an incidental crash of the framework.
+        within: The most training steps from the first activation to the alert. By default any number.
+        target: The LightningModule class to break. By default the one that the block trains the most.
+
+    Returns:
+        The context, whose ``detections`` lists the detections after the block.
+
+    Raises:
+        NotDetectedError: No detection meets ``by`` and ``within``; the message lists what each guard did.
+        UsageError: The fault is unknown or not applicable to the module, or the block can't be copied or trains no
+            module to break.
+        RehearsalError: The block fails without the fault.
+        NotActivatedError: The fault has never acted, at the end of the block.
     """
     __tracebackhide__ = True
     detecting = Detecting(fault, by, within, target)
@@ -313,7 +344,7 @@ def assert_detected(
 
 
 def _caller() -> str:
-    """The file of the innermost code that is not faultlab's own."""
+    """Return the file of the innermost frame that is not faultlab's own."""
     frame = inspect.currentframe()
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "faultlab":
         frame = frame.f_back

@@ -1,6 +1,6 @@
-"""A working folder of a test's own: it reads the project's files, and its new files stay there.
+"""A working folder for one copy's tests, where they read the project's files and write their own.
 
-Copies that run tests side by side would otherwise load each other's checkpoints, and later ones what earlier ones left.
+Otherwise copies that run side by side, or one after the other, would load each other's checkpoints.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -16,11 +16,13 @@ _MOST_BYTES = 1 << 20
 
 
 def enter(folder: Path, projects: Collection[str] | None = None) -> None:
-    """Makes the folder, which must not exist yet, the working one, with what lies in the one so far: links to folders
-    and large files, and copies of others.
+    """Make a new folder the working folder, with links to the folders and large files of the current one, and copies of
+    its other files.
 
-    ``projects`` are the names that the project has there, all of them if none are given. A folder that a fixture has
-    written since is copied: by a link tests would write into it side by side again.
+    Args:
+        folder: The folder, which must not exist yet.
+        projects: The names in the current folder that belong to the project; by default all. Other folders, which
+            fixtures have written, are copied: through a link, tests would write to them side by side again.
     """
     here = os.getcwd()
     folder.mkdir(parents=True)

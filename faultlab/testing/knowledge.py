@@ -1,4 +1,4 @@
-"""What is known of a suite after its clean runs: plain data, which tells the tests that each fault reaches."""
+"""Plain data about a suite from its clean runs, which gives the tests that each fault reaches."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from faultlab.testing.suite_targets import Use, richness
 INSTALLED = "installed"
 _QUICK = 0.001
 Moment = tuple[str, int, int]
-"""The stage, the step and the epoch at which a fault at some seam would have had its turn."""
+"""The stage, step and epoch of a moment when a fault at some injection point could have acted."""
 
 
 @dataclass
 class Unit:
-    """One test or one fixture of a wider scope, as the clean run saw it.
+    """A test, or a fixture of a wider scope, as the clean runs recorded it.
 
-    ``target`` is the dotted path of the class that is broken in it, ``profile`` that of its own training (None without
-    one), ``steps`` counts the training steps, ``touches`` holds the moments at each seam. ``fixtures`` are the units
-    that it rests on, ``fingerprint`` what its trainings came to (empty where that differs from run to run).
+    ``target`` is the dotted path of the class to break in it, ``profile`` the target profile of its own training (None
+    without one), ``steps`` the number of training steps, ``touches`` the moments at each injection point. ``fixtures``
+    are the units that it depends on. ``fingerprint`` records the results of its trainings, and is empty if they differ
+    from run to run.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Unreached:
-    """Why a fault has its turn in no test: it is ``untested`` where tests could reach it, else it can't happen."""
+    """The reason why a fault acts in no test: ``untested`` if tests could reach it, otherwise it can't happen."""
 
     why: str
     untested: bool = False
@@ -50,7 +51,7 @@ class Unreached:
 
 @dataclass
 class Knowledge:
-    """The units by name. ``target profiles`` holds for each target the target profile that has seen the most of it."""
+    """The units by name. ``profiles`` has for each target the most complete target profile."""
 
     units: dict[str, Unit] = field(default_factory=dict)
     targets: list[str] = field(default_factory=list)
@@ -61,20 +62,20 @@ class Knowledge:
 
     @property
     def warnings(self) -> set[str]:
-        """Whatever the clean suite warns of."""
+        """The warnings of the clean suite."""
         return {text for unit in self.units.values() for text in unit.warnings}
 
     def seconds(self, tests: Sequence[str]) -> float:
-        """What these tests take on the clean code, one after the other, with the fixtures that they share."""
+        """Return the seconds that these tests take in sequence on the clean code, with their shared fixtures."""
         needed = {name for test in tests for name in self.units[test].fixtures}
         return sum(self.units[name].seconds for name in (*tests, *needed))
 
     def quickest_first(self, tests: Iterable[str]) -> list[str]:
-        """The tests by what each takes; those that take about as long stay in their order, in every run."""
+        """Return the tests, the quickest first; tests of similar duration keep their order, which is reproducible."""
         return sorted(tests, key=lambda test: math.frexp(max(self.seconds([test]), _QUICK))[1])
 
     def aim(self, targets: Iterable[str]) -> None:
-        """Decides for each unit which of the targets is broken in it: the one that it has most to do with."""
+        """Choose for each unit which target to break: the one that it trains the most."""
         self.targets = list(targets)
         for target in self.targets:
             found = [use.profile for unit in self.units.values() if (use := unit.uses.get(target)) and use.profile]
@@ -86,26 +87,26 @@ class Knowledge:
             if unit.target:
                 unit.profile, unit.steps = unit.uses[unit.target].profile, unit.uses[unit.target].steps
         for unit in self.units.values():
-            # A test that is handed its module by a fixture has built none itself.
+            # A test whose module comes from a fixture builds none itself.
             given = [self.units[name].target for name in unit.fixtures if name in self.units]
             unit.target = unit.target or next((target for target in given if target), "")
 
     def profile_of(self, unit: Unit) -> TargetProfile:
-        """The unit's own the target profile, or the one that has seen the most of its target."""
+        """Return the unit's own target profile, or the most complete one of its target."""
         return unit.profile or self.profiles[unit.target]
 
     def complete(self, mode: FailureMode, fault: Fault, unit: Unit) -> Fault:
-        """The fault with its trigger in this unit: half-way through the unit's own training, where that is asked."""
+        """Return the fault with its trigger in this unit, which may be half-way through the unit's own training."""
         return mode.complete(fault, unit.steps)
 
     def together(self, test: str) -> Iterator[Unit]:
-        """The test's unit and those of the fixtures that it rests on."""
+        """Yield the test's unit and those of the fixtures that it depends on."""
         unit = self.units[test]
         yield unit
         yield from (self.units[name] for name in unit.fixtures if name in self.units)
 
     def reached(self, mode: FailureMode, fault: Fault) -> tuple[list[str], Unreached | None]:
-        """The tests in which the fault has its turn; where there are none, why not."""
+        """Return the tests that the fault can act in; if there are none, the reason too."""
         reached: list[str] = []
         reasons: list[Unreached] = []
         for test in [name for name in self.units if not is_fixture(name)]:
@@ -121,7 +122,7 @@ class Knowledge:
         return [], next((reason for reason in reasons if reason is not _UNTOUCHED), _UNTOUCHED)
 
     def _in_unit(self, mode: FailureMode, fault: Fault, unit: Unit) -> Unreached | None:
-        """Why the fault has no turn in the unit; None where it has one."""
+        """Return the reason why the fault can't act in the unit; None if it can."""
         moments = unit.touches.get(repr(mode.point), [])
         if not moments:
             return _UNTOUCHED
@@ -167,12 +168,12 @@ class Knowledge:
         return cls(units, list(data["targets"]), profiles)
 
 
-_UNTOUCHED = Unreached("no test reaches it: none comes by the place where it attaches", untested=True)
+_UNTOUCHED = Unreached("no test reaches it: none executes its injection point", untested=True)
 _NOT_YET = Unreached("no test trains that long or in that stage", untested=True)
 
 
 def is_fixture(unit: str) -> bool:
-    """Whether a unit's name is a fixture's, which has its scope before it."""
+    """Return whether a unit's name is a fixture's, which begins with its scope."""
     return " fixture " in unit and unit.partition(" fixture ")[0] in ("class", "module", "package", "session")
 
 

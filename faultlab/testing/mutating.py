@@ -1,7 +1,7 @@
 """A collected suite under each source mutant: clean passes, then a forked copy for every mutant.
 
-In pytest's own process, which has collected the mutated tree with all mutants off. What is found goes to a file, a line
-at a time, so that whoever started pytest can follow, and loses nothing of what was done when it is interrupted.
+It runs in pytest's own process, which has collected the mutated tree with all mutants off. Results go to a file, one
+line each, so that the process that started pytest can follow them, and keeps them if it is interrupted.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -52,9 +52,9 @@ _CLEAN = _FORWARDS, _BACKWARDS = "forwards", "backwards"
 
 @dataclass(frozen=True)
 class Task:
-    """What to do: the mutants by name with their files, relative to the ``tree`` they lie in, and where to say it.
+    """A task: mutants by name with their files, relative to ``tree``, and the ``report`` file to write results to.
 
-    ``root`` is where the user's own files lie.
+    ``root`` is the folder of the user's own files.
     """
 
     mutants: Mapping[str, str]
@@ -71,12 +71,12 @@ class Task:
 
 @dataclass
 class Tests:
-    """What the clean passes taught.
+    """The results of the clean passes.
 
-    ``functions`` has for each (file, mangled name) the tests that run it, the quickest first. ``early`` are those that
-    run while tests are collected (``at_import``), or in one test for others to rest on. ``modules`` are the names that
-    files were imported under, ``heavy`` are others' that take long to import, ``strays`` files of which the user's own
-    was imported and not the one with the mutants in it. ``whole`` is what all tests take, in s.
+    ``functions`` has for each (file, mangled name) the tests that run it, the quickest first. ``early`` are functions
+    that run while tests are collected (``at_import``), or in one test that others depend on. ``modules`` has the
+    module names of files, ``heavy`` other modules that take long to import, ``strays`` the files that were imported
+    from the user's folder instead of the mutated tree. ``whole`` is the duration of all tests in s.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Tests:
 
 
 class MutatedSuite:
-    """Judges the mutants of a task by the tests of a session."""
+    """The judge of a task's mutants by the tests of a session."""
 
     def __init__(self, session: pytest.Session, task: Task, executions: Executions) -> None:
         self._session = session
@@ -118,19 +118,19 @@ class MutatedSuite:
         self._projects = os.listdir()
 
     def run(self) -> None:
-        """The clean passes, all mutants, and once more, alone, those that did not end in time."""
+        """Run the clean passes, then all mutants, then again, alone, those that did not finish in time."""
         try:
             self._tests = self._learn()
             self._say({"clean": self._tests.to_json()})
             if not self._tests.seconds:
-                # Nothing can be said of mutants, not even that no test runs them.
+                # Without tests there are no verdicts on mutants, not even that no test runs them.
                 return
             self._shared = fixtures.shareable(self._knowledge, self._items.values())
             settle()
             self._engine.open("mutants", {})
             late = [order for order in self._judge(self._orders()) if order is not None]
             for one in late:
-                # A machine under load makes anything late.
+                # It may be late only because the machine is under load.
                 for _ in self._judge([self._alone(one)], alone=True):
                     pass
         finally:
@@ -163,7 +163,7 @@ class MutatedSuite:
                 why = "flaky, or it needs another test before it" if flaky else "it fails on the clean code"
                 tests.left_out[test] = f"{why}: {failed['message']}"
             elif other["outcome"] == "passed" or test in reached:
-                # One that is known to fail, and told so to pytest, may pass with a mutant, which it was not to.
+                # A test that is expected to fail (xfail) may pass under a mutant, which counts as a failure.
                 tests.seconds[test] = other["seconds"] - sum(other["fixtures"].values())
         for ended in (*forwards.values(), *backwards.values()):
             for name, seconds in ended["fixtures"].items():
@@ -178,9 +178,9 @@ class MutatedSuite:
         return tests
 
     def _locate(self, tests: Tests, ran: Ran) -> None:
-        """Which tests run which functions, by themselves or in fixtures that they rest on."""
+        """Record which tests run which functions, directly or in fixtures that they depend on."""
         tree = Path(self._task.tree).resolve()
-        # What was imported before anybody could note it, as a plugin's own package is.
+        # Modules that were imported before recording began, such as a plugin's own package.
         early = {name: str(Path(file).resolve()) for name in list(sys.modules) if (file := _file_of(name))}
         mutated = {str(tree / file): file for file in self._task.mutants.values()}
         files: dict[str, str] = {}
@@ -197,7 +197,7 @@ class MutatedSuite:
             for place in places if module in files else ():
                 units.setdefault(place, set()).add((files[module], mangled))
                 self._knowledge.unit(place).touches["mutants"] = [("train", 0, 0)]
-            # Whichever test comes first runs it, and what comes of it is kept for the next.
+            # The first test runs it, and later tests use the cached result.
             if module in files and ran.wavers(function, _CLEAN):
                 tests.early.add((files[module], mangled))
         tests.at_import = units.pop(AT_IMPORT, set())
@@ -216,7 +216,7 @@ class MutatedSuite:
         for name, file in self._task.mutants.items():
             function = (file, mangled_of(name))
             tests = self._tests.functions.get(function, [])
-            # Beside what ran unmutated at import a copy's verdict is neither way that of a fresh process.
+            # The function ran unmutated at import, so that a copy's verdict would not be that of a fresh process.
             if not tests or function in self._tests.at_import:
                 self._say({"mutant": name, "outcome": "not_activated", "tests": 0})
                 continue
@@ -225,7 +225,7 @@ class MutatedSuite:
             switch = f"{self._tests.modules[file]}.{name.rpartition('.')[2]}"
             task = RunMutated(tuple(tests), switch)
             found.append((seconds, order(self._engine, name, task, deadline=allowed)))
-        # The longest first: at the end no core waits for another.
+        # The longest first, so that no core is idle at the end.
         return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
 
     def _alone(self, late: Order) -> Order:
@@ -234,7 +234,7 @@ class MutatedSuite:
         return order(self._engine, f"{late.id} alone", late.task, deadline=allowed)
 
     def _judge(self, orders: Iterable[Order], alone: bool = False) -> Iterable[Order | None]:
-        """Runs the orders and says what became of each; yields those that were not done in time."""
+        """Run the orders and report each outcome; yield an order if it did not finish in time, otherwise None."""
         waiting = {order.id: order for order in orders}
         for outcome in self._engine.run(list(waiting.values())):
             if outcome.timed_out and not alone:
@@ -246,7 +246,7 @@ class MutatedSuite:
             yield None
 
     def _preload(self, outcome: Outcome) -> None:
-        """Has every later copy find imported what tests import on their way, but for what may be mutated."""
+        """Import what the tests import, except mutated modules, so that later copies need not."""
         tree = Path(self._task.tree).resolve()
         assert isinstance(outcome.result, SuiteRun)
         for module, file in outcome.result.imported.items():
@@ -275,14 +275,14 @@ class MutatedSuite:
         self._executions.run = order.id
         known = set() if faulted else set(sys.modules)
         if faulted:
-            # Nobody reads these failures, and to show the source of every frame takes longer than many a test.
+            # These failures are not shown, and formatting the source of every frame takes longer than most tests.
             self._session.config.option.tbstyle = "no"
         conductor = Conductor(self._suspects, self._executions.at, self._rng, order.root)
         conductor.on_begin = lambda ended: send({"note": {"begins": asdict(ended)}})
         conductor.on_end = lambda ended: send({"note": {"ended": asdict(ended)}})
         switch_to(task.switch)
         items = [self._items[name] for name in task.tests]
-        # Copies that write beside the code, or where a test names a place, must not find each other's files.
+        # Copies that write beside the code, or to a fixed path, must not see each other's files.
         with file_calls.redirected(order.root, [self._task.tree, self._task.root]):
             conductor.run(self._session, items, lambda ended: faulted and ended.outcome == "failed")
         send(message_of(SuiteRun({} if faulted else imported_since(known))))
@@ -290,12 +290,12 @@ class MutatedSuite:
 
 
 def run(session: pytest.Session, file: str, executions: Executions) -> None:
-    """Does what the task in the file says with the collected session."""
+    """Run the task in the file with the collected session."""
     MutatedSuite(session, Task.read(Path(file)), executions).run()
 
 
 def session_ended(outcome: Outcome) -> pytest.UsageError:
-    """What pytest ends with where the clean tests don't come to an end."""
+    """Return the error for clean tests that don't finish."""
     return pytest.UsageError(f"the tests {_how(outcome)} on the clean code\n{outcome.output[-2000:]}")
 
 

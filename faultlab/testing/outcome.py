@@ -1,4 +1,4 @@
-"""What the tests say of each fault: the verdict, and the row of the kill matrix."""
+"""The tests' verdict on each fault, and its row of the kill matrix."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from faultlab.core.verdict import Answer, Case, decide
 
 
 def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: Collection[str]) -> Row:
-    """The verdict of the tests on one fault.
+    """Return the verdict of the tests on one fault.
 
-    ``outcomes`` are those of the processes that it took: after a crash the tests that were left ran in another.
-    ``clean`` has the warnings of the clean suite.
+    ``outcomes`` has one for each process: after a crash the remaining tests ran in another. ``clean`` has the warnings
+    of the clean suite.
     """
     case = _Tests(mode, outcomes, clean)
     first_steps = [cell.first_step for cell in case.ended if cell.first_step is not None]
@@ -43,7 +43,7 @@ def judge(fault_id: str, mode: FailureMode, outcomes: Sequence[Outcome], clean: 
 
 
 class _Tests(Case):
-    """What the tests did with a fault in them. ``ended`` has those that came to an end, ``cells`` all of them."""
+    """The tests under a fault. ``ended`` has those that finished, ``cells`` all of them."""
 
     def __init__(self, mode: FailureMode, outcomes: Sequence[Outcome], clean: Collection[str]) -> None:
         self._mode = mode
@@ -62,7 +62,7 @@ class _Tests(Case):
         return self._outcomes[-1].lost or None
 
     def died(self) -> Answer | None:
-        """The first death that proves nothing, unless somebody has detected before it."""
+        """Return the first death that proves nothing, unless a test has detected the fault before."""
         detected = bool(self._asserted)
         for answer, test in self._deaths:
             if answer.status is not Status.DETECTED and not detected:
@@ -76,7 +76,7 @@ class _Tests(Case):
 
     def detected_by(self) -> Sequence[Detection]:
         deadly = [found for answer, _ in self._deaths for found in answer.detected_by]
-        # What ended the session without ending its process, as Ctrl-C does.
+        # Exceptions that end the session but not its process, such as Ctrl-C.
         stopped = [cell for cell in self.ended if cell.kind == "process" and cell.message and cell.activations]
         found = [*self._asserted, *deadly, *(_detected(cell, self._mode) for cell in stopped)]
         return sorted(found, key=lambda d: (d.worth, d.step))
@@ -86,12 +86,12 @@ class _Tests(Case):
 
     def unchanged(self) -> str | None:
         same = all(note["same"] for note in self._ends if note["activations"])
-        return "the tests' trainings are the clean ones, to the bit" if self._mode.judged_by == "run" and same else None
+        return "the tests' trainings are bitwise the clean ones" if self._mode.judged_by == "run" and same else None
 
     @cached_property
     def warnings(self) -> list[str]:
-        """The new ones."""
-        # Whichever test comes first gets what is warned of once a process: the suite's clean warnings are one heap.
+        """The warnings that the clean suite does not give."""
+        # The first test gets the warnings that come once a process, so all clean warnings of the suite are known.
         texts = [text for note in self._ends for text in note["ended"]["warnings"] if text not in self._clean]
         return list(dict.fromkeys(texts))
 
@@ -108,7 +108,7 @@ class _Tests(Case):
 
 
 def remaining(order_items: Sequence[str], outcome: Outcome) -> list[str]:
-    """The tests that a process that died has left undone, without the one that it died in."""
+    """Return the tests that a process that died has not run, without the one it died in."""
     seen = {note[key]["test"] for note in outcome.notes for key in ("begins", "ended") if key in note}
     return [test for test in order_items if test not in seen]
 
@@ -137,7 +137,7 @@ def _detected(cell: Cell, mode: FailureMode) -> Detection:
 
 
 def _unfinished(outcome: Outcome) -> str:
-    """The test that the process died in."""
+    """Return the test that the process died in."""
     begun = [note["begins"]["test"] for note in outcome.notes if "begins" in note]
     ended = {note["ended"]["test"] for note in outcome.notes if "ended" in note}
     return begun[-1] if begun and begun[-1] not in ended else ""

@@ -1,4 +1,4 @@
-"""What pytest has no public name for: the one place that reaches into its privates."""
+"""Access to pytest's private names, which no other module uses."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -12,38 +12,35 @@ from typing import Any
 import pytest
 
 PACKAGE = "_pytest"
-"""Whose frames stand between a test's line and pytest's own loop."""
+"""The package of the frames between a test's line and pytest's own loop."""
 
 
 def definitions_of(item: pytest.Item) -> Mapping[str, Any]:
-    """The definitions of every fixture that a test comes to use, by its name; the one that overrides is last."""
+    """Return the definitions of each fixture that a test uses, by name; the overriding definition is last."""
     found: Mapping[str, Any] = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
     return found
 
 
 def implied_fixtures(item: Any) -> list[str]:
-    """The fixtures that a test uses without naming them among its arguments."""
+    """Return the fixtures that a test uses without naming them among its arguments."""
     info = item._fixtureinfo
     return [name for name in info.initialnames if name not in info.argnames]
 
 
 def item_of(request: Any) -> pytest.Item:
-    """The test that a fixture is set up for."""
+    """Return the test for which a fixture is set up."""
     item: pytest.Item = request._pyfuncitem
     return item
 
 
 def set_up_ahead(session: pytest.Session, item: Any, name: str, keep: Callable[[Any], bool]) -> None:
-    """Sets up a fixture of the session with no test being run, and finishes it unless it is one to ``keep``.
-
-    ``keep`` is asked with the fixture's value; one that raises is finished.
-    """
+    """Set up a session fixture while no test runs, and finish it if it raises or ``keep`` rejects its value."""
     fixturedef = definitions_of(item)[name][-1]
     state: Any = session._setupstate
     if session not in state.stack:
         state.stack[session] = ([session.teardown], None)
         session.setup()
-    # A test that is not being set up may not ask for fixtures.
+    # Only a test that is being set up may request fixtures.
     state.stack[item] = ([], None)
     item._initrequest()
     try:
@@ -54,7 +51,7 @@ def set_up_ahead(session: pytest.Session, item: Any, name: str, keep: Callable[[
         value = None
     finally:
         del state.stack[item]
-    # What failed is kept by pytest too.
+    # pytest caches failures too.
     if fixturedef.cached_result is None or fixturedef.cached_result[2] is not None or not keep(value):
         fixturedef.finish(item._request)
     item._request = False
@@ -62,14 +59,14 @@ def set_up_ahead(session: pytest.Session, item: Any, name: str, keep: Callable[[
 
 
 def stop_capturing(session: pytest.Session) -> None:
-    """Ends the capture, whose files all copies of the process would share."""
+    """End the capture, whose files all copies of the process would share."""
     capture: Any = session.config.pluginmanager.getplugin("capturemanager")
     if capture is not None and capture._global_capturing is not None:
         capture.stop_global_capturing()
 
 
 def capture_anew(session: pytest.Session) -> None:
-    """Captures into files of this process's own, where the capture was ended by `stop_capturing`."""
+    """Capture into this process's own files, if `stop_capturing` ended the capture."""
     capture: Any = session.config.pluginmanager.getplugin("capturemanager")
     if capture is not None and capture._global_capturing is None:
         capture.start_global_capturing()
@@ -77,7 +74,7 @@ def capture_anew(session: pytest.Session) -> None:
 
 
 def move_temporary_folders(session: pytest.Session, folder: Path) -> None:
-    """Has ``tmp_path`` and its like lie below a folder, which is made."""
+    """Create a folder, and have ``tmp_path`` and similar fixtures create theirs in it."""
     factory = getattr(session.config, "_tmp_path_factory", None)
     if factory is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,12 +82,12 @@ def move_temporary_folders(session: pytest.Session, folder: Path) -> None:
 
 
 def calls_a_fixture(frame: FrameType) -> bool:
-    """Whether the frame is the one in which pytest calls a fixture's function."""
+    """Return whether pytest calls a fixture's function in this frame."""
     return frame.f_code.co_name == "call_fixture_func" and frame.f_globals.get("__name__") == f"{PACKAGE}.fixtures"
 
 
 def junit_of(config: pytest.Config) -> Any:
-    """What writes pytest's own junit file; None where none is asked for."""
+    """Return the writer of pytest's junit file; None if the command line does not ask for one."""
     from _pytest.junitxml import xml_key
 
     return config.stash.get(xml_key, None)

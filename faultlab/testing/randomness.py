@@ -10,7 +10,7 @@ from typing import Any
 
 
 def snapshot() -> tuple[Any, ...]:
-    """The states of Python's, numpy's and torch's generators, of those that are imported."""
+    """Return the states of the generators of Python, numpy and torch; None for a package that is not imported."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     return (
         random.getstate(),
@@ -20,7 +20,7 @@ def snapshot() -> tuple[Any, ...]:
 
 
 def seeded() -> tuple[Any, ...]:
-    """The states that generators have once they are seeded with 0: the same in every process."""
+    """Return the states of generators seeded with 0, which are the same in every process."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     return (
         random.Random(0).getstate(),
@@ -30,7 +30,7 @@ def seeded() -> tuple[Any, ...]:
 
 
 def restore(state: tuple[Any, ...]) -> None:
-    """Goes back to a snapshot."""
+    """Restore a snapshot."""
     own, numpys, torchs = state
     random.setstate(own)
     if numpys is not None:

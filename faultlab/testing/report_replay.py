@@ -1,4 +1,4 @@
-"""What the tests of the clean run came to, told to pytest's plugins as if the tests had run in this process."""
+"""The clean run's reports, passed to pytest's plugins as if the tests had run in this process."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -13,7 +13,7 @@ import pytest
 
 
 def warning_to_json(warning: Any, test: str, location: Any) -> dict[str, Any]:
-    """A warning of a test, as a copy's note."""
+    """Return a test's warning as a note of a copy."""
     return {
         "test": test,
         "text": str(warning.message),
@@ -25,7 +25,7 @@ def warning_to_json(warning: Any, test: str, location: Any) -> dict[str, Any]:
 
 
 def replay(session: pytest.Session, notes: Iterable[Mapping[str, Any]]) -> None:
-    """Has every plugin hear of the reports and warnings among the notes; ends as pytest's own loop does."""
+    """Pass the reports and warnings among the notes to every plugin; raise what pytest's own loop raises."""
     hook, config = session.config.hook, session.config
     seen: set[str] = set()
     for note in notes:
@@ -51,7 +51,7 @@ def _warn(hook: Any, told: Mapping[str, Any]) -> None:
     category = getattr(sys.modules.get(module), name, None)
     if not (isinstance(category, type) and issubclass(category, Warning)):
         category = Warning
-    # Its text in place of the object, which may take more than a text to make.
+    # Its text instead of the object, whose class may need more than a text.
     message = warnings.WarningMessage(told["text"], category, told["file"], told["line"])
     location = tuple(told["location"]) if told["location"] else None
     details = {"warning_message": message, "nodeid": told["test"], "when": "runtest", "location": location}

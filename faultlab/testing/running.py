@@ -39,7 +39,7 @@ from faultlab.testing.victims import Arming
 
 
 def run_suite(session: pytest.Session) -> None:
-    """Runs the clean suite, whose reports are pytest's own, and then the faults; raises as pytest's own loop does."""
+    """Run the clean suite, whose reports are pytest's own, and then the faults; raise what pytest's own loop raises."""
     _check_copiable()
     config = session.config
     terminal = config.pluginmanager.getplugin("terminalreporter")
@@ -53,12 +53,12 @@ def run_suite(session: pytest.Session) -> None:
         session.testsfailed = max(1, session.testsfailed)
         return
     report = report_of(matrix, _versions())
-    # The tests that are left out are so because somebody asked for it.
+    # Tests are left out only by an option.
     fail_under = config.getoption("faultlab_fail_under")
     report.demands = Demands(false_alarms=len(matrix.left_out), fail_under=fail_under)
     report.reasons = check(report)
     if not matrix.complete:
-        text = "inconclusive: interrupted; what was done until then is shown"
+        text = "inconclusive: interrupted; the results so far are shown"
         report.reasons.insert(0, Reason(ReasonKind.INTERRUPTED, text))
     report.passed = not report.reasons
     config.stash[RESULT] = (matrix, report, texts(report.reasons))
@@ -72,7 +72,7 @@ def run_suite(session: pytest.Session) -> None:
 
 
 def break_session(session: pytest.Session) -> None:
-    """Has pytest's own loop run every test with one fault armed; the clean passes go before, in copies."""
+    """Run the clean passes in copies, and have pytest's own loop run every test with one fault armed."""
     _check_copiable()
     config = session.config
     learnt = config.getoption("faultlab_learnt")
@@ -89,7 +89,7 @@ def break_session(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from None
     except BaselineError as error:
         raise session.Interrupted(str(error)) from None
-    # pytest itself goes on in this process, and writes its own files where it always does.
+    # pytest itself runs in this process, and writes its own files where it always does.
     written = TemporaryDirectory(prefix="faultlab-", ignore_cleanup_errors=True)
     config.add_cleanup(written.cleanup)
     overlay = Overlay(lambda: written.name, [os.getcwd(), str(config.rootpath)])
@@ -103,7 +103,7 @@ def break_session(session: pytest.Session) -> None:
 
 
 def conclude(session: pytest.Session, complete: bool) -> None:
-    """Says what the tests of a session with one fault in it came to; nothing, of one that was interrupted."""
+    """Report the results of a session with one fault in it, unless it was interrupted."""
     if not complete:
         return
     config = session.config
@@ -120,7 +120,7 @@ def conclude(session: pytest.Session, complete: bool) -> None:
 
 
 def report_of(matrix: Matrix, versions: dict[str, str]) -> Report:
-    """The tests' verdicts as a report like a campaign's."""
+    """Return the tests' verdicts as a report like a campaign's."""
     alarms = [Alert("test", test, 0, why) for test, why in matrix.left_out.items()]
     return Report(
         scenario="pytest",
@@ -133,7 +133,7 @@ def report_of(matrix: Matrix, versions: dict[str, str]) -> Report:
 
 
 def write(matrix: Matrix, report: Report, folder: Path) -> None:
-    """Writes report.json, tests.json and index.html."""
+    """Write report.json, tests.json and index.html."""
     from faultlab.report.html import document
 
     atomic_write.write(folder / REPORT_FILE, dump(report.to_json(), indent=1))
@@ -146,19 +146,19 @@ def _known(file: Path) -> Knowledge:
         return Knowledge.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{file} is not what --faultlab-learnt writes ({why}); remove it") from None
+        raise UsageError(f"{file}: not a file of --faultlab-learnt ({why}): remove it") from None
 
 
 def _check_copiable() -> None:
     if not hasattr(os, "fork"):
-        raise pytest.UsageError("--faultlab copies pytest's process, which this system can't (Linux and macOS can)")
+        raise pytest.UsageError("--faultlab forks pytest's process, which this system can't: use Linux or macOS")
     torch = sys.modules.get("torch")
     if torch is None:
         return
     if torch.get_num_threads() > 1:
         raise pytest.UsageError(
-            f"torch has been given {torch.get_num_threads()} threads while the tests were collected; copies of a "
-            "process that computed on several threads hang. Keep torch.set_num_threads() out of what is imported."
+            f"torch was set to {torch.get_num_threads()} threads while the tests were collected: copies of a process "
+            "that computed on several threads hang. Remove torch.set_num_threads() from the code that tests import."
         )
     torch.set_num_threads(1)
 
@@ -170,7 +170,7 @@ def _asked(config: pytest.Config) -> Asked:
         if (wrong := check_pattern(pattern, whole_faults=whole)) is not None:
             raise UsageError(". ".join(filter(None, wrong)))
     if (option("faultlab_jobs") or 1) < 1:
-        raise UsageError(f"--faultlab-jobs is {option('faultlab_jobs')}; it takes one copy at least")
+        raise UsageError(f"invalid --faultlab-jobs {option('faultlab_jobs')}: expected at least one copy")
     asked = option("faultlab_jobs")
     jobs = engines.checked_jobs(asked) if asked else config.stash.get(PROCESSES, None) or engines.cores()
     return Asked(
@@ -193,7 +193,7 @@ def _progress(config: pytest.Config, terminal: Any) -> Any:
 
 
 def _record_properties(config: pytest.Config, matrix: Matrix, report: Report) -> None:
-    """Puts the outcome among the properties of pytest's own junit file, where one is asked for."""
+    """Add the outcome to the properties of pytest's own junit file, if it writes one."""
     xml = junit_of(config)
     if xml is None:
         return

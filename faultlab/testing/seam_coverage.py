@@ -1,4 +1,4 @@
-"""Which seams a unit comes by: every seam is attached at once, and none of them ever lets a fault act."""
+"""The injection points that a unit executes: hooks are attached to all at once, and no fault ever acts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from faultlab.testing.knowledge import INSTALLED, Moment
 
 
 class Touch(Armed):
-    """Stands for any fault at one seam: it notes when it is asked whether it is due, and never is."""
+    """A stand-in for any fault at one injection point: it records when it could act, and never does."""
 
     def __init__(self, registered: Registered, clock: Clock, profile: TargetProfile) -> None:
         super().__init__(Fault(registered.mode.id), registered, clock, profile)
@@ -27,7 +27,7 @@ class Touch(Armed):
         if not self.enabled:
             return False
         if get_worker_info() is not None:
-            # A worker's memory goes with it; what it counts does not.
+            # A worker's memory ends with it, but its count is shared.
             self._acted()
         elif self.embedding is not None and self.embedding.installing:
             self._moments.add((INSTALLED, 0, 0))
@@ -37,14 +37,14 @@ class Touch(Armed):
 
     @property
     def moments(self) -> list[Moment]:
-        """When a fault at this seam would have had its turn."""
+        """The moments when a fault at this injection point could have acted."""
         in_workers = {("train", step, 0) for step in range(self.profile.steps)} if self.activations else set()
         used = self.embedding is None or self.embedding.used
         return sorted(moment for moment in self._moments | in_workers if used or moment[0] != INSTALLED)
 
 
 def touches(registry: Mapping[str, Registered], clock: Clock, profile: TargetProfile) -> dict[str, Touch]:
-    """One for every distinct seam of the catalogue that the target's framework has, by the seam's text."""
+    """Return one for each distinct injection point for which the target's framework has a hook, by its text."""
     distinct = {
         repr(registered.mode.point): registered
         for registered in registry.values()

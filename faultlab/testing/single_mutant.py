@@ -1,4 +1,4 @@
-"""One source mutant in a fresh pytest, where its every line runs mutated, those that run at import too."""
+"""One source mutant in a fresh pytest, where every line runs mutated, also those that run at import."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -21,10 +21,10 @@ from faultlab.testing.test_runner import Conductor, Ended
 
 
 class Killer:
-    """A plugin that writes down which test failed first, and why: the one that kills the mutant.
+    """A plugin that writes the first failed test, which kills the mutant, and its cause to a file.
 
-    Which test runs, and may end the process or never end, is written beside it, in a file of the same name and
-    ``.running``; when all have ended, a file ``.done`` is there.
+    A file of the same name with ``.running`` has the current test, which may end the process or hang; a file with
+    ``.done`` exists once all tests have ended.
     """
 
     def __init__(self, file: Path) -> None:
@@ -32,8 +32,8 @@ class Killer:
         self._patches = Patches()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Has every test begin as it did in the clean passes: one that draws numbers must not kill by chance."""
-        # Not before: it is by the folder that pytest knows which tests to collect.
+        """Have every test begin as in the clean passes: a test that draws random numbers must not kill by chance."""
+        # Not before: pytest collects tests from the folder.
         isolated_cwd.enter(Path(f"{self._file}.cwd"))
         overlay = Overlay(lambda: f"{self._file}.written", [str(session.config.rootpath)], [str(self._file.parent)])
         file_calls.take_over(self._patches, overlay)
@@ -64,5 +64,5 @@ class Killer:
 
     def _say(self, test: str, kind: str, message: str) -> None:
         if not self._file.exists():
-            # Not faultlab's own writer: within its repository that may be what is mutated.
+            # Not with faultlab's own writer, which may be mutated in faultlab's repository.
             self._file.write_text(json.dumps({"test": test, "kind": kind, "message": message}), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the plugin and the runners keep in pytest's stash between hooks."""
+"""The keys under which the plugin and the runners store objects in pytest's stash."""
 
 from __future__ import annotations
 

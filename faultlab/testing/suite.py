@@ -1,6 +1,6 @@
 """A collected suite as a detector: clean passes first, then a forked copy of the process for every fault.
 
-The driver's side, in pytest's own process: it never runs a test itself.
+This is the driver's side, in pytest's own process, which never runs a test itself.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from faultlab.testing.victims import FAULT, Arming, Victim
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for. ``leave_out`` goes on without the tests that can't be relied on.
+    """The options of the command line. With ``leave_out`` unreliable tests are left out.
 
-    ``settled`` are faults that others have detected: also for a ``matrix`` their tests are run until one fails.
+    ``settled`` are faults that others have detected: even for a ``matrix``, their tests run only until one fails.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -56,7 +56,7 @@ class Asked:
 
 
 class Suite:
-    """Carries a campaign of faults out against the tests of a collected session."""
+    """A campaign of faults against the tests of a collected session."""
 
     def __init__(self, session: pytest.Session, asked: Asked, say: Callable[[str], None] = lambda text: None) -> None:
         self.matrix = Matrix(whole=asked.matrix)
@@ -72,10 +72,13 @@ class Suite:
         self._settled: set[Fault] = set()
 
     def run(self, replay: Callable[[Sequence[Any]], None]) -> Matrix:
-        """The clean passes, whose plain one's notes are given to ``replay``, and then the faults.
+        """Run the clean passes, pass the plain one's notes to ``replay``, and run the faults.
 
-        An interrupted run of the faults leaves the rows that it has, and a matrix that is not ``complete``. Raises
-        BaselineError where the clean suite can't be relied on, UsageError where there is nothing to break.
+        If the faults are interrupted, the matrix keeps its rows and is not ``complete``.
+
+        Raises:
+            BaselineError: The clean suite is not reliable.
+            UsageError: There is nothing to break.
         """
         begun = time.perf_counter()
         try:
@@ -98,7 +101,7 @@ class Suite:
         return self.matrix
 
     def learn(self) -> Knowledge:
-        """The clean passes alone; see `run`."""
+        """Run only the clean passes; see `run`."""
         try:
             self._learn(lambda reports: None)
         except TargetError as error:
@@ -108,7 +111,7 @@ class Suite:
         return self.knowledge
 
     def conductor(self, arming: Arming) -> Conductor:
-        """For a fault in this very process; what `learn` or an earlier run has taught has to be in ``knowledge``."""
+        """Return a conductor for a fault in this process; ``knowledge`` must be complete, from `learn` or a file."""
         return Conductor(self._suspects, arming.scope, self._rng)
 
     def _learn(self, replay: Callable[[Sequence[Any]], None]) -> None:
@@ -138,7 +141,7 @@ class Suite:
 
     def _inject(self) -> None:
         modes = index.modes()
-        # Here, so that all victims, which are copies of this process, find them imported.
+        # Imported here, so that the victims, which are copies of this process, need not.
         registry.load()
         for framework in {profile.framework for profile in self.knowledge.profiles.values()}:
             hooks.load(framework)
@@ -149,7 +152,7 @@ class Suite:
         exemptions = self._asked.selection.exemptions
         for fault in self._selected(modes):
             mode = modes[fault.mode]
-            # A trigger half-way is another step in every test: it stays the failure mode's own.
+            # A trigger half-way is a different step in each test, so that it is set later.
             named = fault if fault.trigger or mode.when != "always" else mode.complete(fault, 1)
             exemption = next((reason for glob, reason in exemptions if matching(glob, [fault.mode])), "")
             tests, unreached = self.knowledge.reached(mode, fault)
@@ -167,7 +170,7 @@ class Suite:
             self.matrix.rows = sorted(self._rows.values(), key=lambda row: row.result.id)
 
     def _selected(self, modes: Mapping[str, FailureMode]) -> list[Fault]:
-        """The faults that are asked for, those of a callback once for each that any test has."""
+        """Return the selected faults, and faults of a callback once for each callback in any test."""
         profiles = [unit.profile for unit in self.knowledge.units.values() if unit.profile]
         found: dict[Fault, None] = {}
         for fault in plan.selected(self._asked.selection, modes):
@@ -176,13 +179,13 @@ class Suite:
         return list(found)
 
     def _run_faults(self, waiting: Mapping[Fault, Sequence[str]]) -> None:
-        # The longest first: at the end no core waits for another.
+        # The longest first, so that no core is idle at the end.
         longest = sorted(waiting, key=lambda fault: -self.knowledge.seconds(waiting[fault]))
         self._settled = {fault for fault in waiting if fault.at_any_time() in self._asked.settled}
         outcomes: dict[Fault, list[Outcome]] = {}
         self._run(longest, waiting, outcomes, self._settled if self._asked.matrix else set(waiting))
         if self._asked.matrix and self._settled:
-            # Which tests detect nothing has to be known of all faults.
+            # The tests that detect nothing must have run under all faults.
             idle = set(self.matrix.idle())
             settled = sorted(self._settled, key=str)
             unseen = {fault: remaining(waiting[fault], _joined(outcomes[fault])) for fault in settled}
@@ -196,7 +199,7 @@ class Suite:
         outcomes: dict[Fault, list[Outcome]],
         until_failure: Collection[Fault],
     ) -> None:
-        """Runs these faults' tests, those of some until one fails, and judges each by all ``outcomes`` that it has."""
+        """Run these faults' tests, some only until one fails, and judge each fault by all its ``outcomes``."""
         clean = self.knowledge.warnings
         orders, done = [self._faulted(one, waiting[one], outcomes, one in until_failure) for one in faults], 0
         while orders:
@@ -205,7 +208,7 @@ class Suite:
                 found = outcomes.setdefault(fault, [])
                 found.append(outcome)
                 left = remaining(waiting[fault], _joined(found))
-                # One that got to none of its tests would get to none again.
+                # A process that began none of its tests would not begin any the next time.
                 begun = any("begins" in note for note in outcome.notes)
                 if begun and left and fault not in until_failure and not outcome.lost:
                     again.append(self._faulted(fault, left, outcomes))
@@ -219,7 +222,7 @@ class Suite:
         self.matrix.rows = list(self._rows.values())
 
     def _in_time(self, orders: Sequence[Order]) -> Iterator[tuple[Fault, Outcome]]:
-        """What the orders come to, each with its fault; those that are late are tried once more, alone."""
+        """Yield each order's fault and outcome; late orders run once more, alone."""
         asked = {one.id: one for one in orders}
         late: list[Order] = []
         for outcome in self._engine.run(orders):

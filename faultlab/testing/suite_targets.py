@@ -1,4 +1,4 @@
-"""What the clean run of a suite teaches: which modules each test builds and trains, and how they are made."""
+"""The targets that the clean run of a suite finds: the modules that each test builds and trains, and their profiles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOT_USERS = (*packages.TRAIN, "torchmetrics", "faultlab")
 
 @dataclass
 class Use:
-    """What one unit did with one class: instances built, training steps, and the longest run's target profile."""
+    """One unit's use of one class: instances built, training steps, and the longest run's target profile."""
 
     built: int = 0
     steps: int = 0
@@ -35,10 +35,10 @@ class Use:
 
 @dataclass
 class Learner:
-    """Watches every module of the user's framework that is not the framework's own while the context lasts.
+    """A context that watches every module that is not the framework's own.
 
-    ``uses`` is the current unit's, by the dotted path of the class; whoever begins another unit sets another dict.
-    ``injected`` says that the unit injects faults itself. ``current`` is the one that watches this process.
+    ``uses`` is the current unit's, by the dotted path of the class; each unit sets a new dict. ``injected`` is set if
+    the unit injects faults itself. ``current`` is the learner that watches this process.
     """
 
     current: ClassVar[Learner | None] = None
@@ -75,7 +75,7 @@ class Learner:
         return self.uses.setdefault(path_of(type(module)), Use())
 
     def _watch(self, cls: type) -> None:
-        """Has steps that are called by hand count: the wrapper stands on the class that defines the step."""
+        """Count direct calls of the training step, by a wrapper on the class that defines it."""
         if is_users(cls) and cls not in self._wrapped and "training_step" in vars(cls):
             self._wrapped.add(cls)
             self._patches.wrap(cls, "training_step", self._stepping)
@@ -108,7 +108,7 @@ class Learner:
             finally:
                 self._depth -= 1
             found = probe.profile(None, 1, 0)
-            # Whoever called the step may send its loss backward later, or not at all.
+            # The caller may call backward on the loss later, or not at all.
             use.profile = replace(found, losses=max(found.losses, int(_has_loss(output))))
             return output
 
@@ -146,16 +146,16 @@ def _has_loss(output: Any) -> bool:
 
 
 def richness(profile: TargetProfile) -> tuple[bool, int, int]:
-    """Orders target profiles by how much of the target they have seen."""
+    """Return a sort key: how complete a target profile is."""
     return bool(profile.epochs or profile.optimizers), profile.validation_batches > 0, profile.steps
 
 
 def is_users(cls: type) -> bool:
-    """Whether it is not one of the framework's own, its demos included."""
+    """Return whether a class is neither the framework's own nor one of its demos."""
     return cls.__module__.partition(".")[0] not in _NOT_USERS
 
 
 def find_class(path: str) -> type | None:
-    """The module's class of that dotted path among those that exist by now."""
+    """Return the existing module class of that dotted path; None if there is none."""
     bases = default_framework().foreign.bases()
     return next((cls for base in bases for cls in subclasses(base) if path_of(cls) == path), None)

@@ -1,4 +1,4 @@
-"""What ``pytest --faultlab`` prints at its end."""
+"""The section that ``pytest --faultlab`` prints at its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BY_KIND = {
 
 
 def show(terminal: Any, matrix: Matrix, report: Report | None, reasons: Sequence[str]) -> None:
-    """Writes the section: coverage, what no test detects, what each test is worth."""
+    """Print the section: coverage, the faults that no test detects, and with a matrix the value of each test."""
     terminal.section("faultlab", "=")
     if report is not None:
         _show(terminal, matrix, report)
@@ -41,16 +41,16 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
     if counts["warned"]:
         say(f"only a warning: {counts['warned']}: {_listed(statuses, Status.WARNED)}")
     unreached = [row.result for row in matrix.rows if row.untested]
-    say(f"silent: {counts['silent']} that every test passes under")
+    say(f"silent: {counts['silent']}, under which every test passes")
     shown = report.silent()[:_SHOWN]
     for fault in shown:
         say(f"    {fault.id}  ({fault.severity}) {index.modes()[fault.mode].summary}")
     if counts["silent"] > _SHOWN:
-        say(f"    ... and {counts['silent'] - _SHOWN} more; --faultlab-out DIR writes all of them")
+        say(f"    ... and {counts['silent'] - _SHOWN} more; list all of them with --faultlab-out DIR")
     if shown:
-        say(f"    See one: faultlab explain {shown[0].mode}, or pytest --faultlab-inject {shown[0].mode}")
+        say(f"    Try one: faultlab explain {shown[0].mode}, or pytest --faultlab-inject {shown[0].mode}")
     if unreached:
-        say(f"untested: {len(unreached)} that no test comes by: {short(', '.join(f.mode for f in unreached), 400)}")
+        say(f"untested: {len(unreached)} that no test reaches: {short(', '.join(f.mode for f in unreached), 400)}")
     if counts["no_effect"]:
         say(f"no effect on the tests' trainings: {counts['no_effect']}")
     for test, reason in matrix.left_out.items():
@@ -62,7 +62,7 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
         for fault_id, test in matrix.killed_once().items():
             once.setdefault(test, []).append(fault_id)
         for test, faults in sorted(once.items()):
-            say(f"alone in detecting {len(faults)}: {test}: {short(', '.join(faults), 200)}")
+            say(f"the only test to detect {len(faults)}: {test}: {short(', '.join(faults), 200)}")
     ratio = "nothing to measure" if report.ratio is None else f"coverage {report.ratio:.2f}"
     silent, unsure = counts["silent"], counts["error"] + counts["timeout"] + counts["not_activated"]
     more = f", {unsure} inconclusive" if unsure else ""
@@ -72,7 +72,7 @@ def _show(terminal: Any, matrix: Matrix, report: Report) -> None:
 
 
 def _kinds(report: Report) -> dict[str, str]:
-    """The kind of who detected each failure mode; of its faults the one that has the least to show decides."""
+    """Return the kind of detector for each failure mode: that of its fault with the weakest detection."""
     statuses, worst = report.by_mode(), dict[str, Detection]()
     for fault in report.faults:
         if statuses[fault.mode] is Status.DETECTED and fault.status is Status.DETECTED and fault.best is not None:

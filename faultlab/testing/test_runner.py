@@ -1,6 +1,6 @@
-"""Runs collected tests in a forked copy of pytest's process, each as a unit, and says how each ended.
+"""A runner of collected tests in a forked copy of pytest's process, each as a unit, which reports how each ended.
 
-A unit is one test, or one fixture of a wider scope, which is set up within the first test that needs it.
+A unit is a test, or a fixture of a wider scope, which is set up within the first test that needs it.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -31,7 +31,7 @@ Scope = Callable[[str], AbstractContextManager[Any]]
 
 @dataclass
 class Ended:
-    """How one test ended. ``kind`` and ``message`` say why it failed; ``outcome`` is passed, failed or skipped."""
+    """The end of one test. ``outcome`` is passed, failed or skipped; ``kind`` and ``message`` describe a failure."""
 
     test: str
     outcome: str = "passed"
@@ -43,9 +43,9 @@ class Ended:
 
 
 class Conductor:
-    """Enters ``scope(unit)`` around each unit, which always begins with the same random numbers, and notes its end.
+    """A plugin that enters ``scope(unit)`` around each unit, restores the random state first, and records its end.
 
-    A plugin for pytest's own loop, or for `run`, which is one.
+    It works in pytest's own loop and in `run`.
     """
 
     def __init__(self, suspects: Suspects, scope: Scope, rng: Any, root: str = "") -> None:
@@ -67,7 +67,7 @@ class Conductor:
         items: Sequence[pytest.Item],
         enough: Callable[[Ended], bool] = lambda ended: False,
     ) -> None:
-        """Runs the tests in this order, until one ends in a way that is ``enough``."""
+        """Run the tests in this order, until ``enough`` accepts how one ended."""
         plugins = session.config.pluginmanager
         plugins.register(self, "faultlab-conductor")
         try:
@@ -108,7 +108,7 @@ class Conductor:
                 return (yield)
             finally:
                 self._ended.fixtures[name] = time.perf_counter() - started
-                # So that the test begins the same whether or not it is the first to need the fixture.
+                # The test begins the same whether or not it is the first to need the fixture.
                 randomness.restore(before)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -122,8 +122,8 @@ class Conductor:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
         report = yield
-        # What is reported while the test is called is a part of it, a subtest: one that fails fails the test, one
-        # that is skipped leaves the others to detect something.
+        # A report during the call is a subtest's: if it fails, the test fails; if it is skipped, the others may still
+        # detect something.
         part = self._calling
         if report.failed and self._ended.outcome != "failed":
             self._ended.outcome = "failed"
@@ -133,7 +133,7 @@ class Conductor:
         elif report.skipped and not part and call.when != "teardown" and self._ended.outcome == "passed":
             self._ended.outcome = "skipped"
         if not part:
-            # The test's own duration has its subtests' within it.
+            # The test's duration includes its subtests'.
             self._ended.seconds += report.duration
         return report
 
@@ -144,15 +144,15 @@ class Conductor:
         if nodeid == self._ended.test:
             self.on_warning(warning_to_json(warning_message, nodeid, location))
             text = f"{warning_message.category.__name__}: {warning_message.message}"
-            # Every copy writes to another folder.
+            # Each copy writes to a different folder.
             text = normalised(text.replace(self._root, "<run>") if self._root else text)[:300]
             if text not in self._ended.warnings:
                 self._ended.warnings.append(text)
 
 
 def fixture_name(fixturedef: Any, item: pytest.Item) -> str:
-    """A name for the fixture of a wider scope than a test's that this test gets."""
-    # The test's own id, cut off at the scope: every test that shares the fixture has the same there.
+    """Return a name for a fixture of wider scope, as this test gets it."""
+    # The test's id up to the scope, which is the same for every test that shares the fixture.
     file, _, rest = item.nodeid.partition("::")
     within = {"class": f"{file}::{rest.rpartition('::')[0]}", "module": file}.get(fixturedef.scope, fixturedef.baseid)
     callspec = getattr(item, "callspec", None)
@@ -161,46 +161,46 @@ def fixture_name(fixturedef: Any, item: pytest.Item) -> str:
 
 
 def fixtures_of(item: pytest.Item) -> list[str]:
-    """The fixtures of wider scopes that a test asks for, and those that these ask for."""
+    """Return the fixtures of wider scopes that a test requests, directly or through others."""
     found = [fixturedef for same_name in pytest_internals.definitions_of(item).values() for fixturedef in same_name]
     return [fixture_name(fixturedef, item) for fixturedef in found if fixturedef.scope != "function"]
 
 
 def settle() -> None:
-    """Makes pytest's own process one whose copies share what it holds by now, and needn't learn it again each."""
-    # Whoever asks for the stack, as is done where a checkpoint is loaded, has Python learn every module's file
-    # and go through all of them again for each frame that is in none, as are the first two of `python -m pytest`.
+    """Prepare pytest's own process so that its copies share its memory and its caches."""
+    # To inspect the stack, as loading a checkpoint does, Python collects every module's file, and collects them again
+    # for each frame without a module, such as the first two of `python -m pytest`.
     inspect.modulesbyfile.setdefault("<frozen runpy>", "runpy")
     inspect.getmodule(sys._getframe(), "<nowhere>")
     inspect.stack()
     default_framework().warm_up()
-    # A copy that collects garbage would touch all that is here, and so copy it.
+    # Garbage collection in a copy would touch, and so copy, all of this memory.
     gc.collect()
     gc.freeze()
 
 
 def prepare_process(session: pytest.Session) -> None:
-    """Makes a forked copy of pytest's process one that tests can be run in, and copied for every fault."""
+    """Prepare a forked copy of pytest's process to run tests, and to be copied for each fault."""
     pytest_internals.stop_capturing(session)
     default_framework().find_plugins_once()
     gc.freeze()
 
 
 def become_victim(session: pytest.Session, folder: str) -> None:
-    """In a copy: captures anew, into files of its own, and gives the tests temporary folders below ``folder``."""
+    """Capture output into files of this copy's own, and have tests create temporary folders below ``folder``."""
     if faulthandler.is_enabled():
-        # pytest has it write to the terminal, where a victim's crash is no news.
+        # pytest has it write to the terminal, where a victim's crash is not of interest.
         faulthandler.enable(2)
     plugins = session.config.pluginmanager
     if plugins.has_plugin("pdbinvoke"):
-        # Nobody sits at a copy to debug it: the end of the input would end the process.
+        # A copy has no terminal to debug it from, and the end of its input would end the process.
         plugins.unregister(name="pdbinvoke")
     pytest_internals.capture_anew(session)
     pytest_internals.move_temporary_folders(session, Path(folder) / "tmp")
 
 
 def end_coverage(keep: bool) -> None:
-    """Ends a measurement of coverage in this copy; what a fault's run covers is nothing that anybody asked for."""
+    """End a measurement of coverage in this copy, and keep its result only if ``keep`` is set."""
     coverage = sys.modules.get("coverage")
     current = coverage.Coverage.current() if coverage is not None else None
     if current is not None:

@@ -1,4 +1,4 @@
-"""What a forked copy of pytest's process does with the collected tests: the clean passes, and one fault each."""
+"""The forked copies of pytest's process, which run the collected tests: clean, or with one fault."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Send = Callable[[dict[str, Any]], None]
 
 
 class Victim:
-    """One order carried out in a copy of pytest's process; every test that is over is sent as a note."""
+    """The execution of one order in a copy of pytest's process, which sends a note for each test that ends."""
 
     def __init__(self, session: pytest.Session, suspects: Suspects, rng: Any, knowledge: Knowledge) -> None:
         self._session = session
@@ -43,7 +43,7 @@ class Victim:
         self._knowledge = knowledge
 
     def carry_out(self, order: Order, send: Send) -> None:
-        """Runs the tests that the order names."""
+        """Run the tests that the order names."""
         task = order.task
         assert isinstance(task, RunTests)
         os.makedirs(order.root, exist_ok=True)
@@ -51,11 +51,11 @@ class Victim:
         passes = {PLAIN: self._plain, LEARN: self._learn, TOUCH: self._touch, FAULT: self._fault}
         by_name = {item.nodeid: item for item in self._session.items}
         items = [by_name[name] for name in task.tests]
-        # Of clean passes alone: to touch every module copies the memory that each lies in.
+        # For clean passes alone: listing the modules copies their memory.
         modules = None if task.style == FAULT else set(sys.modules)
         if order.id != PLAIN:
             end_coverage(keep=False)
-        # What the suite writes by itself is the user's to have; what it writes for faultlab is not.
+        # Only the plain pass writes the user's files: the others run for faultlab alone.
         folders = [os.getcwd(), str(self._session.config.rootpath)] if order.id != PLAIN else []
         with file_calls.redirected(order.root, folders) if folders else contextlib.nullcontext():
             passes[task.style](order, items, send)
@@ -71,7 +71,7 @@ class Victim:
         return conductor
 
     def _plain(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
-        """Nothing attached at all: what pytest itself would say of each test."""
+        """Run the tests with nothing attached, for the reports that pytest itself would give."""
         conductor, hook = self._conductor(order, lambda unit: contextlib.nullcontext(), send), self._session.config.hook
 
         def report(report: Any) -> None:
@@ -82,7 +82,7 @@ class Victim:
         conductor.run(self._session, items)
 
     def _learn(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
-        """Watches what is built and trained."""
+        """Run the tests and record the modules that they build and train."""
         learner = Learner(order.root)
 
         @contextlib.contextmanager
@@ -99,7 +99,7 @@ class Victim:
             self._conductor(order, scope, send).run(self._session, items)
 
     def _touch(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
-        """Attaches every seam, none of which ever acts: a test that fails now would fail under any fault."""
+        """Run the tests with hooks at every injection point and no fault, to find tests that the hooks make fail."""
         known, units = registry.load(), Units(self._knowledge)
 
         @contextlib.contextmanager
@@ -124,12 +124,12 @@ class Victim:
         self._conductor(order, scope, send).run(self._session, items)
 
     def _fault(self, order: Order, items: Sequence[pytest.Item], send: Send) -> None:
-        """Arms the fault anew in every unit that has to do with the target."""
+        """Run the tests with the fault armed in each unit that uses the target."""
         task = order.task
         assert isinstance(task, RunTests)
         assert task.fault is not None
         arming = Arming(task.fault, self._knowledge, order.root, lambda step: send({"acting": step}))
-        # Nobody reads these failures, and to show the source of every frame takes longer than many a test.
+        # These failures are not shown, and formatting the source of every frame takes longer than most tests.
         self._session.config.option.tbstyle = "no"
         conductor = self._conductor(order, arming.scope, send)
         conductor.on_end = lambda ended: send({"note": {"ended": asdict(ended), **arming.done(ended)}})
@@ -137,21 +137,21 @@ class Victim:
 
 
 class Units:
-    """The units as they are entered, one within the other: of these the innermost alone has its faults armed."""
+    """The nested units that are entered; only the innermost has its faults armed."""
 
     def __init__(self, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
         self._innermost: Embedding | None = None
 
     def aim(self, name: str) -> tuple[Unit, type] | None:
-        """The unit of that name and the class that is broken in it; None where nothing is."""
+        """Return the unit of that name and the class to break in it; None if there is none."""
         unit = self._knowledge.units.get(name)
         target = find_class(unit.target) if unit is not None and unit.target else None
         return None if unit is None or target is None else (unit, target)
 
     @contextlib.contextmanager
     def within(self, embedding: Embedding | None) -> Iterator[None]:
-        """Enters the unit that this is the embedding of."""
+        """Enter the unit that has this embedding."""
         outer, self._innermost = self._innermost, embedding
         try:
             with outer.suspended() if outer else contextlib.nullcontext(), embedding or contextlib.nullcontext():
@@ -161,10 +161,7 @@ class Units:
 
 
 class Arming:
-    """One fault, armed anew in every unit; ``done`` says what it did in some of them.
-
-    With an overlay the units write to that.
-    """
+    """One fault, armed separately in each unit; ``done`` returns what it did. With an overlay, units write to that."""
 
     def __init__(
         self,
@@ -185,11 +182,11 @@ class Arming:
 
     @contextlib.contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """The fault is armed in the unit, if the unit has to do with a target."""
+        """Arm the fault in the unit, if the unit uses a target."""
         import torch
 
         aim = self._entered.aim(name)
-        # In a pytest of its own every test runs, those in which the fault can't happen too.
+        # With --faultlab-inject every test runs, also those that the fault can't happen in.
         if aim is None or inapplicable(self._registered.mode, self._knowledge.profile_of(aim[0])):
             with self._entered.within(None):
                 yield
@@ -208,18 +205,17 @@ class Arming:
                     file_calls.take_over(patches, self._overlay)
                 yield
         finally:
-            # What one test's fault leaves behind is not the next test's doing.
+            # A fault must not affect the tests that follow.
             torch.set_grad_enabled(gradients)
 
     def killed(self, ended: Ended) -> bool:
-        """Whether the test failed because of the fault."""
+        """Return whether the test failed after the fault had acted."""
         return ended.outcome == "failed" and self.done(ended)["activations"] > 0
 
     def done(self, ended: Ended) -> dict[str, Any]:
-        """What the fault did in a test and the fixtures that it rests on.
+        """Return what the fault did in a test and in the fixtures that it depends on.
 
-        ``step`` is the training step that it has come to, ``same`` whether all went as on clean runs (None where that
-        can't be told).
+        ``step`` is the last training step, ``same`` whether all trainings were the clean ones (None if unknown).
         """
         known = self._knowledge.units.get(ended.test)
         names = [ended.test, *ended.fixtures, *(known.fixtures if known else ())]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import faultlab
-from faultlab.api import _Quiet
 from faultlab.campaign.campaign import Campaign, Options
 from faultlab.campaign.healthy_runs import Watch
 from faultlab.config.scenario import load
@@ -17,6 +16,7 @@ from faultlab.core.report import FaultResult, Report, Status
 from faultlab.gate.demands import exit_code
 from tests import warm
 from tests.lab import engine
+from tests.support import Quiet
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "scenarios" / "digits"
@@ -156,7 +156,7 @@ def test_a_run_that_was_late_among_others_is_tried_once_more_alone(
     scenario = load(_scenario(tmp_path, "classifier", guard))
     options = Options(select=("loss.nan@step=4",), timeout=4, out=tmp_path, watch=Watch(advised=False))
     with engine() as working:
-        report = Campaign(scenario, working, options, _Quiet()).run()
+        report = Campaign(scenario, working, options, Quiet()).run()
     assert marker.exists()
     assert [(found.name, found.step) for found in report.faults[0].detected_by] == [("LateOnce", 4)]
     assert report.passed

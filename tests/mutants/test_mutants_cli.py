@@ -201,7 +201,7 @@ def test_what_an_interrupted_run_has_judged_is_kept(running: tuple[Path, subproc
     done = kept.read_text().count("\n")
     report = json.loads((folder / "report.json").read_text())
     assert 2 <= len(report["faults"]) <= done
-    assert any("interrupted: what was done is kept" in reason for reason in report["gate"]["reasons"])
+    assert any("interrupted: the verdicts so far are kept" in reason for reason in report["gate"]["reasons"])
     again = _mutate(root, "model.py", "--json", "--function=clipped")
     assert again.status == 0
     assert again.report["mutants"]["kept"] == done < len(again.report["faults"])
@@ -214,17 +214,17 @@ WRONG: list[tuple[list[str], str]] = [
     (["model.py", "--shard=3/2"], "a shard is written k/n, the k-th of n, such as 2/4; '3/2' is none"),
     (["model.py", "--since=nowhere"], "--since nowhere: git knows no such commit; name one"),
     (["model.py", "--tests=nowhere.py"], "--tests nowhere.py: no such file or folder"),
-    (["model.py", "--also-copy=nowhere"], "nowhere: no such file or folder to copy along"),
-    (["model.py", "--function=nothing"], "no function is called so in model.py"),
+    (["model.py", "--also-copy=nowhere"], "nowhere: no such file or folder to copy"),
+    (["model.py", "--function=nothing"], "no matching function in model.py"),
     (["model.py", "--jobs=0"], "--jobs"),
     (["model.py", "--fail-under=2"], "--fail-under"),
     (["notes.txt"], "notes.txt: no such Python file or folder"),
     (["empty"], "empty: no Python file in this folder to mutate"),
     (["constants.py"], "mutmut finds nothing to change in constants.py"),
-    (["broken.py"], "broken.py:1:7: it is no Python: invalid syntax"),
+    (["broken.py"], "broken.py:1:7: invalid Python: invalid syntax"),
     (["exempted.py"], "an exemption without a reason"),
     (["one.yaml", "two.yaml", "model.py"], "files to mutate go with one scenario, whose code they are"),
-    (["../outside.py", "model.py"], "lies outside of the project"),
+    (["../outside.py", "model.py"], "is outside of the project"),
 ]
 
 
@@ -348,8 +348,8 @@ def test_functions_that_mutmut_does_not_reach_are_told_beside_the_score(tmp_path
     tests = "from hidden import seen\n\ndef test_it():\n    assert seen(3) == 4\n"
     root = project(tmp_path, {"pyproject.toml": "", "hidden.py": hidden, "test_hidden.py": tests})
     done = _mutate(root, "hidden.py", "--jobs=2")
-    unseen = "hidden.py:6 unseen: it stands under `if`: mutmut does not look there"
-    inner = "hidden.py:12 Outer.Inner.method: it stands in a class of a class: mutmut does not look there"
+    unseen = "hidden.py:6 unseen: it is under `if`, where mutmut does not look"
+    inner = "hidden.py:12 Outer.Inner.method: it is in a class of a class, where mutmut does not look"
     assert f"not mutated {unseen}" in done.out
     assert f"not mutated {inner}" in done.out
     assert "mutation score 1.000 of 2 mutants (2 functions out of mutmut's reach): 2 killed" in done.out

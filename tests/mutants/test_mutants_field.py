@@ -68,7 +68,9 @@ def test_what_git_ignores_and_tests_need_is_named_where_the_clean_tests_fail(tmp
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     done = _mutate(tmp_path, "model.py")
     assert done.returncode == 3
-    assert "lacks what git ignores: data/. Name what tests need with --also-copy" in " ".join(done.stderr.split())
+    assert "lacks files that git ignores: data/. Name those that tests need with --also-copy" in " ".join(
+        done.stderr.split()
+    )
     assert _outcomes(_mutate(tmp_path, "model.py", "--also-copy=data", "--json")) == {"killed"}
 
 

@@ -125,7 +125,7 @@ def test_a_process_of_mutmut_that_says_nothing_sensible_is_told(
 
 def test_mutmut_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "_DEADLINE", 0.5)
-    assert "it takes more than 0 s; name fewer files" in str(
+    assert "it takes more than 0 s: name fewer files" in str(
         _said(monkeypatch, tmp_path, "import time; time.sleep(60)").value
     )
 
@@ -133,7 +133,7 @@ def test_mutmut_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({".spans": '{"version": 2, "spans": {}}'}, "index of lines is of version 2; 1 is known"),
+        ({".spans": '{"version": 2, "spans": {}}'}, "index of lines has version 2: expected 1"),
         pytest.param({".spans": "[]"}, "AttributeError", marks=MORE),
         pytest.param({".spans": '{"version": 1}'}, "KeyError", marks=MORE),
         pytest.param({".spans": '{"version": 1, "spans": {"x_f__mutmut_orig": 3}}'}, "TypeError", marks=MORE),
@@ -168,8 +168,8 @@ def test_another_version_that_works_is_told_in_a_note(tmp_path: Path, monkeypatc
     made = generate(workspace, ["model.py"])
     assert len(made.mutants) == 2
     assert made.notes == [
-        "mutmut left a file as it is: a.py",
-        f"mutmut 3.9.0 is not the one that faultlab was tested with, {TESTED}",
+        "mutmut left a file unchanged: a.py",
+        f"mutmut 3.9.0 differs from {TESTED}, which faultlab was tested with",
     ]
 
 
@@ -180,9 +180,9 @@ def test_files_that_are_no_python_are_all_told_at_once_with_their_places(tmp_pat
             {"good.py": MODEL, "bad.py": "x = 1\ndef f(:\n", "latin.py": "# ä".encode("latin-1"), "null.py": "\0"},
         )
     first, latin, null = caught.value.problems
-    assert (Path(first.file).name, first.line, first.message) == ("bad.py", 2, "it is no Python: invalid syntax")
-    assert (Path(latin.file).name, latin.message) == ("latin.py", "it is not UTF-8, which is all that mutmut reads")
-    assert "it is no Python" in null.message
+    assert (Path(first.file).name, first.line, first.message) == ("bad.py", 2, "invalid Python: invalid syntax")
+    assert (Path(latin.file).name, latin.message) == ("latin.py", "invalid encoding: mutmut reads only UTF-8")
+    assert "invalid Python" in null.message
     assert first.remedy == "Name the files to mutate without it."
 
 
@@ -196,8 +196,8 @@ def test_what_mutmut_is_told_to_leave_alone_is_named(tmp_path: Path) -> None:
     made, _ = generated(tmp_path, {"model.py": source})
     assert made.mutants == []
     assert made.unmutated == {
-        "model.py:1 f": "mutmut is told to leave it alone: # pragma: no mutate",
-        "model.py:5 g": "nothing in it that mutmut changes",
+        "model.py:1 f": "excluded from mutation by # pragma: no mutate",
+        "model.py:5 g": "mutmut finds nothing to change in it",
     }
 
 
@@ -207,9 +207,9 @@ def test_what_is_decorated_or_defined_twice_is_named(tmp_path: Path) -> None:
     made, _ = generated(tmp_path, {"model.py": decorated + twice})
     assert [mutant.line for mutant in made.mutants] == [13]
     assert made.unmutated == {
-        "model.py:4 f": "decorated: mutmut does not mutate what @functools.cache makes of it",
-        "model.py:8 g": "a later function of its name takes its place",
-        "model.py:17 h": "nothing in it that mutmut changes",
+        "model.py:4 f": "mutmut does not mutate functions with the decorator @functools.cache",
+        "model.py:8 g": "a later function of the same name replaces it",
+        "model.py:17 h": "mutmut finds nothing to change in it",
     }
 
 
@@ -274,20 +274,22 @@ def test_what_mutmut_does_not_reach_is_named_and_apart_from_what_is_empty(tmp_pa
         "model.py:39 Outer.__new__": ("model.py", "Outer.__new__"),
     }
     assert {place.partition(" ")[2]: why for place, why in made.unmutated.items()} == {
-        "fallback": "it stands under `try`: mutmut does not look there",
-        "Scaled.scale": "it stands under `if`: mutmut does not look there",
-        "later": "it stands under `with`: mutmut does not look there",
-        "Outer.looped": "it stands under `for`: mutmut does not look there",
-        "Outer.Inner.method": "it stands in a class of a class: mutmut does not look there",
-        "Outer.Inner.nothing": "nothing in it that mutmut changes",
-        "Outer.Inner.told": "mutmut is told to leave it alone: # pragma: no mutate",
+        "fallback": "it is under `try`, where mutmut does not look",
+        "Scaled.scale": "it is under `if`, where mutmut does not look",
+        "later": "it is under `with`, where mutmut does not look",
+        "Outer.looped": "it is under `for`, where mutmut does not look",
+        "Outer.Inner.method": "it is in a class of a class, where mutmut does not look",
+        "Outer.Inner.nothing": "mutmut finds nothing to change in it",
+        "Outer.Inner.told": "excluded from mutation by # pragma: no mutate",
         "Outer.Inner.exempt": "exempt: nobody calls it",
-        "Outer.__new__": "mutmut mutates no __new__",
+        "Outer.__new__": "mutmut does not mutate __new__",
     }
 
 
 def test_two_files_that_are_one_module_to_mutmut_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"src/a.py and a.py are one module to mutmut, a: mutate them apart"):
+    with pytest.raises(
+        UsageError, match=r"src/a.py and a.py have one module name for mutmut, a: mutate them separately"
+    ):
         generated(tmp_path, {"src/a.py": MODEL, "a.py": MODEL})
 
 

@@ -223,11 +223,11 @@ def test_of_functions_of_one_name_a_mutant_belongs_to_the_one_that_it_stands_in(
 @pytest.mark.parametrize(
     ("index", "said"),
     [
-        ('{"version": 2, "spans": {}}', "index of lines is of version 2; 1 is known"),
-        ('{"version": 1, "spans": {"x_f__mutmut_orig": [1, 2], "x_f__mutmut_1": [1, 2]}}', "does not stand where"),
+        ('{"version": 2, "spans": {}}', "index of lines has version 2: expected 1"),
+        ('{"version": 1, "spans": {"x_f__mutmut_orig": [1, 2], "x_f__mutmut_1": [1, 2]}}', "is not at the place"),
         (
             '{"version": 1, "spans": {"x_f__mutmut_orig": [4, 5], "x_f__mutmut_1": [7, 8]}}',
-            "none of those in the source",
+            "is not in the source",
         ),
     ],
 )

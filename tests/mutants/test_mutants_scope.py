@@ -223,7 +223,7 @@ def test_what_a_factory_or_a_script_makes_is_the_scenarios_code_too(
 
 def test_a_scenario_of_somebody_elses_code_has_nothing_to_mutate(tmp_path: Path) -> None:
     scenario = _scenario(tmp_path, "module: {class_path: elsewhere.M}\n")
-    with pytest.raises(ScenarioError, match=r"none of the scenario's code lies in the project(.|\n)*Name the files"):
+    with pytest.raises(ScenarioError, match=r"none of the scenario's code is in the project(.|\n)*Name the files"):
         sources_of(scenario, tmp_path.resolve(), Built())
 
 

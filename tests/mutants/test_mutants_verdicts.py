@@ -85,12 +85,12 @@ def test_a_verdict_is_joined_of_what_both_judges_say(tests: str | None, training
         (None, Status.NOT_ACTIVATED, "its function never runs, in the training"),
         (NOT_ACTIVATED, Status.NOT_ACTIVATED, "its function never runs, neither in a test nor in the training"),
         (SURVIVED, None, "each of 2 tests that runs it passes"),
-        (SURVIVED, Status.WARNED, "a new warning goes by in the training"),
+        (SURVIVED, Status.WARNED, "the training gives a new warning"),
         (SURVIVED, Status.NO_EFFECT, "r no_effect, and each of 2 tests that runs it passes"),
         (NOT_ACTIVATED, Status.NO_EFFECT, "r no_effect"),
         (SURVIVED, Status.NOT_ACTIVATED, "each of 2 tests that runs it passes; the training does not run it"),
-        (NOT_ACTIVATED, Status.SILENT, "no test runs it; r silent, and no guard speaks up"),
-        (None, Status.SILENT, "r silent, and no guard speaks up"),
+        (NOT_ACTIVATED, Status.SILENT, "no test runs it; r silent, and no guard detects it"),
+        (None, Status.SILENT, "r silent, and no guard detects it"),
     ],
 )
 def test_the_reason_says_who_ran_it_and_who_did_not(tests: str | None, training: Status | None, reason: str) -> None:
@@ -99,7 +99,7 @@ def test_the_reason_says_who_ran_it_and_who_did_not(tests: str | None, training:
 
 def test_what_only_looks_on_is_no_equivalent_mutant_because_the_training_is_the_same() -> None:
     judged = join(MUTANT, None, _training(Status.NO_EFFECT), watches=True)
-    assert judged.reason == "the training is the same with it, and no guard speaks up"
+    assert judged.reason == "the training is the same with it, and no guard detects it"
 
 
 def test_one_test_is_told_as_the_only_one() -> None:

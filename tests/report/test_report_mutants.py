@@ -30,7 +30,7 @@ def every() -> list[FaultResult]:
         mutant("detected", 10, tests=KILLED, detected_by=[BY_TEST, detection("guard", "Moves")]),
         mutant("detected", 11, detected_by=[detection("guard", "FiniteLoss")], training={"status": "detected"}),
         mutant("detected", 12, detected_by=[detection("framework", "exception")]),
-        mutant("warned", 13, warnings=["UserWarning: look here"], reason="a new warning goes by in the training"),
+        mutant("warned", 13, warnings=["UserWarning: look here"], reason="the training gives a new warning"),
         mutant("silent", 14, reason="each of 3 tests passes", harm=Harm("val_loss", 0.5, 2.25, True)),
         mutant("silent", 15, reason="each of 3 tests passes", prescription=[
             Prescribed("faultlab.guards.KnownGood", 7, 0.062)]),
@@ -155,7 +155,7 @@ def test_tests_and_training_stand_side_by_side(tmp_path: Path) -> None:
 
 
 def test_what_was_never_run_is_equivalent_exempted_not_judged_or_not_mutated_says_why(tmp_path: Path) -> None:
-    unmutated = {"pkg/model.py:30 cached": "decorated: mutmut does not mutate what @cache makes of it"}
+    unmutated = {"pkg/model.py:30 cached": "mutmut does not mutate functions with the decorator @cache"}
     page = written(mutated(*every(), unmutated=unmutated, notes=["mutmut 9.9 is not the tested one"]), tmp_path)
     for words in ("Never run (1)", "LitModel.unused", "Equivalent (1)", "to the bit", "the loader never has fewer"):
         assert words in page.text

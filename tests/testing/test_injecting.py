@@ -99,7 +99,7 @@ def test_the_block_runs_once_for_whoever_looks_from_inside_the_process() -> None
 
 
 def test_a_fault_that_never_acts_fails_the_block() -> None:
-    with pytest.raises(NotActivatedError, match="the training there has 4 steps"), inject("loss.nan@step=99"):
+    with pytest.raises(NotActivatedError, match="its training has 4 steps"), inject("loss.nan@step=99"):
         train()
 
 
@@ -109,7 +109,7 @@ def test_a_block_that_fails_by_itself_proves_nothing() -> None:
 
 
 def test_a_block_that_ends_the_process_proves_nothing() -> None:
-    with pytest.raises(RehearsalError, match="the process ends inside the block"), inject("loss.nan"):
+    with pytest.raises(RehearsalError, match="the process exits inside the block"), inject("loss.nan"):
         os._exit(0)
 
 
@@ -117,7 +117,7 @@ def test_a_block_that_ends_the_process_proves_nothing() -> None:
     ("fault", "said"),
     [
         ("loss.nann", "Did you mean 'loss.nan'"),
-        ("layer.batchnorm-frozen", "can't happen to .*Line"),
+        ("layer.batchnorm-frozen", "is not applicable to .*Line"),
     ],
 )
 def test_a_fault_that_can_not_be_is_refused(fault: str, said: str) -> None:
@@ -165,13 +165,13 @@ def test_a_guard_that_is_not_there_is_said_to_be_missing() -> None:
 
 
 def test_a_guard_that_cries_on_clean_runs_too_has_detected_nothing() -> None:
-    with pytest.raises(NotDetectedError, match="It says the same without the fault: RuntimeError: wolf"):
+    with pytest.raises(NotDetectedError, match="It raises the same without the fault: RuntimeError: wolf"):
         assert_detected("loss.nan", lambda: train(CriesWolf()), by=CriesWolf)
 
 
 def test_a_check_in_the_module_counts_and_luck_does_not() -> None:
     assert_detected("input.nan@step=1", lambda: train(strict=True), by="module")
-    with pytest.raises(NotDetectedError, match="nobody detected it"):
+    with pytest.raises(NotDetectedError, match="no detector detected it"):
         assert_detected("batch.swapped", train)
 
 

@@ -120,10 +120,10 @@ def test_the_summary_tells_who_detects_what(pytester: pytest.Pytester) -> None:
         "detected: 4 failure modes (1 by an assertion of the test, 1 by a check in your code, 1 by an incidental "
         "crash, 1 by the end of the process)",
         "only a warning: 1: return.none",
-        "silent: 1 that every test passes under\n    loss.negated@always  (critical) The loss has the wrong sign.",
-        "untested: 1 that no test comes by: loss.zeroed",
+        "silent: 1, under which every test passes\n    loss.negated@always  (critical) The loss has the wrong sign.",
+        "untested: 1 that no test reaches: loss.zeroed",
         "detects nothing: test_suite.py::test_it_predicts",
-        "alone in detecting 1: test_suite.py::test_loss_is_finite: loss.nan",
+        "the only test to detect 1: test_suite.py::test_loss_is_finite: loss.nan",
         "coverage 0.67: 4 detected, 1 only warned, 1 silent",
         "= 3 passed, 1 warning in",
     )
@@ -233,9 +233,9 @@ def test_a_run_without_the_option_imports_nothing_that_it_would_not_import_anywa
     ("suite", "options", "said"),
     [
         (PLAIN, "--faultlab --faultlab-select=loss.nann", "'loss.nan'"),
-        pytest.param(PLAIN, "--faultlab --faultlab-jobs=-1", "one copy at least", marks=MORE),
+        pytest.param(PLAIN, "--faultlab --faultlab-jobs=-1", "expected at least one copy", marks=MORE),
         pytest.param(
-            LOCAL, "--faultlab", "test_something.<locals>.Local are made inside functions; define them", marks=MORE
+            LOCAL, "--faultlab", "test_something.<locals>.Local are local to functions: define them", marks=MORE
         ),
         (PLAIN, "--faultlab", "there is nothing to break: no test builds a LightningModule"),
         pytest.param(

@@ -41,11 +41,11 @@ def test_tests_that_can_not_be_relied_on_end_the_run_with_their_names(pytester: 
     ran = faultlabbed(pytester, FAILING, "--faultlab-jobs=1", select="step.raises")
     assert ran.status == 1
     ran.says(
-        "FAULTLAB FAILED: 3 tests can't be relied on:",
+        "FAULTLAB FAILED: 3 tests are not reliable:",
         "test_suite.py::test_wrong_sum (it fails on the clean code: AssertionError: assert (1 + 1) == 3)",
         "test_suite.py::test_nobody_watches (broken: it fails with faults that never act, or in another order: Assert",
         "test_suite.py::test_every_second_process (flaky: it passes and fails on the clean code: AssertionError",
-        "Mend them, or go on without: --faultlab-leave-out.",
+        "Fix them, or leave them out with --faultlab-leave-out.",
         "= 1 failed, 3 passed",
     )
     assert not ran.report
