@@ -1,4 +1,4 @@
-"""Several scenarios one after the other with one engine: what each came to, and the status that counts."""
+"""Several scenarios in turn with one engine, and the exit code of all together."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ INTERRUPTED = 130
 
 
 def told(error: FaultlabError, file: Path) -> FaultlabError:
-    """An error as it is said of a scenario: a clean run that fails comes with its file, and where to go on looking."""
+    """Return the error as it is reported: a failed clean run gets the scenario's file and a next step."""
     if not isinstance(error, BaselineError):
         return error
-    remedy = f"`faultlab doctor {file}` looks for the cause."
+    remedy = f"Find the cause with `faultlab doctor {file}`."
     return ScenarioError([Problem(str(file), 1, 1, str(error), remedy)])
 
 
@@ -34,10 +34,10 @@ def each(
     interrupted: str = "",
     ci: str | None = None,
 ) -> int:
-    """Carries them out until one is interrupted, and closes the engine; returns the gravest status.
+    """Run the scenarios until one is interrupted, close the engine, and return the most severe status.
 
-    With ``as_json`` the reports are printed as one document. ``interrupted`` is said where nothing else has been.
-    ``ci`` names the service that the findings are told to, as in ``hosts.tell``.
+    With ``as_json`` the reports are printed as one document. ``interrupted`` is the message for an interruption that
+    printed none. ``ci`` is the service that gets the findings, as in ``ci_services.tell``.
     """
     reports: list[Report] = []
     statuses: list[int] = []

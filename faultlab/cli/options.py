@@ -1,4 +1,4 @@
-"""Options that commands have in common: one name, one meaning."""
+"""Options that several commands have, with one name and one meaning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ select = click.option(
     multiple=True,
     shell_complete=failure_modes,
     metavar="GLOB",
-    help="Only these failure modes or faults (repeatable).",
+    help="Run only these failure modes or faults (repeatable).",
 )
 ignore = click.option(
     "--ignore",
@@ -29,17 +29,23 @@ ignore = click.option(
     multiple=True,
     shell_complete=failure_modes,
     metavar="GLOB",
-    help="Not these failure modes (repeatable).",
+    help="Skip these failure modes (repeatable).",
 )
 seed = click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of clean and faulted runs."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed for the clean and the faulted runs."
 )
-jobs = click.option("--jobs", "-j", type=click.IntRange(1), help="Runs at a time.  [default: the cores]")
-engine = click.option("--engine", type=EngineName(), help="How to carry runs out.  [default: fork]")
+jobs = click.option(
+    "--jobs", "-j", type=click.IntRange(1), help="Number of parallel runs.  [default: the number of cores]"
+)
+engine = click.option("--engine", type=EngineName(), help="Start runs with this engine.  [default: fork]")
 no_warm = click.option(
-    "--no-warm", is_flag=True, help="Start anew, and leave no process that is warm for the next command."
+    "--no-warm", is_flag=True, help="Don't use or leave a warm process that speeds up the next command."
 )
 out = click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"), show_default=True
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("reports"),
+    show_default=True,
+    help="Write reports to this folder.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")

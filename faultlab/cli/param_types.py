@@ -13,17 +13,17 @@ from faultlab import engines
 
 
 class Number(click.FloatRange):
-    """A finite number within bounds: of NaN click finds that it is not beyond them, and nothing is less than NaN."""
+    """A finite number within bounds. click's own range accepts NaN, which compares as neither below nor above."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value!r} is no finite number", param, ctx)
+            self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
 
 
 class EngineName(StringParamType):
-    """The name of an engine. Those of other packages are looked up when they matter, and none is imported."""
+    """The name of an engine. Engines of other packages are looked up only when needed, and not imported."""
 
     name = "engine"
 

@@ -1,4 +1,4 @@
-"""Progress of a campaign: a live bar on a terminal, plain lines elsewhere, and the findings at the end."""
+"""Progress of a run: a live bar on a terminal, plain lines elsewhere, and the findings at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STYLES = {"detected": "green", "warned": "yellow", "silent": "red"}
 
 
 class Progress:
-    """The listener of the command line. ``quiet`` keeps it to a line a scenario, ``silent`` to errors."""
+    """The listener of the command line. ``quiet`` limits it to one line per scenario, ``silent`` to errors."""
 
     def __init__(self, quiet: bool = False, silent: bool = False) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
@@ -57,11 +57,11 @@ class Progress:
         kind = "deterministic" if baseline.deterministic else "not deterministic"
         self._say(f"{self._name}: clean run {baseline.seconds:.2f} s, {baseline.steps} steps, {kind}")
         for line in target_lines(baseline.findings):
-            self._say(f"{self._name}: [yellow]beware[/yellow] {escape(harmless(line))}")
+            self._say(f"{self._name}: [yellow]warning[/yellow] {escape(harmless(line))}")
         for alarm in baseline.false_alarms:
             self._say(f"{self._name}: [red]false alarm[/red] by {escape(alarm.name)}: {escape(alarm.message)}")
         if baseline.false_alarms:
-            self._say("    what it says of a fault proves nothing: loosen it, or take it out of the scenario")
+            self._say("    Its detections prove nothing. Loosen the check, or remove it from the scenario.")
 
     def planned(self, total: int) -> None:
         if self._bar is not None and self._task is not None:
@@ -89,20 +89,20 @@ class Progress:
             self._bar.update(self._task, description=f"{name}: making source mutants", total=None)
 
     def generated(self, total: int, kept: int) -> None:
-        self._say(f"{self._name}: {total} mutants" + (f", {kept} of them judged before" if kept else ""))
+        self._say(f"{self._name}: {total} mutants" + (f", {kept} of them already judged" if kept else ""))
 
     def judging(self, who: str, total: int) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=f"{self._name}: by {who}", total=total, completed=0)
+            self._bar.update(self._task, description=f"{self._name}: {who}", total=total, completed=0)
         else:
-            self._say(f"{self._name}: {total} mutants to be judged by the {who}")
+            self._say(f"{self._name}: running the {who} on {total} mutants")
 
     def mutant_judged(self) -> None:
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
     def mutated(self, report: Report, page: Path) -> None:
-        """Shows what became of the mutants."""
+        """Print the verdicts on the mutants."""
         self._remove_task()
         if self._silent:
             return
@@ -111,9 +111,9 @@ class Progress:
             for row in rows[:_SILENT_SHOWN]:
                 self._console.print(f"  {escape(harmless(row))}")
             if len(rows) > _SILENT_SHOWN:
-                self._console.print(f"  ... and {len(rows) - _SILENT_SHOWN} less weak ones in the report")
+                self._console.print(f"  ... and {len(rows) - _SILENT_SHOWN} more functions in the report")
             for status, row in silent[:_SILENT_SHOWN]:
-                label = "[red]survived[/red]" if status is Status.SILENT else "[yellow]only warned of[/yellow]"
+                label = "[red]survived[/red]" if status is Status.SILENT else "[yellow]only warned[/yellow]"
                 self._console.print(f"  {label} {escape(harmless(row))}")
             if len(silent) > _SILENT_SHOWN:
                 self._console.print(f"  ... and {len(silent) - _SILENT_SHOWN} more survivors in the report")
@@ -121,7 +121,7 @@ class Progress:
             for row in unreached[:_SILENT_SHOWN]:
                 self._console.print(f"  [yellow]not mutated[/yellow] {escape(harmless(row))}")
             if len(unreached) > _SILENT_SHOWN:
-                self._console.print(f"  ... and {len(unreached) - _SILENT_SHOWN} more out of reach in the report")
+                self._console.print(f"  ... and {len(unreached) - _SILENT_SHOWN} more of these in the report")
             for note in report.mutation.notes if report.mutation else []:
                 self._console.print(f"  [yellow]{escape(note)}[/yellow]")
             for reason in report.reasons:
@@ -131,14 +131,14 @@ class Progress:
             self._console.print(f"  {escape(str(page))}\n")
 
     def finished(self, report: Report, page: Path) -> None:
-        """Shows the findings."""
+        """Print the findings."""
         self._remove_task()
         if self._silent:
             return
         if self._quiet:
             self._console.print(escape(one_line(report)))
             return
-        # Not as the table's title, which is broken to the width of its columns.
+        # Not as the table's title, which rich wraps to the width of the columns.
         self._console.print(f"{escape(report.scenario)}: failure modes by family")
         self._console.print(_table(report), soft_wrap=False)
         rows = silent_rows(report, _SILENT_SHOWN)
@@ -152,7 +152,7 @@ class Progress:
         self._console.print(f"  {escape(str(page))}\n")
 
     def failed(self, error: Exception) -> None:
-        """Says what kept a scenario from being carried out."""
+        """Print the error that ended a scenario."""
         self._remove_task()
         self._errors.print(escape(str(error)), style="red")
 
@@ -167,7 +167,7 @@ class Progress:
 
 
 def _one_line(text: str) -> str:
-    """What others said, in one line: at the beginning of a line a CI service could take it for a command."""
+    """Return a foreign text as one line: at the beginning of a line a CI service could take it for a command."""
     return escape(" ".join(harmless(text).split()))
 
 
@@ -176,7 +176,7 @@ def _table(report: Report) -> Table:
     table.add_column("family")
     rows = family_rows(report)
     titles = ["detected", "warned", "silent", "no effect", "n/a", "inconclusive", "ignored"]
-    # The columns that say something of every report, and of the others those that say something of this one.
+    # The first columns are always shown, the others only if they have a count.
     shown = [index for index in range(len(titles)) if index < len(_STYLES) or any(counts[index] for _, counts in rows)]
     for index in shown:
         table.add_column(titles[index], justify="right", style=_STYLES.get(titles[index]))

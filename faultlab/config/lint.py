@@ -1,4 +1,4 @@
-"""Mistakes in scenario files that can be found without running them or importing the user's code."""
+"""Errors in scenario files that can be found without running them or importing the user's code."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from faultlab.config.yaml_source import Key
 from faultlab.errors import Problem, ScenarioError
 
 SOON = 30
-"""Days before an exemption's expiry from which on it is warned of."""
+"""The number of days before an exemption's expiry at which warnings begin."""
 
 
 @dataclass
 class Checked:
-    """What was found in all files: ``problems`` keep a scenario from being what was meant, ``warnings`` will."""
+    """The scenarios of all files, their ``problems``, and ``warnings`` of what will become a problem."""
 
     scenarios: list[Scenario]
     problems: list[Problem] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Checked:
 
 
 def check(files: Sequence[Path], today: datetime.date | None = None) -> Checked:
-    """Reads the scenario files and looks at what they name; raises nothing of what is wrong in them."""
+    """Read the scenario files and check what they name; return their errors instead of raising them."""
     today = today or datetime.date.today()
     scenarios, problems = read_all(files)
     found = Checked(scenarios, problems)
@@ -47,11 +47,11 @@ def check(files: Sequence[Path], today: datetime.date | None = None) -> Checked:
 
 
 def looks_like_a_scenario(file: Path) -> bool:
-    """Whether a YAML file has the keys of a scenario: `schema`, or a name and what to break; or can't be read."""
+    """Return whether a YAML file has a scenario's keys: `schema`, or `name`, a target and another one of them."""
     try:
         node = yaml.compose(file.read_text(encoding="utf-8", errors="replace"), Loader=yaml.SafeLoader)
     except yaml.YAMLError:
-        # Several documents, or templates: many YAML files of others are no YAML. A scenario begins with its key.
+        # Several documents, or a template: many files with this suffix are not YAML.
         return any(line.startswith("schema:") for line in _lines(file))
     if not isinstance(node, yaml.MappingNode):
         return False
@@ -79,7 +79,9 @@ def _missing_classes(scenario: Scenario) -> Iterator[Problem]:
     for where, class_path in _class_paths(scenario):
         if file := lacks(class_path, root):
             name = class_path.rpartition(".")[2]
-            yield from scenario.problem(where, f"{file} has no {name!r}", "Name what the file defines.").problems
+            yield from scenario.problem(
+                where, f"{file} does not define {name!r}", "Name a class or function of that file."
+            ).problems
 
 
 def _class_paths(scenario: Scenario) -> Iterator[tuple[Key, str]]:
@@ -95,7 +97,7 @@ def _expiry(mode: str, expires: datetime.date, left: int) -> tuple[str, str]:
     if left < 0:
         return (
             f"the exemption of {mode} expired on {expires}",
-            "Look again: remove it, or give a reason and a later date.",
+            "Remove it, or give a reason and a later date.",
         )
     days = "today" if left == 0 else "tomorrow" if left == 1 else f"in {left} days"
-    return f"the exemption of {mode} expires {days}", "Mend it by then, or look again at the reason."
+    return f"the exemption of {mode} expires {days}", "Fix the cause by then, or renew the exemption."

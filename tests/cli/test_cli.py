@@ -76,7 +76,7 @@ READS: list[tuple[list[str], str]] = [
     (["list", "return.*"], "return.none"),
     (["list", "--family", "return", "--effect", "warns"], "return.none"),
     (["explain", "return.none"], "Why it goes undetected"),
-    (["dev", "docs", "--check"], "all fresh"),
+    (["dev", "docs", "--check"], "all up to date"),
 ]
 WRONG: list[tuple[list[str], str]] = [
     (["lits"], "'list'"),
@@ -112,7 +112,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["replay", "loss.nane", "--scenario", "scenarios/digits/scenario.yaml"], "'loss.nan'"),
     (["sweep", "label.noisy", "--scenario", "scenarios/digits/scenari.yaml"], "Did you mean 'scenarios/digits/"),
     (["prescribe", "nowhere.yaml"], "faultlab init package.module.LitModel"),
-    (["qqq"], "There are init, demo, run, prescribe"),
+    (["qqq"], "Commands: init, demo, run, prescribe"),
     (["prescribe", "nowhere.yaml"], "nowhere.yaml"),
     (["prescribe", "scenarios/digits/scenario.yaml", "--seeds", "2"], "--seeds"),
     (["sweep", "label.nosy", "--scenario", "scenarios/digits/scenario.yaml"], "'label.noisy'"),
@@ -192,7 +192,7 @@ def test_every_file_that_is_wrong_is_reported_at_once_before_torch_is_imported(t
     types = _scenario(tmp_path, "types", tests="5", gate="{coverage: high}")
     done = _faultlab("run", tmp_path, "--out", tmp_path / "out")
     assert (done.status, done.out) == (2, "")
-    assert f"{syntax}:5:24: not YAML" in done.err
+    assert f"{syntax}:5:24: invalid YAML" in done.err
     assert f"{types}:6:1: tests: input should be a valid list, not 5" in done.err
     assert f"{types}:7:8: gate.coverage: " in done.err
     assert not done.modules & HEAVY
@@ -201,7 +201,7 @@ def test_every_file_that_is_wrong_is_reported_at_once_before_torch_is_imported(t
 def test_a_folder_without_scenarios_is_refused(tmp_path: Path) -> None:
     done = _faultlab("run", tmp_path)
     assert done.status == 2
-    assert f"{tmp_path}: no scenario in this folder" in done.err
+    assert f"{tmp_path}: no scenario file in this folder" in done.err
 
 
 @pytest.fixture(scope="module")
@@ -260,15 +260,15 @@ def test_a_clean_run_that_fails_ends_with_status_3_and_says_why(tmp_path: Path) 
         "exits.yaml:1:1: the clean run's process ended with status 9",
     ):
         assert said in done.err
-    assert f"`faultlab doctor {tmp_path / 'train.yaml'}` looks for the cause." in done.err
+    assert f"Find the cause with `faultlab doctor {tmp_path / 'train.yaml'}`." in done.err
     for log in _logs_named(done.err):
         assert log.is_file(), log
 
 
 def _logs_named(text: str) -> Iterator[Path]:
     for line in text.splitlines():
-        if "What it printed is in " in line:
-            yield ROOT / line.partition("What it printed is in ")[2].removesuffix(".")
+        if "Its output is in " in line:
+            yield ROOT / line.partition("Its output is in ")[2].removesuffix(".")
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +312,7 @@ def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[P
     demands = {"fail_under": 0.6}
     assert told["gate"] == {
         "passed": False,
-        "reasons": ["coverage 0.50 is under 0.60"],
+        "reasons": ["coverage 0.50 is below 0.60"],
         "kinds": ["coverage"],
         "demands": demands,
     }
@@ -327,4 +327,4 @@ def test_a_false_alarm_comes_with_what_to_do_about_it(capsys: pytest.CaptureFixt
     Progress().measured(Baseline(false_alarms=[Alert("guard", "Strict", 3, "too slow")]))
     said = capsys.readouterr().out
     assert "false alarm by Strict: too slow" in said
-    assert "loosen it, or take it out of the scenario" in said
+    assert "Loosen the check, or remove it from the scenario" in said

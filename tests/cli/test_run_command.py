@@ -54,4 +54,4 @@ def test_what_is_no_number_is_refused(
 ) -> None:
     done = call(capsys, monkeypatch, "run", tmp_path, option, "nan")
     assert done.status == 2
-    assert "'nan' is no finite number" in done.err
+    assert "'nan' is not a finite number" in done.err

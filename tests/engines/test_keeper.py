@@ -486,7 +486,7 @@ def test_the_keepers_are_listed_and_ended(
     (state,) = keeping.states()
     listed = call(capsys, monkeypatch, "warm")
     assert f"{bench.project}: process {state['pid']}, " in listed.out
-    assert "MiB, ends in 1 min" in listed.out
+    assert "MiB, exits in 1 min" in listed.out
     assert "ended" in call(capsys, monkeypatch, "warm", "--stop").out
     assert bench.none_left()
-    assert call(capsys, monkeypatch, "warm").out == "no process is kept warm\n"
+    assert call(capsys, monkeypatch, "warm").out == "no warm processes\n"
