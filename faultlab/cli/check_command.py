@@ -16,8 +16,12 @@ from faultlab.errors import ScenarioError
     help=f"""Check scenario files without running them (PATH: files or folders, default: scenarios/).
 
     All errors are reported at once, each with file, line, column and remedy: invalid keys and values, unknown failure
-    modes, missing tests, classes that the project's files do not define, and expired exemptions. An exemption that
-    expires within {SOON} days is a warning. Your code is not imported.
+    modes, missing tests, modules and classes that can't be found, Trainer arguments that don't exist, guards that are
+    not callbacks, several devices, and expired exemptions. An exemption that expires within {SOON} days is a warning,
+    and so is an accelerator that this machine lacks.
+
+    Your code is not imported, so check can't find errors that only a run shows: values that a constructor rejects, code
+    that fails, and names that are created at run time.
 
     Exit codes: 0 no errors, 2 errors.
     """,

@@ -16,11 +16,19 @@ from faultlab.report.text import address
 
 
 @click.command("explain")
-@click.argument("id", shell_complete=failure_modes)
+@click.argument("id", metavar="ID|FAMILY", shell_complete=failure_modes)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(id: str, as_json: bool) -> None:
-    """Explain one failure mode: what it breaks, why it goes undetected, and how to fix it."""
+    """Explain one failure mode: what it breaks, why it goes undetected, and how to fix it.
+
+    For a FAMILY, such as loss, its failure modes are listed.
+    """
     modes = index.modes()
+    if members := [mode for mode in modes.values() if mode.family == id]:
+        from faultlab.cli.list_command import show
+
+        show(members, as_json)
+        return
     if id not in modes:
         raise UsageError(f"unknown failure mode {id!r}. {nearest(id, modes) or 'List them with `faultlab list`.'}")
     mode = modes[id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -42,12 +42,18 @@ def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str,
     matched = _matched(patterns)
     chosen = [m for m in matched if all(not any_of or getattr(m, name) in any_of for name, any_of in asked.items())]
     reasons = _reasons(target, chosen, quiet=as_json)
+    show(chosen, as_json, reasons)
+
+
+def show(modes: Sequence[FailureMode], as_json: bool, reasons: Mapping[str, str] | None = None) -> None:
+    """Print failure modes; ``reasons`` has why some of them do not apply to a target."""
+    reasons = reasons or {}
     if as_json:
         from faultlab.core.report import dump
 
-        click.echo(dump([summary(mode) | _applies(reasons.get(mode.id)) for mode in chosen], indent=1))
+        click.echo(dump([summary(mode) | _applies(reasons.get(mode.id)) for mode in modes], indent=1))
         return
-    shown = [mode for mode in chosen if not reasons.get(mode.id)]
+    shown = [mode for mode in modes if not reasons.get(mode.id)]
     width = max((len(mode.id) for mode in shown), default=0)
     for title, members in families(shown):
         click.secho(f"{title} ({len(members)})", bold=True)

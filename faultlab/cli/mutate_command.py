@@ -14,7 +14,8 @@ from faultlab.cli.multi_run import each
 from faultlab.cli.param_types import Number
 from faultlab.cli.progress import Progress
 from faultlab.cli.shell_completion import scenario_files
-from faultlab.config.scenario import Scenario, load_all
+from faultlab.config.lint import load_checked
+from faultlab.config.scenario import Scenario, find
 from faultlab.core.report import Report
 from faultlab.core.shard import Shard
 from faultlab.errors import BaselineError, FaultlabError, UsageError
@@ -27,9 +28,8 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @click.argument(
     "paths",
     nargs=-1,
-    required=True,
     type=click.Path(path_type=Path),
-    metavar="SCENARIO|PATH...",
+    metavar="[SCENARIO|PATH]...",
     shell_complete=scenario_files,
 )
 @click.option(
@@ -75,10 +75,10 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
     """Mutate source code, one small change at a time, and report the mutants that no test or guard detects.
 
     For a SCENARIO, the files of its module, data and guards are mutated, and its tests and guards judge the mutants;
-    Python files given as PATHs are mutated instead. PATHs without a scenario are judged by their tests. Everything runs
-    in a copy of the project. mutmut generates the mutants.
+    Python files given as PATHs are mutated instead. PATHs without a scenario are judged by their tests. The default is
+    scenarios/. Everything runs in a copy of the project. mutmut generates the mutants.
     """
-    scenarios, sources = _sorted(paths)
+    scenarios, sources = _sorted(paths or tuple(find(())))
     asked = Asked(
         paths=sources,
         tests=tests,
@@ -135,7 +135,7 @@ def _sorted(paths: tuple[Path, ...]) -> tuple[list[Scenario], tuple[Path, ...]]:
             raise UsageError(f"{path}: no such file or folder")
     if len(files) > 1 and sources:
         raise UsageError("files to mutate can be combined with one scenario only, and there are several")
-    return (load_all(tuple(files)) if files else []), tuple(sources)
+    return (load_checked(tuple(files)) if files else []), tuple(sources)
 
 
 def _is_scenario(file: Path) -> bool:

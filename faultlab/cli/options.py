@@ -6,15 +6,32 @@ from pathlib import Path
 
 import click
 
-from faultlab.cli.param_types import EngineName
+from faultlab.cli.param_types import EngineName, OutputFolder
 from faultlab.cli.shell_completion import failure_modes, scenario_files
+from faultlab.errors import UsageError
+
+
+def only_scenario(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Return the given scenario, or the only one in scenarios/."""
+    if value is not None or ctx.resilient_parsing:
+        return value
+    from faultlab.config.scenario import find
+
+    found = find(())
+    if len(found) > 1:
+        way = f"with {param.opts[0]}" if isinstance(param, click.Option) else f"as {param.human_readable_name}"
+        listed = "".join(f"\n      {file}" for file in found)
+        raise UsageError(f"no scenario given, and there are several in scenarios/\n    Name one {way}:{listed}")
+    return found[0]
+
 
 scenario = click.option(
     "--scenario",
     "file",
-    required=True,
     type=click.Path(path_type=Path, dir_okay=False),
+    callback=only_scenario,
     shell_complete=scenario_files,
+    help="Scenario file.  [default: the only one in scenarios/]",
 )
 select = click.option(
     "--select",
@@ -43,7 +60,7 @@ no_warm = click.option(
 )
 out = click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutputFolder(),
     default=Path("reports"),
     show_default=True,
     help="Write reports to this folder.",

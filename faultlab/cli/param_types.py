@@ -1,8 +1,10 @@
-"""Types of command-line options: numbers within a range, and names of engines."""
+"""Types of command-line options: numbers within a range, writable folders, and names of engines."""
 
 from __future__ import annotations
 
 import math
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,6 +22,24 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
+
+
+class OutputFolder(click.Path):
+    """A folder that can be written to, or created. Nothing is left in it by the test."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        folder = Path(str(super().convert(value, param, ctx)))
+        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        try:
+            # Not os.access, which is true for root on a read-only file system.
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            self.fail(f"can't write to {str(folder)!r}: {error.strerror}", param, ctx)
+        return folder
 
 
 class EngineName(StringParamType):

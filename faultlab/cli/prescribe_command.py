@@ -20,6 +20,7 @@ from faultlab.cli import options
 from faultlab.cli.multi_run import told
 from faultlab.cli.progress import Progress
 from faultlab.cli.shell_completion import scenario_files
+from faultlab.config.lint import require_targets
 from faultlab.config.scenario import Scenario, load
 from faultlab.config.scenario_editor import add_guards, lines
 from faultlab.core.report import Report, dump
@@ -32,7 +33,9 @@ from faultlab.report.text import harmless, short
 @click.argument(
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="SCENARIO",
+    metavar="[SCENARIO]",
+    required=False,
+    callback=options.only_scenario,
     shell_complete=scenario_files,
 )
 @options.select
@@ -57,16 +60,18 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
 
     The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. A check that
     raises a false alarm on any clean seed or harmless variation is excluded. Paths in the printed lines are relative to
-    SCENARIO.
+    SCENARIO, which is the only one in scenarios/ by default.
 
     Exit codes: 0 the chosen guards detected everything that they should, 1 they did not, 2 usage or scenario error, 3
     the clean run failed, 130 interrupted.
     """
     scenario = load(file)
+    require_targets([scenario])
     options = Options(select, skip, seed, out=out, watch=thorough(seeds))
-    progress = Progress(quiet=quiet or as_json, silent=as_json)
+    jobs = engines.checked_jobs(jobs)
+    progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
     with progress:
-        working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
+        working = engines.create(engine or engines.default(), jobs)
         if not no_warm:
             working.keep_warm()
         prescriber = Prescriber(scenario, working, options, progress, early, records)

@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import TracebackType
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from faultlab.cli.heartbeat import Heartbeat, duration
 from faultlab.core.report import Baseline, FaultResult, Report, Status
 from faultlab.report.mutants import method_rows, mutation_line, survivors, unreached_rows
 from faultlab.report.overview import family_rows, one_line, silent_rows, target_lines
 from faultlab.report.text import harmless
 
 _SILENT_SHOWN = 12
+# Seconds beside the training that a fault takes, for the estimate: forking, evaluating, judging.
+_OVERHEAD = 0.1
 _STYLES = {"detected": "green", "warned": "yellow", "silent": "red"}
 
 
 class Progress:
-    """The listener of the command line. ``quiet`` limits it to one line per scenario, ``silent`` to errors."""
+    """The listener of the command line.
 
-    def __init__(self, quiet: bool = False, silent: bool = False) -> None:
+    ``quiet`` limits it to one line per scenario, ``silent`` to errors. The duration is estimated
+    for ``jobs`` parallel runs.
+    """
+
+    def __init__(self, quiet: bool = False, silent: bool = False, jobs: int = 1) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
         self._quiet = quiet
         self._silent = silent
+        self._jobs = jobs
         self._name = ""
+        self._seconds = 0.0
+        self._heartbeat = Heartbeat(self._say)
         self._bar: Bar | None = None
         self._task: TaskID | None = None
-        if self._console.is_terminal and not quiet:
+        # Not rich's own opinion, which FORCE_COLOR changes: a pipe would get every frame of the bar.
+        if sys.stdout.isatty() and not quiet:
             name = TextColumn("{task.description}")
-            columns = (SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+            columns = (SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), *times)
             self._bar = Bar(*columns, console=self._console, transient=True)
 
     def __enter__(self) -> Progress:
@@ -43,6 +64,7 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._heartbeat.stop()
         if self._bar is not None:
             self._bar.stop()
 
@@ -51,9 +73,12 @@ class Progress:
         if self._bar is not None:
             self._task = self._bar.add_task(f"{scenario}: importing", total=None)
         else:
-            self._say(f"{scenario}: importing and running clean")
+            self._say(f"{scenario}: importing, and training without faults")
+            self._beat("training without faults")
 
     def measured(self, baseline: Baseline) -> None:
+        self._heartbeat.stop()
+        self._seconds = baseline.seconds
         kind = "deterministic" if baseline.deterministic else "not deterministic"
         self._say(f"{self._name}: clean run {baseline.seconds:.2f} s, {baseline.steps} steps, {kind}")
         for line in target_lines(baseline.findings):
@@ -64,12 +89,15 @@ class Progress:
             self._say("    Its detections prove nothing. Loosen the check, or remove it from the scenario.")
 
     def planned(self, total: int) -> None:
+        about = duration(total * (self._seconds + _OVERHEAD) / self._jobs)
+        self._say(f"{self._name}: {total} fault{'s' * (total != 1)}, about {about}")
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=self._name, total=total)
         else:
-            self._say(f"{self._name}: {total} faults")
+            self._beat("faults", total)
 
     def judged(self, result: FaultResult) -> None:
+        self._heartbeat.advance()
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
@@ -78,11 +106,13 @@ class Progress:
             self._bar.update(self._task, description=f"{self._name}: your tests", total=None)
         else:
             self._say(f"{self._name}: running your tests under the same faults")
+            self._beat("running your tests")
 
     def mutating(self, name: str) -> None:
         self._name = name
         if self._bar is None:
             self._say(f"{name}: making source mutants")
+            self._beat("making source mutants")
         elif self._task is None:
             self._task = self._bar.add_task(f"{name}: making source mutants", total=None)
         else:
@@ -96,8 +126,10 @@ class Progress:
             self._bar.update(self._task, description=f"{self._name}: {who}", total=total, completed=0)
         else:
             self._say(f"{self._name}: running the {who} on {total} mutants")
+            self._beat("mutants", total)
 
     def mutant_judged(self) -> None:
+        self._heartbeat.advance()
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task)
 
@@ -160,7 +192,12 @@ class Progress:
         if not self._quiet:
             self._console.print(text)
 
+    def _beat(self, what: str, total: int = 0) -> None:
+        if not self._quiet:
+            self._heartbeat.begin(self._name, what, total)
+
     def _remove_task(self) -> None:
+        self._heartbeat.stop()
         if self._bar is not None and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None

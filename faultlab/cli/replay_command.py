@@ -18,6 +18,7 @@ from faultlab.cli import options
 from faultlab.cli.multi_run import told
 from faultlab.cli.param_types import Number
 from faultlab.cli.shell_completion import failure_modes
+from faultlab.config.lint import require_targets
 from faultlab.config.scenario import load
 from faultlab.core.ranks import activity
 from faultlab.core.report import Baseline, FaultResult, Status, dump
@@ -68,6 +69,7 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
     if debug and as_json:
         raise click.UsageError("--debug and --json can't be combined: pdb needs the terminal")
     scenario = load(file)
+    require_targets([scenario])
     asked = fault_of(fault, scenario)
     audience = _Audience(quiet=as_json)
     working = engines.create(engine or engines.default(), engines.cores())

@@ -14,7 +14,8 @@ from faultlab.gate import evidence
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("reports"))
 @click.option("--lesson", is_flag=True, help="Also write lesson.html, a quiz that hides each fault until you guess it.")
 @click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
-def command(folder: Path, lesson: bool, opened: bool) -> int:
+@click.option("--quiet", "-q", is_flag=True, help="Don't print the paths of the pages.")
+def command(folder: Path, lesson: bool, opened: bool, quiet: bool) -> int:
     """Regenerate the pages and the other files that are derived from report.json.
 
     FOLDER is a run folder, or a folder of run folders (default: reports). Nothing is run. A report.json that was
@@ -30,7 +31,8 @@ def command(folder: Path, lesson: bool, opened: bool) -> int:
             remedy = f"Rename the folder to {report.scenario!r}."
             raise UsageError(f"{file}: the report is of {report.scenario!r}, not {file.parent.name!r}\n    {remedy}")
         pages.append(files.write(report, file.parent.parent, lesson))
-        click.echo(pages[-1])
+        if not quiet:
+            click.echo(pages[-1])
     if opened:
         click.launch(str(pages[0] if len(pages) == 1 else folder / "index.html"))
     return 0

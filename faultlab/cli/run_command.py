@@ -17,7 +17,8 @@ from faultlab.cli.progress import Progress
 from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
 from faultlab.cli.shell_completion import scenario_files
 from faultlab.config.fault_patterns import check_pattern
-from faultlab.config.scenario import Scenario, load_all
+from faultlab.config.lint import load_checked
+from faultlab.config.scenario import Scenario
 from faultlab.core.reason import Reason
 from faultlab.core.report import Report
 from faultlab.core.shard import Shard
@@ -80,7 +81,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
             raise click.UsageError(". ".join(filter(None, wrong)))
     share = Shard.parse(shard)
     accepted = _accepted(baseline, bool(select or skip or share.of > 1))
-    scenarios = [scenario.with_arguments(script_arguments()) for scenario in load_all(paths)]
+    scenarios = [scenario.with_arguments(script_arguments()) for scenario in load_checked(paths)]
     whole = not paths or any(map(Path.is_dir, paths))
     names = [scenario.name for scenario in scenarios]
     gone = missing(accepted, names, run=True) if accepted is not None and whole else []
@@ -88,7 +89,8 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         click.echo("[]" if as_json else f"no scenario to run: nothing changed since {since}")
         return _lost(gone)
     options = Options(select, skip, seed, timeout, resume, out, fail_under, Watch(advised=advice), share, accepted)
-    progress = Progress(quiet=quiet or as_json, silent=as_json)
+    jobs = engines.checked_jobs(jobs)
+    progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
 
     def carry_out(scenario: Scenario) -> tuple[Report | None, int]:
         report, status = _carry_out(scenario, working, options, progress, lesson)
@@ -99,7 +101,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         return report, gravest((status, mutated))
 
     with progress:
-        working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
+        working = engines.create(engine or engines.default(), jobs)
         if not no_warm:
             working.keep_warm()
         working.alone = len(scenarios) == 1

@@ -17,6 +17,7 @@ from faultlab.cli import options
 from faultlab.cli.multi_run import told
 from faultlab.cli.progress import Progress
 from faultlab.cli.shell_completion import failure_modes
+from faultlab.config.lint import require_targets
 from faultlab.config.scenario import Scenario, load
 from faultlab.core import atomic_write
 from faultlab.core.report import dump
@@ -36,17 +37,20 @@ from faultlab.errors import FaultlabError
 @options.engine
 @options.no_warm
 @options.as_json
+@click.option("--quiet", "-q", is_flag=True, help="Print only the table.")
 def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool,
-            as_json: bool) -> int:  # fmt: skip
+            as_json: bool, quiet: bool) -> int:  # fmt: skip
     """Find by bisection the smallest dose of FAILURE_MODE that each guard detects, and the step at which it does.
 
     The guards are the scenario's own and all ready-made ones. The curve is added to the scenario's report.
     """
     swept = mode_of(mode)
     scenario = load(file)
-    progress = Progress(quiet=as_json, silent=as_json)
+    require_targets([scenario])
+    jobs = engines.checked_jobs(jobs)
+    progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
     with progress:
-        working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
+        working = engines.create(engine or engines.default(), jobs)
         if not no_warm:
             working.keep_warm()
         working.alone = True

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from faultlab.config.scenario import Scenario, project_root, read_all
-from faultlab.config.source_lookup import lacks
-from faultlab.config.yaml_source import Key
+from faultlab.config import target_check
+from faultlab.config.scenario import Scenario, load_all, read_all
 from faultlab.errors import Problem, ScenarioError
 
 SOON = 30
@@ -33,7 +32,8 @@ def check(files: Sequence[Path], today: datetime.date | None = None) -> Checked:
     scenarios, problems = read_all(files)
     found = Checked(scenarios, problems)
     for scenario in scenarios:
-        found.problems += [*_missing_tests(scenario), *_missing_classes(scenario)]
+        found.problems += [*_missing_tests(scenario), *target_check.check(scenario)]
+        found.warnings += target_check.missing_accelerator(scenario)
         for number, exemption in enumerate(scenario.faults.ignore):
             left = (exemption.expires - today).days
             if left <= SOON:
@@ -44,6 +44,29 @@ def check(files: Sequence[Path], today: datetime.date | None = None) -> Checked:
     for problems in (found.problems, found.warnings):
         problems.sort(key=lambda problem: (order.get(problem.file, 0), problem.line, problem.column))
     return found
+
+
+def load_checked(paths: tuple[Path, ...]) -> list[Scenario]:
+    """Return every scenario at the paths, checked as by `faultlab check`.
+
+    Raises:
+        ScenarioError: A file is invalid, or names something that can't be found or used on this machine.
+    """
+    scenarios = load_all(paths)
+    require_targets(scenarios)
+    return scenarios
+
+
+def require_targets(scenarios: Iterable[Scenario]) -> None:
+    """Raise ScenarioError if a scenario names something that can't be found or used on this machine."""
+    problems = [
+        problem
+        for scenario in scenarios
+        for find in (target_check.check, target_check.missing_accelerator)
+        for problem in find(scenario)
+    ]
+    if problems:
+        raise ScenarioError(problems)
 
 
 def looks_like_a_scenario(file: Path) -> bool:
@@ -72,25 +95,6 @@ def _missing_tests(scenario: Scenario) -> list[Problem]:
     except ScenarioError as error:
         return error.problems
     return []
-
-
-def _missing_classes(scenario: Scenario) -> Iterator[Problem]:
-    root = project_root(scenario.file).resolve()
-    for where, class_path in _class_paths(scenario):
-        if file := lacks(class_path, root):
-            name = class_path.rpartition(".")[2]
-            yield from scenario.problem(
-                where, f"{file} does not define {name!r}", "Name a class or function of that file."
-            ).problems
-
-
-def _class_paths(scenario: Scenario) -> Iterator[tuple[Key, str]]:
-    for key in ("module", "data", "build"):
-        if (component := getattr(scenario, key)) is not None:
-            yield (key, "class_path"), component.class_path
-    for number, guard in enumerate(scenario.guards):
-        if guard.class_path is not None:
-            yield ("guards", number, "class_path"), guard.class_path
 
 
 def _expiry(mode: str, expires: datetime.date, left: int) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from faultlab.config.scenario_fields import (
 )
 from faultlab.config.selection import Selection
 from faultlab.config.validation_messages import explain
-from faultlab.config.yaml_source import HOW_TO_GET_ONE, Key, YamlFile, not_found
+from faultlab.config.yaml_source import HOW_TO_GET_ONE, Key, YamlFile, not_found, refuse_script
 from faultlab.core import framework_names
 from faultlab.core.report import Demands
 from faultlab.errors import Problem, ScenarioError, UsageError
@@ -264,6 +264,7 @@ def find(paths: tuple[Path, ...]) -> list[Path]:
                 raise UsageError(f"{path}: no scenario file in this folder\n    {HOW_TO_GET_ONE}")
             files += found
         elif path.is_file():
+            refuse_script(path)
             files.append(path)
         else:
             raise UsageError(f"{path}: no such file or folder\n    {not_found(path)}")
@@ -300,6 +301,7 @@ def read_all(files: Iterable[Path]) -> tuple[list[Scenario], list[Problem]]:
 
 def load(file: Path) -> Scenario:
     """Return the scenario of a file. Raises ScenarioError with all its errors."""
+    refuse_script(file)
     yaml = YamlFile(file)
     problems = list(yaml.problems)
     try:

@@ -64,22 +64,7 @@ def within_repository(root: Path) -> str:
     return ""
 
 
-def lacks(class_path: str, root: Path) -> str:
-    """Return the project's file that should define a class or factory and does not; empty if that is unknown."""
-    file = file_of(class_path, root)
-    if not file:
-        return ""
-    try:
-        tree = ast.parse((root / file).read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError):
-        return ""
-    names = {name for node in tree.body for name in _bound(node)}
-    name = class_path.rpartition(".")[2]
-    # A star import or a __getattr__ may define any name.
-    return "" if names & {name, "*", "__getattr__"} else file
-
-
-def _bound(node: ast.stmt) -> set[str]:
+def bound_names(node: ast.stmt) -> set[str]:
     """Return the names that a statement of a module may bind, also in its branches."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return {node.name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -86,6 +87,13 @@ class YamlFile:
                 message = f"invalid value {node.value!r}: {error}"
                 unreadable.append(Problem(str(self._file), *_start(node), message, "Fix it, or put it in quotes."))
         return unreadable
+
+
+def refuse_script(path: Path) -> None:
+    """Raise UsageError for a Python script in place of a scenario."""
+    if path.suffix == ".py" and path.is_file():
+        remedy = f"Write a scenario for it with `faultlab init {shlex.quote(str(path))}`."
+        raise UsageError(f"{path}: a Python script, not a scenario file\n    {remedy}")
 
 
 def not_found(path: Path) -> str:

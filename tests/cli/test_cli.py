@@ -206,16 +206,23 @@ def test_a_folder_without_scenarios_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def unbuildable(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """One run of every scenario whose code can't be called as the file says."""
+    """One run of every scenario whose code can't be called as the file says, as only the run can find."""
     folder = tmp_path_factory.mktemp("unbuildable")
-    _scenario(folder, "module", "nowhere.Model")
-    _scenario(folder, "class", "healthy.Modle")
     _scenario(folder, "arguments", "healthy.Model, init_args: {speed: 1}")
     _scenario(folder, "kind", "no_lightning_module.Model")
     _scenario(folder, "import", "fails_to_import.Model")
+    return _faultlab("run", folder, "--json", "--out", folder / "out")
+
+
+@pytest.fixture(scope="module")
+def missing(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """One run of scenarios that name things that do not exist, of which nothing is run."""
+    folder = tmp_path_factory.mktemp("missing")
+    _scenario(folder, "module", "nowhere.Model")
+    _scenario(folder, "class", "healthy.Modle")
     _scenario(folder, "trainer", trainer="{max_epoch: 2}")
     _scenario(folder, "guard", guards="[{trainer_flag: {detect_anomoly: true}}]")
-    return _faultlab("run", folder, "--json", "--out", folder / "out")
+    return _faultlab("run", folder, "--out", folder / "out")
 
 
 @pytest.mark.parametrize(
@@ -231,11 +238,11 @@ def unbuildable(tmp_path_factory: pytest.TempPathFactory) -> Done:
     ],
 )
 def test_a_scenario_that_names_what_is_not_there_is_told_where(
-    unbuildable: Done, place: str, said: str, remedy: str
+    unbuildable: Done, missing: Done, place: str, said: str, remedy: str
 ) -> None:
-    lines = unbuildable.err.splitlines()
+    lines = (unbuildable.err + missing.err).splitlines()
     told = [number for number, line in enumerate(lines) if f"/{place}: " in line]
-    assert len(told) == 1, unbuildable.err
+    assert len(told) == 1, lines
     assert said in lines[told[0]]
     assert remedy in lines[told[0] + 1]
 
@@ -244,6 +251,11 @@ def test_scenarios_that_can_not_be_built_end_with_status_2(unbuildable: Done) ->
     assert unbuildable.status == 2
     assert json.loads(unbuildable.out) == []
     assert not unbuildable.modules & {"torch", "pytorch_lightning", "lightning"}, "the driver needs none of them"
+
+
+def test_scenarios_that_name_what_does_not_exist_end_with_status_2_before_anything_runs(missing: Done) -> None:
+    assert (missing.status, missing.out) == (2, "")
+    assert not missing.modules & HEAVY
 
 
 def test_a_clean_run_that_fails_ends_with_status_3_and_says_why(tmp_path: Path) -> None:

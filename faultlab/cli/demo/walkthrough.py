@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from faultlab.campaign.campaign import Campaign, Listener, Options
 from faultlab.campaign.healthy_runs import Watch
@@ -44,6 +45,16 @@ class Story:
     before: Report
     after: Report | None
     interrupted: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the story as plain data, with both reports."""
+        return {
+            "failures": [asdict(told) for told in self.failures],
+            "guard": self.guard,
+            "with_guard": asdict(self.cured) if self.cured is not None else None,
+            "reports": [report.to_json() for report in (self.before, self.after) if report is not None],
+            "interrupted": self.interrupted,
+        }
 
 
 def carry_out(engine: Engine, out: Path, listener: Listener) -> Story:
