@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
 class FaultlabError(Exception):
-    """The base of faultlab's own errors. ``exit_code`` is the status of a command that ends with it."""
+    """The base of faultlab's own errors.
+
+    ``exit_code`` is the status of a command that ends with it, ``kind`` its name in JSON, which does not change.
+    """
 
     exit_code = 70
+    kind = "internal"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error as commands print it with ``--json``."""
+        return {"kind": self.kind, "message": str(self), "exit_code": self.exit_code}
 
 
 class FaultSyntaxError(FaultlabError, ValueError):
     """A fault or trigger has a syntax error."""
 
     exit_code = 2
+    kind = "usage"
 
 
 class CatalogueError(FaultlabError):
     """A failure mode is declared incorrectly, or twice."""
 
     exit_code = 2
+    kind = "catalogue"
 
 
 class BaselineError(FaultlabError):
     """The clean run fails, so faulted runs would prove nothing. ``log`` is the file with its output."""
 
     exit_code = 3
+    kind = "clean-run"
 
     def __init__(self, message: str, log: str = "") -> None:
         super().__init__(f"{message}\n    Its output is in {log}." if log else message)
@@ -38,6 +49,7 @@ class InconclusiveError(FaultlabError):
     """The evidence proves nothing, neither that the gate passes nor that it fails."""
 
     exit_code = 4
+    kind = "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -59,16 +71,21 @@ class ScenarioError(FaultlabError):
     """All errors of a scenario file."""
 
     exit_code = 2
+    kind = "scenario"
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         super().__init__("\n".join(map(str, problems)))
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "problems": [asdict(problem) for problem in self.problems]}
 
 
 class UsageError(FaultlabError):
     """The command was called incorrectly."""
 
     exit_code = 2
+    kind = "usage"
 
 
 class TargetError(Exception):

@@ -13,6 +13,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from faultlab.cli import defaults
 from faultlab.core.version import __version__
 from faultlab.errors import FaultlabError
 
@@ -48,7 +49,16 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        return import_module(f"faultlab.cli.{name}_command").command  # type: ignore[no-any-return]
+        found: click.Command = import_module(f"faultlab.cli.{name}_command").command
+        defaults.name_variables(found, f"{PROGRAM}_{name}")
+        return found
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Return the context, with the defaults of pyproject.toml."""
+        ctx = super().make_context(*args, **more)
+        if not ctx.resilient_parsing:
+            ctx.default_map = defaults.read(_COMMANDS, lambda name: self.get_command(ctx, name))
+        return ctx
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands that match, without importing them, which click's own method would."""
@@ -76,23 +86,33 @@ def group(debug: bool) -> None:
 
     Exit codes: 0 the gate passed, 1 it did not pass, 2 usage or scenario error, 3 the clean run failed or raised a
     false alarm, 4 inconclusive, 70 internal error, 130 interrupted.
+
+    Options can also be set in pyproject.toml, under [tool.faultlab] for every command or [tool.faultlab.COMMAND] for
+    one, and by environment variables such as FAULTLAB_RUN_JOBS.
     """
 
 
 def main() -> None:
     """Run the command line; end every error of faultlab's own with one message and its exit code."""
-    debug = "--debug" in sys.argv
+    arguments = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    debug, as_json = "--debug" in arguments, "--json" in arguments and "watch" not in arguments[:2]
     try:
         sys.exit(group.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False))
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        if as_json:
+            _print_json({"kind": "usage", "message": error.format_message(), "exit_code": 2})
+        else:
+            error.show()
         sys.exit(2)
     except FaultlabError as error:
         if debug:
             traceback.print_exc()
-        click.echo(str(error), err=True)
+        if as_json:
+            _print_json(error.to_json())
+        else:
+            click.echo(click.style(str(error), fg="red") if sys.stderr.isatty() else str(error), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -101,6 +121,16 @@ def main() -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"internal error: {type(error).__name__}: {error}", err=True)
+        message = f"internal error: {type(error).__name__}: {error}"
+        if as_json:
+            _print_json({"kind": "internal", "message": message, "exit_code": 70})
+        else:
+            click.echo(message, err=True)
         click.echo("    `faultlab --debug ...` prints the traceback.", err=True)
         sys.exit(70)
+
+
+def _print_json(error: dict[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps({"error": error}, indent=1, ensure_ascii=False))

@@ -12,6 +12,7 @@ from faultlab.cli import options
 from faultlab.cli.param_types import Number
 from faultlab.core.report import Demands, dump
 from faultlab.errors import UsageError
+from faultlab.gate.baseline_file import DEFAULT_NAME, default_file
 from faultlab.gate.judgement import Judged, judge
 from faultlab.report.overview import one_line, target_lines
 from faultlab.report.text import harmless
@@ -34,7 +35,11 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
 @click.option(
     "--baseline", type=click.Path(path_type=Path, dir_okay=False), help="Baseline file; fail on any regression from it."
 )
-@click.option("--accept", is_flag=True, help="Write the baseline file from the reports.")
+@click.option(
+    "--accept",
+    is_flag=True,
+    help=f"Write the baseline file from the reports.  [default file: scenarios/{DEFAULT_NAME}]",
+)
 @click.option("--reason", default="", metavar="TEXT", help="With --accept: why the undetected faults are acceptable.")
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="With --accept: the last day on which they are.")
 @click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail if coverage is below this ratio.")
@@ -67,7 +72,7 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
     Exit codes: 0 passed, 1 not passed, 2 usage error, 3 false alarms, 4 inconclusive.
     """
     if accept and baseline is None:
-        raise UsageError("--accept writes a baseline; name its file: --baseline reports/accepted.json")
+        baseline = default_file()
     if (reason or expires) and not accept:
         raise UsageError("--reason and --expires require --accept")
     demands = Demands(silent=silent, latency=latency, false_alarms=false_alarms, fail_under=fail_under)

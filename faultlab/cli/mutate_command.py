@@ -103,6 +103,7 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
             as_json,
             interrupted="interrupted: verdicts are kept; run the same command to continue",
             ci=ci,
+            errors=progress.errors,
         )
 
 

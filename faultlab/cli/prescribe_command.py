@@ -78,8 +78,7 @@ def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: i
         try:
             found = prescriber.prescribe()
         except FaultlabError as error:
-            progress.failed(told(error, file))
-            return error.exit_code
+            raise told(error, file) from error
         finally:
             working.close()
     _write_pages(found, out)

@@ -46,6 +46,7 @@ class Progress:
         self._quiet = quiet
         self._silent = silent
         self._jobs = jobs
+        self.errors: list[Exception] = []
         self._name = ""
         self._seconds = 0.0
         self._heartbeat = Heartbeat(self._say)
@@ -186,6 +187,7 @@ class Progress:
     def failed(self, error: Exception) -> None:
         """Print the error that ended a scenario."""
         self._remove_task()
+        self.errors.append(error)
         self._errors.print(escape(str(error)), style="red")
 
     def _say(self, text: str) -> None:

@@ -88,8 +88,7 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
         if debug and not replayed.interrupted:
             _debug(replay, replayed, without_fault)
     except FaultlabError as error:
-        audience.failed(told(error, file))
-        return error.exit_code
+        raise told(error, file) from error
     finally:
         working.close()
     if replayed.interrupted:
@@ -126,9 +125,6 @@ class _Audience:
     def showing(self, fault: str) -> None:
         if not self._quiet:
             click.secho(f"---- with {fault}" if fault else "---- the clean run", bold=True)
-
-    def failed(self, error: Exception) -> None:
-        click.secho(str(error), err=True, fg="red")
 
     def _say(self, text: str) -> None:
         if not self._quiet:

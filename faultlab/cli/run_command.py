@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from faultlab import engines
 from faultlab.campaign.campaign import Campaign, Options
@@ -25,7 +26,7 @@ from faultlab.core.shard import Shard
 from faultlab.errors import FaultlabError, UsageError
 from faultlab.gate import affected
 from faultlab.gate.baseline_check import missing
-from faultlab.gate.baseline_file import Accepted, read
+from faultlab.gate.baseline_file import read
 from faultlab.gate.demands import exit_code, gravest
 
 
@@ -80,7 +81,10 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         if (wrong := check_pattern(pattern, whole_faults)) is not None:
             raise click.UsageError(". ".join(filter(None, wrong)))
     share = Shard.parse(shard)
-    accepted = _accepted(baseline, bool(select or skip or share.of > 1))
+    if select or skip or share.of > 1:
+        _refuse_baseline(baseline)
+        baseline = None
+    accepted = read(baseline) if baseline is not None else None
     scenarios = [scenario.with_arguments(script_arguments()) for scenario in load_checked(paths)]
     whole = not paths or any(map(Path.is_dir, paths))
     names = [scenario.name for scenario in scenarios]
@@ -105,7 +109,7 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         if not no_warm:
             working.keep_warm()
         working.alone = len(scenarios) == 1
-        status = each(scenarios, carry_out, working, as_json, ci=ci)
+        status = each(scenarios, carry_out, working, as_json, ci=ci, errors=progress.errors)
     if baseline is not None and status == 0 and not gone and not as_json:
         click.echo(f"no regression from {baseline}")
     return gravest((status, _lost(gone)))
@@ -118,11 +122,12 @@ def _lost(gone: Sequence[Reason]) -> int:
     return 1 if gone else 0
 
 
-def _accepted(baseline: Path | None, narrowed: bool) -> Accepted | None:
-    if baseline is not None and narrowed:
+def _refuse_baseline(baseline: Path | None) -> None:
+    """Raise UsageError for a baseline on the command line; one of pyproject.toml or the environment doesn't apply."""
+    source = click.get_current_context().get_parameter_source("baseline")
+    if baseline is not None and source is ParameterSource.COMMANDLINE:
         remedy = "Run without --select, --ignore and --shard, or merge the shards and run `faultlab gate --baseline`."
         raise UsageError(f"--baseline needs complete runs\n    {remedy}")
-    return read(baseline) if baseline is not None else None
 
 
 def _touched(scenarios: list[Scenario], ref: str, as_json: bool) -> list[Scenario]:

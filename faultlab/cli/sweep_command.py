@@ -58,8 +58,7 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
         try:
             report = sweep.run()
         except FaultlabError as error:
-            progress.failed(told(error, file))
-            return error.exit_code
+            raise told(error, file) from error
         finally:
             working.close()
     found = sweep.to_json(report)

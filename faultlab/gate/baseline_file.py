@@ -20,6 +20,8 @@ from faultlab.config.yaml_source import YamlFile
 from faultlab.core.report import SCHEMA
 from faultlab.errors import InconclusiveError, Problem, ScenarioError, UsageError
 
+DEFAULT_NAME = "faultlab-baseline.json"
+
 # JSON has no dates.
 Date = Annotated[datetime.date, Field(strict=False)]
 
@@ -61,6 +63,11 @@ class Accepted(_Part):
 
     schema_: Literal[1] = Field(alias="schema")
     scenarios: dict[str, Standard] = {}
+
+
+def default_file() -> Path:
+    """Return the place of the baseline beside the scenarios, since it is committed and reports are not."""
+    return Path("scenarios", DEFAULT_NAME) if Path("scenarios").is_dir() else Path(DEFAULT_NAME)
 
 
 def read(file: Path) -> Accepted:

@@ -92,3 +92,28 @@ def test_report_is_quiet_if_asked(
     assert call(capsys, monkeypatch, "report", tmp_path).out.endswith("index.html\n")
     assert call(capsys, monkeypatch, "report", tmp_path, "--quiet").out == ""
     assert (tmp_path / "made-up" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_baseline_is_written_beside_the_scenarios_and_not_among_the_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_folder(tmp_path / "reports", report(result("loss.nan@always", "silent")))
+    if beside:
+        (tmp_path / "scenarios").mkdir()
+    asked = ("--reason", "no guard yet", "--expires", "2999-01-01")
+    assert call(capsys, monkeypatch, "gate", "--accept", *asked).status == 0
+    file = tmp_path / ("scenarios/faultlab-baseline.json" if beside else "faultlab-baseline.json")
+    assert file.is_file()
+    assert call(capsys, monkeypatch, "gate", "--baseline", file).status == 0
+
+
+def test_a_baseline_of_the_configuration_does_not_keep_from_running_a_part(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "pyproject.toml").write_text("[tool.faultlab]\nbaseline = 'nowhere.json'\n")
+    assert "nowhere.json: no such file" in call(capsys, monkeypatch, "run").err
+    assert "can't import 'trian'" in call(capsys, monkeypatch, "run", "--select", "loss.nan").err
+    narrowed = call(capsys, monkeypatch, "run", "--select", "loss.nan", "--baseline", "nowhere.json")
+    assert "--baseline needs complete runs" in narrowed.err

@@ -11,7 +11,7 @@ from faultlab.cli import run_command
 from faultlab.core.report import Report
 from tests.support import call, detection, report, result
 
-SCENARIO = "schema: 1\nname: made-up\nmodule: {class_path: pkg.model.Lit}\n"
+SCENARIO = "schema: 1\nname: made-up\nmodule: {class_path: torch.nn.Linear}\n"
 
 
 @pytest.mark.parametrize(
