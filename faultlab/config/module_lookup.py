@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import sys
-from collections.abc import Iterable, Sequence
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from faultlab.config.source_lookup import bound_names
@@ -19,26 +19,20 @@ _DYNAMIC = ("__getattr__", "__path__", "sys.modules", "globals()")
 def missing_module(name: str, path: Sequence[str]) -> str:
     """Return the first part of a dotted module name that can't be found; empty if it can, or if that is unknown."""
     parts = name.split(".")
-    found = _top(parts[0], tuple(path))
-    if found is None:
-        return parts[0]
-    for end in range(2, len(parts) + 1):
+    found: _Found | None = None
+    for end in range(1, len(parts) + 1):
         inner = ".".join(parts[:end])
-        locations = found.submodule_search_locations
-        below = PathFinder.find_spec(inner, list(locations)) if locations is not None else None
-        if below is None:
-            return "" if _is_dynamic(found) else inner
-        found = below
+        before, found = found, _find(inner, tuple(path))
+        if found is None:
+            return "" if before is not None and _is_dynamic(before) else inner
     return ""
 
 
 def siblings(name: str, path: Sequence[str]) -> list[str]:
     """Return the modules beside a missing one, to suggest one of them."""
     parent, _, _ = name.rpartition(".")
-    folders: Iterable[str] = path
-    if parent:
-        found = spec(parent, path)
-        folders = (found.submodule_search_locations or ()) if found is not None else ()
+    found = _find(parent, tuple(path)) if parent else None
+    folders = path if not parent else found.folders if found is not None else ()
     names = {
         entry.stem
         for folder in folders
@@ -49,21 +43,21 @@ def siblings(name: str, path: Sequence[str]) -> list[str]:
     return sorted(f"{parent}.{one}" if parent else one for one in names)
 
 
-def spec(name: str, path: Sequence[str]) -> ModuleSpec | None:
-    """Return the spec of a module, without importing it or its parents; None if it can't be found."""
-    parts = name.split(".")
-    found = _top(parts[0], tuple(path))
-    for end in range(2, len(parts) + 1):
-        if found is None or found.submodule_search_locations is None:
-            return None
-        found = PathFinder.find_spec(".".join(parts[:end]), list(found.submodule_search_locations))
-    return found
+def exists(name: str, path: Sequence[str]) -> bool:
+    """Return whether a module can be found."""
+    return _find(name, tuple(path)) is not None
+
+
+def folders_of(package: str, path: Sequence[str] = ()) -> Sequence[str]:
+    """Return the folders of a package; none if there is none."""
+    found = _find(package, tuple(path))
+    return found.folders if found is not None else ()
 
 
 def source(name: str, path: Sequence[str]) -> ast.Module | None:
     """Return the syntax tree of a module; None if it has no readable Python source."""
-    found = spec(name, path)
-    return _tree(found.origin) if found is not None and found.origin else None
+    found = _find(name, tuple(path))
+    return _tree(found.file) if found is not None and found.file else None
 
 
 def names_of(module: ast.Module) -> set[str] | None:
@@ -72,18 +66,44 @@ def names_of(module: ast.Module) -> set[str] | None:
     return None if names & {"*", "__getattr__"} else names
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A module: its file, if it has one, and the folders that its submodules are in, if it is a package."""
+
+    file: str | None
+    folders: tuple[str, ...]
+
+
 @lru_cache
-def _top(name: str, path: tuple[str, ...]) -> ModuleSpec | None:
-    if name in sys.builtin_module_names:
-        return PathFinder.find_spec(name) or importlib.util.find_spec(name)
-    found = PathFinder.find_spec(name, list(path))
-    if found is not None and found.origin is not None:
+def _find(name: str, path: tuple[str, ...]) -> _Found | None:
+    parent, _, _ = name.rpartition(".")
+    if parent:
+        outer = _find(parent, path)
+        return _below(name, outer.folders) if outer is not None and outer.folders else None
+    found = _below(name, path)
+    if found is not None and found.file is not None:
         return found
     try:
         # Also asks the finders of editable installs.
-        return importlib.util.find_spec(name) or found
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return found
+    if spec is None or spec.loader is None:
+        return found
+    return _Found(spec.origin, tuple(spec.submodule_search_locations or ()))
+
+
+def _below(name: str, folders: tuple[str, ...]) -> _Found | None:
+    # Not PathFinder, which needs the parents of a namespace package to be imported.
+    namespace: list[str] = []
+    for folder in folders:
+        finder = pkgutil.get_importer(folder)
+        found = finder.find_spec(name) if finder is not None else None
+        if found is not None and found.loader is not None:
+            return _Found(found.origin, tuple(found.submodule_search_locations or ()))
+        if found is not None:
+            namespace += found.submodule_search_locations or ()
+    return _Found(None, tuple(namespace)) if namespace else None
 
 
 @lru_cache
@@ -96,13 +116,13 @@ def _tree(file: str) -> ast.Module | None:
         return None
 
 
-def _is_dynamic(found: ModuleSpec) -> bool:
-    if found.origin is None:
-        return found.submodule_search_locations is None
-    if not found.origin.endswith(".py"):
+def _is_dynamic(found: _Found) -> bool:
+    if found.file is None:
+        return not found.folders
+    if not found.file.endswith(".py"):
         return True
     try:
-        text = Path(found.origin).read_text(encoding="utf-8")
+        text = Path(found.file).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return True
     return any(mark in text for mark in _DYNAMIC)

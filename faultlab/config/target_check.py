@@ -84,7 +84,7 @@ def _class_paths(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
         source = module_lookup.source(module, path)
         names = module_lookup.names_of(source) if source is not None else None
         submodule = f"{module}.{name}"
-        if names is None or name in names or module_lookup.spec(submodule, path) is not None:
+        if names is None or name in names or module_lookup.exists(submodule, path):
             continue
         yield where, f"{module!r} has no {name!r}", nearest(name, names) or f"Name a class or function of {module}."
 
@@ -141,8 +141,7 @@ def trainer_parameters() -> list[str]:
     """Return the arguments of the installed Lightning's Trainer, read from its source; none if there is none."""
     names: dict[str, None] = {}
     for package, module in _TRAINERS:
-        top = module_lookup.spec(package, ())
-        for folder in (top.submodule_search_locations or ()) if top is not None else ():
+        for folder in module_lookup.folders_of(package):
             file = Path(folder, *module.split(".")).with_suffix(".py")
             names.update(dict.fromkeys(_parameters(file, "Trainer")))
     return list(names)

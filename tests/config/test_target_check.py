@@ -30,6 +30,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg/model.py").write_text(MODEL)
     (tmp_path / "train.py").write_text(MODEL)
+    (tmp_path / "spaces/of/names").mkdir(parents=True)
+    (tmp_path / "spaces/of/names/model.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -49,6 +51,7 @@ def found(file: Path) -> list[str]:
     [
         ("trian.Lit", "can't import 'trian': no module named 'trian'\n    Did you mean 'train'?"),
         ("pkg.modle.Lit", "can't import 'pkg.modle': no module named 'pkg.modle'\n    Did you mean 'pkg.model'?"),
+        ("spaces.of.naems.model.Lit", "can't import 'spaces.of.naems.model': no module named 'spaces.of.naems'\n"),
         ("zzzzz.Lit", "can't import 'zzzzz': no module named 'zzzzz'\n    Run from the folder that holds the package"),
         ("pkg.model.Lti", "'pkg.model' has no 'Lti'\n    Did you mean 'Lit'?"),
     ],
@@ -59,7 +62,16 @@ def test_a_class_that_can_not_be_found_is_an_error_with_the_closest_name(project
 
 
 @pytest.mark.parametrize(
-    "module", ["pkg.model.Lit", "train.factory", "torch.nn.Linear", "torch.nnn.Linear", "os.path.join", "__main__.Lit"]
+    "module",
+    [
+        "pkg.model.Lit",
+        "train.factory",
+        "spaces.of.names.model.Lit",
+        "torch.nn.Linear",
+        "torch.nnn.Linear",
+        "os.path.join",
+        "__main__.Lit",
+    ],
 )
 def test_a_class_that_can_be_found_or_may_be_there_is_no_error(project: Path, module: str) -> None:
     assert found(written(project, "", module)) == []

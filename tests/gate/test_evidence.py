@@ -512,7 +512,7 @@ def test_what_proves_nothing_can_not_be_accepted(gate: Gate, tmp_path: Path) -> 
     assert not (tmp_path / "accepted.json").exists()
 
 
-@pytest.mark.parametrize("options", [["--accept"], ["--reason", "because"], ["--expires", "2999-01-01"]])
+@pytest.mark.parametrize("options", [["--reason", "because"], ["--expires", "2999-01-01"]])
 def test_options_that_go_together_are_asked_for_together(gate: Gate, options: list[str]) -> None:
     assert gate(*options).status == 2
 
