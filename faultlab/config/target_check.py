@@ -1,4 +1,4 @@
-"""Validation of what a scenario names, from source files: class paths, Trainer arguments, devices and guards.
+"""Validation of what a scenario names, from source files: class paths and their arguments, devices and guards.
 
 `faultlab run` does it before anything runs, and `faultlab check` does nothing else; neither imports torch or the user's
 code. What the source doesn't show, such as the values that a constructor accepts, only a run can find.
@@ -30,7 +30,7 @@ _GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia/version", "/dev/
 def check(scenario: Scenario) -> list[Problem]:
     """Return the errors in what a scenario names that its source files show."""
     path = import_path(scenario.file)
-    found = [*_class_paths(scenario, path)]
+    found = [*_class_paths(scenario, path), *_arguments(scenario, path)]
     if scenario.framework == framework_names.DEFAULT:
         found += [*_guards(scenario, path), *_trainer(scenario), *_devices(scenario)]
     return [
@@ -87,6 +87,49 @@ def _class_paths(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
         if names is None or name in names or module_lookup.exists(submodule, path):
             continue
         yield where, f"{module!r} has no {name!r}", nearest(name, names) or f"Name a class or function of {module}."
+
+
+def _arguments(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
+    for where, class_path in _named(scenario):
+        if where[0] == "trainer":
+            continue
+        entry = scenario.guards[int(where[1])] if where[0] == "guards" else getattr(scenario, str(where[0]))
+        module, _, name = class_path.rpartition(".")
+        source = module_lookup.source(module, path)
+        parameters = _signature(source, name) if source is not None else None
+        if parameters is None:
+            continue
+        for argument in entry.init_args:
+            if argument not in parameters:
+                message = f"{class_path}: got an unexpected keyword argument {argument!r}"
+                remedy = nearest(argument, parameters) or f"Arguments: {', '.join(parameters) or 'none'}."
+                yield (*where[:-1], "init_args", argument), message, remedy
+        for argument, required in parameters.items():
+            if required and argument not in entry.init_args:
+                message = f"{class_path}: missing a required argument: {argument!r}"
+                at = (*where[:-1], "init_args") if entry.init_args else where
+                yield at, message, "Give the arguments under init_args."
+
+
+def _signature(source: ast.Module, name: str) -> dict[str, bool] | None:
+    """Return the parameters of a class or function, and whether each is required; None if they are unknown."""
+    found = [node for node in source.body if getattr(node, "name", None) == name]
+    if len(found) != 1 or not isinstance(found[0], (ast.ClassDef, ast.FunctionDef)) or found[0].decorator_list:
+        return None
+    function, bound = found[0], 0
+    if isinstance(function, ast.ClassDef):
+        methods = [node for node in function.body if isinstance(node, ast.FunctionDef)]
+        own = [node for node in methods if node.name == "__init__"]
+        if len(own) != 1 or own[0].decorator_list or function.keywords or any(m.name == "__new__" for m in methods):
+            return None
+        function, bound = own[0], 1
+    given = function.args
+    if given.kwarg is not None or given.posonlyargs:
+        return None
+    positional = given.args[bound:]
+    first_default = len(positional) - len(given.defaults)
+    parameters = {one.arg: number < first_default for number, one in enumerate(positional)}
+    return parameters | {one.arg: value is None for one, value in zip(given.kwonlyargs, given.kw_defaults)}
 
 
 _INSTALL = "Run from the folder that holds the package, or install it."

@@ -49,7 +49,7 @@ class Fails(Lit):
         raise ValueError("the clean run fails")
 
 
-class NotACallback:
+class NotAModule:
     pass
 """
 
@@ -106,6 +106,10 @@ def usage(folder: Path) -> list[list[str]]:
         ["run", "--select", "return.none@sometimes"],
         ["run", "--select", "label.noisy:x=1"],
         ["run", "nowhere.yaml"],
+        ["run", "model.py"],
+        ["run", "--json", "nowhere.yaml"],
+        ["run", "--out", "model.py/reports"],
+        ["replay", "loss.nan"],
         ["run"],
         ["run", "--baseline", "nowhere.json"],
         ["run", "--baseline", "nowhere.json", "--select", "loss.nan"],
@@ -136,6 +140,8 @@ def scenario_errors(folder: Path) -> list[list[str]]:
     scenarios = _project(folder)
     (scenarios / "many.yaml").write_text(MANY)
     _scenario(scenarios, "missing", module="model.Lot", tests="[gone.py]")
+    _scenario(scenarios, "arguments", module="model.Lit, init_args: {wdith: 1}", trainer="{max_epoch: 2, devices: 2}")
+    _scenario(scenarios, "guards", guards="[{class_path: model.NotAModule}, {class_path: modle.Guard}]")
     _scenario(scenarios, "expired", faults="{ignore: [{mode: loss.nan, reason: by design, expires: 2020-01-01}]}")
     _scenario(scenarios, "syntax", trainer="{max_epochs: [}")
     _scenario(scenarios, "alias", trainer="&again {x: *again}")
@@ -153,7 +159,7 @@ def run(folder: Path) -> list[list[str]]:
     guards = "[{class_path: pytorch_lightning.callbacks.EarlyStopping, init_args: {monitor: val_loss}}]"
     _scenario(scenarios, "good", guards=guards, gate="{coverage: 0.9}", monitor="{metric: val_loss}", **short)
     _scenario(scenarios, "fails", module="model.Fails", **short)
-    _scenario(scenarios, "arguments", module="model.Lit, init_args: {depth: 1}", **short)
+    _scenario(scenarios, "module", module="model.NotAModule", **short)
     select = [
         f"--select={fault}"
         for fault in ("loss.nan@step=8", "return.none", "label.shuffled@step=1", "step.raises@step=1")

@@ -208,7 +208,6 @@ def test_a_folder_without_scenarios_is_refused(tmp_path: Path) -> None:
 def unbuildable(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """One run of every scenario whose code can't be called as the file says, as only the run can find."""
     folder = tmp_path_factory.mktemp("unbuildable")
-    _scenario(folder, "arguments", "healthy.Model, init_args: {speed: 1}")
     _scenario(folder, "kind", "no_lightning_module.Model")
     _scenario(folder, "import", "fails_to_import.Model")
     return _faultlab("run", folder, "--json", "--out", folder / "out")
@@ -220,6 +219,7 @@ def missing(tmp_path_factory: pytest.TempPathFactory) -> Done:
     folder = tmp_path_factory.mktemp("missing")
     _scenario(folder, "module", "nowhere.Model")
     _scenario(folder, "class", "healthy.Modle")
+    _scenario(folder, "arguments", "healthy.Model, init_args: {speed: 1}")
     _scenario(folder, "trainer", trainer="{max_epoch: 2}")
     _scenario(folder, "guard", guards="[{trainer_flag: {detect_anomoly: true}}]")
     return _faultlab("run", folder, "--out", folder / "out")
@@ -230,7 +230,7 @@ def missing(tmp_path_factory: pytest.TempPathFactory) -> Done:
     [
         ("module.yaml:3:10", "no module named 'tests.broken.nowhere'", "Run from the folder"),
         ("class.yaml:3:10", "'tests.broken.healthy' has no 'Modle'", "Did you mean 'Model'?"),
-        ("arguments.yaml:3:50", "unexpected keyword argument 'speed'", "init_args"),
+        ("arguments.yaml:3:62", "unexpected keyword argument 'speed'", "Arguments: "),
         ("kind.yaml:3:1", "no_lightning_module.Model is no LightningModule", "Name a LightningModule"),
         ("import.yaml:3:10", "raised RuntimeError: no licence found", "importable"),
         ("trainer.yaml:5:11", "Trainer has no argument 'max_epoch'", "Did you mean 'max_epochs'?"),

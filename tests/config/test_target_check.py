@@ -15,6 +15,10 @@ from tests.support import call
 MODEL = """
 raise SystemExit("imported")
 class Lit: ...
+class Wide:
+    def __init__(self, width, depth=1, *, rate): ...
+class Open:
+    def __init__(self, width, **kwargs): ...
 class Plain: ...
 class Derived(Plain): ...
 class Own(Callback): ...
@@ -110,6 +114,30 @@ def test_what_the_trainer_would_reject_is_an_error_at_its_place(project: Path, t
 )
 def test_what_the_trainer_accepts_or_only_a_run_can_know_is_no_error(project: Path, text: str) -> None:
     assert found(written(project, text + "\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("Wide, init_args: {width: 1, rate: 1}", []),
+        (
+            "Wide, init_args: {wdith: 1, width: 1, rate: 1}",
+            ["3:50: pkg.model.Wide: got an unexpected keyword argument"],
+        ),
+        ("Wide, init_args: {width: 1}", ["3:38: pkg.model.Wide: missing a required argument: 'rate'"]),
+        ("Wide", ["3:10: pkg.model.Wide: missing a required argument: 'width'", "3:10: pkg.model.Wide: missing"]),
+        ("Open, init_args: {anything: 1}", []),
+        ("Own, init_args: {anything: 1}", []),
+        ("Decorated, init_args: {anything: 1}", []),
+        ("factory, init_args: {anything: 1}", ["3:53: pkg.model.factory: got an unexpected"]),
+    ],
+)
+def test_arguments_are_checked_against_a_signature_that_the_source_shows(
+    project: Path, module: str, said: list[str]
+) -> None:
+    problems = found(written(project, "", f"pkg.model.{module}"))
+    assert len(problems) == len(said)
+    assert all(problem.startswith(start) for problem, start in zip(problems, said)), problems
 
 
 def test_the_trainers_arguments_are_read_from_its_source_as_it_has_them() -> None:
