@@ -1,6 +1,6 @@
 """Everything that the command line prints, as text files that a reviewer reads in a change of it.
 
-``python -m tests.cli.snapshots`` renews `tests/cli/snapshots/`; `test_snapshots.py` compares. Paths, times and versions
+``python -m tests.cli.snapshots [NAME...]`` renews `tests/cli/snapshots/`; `test_snapshots.py` compares. Paths, times and versions
 are replaced, so that a file is the same on every machine.
 """
 
@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
@@ -97,10 +97,10 @@ def expected(name: str) -> str:
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
-def renew() -> None:
-    """Write every snapshot, and remove those that are no longer made."""
+def renew(wanted: Sequence[str] = ()) -> None:
+    """Write the wanted snapshots, by default all, and remove those that are no longer made."""
     FOLDER.mkdir(exist_ok=True)
-    for name in names():
+    for name in wanted or names():
         with tempfile.TemporaryDirectory() as folder:
             (FOLDER / f"{name}.txt").write_text(printed(name, Path(folder)), encoding="utf-8")
     for file in FOLDER.glob("*.txt"):
@@ -109,4 +109,4 @@ def renew() -> None:
 
 
 if __name__ == "__main__":
-    renew()
+    renew(sys.argv[1:])
