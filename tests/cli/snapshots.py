@@ -1,7 +1,7 @@
 """Everything that the command line prints, as text files that a reviewer reads in a change of it.
 
-``python -m tests.cli.snapshots [NAME...]`` renews `tests/cli/snapshots/`; `test_snapshots.py` compares. Paths, times and versions
-are replaced, so that a file is the same on every machine.
+``python -m tests.cli.snapshots [NAME...]`` renews `tests/cli/snapshots/`; `test_snapshots.py` compares. Paths,
+times and versions are replaced, so that a file is the same on every machine.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def test_every_file_that_is_wrong_is_reported_at_once_before_torch_is_imported(t
     done = _faultlab("run", tmp_path, "--out", tmp_path / "out")
     assert (done.status, done.out) == (2, "")
     assert f"{syntax}:5:24: invalid YAML" in done.err
-    assert f"{types}:6:1: tests: input should be a valid list, not 5" in done.err
+    assert f"{types}:6:1: tests: expected a list, got 5" in done.err
     assert f"{types}:7:8: gate.coverage: " in done.err
     assert not done.modules & HEAVY
 

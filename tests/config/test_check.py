@@ -52,7 +52,7 @@ def test_everything_wrong_in_all_files_is_said_at_once_with_its_place(project: P
     assert done.status == 2
     assert done.out == ""
     for wrong in (
-        "one.yaml:5:8: gate.coverage: input should be less than or equal to 1",
+        "one.yaml:5:8: gate.coverage: expected at most 1",
         "two.yaml:3:10: 'pkg.model' has no 'Lot'",
         "two.yaml:4:9: no such test file or folder: 'gone.py'",
         "two.yaml:4:18: no such test file or folder: 'also_gone'",
