@@ -112,7 +112,7 @@ def main() -> None:
         if as_json:
             _print_json(error.to_json())
         else:
-            click.echo(click.style(str(error), fg="red") if sys.stderr.isatty() else str(error), err=True)
+            click.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -18,8 +18,8 @@ from faultlab.cli.progress import Progress
 from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
 from faultlab.cli.shell_completion import scenario_files
 from faultlab.config.fault_patterns import check_pattern
-from faultlab.config.lint import load_checked
-from faultlab.config.scenario import Scenario
+from faultlab.config.lint import require_targets
+from faultlab.config.scenario import Scenario, load_all
 from faultlab.core.reason import Reason
 from faultlab.core.report import Report
 from faultlab.core.shard import Shard
@@ -85,13 +85,14 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         _refuse_baseline(baseline)
         baseline = None
     accepted = read(baseline) if baseline is not None else None
-    scenarios = [scenario.with_arguments(script_arguments()) for scenario in load_checked(paths)]
+    scenarios = [scenario.with_arguments(script_arguments()) for scenario in load_all(paths)]
     whole = not paths or any(map(Path.is_dir, paths))
     names = [scenario.name for scenario in scenarios]
     gone = missing(accepted, names, run=True) if accepted is not None and whole else []
     if since and not (scenarios := _touched(scenarios, since, as_json)):
         click.echo("[]" if as_json else f"no scenario to run: nothing changed since {since}")
         return _lost(gone)
+    require_targets(scenarios)
     options = Options(select, skip, seed, timeout, resume, out, fail_under, Watch(advised=advice), share, accepted)
     jobs = engines.checked_jobs(jobs)
     progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)

@@ -69,7 +69,8 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
         click.echo(dump(found, indent=1))
     else:
         _show(found)
-        click.echo(f"  {folder / SWEEP_FILE}")
+        if not quiet:
+            click.echo(f"  {folder / SWEEP_FILE}")
     if sweep.interrupted:
         return 130
     if not (found["doses"] or found["steps"]):

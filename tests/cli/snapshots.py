@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
-from faultlab.cli import _COMMANDS, main
+from faultlab.cli import _COMMANDS, heartbeat, main
 from faultlab.core.version import __version__
 from tests.cli import snapshot_cases
 
@@ -67,6 +67,8 @@ def _called(arguments: list[str]) -> str:
     with (
         mock.patch.object(sys, "argv", ["faultlab", *arguments]),
         mock.patch.dict(os.environ, env, clear=True),
+        # On a slow machine lines would be printed meanwhile.
+        mock.patch.object(heartbeat, "INTERVAL", 3600.0),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -228,7 +228,7 @@ def missing(tmp_path_factory: pytest.TempPathFactory) -> Done:
 @pytest.mark.parametrize(
     ("place", "said", "remedy"),
     [
-        ("module.yaml:3:10", "no module named 'tests.broken.nowhere'", "Run from the folder"),
+        ("module.yaml:3:10", "no module named 'tests.broken.nowhere'", "Did you mean 'tests.broken.healthy'?"),
         ("class.yaml:3:10", "'tests.broken.healthy' has no 'Modle'", "Did you mean 'Model'?"),
         ("arguments.yaml:3:62", "unexpected keyword argument 'speed'", "Arguments: "),
         ("kind.yaml:3:1", "no_lightning_module.Model is no LightningModule", "Name a LightningModule"),
@@ -249,7 +249,7 @@ def test_a_scenario_that_names_what_is_not_there_is_told_where(
 
 def test_scenarios_that_can_not_be_built_end_with_status_2(unbuildable: Done) -> None:
     assert unbuildable.status == 2
-    assert json.loads(unbuildable.out) == []
+    assert [entry["error"]["kind"] for entry in json.loads(unbuildable.out)] == ["scenario", "scenario"]
     assert not unbuildable.modules & {"torch", "pytorch_lightning", "lightning"}, "the driver needs none of them"
 
 
