@@ -208,7 +208,7 @@ def test_what_an_interrupted_run_has_judged_is_kept(running: tuple[Path, subproc
 
 
 WRONG: list[tuple[list[str], str]] = [
-    ([], "Missing argument 'SCENARIO|PATH...'"),
+    ([], "scenarios: no such file or folder"),
     (["nowhere.py"], "nowhere.py: no such file or folder"),
     (["nowhere.yaml"], "nowhere.yaml"),
     (["model.py", "--shard=3/2"], "a shard is written k/n, the k-th of n, such as 2/4; '3/2' is none"),
