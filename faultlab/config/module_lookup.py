@@ -63,7 +63,12 @@ def source(name: str, path: Sequence[str]) -> ast.Module | None:
 def names_of(module: ast.Module) -> set[str] | None:
     """Return the names that a module defines; None if its source doesn't show all of them."""
     names = {name for node in module.body for name in bound_names(node)}
-    return None if names & {"*", "__getattr__"} else names
+    created = any(
+        (isinstance(node, ast.Name) and node.id in ("globals", "exec"))
+        or (isinstance(node, ast.Attribute) and node.attr == "modules")
+        for node in ast.walk(module)
+    )
+    return None if created or names & {"*", "__getattr__", "setattr"} else names
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,15 @@ def test_a_class_that_can_not_be_found_is_an_error_with_the_closest_name(project
     assert problem.startswith(f"3:10: {said}")
 
 
+def test_a_class_that_the_module_creates_when_it_is_imported_may_be_there(project: Path) -> None:
+    (project / "train.py").write_text("import sys\nsys.modules[__name__].Lit = type('Lit', (), {})\n")
+    assert found(written(project, "", "train.Lit")) == []
+    (project / "made.py").write_text("globals()['Lit'] = type('Lit', (), {})\n")
+    assert found(written(project, "", "made.Lit")) == []
+    (project / "plain.py").write_text("Other = type('Lit', (), {})\n")
+    assert len(found(written(project, "", "plain.Lit"))) == 1
+
+
 @pytest.mark.parametrize(
     "module",
     [
