@@ -1,48 +1,60 @@
-"""What can go wrong that is not the victim's doing, each with what the reader should do next."""
+"""faultlab's own errors, each with a remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
 class FaultlabError(Exception):
-    """Base of faultlab's own errors. ``exit_code`` is the command's status when it gets that far."""
+    """The base of faultlab's own errors.
+
+    ``exit_code`` is the status of a command that ends with it, ``kind`` its name in JSON, which does not change.
+    """
 
     exit_code = 70
+    kind = "internal"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error as commands print it with ``--json``."""
+        return {"kind": self.kind, "message": str(self), "exit_code": self.exit_code}
 
 
 class FaultSyntaxError(FaultlabError, ValueError):
-    """The text of a fault or trigger can't be read."""
+    """A fault or trigger has a syntax error."""
 
     exit_code = 2
+    kind = "usage"
 
 
 class CatalogueError(FaultlabError):
-    """A failure mode is declared wrongly, or twice."""
+    """A failure mode is declared incorrectly, or twice."""
 
     exit_code = 2
+    kind = "catalogue"
 
 
 class BaselineError(FaultlabError):
-    """The clean run fails, so nothing can be said of faulted ones. ``log`` is the file with what it printed."""
+    """The clean run fails, so faulted runs would prove nothing. ``log`` is the file with its output."""
 
     exit_code = 3
+    kind = "clean-run"
 
     def __init__(self, message: str, log: str = "") -> None:
-        super().__init__(f"{message}\n    What it printed is in {log}." if log else message)
+        super().__init__(f"{message}\n    Its output is in {log}." if log else message)
 
 
 class InconclusiveError(FaultlabError):
-    """What was found proves nothing, either way."""
+    """The evidence proves nothing, neither that the gate passes nor that it fails."""
 
     exit_code = 4
+    kind = "inconclusive"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a scenario file, where it stands (line and column from 1), and what to do."""
+    """One error in a scenario file, with its place (line and column from 1) and a remedy."""
 
     file: str
     line: int
@@ -56,25 +68,30 @@ class Problem:
 
 
 class ScenarioError(FaultlabError):
-    """Everything wrong with a scenario file, all at once."""
+    """All errors of a scenario file."""
 
     exit_code = 2
+    kind = "scenario"
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         super().__init__("\n".join(map(str, problems)))
 
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "problems": [asdict(problem) for problem in self.problems]}
+
 
 class UsageError(FaultlabError):
-    """The command was asked for something that can't be done."""
+    """The command was called incorrectly."""
 
     exit_code = 2
+    kind = "usage"
 
 
 class TargetError(Exception):
-    """The scenario names something that can't be imported or called so; ``where`` is the key's path in the file.
+    """The scenario names something that can't be imported or called; ``where`` is the key's path in the file.
 
-    It is no answer to a user yet: whoever knows the file makes a ScenarioError of it.
+    Users see a ScenarioError instead, which the code that knows the file makes of it.
     """
 
     def __init__(self, where: Sequence[str | int], message: str, remedy: str = "") -> None:

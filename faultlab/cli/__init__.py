@@ -1,4 +1,4 @@
-"""The command line: one command a file, imported when it is called, since `--help` must not wait for any of them.
+"""The command line: one file per command, imported only when the command is called, so that `--help` is fast.
 
 It imports neither torch nor Lightning, and no other package imports it.
 """
@@ -13,31 +13,32 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from faultlab.cli import defaults
 from faultlab.core.version import __version__
 from faultlab.errors import FaultlabError
 
 PROGRAM, COMPLETE_VARIABLE = "faultlab", "_FAULTLAB_COMPLETE"
 
 _COMMANDS = {
-    "init": "Look at a project and write a scenario that runs at once.",
-    "demo": "See a small model broken; needs no project.",
-    "run": "Break the modules of scenarios and report who detected.",
-    "prescribe": "Find the guards that alert what a scenario leaves silent, and prove it.",
-    "sweep": "Find how little of a failure mode each guard still detects, and when.",
-    "mutate": "Mutate source code and report which changes no test and no guard detects.",
-    "replay": "Run one fault in the foreground, with a debugger if asked.",
-    "doctor": "Check the environment, or why a training step does not execute.",
-    "gate": "Say whether reports pass, and keep what was reached from being lost.",
-    "diff": "Say what is different between two reports.",
-    "merge": "Join the shares of a campaign to one report.",
-    "report": "Write the pages and files of a report anew.",
-    "check": "Say what is wrong in scenario files, and run nothing.",
+    "init": "Write a scenario for a training script or module.",
+    "demo": "Inject faults into a small example model; needs no project.",
+    "run": "Inject the faults of scenarios and report which were detected.",
+    "prescribe": "Find the smallest set of guards that detects the silent faults.",
+    "sweep": "Find the smallest dose of a failure mode that each guard detects.",
+    "mutate": "Mutate source code and report the mutants that no test or guard detects.",
+    "replay": "Run one fault in the foreground, optionally in a debugger.",
+    "doctor": "Check the environment, or find out why a training fails.",
+    "gate": "Check whether reports pass, and accept them as the baseline.",
+    "diff": "Compare two reports.",
+    "merge": "Merge the shards of a run into one report.",
+    "report": "Regenerate the pages and files of a report.",
+    "check": "Check scenario files without running them.",
     "list": "List the failure modes.",
     "explain": "Explain one failure mode.",
-    "warm": "List the processes that stay warm for the next command, or end them.",
-    "watch": "Run a training and say what became of its process.",
-    "completion": "Print the script by which a shell completes these commands.",
-    "dev": "Add failure modes, guards and formats, and renew what is made of them.",
+    "warm": "List or stop the processes that are kept warm between commands.",
+    "watch": "Run a training and report how its process ended.",
+    "completion": "Print the shell completion script.",
+    "dev": "Scaffold failure modes, guards and report formats; regenerate docs.",
 }
 
 
@@ -48,10 +49,19 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        return import_module(f"faultlab.cli.{name}_command").command  # type: ignore[no-any-return]
+        found: click.Command = import_module(f"faultlab.cli.{name}_command").command
+        defaults.name_variables(found, f"{PROGRAM}_{name}")
+        return found
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Return the context, with the defaults of pyproject.toml."""
+        ctx = super().make_context(*args, **more)
+        if not ctx.resilient_parsing:
+            ctx.default_map = defaults.read(_COMMANDS, lambda name: self.get_command(ctx, name))
+        return ctx
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Without importing the commands, as click's own way does."""
+        """Return the commands that match, without importing them, which click's own method would."""
         found = [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
@@ -63,36 +73,46 @@ class _Lazy(click.Group):
         if args and args[0] not in _COMMANDS:
             from faultlab.catalogue.failure_mode import nearest
 
-            remedy = nearest(args[0], _COMMANDS) or f"There are {', '.join(_COMMANDS)}."
+            remedy = nearest(args[0], _COMMANDS) or f"Commands: {', '.join(_COMMANDS)}."
             ctx.fail(f"no such command {args[0]!r}. {remedy}")
         return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="faultlab")
-@click.option("--debug", is_flag=True, help="Show tracebacks of faultlab's own errors.")
+@click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 def group(debug: bool) -> None:
-    """Break a working LightningModule, one failure mode at a time, and see who detects.
+    """Inject faults into a working LightningModule, one failure mode at a time, and report which are detected.
 
-    Exit codes: 0 the gate passed, 1 it did not, 2 usage or scenario error, 3 the clean run failed or raised a false
-    alarm, 4 inconclusive, 70 an internal error, 130 interrupted.
+    Exit codes: 0 the gate passed, 1 it did not pass, 2 usage or scenario error, 3 the clean run failed or raised a
+    false alarm, 4 inconclusive, 70 internal error, 130 interrupted.
+
+    Options can also be set in pyproject.toml, under [tool.faultlab] for every command or [tool.faultlab.COMMAND] for
+    one, and by environment variables such as FAULTLAB_RUN_JOBS.
     """
 
 
 def main() -> None:
-    """The entry point: every error of faultlab's own ends in one clear message and its exit code."""
-    debug = "--debug" in sys.argv
+    """Run the command line; end every error of faultlab's own with one message and its exit code."""
+    arguments = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    debug, as_json = "--debug" in arguments, "--json" in arguments and "watch" not in arguments[:2]
     try:
         sys.exit(group.main(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False))
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        if as_json:
+            _print_json({"kind": "usage", "message": error.format_message(), "exit_code": 2})
+        else:
+            error.show()
         sys.exit(2)
     except FaultlabError as error:
         if debug:
             traceback.print_exc()
-        click.echo(str(error), err=True)
+        if as_json:
+            _print_json(error.to_json())
+        else:
+            click.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -101,6 +121,16 @@ def main() -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"faultlab failed: {type(error).__name__}: {error}", err=True)
-        click.echo("    `faultlab --debug ...` shows where.", err=True)
+        message = f"internal error: {type(error).__name__}: {error}"
+        if as_json:
+            _print_json({"kind": "internal", "message": message, "exit_code": 70})
+        else:
+            click.echo(message, err=True)
+        click.echo("    `faultlab --debug ...` prints the traceback.", err=True)
         sys.exit(70)
+
+
+def _print_json(error: dict[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps({"error": error}, indent=1, ensure_ascii=False))

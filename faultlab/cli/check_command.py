@@ -1,4 +1,4 @@
-"""``faultlab check``: reports mistakes in scenario files without running them."""
+"""``faultlab check``: report mistakes in scenario files without running them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from faultlab.errors import ScenarioError
 
 @click.command(
     "check",
-    help=f"""Say what is wrong in the scenarios at PATH (files or folders, default: scenarios/), and run nothing.
+    help=f"""Check scenario files without running them (PATH: files or folders, default: scenarios/).
 
-    All of it is said at once, with file, line, column and remedy: keys and values, failure modes, tests that are not
-    there, classes that the project's files do not define, exemptions that have expired. An exemption that
-    expires within {SOON} days is warned of. No code of yours is imported.
+    All errors are reported at once, each with file, line, column and remedy: invalid keys and values, unknown failure
+    modes, missing tests, modules and classes that can't be found, arguments that they or the Trainer don't have, guards
+    that are not callbacks, several devices, and expired exemptions. An exemption that expires within {SOON} days is a
+    warning, and so is an accelerator that this machine lacks.
 
-    Exit codes: 0 nothing is wrong, 2 something is.
+    Your code is not imported, so check can't find errors that only a run shows: values that a constructor rejects, code
+    that fails, and names that are created at run time.
+
+    Exit codes: 0 no errors, 2 errors.
     """,
 )
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
-@click.option(
-    "--skip-others", is_flag=True, help="Pass over YAML files that are no scenarios, as a hook is given them."
-)
-@click.option("--quiet", "-q", is_flag=True, help="Print nothing where nothing is wrong.")
+@click.option("--skip-others", is_flag=True, help="Skip YAML files that are not scenarios, as pre-commit hooks need.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only warnings and errors.")
 def command(paths: tuple[Path, ...], skip_others: bool, quiet: bool) -> int:
     files = find(paths)
     own = [file for file in files if looks_like_a_scenario(file)] if skip_others else files
@@ -36,6 +38,6 @@ def command(paths: tuple[Path, ...], skip_others: bool, quiet: bool) -> int:
     if found.problems:
         raise ScenarioError(found.problems)
     if not quiet:
-        passed_over = f", {len(files) - len(own)} other YAML files" if len(own) < len(files) else ""
-        click.echo(f"{len(own)} scenario{'' if len(own) == 1 else 's'} in order{passed_over}")
+        passed_over = f", {len(files) - len(own)} other YAML files skipped" if len(own) < len(files) else ""
+        click.echo(f"{len(own)} scenario{'' if len(own) == 1 else 's'} valid{passed_over}")
     return 0

@@ -1,4 +1,4 @@
-"""What a command tells the CI service that it runs in, besides what it prints."""
+"""Annotations and step summaries for the CI service that a command runs in."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ GITHUB, NONE = "github", "none"
 option = click.option(
     "--ci",
     type=click.Choice([GITHUB, NONE]),
-    help="Annotate the source and append to the step's summary.  [default: github in GitHub Actions, else none]",
+    help="Annotate the source and write a step summary.  [default: github in GitHub Actions, else none]",
 )
 
 
 def tell(reports: Sequence[Report], ci: str | None, as_json: bool) -> None:
-    """Prints annotations, unless standard output is one JSON document, and appends to the step's summary."""
+    """Print annotations, unless standard output is one JSON document, and append to the step summary."""
     if (ci or (GITHUB if os.environ.get("GITHUB_ACTIONS") == "true" else NONE)) != GITHUB or not reports:
         return
     from faultlab.report.formats import github
@@ -31,9 +31,9 @@ def tell(reports: Sequence[Report], ci: str | None, as_json: bool) -> None:
     if name := os.environ.get("GITHUB_STEP_SUMMARY"):
         file = Path(name)
         try:
-            # Others of the same step may have written there.
+            # Other commands of the same step may have written to it.
             room = github.SUMMARY_BYTES - (file.stat().st_size if file.exists() else 0)
             with file.open("a", encoding="utf-8") as out:
                 out.write(github.step_summary(reports, room))
         except OSError as error:
-            click.echo(f"{file}: {error.strerror}; the step has no summary", err=True)
+            click.echo(f"{file}: {error.strerror}: no step summary was written", err=True)

@@ -1,4 +1,4 @@
-"""``faultlab completion``: prints the script that completes commands in a shell."""
+"""``faultlab completion``: print the script for shell completion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
-    """Print the script that completes commands, options, failure modes and scenario files in SHELL.
+    """Print the completion script for SHELL: commands, options, failure modes and scenario files.
 
     \b
     bash: echo 'eval "$(faultlab completion bash)"' >> ~/.bashrc

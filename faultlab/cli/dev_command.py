@@ -1,4 +1,4 @@
-"""``faultlab dev``: begins failure modes, guards and formats, and renews what is made from the source."""
+"""``faultlab dev``: scaffold failure modes, guards and formats, and regenerate docs."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.group("dev")
 def command() -> None:
-    """Add failure modes, guards and formats, and keep what is made of them fresh."""
+    """Scaffold failure modes, guards and report formats, and regenerate the pages that are derived from them."""
 
 
 @command.command("docs")
-@click.option("--check", is_flag=True, help="Write nothing; end with status 1 where a page is stale.")
-@click.option("--into", type=_FOLDER, help="The folder of the pages.  [default: docs of the checkout]")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is out of date.")
+@click.option("--into", type=_FOLDER, help="Write the pages to this folder.  [default: docs/ of the checkout]")
 def docs(check: bool, into: Path | None) -> int:
-    """Write the pages that are made from the source: the catalogue, and the table of modules."""
+    """Regenerate the pages that are derived from the source: the catalogue and the table of modules."""
     from faultlab.report.docs import catalogue_pages, module_pages
 
     folder = into or _checkout() / "docs"
     catalogue = catalogue_pages.pages(catalogue_pages.built_in())
     fresh: dict[str, str | None] = {f"catalogue/{name}": text for name, text in catalogue.items()}
     fresh[module_pages.NAME] = module_pages.page()
-    # Pages of families that are gone; what a person wrote there stays.
+    # Pages of families that no longer exist. Pages written by hand stay.
     there = [file for file in (folder / "catalogue").glob("*.md") if catalogue_pages.MARK in _text(file)]
     gone = {f"catalogue/{file.name}" for file in there} - fresh.keys()
     return _bring_up_to_date(folder, {**fresh, **dict.fromkeys(gone)}, check, "pages", "faultlab dev docs")
 
 
 @command.command("schemas")
-@click.option("--check", is_flag=True, help="Write nothing; end with status 1 where a schema is stale.")
-@click.option("--into", type=_FOLDER, help="The folder of the schemas.  [default: docs of the checkout]")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a schema is out of date.")
+@click.option("--into", type=_FOLDER, help="Write the schemas to this folder.  [default: docs/ of the checkout]")
 def schemas(check: bool, into: Path | None) -> int:
-    """Write the JSON Schemas of report.json and of scenario files."""
+    """Regenerate the JSON Schemas of report.json and of scenario files."""
     from faultlab.core.report import dump
     from faultlab.report import schema
 
@@ -53,20 +53,22 @@ def schemas(check: bool, into: Path | None) -> int:
 
 @command.command("new")
 @click.argument("words", nargs=-1, required=True, metavar="[mode|guard|format] NAME")
-@click.option("--seam", metavar="SEAM", help="Where a failure mode attaches.  [default: where most of the family do]")
+@click.option(
+    "--seam", metavar="SEAM", help="Attach the failure mode at this seam.  [default: the most common one of its family]"
+)
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False, exists=True),
-              help="The folder to write to.  [default: that of the others in the checkout]")  # fmt: skip
+              help="Write to this folder.  [default: the folder of its kind in the checkout]")  # fmt: skip
 def new(words: tuple[str, ...], seam: str | None, into: Path | None) -> None:
-    """Begin a failure mode, a guard or a report format, in a file to fill in.
+    """Create a failure mode, a guard or a report format from a template.
 
-    NAME is that of a failure mode, such as loss.wrong-sign; of a guard's class, such as LabelsSpread; or of the file
+    NAME is the id of a failure mode, such as loss.wrong-sign; the class of a guard, such as LabelsSpread; or the file
     that a format writes, such as findings.csv.
     """
     kind, name = ("mode", words[0]) if len(words) == 1 else (words[0], words[1])
     if kind not in _BEGIN or len(words) > 2 or name in _BEGIN:
-        raise click.UsageError(f"Name one thing to begin: [{'|'.join(_BEGIN)}] NAME.")
+        raise click.UsageError(f"expected [{'|'.join(_BEGIN)}] NAME, got {' '.join(words)!r}")
     if seam is not None and kind != "mode":
-        raise click.UsageError("Only a failure mode has a --seam.")
+        raise click.UsageError("--seam applies to failure modes only")
     try:
         _BEGIN[kind](name, seam, into)
     except OSError as error:
@@ -77,33 +79,33 @@ def _begin_mode(id: str, seam: str | None, into: Path | None) -> None:
     from faultlab.catalogue import scaffold
 
     file, mode = scaffold.add(id, seam, into or _checkout() / "faultlab" / "injectors")
-    click.echo(f"{os.path.relpath(file)}:{mode.line}: {mode.id}, to be filled in: {', '.join(scaffold.unfilled(mode))}")
+    click.echo(f"{os.path.relpath(file)}:{mode.line}: {mode.id}; fill in: {', '.join(scaffold.unfilled(mode))}")
     click.echo(f"    {mode.seam}: {scaffold.seams()[mode.seam].about}")
     click.echo(
-        "    Its tests fail until it is: "
+        "    Its tests fail until then: "
         "`pytest tests/catalogue/test_catalogue.py tests/catalogue/test_dev.py tests/injectors/test_contract.py`,"
     )
-    click.echo("    then `python -m tests.measure` and `faultlab dev docs`.")
+    click.echo("    Then run `python -m tests.measure` and `faultlab dev docs`.")
 
 
 def _begin_guard(name: str, seam: None, into: Path | None) -> None:
     from faultlab.catalogue import guard_scaffold
 
     file, *listing = guard_scaffold.add(name, into or _checkout() / "faultlab" / "guards")
-    click.echo(f"{os.path.relpath(file)}: {name}, to be filled in: docstrings, checks, what it looks at")
+    click.echo(f"{os.path.relpath(file)}: {name}; fill in: docstrings, checks, hooks")
     for changed in listing:
-        click.echo(f"    It is listed in {os.path.relpath(changed)}.")
-    click.echo(f"    Its tests fail until it is: `pytest tests/guards/test_contract.py -k {name}`,")
-    click.echo("    then `python benchmarks/prescriptions.py --write` and `faultlab dev docs`.")
+        click.echo(f"    Added to {os.path.relpath(changed)}.")
+    click.echo(f"    Its tests fail until then: `pytest tests/guards/test_contract.py -k {name}`,")
+    click.echo("    Then run `python benchmarks/prescriptions.py --write` and `faultlab dev docs`.")
 
 
 def _begin_format(name: str, seam: None, into: Path | None) -> None:
     from faultlab.report import format_scaffold
 
     file = format_scaffold.add(name, into or _checkout() / "faultlab" / "report" / "formats")
-    click.echo(f"{os.path.relpath(file)}: {name}, to be filled in: docstrings, render")
-    click.echo(f"    Its tests fail until it is: `pytest tests/report/test_reporters.py -k {name}`,")
-    click.echo("    then `faultlab dev docs`.")
+    click.echo(f"{os.path.relpath(file)}: {name}; fill in: docstrings, render")
+    click.echo(f"    Its tests fail until then: `pytest tests/report/test_reporters.py -k {name}`,")
+    click.echo("    Then run `faultlab dev docs`.")
 
 
 _BEGIN: Mapping[str, Callable[[str, Any, Path | None], None]] = {
@@ -114,18 +116,18 @@ _BEGIN: Mapping[str, Callable[[str, Any, Path | None], None]] = {
 
 
 def _bring_up_to_date(folder: Path, texts: Mapping[str, str | None], check: bool, what: str, by: str) -> int:
-    """Writes the files that differ, and takes those away whose text is None; with ``check`` names them, status 1."""
+    """Write the files that differ and remove those whose text is None; with ``check``, only name them and return 1."""
     stale = [name for name, text in texts.items() if text is None or _text(folder / name) != text]
     number = sum(text is not None for text in texts.values())
     if check and stale:
-        click.echo(f"stale in {folder}: {', '.join(sorted(stale))}\n    `{by}` renews them.", err=True)
+        click.echo(f"out of date in {folder}: {', '.join(sorted(stale))}\n    Run `{by}`.", err=True)
         return 1
     if not check:
         try:
             _renew(folder, {name: texts[name] for name in stale})
         except OSError as error:
-            raise UsageError(f"{folder}: {error.strerror}; name a folder that can be written to by --into") from None
-    renewed = "all fresh" if check else f"{len(stale)} renewed"
+            raise UsageError(f"{folder}: {error.strerror}\n    Name a writable folder with --into.") from None
+    renewed = "all up to date" if check else f"{len(stale)} updated"
     click.echo(f"{folder}: {number} {what}, {renewed}")
     return 0
 
@@ -145,8 +147,8 @@ def _renew(folder: Path, texts: Mapping[str, str | None]) -> None:
 
 
 def _checkout() -> Path:
-    """The folder that holds faultlab's sources; raises UsageError where it is installed without them."""
+    """Return the root of the checkout. Raises UsageError if faultlab is installed without one."""
     root = index.INJECTORS.parents[1]
     if not (root / "pyproject.toml").is_file():
-        raise UsageError(f"{root} is no checkout of faultlab; name the folder to write to by --into")
+        raise UsageError(f"{root} is not a checkout of faultlab\n    Name the folder to write to with --into.")
     return root

@@ -1,4 +1,4 @@
-"""``faultlab diff``: prints what differs between two reports."""
+"""``faultlab diff``: compare two reports."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from faultlab.report.text import harmless
 @click.command("diff")
 @click.argument("before", type=click.Path(path_type=Path), metavar="A")
 @click.argument("after", type=click.Path(path_type=Path), metavar="B")
-@click.option("--exit-code", "tell", is_flag=True, help="End with status 1 where there are differences.")
+@click.option("--exit-code", "tell", is_flag=True, help="Exit with 1 if there are differences.")
 @options.as_json
 def command(before: Path, after: Path, tell: bool, as_json: bool) -> int:
-    """Say what is different in B: failure modes newly silent, detections lost, what is tried no more, what got better.
+    """Compare report B with report A: newly silent failure modes, lost detections, faults no longer injected, and
+    improvements.
 
-    A and B are report.json files or run folders, or folders of these, which are compared scenario by scenario.
+    A and B are report.json files, run folders, or folders of run folders, which are compared scenario by scenario.
     """
     found = between(before, after)
     if as_json:

@@ -1,4 +1,4 @@
-"""``faultlab explain``: prints one failure mode: what is broken, why it goes undetected, what to do."""
+"""``faultlab explain``: print what a failure mode breaks, why it goes undetected, and how to fix it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ from faultlab.report.text import address
 
 
 @click.command("explain")
-@click.argument("id", shell_complete=failure_modes)
+@click.argument("id", metavar="ID|FAMILY", shell_complete=failure_modes)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(id: str, as_json: bool) -> None:
-    """Explain one failure mode: what is broken, why it goes undetected, and what to do about it."""
+    """Explain one failure mode: what it breaks, why it goes undetected, and how to fix it.
+
+    For a FAMILY, such as loss, its failure modes are listed.
+    """
     modes = index.modes()
+    if members := [mode for mode in modes.values() if mode.family == id]:
+        from faultlab.cli.list_command import show
+
+        show(members, as_json)
+        return
     if id not in modes:
-        raise UsageError(f"unknown failure mode {id!r}. {nearest(id, modes) or '`faultlab list` shows them all.'}")
+        raise UsageError(f"unknown failure mode {id!r}. {nearest(id, modes) or 'List them with `faultlab list`.'}")
     mode = modes[id]
     if as_json:
         from faultlab.cli.list_command import summary
@@ -59,7 +67,7 @@ def _paragraphs(mode: FailureMode) -> list[tuple[str, str]]:
         *described.sections(mode),
         ("In short", f"{mode.severity}; stock Lightning {described.STOCK[mode.effect]}; {acts}."),
         *([(_measured_on(), "\n".join(models))] if (models := described.models(mode)) else [("Measured", "Not yet.")]),
-        *([("Ready-made guards that were seen to detect it", ", ".join(guards))] if guards else []),
+        *([("Ready-made guards that detected it", ", ".join(guards))] if guards else []),
         *([("Needs", needs)] if needs else []),
         *([("Doses", "\n".join(f"{dose}  {meaning}" for dose, meaning in doses))] if doses else []),
         ("Evidence", "\n".join(map(_link, mode.evidence)) or mode.no_evidence),

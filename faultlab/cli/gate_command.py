@@ -1,4 +1,4 @@
-"""``faultlab gate``: says whether reports pass, and accepts them as the baseline."""
+"""``faultlab gate``: check whether reports pass, and accept them as the baseline."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from faultlab.cli import options
 from faultlab.cli.param_types import Number
 from faultlab.core.report import Demands, dump
 from faultlab.errors import UsageError
+from faultlab.gate.baseline_file import DEFAULT_NAME, default_file
 from faultlab.gate.judgement import Judged, judge
 from faultlab.report.overview import one_line, target_lines
 from faultlab.report.text import harmless
@@ -22,39 +23,58 @@ def _limits(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ..
     for text in texts:
         level, _, number = text.partition("=")
         if level not in SEVERITIES or not number.isdecimal():
-            raise click.BadParameter(f"{text!r} is none; write {' or '.join(SEVERITIES)}, and how many: critical=0")
+            raise click.BadParameter(
+                f"invalid limit {text!r}: expected SEVERITY=N with {', '.join(SEVERITIES)}, such as critical=0"
+            )
         limits[level] = int(number)
     return limits
 
 
 @click.command("gate")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[REPORT]...")
-@click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), help="What was accepted: nothing is lost.")
-@click.option("--accept", is_flag=True, help="Write the baseline as the reports are now.")
-@click.option("--reason", default="", metavar="TEXT", help="With --accept: why what is silent may be.")
-@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="With --accept: the last day on which it may.")
-@click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail where coverage is less.")
-@click.option("--silent", multiple=True, callback=_limits, metavar="LEVEL=N", help="Silent failure modes allowed.")
-@click.option("--latency", type=click.IntRange(0), metavar="N", help="Most steps from a fault to its first detection.")
-@click.option("--false-alarms", type=click.IntRange(0), metavar="N", help="False alarms allowed.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path, dir_okay=False), help="Baseline file; fail on any regression from it."
+)
+@click.option(
+    "--accept",
+    is_flag=True,
+    help=f"Write the baseline file from the reports.  [default file: scenarios/{DEFAULT_NAME}]",
+)
+@click.option("--reason", default="", metavar="TEXT", help="With --accept: why the undetected faults are acceptable.")
+@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="With --accept: the last day on which they are.")
+@click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail if coverage is below this ratio.")
+@click.option(
+    "--silent",
+    multiple=True,
+    callback=_limits,
+    metavar="SEVERITY=N",
+    help="Maximum number of silent failure modes, such as critical=0 (repeatable).",
+)
+@click.option(
+    "--latency",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Maximum number of steps from a fault to its first detection.",
+)
+@click.option("--false-alarms", type=click.IntRange(0), metavar="N", help="Maximum number of false alarms.")
 @options.as_json
 def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason: str,
             expires: datetime.datetime | None, fail_under: float | None, silent: dict[str, int], latency: int | None,
             false_alarms: int | None, as_json: bool) -> int:  # fmt: skip
-    """Say whether reports pass: REPORTs are report.json files, run folders, or folders of these (default: reports/).
+    """Check whether reports pass. REPORTs are report.json files, run folders, or folders of them (default: reports/).
 
-    Every report has to reach what the `gate:` of its scenario asks for, and the options here. With --baseline nothing
-    may be lost that was accepted before: no failure mode newly silent or no longer tried, no guard or test that
-    detected more, no scenario gone, no exemption stale or expired.
+    A report passes if it meets the `gate:` of its scenario and the limits given here. With --baseline, it must also not
+    fall behind the accepted baseline: a failure mode that is newly silent or no longer injected, a guard or test that
+    no longer detects a fault, a missing scenario, and a stale or expired acceptance are regressions.
 
-    Nothing is taken on trust: a report that was edited, or does not agree with what lies beside it, is refused.
+    A report that was modified after it was written, or that disagrees with the records beside it, is rejected.
 
-    Exit codes: 0 passed, 1 not, 2 usage, 3 false alarms, 4 inconclusive.
+    Exit codes: 0 passed, 1 not passed, 2 usage error, 3 false alarms, 4 inconclusive.
     """
     if accept and baseline is None:
-        raise UsageError("--accept writes a baseline; name its file: --baseline reports/accepted.json")
+        baseline = default_file()
     if (reason or expires) and not accept:
-        raise UsageError("--reason and --expires go with --accept")
+        raise UsageError("--reason and --expires require --accept")
     demands = Demands(silent=silent, latency=latency, false_alarms=false_alarms, fail_under=fail_under)
     judged = judge(paths, demands)
     if accept and baseline is not None:
@@ -72,7 +92,7 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
         for line in target_lines(one.report.baseline.findings) if one.report is not None else ():
             click.echo(f"  note: {harmless(line)}")
         if one.report is not None and not one.whole:
-            click.echo(f"  note: no plan and outcomes lie beside {one.file}: its digest is all that was checked")
+            click.echo(f"  note: {one.file} has no plan and outcomes beside it: only its digest was checked")
     for why in judged.reasons:
         click.echo(harmless(why.text))
     _tell_left_out(judged)
@@ -82,7 +102,7 @@ def command(paths: tuple[Path, ...], baseline: Path | None, accept: bool, reason
 
 def _tell_left_out(judged: Judged) -> None:
     for file, study in judged.left_out.items():
-        click.echo(harmless(f"left out: {file.parent}, which `faultlab {study}` has made, is of no scenario of yours"))
+        click.echo(harmless(f"skipped: {file.parent}: written by `faultlab {study}`, not from a scenario of yours"))
 
 
 def _accept(judged: Judged, baseline: Path, reason: str, expires: datetime.datetime | None, as_json: bool) -> int:
@@ -94,5 +114,5 @@ def _accept(judged: Judged, baseline: Path, reason: str, expires: datetime.datet
     for said in changes:
         click.echo(f"  {harmless(said)}")
     _tell_left_out(judged)
-    click.echo(f"{baseline}: {'written; review it with the change that it belongs to' if changes else 'as it was'}")
+    click.echo(f"{baseline}: {'written; commit it with the change that it belongs to' if changes else 'unchanged'}")
     return 0

@@ -1,10 +1,10 @@
-"""``faultlab list``: lists the failure modes."""
+"""``faultlab list``: list the failure modes."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -16,18 +16,25 @@ from faultlab.errors import UsageError
 
 @click.command("list")
 @click.argument("patterns", nargs=-1, metavar="[GLOB]...", shell_complete=failure_modes)
-@click.option("--family", multiple=True, metavar="NAME", help="Only of this family (repeatable).")
-@click.option("--seam", multiple=True, metavar="NAME", help="Only at this seam (repeatable).")
-@click.option("--severity", multiple=True, type=click.Choice(SEVERITIES), help="Only so grave (repeatable).")
-@click.option("--effect", multiple=True, type=click.Choice(EFFECTS), help="Only what stock Lightning treats so.")
-@click.option("--applicable-to", "target", metavar="CLASS", help="Only what can happen to this class or scenario file.")
+@click.option("--family", multiple=True, metavar="NAME", help="Filter by family (repeatable).")
+@click.option("--seam", multiple=True, metavar="NAME", help="Filter by injection point (repeatable).")
+@click.option("--severity", multiple=True, type=click.Choice(SEVERITIES), help="Filter by severity (repeatable).")
+@click.option(
+    "--effect", multiple=True, type=click.Choice(EFFECTS), help="Filter by what stock Lightning does (repeatable)."
+)
+@click.option(
+    "--applicable-to",
+    "target",
+    metavar="CLASS",
+    help="Show only failure modes that apply to this class or scenario file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str, ...], severity: tuple[str, ...],
             effect: tuple[str, ...], target: str | None, as_json: bool) -> None:  # fmt: skip
-    """List the failure modes, all or those that a glob such as 'loss.*' matches.
+    """List the failure modes: all of them, or those that match a glob such as 'loss.*'.
 
-    Of options of one name any has to hold, of different names all. `--applicable-to` imports the code that it is given
-    and runs it clean: a scenario file as it says, a class by itself, without arguments and with loaders of its own.
+    Repeated options are ORed; different options are ANDed. --applicable-to imports and trains the given code without a
+    fault: a scenario file as it is, or a class that needs no arguments and has its own data loaders.
     """
     _check("family", family)
     _check("seam", seam)
@@ -35,12 +42,18 @@ def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str,
     matched = _matched(patterns)
     chosen = [m for m in matched if all(not any_of or getattr(m, name) in any_of for name, any_of in asked.items())]
     reasons = _reasons(target, chosen, quiet=as_json)
+    show(chosen, as_json, reasons)
+
+
+def show(modes: Sequence[FailureMode], as_json: bool, reasons: Mapping[str, str] | None = None) -> None:
+    """Print failure modes; ``reasons`` has why some of them do not apply to a target."""
+    reasons = reasons or {}
     if as_json:
         from faultlab.core.report import dump
 
-        click.echo(dump([summary(mode) | _applies(reasons.get(mode.id)) for mode in chosen], indent=1))
+        click.echo(dump([summary(mode) | _applies(reasons.get(mode.id)) for mode in modes], indent=1))
         return
-    shown = [mode for mode in chosen if not reasons.get(mode.id)]
+    shown = [mode for mode in modes if not reasons.get(mode.id)]
     width = max((len(mode.id) for mode in shown), default=0)
     for title, members in families(shown):
         click.secho(f"{title} ({len(members)})", bold=True)
@@ -51,11 +64,11 @@ def command(patterns: tuple[str, ...], family: tuple[str, ...], seam: tuple[str,
         click.secho(f"not applicable ({why_not.total()})", bold=True)
         for reason, count in why_not.most_common():
             click.echo(f"  {count:3}  {reason}")
-    click.echo(f"{len(shown)} failure mode{'s' * (len(shown) != 1)}; `faultlab explain ID` says more of each.")
+    click.echo(f"{len(shown)} failure mode{'s' * (len(shown) != 1)}; see `faultlab explain ID`.")
 
 
 def summary(mode: FailureMode) -> dict[str, object]:
-    """A failure mode as the JSON list shows it."""
+    """Return a failure mode as in the JSON list."""
     return {
         "id": mode.id,
         "family": mode.family,
@@ -80,7 +93,7 @@ def _matched(patterns: tuple[str, ...]) -> list[FailureMode]:
 
 
 def _check(name: str, values: tuple[str, ...]) -> None:
-    """Raises UsageError for a value that no failure mode has."""
+    """Raise UsageError if no failure mode has the value."""
     known = sorted({getattr(mode, name) for mode in index.modes().values()})
     for value in values:
         if value not in known:
@@ -89,7 +102,7 @@ def _check(name: str, values: tuple[str, ...]) -> None:
 
 
 def _reasons(target: str | None, modes: list[FailureMode], quiet: bool) -> Mapping[str, str]:
-    """Why each mode does not apply to the target, or an empty string; without a target nothing is known of any."""
+    """Return why each mode does not apply to the target, or an empty string; without a target, nothing."""
     if target is None:
         return {}
     from faultlab.campaign.applicability_survey import survey

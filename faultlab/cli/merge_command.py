@@ -1,4 +1,4 @@
-"""``faultlab merge``: joins the shares of a campaign to one report."""
+"""``faultlab merge``: merge the shards of a run into one report."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from faultlab.report.text import harmless
 @ci_services.option
 @options.as_json
 def command(folders: tuple[Path, ...], out: Path, ci: str | None, as_json: bool) -> int:
-    """Join the shares of `faultlab run --shard k/n` to the report of the whole, and say whether it passes.
+    """Merge the shards of `faultlab run --shard K/N` into one report, and check whether it passes.
 
-    DIRs are run folders or folders of run folders. Every share of a scenario has to be there, once, of one commit.
+    DIRs are run folders, or folders of run folders. Every shard of a scenario must be present exactly once, and all
+    must be of the same commit.
     """
     from faultlab.report import files, reporters
 

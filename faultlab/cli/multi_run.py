@@ -1,8 +1,8 @@
-"""Several scenarios one after the other with one engine: what each came to, and the status that counts."""
+"""Several scenarios in turn with one engine, and the exit code of all together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,11 +19,13 @@ INTERRUPTED = 130
 
 
 def told(error: FaultlabError, file: Path) -> FaultlabError:
-    """An error as it is said of a scenario: a clean run that fails comes with its file, and where to go on looking."""
+    """Return the error as it is reported: a failed clean run gets the scenario's file and a next step."""
     if not isinstance(error, BaselineError):
         return error
-    remedy = f"`faultlab doctor {file}` looks for the cause."
-    return ScenarioError([Problem(str(file), 1, 1, str(error), remedy)])
+    remedy = f"Find the cause with `faultlab doctor {file}`."
+    found = ScenarioError([Problem(str(file), 1, 1, str(error), remedy)])
+    found.kind, found.exit_code = error.kind, error.exit_code
+    return found
 
 
 def each(
@@ -33,11 +35,12 @@ def each(
     as_json: bool,
     interrupted: str = "",
     ci: str | None = None,
+    errors: Sequence[Exception] = (),
 ) -> int:
-    """Carries them out until one is interrupted, and closes the engine; returns the gravest status.
+    """Run the scenarios until one is interrupted, close the engine, and return the most severe status.
 
-    With ``as_json`` the reports are printed as one document. ``interrupted`` is said where nothing else has been.
-    ``ci`` names the service that the findings are told to, as in ``hosts.tell``.
+    With ``as_json`` the reports are printed as one document, followed by the ``errors`` of other scenarios.
+    ``interrupted`` is the message for an interruption that printed none. ``ci`` is the service that gets the findings.
     """
     reports: list[Report] = []
     statuses: list[int] = []
@@ -56,6 +59,7 @@ def each(
     finally:
         engine.close()
     if as_json:
-        click.echo(dump([report.to_json() for report in reports], indent=1))
+        failed = [{"error": error.to_json()} for error in errors if isinstance(error, FaultlabError)]
+        click.echo(dump([*(report.to_json() for report in reports), *failed], indent=1))
     ci_services.tell(reports, ci, as_json)
     return gravest(statuses)

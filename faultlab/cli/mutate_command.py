@@ -1,4 +1,4 @@
-"""``faultlab mutate``: changes the source, and reports which changes go undetected."""
+"""``faultlab mutate``: mutate source code and report the undetected mutants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from faultlab.cli.multi_run import each
 from faultlab.cli.param_types import Number
 from faultlab.cli.progress import Progress
 from faultlab.cli.shell_completion import scenario_files
-from faultlab.config.scenario import Scenario, load_all
+from faultlab.config.lint import load_checked
+from faultlab.config.scenario import Scenario, find
 from faultlab.core.report import Report
 from faultlab.core.shard import Shard
 from faultlab.errors import BaselineError, FaultlabError, UsageError
@@ -27,40 +28,57 @@ _SCENARIO = re.compile(r"^schema\s*:", re.MULTILINE)
 @click.argument(
     "paths",
     nargs=-1,
-    required=True,
     type=click.Path(path_type=Path),
-    metavar="SCENARIO|PATH...",
+    metavar="[SCENARIO|PATH]...",
     shell_complete=scenario_files,
 )
 @click.option(
-    "--tests", multiple=True, metavar="PATH", help="The tests that judge.  [default: the scenario's, or pytest's]"
+    "--tests",
+    multiple=True,
+    metavar="PATH",
+    help="Run these tests (repeatable).  [default: the scenario's, or those that pytest collects]",
 )
 @click.option(
-    "--function", "functions", multiple=True, metavar="GLOB", help="Only mutants of these, such as 'Lit*.forward'."
+    "--function",
+    "functions",
+    multiple=True,
+    metavar="GLOB",
+    help="Mutate only these functions, such as 'Lit*.forward' (repeatable).",
 )
-@click.option("--since", default="", metavar="REF", help="Only functions that are not as they were at this commit.")
-@click.option("--shard", default="1/1", metavar="K/N", help="Only the k-th of n shares.")
-@click.option("--again", is_flag=True, help="Judge anew what an earlier run has judged.")
-@click.option("--also-copy", multiple=True, metavar="PATH", help="What tests need and git ignores, such as data.")
+@click.option("--since", default="", metavar="REF", help="Mutate only functions that changed since this commit.")
+@click.option("--shard", default="1/1", metavar="K/N", help="Judge only shard K of N.")
+@click.option("--again", is_flag=True, help="Discard the verdicts of earlier runs.")
+@click.option(
+    "--also-copy",
+    multiple=True,
+    metavar="PATH",
+    help="Also copy this file or folder, which tests need and git ignores (repeatable).",
+)
 @options.jobs
 @options.seed
-@click.option("--timeout", type=Number(0.1), help="Deadline of a mutant, s.  [default: measured]")
+@click.option("--timeout", type=Number(0.1), help="Time limit of a mutant in seconds.  [default: from the clean run]")
 @options.out
-@click.option("--fail-under", type=Number(0, 1), metavar="SCORE", help="Fail where the score is less.")
-@click.option("--advice/--no-advice", default=True, help="Have the ready-made guards watch too.  [default: yes]")
+@click.option(
+    "--fail-under", type=Number(0, 1), metavar="SCORE", help="Fail if the mutation score is below this ratio."
+)
+@click.option(
+    "--advice/--no-advice",
+    default=True,
+    help="Also run the ready-made guards, without letting them stop a training.  [default: yes]",
+)
 @ci_services.option
 @options.as_json
-@click.option("--quiet", "-q", is_flag=True, help="Print one line.")
+@click.option("--quiet", "-q", is_flag=True, help="Print one line per scenario.")
 def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[str, ...], since: str, shard: str,
             again: bool, also_copy: tuple[str, ...], jobs: int | None, seed: int, timeout: float | None, out: Path,
             fail_under: float | None, advice: bool, ci: str | None, as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Change the source, one small mutant at a time, and report which changes nobody detects.
+    """Mutate source code, one small change at a time, and report the mutants that no test or guard detects.
 
-    Of a SCENARIO the module's, its data's and the guards' files are mutated, and both its tests and its guards judge;
-    PATHs of Python files beside it say what to mutate instead. PATHs alone are judged by their tests. All this happens
-    in a copy of the project. mutmut makes the mutants.
+    For a SCENARIO, the files of its module, data and guards are mutated, and its tests and guards judge the mutants;
+    Python files given as PATHs are mutated instead. PATHs without a scenario are judged by their tests. The default is
+    scenarios/. Everything runs in a copy of the project. mutmut generates the mutants.
     """
-    scenarios, sources = _sorted(paths)
+    scenarios, sources = _sorted(paths or tuple(find(())))
     asked = Asked(
         paths=sources,
         tests=tests,
@@ -83,13 +101,14 @@ def command(paths: tuple[Path, ...], tests: tuple[str, ...], functions: tuple[st
             lambda scenario: carry_out(SourceMutation(asked, working, progress, scenario), progress),
             working,
             as_json,
-            interrupted="interrupted: verdicts are kept, and the same command goes on from here",
+            interrupted="interrupted: verdicts are kept; run the same command to continue",
             ci=ci,
+            errors=progress.errors,
         )
 
 
 def carry_out(mutation: SourceMutation, progress: Progress, report: Report | None = None) -> tuple[Report | None, int]:
-    """Mutates, writes the page, and shows what was found; what keeps it from being done is said."""
+    """Judge the mutants, write the page and print the findings, or the error that prevented it."""
     from faultlab.report import files
 
     try:
@@ -103,7 +122,7 @@ def carry_out(mutation: SourceMutation, progress: Progress, report: Report | Non
 
 
 def _sorted(paths: tuple[Path, ...]) -> tuple[list[Scenario], tuple[Path, ...]]:
-    """Scenarios and what to mutate; a folder is one of scenarios if it holds any."""
+    """Return the scenarios and the sources among the paths; a folder with a scenario in it counts as scenarios."""
     files: list[Path] = []
     sources: list[Path] = []
     for path in paths:
@@ -114,10 +133,10 @@ def _sorted(paths: tuple[Path, ...]) -> tuple[list[Scenario], tuple[Path, ...]]:
         elif path.exists():
             sources.append(path)
         else:
-            raise UsageError(f"{path}: no such scenario, Python file or folder")
+            raise UsageError(f"{path}: no such file or folder")
     if len(files) > 1 and sources:
-        raise UsageError("files to mutate go with one scenario, whose code they are; here there are several")
-    return (load_all(tuple(files)) if files else []), tuple(sources)
+        raise UsageError("files to mutate can be combined with one scenario only, and there are several")
+    return (load_checked(tuple(files)) if files else []), tuple(sources)
 
 
 def _is_scenario(file: Path) -> bool:

@@ -1,4 +1,4 @@
-"""``faultlab prescribe``: finds the smallest set of guards that detects what is silent."""
+"""``faultlab prescribe``: find the smallest set of guards that detects the silent faults."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from faultlab.cli import options
 from faultlab.cli.multi_run import told
 from faultlab.cli.progress import Progress
 from faultlab.cli.shell_completion import scenario_files
+from faultlab.config.lint import require_targets
 from faultlab.config.scenario import Scenario, load
 from faultlab.config.scenario_editor import add_guards, lines
 from faultlab.core.report import Report, dump
@@ -32,16 +33,18 @@ from faultlab.report.text import harmless, short
 @click.argument(
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="SCENARIO",
+    metavar="[SCENARIO]",
+    required=False,
+    callback=options.only_scenario,
     shell_complete=scenario_files,
 )
 @options.select
 @options.ignore
 @click.option("--seeds", type=click.IntRange(3), default=10, show_default=True,
-              help="Seeds recorded as known good, and as many others without a false alarm.")  # fmt: skip
-@click.option("--early", is_flag=True, help="The smallest set that detects each fault as soon as any guard does.")
+              help="Number of seeds to record as known good; as many others must raise no false alarm.")  # fmt: skip
+@click.option("--early", is_flag=True, help="Require that each fault is detected as early as any guard can.")
 @click.option("--records/--no-records", default=False,
-              help="Take KnownGood too, which compares with runs that are recorded.  [default: no]")  # fmt: skip
+              help="Also consider KnownGood, which compares a training with recorded runs.  [default: no]")  # fmt: skip
 @click.option("--write", is_flag=True, help="Add the guards to SCENARIO.")
 @options.jobs
 @options.seed
@@ -49,29 +52,33 @@ from faultlab.report.text import harmless, short
 @options.engine
 @options.no_warm
 @options.as_json
-@click.option("--quiet", "-q", is_flag=True, help="Print the prescription alone.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only the prescription.")
 def command(file: Path, select: tuple[str, ...], skip: tuple[str, ...], seeds: int, early: bool, records: bool,
             write: bool, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool, as_json: bool,
             quiet: bool) -> int:  # fmt: skip
-    """Find the smallest set of ready-made guards that detects what SCENARIO leaves silent, and prove it.
+    """Find the smallest set of ready-made guards that detects the silent faults of SCENARIO, and verify it.
 
-    The campaign is run with every guard watching, and again with the set among the scenario's own guards. A check that
-    raises an alarm on any clean seed or harmless variation is left out. Exit code 0: what was promised was kept. Paths
-    in what is to be pasted are relative to SCENARIO.
+    The scenario is run with all ready-made guards, and again with the chosen set added to its own guards. A check that
+    raises a false alarm on any clean seed or harmless variation is excluded. Paths in the printed lines are relative to
+    SCENARIO, which is the only one in scenarios/ by default.
+
+    Exit codes: 0 the chosen guards detected everything that they should, 1 they did not, 2 usage or scenario error, 3
+    the clean run failed, 130 interrupted.
     """
     scenario = load(file)
+    require_targets([scenario])
     options = Options(select, skip, seed, out=out, watch=thorough(seeds))
-    progress = Progress(quiet=quiet or as_json, silent=as_json)
+    jobs = engines.checked_jobs(jobs)
+    progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
     with progress:
-        working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
+        working = engines.create(engine or engines.default(), jobs)
         if not no_warm:
             working.keep_warm()
         prescriber = Prescriber(scenario, working, options, progress, early, records)
         try:
             found = prescriber.prescribe()
         except FaultlabError as error:
-            progress.failed(told(error, file))
-            return error.exit_code
+            raise told(error, file) from error
         finally:
             working.close()
     _write_pages(found, out)
@@ -93,7 +100,7 @@ def _write_pages(found: Prescription, out: Path) -> None:
 
 
 def _write(scenario: Scenario, found: Prescription, out: Path) -> Prescription:
-    """Adds the guards to the scenario; they are handed back as they stand there, with what was recorded kept beside."""
+    """Add the guards to the scenario, copy their record beside it, and return the prescription with the new path."""
     kept = scenario.file.with_suffix(".known-good.json")
     chosen = [
         replace(one, arguments={**one.arguments, RECORD: str(kept.resolve())}) if RECORD in one.arguments else one
@@ -107,7 +114,7 @@ def _write(scenario: Scenario, found: Prescription, out: Path) -> Prescription:
 
 
 def _guards(found: Prescription, scenario: Scenario) -> list[dict[str, Any]]:
-    """The guards as items of the scenario, to whose file paths are relative."""
+    """Return the guards as entries of the scenario, with paths relative to its file."""
     folder = scenario.file.resolve().parent
     return [
         {"class_path": one.path, **({"init_args": _relative(one.arguments, folder)} if one.arguments else {})}
@@ -116,7 +123,7 @@ def _guards(found: Prescription, scenario: Scenario) -> list[dict[str, Any]]:
 
 
 def _relative(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The arguments with the record's path as it is named from a folder."""
+    """Return the arguments with the record's path relative to a folder."""
     named = {RECORD: Path(os.path.relpath(arguments[RECORD], folder)).as_posix()} if RECORD in arguments else {}
     return {**arguments, **named}
 
@@ -124,18 +131,18 @@ def _relative(arguments: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not found.chosen:
-        why = "no quiet guard detects what is silent" if found.beyond else "nothing is silent"
+        why = "no guard without false alarms detects the silent faults" if found.beyond else "no fault is silent"
         console.print(f"{scenario.name}: nothing to prescribe: {why}.")
         _show_idle(console, found)
         return
     count = len(found.chosen)
-    where = f"written into {scenario.file}" if written else "put these lines under `guards:`"
+    where = f"added to {scenario.file}" if written else "add these lines under `guards:`"
     console.print(f"{scenario.name}: {count} guard{'s' * (count != 1)}; {escape(where)}")
     for line in lines(_guards(found, scenario)):
         console.print(f"  {escape(line)}")
     total = sum(one.cost for one in found.chosen)
     console.print(
-        f"or in Python, with `from faultlab import guards`, {100 * total:.1f} % of the training's time in all:"
+        f"or in Python, after `from faultlab import guards` (overhead: {100 * total:.1f} % of the training time):"
     )
     silent = {fault.id for fault in found.before.silent()}
     for one in found.chosen:
@@ -147,34 +154,32 @@ def _show(scenario: Scenario, found: Prescription, written: bool) -> None:
         console.print(f"  [bold]guards.{one.guard}({escape(arguments)})[/bold],  # {detected}")
     if any(RECORD in one.arguments for one in found.chosen):
         console.print(
-            "KnownGood compares little where the Trainer has other settings than the scenario: for a longer training "
-            "record runs of\nits own with guards.KnownGoodRecorder, or leave out --records"
+            "KnownGood can compare little if the Trainer's settings differ from the scenario's. For a longer training, "
+            "record its own\nruns with guards.KnownGoodRecorder, or omit --records."
         )
     if found.after is not None:
         _compare(console, found, found.after)
     if found.beyond:
-        console.print(f"beyond the reach of quiet guards: {escape(', '.join(found.beyond))}")
+        console.print(f"not detectable without false alarms: {escape(', '.join(found.beyond))}")
     _show_idle(console, found)
 
 
 def _show_idle(console: Console, found: Prescription) -> None:
     for _, why in sorted(found.advice.idle.items()):
-        console.print(f"never looked: {escape(harmless(short(why)))}")
+        console.print(f"never active: {escape(harmless(short(why)))}")
 
 
 def _compare(console: Console, found: Prescription, after: Report) -> None:
-    for name, report in (("without", found.before), ("with them", after)):
+    for name, report in (("without these guards", found.before), ("with these guards", after)):
         ratio, harmful = report.ratio or 0.0, harmful_ratio(report)
         alarms = len(report.baseline.false_alarms)
-        of_harmful = f", of the harmful failure modes {harmful:.2f}" if harmful is not None else ""
+        of_harmful = f", {harmful:.2f} of the harmful failure modes" if harmful is not None else ""
         runs = f"{len(report.baseline.seeds)} clean seeds"
-        console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {alarms} false alarms on {runs} and their variations")
+        console.print(f"{name}: coverage {ratio:.2f}{of_harmful}; {alarms} false alarms on {runs} and variations")
     for promise in found.broken:
-        console.print(f"[red]not kept:[/red] {escape(promise)} was not detected when the set was tried on it")
+        console.print(f"[red]not verified:[/red] {escape(promise)} was not detected by the chosen guards")
     if not found.proven:
-        console.print(
-            "[red]NOT proven[/red], whatever the gates above say: a promise was not kept, or a guard cried wolf"
-        )
+        console.print("[red]NOT verified[/red]: a fault was not detected, or a guard raised a false alarm")
     for alarm in after.baseline.false_alarms:
         console.print(f"[red]false alarm[/red] by {escape(alarm.name)}: {escape(alarm.message)}")
 

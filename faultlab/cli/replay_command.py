@@ -1,4 +1,4 @@
-"""``faultlab replay``: runs one fault in the foreground."""
+"""``faultlab replay``: run one fault in the foreground."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from faultlab.cli import options
 from faultlab.cli.multi_run import told
 from faultlab.cli.param_types import Number
 from faultlab.cli.shell_completion import failure_modes
+from faultlab.config.lint import require_targets
 from faultlab.config.scenario import load
 from faultlab.core.ranks import activity
 from faultlab.core.report import Baseline, FaultResult, Status, dump
@@ -27,11 +28,11 @@ from faultlab.report.text import harmless
 
 _MEANING = {
     Status.DETECTED: "detected",
-    Status.WARNED: "only warned of: nobody stopped or flagged it",
-    Status.SILENT: "silent: it acted, changed the run, and nobody detected",
-    Status.NO_EFFECT: "no effect: it acted, and the run is the clean one",
+    Status.WARNED: "only a warning: no detector stopped or flagged it",
+    Status.SILENT: "silent: it acted and changed the run, and no detector reacted",
+    Status.NO_EFFECT: "no effect: it acted, and the run equals the clean one",
     Status.NOT_APPLICABLE: "not applicable",
-    Status.NOT_ACTIVATED: "not activated: it never acted, so nothing is proven",
+    Status.NOT_ACTIVATED: "not activated: it never acted, so the run proves nothing",
     Status.TIMEOUT: "timeout: inconclusive",
     Status.ERROR: "error: inconclusive",
 }
@@ -40,32 +41,35 @@ _MEANING = {
 @click.command("replay")
 @click.argument("fault", metavar="FAULT", shell_complete=failure_modes)
 @options.scenario
-@click.option("--debug", is_flag=True, help="Run it in this process, and stop in pdb where the fault acts.")
-@click.option("--without-fault", is_flag=True, help="The same without the fault, to compare.")
+@click.option("--debug", is_flag=True, help="Run in this process and stop in pdb where the fault acts.")
+@click.option("--without-fault", is_flag=True, help="Run without the fault, for comparison.")
 @options.seed
-@click.option("--timeout", type=Number(0.1), help="Deadline of the faulted run, s.  [default: measured]")
+@click.option(
+    "--timeout", type=Number(0.1), help="Time limit of the faulted run in seconds.  [default: from the clean run]"
+)
 @options.out
 @options.engine
 @options.no_warm
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the runs' output goes to stderr.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the runs write to stderr.")
 def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int, timeout: float | None, out: Path,
             engine: str | None, no_warm: bool, as_json: bool) -> int:  # fmt: skip
-    """Run one FAULT in the foreground: what your code prints, step by step what changes, and who detects.
+    """Run one FAULT in the foreground, and show your code's output, what changes at each step, and what detects it.
 
-    FAULT is a fault as reports write it (loss.nan@step=8), a failure mode (its usual trigger is taken), or a glob that
-    matches one. The clean run comes first, then the faulted one, judged as a campaign judges it. Its records go to
-    reports/SCENARIO/replays/.
+    FAULT is a fault as reports write it (loss.nan@step=8), a failure mode (with its default trigger), or a glob that
+    matches one. The clean run comes first, then the faulted run, which gets a verdict as in `faultlab run`. Records are
+    written to reports/SCENARIO/replays/.
 
-    With --debug the faulted run happens a second time in this process, without a deadline, under pdb: it stops in your
-    training_step when the fault's first step comes, right after the fault has acted, and where an exception ends it.
-    Guards are watched as in a campaign and stop nothing.
+    With --debug, the faulted run is repeated in this process under pdb, without a time limit. It stops in your
+    training_step at the fault's first step, right after the fault has acted, and at an exception that ends the run.
+    Guards are recorded and do not stop the training.
 
-    Exit codes: 0 it ran, whatever the verdict, 2 usage, 3 the clean run failed, 4 the fault did not act, 130
-    interrupted.
+    Exit codes: 0 the fault ran, whatever the verdict, 2 usage error, 3 the clean run failed, 4 the fault did not act,
+    130 interrupted.
     """
     if debug and as_json:
-        raise click.UsageError("--debug needs the terminal, and --json wants it for itself; leave one of them out")
+        raise click.UsageError("--debug and --json can't be combined: pdb needs the terminal")
     scenario = load(file)
+    require_targets([scenario])
     asked = fault_of(fault, scenario)
     audience = _Audience(quiet=as_json)
     working = engines.create(engine or engines.default(), engines.cores())
@@ -84,8 +88,7 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
         if debug and not replayed.interrupted:
             _debug(replay, replayed, without_fault)
     except FaultlabError as error:
-        audience.failed(told(error, file))
-        return error.exit_code
+        raise told(error, file) from error
     finally:
         working.close()
     if replayed.interrupted:
@@ -94,7 +97,7 @@ def command(fault: str, file: Path, debug: bool, without_fault: bool, seed: int,
 
 
 class _Audience:
-    """Plain lines: a live bar and the output of the user's code would write over each other."""
+    """A listener that prints plain lines: a live bar and the user's output would overwrite each other."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -106,7 +109,7 @@ class _Audience:
         kind = "deterministic" if baseline.deterministic else "not deterministic"
         self._say(f"clean run {baseline.seconds:.2f} s, {baseline.steps} steps, {kind}")
         for line in target_lines(baseline.findings):
-            self._say(f"beware: {harmless(line)}")
+            self._say(f"warning: {harmless(line)}")
         for alarm in baseline.false_alarms:
             self._say(f"false alarm by {alarm.name}: {harmless(alarm.message)}")
 
@@ -122,9 +125,6 @@ class _Audience:
     def showing(self, fault: str) -> None:
         if not self._quiet:
             click.secho(f"---- with {fault}" if fault else "---- the clean run", bold=True)
-
-    def failed(self, error: Exception) -> None:
-        click.secho(str(error), err=True, fg="red")
 
     def _say(self, text: str) -> None:
         if not self._quiet:
@@ -181,16 +181,16 @@ def _findings(replayed: Replayed, result: FaultResult) -> list[tuple[str, str]]:
     found = [
         ("It acted", acted),
         ("It ended", replayed.ended),
-        ("Who spoke", "\n".join(spoken) or "nobody"),
+        ("Detected by", "\n".join(spoken) or "nothing"),
         ("Verdict", "\n".join(filter(None, (verdict, harm)))),
     ]
     if result.status in (Status.SILENT, Status.WARNED):
         found.append(("Why it goes undetected", _wrapped(mode.sections.undetected)))
-        found.append(("What would have detected", _prescribed(result)))
+        found.append(("What would have detected it", _prescribed(result)))
     if replayed.problems:
-        found.append(("Beware", "\n".join(replayed.problems)))
+        found.append(("Warnings", "\n".join(replayed.problems)))
     if replayed.others:
-        found.append(("Also run", ", ".join(replayed.others)))
+        found.append(("Also matched", ", ".join(replayed.others)))
     found.append(("More", f"faultlab explain {mode.id}"))
     return [(title, text) for title, text in found if text]
 
@@ -201,8 +201,8 @@ def _prescribed(result: FaultResult) -> str:
     if here:
         return "\n".join(here)
     elsewhere = guard_index.detecting(result.mode)
-    said = f"; on other models {', '.join(elsewhere)} did" if elsewhere else ""
-    return f"none of the ready-made guards did here{said}"
+    said = f"; on other models: {', '.join(elsewhere)}" if elsewhere else ""
+    return f"no ready-made guard on this model{said}"
 
 
 def _wrapped(text: str) -> str:
@@ -210,7 +210,7 @@ def _wrapped(text: str) -> str:
 
 
 def _debug(replay: Replay, replayed: Replayed, without_fault: bool) -> None:
-    """The faulted run once more, in this process."""
+    """Repeat the faulted run in this process."""
     order, result = replay.order, replayed.result
     if order is None or result is None or replay.findings is None:
         click.echo("nothing to debug: the fault was not run", err=True)
@@ -231,7 +231,7 @@ def _debug(replay: Replay, replayed: Replayed, without_fault: bool) -> None:
             replay.scenario.for_victims(), own, step, lambda text: click.echo(f"faultlab: {text}")
         )
     except debugging.QuitError:
-        click.echo("quit: the verdict above stands")
+        click.echo("quit: the verdict above is unchanged")
         return
     acted, _ = activity(outcome)
     if not without_fault and acted != result.activations:

@@ -1,4 +1,4 @@
-"""``faultlab report``: writes the pages of a report anew."""
+"""``faultlab report``: regenerate the pages of a report."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from faultlab.gate import evidence
 
 @click.command("report")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("reports"))
-@click.option("--lesson", is_flag=True, help="Write lesson.html too, which hides what was broken until it is guessed.")
-@click.option("--open", "opened", is_flag=True, help="Show the page in the browser.")
-def command(folder: Path, lesson: bool, opened: bool) -> int:
-    """Write the pages and all that is made of report.json anew, of the run in FOLDER or of all below it.
+@click.option("--lesson", is_flag=True, help="Also write lesson.html, a quiz that hides each fault until you guess it.")
+@click.option("--open", "opened", is_flag=True, help="Open the page in a browser.")
+@click.option("--quiet", "-q", is_flag=True, help="Don't print the paths of the pages.")
+def command(folder: Path, lesson: bool, opened: bool, quiet: bool) -> int:
+    """Regenerate the pages and the other files that are derived from report.json.
 
-    Nothing is run: what is written says what report.json says. One that was edited is refused. [default: reports]
+    FOLDER is a run folder, or a folder of run folders (default: reports). Nothing is run. A report.json that was
+    modified after it was written is rejected.
     """
     from faultlab.report import files
 
     pages = []
-    # A folder that is written without its name, such as `.`, has one all the same.
+    # `.` and `..` have no name of their own.
     for file in evidence.find([folder if folder.name not in ("", "..") else folder.resolve()]):
         report = evidence.read(file)
         if report.scenario != file.parent.name:
-            remedy = "a run's folder has the scenario's name; give it that name"
-            raise UsageError(f"{file} is a report of {report.scenario!r}: {remedy}")
+            remedy = f"Rename the folder to {report.scenario!r}."
+            raise UsageError(f"{file}: the report is of {report.scenario!r}, not {file.parent.name!r}\n    {remedy}")
         pages.append(files.write(report, file.parent.parent, lesson))
-        click.echo(pages[-1])
+        if not quiet:
+            click.echo(pages[-1])
     if opened:
         click.launch(str(pages[0] if len(pages) == 1 else folder / "index.html"))
     return 0

@@ -1,4 +1,4 @@
-"""``faultlab run``: carries out scenarios and reports which faults were detected."""
+"""``faultlab run``: inject the faults of scenarios and report which were detected."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from faultlab import engines
 from faultlab.campaign.campaign import Campaign, Options
@@ -17,6 +18,7 @@ from faultlab.cli.progress import Progress
 from faultlab.cli.script_arguments import WithScriptArguments, script_arguments
 from faultlab.cli.shell_completion import scenario_files
 from faultlab.config.fault_patterns import check_pattern
+from faultlab.config.lint import require_targets
 from faultlab.config.scenario import Scenario, load_all
 from faultlab.core.reason import Reason
 from faultlab.core.report import Report
@@ -24,7 +26,7 @@ from faultlab.core.shard import Shard
 from faultlab.errors import FaultlabError, UsageError
 from faultlab.gate import affected
 from faultlab.gate.baseline_check import missing
-from faultlab.gate.baseline_file import Accepted, read
+from faultlab.gate.baseline_file import read
 from faultlab.gate.demands import exit_code, gravest
 
 
@@ -34,53 +36,66 @@ from faultlab.gate.demands import exit_code, gravest
 @options.ignore
 @options.jobs
 @options.seed
-@click.option("--timeout", type=Number(0.1), help="Deadline of a faulted run, s.  [default: measured]")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted campaign.")
+@click.option(
+    "--timeout", type=Number(0.1), help="Time limit of a faulted run in seconds.  [default: from the clean run]"
+)
+@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @options.out
 @options.engine
 @options.no_warm
-@click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail where coverage is less.")
-@click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), help="What was accepted: nothing is lost.")
-@click.option("--shard", default="1/1", metavar="K/N", help="Only the k-th of n shares; `faultlab merge` joins them.")
-@click.option("--since", default="", metavar="REF", help="Only scenarios whose code was touched since this commit.")
-@click.option("--advice/--no-advice", default=True, help="Have the ready-made guards watch too.  [default: yes]")
+@click.option("--fail-under", type=Number(0, 1), metavar="RATIO", help="Fail if coverage is below this ratio.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path, dir_okay=False), help="Baseline file; fail on any regression from it."
+)
+@click.option("--shard", default="1/1", metavar="K/N", help="Run only shard K of N; merge them with `faultlab merge`.")
+@click.option("--since", default="", metavar="REF", help="Run only scenarios whose code changed since this commit.")
+@click.option(
+    "--advice/--no-advice",
+    default=True,
+    help="Also run the ready-made guards, without letting them stop a training.  [default: yes]",
+)
 @click.option(
     "--mutants/--no-mutants",
     default=True,
-    help="Where the scenario or its gate asks for source mutants.  [default: yes]",
+    help="Judge source mutants too, if the scenario or its gate asks for them.  [default: yes]",
 )
-@click.option("--lesson", is_flag=True, help="Write lesson.html too, which hides what was broken until it is guessed.")
+@click.option("--lesson", is_flag=True, help="Also write lesson.html, a quiz that hides each fault until you guess it.")
 @ci_services.option
 @options.as_json
-@click.option("--quiet", "-q", is_flag=True, help="Print one line a scenario.")
+@click.option("--quiet", "-q", is_flag=True, help="Print one line per scenario.")
 def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, ...], jobs: int | None, seed: int,
             timeout: float | None, resume: bool, out: Path, engine: str | None, no_warm: bool, fail_under: float | None,
             baseline: Path | None, shard: str, since: str, advice: bool, mutants: bool, lesson: bool, ci: str | None,
             as_json: bool, quiet: bool) -> int:  # fmt: skip
-    """Break the modules of the scenarios at PATH (files or folders, default: scenarios/) and report who detected.
+    """Inject the faults of the scenarios at PATH (files or folders, default: scenarios/), and report the detected ones.
 
-    A scenario imports and runs the code that it names. What follows -- after a PATH are arguments for the scenarios'
-    training scripts, in place of those that the scenarios have.
+    A scenario imports and runs the code that it names. Arguments after -- are passed to the scenarios' training
+    scripts, instead of those in the scenarios.
 
-    With --baseline a report does not pass that has lost something of what was accepted by `faultlab gate --accept`;
-    where PATHs are folders, no scenario may be missing either. With --since a scenario is left out whose file, code and
-    tests are as they were, as far as imports tell; where all are, nothing is run, and the status is 0.
+    With --baseline, a run fails on any regression from the file that `faultlab gate --accept` wrote; if PATHs are
+    folders, a missing scenario is a regression too. With --since, a scenario is skipped if its file, its tests and the
+    code that it imports are unchanged; if all are skipped, the exit code is 0.
     """
     asked = [(pattern, True) for pattern in select] + [(pattern, False) for pattern in skip]
     for pattern, whole_faults in asked:
         if (wrong := check_pattern(pattern, whole_faults)) is not None:
             raise click.UsageError(". ".join(filter(None, wrong)))
     share = Shard.parse(shard)
-    accepted = _accepted(baseline, bool(select or skip or share.of > 1))
+    if select or skip or share.of > 1:
+        _refuse_baseline(baseline)
+        baseline = None
+    accepted = read(baseline) if baseline is not None else None
     scenarios = [scenario.with_arguments(script_arguments()) for scenario in load_all(paths)]
     whole = not paths or any(map(Path.is_dir, paths))
     names = [scenario.name for scenario in scenarios]
     gone = missing(accepted, names, run=True) if accepted is not None and whole else []
     if since and not (scenarios := _touched(scenarios, since, as_json)):
-        click.echo("[]" if as_json else f"nothing was touched since {since}: no scenario to run")
+        click.echo("[]" if as_json else f"no scenario to run: nothing changed since {since}")
         return _lost(gone)
+    require_targets(scenarios)
     options = Options(select, skip, seed, timeout, resume, out, fail_under, Watch(advised=advice), share, accepted)
-    progress = Progress(quiet=quiet or as_json, silent=as_json)
+    jobs = engines.checked_jobs(jobs)
+    progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
 
     def carry_out(scenario: Scenario) -> tuple[Report | None, int]:
         report, status = _carry_out(scenario, working, options, progress, lesson)
@@ -91,38 +106,39 @@ def command(paths: tuple[Path, ...], select: tuple[str, ...], skip: tuple[str, .
         return report, gravest((status, mutated))
 
     with progress:
-        working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
+        working = engines.create(engine or engines.default(), jobs)
         if not no_warm:
             working.keep_warm()
         working.alone = len(scenarios) == 1
-        status = each(scenarios, carry_out, working, as_json, ci=ci)
+        status = each(scenarios, carry_out, working, as_json, ci=ci, errors=progress.errors)
     if baseline is not None and status == 0 and not gone and not as_json:
-        click.echo(f"nothing is lost that {baseline} has")
+        click.echo(f"no regression from {baseline}")
     return gravest((status, _lost(gone)))
 
 
 def _lost(gone: Sequence[Reason]) -> int:
-    """Says which scenarios are missing, last of all: none of the others' gates can tell; returns the status for it."""
+    """Print the missing scenarios, which no other gate reports, and return the status for them."""
     for reason in gone:
         click.echo(f"NOT passed: {reason.text}", err=True)
     return 1 if gone else 0
 
 
-def _accepted(baseline: Path | None, narrowed: bool) -> Accepted | None:
-    if baseline is not None and narrowed:
-        remedy = "Run without --select, --ignore and --shard, or join the shares and ask `faultlab gate --baseline`."
-        raise UsageError(f"--baseline is about whole scenarios\n    {remedy}")
-    return read(baseline) if baseline is not None else None
+def _refuse_baseline(baseline: Path | None) -> None:
+    """Raise UsageError for a baseline on the command line; one of pyproject.toml or the environment doesn't apply."""
+    source = click.get_current_context().get_parameter_source("baseline")
+    if baseline is not None and source is ParameterSource.COMMANDLINE:
+        remedy = "Run without --select, --ignore and --shard, or merge the shards and run `faultlab gate --baseline`."
+        raise UsageError(f"--baseline needs complete runs\n    {remedy}")
 
 
 def _touched(scenarios: list[Scenario], ref: str, as_json: bool) -> list[Scenario]:
-    """Those that rest on something that changed; what is left out, and what for the others are run, is said."""
+    """Return the scenarios that depend on a changed file, and print the reason for each one."""
     found = []
     for scenario in scenarios:
         file = affected.since(ref, scenario)
         if file:
             found.append(scenario)
-        why = f"{file} was touched" if file else f"left out, untouched since {ref}"
+        why = f"{file} changed" if file else f"skipped, unchanged since {ref}"
         click.echo(f"{scenario.name}: {why}", err=as_json)
     return found
 
@@ -130,7 +146,7 @@ def _touched(scenarios: list[Scenario], ref: str, as_json: bool) -> list[Scenari
 def _mutate(
     scenario: Scenario, working: engines.Engine, options: Options, progress: Progress, report: Report
 ) -> tuple[Report, int]:
-    """The source mutants of a scenario, put into the report of its campaign."""
+    """Judge a scenario's source mutants and add them to its report."""
     from faultlab.cli.mutate_command import carry_out
     from faultlab.mutants.mutation import Asked, SourceMutation
 
@@ -142,7 +158,7 @@ def _mutate(
 def _carry_out(
     scenario: Scenario, working: engines.Engine, options: Options, progress: Progress, lesson: bool
 ) -> tuple[Report | None, int]:
-    """One scenario; what is wrong with it is said, and does not keep the others from being carried out."""
+    """Run one scenario; print its error, so that the others still run."""
     from faultlab.report import files
 
     campaign = Campaign(scenario, working, options, progress)

@@ -1,4 +1,4 @@
-"""Command lines that end in those of the user's script, after ``--``."""
+"""Command lines with arguments for the user's script after ``--``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _KEPT = "faultlab.script_arguments"
 
 
 class WithScriptArguments(click.Command):
-    """A command that leaves what follows ``--`` to the user's script."""
+    """A command that passes what follows ``--`` to the user's script."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own, script = args, []
@@ -19,12 +19,12 @@ class WithScriptArguments(click.Command):
         return super().parse_args(ctx, own)
 
     def _begin_paths(self, ctx: click.Context, own: list[str]) -> bool:
-        """Whether the dashes only part options from paths, as anywhere: where any number may be given, and none is."""
+        """Return whether ``--`` only separates options from paths: for a command that takes paths and has none yet."""
         many = [one.name for one in self.params if isinstance(one, click.Argument) and one.nargs == -1]
         if not many:
             return False
         given, _, _ = self.make_parser(ctx).parse_args(args=list(own))
-        # What is not given is a mark of click's own, and no empty tuple.
+        # click marks a missing value with an object of its own, not with an empty tuple.
         return not any(isinstance(found := given.get(str(name)), (tuple, list)) and found for name in many)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
@@ -32,6 +32,6 @@ class WithScriptArguments(click.Command):
 
 
 def script_arguments() -> tuple[str, ...]:
-    """Return what follows ``--`` on the command line that is being carried out."""
+    """Return what follows ``--`` on the current command line."""
     found: tuple[str, ...] = click.get_current_context().meta.get(_KEPT, ())
     return found

@@ -1,4 +1,4 @@
-"""What a shell may complete: failure modes and scenario files, read and never imported."""
+"""Shell completion of failure modes and scenario files, without importing either."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HIDDEN = (".", "__pycache__")
 
 
 def failure_modes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The ids of the failure modes that begin so; nothing where the catalogue can't be read."""
+    """Return the ids of the failure modes with that prefix; none if the catalogue can't be read."""
     from faultlab.catalogue import index
     from faultlab.errors import FaultlabError
 
@@ -24,7 +24,7 @@ def failure_modes(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 def scenario_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The YAML files whose paths begin so, and the folders that may hold some."""
+    """Return the YAML files and the folders with that prefix."""
     folder, _, begun = incomplete.rpartition("/")
     base = Path(f"{folder}/") if "/" in incomplete else Path()
     try:

@@ -1,4 +1,4 @@
-"""``faultlab sweep``: finds the smallest dose that each guard detects."""
+"""``faultlab sweep``: find the smallest dose that each guard detects."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from faultlab.cli import options
 from faultlab.cli.multi_run import told
 from faultlab.cli.progress import Progress
 from faultlab.cli.shell_completion import failure_modes
+from faultlab.config.lint import require_targets
 from faultlab.config.scenario import Scenario, load
 from faultlab.core import atomic_write
 from faultlab.core.report import dump
@@ -27,24 +28,29 @@ from faultlab.errors import FaultlabError
 @click.command("sweep")
 @click.argument("mode", metavar="FAILURE_MODE", shell_complete=failure_modes)
 @options.scenario
-@click.option("--dose", default="", metavar="NAME", help="Which dose, where there are several.  [default: the first]")
+@click.option(
+    "--dose", default="", metavar="NAME", help="Vary this dose, if the failure mode has several.  [default: the first]"
+)
 @options.jobs
 @options.seed
 @options.out
 @options.engine
 @options.no_warm
 @options.as_json
+@click.option("--quiet", "-q", is_flag=True, help="Print only the table.")
 def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: Path, engine: str | None, no_warm: bool,
-            as_json: bool) -> int:  # fmt: skip
-    """Find by bisection the smallest dose of FAILURE_MODE that each guard detects, and the steps at which it does.
+            as_json: bool, quiet: bool) -> int:  # fmt: skip
+    """Find by bisection the smallest dose of FAILURE_MODE that each guard detects, and the step at which it does.
 
-    The guards are the scenario's own and all ready-made ones. The curve goes into the scenario's report.
+    The guards are the scenario's own and all ready-made ones. The curve is added to the scenario's report.
     """
     swept = mode_of(mode)
     scenario = load(file)
-    progress = Progress(quiet=as_json, silent=as_json)
+    require_targets([scenario])
+    jobs = engines.checked_jobs(jobs)
+    progress = Progress(quiet=quiet or as_json, silent=as_json, jobs=jobs)
     with progress:
-        working = engines.create(engine or engines.default(), engines.checked_jobs(jobs))
+        working = engines.create(engine or engines.default(), jobs)
         if not no_warm:
             working.keep_warm()
         working.alone = True
@@ -52,8 +58,7 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
         try:
             report = sweep.run()
         except FaultlabError as error:
-            progress.failed(told(error, file))
-            return error.exit_code
+            raise told(error, file) from error
         finally:
             working.close()
     found = sweep.to_json(report)
@@ -64,18 +69,19 @@ def command(mode: str, file: Path, dose: str, jobs: int | None, seed: int, out: 
         click.echo(dump(found, indent=1))
     else:
         _show(found)
-        click.echo(f"  {folder / SWEEP_FILE}")
+        if not quiet:
+            click.echo(f"  {folder / SWEEP_FILE}")
     if sweep.interrupted:
         return 130
     if not (found["doses"] or found["steps"]):
         why = next((f"{fault.status.value}: {fault.reason}" for fault in report.faults), "no fault was run")
-        click.echo(f"{swept.id} could not be swept on {scenario.name}: {why}", err=True)
+        click.echo(f"{scenario.name}: can't sweep {swept.id}: {why}", err=True)
         return 4
     return 0
 
 
 def _refresh(scenario: Scenario, out: Path) -> None:
-    """Draws the curve in the scenario's report, if there is one yet."""
+    """Draw the curve in the scenario's report, if there is one."""
     from faultlab.core.report import Report
     from faultlab.report import files
 
@@ -90,10 +96,10 @@ def _show(found: dict[str, Any]) -> None:
     table = Table(title=f"{found['mode']}: {tried} tried", title_justify="left", box=SIMPLE)
     columns = [
         "detected by",
-        f"least {found['dose']}" if found["dose"] else "",
-        "missed",
-        "detects at",
-        "a fault of one step at",
+        f"smallest {found['dose']}" if found["dose"] else "",
+        "largest missed",
+        "detected at steps",
+        "one-step fault at steps",
     ]
     for column in columns:
         table.add_column(column)

@@ -1,4 +1,4 @@
-"""``faultlab warm``: lists or ends the processes that stay warm between commands."""
+"""``faultlab warm``: list or stop the processes that are kept warm between commands."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import click
 
 
 @click.command("warm")
-@click.option("--stop", is_flag=True, help="End them. Commands that are running go on.")
+@click.option("--stop", is_flag=True, help="Stop them. Running commands are not affected.")
 def command(stop: bool) -> int:
-    """List the processes that stay warm for the next command, or end them.
+    """List or stop the processes that are kept warm between commands.
 
-    `run`, `prescribe`, `sweep`, `replay` and `demo` leave one in each working folder, which has imported what is
-    installed and ends by itself: FAULTLAB_WARM says after how many minutes without a command (5; 0 leaves none).
+    `run`, `prescribe`, `sweep`, `replay` and `demo` leave one in each working folder, which has already imported torch
+    and Lightning, so that the next command starts faster. It exits after FAULTLAB_WARM minutes without a command
+    (default: 5; 0 disables it).
     """
     if sys.platform == "win32":
-        raise click.UsageError("processes stay warm on Linux alone")
+        raise click.UsageError("warm processes are supported on Linux only")
     from faultlab.engines import keeping
 
     found = keeping.end_all() if stop else keeping.states()
     for state in found:
         if stop:
-            became = "ended"
+            became = "stopped"
         elif state["busy"]:
             became = "in use"
         else:
-            became = f"ends in {max(1, round(state['left'] / 60))} min"
+            became = f"exits in {max(1, round(state['left'] / 60))} min"
         click.echo(f"{state['folder']}: process {state['pid']}, {state['memory']} MiB, {became}")
     if not found:
-        click.echo("no process is kept warm")
+        click.echo("no warm processes")
     return 0

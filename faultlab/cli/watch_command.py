@@ -1,4 +1,4 @@
-"""``faultlab watch``: runs a command and says what became of its process."""
+"""``faultlab watch``: run a command and report how its process ended."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ import click
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARG]...")
 @click.option(
     "--stall", type=click.FloatRange(0), default=600, show_default=True, metavar="SECONDS",
-    help="End a command that gives no sign of life for so long; 0 never does.",
+    help="Stop the command after so long without a sign of life; 0 disables this.",
 )  # fmt: skip
 @click.option(
     "--grace", type=click.FloatRange(0), default=10, show_default=True, metavar="SECONDS",
-    help="How long a hung command is given to end by itself.",
+    help="Wait so long for a stopped command to exit before it is killed.",
 )  # fmt: skip
-@click.option("--expect-finish", is_flag=True, help="Take status 0 for success only if a training has finished.")
-@click.option("--json", "as_json", is_flag=True, help="Say what happened as one line of JSON.")
+@click.option("--expect-finish", is_flag=True, help="Treat status 0 as success only if a training has finished.")
+@click.option("--json", "as_json", is_flag=True, help="Report the result as one line of JSON.")
 def command(command: tuple[str, ...], stall: float, grace: float, expect_finish: bool, as_json: bool) -> int:
-    """Run a training and say what became of its process: killed, crashed, hung, or ended before it was done.
+    """Run a training and report how its process ended: killed, crashed, hung, or exited before the training finished.
 
-    Its signs of life are those of the guard Heartbeat, and without that its output. What became of it is said on
-    standard error.
+    Signs of life are those of the guard Heartbeat or, without it, any output. The result is printed to standard error.
 
-    Exit codes: the command's own; 1 where it ended with 0 before its training was done, 124 where it hung, 126 or 127
-    where it could not be started, 128 and the signal's number where a signal ended it.
+    Exit codes: the command's own; 1 if it exited with 0 before the training finished, 124 if it hung, 126 or 127 if it
+    could not be started, 128 + N if signal N ended it.
     """
     if sys.platform == "win32":
-        raise click.UsageError("watch needs a POSIX system")
+        raise click.UsageError("watch is supported on POSIX systems only")
     from faultlab.engines.supervisor import Supervisor
 
     ending = Supervisor(command, stall, grace, expect_finish).run()

@@ -1,4 +1,4 @@
-"""Scenario files and what they name: read, checked, edited and varied.
+"""Reading, checking, editing and varying scenario files.
 
-It imports neither torch nor Lightning, and nothing of the user's.
+It imports neither torch nor Lightning, and none of the user's code.
 """

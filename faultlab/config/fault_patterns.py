@@ -1,4 +1,4 @@
-"""Texts that name failure modes or faults: what is wrong with one, and what to write instead."""
+"""Validation of patterns and texts that name failure modes or faults."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from faultlab.catalogue.failure_mode import matching, nearest
 from faultlab.core.fault import Fault
 from faultlab.errors import FaultlabError, UsageError
 
-_LIST = "`faultlab list` shows them all."
+_LIST = "List them with `faultlab list`."
 
 
 def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] | None:
-    """What is wrong with a glob over failure modes (or with a whole fault's text) and its remedy, or None."""
+    """Return the error in a glob of failure modes (or in the text of a fault) and its remedy, or None."""
     modes = index.modes()
     if whole_faults and any(mark in pattern for mark in ":@"):
         try:
@@ -29,7 +29,7 @@ def check_pattern(pattern: str, whole_faults: bool = False) -> tuple[str, str] |
 
 
 def parse_fault(text: str) -> Fault:
-    """The fault of that text; raises UsageError, with the remedy, where it is none of this catalogue."""
+    """Return the fault of a text. Raises UsageError if it is not one of this catalogue."""
     if (wrong := check_pattern(text, whole_faults=True)) is not None:
         raise UsageError(". ".join(filter(None, wrong)))
     try:

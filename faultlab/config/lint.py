@@ -1,26 +1,25 @@
-"""Mistakes in scenario files that can be found without running them or importing the user's code."""
+"""Errors in scenario files that can be found without running them or importing the user's code."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from faultlab.config.scenario import Scenario, project_root, read_all
-from faultlab.config.source_lookup import lacks
-from faultlab.config.yaml_source import Key
+from faultlab.config import target_check
+from faultlab.config.scenario import Scenario, load_all, read_all
 from faultlab.errors import Problem, ScenarioError
 
 SOON = 30
-"""Days before an exemption's expiry from which on it is warned of."""
+"""The number of days before an exemption's expiry at which warnings begin."""
 
 
 @dataclass
 class Checked:
-    """What was found in all files: ``problems`` keep a scenario from being what was meant, ``warnings`` will."""
+    """The scenarios of all files, their ``problems``, and ``warnings`` of what will become a problem."""
 
     scenarios: list[Scenario]
     problems: list[Problem] = field(default_factory=list)
@@ -28,12 +27,13 @@ class Checked:
 
 
 def check(files: Sequence[Path], today: datetime.date | None = None) -> Checked:
-    """Reads the scenario files and looks at what they name; raises nothing of what is wrong in them."""
+    """Read the scenario files and check what they name; return their errors instead of raising them."""
     today = today or datetime.date.today()
     scenarios, problems = read_all(files)
     found = Checked(scenarios, problems)
     for scenario in scenarios:
-        found.problems += [*_missing_tests(scenario), *_missing_classes(scenario)]
+        found.problems += [*_missing_tests(scenario), *target_check.check(scenario)]
+        found.warnings += target_check.missing_accelerator(scenario)
         for number, exemption in enumerate(scenario.faults.ignore):
             left = (exemption.expires - today).days
             if left <= SOON:
@@ -46,12 +46,35 @@ def check(files: Sequence[Path], today: datetime.date | None = None) -> Checked:
     return found
 
 
+def load_checked(paths: tuple[Path, ...]) -> list[Scenario]:
+    """Return every scenario at the paths, checked as by `faultlab check`.
+
+    Raises:
+        ScenarioError: A file is invalid, or names something that can't be found or used on this machine.
+    """
+    scenarios = load_all(paths)
+    require_targets(scenarios)
+    return scenarios
+
+
+def require_targets(scenarios: Iterable[Scenario]) -> None:
+    """Raise ScenarioError if a scenario names something that can't be found or used on this machine."""
+    problems = [
+        problem
+        for scenario in scenarios
+        for find in (target_check.check, target_check.missing_accelerator)
+        for problem in find(scenario)
+    ]
+    if problems:
+        raise ScenarioError(problems)
+
+
 def looks_like_a_scenario(file: Path) -> bool:
-    """Whether a YAML file has the keys of a scenario: `schema`, or a name and what to break; or can't be read."""
+    """Return whether a YAML file has a scenario's keys: `schema`, or `name`, a target and another one of them."""
     try:
         node = yaml.compose(file.read_text(encoding="utf-8", errors="replace"), Loader=yaml.SafeLoader)
     except yaml.YAMLError:
-        # Several documents, or templates: many YAML files of others are no YAML. A scenario begins with its key.
+        # Several documents, or a template: many files with this suffix are not YAML.
         return any(line.startswith("schema:") for line in _lines(file))
     if not isinstance(node, yaml.MappingNode):
         return False
@@ -74,28 +97,11 @@ def _missing_tests(scenario: Scenario) -> list[Problem]:
     return []
 
 
-def _missing_classes(scenario: Scenario) -> Iterator[Problem]:
-    root = project_root(scenario.file).resolve()
-    for where, class_path in _class_paths(scenario):
-        if file := lacks(class_path, root):
-            name = class_path.rpartition(".")[2]
-            yield from scenario.problem(where, f"{file} has no {name!r}", "Name what the file defines.").problems
-
-
-def _class_paths(scenario: Scenario) -> Iterator[tuple[Key, str]]:
-    for key in ("module", "data", "build"):
-        if (component := getattr(scenario, key)) is not None:
-            yield (key, "class_path"), component.class_path
-    for number, guard in enumerate(scenario.guards):
-        if guard.class_path is not None:
-            yield ("guards", number, "class_path"), guard.class_path
-
-
 def _expiry(mode: str, expires: datetime.date, left: int) -> tuple[str, str]:
     if left < 0:
         return (
             f"the exemption of {mode} expired on {expires}",
-            "Look again: remove it, or give a reason and a later date.",
+            "Remove it, or give a reason and a later date.",
         )
     days = "today" if left == 0 else "tomorrow" if left == 1 else f"in {left} days"
-    return f"the exemption of {mode} expires {days}", "Mend it by then, or look again at the reason."
+    return f"the exemption of {mode} expires {days}", "Fix the cause by then, or renew the exemption."

@@ -1,4 +1,4 @@
-"""Scenario files: typed, and read so that all mistakes are reported at once, with place and remedy."""
+"""Scenario files as typed models; all errors of a file are reported at once, with place and remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from faultlab.config.scenario_fields import (
 )
 from faultlab.config.selection import Selection
 from faultlab.config.validation_messages import explain
-from faultlab.config.yaml_source import HOW_TO_GET_ONE, Key, YamlFile, not_found
+from faultlab.config.yaml_source import HOW_TO_GET_ONE, Key, YamlFile, not_found, refuse_script
 from faultlab.core import framework_names
 from faultlab.core.report import Demands
 from faultlab.errors import Problem, ScenarioError, UsageError
@@ -32,16 +32,16 @@ _GUARDS = "faultlab.guards."
 _LOOP = "torch"
 _BUILD, _CONFIGURED = "faultlab.targets.script.build", "faultlab.targets.script.configured"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
-"""A scenario's name, which is its folder's too."""
+"""The pattern of a scenario's name, which is its folder's name too."""
 
 
 class _Part(BaseModel):
-    # The texts below fields are what editors show of a key.
+    # Editors show the texts below the fields as descriptions of the keys.
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class Component(_Part):
-    """A class or factory to call: LightningCLI's convention."""
+    """A class or factory to call, as in LightningCLI's configs."""
 
     class_path: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
     """The class or factory, such as `package.module.Class`."""
@@ -57,14 +57,14 @@ class Guard(_Part):
     init_args: dict[str, Any] = {}
     """The arguments it is called with."""
     name: str | None = None
-    """What reports call it; its class's name, unless given."""
+    """The guard's name in reports; by default its class's name."""
     trainer_flag: dict[str, Any] | None = None
     """Trainer flags that count as a guard, such as `{detect_anomaly: true}`."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Guard:
         if (self.class_path is None) == (self.trainer_flag is None):
-            raise refused("a guard has either `class_path` or `trainer_flag`", "Give one of them.")
+            raise refused("a guard must have either `class_path` or `trainer_flag`", "Give one of them.")
         return self
 
 
@@ -74,31 +74,31 @@ class Monitor(_Part):
     metric: str
     """A metric that the module logs."""
     mode: Literal["min", "max"] = "min"
-    """Whether the best is the least or the greatest."""
+    """Whether lower (`min`) or higher (`max`) is better."""
 
 
 class BatchRoles(_Part):
-    """Paths into the batch, where the inference is wrong."""
+    """Paths into the batch, for when faultlab infers them incorrectly."""
 
     inputs: Paths | None = None
-    """Where the inputs are in a batch, such as `"0"` or `image`."""
+    """The path of the inputs in a batch, such as `"0"` or `image`."""
     labels: Paths | None = None
-    """Where the labels are in a batch."""
+    """The path of the labels in a batch."""
 
 
 class Exemption(_Part):
-    """Failure modes that are exempt, why, and until when."""
+    """An exemption of failure modes, with a reason and an expiry date."""
 
     mode: Pattern
     """The failure mode's id, or a glob."""
     reason: Reason
-    """Why it is exempt."""
+    """The reason for the exemption."""
     expires: datetime.date
-    """The last day that it is exempt, such as 2027-06-30."""
+    """The last day of the exemption, such as 2027-06-30."""
 
 
 class Faults(_Part):
-    """Which faults are injected, when, and which are exempt."""
+    """The faults to inject, their triggers, and the exemptions."""
 
     select: list[PatternOrFault] = ["*"]
     """Globs of failure modes, or faults such as `label.noisy:fraction=0.3@step=8`."""
@@ -109,9 +109,9 @@ class Faults(_Part):
 
 
 class Mutants(_Part):
-    """Source mutants: of which files and functions, and what tests need that git ignores.
+    """Source mutants: their files and functions, and further files that tests need.
 
-    Without ``paths`` the files are mutated that define the module, its data and the guards.
+    Without ``paths``, the files that define the module, its data and the guards are mutated.
     """
 
     paths: list[str] = []
@@ -119,39 +119,39 @@ class Mutants(_Part):
     functions: list[str] = ["*"]
     """Globs of functions, such as `Lit*.forward`."""
     also_copy: list[str] = []
-    """What tests need and git ignores, such as data."""
+    """Files and folders that tests need and git ignores, such as data."""
 
 
 class Gate(_Part):
-    """What the campaign must reach to pass."""
+    """The limits that a run must meet to pass."""
 
     coverage: float | None = Field(default=None, ge=0, le=1)
-    """The least coverage: the share of failure modes to be detected."""
+    """The minimum coverage: the ratio of detected failure modes."""
     mutants: float | None = Field(default=None, ge=0, le=1)
-    """The least share of source mutants to be detected."""
+    """The minimum ratio of detected source mutants."""
     silent: dict[Severity, Count] = {}
-    """How many failure modes of a severity may be silent, such as `{critical: 0}`."""
+    """The maximum number of silent failure modes by severity, such as `{critical: 0}`."""
     false_alarms: Count | None = None
-    """How many false alarms clean runs may raise; none, unless given."""
+    """The maximum number of false alarms on clean runs; by default 0."""
     latency: Count | None = None
-    """The most steps from a fault's first activation to its first detection."""
+    """The maximum number of steps from a fault's first activation to its first detection."""
 
 
 class Scenario(_Part):
-    """One scenario file. ``file`` is where it was read, ``root`` the folder that class paths are looked up from."""
+    """A scenario. ``file`` is the file that it was read from."""
 
     schema_: Literal[1] = Field(alias="schema")
     """The version of this format."""
     name: str = Field(pattern=f"^{NAME.pattern}$")
-    """The scenario's name, and its folder's under `reports/`."""
+    """The scenario's name, which is also its folder's under `reports/`."""
     framework: Framework = framework_names.DEFAULT
-    """What trains: `lightning`, or the name of a framework that an installed package adds."""
+    """The training framework: `lightning`, or one that an installed package adds."""
     module: Component | None = None
     """The LightningModule, or a factory of one."""
     data: Component | None = None
-    """A LightningDataModule, or a factory of one, of a loader or a pair; left out where the module brings its own."""
+    """A LightningDataModule, or a factory of one, of a loader or of a pair; omitted if the module has its own."""
     build: Component | None = None
-    """A factory that returns `(module, data)`, or `(module, data, trainer_arguments)`, in place of both."""
+    """A factory that returns `(module, data)` or `(module, data, trainer_arguments)`, instead of both."""
     train: Component | None = None
     """A function that trains to the end, with `framework: torch`; what it returns of numbers is read as metrics."""
     evaluate: Component | None = None
@@ -161,19 +161,19 @@ class Scenario(_Part):
     trainer: dict[str, Any] = {}
     """The Trainer's arguments, or `class_path` and `init_args` of a subclass."""
     guards: list[Guard] = []
-    """What should detect: callbacks and Trainer flags."""
+    """The guards: callbacks and Trainer flags."""
     tests: list[str] = []
-    """The user's tests, which should detect too: files, folders or ids, as pytest takes them."""
+    """The user's tests that should detect faults: files, folders or node ids, as for pytest."""
     monitor: Monitor | None = None
-    """The metric that harm is measured by; that of validation, unless given."""
+    """The metric by which harm is measured; by default the validation metric."""
     batch: BatchRoles | None = None
-    """Where inputs and labels are in a batch, where the inference is wrong."""
+    """The paths of inputs and labels in a batch, for when faultlab infers them incorrectly."""
     faults: Faults = Faults()
-    """Which faults are injected, when, and which are exempt."""
+    """The faults to inject, their triggers, and the exemptions."""
     mutants: Mutants | None = None
-    """Source mutants, where they are asked for."""
+    """Source mutants. Without this key and without `gate.mutants`, no mutants are judged."""
     gate: Gate = Gate()
-    """What the campaign must reach to pass."""
+    """The limits that a run must meet to pass."""
 
     _file: Path = Path()
     _yaml: YamlFile | None = None
@@ -183,33 +183,33 @@ class Scenario(_Part):
         return self._file
 
     def problem(self, where: Key, message: str, remedy: str = "") -> ScenarioError:
-        """An error at a key of the file."""
+        """Return an error at a key of the file."""
         if self._yaml is None:
             return ScenarioError([Problem(str(self._file), 1, 1, message, remedy)])
         return ScenarioError([self._yaml.problem(where, message, remedy)])
 
     def selection(self, select: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> Selection:
-        """What the file asks for, narrowed by the command line."""
+        """Return the selection of the file, or of the command line if it has one."""
         today = datetime.date.today()
         exemptions = [(e.mode, f"{e.reason} (until {e.expires})") for e in self.faults.ignore if e.expires >= today]
         return Selection(select or self.faults.select, skip, self.faults.when, exemptions)
 
     def demands(self, fail_under: float | None = None) -> Demands:
-        """What the gate asks for, and the command line."""
+        """Return the demands of the gate and of the command line."""
         return Demands(**self.gate.model_dump(), fail_under=fail_under)
 
     @property
     def exemptions(self) -> list[dict[str, str]]:
-        """The failure modes that are exempt, expired or not, as they stand in a report."""
+        """The exemptions as in a report, including expired ones."""
         return [{"mode": e.mode, "reason": e.reason, "expires": str(e.expires)} for e in self.faults.ignore]
 
     @property
     def script(self) -> str:
-        """The training script that builds the target, as the file names it; empty where there is none."""
+        """The training script that builds the target, as the file names it; empty if there is none."""
         return str(self.build.init_args.get("script", "")) if self.build and self.build.class_path == _BUILD else ""
 
     def with_arguments(self, arguments: Sequence[str]) -> Scenario:
-        """Return the same with other command line arguments for the training script.
+        """Return the scenario with other command line arguments for the training script.
 
         Raises:
             ScenarioError: The scenario runs no script.
@@ -217,22 +217,22 @@ class Scenario(_Part):
         if not arguments:
             return self
         if self.build is None or self.build.class_path not in (_BUILD, _CONFIGURED):
-            remedy = f"They are for a scenario whose `build` is {_BUILD}."
-            message = "this scenario runs no script, so that arguments after -- reach nobody"
+            remedy = f"Remove them, or use a scenario whose `build` is {_BUILD}."
+            message = "arguments after -- are not used: this scenario does not run a script"
             raise self.problem(("build",), message, remedy)
         build = self.build.model_copy(update={"init_args": {**self.build.init_args, "arguments": list(arguments)}})
         return self.model_copy(update={"build": build})
 
     @property
     def test_files(self) -> list[str]:
-        """The tests' files and folders; those that are not found from here are looked up from the project's root.
+        """The tests' files and folders, relative to the working folder, the project's root or the scenario.
 
-        Raises ScenarioError where there is no such file.
+        Raises ScenarioError if one is missing.
         """
         found = [_test_file(entry, self._file) for entry in self.tests]
-        remedy = "Name a test file or folder, from the folder that faultlab runs in or the project's root."
+        remedy = "Give the path relative to the working folder or to the project's root."
         missing = [
-            self.problem(("tests", number), f"no such tests: {self.tests[number]}", remedy).problems[0]
+            self.problem(("tests", number), f"no such test file or folder: {self.tests[number]!r}", remedy).problems[0]
             for number, file in enumerate(found)
             if file is None
         ]
@@ -241,7 +241,7 @@ class Scenario(_Part):
         return list(map(str, found))
 
     def for_victims(self) -> dict[str, Any]:
-        """The part that the victims' processes need, as plain data."""
+        """Return the part that the victims' processes need, as plain data."""
         parts = {"framework", "module", "data", "build", "train", "evaluate", "step", "trainer", "guards"}
         plain = self.model_dump(mode="json", include=parts, exclude_unset=True)
         for guard in plain.get("guards", ()):
@@ -250,27 +250,28 @@ class Scenario(_Part):
         return {**plain, "path": import_path(self._file)}
 
     def _beside(self, path: Any) -> Any:
-        """The path of a file that lies where it says from the scenario's file; any other as it is."""
+        """Return the absolute path of a file that exists relative to the scenario's; any other value unchanged."""
         found = self._file.resolve().parent / path if isinstance(path, str) else None
         return str(found) if found is not None and found.is_file() else path
 
 
 def import_path(file: Path) -> list[str]:
-    """The folders that the class paths of a scenario at that place are looked up in."""
+    """Return the folders from which the class paths of a scenario file are imported."""
     root = project_root(file)
     return [str(folder) for folder in (Path.cwd(), root, root / "src") if folder.is_dir()]
 
 
 def find(paths: tuple[Path, ...]) -> list[Path]:
-    """The scenario files at the paths, folders searched to the bottom; raises UsageError where there is none."""
+    """Return the scenario files at the paths and in all their folders. Raises UsageError if there is none."""
     files: list[Path] = []
     for path in paths or (Path("scenarios"),):
         if path.is_dir():
             found = [file for file in sorted(path.rglob("*")) if file.suffix in (".yaml", ".yml") and file.is_file()]
             if not found:
-                raise UsageError(f"{path}: no scenario in this folder\n    {HOW_TO_GET_ONE}")
+                raise UsageError(f"{path}: no scenario file in this folder\n    {HOW_TO_GET_ONE}")
             files += found
         elif path.is_file():
+            refuse_script(path)
             files.append(path)
         else:
             raise UsageError(f"{path}: no such file or folder\n    {not_found(path)}")
@@ -278,7 +279,7 @@ def find(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def load_all(paths: tuple[Path, ...]) -> list[Scenario]:
-    """Every scenario at the paths; raises ScenarioError with everything wrong in all of them."""
+    """Return every scenario at the paths. Raises ScenarioError with the errors of all files."""
     scenarios, problems = read_all(find(paths))
     if problems:
         raise ScenarioError(problems)
@@ -286,7 +287,7 @@ def load_all(paths: tuple[Path, ...]) -> list[Scenario]:
 
 
 def read_all(files: Iterable[Path]) -> tuple[list[Scenario], list[Problem]]:
-    """The scenarios in those of the files that can be read, and everything that is wrong in the others."""
+    """Return the scenarios of the valid files, and the errors of the others."""
     scenarios: list[Scenario] = []
     problems: list[Problem] = []
     names: dict[str, Path] = {}
@@ -297,8 +298,8 @@ def read_all(files: Iterable[Path]) -> tuple[list[Scenario], list[Problem]]:
             problems += error.problems
             continue
         if scenario.name in names:
-            remedy = "Names are folders of reports; give each scenario its own."
-            message = f"the name {scenario.name!r} is taken by {names[scenario.name]}"
+            remedy = "Give each scenario its own name: it is the name of the report's folder."
+            message = f"duplicate name {scenario.name!r}: {names[scenario.name]} has it too"
             problems += scenario.problem(("name",), message, remedy).problems
         names[scenario.name] = file
         scenarios.append(scenario)
@@ -306,7 +307,8 @@ def read_all(files: Iterable[Path]) -> tuple[list[Scenario], list[Problem]]:
 
 
 def load(file: Path) -> Scenario:
-    """Reads one scenario file; raises ScenarioError with everything wrong in it."""
+    """Return the scenario of a file. Raises ScenarioError with all its errors."""
+    refuse_script(file)
     yaml = YamlFile(file)
     problems = list(yaml.problems)
     try:
@@ -321,7 +323,7 @@ def load(file: Path) -> Scenario:
 
 
 def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
-    """What is wrong between keys, each of which may be right."""
+    """Return the contradictions between keys, as place, message and remedy."""
     found: list[tuple[Key, str, str]] = []
     if data.get("framework") == _LOOP:
         return _loop_inconsistencies(data)
@@ -331,9 +333,11 @@ def _inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]:
         if data.get(key) is not None
     ]
     if (data.get("module") is None) == (data.get("build") is None):
-        found.append(((), "give either `module` or `build`", "`build` names a factory that returns (module, data)."))
+        found.append(
+            ((), "either `module` or `build` is required, and not both", "`build` names a factory of (module, data).")
+        )
     if data.get("build") is not None and data.get("data") is not None:
-        found.append((("data",), "`build` brings the data already", "Remove `data`."))
+        found.append((("data",), "`data` can't be combined with `build`, which returns the data", "Remove `data`."))
     return found
 
 
@@ -351,7 +355,7 @@ def _loop_inconsistencies(data: Mapping[str, Any]) -> list[tuple[Key, str, str]]
 
 
 def _test_file(entry: str, file: Path) -> Path | None:
-    """Where the tests of an entry are, which may end in the name of one of them, as pytest takes it."""
+    """Return the path of a `tests` entry, which may be a pytest node id; None if its file is missing."""
     name, mark, one = entry.partition("::")
     for folder in (Path.cwd(), project_root(file), file.resolve().parent):
         if (folder / name).exists():
@@ -360,10 +364,10 @@ def _test_file(entry: str, file: Path) -> Path | None:
 
 
 def project_root(file: Path) -> Path:
-    """The nearest folder above the file that looks like a project's, else the file's own or that of `scenarios/`."""
+    """Return the nearest folder above the file that is a project's root, or the file's own, or that of `scenarios/`."""
     for folder in file.resolve().parents:
         if any((folder / mark).exists() for mark in ("pyproject.toml", "setup.py", ".git")):
             return folder
     own = file.resolve().parent
-    # Where `faultlab init` writes, beside code that is in no repository yet.
+    # `faultlab init` writes there, beside code that may not be in a repository yet.
     return own.parent if own.name == "scenarios" else own

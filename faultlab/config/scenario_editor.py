@@ -1,4 +1,4 @@
-"""Adding guards to a scenario file as its author would: by lines, with comments and layout as they are."""
+"""Adding guards to a scenario file line by line, so that comments and layout stay unchanged."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from faultlab.errors import UsageError
 
 
 def lines(guards: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The guards as items of a YAML list, one a line."""
+    """Return the guards as items of a YAML list, one per line."""
     return [f"- {_flow(guard)}" for guard in guards]
 
 
 def add_guards(file: Path, guards: Sequence[Mapping[str, Any]]) -> None:
-    """Writes the guards into the scenario file; where that can't be done raises UsageError and leaves it as it was."""
-    # As bytes: reading it as text would make the ends of all its lines those of this system.
+    """Add the guards to the scenario file. Raises UsageError if that fails; the file is then unchanged."""
+    # As bytes, so that line ends are not converted.
     old = file.read_bytes().decode("utf-8")
     ends = "\r\n" if "\r\n" in old else "\n"
     before = [entry.model_dump(mode="json", exclude_unset=True) for entry in load(file).guards]
@@ -32,10 +32,10 @@ def add_guards(file: Path, guards: Sequence[Mapping[str, Any]]) -> None:
             edited.flush()
             after = [entry.model_dump(mode="json", exclude_unset=True) for entry in load(Path(edited.name)).guards]
             if after != [*before, *guards]:
-                raise UsageError("the file would not say what was meant")
+                raise UsageError("the edited file would not have the same guards")
     except Exception as error:
-        remedy = "Paste the lines by hand."
-        raise UsageError(f"{file}: the guards could not be written into it ({error}). {remedy}") from None
+        remedy = "Add the lines by hand."
+        raise UsageError(f"{file}: the guards could not be added ({error})\n    {remedy}") from None
 
 
 def _with(text: str, guards: Sequence[Mapping[str, Any]]) -> str:
@@ -58,17 +58,17 @@ def _with(text: str, guards: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _content_end(text: str, node: yaml.Node) -> int:
-    """Where the text of a node ends; the mark of a block lies at the beginning of what comes after it."""
+    """Return where the text of a node ends; the end mark of a block is at the beginning of the next node."""
     before: str = text[: node.end_mark.index]
     held = before.rstrip()
-    # Comments after the last item belong to what follows.
+    # Comments after the last item belong to the next node.
     while held.rpartition("\n")[2].lstrip().startswith("#"):
         held = held.rpartition("\n")[0].rstrip()
     return len(held)
 
 
 def _flow(value: Any) -> str:
-    """YAML in one line; JSON is YAML, but people write keys and plain words without quotes."""
+    """Return YAML in one line, with quotes only where they are needed."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What the keys of a scenario hold: texts that are checked while the file is read, each refused with its remedy."""
+"""The types of a scenario's keys, which validate a value while the file is read."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from faultlab.errors import FaultlabError
 
 
 def refused(message: str, remedy: str = "") -> PydanticCustomError:
-    """The error that refuses a value, which `validation_messages` words."""
+    """Return the error for an invalid value, which `validation_messages` formats."""
     return PydanticCustomError("faultlab", "{message}", {"message": message, "remedy": remedy})
 
 
 def _framework(name: str) -> str:
     if name not in (known := framework_names.known()):
-        remedy = nearest(name, known) or f"There are {', '.join(known)}."
-        raise refused(f"there is no framework {name!r}", remedy)
+        remedy = nearest(name, known) or f"Frameworks: {', '.join(known)}."
+        raise refused(f"unknown framework {name!r}", remedy)
     return name
 
 
@@ -53,10 +53,10 @@ def _severity(word: str) -> str:
 
 
 def _paths(value: Any) -> Any:
-    # By hand: of a union, pydantic says what is wrong once for every member.
+    # Not a union, for which pydantic reports one error per member.
     if isinstance(value, str) or (isinstance(value, list) and all(isinstance(path, str) for path in value)):
         return value
-    raise refused(f"a path into the batch, or a list of them, is a text, not {value!r}", "Put it in quotes.")
+    raise refused(f"invalid path into the batch {value!r}: expected a string or a list of strings", "Put it in quotes.")
 
 
 _TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}

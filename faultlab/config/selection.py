@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Selection:
-    """Which faults are asked for: globs or whole faults, other triggers by glob, and (glob, reason) of exemptions."""
+    """The selected faults: globs or whole faults, other triggers by glob, and (glob, reason) of exemptions."""
 
     select: Sequence[str] = ("*",)
     skip: Sequence[str] = ()

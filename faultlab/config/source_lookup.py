@@ -1,4 +1,4 @@
-"""Where in the user's source a class stands, found without importing it."""
+"""Lookup of a class's place in the user's source, without importing it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def file_of(class_path: str, root: Path) -> str:
-    """Where a class is defined, as its path says, relative to the project's root; empty where that is no file of it."""
+    """Return the file of a class path, relative to the project's root; empty if the project has no such file."""
     module = class_path.rpartition(".")[0]
-    # faultlab's own guards and canned modules are not the user's, in its own repository either.
+    # Not the user's, even in faultlab's own repository.
     if module.partition(".")[0] == "faultlab":
         return ""
     for folder in (Path.cwd(), root, root / "src"):
@@ -36,7 +36,7 @@ def known_as(class_path: str, script: str, root: Path) -> str:
 
 
 def place_of(class_path: str, root: Path) -> dict[str, Any]:
-    """The class's file, its line and those of its methods, as a report's ``target``; its path alone if not found."""
+    """Return a class's file, line and the lines of its methods, as in a report's ``target``; its path if not found."""
     file = file_of(class_path, root)
     found: dict[str, Any] = {"class_path": class_path}
     if not file:
@@ -52,35 +52,20 @@ def place_of(class_path: str, root: Path) -> dict[str, Any]:
                 one.name: one.lineno for one in node.body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))
             }
             return {**found, "file": file, "line": node.lineno, "methods": methods}
-    # Imported there from somewhere else.
+    # The file imports the class from another one.
     return {**found, "file": file, "line": 1, "methods": {}}
 
 
 def within_repository(root: Path) -> str:
-    """A project's folder relative to the git repository that holds it; empty where that is the same."""
+    """Return a project's folder relative to its git repository; empty if it is the repository's root."""
     for folder in (root, *root.parents):
         if (folder / ".git").exists():
             return "" if folder == root else root.relative_to(folder).as_posix()
     return ""
 
 
-def lacks(class_path: str, root: Path) -> str:
-    """The project's file that should define a class or factory and does not; empty where that can't be told."""
-    file = file_of(class_path, root)
-    if not file:
-        return ""
-    try:
-        tree = ast.parse((root / file).read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError):
-        return ""
-    names = {name for node in tree.body for name in _bound(node)}
-    name = class_path.rpartition(".")[2]
-    # A star import or a __getattr__ may bring any name.
-    return "" if names & {name, "*", "__getattr__"} else file
-
-
-def _bound(node: ast.stmt) -> set[str]:
-    """The names that a statement of a module may bind, those of its branches too."""
+def bound_names(node: ast.stmt) -> set[str]:
+    """Return the names that a statement of a module may bind, also in its branches."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return {node.name}
     names: set[str] = set()

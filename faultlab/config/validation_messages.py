@@ -1,4 +1,4 @@
-"""What pydantic finds wrong in a scenario file, reworded with its place and a remedy."""
+"""pydantic's errors in a scenario file, as problems with place and remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faultlab.errors import Problem
 
 
 def explain(yaml: YamlFile, detail: Any, model: type[BaseModel]) -> Problem:
-    """An error that pydantic found in a file of that model, as a problem at its place and with a remedy."""
+    """Return an error that pydantic found in a file of that model as a problem."""
     where = tuple(detail["loc"])
     key = where[-1] if where else ""
     if detail["type"] == "faultlab":
@@ -24,26 +24,34 @@ def explain(yaml: YamlFile, detail: Any, model: type[BaseModel]) -> Problem:
         remedy = nearest(str(key), fields) or f"Known keys: {', '.join(fields)}."
         return yaml.problem(where, f"unknown key {key!r}", remedy)
     if detail["type"] == "missing":
-        return yaml.problem(where[:-1], f"the key {key!r} is missing", f"Add `{key}:`.")
+        return yaml.problem(where[:-1], f"missing key {key!r}", f"Add `{key}:`.")
     name = ".".join(map(str, yaml.nearest(where)))
-    message = f"{name}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {reprlib.repr(detail.get('input'))}"
-    return yaml.problem(where, message, _remedy(detail))
+    kind = "date_type" if detail["type"].startswith("date") else detail["type"]
+    expected, remedy = _EXPECTED.get(kind, ("", ""))
+    if kind == "string_pattern_mismatch":
+        pattern = "package.module.Class" if key == "class_path" else "letters, digits, '.', '_' and '-'"
+        return yaml.problem(where, f"invalid {key} {detail['input']!r}: expected {pattern}")
+    if not expected:
+        return yaml.problem(where, f"{name}: {detail['msg'][0].lower()}{detail['msg'][1:]}")
+    expected = expected.format(**detail.get("ctx", {}))
+    return yaml.problem(where, f"{name}: expected {expected}, got {reprlib.repr(detail.get('input'))}", remedy)
 
 
-_REMEDIES = {
-    "string_type": "Write a text; put it in quotes where it looks like a number.",
-    "list_type": "Write a list: [...].",
-    "dict_type": "Write a mapping: {...}.",
-    "model_type": "Write a mapping: {...}.",
+# By the types of pydantic's errors: what was expected, and a remedy.
+_EXPECTED = {
+    "string_type": ("a string", "Write a string, in quotes if it looks like a number."),
+    "list_type": ("a list", "Write a list: [...]."),
+    "dict_type": ("a mapping", "Write a mapping: {...}."),
+    "model_type": ("a mapping", "Write a mapping: {...}."),
+    "int_type": ("an integer", ""),
+    "float_type": ("a number", ""),
+    "date_type": ("a date", "Write a date such as 2027-06-30."),
+    "literal_error": ("{expected}", ""),
+    "greater_than_equal": ("at least {ge}", ""),
+    "less_than_equal": ("at most {le}", ""),
+    "too_short": ("at least {min_length} item", ""),
+    "string_too_short": ("at least {min_length} characters", ""),
 }
-
-
-def _remedy(detail: Any) -> str:
-    if detail["type"] == "string_pattern_mismatch" and "class_path" in detail["loc"]:
-        return "Write the full path, such as package.module.Class."
-    if detail["type"].startswith("date"):
-        return "Write a date as 2027-06-30."
-    return _REMEDIES.get(detail["type"], "")
 
 
 def _fields_at(where: Key, within: Any) -> list[str]:

@@ -1,6 +1,6 @@
-"""Harmless variations of a target: what users change every day and no guard may cry wolf at.
+"""Harmless variations of a target: everyday changes at which no guard may raise a false alarm.
 
-Plain data about plain data: how the scenario of a victim is changed, without importing what it names.
+They are plain data that describe how a victim's scenario is changed, without importing its classes.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ and ``longer`` multiplies its epochs and steps."""
 
 
 class NotVariedError(Exception):
-    """The scenario has nothing that this variation could change."""
+    """The scenario has no argument that this variation changes."""
 
 
 def varied(scenario: Mapping[str, Any], variation: Variation) -> dict[str, Any]:
-    """The scenario with the variation in it; raises NotVariedError where it has no such argument."""
+    """Return the scenario with the variation applied. Raises NotVariedError if it has no such argument."""
     changed = deepcopy(dict(scenario))
     scales = variation.get("scale", {})
     if scales and not sum(_scale(part, scales) for part in _components(changed)):
-        raise NotVariedError(f"no argument called {' or '.join(scales)}")
+        raise NotVariedError(f"no argument named {' or '.join(scales)}")
     trainer = changed.setdefault("trainer", {})
     arguments = trainer.setdefault("init_args", {}) if "class_path" in trainer else trainer
     arguments.update(variation.get("trainer", {}))
     longer = variation.get("longer")
     if longer and not sum(_multiply(arguments, name, longer) for name in ("max_epochs", "max_steps")):
-        raise NotVariedError("the scenario says neither max_epochs nor max_steps")
+        raise NotVariedError("the scenario has neither max_epochs nor max_steps")
     return changed
 
 
@@ -68,7 +68,7 @@ def _multiply(arguments: dict[str, Any], name: str, factor: float) -> bool:
 
 
 def _defaults(path: str) -> dict[str, Any]:
-    """The defaults of a class's or factory's arguments; in the victim, which has imported it."""
+    """Return the defaults of a class's or factory's arguments, in the victim, which has imported it."""
     module, _, name = path.rpartition(".")
     factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
     try:

@@ -1,7 +1,8 @@
-"""A YAML file read together with the place of every key and item."""
+"""A YAML file with the line and column of every key and item."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,14 +13,14 @@ import yaml
 from faultlab.errors import Problem, ScenarioError, UsageError
 
 Key = tuple[str | int, ...]
-_SYNTAX = "Mend the syntax."
+_SYNTAX = "Fix the YAML syntax."
 HOW_TO_GET_ONE = (
-    "Name a scenario's .yaml file; `faultlab init train.py`, or `faultlab init package.module.LitModel`, writes one."
+    "Name a scenario file, or write one with `faultlab init train.py` or `faultlab init package.module.LitModel`."
 )
 
 
 class YamlFile:
-    """The mapping that a file holds, and what is doubtful about it. Raises ScenarioError where it can't be read."""
+    """The mapping in a file, and its ``problems``. Raises ScenarioError if the file can't be read."""
 
     def __init__(self, file: Path, what: str = "a scenario") -> None:
         self._what = what
@@ -29,11 +30,11 @@ class YamlFile:
         self.data: Mapping[str, Any] = self._read(_text(file))
 
     def problem(self, where: Key, message: str, remedy: str = "") -> Problem:
-        """A problem at a key, or at the nearest one that holds it where the key is not in the file."""
+        """Return a problem at a key, or at its nearest parent if the key is not in the file."""
         return Problem(str(self._file), *self._marks[self.nearest(where)], message, remedy)
 
     def nearest(self, where: Key) -> Key:
-        """The key, or as much of its beginning as stands in the file."""
+        """Return the key, or its nearest parent that is in the file."""
         while where not in self._marks:
             where = where[:-1]
         return where
@@ -43,33 +44,37 @@ class YamlFile:
             loader = yaml.SafeLoader(text)
             node = loader.get_single_node()
             if not isinstance(node, yaml.MappingNode):
-                raise ScenarioError([self.problem((), f"{self._what} is a mapping", "Begin with `schema: 1`.")])
-            # Before the mapping is made: making it puts merged keys among the node's own.
+                raise ScenarioError(
+                    [self.problem((), f"expected a mapping of {self._what}'s keys", "Begin with `schema: 1`.")]
+                )
+            # Before the mapping is constructed, which adds merged keys to the node's own.
             unreadable = self._mark(loader, node, (), ())
             if unreadable:
                 raise ScenarioError(unreadable)
             return loader.construct_document(node)  # type: ignore[no-any-return]
         except yaml.reader.ReaderError as error:
             place = _place(text[: error.position])
-            raise ScenarioError([Problem(str(self._file), *place, f"not YAML: {error.reason}", _SYNTAX)]) from None
+            raise ScenarioError([Problem(str(self._file), *place, f"invalid YAML: {error.reason}", _SYNTAX)]) from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             words = getattr(error, "problem", None) or str(error)
-            raise ScenarioError([Problem(str(self._file), *place, f"not YAML: {words}", _SYNTAX)]) from None
+            raise ScenarioError([Problem(str(self._file), *place, f"invalid YAML: {words}", _SYNTAX)]) from None
 
     def _mark(self, loader: Any, node: yaml.Node, path: Key, within: tuple[yaml.Node, ...]) -> list[Problem]:
-        """Notes the places of what the node holds; returns what keeps it from being made."""
+        """Record the places of the node's keys and items; return the errors that prevent its construction."""
         self._marks.setdefault(path, _start(node))
         unreadable: list[Problem] = []
         if any(node is outer for outer in within):
-            return [Problem(str(self._file), *_start(node), "this mapping or list holds itself", "Remove the alias.")]
+            return [
+                Problem(str(self._file), *_start(node), "this mapping or list contains itself", "Remove the alias.")
+            ]
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 name = str(key.value) if _is_text(key) else loader.construct_object(key)
                 if (*path, name) in self._marks:
-                    message = f"the key {name!r} stands twice"
-                    self.problems.append(Problem(str(self._file), *_start(key), message, "Keep one of them."))
+                    message = f"duplicate key {name!r}"
+                    self.problems.append(Problem(str(self._file), *_start(key), message, "Remove one of them."))
                 self._marks[(*path, name)] = _start(key)
                 unreadable += self._mark(loader, value, (*path, name), (*within, node))
         elif isinstance(node, yaml.SequenceNode):
@@ -79,13 +84,20 @@ class YamlFile:
             try:
                 loader.construct_object(node)
             except (ValueError, KeyError, AttributeError) as error:  # such as a date in the thirteenth month
-                message = f"not YAML: {node.value!r} can't be read: {error}"
-                unreadable.append(Problem(str(self._file), *_start(node), message, "Mend it, or put it in quotes."))
+                message = f"invalid value {node.value!r}: {error}"
+                unreadable.append(Problem(str(self._file), *_start(node), message, "Fix it, or put it in quotes."))
         return unreadable
 
 
+def refuse_script(path: Path) -> None:
+    """Raise UsageError for a Python script in place of a scenario."""
+    if path.suffix == ".py" and path.is_file():
+        remedy = f"Write a scenario for it with `faultlab init {shlex.quote(str(path))}`."
+        raise UsageError(f"{path}: a Python script, not a scenario file\n    {remedy}")
+
+
 def not_found(path: Path) -> str:
-    """What to do where there is no such scenario: the one that is meant, or how to get one."""
+    """Return the remedy for a missing scenario: the closest file, or how to write one."""
     known = [str(found) for folder in {path.parent, Path()} for found in folder.glob("*.y*ml")]
     close = get_close_matches(str(path), known, n=1, cutoff=0.6)
     return f"Did you mean {close[0]!r}?" if close else HOW_TO_GET_ONE
@@ -98,17 +110,17 @@ def _text(file: Path) -> str:
         place = _place(error.object[: error.start].decode("utf-8"))
         raise ScenarioError([Problem(str(file), *place, f"not UTF-8: {error.reason}", "Save it as UTF-8.")]) from None
     except OSError as error:
-        remedy = not_found(file) if isinstance(error, FileNotFoundError) else "Name a scenario file that can be read."
+        remedy = not_found(file) if isinstance(error, FileNotFoundError) else "Name a readable scenario file."
         raise UsageError(f"{file}: {error.strerror}\n    {remedy}") from None
 
 
 def _place(before: str) -> tuple[int, int]:
-    """Line and column, from 1, of what comes after the text."""
+    """Return the line and column, from 1, at the end of a text."""
     return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 
 def _is_text(key: yaml.Node) -> bool:
-    """Whether a key is its own name: text, a merge, or what is no key at all; and no number, date or truth value."""
+    """Return whether a key is its own name: a string or a merge key, not a number, date or boolean."""
     return not isinstance(key, yaml.ScalarNode) or key.tag.rpartition(":")[2] in ("str", "merge")
 
 

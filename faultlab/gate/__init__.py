@@ -1,4 +1,4 @@
-"""Whether reports pass, what they must not lose, and that they are what a run wrote.
+"""Gates: whether reports pass, regressions from the accepted baseline, and checks that reports are unmodified.
 
 It imports neither torch nor Lightning, and nothing that runs a training.
 """

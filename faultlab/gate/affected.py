@@ -1,9 +1,9 @@
-"""Whether what a scenario runs has been touched since a commit: its file, code and tests, its project's settings.
+"""Changes since a commit that affect a scenario: in its file, its code, its tests, or its project's settings.
 
-Its code is what its class paths and tests import, read from the source and not imported. A name that is put together
-at run time can't be known, so a file that imports by one is taken to need every Python file of the project.
-Files that are no Python count where they lie beside that code, or the scenario names them. What an edit of an
-installed package does, or of data elsewhere, is out of sight.
+Its code is everything that its class paths and tests import, read from the source without importing it. A file that
+imports by a name that is computed at run time is assumed to need every Python file of the project. Files other than
+Python count if they lie beside that code or if the scenario names them. Changes of installed packages and of data
+elsewhere are not found.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _PROSE = (".md", ".rst")
 
 
 def since(ref: str, scenario: Scenario) -> str:
-    """A file that the scenario rests on and that has changed since the commit, relative to its project; empty if none.
+    """Return a file that affects the scenario and changed since the commit, relative to its project; empty if none.
 
-    Untracked files count. Raises UsageError where git can't say.
+    Untracked files count. Raises UsageError if git fails.
     """
     root = project_root(scenario.file).resolve()
     found = touching(scenario, root, _changed(ref, root))
@@ -37,7 +37,7 @@ def since(ref: str, scenario: Scenario) -> str:
 
 
 def touching(scenario: Scenario, root: Path, changed: Iterable[Path]) -> Path | None:
-    """The first of the changed files, which are absolute, that the scenario rests on."""
+    """Return the first of the changed files (absolute paths) that affects the scenario."""
     files = sorted(changed)
     rests_on = _Rests(scenario, root, frozenset(files))
     return next((file for file in files if rests_on.on(file)), None)
@@ -49,7 +49,7 @@ def _changed(ref: str, root: Path) -> frozenset[Path]:
 
 
 class _Rests:
-    """What a scenario rests on. Files that were deleted are found among those that changed."""
+    """The files that affect a scenario. Deleted files are found among the changed ones."""
 
     def __init__(self, scenario: Scenario, root: Path, changed: frozenset[Path]) -> None:
         self._root = root
@@ -82,7 +82,7 @@ class _Rests:
                 place = folder / text
                 if text and (place.exists() or place in self._changed) and place not in self._folders:
                     self._named.append(place.resolve())
-        # Of a folder of tests each file has imports of its own.
+        # Each file in a folder of tests has imports of its own.
         for place in self._named[1:]:
             left += [place] if place.suffix == ".py" else sorted(place.rglob("*.py")) if place.is_dir() else []
         while left:
@@ -109,7 +109,7 @@ class _Rests:
                     yield from self._files_of(module, folders or [*self._folders, file.parent])
 
     def _files_of(self, module: str, folders: Iterable[Path] = ()) -> Iterator[Path]:
-        """The file of a module, and of every package on its way; those of no project are none of its."""
+        """Yield the file of a module and of each of its parent packages, without installed ones."""
         for folder in folders or self._folders:
             base = folder
             yield from self._real([base / "__init__.py"] if folders and not module else [])
@@ -125,7 +125,7 @@ class _Rests:
 
 
 def _said(data: Any) -> tuple[list[str], list[str]]:
-    """The modules of all class paths in a scenario, and every other text, which may be a path."""
+    """Return the modules of all class paths in a scenario, and all other strings, which may be paths."""
     modules: list[str] = []
     texts: list[str] = []
     if isinstance(data, dict):

@@ -1,4 +1,4 @@
-"""What was reached once may not be lost: a report against what was accepted of its scenario, and taking it in anew."""
+"""Regressions of a report from the accepted baseline, and renewal of the baseline from reports."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from faultlab.gate.baseline_file import Accepted, Silence, Standard
 
 
 def check(accepted: Accepted, report: Report, today: datetime.date | None = None) -> list[Reason]:
-    """Why a report falls behind what was accepted of its scenario."""
+    """Return the regressions of a report from its scenario's baseline."""
     standard = accepted.scenarios.get(report.scenario)
     if standard is None:
-        reasons = ["the scenario is not in it; look at its report, then take it in with --accept"]
+        reasons = ["the scenario is not in the baseline; review its report, then add it with --accept"]
     else:
         now = standings(report)
         reasons = [
@@ -32,10 +32,10 @@ def check(accepted: Accepted, report: Report, today: datetime.date | None = None
 
 
 def missing(accepted: Accepted, scenarios: Iterable[str], run: bool = False) -> list[Reason]:
-    """Why it does not pass that scenarios which were accepted are not among these; with ``run`` those that are run."""
+    """Return a reason for each scenario of the baseline that is missing; with ``run``, only for those that are run."""
     known = [name for name, standard in accepted.scenarios.items() if standard.run or not run]
     gone = sorted(set(known) - set(scenarios))
-    return [_behind(f"there is no report of the scenario {name!r}, which was accepted") for name in gone]
+    return [_behind(f"there is no report of the scenario {name!r}, which is in the baseline") for name in gone]
 
 
 def _behind(text: str) -> Reason:
@@ -44,14 +44,14 @@ def _behind(text: str) -> Reason:
 
 def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires: datetime.date | None,
             today: datetime.date | None = None) -> Accepted:  # fmt: skip
-    """What the reports come to, for the file. Silences accepted before keep their reason and their last day.
+    """Return the baseline with the reports' results. Silences that were accepted keep their reason and expiry date.
 
-    Those that are new, worse than they were accepted, or expired get the ones given. Raises UsageError where these are
-    wanted and not given, or the day is past.
+    Silences that are new, expired, or worse than accepted get the given ones. Raises UsageError if these are needed and
+    missing, or if the date is past.
     """
     day = today or datetime.date.today()
     if expires is not None and expires < day:
-        raise UsageError(f"--expires {expires} is past\n    Name a day by which somebody will look again.")
+        raise UsageError(f"--expires {expires} is in the past\n    Give a date by which you will review it again.")
     reason = reason.strip()
     scenarios = dict(accepted.scenarios)
     wanting: list[str] = []
@@ -79,8 +79,8 @@ def renewed(accepted: Accepted, reports: Iterable[Report], reason: str, expires:
         )
     if wanting:
         listed = ", ".join(wanting[:5]) + (f" and {len(wanting) - 5} more" if len(wanting) > 5 else "")
-        remedy = "Say why that is accepted and until when: --reason TEXT --expires 2027-06-30."
-        raise UsageError(f"nobody detects {listed}\n    {remedy}")
+        remedy = "Give the reason and an expiry date: --reason TEXT --expires 2027-06-30."
+        raise UsageError(f"not detected: {listed}\n    {remedy}")
     return Accepted(schema=1, scenarios=scenarios)
 
 
@@ -90,13 +90,13 @@ def _gate(demands: Demands | None) -> Gate:
 
 
 def _weaker(standard: Standard, report: Report) -> list[str]:
-    """Demands of the scenario's gate that ask for less than they did."""
+    """Return the demands of the scenario's gate that are weaker than in the baseline."""
     then, now = standard.demands, _gate(report.demands)
     reasons = []
     for name in ("coverage", "mutants"):
         before, after = getattr(then, name), getattr(now, name)
         if before is not None and (after is None or after < before):
-            reasons.append(f"the gate asked for {name} {before}, and now for {'none' if after is None else after}")
+            reasons.append(f"the gate demanded {name} {before}, and now {'none' if after is None else after}")
     limits = [
         ("latency", then.latency, now.latency),
         ("false_alarms", then.false_alarms or 0, now.false_alarms or 0),
@@ -116,31 +116,33 @@ def _undetected(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
         status = "silent" if standing.status is Status.SILENT else "only warned of"
         silence = standard.accepted.get(mode)
         if silence is not None and silence.status == "warned" and standing.status is Status.SILENT:
-            reasons.append(f"{mode} is newly silent: it was accepted as warned of")
+            reasons.append(f"{mode} is newly silent: it was accepted as only warned of")
         elif silence is None and mode in standard.detected:
-            who = ", ".join(standard.detected[mode]) or "somebody"
+            who = ", ".join(standard.detected[mode]) or "a detector"
             reasons.append(f"{mode} is newly {status}: {who} detected it")
         elif silence is None:
-            reasons.append(f"{mode} is {status}, which was never accepted")
+            reasons.append(f"{mode} is {status}, which is not accepted in the baseline")
     return reasons
 
 
 def _lost(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
-    """Detectors of the user's own that alert no more what somebody else still does."""
+    """Return the user's detectors that no longer detect a fault that others still detect."""
     then = {mode: Standing(Status.DETECTED, detectors=tuple(who)) for mode, who in standard.detected.items()}
-    settled = (*UNDETECTED, *INCONCLUSIVE)  # of which other reasons tell
+    settled = (*UNDETECTED, *INCONCLUSIVE)  # other reasons report them
     reasons = []
     for found in lost(then, {mode: standing for mode, standing in now.items() if standing.status not in settled}):
         if found.owned:
-            instead = f"only {found.instead}, by luck" if found.by_luck else found.instead or "nobody, without effect"
-            reasons.append(f"{found.detector} does not detect {found.mode} any more ({instead})")
+            instead = (
+                f"now only {found.instead}, by luck" if found.by_luck else f"now {found.instead or 'without effect'}"
+            )
+            reasons.append(f"{found.detector} no longer detects {found.mode} ({instead})")
     return reasons
 
 
 def _gone(standard: Standard, now: Mapping[str, Standing]) -> list[str]:
     tried = {mode for mode, standing in now.items() if standing.status not in UNTRIED}
     return [
-        f"{mode} is no longer tried" + (f": it is {now[mode].status.value.replace('_', ' ')}" if mode in now else "")
+        f"{mode} is no longer injected" + (f": it is {now[mode].status.value.replace('_', ' ')}" if mode in now else "")
         for mode in sorted(standard.modes - tried)
     ]
 
@@ -150,15 +152,19 @@ def _exemptions(standard: Standard, now: Mapping[str, Standing], today: datetime
     for mode, silence in sorted(standard.accepted.items()):
         if mode in now and now[mode].status is Status.DETECTED:
             who = ", ".join(now[mode].detectors)
-            reasons.append(f"{mode} is accepted as {silence.status}, and detected by {who}: take it in with --accept")
+            reasons.append(
+                f"{mode} is accepted as {silence.status}, but detected by {who}: renew the baseline with --accept"
+            )
         elif silence.expires < today and mode in now and now[mode].status not in UNTRIED:
-            remedy = "look again, then renew it with --accept"
-            reasons.append(f"that {mode} is {silence.status} ({silence.reason}) expired on {silence.expires}: {remedy}")
+            remedy = "review it, then renew it with --accept"
+            reasons.append(
+                f"accepting {mode} as {silence.status} ({silence.reason}) expired on {silence.expires}: {remedy}"
+            )
     return reasons
 
 
 def differences(before: Accepted, after: Accepted) -> list[str]:
-    """What a renewed file says otherwise, a line each."""
+    """Return the differences of a renewed baseline, one line each."""
     lines = []
     for name, now in sorted(after.scenarios.items()):
         then = before.scenarios.get(name)
@@ -170,7 +176,7 @@ def differences(before: Accepted, after: Accepted) -> list[str]:
             if was != is_:
                 lines.append(f"{name}: {mode}: {was} -> {is_}")
         if then.demands != now.demands:
-            lines.append(f"{name}: other demands of its gate")
+            lines.append(f"{name}: the gate's demands changed")
     return lines
 
 
@@ -179,4 +185,4 @@ def _line(standard: Standard, mode: str) -> str:
         return f"{(silence := standard.accepted[mode]).status}, accepted until {silence.expires}"
     if mode in standard.detected:
         return f"detected by {', '.join(standard.detected[mode])}"
-    return "without effect" if mode in standard.no_effect else "not tried"
+    return "without effect" if mode in standard.no_effect else "not injected"

@@ -1,7 +1,6 @@
-"""The file of what was accepted: who detects what, and which silences somebody answers for, why and until when.
+"""The accepted baseline: the detectors of each failure mode, and the undetected ones that are accepted until a date.
 
-It is read by people, in reviews of changes to it: sorted, a line a failure mode, and nothing in it that changes from
-run to run.
+Reviewers read changes of the file, so it is sorted, has one line per failure mode, and doesn't change between runs.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ from faultlab.config.yaml_source import YamlFile
 from faultlab.core.report import SCHEMA
 from faultlab.errors import InconclusiveError, Problem, ScenarioError, UsageError
 
+DEFAULT_NAME = "faultlab-baseline.json"
+
 # JSON has no dates.
 Date = Annotated[datetime.date, Field(strict=False)]
 
@@ -30,7 +31,7 @@ class _Part(BaseModel):
 
 
 class Silence(_Part):
-    """A failure mode that may stay silent (or be only warned of): why, and the last day on which that holds."""
+    """A failure mode that may be silent, or only warned of, with the reason and the last day of it."""
 
     status: Literal["silent", "warned"]
     reason: Reason
@@ -38,11 +39,11 @@ class Silence(_Part):
 
 
 class Standard(_Part):
-    """What one scenario may not fall behind: its gate's demands, its silences, and who detects what.
+    """One scenario's baseline: its gate's demands, its accepted silences, and the detectors of each failure mode.
 
-    ``no_effect`` are failure modes that are tried and change nothing. Detectors are written ``guard:Name``,
-    ``test:file.py::test``, ``module``, ``framework`` or ``process``. ``run`` says that `faultlab run` makes its report,
-    which it does not of what pytest has judged.
+    ``no_effect`` are failure modes that are injected and change nothing. Detectors are written ``guard:Name``,
+    ``test:file.py::test``, ``module``, ``framework`` or ``process``. ``run`` is false for a report that `faultlab run`
+    does not write, such as pytest's.
     """
 
     demands: Gate = Gate()
@@ -53,25 +54,32 @@ class Standard(_Part):
 
     @property
     def modes(self) -> set[str]:
-        """Every failure mode that is tried."""
+        """Every failure mode that is injected."""
         return {*self.accepted, *self.detected, *self.no_effect}
 
 
 class Accepted(_Part):
-    """What stands in the file, by scenario."""
+    """The content of the file, by scenario."""
 
     schema_: Literal[1] = Field(alias="schema")
     scenarios: dict[str, Standard] = {}
 
 
+def default_file() -> Path:
+    """Return the place of the baseline beside the scenarios, since it is committed and reports are not."""
+    return Path("scenarios", DEFAULT_NAME) if Path("scenarios").is_dir() else Path(DEFAULT_NAME)
+
+
 def read(file: Path) -> Accepted:
-    """Reads the file. Raises UsageError where there is none, ScenarioError with every mistake and its place,
-    InconclusiveError where it holds nothing to be compared with."""
+    """Return the content of the file.
+
+    Raises UsageError if it is missing, ScenarioError with all its errors, and InconclusiveError if it is empty.
+    """
     if not file.is_file():
-        remedy = f"Write it: `faultlab gate --baseline {file} --accept --reason TEXT --expires DATE`."
+        remedy = f"Write it with `faultlab gate --baseline {file} --accept --reason TEXT --expires DATE`."
         raise UsageError(f"{file}: no such file\n    {remedy}")
     _check_json(file)
-    yaml = YamlFile(file, "a baseline")
+    yaml = YamlFile(file, "a baseline file")
     problems = list(yaml.problems)
     try:
         accepted = Accepted.model_validate(yaml.data)
@@ -80,15 +88,13 @@ def read(file: Path) -> Accepted:
     if problems:
         raise ScenarioError(sorted(problems, key=lambda problem: (problem.line, problem.column)))
     if not any(standard.modes for standard in accepted.scenarios.values()):
-        remedy = f"Write it anew: `faultlab gate --baseline {file} --accept --reason TEXT --expires DATE`."
-        raise InconclusiveError(
-            f"inconclusive: {file}: nothing is accepted in it, so nothing can be lost\n    {remedy}"
-        )
+        remedy = f"Write it again with `faultlab gate --baseline {file} --accept --reason TEXT --expires DATE`."
+        raise InconclusiveError(f"inconclusive: {file}: the baseline is empty\n    {remedy}")
     return accepted
 
 
 def written(accepted: Accepted) -> str:
-    """The file's text."""
+    """Return the text of the file."""
     lines = ["{", f' "schema": {SCHEMA},', ' "scenarios": {']
     scenarios = sorted(accepted.scenarios.items())
     for number, (name, standard) in enumerate(scenarios, start=1):
@@ -107,7 +113,7 @@ def written(accepted: Accepted) -> str:
 
 
 def _block(name: str, entries: Iterable[str], brackets: str, last: bool = False) -> list[str]:
-    """An entry a line, so that a change of one shows as that."""
+    """Return the lines of a block with one entry per line, so that a diff shows each change."""
     found = list(entries)
     if not found:
         return [f'   "{name}": {brackets}{_comma(not last)}']
@@ -128,11 +134,13 @@ def _json(data: Any) -> str:
 
 
 def _check_json(file: Path) -> None:
-    """YAML reads more than JSON, and tells worse what is wrong with it."""
+    """Raise ScenarioError for invalid JSON, which YAML would accept in part and report less precisely."""
     try:
         json.loads(file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        remedy = "Mend the syntax, or take the file as it was from the repository."
-        raise ScenarioError([Problem(str(file), error.lineno, error.colno, f"not JSON: {error.msg}", remedy)]) from None
+        remedy = "Fix the JSON syntax, or restore the file from the repository."
+        raise ScenarioError(
+            [Problem(str(file), error.lineno, error.colno, f"invalid JSON: {error.msg}", remedy)]
+        ) from None
     except (UnicodeDecodeError, RecursionError) as error:
-        raise ScenarioError([Problem(str(file), 1, 1, f"not JSON: {error}", "Save it as UTF-8.")]) from None
+        raise ScenarioError([Problem(str(file), 1, 1, f"invalid JSON: {error}", "Save the file as UTF-8.")]) from None

@@ -1,4 +1,4 @@
-"""Whether a campaign passes. Nothing passes by accident: what is inconclusive is a reason, whatever the gate asks."""
+"""Decides whether a campaign passes. An inconclusive fault is a reason not to pass, whatever the gate demands."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _GRAVEST_FIRST = (130, 70, 2, 3, 4, 1, 0)
 
 
 def check(report: Report, demands: Demands | None = None) -> list[Reason]:
-    """Every reason why the campaign does not pass.
+    """Return every reason why the campaign does not pass.
 
-    The demands are the report's own unless others are given. Of a share of a campaign only what a share can know is
-    asked: whether its faults are conclusive, and false alarms.
+    The demands are the report's own unless others are given. A shard is judged only by what it can know: whether its
+    faults are conclusive, and false alarms.
     """
     asked = demands or report.demands or Demands()
     reasons = [
@@ -36,7 +36,7 @@ def check(report: Report, demands: Demands | None = None) -> list[Reason]:
 
 
 def check_alarms(report: Report, demands: Demands | None = None) -> list[Reason]:
-    """That there are more false alarms than are allowed, if so."""
+    """Return the reason if there are more false alarms than allowed."""
     asked = demands or report.demands or Demands()
     alarms, allowed = len(report.baseline.false_alarms), asked.false_alarms or 0
     names = ", ".join(dict.fromkeys(alarm.name for alarm in report.baseline.false_alarms))
@@ -45,47 +45,47 @@ def check_alarms(report: Report, demands: Demands | None = None) -> list[Reason]
 
 
 def check_exemptions(report: Report, today: datetime.date | None = None) -> list[Reason]:
-    """What is wrong with the scenario's exemptions today: expired, or for what can't happen to this target anyway."""
+    """Return the reasons for exemptions that are expired today, or that don't apply to this target anyway."""
     statuses = report.by_mode()
     wrong = []
     for exemption in report.exemptions:
         modes = matching(exemption["mode"], index.modes())
         if not any(mode in statuses for mode in modes):
-            continue  # of what was not asked for this time
-        said = f"the exemption for {exemption['mode']} ({exemption['reason']})"
+            continue  # not selected in this run
+        said = f"the exemption of {exemption['mode']} ({exemption['reason']})"
         if datetime.date.fromisoformat(exemption["expires"]) < (today or datetime.date.today()):
-            wrong.append(f"{said} expired on {exemption['expires']}: look again, then renew it or take it out")
+            wrong.append(f"{said} expired on {exemption['expires']}: renew or remove it")
         elif all(statuses.get(mode) is Status.NOT_APPLICABLE for mode in modes):
-            wrong.append(f"{said} is stale: it can't happen to this target; take it out")
+            wrong.append(f"{said} is stale: the failure mode does not apply to this target; remove it")
     return [Reason(ReasonKind.EXEMPTION, said) for said in wrong]
 
 
 def check_mutants(report: Report, demanded: float | None) -> list[Reason]:
-    """Why the source mutants of a report don't pass, which ``demanded`` is the least share of to be detected.
+    """Return the reasons why the source mutants of a report don't pass; ``demanded`` is the minimum score.
 
-    Where a share is demanded and no mutant counts, nothing is proven, but for those of what was changed: there may have
-    been nothing, and for a share of them.
+    A demanded score without any mutant that counts proves nothing, except with ``--since``, after which there may be
+    nothing to mutate, and in a shard.
     """
     if report.mutation is None:
-        said = f"a score of {demanded} is asked for, and none is there; run `faultlab mutate`"
+        said = f"the gate demands a score of {demanded}, but there is none; run `faultlab mutate`"
         return [] if demanded is None else [_unproven(said)]
     reasons = [_unproven(f"{r.id} is an error ({r.reason})") for r in report.mutants if r.status is Status.ERROR]
     score = mutation_scores.score(report.mutants)
     if demanded is not None and score is None and not (report.mutation.since or report.mutation.shard or report.shard):
-        reasons.append(_unproven(f"a score of {demanded} is asked for, and no mutant counts"))
+        reasons.append(_unproven(f"the gate demands a score of {demanded}, but no mutant counts"))
     if demanded is not None and score is not None and score < demanded:
-        reasons.append(Reason(ReasonKind.MUTANTS_SCORE, f"mutants: score {score:.3f} is under {demanded}"))
+        reasons.append(Reason(ReasonKind.MUTANTS_SCORE, f"mutants: score {score:.3f} is below {demanded}"))
     return reasons
 
 
 def gravest(statuses: Iterable[int]) -> int:
-    """Of several scenarios' statuses the one that counts."""
+    """Return the most severe of several exit codes."""
     found = set(statuses)
     return next(status for status in _GRAVEST_FIRST if status in found)
 
 
 def exit_code(report: Report, demands: Demands | None = None) -> int:
-    """The command's status for one report: 0 passed, 1 not, 3 a false alarm beyond those allowed, 4 inconclusive."""
+    """Return the exit code for one report: 0 passed, 1 not passed, 3 too many false alarms, 4 inconclusive."""
     asked = demands or report.demands or Demands()
     if len(report.baseline.false_alarms) > (asked.false_alarms or 0):
         return 3
@@ -103,7 +103,7 @@ def _coverage(report: Report, asked: Demands) -> list[Reason]:
     for demanded in (asked.coverage, asked.fail_under):
         if demanded is not None and (report.ratio or 0.0) < demanded:
             reached, wanted = _apart(report.ratio or 0.0, demanded)
-            reasons.append(Reason(ReasonKind.COVERAGE, f"coverage {reached} is under {wanted}"))
+            reasons.append(Reason(ReasonKind.COVERAGE, f"coverage {reached} is below {wanted}"))
     return reasons
 
 
@@ -130,11 +130,11 @@ def _late(report: Report, asked: Demands) -> list[Reason]:
     if not late:
         return []
     modes = ", ".join(f"{mode} (after {steps})" for mode, steps in sorted(late.items()))
-    text = f"{len(late)} failure modes are detected later than after {asked.latency} steps: {modes}"
+    text = f"{len(late)} failure modes are detected after more than {asked.latency} steps: {modes}"
     return [Reason(ReasonKind.LATENCY, text)]
 
 
 def _apart(one: float, other: float) -> tuple[str, str]:
-    """Two numbers with as many digits, two at least, as it takes to tell them apart."""
+    """Return two numbers with the fewest digits, at least two, at which they differ."""
     texts = ((f"{one:.{digits}f}", f"{other:.{digits}f}") for digits in range(2, 9))
     return next((pair for pair in texts if pair[0] != pair[1]), (str(one), str(other)))

@@ -1,4 +1,4 @@
-"""What is different between reports on disk, scenario by scenario."""
+"""The differences between reports on disk, by scenario."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from faultlab.gate import evidence
 
 @dataclass
 class Differences:
-    """The comparisons of the scenarios that both sides have, and the names of those that one of them has."""
+    """The comparisons of the common scenarios, and the names of those that only one side has."""
 
     comparisons: list[Comparison] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
@@ -30,9 +30,9 @@ class Differences:
 
 
 def between(before: Path, after: Path) -> Differences:
-    """Compares two reports, whatever they are called, or two folders of reports by the scenarios' names.
+    """Compare two reports, whatever their names, or two folders of reports by the scenarios' names.
 
-    Raises UsageError or InconclusiveError where there are none, or they were edited.
+    Raises UsageError or InconclusiveError if there are none, or if one was modified.
     """
     then, now = ([evidence.read(file) for file in evidence.find([path])] for path in (before, after))
     if len(then) == len(now) == 1 and not (_holds_several(before) or _holds_several(after)):
@@ -54,6 +54,6 @@ def _by_name(path: Path, reports: list[Report]) -> dict[str, Report]:
     found: dict[str, Report] = {}
     for report in reports:
         if report.scenario in found:
-            raise UsageError(f"{path}: there are two reports of the scenario {report.scenario!r}\n    Take one away.")
+            raise UsageError(f"{path}: two reports of the scenario {report.scenario!r}\n    Remove one of them.")
         found[report.scenario] = report
     return found

@@ -1,4 +1,4 @@
-"""Reports on disk judged: each by its own demands and those given, and all of them by what was accepted."""
+"""Judgement of reports on disk: by their own demands and the given ones, and by the accepted baseline."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ DEFAULT = Path("reports")
 
 @dataclass
 class JudgedReport:
-    """One report and why it does not pass. ``report`` is None where it can't be trusted or read; ``whole`` says that
-    it agrees with its run folder's plan and outcomes, which are not there otherwise; ``asked`` is demanded besides its
-    own demands."""
+    """One report and the reasons why it does not pass.
+
+    ``report`` is None if it can't be trusted or read. ``whole`` is true if it was compared with its run folder's plan
+    and outcomes, and false if they are missing. ``asked`` are demands in addition to its own.
+    """
 
     file: Path
     report: Report | None = None
@@ -43,9 +45,9 @@ class JudgedReport:
 
 @dataclass
 class Judged:
-    """All of them, and why they do not pass together.
+    """All reports, and the reasons why they do not pass together.
 
-    ``left_out`` has the files of reports that are of no scenario of the user's, and by which command they were made.
+    ``left_out`` has the reports that do not come from a user's scenario, with the command that wrote them.
     """
 
     reports: list[JudgedReport]
@@ -54,7 +56,7 @@ class Judged:
 
     @property
     def exit_code(self) -> int:
-        """0 passed, 1 not, 2 what can't be read, 3 false alarms, 4 inconclusive: the gravest."""
+        """The most severe exit code: 0 passed, 1 not passed, 2 unreadable, 3 false alarms, 4 inconclusive."""
         return gravest([0, *(one.exit_code for one in self.reports), *([1] if self.reasons else [])])
 
     def to_json(self) -> dict[str, Any]:
@@ -69,11 +71,11 @@ class Judged:
         }
 
     def compare(self, baseline: Path) -> None:
-        """Adds what the reports have lost of what was accepted; raises as `accepted.read` does."""
+        """Add the regressions from the baseline. Raises the errors of `baseline_file.read`."""
         accepted = files.read(baseline)
         for one in self.reports:
             if one.report is not None:
-                # What a run said of the baseline as it was then is said anew.
+                # The run's own comparison was with the baseline as it was then.
                 one.report.reasons = [r for r in one.report.reasons if r.kind is not ReasonKind.BASELINE]
                 one.reasons = [r for r in one.reasons if r.kind is not ReasonKind.BASELINE]
                 one.reasons += baseline_check.check(accepted, one.report)
@@ -81,37 +83,38 @@ class Judged:
         self.reasons += baseline_check.missing(accepted, [one.report.scenario for one in self.reports if one.report])
 
     def accept(self, baseline: Path, reason: str, expires: datetime.date | None) -> list[str]:
-        """Writes the reports' findings into the file; returns what is other than before, a line each.
+        """Write the reports' results to the file, and return the changes, one line each.
 
-        Raises InconclusiveError where a report proves nothing, UsageError where a reason or a day is wanting.
+        Raises InconclusiveError if a report proves nothing, and UsageError if a reason or a date is missing.
         """
         for one in self.reports:
             if one.report is None or one.exit_code == 4:
-                raise InconclusiveError(f"{one.file} proves nothing, and can't be accepted:\n    {one.reasons[0].text}")
+                raise InconclusiveError(
+                    f"{one.file} can't be accepted, because it is inconclusive:\n    {one.reasons[0].text}"
+                )
             if one.report.study:
-                made = f"{one.file} is of no scenario of yours: `faultlab {one.report.study}` has made it"
+                made = f"{one.file} does not come from a scenario of yours, but from `faultlab {one.report.study}`"
                 raise UsageError(f"{made}\n    Accept the reports of `faultlab run`.")
         times = Counter(one.report.scenario for one in self.reports if one.report is not None)
         if twice := [name for name, count in times.items() if count > 1]:
-            raise UsageError(f"there are two reports of the scenario {twice[0]!r}\n    Name the one to accept.")
+            raise UsageError(f"two reports of the scenario {twice[0]!r}\n    Name the one to accept.")
         before = files.read(baseline) if baseline.is_file() else Accepted(schema=1)
         reports = [one.report for one in self.reports if one.report is not None]
         after = baseline_check.renewed(before, reports, reason, expires)
         try:
             atomic_write.write(baseline, files.written(after))
         except OSError as error:
-            raise UsageError(f"{baseline}: {error.strerror}; name a file that can be written to") from None
-        kept = [f"{name}: no report of it here, kept as it was" for name in sorted(_others(before, reports))]
+            raise UsageError(f"{baseline}: {error.strerror}\n    Name a writable file.") from None
+        kept = [f"{name}: unchanged, because it has no report here" for name in sorted(_others(before, reports))]
         return [*baseline_check.differences(before, after), *kept]
 
 
 def judge(paths: Iterable[Path], demands: Demands) -> Judged:
-    """The reports at the paths, or in reports/ if there is no path. Raises UsageError or InconclusiveError where there
-    are none."""
+    """Judge the reports at the paths, by default in reports/. Raises UsageError or InconclusiveError if none exists."""
     asked = list(paths)
     if not asked and not DEFAULT.is_dir():
         raise InconclusiveError(
-            f"inconclusive: there is no folder {DEFAULT}/ here\n    Run the scenarios first: `faultlab run`."
+            f"inconclusive: no folder {DEFAULT}/ here\n    Run the scenarios first: `faultlab run`."
         )
     left_out = evidence.studies_below(asked or [DEFAULT])
     found = [file for file in evidence.find(asked or [DEFAULT]) if file not in left_out]
@@ -150,19 +153,19 @@ def _judge(file: Path, demands: Demands) -> JudgedReport:
 
 
 def _unfit(report: Report, given: Demands) -> Iterator[str]:
-    """Why a report, whatever it says, is not of all that its gate is about."""
+    """Yield the reasons why a report doesn't cover everything that its gate demands."""
     if report.shard:
-        yield f"it is share {report.shard} of a campaign; join the shares by `faultlab merge`"
+        yield f"it is only shard {report.shard}; merge the shards with `faultlab merge`"
     elif report.mutation is not None and report.mutation.shard:
-        yield f"it has share {report.mutation.shard} of the mutants alone"
+        yield f"it has only shard {report.mutation.shard} of the mutants"
     wanted = [name for asked in (report.demands, given) if asked is not None for name in asked.of_faults]
     if report.mutation is not None and not report.faults and wanted:
         listed = ", ".join(dict.fromkeys(wanted))
-        yield f"no fault was injected, and {listed} is asked for; run the scenario: `faultlab run`"
+        yield f"no fault was injected, but the gate demands {listed}; run the scenario: `faultlab run`"
     scenario = Path(str(report.target.get("scenario", "")))
-    # Where reports are judged elsewhere than they were made, the folder is not there either.
+    # If reports are judged on another machine, the folder is missing too.
     if scenario.parent != Path() and scenario.parent.is_dir() and not scenario.exists():
-        yield f"{scenario} is no more, of which this is a report; remove its folder, or run it again"
+        yield f"its scenario {scenario} no longer exists; remove the run folder, or restore the scenario"
 
 
 def _conclude(one: JudgedReport) -> None:

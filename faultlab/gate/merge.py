@@ -1,6 +1,6 @@
-"""The shares of a campaign joined to the run folder that the whole campaign would have left.
+"""Merging of the shards of a campaign into the run folder that the whole campaign would have written.
 
-Everything is read and checked before anything is written. What lies beside the report is joined by `beside`.
+Everything is read and checked before anything is written. `merge_artifacts` merges the files beside the report.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SAME = ("faultlab", "versions", "demands", "exemptions", "target")
 
 @dataclass(frozen=True)
 class Share:
-    """One share of a campaign: its run folder, its report and its plan."""
+    """One shard of a campaign: its run folder, its report and its plan."""
 
     folder: Path
     report: Report
@@ -42,10 +42,10 @@ class Share:
 
 
 def shares(paths: Iterable[Path]) -> dict[str, list[Share]]:
-    """The shares at the paths by scenario, in their order, every one of a campaign once.
+    """Return the shards at the paths by scenario, in their order, each exactly once.
 
-    Raises UsageError where they are of different campaigns or one is there twice, InconclusiveError where one is
-    missing or was edited.
+    Raises UsageError if they are of different campaigns or one is a duplicate, and InconclusiveError if one is missing
+    or was modified.
     """
     given = list(paths)
     for folder, why in evidence.unfinished_below(given).items():
@@ -58,7 +58,7 @@ def shares(paths: Iterable[Path]) -> dict[str, list[Share]]:
 
 
 def joined(group: Sequence[Share]) -> Report:
-    """The report of the whole campaign; its seconds are those of all shares together."""
+    """Return the report of the whole campaign; its seconds are the sum over all shards."""
     reports = [share.report for share in group]
     first = reports[0]
     whole = replace(
@@ -70,7 +70,8 @@ def joined(group: Sequence[Share]) -> Report:
         timing=merge_artifacts.timing([report.timing for report in reports]),
     )
     whole.mutation = _mutation(reports, whole)
-    # What a share can't know follows from the whole; what only the run could see, such as a canary, stays.
+    # Reasons that a shard can't know are derived from the whole; those that only the run could observe, such as a
+    # canary, are kept.
     seen = [reason for report in reports for reason in report.reasons if reason.kind.witnessed]
     found = [*seen, *check(whole), *check_exemptions(whole)]
     found += check_mutants(whole, whole.demands.mutants if whole.demands is not None else None)
@@ -80,15 +81,13 @@ def joined(group: Sequence[Share]) -> Report:
 
 
 def write(group: Sequence[Share], report: Report, out: Path, formats: Iterable[str]) -> Path:
-    """Writes the run folder below ``out``, without files of ``formats`` that stand there, and returns it.
+    """Write the run folder below ``out``, remove old files of ``formats`` from it, and return it.
 
-    Raises UsageError where that is one of the shares'.
+    Raises UsageError if the folder is one of the shards'.
     """
     folder = out / report.scenario
     if any(share.folder.resolve() == folder.resolve() for share in group):
-        raise UsageError(
-            f"{folder} is one of the shares, which would be overwritten\n    Name another folder by --out."
-        )
+        raise UsageError(f"{folder} is one of the shards and would be overwritten\n    Name another folder with --out.")
     entries = sorted(
         (entry for share in group for entry in share.plan["faults"]),
         key=lambda entry: (entry["id"].partition("@")[0].partition(":")[0], entry["id"]),
@@ -113,12 +112,12 @@ def write(group: Sequence[Share], report: Report, out: Path, formats: Iterable[s
 def _read(file: Path) -> Share:
     report = evidence.read(file, whole=True)
     if not NAME.fullmatch(report.scenario):
-        raise UsageError(f"{file}: {report.scenario!r} is no scenario's name\n    Run that share again.")
+        raise UsageError(f"{file}: invalid scenario name {report.scenario!r}\n    Run that shard again.")
     if not report.shard:
-        raise UsageError(f"{file}: it is no share of a campaign\n    Shares are made by `faultlab run --shard k/n`.")
+        raise UsageError(f"{file}: not a shard\n    Run shards with `faultlab run --shard K/N`.")
     if not evidence.has_run_folder(file):
-        remedy = "Bring the whole run folder, not the report alone."
-        raise UsageError(f"{file}: {PLAN_FILE} and {OUTCOMES_FILE} are not beside it\n    {remedy}")
+        remedy = "Copy the whole run folder, not only the report."
+        raise UsageError(f"{file}: {PLAN_FILE} and {OUTCOMES_FILE} are missing beside it\n    {remedy}")
     return Share(file.parent, report, json.loads((file.parent / PLAN_FILE).read_text(encoding="utf-8")))
 
 
@@ -126,10 +125,10 @@ def _complete(name: str, group: list[Share]) -> list[Share]:
     first = group[0]
     for other in group[1:]:
         if other.shard.of != first.shard.of:
-            _differ(first, other, f"one is of {first.shard.of} shares, the other of {other.shard.of}")
+            _differ(first, other, f"one is of {first.shard.of} shards, the other of {other.shard.of}")
         for key in ("digest", "seed"):
             if other.plan.get(key) != first.plan.get(key):
-                what = "seeds" if key == "seed" else "plans: scenario, code, seed or versions are not the same"
+                what = "seeds" if key == "seed" else "plans: scenario, code, seed or versions differ"
                 _differ(first, other, f"they have different {what}")
         for key in _SAME:
             if getattr(other.report, key) != getattr(first.report, key):
@@ -139,19 +138,17 @@ def _complete(name: str, group: list[Share]) -> list[Share]:
     times = Counter(share.shard.number for share in group)
     if twice := [number for number, count in times.items() if count > 1]:
         where = ", ".join(str(share.folder) for share in group if share.shard.number == twice[0])
-        raise UsageError(
-            f"{name}: share {twice[0]}/{first.shard.of} is there twice: {where}\n    Leave one of them out."
-        )
+        raise UsageError(f"{name}: duplicate shard {twice[0]}/{first.shard.of}: {where}\n    Omit one of them.")
     if absent := sorted({*range(1, first.shard.of + 1)} - times.keys()):
         listed = ", ".join(f"{number}/{first.shard.of}" for number in absent)
-        remedy = "Name its folder too, or run it: " + f"`faultlab run --shard {absent[0]}/{first.shard.of}`."
-        raise InconclusiveError(f"inconclusive: {name}: share {listed} is missing\n    {remedy}")
+        remedy = f"Add its folder, or run it: `faultlab run --shard {absent[0]}/{first.shard.of}`."
+        raise InconclusiveError(f"inconclusive: {name}: missing shard {listed}\n    {remedy}")
     return sorted(group, key=lambda share: share.shard.number)
 
 
 def _differ(one: Share, other: Share, why: str) -> None:
-    remedy = "Run all shares of the same commit, by the same command, in the same environment."
-    raise UsageError(f"{one.folder} and {other.folder} are no shares of one campaign: {why}\n    {remedy}")
+    remedy = "Run all shards of the same commit, with the same command, in the same environment."
+    raise UsageError(f"{one.folder} and {other.folder} are not shards of one run: {why}\n    {remedy}")
 
 
 def _baseline(reports: Sequence[Report]) -> Baseline:
@@ -166,7 +163,7 @@ def _baseline(reports: Sequence[Report]) -> Baseline:
 
 
 def _interleaved(lists: Sequence[list[FaultResult]]) -> list[FaultResult]:
-    """In the order that every n-th was taken from."""
+    """Return the results in the order from which each shard took every n-th."""
     return [result for row in zip_longest(*lists) for result in row if result is not None]
 
 

@@ -1,4 +1,4 @@
-"""What lies beside the reports of a campaign's shares, joined: what the ready-made guards said, tests, curves."""
+"""Merging of the files beside the reports of a campaign's shards: guard advice, test results, curves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from faultlab.errors import UsageError
 
 
 def joined(folders: Sequence[Path]) -> dict[str, Any]:
-    """The content of each file that any of the run folders holds; raises UsageError where one can't be read."""
+    """Return the merged content of each file in any of the run folders. Raises UsageError if one can't be read."""
     found: dict[str, Any] = {}
     for name, join in _JOINED.items():
         parts = [_read(folder / name) for folder in folders if (folder / name).is_file()]
@@ -23,7 +23,7 @@ def joined(folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def timing(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The seconds of all shares together, by name; of what is no seconds, the runs at a time, the most."""
+    """Return the seconds of all shards together, by name, and the highest number of parallel runs."""
     names = dict.fromkeys(name for part in parts for name in part)
     joined = {name: round(sum(part.get(name, 0.0) for part in parts), 3) for name in names}
     if "jobs" in joined:
@@ -35,11 +35,11 @@ def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{file}: it can't be read: {error}\n    Run that share again.") from None
+        raise UsageError(f"{file}: can't be read: {error}\n    Run that shard again.") from None
 
 
 def _advice(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the guards said of all faults; what they said of the clean run, every share says."""
+    """Merge the guards' detections over all faults; those on the clean run are the same in every shard."""
     return {
         **parts[0],
         "broken": _united(parts, "broken"),
@@ -49,7 +49,7 @@ def _advice(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _worths(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What each of the user's guards is worth. The proof is about the first of the faults that it alone detects."""
+    """Merge the worth of the user's guards. The proof concerns the first of the faults that only that guard detects."""
     found = []
     for guard in dict.fromkeys(worth["guard"] for part in parts for worth in part["yours"]):
         same = [worth for part in parts for worth in part["yours"] if worth["guard"] == guard]
@@ -61,8 +61,8 @@ def _worths(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _tests(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The kill matrix. Faults that differ in their trigger alone are one to the tests, and judged in several shares."""
-    # One whose tests were all run tells more.
+    """Merge the kill matrix. Faults that differ only in their trigger are one for tests, also across shards."""
+    # Prefer an entry for which all tests were run.
     entries = sorted(
         (fault for part in reversed(parts) for fault in part["faults"]), key=lambda fault: not _settled(fault)
     )

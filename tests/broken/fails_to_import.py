@@ -1,3 +1,6 @@
 """Raises when it is imported."""
 
 raise RuntimeError("no licence found")
+
+
+class Model: ...

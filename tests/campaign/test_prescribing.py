@@ -206,7 +206,7 @@ def test_what_is_to_be_pasted_names_the_record_that_is_kept_beside_the_scenario(
     assert guard["init_args"] == {"profile": str(kept)}, "wherever the command is given"
     assert (said.count(f"profile: {kept.name}"), said.count(str(recorded))) == (1, 0)
     assert f"profile={os.path.relpath(kept)!r}" in said
-    assert "1 guard; written into" in said
+    assert "1 guard; added to" in said
     assert "# 1 of 1 silent fault and 1 only warned of, 1.0 %" in said
 
 
@@ -219,5 +219,5 @@ def test_guards_that_never_looked_are_told_with_the_reason(
     why = "Wolf looked 0 times, and left looks out: [dark] (3x)"
     found = Prescription(report(result("loss.nan@step=1", "silent")), Advice(idle={"Wolf": why}), chosen)
     prescribe_command._show(load(file), found, written=False)
-    assert f"never looked: {why}\n" in capsys.readouterr().out
+    assert f"never active: {why}\n" in capsys.readouterr().out
     assert prescribe_command._plain(found, load(file))["idle"] == {"Wolf": why}

@@ -161,10 +161,17 @@ def test_the_users_output_is_shown_clean_and_faulted_and_the_findings_in_words(t
     clean, faulted = done.stdout.partition("---- with return.none@step=3")[::2]
     assert _trained(clean) == _trained(faulted) == 8, "the fault acts after the user's own check"
     assert "< the fault acts" in faulted
-    for title in ("It acted", "It ended", "Who spoke", "Verdict", "Why it goes undetected", "What would have detected"):
+    for title in (
+        "It acted",
+        "It ended",
+        "Detected by",
+        "Verdict",
+        "Why it goes undetected",
+        "What would have detected it",
+    ):
         assert f"\n{title}\n" in faulted
     assert "1 time, first in step 3" in faulted
-    assert ", in step 3, for " in faulted.partition("What would have detected")[2]
+    assert ", in step 3, for " in faulted.partition("What would have detected it")[2]
     assert (tmp_path / "reports" / "talkative" / "replays" / "return.none@step=3" / "replay.json").is_file()
     assert not (tmp_path / "reports" / "talkative" / "report.json").exists()
 

@@ -55,4 +55,4 @@ def test_a_sweep_finds_the_least_dose_and_the_steps_and_draws_them(tmp_path: Pat
 def test_what_does_not_apply_is_not_swept(tmp_path: Path) -> None:
     done = _sweep("label.nan", tmp_path)
     assert done.returncode == 4
-    assert "label.nan could not be swept on small: not_applicable" in done.stderr
+    assert "small: can't sweep label.nan: not_applicable" in done.stderr

@@ -149,6 +149,6 @@ def test_verdicts_on_disk_are_the_joint_ones(report: Report, project: Path) -> N
 def test_tests_that_are_not_there_are_a_mistake_in_the_scenario(project: Path) -> None:
     file = project / "wrong.yaml"
     file.write_text(SCENARIO.replace("test_lines.py", "test_line.py"))
-    with pytest.raises(ScenarioError, match=r"wrong.yaml:8:9: no such tests: test_line.py"):
+    with pytest.raises(ScenarioError, match=r"wrong.yaml:8:9: no such test file or folder: 'test_line.py'"):
         faultlab.run(file, out=project / "nowhere")
     assert not (project / "nowhere").exists()

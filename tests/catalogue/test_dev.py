@@ -116,7 +116,7 @@ def test_a_scaffold_can_be_listed_imported_and_checked_and_is_not_yet_filled_in(
     written = {mode.id: mode for mode in index.read(injectors / file)}
     assert set(written) == before | {id}
     mode = written[id]
-    assert f"{file}:{mode.line}: {id}, to be filled in" in done.out
+    assert f"{file}:{mode.line}: {id}; fill in" in done.out
     assert mode.seam == (seam or "StepOutput")
     assert f"def {function}:" in (injectors / file).read_text()
     assert scaffold.unfilled(mode) == ["summary", "effect", "undetected", "example", "remedy", "cause", "no_evidence"]

@@ -112,5 +112,5 @@ def test_a_scenario_whose_clean_run_fails_ends_as_its_campaign_would(
     done = _faultlab("list", "--applicable-to", file)
     assert (done.status, done.out) == (3, "")
     assert done.err.startswith(f"{file}:1:1: the clean run already fails: ZeroDivisionError")
-    log = Path(done.err.partition("What it printed is in ")[2].strip().removesuffix("."))
+    log = Path(done.err.partition("Its output is in ")[2].strip().removesuffix("."))
     assert "divides by zero" in log.read_text()

@@ -80,7 +80,7 @@ def lint(*files: Path) -> None:
 def test_the_scaffold_of_a_guard_is_listed_and_fails_its_contract_until_it_checks_something(package: Path) -> None:
     done = _faultlab("dev", "new", "guard", "LabelsSpread", "--into", package / "guards")
     assert (done.status, done.err) == (0, "")
-    assert "labels_spread.py: LabelsSpread, to be filled in" in done.out
+    assert "labels_spread.py: LabelsSpread; fill in" in done.out
     lint(package / "guards" / "labels_spread.py", package / "guards" / "__init__.py")
     right(GUARD, package)
 
@@ -88,7 +88,7 @@ def test_the_scaffold_of_a_guard_is_listed_and_fails_its_contract_until_it_check
 def test_the_scaffold_of_a_format_is_found_and_fails_its_contract_until_it_says_something(package: Path) -> None:
     done = _faultlab("dev", "new", "format", "findings.csv", "--into", package / "report" / "formats")
     assert (done.status, done.err) == (0, "")
-    assert "findings.py: findings.csv, to be filled in" in done.out
+    assert "findings.py: findings.csv; fill in" in done.out
     lint(package / "report" / "formats" / "findings.py")
     right(FORMAT, package)
 
@@ -127,10 +127,10 @@ def test_a_format_of_no_new_name_is_refused(tmp_path: Path, name: str, why: str)
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["engine", "toy"], "Name one thing to begin: [mode|guard|format] NAME."),
-    (["guard"], "Name one thing to begin: [mode|guard|format] NAME."),
-    (["guard", "LabelsSpread", "Another"], "Name one thing to begin: [mode|guard|format] NAME."),
-    (["guard", "LabelsSpread", "--seam", "Loss"], "Only a failure mode has a --seam."),
+    (["engine", "toy"], "expected [mode|guard|format] NAME"),
+    (["guard"], "expected [mode|guard|format] NAME"),
+    (["guard", "LabelsSpread", "Another"], "expected [mode|guard|format] NAME"),
+    (["guard", "LabelsSpread", "--seam", "Loss"], "--seam applies to failure modes only"),
     (["mode", "loss.nan"], "loss.nan is there already"),
 ])  # fmt: skip
 def test_what_can_not_be_begun_is_told_and_ends_with_status_2(tmp_path: Path, words: list[str], said: str) -> None:

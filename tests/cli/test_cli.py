@@ -76,7 +76,7 @@ READS: list[tuple[list[str], str]] = [
     (["list", "return.*"], "return.none"),
     (["list", "--family", "return", "--effect", "warns"], "return.none"),
     (["explain", "return.none"], "Why it goes undetected"),
-    (["dev", "docs", "--check"], "all fresh"),
+    (["dev", "docs", "--check"], "all up to date"),
 ]
 WRONG: list[tuple[list[str], str]] = [
     (["lits"], "'list'"),
@@ -112,7 +112,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["replay", "loss.nane", "--scenario", "scenarios/digits/scenario.yaml"], "'loss.nan'"),
     (["sweep", "label.noisy", "--scenario", "scenarios/digits/scenari.yaml"], "Did you mean 'scenarios/digits/"),
     (["prescribe", "nowhere.yaml"], "faultlab init package.module.LitModel"),
-    (["qqq"], "There are init, demo, run, prescribe"),
+    (["qqq"], "Commands: init, demo, run, prescribe"),
     (["prescribe", "nowhere.yaml"], "nowhere.yaml"),
     (["prescribe", "scenarios/digits/scenario.yaml", "--seeds", "2"], "--seeds"),
     (["sweep", "label.nosy", "--scenario", "scenarios/digits/scenario.yaml"], "'label.noisy'"),
@@ -192,8 +192,8 @@ def test_every_file_that_is_wrong_is_reported_at_once_before_torch_is_imported(t
     types = _scenario(tmp_path, "types", tests="5", gate="{coverage: high}")
     done = _faultlab("run", tmp_path, "--out", tmp_path / "out")
     assert (done.status, done.out) == (2, "")
-    assert f"{syntax}:5:24: not YAML" in done.err
-    assert f"{types}:6:1: tests: input should be a valid list, not 5" in done.err
+    assert f"{syntax}:5:24: invalid YAML" in done.err
+    assert f"{types}:6:1: tests: expected a list, got 5" in done.err
     assert f"{types}:7:8: gate.coverage: " in done.err
     assert not done.modules & HEAVY
 
@@ -201,29 +201,36 @@ def test_every_file_that_is_wrong_is_reported_at_once_before_torch_is_imported(t
 def test_a_folder_without_scenarios_is_refused(tmp_path: Path) -> None:
     done = _faultlab("run", tmp_path)
     assert done.status == 2
-    assert f"{tmp_path}: no scenario in this folder" in done.err
+    assert f"{tmp_path}: no scenario file in this folder" in done.err
 
 
 @pytest.fixture(scope="module")
 def unbuildable(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """One run of every scenario whose code can't be called as the file says."""
+    """One run of every scenario whose code can't be called as the file says, as only the run can find."""
     folder = tmp_path_factory.mktemp("unbuildable")
+    _scenario(folder, "kind", "no_lightning_module.Model")
+    _scenario(folder, "import", "fails_to_import.Model")
+    return _faultlab("run", folder, "--json", "--out", folder / "out")
+
+
+@pytest.fixture(scope="module")
+def missing(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """One run of scenarios that name things that do not exist, of which nothing is run."""
+    folder = tmp_path_factory.mktemp("missing")
     _scenario(folder, "module", "nowhere.Model")
     _scenario(folder, "class", "healthy.Modle")
     _scenario(folder, "arguments", "healthy.Model, init_args: {speed: 1}")
-    _scenario(folder, "kind", "no_lightning_module.Model")
-    _scenario(folder, "import", "fails_to_import.Model")
     _scenario(folder, "trainer", trainer="{max_epoch: 2}")
     _scenario(folder, "guard", guards="[{trainer_flag: {detect_anomoly: true}}]")
-    return _faultlab("run", folder, "--json", "--out", folder / "out")
+    return _faultlab("run", folder, "--out", folder / "out")
 
 
 @pytest.mark.parametrize(
     ("place", "said", "remedy"),
     [
-        ("module.yaml:3:10", "no module named 'tests.broken.nowhere'", "Run from the folder"),
+        ("module.yaml:3:10", "no module named 'tests.broken.nowhere'", "Did you mean 'tests.broken.healthy'?"),
         ("class.yaml:3:10", "'tests.broken.healthy' has no 'Modle'", "Did you mean 'Model'?"),
-        ("arguments.yaml:3:50", "unexpected keyword argument 'speed'", "init_args"),
+        ("arguments.yaml:3:62", "unexpected keyword argument 'speed'", "Arguments: "),
         ("kind.yaml:3:1", "no_lightning_module.Model is no LightningModule", "Name a LightningModule"),
         ("import.yaml:3:10", "raised RuntimeError: no licence found", "importable"),
         ("trainer.yaml:5:11", "Trainer has no argument 'max_epoch'", "Did you mean 'max_epochs'?"),
@@ -231,19 +238,24 @@ def unbuildable(tmp_path_factory: pytest.TempPathFactory) -> Done:
     ],
 )
 def test_a_scenario_that_names_what_is_not_there_is_told_where(
-    unbuildable: Done, place: str, said: str, remedy: str
+    unbuildable: Done, missing: Done, place: str, said: str, remedy: str
 ) -> None:
-    lines = unbuildable.err.splitlines()
+    lines = (unbuildable.err + missing.err).splitlines()
     told = [number for number, line in enumerate(lines) if f"/{place}: " in line]
-    assert len(told) == 1, unbuildable.err
+    assert len(told) == 1, lines
     assert said in lines[told[0]]
     assert remedy in lines[told[0] + 1]
 
 
 def test_scenarios_that_can_not_be_built_end_with_status_2(unbuildable: Done) -> None:
     assert unbuildable.status == 2
-    assert json.loads(unbuildable.out) == []
+    assert [entry["error"]["kind"] for entry in json.loads(unbuildable.out)] == ["scenario", "scenario"]
     assert not unbuildable.modules & {"torch", "pytorch_lightning", "lightning"}, "the driver needs none of them"
+
+
+def test_scenarios_that_name_what_does_not_exist_end_with_status_2_before_anything_runs(missing: Done) -> None:
+    assert (missing.status, missing.out) == (2, "")
+    assert not missing.modules & HEAVY
 
 
 def test_a_clean_run_that_fails_ends_with_status_3_and_says_why(tmp_path: Path) -> None:
@@ -260,15 +272,15 @@ def test_a_clean_run_that_fails_ends_with_status_3_and_says_why(tmp_path: Path) 
         "exits.yaml:1:1: the clean run's process ended with status 9",
     ):
         assert said in done.err
-    assert f"`faultlab doctor {tmp_path / 'train.yaml'}` looks for the cause." in done.err
+    assert f"Find the cause with `faultlab doctor {tmp_path / 'train.yaml'}`." in done.err
     for log in _logs_named(done.err):
         assert log.is_file(), log
 
 
 def _logs_named(text: str) -> Iterator[Path]:
     for line in text.splitlines():
-        if "What it printed is in " in line:
-            yield ROOT / line.partition("What it printed is in ")[2].removesuffix(".")
+        if "Its output is in " in line:
+            yield ROOT / line.partition("Its output is in ")[2].removesuffix(".")
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +324,7 @@ def test_json_prints_one_document_and_nothing_else_and_resumes(ordinary: tuple[P
     demands = {"fail_under": 0.6}
     assert told["gate"] == {
         "passed": False,
-        "reasons": ["coverage 0.50 is under 0.60"],
+        "reasons": ["coverage 0.50 is below 0.60"],
         "kinds": ["coverage"],
         "demands": demands,
     }
@@ -327,4 +339,4 @@ def test_a_false_alarm_comes_with_what_to_do_about_it(capsys: pytest.CaptureFixt
     Progress().measured(Baseline(false_alarms=[Alert("guard", "Strict", 3, "too slow")]))
     said = capsys.readouterr().out
     assert "false alarm by Strict: too slow" in said
-    assert "loosen it, or take it out of the scenario" in said
+    assert "Loosen the check, or remove it from the scenario" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,8 @@ def test_a_demo_that_is_interrupted_says_so_and_keeps_what_was_seen(
     ended = CliRunner().invoke(group, ["demo", "--out", str(tmp_path)], standalone_mode=False)
     assert ended.exception is None, ended.output
     assert ended.return_value == 130
+    as_json = CliRunner().invoke(group, ["demo", "--json", "--out", str(tmp_path)], standalone_mode=False)
+    story = json.loads(as_json.stdout)
+    assert story["interrupted"] is True
+    assert [told["fault"] for told in story["failures"]] == ["loss.nan@always"][:judged]
+    assert [found["scenario"] for found in story["reports"]] == ["demo"]

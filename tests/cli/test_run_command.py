@@ -11,7 +11,7 @@ from faultlab.cli import run_command
 from faultlab.core.report import Report
 from tests.support import call, detection, report, result
 
-SCENARIO = "schema: 1\nname: made-up\nmodule: {class_path: pkg.model.Lit}\n"
+SCENARIO = "schema: 1\nname: made-up\nmodule: {class_path: torch.nn.Linear}\n"
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_what_is_no_number_is_refused(
 ) -> None:
     done = call(capsys, monkeypatch, "run", tmp_path, option, "nan")
     assert done.status == 2
-    assert "'nan' is no finite number" in done.err
+    assert "'nan' is not a finite number" in done.err

@@ -57,7 +57,7 @@ def test_a_report_in_other_words_is_as_good_and_one_that_leaves_a_reason_out_is_
     assert evidence.read(file).reasons == [Reason(ReasonKind.COVERAGE, "too little is detected")]
     data["gate"]["kinds"] = ["exemption"]
     file.write_text(json.dumps({**data, seal.KEY: seal.digest_of(data)}))
-    with pytest.raises(InconclusiveError, match=r"does not say that coverage 0\.00 is under 0\.50"):
+    with pytest.raises(InconclusiveError, match=r"lacks the reason 'coverage 0\.00 is below 0\.50'"):
         evidence.read(file)
 
 
@@ -78,7 +78,7 @@ def test_a_report_without_the_kinds_of_its_reasons_is_refused_with_a_remedy(
     if kinds is None:
         del data["gate"]["kinds"]
     file.write_text(json.dumps({**data, seal.KEY: seal.digest_of(data)}))
-    with pytest.raises(UsageError, match=rf"report\.json: no report of faultlab: {said}.*\n.*faultlab run"):
+    with pytest.raises(UsageError, match=rf"report\.json: not a faultlab report: {said}.*\n.*faultlab run"):
         evidence.read(file)
 
 

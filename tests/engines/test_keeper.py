@@ -469,7 +469,7 @@ def test_commands_keep_no_process_that_are_told_not_to(
     wanted: bool,
 ) -> None:
     file = tmp_path / "scenario.yaml"
-    file.write_text("schema: 1\nname: made-up\nmodule: {class_path: pkg.model.Lit}\n")
+    file.write_text("schema: 1\nname: made-up\nbuild: {class_path: tests.zoo.models.classifier}\n")
     engine = _Asked()
     monkeypatch.setattr(engines, "create", lambda name, jobs: engine)
     words = [str(file) if word == "FILE" else word for word in command]
@@ -486,7 +486,7 @@ def test_the_keepers_are_listed_and_ended(
     (state,) = keeping.states()
     listed = call(capsys, monkeypatch, "warm")
     assert f"{bench.project}: process {state['pid']}, " in listed.out
-    assert "MiB, ends in 1 min" in listed.out
-    assert "ended" in call(capsys, monkeypatch, "warm", "--stop").out
+    assert "MiB, exits in 1 min" in listed.out
+    assert "stopped" in call(capsys, monkeypatch, "warm", "--stop").out
     assert bench.none_left()
-    assert call(capsys, monkeypatch, "warm").out == "no process is kept warm\n"
+    assert call(capsys, monkeypatch, "warm").out == "no warm processes\n"

@@ -44,7 +44,7 @@ def test_fail_under_comes_on_top_of_the_gates_own_coverage() -> None:
     assert _judged(report(DETECTED, SILENT), Demands(coverage=0.9, fail_under=0.1))[1] == 1
     assert _judged(report(DETECTED, SILENT), Demands(coverage=0.1, fail_under=0.9))[1] == 1
     (reason,) = check(report(DETECTED, SILENT), Demands(coverage=0.1, fail_under=0.9))
-    assert "coverage 0.50 is under 0.90" in reason.text
+    assert "coverage 0.50 is below 0.90" in reason.text
 
 
 def test_a_coverage_that_just_misses_is_not_said_to_equal_what_was_demanded() -> None:
@@ -146,12 +146,12 @@ def test_reasons_name_what_they_are_about() -> None:
 
 def test_where_nothing_counts_no_coverage_is_reached() -> None:
     found = report(result("a.same@always", "no_effect"))
-    assert texts(check(found, Demands(coverage=0.5))) == ["coverage 0.00 is under 0.50"]
+    assert texts(check(found, Demands(coverage=0.5))) == ["coverage 0.00 is below 0.50"]
 
 
 def test_coverages_that_differ_by_nothing_that_can_be_shown_are_told_in_full() -> None:
     (reason,) = check(report(DETECTED, SILENT), Demands(coverage=0.5000000001))
-    assert reason.text == "coverage 0.5 is under 0.5000000001"
+    assert reason.text == "coverage 0.5 is below 0.5000000001"
 
 
 def test_of_several_scenarios_the_gravest_status_counts() -> None:
@@ -166,7 +166,7 @@ def test_what_is_detected_too_late_is_named() -> None:
     assert _judged(report(late, early), Demands(latency=7)) == ([], 0)
     (reason,), status = _judged(report(late, early), Demands(latency=6))
     assert status == 1
-    assert reason == "1 failure modes are detected later than after 6 steps: a.late (after 7)"
+    assert reason == "1 failure modes are detected after more than 6 steps: a.late (after 7)"
 
 
 def test_what_is_silent_at_another_fault_is_not_late_besides() -> None:
@@ -176,7 +176,7 @@ def test_what_is_silent_at_another_fault_is_not_late_besides() -> None:
 
 def test_a_report_that_brings_its_demands_is_held_to_them() -> None:
     found = report(SILENT, demands=Demands(coverage=0.5))
-    assert texts(check(found)) == ["coverage 0.00 is under 0.50"]
+    assert texts(check(found)) == ["coverage 0.00 is below 0.50"]
     assert check(found, NOTHING) == []
 
 
@@ -205,12 +205,12 @@ def _exempted(status: str, expires: str, mode: str = "scheduler.*") -> list[Reas
 def test_an_exemption_holds_until_the_day_it_expires() -> None:
     assert _exempted("ignored", "2026-06-30") == []
     (reason,) = _exempted("silent", "2026-06-29")
-    assert reason.text.startswith("the exemption for scheduler.* (on purpose) expired on 2026-06-29")
+    assert reason.text.startswith("the exemption of scheduler.* (on purpose) expired on 2026-06-29")
 
 
 def test_an_exemption_for_what_can_not_happen_is_stale() -> None:
     (reason,) = _exempted("not_applicable", "2026-07-01", "loss.nan")
-    assert "the exemption for loss.nan (on purpose) is stale" in reason.text
+    assert "the exemption of loss.nan (on purpose) is stale" in reason.text
     assert _exempted("not_applicable", "2026-07-01") == [], "others of the family were not asked for this time"
 
 

@@ -79,7 +79,7 @@ def test_a_guard_that_was_removed_is_missed_though_a_test_detects_too(project: P
     _replace(project / "lines.yaml", GUARD, "")
     status, said = _run_and_gate(project)
     assert status == 1
-    assert f"guard:Finite does not detect loss.nan any more ({LEARNS})" in said
+    assert f"guard:Finite no longer detects loss.nan (now {LEARNS})" in said
 
 
 @MORE
@@ -87,7 +87,7 @@ def test_a_guard_that_was_made_to_pass_always_is_missed(project: Path) -> None:
     _replace(project / "lines.py", 'if not torch.isfinite(outputs["loss"]):', "if False:")
     status, said = _run_and_gate(project)
     assert status == 1
-    assert "guard:Finite does not detect loss.nan any more" in said
+    assert "guard:Finite no longer detects loss.nan" in said
 
 
 @MORE
@@ -97,7 +97,7 @@ def test_a_test_that_was_deleted_is_missed_by_the_run_itself(project: Path) -> N
     status, said = _faultlab(project, "run", "lines.yaml", "--no-advice", "--baseline", "accepted.json")
     assert status == 1, said
     assert f"baseline: gradient.negated is newly silent: {LEARNS} detected it" in said
-    assert f"{LEARNS} does not detect loss.nan any more (guard:Finite)" in said
+    assert f"{LEARNS} no longer detects loss.nan (now guard:Finite)" in said
     assert json.loads((project / "reports" / "lines" / "report.json").read_text())["gate"]["passed"] is False
 
 
@@ -108,7 +108,7 @@ def test_a_scenario_that_was_emptied_is_inconclusive_and_misses_everything(proje
     assert status == 4
     assert "no fault was activated" in said
     for mode in ("loss.nan", "gradient.negated", "loss.offset"):
-        assert f"{mode} is no longer tried" in said
+        assert f"{mode} is no longer injected" in said
 
 
 @MORE
@@ -117,14 +117,14 @@ def test_a_failure_mode_that_is_ignored_instead_is_missed(project: Path) -> None
     (project / "lines.yaml").write_text(SCENARIO + ignore)
     status, said = _run_and_gate(project)
     assert status == 1
-    assert "gradient.negated is no longer tried: it is ignored" in said
+    assert "gradient.negated is no longer injected: it is ignored" in said
 
 
 def test_an_exemption_that_expired_is_said(project: Path) -> None:
     _replace(project / "accepted.json", "2999-01-01", "2020-01-01")
     status, said = _faultlab(project, "gate", "--baseline", "accepted.json")
     assert status == 1
-    assert "that loss.offset is silent (an offset is harmless) expired on 2020-01-01" in said
+    assert "accepting loss.offset as silent (an offset is harmless) expired on 2020-01-01" in said
 
 
 def test_a_report_edited_to_look_green_is_refused(project: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_baseline_is_about_whole_scenarios(project: Path) -> None:
     for narrowing in (("--select", "loss.nan"), ("--ignore", "loss.nan"), ("--shard", "1/2")):
         status, said = _faultlab(project, "run", "lines.yaml", "--baseline", "accepted.json", *narrowing)
         assert status == 2
-        assert "--baseline is about whole scenarios" in said
+        assert "--baseline needs complete runs" in said
 
 
 @MORE

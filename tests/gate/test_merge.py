@@ -76,7 +76,7 @@ def test_shares_joined_are_the_report_of_the_whole(tmp_path: Path, of: int) -> N
     assert replace(whole, timing={}) == replace(expected, timing={})
     assert whole.timing == {"import": of * 1.0, "faults": of * 2.5, "total": of * 3.5, "jobs": 2}
     assert whole.ratio == pytest.approx(1 / 3)
-    assert texts(whole.reasons) == ["coverage 0.33 is under 0.50"], "which no share could know"
+    assert texts(whole.reasons) == ["coverage 0.33 is below 0.50"], "which no share could know"
 
 
 def test_the_run_folder_of_the_whole_stands_the_gates_looks(tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_what_only_a_run_could_see_is_kept(tmp_path: Path) -> None:
 
 def test_a_share_that_is_missing_leaves_the_whole_unproven(tmp_path: Path) -> None:
     folders = _shares(tmp_path, 3)
-    with pytest.raises(InconclusiveError, match=r"share 2/3 is missing\n.*--shard 2/3"):
+    with pytest.raises(InconclusiveError, match=r"missing shard 2/3\n.*--shard 2/3"):
         merge.shares([folders[0], folders[2]])
 
 
 def test_a_share_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     one, two = _shares(tmp_path / "a")
     again, _ = _shares(tmp_path / "b")
-    with pytest.raises(UsageError, match="share 1/2 is there twice"):
+    with pytest.raises(UsageError, match="duplicate shard 1/2"):
         merge.shares([one, two, again])
 
 
@@ -125,7 +125,7 @@ def test_a_share_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_shares_of_different_campaigns_are_refused(tmp_path: Path, change: Callable[[Report], None], said: str) -> None:
-    with pytest.raises(UsageError, match=f"no shares of one campaign: {said}"):
+    with pytest.raises(UsageError, match=f"not shards of one run: {said}"):
         merge.shares(_shares(tmp_path, change=change))
 
 
@@ -136,16 +136,16 @@ def test_shares_of_different_plans_and_seeds_are_refused(tmp_path: Path) -> None
         with pytest.raises(UsageError, match=r"they have different (plans|seeds)"):
             merge.shares([one, other])
     other = run_folder(tmp_path / "y", report(FAULTS[1], shard="2/3", demands=DEMANDS))
-    with pytest.raises(UsageError, match="one is of 2 shares, the other of 3"):
+    with pytest.raises(UsageError, match="one is of 2 shards, the other of 3"):
         merge.shares([one, other])
 
 
 def test_what_is_no_share_or_no_run_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="it is no share"):
+    with pytest.raises(UsageError, match="not a shard"):
         merge.shares([run_folder(tmp_path / "whole", report(*FAULTS))])
     one, two = _shares(tmp_path)
     (two / "outcomes.jsonl").unlink()
-    with pytest.raises(UsageError, match="not beside it"):
+    with pytest.raises(UsageError, match="missing beside it"):
         merge.shares([one, two])
 
 
@@ -153,7 +153,7 @@ def test_a_share_that_was_edited_is_refused(tmp_path: Path) -> None:
     one, two = _shares(tmp_path)
     file = two / "report.json"
     file.write_text(file.read_text().replace('"silent"', '"no_effect"', 1))
-    with pytest.raises(InconclusiveError, match="not to be edited"):
+    with pytest.raises(InconclusiveError, match="Run the scenario again"):
         merge.shares([one, two])
 
 
@@ -165,7 +165,7 @@ def test_a_share_whose_scenario_is_no_folders_name_is_refused(tmp_path: Path) ->
     (one / "report.json").write_text(json.dumps(data))
     plan = json.loads((one / "plan.json").read_text())
     (one / "plan.json").write_text(json.dumps({**plan, "report": data["digest"]}))
-    with pytest.raises(UsageError, match="is no scenario's name"):
+    with pytest.raises(UsageError, match="invalid scenario name"):
         merge.shares([one])
 
 
@@ -173,7 +173,7 @@ def test_a_share_that_came_to_no_report_leaves_the_whole_unproven(tmp_path: Path
     one, two = _shares(tmp_path)
     (one.parent / "another").mkdir()
     (one.parent / "another" / "plan.json").touch()
-    with pytest.raises(InconclusiveError, match="another: inconclusive: the run in it never came to a report"):
+    with pytest.raises(InconclusiveError, match="another: inconclusive: the run was not completed"):
         merge.shares([one.parent, two])
 
 
@@ -184,13 +184,13 @@ def test_shares_without_the_mutants_that_are_asked_for_prove_nothing_of_them(tmp
         for n in (1, 2)
     ]
     (group,) = merge.shares(folders).values()
-    text = "mutants: inconclusive: a score of 0.5 is asked for, and none is there; run `faultlab mutate`"
+    text = "mutants: inconclusive: the gate demands a score of 0.5, but there is none; run `faultlab mutate`"
     assert texts(merge.joined(group).reasons) == [text]
 
 
 def test_a_share_is_not_overwritten_by_the_whole(tmp_path: Path) -> None:
     (group,) = merge.shares(_shares(tmp_path)).values()
-    with pytest.raises(UsageError, match="is one of the shares"):
+    with pytest.raises(UsageError, match="is one of the shards"):
         merge.write(group, merge.joined(group), tmp_path / "1", formats=())
     assert evidence.read(tmp_path / "1" / "made-up" / "report.json", whole=True).shard == "1/2"
 
@@ -265,7 +265,7 @@ def test_curves_are_united(tmp_path: Path) -> None:
 
 def test_what_can_not_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "curves.json").write_text("{")
-    with pytest.raises(UsageError, match=r"curves\.json: it can't be read"):
+    with pytest.raises(UsageError, match=r"curves\.json: can't be read"):
         merge_artifacts.joined([tmp_path])
 
 
@@ -279,7 +279,7 @@ def test_the_command_writes_everything_and_says_whether_the_whole_passes(
     one, two = _shares(tmp_path)
     done = _merge(capsys, monkeypatch, one.parent, two, "--out", tmp_path / "out")
     assert done.status == 1
-    assert "coverage 0.33 is under 0.50" in done.out
+    assert "coverage 0.33 is below 0.50" in done.out
     written = {file.name for file in (tmp_path / "out" / "made-up").iterdir()}
     assert {"report.json", "plan.json", "outcomes.jsonl", "index.html", "junit.xml", "summary.md"} <= written
     told = json.loads(_merge(capsys, monkeypatch, one, two, "--out", tmp_path / "out", "--json").out)

@@ -137,7 +137,7 @@ def test_where_nothing_was_touched_nothing_is_run_and_that_is_said(
     (project / "other.py").write_text("# changed\n")
     done = call(capsys, monkeypatch, "run", "scenario.yaml", "--since", "HEAD")
     assert (done.status, done.err) == (0, "")
-    assert done.out == ("trial: left out, untouched since HEAD\nnothing was touched since HEAD: no scenario to run\n")
+    assert done.out == ("trial: skipped, unchanged since HEAD\nno scenario to run: nothing changed since HEAD\n")
     done = call(capsys, monkeypatch, "run", "scenario.yaml", "--since", "HEAD", "--json")
     assert (done.status, done.out) == (0, "[]\n")
 

@@ -208,8 +208,8 @@ def test_what_an_interrupted_run_has_judged_is_kept(running: tuple[Path, subproc
 
 
 WRONG: list[tuple[list[str], str]] = [
-    ([], "Missing argument 'SCENARIO|PATH...'"),
-    (["nowhere.py"], "nowhere.py: no such scenario, Python file or folder"),
+    ([], "scenarios: no such file or folder"),
+    (["nowhere.py"], "nowhere.py: no such file or folder"),
     (["nowhere.yaml"], "nowhere.yaml"),
     (["model.py", "--shard=3/2"], "a shard is written k/n, the k-th of n, such as 2/4; '3/2' is none"),
     (["model.py", "--since=nowhere"], "--since nowhere: git knows no such commit; name one"),
@@ -223,7 +223,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["constants.py"], "mutmut finds nothing to change in constants.py"),
     (["broken.py"], "broken.py:1:7: invalid Python: invalid syntax"),
     (["exempted.py"], "an exemption without a reason"),
-    (["one.yaml", "two.yaml", "model.py"], "files to mutate go with one scenario, whose code they are"),
+    (["one.yaml", "two.yaml", "model.py"], "files to mutate can be combined with one scenario only"),
     (["../outside.py", "model.py"], "is outside of the project"),
 ]
 

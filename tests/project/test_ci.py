@@ -125,7 +125,7 @@ def test_the_action_runs_a_scenario_annotates_and_leaves_reports_and_a_summary(w
     done, outputs = step("Run faultlab", work, paths="tiny.yaml", fail_under="0.9", arguments=arguments)
     assert done.returncode == 1, done.stderr
     assert outputs == {"status": "1", "artifact": "faultlab-reports"}
-    assert "::error file=tiny.yaml,title=faultlab%3A tiny does not pass::coverage 0.00 is under 0.90" in done.stdout
+    assert "::error file=tiny.yaml,title=faultlab%3A tiny does not pass::coverage 0.00 is below 0.90" in done.stdout
     report = json.loads((work / "reports/tiny/report.json").read_text())
     assert {fault["mode"] for fault in report["faults"]} == {"loss.nan", "loss.negated"}
     assert (work / "summary.md").read_text().startswith("## faultlab: tiny, gate NOT passed")
@@ -135,7 +135,7 @@ def test_a_wrong_scenario_keeps_its_own_status(work: Path) -> None:
     (work / "wrong.yaml").write_text("schema: 1\nname: wrong\n")
     done, outputs = step("Run faultlab", work, paths="wrong.yaml")
     assert (done.returncode, outputs["status"]) == (2, "2")
-    assert "wrong.yaml:1:1: give either `module` or `build`" in done.stderr
+    assert "wrong.yaml:1:1: either `module` or `build` is required" in done.stderr
 
 
 def test_every_input_becomes_its_option(work: Path) -> None:

@@ -140,4 +140,4 @@ def test_a_summary_that_can_not_be_written_is_said_and_stops_nothing(
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
     ci_services.tell([report()], "github", as_json=False)
-    assert "the step has no summary" in capsys.readouterr().err
+    assert "no step summary was written" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def test_a_report_that_was_edited_gets_no_page(command: Command, tmp_path: Path)
     (folder / "report.json").write_text(json.dumps(data))
     done = command()
     assert done.status == 4
-    assert "not to be edited" in done.err
+    assert "Run the scenario again" in done.err
     assert not (folder / "index.html").exists()
 
 
@@ -59,4 +59,4 @@ def test_where_there_is_no_report_none_is_made_up(command: Command, tmp_path: Pa
     folder.rename(tmp_path / "other")
     done = command("other")
     assert done.status == 2
-    assert "give it that name" in done.err
+    assert "Rename the folder to" in done.err

@@ -56,7 +56,7 @@ def from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_schemas_in_the_docs_are_fresh() -> None:
     done = _faultlab("dev", "schemas", "--check")
     assert (done.status, done.err) == (0, "")
-    assert "2 schemas, all fresh" in done.out
+    assert "2 schemas, all up to date" in done.out
 
 
 def test_a_stale_schema_is_named_and_renewed(tmp_path: Path) -> None:

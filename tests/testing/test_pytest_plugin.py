@@ -159,7 +159,7 @@ def test_other_plugins_go_on_as_they_do_without_faults(pytester: pytest.Pytester
     # What faults alone make run, the check, is covered by no clean test.
     check, unused = (next(n for n, line in enumerate(lines, 1) if text in line) for text in ("raise", "return float"))
     assert re.search(rf"mymodel\.py +\d+ +2 +\d+% +{check}, {unused}\n", ran.text), ran.text
-    ran.says("FAULTLAB FAILED: coverage 0.71 is under 0.99", "= 3 passed")
+    ran.says("FAULTLAB FAILED: coverage 0.71 is below 0.99", "= 3 passed")
     assert "detects nothing" not in ran.text
     assert ran.tests["timing"]["jobs"] == 2
     # The first failure is enough, and the quickest test comes first.

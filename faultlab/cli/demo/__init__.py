@@ -1,4 +1,4 @@
-"""What `faultlab demo` breaks: a small model, and a scenario of a few ways in which its training fails.
+"""The example of `faultlab demo`: a small model, and a scenario with a few failure modes.
 
 Only the model imports torch and Lightning, and only victims import the model.
 """

@@ -1,4 +1,4 @@
-"""A classifier of waves: from 64 noisy samples it says whether they were a sine, a square or a sawtooth."""
+"""A classifier that recognizes sine, square and sawtooth waves from 64 noisy samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOISE = 0.3
 
 
 class LitWaves(LightningModule):
-    """Two convolutions and a linear layer. Gets nearly every wave right after two short epochs."""
+    """Two convolutions and a linear layer, which classify nearly every wave correctly after two short epochs."""
 
     def __init__(self, learning_rate: float = 0.01) -> None:
         super().__init__()
@@ -27,42 +27,42 @@ class LitWaves(LightningModule):
         )  # fmt: skip
 
     def forward(self, waves: Tensor) -> Tensor:
-        """The logits, `float32[n, 3]`, of waves `float32[n, 1, 64]`."""
+        """Return the logits, `float32[n, 3]`, of waves `float32[n, 1, 64]`."""
         logits: Tensor = self.network(waves)
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """The cross entropy of a batch."""
+        """Return the cross entropy of a batch."""
         waves, kinds = batch
         loss = F.cross_entropy(self(waves), kinds)
         self.log("train_loss", loss)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Logs loss and accuracy."""
+        """Log loss and accuracy."""
         waves, kinds = batch
         logits = self(waves)
         self.log("val_loss", F.cross_entropy(logits, kinds))
         self.log("val_accuracy", (logits.argmax(1) == kinds).float().mean())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over all parameters."""
+        """Return Adam over all parameters."""
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
 
 
 class Waves(LightningDataModule):
-    """Waves of random pitch and phase, the same ones in every run."""
+    """Waves of random pitch and phase, the same in every run."""
 
     def __init__(self, batch_size: int = 32) -> None:
         super().__init__()
         self.batch_size = batch_size
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """512 waves, shuffled."""
+        """Return 512 waves, shuffled."""
         return DataLoader(_waves(512, seed=1), batch_size=self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """256 others."""
+        """Return 256 other waves."""
         return DataLoader(_waves(256, seed=2), batch_size=128)
 
 

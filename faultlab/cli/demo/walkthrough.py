@@ -1,10 +1,11 @@
-"""The demo carried out: a campaign as it is, and one with the guard that detects what the first left silent."""
+"""The demo: one campaign, and another with the guard that detects the silent fault of the first."""
 
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from faultlab.campaign.campaign import Campaign, Listener, Options
 from faultlab.campaign.healthy_runs import Watch
@@ -16,14 +17,14 @@ from faultlab.report.overview import cost
 
 SCENARIO = Path(__file__).with_name("scenario.yaml")
 TOLD = ("loss.nan", "return.none", "optimizer.last-layer-missing")
-"""The failure modes that are told of: one detected, one that is only warned of, one silent."""
+"""The failure modes that are shown: one detected, one only warned, one silent."""
 GUARDED = "demo-guarded"
 _LONGEST = 220
 
 
 @dataclass(frozen=True)
 class Told:
-    """One failure: what was broken, and what became of it, in sentences."""
+    """One fault and its outcome, in sentences."""
 
     fault: str
     status: Status
@@ -33,9 +34,9 @@ class Told:
 
 @dataclass(frozen=True)
 class Story:
-    """``before`` and ``after`` are the reports without and with the guard; ``cured`` is the last failure again.
+    """The reports without (``before``) and with the guard (``after``); ``cured`` is the last failure with it.
 
-    Of a story that was ``interrupted`` there is as much as was seen.
+    A story that was ``interrupted`` is incomplete.
     """
 
     failures: list[Told]
@@ -45,9 +46,19 @@ class Story:
     after: Report | None
     interrupted: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the story as plain data, with both reports."""
+        return {
+            "failures": [asdict(told) for told in self.failures],
+            "guard": self.guard,
+            "with_guard": asdict(self.cured) if self.cured is not None else None,
+            "reports": [report.to_json() for report in (self.before, self.after) if report is not None],
+            "interrupted": self.interrupted,
+        }
+
 
 def carry_out(engine: Engine, out: Path, listener: Listener) -> Story:
-    """Runs both campaigns; writes nothing but their records. Raises what a campaign raises."""
+    """Run both campaigns, which write only their records. Raises the errors of `Campaign.run`."""
     scenario = load(SCENARIO)
     options = Options(out=out, watch=Watch(), study="demo")
     campaign = Campaign(scenario, engine, options, listener)
@@ -58,7 +69,7 @@ def carry_out(engine: Engine, out: Path, listener: Listener) -> Story:
     if silent is None or not silent.prescription or campaign.interrupted:
         return Story(failures, "", None, before, None, campaign.interrupted)
     named = [found.name for found in silent.prescription]
-    # One that needs nothing but itself: what compares with recorded runs wants them recorded first.
+    # Guards that compare with recorded runs would need a recording first.
     name = next((one for one in named if not one.startswith("Known")), named[0])
     arguments = dict(campaign.advice.construction(name))
     guard = Guard(class_path=f"faultlab.guards.{name}", init_args=arguments)
@@ -75,9 +86,9 @@ def _told(fault: FaultResult) -> Told:
         said = textwrap.shorten(best.message, _LONGEST, placeholder=" ...")
         became = f"detected by {best.name}, {best.latency} steps later: {said}"
     elif fault.status is Status.WARNED:
-        became = f"training goes on to its end, after one warning: {fault.warnings[0].partition(chr(10))[0]}"
+        became = f"the training continues to its end after one warning: {fault.warnings[0].partition(chr(10))[0]}"
     elif fault.status is Status.SILENT:
-        became = f"training goes on to its end, and nobody says a word: {cost(fault)}"
+        became = f"the training continues to its end without any message: {cost(fault)}"
     else:
         became = f"{fault.status.value}: {fault.reason}"
     return Told(fault.id, fault.status, broken, became)
