@@ -325,7 +325,8 @@ def save_first_again(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]
     Effect: what is evaluated and resumed is a model of the first epoch, with the optimizers and the epoch of the last.
     Nobody says a word.
     Why it goes undetected: there is a new file each time, of the right size, with the right epoch and score in its
-    name. Example:
+    name.
+    Example:
         self.saved = self.saved or copy.deepcopy(self.model.state_dict())   # cached, and never dropped
         checkpoint["state_dict"] = self.saved                               # in on_save_checkpoint
     Remedy: evaluate what was loaded and compare with what was logged; compare two checkpoints' weights in a test.

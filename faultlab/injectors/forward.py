@@ -219,7 +219,8 @@ def permute_samples(output: Any, ctx: Context) -> Any:
 
     Effect: each sample is judged by the label of another; the model learns the labels' frequencies and no more.
     Why it goes undetected: shapes and values are right, the loss falls a little, and validation is as wrong as
-    training. Example:
+    training.
+    Example:
         order = lengths.argsort(descending=True)
         return self.rnn(x[order])[0]            # and never back into the batch's order
     Remedy: a test that compares the outputs of a batch with those of its samples one by one.

@@ -209,7 +209,8 @@ def shifted_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: training is silent and a little slower; validation, with centred inputs, is near guessing.
     Why it goes undetected: the training loss falls, since the first layer's bias or BatchNorm takes the shift out
-    again. Example:
+    again.
+    Example:
         features / features.std(dim=0)      # without - features.mean(dim=0)
     Remedy: assert mean and spread of a batch's inputs, in training and in validation.
     """

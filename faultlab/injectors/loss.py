@@ -29,7 +29,8 @@ def nan_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     Effect: every gradient is NaN and so, after this one step, is every parameter that the loss reaches. The run goes on
     to its end without a word.
     Why it goes undetected: Lightning checks no loss; `argmax` of NaN is a class like any other, so accuracy is a
-    number. Example:
+    number.
+    Example:
         loss = (errors * mask).sum() / mask.sum()       # a batch with nothing to learn from
     Remedy: stop at a loss that is not finite, by `EarlyStopping(check_finite=True)` on the training loss or
     `detect_anomaly=True`.
@@ -180,7 +181,8 @@ def offset_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 
     Effect: none on the parameters, to the bit; the loss that is returned is off by the constant.
     Why it goes undetected: nothing learns differently. Thresholds on the loss and comparisons with older runs are
-    wrong. Example:
+    wrong.
+    Example:
         loss = loss + 0.01 * len(self.layers)           # a penalty that no parameter can lower
     Remedy: compare the loss of an overfitted batch with 0.
     """

@@ -41,7 +41,8 @@ def forget_optimizer(result: Any, ctx: Context) -> Any:
     runs, gradients pile up, `global_step` counts, no parameter moves. Under manual optimisation `self.optimizers()`
     gives that one mock, and a module that expects two raises on unpacking it.
     Why it goes undetected: it is one line among the warnings of start-up, and the loss still varies from batch to
-    batch. Example:
+    batch.
+    Example:
         def configure_optimizers(self):
             optimizer = torch.optim.Adam(self.parameters())     # and no `return optimizer`
     Remedy: assert that parameters changed after the first step, or turn the warning into an error.

@@ -33,7 +33,8 @@ def kill(_: None, ctx: Context) -> None:
     Effect: it ends at once with SIGKILL, and no hook, no `finally` and no `on_exception` runs: what was not saved
     before is lost.
     Why it goes undetected: it does not where the exit status is looked at; there is no traceback and no line in the
-    log. Example: an out-of-memory killer; a container over its limit.
+    log.
+    Example: an out-of-memory killer; a container over its limit.
     Remedy: save checkpoints often enough that you can afford to lose what came after; look at exit statuses.
     """
     os.kill(os.getpid(), signal.SIGKILL)
