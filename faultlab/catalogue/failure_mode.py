@@ -74,7 +74,7 @@ class FailureMode:
         point: The injection point where the failure mode acts; a declaration passes it as ``seam``.
         severity: ``critical``, ``major`` or ``minor``.
         effect: The reaction of stock Lightning on an ordinary model: ``raises``, ``warns`` or ``silent``.
-        cause: Lowercase beginnings of words; a message that names the cause contains at least one of them.
+        cause: Lowercase beginnings of words or phrases; a message that names the cause contains at least one of them.
         sections: The parsed docstring of the injector.
         when: The default trigger: ``always`` for a wrong configuration, ``middle`` for a single event in one step
             halfway through the training.

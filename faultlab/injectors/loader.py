@@ -31,8 +31,8 @@ from faultlab.injectors._samples import size
 def no_loader(loaders: Any, ctx: Context) -> None:
     """`train_dataloader` returns None.
 
-    Effect: `fit` raises a `TypeError`: an invalid dataloader, found None. The two reports are about validation loaders;
-    the same applies to training loaders.
+    Effect: `fit` raises a `TypeError`: an invalid dataloader, found None. The two reports in the evidence are about
+    validation loaders; the same applies to training loaders.
     Why it goes undetected: it does not go undetected.
     Example:
         def train_dataloader(self):

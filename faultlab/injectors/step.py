@@ -156,7 +156,7 @@ def stop_iteration_in_step(call: Call, ctx: Context) -> Any:
     optimization only this step is dropped, also without an error or warning.
     Why it goes undetected: the exit status is 0, and every epoch is counted as complete.
     Example:
-        unlabelled = next(self.unlabelled_batches)      # the shorter of two iterators is exhausted
+        unlabeled = next(self.unlabeled_batches)        # the shorter of two iterators is exhausted
     Remedy: use `next(iterator, None)` and a check, or `itertools.cycle`; compare the number of batches with the
     loader's length at the end of an epoch.
     """
