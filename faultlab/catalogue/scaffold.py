@@ -66,7 +66,7 @@ def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
         raise UsageError(f"invalid failure mode id {id!r}: expected family.kebab-name, such as loss.wrong-sign")
     family, _, name = id.partition(".")
     if "-" in family:
-        raise UsageError(f"invalid family {family!r}: expected a single word, because it names a file")
+        raise UsageError(f"invalid family {family!r}: expected one word, because it names a file")
     file = folder / f"{family}_.py" if keyword.iskeyword(family) else folder / f"{family}.py"
     siblings = {id: mode for one in (file, *folder.glob(f"{family}_*.py")) for id, mode in _declared(one).items()}
     known = {**index.modes(), **siblings}
