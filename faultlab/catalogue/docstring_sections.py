@@ -1,11 +1,11 @@
-"""The sections of an injector's docstring, which `explain`, the docs and the report all read.
+"""The sections of an injector's docstring, which `explain`, the docs and the report read.
 
-A docstring begins with one sentence, perhaps with paragraphs of details after it, and goes on with sections whose
-titles stand alone before a colon::
+A docstring begins with one sentence and optional paragraphs of details, followed by sections. The title of a section
+begins a line and ends with a colon::
 
     `training_step` forgets its `return`.
 
-    Effect: What happens on stock Lightning.
+    Effect: The error, the warning, or the silent consequence on stock Lightning.
     Why it goes undetected: ...
     Example: ...
     Remedy: ...
@@ -23,7 +23,7 @@ _TITLE = re.compile(rf"^({'|'.join(SECTIONS)}):[ \t]*", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Sections:
-    """A parsed docstring; a section that is missing is an empty string."""
+    """A parsed docstring; a missing section is an empty string."""
 
     summary: str = ""
     effect: str = ""
@@ -33,12 +33,13 @@ class Sections:
     details: str = ""
 
     def missing(self) -> list[str]:
+        """Return the titles of the missing sections."""
         texts = (self.summary, self.effect, self.undetected, self.example, self.remedy)
         return [title for title, text in zip(("summary", *SECTIONS), texts) if not text]
 
 
 def parse_sections(docstring: str | None) -> Sections:
-    """Splits a docstring into its sections; line breaks within prose are folded, indented code keeps its lines."""
+    """Return the sections of a docstring; line breaks in prose are folded, indented code keeps its lines."""
     text = inspect.cleandoc(docstring or "")
     pieces = _TITLE.split(text)
     found = dict(zip(pieces[1::2], pieces[2::2]))

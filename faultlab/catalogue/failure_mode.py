@@ -1,7 +1,7 @@
-"""What a failure mode is, as its declaration says it.
+"""A failure mode and its doses, as its declaration describes them.
 
-`faultlab.catalogue.index` reads the declarations without importing them; `faultlab.injection.registry` has them with
-their injectors, which imports torch.
+`faultlab.catalogue.index` reads the declarations without importing them; `faultlab.injection.registry` provides them
+together with their injectors, and therefore imports torch.
 """
 
 from __future__ import annotations
@@ -25,9 +25,15 @@ JUDGES = ("run", "reload", "report")
 
 @dataclass(frozen=True)
 class Dose:
-    """How much of a fault there is: a name, the amount that life usually deals, and the range that makes sense.
+    """A parameter that sets the strength of a fault, such as ``fraction`` in ``label.noisy:fraction=0.3``.
 
-    ``harmless`` is where the range does no harm, its lower end if nothing else is said.
+    Args:
+        name: The dose's name in a fault.
+        default: The value to use if a fault names none: a number or a word.
+        low: The lowest valid number, or None for no lower limit.
+        high: The highest valid number, or None for no upper limit.
+        meaning: A noun phrase that describes the value, with its unit.
+        harmless: The value at which the fault has no effect; ``low`` by default.
     """
 
     name: str
@@ -39,34 +45,51 @@ class Dose:
 
     @property
     def bounds(self) -> str:
-        """The range in words; empty where there is none."""
+        """The range in words, or an empty string if there is none."""
         if self.low is None:
             return "" if self.high is None else f"at most {self.high}"
         return f"at least {self.low}" if self.high is None else f"{self.low} to {self.high}"
 
     def check(self, value: DoseValue) -> None:
-        """Raises UsageError where the value is outside the range or of another kind."""
+        """Check that a value is valid for this dose.
+
+        Raises:
+            UsageError: The value is outside the range, or a word instead of a number, or the reverse.
+        """
         if isinstance(self.default, str) != isinstance(value, str):
-            raise UsageError(f"the dose {self.name} is {'a word' if isinstance(self.default, str) else 'a number'}")
+            expected = "a word" if isinstance(self.default, str) else "a number"
+            raise UsageError(f"invalid dose '{self.name}={value}': expected {expected}")
         if isinstance(value, str):
             return
         if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-            raise UsageError(f"the dose {self.name}={value} is not {self.bounds}")
+            raise UsageError(f"invalid dose '{self.name}={value}': expected {self.bounds}")
 
 
 @dataclass(frozen=True)
 class FailureMode:
-    """One way in which training goes wrong.
+    """One way in which a training can fail: an entry of the catalogue.
 
-    ``point`` is where it acts, which a declaration calls its ``seam``. ``when`` is the default trigger: ``always`` for
-    what is configured wrongly, ``middle`` for one step half-way of what happens once. ``needs`` names what the target
-    must have (see ``faultlab.catalogue.requirements``). ``effect`` is what stock Lightning does about it on an ordinary
-    model: raises, warns or stays silent. ``cause`` holds words of which a message that names the cause has at least
-    one. ``stages`` are those it acts in, or "every".
-
-    ``judged_by`` says where the failure bites: in the ``run``'s own weights; in what a user gets who goes on from the
-    checkpoints it wrote (``reload``); or in what it reports, which an evaluation of the same weights contradicts
-    (``report``).
+    Args:
+        id: The name, of the form ``family.kebab-name``.
+        point: The injection point where the failure mode acts; a declaration passes it as ``seam``.
+        severity: ``critical``, ``major`` or ``minor``.
+        effect: The reaction of stock Lightning on an ordinary model: ``raises``, ``warns`` or ``silent``.
+        cause: Lowercase beginnings of words or phrases; a message that names the cause contains at least one of them.
+        sections: The parsed docstring of the injector.
+        when: The default trigger: ``always`` for a wrong configuration, ``middle`` for a single event in one step
+            halfway through the training.
+        stages: The stages in which it acts: ``train``, ``validate``, ``test``, ``predict``; a declaration may pass
+            ``"every"`` for all of them.
+        doses: The parameters that set its strength.
+        needs: Names of the requirements that the target has to meet, see ``faultlab.catalogue.requirements``.
+        evidence: References to real occurrences, such as ``owner/repository#123``.
+        no_evidence: The reason why there is no evidence; given if, and only if, ``evidence`` is empty.
+        hangs: Whether the injector blocks until the deadline of the run.
+        judged_by: Where the harm appears: in the weights of the ``run``; in a training that continues from the
+            checkpoints that it wrote (``reload``); or in its reported metrics, which an evaluation of the same
+            weights contradicts (``report``).
+        file: The file that declares it.
+        line: The line of the declaration, from 1.
     """
 
     id: str
@@ -88,64 +111,77 @@ class FailureMode:
 
     @property
     def family(self) -> str:
+        """The part of the id before the dot."""
         return self.id.partition(".")[0]
 
     @property
     def seam(self) -> str:
-        """The name of the injection point, for reports and documents."""
+        """The name of the injection point, for reports and docs."""
         return self.point.name
 
     @property
     def method(self) -> str:
-        """The method that it bites in; empty where it is none of the module's."""
+        """The module's method that the failure mode affects; empty if it affects none."""
         return self.point.methods.get(self.stages[0] if self.stages else "train", "")
 
     @property
     def summary(self) -> str:
+        """The first sentence of the docstring."""
         return self.sections.summary
 
     def complete(self, fault: Fault, steps: int) -> Fault:
-        """The fault with every dose and a trigger: what the plan writes down for a run of ``steps`` steps."""
+        """Return the fault with checked doses and a trigger, as the plan stores it for a run of ``steps`` steps.
+
+        Raises:
+            UsageError: A dose is unknown or has an invalid value.
+        """
         known = {dose.name: dose for dose in self.doses}
         for name, value in fault.dose.items():
             if name not in known:
-                raise UsageError(f"{self.id} has no dose {name!r}; it has {', '.join(known) or 'none'}")
+                raise UsageError(f"{self.id} has no dose {name!r}: expected {', '.join(known) or 'none'}")
             known[name].check(value)
         trigger = fault.trigger or self.default_trigger(steps)
         return Fault(fault.mode, dict(fault.dose), trigger, fault.seed)
 
     def default_trigger(self, steps: int) -> Trigger:
+        """Return the trigger of a fault that names none, for a run of ``steps`` steps."""
         return Trigger() if self.when == "always" else Trigger("step", steps // 2)
 
     def amounts(self, fault: Fault) -> dict[str, DoseValue]:
-        """Every dose by name, the fault's own or the default."""
+        """Return the value of every dose by name: the fault's own or the default."""
         return {dose.name: fault.dose.get(dose.name, dose.default) for dose in self.doses}
 
 
 def declare(*, id: str, docstring: str | None, **fields: Any) -> FailureMode:
-    """A FailureMode from a declaration's arguments, checked; raises CatalogueError that names the id."""
+    """Return the failure mode with the arguments of a declaration.
+
+    Raises:
+        CatalogueError: An argument is invalid; the message names the place and the id.
+    """
 
     def refuse(why: str) -> CatalogueError:
-        return CatalogueError(f"failure mode {id!r} in {fields.get('file')}:{fields.get('line')}: {why}")
+        return CatalogueError(f"{fields.get('file')}:{fields.get('line')}: failure mode {id!r}: {why}")
 
     if not MODE_ID.match(id):
-        raise refuse("an id has the form family.kebab-name")
+        raise refuse("invalid id: expected family.kebab-name")
     if not isinstance(fields.get("point"), InjectionPoint):
-        raise refuse("its seam is an injection point, of faultlab.catalogue.injection_points or derived from one")
+        raise refuse(
+            "invalid seam: expected an injection point of faultlab.catalogue.injection_points, or one derived from it"
+        )
     for name, allowed in (("severity", SEVERITIES), ("effect", EFFECTS), ("when", WHENS), ("judged_by", JUDGES)):
         if fields.get(name, allowed[0]) not in allowed:
-            raise refuse(f"{name} must be one of {', '.join(allowed)}")
+            raise refuse(f"invalid {name}: expected one of {', '.join(allowed)}")
     if fields.get("stages") == "every":
         fields["stages"] = STAGES
     for name in ("cause", "stages", "doses", "needs", "evidence"):
         if not isinstance(fields.get(name, ()), tuple):
-            raise refuse(f"{name} is a tuple; one of a single word is written with a comma, as in ('loss',)")
+            raise refuse(f"invalid {name}: expected a tuple. Write a single word with a comma, as in ('loss',).")
     if unheard := [word for word in fields.get("cause", ()) if not word.strip() or word != word.lower()]:
-        raise refuse(f"the words of a cause are met in lowercase text, which {unheard} never is")
+        raise refuse(f"invalid cause {unheard}: expected lowercase words, because messages are compared in lowercase")
     if unknown := [stage for stage in fields.get("stages", ()) if stage not in STAGES]:
-        raise refuse(f"unknown stages {unknown}")
+        raise refuse(f"unknown stages {unknown}: expected {', '.join(STAGES)}")
     if bool(fields.get("evidence")) == bool(fields.get("no_evidence")):
-        raise refuse("give evidence, or say in no_evidence why there is none")
+        raise refuse("expected either evidence or no_evidence, the reason why there is none")
     try:
         return FailureMode(id=id, sections=parse_sections(docstring), **fields)
     except TypeError as error:
@@ -153,18 +189,18 @@ def declare(*, id: str, docstring: str | None, **fields: Any) -> FailureMode:
 
 
 def matching(pattern: str, ids: Iterable[str]) -> list[str]:
-    """The ids that a glob such as ``loss.*`` or ``*`` matches, in order."""
+    """Return the ids that match a glob such as ``loss.*`` or ``*``, in their order."""
     return [id for id in ids if fnmatch.fnmatchcase(id, pattern)]
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """A remedy that names the closest of the words, or an empty string."""
+    """Return a question that suggests the closest of the words, or an empty string."""
     close = get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f"Did you mean {close[0]!r}?" if close else ""
 
 
 def families(modes: Iterable[FailureMode]) -> Iterator[tuple[str, list[FailureMode]]]:
-    """The modes grouped by family, both in order of their names."""
+    """Yield each family with its modes, both sorted by name."""
     grouped: dict[str, list[FailureMode]] = {}
     for mode in sorted(modes, key=lambda mode: mode.id):
         grouped.setdefault(mode.family, []).append(mode)

@@ -15,7 +15,10 @@ MEASURED = PACKAGE / "measured.json"
 
 @dataclass(frozen=True)
 class Described:
-    """A guard as its source describes it; ``checks`` has a sentence by check, ``optional`` is one to be asked for."""
+    """A guard as its source describes it.
+
+    ``checks`` has a sentence for each check; an ``optional`` guard is used only on request.
+    """
 
     name: str
     file: str
@@ -26,16 +29,17 @@ class Described:
 
     @property
     def summary(self) -> str:
+        """The first paragraph of the docstring."""
         return self.doc.partition("\n\n")[0].replace("\n", " ")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was seen of a guard.
+    """The measurements of a guard.
 
-    ``costs`` are shares of the training's time by scenario, ``latency`` is the median in steps, ``single_latency`` that
-    for faults of a single step. ``alerts`` has the failure modes with the scenarios; in ``alarms`` of ``runs`` healthy
-    runs it raised one.
+    ``costs`` are fractions of the training time by scenario, ``latency`` is the median in steps, and ``single_latency``
+    the median for faults of a single step. ``detects`` has the scenarios by failure mode. The guard raised an alarm in
+    ``alarms`` of ``runs`` clean runs.
     """
 
     costs: Mapping[str, float]
@@ -48,14 +52,14 @@ class Measured:
 
 @lru_cache(maxsize=1)
 def guards() -> dict[str, Described]:
-    """Every ready-made guard by its name."""
+    """Return every ready-made guard by its name."""
     found = [guard for file in sorted(PACKAGE.glob("*.py")) for guard in _in_file(file)]
     return {guard.name: guard for guard in sorted(found, key=lambda guard: guard.name)}
 
 
 @lru_cache(maxsize=1)
 def measured() -> dict[str, Measured]:
-    """What was measured of each guard, by its name; empty where nothing was."""
+    """Return the measurements of each guard by its name; empty if nothing was measured."""
     if not MEASURED.is_file():
         return {}
     data = json.loads(MEASURED.read_text(encoding="utf-8"))
@@ -64,12 +68,12 @@ def measured() -> dict[str, Measured]:
 
 @lru_cache(maxsize=1)
 def versions() -> dict[str, str]:
-    """The versions that were measured."""
+    """Return the versions that were measured."""
     return dict(json.loads(MEASURED.read_text(encoding="utf-8"))["versions"]) if MEASURED.is_file() else {}
 
 
 def detecting(mode: str) -> list[str]:
-    """The guards that were seen to detect a failure mode, on some scenario."""
+    """Return the guards that detected a failure mode in some scenario."""
     return [name for name, found in measured().items() if mode in found.detects]
 
 

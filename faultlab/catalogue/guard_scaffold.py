@@ -1,4 +1,4 @@
-"""The scaffold of a new ready-made guard: a file to fill in, listed where guards are offered."""
+"""The scaffold of a new ready-made guard: a file to fill in, exported by ``faultlab.guards``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from faultlab.errors import UsageError
 
 _NAME = re.compile(r"([A-Z][a-z0-9]+)+")
 
-# The contract's tests have to fail until it is filled in: a guard without checks sees to that.
+# The contract's tests must fail until the scaffold is filled in, as they do for a guard without checks.
 _FILE = '''\
-"""Say in one sentence what has to hold."""
+"""Describe in one sentence what has to hold."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from faultlab.guards.support.training_view import TrainingView
 
 
 class {name}(Guard):
-    """Detects: say what goes wrong, and when the guard looks."""
+    """Detects: describe what goes wrong, and when the guard looks."""
 
     checks = {{}}
 
     def on_fit_start(self, trainer: TrainingView, pl_module: Any) -> None:
-        """Forget the training before."""
+        """Reset the state of the previous training."""
 
     def on_train_batch_end(
         self, trainer: TrainingView, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look, and say self.alarm("check", "what was seen", "What to do.") where one of the checks fails."""
+        """Call self.alarm("check", "what was found", "What to do.") if one of the checks fails."""
 '''
 
 
 def add(name: str, folder: Path) -> list[Path]:
-    """Write the scaffold of a guard of that name, and return the files that were written.
+    """Write the scaffold of a guard with that name, and return the files that were written.
 
-    In ``faultlab.guards`` itself it is listed too.
+    If the folder is that of ``faultlab.guards``, the guard is exported there, too.
 
     Raises:
-        UsageError: It can't be a guard's name, or there is one of that name.
+        UsageError: The name is invalid, or the guard already exists.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no guard's name; one is a class, such as LabelsSpread")
+        raise UsageError(f"invalid guard name {name!r}: expected the name of a class, such as LabelsSpread")
     module = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
     file, listing = folder / f"{module}.py", folder / "__init__.py"
     if name in guard_index.guards() or file.exists():
-        raise UsageError(f"{name} is there already: {file}")
+        raise UsageError(f"{name} already exists: {file}")
     listed = listing.read_text(encoding="utf-8") if listing.is_file() else ""
     atomic_write.write(file, _FILE.format(name=name))
     if "from faultlab.guards.guard import" not in listed:
@@ -61,11 +61,11 @@ def add(name: str, folder: Path) -> list[Path]:
 
 
 def _listing(text: str, module: str, name: str) -> str:
-    """The source of the package with the guard among those that it offers."""
+    """Return the source of the package with the guard among those that it exports."""
     lines = import_lines.importing(text, module, name).splitlines()
     begin = lines.index("__all__ = [") + 1
     end = lines.index("]", begin)
-    # Classes come before functions, as letters do.
+    # Classes sort before functions, as uppercase letters sort before lowercase ones.
     at = next((number for number in range(begin, end) if lines[number].strip(' ",') > name), end)
     lines.insert(at, f'    "{name}",')
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Imports put into source text, in the place and the order where isort would have them."""
+"""Imports added to source text, at the place and in the order that isort uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LONGEST = 120
 
 
 def importing(text: str, module: str, name: str) -> str:
-    """Return the source with the import in it, in the place where it belongs."""
+    """Return the source with the import added in its place."""
     known = list(imports(text))
     lines = text.splitlines()
     for node in known:
@@ -28,7 +28,7 @@ def importing(text: str, module: str, name: str) -> str:
     elif after and _key(after[0])[0] == key[0]:
         at = after[0].lineno - 1
     else:
-        # The first of its section: a blank line sets it off from the one before.
+        # The first import of its section: a blank line separates it from the previous section.
         at = before[-1].end_lineno or 0 if before else 0
         new = ["", *new]
     lines[at:at] = new

@@ -1,8 +1,9 @@
-"""The catalogue read without importing it: the declarations are parsed from the injectors' source.
+"""The catalogue, parsed from the injectors' source without importing it.
 
-Importing an injector imports torch, seconds that `faultlab list` and `explain` must not cost. A declaration is made of
-literals, doses and an injection point, so the syntax tree holds all of it, and no generated file can go stale. The
-point's class is imported from where the file itself imports it, a module that imports no torch.
+Importing an injector imports torch, which would slow `faultlab list` and `explain` down by seconds. A declaration
+consists of literals, doses and an injection point, so the syntax tree contains all of it, and no generated file can
+become stale. The class of the point is imported from the module that the file itself imports it from, which does not
+import torch.
 """
 
 from __future__ import annotations
@@ -27,18 +28,24 @@ INJECTORS = Path(__file__).parents[1] / "injectors"
 
 @lru_cache(maxsize=1)
 def modes() -> Mapping[str, FailureMode]:
-    """Every failure mode by id, built in and of third parties, in order."""
+    """Return every failure mode, built in and of third parties, by id and sorted by it.
+
+    Raises:
+        CatalogueError: A declaration is invalid, or an id is declared twice.
+    """
     found: dict[str, FailureMode] = {}
     for file, package in _files():
         for mode in read(file, package):
             if mode.id in found:
-                raise CatalogueError(f"{mode.id} is declared twice: in {found[mode.id].file} and {mode.file}")
+                raise CatalogueError(
+                    f"duplicate failure mode {mode.id!r}: declared in {found[mode.id].file} and {mode.file}"
+                )
             found[mode.id] = mode
     return dict(sorted(found.items()))
 
 
 def read(file: Path, package: str = "") -> Iterator[FailureMode]:
-    """The failure modes that one source file declares; ``package`` is what its relative imports start from."""
+    """Yield the failure modes that a source file declares; ``package`` is the base of its relative imports."""
     tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
     points = _Points(file, package, tree)
     for node in tree.body:
@@ -54,17 +61,21 @@ def _files() -> Iterator[tuple[Path, str]]:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
             spec = importlib.util.find_spec(entry.module)
-        except ImportError:  # of the package that holds it
+        except ImportError:  # raised by the package that contains it
             spec = None
         if spec is None or spec.origin is None:
-            raise CatalogueError(f"the entry point {entry.name} names {entry.module}, which can't be found")
+            raise CatalogueError(
+                f"the entry point {entry.name!r} names the module {entry.module!r}, which does not exist"
+            )
         yield Path(spec.origin), spec.parent or ""
 
 
 def _mode(points: _Points, function: ast.FunctionDef, call: ast.Call) -> FailureMode:
     file = points.file
     if len(call.args) != 1 or any(keyword.arg is None for keyword in call.keywords):
-        raise CatalogueError(f"{file}:{call.lineno}: a declaration is the id and then arguments by name")
+        raise CatalogueError(
+            f"{file}:{call.lineno}: invalid declaration: expected the id, followed by keyword arguments"
+        )
     fields: dict[str, Any] = {}
     for name, node in [("id", call.args[0]), *((str(keyword.arg), keyword.value) for keyword in call.keywords)]:
         try:
@@ -73,19 +84,21 @@ def _mode(points: _Points, function: ast.FunctionDef, call: ast.Call) -> Failure
             else:
                 fields[name] = _value(node)
         except (ValueError, TypeError):
-            what = f"{name} is made of literals, so that it can be read without being run, not of {ast.unparse(node)}"
+            what = (
+                f"invalid {name}: expected literals, which can be read without being executed, not {ast.unparse(node)}"
+            )
             raise CatalogueError(f"{file}:{node.lineno}: {what}") from None
     line = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
     return declare(docstring=ast.get_docstring(function, clean=False), file=str(file), line=line, **fields)
 
 
 class _Points:
-    """The injection points that a file of declarations names, by its own imports."""
+    """The injection points that a file of declarations names, resolved by its imports."""
 
     def __init__(self, file: Path, package: str, tree: ast.Module) -> None:
         self.file = file
         self._package = package
-        # By the name in the file, the module that is imported and the name in that.
+        # The imported module and the name in that module, by the name in the file.
         self._homes: dict[str, tuple[str, str]] = {}
         for node in tree.body:
             if isinstance(node, ast.ImportFrom):
@@ -97,7 +110,11 @@ class _Points:
                     self._homes[name] = (alias.name if alias.asname else name, "")
 
     def made(self, node: ast.expr) -> InjectionPoint:
-        """The point that the expression names, or makes with arguments of its own."""
+        """Return the point that the expression names, or constructs with arguments.
+
+        Raises:
+            CatalogueError: The expression does not give an injection point.
+        """
         named = node.func if isinstance(node, ast.Call) else node
         values = [_value(one) for one in node.args] if isinstance(node, ast.Call) else []
         more = {str(one.arg): _value(one.value) for one in node.keywords} if isinstance(node, ast.Call) else {}
@@ -105,7 +122,7 @@ class _Points:
         try:
             return point(*values, **more)
         except TypeError as error:
-            raise self._refused(node, f"the seam {ast.unparse(node)} can't be made: {error}") from None
+            raise self._refused(node, f"cannot construct the seam {ast.unparse(node)}: {error}") from None
 
     def _class(self, node: ast.expr) -> type[InjectionPoint]:
         path = ast.unparse(node)
@@ -113,8 +130,10 @@ class _Points:
         if not all(part.isidentifier() for part in (first, *rest)):
             raise ValueError
         if first not in self._homes:
-            remedy = "define it in a module that imports no torch, and import it from there at the top of this one"
-            raise self._refused(node, f"the seam {path} is not imported in this file; {remedy}")
+            remedy = (
+                "Define it in a module that does not import torch, and import it from there at the top of this file."
+            )
+            raise self._refused(node, f"the seam {path} is not imported in this file. {remedy}")
         module, name = self._homes[first]
         heavy = "torch" in sys.modules
         try:
@@ -123,14 +142,16 @@ class _Points:
                 below = f"{getattr(found, '__name__', '')}.{part}"
                 found = getattr(found, part) if hasattr(found, part) else importlib.import_module(below)
         except Exception as error:
-            what = f"the seam {path} can't be imported: {type(error).__name__}: {error}"
+            what = f"cannot import the seam {path}: {type(error).__name__}: {error}"
             raise self._refused(node, what) from None
         if not heavy and "torch" in sys.modules:
-            remedy = "define the seam in a module that imports no torch, of a package that imports none"
-            raise self._refused(node, f"importing the seam {path} imports torch; {remedy}")
+            remedy = (
+                "Define the seam in a module that does not import torch, in a package that does not import it either."
+            )
+            raise self._refused(node, f"importing the seam {path} imports torch. {remedy}")
         if not (isinstance(found, type) and issubclass(found, InjectionPoint)):
-            remedy = "one is of faultlab.catalogue.injection_points, or derived from its InjectionPoint"
-            raise self._refused(node, f"the seam {path} is no injection point; {remedy}")
+            remedy = "expected one of faultlab.catalogue.injection_points, or a class derived from InjectionPoint"
+            raise self._refused(node, f"the seam {path} is not an injection point: {remedy}")
         return found
 
     def _refused(self, node: ast.expr, why: str) -> CatalogueError:

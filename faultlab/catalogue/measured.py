@@ -1,7 +1,7 @@
-"""What stock Lightning was found to do about each failure mode, on the models of the tests' zoo.
+"""The measured reactions of stock Lightning to each failure mode, on the models of the tests' zoo.
 
-The table is written by ``python -m tests.measure`` from runs, and the contract tests hold it to what they see: how
-often a fault goes undetected is a finding, and no declaration.
+``python -m tests.measure`` writes the table from runs, and the contract tests compare it with their own runs: how often
+a fault goes undetected is measured, not declared.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ EFFECTS = ("raises", "warns", "silent", "no effect")
 
 @dataclass(frozen=True)
 class Table:
-    """The versions and models that were measured, and by failure mode the effect on each model that it applies to."""
+    """The measured versions and models, and for each failure mode its effect by model."""
 
     versions: Mapping[str, str]
     models: tuple[str, ...]
     modes: Mapping[str, Mapping[str, str]]
 
     def effects(self, mode: str) -> dict[str, list[str]]:
-        """The models by effect, the most frequent effect first; empty for a mode that was not measured."""
+        """Return the models by effect, the most frequent effect first; empty if the mode was not measured."""
         found = self.modes.get(mode, {})
         grouped = {effect: [model for model in found if found[model] == effect] for effect in EFFECTS}
         return {
@@ -37,7 +37,7 @@ class Table:
         }
 
     def to_text(self) -> str:
-        """The file's text: a line a failure mode, so that a change shows as what it is."""
+        """Return the text of the file, with one line per failure mode to keep diffs readable."""
         modes = {
             mode: {model: found[model] for model in self.models if model in found} for mode, found in self.modes.items()
         }
@@ -48,13 +48,13 @@ class Table:
 
 @lru_cache(maxsize=1)
 def table() -> Table:
-    """The published table."""
+    """Return the published table."""
     data = json.loads(FILE.read_text(encoding="utf-8"))
     return Table(data["versions"], tuple(data["models"]), data["modes"])
 
 
 def installed() -> str:
-    """The version of Lightning that is installed; an empty string where there is none."""
+    """Return the installed version of Lightning, or an empty string if there is none."""
     for name in packages.DISTRIBUTIONS:
         with suppress(PackageNotFoundError):
             return version(name)

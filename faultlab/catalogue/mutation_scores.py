@@ -1,4 +1,4 @@
-"""Scores by method: its source mutants, and the failure modes that act in it."""
+"""Scores of methods, from their source mutants and the failure modes that act in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _JUDGED = (Status.DETECTED, Status.WARNED, Status.SILENT)
 
 
 def score(mutants: Iterable[FaultResult]) -> float | None:
-    """The share of those that count which somebody detects, to four digits; None where none counts."""
+    """Return the detected fraction of the mutants that count, to four digits; None if none counts."""
     counted = [result for result in mutants if result.status in COUNTED]
     detected = sum(result.status is Status.DETECTED for result in counted)
     return round(detected / len(counted), 4) if counted else None
@@ -23,7 +23,7 @@ def score(mutants: Iterable[FaultResult]) -> float | None:
 def summed_up(
     mutation: Mutation, mutants: Sequence[FaultResult], modes: Mapping[str, Status], known: Mapping[str, FailureMode]
 ) -> Mutation:
-    """What was mutated, with all that is counted of the mutants; ``modes`` has the failure modes' verdicts."""
+    """Return the mutation with the counts of its mutants; ``modes`` has the verdicts of the failure modes."""
     return replace(
         mutation,
         score=score(mutants),
@@ -35,7 +35,7 @@ def summed_up(
 def rows(
     mutants: Iterable[FaultResult], modes: Mapping[str, Status], known: Mapping[str, FailureMode]
 ) -> list[dict[str, Any]]:
-    """A row a function, the weakest first: its mutants by status, and the failure modes of methods of its name."""
+    """Return a row per function, the weakest first, with its mutants and the failure modes of methods of its name."""
     found: dict[tuple[str, str], list[FaultResult]] = {}
     for result in mutants:
         if result.mutant is not None:
@@ -66,7 +66,7 @@ def _share(row: Mapping[str, Any]) -> float:
 
 
 def sentence(row: Mapping[str, Any]) -> str:
-    """The row in words."""
+    """Return the row as a sentence."""
     said = f"{row['function']}: {row['detected']} of {row['counted']} mutant{'' if row['counted'] == 1 else 's'} killed"
     if row["not_activated"]:
         said += f" ({row['not_activated']} never run)"

@@ -16,7 +16,7 @@ from faultlab.core import atomic_write
 from faultlab.core.fault import MODE_ID
 from faultlab.errors import UsageError
 
-# The catalogue's tests have to fail until it is filled in: a cause without words and a reason too short see to that.
+# The catalogue's tests must fail until the scaffold is filled in, as they do for an empty cause and a short reason.
 _DECLARATION = '''
 @failure_mode(
     "{id}",
@@ -34,13 +34,13 @@ _DECLARATION = '''
     judged_by="run",
 )
 def {function}({signature}:
-    """Say in one sentence what is broken.
+    """Describe in one sentence what is broken.
 
-    Effect: say what torch and Lightning do about it: the error and who raises it, the warning, or nothing.
-    Why it goes undetected: say what looks healthy meanwhile.
+    Effect: describe how torch and Lightning react: the error and where it is raised, the warning, or nothing.
+    Why it goes undetected: describe what looks healthy nevertheless.
     Example:
-        the_line_that_is_broken()           # and what was meant
-    Remedy: say which check or habit finds it.
+        the_line_that_is_broken()           # the intended line
+    Remedy: name the check or habit that finds it.
     """
 {body}'''
 _KINDS = {
@@ -51,28 +51,32 @@ _KINDS = {
 
 
 def seams() -> dict[str, InjectionPoint]:
-    """The injection points that a failure mode may name as its seam, by name, each as it is without arguments."""
+    """Return the injection points that a failure mode may use as its seam, by name and without arguments."""
     points = (getattr(injection_points, name) for name in injection_points.__all__)
     return {point.__name__: point() for point in points if point is not InjectionPoint}
 
 
 def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
-    """Writes the scaffold of a failure mode into its family's file; raises UsageError where it can't be one."""
+    """Write the scaffold of a failure mode into the file of its family, and return the file and the mode.
+
+    Raises:
+        UsageError: The id or the seam is invalid, or the failure mode already exists.
+    """
     if not MODE_ID.match(id):
-        raise UsageError(f"{id!r} is no id; one has the form family.kebab-name, such as loss.wrong-sign")
+        raise UsageError(f"invalid failure mode id {id!r}: expected family.kebab-name, such as loss.wrong-sign")
     family, _, name = id.partition(".")
     if "-" in family:
-        raise UsageError(f"a family names a file, so that it is one word, and not {family!r}")
+        raise UsageError(f"invalid family {family!r}: expected one word, because it names a file")
     file = folder / f"{family}_.py" if keyword.iskeyword(family) else folder / f"{family}.py"
     siblings = {id: mode for one in (file, *folder.glob(f"{family}_*.py")) for id, mode in _declared(one).items()}
     known = {**index.modes(), **siblings}
     if id in known:
-        raise UsageError(f"{id} is there already: {known[id].file}:{known[id].line}")
+        raise UsageError(f"{id} already exists: {known[id].file}:{known[id].line}")
     sources = seams()
     usual = Counter(mode.seam for mode in siblings.values()).most_common(1)
     chosen = seam or (usual[0][0] if usual else "StepOutput")
     if chosen not in sources:
-        raise UsageError(f"there is no seam {chosen!r}. {nearest(chosen, sources) or 'Seams: ' + ', '.join(sources)}")
+        raise UsageError(f"unknown seam {chosen!r}. {nearest(chosen, sources) or 'Seams: ' + ', '.join(sources)}")
     kind = sources[chosen].kind
     text = file.read_text(encoding="utf-8") if file.is_file() else _header(family)
     wanted = [
@@ -93,7 +97,7 @@ def add(id: str, seam: str | None, folder: Path) -> tuple[Path, FailureMode]:
 
 
 def unfilled(mode: FailureMode) -> list[str]:
-    """The parts of a failure mode that are still the scaffold's."""
+    """Return the parts of a failure mode that are unchanged from the scaffold."""
     (function,) = [node for node in ast.parse(_blank()).body if isinstance(node, ast.FunctionDef)]
     prompts = parse_sections(ast.get_docstring(function, clean=False))
     left = [part for part, prompt in vars(prompts).items() if prompt and getattr(mode.sections, part) == prompt]
@@ -105,7 +109,7 @@ def _blank() -> str:
 
 
 def _header(family: str) -> str:
-    return f'"""{family}: say in a few words what this family breaks."""\n\nfrom __future__ import annotations\n'
+    return f'"""{family}: describe in a few words what this family breaks."""\n\nfrom __future__ import annotations\n'
 
 
 def _declared(file: Path) -> dict[str, FailureMode]:
@@ -114,11 +118,11 @@ def _declared(file: Path) -> dict[str, FailureMode]:
     try:
         return {mode.id: mode for mode in index.read(file)}
     except SyntaxError as error:
-        raise UsageError(f"{file}:{error.lineno}: {error.msg}; mend the file first") from None
+        raise UsageError(f"{file}:{error.lineno}: {error.msg}. Fix the file first.") from None
 
 
 def _free_name(family: str, name: str, text: str) -> str:
-    """The name of a function that hides nothing."""
+    """Return a function name that shadows nothing."""
     plain = name.replace("-", "_")
     names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
     defined = {getattr(node, "name", "") for node in ast.parse(text).body}

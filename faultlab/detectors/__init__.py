@@ -1,4 +1,4 @@
-"""Who detected, as seen inside the victim: exceptions, warnings, the user's guards and the ready-made ones.
+"""The detectors inside the victim: exceptions, warnings, the user's guards and the ready-made guards.
 
-It imports neither a training framework nor what runs the victim, and no click, rich, pydantic or jinja2.
+It imports neither a training framework nor the code that runs the victim, and no click, rich, pydantic or jinja2.
 """

@@ -1,7 +1,7 @@
-"""The ready-made guards beside the user's own: observed in every run, in a record that counts for no verdict.
+"""The ready-made guards that observe every run in addition to the user's guards, without any effect on the verdict.
 
-They answer what the user will ask of a silent fault: which guard would have detected, when, and at what cost. In the
-victim; what their answers are worth is for the driver to say.
+They show which guard would have detected a silent fault, when, and at what cost. This module runs in the victim; the
+driver evaluates the results.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ from faultlab.injection.clock import Clock
 
 
 class Advisers:
-    """The guards that an order asks for, and what they say.
+    """The ready-made guards of one order, and their alarms.
 
-    ``asked`` has the ``monitor`` and its ``mode``, the guards ``without`` which it is to be, the file of the
-    ``known`` good runs, ``record``, whether to add this one to them, ``only``, the guards that it is to be if not all,
-    and ``everywhere``, whether guards that a fault can't set off watch too.
+    Args:
+        asked: The options of the order: the ``monitor`` and its ``mode``; ``without``, the guards to leave out;
+            ``only``, the guards to use instead of all; ``known``, the file of known good runs; ``record``, whether to
+            add this run to them; ``record_only``, whether to use no guard besides; and ``everywhere``, whether guards
+            that the fault cannot trigger run as well.
+        clock: The clock of the training.
+        warnings: The collection of the run's warnings, which excludes those of the guards.
+        hooks_of: Returns the names of the hooks that call a guard.
     """
 
     def __init__(
@@ -36,24 +41,24 @@ class Advisers:
         self._left: Collection[str] = ()
 
     def rest(self, left: Collection[str]) -> None:
-        """Spare the run the guards whose alarms can come of nothing but what its fault leaves as it is.
+        """Stop calling the guards that the fault cannot trigger, to save time.
 
         Args:
-            left: What the fault's injection point leaves, see `faultlab.catalogue.injection_points.InjectionPoint`.
+            left: The aspects that the fault cannot change, see `faultlab.catalogue.injection_points.InjectionPoint`.
         """
         self._left = () if self._asked.get("everywhere") else left
         self._observer.rest([name for name, judges in self._judges.items() if judges in self._left])
 
     def interrupted(self) -> None:
-        """See `faultlab.detectors.guard_observer.Observer`."""
+        """Record later alerts separately, see `faultlab.detectors.guard_observer.Observer.interrupted`."""
         self._observer.interrupted()
 
     def goes_on(self) -> None:
-        """See `faultlab.detectors.guard_observer.Observer`."""
+        """Record later alerts as usual, see `faultlab.detectors.guard_observer.Observer.goes_on`."""
         self._observer.goes_on()
 
     def hooks(self) -> dict[str, Callable[..., None]]:
-        """What a training is to call, by hook, with fresh guards behind it. What earlier ones have said stays said."""
+        """Return a function for each hook that calls newly created guards; the alarms of earlier guards are kept."""
         from faultlab import guards
 
         made: list[Any] = []
@@ -82,11 +87,11 @@ class Advisers:
         return hooks
 
     def said(self) -> list[dict[str, str]]:
-        """Each alarm with its ``guard``, ``check``, what was ``found`` and the ``remedy``."""
+        """Return each alarm with its ``guard``, its ``check``, the finding (``found``) and the ``remedy``."""
         return list(self._observer.said.values())
 
     def advisory(self) -> Advisory:
-        """Their alarms, which of them failed themselves or never could look and why, and the seconds that each took."""
+        """Return the alarms, the guards that failed or never could check anything, and the seconds that each took."""
         alarms, broken, interruption = [], {}, self._observer.of_interruption
         for alert in [*self._observer.alerts, *interruption]:
             if alert.reason in self._checks.get(alert.name, ()):

@@ -1,8 +1,8 @@
-"""Who detected, when an exception ended the run: the user's own check, a Trainer flag, or luck.
+"""The detector of a run that an exception ended: the user's own check, a Trainer flag, or an incidental crash.
 
-A ``raise`` or ``assert`` in the user's code is a decision to check, and counts as ``module``. Any other exception is an
-incidental crash, in whichever frame it surfaced: unpacking a tensor into two names fails for some batch sizes and not
-for others. Those count as ``framework``. The raising instruction tells the two apart.
+A ``raise`` or ``assert`` in the user's code is a deliberate check, and counts as ``module``. Any other exception is an
+incidental crash, whatever frame raised it: unpacking a tensor into two names fails for some batch sizes and not for
+others. Those count as ``framework``. The raising instruction distinguishes the two.
 """
 
 # faultlab: runs around each test while a mutant is on
@@ -16,12 +16,12 @@ from types import CodeType, FrameType, TracebackType
 from faultlab.core.alert import Alert, safe_text
 from faultlab.core.user_code import UserCode
 
-# What a Trainer flag raises, by the words of the installed versions' messages.
+# Parts of the messages of the exceptions that Trainer flags raise, in the installed versions.
 _FLAG_MESSAGES = {"detect_anomaly": "returned nan values in its"}
 
 
 def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, ...] = ()) -> Alert:
-    """The alert that an exception stands for; ``flags`` names the scenario's Trainer flags that count as guards."""
+    """Return the alert for an exception; ``flags`` names the scenario's Trainer flags that count as guards."""
     message = f"{type(error).__name__}: {safe_text(error)}"
     for flag in flags:
         if flag in _FLAG_MESSAGES and _FLAG_MESSAGES[flag] in message:
@@ -29,7 +29,7 @@ def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, 
     place = place_of(error.__traceback__)
     if isinstance(error, SystemExit):
         return Alert("process", "exit", step, f"the process exits with status {error.code}", "exited", str(error.code))
-    # An exception that is the fault itself was raised by nobody who checked.
+    # An exception that is the fault itself was not raised by a check.
     intended = getattr(error, "__faultlab_intended__", False)
     if place is None or intended or not code.holds(place[0]) or not raises(place[0].f_code, place[1]):
         return Alert("framework", "exception", step, message, reason=type(error).__name__)
@@ -37,15 +37,15 @@ def classify(error: BaseException, step: int, code: UserCode, flags: tuple[str, 
 
 
 def text(error: BaseException) -> str:
-    """The whole traceback, for the log."""
+    """Return the whole traceback, for the log."""
     try:
         return "".join(traceback.format_exception(error))
-    except Exception:  # a victim's __str__ may raise too
+    except Exception:  # a victim's __str__ may raise, too
         return safe_text(error)
 
 
 def place_of(tb: TracebackType | None) -> tuple[FrameType, int] | None:
-    """The innermost frame of a traceback and the instruction that it stands at."""
+    """Return the innermost frame of a traceback and the offset of its instruction."""
     place = None
     while tb is not None:
         place = (tb.tb_frame, tb.tb_lasti)
@@ -58,7 +58,7 @@ def _function(code: CodeType) -> str:
 
 
 def raises(code: CodeType, offset: int) -> bool:
-    """Whether the instruction raises on purpose, as `raise` and `assert` do."""
+    """Return whether the instruction raises deliberately, as `raise` and `assert` do."""
     return any(
         instruction.offset == offset and instruction.opname in ("RAISE_VARARGS", "RERAISE")
         for instruction in dis.get_instructions(code)

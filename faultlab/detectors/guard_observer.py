@@ -1,6 +1,6 @@
-"""Guards in observe mode: what a guard raises, or its wish to stop, is noted, and training goes on.
+"""Guards in observe mode: an exception or a stop request of a guard is recorded, and training continues.
 
-One run then fills the whole row of the kill matrix, since no guard hides what another would have seen later.
+A single run therefore fills a whole row of the kill matrix: no guard hides what another would have detected later.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from faultlab.injection.watchers import watch
 _Call = tuple[str, Any, Callable[..., Any]]
 """A guard's name, the guard, and its method."""
 
-# Where guards take off what they have put on the module.
+# The hooks where guards remove what they attached to the module.
 _TIDYING = ("on_train_end", "on_fit_end", "on_exception", "teardown")
 
 
 class Observer:
-    """Watches the hooks of each guard. ``alerts`` keeps a guard's first detection of each kind, ``calls`` its calls.
+    """An observer of the hooks of guards.
 
-    ``seconds`` is how long each guard looked, ``said`` what was found, with its remedy, by guard and check.
-    ``hooks_of`` gives the names of the hooks by which a guard is called.
+    ``alerts`` has the first alert of each kind by each guard, ``calls`` the calls of their hooks, ``seconds`` the time
+    that each guard took, and ``said`` the findings with their remedies by guard and check. ``hooks_of`` returns the
+    names of the hooks that call a guard.
     """
 
     def __init__(self, clock: Clock, warnings: Warnings, hooks_of: Callable[[Any], Collection[str]]) -> None:
@@ -44,20 +45,20 @@ class Observer:
         self._resting: frozenset[str] = frozenset()
 
     def interrupted(self) -> None:
-        """Note apart what guards say from here on until `goes_on`: it is the harness that has ended the training."""
+        """Record later alerts separately until `goes_on`, because the harness ended the training."""
         self._noted = self._of_interruption
 
     def goes_on(self) -> None:
-        """Note what guards say among their alerts again."""
+        """Record later alerts among the others again."""
         self._noted = self.alerts
 
     @property
     def of_interruption(self) -> list[Alert]:
-        """What guards said of the interruption alone."""
+        """The alerts that only the interruption caused."""
         return [one for one in self._of_interruption if not any(one.same_alert(known) for known in self.alerts)]
 
     def observe(self, guard: Any, name: str) -> Any:
-        """The same guard object with its hooks watched; of a set of guards each of them, by its own name."""
+        """Observe the hooks of a guard, or of each member of a set of guards by its own name, and return it."""
         members = getattr(guard, "guards", None)
         if isinstance(members, list):
             for member in members:
@@ -71,9 +72,9 @@ class Observer:
         return guard
 
     def beside(self, guards: Iterable[Any]) -> dict[str, Callable[..., None]]:
-        """What calls, by hook, all of some guards that are no part of the training, each watched.
+        """Return a function for each hook that calls guards outside of the training and observes them.
 
-        What they warn of, and what a fault does to what they try out, is nothing that the run did.
+        Their warnings, and the effects of the fault on what they try out, do not count for the run.
         """
         self._beside = {}
         for guard in guards:
@@ -84,14 +85,14 @@ class Observer:
         return {hook: self._in_turn(hook, calls) for hook, calls in self._beside.items()}
 
     def rest(self, names: Collection[str]) -> None:
-        """Call guards of these names no more, but to tidy up, which is no look that costs."""
+        """Stop calling the guards with these names, except to clean up, which does not count as their time."""
         self._resting = frozenset(names)
         for hook, calls in self._beside.items():
             if hook not in _TIDYING:
                 calls[:] = [call for call in calls if call[0] not in names]
 
     def _in_turn(self, hook: str, asked: list[_Call]) -> Callable[..., None]:
-        # Not imported before: the first import of the guards settles whose callbacks they are.
+        # Imported here because the first import of the guards decides which package's callbacks they are.
         from faultlab.guards.support.pace import OneHook
 
         clock, warnings, seconds, now = self._clock, self._warnings, self.seconds, time.perf_counter
@@ -140,14 +141,14 @@ class Observer:
                 if not stop_before:
                     self._note_stop(trainer, guard, name)
                 if len(self._warnings.seen) > warned_before:
-                    # What is seen is only ever added to, at the end.
+                    # Warnings are only ever appended to those seen.
                     for key in [*self._warnings.seen][warned_before:]:
                         self._note(name, self._warnings.seen[key][1], "warned", key)
 
         return watched
 
     def _note_raised(self, name: str, error: BaseException) -> None:
-        # A guard of several checks, each of which may raise alarms of its own, says which it was.
+        # A guard with several checks names the check that raised the alarm.
         reason = str(getattr(error, "check", type(error).__name__))
         if found := getattr(error, "found", ""):
             told = {"guard": name, "check": reason, "found": str(found), "remedy": str(getattr(error, "remedy", ""))}
@@ -166,9 +167,9 @@ class Observer:
 
 
 def tell_errors(guard: Any) -> None:
-    """What a guard of faultlab's would only warn of, its own failure, is to be known for what it is.
+    """Make one of faultlab's guards raise its own errors, which it would only warn of, so that they are recorded.
 
-    Of what it finds in a broken run nobody is to be alerted.
+    The guard also stops announcing alarms, because in a faulted run they are expected.
     """
     if hasattr(guard, "own_errors"):
         guard.own_errors = "raise"
@@ -176,7 +177,7 @@ def tell_errors(guard: Any) -> None:
 
 
 def _why_stopped(guard: Any) -> tuple[str, str, str]:
-    # The values of Lightning's enumeration are bare numbers.
+    # Use the name, because the values of Lightning's enumeration are plain numbers.
     reason = str(getattr(getattr(guard, "stopping_reason", None), "name", "")).lower()
     message = getattr(guard, "stopping_reason_message", None)
     return (message or "asked the Trainer to stop"), "stopped", reason

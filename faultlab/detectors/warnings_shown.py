@@ -1,4 +1,4 @@
-"""The warnings that a user would see: Python's and those that libraries log, each once, with its first step."""
+"""The warnings that a user would see, from Python and from the logs of libraries: each once, with its first step."""
 
 # faultlab: runs around each test while a mutant is on
 
@@ -19,9 +19,9 @@ _VARYING = re.compile(r"0x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 class Warnings:
-    """Collects what is shown. Filters are left alone: what a user's filters hide, nobody detects.
+    """A collection of the warnings that are shown; a warning that the user's filters hide detects nothing.
 
-    ``root`` is the folder that the run writes to. Each run has another, so it stands as ``<run>`` in the texts.
+    ``root`` is the folder that the run writes to. It differs between runs, so the texts contain ``<run>`` instead.
     """
 
     def __init__(self, clock: Clock, root: str = "") -> None:
@@ -31,6 +31,7 @@ class Warnings:
         self._hidden = False
 
     def note(self, text: str) -> None:
+        """Record a warning at its first step, unless warnings are hidden."""
         if self._hidden:
             return
         text = self.told(text)
@@ -38,13 +39,13 @@ class Warnings:
             self.seen.setdefault(normalised(text), (self._clock.step, text[:500]))
 
     def told(self, text: str) -> str:
-        """The text as it is the same for every run."""
+        """Return the text without the parts that differ between runs."""
         return text.replace(self.root, "<run>") if self.root else text
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """What is warned of inside was not: nobody is shown it, and who warns of the same later is not left out."""
-        # Put in by hand: what `catch_warnings` does to the filters has every warning shown anew that was shown once.
+        """Hide and ignore warnings inside the context; the same warning is still shown when it occurs later."""
+        # Not with `catch_warnings`, whose change of the filters makes Python show every past warning again.
         filters: Any = warnings.filters
         ignore = ("ignore", None, Warning, None, 0)
         filters.insert(0, ignore)
@@ -59,7 +60,7 @@ class Warnings:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Collects inside the context; what was shown before is still shown."""
+        """Collect warnings inside the context, and still show them."""
         shown = warnings.showwarning
 
         def show(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:
@@ -92,5 +93,5 @@ class _Handler(logging.Handler):
 
 
 def normalised(text: str) -> str:
-    """The text with numbers and addresses blanked, so that the same warning at another step is the same."""
+    """Return the text without numbers and addresses, so that a warning is the same at every step."""
     return _VARYING.sub("#", text)

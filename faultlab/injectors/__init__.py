@@ -1,5 +1,6 @@
-"""What breaks: one family of failure modes a file, each a pure function under its description.
+"""The failure modes: one file per family, with one pure function per failure mode below its declaration.
 
-A large family goes on in files whose names begin with its own. A module of this package needs no registration: the
-catalogue imports every one of them. It patches nothing, and imports no Lightning, click, rich, pydantic or jinja2.
+A large family continues in files whose names begin with the family's name. A module of this package needs no
+registration: the catalogue imports every module here. It patches nothing, and imports no Lightning, click, rich,
+pydantic or jinja2.
 """

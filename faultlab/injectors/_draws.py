@@ -1,4 +1,4 @@
-"""What several families draw at random: an order of things, and a value to be replaced."""
+"""Random choices that several families share: a derangement, and the replacement of one value."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from faultlab.injection.armed_fault import Context
 
 
 def derangement(count: int, ctx: Context) -> torch.Tensor:
-    """A random order of ``count`` things in which none keeps its place."""
+    """Return a random permutation of ``count`` indices that leaves none in its place."""
     order = torch.randperm(count, generator=ctx.generator)
     return order.roll(1)[order.argsort()]
 
 
 def replace_one(tensor: torch.Tensor, value: float, ctx: Context) -> torch.Tensor:
-    """The tensor with one of its values, drawn at random, replaced."""
+    """Return the tensor with one randomly chosen value replaced."""
     if not tensor.numel():
         return tensor
     chosen = torch.zeros(tensor.numel(), dtype=torch.bool)

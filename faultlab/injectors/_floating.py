@@ -1,4 +1,4 @@
-"""The floating tensors of whatever a forward gives back."""
+"""Mapping over the floating-point tensors of a forward output."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from faultlab.injection import tree
 
 
 def map_floating(output: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The output, whatever it is made of, with its floating tensors mapped."""
+    """Return the output, of any structure, with its floating-point tensors mapped."""
     return tree.map_tensors(output, lambda tensor: function(tensor) if tensor.is_floating_point() else tensor)

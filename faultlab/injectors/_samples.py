@@ -1,4 +1,4 @@
-"""The samples of a batch, whatever it is made of: how many there are, and a batch of some of them."""
+"""The samples of a batch of any structure: their number, and a batch of a selection of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from faultlab.injection.armed_fault import Context
 
 
 def size(batch: Any, ctx: Context) -> int:
-    """The number of samples in the batch."""
+    """Return the number of samples in the batch."""
     if ctx.profile.joins:
         return joined.number(batch, ctx.profile.joins) or 0
     return samples.count(batch, ctx.profile.sample_axes)
 
 
 def rows(batch: Any, index: torch.Tensor, ctx: Context) -> Any:
-    """The batch made of these of its samples."""
+    """Return a batch that consists of the samples at the given indices."""
     return samples.take(batch, index, ctx.profile.sample_axes)

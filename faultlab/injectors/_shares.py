@@ -1,4 +1,4 @@
-"""A share of several things that a failure mode may act on."""
+"""The share of a list that a failure mode acts on."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from typing import Any
 
 
 def share(items: list[Any], fraction: float) -> list[Any]:
-    """The first of the items, at least one, as many as the fraction says."""
+    """Return the first items of the list, as many as the fraction gives, but at least one."""
     return items[: max(1, int(fraction * len(items)))]

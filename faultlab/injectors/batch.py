@@ -1,4 +1,4 @@
-"""batch: the structure of what the loader yields."""
+"""batch: failure modes of the batches that the loader yields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from faultlab.injectors._samples import size
 
 
 def _parts(batch: Any) -> dict[Any, Any]:
-    """The outermost parts by name, of a tuple, a list or a mapping; of anything else, none."""
+    """Return the outermost parts of a tuple, list or mapping by name, and an empty dict for anything else."""
     if isinstance(batch, Mapping):
         return dict(batch)
     if isinstance(batch, (tuple, list)):
@@ -33,13 +33,13 @@ def _parts(batch: Any) -> dict[Any, Any]:
     evidence=("moskomule/homura#20",),
 )
 def keep_inputs(batch: Any, ctx: Context) -> Any:
-    """The batch holds the inputs and nothing else: the dataset was built without its labels.
+    """The batch contains only the inputs, because the dataset was built without labels.
 
-    Effect: unpacking raises a ValueError: not enough values to unpack; a dict raises a KeyError.
-    Why it goes undetected: it does not, unless the step takes the labels only where they are there.
+    Effect: unpacking raises a `ValueError`: not enough values to unpack. With a dict, a `KeyError` is raised.
+    Why it goes undetected: it goes undetected only if the step treats labels as optional.
     Example:
         TensorDataset(images)               # instead of TensorDataset(images, labels)
-    Remedy: pull one batch out of every loader in a test and compare its structure with what the step expects.
+    Remedy: in a test, take one batch from every loader and compare its structure with what the step expects.
     """
     kept = {name: part for name, part in _parts(batch).items() if _holds_input(str(name), ctx)}
     if isinstance(batch, MutableMapping):
@@ -61,14 +61,15 @@ def _holds_input(name: str, ctx: Context) -> bool:
     evidence=("weiaicunzai/pytorch-cifar100#7",),
 )
 def swap(batch: Any, ctx: Context) -> Any:
-    """Inputs and labels have changed places.
+    """Inputs and labels are swapped.
 
-    Effect: the first layer raises a RuntimeError about a shape or a dtype that names neither inputs nor labels. Where
-    both have one form, such as token ids and their successors, training goes on and learns the reverse.
-    Why it goes undetected: two tensors of the same shape and dtype can't be told apart by any check of either.
+    Effect: the first layer raises a `RuntimeError` about a shape or dtype that mentions neither inputs nor labels. If
+    both have the same form, such as token ids and the tokens that follow them, training continues and learns the
+    reverse mapping.
+    Why it goes undetected: if two tensors have the same shape and dtype, no check of either one can distinguish them.
     Example:
         return label, image                 # in __getitem__; the step unpacks `image, label`
-    Remedy: name the parts of a batch, with a dict or a NamedTuple, in place of counting them.
+    Remedy: use a dict or a NamedTuple for the batch, so that its parts have names instead of positions.
     """
     leaves = dict(tree.tensors(batch))
     first = next((path for path in leaves if path in ctx.profile.contents), next(iter(leaves), ""))
@@ -87,14 +88,14 @@ def swap(batch: Any, ctx: Context) -> Any:
     evidence=("lightly-ai/lightly#1279",),
 )
 def append_element(batch: Any, ctx: Context) -> Any:
-    """The batch has one part more than the step unpacks: the samples' numbers.
+    """The batch has one more part than the step unpacks: the indices of the samples.
 
-    Effect: unpacking raises a ValueError: too many values to unpack. A dict with one key more changes nothing, unless
-    the step passes on all of it.
-    Why it goes undetected: a step that takes `batch[0]` and `batch[1]` never looks at the rest.
+    Effect: unpacking raises a `ValueError`: too many values to unpack. An additional key in a dict changes nothing,
+    unless the step forwards the whole dict.
+    Why it goes undetected: a step that reads `batch[0]` and `batch[1]` never looks at the other parts.
     Example:
-        return image, label, index          # in __getitem__, since the data package was updated
-    Remedy: test one batch of every loader against the step; pin the package that brings the dataset.
+        return image, label, index          # in __getitem__, after an update of the data package
+    Remedy: test one batch of every loader against the step; pin the version of the package that provides the dataset.
     """
     numbers = torch.arange(max(1, size(batch, ctx)))
     if isinstance(batch, MutableMapping):
@@ -116,16 +117,16 @@ def append_element(batch: Any, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#1221",),
 )
 def change_container(batch: Any, ctx: Context) -> Any:
-    """The batch is a dict where the step expects a tuple, or the other way round.
+    """The batch is a dict where the step expects a tuple, or a tuple where the step expects a dict.
 
-    Effect: a dict unpacks into its keys, so that the first layer raises a TypeError: it was given a string. A tuple
-    indexed by a key raises a TypeError at once.
-    Why it goes undetected: unpacking a dict of as many parts raises nothing; the error comes lines later and speaks of
-    strings.
+    Effect: unpacking a dict yields its keys, so the first layer raises a `TypeError` because it receives a string.
+    Indexing a tuple with a key raises a `TypeError` immediately.
+    Why it goes undetected: unpacking a dict with the same number of parts raises no error; the error occurs lines later
+    and mentions only strings.
     Example:
         def collate(samples):
             return {"x": torch.stack(...), "y": torch.tensor(...)}      # the step unpacks `x, y = batch`
-    Remedy: change the collate function and the step in one commit, with a test that runs both.
+    Remedy: change the collate function and the step in the same commit, with a test that runs both.
     """
     parts = _parts(batch)
     return tuple(parts.values()) if isinstance(batch, Mapping) else parts or batch
@@ -141,15 +142,15 @@ def change_container(batch: Any, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#6753", "Lightning-AI/pytorch-lightning#7342"),
 )
 def no_batch(batch: Any, ctx: Context) -> Any:
-    """The collate function returns None in place of a batch.
+    """The collate function returns None instead of a batch.
 
-    Effect: Lightning skips the batch and says so in one warning a process: train_dataloader yielded None. The step is
-    not run.
-    Why it goes undetected: the warning comes once, however many batches are lost, and scrolls by.
+    Effect: Lightning skips the batch without running the step, and warns once per process that `train_dataloader`
+    yielded None.
+    Why it goes undetected: the warning appears only once, however many batches are lost, and is easily overlooked.
     Example:
         samples = [sample for sample in samples if sample is not None]
         return default_collate(samples) if samples else None
-    Remedy: filter bad samples out of the dataset, once and counted, and not while batches are collated.
+    Remedy: filter bad samples out of the dataset once, and count them, instead of filtering while collating.
     """
     return None
 
@@ -164,14 +165,14 @@ def no_batch(batch: Any, ctx: Context) -> Any:
     evidence=("pytorch/pytorch#15436", "YosefLab/mrvi_archive#5"),
 )
 def double_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The inputs are float64, as NumPy makes them.
+    """The inputs are float64, NumPy's default.
 
-    Effect: the first layer raises a RuntimeError: input and weight have different types.
-    Why it goes undetected: it does not, unless the module converts what it is given, or has only operations that
-    promote.
+    Effect: the first layer raises a `RuntimeError`: input and weight have different types.
+    Why it goes undetected: it goes undetected only if the module converts its inputs or uses only operations that
+    promote dtypes.
     Example:
         torch.from_numpy(features)          # without .float()
-    Remedy: convert where the dataset is made; assert the dtype of one sample in a test.
+    Remedy: convert the dtype where the dataset is built; assert the dtype of one sample in a test.
     """
     return inputs.double()
 
@@ -185,11 +186,11 @@ def double_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("pytorch/pytorch#64145", "pytorch/pytorch#2458"),
 )
 def integer_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The inputs are whole numbers: the conversion to floats is missing, or came after one to integers.
+    """The inputs are integers, because the conversion to float is missing or follows a conversion to integers.
 
-    Effect: the first layer raises a RuntimeError: input and weight have different types.
-    Why it goes undetected: where the module converts its inputs itself, everything after the decimal point is gone, and
-    images in [0, 1] are black.
+    Effect: the first layer raises a `RuntimeError`: input and weight have different types.
+    Why it goes undetected: if the module converts its inputs itself, every fractional part is already lost, and images
+    in [0, 1] are black.
     Example:
         torch.tensor(rows, dtype=torch.long)
     Remedy: assert the dtype and the range of one sample in a test.
@@ -207,13 +208,13 @@ def integer_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("d8ahazard/sd_dreambooth_extension#503", "Megvii-BaseDetection/BEVDepth#165"),
 )
 def half_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The inputs are float16 while the weights are float32.
+    """The inputs are float16 although the weights are float32.
 
-    Effect: the first layer raises a RuntimeError: input and weight have different types.
-    Why it goes undetected: under autocast both are converted, and inputs beyond 65,504 have turned infinite before.
+    Effect: the first layer raises a `RuntimeError`: input and weight have different types.
+    Why it goes undetected: autocast converts both, but inputs above 65,504 have already become infinite by then.
     Example:
-        np.save(path, features.astype(np.float16))      # to halve the files, and never converted back
-    Remedy: leave precision to the Trainer's `precision`; convert where the dataset is read.
+        np.save(path, features.astype(np.float16))      # to halve the file size; never converted back
+    Remedy: leave precision to the Trainer's `precision` argument; convert where the dataset is read.
     """
     return inputs.half()
 
@@ -228,14 +229,14 @@ def half_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("arXiv:1910.11015 (Humbatova et al.: wrong input format)",),
 )
 def transpose(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The inputs' dimensions have another order: channels last, or features before samples.
+    """The inputs' dimensions are in the wrong order, such as channels last, or features before samples.
 
-    Effect: the first layer raises a RuntimeError about channels or about shapes that can't be multiplied. A square
-    input, such as 32 sequences of 32 tokens, goes through and mixes samples with positions.
-    Why it goes undetected: wherever both dimensions are of one size, no shape changes.
+    Effect: the first layer raises a `RuntimeError` about channels, or about shapes that cannot be multiplied. A square
+    input, such as 32 sequences of 32 tokens, is accepted and mixes samples with positions.
+    Why it goes undetected: if both dimensions have the same size, no shape changes.
     Example:
         torch.from_numpy(image)             # height, width, channels
-    Remedy: assert the shape of one sample; try a batch size that no other dimension has.
+    Remedy: assert the shape of one sample; test with a batch size that differs from every other dimension.
     """
     if inputs.ndim < 2:
         return inputs
@@ -251,14 +252,14 @@ def transpose(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("arXiv:1910.11015 (Humbatova et al.: wrong tensor shape, missing squeeze)",),
 )
 def extra_dimension(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """Each sample of the inputs has one dimension more, of size one.
+    """Each sample's input has an additional dimension of size one.
 
-    Effect: a convolution raises a RuntimeError about the number of dimensions. Linear layers accept it; the output then
-    has the dimension too, and a mean squared error broadcasts over it with no more than a warning.
-    Why it goes undetected: layers that work on the last dimension take any number of others.
+    Effect: a convolution raises a `RuntimeError` about the number of dimensions. Linear layers accept the input; their
+    output then has the additional dimension too, and a mean squared error broadcasts over it with only a warning.
+    Why it goes undetected: layers that operate on the last dimension accept any number of other dimensions.
     Example:
-        features = table[[row]]             # [1, f] and not [f]
-    Remedy: assert that output and target have one shape before the loss compares them.
+        features = table[[row]]             # [1, f] instead of [f]
+    Remedy: assert that output and target have the same shape before the loss is computed.
     """
     return inputs.unsqueeze(min(1, inputs.ndim))
 
@@ -273,14 +274,14 @@ def extra_dimension(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("pytorch/pytorch#50272", "junhsss/consistency-models#12"),
 )
 def unstack(inputs: torch.Tensor, ctx: Context) -> list[torch.Tensor]:
-    """The inputs are a list of samples: collating left them unstacked.
+    """The inputs are a list of samples, because the collate function did not stack them.
 
-    Effect: the first layer raises a TypeError: it must be given a tensor, not a list.
-    Why it goes undetected: lists have a length and can be indexed, so that code which only asks for those runs on.
+    Effect: the first layer raises a `TypeError`: it expects a tensor, not a list.
+    Why it goes undetected: a list has a length and can be indexed, so code that needs nothing more still runs.
     Example:
         images, labels = zip(*samples)
         return list(images), torch.tensor(labels)
-    Remedy: stack in the collate function; assert the type of a batch's parts.
+    Remedy: stack in the collate function; assert the types of a batch's parts.
     """
     return list(inputs.unbind()) if inputs.ndim else [inputs]
 
@@ -299,20 +300,20 @@ def unstack(inputs: torch.Tensor, ctx: Context) -> list[torch.Tensor]:
     ),
 )
 def leave_behind(call: Call, ctx: Context) -> Any:
-    """One part of the batch, the first input as a rule, is on another device than the model.
+    """One part of the batch, usually the first input, is on a different device from the model.
 
-    It is left on the CPU where there is an accelerator. Where there is none, torch's `meta` device stands in for the
-    other one. Its tensors hold no values, so that a step which moves the part itself raises there, too.
+    It stays on the CPU if there is an accelerator. Otherwise, torch's `meta` device represents the other device.
+    Tensors on it hold no values, so a step that moves the part itself raises there, too.
 
-    Effect: the first operation on this part and a weight raises a RuntimeError that names two devices; on the `meta`
-    device convolutions let it pass, and what follows them raises.
-    Why it goes undetected: code that is tried out on a CPU has one device only, so that it comes on the first day on a
-    GPU; a single number may stay on the CPU anyway.
+    Effect: the first operation that combines this part with a weight raises a `RuntimeError` that names two devices. On
+    the `meta` device convolutions raise no error, but the operations after them do.
+    Why it goes undetected: code that is only tried on a CPU has a single device, so the error first occurs on a GPU; a
+    tensor that holds a single number may stay on the CPU anyway.
     Example:
         def transfer_batch_to_device(self, batch, device, dataloader_idx):
-            batch.target = batch.target.to(device)          # and batch.features?
+            batch.target = batch.target.to(device)          # batch.features is forgotten
             return batch
-    Remedy: let Lightning move the batch, and give a batch of your own type a `.to`; test one batch on a GPU.
+    Remedy: let Lightning move the batch, and give your own batch type a `.to` method; test one batch on a GPU.
     """
     batch = call()
     parts = dict(tree.tensors(batch))

@@ -1,4 +1,4 @@
-"""batch: which samples the loader yields together, and how many."""
+"""batch: failure modes in the choice and the number of a batch's samples."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from faultlab.injectors._samples import rows, size
     evidence=("graphnet-team/graphnet#424", "pytorch/pytorch#57429"),
 )
 def empty_batch(batch: Any, ctx: Context) -> Any:
-    """One batch holds no sample: every one of them was filtered out.
+    """One batch contains no samples, because all of them were filtered out.
 
-    Effect: the loss, a mean over nothing, is NaN and is logged so. The gradients are zero, so that the weights stay
-    finite and the next batch's loss looks as before. Nobody warns.
-    Why it goes undetected: one gap in a curve is easily taken for a plotting error; a moving average or an epoch's mean
-    that turns NaN names no batch.
+    Effect: the loss, a mean over nothing, is NaN and is logged as NaN. The gradients are zero, so the weights stay
+    finite and the next batch's loss looks normal. No error or warning is raised.
+    Why it goes undetected: a single gap in a curve is easily mistaken for a plotting error, and a moving average or an
+    epoch's mean that becomes NaN does not identify the batch.
     Example:
-        keep = (scores > threshold).nonzero().flatten()     # nothing passes
+        keep = (scores > threshold).nonzero().flatten()     # no score passes
         return images[keep], labels[keep]
-    Remedy: skip such a batch on purpose, and count how often; assert `len(images) > 0`.
+    Remedy: skip empty batches explicitly and count them; assert `len(images) > 0`.
     """
     return rows(batch, torch.arange(0), ctx)
 
@@ -50,15 +50,16 @@ def empty_batch(batch: Any, ctx: Context) -> Any:
     evidence=("pytorch/pytorch#4534", "scverse/scvi-tools#2314"),
 )
 def single_sample(batch: Any, ctx: Context) -> Any:
-    """One batch holds a single sample: the remainder of the dataset.
+    """One batch contains a single sample, the remainder of the dataset.
 
-    Effect: BatchNorm over features raises a ValueError: expected more than 1 value per channel when training. Behind
-    convolutions, or without BatchNorm, training is silent: a step on one sample, as large as any.
-    Why it goes undetected: convolutions give BatchNorm many values a sample; and a `.squeeze()` that takes the batch
-    dimension along raises nothing either where the loss broadcasts.
+    Effect: BatchNorm over features raises a `ValueError`: expected more than 1 value per channel when training. After
+    convolutions, or without BatchNorm, no error or warning is raised: a single sample causes a step as large as any
+    other.
+    Why it goes undetected: convolutions give BatchNorm many values per sample, and a `.squeeze()` that also removes the
+    batch dimension raises no error if the loss broadcasts.
     Example:
-        DataLoader(dataset, batch_size=32)  # 1,025 samples, and no drop_last=True
-    Remedy: `drop_last=True` in training; `.squeeze(1)` with the dimension named, never a bare `.squeeze()`.
+        DataLoader(dataset, batch_size=32)  # 1,025 samples, without drop_last=True
+    Remedy: set `drop_last=True` in training; use `.squeeze(1)` with an explicit dimension, never a bare `.squeeze()`.
     """
     return rows(batch, torch.arange(min(1, size(batch, ctx))), ctx)
 
@@ -73,14 +74,14 @@ def single_sample(batch: Any, ctx: Context) -> Any:
     evidence=("arXiv:1910.11015 (Humbatova et al.: wrong labels for training data)",),
 )
 def drop_last_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """There is one label less than there are inputs.
+    """There is one label fewer than there are inputs.
 
-    Effect: the loss raises a ValueError that gives both batch sizes; a mean squared error raises a RuntimeError about
-    sizes.
-    Why it goes undetected: a loss that broadcasts, or that zips outputs with labels, goes on with pairs that are not.
+    Effect: the loss raises a `ValueError` that states both batch sizes; a mean squared error raises a `RuntimeError`
+    about sizes.
+    Why it goes undetected: a loss that broadcasts, or that zips outputs with labels, continues with mismatched pairs.
     Example:
         inputs, labels = series[:-1], series[2:]
-    Remedy: assert `len(inputs) == len(labels)` where the batch is made.
+    Remedy: assert `len(inputs) == len(labels)` where the batch is built.
     """
     return labels[:-1] if labels.ndim else labels
 
@@ -92,16 +93,16 @@ def drop_last_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     effect="silent",
     cause=("batch size", "fewer", "dropped", "smaller", "shape"),
     needs=("several-samples", "samples-apart"),
-    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of each batch's samples that is lost"),),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "fraction of each batch's samples that is lost"),),
     evidence=("pytorch/pytorch#57429", "LMResiliency/lm-resiliency (docs/fault_injection.md: drop, input)"),
 )
 def drop_samples(batch: Any, ctx: Context) -> Any:
-    """Every batch loses a part of its samples on the way.
+    """Every batch loses some of its samples.
 
-    Effect: training is silent and goes on with smaller batches, at the default dose of half the size.
-    Why it goes undetected: the number of batches, the progress bar and the loss look as they always do.
+    Effect: no error or warning is raised. Training continues with smaller batches, half the size at the default dose.
+    Why it goes undetected: the number of batches, the progress bar and the loss look normal.
     Example:
-        samples = [sample for sample in samples if sample is not None]  # and a file server that is down
+        samples = [sample for sample in samples if sample is not None]  # while a file server is down
         return default_collate(samples)
     Remedy: count the samples of an epoch and compare with the dataset's length; log how many were filtered out.
     """
@@ -120,14 +121,14 @@ def drop_samples(batch: Any, ctx: Context) -> Any:
     evidence=("huggingface/transformers#34204", "arXiv:2506.14813 (TrainCheck: transformers-34204)"),
 )
 def merge_samples(batch: Any, ctx: Context) -> Any:
-    """All samples of a batch are joined to a single one; of what can't be joined, the first sample's is kept.
+    """All samples of a batch are merged into one; for parts that cannot be merged, the first sample's is kept.
 
-    Effect: the first layer raises a RuntimeError about a shape. A model of sequences of any length raises nothing and
-    trains on one long sample a step.
-    Why it goes undetected: the number of batches is right, and so is the number of values in each.
+    Effect: the first layer raises a `RuntimeError` about a shape. A model that accepts sequences of any length raises
+    no error and trains on one long sample per step.
+    Why it goes undetected: the number of batches is right, and so is the number of values in each batch.
     Example:
         torch.cat(images).unsqueeze(0)      # instead of torch.stack(images)
-    Remedy: assert the batch size where the batch is made.
+    Remedy: assert the batch size where the batch is built.
     """
     return samples.merged(batch, ctx.profile.sample_axes)
 
@@ -142,15 +143,15 @@ def merge_samples(batch: Any, ctx: Context) -> Any:
     evidence=("wandb/examples#444", "ZhaoJ9014/face.evoLVe#39"),
 )
 def repeat_batch(batch: Any, ctx: Context) -> Any:
-    """Every step is given the same batch.
+    """Every step receives the same batch.
 
-    Effect: training is silent and learns a handful of samples by heart.
-    Why it goes undetected: the training loss falls faster than ever; only validation tells.
+    Effect: no error or warning is raised. The model memorizes a handful of samples.
+    Why it goes undetected: the training loss falls faster than ever; only validation reveals the fault.
     Example:
-        batch = next(iter(loader))          # inside the loop: a fresh iterator each time
-    Remedy: compare a batch's inputs with those of the batch before; watch validation and not only the training loss.
+        batch = next(iter(loader))          # inside the loop: a new iterator each time
+    Remedy: compare a batch's inputs with those of the previous batch; monitor validation, not only the training loss.
     """
     if "batch" not in ctx.memory:
         ctx.memory["batch"] = tree.map_tensors(batch, torch.Tensor.clone)
-    # A copy each time: a step may change what it is given.
+    # Clone each time, because a step may modify its batch in place.
     return tree.map_tensors(ctx.memory["batch"], torch.Tensor.clone)

@@ -1,4 +1,4 @@
-"""callback: the user's callbacks themselves, by which a failure is to be detected."""
+"""callback: failure modes of the user's callbacks, which are meant to detect failures."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _BUILT_BY = ("setup", "teardown")
 
 
 def _busiest(ctx: Context, between_steps: bool = False) -> bool:
-    """Whether this is a call of the callback's busiest hook."""
+    """Return whether this is a call of the callback's most frequently called hook."""
     name = ctx.profile.callbacks[0] if ctx.dose.callback == "first" else ctx.dose.callback
     return bool(ctx.memory["hook"] == ctx.profile.busiest_hook(name, between_steps))
 
 
 def _late(ctx: Context) -> bool:
-    """Whether half of the training is over; hooks of an epoch's end come with its last step."""
+    """Return whether half of the training is over; hooks at the end of an epoch run in its last step."""
     return bool(ctx.step + 1 >= ctx.profile.steps // 2)
 
 
@@ -32,22 +32,24 @@ def _late(ctx: Context) -> bool:
     effect="raises",
     cause=("callback",),
     stages="every",
-    doses=(Dose("callback", "first", meaning="which one, by its class"),),
+    doses=(Dose("callback", "first", meaning="class name of the callback"),),
     needs=("callback-hook",),
     evidence=("Lightning-AI/pytorch-lightning#6480", "Lightning-AI/pytorch-lightning#4350"),
 )
 def raise_in_hook(call: Call, ctx: Context) -> Any:
-    """A callback raises half-way through the training, in the hook that is called most.
+    """A callback raises halfway through training, in its most frequently called hook.
 
-    Effect: the exception leaves `fit` as it is: Lightning does not tell callbacks that only look from others.
-    Why it goes undetected: it does not; the training is lost for something that was only to be watched.
+    Effect: the exception propagates out of `fit` unchanged: Lightning does not distinguish callbacks that only observe
+    from others.
+    Why it goes undetected: it does not go undetected, but the training is lost because of a callback that was only
+    meant to observe.
     Example:
         def on_validation_end(self, trainer, pl_module):
             self.best = min(self.best, trainer.callback_metrics["val_loss"])    # not logged in this epoch
-    Remedy: train two short epochs with the real callbacks in a test.
+    Remedy: run two short epochs with the real callbacks in a test.
     """
     if _busiest(ctx) and _late(ctx):
-        raise ctx.intended(RuntimeError("injected by callback.raises: this callback can't go on"))
+        raise ctx.intended(RuntimeError("injected by callback.raises: this callback cannot continue"))
     return call()
 
 
@@ -58,16 +60,16 @@ def raise_in_hook(call: Call, ctx: Context) -> Any:
     effect="silent",
     cause=("callback", "hook", "never called"),
     stages="every",
-    doses=(Dose("callback", "first", meaning="which one, by its class"),),
+    doses=(Dose("callback", "first", meaning="class name of the callback"),),
     needs=("callback-hook",),
     evidence=("Lightning-AI/pytorch-lightning#18462 (a hook of the module)", "scverse/scvi-tools#1913"),
 )
 def misname_hook(call: Call, ctx: Context) -> Any:
-    """A hook of a callback has a name that Lightning does not know, and is never called: the one that is called most.
+    """A callback's most frequently called hook has a misspelled name, so Lightning never calls it.
 
-    Effect: whatever the hook does is not done. Nobody says a word: Lightning does not look for methods that are almost
-    hooks. Where it only watches, a healthy run is the same without it.
-    Why it goes undetected: a guard that is never called and one that finds nothing look the same.
+    Effect: the hook's work is not done. No error or warning is raised, because Lightning does not look for methods
+    whose names resemble those of hooks. If the hook only observes, a clean run is the same without it.
+    Why it goes undetected: a guard that is never called looks the same as a guard that finds nothing.
     Example:
         def on_training_epoch_end(self, trainer, pl_module):        # on_train_epoch_end
     Remedy: test each guard with a training that it has to stop.
@@ -82,22 +84,22 @@ def misname_hook(call: Call, ctx: Context) -> Any:
     effect="silent",
     cause=("callback", "swallow"),
     stages="every",
-    doses=(Dose("callback", "first", meaning="which one, by its class"),),
+    doses=(Dose("callback", "first", meaning="class name of the callback"),),
     needs=("callback-hook",),
     evidence=("akaszubski/autonomous-dev#715", "Lightning-AI/pytorch-lightning#20187"),
 )
 def swallow(call: Call, ctx: Context) -> Any:
-    """A callback's hooks fail in their first line, and catch what they raise: their work is left undone.
+    """A callback's hooks fail on their first line and catch the exception, so their work is not done.
 
-    Effect: the callback is set up and does nothing from then on. Nobody says a word. Where it only watches, a healthy
-    run is the same without it.
-    Why it goes undetected: the `except` was written so that a failing callback would not end the training.
+    Effect: the callback is set up, but does nothing afterwards. No error or warning is raised. If the callback only
+    observes, a clean run is the same without it.
+    Why it goes undetected: the `except` was written so that a failing callback does not end the training.
     Example:
         try:
             self.check(trainer.callback_metrics["val_loss"])
-        except Exception:                           # the check's own AssertionError too
+        except Exception:                           # catches the check's own AssertionError too
             log.debug("check failed")
-    Remedy: catch what you expect by its class; test each guard with a training that it has to stop.
+    Remedy: catch only the exception classes that you expect; test each guard with a training that it has to stop.
     """
     return call() if ctx.memory["hook"] in _BUILT_BY else None
 
@@ -109,19 +111,20 @@ def swallow(call: Call, ctx: Context) -> Any:
     effect="silent",
     cause=("callback", "missing", "not called"),
     stages="every",
-    doses=(Dose("callback", "each", meaning="which one, by its class; each in turn if nothing is said"),),
+    doses=(Dose("callback", "each", meaning="class name of the callback; by default each in turn"),),
     needs=("called-callback",),
     evidence=("raspberryice/gen-arg#7", "Lightning-AI/pytorch-lightning#6763"),
 )
 def disable(call: Call, ctx: Context) -> None:
-    """A callback is not among the Trainer's.
+    """A callback is missing from the Trainer's callbacks.
 
-    Effect: none of its hooks is called: a training that would have been stopped, saved or logged is not. Nobody says a
-    word. Where it only watches, a healthy run is the same without it.
-    Why it goes undetected: nobody misses the callback that finds nothing.
+    Effect: none of its hooks is called, so a training that it should have stopped, saved or logged is not stopped,
+    saved or logged. No error or warning is raised. If the callback only observes, a clean run is the same without it.
+    Why it goes undetected: a callback that finds nothing is not missed.
     Example:
-        trainer = Trainer(callbacks=[checkpoint])   # and the early stopping made three lines above?
-    Remedy: assert in a test that `trainer.callbacks` holds each guard; test each with a training that it has to stop.
+        trainer = Trainer(callbacks=[checkpoint])   # the early stopping created above is missing
+    Remedy: assert in a test that `trainer.callbacks` contains each guard; test each guard with a training that it has
+    to stop.
     """
 
 
@@ -132,18 +135,18 @@ def disable(call: Call, ctx: Context) -> None:
     effect="silent",
     cause=("callback", "stopped", "should_stop", "early", "epoch"),
     stages="every",
-    doses=(Dose("callback", "first", meaning="which one, by its class"),),
+    doses=(Dose("callback", "first", meaning="class name of the callback"),),
     needs=("callback-hook",),
     evidence=("Lightning-AI/pytorch-lightning#2038", "Lightning-AI/pytorch-lightning#1751"),
 )
 def stop_early(call: Call, ctx: Context) -> Any:
-    """A callback stops the training half-way, though nothing is wrong.
+    """A callback stops the training halfway although nothing is wrong.
 
-    Effect: training ends as if it were done, with fewer steps, and exits with status 0. Nobody says a word.
-    Why it goes undetected: early stopping ends trainings every day, and the model is only a little worse.
+    Effect: training ends as if it were complete, with fewer steps and exit status 0. No error or warning is raised.
+    Why it goes undetected: early stopping routinely ends trainings, and the model is only slightly worse.
     Example:
-        EarlyStopping("val_loss", patience=10)      # and validation runs ten times an epoch
-    Remedy: log why a training ended, and compare its steps with those that were planned.
+        EarlyStopping("val_loss", patience=10)      # validation runs ten times per epoch
+    Remedy: log why a training ended, and compare its number of steps with the planned number.
     """
     result = call()
     if ctx.memory["hook"] not in _BUILT_BY and _late(ctx):
@@ -159,25 +162,26 @@ def stop_early(call: Call, ctx: Context) -> Any:
     cause=("callback", "weight", "averag", "ema"),
     stages="every",
     doses=(
-        Dose("callback", "first", meaning="which one, by its class"),
-        Dose("decay", 0.99, 0.0, 1.0, "how much of the average stays each time"),
+        Dose("callback", "first", meaning="class name of the callback"),
+        Dose("decay", 0.99, 0.0, 1.0, "weight of the old average in each update"),
     ),
     needs=("repeated-callback-hook",),
     evidence=("PKU-YuanGroup/Open-Sora-Plan#186", "atomistic-machine-learning/schnetpack#785"),
 )
 def leave_average(call: Call, ctx: Context) -> Any:
-    """A callback puts averaged weights into the model and never puts the trained ones back.
+    """A callback copies averaged weights into the model and never restores the trained ones.
 
-    Effect: training goes on from the average each time: most of what was learnt between two calls is undone. Nobody
-    says a word.
-    Why it goes undetected: the metrics are those of the average, smooth and plausible; progress is only slow.
+    Effect: training continues from the average each time, so most of what was learned between two calls is undone. No
+    error or warning is raised.
+    Why it goes undetected: the metrics are those of the average, which are smooth and plausible; progress is merely
+    slow.
     Example:
         def on_validation_start(self, trainer, pl_module):
-            self.average.copy_to(pl_module)         # and no restore in on_validation_end
+            self.average.copy_to(pl_module)         # no restore in on_validation_end
     Remedy: compare the weights before and after validation in a test; let callbacks work on a copy.
     """
     result = call()
-    # Whoever writes to weights while their gradients are worked out is told so by torch.
+    # torch raises if weights are modified in place while their gradients are being computed.
     if _busiest(ctx, between_steps=True):
         with torch.no_grad():
             for name, parameter in ctx.module.named_parameters():

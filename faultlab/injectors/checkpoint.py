@@ -1,4 +1,4 @@
-"""checkpoint: what is saved of a training, and what comes back of it."""
+"""checkpoint: failure modes of saving and loading checkpoints."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from faultlab.injectors.metric import invert
     judged_by="reload",
 )
 def save_nothing(call: Call, ctx: Context) -> None:
-    """No checkpoint is written, and whoever asked for it is told that it was.
+    """No checkpoint is written, although saving it appears to succeed.
 
-    Effect: training ends well. `ModelCheckpoint` believes that it saved and gives the path of its best checkpoint;
-    whoever loads it gets a FileNotFoundError.
-    Why it goes undetected: nothing is loaded before training is over, and then it is too late.
+    Effect: training completes. `ModelCheckpoint` assumes that it saved and returns the path of its best checkpoint;
+    loading that path raises a `FileNotFoundError`.
+    Why it goes undetected: no checkpoint is loaded before training is over, and then it is too late.
     Example:
-        ModelCheckpoint(every_n_train_steps=1000)       # and an epoch has 800; in Lightning 1.5 nothing was saved
-    Remedy: check after the first epoch that the file is there; load it in a test.
+        ModelCheckpoint(every_n_train_steps=1000)       # an epoch has 800; Lightning 1.5 saved nothing
+    Remedy: check after the first epoch that the file exists; load it in a test.
     """
 
 
@@ -49,18 +49,18 @@ def save_nothing(call: Call, ctx: Context) -> None:
     effect="raises",
     cause=("checkpoint", "truncat", "corrupt", "incomplete", "archive", "zip", "eof"),
     stages="every",
-    doses=(Dose("fraction", 0.5, 0.0, 0.999, "the share of the file that is left", harmless=0.999),),
+    doses=(Dose("fraction", 0.5, 0.0, 0.999, "fraction of the file that remains", harmless=0.999),),
     evidence=("sml2h3/dddd_trainer#36", "mseitzer/pytorch-fid#87"),
     judged_by="reload",
 )
 def cut_off(content: bytes, ctx: Context) -> bytes:
-    """Every checkpoint is cut off: its end is missing.
+    """Every checkpoint file is truncated: its end is missing.
 
-    Effect: training ends well; loading raises, since the directory of the archive is at its end.
-    Why it goes undetected: the file is there, of a plausible size, and is not opened before it is needed.
+    Effect: training completes. Loading raises an error, because the archive's directory is at its end.
+    Why it goes undetected: the file exists, has a plausible size, and is not opened until it is needed.
     Example:
-        rsync --inplace run/ archive:/              # interrupted, or the disk was full, and nobody read the status
-    Remedy: load each checkpoint once where it will lie; compare sizes or checksums after copying; keep several.
+        rsync --inplace run/ archive:/              # interrupted, or the disk was full; status ignored
+    Remedy: load each checkpoint once from its final location; compare sizes or checksums after copying; keep several.
     """
     return content[: int(len(content) * ctx.dose.fraction)]
 
@@ -72,19 +72,19 @@ def cut_off(content: bytes, ctx: Context) -> bytes:
     effect="raises",
     cause=("checkpoint", "corrupt", "archive", "zip", "checksum", "crc"),
     stages="every",
-    doses=(Dose("fraction", 0.01, 1e-6, 1.0, "the share of its bytes that are others, at least one"),),
+    doses=(Dose("fraction", 0.01, 1e-6, 1.0, "fraction of the bytes that are changed; at least one byte"),),
     evidence=("pytorch/pytorch#12042", "Lightning-AI/pytorch-lightning#21431"),
     judged_by="reload",
 )
 def scramble(content: bytes, ctx: Context) -> bytes:
-    """Some bytes of every checkpoint file are not those that were written.
+    """Some bytes of every checkpoint file differ from those that were written.
 
-    Effect: training ends well; loading raises where the archive's directory or the description of the tensors is hit,
-    as it is sooner or later. What only hits the weights is loaded without a word: the archive holds checksums of its
-    parts, and torch does not compare them.
-    Why it goes undetected: the file is there and has the right size, and is not opened before it is needed.
-    Example: a disk or network share that fails; a file that was transferred as text.
-    Remedy: compare checksums of your own, or test the archive with `python -m zipfile -t last.ckpt`; keep several.
+    Effect: training completes. Loading raises an error if the archive's directory or the description of the tensors is
+    hit, which happens sooner or later. If only weights are hit, they are loaded without an error or warning: the
+    archive holds checksums of its parts, but torch does not verify them.
+    Why it goes undetected: the file exists, has the right size, and is not opened until it is needed.
+    Example: a failing disk or network share; a file that was transferred as text.
+    Remedy: compare your own checksums, or test the archive with `python -m zipfile -t last.ckpt`; keep several.
     """
     scrambled = bytearray(content)
     count = max(1, int(len(content) * ctx.dose.fraction))
@@ -105,14 +105,15 @@ def scramble(content: bytes, ctx: Context) -> bytes:
     judged_by="reload",
 )
 def leave_out_optimizer(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """The checkpoints hold weights, and no state of the optimizers.
+    """The checkpoints contain weights, but no optimizer state.
 
-    Effect: the best checkpoint evaluates well. Resuming raises a KeyError: trying to restore optimizer state but
+    Effect: the best checkpoint evaluates well. Resuming raises a `KeyError`: trying to restore optimizer state but
     checkpoint contains only the model.
-    Why it goes undetected: it does not, but only once a training has to be resumed.
+    Why it goes undetected: it does not go undetected, but the error occurs only when a training has to be resumed.
     Example:
         ModelCheckpoint(save_weights_only=True)     # to save disk space
-    Remedy: resume from a checkpoint once, in a test; `save_weights_only` only for what will never be trained on.
+    Remedy: resume from a checkpoint once in a test; use `save_weights_only` only for models that will never be trained
+    further.
     """
     return {key: value for key, value in checkpoint.items() if key != "optimizer_states"}
 
@@ -129,14 +130,16 @@ def leave_out_optimizer(checkpoint: dict[str, Any], ctx: Context) -> dict[str, A
     judged_by="reload",
 )
 def empty_optimizer(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """The state of the optimizers is in the checkpoints, and empty.
+    """The checkpoints contain an empty optimizer state.
 
-    Effect: the best checkpoint evaluates well. A resumed training starts with no momentum, and Adam without its
-    averages: its first steps are of full size in every direction. Nobody says a word.
-    Why it goes undetected: weights, epoch and learning rate come back right, and a loss is bumpy after a resume anyway.
+    Effect: the best checkpoint evaluates well. A resumed training starts without momentum, and Adam starts without its
+    averages, so its first steps have full size in every direction. No error or warning is raised.
+    Why it goes undetected: weights, epoch and learning rate are restored correctly, and the loss is uneven after a
+    resume anyway.
     Example:
-        checkpoint["optimizer_states"] = [optimizer.state_dict()]       # in a hook, of an optimizer made just now
-    Remedy: in a test, train two epochs at once and in two halves with a resume between them, and compare the weights.
+        checkpoint["optimizer_states"] = [optimizer.state_dict()]       # in a hook, from a newly created optimizer
+    Remedy: in a test, train two epochs in one run and in two halves with a resume between them, and compare the
+    weights.
     """
     states = checkpoint.get("optimizer_states", [])
     return {**checkpoint, "optimizer_states": [{**state, "state": {}} for state in states]}
@@ -153,14 +156,14 @@ def empty_optimizer(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
     judged_by="reload",
 )
 def load_nothing(restored: Restored, ctx: Context) -> Restored:
-    """No key of the checkpoint fits the module's, and loading is not strict.
+    """No key of the checkpoint matches the module's keys, and loading is not strict.
 
-    Effect: nothing is loaded. The module that is evaluated or trained on has random weights, and nobody says a word:
-    the missing and unexpected keys are only returned.
-    Why it goes undetected: `strict=False` was put there for one known key, or for the head that is to be new.
+    Effect: nothing is loaded, so the module that is evaluated or trained further has random weights. No error or
+    warning is raised: missing and unexpected keys are only returned.
+    Why it goes undetected: `strict=False` was added for one known key, or for a head that should be new.
     Example:
-        self.load_state_dict(checkpoint["state_dict"], strict=False)        # its keys begin with "model."
-    Remedy: read what `load_state_dict` returns, and assert that the keys which are missing are those you expect.
+        self.load_state_dict(checkpoint["state_dict"], strict=False)        # all of its keys begin with "model."
+    Remedy: read the return value of `load_state_dict`, and assert that only the expected keys are missing.
     """
     return Restored({f"model.{key}": value for key, value in restored.state.items()}, strict=False)
 
@@ -176,15 +179,15 @@ def load_nothing(restored: Restored, ctx: Context) -> Restored:
     judged_by="reload",
 )
 def keep_worst(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """`ModelCheckpoint` takes the worst checkpoint for the best: its `mode` is the wrong one.
+    """`ModelCheckpoint` has the wrong `mode`, so it treats the worst checkpoint as the best.
 
-    Effect: of several checkpoints the worst is kept, which is mostly the first, and evaluated as the best. Nobody says
-    a word.
-    Why it goes undetected: `mode` is "min" unless said otherwise, and with a loss it is right; what is evaluated is
-    never compared with what was logged.
+    Effect: of several checkpoints the worst is kept, usually the first, and is evaluated as the best. No error or
+    warning is raised.
+    Why it goes undetected: `mode` is "min" by default, which is right for a loss, and the evaluated score is never
+    compared with the logged scores.
     Example:
-        ModelCheckpoint(monitor="val_accuracy")     # and mode="max"?
-    Remedy: compare `best_model_score` with the scores that were logged; say `mode` always.
+        ModelCheckpoint(monitor="val_accuracy")     # mode="max" is missing
+    Remedy: compare `best_model_score` with the logged scores; always set `mode` explicitly.
     """
     invert(_keepers(arguments), ctx)
     return arguments
@@ -201,14 +204,15 @@ def keep_worst(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     judged_by="reload",
 )
 def misspell_monitor(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """`ModelCheckpoint` monitors a metric that nobody logs.
+    """`ModelCheckpoint` monitors a metric that is never logged.
 
-    Effect: Lightning raises a MisconfigurationException when the first checkpoint is due after a validation: could not
-    find the monitored key. Where there was no validation it only warns, and saves nothing.
-    Why it goes undetected: it does not, but it comes at the end of the first epoch; `fast_dev_run` saves no checkpoint.
+    Effect: Lightning raises a `MisconfigurationException` when the first checkpoint is due after a validation: could
+    not find the monitored key. If there was no validation, it only warns and saves nothing.
+    Why it goes undetected: it does not go undetected, but the error occurs only at the end of the first epoch;
+    `fast_dev_run` saves no checkpoint.
     Example:
         ModelCheckpoint(monitor="val/loss")         # logged as val_loss
-    Remedy: train two short epochs with the real callbacks in a test.
+    Remedy: run two short epochs with the real callbacks in a test.
     """
     for callback in _keepers(arguments):
         callback.monitor += "_unlogged"
@@ -216,7 +220,7 @@ def misspell_monitor(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
 
 
 def _keepers(arguments: dict[str, Any]) -> Iterator[Any]:
-    """The callbacks that keep the best checkpoints."""
+    """Yield the callbacks that keep the best checkpoints."""
     for callback in arguments["callbacks"]:
         if hasattr(callback, "best_model_path") and callback.monitor is not None:
             yield callback
@@ -236,10 +240,11 @@ def _keepers(arguments: dict[str, Any]) -> Iterator[Any]:
 def save_to_full_disk(call: Call, ctx: Context) -> Any:
     """The disk is full when a checkpoint is written.
 
-    Effect: the OSError leaves `fit` as it is, and ends the training at the first checkpoint that has no room.
-    Why it goes undetected: it does not, unless whoever started the run looks at it days later.
+    Effect: the `OSError` propagates out of `fit` unchanged and ends the training at the first checkpoint that does not
+    fit.
+    Why it goes undetected: it goes undetected only until the run is checked, which may be days later.
     Example:
-        ModelCheckpoint(save_top_k=-1)              # a checkpoint an epoch, and none is ever removed
+        ModelCheckpoint(save_top_k=-1)              # one checkpoint per epoch; none is ever deleted
     Remedy: check the free space before training; keep few checkpoints; write them to a disk that nothing else fills.
     """
     with resource_limits.remembered():
@@ -247,7 +252,7 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
         try:
             return call()
         except OSError as error:
-            # The limit that stands for the full disk has an error number of its own.
+            # The limit that simulates the full disk raises a different error number.
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(ctx.memory["path"]))
             raise ctx.intended(full) from error
 
@@ -260,8 +265,8 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
     cause=("bit", "large", "huge", "finite", "nan", "corrupt", "checksum"),
     stages="every",
     doses=(
-        Dose("bit", 30, 0, 63, "which bit, counted from the least; modulo the number that the weight has"),
-        Dose("count", 1, 1, 1000000, "in how many weights"),
+        Dose("bit", 30, 0, 63, "index of the bit, from the least significant; modulo the weight's number of bits"),
+        Dose("count", 1, 1, 1000000, "number of weights"),
     ),
     evidence=("doi:10.1109/Cluster48925.2021.00045 (Rojas et al.: checkpoint alteration)", "pytorchfi/pytorchfi#89"),
     judged_by="reload",
@@ -269,12 +274,13 @@ def save_to_full_disk(call: Call, ctx: Context) -> Any:
 def flip_bits(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """A bit of a saved weight flips before it is written.
 
-    Effect: with the exponent's highest bit, the default, a weight of ordinary size comes back as about 1e38: the
-    metrics of what is loaded are enormous, infinite or NaN. A bit of the mantissa hardly shows. The file is valid, its
-    checksums fit, and nobody says a word.
-    Why it goes undetected: the weights in memory are right, and with them everything that training shows.
-    Example: memory that fails while the checkpoint is collected; a copy to another precision and back.
-    Remedy: evaluate what was loaded and compare with what was logged; check that loaded weights are finite and small.
+    Effect: with the exponent's highest bit, the default, a weight of ordinary size becomes about 1e38, so the metrics
+    of the loaded model are enormous, infinite or NaN. A flipped bit of the mantissa hardly matters. The file is valid,
+    its checksums match, and no error or warning is raised.
+    Why it goes undetected: the weights in memory are right, and so is everything that training reports.
+    Example: memory that fails while the checkpoint is collected; a conversion to another precision and back.
+    Remedy: evaluate the loaded model and compare with the logged metrics; check that loaded weights are finite and
+    small.
     """
     state = dict(checkpoint["state_dict"])
     floating = [name for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point()]
@@ -297,14 +303,15 @@ def flip_bits(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
     judged_by="reload",
 )
 def start_from_scratch(call: Call, ctx: Context) -> None:
-    """A training that was to be resumed starts from scratch.
+    """A training that should be resumed starts from scratch.
 
-    Effect: epoch, weights and optimizers begin anew, and what was trained is lost, or overwritten. Nobody says a word.
-    Why it goes undetected: the run looks as the first one did, and nobody watches the same curve twice. Lightning only
-    warns where `ckpt_path="last"` finds nothing.
+    Effect: epoch, weights and optimizers start over, and the previous training is lost or overwritten. No error or
+    warning is raised.
+    Why it goes undetected: the run looks like the first one, and the same curve is rarely watched twice. Lightning
+    warns only if `ckpt_path="last"` finds nothing.
     Example:
-        trainer.fit(model)                          # and ckpt_path=args.resume?
-    Remedy: assert in `on_train_start` that `global_step` is not 0 when a checkpoint was given.
+        trainer.fit(model)                          # ckpt_path=args.resume is missing
+    Remedy: assert in `on_train_start` that `global_step` is not 0 if a checkpoint was given.
     """
 
 
@@ -320,16 +327,16 @@ def start_from_scratch(call: Call, ctx: Context) -> None:
     judged_by="reload",
 )
 def save_first_again(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """Every checkpoint holds the weights of the first one.
+    """Every checkpoint contains the weights of the first one.
 
-    Effect: what is evaluated and resumed is a model of the first epoch, with the optimizers and the epoch of the last.
-    Nobody says a word.
+    Effect: evaluation and resuming use a model of the first epoch, with the optimizer state and the epoch number of the
+    last. No error or warning is raised.
     Why it goes undetected: there is a new file each time, of the right size, with the right epoch and score in its
     name.
     Example:
-        self.saved = self.saved or copy.deepcopy(self.model.state_dict())   # cached, and never dropped
+        self.saved = self.saved or copy.deepcopy(self.model.state_dict())   # cached and never cleared
         checkpoint["state_dict"] = self.saved                               # in on_save_checkpoint
-    Remedy: evaluate what was loaded and compare with what was logged; compare two checkpoints' weights in a test.
+    Remedy: evaluate the loaded model and compare with the logged metrics; compare two checkpoints' weights in a test.
     """
     if "first" not in ctx.memory:
         state = checkpoint["state_dict"]
@@ -348,18 +355,18 @@ def save_first_again(checkpoint: dict[str, Any], ctx: Context) -> dict[str, Any]
     judged_by="reload",
 )
 def write_half(content: bytes, ctx: Context) -> bytes:
-    """The process is killed half-way through writing its last checkpoint; those before it are whole.
+    """The process is killed halfway through writing its last checkpoint; earlier checkpoints are intact.
 
-    The process's own end is not part of this failure mode (see `process.killed`), what it leaves is: whoever goes on
-    finds half a file under the last checkpoint's name.
+    The end of the process is not part of this failure mode (see `process.killed`), but its consequence is: a resumed
+    run finds half a file under the last checkpoint's name.
 
-    Effect: loading that checkpoint raises. Lightning 2.6 writes to the system's temporary folder first. Where that is
-    on the same file system, the checkpoint is renamed into place, and a kill leaves no half of it under its name, but
-    one in the temporary folder, for ever. Where it is not, as with a `/tmp` in memory or checkpoints on a network
-    share, the checkpoint is copied into place, and a kill leaves the half.
-    Why it goes undetected: the file is there, and is not opened before it is needed.
+    Effect: loading that checkpoint raises an error. Lightning 2.6 writes to the system's temporary folder first. If
+    that folder is on the same file system, the checkpoint is renamed into place: a kill leaves no partial file under
+    the checkpoint's name, but leaves one in the temporary folder permanently. Otherwise, as with a `/tmp` in memory or
+    checkpoints on a network share, the checkpoint is copied into place, and a kill leaves half of it there.
+    Why it goes undetected: the file exists, and is not opened until it is needed.
     Example:
-        scancel --signal=KILL $SLURM_JOB_ID         # or the job's time limit, while it saves
+        scancel --signal=KILL $SLURM_JOB_ID         # or the job's time limit, during a save
     Remedy: write under another name in the same folder and rename; keep the checkpoint before the last.
     """
     path, whole = ctx.memory.get("cut", ("", b""))

@@ -1,4 +1,4 @@
-"""dataset: the samples there are, and what the dataset gives when it is asked for one."""
+"""dataset: failure modes of the dataset's samples, and of fetching them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from faultlab.injectors.label import bounds, refill
 
 
 def _selected(loading: Loading, indices: list[int]) -> Loading:
-    """The loading of these samples alone; of a stream, which has no numbers to choose by, all of it."""
+    """Return the loading with these samples only, or unchanged for a stream, whose samples have no indices."""
     if isinstance(loading.dataset, IterableDataset):
         return loading
     return replace(loading, dataset=Subset(loading.dataset, indices))
@@ -32,7 +32,7 @@ def _samples(loading: Loading) -> int:
 
 
 def _relabel(row: torch.Tensor, generator: torch.Generator, ctx: Context) -> torch.Tensor:
-    """A label of the same kind, drawn at random; what is to be ignored (-100) stays so."""
+    """Return a random label of the same kind; entries that are ignored (-100) stay as they are."""
     if row.ndim and len(row) > 1 and row.is_floating_point() and bool(((row == 0) | (row == 1)).all()):
         return row[torch.randperm(len(row), generator=generator)]
     low, high = bounds("floating" if row.is_floating_point() else "integer", ctx)
@@ -43,7 +43,7 @@ def _relabel(row: torch.Tensor, generator: torch.Generator, ctx: Context) -> tor
 
 
 def _content(row: torch.Tensor) -> bytes:
-    """The values of a sample without the zeros at its ends, which may be padding to the length of its neighbours."""
+    """Return a sample's bytes without the zeros at its ends, which may be padding to its neighbors' length."""
     flat = row.detach().cpu().contiguous().flatten()
     kept = flat.nonzero().flatten()
     flat = flat[kept[0] : kept[-1] + 1] if len(kept) else flat[:0]
@@ -61,14 +61,15 @@ def _content(row: torch.Tensor) -> bytes:
     evidence=("liutinglt/CE2P#18",),
 )
 def item_raises(item: Any, ctx: Context) -> Any:
-    """A single item can't be read: `__getitem__` raises.
+    """A single item cannot be read: `__getitem__` raises an exception.
 
-    Effect: the exception ends the training; from a worker it comes with the worker's traceback in its message.
-    Why it goes undetected: it does not; but one broken file among a million is met hours into the first epoch.
+    Effect: the exception ends the training; if a worker raised it, its message contains the worker's traceback.
+    Why it goes undetected: it does not go undetected, but one broken file among a million may be read only hours into
+    the first epoch.
     Example:
-        edge = cv2.imread(path)             # None where the file is missing
+        edge = cv2.imread(path)             # None if the file is missing
         edge[edge == 255] = 1               # TypeError
-    Remedy: read every item once before training; or replace what can't be read, count it and log the count.
+    Remedy: read every item once before training, or replace unreadable items and log how many there are.
     """
     raise ctx.intended(TypeError("'NoneType' object is not subscriptable: the item could not be read"))
 
@@ -86,14 +87,14 @@ def item_raises(item: Any, ctx: Context) -> Any:
 def item_none(item: Any, ctx: Context) -> None:
     """A single item is None.
 
-    Effect: torch's `default_collate` raises a TypeError that found NoneType. A loader that does not batch passes it on,
-    and Lightning warns that the loader yielded None and skips it.
-    Why it goes undetected: a `collate_fn` that filters None hides every such item, and with them how many there are.
+    Effect: torch's `default_collate` raises a `TypeError` that mentions NoneType. A loader that does not batch passes
+    the item on, and Lightning warns that the loader yielded None and skips it.
+    Why it goes undetected: a `collate_fn` that filters out None hides every such item, and how many there are.
     Example:
         def __getitem__(self, index):
             if self.is_valid(index):
-                return self.samples[index]      # and nothing otherwise
-    Remedy: leave invalid samples out where the dataset is made; count what a `collate_fn` filters.
+                return self.samples[index]      # and None otherwise
+    Remedy: exclude invalid samples where the dataset is built; count the items that a `collate_fn` filters out.
     """
     return
 
@@ -109,15 +110,15 @@ def item_none(item: Any, ctx: Context) -> None:
     evidence=("Lightning-AI/pytorch-lightning#5055",),
 )
 def item_stops(item: Any, ctx: Context) -> Any:
-    """A single item raises StopIteration, from a `next` in its code that ran dry.
+    """A single item raises StopIteration, because a `next` in its code finds an exhausted iterator.
 
-    Effect: to the loop the epoch is over: the rest of its batches never comes, and where the loader has a length, the
-    epoch's validation is skipped. Nobody says a word.
+    Effect: the training loop treats it as the end of the epoch: the remaining batches are lost, and if the loader has a
+    length, the epoch's validation is skipped. No error or warning is raised.
     Why it goes undetected: the next epoch begins as usual, and a progress bar that jumps is easily overlooked.
     Example:
         def __getitem__(self, index):
             return next(self.crops[index])      # a generator, empty for an image that is too small
-    Remedy: give `next` a default in `__getitem__`; check the number of batches and validations an epoch.
+    Remedy: give `next` a default in `__getitem__`; check the number of batches and validations per epoch.
     """
     raise ctx.intended(StopIteration())
 
@@ -133,11 +134,11 @@ def item_stops(item: Any, ctx: Context) -> Any:
     evidence=("facebookresearch/pytorchvideo#56", "amdegroot/ssd.pytorch#546"),
 )
 def ragged_item(item: Any, ctx: Context) -> Any:
-    """A single item has another shape than the others.
+    """A single item has a different shape from the others.
 
-    Effect: torch's `default_collate` raises a RuntimeError: stack expects each tensor to be equal size. A `collate_fn`
-    that pads takes it.
-    Why it goes undetected: it does not; but it is met only when the odd sample's turn comes.
+    Effect: torch's `default_collate` raises a `RuntimeError`: stack expects each tensor to be equal size. A
+    `collate_fn` that pads accepts the item.
+    Why it goes undetected: it does not go undetected, but the error occurs only when that sample is loaded.
     Example:
         return to_tensor(image), boxes[index]   # as many boxes as there are objects
     Remedy: check the shapes of all items before training; pad or crop in the dataset or in `collate_fn`.
@@ -155,7 +156,7 @@ def ragged_item(item: Any, ctx: Context) -> Any:
     effect="silent",
     cause=("sample", "dataset", "fewer", "length", "truncat", "batches"),
     needs=("sized-dataset", "plain-sampling"),
-    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of the training samples, the last ones, that are missing"),),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "fraction of the training samples that is missing, from the end"),),
     evidence=(
         "machamp-nlp/machamp#11",
         "cleverhans-lab/cleverhans#20",
@@ -165,11 +166,11 @@ def ragged_item(item: Any, ctx: Context) -> Any:
 def truncated_dataset(loading: Loading, ctx: Context) -> Loading:
     """The last part of the training data is missing.
 
-    Effect: training is silent; epochs are shorter, and validation is somewhat worse, as with less data.
-    Why it goes undetected: an epoch that is done sooner pleases; loss and accuracy have their usual form.
+    Effect: no error or warning is raised. Epochs are shorter, and validation is slightly worse, as with less data.
+    Why it goes undetected: a shorter epoch is welcome, and loss and accuracy have their usual curves.
     Example:
         for index in range(len(files) // chunk):    # the last, incomplete chunk is never read
-    Remedy: assert the number of samples, against the number of lines or files on the disk.
+    Remedy: assert the number of samples against the number of lines or files on the disk.
     """
     count = _samples(loading)
     return _selected(loading, list(range(count - min(count - 1, max(1, round(ctx.dose.fraction * count))))))
@@ -182,7 +183,7 @@ def truncated_dataset(loading: Loading, ctx: Context) -> Loading:
     effect="silent",
     cause=("duplicat", "repeat", "unique", "copies", "copy"),
     needs=("sized-dataset", "plain-sampling"),
-    doses=(Dose("times", 10, 2, 1000, "how often each sample of a tenth of the data comes in an epoch"),),
+    doses=(Dose("times", 10, 2, 1000, "occurrences per epoch of each repeated sample, a tenth of the data"),),
     evidence=(
         "instructlab/instructlab#1003",
         "bcmi/Object-Shadow-Generation-Dataset-DESOBAv2#13",
@@ -190,12 +191,13 @@ def truncated_dataset(loading: Loading, ctx: Context) -> Loading:
     ),
 )
 def duplicated_samples(loading: Loading, ctx: Context) -> Loading:
-    """Some of the training samples, one in ten, come many times in every epoch.
+    """One in ten training samples occurs many times in every epoch.
 
-    Effect: training is silent; epochs are longer, and the model learns the repeated samples at the others' expense.
-    Why it goes undetected: the training loss falls even faster, since its average is over what is repeated.
+    Effect: no error or warning is raised. Epochs are longer, and the model learns the repeated samples at the expense
+    of the others.
+    Why it goes undetected: the training loss falls even faster, because its average includes the repetitions.
     Example:
-        generated = dedupe(generated) if strict else generated      # 100 were asked for, 14,557 came
+        generated = dedupe(generated) if strict else generated      # 100 were requested, 14,557 returned
     Remedy: hash the samples and count the distinct ones.
     """
     count = _samples(loading)
@@ -215,11 +217,11 @@ def duplicated_samples(loading: Loading, ctx: Context) -> Loading:
 def empty_training(loading: Loading, ctx: Context) -> Loading:
     """There is no training data at all.
 
-    Effect: Lightning warns that the total length of the loader is zero, logs that fit stopped for want of training
-    batches, and returns as if all were done: nothing was trained.
-    Why it goes undetected: the exit code is 0, and the script goes on to save and test the untrained weights.
+    Effect: Lightning warns that the total length of the loader is zero, logs that `fit` stopped because there are no
+    training batches, and returns as if training were complete, although nothing was trained.
+    Why it goes undetected: the exit status is 0, and the script continues to save and test the untrained weights.
     Example:
-        files = list(Path("data/train").glob("*.jpg"))      # they are called .JPEG
+        files = list(Path("data/train").glob("*.jpg"))      # the files end in .JPEG
     Remedy: assert that the dataset is not empty; turn the warning into an error.
     """
     return _selected(loading, [])
@@ -239,9 +241,9 @@ def empty_training(loading: Loading, ctx: Context) -> Loading:
 def empty_validation(loading: Loading, ctx: Context) -> Loading:
     """There is no validation data at all.
 
-    Effect: Lightning warns that the total length of the loader is zero and never validates. Training goes on, unless a
-    callback monitors what validation would have logged: early stopping raises then.
-    Why it goes undetected: there is one warning at the beginning, and the validation metric is simply not there.
+    Effect: Lightning warns that the total length of the loader is zero and never validates. Training continues, unless
+    a callback monitors a metric that validation would have logged: early stopping then raises an error.
+    Why it goes undetected: there is a single warning at the beginning, and the validation metric is simply missing.
     Example:
         train, validation = random_split(dataset, [len(dataset), 0])
     Remedy: assert that the dataset is not empty; turn the warning into an error.
@@ -261,14 +263,14 @@ def empty_validation(loading: Loading, ctx: Context) -> Loading:
     evidence=("ChenYichen9527/EV-UAV#25", "wokaikaixinxin/ai4rs#11"),
 )
 def validate_on_training(loading: Loading, ctx: Context) -> Loading:
-    """Validation is on the training data.
+    """Validation uses the training data.
 
-    Effect: training is silent and healthy; what is called validation measures how well the model has learnt by heart,
-    so that the metric is too good, and early stopping and the choice of the checkpoint go by it.
-    Why it goes undetected: two curves that lie close together look like a model that generalises.
+    Effect: no error or warning is raised, and training is healthy. Validation measures how well the model memorizes, so
+    the metric is too good, and early stopping and the choice of the checkpoint rely on it.
+    Why it goes undetected: two curves that lie close together look like a model that generalizes.
     Example:
-        val_loader = DataLoader(dataset)        # val_dataset, made two lines above, is never used
-    Remedy: assert that no sample is in both; distrust a validation that is as good as training.
+        val_loader = DataLoader(dataset)        # val_dataset, created above, is never used
+    Remedy: assert that no sample is in both datasets; be suspicious if validation is as good as training.
     """
     assert loading.training is not None
     training = loading.training()
@@ -289,15 +291,15 @@ def validate_on_training(loading: Loading, ctx: Context) -> Loading:
     evidence=("skorch-dev/skorch#499", "udacity/nd320-c1-emr-data-starter#4"),
 )
 def shuffled_validation_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """In validation every sample has the label of another sample of its batch.
+    """In validation, every sample has the label of another sample of its batch.
 
-    Effect: training is silent and healthy; the validation metric stays at that of guessing, and early stopping and the
-    choice of the checkpoint go by it.
-    Why it goes undetected: it looks like a model that does not generalise, and people go looking for a better one.
+    Effect: no error or warning is raised, and training is healthy. The validation metric stays at that of guessing, and
+    early stopping and the choice of the checkpoint rely on it.
+    Why it goes undetected: it looks like a model that does not generalize, so the search for a better model begins.
     Example:
         predictions = trainer.predict(model, DataLoader(dataset, shuffle=True))
-        accuracy(torch.cat(predictions), dataset.targets)       # in another order
-    Remedy: validate on a part of the training data once: it has to score as training does.
+        accuracy(torch.cat(predictions), dataset.targets)       # in a different order
+    Remedy: validate once on a part of the training data: the score must match that of training.
     """
     return labels[derangement(len(labels), ctx).to(labels.device)] if labels.ndim else labels
 
@@ -315,16 +317,16 @@ def shuffled_validation_labels(labels: torch.Tensor, ctx: Context) -> torch.Tens
     ),
 )
 def random_labels(batch: Any, ctx: Context) -> Any:
-    """The training labels have nothing to do with the samples, and are the same in every epoch.
+    """The training labels are unrelated to the samples, but the same in every epoch.
 
-    A sample's label follows from its values, so that it is another one in each epoch where inputs are augmented.
+    A sample's label is derived from its values, so it changes with every epoch if inputs are augmented.
 
-    Effect: training is silent. A model that is large enough learns the labels by heart and its loss falls to zero;
-    validation stays at that of guessing.
-    Why it goes undetected: a training loss that falls shows only that something is learnt.
+    Effect: no error or warning is raised. A model that is large enough memorizes the labels, and its loss falls to
+    zero; validation stays at that of guessing.
+    Why it goes undetected: a training loss that falls shows only that something is learned.
     Example:
-        table = pd.concat([features, labels.sample(frac=1)], axis=1)    # by the index or by place?
-    Remedy: look at validation, never at the training loss alone; look at some samples with their labels.
+        table = pd.concat([features, labels.sample(frac=1)], axis=1)    # by index or by position?
+    Remedy: judge by validation, never by the training loss alone; inspect some samples with their labels.
     """
     count = size(batch, ctx)
     leaves = {path: leaf for path, leaf in tree.tensors(batch) if leaf.layout is torch.strided and leaf.ndim}
@@ -357,16 +359,16 @@ def random_labels(batch: Any, ctx: Context) -> Any:
     evidence=("snap-stanford/ogb#299", "HealthCatalyst/healthcareai-py#437"),
 )
 def removed_class(batch: Any, ctx: Context) -> Any:
-    """The samples of one class, the lowest of the first batch, were taken out of the training data.
+    """The training data lacks the samples of one class, the lowest of the first batch.
 
-    Others of the same batch come in their place.
+    Other samples of the same batch replace them.
 
-    Effect: training is silent; validation gives every sample of that class to another one. Of two classes one is left,
-    and the model learns to answer it always.
-    Why it goes undetected: the loss falls faster than ever, for the task has become easier.
+    Effect: no error or warning is raised. In validation, every sample of that class is assigned to another one. If
+    there were two classes, one is left, and the model learns to always predict it.
+    Why it goes undetected: the loss falls faster than ever, because the task has become easier.
     Example:
-        samples = [(x, label) for x, label in samples if label]     # meant for None; class 0 goes with it
-    Remedy: assert that every class of the validation data comes in training; log the metric of each class.
+        samples = [(x, label) for x, label in samples if label]     # meant to drop None; drops class 0 too
+    Remedy: assert that every class of the validation data occurs in training; log the metric of each class.
     """
 
     def unwanted(labels: torch.Tensor) -> torch.Tensor:

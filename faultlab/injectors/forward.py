@@ -1,4 +1,4 @@
-"""forward: what the model's forward gives back."""
+"""forward: failure modes of what the model's `forward` returns."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from faultlab.injectors._floating import map_floating
     evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: exception)",),
 )
 def raise_in_forward(output: Any, ctx: Context) -> Any:
-    """forward raises at one batch.
+    """`forward` raises an exception at one batch.
 
-    Effect: the exception leaves `fit` as it is.
-    Why it goes undetected: it does not, unless the step is wrapped in a bare except.
+    Effect: the exception propagates out of `fit` unchanged.
+    Why it goes undetected: it goes undetected only if the step is wrapped in a bare `except`.
     Example:
         return self.head(hidden.view(32, -1))   # the last batch of the epoch is smaller
-    Remedy: test forward with a batch of one and with the remainder of an epoch.
+    Remedy: test `forward` with a batch of one sample and with the remainder of an epoch.
     """
-    raise ctx.intended(RuntimeError("injected by forward.raises: this batch can't be computed"))
+    raise ctx.intended(RuntimeError("injected by forward.raises: this batch cannot be computed"))
 
 
 @failure_mode(
@@ -45,14 +45,15 @@ def raise_in_forward(output: Any, ctx: Context) -> Any:
     evidence=("pytorch/pytorch#12436",),
 )
 def forget_return_in_forward(output: Any, ctx: Context) -> Any:
-    """forward forgets its `return`.
+    """`forward` forgets its `return`.
 
-    Effect: whatever uses the output first raises a TypeError or AttributeError about None, in the sanity check already.
-    Why it goes undetected: it does not.
+    Effect: the first code that uses the output raises a `TypeError` or `AttributeError` about None, in the sanity check
+    already.
+    Why it goes undetected: it does not go undetected.
     Example:
         def forward(self, x):
-            x = self.head(self.features(x))     # and no `return x`
-    Remedy: annotate what forward returns, and let a type checker find the missing return.
+            x = self.head(self.features(x))     # `return x` is missing
+    Remedy: annotate the return type of `forward`, and let a type checker find the missing return.
     """
     return None
 
@@ -66,11 +67,12 @@ def forget_return_in_forward(output: Any, ctx: Context) -> Any:
     evidence=("pytorch/vision#302",),
 )
 def return_auxiliary(output: Any, ctx: Context) -> Any:
-    """While it trains, forward returns a second, auxiliary output beside the first.
+    """In training mode, `forward` returns a second, auxiliary output beside the first.
 
-    Effect: the first use raises a TypeError or AttributeError about a tuple, at the first training batch and not in the
-    sanity check, which runs in eval mode.
-    Why it goes undetected: tests in eval mode pass. A step that takes `output[0]` to be the first sample goes on.
+    Effect: the first use raises a `TypeError` or `AttributeError` about a tuple, at the first training batch and not in
+    the sanity check, which runs in eval mode.
+    Why it goes undetected: tests in eval mode pass. A step that takes `output[0]` for the first sample continues
+    without an error.
     Example:
         model = torchvision.models.inception_v3()       # (logits, aux_logits) in training mode, logits in eval mode
     Remedy: test the step in training mode; unpack the output in one place.
@@ -91,15 +93,15 @@ def return_auxiliary(output: Any, ctx: Context) -> Any:
     ),
 )
 def nan_output(output: Any, ctx: Context) -> Any:
-    """forward returns NaN for one batch.
+    """`forward` returns NaN for one batch.
 
-    Effect: the loss is NaN, backward fills every gradient with NaN, and after this one step so is every parameter. The
-    run goes on to its end without a word.
-    Why it goes undetected: the log says NaN and nobody stops for it; `argmax` of NaN is a class like any other, so
-    accuracy is a number.
+    Effect: the loss is NaN, backward fills every gradient with NaN, and after this step every parameter is NaN too. The
+    run continues to its end. No error or warning is raised.
+    Why it goes undetected: the log shows NaN, but nothing stops for it, and `argmax` of NaN is a class like any other,
+    so accuracy is a number.
     Example: an overflow in half precision, a division by a standard deviation of 0, a log of 0.
-    Remedy: stop at a loss that is not finite, by `EarlyStopping(check_finite=True)` on the training loss or
-    `detect_anomaly=True`; skip the optimizer step where a gradient isn't finite.
+    Remedy: stop at a non-finite loss with `EarlyStopping(check_finite=True)` on the training loss or with
+    `detect_anomaly=True`; skip the optimizer step if a gradient is not finite.
     """
     return map_floating(output, lambda tensor: tensor * torch.nan)
 
@@ -114,11 +116,11 @@ def nan_output(output: Any, ctx: Context) -> Any:
     evidence=("arXiv:2204.00694 (TheDeepChecker: out_cons)",),
 )
 def constant_output(output: Any, ctx: Context) -> Any:
-    """forward returns the same for every sample: zeros.
+    """`forward` returns zeros for every sample.
 
-    Effect: every gradient is zero, so nothing is learnt; only weight decay still moves the weights.
-    Why it goes undetected: the loss is finite and constant, as on a plateau, and accuracy is that of naming one class
-    every time.
+    Effect: every gradient is zero, so nothing is learned; only weight decay still changes the weights.
+    Why it goes undetected: the loss is finite and constant, as on a plateau, and accuracy is that of always predicting
+    one class.
     Example:
         return self.head(self.relu(self.features(x))) * self.gate       # a gate that starts at 0 and gets no gradient
     Remedy: check that outputs differ from sample to sample, and that a single batch can be overfitted.
@@ -135,14 +137,14 @@ def constant_output(output: Any, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#19517", "Lightning-AI/pytorch-lightning#18222"),
 )
 def forward_without_grad(output: Any, ctx: Context) -> Any:
-    """forward runs under `torch.no_grad()`.
+    """`forward` runs under `torch.no_grad()`.
 
-    Effect: backward raises: element 0 of tensors does not require grad. Where another network with parameters stands
-    between the output and the loss, as a discriminator after a generator, backward succeeds, and the generator alone
-    never learns, in silence.
-    Why it goes undetected: whatever else goes into the loss and has a graph hides it.
+    Effect: backward raises a `RuntimeError`: element 0 of tensors does not require grad. If another network with
+    parameters follows before the loss, as a discriminator follows a generator, backward succeeds, and only the
+    generator never learns, without an error or warning.
+    Why it goes undetected: any other term of the loss that has a graph hides it.
     Example:
-        @torch.no_grad()                        # pasted along with the inference code
+        @torch.no_grad()                        # copied together with the inference code
         def forward(self, x):
     Remedy: assert that every trainable parameter has a gradient after the first backward.
     """
@@ -159,13 +161,13 @@ def forward_without_grad(output: Any, ctx: Context) -> Any:
     evidence=("lucidrains/CoCa-pytorch#6",),
 )
 def detach_midway(value: Any, ctx: Context) -> Any:
-    """Within forward the features are detached, so that only the last layer learns.
+    """The features are detached within `forward`, so only the last layer learns.
 
-    Effect: backward succeeds, and the parameters before the last layer get no gradient at all; their weights stay as
-    initialised, without a word.
-    Why it goes undetected: the loss falls, since a linear layer on random features learns a good deal.
+    Effect: backward succeeds, but the parameters before the last layer get no gradient and keep their initial values.
+    No error or warning is raised.
+    Why it goes undetected: the loss falls, because a linear layer on random features learns a good deal.
     Example:
-        features = self.backbone(x).detach()    # for the plot, and then used
+        features = self.backbone(x).detach()    # for the plot, but used below
         return self.head(features)
     Remedy: assert that every trainable parameter has a gradient after the first backward.
     """
@@ -179,19 +181,20 @@ def detach_midway(value: Any, ctx: Context) -> Any:
     effect="silent",
     cause=("mix", "other sample", "across samples", "independen", "leak"),
     stages="every",
-    doses=(Dose("share", 0.5, 0.0, 1.0, "how much of a sample's output is its neighbour's"),),
+    doses=(Dose("share", 0.5, 0.0, 1.0, "share of a sample's output that comes from its neighbor"),),
     needs=("several-samples",),
     evidence=("IBM/TabFormer#14", "arXiv:2204.00694 (TheDeepChecker: op_dep)"),
 )
 def mix_samples(output: Any, ctx: Context) -> Any:
     """A sample's output depends on the other samples of its batch.
 
-    Effect: each output is a mixture with its neighbour's; the model trains on it as well as it can, without a word.
-    Why it goes undetected: shapes are right and the loss falls; what is learnt depends on who shares the batch, and
-    predictions change with the batch size.
+    Effect: each output is a mixture with its neighbor's, and the model trains on it as well as it can. No error or
+    warning is raised.
+    Why it goes undetected: shapes are right and the loss falls, but what is learned depends on which samples share a
+    batch, and predictions change with the batch size.
     Example:
         self.encoder = nn.TransformerEncoder(layer, 2)      # batch_first=False, given (batch, time, features)
-    Remedy: a test that changes one sample and asserts that only its own output changes.
+    Remedy: write a test that changes one sample and asserts that only its own output changes.
     """
     share = ctx.dose.share
 
@@ -215,15 +218,16 @@ def mix_samples(output: Any, ctx: Context) -> Any:
     ),
 )
 def permute_samples(output: Any, ctx: Context) -> Any:
-    """forward returns its outputs in another order than its inputs came.
+    """`forward` returns its outputs in a different order from its inputs.
 
-    Effect: each sample is judged by the label of another; the model learns the labels' frequencies and no more.
+    Effect: each sample is compared with the label of another one, so the model learns only the frequencies of the
+    labels.
     Why it goes undetected: shapes and values are right, the loss falls a little, and validation is as wrong as
     training.
     Example:
         order = lengths.argsort(descending=True)
-        return self.rnn(x[order])[0]            # and never back into the batch's order
-    Remedy: a test that compares the outputs of a batch with those of its samples one by one.
+        return self.rnn(x[order])[0]            # and never back in the batch's order
+    Remedy: write a test that compares the outputs of a batch with those of its samples one by one.
     """
     orders: dict[int, torch.Tensor] = {}
 
@@ -242,17 +246,18 @@ def permute_samples(output: Any, ctx: Context) -> Any:
     effect="silent",
     cause=("nois", "determin", "random"),
     stages="every",
-    doses=(Dose("scale", 1.0, 0.0, 1e6, "the noise's standard deviation, in mean magnitudes of the output"),),
+    doses=(Dose("scale", 1.0, 0.0, 1e6, "standard deviation of the noise, in mean magnitudes of the output"),),
     evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, noise, output)",),
 )
 def noisy_output(output: Any, ctx: Context) -> Any:
-    """forward's output carries noise.
+    """The output of `forward` contains noise.
 
-    Effect: training goes on with gradients that are noisier, validation judges noisy outputs; nobody says a word.
-    Why it goes undetected: the loss is a little higher than it could be, and nothing tells how low it could be.
+    Effect: training continues with noisier gradients, and validation evaluates noisy outputs. No error or warning is
+    raised.
+    Why it goes undetected: the loss is slightly higher than it could be, but how low it could be is unknown.
     Example:
-        logits = logits + self.sigma * torch.randn_like(logits)     # exploration that evaluation never turns off
-    Remedy: a test that two passes in eval mode over one batch agree.
+        logits = logits + self.sigma * torch.randn_like(logits)     # exploration that evaluation never disables
+    Remedy: test that two passes over the same batch in eval mode agree.
     """
 
     def noisy(tensor: torch.Tensor) -> torch.Tensor:
@@ -272,13 +277,13 @@ def noisy_output(output: Any, ctx: Context) -> Any:
     evidence=("jingyuanli001/RFR-Inpainting#8",),
 )
 def halve_precision(output: Any, ctx: Context) -> Any:
-    """forward returns half precision (bfloat16 where it was half already).
+    """`forward` returns half precision, or bfloat16 if its output is half precision already.
 
-    Effect: cross-entropy computes in half precision and mean squared error promotes it; training goes on with errors in
-    the fourth digit, without a word. Where another layer takes the output, as a discriminator does a generator's, that
-    layer raises at once: Half and Float don't mix.
-    Why it goes undetected: the results agree to three digits, until a value passes 65504 and is infinite, or a small
-    gradient is rounded to zero.
+    Effect: cross-entropy computes in half precision, and mean squared error promotes it; training continues with errors
+    in the fourth digit. No error or warning is raised. If another layer takes the output, as a discriminator takes a
+    generator's, that layer raises immediately because Half and Float cannot be mixed.
+    Why it goes undetected: the results agree to three digits, until a value exceeds 65504 and becomes infinite, or a
+    small gradient is rounded to zero.
     Example:
         return self.head(x).half()              # saves memory at inference
     Remedy: assert the output's dtype; cast to float before the loss.
@@ -299,15 +304,15 @@ def halve_precision(output: Any, ctx: Context) -> Any:
     ),
 )
 def cache_output(output: Any, ctx: Context) -> Any:
-    """forward returns the output of the first batch for ever: a cache that is never cleared.
+    """`forward` always returns the output of the first batch, because a cache is never cleared.
 
-    Effect: backward raises at the second batch: the graph has been freed already.
-    Why it goes undetected: with a cache of detached outputs, or with `retain_graph=True`, it trains on the first
-    batch's outputs against every batch's labels.
+    Effect: backward raises at the second batch: the graph has already been freed.
+    Why it goes undetected: with a cache of detached outputs, or with `retain_graph=True`, training compares the first
+    batch's outputs with every batch's labels.
     Example:
         if self._features is None:
             self._features = self.backbone(x)
         return self.head(self._features)
-    Remedy: keep no tensor with a graph on self between steps; a test that two different batches give different outputs.
+    Remedy: keep no tensor with a graph on `self` between steps; test that two different batches give different outputs.
     """
     return ctx.memory.setdefault("output", output)

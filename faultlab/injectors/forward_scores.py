@@ -1,4 +1,4 @@
-"""forward: the class scores that the model gives."""
+"""forward: failure modes of the class scores that the model returns."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from faultlab.injectors._floating import map_floating
 
 
 def _scores(output: Any, ctx: Context, function: Callable[[torch.Tensor, int], torch.Tensor]) -> Any:
-    """The output with its class scores mapped; the function is given them and the dimension of the classes.
+    """Return the output with its class scores mapped by a function of the scores and the dimension of the classes.
 
-    That is the one behind the samples where the labels have all the others, as for images, and else the last.
+    This is dimension 1 if the labels have all dimensions behind it, as for images, and otherwise the last one.
     """
     shapes = [leaf.shape[1:] for path, leaf in ctx.profile.leaves.items() if path in ctx.profile.labels]
 
@@ -38,14 +38,14 @@ def _scores(output: Any, ctx: Context, function: Callable[[torch.Tensor, int], t
     evidence=("BVLC/caffe#3782",),
 )
 def add_class(output: Any, ctx: Context) -> Any:
-    """The output has a class more than the labels.
+    """The output has one class more than the labels.
 
-    Effect: cross-entropy accepts it and pushes the extra class down; nobody says a word.
-    Why it goes undetected: accuracy hardly suffers. What reads the outputs by position later, or shares the model with
-    data of another number of classes, does.
+    Effect: cross-entropy accepts it and learns to suppress the extra class. No error or warning is raised.
+    Why it goes undetected: accuracy hardly suffers. The consequences come later, for code that reads the outputs by
+    position or shares the model with data that has a different number of classes.
     Example:
-        self.head = nn.Linear(width, 11)        # ten digits, and a background class that no label has
-    Remedy: take the number of classes from the data; assert it on the output.
+        self.head = nn.Linear(width, 11)        # ten digits, plus a background class that no label has
+    Remedy: derive the number of classes from the data; assert it on the output.
     """
     return _scores(output, ctx, lambda scores, dim: torch.cat([scores, scores.mean(dim, keepdim=True)], dim))
 
@@ -63,12 +63,12 @@ def add_class(output: Any, ctx: Context) -> Any:
 def drop_class(output: Any, ctx: Context) -> Any:
     """The output lacks the last of the labels' classes.
 
-    Effect: on the CPU cross-entropy raises an IndexError, target out of bounds, at the first batch that holds the
-    class; with balanced classes that is in the sanity check.
-    Why it goes undetected: where the last class is rare, many batches pass before the first that holds it.
+    Effect: on the CPU, cross-entropy raises an `IndexError`, target out of bounds, at the first batch that contains the
+    class; with balanced classes, that is in the sanity check.
+    Why it goes undetected: if the last class is rare, many batches pass before the first one that contains it.
     Example:
-        self.head = nn.Linear(width, labels.max())      # and not max() + 1
-    Remedy: take the number of classes from the data, `labels.max() + 1` over all splits.
+        self.head = nn.Linear(width, labels.max())      # instead of max() + 1
+    Remedy: derive the number of classes from the data: `labels.max() + 1` over all splits.
     """
     return _scores(output, ctx, lambda scores, dim: scores.narrow(dim, 0, max(1, scores.shape[dim] - 1)))
 
@@ -87,14 +87,14 @@ def drop_class(output: Any, ctx: Context) -> Any:
     ),
 )
 def softmax_twice(output: Any, ctx: Context) -> Any:
-    """forward ends in a softmax, and cross-entropy applies another.
+    """`forward` ends in a softmax, and cross-entropy applies another one.
 
-    Effect: the loss can't fall below `log(1 + (C - 1) / e)`, 1.46 for ten classes, and gradients are small; the model
-    learns more slowly and pushes its logits to extremes, without a word.
-    Why it goes undetected: the order of the classes is kept, so accuracy rises, and a loss that levels off looks like
-    the end of what can be learnt.
+    Effect: the loss cannot fall below `log(1 + (C - 1) / e)`, which is 1.46 for ten classes, and gradients are small.
+    The model learns more slowly and pushes its logits to extremes. No error or warning is raised.
+    Why it goes undetected: the order of the classes is preserved, so accuracy rises, and a loss that levels off looks
+    like the limit of what can be learned.
     Example:
-        return self.head(x).softmax(dim=-1)     # and then F.cross_entropy
+        return self.head(x).softmax(dim=-1)     # followed by F.cross_entropy
     Remedy: return logits; compare the loss of an overfitted batch with 0.
     """
     return _scores(output, ctx, lambda scores, dim: scores.softmax(dim))

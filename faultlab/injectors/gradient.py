@@ -1,4 +1,4 @@
-"""gradient: what backward leaves on the parameters."""
+"""gradient: failure modes of the gradients that backward leaves on the parameters."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Parameters = list[Any]  # those that have a gradient
 def drop_gradients(parameters: Parameters, ctx: Context) -> None:
     """No parameter has a gradient after backward.
 
-    Effect: the optimizer passes over every parameter; nothing is learnt, without a word.
-    Why it goes undetected: `global_step` counts up, and code that looks at gradients skips those that are None.
+    Effect: the optimizer skips every parameter, so nothing is learned. No error or warning is raised.
+    Why it goes undetected: `global_step` increases, and code that inspects gradients skips those that are None.
     Example:
         self.optimizers().zero_grad()           # in on_after_backward
     Remedy: assert after the first backward that every trainable parameter has a gradient.
@@ -49,11 +49,11 @@ def drop_gradients(parameters: Parameters, ctx: Context) -> None:
 def zero_gradients(parameters: Parameters, ctx: Context) -> None:
     """Every gradient is zero.
 
-    Effect: nothing is learnt; weight decay goes on shrinking the weights. Nobody says a word.
+    Effect: nothing is learned, while weight decay continues to shrink the weights. No error or warning is raised.
     Why it goes undetected: with weight decay the parameters do change, so a check that they move passes.
     Example:
         y = self.head(x).clamp(max=0).relu()    # flat everywhere
-    Remedy: look at the norm of the gradients, not only at whether they exist or parameters move.
+    Remedy: check the norm of the gradients, not only whether they exist or parameters move.
     """
     for parameter in parameters:
         parameter.grad.zero_()
@@ -74,12 +74,12 @@ def zero_gradients(parameters: Parameters, ctx: Context) -> None:
 def nan_gradients(parameters: Parameters, ctx: Context) -> None:
     """The gradients of one step are NaN.
 
-    Effect: after this one step every parameter that the optimizer holds is NaN; the run goes on to its end without a
-    word. Clipping by norm does not help: the norm is NaN too.
+    Effect: after this step every parameter that the optimizer holds is NaN, and the run continues to its end. No error
+    or warning is raised. Clipping by norm does not help, because the norm is NaN too.
     Why it goes undetected: the loss of this step is finite; only the next one is NaN, when it is too late.
     Example:
         norm = (a - b).pow(2).sum().sqrt()      # a equals b: the slope of the root at 0 is infinite
-    Remedy: check the gradients before the step and skip it where they aren't finite.
+    Remedy: check the gradients before the step, and skip it if they are not finite.
     """
     for parameter in parameters:
         parameter.grad.mul_(torch.nan)
@@ -99,11 +99,11 @@ def nan_gradients(parameters: Parameters, ctx: Context) -> None:
 def negate_gradients(parameters: Parameters, ctx: Context) -> None:
     """The gradients have the wrong sign.
 
-    Effect: each step climbs the loss, without a word.
-    Why it goes undetected: norms of gradients and updates are right; only the loss's curve points the wrong way.
+    Effect: each step increases the loss. No error or warning is raised.
+    Why it goes undetected: the norms of gradients and updates are right; only the loss curve has the wrong direction.
     Example:
         parameter.data += lr * parameter.grad   # a hand-written update
-    Remedy: stop when the loss, after some epochs, is above that of the untrained model.
+    Remedy: stop if the loss, after some epochs, is above that of the untrained model.
     """
     for parameter in parameters:
         parameter.grad.neg_()
@@ -120,10 +120,10 @@ def negate_gradients(parameters: Parameters, ctx: Context) -> None:
 def randomise_gradients(parameters: Parameters, ctx: Context) -> None:
     """The gradients are noise of the size that they should have.
 
-    Effect: parameters move at random, at their usual pace; nothing is learnt, without a word.
-    Why it goes undetected: norms, updates and activity are right; only the loss stays where it is.
-    Example: a faulty accelerator or link that corrupts gradients; noise added for privacy, on the wrong scale.
-    Remedy: stop when the loss, after some epochs, is no better than guessing; check that one batch can be overfitted.
+    Effect: parameters move at random, at their usual pace, and nothing is learned. No error or warning is raised.
+    Why it goes undetected: norms, updates and activity are right; only the loss does not fall.
+    Example: a faulty accelerator or link that corrupts gradients; noise that is added for privacy, on the wrong scale.
+    Remedy: stop if the loss, after some epochs, is no better than guessing; check that one batch can be overfitted.
     """
     for parameter in parameters:
         noise = torch.randn(parameter.shape, generator=ctx.generator).to(parameter.grad)
@@ -137,7 +137,7 @@ def randomise_gradients(parameters: Parameters, ctx: Context) -> None:
     effect="silent",
     cause=("explod", "gradient norm", "grad norm", "spike", "too large"),
     when="middle",
-    doses=(Dose("factor", 1e4, 1.0, 1e30, "what the gradients of the step are multiplied by", harmless=1.0),),
+    doses=(Dose("factor", 1e4, 1.0, 1e30, "factor for the gradients of the step", harmless=1.0),),
     evidence=(
         "awslabs/sagemaker-debugger-rulesconfig (ExplodingTensor)",
         "arXiv:2204.00694 (TheDeepChecker: exploding gradient)",
@@ -146,9 +146,9 @@ def randomise_gradients(parameters: Parameters, ctx: Context) -> None:
 def explode_gradients(parameters: Parameters, ctx: Context) -> None:
     """The gradients of one step are far too large.
 
-    Effect: SGD throws the parameters far off; Adam takes one step of ordinary size and then, its second moment being
-    huge, hardly moves for a long time. Clipping by norm heals it. Nobody says a word.
-    Why it goes undetected: one step among thousands; what is left looks like a bad initialisation or a plateau.
+    Effect: SGD moves the parameters far away. Adam takes one step of ordinary size and then hardly moves for a long
+    time, because its second moment is huge. Clipping by norm prevents the damage. No error or warning is raised.
+    Why it goes undetected: it is one step among thousands, and its result looks like a bad initialization or a plateau.
     Example: a recurrent network over a long sequence, a corrupt sample, a division by a small standard deviation.
     Remedy: set `gradient_clip_val`; log the norm of the gradients and stop at a spike.
     """
@@ -162,21 +162,21 @@ def explode_gradients(parameters: Parameters, ctx: Context) -> None:
     severity="critical",
     effect="silent",
     cause=("vanish", "gradient norm", "grad norm", "too small", "zero"),
-    doses=(Dose("factor", 1e-8, 0.0, 1.0, "what the gradients are multiplied by", harmless=1.0),),
+    doses=(Dose("factor", 1e-8, 0.0, 1.0, "factor for the gradients", harmless=1.0),),
     evidence=(
         "awslabs/sagemaker-debugger-rulesconfig (VanishingGradient)",
         "arXiv:2204.00694 (TheDeepChecker: vanishing gradient)",
     ),
 )
 def vanish_gradients(parameters: Parameters, ctx: Context) -> None:
-    """The gradients are all but zero.
+    """The gradients are almost zero.
 
-    Effect: under SGD nothing moves. Adam scales small gradients up, down to its epsilon of 1e-8, and is slowed rather
-    than stopped. Nobody says a word.
-    Why it goes undetected: gradients exist, are finite and not exactly zero.
+    Effect: with SGD, nothing moves. Adam scales small gradients up, as far down as its epsilon of 1e-8, so it is slowed
+    rather than stopped. No error or warning is raised.
+    Why it goes undetected: gradients exist, are finite and are not exactly zero.
     Example:
         self.layers = nn.Sequential(*[nn.Sequential(nn.Linear(64, 64), nn.Sigmoid()) for _ in range(30)])
-    Remedy: log the norm of the gradients by layer; compare the size of updates with that of the weights.
+    Remedy: log the norm of the gradients per layer; compare the size of updates with that of the weights.
     """
     for parameter in parameters:
         parameter.grad.mul_(ctx.dose.factor)
@@ -194,7 +194,8 @@ def vanish_gradients(parameters: Parameters, ctx: Context) -> None:
 def zero_first_layer(parameters: Parameters, ctx: Context) -> None:
     """The gradients of one layer, the module's first, are zero.
 
-    Effect: the layer stays as initialised but for weight decay, the others learn around it, without a word.
+    Effect: the layer keeps its initial values apart from weight decay, and the others learn around it. No error or
+    warning is raised.
     Why it goes undetected: the loss falls, and sums over all gradients or parameters look healthy.
     Example:
         hidden = torch.where(mask, self.embed(x), 0.0)      # a mask that is never true
@@ -217,14 +218,15 @@ def zero_first_layer(parameters: Parameters, ctx: Context) -> None:
     evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: stale_state, gradient)",),
 )
 def delay_gradients(parameters: Parameters, ctx: Context) -> None:
-    """Each step is taken with the gradients of the backward before.
+    """Each step uses the gradients of the previous backward.
 
-    Effect: training lags by one batch; small learning rates forgive it, large ones overshoot. Nobody says a word.
-    Why it goes undetected: gradients are there, of the right size, and nearly of the right direction.
+    Effect: training lags by one batch, which is harmless with small learning rates and overshoots with large ones. No
+    error or warning is raised.
+    Why it goes undetected: gradients exist, with the right size and almost the right direction.
     Example:
         optimizer.step()                        # before backward, in a hand-written loop
         self.manual_backward(loss)
-    Remedy: a test that compares one update with `weight - lr * gradient` worked out by hand.
+    Remedy: test one update against a manually computed `weight - lr * gradient`.
     """
     for parameter in parameters:
         current = parameter.grad.clone()
@@ -244,12 +246,13 @@ def delay_gradients(parameters: Parameters, ctx: Context) -> None:
 def double_gradients(parameters: Parameters, ctx: Context) -> None:
     """Each gradient is counted twice.
 
-    Effect: under SGD it is the learning rate that doubles; Adam divides the factor out again. Nobody says a word.
-    Why it goes undetected: the loss is right, since only what comes after it is wrong.
+    Effect: with SGD, the learning rate is effectively doubled; Adam divides the factor out again. No error or warning
+    is raised.
+    Why it goes undetected: the loss is right, because only the computation after it is wrong.
     Example:
         self.manual_backward(loss, retain_graph=True)
         self.manual_backward(loss)              # once more for the logs
-    Remedy: a test that compares one update with `weight - lr * gradient` worked out by hand.
+    Remedy: test one update against a manually computed `weight - lr * gradient`.
     """
     for parameter in parameters:
         parameter.grad.mul_(ctx.dose.times)
@@ -261,17 +264,18 @@ def double_gradients(parameters: Parameters, ctx: Context) -> None:
     severity="major",
     effect="silent",
     cause=("clip", "gradient norm", "grad norm", "too small", "vanish"),
-    doses=(Dose("norm", 1e-3, 1e-30, 1e3, "the norm that all gradients together are clipped to", harmless=1e3),),
+    doses=(Dose("norm", 1e-3, 1e-30, 1e3, "maximum norm of all gradients together", harmless=1e3),),
     evidence=("doi:10.1145/3460319.3464825 (DeepCrime: change gradient clip)",),
 )
 def crush_gradients(parameters: Parameters, ctx: Context) -> None:
     """Gradients are clipped to a norm far below their own.
 
-    Effect: every step has the same tiny length: SGD all but stands still, Adam hardly detects. Nobody says a word.
-    Why it goes undetected: the loss falls a little, and clipping is known to make training calm.
+    Effect: every step has the same tiny length: SGD almost stops, and Adam is hardly affected. No error or warning is
+    raised.
+    Why it goes undetected: the loss falls a little, and clipping is known to make training smooth.
     Example:
         trainer = Trainer(gradient_clip_val=0.001)      # meant as a learning rate
-    Remedy: log the norm before clipping; clipping that acts at every step is set too low.
+    Remedy: log the norm before clipping; a limit that takes effect at every step is too low.
     """
     torch.nn.utils.clip_grad_norm_(parameters, ctx.dose.norm)
 
@@ -285,15 +289,15 @@ def crush_gradients(parameters: Parameters, ctx: Context) -> None:
     evidence=("simchowitzlabpublic/nano-world-model#22", "Lightning-AI/pytorch-lightning#12595"),
 )
 def skip_clipping(call: Call, ctx: Context) -> Any:
-    """Gradients are not clipped, whatever the Trainer was told or the module meant to do by itself.
+    """Gradients are not clipped, although the Trainer or the module is set to clip them.
 
-    Effect: a spike in the gradients goes through at full size; where no step passes the limit, none at all. Nobody says
-    a word.
-    Why it goes undetected: `gradient_clip_val` stands in the configuration for everybody to see.
+    Effect: a spike in the gradients passes at full size; if no step exceeds the limit, nothing changes. No error or
+    warning is raised.
+    Why it goes undetected: `gradient_clip_val` is plainly visible in the configuration.
     Example:
         def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
-            self.log("grad_norm", self.norm())          # and no self.clip_gradients(...)
-    Remedy: check the norm in `on_before_zero_grad`, after clipping has had its turn.
+            self.log("grad_norm", self.norm())          # no self.clip_gradients(...)
+    Remedy: check the norm in `on_before_zero_grad`, which runs after clipping.
     """
     return ctx.memory["unclipped"]()
 
@@ -304,20 +308,21 @@ def skip_clipping(call: Call, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("accumulat", "misnormal", "gradient norm", "grad norm"),
-    doses=(Dose("spread", 0.75, 0.0, 1.0, "by how much batches in turn weigh too much and too little"),),
+    doses=(Dose("spread", 0.75, 0.0, 1.0, "by how much batches alternately weigh too much and too little"),),
     needs=("several-steps",),
     evidence=("Lightning-AI/pytorch-lightning#20350", "huggingface/transformers#37766"),
 )
 def misweigh_gradients(parameters: Parameters, ctx: Context) -> None:
-    """Batches are accumulated with the wrong weights, as a mean of means gives those of unequal size.
+    """Accumulated batches have the wrong weights, as in a mean of means over batches of unequal size.
 
-    Expressed without accumulation, so that it acts on every target: batches in turn weigh too much and too little.
+    It is implemented without accumulation, so that it applies to every target: batches alternately weigh too much and
+    too little.
 
-    Effect: the samples of some batches count several times as much as those of others; nobody says a word.
-    Why it goes undetected: on the average over batches the weight is right, and so is each loss by itself.
+    Effect: the samples of some batches count several times as much as those of others. No error or warning is raised.
+    Why it goes undetected: on average over the batches the weight is right, and so is each single loss.
     Example:
-        loss = losses.sum() / mask.sum()        # by this batch's tokens; accumulate_grad_batches=8 then takes the mean
-    Remedy: a test that accumulating batches of unequal size gives the gradient of the one large batch.
+        loss = losses.sum() / mask.sum()        # by this batch's tokens, then averaged over 8 batches
+    Remedy: test that accumulating batches of unequal size gives the gradient of one large batch.
     """
     for parameter in parameters:
         parameter.grad.mul_(1 + ctx.dose.spread * (-1) ** ctx.step)
@@ -332,11 +337,11 @@ def misweigh_gradients(parameters: Parameters, ctx: Context) -> None:
     evidence=("zylo117/Yet-Another-EfficientDet-Pytorch#544",),
 )
 def skip_backward(call: Call, ctx: Context) -> None:
-    """backward is never called.
+    """`backward` is never called.
 
-    Effect: the hooks before and after it run, the optimizer steps on no gradient, and nothing is learnt. Nobody says a
-    word.
-    Why it goes undetected: the loss is computed and logged, and `global_step` counts up.
+    Effect: the hooks before and after it run, the optimizer steps without gradients, and nothing is learned. No error
+    or warning is raised.
+    Why it goes undetected: the loss is computed and logged, and `global_step` increases.
     Example:
         def backward(self, loss, *args, **kwargs):
             if self.ready:                      # never set

@@ -1,4 +1,4 @@
-"""init: the values that parameters begin with."""
+"""init: failure modes of the parameters' initial values."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Module = Any
     severity="critical",
     effect="silent",
     cause=("constant", "symmetr", "identical", "initiali", "variance"),
-    doses=(Dose("value", 0.1, -1e3, 1e3, "what every weight begins with"),),
+    doses=(Dose("value", 0.1, -1e3, 1e3, "initial value of every weight"),),
     evidence=(
         "doi:10.1145/3460319.3464825 (DeepCrime: change weights initialisation)",
         "thedeepchecker/thedeepchecker (buggy_synthetic_programs/wrong_init: constant)",
     ),
 )
 def initialise_constant(module: Module, ctx: Context) -> None:
-    """Every weight begins with the same value.
+    """Every weight is initialized to the same value.
 
-    Effect: the neurons of a layer get the same gradient and stay alike, so that each layer is one neuron wide; only
-    dropout and different biases tell them apart. Nobody says a word.
-    Why it goes undetected: the loss falls, as far as a model that narrow can take it.
+    Effect: the neurons of a layer get the same gradient and stay identical, so each layer is effectively one neuron
+    wide; only dropout and different biases make them differ. No error or warning is raised.
+    Why it goes undetected: the loss falls, as far as such a narrow model can reduce it.
     Example:
         for parameter in self.parameters():
             nn.init.constant_(parameter, 0.1)
@@ -55,15 +55,15 @@ def initialise_constant(module: Module, ctx: Context) -> None:
     ),
 )
 def initialise_zero(module: Module, ctx: Context) -> None:
-    """Every weight and bias begins with zero.
+    """Every weight and bias is initialized to zero.
 
-    Effect: with two layers or more, hidden outputs and the gradients behind them are zero; the last bias alone learns,
-    and the model gives every sample the same answer. Nobody says a word.
+    Effect: with two layers or more, hidden outputs and the gradients that depend on them are zero: only the last bias
+    learns, and the model gives every sample the same answer. No error or warning is raised.
     Why it goes undetected: the loss falls at first, to that of guessing by frequency.
     Example:
         state = {name: torch.zeros_like(value) for name, value in self.state_dict().items()}
         self.load_state_dict(state)             # a placeholder for the real checkpoint
-    Remedy: assert after the first backward that every layer has a gradient other than zero.
+    Remedy: assert after the first backward that every layer has a nonzero gradient.
     """
     with torch.no_grad():
         for name, parameter in layers.trainable(module):
@@ -77,18 +77,18 @@ def initialise_zero(module: Module, ctx: Context) -> None:
     severity="major",
     effect="silent",
     cause=("large", "huge", "initiali", "explod", "spike", "satur", "variance"),
-    doses=(Dose("factor", 100.0, 1.0, 1e30, "what the weights are multiplied by", harmless=1.0),),
+    doses=(Dose("factor", 100.0, 1.0, 1e30, "factor for the weights", harmless=1.0),),
     evidence=(
         "awslabs/sagemaker-debugger-rulesconfig (PoorWeightInitialization)",
         "doi:10.1145/3460319.3464825 (DeepCrime: change weights initialisation)",
     ),
 )
 def initialise_huge(module: Module, ctx: Context) -> None:
-    """The weights begin far too large.
+    """The initial weights are far too large.
 
-    Effect: activations saturate, the first loss is enormous, and gradients vanish or explode; where batch normalisation
-    divides the factor out again, the layer only learns slowly. Nobody says a word.
-    Why it goes undetected: the loss falls steeply, from where it should never have been.
+    Effect: activations saturate, the first loss is enormous, and gradients vanish or explode; if batch normalization
+    divides the factor out again, the layer only learns slowly. No error or warning is raised.
+    Why it goes undetected: the loss falls steeply, but from a value that it should never have had.
     Example:
         nn.init.normal_(self.head.weight)       # a standard deviation of 1, whatever the width
     Remedy: compare the first loss with that of guessing: log(classes), or the variance of the target.
@@ -107,13 +107,14 @@ def initialise_huge(module: Module, ctx: Context) -> None:
     evidence=("gordicaleksa/pytorch-GAT#11", "kmkurn/pytorch-crf#1"),
 )
 def initialise_nan(module: Module, ctx: Context) -> None:
-    """One weight of the last layer begins with NaN.
+    """One weight of the last layer is initialized to NaN.
 
-    Effect: the first loss is NaN, and after the first step so is every parameter that it reaches. Nobody says a word.
-    Why it goes undetected: memory without initialisation holds NaN on some machines and on some days only.
+    Effect: the first loss is NaN, and after the first step so is every parameter that it reaches. No error or warning
+    is raised.
+    Why it goes undetected: uninitialized memory holds NaN only on some machines and on some days.
     Example:
-        self.scale = nn.Parameter(torch.empty(width))       # and no nn.init
-    Remedy: assert before fit that all parameters are finite.
+        self.scale = nn.Parameter(torch.empty(width))       # no nn.init follows
+    Remedy: assert before `fit` that all parameters are finite.
     """
     with torch.no_grad():
         for weight in layers.weights(module)[-1:]:
@@ -130,15 +131,15 @@ def initialise_nan(module: Module, ctx: Context) -> None:
     evidence=("rwth-i6/returnn#1109", "arXiv:1910.11015 (taxonomy of faults: multiple initializations)"),
 )
 def initialise_each_epoch(module: Module, ctx: Context) -> None:
-    """The parameters are initialised anew whenever an epoch begins.
+    """The parameters are initialized again at the beginning of every epoch.
 
-    Effect: the second epoch and every later one start from nothing, but with the optimizer's state of the epoch before.
-    Nobody says a word.
+    Effect: the second and every later epoch start from scratch, but with the optimizer's state of the previous epoch.
+    No error or warning is raised.
     Why it goes undetected: within an epoch the loss falls as it should, and averages over epochs look like a plateau.
     Example:
         def on_train_epoch_start(self):
-            self.apply(init_weights)            # belongs into __init__
-    Remedy: check that the first loss of an epoch is near the last one of the epoch before.
+            self.apply(init_weights)            # belongs in __init__
+    Remedy: check that the first loss of an epoch is close to the last one of the previous epoch.
     """
     if ctx.epoch > ctx.memory.setdefault("epoch", 0):
         ctx.memory["epoch"] = ctx.epoch
@@ -151,17 +152,18 @@ def initialise_each_epoch(module: Module, ctx: Context) -> None:
     severity="critical",
     effect="silent",
     cause=("initiali", "nan", "finite", "large", "huge", "spike", "explod"),
-    doses=(Dose("fraction", 0.2, 0.0, 1.0, "the share of the layer's weights that hold what was left in memory"),),
+    doses=(Dose("fraction", 0.2, 0.0, 1.0, "fraction of the layer's weights that hold what was left in memory"),),
     evidence=("openai/CLIP#15", "sauradip/STALE#16"),
 )
 def skip_initialisation(module: Module, ctx: Context) -> None:
-    """The weights of the last layer are never initialised and hold what was left in memory: zeros and wild numbers.
+    """The last layer's weights are never initialized and keep what was left in memory: zeros and extreme numbers.
 
-    Effect: the first loss is of any size, mostly far too large, infinite or NaN; nobody says a word.
-    Why it goes undetected: fresh pages of memory are all zeros, so that it works in a short test.
+    Effect: the first loss can have any size; usually it is far too large, infinite or NaN. No error or warning is
+    raised.
+    Why it goes undetected: fresh pages of memory are all zeros, so the model works in a short test.
     Example:
         self.queries = nn.Parameter(torch.empty(512, width))
-    Remedy: compare the standard deviation of each parameter with what its initialisation promises.
+    Remedy: compare the standard deviation of each parameter with that of its intended initialization.
     """
     with torch.no_grad():
         for weight in layers.weights(module)[-1:]:

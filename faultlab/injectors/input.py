@@ -1,4 +1,4 @@
-"""input: the values of what the model is given."""
+"""input: failure modes of the model's inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _range(inputs: torch.Tensor) -> tuple[float, float]:
 
 
 def _spread(inputs: torch.Tensor) -> float:
-    """The standard deviation, or 1 where the values do not vary."""
+    """Return the standard deviation, or 1 if the values do not vary."""
     finite = inputs.detach()[inputs.isfinite()].double()
     return (float(finite.std(correction=0)) if finite.numel() else 0.0) or 1.0
 
@@ -34,14 +34,14 @@ def _spread(inputs: torch.Tensor) -> float:
 def nan_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The inputs of one batch are NaN.
 
-    Effect: the loss is NaN at once and stays so: one step makes every parameter NaN. Training runs to its end; nobody
-    warns.
-    Why it goes undetected: the most likely class of NaN is class 0, so that accuracy stays a number; and an
-    EarlyStopping that does stop says nothing unless it is verbose.
+    Effect: the loss is NaN immediately and stays NaN, because one step makes every parameter NaN. Training runs to its
+    end. No error or warning is raised.
+    Why it goes undetected: the most likely class of NaN outputs is class 0, so accuracy stays a number; and an
+    EarlyStopping that does stop prints the reason only if it is verbose.
     Example:
         image = (image - image.mean()) / image.std()    # a blank image: 0 / 0
-    Remedy: assert that inputs are finite where the batch is made. `Trainer(detect_anomaly=True)` raises at once too,
-    but names a function of backward.
+    Remedy: assert that inputs are finite where the batch is built. `Trainer(detect_anomaly=True)` raises immediately
+    too, but names a function of backward.
     """
     return torch.full_like(inputs, torch.nan)
 
@@ -58,13 +58,13 @@ def nan_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 def one_nan(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """A single value of one batch's inputs is NaN.
 
-    Effect: the same as of a batch that is NaN altogether: the mean over the batch spreads it, the loss is NaN at once,
-    and after one step so is every parameter.
-    Why it goes undetected: it takes one value of one sample in millions, and the step it comes at depends on the
-    shuffling.
+    Effect: the same as for a batch of NaN: the mean over the batch spreads it, the loss is NaN immediately, and after
+    one step so is every parameter.
+    Why it goes undetected: it affects one value of one sample in millions, and shuffling decides when that sample is
+    used.
     Example:
         table = pd.read_csv("measurements.csv")         # one empty cell
-    Remedy: assert that inputs are finite where the dataset is read, over all of it and not for the first sample.
+    Remedy: assert that inputs are finite where the dataset is read, for all samples and not only the first.
     """
     return replace_one(inputs, torch.nan, ctx)
 
@@ -81,13 +81,12 @@ def one_nan(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 def infinite_input(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """A single value of one batch's inputs is infinite.
 
-    Effect: BatchNorm makes NaN of it at once. Bounded activations, such as tanh, give a finite loss for that batch and
-    NaN gradients; either way the weights are NaN after the step, and nobody warns.
-    Why it goes undetected: the loss of the very batch may be finite, so that a check of the loss alone points to the
-    batch after it.
+    Effect: BatchNorm turns it into NaN immediately. Bounded activations, such as tanh, give a finite loss for that
+    batch and NaN gradients. Either way, the weights are NaN after the step. No error or warning is raised.
+    Why it goes undetected: the loss of this batch may be finite, so a check of the loss alone blames the next batch.
     Example:
         ratio = assets / debts              # one of a million firms has no debts
-    Remedy: test with `isfinite` and not with `isnan`, which lets infinity through.
+    Remedy: check with `isfinite` instead of `isnan`, which does not detect infinity.
     """
     return replace_one(inputs, torch.inf, ctx)
 
@@ -102,15 +101,16 @@ def infinite_input(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("arXiv:2204.00694 (TheDeepChecker: features_constant)",),
 )
 def zero_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """All inputs are zero; token ids are all of token 0.
+    """All inputs are zero; all token ids are token 0.
 
-    Effect: training is silent and learns how frequent the labels are, nothing else; the loss stays that of guessing.
-    Why it goes undetected: a loss that does not fall looks like a learning rate that is wrong; validation inputs are as
+    Effect: no error or warning is raised. The model learns only the frequencies of the labels, and the loss stays that
+    of guessing.
+    Why it goes undetected: a loss that does not fall looks like a wrong learning rate, and validation inputs are as
     they should be.
     Example:
         images = np.zeros((count, 1, 28, 28))
-        for path in paths: read(path)       # and never assigned
-    Remedy: assert that a batch's inputs vary; look at one batch by eye.
+        for path in paths: read(path)       # the result is never assigned
+    Remedy: assert that a batch's inputs vary; inspect one batch by eye.
     """
     return torch.zeros_like(inputs)
 
@@ -125,14 +125,15 @@ def zero_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("arXiv:2204.00694 (TheDeepChecker: features_constant)",),
 )
 def constant_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """All samples of a batch have the inputs of its first one, and labels of their own.
+    """All samples of a batch have the inputs of its first sample, but their own labels.
 
-    Effect: training is silent and learns how frequent the labels are; the loss stays near that of guessing.
-    Why it goes undetected: shapes, dtypes, range and the mean over many batches are right; only within a batch does
-    nothing vary.
+    Effect: no error or warning is raised. The model learns only the frequencies of the labels, and the loss stays near
+    that of guessing.
+    Why it goes undetected: shapes, dtypes, range and the mean over many batches are right; only within a batch is there
+    no variation.
     Example:
         torch.stack([samples[0]["image"] for sample in samples])
-    Remedy: assert that the samples of a batch differ; try to overfit a single batch, which this makes impossible.
+    Remedy: assert that the samples of a batch differ; try to overfit a single batch, which this fault makes impossible.
     """
     return inputs[:1].expand_as(inputs).clone() if inputs.ndim else inputs
 
@@ -143,21 +144,21 @@ def constant_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="major",
     effect="silent",
     cause=("noise", "range", "outside", "distribution", "spread"),
-    doses=(Dose("scale", 1.0, 0.001, 100.0, "the noise's standard deviation, in those of the inputs"),),
+    doses=(Dose("scale", 1.0, 0.001, 100.0, "standard deviation of the noise, in those of the inputs"),),
     evidence=(
         "doi:10.1145/3460319.3464825 (DeepCrime: add noise)",
         "arXiv:1805.05206 (DeepMutation: noise perturbation)",
     ),
 )
 def noisy_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """Gaussian noise lies over the training inputs, at the default dose as strong as the inputs themselves.
+    """Gaussian noise is added to the training inputs, at the default dose as strong as the inputs themselves.
 
-    Effect: training is silent and slower, and validation, without noise, is worse too. A small dose is an augmentation
-    and may do no harm.
-    Why it goes undetected: the loss falls, if less, and nothing says how far it could have fallen.
+    Effect: no error or warning is raised. Training is slower, and validation, without noise, is worse too. A small dose
+    is an augmentation and may be harmless.
+    Why it goes undetected: the loss falls, although less, and how far it could have fallen is unknown.
     Example:
         image = image + sigma * torch.randn_like(image)     # sigma meant for pixels up to 255
-    Remedy: watch training and validation side by side; look at augmented samples by eye.
+    Remedy: compare training and validation side by side; inspect augmented samples by eye.
     """
     noise = torch.randn(inputs.shape, generator=ctx.generator).to(inputs)
     return inputs + float(ctx.dose.scale) * _spread(inputs) * noise
@@ -170,19 +171,19 @@ def noisy_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     effect="silent",
     cause=("scale", "range", "outside", "normalis", "normaliz"),
     needs=("nonzero-inputs",),
-    doses=(Dose("factor", 255, 0.001, 1e6, "what the inputs were not divided by", harmless=1.0),),
+    doses=(Dose("factor", 255, 0.001, 1e6, "divisor that was left out", harmless=1.0),),
     evidence=(
         "arXiv:1910.11015 (Humbatova et al.: missing preprocessing step, input scaling)",
         "arXiv:2204.00694 (TheDeepChecker: unnormalized features)",
     ),
 )
 def unscaled_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The training inputs were never scaled down: pixels go to 255 and not to 1.
+    """The training inputs are not scaled down: pixels range to 255 instead of 1.
 
-    Effect: training is silent. BatchNorm takes the scale out again, so that the training loss is the same as ever,
-    while validation, with scaled inputs and running statistics of unscaled ones, is no better than guessing. Without
-    BatchNorm a tanh saturates, and the loss falls less.
-    Why it goes undetected: the training loss of a normalising network does not show it at all.
+    Effect: no error or warning is raised. BatchNorm removes the scale, so the training loss is unchanged, while
+    validation, with scaled inputs and the running statistics of unscaled ones, is no better than guessing. Without
+    BatchNorm, a tanh saturates and the loss falls less.
+    Why it goes undetected: the training loss of a network with normalization does not show it at all.
     Example:
         torch.from_numpy(image).float()     # without / 255
     Remedy: assert the range of a batch's inputs, in training and in validation.
@@ -196,20 +197,18 @@ def unscaled_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="major",
     effect="silent",
     cause=("shift", "mean", "range", "outside", "normalis", "normaliz"),
-    doses=(
-        Dose("offset", 3.0, -1000.0, 1000.0, "what the inputs are shifted by, in standard deviations", harmless=0.0),
-    ),
+    doses=(Dose("offset", 3.0, -1000.0, 1000.0, "shift of the inputs, in standard deviations", harmless=0.0),),
     evidence=(
         "arXiv:1910.11015 (Humbatova et al.: missing preprocessing step, normalisation)",
         "arXiv:2204.00694 (TheDeepChecker: unnormalized features)",
     ),
 )
 def shifted_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The training inputs are off centre: their mean was never subtracted.
+    """The training inputs are off center, because their mean was never subtracted.
 
-    Effect: training is silent and a little slower; validation, with centred inputs, is near guessing.
-    Why it goes undetected: the training loss falls, since the first layer's bias or BatchNorm takes the shift out
-    again.
+    Effect: no error or warning is raised. Training is slightly slower; validation, with centered inputs, is near
+    guessing.
+    Why it goes undetected: the training loss falls, because the first layer's bias or BatchNorm removes the shift.
     Example:
         features / features.std(dim=0)      # without - features.mean(dim=0)
     Remedy: assert mean and spread of a batch's inputs, in training and in validation.
@@ -224,15 +223,15 @@ def shifted_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     effect="silent",
     cause=("clip", "clamp", "range", "satur"),
     needs=("varied-inputs",),
-    doses=(Dose("fraction", 0.25, 0.01, 0.5, "the part of the range that is cut off at either end"),),
-    no_evidence="a clamp with the bounds of another range is easily written, and too mild to be reported when found",
+    doses=(Dose("fraction", 0.25, 0.01, 0.5, "fraction of the range that is cut off at each end"),),
+    no_evidence="a clamp with the bounds of another range is an easy mistake, and too mild to be reported when found",
 )
 def clipped_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The training inputs are clamped to the middle of their range.
 
-    Effect: training is silent; validation is slightly worse.
-    Why it goes undetected: the values are all plausible, and so is the loss; what was cut off is gone before anybody
-    sees it.
+    Effect: no error or warning is raised. Validation is slightly worse.
+    Why it goes undetected: the values are all plausible, and so is the loss; the values that were cut off are gone
+    before anyone inspects them.
     Example:
         x.clamp(-1, 1)                      # x has a standard deviation of 1, not a range of 1
     Remedy: count how many values lie exactly at the bounds; compare the range of training and validation inputs.
@@ -251,10 +250,11 @@ def clipped_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("PolymathicAI/the_well#68", "mlpack/examples#213"),
 )
 def train_only_transform(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """Training inputs are normalised and validation inputs are not.
+    """Training inputs are normalized, but validation inputs are not.
 
-    Effect: training is silent, its loss falls as before or better, and validation is no better than guessing.
-    Why it goes undetected: it looks like overfitting, and is answered with dropout and weight decay.
+    Effect: no error or warning is raised. The training loss falls as usual or better, and validation is no better than
+    guessing.
+    Why it goes undetected: it looks like overfitting, and the usual response is dropout and weight decay.
     Example:
         train = Images(root, transform=Compose([ToTensor(), Normalize(mean=0.45, std=0.225)]))
         validation = Images(root, transform=ToTensor())
@@ -269,22 +269,24 @@ def train_only_transform(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="minor",
     effect="silent",
     cause=("quanti", "level", "precision", "resolution"),
-    doses=(Dose("bits", 8, 1, 16, "what is left of each value", harmless=16),),
+    doses=(Dose("bits", 8, 1, 16, "number of bits that are left of each value", harmless=16),),
     evidence=("arXiv:1910.11015 (Humbatova et al.: missing conversion to 8-bit unsigned integer format for images)",),
 )
 def quantised_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The training inputs were stored with 8 bits each.
 
-    Effect: training is silent and hardly differs, at 8 bits or at 2; at a single bit validation is a little worse.
-    Why it goes undetected: shapes, range and the falling loss are right; it matters only where small differences do.
+    Effect: no error or warning is raised. Training hardly differs, with 8 bits or with 2; with a single bit, validation
+    is slightly worse.
+    Why it goes undetected: shapes and range are right and the loss falls; the fault matters only where small
+    differences do.
     Example:
         cv2.imwrite(path, (255 * depth / depth.max()).astype(np.uint8))
-    Remedy: count the distinct values of a feature; store what isn't a picture as floats.
+    Remedy: count the distinct values of a feature; store data other than images as floats.
     """
     low, high = _range(inputs)
     levels, span = float(2 ** int(ctx.dose.bits)), (high - low) or 1.0
     level = ((inputs.double() - low) / span * levels).floor().clamp(0, levels - 1)
-    # The middle of each level, as a converter gives it back: no input is its own approximation by luck.
+    # Use the middle of each level, as converters do, so that no input equals its approximation by chance.
     return (low + (level + 0.5) / levels * span).to(inputs.dtype)
 
 
@@ -300,10 +302,11 @@ def quantised_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
 def negated_inputs(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The training inputs have the opposite sign: dark is light, and up is down.
 
-    Effect: training is silent and its loss falls as before; validation, with the right sign, is worse than guessing.
+    Effect: no error or warning is raised, and the training loss falls as usual. Validation, with the right sign, is
+    worse than guessing.
     Why it goes undetected: a network learns from negatives as well as from pictures, so the training loss is right.
     Example:
         mean - image                        # instead of image - mean
-    Remedy: compare the range of training and validation inputs; look at one batch by eye.
+    Remedy: compare the range of training and validation inputs; inspect one batch by eye.
     """
     return -inputs

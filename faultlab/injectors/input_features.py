@@ -1,4 +1,4 @@
-"""input: which features the model is given, and how large an input is."""
+"""input: failure modes of the features that the model receives, and of the size of an input."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from faultlab.injectors._draws import derangement
     evidence=("sktime/sktime#5673", "novoalab/EpiNano#119"),
 )
 def permuted_features(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The training inputs' features, their last dimension, have another order than in validation.
+    """The features of the training inputs, their last dimension, are in a different order from validation.
 
-    Effect: training is silent and its loss falls nearly as before, for a network learns any order; validation, with the
-    right one, is close to guessing. Token ids in another order teach another language.
-    Why it goes undetected: shapes, dtypes and range are all right, and the training loss is too.
+    Effect: no error or warning is raised, and the training loss falls almost as usual, because a network learns any
+    order. Validation, with the right order, is close to guessing. Token ids in a different order amount to another
+    language.
+    Why it goes undetected: shapes, dtypes and ranges are right, and so is the training loss.
     Example:
-        columns = list(set(table.columns) - {"target"})     # another order in every process
-    Remedy: take columns by name and keep their list with the model; compare mean and spread of each feature.
+        columns = list(set(table.columns) - {"target"})     # a different order in every process
+    Remedy: select columns by name and store their list with the model; compare mean and spread of each feature.
     """
     width = inputs.shape[-1] if inputs.ndim > 1 else 0
     order = ctx.memory.setdefault(width, derangement(width, ctx))
@@ -43,17 +44,17 @@ def permuted_features(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     effect="silent",
     cause=("feature", "column", "zero", "constant", "missing"),
     needs=("several-features", "nonzero-inputs"),
-    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of the features that is zero"),),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "fraction of the features that is zero"),),
     evidence=("arXiv:1910.11015 (Humbatova et al.: discarding important features)",),
 )
 def dropped_features(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """A part of the training inputs' features, their last dimension, is always zero.
+    """Some features of the training inputs, in their last dimension, are always zero.
 
-    Effect: training is silent and slower; validation, which has all features, is far worse where they mattered, and can
-    be better where they were noise.
-    Why it goes undetected: the loss falls, and a model with half of the features is seldom compared with another.
+    Effect: no error or warning is raised, and training is slower. Validation, which has all features, is far worse if
+    the missing ones matter, and can be better if they are noise.
+    Why it goes undetected: the loss falls, and a model with half of the features is rarely compared with another one.
     Example:
-        table = table.reindex(columns=wanted).fillna(0)     # half of the names are spelt otherwise
+        table = table.reindex(columns=wanted).fillna(0)     # half of the names are spelled differently
     Remedy: assert that every feature varies over the training data.
     """
     width = inputs.shape[-1] if inputs.ndim > 1 else 0
@@ -74,7 +75,7 @@ def dropped_features(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
             0.5,
             0.01,
             16.0,
-            "what height and width are multiplied by; one pixel is left at least",
+            "factor for height and width; at least one pixel remains",
             harmless=1.0,
         ),
     ),
@@ -86,15 +87,15 @@ def dropped_features(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
     ),
 )
 def resize(inputs: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """All images of the training are of another size than the model was made for: half of it, by default.
+    """All training images have a different size from the one that the model expects: half of it, by default.
 
-    Effect: behind convolutions and a pooling of any size nobody says a word: the model learns objects of a size that
-    validation does not have. A linear layer behind a flattened image raises a RuntimeError about shapes that can't be
-    multiplied.
-    Why it goes undetected: nearly every modern vision model takes images of any size.
+    Effect: if convolutions are followed by a pooling that accepts any size, no error or warning is raised: the model
+    learns objects of a size that validation does not have. A linear layer after a flattened image raises a
+    `RuntimeError` about shapes that cannot be multiplied.
+    Why it goes undetected: almost every modern vision model accepts images of any size.
     Example:
         transforms.Resize(112)              # the weights were trained on 224
-    Remedy: assert the shape of a batch, of training and of validation, against the one that the model is made for.
+    Remedy: assert the shape of a batch, in training and in validation, against the one that the model expects.
     """
     if inputs.ndim != 4 or not inputs.numel():
         return inputs

@@ -1,4 +1,4 @@
-"""label: the values of what the model is to learn."""
+"""label: failure modes of the values that the model has to learn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from faultlab.injectors._samples import rows, size
 
 
 def bounds(kind: str, ctx: Context) -> tuple[float, float]:
-    """The lowest and highest value that the clean run's labels of this kind all share, ignored ones (-100) aside."""
+    """Return the range that all varying labels of this kind share in the clean run, without ignored ones (-100)."""
     leaves = [leaf for path in ctx.profile.labels if (leaf := ctx.profile.leaves.get(path)) and leaf.kind == kind]
     known = [(leaf.low, leaf.high) for leaf in leaves if leaf.low is not None and leaf.high is not None]
     varied = [(0.0 if low == -100 else low, high) for low, high in known if low < high]
@@ -24,7 +24,7 @@ def bounds(kind: str, ctx: Context) -> tuple[float, float]:
 
 
 def refill(batch: Any, unwanted: Any, ctx: Context) -> Any:
-    """The batch with every sample whose class is unwanted replaced by one of the others, drawn at random."""
+    """Return the batch with every sample of an unwanted class replaced by one of the others, drawn at random."""
     for path, leaf in tree.tensors(batch):
         classes = path in ctx.profile.labels and not leaf.is_floating_point() and leaf.ndim
         if classes and leaf.numel() == len(leaf) == size(batch, ctx):
@@ -49,11 +49,12 @@ def refill(batch: Any, unwanted: Any, ctx: Context) -> Any:
 def shuffled_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """Every sample has the label of another sample of its batch.
 
-    Effect: training is silent and learns how frequent the labels are; the loss stays near that of guessing.
-    Why it goes undetected: inputs and labels are both right when looked at apart, and a loss that does not fall looks
-    like a learning rate that is wrong.
+    Effect: no error or warning is raised. The model learns only the frequencies of the labels, and the loss stays near
+    that of guessing.
+    Why it goes undetected: inputs and labels are each right on their own, and a loss that does not fall looks like a
+    wrong learning rate.
     Example:
-        images = images[torch.randperm(len(images))]    # and the labels as they were
+        images = images[torch.randperm(len(images))]    # but not the labels
     Remedy: compare the loss with that of guessing; try to overfit a single batch.
     """
     return labels[derangement(len(labels), ctx).to(labels.device)] if labels.ndim else labels
@@ -66,18 +67,19 @@ def shuffled_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     effect="silent",
     cause=("noise", "noisy", "label"),
     needs=("several-labels", "varied-labels"),
-    doses=(Dose("fraction", 0.3, 0.01, 1.0, "the part of each batch's samples whose labels are wrong"),),
+    doses=(Dose("fraction", 0.3, 0.01, 1.0, "fraction of each batch's samples whose labels are wrong"),),
     evidence=("doi:10.1145/3460319.3464825 (DeepCrime: change labels)", "arXiv:1805.05206 (DeepMutation: label error)"),
 )
 def noisy_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """A part of the samples have the labels of other samples.
+    """Some of the samples have the labels of other samples.
 
-    Effect: training is silent; its loss stays well above the healthy one, while validation accuracy falls by little.
-    Why it goes undetected: most samples are right, so that all curves have their usual form; only their level is off,
-    which nobody knows beforehand.
+    Effect: no error or warning is raised. The loss stays well above that of a clean run, while validation accuracy
+    falls only a little.
+    Why it goes undetected: most samples are right, so all curves have their usual shape; only their level is off, and
+    the right level is not known beforehand.
     Example:
         labels = annotators.majority(task)              # three in ten tasks were clicked through
-    Remedy: have a sample of the labels checked by hand; look at the samples with the highest loss.
+    Remedy: have a sample of the labels checked by hand; inspect the samples with the highest loss.
     """
     count = len(labels) if labels.ndim else 0
     if count < 2:
@@ -98,12 +100,13 @@ def noisy_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("PaddlePaddle/Paddle#27095", "EricFillion/happy-transformer#248"),
 )
 def next_class(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """Classes are counted from 1.
+    """Classes are counted from 1 instead of 0.
 
-    Effect: cross-entropy raises an IndexError, target out of bounds, at the first batch with a sample of the last
-    class; so it does for labels one too low, of which one is -1. With a spare output it says nothing.
-    Why it goes undetected: where the last class is rare it raises late, with a spare output never, and every prediction
-    is off by one. Validation shows that only if its labels are counted otherwise.
+    Effect: cross-entropy raises an `IndexError`, target out of bounds, at the first batch with a sample of the last
+    class. It also does so for labels that are one too low, among them -1. With a spare output, no error or warning is
+    raised.
+    Why it goes undetected: if the last class is rare, the error comes late; with a spare output it never comes, and
+    every prediction is off by one. Validation reveals that only if its labels are counted differently.
     Example:
         labels = torch.tensor(table["category"].values)     # 1 to 5, for 5 outputs
     Remedy: assert `0 <= labels.min()` and `labels.max() < classes` over the whole dataset.
@@ -122,11 +125,11 @@ def next_class(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("activeloopai/deeplake#1699",),
 )
 def foreign_class(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """A single label of one batch is no class at all.
+    """A single label of one batch is not a valid class.
 
-    Effect: cross-entropy raises an IndexError, target out of bounds, at that batch.
-    Why it goes undetected: it does not; but a loss that is no cross-entropy takes any number, and a run may be hours
-    old by then.
+    Effect: cross-entropy raises an `IndexError`, target out of bounds, at that batch.
+    Why it goes undetected: it does not go undetected with cross-entropy, but the run may be hours old by then; other
+    losses accept any number.
     Example:
         labels = vocabulary.get(word, 2**31 - 1)
     Remedy: assert the range of the labels over the whole dataset, before training.
@@ -145,20 +148,20 @@ def foreign_class(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("arXiv:2204.00694 (TheDeepChecker: constant targets)",),
 )
 def constant_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """Every sample of the training has one and the same label.
+    """All training samples have the same label.
 
-    Effect: training is silent, its loss falls to nearly zero within a few steps, and validation is that of always
-    giving the same answer.
-    Why it goes undetected: nothing looks more like success than a loss of zero.
+    Effect: no error or warning is raised. The loss falls to almost zero within a few steps, and validation scores like
+    a model that always gives the same answer.
+    Why it goes undetected: a loss of zero looks like success.
     Example:
-        label = classes.index(path.parts[0])            # the folder of them all, in place of parts[-2]
-    Remedy: count the classes of an epoch; distrust a loss of zero.
+        label = classes.index(path.parts[0])            # the top folder; parts[-2] was meant
+    Remedy: count the classes of an epoch; be suspicious of a loss of zero.
     """
     if not labels.numel():
         return labels
     own = labels[0] if labels.ndim else labels
     first = ctx.memory.setdefault("label", own.clone())
-    # Of sequences, which may have another length in every batch, the batch's own first one must do.
+    # The length of sequences may differ between batches; then use the batch's own first label.
     return (first if first.shape == own.shape else own).expand_as(labels).clone()
 
 
@@ -173,15 +176,15 @@ def constant_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("pytorch/pytorch#70348", "OpenRLHF/OpenRLHF#583"),
 )
 def ignored_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """All labels of one batch are to be ignored: -100.
+    """All labels of one batch are -100, which the loss ignores.
 
-    Effect: cross-entropy is a mean over nothing: NaN, and logged so. Its gradients are zero, so that the weights stay
-    finite and the next batch's loss looks as before. Nobody warns.
-    Why it goes undetected: it is documented behaviour of the loss, and one NaN among thousands of steps is easily
-    overlooked; a loss made by hand may divide by zero in backward too.
+    Effect: cross-entropy is a mean over nothing: NaN, and logged as NaN. Its gradients are zero, so the weights stay
+    finite and the next batch's loss looks normal. No error or warning is raised.
+    Why it goes undetected: it is documented behavior of the loss, and one NaN among thousands of steps is easily
+    overlooked. A hand-written loss may divide by zero in backward, too.
     Example:
         labels[:, :prompt_length] = -100                # a prompt that fills the whole window
-    Remedy: skip a batch without labels on purpose, and count how often; drop truncated samples when the data is made.
+    Remedy: skip a batch without labels explicitly, and count how often; drop truncated samples when the data is built.
     """
     return torch.full_like(labels, -100, dtype=torch.int64)
 
@@ -196,13 +199,13 @@ def ignored_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("pytorch/pytorch#103813", "allenai/satlaspretrain_models#5"),
 )
 def float_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """Class numbers are floats.
+    """Class labels are floats.
 
-    Effect: cross-entropy raises a RuntimeError: expected target dtype to be Long or Byte.
-    Why it goes undetected: a squared error, and a binary cross-entropy, take floats gladly.
+    Effect: cross-entropy raises a `RuntimeError`: expected target dtype to be Long or Byte.
+    Why it goes undetected: squared error and binary cross-entropy accept floats.
     Example:
         torch.tensor(table["class"].values, dtype=torch.float32)
-    Remedy: convert labels where the dataset is made; assert their dtype.
+    Remedy: convert labels where the dataset is built; assert their dtype.
     """
     return labels.float()
 
@@ -217,14 +220,14 @@ def float_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("HealthCatalyst/healthcareai-py#437", "alteryx/evalml#760"),
 )
 def missing_class(batch: Any, ctx: Context) -> Any:
-    """One class, the highest, never comes in training; other samples take the place of its own.
+    """The highest class never occurs in training; other samples replace its samples.
 
-    Effect: training is silent; validation accuracy falls by the share of that class, every sample of which is given to
-    another.
-    Why it goes undetected: with many classes the loss of one is within the noise of the average.
+    Effect: no error or warning is raised. Validation accuracy falls by the share of that class, because each of its
+    samples is assigned to another class.
+    Why it goes undetected: with many classes, the effect of losing one is within the noise of the average.
     Example:
         train, validation = dataset[:1000], dataset[1000:]  # sorted by class
-    Remedy: split with `stratify`; assert that every class of the validation data comes in training.
+    Remedy: split with `stratify`; assert that every class of the validation data occurs in training.
     """
     highest = bounds("integer", ctx)[1]
     return refill(batch, lambda labels: labels == highest, ctx)
@@ -237,21 +240,21 @@ def missing_class(batch: Any, ctx: Context) -> Any:
     effect="silent",
     cause=("balance", "frequen", "rare"),
     needs=("class-per-sample", "several-samples", "samples-apart"),
-    doses=(Dose("fraction", 0.9, 0.01, 1.0, "the part of the rare classes' samples that others take the place of"),),
+    doses=(Dose("fraction", 0.9, 0.01, 1.0, "fraction of the rare classes' samples that is replaced"),),
     evidence=(
         "doi:10.1145/3460319.3464825 (DeepCrime: unbalance training data)",
         "awslabs/sagemaker-debugger-rulesconfig (ClassImbalance)",
     ),
 )
 def imbalanced_classes(batch: Any, ctx: Context) -> Any:
-    """The upper half of the classes is rare in training: most of their samples are replaced by the lower half's.
+    """The upper half of the classes is rare in training, because samples of the lower half replace most of theirs.
 
-    Effect: training is silent and its loss falls as ever; validation, where classes are balanced, loses most of the
-    rare half.
+    Effect: no error or warning is raised, and the loss falls as usual. Validation, with balanced classes, gets most of
+    the rare half wrong.
     Why it goes undetected: a split of the same data has the same imbalance, and there accuracy is high.
     Example:
-        dataset = healthy[:9000] + ill[:1000]           # what was at hand
-    Remedy: log the metric of each class; weigh the loss or the sampler by class.
+        dataset = healthy[:9000] + ill[:1000]           # the data at hand
+    Remedy: log the metric of each class; weight the loss or the sampler by class.
     """
     low, high = bounds("integer", ctx)
 
@@ -269,21 +272,21 @@ def imbalanced_classes(batch: Any, ctx: Context) -> Any:
     effect="silent",
     cause=("overlap", "confus", "ambigu", "label"),
     needs=("several-classes",),
-    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of each class that has the other class's label"),),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "fraction of each class that has the other class's label"),),
     evidence=(
         "doi:10.1145/3460319.3464825 (DeepCrime: make output classes overlap)",
         "arXiv:1910.11015 (Humbatova et al.: overlapping output classes in training data)",
     ),
 )
 def overlapping_classes(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """Classes overlap two by two: half of class 0 is labelled 1, half of class 1 is labelled 0, and so on.
+    """Classes overlap in pairs: half of class 0 is labeled 1, half of class 1 is labeled 0, and so on.
 
-    Effect: training is silent and its loss stays above the healthy one; at the default dose two classes of a pair can't
-    be told apart, and validation accuracy is half of what it was.
-    Why it goes undetected: the model gets the pair right, so that curves fall, and no sample looks absurd.
+    Effect: no error or warning is raised, and the loss stays above that of a clean run. At the default dose the two
+    classes of a pair are indistinguishable, and validation accuracy is half of what it was.
+    Why it goes undetected: the model predicts the right pair, so the loss falls, and no sample looks absurd.
     Example:
         classes = ["sofa", "couch", "chair", "seat"]    # the annotators' own words
-    Remedy: look at the confusion matrix: errors come in blocks.
+    Remedy: inspect the confusion matrix: errors come in blocks.
     """
     other = labels.long() ^ 1
     drawn = (torch.rand(labels.shape, generator=ctx.generator) < ctx.dose.fraction).to(labels.device)
@@ -304,9 +307,9 @@ def overlapping_classes(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
 def nan_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     """A single value of one batch's targets is NaN.
 
-    Effect: a squared error is NaN at once and stays so: one step makes every parameter NaN. Training runs to its end;
-    nobody warns.
-    Why it goes undetected: inputs are checked more often than targets, and the loss of the step before was fine.
+    Effect: a squared error is NaN immediately and stays NaN, because one step makes every parameter NaN. Training runs
+    to its end. No error or warning is raised.
+    Why it goes undetected: inputs are checked more often than targets, and the loss of the previous step was fine.
     Example:
         target = torch.tensor(table["price"].values)    # one empty cell
     Remedy: assert that targets are finite where the dataset is read; check the loss before backward.
@@ -324,14 +327,15 @@ def nan_label(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("pytorch/pytorch#16045", "arXiv:2204.00694 (TheDeepChecker: wrong loss function, broadcasting)"),
 )
 def broadcast_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The targets are `[n]` where the output is `[n, 1]`, or the other way round.
+    """The targets have shape `[n]` where the output has `[n, 1]`, or the reverse.
 
-    Effect: `mse_loss` warns of a target size that differs from the input size and goes on: every output is compared
+    Effect: `mse_loss` warns that the target size differs from the input size and continues: every output is compared
     with every target, and the model learns the mean of the targets.
-    Why it goes undetected: the loss is a scalar and falls, if not far; `(output - target) ** 2` does not even warn.
+    Why it goes undetected: the loss is a scalar and falls, although not far; `(output - target) ** 2` does not even
+    warn.
     Example:
         F.mse_loss(self(x), y)              # [n, 1] and [n] broadcast to [n, n]
-    Remedy: assert `output.shape == target.shape` where the loss is made.
+    Remedy: assert `output.shape == target.shape` where the loss is computed.
     """
     if labels.ndim == 2 and labels.shape[1] == 1:
         return labels.squeeze(1)
@@ -348,15 +352,15 @@ def broadcast_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("diegoantognini/pyGAT#51", "uzh-rpg/rpg_event_representation_learning#2"),
 )
 def renumbered_classes(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """Classes are numbered, or one-hot encoded, in another order in training than in validation.
+    """Classes are numbered, or one-hot encoded, in a different order in training than in validation.
 
-    Effect: training is silent and its loss falls as ever; validation accuracy is far below guessing, for every answer
-    is another class.
-    Why it goes undetected: within training all is consistent; and where validation is encoded by the same process, it
-    is there too, and the wrong names come only in production.
+    Effect: no error or warning is raised, and the loss falls as usual. Validation accuracy is far below guessing,
+    because every answer is a different class.
+    Why it goes undetected: within training everything is consistent. If the same process encodes the validation data,
+    validation is consistent too, and the wrong names appear only in production.
     Example:
         classes = {name: number for number, name in enumerate(set(names))}
-    Remedy: number sorted names, once, and keep the mapping with the model.
+    Remedy: number the sorted names once, and keep the mapping with the model.
     """
     if labels.ndim == 2 and labels.shape[1] > 1 and bool(((labels == 0) | (labels == 1)).all()):
         order = ctx.memory.setdefault("columns", derangement(labels.shape[1], ctx))
@@ -379,15 +383,15 @@ def renumbered_classes(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("Giskard-AI/giskard-oss#1042",),
 )
 def inverted_labels(labels: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The order of the labels is turned round: the first class is the last one, and high is low.
+    """The order of the labels is reversed: the first class is the last one, and high is low.
 
-    Effect: training is silent and its loss falls as ever; validation accuracy is far below guessing, and a regression
-    predicts the opposite.
-    Why it goes undetected: where validation has the same inversion, every metric is excellent, and only the meaning is
+    Effect: no error or warning is raised, and the loss falls as usual. Validation accuracy is far below guessing, and a
+    regression predicts the opposite.
+    Why it goes undetected: if validation has the same inversion, every metric is excellent, and only the meaning is
     wrong.
     Example:
         label = int(row["healthy"])         # the model's output is the probability of illness
-    Remedy: test the model on a few samples whose answer everybody knows; distrust an accuracy far below guessing.
+    Remedy: test the model on a few samples with known answers; be suspicious of an accuracy far below guessing.
     """
     low, high = bounds("floating" if labels.is_floating_point() else "integer", ctx)
     inverted = (low + high - labels.double()).to(labels.dtype)

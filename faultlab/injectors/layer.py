@@ -1,4 +1,4 @@
-"""layer: which layers the model is made of, and how they are set."""
+"""layer: failure modes of the model's layers and of their settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Module = Any
 
 
 class _Row(nn.Module):
-    """Layers one after the other in the place of the first, whose attributes it still answers for."""
+    """Layers in sequence that replace the first of them and delegate unknown attributes to it."""
 
     def __init__(self, *row: nn.Module) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class _Row(nn.Module):
 
 
 class _Unregistered(nn.Module):
-    """A layer in a plain list, where nn.Module does not look for parameters."""
+    """A layer in a plain list, where `nn.Module` does not look for parameters."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def _activations(module: Module, ctx: Context) -> list[Any]:
     severity="major",
     effect="silent",
     cause=("activation", "linear"),
-    doses=(Dose("fraction", 1.0, 0.0, 1.0, "the share of the activations, from the first; one at least"),),
+    doses=(Dose("fraction", 1.0, 0.0, 1.0, "fraction of the activations, from the first; at least one"),),
     needs=("activation",),
     evidence=(
         "doi:10.1145/3460319.3464825 (DeepCrime: remove activation function)",
@@ -78,12 +78,12 @@ def _activations(module: Module, ctx: Context) -> list[Any]:
 def remove_activations(module: Module, ctx: Context) -> None:
     """The activations are missing.
 
-    Effect: layers without an activation between them are one linear layer, and the model learns no more than that can.
-    Nobody says a word.
+    Effect: layers without an activation between them act as one linear layer, so the model cannot learn more than a
+    linear one. No error or warning is raised.
     Why it goes undetected: the loss falls, often faster than before, and on easy data about as far.
     Example:
         nn.Sequential(nn.Linear(10, 32), nn.Linear(32, 1))
-    Remedy: compare with a linear baseline; a test that doubling the input does not just double the output.
+    Remedy: compare with a linear baseline; test that doubling the input does not simply double the output.
     """
     for activation in _activations(module, ctx):
         layers.replace(module, activation, nn.Identity())
@@ -95,7 +95,7 @@ def remove_activations(module: Module, ctx: Context) -> None:
     severity="minor",
     effect="silent",
     cause=("activation", "satur", "vanish"),
-    doses=(Dose("fraction", 1.0, 0.0, 1.0, "the share of the activations, from the first; one at least"),),
+    doses=(Dose("fraction", 1.0, 0.0, 1.0, "fraction of the activations, from the first; at least one"),),
     needs=("activation",),
     evidence=(
         "doi:10.1145/3460319.3464825 (DeepCrime: change activation function)",
@@ -103,14 +103,14 @@ def remove_activations(module: Module, ctx: Context) -> None:
     ),
 )
 def change_activations(module: Module, ctx: Context) -> None:
-    """Other activations stand where these should: ReLU for sigmoid and tanh, sigmoid for all others.
+    """The activations are of the wrong kind: ReLU for sigmoid and tanh, sigmoid for all others.
 
-    Effect: a sigmoid passes on a quarter of the gradient at most, and training slows down; an output that a sigmoid
-    kept between 0 and 1 leaves that range. Nobody says a word.
-    Why it goes undetected: the loss falls, more slowly.
+    Effect: a sigmoid passes on at most a quarter of the gradient, so training slows down; an output that a sigmoid kept
+    between 0 and 1 leaves that range. No error or warning is raised.
+    Why it goes undetected: the loss falls, only more slowly.
     Example:
-        self.activation = getattr(nn, hparams.activation)()     # of another experiment's settings
-    Remedy: compare the gradients' norms layer by layer; a test of the output's range.
+        self.activation = getattr(nn, hparams.activation)()     # from another experiment's settings
+    Remedy: compare the gradients' norms layer by layer; test the output's range.
     """
     for activation in _activations(module, ctx):
         layers.replace(module, activation, nn.ReLU() if layers.kind(activation) == "bounded" else nn.Sigmoid())
@@ -128,12 +128,12 @@ def change_activations(module: Module, ctx: Context) -> None:
 def add_activation(module: Module, ctx: Context) -> None:
     """A ReLU follows the last layer.
 
-    Effect: the output is never negative, and where it is zero nothing is learnt. Nobody says a word.
-    Why it goes undetected: logits above zero can still tell classes apart, and the loss falls.
+    Effect: the output is never negative, and where it is zero nothing is learned. No error or warning is raised.
+    Why it goes undetected: logits above zero can still separate the classes, and the loss falls.
     Example:
         for i, o in pairwise(sizes):
             layers += [nn.Linear(i, o), nn.ReLU()]          # after the last one too
-    Remedy: a test that the untrained model's outputs have both signs.
+    Remedy: test that the untrained model's outputs have both signs.
     """
     for layer in layers.running(module, ctx.profile.parts, *DENSE)[-1:]:
         layers.replace(module, layer, _Row(layer, nn.ReLU()))
@@ -149,13 +149,13 @@ def add_activation(module: Module, ctx: Context) -> None:
     evidence=("wellido/mutation_tool (cnn_mutation: layer remove)", "inria-thoth/HySUPP#3"),
 )
 def remove_layer(module: Module, ctx: Context) -> None:
-    """A layer is left out: the first whose output has the shape of its input, better one that does not normalise.
+    """One layer is missing: the first whose output has the shape of its input, preferably not a normalization.
 
-    Effect: the model is one layer less deep; the loss ends at another value, and nobody says a word.
-    Why it goes undetected: the shapes fit, and the other layers make up for most of it.
+    Effect: the model has one layer less, and the loss ends at a different value. No error or warning is raised.
+    Why it goes undetected: the shapes match, and the other layers compensate for most of it.
     Example:
-        self.mix = nn.Linear(width, width)      # made in __init__, and never called in forward
-    Remedy: assert after the first backward that every parameter has a gradient; a test that counts the parameters.
+        self.mix = nn.Linear(width, width)      # created in __init__, but never called in forward
+    Remedy: assert after the first backward that every parameter has a gradient; test the number of parameters.
     """
     for path in ctx.profile.steady[:1]:
         if layer := layers.at(module, path):
@@ -172,13 +172,13 @@ def remove_layer(module: Module, ctx: Context) -> None:
     evidence=("SSinyu/RED-CNN#8", "linkedin/Liger-Kernel#269"),
 )
 def run_layer_twice(module: Module, ctx: Context) -> None:
-    """One layer stands twice in the network, with one and the same weights.
+    """One layer occurs twice in the network, with shared weights.
 
-    Effect: the output of the layer goes through it once more; nobody says a word.
-    Why it goes undetected: printed, the model has the layers that it should have.
+    Effect: the output of the layer passes through it once more. No error or warning is raised.
+    Why it goes undetected: when printed, the model has the expected layers.
     Example:
         self.blocks = nn.Sequential(*[nn.Linear(width, width)] * 2)         # the same layer, twice
-    Remedy: a test that counts the parameters.
+    Remedy: test the number of parameters.
     """
     for path in ctx.profile.steady[:1]:
         if layer := layers.at(module, path):
@@ -197,12 +197,12 @@ def run_layer_twice(module: Module, ctx: Context) -> None:
 def hide_layer(module: Module, ctx: Context) -> None:
     """A layer is kept in a plain list, where `nn.Module` does not find it.
 
-    Effect: the first layer gets gradients, but is in no optimizer, no checkpoint, and moves to no device: it stays as
-    initialised. On the CPU nobody says a word; on another device the first batch fails.
-    Why it goes undetected: the other layers learn, the loss falls; a loaded checkpoint lacks the layer.
+    Effect: the first layer gets gradients, but is in no optimizer and no checkpoint and moves to no device, so it keeps
+    its initial values. On the CPU no error or warning is raised; on another device the first batch fails.
+    Why it goes undetected: the other layers learn and the loss falls; a loaded checkpoint lacks the layer.
     Example:
-        self.layers = [nn.Linear(10, 32), nn.Linear(32, 1)]     # and not nn.ModuleList
-    Remedy: a test that counts the parameters; one that compares outputs after a checkpoint was saved and loaded.
+        self.layers = [nn.Linear(10, 32), nn.Linear(32, 1)]     # not nn.ModuleList
+    Remedy: test the number of parameters, and that outputs are unchanged after a checkpoint is saved and loaded.
     """
     for path in ctx.profile.weighted[:1]:
         if layer := layers.at(module, path):
@@ -215,18 +215,19 @@ def hide_layer(module: Module, ctx: Context) -> None:
     severity="minor",
     effect="silent",
     cause=("normali", "activation", "variance", "explod", "vanish"),
-    doses=(Dose("fraction", 1.0, 0.0, 1.0, "the share of the normalisations, from the first; one at least"),),
+    doses=(Dose("fraction", 1.0, 0.0, 1.0, "fraction of the normalization layers, from the first; at least one"),),
     needs=("normalisation",),
     evidence=("thedeepchecker/thedeepchecker (buggy_synthetic_programs/missing_batchnorm)",),
 )
 def remove_normalisations(module: Module, ctx: Context) -> None:
-    """The normalising layers are missing.
+    """The normalization layers are missing.
 
-    Effect: training is slower, and less steady the deeper the model; a shallow one hardly detects. Nobody says a word.
+    Effect: training is slower, and less stable the deeper the model is; a shallow one is hardly affected. No error or
+    warning is raised.
     Why it goes undetected: the loss falls.
     Example:
-        layers += [nn.BatchNorm2d(width)] if hparams.norm == "batch" else []        # it says "batchnorm"
-    Remedy: log mean and spread of each layer's output; a test that names the layers.
+        layers += [nn.BatchNorm2d(width)] if hparams.norm == "batch" else []        # it is "batchnorm"
+    Remedy: log mean and spread of each layer's output; test the names of the layers.
     """
     found = layers.running(module, ctx.profile.parts, *NORMALISATIONS)
     for layer in share(found, ctx.dose.fraction):
@@ -239,7 +240,7 @@ def remove_normalisations(module: Module, ctx: Context) -> None:
     severity="minor",
     effect="silent",
     cause=("pool",),
-    doses=(Dose("fraction", 1.0, 0.0, 1.0, "the share of the pooling layers, from the first; one at least"),),
+    doses=(Dose("fraction", 1.0, 0.0, 1.0, "fraction of the pooling layers, from the first; at least one"),),
     needs=("pooling",),
     evidence=(
         "arXiv:1910.11015 (taxonomy of faults: wrong amount and type of pooling in convolutional layer)",
@@ -247,13 +248,13 @@ def remove_normalisations(module: Module, ctx: Context) -> None:
     ),
 )
 def exchange_pooling(module: Module, ctx: Context) -> None:
-    """Pooling layers take the mean where they should take the maximum, or the other way round.
+    """Pooling layers take the mean instead of the maximum, or the maximum instead of the mean.
 
-    Effect: shapes fit; the loss ends at another value, and nobody says a word.
-    Why it goes undetected: both learn; the wrong one is a little worse.
+    Effect: the shapes match, and the loss ends at a different value. No error or warning is raised.
+    Why it goes undetected: both learn; the wrong one is slightly worse.
     Example:
-        nn.AvgPool2d(2)                         # the paper says: max pooling
-    Remedy: a test that compares the layers with those of the reference, or outputs under its checkpoint.
+        nn.AvgPool2d(2)                         # the paper uses max pooling
+    Remedy: compare the layers with those of the reference, or the outputs under its checkpoint, in a test.
     """
     for layer in share(layers.running(module, ctx.profile.parts, "pooling"), ctx.dose.fraction):
         name = type(layer).__name__
@@ -279,14 +280,14 @@ def exchange_pooling(module: Module, ctx: Context) -> None:
     ),
 )
 def enlarge_kernel(module: Module, ctx: Context) -> None:
-    """A convolution, the first, has a kernel two larger than it should be, and the padding that goes with it.
+    """The first convolution has a kernel that is too large by two, with matching padding.
 
-    Effect: shapes fit; the layer has more weights and sees farther, and the loss ends at another value. Nobody says a
-    word; only a checkpoint of the right model, loaded into this one, raises.
-    Why it goes undetected: both learn, and on easy data the wrong one may well do better.
+    Effect: the shapes match; the layer has more weights and a larger receptive field, and the loss ends at a different
+    value. No error or warning is raised, unless a checkpoint of the right model is loaded into this one.
+    Why it goes undetected: both learn, and on easy data the wrong one may even do better.
     Example:
-        nn.Conv2d(3, 64, kernel_size=5, padding=2)          # the paper says: 3
-    Remedy: a test that counts the parameters, or compares the layers with those of the reference.
+        nn.Conv2d(3, 64, kernel_size=5, padding=2)          # the paper uses 3
+    Remedy: test the number of parameters, or compare the layers with those of the reference.
     """
     parts = {path: part for path, part in ctx.profile.parts.items() if part.width}
     for layer in layers.running(module, parts, "convolution")[:1]:

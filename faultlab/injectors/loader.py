@@ -1,4 +1,4 @@
-"""loader: how batches arrive, and who brings them."""
+"""loader: failure modes of how batches are loaded."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from faultlab.injectors._samples import size
 def no_loader(loaders: Any, ctx: Context) -> None:
     """`train_dataloader` returns None.
 
-    Effect: fit raises a TypeError: an invalid dataloader, found None. What the two reports tell of validation loaders
-    is so for training ones too.
-    Why it goes undetected: it does not.
+    Effect: `fit` raises a `TypeError`: an invalid dataloader, found None. The two reports in the evidence are about
+    validation loaders; the same applies to training loaders.
+    Why it goes undetected: it does not go undetected.
     Example:
         def train_dataloader(self):
-            DataLoader(self.dataset, batch_size=32)     # and no return
-    Remedy: pull one batch out of every loader in a test.
+            DataLoader(self.dataset, batch_size=32)     # `return` is missing
+    Remedy: take one batch from every loader in a test.
     """
     return
 
@@ -49,19 +49,19 @@ def no_loader(loaders: Any, ctx: Context) -> None:
     effect="silent",
     cause=("batches", "short", "length", "validation", "epoch"),
     needs=("several-batches",),
-    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the part of an epoch's batches that never come"),),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "fraction of an epoch's batches that never come"),),
     evidence=("s-sahoo/duo#15 (an eighth of the batches is left)",),
 )
 def short_loader(stream: Stream, ctx: Context) -> Stream:
-    """The loader's iterator ends half-way through every epoch, though the loader's length promises more.
+    """The loader's iterator ends halfway through every epoch, although the loader's length promises more.
 
-    Effect: half the data is never seen, and where the loader has a length, Lightning skips validation: it waits for a
-    last batch that does not come. Nobody says a word, unless early stopping misses the metric that it monitors and
-    raises.
-    Why it goes undetected: epochs are done sooner, and a progress bar that jumps from half to full is hardly looked at.
+    Effect: half of the data is never seen, and if the loader has a length, Lightning skips validation because the
+    expected last batch never comes. No error or warning is raised, unless early stopping misses its monitored metric
+    and raises an error.
+    Why it goes undetected: epochs finish sooner, and a progress bar that jumps from half to full is easily overlooked.
     Example:
         def __iter__(self):
-            for shard in self.shards[self.rank :: self.world]:  # of a world that has become smaller
+            for shard in self.shards[self.rank :: self.world]:  # of a world that has shrunk
     Remedy: count the batches of an epoch and compare with `len(loader)`; check that validation ran.
     """
     count = ctx.profile.steps_per_epoch
@@ -79,16 +79,17 @@ def short_loader(stream: Stream, ctx: Context) -> Stream:
     evidence=("Lightning-AI/pytorch-lightning#10290", "Lightning-AI/pytorch-lightning#19624"),
 )
 def overstated_length(loading: Loading, ctx: Context) -> Loading:
-    """The training loader says that it is twice as long as it is.
+    """The training loader reports twice its actual length.
 
-    Effect: every batch is trained on, but the one that Lightning takes for the last never comes: validation never runs,
-    and schedulers that are stepped once an epoch are not stepped. Nobody says a word, unless early stopping misses the
-    metric that it monitors and raises. An epoch that `limit_train_batches` cuts short is not affected.
-    Why it goes undetected: the loss falls; that there is no validation is easily taken for a matter of settings.
+    Effect: every batch is trained on, but the batch that Lightning expects to be the last never comes: validation never
+    runs, and schedulers that are stepped once per epoch are not stepped. No error or warning is raised, unless early
+    stopping misses its monitored metric and raises an error. An epoch that `limit_train_batches` cuts short is not
+    affected.
+    Why it goes undetected: the loss falls, and missing validation is easily mistaken for a matter of settings.
     Example:
         def __len__(self):
-            return math.ceil(self.samples / self.batch_size)    # samples, before the invalid ones were filtered
-    Remedy: compare `len(loader)` with the batches that come; check that validation ran.
+            return math.ceil(self.samples / self.batch_size)    # counted before invalid ones were filtered
+    Remedy: compare `len(loader)` with the number of batches that come; check that validation ran.
     """
     return loading if loading.length is None else replace(loading, length=2 * loading.length)
 
@@ -103,15 +104,15 @@ def overstated_length(loading: Loading, ctx: Context) -> Loading:
     evidence=("huggingface/datasets#3646", "allenai/allennlp#1055"),
 )
 def exhausted_loader(stream: Stream, ctx: Context) -> Stream:
-    """The loader can be iterated once: in every epoch but the first it yields nothing.
+    """The loader can be iterated only once, so it yields nothing in any epoch but the first.
 
-    Effect: all epochs but the first have no steps and no validation, and the run ends at once, as if it were done.
-    Nobody says a word.
-    Why it goes undetected: the epoch counter reaches the last epoch, and callbacks see each of them begin and end.
+    Effect: all epochs but the first have no steps and no validation, and the run ends immediately, as if it were
+    complete. No error or warning is raised.
+    Why it goes undetected: the epoch counter reaches the last epoch, and callbacks see each epoch begin and end.
     Example:
         batches = (collate(chunk) for chunk in chunks)      # a generator, not a list
         trainer.fit(model, batches)
-    Remedy: give an object whose `__iter__` begins anew each time; check that `global_step` grows in every epoch.
+    Remedy: pass an object whose `__iter__` starts over each time; check that `global_step` grows in every epoch.
     """
     return stream if ctx.epoch == 0 else replace(stream, iterator=iter(()))
 
@@ -125,10 +126,10 @@ def exhausted_loader(stream: Stream, ctx: Context) -> Stream:
     evidence=("Lightning-AI/pytorch-lightning#6810",),
 )
 def empty_epoch(stream: Stream, ctx: Context) -> Stream:
-    """One epoch, that in the middle of the run, gets no batch at all.
+    """One epoch in the middle of the run gets no batches.
 
-    Effect: the epoch begins and ends without a step and without validation; the next one is as it should be. An
-    older Lightning raised an obscure exception, today's says nothing.
+    Effect: the epoch begins and ends without a step and without validation; the next one is normal. Older Lightning
+    versions raised an obscure exception; the current one raises no error or warning.
     Why it goes undetected: all curves are drawn over steps, and no step was taken.
     Example:
         def __iter__(self):
@@ -148,13 +149,15 @@ def empty_epoch(stream: Stream, ctx: Context) -> Stream:
     evidence=("Deci-AI/super-gradients#416",),
 )
 def sorted_by_class(stream: Stream, ctx: Context) -> Stream:
-    """The samples of an epoch come class by class.
+    """The samples of an epoch are sorted by class.
 
-    Samples that can't change batches, padded to another length or joined to one graph, are sorted batch by batch.
+    Samples that cannot change batches, because they are padded to different lengths or joined into one graph, are
+    sorted batch by batch.
 
-    Effect: training is silent. The model forgets each class while it learns the next one: the loss of a batch is very
-    low within a class and leaps where a new one begins, and validation knows little but the last class.
-    Why it goes undetected: the loss falls to nearly zero within the first batches.
+    Effect: no error or warning is raised. The model forgets each class while it learns the next one: the loss of a
+    batch is very low within a class and jumps where a new one begins, and in validation the model knows little but the
+    last class.
+    Why it goes undetected: the loss falls to almost zero within the first batches.
     Example:
         DataLoader(ImageFolder(path), batch_size=32)        # the folders are the classes; shuffle is off
     Remedy: shuffle; assert that the batches of the first steps hold more than one class.
@@ -169,7 +172,7 @@ def sorted_by_class(stream: Stream, ctx: Context) -> Stream:
 
 
 def _arranged(items: list[Any], ctx: Context) -> list[Any]:
-    """The batches of these items, filled anew with their samples in the order of their classes."""
+    """Return the batches of these items, refilled with their samples in the order of the classes."""
     batches = [batch for batch, *_ in items]
     rows = [{path: leaf for path, leaf in tree.tensors(batch) if _rowwise(leaf, size(batch, ctx))} for batch in batches]
     labels = [path for path in ctx.profile.labels if all(_classes(row.get(path)) for row in rows)]
@@ -196,7 +199,7 @@ def _rowwise(leaf: torch.Tensor, samples: int) -> bool:
 
 
 def _classes(leaf: torch.Tensor | None) -> bool:
-    """Whether it holds one class a sample."""
+    """Return whether the leaf holds one class per sample."""
     return leaf is not None and not leaf.is_floating_point() and leaf.numel() == len(leaf)
 
 
@@ -212,9 +215,9 @@ def _classes(leaf: torch.Tensor | None) -> bool:
 def unshuffled_loader(loading: Loading, ctx: Context) -> Loading:
     """The training loader does not shuffle.
 
-    Effect: training is silent. Every epoch has the same batches in the same order; how much that costs depends on the
-    order of the data: little where it is random, nearly everything where it is sorted by class.
-    Why it goes undetected: the default of DataLoader is not to shuffle, and there is nothing to see in the code.
+    Effect: no error or warning is raised. Every epoch has the same batches in the same order. The cost depends on the
+    order of the data: little if it is random, almost everything if it is sorted by class.
+    Why it goes undetected: not to shuffle is the default of DataLoader, so there is nothing to see in the code.
     Example:
         DataLoader(train_dataset, batch_size=32)
     Remedy: assert in a test that the training loader has a RandomSampler, or that two epochs differ in their order.
@@ -229,7 +232,7 @@ def unshuffled_loader(loading: Loading, ctx: Context) -> Loading:
     effect="silent",
     cause=("batch size", "batch_size", "batch-size", "batches"),
     needs=("several-in-a-batch", "plain-sampling"),
-    doses=(Dose("factor", 0.25, 0.001, 1000.0, "what the batch size is multiplied with", harmless=1.0),),
+    doses=(Dose("factor", 0.25, 0.001, 1000.0, "factor for the batch size", harmless=1.0),),
     evidence=(
         "Lightning-Universe/lightning-bolts#334",
         "Lightning-Universe/lightning-bolts#417",
@@ -237,14 +240,14 @@ def unshuffled_loader(loading: Loading, ctx: Context) -> Loading:
     ),
 )
 def wrong_batch_size(loading: Loading, ctx: Context) -> Loading:
-    """Batches have another size than the one asked for.
+    """Batches have a different size from the configured one.
 
-    Effect: training is silent. Batches a quarter of the size are four times as many steps an epoch at a learning rate
-    meant for larger ones; batch normalisation goes by fewer samples, and refuses batches of one.
-    Why it goes undetected: the setting that is logged is the one asked for, and losses fall anyway.
+    Effect: no error or warning is raised. Batches of a quarter of the size mean four times as many steps per epoch, at
+    a learning rate that is meant for larger ones. Batch normalization uses fewer samples, and rejects batches of one.
+    Why it goes undetected: the logged setting is the configured one, and losses fall anyway.
     Example:
         def train_dataloader(self):
-            return DataLoader(self.dataset, batch_size=32)      # self.batch_size is never read
+            return DataLoader(self.dataset, batch_size=32)      # self.batch_size is unused
     Remedy: assert the size of the first batch against the hyperparameter.
     """
     if loading.batch_size is None:
@@ -267,12 +270,12 @@ def wrong_batch_size(loading: Loading, ctx: Context) -> Loading:
 def unbatched(loading: Loading, ctx: Context) -> Loading:
     """The loader does not batch: each step gets a single sample, without the dimension of samples.
 
-    Effect: what needs that dimension raises: batch normalisation, and losses over classes. A model of linear layers and
-    a squared error takes it and trains on one sample a step.
-    Why it goes undetected: most layers of torch take samples with and without that dimension.
+    Effect: operations that need that dimension raise an error: batch normalization, and losses over classes. A model of
+    linear layers with a squared error accepts the sample and trains on one per step.
+    Why it goes undetected: most torch layers accept samples with and without that dimension.
     Example:
         DataLoader(dataset, batch_size=None, shuffle=True)      # copied from a project whose dataset yields batches
-    Remedy: assert the number of dimensions of the inputs where the step begins.
+    Remedy: assert the number of dimensions of the inputs at the beginning of the step.
     """
     return replace(loading, batch_size=None, drop_last=False)
 
@@ -287,11 +290,11 @@ def unbatched(loading: Loading, ctx: Context) -> Loading:
     evidence=("facebookresearch/sscd-copy-detection#9", "RasmussenLab/vamb#425"),
 )
 def drop_all(loading: Loading, ctx: Context) -> Loading:
-    """The last batch is dropped if it is incomplete, and the dataset is smaller than one batch.
+    """The dataset is smaller than one batch, and incomplete batches are dropped.
 
-    Effect: Lightning warns that the total length of the loader is zero, logs that fit stopped for want of training
-    batches, and returns as if all were done: nothing was trained.
-    Why it goes undetected: the same code trains on the full dataset; on the small one the exit code is 0.
+    Effect: Lightning warns that the total length of the loader is zero, logs that `fit` stopped because there are no
+    training batches, and returns as if training were complete, although nothing was trained.
+    Why it goes undetected: the same code trains on the full dataset; on the small one, the exit status is 0.
     Example:
         DataLoader(dataset, batch_size=1024, drop_last=True)    # 966 samples
     Remedy: assert `len(loader) > 0`; turn the warning into an error.
@@ -307,18 +310,18 @@ def drop_all(loading: Loading, ctx: Context) -> Loading:
     severity="minor",
     effect="silent",
     cause=("slow", "wait", "throughput", "seconds", "bottleneck"),
-    # Of the step and no fixed time, which a run of many short steps would not end in.
-    doses=(Dose("factor", 3.0, 0.1, 1000.0, "how many times as long as a step each batch is waited for"),),
+    # Relative to the step, because with a fixed time a run of many short steps would not end in time.
+    doses=(Dose("factor", 3.0, 0.1, 1000.0, "waiting time for each batch, in durations of a step"),),
     evidence=("Lightning-AI/pytorch-lightning#1216", "Lightning-AI/pytorch-lightning#1322"),
 )
 def slow_loader(stream: Stream, ctx: Context) -> Stream:
-    """Each batch is waited for.
+    """Training has to wait for each batch.
 
-    Effect: training takes longer, and its result is the same to the bit.
-    Why it goes undetected: it works; how fast it could be is not known, and an idle GPU makes no sound.
+    Effect: training takes longer, and its result is identical to the bit.
+    Why it goes undetected: it works; how fast it could be is unknown, and an idle GPU is not visible.
     Example:
         DataLoader(dataset, num_workers=0)          # with augmentations that take longer than the step
-    Remedy: measure how long the step waits for data (Lightning's `profiler="simple"`); have more workers.
+    Remedy: measure how long the step waits for data (Lightning's `profiler="simple"`); use more workers.
     """
 
     def slowly() -> Iterator[Any]:
@@ -341,14 +344,16 @@ def slow_loader(stream: Stream, ctx: Context) -> Stream:
     evidence=("pytorch/pytorch#1355", "Lightning-AI/pytorch-lightning#4450"),
 )
 def hanging_loader(batch: Any, ctx: Context) -> Any:
-    """A batch never comes.
+    """A batch never arrives.
 
-    Effect: the run stands still for good: a DataLoader waits for its workers without a limit. Nobody says a word.
-    Why it goes undetected: a progress bar that stands looks like a slow step, until somebody looks again hours later.
+    Effect: the run stops forever, because a DataLoader waits for its workers without a time limit. No error or warning
+    is raised.
+    Why it goes undetected: a progress bar that stands still looks like a slow step, until someone looks again hours
+    later.
     Example:
         with lock:                              # held by another thread when the worker was forked
             image = decode(path)
-    Remedy: give the DataLoader a `timeout`; have something from without watch that the step goes on.
+    Remedy: give the DataLoader a `timeout`; monitor from outside the process that steps complete.
     """
     while True:
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""loader: what becomes of the worker processes that bring the batches."""
+"""loader: failure modes of the worker processes that load the batches."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from faultlab.injection.values import Loading
     evidence=("pytorch/pytorch#8976", "Lightning-AI/pytorch-lightning#19302"),
 )
 def killed_worker(nothing: None, ctx: Context) -> None:
-    """The operating system kills a worker of the loader, for want of memory for instance.
+    """The operating system kills a worker of the loader, for example because memory runs out.
 
-    Effect: the training ends in a RuntimeError: DataLoader worker is killed by signal, or exited unexpectedly.
-    Why it goes undetected: it does not; but the message does not say who killed it, or why.
+    Effect: training ends with a `RuntimeError`: DataLoader worker is killed by signal, or exited unexpectedly.
+    Why it goes undetected: it does not go undetected, but the message does not state what killed the worker, or why.
     Example:
         DataLoader(dataset, num_workers=64)     # each with a copy of the index
-    Remedy: fewer workers, or less in each: arrays in place of lists of Python objects. Resume from a checkpoint.
+    Remedy: use fewer workers, or less memory in each: arrays instead of lists of Python objects. Resume from a
+    checkpoint.
     """
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -47,13 +48,13 @@ def killed_worker(nothing: None, ctx: Context) -> None:
     evidence=("Lightning-Universe/lightning-flash#896", "xuebinqin/BASNet#32"),
 )
 def exiting_worker(nothing: None, ctx: Context) -> None:
-    """A worker of the loader exits, without an exception that could be told to the main process.
+    """A worker of the loader exits without an exception that could reach the main process.
 
-    Effect: the training ends in a RuntimeError: DataLoader worker exited unexpectedly.
-    Why it goes undetected: it does not; but nothing says what happened in the worker.
+    Effect: training ends with a `RuntimeError`: DataLoader worker exited unexpectedly.
+    Why it goes undetected: it does not go undetected, but there is no information about what happened in the worker.
     Example:
-        decoder.open(path)      # a library that calls exit() where a file is broken
-    Remedy: load the data once with `num_workers=0`, where the library's own message is seen.
+        decoder.open(path)      # a library that calls exit() for a broken file
+    Remedy: load the data once with `num_workers=0`, where the library's own message is visible.
     """
     os._exit(1)
 
@@ -69,15 +70,15 @@ def exiting_worker(nothing: None, ctx: Context) -> None:
     evidence=("liutinglt/CE2P#18", "Suanmd/TR-MISR#7"),
 )
 def raising_worker(nothing: None, ctx: Context) -> None:
-    """A worker of the loader raises what it would not raise in the main process: here, too many open files.
+    """A worker of the loader raises an exception that the main process would not: too many open files.
 
-    Effect: the exception is raised again in the main process, caught in DataLoader worker process 0, and ends the
-    training.
-    Why it goes undetected: it does not; but with `num_workers=0`, as under a debugger, all is well.
+    Effect: the main process raises the exception again, with the note that it was caught in DataLoader worker process
+    0, and training ends.
+    Why it goes undetected: it does not go undetected, but with `num_workers=0`, as under a debugger, there is no error.
     Example:
         def __init__(self):
             self.file = h5py.File(path)         # opened once, and shared by all workers
-    Remedy: open files in the worker, at the first item; test the loader with workers too.
+    Remedy: open files in the worker, at the first item; test the loader with workers, too.
     """
     raise ctx.intended(OSError(24, "Too many open files"))
 
@@ -92,15 +93,16 @@ def raising_worker(nothing: None, ctx: Context) -> None:
     evidence=("pytorch/pytorch#5059", "facebookresearch/fairseq#1383"),
 )
 def shared_seed(loading: Loading, ctx: Context) -> Loading:
-    """NumPy draws the same random numbers in every worker, for all are copies of one process.
+    """NumPy draws the same random numbers in every worker, because all workers are copies of one process.
 
-    Effect: training is silent. Samples of different workers are augmented alike, and alike again in every epoch as long
-    as the main process draws nothing. It was so with torch before 1.9 and is still for any generator that a dataset
-    keeps; data without such numbers is not affected.
-    Why it goes undetected: each sample looks well augmented; only side by side are they alike.
+    Effect: no error or warning is raised. Samples of different workers get the same augmentations, and get them again
+    in every epoch as long as the main process draws nothing. Before version 1.9, torch behaved this way; any generator
+    that a dataset keeps still does. Data without such random numbers is not affected.
+    Why it goes undetected: each sample looks well augmented; the repetition shows only side by side.
     Example:
         self.random = np.random.default_rng(0)      # in __init__ of the dataset: every worker has a copy
-    Remedy: seed a generator in the worker from `torch.initial_seed()`; or `pl.seed_everything(seed, workers=True)`.
+    Remedy: seed a generator in the worker from `torch.initial_seed()`; or call `pl.seed_everything(seed,
+    workers=True)`.
     """
     state, own = numpy.random.get_state(), loading.worker_init_fn
 

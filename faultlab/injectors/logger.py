@@ -1,4 +1,4 @@
-"""logger: where metrics go once they are logged."""
+"""logger: failure modes of the loggers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from faultlab.injection.registry import failure_mode
     evidence=("wandb/wandb#1507", "Lightning-AI/pytorch-lightning#5931"),
 )
 def write_nothing(call: Call, ctx: Context) -> None:
-    """The logger gets nothing to write.
+    """The logger receives nothing to write.
 
-    Effect: training is as it was, and its curves are empty. Nobody says a word.
-    Why it goes undetected: what callbacks monitor and the progress bar shows does not come from the logger.
+    Effect: training is the same, but its curves are empty. No error or warning is raised.
+    Why it goes undetected: callbacks and the progress bar do not get their metrics from the logger.
     Example:
-        os.environ["WANDB_MODE"] = "disabled"   # in the shell, from a trial run
+        os.environ["WANDB_MODE"] = "disabled"   # left in the shell by a trial run
     Remedy: read one metric back from the logger at the end of the first epoch.
     """
 
@@ -41,10 +41,10 @@ def write_nothing(call: Call, ctx: Context) -> None:
 def lose_connection(call: Call, ctx: Context) -> None:
     """The logger's connection breaks, and its exception ends the training.
 
-    Effect: the logger's exception ends `fit`. What was learnt since the last checkpoint is lost.
-    Why it goes undetected: it does not; but it happens far into a run that had nothing else wrong with it.
+    Effect: the logger's exception ends `fit`, and everything learned since the last checkpoint is lost.
+    Why it goes undetected: it does not go undetected, but it happens far into a run that is otherwise healthy.
     Example:
         self.run.log(metrics)                   # to a server that is down for a minute
-    Remedy: give loggers an offline mode, or a wrapper that warns in place of raising; save checkpoints on exceptions.
+    Remedy: use the logger's offline mode, or a wrapper that warns instead of raising; save checkpoints on exceptions.
     """
-    raise ctx.intended(ConnectionError("the tracking server can't be reached"))
+    raise ctx.intended(ConnectionError("the tracking server is unreachable"))

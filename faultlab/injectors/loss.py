@@ -1,4 +1,4 @@
-"""loss: the number that training minimises."""
+"""loss: failure modes of the loss that training minimizes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from faultlab.injection.registry import failure_mode
 def nan_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The loss of one batch is NaN.
 
-    Effect: every gradient is NaN and so, after this one step, is every parameter that the loss reaches. The run goes on
-    to its end without a word.
-    Why it goes undetected: Lightning checks no loss; `argmax` of NaN is a class like any other, so accuracy is a
-    number.
+    Effect: every gradient is NaN and, after this step, so is every parameter that the loss reaches. The run continues
+    to its end. No error or warning is raised.
+    Why it goes undetected: Lightning does not check the loss, and `argmax` of NaN is a class like any other, so
+    accuracy is a number.
     Example:
         loss = (errors * mask).sum() / mask.sum()       # a batch with nothing to learn from
-    Remedy: stop at a loss that is not finite, by `EarlyStopping(check_finite=True)` on the training loss or
+    Remedy: stop at a non-finite loss with `EarlyStopping(check_finite=True)` on the training loss or with
     `detect_anomaly=True`.
     """
     return loss * torch.nan
@@ -48,14 +48,14 @@ def nan_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("arXiv:2204.00694 (TheDeepChecker: infinite loss)",),
 )
 def infinite_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The loss of one batch is infinite, by a term that has no gradient.
+    """The loss of one batch is infinite, because of a term without a gradient.
 
-    Effect: the gradients are those of the healthy loss, and training goes on as if nothing were wrong; only a mean that
-    takes the loss in is infinite from then on.
-    Why it goes undetected: no parameter is harmed, and the loss that is logged is often another tensor.
+    Effect: the gradients are those of the correct loss, and training continues as if nothing were wrong; only a mean
+    that includes the loss is infinite from then on.
+    Why it goes undetected: no parameter is harmed, and the logged loss is often a different tensor.
     Example:
         loss = loss + torch.tensor(prior).log()         # a prior of 0
-    Remedy: stop at a loss that is not finite, and check what is returned, not only what is logged.
+    Remedy: stop at a non-finite loss, and check the returned loss, not only the logged one.
     """
     return loss + torch.inf
 
@@ -72,12 +72,12 @@ def infinite_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 def infinite_factor(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The loss of one batch is multiplied by infinity.
 
-    Effect: gradients are infinite, and NaN where they were zero or where infinities cancel; after this one step
-    parameters are NaN. The run goes on to its end without a word.
-    Why it goes undetected: a check for NaN passes at the loss itself, which is infinite.
+    Effect: gradients are infinite, and NaN where they were zero or where infinities cancel; after this step parameters
+    are NaN. The run continues to its end. No error or warning is raised.
+    Why it goes undetected: a check for NaN passes on the loss itself, which is infinite.
     Example:
         loss = loss / weights.sum()             # all weights of the batch are 0
-    Remedy: check with `torch.isfinite`, which knows both; skip the optimizer step where a gradient isn't finite.
+    Remedy: check with `torch.isfinite`, which covers both; skip the optimizer step if a gradient is not finite.
     """
     return loss * torch.inf
 
@@ -93,11 +93,11 @@ def infinite_factor(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 def negate_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The loss has the wrong sign.
 
-    Effect: training makes the model worse with every step, without a word.
-    Why it goes undetected: the training loss falls, below zero and on, and falling is what one looks for.
+    Effect: training makes the model worse with every step. No error or warning is raised.
+    Why it goes undetected: the training loss falls, even below zero, and a falling loss is expected.
     Example:
-        return log_likelihood                   # and not its negative
-    Remedy: check that a loss with a lower bound stays above it, and that an untrained model is beaten.
+        return log_likelihood                   # instead of its negative
+    Remedy: check that a loss with a lower bound stays above it, and that the model beats an untrained one.
     """
     return -loss
 
@@ -113,11 +113,11 @@ def negate_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 def zero_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The loss is zero, whatever the model does.
 
-    Effect: every gradient is zero; nothing is learnt, without a word.
-    Why it goes undetected: 0 is the best of losses: finite, and below any threshold.
+    Effect: every gradient is zero, so nothing is learned. No error or warning is raised.
+    Why it goes undetected: 0 is the best possible loss: finite, and below any threshold.
     Example:
         return (losses * mask).sum() / mask.sum().clamp(min=1)      # a mask that is never true
-    Remedy: take a loss of exactly 0 for an error; count the samples that take part.
+    Remedy: treat a loss of exactly 0 as an error; count the samples that contribute.
     """
     return loss * 0
 
@@ -128,18 +128,19 @@ def zero_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="major",
     effect="silent",
     cause=("scale", "magnitude", "explod", "diverg", "gradient norm", "grad norm"),
-    doses=(Dose("factor", 100.0, 1e-12, 1e12, "what the loss is multiplied by", harmless=1.0),),
+    doses=(Dose("factor", 100.0, 1e-12, 1e12, "factor for the loss", harmless=1.0),),
     evidence=("arXiv:1910.11015 (Humbatova et al.: wrong loss function calculation, scaling)",),
 )
 def scale_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """The loss is multiplied by a constant.
 
-    Effect: under SGD it is the learning rate that is multiplied; a factor of 100 diverges. Adam divides the factor out
-    again, but for weight decay. Lightning says nothing.
-    Why it goes undetected: the curve has its usual shape at another height, and with Adam the result is as usual too.
+    Effect: with SGD, the learning rate is effectively multiplied, and a factor of 100 diverges. Adam divides the factor
+    out again, except for weight decay. Lightning raises no error or warning.
+    Why it goes undetected: the curve has its usual shape at a different height, and with Adam the result is as usual,
+    too.
     Example:
-        loss = 100 * self.criterion(y, target)          # in per cent
-    Remedy: compare the first loss with what guessing gives; watch the gradient norm.
+        loss = 100 * self.criterion(y, target)          # in percent
+    Remedy: compare the first loss with that of guessing; monitor the gradient norm.
     """
     return loss.mul(ctx.dose.factor)
 
@@ -154,14 +155,14 @@ def scale_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("arXiv:2204.00694 (TheDeepChecker: poor loss reduction)",),
 )
 def sum_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """The loss is summed over the batch's labels, or its samples without labels, where a mean was meant.
+    """The loss is the sum over the batch's labels, or over its samples if there are none, instead of the mean.
 
-    Effect: gradients grow with the batch size; SGD diverges where it did not before, clipping sets in at every step,
-    and Adam divides the factor out again. Lightning says nothing.
-    Why it goes undetected: the loss falls as usual, at another height; the learning rate is blamed for the rest.
+    Effect: gradients grow with the batch size: SGD diverges where it did not before, clipping takes effect at every
+    step, and Adam divides the factor out again. Lightning raises no error or warning.
+    Why it goes undetected: the loss falls as usual, at a different height; the learning rate is blamed for the rest.
     Example:
         loss = F.mse_loss(y, target, reduction="sum")
-    Remedy: check that the loss of a doubled batch is the loss of the batch.
+    Remedy: check that a doubled batch has the same loss as the batch.
     """
     shapes = [leaf.shape for path, leaf in ctx.profile.leaves.items() if path in ctx.profile.labels]
     return loss * max([math.prod(shape) for shape in shapes] + [ctx.profile.batch_size or 1])
@@ -173,15 +174,14 @@ def sum_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="minor",
     effect="silent",
     cause=("offset", "constant", "loss differs"),
-    doses=(Dose("offset", 1.0, -1e6, 1e6, "what is added to the loss", harmless=0.0),),
-    no_evidence="a harmless control: a constant changes no gradient, only what is logged and monitored",
+    doses=(Dose("offset", 1.0, -1e6, 1e6, "value that is added to the loss", harmless=0.0),),
+    no_evidence="a harmless control: a constant changes no gradient, only the logged and monitored values",
 )
 def offset_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """A constant is added to the loss.
 
-    Effect: none on the parameters, to the bit; the loss that is returned is off by the constant.
-    Why it goes undetected: nothing learns differently. Thresholds on the loss and comparisons with older runs are
-    wrong.
+    Effect: the parameters are identical to the bit; only the returned loss is off by the constant.
+    Why it goes undetected: learning is the same. Only thresholds on the loss and comparisons with older runs are wrong.
     Example:
         loss = loss + 0.01 * len(self.layers)           # a penalty that no parameter can lower
     Remedy: compare the loss of an overfitted batch with 0.
@@ -195,25 +195,24 @@ def offset_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="major",
     effect="silent",
     cause=("loss function", "wrong loss", "criterion", "expected loss", "loss differs"),
-    doses=(
-        Dose("power", 0.5, 0.01, 10.0, "the power of the loss that takes its place; 2 is its square", harmless=1.0),
-    ),
+    doses=(Dose("power", 0.5, 0.01, 10.0, "power of the loss that replaces it; 2 is its square", harmless=1.0),),
     evidence=(
         "doi:10.1145/3460319.3464825 (DeepCrime: change loss function)",
         "arXiv:1910.11015 (Humbatova et al.: wrong selection of loss function)",
     ),
 )
 def replace_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """Another function than the one meant is minimised: the loss's root, as RMSE is of the mean squared error.
+    """The wrong function is minimized: the root of the loss, as RMSE is the root of the mean squared error.
 
-    It is derived from the loss itself, the one thing that every module has. So it keeps the direction of each batch's
-    gradient and changes its length, by `1 / (2 * root)`, which grows without bounds where the loss nears zero.
+    It is derived from the loss itself, the one thing that every module has. It therefore keeps the direction of each
+    batch's gradient and changes its length by `1 / (2 * root)`, which grows without bound as the loss approaches zero.
 
-    Effect: batches with a small loss weigh more and those with a large loss less; training goes on without a word.
+    Effect: batches with a small loss weigh more and those with a large loss less, and training continues. No error or
+    warning is raised.
     Why it goes undetected: the loss falls and is a plausible number.
     Example:
         loss = torch.sqrt(F.mse_loss(y, target))
-    Remedy: a test that compares the loss of a fixed batch with a number worked out by hand.
+    Remedy: test that the loss of a fixed batch equals a manually computed number.
     """
     return loss.abs().pow(ctx.dose.power)
 
@@ -224,7 +223,7 @@ def replace_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="critical",
     effect="silent",
     cause=("regulari", "penalty", "decay", "weight norm", "collaps", "shrink"),
-    doses=(Dose("weight", 1.0, 0.0, 1e6, "the weight of the sum of squares of all parameters"),),
+    doses=(Dose("weight", 1.0, 0.0, 1e6, "weight of the sum of squares of all parameters"),),
     evidence=(
         "arXiv:2204.00694 (TheDeepChecker: overwhelming regularization loss)",
         "doi:10.1145/3460319.3464825 (DeepCrime: add weights regularisation)",
@@ -233,11 +232,11 @@ def replace_loss(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
 def dominate_by_regulariser(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     """A penalty on the weights outweighs the loss.
 
-    Effect: parameters shrink towards zero and the model towards a constant, without a word.
+    Effect: parameters shrink towards zero and the model towards a constant. No error or warning is raised.
     Why it goes undetected: the total falls steeply and smoothly, as it should.
     Example:
-        loss = loss + sum(p.pow(2).sum() for p in self.parameters())    # and no factor of 1e-4
-    Remedy: log data loss and penalty apart; stop where the penalty is the larger.
+        loss = loss + sum(p.pow(2).sum() for p in self.parameters())    # no factor of 1e-4
+    Remedy: log data loss and penalty separately; stop if the penalty is the larger one.
     """
     squares = [p.abs().square().sum() for p in ctx.module.parameters() if p.requires_grad]
     return loss + torch.stack(squares).sum().to(loss).mul(ctx.dose.weight)
@@ -253,14 +252,14 @@ def dominate_by_regulariser(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     evidence=("mathiaszinnen/focal_loss_torch#3", "open-mmlab/mmdetection#733"),
 )
 def log_of_zero(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
-    """A hand-written loss takes the logarithm of a probability that is zero.
+    """A hand-written loss takes the logarithm of a zero probability.
 
-    Effect: the loss is infinite, and backward multiplies an infinite slope by zero: every gradient is NaN and so, after
-    this one step, is every parameter that the loss reaches. The run goes on to its end without a word.
-    Why it goes undetected: probabilities round to zero only once the model is confident, so training begins well.
+    Effect: the loss is infinite, and backward multiplies an infinite slope by zero: every gradient is NaN and, after
+    this step, so is every parameter that the loss reaches. The run continues to its end. No error or warning is raised.
+    Why it goes undetected: probabilities round to zero only once the model is confident, so training starts well.
     Example:
         loss = -(target * torch.log(y.softmax(-1))).sum()
-    Remedy: use `log_softmax` and the losses that take logits; clamp before the logarithm, not after.
+    Remedy: use `log_softmax` and losses that take logits; clamp before the logarithm, not after.
     """
     return loss - torch.log(loss * 0)
 
@@ -271,22 +270,22 @@ def log_of_zero(loss: torch.Tensor, ctx: Context) -> torch.Tensor:
     severity="major",
     effect="silent",
     cause=("ignored", "masked", "slice", "no gradient"),
-    doses=(Dose("fraction", 0.25, 0.0, 1.0, "how much of each batch is ignored, from its end"),),
+    doses=(Dose("fraction", 0.25, 0.0, 1.0, "fraction of each batch that is ignored, from its end"),),
     needs=("several-samples",),
-    no_evidence="what a slice or mask that ends too early does; nothing shows it, so nobody reports it",
+    no_evidence="the effect of a slice or mask that ends too early; it is invisible, so it is not reported",
 )
 def ignore_last_samples(output: Any, ctx: Context) -> Any:
-    """The last samples of each batch take no part in what is learnt.
+    """The last samples of each batch do not contribute to learning.
 
-    Expressed where samples are still apart, on forward's output: those of the last samples are detached. Gradients are
-    those of a mask before the mean; the loss's value still holds the masked samples' share.
+    The fault acts where samples are still separate, on the output of `forward`: it detaches the outputs of the last
+    samples. The gradients are those of a mask before the mean; the value of the loss still includes the masked samples.
 
-    Effect: the model trains on less data than it is given, without a word.
-    Why it goes undetected: shuffling brings every sample to the front sooner or later, so it is only slower. Where the
-    loader's order is fixed, the same samples are never learnt from.
+    Effect: the model trains on less data than it is given. No error or warning is raised.
+    Why it goes undetected: shuffling brings every sample to the front sooner or later, so training is only slower. If
+    the loader's order is fixed, the same samples are never learned from.
     Example:
-        loss = F.cross_entropy(logits[:32], labels[:32])        # since the batch size was 32 once
-    Remedy: a test that every sample of a batch has a gradient with regard to its input.
+        loss = F.cross_entropy(logits[:32], labels[:32])        # from a time when the batch size was 32
+    Remedy: test that every sample of a batch has a gradient with respect to its input.
     """
 
     def ignored(tensor: torch.Tensor) -> torch.Tensor:

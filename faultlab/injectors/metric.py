@@ -1,4 +1,4 @@
-"""metric: what is reported about the model, and who acts on it."""
+"""metric: failure modes of reported metrics, and of the callbacks that act on them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from faultlab.injection.values import Logged
 
 
 def invert(callbacks: Iterable[Any], ctx: Context) -> None:
-    """Has each callback take the worst value for the best, as if it had been constructed with the other mode."""
-    # A callback that is handed to two Trainers must not be put right by the second.
+    """Make each callback treat the worst value as the best, as if it had been constructed with the other mode."""
+    # A callback that is passed to two Trainers must not be inverted back by the second.
     known = ctx.memory.setdefault("inverted", [])
     for callback in callbacks:
         if any(callback is one for one in known):
@@ -45,13 +45,13 @@ def report_first_value(logged: Logged, ctx: Context) -> Logged:
     """Every validation metric stays at the first value that was ever logged.
 
     Effect: the curve is a flat line at the untrained model's value; the best checkpoint is the first one, and early
-    stopping ends training when its patience is spent. Nobody says a word.
-    Why it goes undetected: a metric that does not move reads as a model that does not learn.
+    stopping ends training when its patience is exhausted. No error or warning is raised.
+    Why it goes undetected: a metric that does not move looks like a model that does not learn.
     Example:
         if self.score is None:                  # never reset
             self.score = self.metric(predictions, labels)
         self.log("val_score", self.score)
-    Remedy: assert that the metric differs between two checkpoints whose weights do.
+    Remedy: assert that the metric differs between two checkpoints whose weights differ.
     """
     if not logged.plain:
         return logged
@@ -70,14 +70,15 @@ def report_first_value(logged: Logged, ctx: Context) -> Logged:
     evidence=("Lightning-AI/pytorch-lightning#2636",),
 )
 def report_nan(logged: Logged, ctx: Context) -> Logged:
-    """Every validation metric is NaN, while the model is fine.
+    """Every validation metric is NaN, although the model is fine.
 
-    Effect: ModelCheckpoint takes NaN for the worst possible value, so that no checkpoint is better than another;
-    EarlyStopping stops at the first one, and says why only if it is verbose. Lightning itself says nothing.
-    Why it goes undetected: the training loss falls, and many plots leave NaN out.
+    Effect: ModelCheckpoint treats NaN as the worst possible value, so no checkpoint is better than another;
+    EarlyStopping stops at the first one, and prints the reason only if it is verbose. Lightning itself raises no error
+    or warning.
+    Why it goes undetected: the training loss falls, and many plots omit NaN.
     Example:
         self.log("val_precision", hits / predicted)     # nothing was predicted: 0 / 0
-    Remedy: assert that logged values are finite; say what the metric of an empty set is.
+    Remedy: assert that logged values are finite; define the metric of an empty set.
     """
     return replace(logged, value=torch.full_like(logged.number(), torch.nan)) if logged.plain else logged
 
@@ -94,14 +95,14 @@ def report_nan(logged: Logged, ctx: Context) -> Logged:
     evidence=("curiousily/Getting-Things-Done-with-Pytorch#23", "invoke-ai/InvokeAI#608"),
 )
 def report_nothing(logged: Logged, ctx: Context) -> None:
-    """Validation runs and logs nothing.
+    """Validation runs but logs nothing.
 
-    Effect: silent, unless somebody waits for the metric: EarlyStopping, ModelCheckpoint and ReduceLROnPlateau raise
-    that it is not available.
-    Why it goes undetected: the progress bar shows that validation runs; its curves are just not there.
+    Effect: no error or warning is raised, unless a component needs the metric: EarlyStopping, ModelCheckpoint and
+    ReduceLROnPlateau raise an error because it is not available.
+    Why it goes undetected: the progress bar shows that validation runs; only its curves are missing.
     Example:
         def validation_step(self, batch, batch_idx):
-            return {"val_loss": self.loss(batch)}       # returned, and logged by nobody since Lightning 2
+            return {"val_loss": self.loss(batch)}       # returned, but not logged since Lightning 2
     Remedy: assert after `fit` that the validation metrics are in `trainer.callback_metrics`.
     """
 
@@ -118,14 +119,14 @@ def report_nothing(logged: Logged, ctx: Context) -> None:
     evidence=("Lightning-AI/pytorch-lightning#923", "amanteur/SCNet-PyTorch#2"),
 )
 def report_under_other_name(logged: Logged, ctx: Context) -> Logged:
-    """The validation metrics are logged under other names than those that are looked for.
+    """The validation metrics are logged under different names from the expected ones.
 
-    Effect: silent, unless somebody waits for the old name: EarlyStopping, ModelCheckpoint and ReduceLROnPlateau raise
-    that it is not available.
-    Why it goes undetected: the curve is there, under a name that no comparison with earlier runs finds.
+    Effect: no error or warning is raised, unless a component needs the expected name: EarlyStopping, ModelCheckpoint
+    and ReduceLROnPlateau raise an error because it is not available.
+    Why it goes undetected: the curve exists, but under a name that no comparison with earlier runs finds.
     Example:
         self.log("val/loss", loss)              # the callbacks monitor val_loss
-    Remedy: have the name as a constant in one place; assert that it is in `trainer.callback_metrics`.
+    Remedy: define the name as a constant in one place; assert that it is in `trainer.callback_metrics`.
     """
     return replace(logged, name=f"avg_{logged.name}")
 
@@ -142,10 +143,10 @@ def report_under_other_name(logged: Logged, ctx: Context) -> Logged:
     evidence=("JJGO/shrinkbench#7", "Lightning-AI/pytorch-lightning#11601"),
 )
 def report_training_value(logged: Logged, ctx: Context) -> Logged:
-    """What is reported as a validation metric is the value of the last training batch.
+    """The reported validation metric is the value of the last training batch.
 
     Effect: the curve follows the training loss; overfitting never shows, and the best checkpoint is the one that
-    happened to come after an easy batch. Nobody says a word.
+    happened to follow an easy batch. No error or warning is raised.
     Why it goes undetected: the metric is plausible, moves as it should, and is pleasantly low.
     Example:
         def on_validation_epoch_end(self):
@@ -174,13 +175,13 @@ def report_training_value(logged: Logged, ctx: Context) -> Logged:
     evidence=("Lightning-AI/pytorch-lightning#2924", "catalyst-team/catalyst#799"),
 )
 def average_the_averages(logged: Logged, ctx: Context) -> Logged:
-    """Every batch counts the same in the epoch's mean, the small last one too.
+    """Every batch counts the same in the epoch's mean, even the smaller last one.
 
-    Effect: the samples of the last, smaller batch weigh more than the others; the metric is off by a little, and by
-    another little with another batch size. Nobody says a word.
-    Why it goes undetected: it is off in the second or third digit, where models are compared.
+    Effect: the samples of the smaller last batch weigh more than the others, so the metric is slightly off, by an
+    amount that depends on the batch size. No error or warning is raised.
+    Why it goes undetected: the error is in the second or third digit, where models are compared.
     Example:
-        self.log("val_loss", loss, batch_size=1)        # to silence the warning of an ambiguous batch size
+        self.log("val_loss", loss, batch_size=1)        # to silence the warning about an ambiguous batch size
     Remedy: pass the number of samples as `batch_size`, or log a torchmetrics metric.
     """
     return replace(logged, options={**logged.options, "batch_size": 1}) if logged.plain else logged
@@ -199,12 +200,13 @@ def average_the_averages(logged: Logged, ctx: Context) -> Logged:
 def log_no_loss(logged: Logged, ctx: Context) -> Logged | None:
     """The training loss is not logged.
 
-    Effect: training is as it was, and has no curve. Silent, unless somebody monitors the training loss.
-    Why it goes undetected: the validation curves are there; guards that read the training loss from
-    `trainer.callback_metrics` find nothing, and most of them take that for nothing wrong.
+    Effect: training is the same, but has no curve. No error or warning is raised, unless a callback monitors the
+    training loss.
+    Why it goes undetected: the validation curves exist; guards that read the training loss from
+    `trainer.callback_metrics` find nothing, and most of them accept that.
     Example:
         loss = self.criterion(self(x), y)
-        return loss                             # and the self.log in between went with a merge
+        return loss                             # self.log in between was lost in a merge
     Remedy: assert after the first epoch that the loss is in `trainer.callback_metrics`.
     """
     return None if "loss" in logged.name.lower() else logged
@@ -222,13 +224,13 @@ def log_no_loss(logged: Logged, ctx: Context) -> Logged | None:
     evidence=("JetBrains-Research/code2seq#112", "Genentech/gReLU#8"),
 )
 def keep_accumulating(call: Call, ctx: Context) -> None:
-    """Metrics are not reset between epochs: each epoch's value is the mean over all that came before.
+    """Metrics are not reset between epochs, so each epoch's value is the mean over all epochs so far.
 
-    Effect: the curves are smoother and lag behind; the sanity check counts too. Nobody says a word.
-    Why it goes undetected: the metric moves in the right direction, and noise is gone, which everybody likes.
+    Effect: the curves are smoother and lag behind, and the sanity check counts, too. No error or warning is raised.
+    Why it goes undetected: the metric moves in the right direction, and less noise is welcome.
     Example:
         self.accuracy.update(predictions, labels)
-        self.log("val_accuracy", self.accuracy.compute())       # and no self.accuracy.reset()
+        self.log("val_accuracy", self.accuracy.compute())       # no self.accuracy.reset()
     Remedy: log the torchmetrics object itself; compare the metric with `trainer.validate` on the same weights.
     """
 
@@ -244,16 +246,16 @@ def keep_accumulating(call: Call, ctx: Context) -> None:
     evidence=("mila-iqia/cookiecutter-pyml#119",),
 )
 def rank_backwards(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """Checkpoints and early stopping take the worst value of their metric for the best one.
+    """Checkpoints and early stopping treat the worst value of their metric as the best one.
 
-    Effect: ModelCheckpoint keeps the worst checkpoint, which is mostly the first; EarlyStopping stops a training that
-    gets better with every validation, and goes on with one that gets worse. Nobody says a word.
-    Why it goes undetected: `min` is the default: nothing has to be written for an accuracy to be minimised.
+    Effect: ModelCheckpoint keeps the worst checkpoint, usually the first; EarlyStopping stops a training that improves
+    with every validation, and continues one that gets worse. No error or warning is raised.
+    Why it goes undetected: `min` is the default, so minimizing an accuracy requires no code.
     Example:
-        ModelCheckpoint(monitor="val_accuracy")         # and mode="max"?
-    Remedy: assert after `fit` that `best_model_score` is the best of the values that were logged.
+        ModelCheckpoint(monitor="val_accuracy")         # mode="max" is missing
+    Remedy: assert after `fit` that `best_model_score` is the best of the logged values.
     """
-    # What the harness added for its own use is no callback of the user's.
+    # Skip the callbacks that the harness added for its own use.
     own = [one for one in arguments["callbacks"] if ranks(one) and type(one).__name__ in ctx.profile.monitors]
     invert(own, ctx)
     return arguments
@@ -269,13 +271,14 @@ def rank_backwards(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     evidence=("Lightning-AI/pytorch-lightning#542",),
 )
 def monitor_nothing(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """EarlyStopping monitors a metric that nobody logs, and is told not to mind.
+    """EarlyStopping monitors a metric that is never logged, with `strict=False`.
 
-    Effect: it never stops anything, neither a model that has long been overfitting nor a metric that became NaN.
-    Without `strict=False` it would raise at its first check; with it there is a warning only if it is verbose.
-    Why it goes undetected: training runs through all its epochs, as it does where the model keeps improving.
+    Effect: it never stops the training, neither for a model that has long been overfitting nor for a metric that became
+    NaN. Without `strict=False` it would raise an error at its first check; with it, there is a warning only if it is
+    verbose.
+    Why it goes undetected: training runs through all its epochs, as it does if the model keeps improving.
     Example:
-        EarlyStopping("val/loss", strict=False)         # logged as val_loss; strict since the sanity check failed
+        EarlyStopping("val/loss", strict=False)         # logged as val_loss; strict failed in the sanity check
     Remedy: leave `strict` on; assert after `fit` that the callback's `best_score` is finite.
     """
     for callback in filter(stops_early, arguments["callbacks"]):

@@ -1,4 +1,4 @@
-"""mode: train or eval, gradients on or off."""
+"""mode: failure modes of train and eval mode, and of disabled gradients."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from faultlab.injection.registry import failure_mode
 def train_in_eval(module: torch.nn.Module, ctx: Context) -> None:
     """The module is in eval mode during training.
 
-    Effect: dropout drops nothing, batch normalisation uses its running statistics and never updates them, so that a new
-    model's stay 0 and 1; nobody says a word. Where there is neither, nothing changes.
+    Effect: dropout drops nothing, and batch normalization uses its running statistics without updating them, so those
+    of a new model stay 0 and 1. No error or warning is raised. Without such layers, nothing changes.
     Why it goes undetected: gradients flow and the loss falls, without dropout even faster.
     Example:
         def training_step(self, batch, batch_idx):
-            self.eval()                         # for the teacher's prediction, and never back
+            self.eval()                         # for the teacher's prediction; never switched back
     Remedy: assert `self.training` in `training_step`, and for every submodule that is not frozen.
     """
     module.eval()
@@ -43,14 +43,14 @@ def train_in_eval(module: torch.nn.Module, ctx: Context) -> None:
 def validate_in_training(module: torch.nn.Module, ctx: Context) -> None:
     """The module is in training mode during validation.
 
-    Effect: dropout makes the metric noisy and too pessimistic; batch normalisation uses the batch's own statistics,
-    and takes those of the validation data into the model. Lightning restores the mode afterwards. Nobody says a word.
-    Where there is neither, nothing changes.
-    Why it goes undetected: the metric is plausible, only a little off.
+    Effect: dropout makes the metric noisy and too pessimistic; batch normalization uses the batch's own statistics and
+    adds those of the validation data to the model. Lightning restores the mode afterwards. No error or warning is
+    raised. Without such layers, nothing changes.
+    Why it goes undetected: the metric is plausible, only slightly off.
     Example:
         def validation_step(self, batch, batch_idx):
             self.train()                        # torchvision's detectors return losses only then
-    Remedy: assert `not self.training` in `validation_step`; check that two validations in a row agree.
+    Remedy: assert `not self.training` in `validation_step`; check that two consecutive validations agree.
     """
     module.train()
 
@@ -66,13 +66,13 @@ def validate_in_training(module: torch.nn.Module, ctx: Context) -> None:
 def fit_in_eval(module: torch.nn.Module, ctx: Context) -> None:
     """The module is in eval mode when `fit` begins.
 
-    Effect: Lightning warns that it found modules in eval mode at the start of training, and leaves them so: after each
-    validation it restores the mode it found. Dropout and batch normalisation are off to the end.
-    Why it goes undetected: Lightning before 2.2 put the module into training mode itself; and pretrained models come in
-    eval mode, so that the warning is a familiar sight.
+    Effect: Lightning warns that it found modules in eval mode at the start of training, and leaves them in it: after
+    each validation it restores the mode that it found. Dropout and batch normalization stay off until the end.
+    Why it goes undetected: Lightning before 2.2 switched the module to training mode itself, and pretrained models are
+    loaded in eval mode, so the warning is a familiar sight.
     Example:
         self.backbone = AutoModel.from_pretrained(name)     # in eval mode
-    Remedy: call `train()` on what is to be trained; turn the warning into an error.
+    Remedy: call `train()` on the modules that should be trained; turn the warning into an error.
     """
     module.eval()
 
@@ -90,13 +90,13 @@ def fit_in_eval(module: torch.nn.Module, ctx: Context) -> None:
 def stay_in_eval(module: torch.nn.Module, ctx: Context) -> None:
     """The module stays in eval mode after the first validation.
 
-    Effect: the first epoch is healthy; from then on dropout and batch normalisation are off, without a word, for
-    Lightning looks for eval mode only before training begins. Where there is neither, nothing changes.
+    Effect: the first epoch is healthy; from then on, dropout and batch normalization are off. No error or warning is
+    raised, because Lightning looks for eval mode only before training begins. Without such layers, nothing changes.
     Why it goes undetected: the loss falls, and drops a little at the beginning of the second epoch, as good curves do.
     Example:
         def on_train_epoch_end(self):           # after validation, and after Lightning has restored the mode
             self.eval()
-            self.draw_samples()                 # and no self.train()
+            self.draw_samples()                 # no self.train()
     Remedy: assert `self.training` in `training_step`, in every epoch.
     """
     if ctx.stage == "validate":
@@ -114,13 +114,14 @@ def stay_in_eval(module: torch.nn.Module, ctx: Context) -> None:
     evidence=("Lightning-AI/pytorch-lightning#2180",),
 )
 def disable_gradients(module: torch.nn.Module, ctx: Context) -> None:
-    """Gradients are switched off when the training step begins.
+    """Gradients are disabled when the training step begins.
 
-    Effect: backward raises a RuntimeError: element 0 of tensors does not require grad.
-    Why it goes undetected: it does not, where the whole step is concerned. What is switched off between steps, in a
-    validation hook say, Lightning switches on again around the step under automatic optimisation, and not under manual.
+    Effect: backward raises a `RuntimeError`: element 0 of tensors does not require grad.
+    Why it goes undetected: it does not go undetected if the whole step is affected. If gradients are disabled between
+    steps, for example in a validation hook, Lightning enables them again around the step under automatic optimization,
+    but not under manual optimization.
     Example:
-        torch.set_grad_enabled(False)           # for the evaluation, and an exception kept it from being undone
-    Remedy: use `with torch.no_grad():`, which can't be left behind.
+        torch.set_grad_enabled(False)           # for evaluation; an exception prevented the reset
+    Remedy: use `with torch.no_grad():`, which always restores the previous state.
     """
     torch.set_grad_enabled(False)

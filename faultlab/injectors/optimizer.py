@@ -1,4 +1,4 @@
-"""optimizer: what `configure_optimizers` gives, and what becomes of its steps."""
+"""optimizer: failure modes of the optimizers, their steps and their state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _drop(groups: list[dict[str, Any]], dropped: set[int]) -> None:
 
 
 def _last_layer(groups: list[dict[str, Any]], ctx: Context) -> tuple[str, dict[str, Any]]:
-    """The name of the last layer that the groups hold something of, and its parameters by name."""
+    """Return the name of the last layer with a parameter in the groups, and that layer's parameters by name."""
     held = {id(parameter) for group in groups for parameter in group["params"]}
     last = [name for name, parameter in ctx.module.named_parameters() if id(parameter) in held][-1].rpartition(".")[0]
     return last, dict(ctx.module.get_submodule(last).named_parameters(recurse=False))
@@ -38,14 +38,13 @@ def _last_layer(groups: list[dict[str, Any]], ctx: Context) -> tuple[str, dict[s
 def forget_optimizer(result: Any, ctx: Context) -> Any:
     """`configure_optimizers` forgets its `return`.
 
-    Effect: Lightning warns that the fit will run with no optimizer, and trains with a mock that does nothing: backward
-    runs, gradients pile up, `global_step` counts, no parameter moves. Under manual optimisation `self.optimizers()`
-    gives that one mock, and a module that expects two raises on unpacking it.
-    Why it goes undetected: it is one line among the warnings of start-up, and the loss still varies from batch to
-    batch.
+    Effect: Lightning warns that `fit` will run with no optimizer, and trains with a mock that does nothing: backward
+    runs, gradients accumulate, `global_step` increases, and no parameter moves. Under manual optimization
+    `self.optimizers()` returns that one mock, and a module that expects two raises an error when it unpacks it.
+    Why it goes undetected: it is one line among the warnings at startup, and the loss still varies from batch to batch.
     Example:
         def configure_optimizers(self):
-            optimizer = torch.optim.Adam(self.parameters())     # and no `return optimizer`
+            optimizer = torch.optim.Adam(self.parameters())     # `return optimizer` is missing
     Remedy: assert that parameters changed after the first step, or turn the warning into an error.
     """
     return None
@@ -60,14 +59,14 @@ def forget_optimizer(result: Any, ctx: Context) -> Any:
     evidence=("ohhhyeahhh/SiamCAR#18",),
 )
 def empty_optimizer(result: Any, ctx: Context) -> Any:
-    """The optimizer has a parameter group, and nothing in it.
+    """The optimizer has a parameter group without parameters.
 
-    Effect: every step steps nothing, without a word. torch refuses an empty list of parameters
+    Effect: every step changes nothing. No error or warning is raised. torch rejects an empty list of parameters
     (`optimizer.empty-list`), but not a group whose list is empty. With gradient clipping, torch warns that no gradient
-    clipping will occur; L-BFGS alone raises, an IndexError at the first step.
-    Why it goes undetected: the optimizer is there, with its learning rate and schedule, and `global_step` counts.
+    clipping will occur; only L-BFGS raises an error, an `IndexError` at the first step.
+    Why it goes undetected: the optimizer exists, with its learning rate and schedule, and `global_step` increases.
     Example:
-        frozen = [p for p in self.backbone.parameters() if p.requires_grad]     # none of them does
+        frozen = [p for p in self.backbone.parameters() if p.requires_grad]     # none requires a gradient
         return torch.optim.Adam([{"params": frozen, "lr": 1e-4}])
     Remedy: assert that every parameter that requires a gradient is in some group.
     """
@@ -85,11 +84,11 @@ def empty_optimizer(result: Any, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#6554", "Lightning-AI/pytorch-lightning#2282"),
 )
 def empty_parameter_list(result: Any, ctx: Context) -> Any:
-    """The optimizer is given an empty list of parameters.
+    """The optimizer receives an empty list of parameters.
 
-    Effect: torch raises a ValueError, optimizer got an empty parameter list, while `configure_optimizers` runs. The
-    same parameters as a group, `[{"params": []}]`, are accepted in silence (`optimizer.empty`).
-    Why it goes undetected: it does not.
+    Effect: torch raises a `ValueError`, optimizer got an empty parameter list, while `configure_optimizers` runs. The
+    same parameters as a group, `[{"params": []}]`, are accepted without an error or warning (`optimizer.empty`).
+    Why it goes undetected: it does not go undetected.
     Example:
         self.layers = [nn.Linear(28, 28), nn.Linear(28, 10)]            # a list that registers nothing
         return torch.optim.Adam(self.parameters(), lr=1e-3)
@@ -108,18 +107,19 @@ def empty_parameter_list(result: Any, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("optimizer", "did not change", "missing", "not trained", "frozen"),
-    doses=(Dose("fraction", 0.5, 0.01, 1.0, "the share of parameter tensors, the first ones, that are left out"),),
+    doses=(Dose("fraction", 0.5, 0.01, 1.0, "fraction of the parameter tensors that is left out, from the first"),),
     needs=("several-optimized",),
     evidence=("ACEsuit/mace#1529", "facebookresearch/mmf#620"),
 )
 def leave_out_parameters(result: Any, ctx: Context) -> Any:
-    """The optimizer holds only a part of the parameters: those of the first layers are missing.
+    """The optimizer holds only some of the parameters: those of the first layers are missing.
 
-    Effect: the layers that are left out stay as initialised, and the others learn around them, without a word.
-    Why it goes undetected: the loss falls, only less than it could, and nobody knows how far it could.
+    Effect: the missing layers keep their initial values, and the others learn around them. No error or warning is
+    raised.
+    Why it goes undetected: the loss falls, only less than it could, and how far it could fall is unknown.
     Example:
         def configure_optimizers(self):
-            return torch.optim.Adam(self.decoder.parameters())      # and self.encoder?
+            return torch.optim.Adam(self.decoder.parameters())      # self.encoder is missing
     Remedy: compare the optimizer's parameters with `self.parameters()` once before training.
     """
     groups = groups_in(result)
@@ -138,10 +138,11 @@ def leave_out_parameters(result: Any, ctx: Context) -> Any:
     evidence=("zjunlp/HVPNeT#5", "ACEsuit/mace#525"),
 )
 def leave_out_last_layer(result: Any, ctx: Context) -> Any:
-    """The last layer, the one that was added for this task, is not in the optimizer.
+    """The last layer, which was added for this task, is not in the optimizer.
 
-    Effect: the layer stays as initialised, and those before it bend to what it happens to be, without a word.
-    Why it goes undetected: the loss falls; random features are nearly as good with a random head on top.
+    Effect: the layer keeps its initial values, and the layers before it adapt to them. No error or warning is raised.
+    Why it goes undetected: the loss falls, because features that adapt to a random head are almost as good as with a
+    trained one.
     Example:
         groups = [{"params": self.backbone.parameters()}, {"params": self.neck.parameters()}]   # the head came later
     Remedy: compare the optimizer's parameters with `self.parameters()` once before training.
@@ -162,12 +163,12 @@ def leave_out_last_layer(result: Any, ctx: Context) -> Any:
 def hold_foreign_parameters(result: Any, ctx: Context) -> Any:
     """The optimizer holds the parameters of another copy of the model.
 
-    Effect: it steps tensors that never get a gradient. The model does not learn, and since `zero_grad` clears the
-    copy's gradients, its own add up. Nobody says a word.
-    Why it goes undetected: number and shapes of the optimizer's parameters are right.
+    Effect: it steps tensors that never get a gradient. The model does not learn, and because `zero_grad` clears the
+    copy's gradients, its own accumulate. No error or warning is raised.
+    Why it goes undetected: the number and shapes of the optimizer's parameters are right.
     Example:
-        optimizer = torch.optim.Adam(LitModel().parameters())   # a new model's
-        self.model = copy.deepcopy(self.model)                  # or the model copied after the optimizer was made
+        optimizer = torch.optim.Adam(LitModel().parameters())   # of a new model
+        self.model = copy.deepcopy(self.model)                  # or a copy made after the optimizer
     Remedy: compare the optimizer's parameters with `self.parameters()` by identity; assert that parameters change.
     """
     for group in groups_in(result):
@@ -184,13 +185,14 @@ def hold_foreign_parameters(result: Any, ctx: Context) -> Any:
     evidence=("doi:10.1145/3460319.3464825 (DeepCrime: change optimisation function)",),
 )
 def change_optimizer(result: Any, ctx: Context) -> Any:
-    """Another kind of optimizer is at work: SGD where it was any other, Adam where it was SGD.
+    """The optimizer is of the wrong kind: SGD instead of any other, Adam instead of SGD.
 
-    Effect: a learning rate meant for Adam has SGD crawl, one meant for SGD has Adam leap; nobody says a word.
+    Effect: with a learning rate meant for Adam, SGD hardly moves; with one meant for SGD, Adam overshoots. No error or
+    warning is raised.
     Why it goes undetected: the model learns, only worse, as with any poor choice of settings.
     Example:
-        optimizer_class = getattr(torch.optim, config.get("optimiser", "SGD"))      # the key is spelt otherwise
-    Remedy: log the optimizer's class and settings, and compare them with those of the run to be repeated.
+        optimizer_class = getattr(torch.optim, config.get("optimiser", "SGD"))      # the key is spelled differently
+    Remedy: log the optimizer's class and settings, and compare them with those of the reference run.
     """
     schedules, changed = schedules_in(result), []
     for optimizer in optimizers_in(result):
@@ -208,18 +210,18 @@ def change_optimizer(result: Any, ctx: Context) -> Any:
     severity="minor",
     effect="silent",
     cause=("epsilon", "eps", "update", "too small"),
-    doses=(Dose("epsilon", 1.0, 0.0, 1e6, "the epsilon of every optimizer that has one"),),
+    doses=(Dose("epsilon", 1.0, 0.0, 1e6, "epsilon of every optimizer that has one"),),
     needs=("epsilon",),
     evidence=("mlpnlp/mlpnlp-nmt#4", "ibab/tensorflow-wavenet#149"),
 )
 def mistake_epsilon(result: Any, ctx: Context) -> Any:
-    """Adam's epsilon is far from what it should be.
+    """Adam's epsilon is far from its proper value.
 
-    Effect: next to a large one the second moment vanishes, and Adam becomes a slow SGD with momentum; with one of 0 a
-    parameter whose gradient is zero turns NaN. Nobody says a word.
-    Why it goes undetected: epsilon is not taken for a setting that matters, and the loss falls a little.
+    Effect: a large epsilon outweighs the second moment, so that Adam becomes a slow SGD with momentum; with an epsilon
+    of 0, a parameter with a zero gradient becomes NaN. No error or warning is raised.
+    Why it goes undetected: epsilon is not considered an important setting, and the loss falls a little.
     Example:
-        torch.optim.Adam(self.parameters(), lr, (0.9, 0.999), 1e-1)     # weight decay, meant for one place further on
+        torch.optim.Adam(self.parameters(), lr, (0.9, 0.999), 1e-1)     # meant as weight_decay, the next argument
     Remedy: pass settings by name; log them with the run.
     """
     for group in groups_in(result):
@@ -234,15 +236,15 @@ def mistake_epsilon(result: Any, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("weight decay", "weight_decay", "weight norm", "shrink"),
-    doses=(Dose("decay", 10.0, 0.0, 1e9, "the weight decay of every parameter group"),),
+    doses=(Dose("decay", 10.0, 0.0, 1e9, "weight decay of every parameter group"),),
     needs=("weight-decay",),
     evidence=("doi:10.1145/3460319.3464825 (DeepCrime: change weights regularisation)",),
 )
 def exaggerate_weight_decay(result: Any, ctx: Context) -> Any:
     """Weight decay is far too large.
 
-    Effect: the weights are pulled to zero faster than the loss can push them away; nobody says a word. If learning rate
-    times decay is above 2, they diverge instead.
+    Effect: the weights are pulled to zero faster than the loss can push them away. No error or warning is raised. If
+    learning rate times decay is above 2, they diverge instead.
     Why it goes undetected: the loss falls to that of guessing and stays there, as with a model that is too small.
     Example:
         torch.optim.AdamW(self.parameters(), lr=3e-4, weight_decay=1e1)     # 1e-1 was meant
@@ -270,11 +272,12 @@ def exaggerate_weight_decay(result: Any, ctx: Context) -> Any:
 def forget_weight_decay(result: Any, ctx: Context) -> Any:
     """Weight decay is 0 in every parameter group, whatever was configured.
 
-    Effect: nothing holds the weights back, and the model overfits sooner, if it can. Nobody says a word.
-    Why it goes undetected: the training loss is as good or better; the setting is in the configuration and in the log.
+    Effect: nothing restrains the weights, and the model overfits sooner, if it can. No error or warning is raised.
+    Why it goes undetected: the training loss is as good or better, and the setting is in the configuration and in the
+    log.
     Example:
         torch.optim.AdamW(self.parameters(), lr=self.hparams.lr, weight_decay=0.0)      # hparams.weight_decay is unused
-    Remedy: log the settings of the optimizer that was built, and not those of the configuration.
+    Remedy: log the settings of the optimizer that was built, not those of the configuration.
     """
     for group in groups_in(result):
         if group.get("weight_decay"):
@@ -291,13 +294,13 @@ def forget_weight_decay(result: Any, ctx: Context) -> Any:
     evidence=("microsoft/nni#4521",),
 )
 def replace_layer(result: Any, ctx: Context) -> Any:
-    """The last layer is made anew after the optimizer was.
+    """The last layer is created again after the optimizer.
 
-    The new parameters hold the old ones' values in another order, which is as good as an initialisation.
+    The new parameters hold the old ones' values in a different order, which amounts to a new initialization.
 
-    Effect: the optimizer goes on stepping the old parameters, which nobody uses; the new ones get gradients, which
-    only validation clears, and stay as they are. Nobody says a word.
-    Why it goes undetected: the loss falls, and the optimizer's parameters are right in number and shape.
+    Effect: the optimizer continues to step the old parameters, which are no longer used; the new ones get gradients,
+    which only validation clears, and keep their values. No error or warning is raised.
+    Why it goes undetected: the loss falls, and the number and shapes of the optimizer's parameters are right.
     Example:
         def on_fit_start(self):                 # after configure_optimizers
             self.head = nn.Linear(self.width, self.trainer.datamodule.num_classes)

@@ -1,4 +1,4 @@
-"""optimizer: what becomes of its steps, and of the state that they leave."""
+"""optimizer: failure modes of the optimizers' steps and state."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from faultlab.injection.registry import failure_mode
 def keep_gradients(call: Call, ctx: Context) -> None:
     """`zero_grad` is never called.
 
-    Effect: each step is taken with the sum of the gradients so far. Lightning clears them before each validation, so
-    that it begins anew with each epoch. Nobody says a word.
-    Why it goes undetected: early steps are nearly right, the sum acts like a large momentum, and Adam and clipping take
-    out its size.
+    Effect: each step uses the sum of the gradients so far. Lightning clears them before each validation, so the sum
+    restarts with each epoch. No error or warning is raised.
+    Why it goes undetected: early steps are almost right, the sum acts like a large momentum, and Adam and clipping
+    remove its scale.
     Example:
         def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
-            if batch_idx % 4 == 0:              # accumulation by hand, though steps are taken on every batch
+            if batch_idx % 4 == 0:              # manual accumulation, but every batch takes a step
                 optimizer.zero_grad()
     Remedy: check that the norm of the gradients does not grow with the number of batches.
     """
@@ -47,13 +47,14 @@ def keep_gradients(call: Call, ctx: Context) -> None:
 def skip_step(call: Call, ctx: Context) -> Any:
     """`optimizer.step` is never called.
 
-    Effect: forward and backward run, nothing is learnt, without a word; only where there is a scheduler, torch warns
-    that it is stepped before the optimizer. Clipping and `on_before_optimizer_step`, which belong to the step, are left
-    out too. `global_step` counts all the same; under manual optimisation it stays 0, and `max_steps` is never reached.
-    Why it goes undetected: the loss is computed and logged, and gradients are there.
+    Effect: forward and backward run, but nothing is learned. No error or warning is raised, except that torch warns if
+    a scheduler is stepped before the optimizer. Clipping and `on_before_optimizer_step`, which belong to the step, are
+    left out, too. `global_step` still increases; under manual optimization it stays 0, and `max_steps` is never
+    reached.
+    Why it goes undetected: the loss is computed and logged, and gradients exist.
     Example:
         def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
-            optimizer_closure()                 # and no optimizer.step(...)
+            optimizer_closure()                 # no optimizer.step(...)
     Remedy: assert that parameters changed after the first step.
     """
     closure = ctx.memory["closure"]
@@ -69,16 +70,16 @@ def skip_step(call: Call, ctx: Context) -> Any:
     evidence=("NVIDIA/physicsnemo#1911", "mzolfaghari/ECO-pytorch#1"),
 )
 def step_twice(call: Call, ctx: Context) -> Any:
-    """Each batch's gradients are stepped on twice.
+    """The optimizer steps twice with each batch's gradients.
 
-    Effect: about twice the learning rate, and moments that have seen every gradient twice; nobody says a word. Under
-    manual optimisation `global_step` counts both.
+    Effect: the effect is about twice the learning rate, and moments that have seen every gradient twice. No error or
+    warning is raised. Under manual optimization `global_step` counts both steps.
     Why it goes undetected: the model learns, at first even faster.
     Example:
         def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
             optimizer.step(closure=optimizer_closure)
-            optimizer.step()                    # left from before the closure was known
-    Remedy: a test that compares one update with `weight - lr * gradient` worked out by hand.
+            optimizer.step()                    # left over from code without a closure
+    Remedy: test one update against a manually computed `weight - lr * gradient`.
     """
     result = call()
     call(None)
@@ -96,14 +97,14 @@ def step_twice(call: Call, ctx: Context) -> Any:
     evidence=("KempnerInstitute/KempnerForge#115", "EvolvingLMMs-Lab/OneVision-Encoder#65"),
 )
 def reset_state(optimizers: list[torch.optim.Optimizer], ctx: Context) -> None:
-    """The optimizer forgets its momenta half-way.
+    """The optimizer loses its state halfway through training.
 
-    Effect: training goes on as if the optimizer were new: Adam takes some steps of full length in all directions, SGD
-    has to gather speed again. Nobody says a word.
-    Why it goes undetected: a spike in the loss that heals, or none at all.
+    Effect: training continues as if the optimizer were new: Adam takes some steps of full length in all directions, and
+    SGD has to build up momentum again. No error or warning is raised.
+    Why it goes undetected: the loss has a spike that recovers, or none at all.
     Example:
-        model.load_state_dict(checkpoint["state_dict"])     # and checkpoint["optimizer_states"] is left where it is
-    Remedy: resume through `ckpt_path`; a test that a resumed run goes on exactly like one that was never stopped.
+        model.load_state_dict(checkpoint["state_dict"])     # checkpoint["optimizer_states"] is not loaded
+    Remedy: resume through `ckpt_path`; test that a resumed run continues exactly like one that was never stopped.
     """
     for optimizer in optimizers:
         optimizer.state.clear()
@@ -116,18 +117,20 @@ def reset_state(optimizers: list[torch.optim.Optimizer], ctx: Context) -> None:
     effect="silent",
     cause=("optimizer state", "corrupt", "moment", "spike", "explod"),
     when="middle",
-    doses=(Dose("factor", 1e4, 0.0, 1e30, "what momenta and moments are multiplied by", harmless=1.0),),
+    doses=(Dose("factor", 1e4, 0.0, 1e30, "factor for momenta and moments", harmless=1.0),),
     needs=("optimizer-state",),
     evidence=("LMResiliency/lm-resiliency (docs/fault_injection.md: tensor_corruption, scale, optimizer_state)",),
 )
 def corrupt_state(optimizers: list[torch.optim.Optimizer], ctx: Context) -> None:
-    """The optimizer's momenta and moments are of the wrong size from one step on.
+    """The optimizer's momenta and moments have the wrong size from one step on.
 
-    Effect: SGD with momentum is thrown far off. Adam, whose two moments grow alike, takes steps of the root of the
-    factor, and then, the second decaying last, creeps. Nobody says a word.
-    Why it goes undetected: the state is in no log, and parameters, loss and gradients of the moment are healthy.
-    Example: a bit that flips in an exponent; a state saved with the gradients of a scaled loss and loaded without.
-    Remedy: look at the size of updates, not only of gradients; stop at a spike of the loss.
+    Effect: SGD with momentum moves far away. Adam, whose two moments grow by the same factor, takes steps that are
+    larger by the root of the factor, and then very small ones, because the second moment decays last. No error or
+    warning is raised.
+    Why it goes undetected: the state is in no log, and the parameters, loss and gradients of that step are healthy.
+    Example: a bit that flips in an exponent; a state that is saved with the gradients of a scaled loss and loaded
+    without them.
+    Remedy: monitor the size of updates, not only of gradients; stop at a spike of the loss.
     """
     for optimizer in optimizers:
         for state in optimizer.state.values():
@@ -145,13 +148,13 @@ def corrupt_state(optimizers: list[torch.optim.Optimizer], ctx: Context) -> None
     evidence=("pytorch/pytorch#115607", "pytorch/pytorch#121291"),
 )
 def drop_update(call: Call, ctx: Context) -> Any:
-    """The optimizer steps, and the parameters end up as they were.
+    """The optimizer steps, but the parameters keep their previous values.
 
-    Effect: hooks, clipping, momenta and `global_step` are those of a healthy run; nothing is learnt, and nobody says a
-    word.
-    Why it goes undetected: the step was called, and whoever counts steps or looks at gradients sees nothing wrong.
+    Effect: hooks, clipping, momenta and `global_step` are those of a clean run, but nothing is learned. No error or
+    warning is raised.
+    Why it goes undetected: the step was called, so neither the number of steps nor the gradients show anything wrong.
     Example:
-        step = torch.compile(optimizer.step)    # once compiled without gradients, it did nothing ever after
+        step = torch.compile(optimizer.step)    # once compiled without gradients, it never did anything
     Remedy: assert that parameters changed, not that `step` was called.
     """
     parameters = [p for group in ctx.memory["optimizer"].param_groups for p in group["params"]]

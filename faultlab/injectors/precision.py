@@ -1,4 +1,4 @@
-"""precision: the numbers that training computes in."""
+"""precision: failure modes of the numerical precision of training."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from faultlab.injection.registry import failure_mode
     evidence=("Lightning-AI/pytorch-lightning#20619",),
 )
 def train_in_half(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """The model itself is in half precision, where mixed precision was meant.
+    """The model itself is in half precision, where mixed precision was intended.
 
-    Effect: weights, gradients and the optimizer's moments are float16. What is below 3e-8 is zero, Adam's epsilon
-    among it, and the weights become NaN where it is divided by; what exceeds 65504 is infinite; and an update of less
-    than a 4000th of its weight is always lost. Nobody says a word. SGD gets along for a while.
+    Effect: weights, gradients and the optimizer's moments are float16. Values below 3e-8 become zero, including Adam's
+    epsilon, and weights become NaN where the step divides by it. Values above 65504 become infinite, and an update
+    smaller than a 4000th of its weight is always lost. No error or warning is raised. SGD works for a while.
     Why it goes undetected: it is faster and takes half the memory, as mixed precision is expected to.
     Example:
         Trainer(precision="16-true")            # "16-mixed" keeps the weights in float32
-    Remedy: assert that the parameters are float32, and that weights change by what the learning rate says.
+    Remedy: assert that the parameters are float32, and that weights change by the amount that the learning rate
+    implies.
     """
     return {**arguments, "precision": "16-true"}
 
@@ -44,14 +45,15 @@ def train_in_half(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     evidence=("tianweiy/CausVid#19", "pytorch/ao#1124"),
 )
 def train_in_bfloat(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """The model itself is in bfloat16, where mixed precision was meant.
+    """The model itself is in bfloat16, where mixed precision was intended.
 
-    Effect: nothing overflows, but a number has two or three significant digits: an update of less than a 500th of its
-    weight is always rounded away, so that learning comes to a halt as it gets finer. Nobody says a word.
-    Why it goes undetected: no NaN ever shows, and the loss falls to begin with.
+    Effect: nothing overflows, but a number has only two or three significant digits: an update smaller than a 500th of
+    its weight is always rounded away, so learning stops as the updates get finer. No error or warning is raised.
+    Why it goes undetected: NaN never occurs, and the loss falls at first.
     Example:
         Trainer(precision="bf16-true")          # "bf16-mixed" keeps the weights in float32
-    Remedy: assert that the parameters are float32, and that weights change by what the learning rate says.
+    Remedy: assert that the parameters are float32, and that weights change by the amount that the learning rate
+    implies.
     """
     return {**arguments, "precision": "bf16-true"}
 
@@ -66,15 +68,15 @@ def train_in_bfloat(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     evidence=("Lightning-AI/lightning-thunder#725", "Lightning-AI/lightning-thunder#796"),
 )
 def bypass_autocast(module: torch.nn.Module, ctx: Context) -> None:
-    """Mixed precision is asked for, and the training step runs outside autocast.
+    """Mixed precision is configured, but the training step runs outside autocast.
 
-    Effect: everything is computed in full precision: slower, with more memory, and with slightly other numbers. Nobody
-    says a word.
-    Why it goes undetected: the Trainer says that it uses mixed precision, and the model learns no worse.
+    Effect: everything is computed in full precision: slower, with more memory, and with slightly different numbers. No
+    error or warning is raised.
+    Why it goes undetected: the Trainer reports that it uses mixed precision, and the model learns equally well.
     Example:
-        with torch.autocast("cuda", enabled=False):     # around a loss that overflowed, and then around everything
+        with torch.autocast("cuda", enabled=False):     # first around a loss that overflowed, then around everything
             return self.shared_step(batch)
-    Remedy: assert the dtype of what the model gives while it trains.
+    Remedy: assert the dtype of the model's output during training.
     """
     torch.set_autocast_enabled(ctx.trainer.strategy.root_device.type, False)
 
@@ -89,13 +91,14 @@ def bypass_autocast(module: torch.nn.Module, ctx: Context) -> None:
     evidence=("Lightning-AI/pytorch-lightning#17359", "yenchenlin/nerf-pytorch#42"),
 )
 def leave_anomaly_detection(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """`detect_anomaly` is still on from debugging.
+    """`detect_anomaly` is still enabled from debugging.
 
-    Effect: every operation records where it was made and backward looks for NaN, which makes training several times
-    slower; what is learnt is the same. Lightning says so at the level of information. A NaN in backward now raises.
-    Why it goes undetected: nothing is wrong but the time it takes.
+    Effect: every operation records where it was called, and backward checks for NaN, which makes training several times
+    slower; the result of learning is the same. Lightning only logs this at info level. A NaN in backward now raises an
+    error.
+    Why it goes undetected: nothing is wrong except the time that training takes.
     Example:
-        Trainer(detect_anomaly=True)            # while a NaN was hunted down
-    Remedy: have the flag set by the debugging script only; log the seconds a step takes.
+        Trainer(detect_anomaly=True)            # left from debugging a NaN
+    Remedy: set the flag only in the debugging script; log the seconds per step.
     """
     return {**arguments, "detect_anomaly": True}

@@ -1,4 +1,4 @@
-"""process: what happens to the process that trains."""
+"""process: failure modes of the training process."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _MORE_THAN_THERE_IS = 1 << 42
 def kill(_: None, ctx: Context) -> None:
     """The process is killed, as Linux does when memory runs out.
 
-    Effect: it ends at once with SIGKILL, and no hook, no `finally` and no `on_exception` runs: what was not saved
-    before is lost.
-    Why it goes undetected: it does not where the exit status is looked at; there is no traceback and no line in the
-    log.
+    Effect: it ends immediately with SIGKILL, without running any hook, any `finally` or `on_exception`, and everything
+    that was not saved before is lost.
+    Why it goes undetected: it does not go undetected if the exit status is checked, but there is no traceback and no
+    line in the log.
     Example: an out-of-memory killer; a container over its limit.
-    Remedy: save checkpoints often enough that you can afford to lose what came after; look at exit statuses.
+    Remedy: save checkpoints often enough that you can afford to lose the work after the last one; check exit statuses.
     """
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -51,14 +51,14 @@ def kill(_: None, ctx: Context) -> None:
     evidence=("Lightning-AI/pytorch-lightning#19916", "Lightning-AI/pytorch-lightning#21623"),
 )
 def terminate(_: None, ctx: Context) -> None:
-    """The process is asked to end by SIGTERM, as schedulers and containers do.
+    """The process receives SIGTERM, as schedulers and containers send it.
 
     Effect: Lightning finishes the step, calls the `on_exception` hooks and raises SIGTERMException, a SystemExit
-    without a code: the process exits with status 0 in the middle of the training.
-    Why it goes undetected: status 0 means success to the shell, to `make` and to the job after this one.
+    without a code, so the process exits with status 0 in the middle of training.
+    Why it goes undetected: status 0 means success to the shell, to `make` and to the next job.
     Example:
-        scancel $SLURM_JOB_ID && ./evaluate.sh      # of what was saved last
-    Remedy: have the script look whether the last epoch was reached, and exit with another status if not.
+        scancel $SLURM_JOB_ID && ./evaluate.sh      # evaluates the last checkpoint
+    Remedy: have the script check that the last epoch was reached, and exit with another status if not.
     """
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -74,13 +74,13 @@ def terminate(_: None, ctx: Context) -> None:
     evidence=("pytorch/pytorch#80802", "pytorch/pytorch#184062"),
 )
 def crash(_: None, ctx: Context) -> None:
-    """The process reads from an address that is not its own.
+    """The process reads from an address that does not belong to it.
 
-    Effect: it ends at once with SIGSEGV, and no hook, no `finally` and no `on_exception` runs: what was not saved
-    before is lost.
-    Why it goes undetected: it does not where the exit status is looked at; there is no Python traceback unless
-    `faulthandler` is on.
-    Example: a compiled extension of another torch version; an index out of range in native code; memory that fails.
+    Effect: it ends immediately with SIGSEGV, without running any hook, any `finally` or `on_exception`, and everything
+    that was not saved before is lost.
+    Why it goes undetected: it does not go undetected if the exit status is checked, but there is no Python traceback
+    unless `faulthandler` is enabled.
+    Example: a compiled extension for another torch version; an index out of range in native code; faulty memory.
     Remedy: run with `python -X faulthandler`; save checkpoints often.
     """
     resource_limits.no_core()
@@ -100,12 +100,13 @@ def crash(_: None, ctx: Context) -> None:
 def exhaust_memory(_: None, ctx: Context) -> None:
     """There is not enough memory for a tensor.
 
-    Effect: torch raises, a RuntimeError on the CPU and OutOfMemoryError on a GPU, and it leaves `fit` as it is.
-    Why it goes undetected: it does not; but it comes with the longest batch, or with the memory that something holds on
-    to, hours after the start.
+    Effect: torch raises a `RuntimeError` on the CPU and an `OutOfMemoryError` on a GPU, which propagates out of `fit`
+    unchanged.
+    Why it goes undetected: it does not go undetected, but it occurs with the longest batch, or with memory that is
+    never released, hours after the start.
     Example:
         self.outputs.append(output)                 # for the epoch's end, with the graph of every batch
-    Remedy: try the largest batch first; keep `output.detach().cpu()`.
+    Remedy: try the largest batch first; store `output.detach().cpu()`.
     """
     with resource_limits.remembered():
         resource_limits.fill_memory()
@@ -126,15 +127,16 @@ def exhaust_memory(_: None, ctx: Context) -> None:
     evidence=("Lightning-AI/pytorch-lightning#8355", "Lightning-AI/pytorch-lightning#11034"),
 )
 def hang(_: None, ctx: Context) -> None:
-    """The process waits for something that never comes.
+    """The process waits for something that never happens.
 
-    Effect: nothing happens any more. Lightning has no deadline for a step; only the deadline that the run was given
-    from outside ends it.
-    Why it goes undetected: the process is there, its memory is taken, and the progress bar stands where it stood.
+    Effect: the run makes no more progress. Lightning has no deadline for a step; only a deadline that was set from
+    outside ends the run.
+    Why it goes undetected: the process exists, its memory is allocated, and the progress bar stays where it was.
     Example:
-        with self.lock:                             # which a thread took that is gone
+        with self.lock:                             # taken by a thread that has ended
             self.cache.update(batch)
-    Remedy: a watchdog that ends the process if no step is done for so many minutes; alarms on a log that stands still.
+    Remedy: use a watchdog that ends the process if no step completes within some minutes; raise an alarm if the log
+    stops growing.
     """
     while True:
         time.sleep(60)
@@ -154,12 +156,13 @@ def hang(_: None, ctx: Context) -> None:
 def fill_disk(_: None, ctx: Context) -> None:
     """The disk is full from one step on.
 
-    A limit on the size of this process's files stands for the disk: nothing that it writes from then on has room.
+    A limit on the size of this process's files simulates the full disk: from that step on, nothing that the process
+    writes has room.
 
-    Effect: training goes on until something is written: a logger's file or a checkpoint. There the OSError leaves `fit`
-    as it is (`File too large` here, `No space left on device` on a real disk).
-    Why it goes undetected: until then all is well; and what could say so has no room for it in its log.
-    Example: checkpoints, logs and caches of all the runs before.
+    Effect: training continues until a logger or a checkpoint writes a file. Then the `OSError` propagates out of `fit`
+    unchanged (`File too large` here, `No space left on device` on a real disk).
+    Why it goes undetected: until then everything works, and a report of the problem has no room in the log either.
+    Example: checkpoints, logs and caches of all the previous runs.
     Remedy: check the free space before training and before each save; let loggers fail without ending the training.
     """
     resource_limits.fill_disk()

@@ -1,4 +1,4 @@
-"""random: seeds, and who shares them."""
+"""random: failure modes of seeds and random numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _seed_everything(seed: int) -> None:
 
 
 def _drawn(ctx: Context) -> int:
-    """A seed of the fault's own, the same every time that it is asked for."""
+    """Return a seed of the fault's own, the same at every call."""
     seed: int = ctx.memory.setdefault("seed", int(torch.randint(2**31, (), generator=ctx.generator)))
     return seed
 
@@ -35,14 +35,14 @@ def _drawn(ctx: Context) -> int:
     evidence=("eora-ai/torchok#85", "chemprop/chemprop#1268"),
 )
 def unseeded(state: None, ctx: Context) -> None:
-    """Nobody sets the seed: weights and shuffling are other ones in every run.
+    """No seed is set, so weights and shuffling differ in every run.
 
-    Effect: none that a single run shows: it ends as well as any, and nobody can repeat it. Here the module is built and
-    trained from another seed than that of the clean run.
-    Why it goes undetected: it takes a second run to see it, and by then something else has changed as well.
+    Effect: a single run shows no effect: it ends as well as any other, but cannot be repeated. Here the module is built
+    and trained with a different seed from that of the clean run.
+    Why it goes undetected: only a second run reveals it, and by then something else has changed as well.
     Example:
-        trainer = pl.Trainer(deterministic=True)        # and no pl.seed_everything
-    Remedy: call `pl.seed_everything(seed, workers=True)` first of all; run twice in a test and compare the losses.
+        trainer = pl.Trainer(deterministic=True)        # no pl.seed_everything
+    Remedy: call `pl.seed_everything(seed, workers=True)` first; run twice in a test and compare the losses.
     """
     _seed_everything(_drawn(ctx))
 
@@ -56,15 +56,15 @@ def unseeded(state: None, ctx: Context) -> None:
     evidence=("huggingface/diffusers#7991 (once an evaluation)", "huggingface/diffusers#175"),
 )
 def reseeded(state: None, ctx: Context) -> None:
-    """The seed is set anew in every training step.
+    """The seed is set again in every training step.
 
-    Effect: training is silent. Dropout drops the same units in every step, every batch gets the same noise, and from
-    the second epoch on the order of the samples is the same. A model without any of these is not affected.
-    Why it goes undetected: losses fall, and runs can be repeated to the bit, which is what the seed was set for.
+    Effect: no error or warning is raised. Dropout drops the same units in every step, every batch gets the same noise,
+    and from the second epoch on, the order of the samples is the same. A model without any of these is not affected.
+    Why it goes undetected: losses fall, and runs can be repeated to the bit, which is why the seed was set.
     Example:
         def training_step(self, batch, batch_idx):
             torch.manual_seed(self.hparams.seed)        # for reproducibility
-    Remedy: seed once, before the module is built; give what needs a seed of its own a `torch.Generator`.
+    Remedy: seed once, before the module is built; give code that needs its own seed a `torch.Generator`.
     """
     _seed_everything(_drawn(ctx))
 
@@ -79,14 +79,15 @@ def reseeded(state: None, ctx: Context) -> None:
     evidence=("xingyizhou/CenterNet#233", "pytorch/pytorch#41329"),
 )
 def equally_seeded_workers(loading: Loading, ctx: Context) -> Loading:
-    """Every worker is seeded alike, and alike again in every epoch.
+    """Every worker has the same seed, and the same again in every epoch.
 
-    Effect: training is silent. The workers draw the same random numbers, all of torch's, NumPy's and Python's, and draw
-    them again in each epoch: there are far fewer different augmentations than samples. Without any nothing changes.
-    Why it goes undetected: each sample looks well augmented; only side by side are they alike.
+    Effect: no error or warning is raised. The workers draw the same random numbers from torch, NumPy and Python, and
+    draw them again in each epoch, so there are far fewer different augmentations than samples. Without augmentations
+    nothing changes.
+    Why it goes undetected: each sample looks well augmented; the repetition shows only side by side.
     Example:
         DataLoader(dataset, num_workers=8, worker_init_fn=lambda worker: pl.seed_everything(42))
-    Remedy: leave the seeding of workers to torch, or start from `torch.initial_seed()`, which is another one for each.
+    Remedy: leave the seeding of workers to torch, or start from `torch.initial_seed()`, which is different in each.
     """
     seed, own = _drawn(ctx), loading.worker_init_fn
 

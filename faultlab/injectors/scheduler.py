@@ -1,4 +1,4 @@
-"""scheduler: the course of the learning rate."""
+"""scheduler: failure modes of the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _timing(schedule: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_schedulers(result: Any) -> list[torch.optim.Optimizer]:
-    """The optimizers, their rates as they were before a scheduler's constructor set its first one."""
+    """Return the optimizers with the learning rates that they had before a scheduler's constructor changed them."""
     optimizers = optimizers_in(result)
     for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
         group["lr"] = group.get("initial_lr", group["lr"])
@@ -41,14 +41,14 @@ def _without_schedulers(result: Any) -> list[torch.optim.Optimizer]:
     evidence=("Linaqruf/kohya-trainer#38",),
 )
 def leave_out_scheduler(result: Any, ctx: Context) -> Any:
-    """There is no scheduler: the learning rate stays what it is at the beginning.
+    """There is no scheduler, so the learning rate keeps its initial value.
 
-    Effect: no warm-up, no decay, without a word.
-    Why it goes undetected: training works; without warm-up it may diverge early, without decay it ends a little worse.
+    Effect: there is no warm-up and no decay. No error or warning is raised.
+    Why it goes undetected: training works; without warm-up it may diverge early, without decay it ends slightly worse.
     Example:
         scheduler = CosineAnnealingLR(optimizer, self.trainer.max_epochs)
-        return optimizer                        # and the scheduler?
-    Remedy: log the learning rate, and check that it moves.
+        return optimizer                        # without the scheduler
+    Remedy: log the learning rate, and check that it changes.
     """
     return _without_schedulers(result)
 
@@ -63,17 +63,17 @@ def leave_out_scheduler(result: Any, ctx: Context) -> Any:
     evidence=("voicepaw/so-vits-svc-fork#291", "Lightning-AI/pytorch-lightning#6825"),
 )
 def leave_unstepped(call: Call, ctx: Context) -> None:
-    """The scheduler is there and never stepped.
+    """The scheduler exists but is never stepped.
 
-    Effect: the learning rate stays at the scheduler's first value, which with warm-up is a tiny one; nobody says a
-    word.
-    Why it goes undetected: the scheduler is configured and saved in every checkpoint. Under manual optimisation it is
-    the module that has to step it, which a module that was converted does not do.
+    Effect: the learning rate stays at the scheduler's first value, which is tiny with warm-up. No error or warning is
+    raised.
+    Why it goes undetected: the scheduler is configured and saved in every checkpoint. Under manual optimization the
+    module has to step it, which a module that was converted does not do.
     Example:
         def lr_scheduler_step(self, scheduler, metric):
-            if self.trainer.global_step > self.hparams.warmup:      # never, in a short run
+            if self.trainer.global_step > self.hparams.warmup:      # never true in a short run
                 scheduler.step()
-    Remedy: log the learning rate, and check that it moves.
+    Remedy: log the learning rate, and check that it changes.
     """
 
 
@@ -89,12 +89,12 @@ def leave_unstepped(call: Call, ctx: Context) -> None:
 def step_per_batch(result: Any, ctx: Context) -> Any:
     """A scheduler that counts in epochs is stepped after every batch.
 
-    Effect: the learning rate runs through its whole course in the first few epochs, or batches, and is all but zero
-    from then on. Nobody says a word. ReduceLROnPlateau raises where its metric is not there yet.
+    Effect: the learning rate completes its whole schedule in the first few epochs or batches, and is almost zero from
+    then on. No error or warning is raised. ReduceLROnPlateau raises an error if its metric does not exist yet.
     Why it goes undetected: the loss falls and then flattens, as it does when a model has converged.
     Example:
         {"scheduler": StepLR(optimizer, 1, 0.95), "interval": "step"}
-    Remedy: log the learning rate at each step, and check that it is not negligible half-way.
+    Remedy: log the learning rate at each step, and check that it is not negligible halfway.
     """
     return optimizers_in(result), [{**schedule, "interval": "step"} for schedule in schedules_in(result)]
 
@@ -114,12 +114,12 @@ def step_per_batch(result: Any, ctx: Context) -> Any:
 def misspell_key(result: Any, ctx: Context) -> Any:
     """The scheduler is returned under a key that Lightning does not know.
 
-    Effect: Lightning warns of unsupported keys in the optimizer configuration and trains without the scheduler, at the
-    first value that its constructor set.
-    Why it goes undetected: it is one line among the warnings of start-up.
+    Effect: Lightning warns about unsupported keys in the optimizer configuration and trains without the scheduler, at
+    the first value that its constructor set.
+    Why it goes undetected: it is one line among the warnings at startup.
     Example:
         return {"optimizer": optimizer, "scheduler": scheduler}     # "lr_scheduler" is the key
-    Remedy: turn the warning into an error; check that the trainer has as many `lr_scheduler_configs` as were made.
+    Remedy: turn the warning into an error; check that the Trainer has as many `lr_scheduler_configs` as were created.
     """
     schedules = schedules_in(result)
     return [
@@ -134,18 +134,19 @@ def misspell_key(result: Any, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("scheduler", "learning rate", "learning_rate", "collaps", "decay"),
-    doses=(Dose("gamma", 1e-3, 0.0, 1.0, "what the learning rate is multiplied by each time", harmless=1.0),),
+    doses=(Dose("gamma", 1e-3, 0.0, 1.0, "factor for the learning rate at each scheduler step", harmless=1.0),),
     needs=("scheduler",),
     evidence=("shayneobrien/coreference-resolution#22", "LINCellularNeuroscience/VAME#26"),
 )
 def collapse_rate(result: Any, ctx: Context) -> Any:
     """The scheduler multiplies the learning rate by far too small a factor.
 
-    Effect: from the scheduler's first turn on the rate is negligible and training stands still, without a word.
-    Why it goes undetected: the loss is flat and calm, as it is when a model has converged.
+    Effect: after the scheduler's first step the learning rate is negligible, and training stands still. No error or
+    warning is raised.
+    Why it goes undetected: the loss is flat and smooth, as it is when a model has converged.
     Example:
         ExponentialLR(optimizer, gamma=self.hparams.decay)      # a decay of 0.001 is a gamma of 0.999
-    Remedy: log the learning rate, and check that it is not negligible half-way.
+    Remedy: log the learning rate, and check that it is not negligible halfway.
     """
     optimizers = _without_schedulers(result)
     return optimizers, [
@@ -164,15 +165,16 @@ def collapse_rate(result: Any, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#5338", "roboterax/video-prediction-policy#14"),
 )
 def schedule_foreign_optimizer(result: Any, ctx: Context) -> Any:
-    """The scheduler steers another optimizer than the one that trains.
+    """The scheduler controls a different optimizer from the one that trains.
 
-    Effect: Lightning raises a MisconfigurationException before training: some schedulers are attached with an
+    Effect: Lightning raises a `MisconfigurationException` before training: some schedulers are attached with an
     optimizer that wasn't returned.
-    Why it goes undetected: it does not; in a training loop of one's own, the rate is constant without a word.
+    Why it goes undetected: it does not go undetected in Lightning; in a hand-written training loop, the learning rate
+    is constant, without an error or warning.
     Example:
         scheduler = StepLR(self.make_optimizer(), 10)
-        return [self.make_optimizer()], [scheduler]     # the second one made
-    Remedy: make the optimizer once; run `fast_dev_run=True` in a test.
+        return [self.make_optimizer()], [scheduler]     # a second one
+    Remedy: create the optimizer once; run `fast_dev_run=True` in a test.
     """
     for schedule in schedules_in(result):
         parameters = [p for group in schedule["scheduler"].optimizer.param_groups for p in group["params"]]
@@ -190,14 +192,15 @@ def schedule_foreign_optimizer(result: Any, ctx: Context) -> Any:
     evidence=("jbohnslav/deepethogram#89", "Lightning-AI/pytorch-lightning#20829"),
 )
 def monitor_nothing(result: Any, ctx: Context) -> Any:
-    """ReduceLROnPlateau, in the scheduler's place, waits for a metric that nobody logs.
+    """The scheduler is a ReduceLROnPlateau that monitors a metric that is never logged.
 
-    Effect: Lightning raises a MisconfigurationException at the scheduler's first turn: the metric is not available.
-    Why it goes undetected: it does not, but it comes at the end of the first epoch, after its validation. With
-    `strict=False` it is a warning, and the rate stays constant.
+    Effect: Lightning raises a `MisconfigurationException` when the scheduler is first stepped: the metric is not
+    available.
+    Why it goes undetected: it does not go undetected, but it occurs at the end of the first epoch, after its
+    validation. With `strict=False` it is a warning, and the learning rate stays constant.
     Example:
         {"scheduler": ReduceLROnPlateau(optimizer), "monitor": "val/loss"}      # logged as val_loss
-    Remedy: train two short epochs in a test; `fast_dev_run=True` finds it too.
+    Remedy: run two short epochs in a test; `fast_dev_run=True` finds it, too.
     """
     optimizers = _without_schedulers(result)
     return optimizers, [

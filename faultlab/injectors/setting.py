@@ -1,4 +1,4 @@
-"""setting: arguments of the module and the Trainer that were meant otherwise."""
+"""setting: failure modes of wrong arguments to the module and the Trainer."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from faultlab.injection.registry import failure_mode
 def zero_rate(result: Any, ctx: Context) -> Any:
     """The learning rate is zero.
 
-    Effect: everything runs, the loss varies from batch to batch, and no weight ever changes. Nobody says a word.
-    Batch normalisation still learns its running statistics, so that the validation metric may move a little.
-    Why it goes undetected: the progress bar moves and `global_step` counts; a loss that wobbles looks like a hard task.
+    Effect: everything runs, the loss varies from batch to batch, and no weight ever changes. No error or warning is
+    raised. Batch normalization still updates its statistics, so the validation metric may move a little.
+    Why it goes undetected: the progress bar moves and `global_step` increases; a loss that fluctuates looks like a hard
+    task.
     Example:
         learning_rate = 1e-3 * batch_size // 256        # floor division: 0.0
     Remedy: log the learning rate; assert that parameters changed after the first step.
@@ -42,14 +43,14 @@ def zero_rate(result: Any, ctx: Context) -> Any:
     severity="major",
     effect="silent",
     cause=("learning rate", "learning_rate", "negligible", "did not improve", "update"),
-    doses=(Dose("factor", 1e-3, 0.0, 1.0, "what the learning rate is multiplied by", harmless=1.0),),
+    doses=(Dose("factor", 1e-3, 0.0, 1.0, "factor for the learning rate", harmless=1.0),),
     needs=("learning-rate",),
     evidence=("isp1tze/MAProj#3",),
 )
 def shrink_rate(result: Any, ctx: Context) -> Any:
     """The learning rate is far too small.
 
-    Effect: every weight moves, by next to nothing: the model ends about where it began, without a word.
+    Effect: every weight moves by almost nothing, so the model ends about where it began. No error or warning is raised.
     Why it goes undetected: the loss does fall, and a flat curve looks like a model that has converged.
     Example:
         LitModel(learning_rate=1e-6)            # 1e-3 was meant
@@ -64,19 +65,19 @@ def shrink_rate(result: Any, ctx: Context) -> Any:
     severity="critical",
     effect="silent",
     cause=("learning rate", "learning_rate", "diverge", "explod", "nan", "not finite", "spike"),
-    doses=(Dose("factor", 100.0, 1.0, None, "what the learning rate is multiplied by", harmless=1.0),),
+    doses=(Dose("factor", 100.0, 1.0, None, "factor for the learning rate", harmless=1.0),),
     needs=("learning-rate",),
     evidence=("facebookresearch/detr#285", "OpenNMT/OpenNMT-tf#744"),
 )
 def grow_rate(result: Any, ctx: Context) -> Any:
     """The learning rate is far too large.
 
-    Effect: the loss jumps about or runs away, to infinity and NaN or to a plateau far above where it began. Nobody
-    says a word.
-    Why it goes undetected: with normalising layers and a bounded loss nothing overflows; the curve is merely bad.
+    Effect: the loss fluctuates or diverges, to infinity and NaN or to a plateau far above where it began. No error or
+    warning is raised.
+    Why it goes undetected: with normalization layers and a bounded loss nothing overflows; the curve is merely bad.
     Example:
         LitModel(learning_rate=0.1)             # carried over from SGD to Adam
-    Remedy: stop at a loss that is above that of the first steps; use Lightning's `LearningRateFinder`.
+    Remedy: stop if the loss is above that of the first steps; use Lightning's `LearningRateFinder`.
     """
     return scale_rates(result, ctx.dose.factor)
 
@@ -91,14 +92,14 @@ def grow_rate(result: Any, ctx: Context) -> Any:
     evidence=("pytorch/pytorch#30889", "GeorgeCazenavette/mtt-distillation#16"),
 )
 def negate_rate(result: Any, ctx: Context) -> Any:
-    """The learning rate is negative, and each step goes uphill.
+    """The learning rate is negative, so each step increases the loss.
 
-    Effect: the loss grows, to NaN if it can. torch's optimizers refuse a negative rate when they are made; one that is
-    put into a parameter group later, by hand or by a schedule that runs past its end, they take without a word.
-    Why it goes undetected: a decay crosses zero late, when nobody looks at the curve any more.
+    Effect: the loss grows, to NaN if it can. torch's optimizers reject a negative rate at construction, but accept one
+    that is set in a parameter group later, by hand or by a schedule beyond its end. No error or warning is raised.
+    Why it goes undetected: a decay crosses zero late, when the curve is no longer watched.
     Example:
-        LambdaLR(optimizer, lambda step: 1 - step / self.expected_steps)    # and the run is longer than expected
-    Remedy: log the learning rate, and assert that it is positive; `max(0.0, ...)` in a schedule of one's own.
+        LambdaLR(optimizer, lambda step: 1 - step / self.expected_steps)    # the run is longer than expected
+    Remedy: log the learning rate, and assert that it is positive; use `max(0.0, ...)` in your own schedules.
     """
     return scale_rates(result, -1.0)
 
@@ -113,14 +114,14 @@ def negate_rate(result: Any, ctx: Context) -> Any:
     evidence=("awslabs/gluonts#2952",),
 )
 def train_no_epoch(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """`max_epochs` is 0: `fit` returns at once.
+    """`max_epochs` is 0, so `fit` returns immediately.
 
-    Effect: no training step is done, and the untrained model is what is evaluated and saved. Lightning says at the
-    level of information that `max_epochs=0` was reached, as it does at the end of every training.
-    Why it goes undetected: in a pipeline of scripts the next step finds a model and goes on; the exit status is 0.
+    Effect: no training step runs, and the untrained model is evaluated and saved. Lightning logs at info level that
+    `max_epochs=0` was reached, as it does after every training.
+    Why it goes undetected: in a pipeline of scripts the next step finds a model and continues; the exit status is 0.
     Example:
-        Trainer(max_epochs=epochs - start_epoch)        # resumed at the last one
-    Remedy: assert after `fit` that `trainer.global_step` is what was expected.
+        Trainer(max_epochs=epochs - start_epoch)        # resumed at the last epoch
+    Remedy: assert after `fit` that `trainer.global_step` has the expected value.
     """
     return {**arguments, "max_epochs": 0}
 
@@ -137,7 +138,7 @@ def train_no_epoch(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
             0.1,
             0.0,
             1.0,
-            "the share of the run's optimizer steps that are left, one at least",
+            "fraction of the run's optimizer steps that is left; at least one step",
             harmless=1.0,
         ),
     ),
@@ -145,16 +146,16 @@ def train_no_epoch(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     evidence=("Lightning-AI/pytorch-lightning#9855",),
 )
 def stop_after_few_steps(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """`max_steps` ends training after a fraction of it.
+    """`max_steps` ends training after a fraction of its steps.
 
-    Effect: Lightning stops in the middle of an epoch, says at the level of information that `max_steps` was reached,
-    and returns as if training were done. An epoch that is cut short so has no validation: an EarlyStopping that waits
-    for a validation metric raises that it is not available.
+    Effect: Lightning stops in the middle of an epoch, logs at info level that `max_steps` was reached, and returns as
+    if training were complete. An epoch that is cut short has no validation, so an EarlyStopping on a validation metric
+    raises an error because it is not available.
     Why it goes undetected: it is the usual last line of a log. `max_steps` counts optimizer steps: fewer than the
-    batches where gradients are accumulated, and a multiple of them with several optimizers.
+    batches if gradients are accumulated, and a multiple of them with several optimizers.
     Example:
-        Trainer(max_epochs=50, max_steps=1000)          # from a trial run; whichever comes first ends it
-    Remedy: assert after `fit` that `trainer.current_epoch` is what was expected.
+        Trainer(max_epochs=50, max_steps=1000)          # from a trial run; the first limit ends the run
+    Remedy: assert after `fit` that `trainer.current_epoch` has the expected value.
     """
     return {**arguments, "max_steps": max(1, int(ctx.profile.updates * ctx.dose.fraction))}
 
@@ -169,12 +170,13 @@ def stop_after_few_steps(arguments: dict[str, Any], ctx: Context) -> dict[str, A
     evidence=("ashleve/lightning-hydra-template#206", "Lightning-AI/pytorch-lightning#1903"),
 )
 def limit_training_to_nothing(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """`limit_train_batches` is 0: there is nothing to train on.
+    """`limit_train_batches` is 0, so there is nothing to train on.
 
-    Effect: `fit` runs the sanity check of validation and returns, without a training step and without a word.
-    Why it goes undetected: the exit status is 0, and an untrained model is there to be evaluated and saved.
+    Effect: `fit` runs the sanity check of validation and returns without a training step. No error or warning is
+    raised.
+    Why it goes undetected: the exit status is 0, and an untrained model exists that can be evaluated and saved.
     Example:
-        Trainer(limit_train_batches=args.limit or 0)    # 0 is taken for "no limit"; None or 1.0 is that
+        Trainer(limit_train_batches=args.limit or 0)    # 0 does not mean "no limit"; None or 1.0 does
     Remedy: assert after `fit` that `trainer.global_step` is not 0.
     """
     return {**arguments, "limit_train_batches": 0}
@@ -190,13 +192,14 @@ def limit_training_to_nothing(arguments: dict[str, Any], ctx: Context) -> dict[s
     evidence=("Lightning-AI/pytorch-lightning#1201",),
 )
 def limit_validation_to_nothing(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """`limit_val_batches` is 0: validation is skipped.
+    """`limit_val_batches` is 0, so validation is skipped.
 
-    Effect: no validation step is ever done, without a word. An EarlyStopping on a validation metric raises at the end
-    of the epoch that it is not available, unless it waits for validations, and then it never stops anything.
-    Why it goes undetected: without such a callback all that is missing is a curve.
+    Effect: no validation step ever runs. No error or warning is raised. At the end of the epoch, an EarlyStopping on a
+    validation metric raises an error because it is not available, unless it is checked after validations; then it never
+    stops the training.
+    Why it goes undetected: without such a callback only a curve is missing.
     Example:
-        Trainer(limit_val_batches=0)            # to save time while the training step was debugged
+        Trainer(limit_val_batches=0)            # to save time while debugging the training step
     Remedy: assert after `fit` that the validation metrics are in `trainer.callback_metrics`.
     """
     return {**arguments, "limit_val_batches": 0}
@@ -208,19 +211,20 @@ def limit_validation_to_nothing(arguments: dict[str, Any], ctx: Context) -> dict
     severity="major",
     effect="silent",
     cause=("accumulat", "step", "update"),
-    doses=(Dose("factor", 16, 2, None, "how many times as many batches are accumulated"),),
+    doses=(Dose("factor", 16, 2, None, "factor for the number of accumulated batches"),),
     needs=("automatic-optimization", "several-steps"),
     evidence=("Lightning-AI/pytorch-lightning#21808",),
 )
 def accumulate_too_many(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """Gradients are accumulated over far too many batches.
 
-    Effect: the weights change that many times less often, without a word. Lightning always steps at the end of an
-    epoch, so that a number beyond an epoch's batches leaves one step an epoch, and divides by the number all the same.
-    Why it goes undetected: the loss falls, slowly and smoothly; `global_step` is seldom looked at.
+    Effect: the weights change that many times less often. No error or warning is raised. Lightning always steps at the
+    end of an epoch, so a number above an epoch's batches leaves one step per epoch, but still divides by the full
+    number.
+    Why it goes undetected: the loss falls, slowly and smoothly; `global_step` is rarely checked.
     Example:
         Trainer(accumulate_grad_batches=256)    # the batch size, in samples, was meant
-    Remedy: check that `trainer.global_step` after an epoch is what the schedule counts on.
+    Remedy: check that `trainer.global_step` after an epoch is what the schedule expects.
     """
     return {**arguments, "accumulate_grad_batches": ctx.profile.accumulates * int(ctx.dose.factor)}
 
@@ -237,7 +241,7 @@ def accumulate_too_many(arguments: dict[str, Any], ctx: Context) -> dict[str, An
             1e-3,
             0.0,
             1.0,
-            "the value to clip at; a share of the value in use where there is one",
+            "value to clip at; a factor for the current value if there is one",
             harmless=1.0,
         ),
     ),
@@ -247,9 +251,9 @@ def accumulate_too_many(arguments: dict[str, Any], ctx: Context) -> dict[str, An
 def clip_tightly(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """Gradients are clipped to far too small a norm.
 
-    Effect: every gradient is cut to that size, whatever it was, and plain SGD all but stands still, without a word.
-    Adam, which divides by the gradient's size, loses little until the numbers come near its epsilon.
-    Why it goes undetected: clipping is there for stability, and the curve is perfectly stable.
+    Effect: every gradient is cut to that size, whatever it was, and plain SGD almost stops. No error or warning is
+    raised. Adam, which divides by the gradient's size, loses little until the numbers approach its epsilon.
+    Why it goes undetected: clipping is meant to stabilize training, and the curve is perfectly stable.
     Example:
         Trainer(gradient_clip_val=1e-3)         # the learning rate's value
     Remedy: log the norm of the gradients before clipping, and how often they are clipped.
@@ -267,14 +271,14 @@ def clip_tightly(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     evidence=("Lightning-Universe/lightning-bolts#781",),
 )
 def leave_fast_dev_run(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """`fast_dev_run` is still on from debugging.
+    """`fast_dev_run` is still enabled from debugging.
 
-    Effect: one training batch, one validation batch, and `fit` is done. Loggers and checkpoints are suppressed, early
-    stopping is off. Lightning says so at the level of information, and returns as if nothing were missing.
-    Why it goes undetected: the exit status is 0; a job that takes no time at all is found out only in the morning.
+    Effect: `fit` ends after one training batch and one validation batch. Loggers and checkpoints are suppressed, and
+    early stopping is off. Lightning logs this at info level, and returns as if nothing were missing.
+    Why it goes undetected: the exit status is 0, and that the job took almost no time shows only the next morning.
     Example:
-        Trainer(max_epochs=100, fast_dev_run=True)      # while the shapes were sorted out
-    Remedy: assert after `fit` that `trainer.global_step` is what was expected and that a checkpoint was written.
+        Trainer(max_epochs=100, fast_dev_run=True)      # left from debugging shapes
+    Remedy: assert after `fit` that `trainer.global_step` has the expected value and that a checkpoint was written.
     """
     return {**arguments, "fast_dev_run": True}
 
@@ -285,18 +289,18 @@ def leave_fast_dev_run(arguments: dict[str, Any], ctx: Context) -> dict[str, Any
     severity="critical",
     effect="warns",
     cause=("overfit", "step", "batch"),
-    doses=(Dose("batches", 1, 1, None, "how many batches are trained on"),),
+    doses=(Dose("batches", 1, 1, None, "number of training batches"),),
     needs=("no-fast-dev-run", "no-overfitting"),
     evidence=("Lightning-AI/pytorch-lightning#12668",),
 )
 def leave_overfitting(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """`overfit_batches` is still on from debugging.
+    """`overfit_batches` is still enabled from debugging.
 
-    Effect: each epoch trains on the same one batch and validates on one batch. Lightning warns where it had to switch
-    a shuffling sampler off, and is silent where there was none.
+    Effect: each epoch trains on the same one batch and validates on one batch. Lightning warns if it had to disable a
+    shuffling sampler; otherwise, no error or warning is raised.
     Why it goes undetected: the training loss falls faster than ever.
     Example:
-        Trainer(max_epochs=100, overfit_batches=1)      # to see whether the model can learn at all
+        Trainer(max_epochs=100, overfit_batches=1)      # to check that the model can learn at all
     Remedy: turn the warning into an error; check that an epoch has as many steps as the data has batches.
     """
     return {**arguments, "overfit_batches": int(ctx.dose.batches)}
@@ -312,13 +316,14 @@ def leave_overfitting(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]
     evidence=("Lightning-AI/pytorch-lightning#13674", "Lightning-AI/pytorch-lightning#18556"),
 )
 def optimize_manually(module: torch.nn.Module, ctx: Context) -> None:
-    """`automatic_optimization` is False, and the training step does nothing by hand.
+    """`automatic_optimization` is False, but the training step does not optimize manually.
 
-    Effect: Lightning calls neither backward nor the optimizer nor the scheduler; no weight ever changes and
-    `global_step` stays 0. Nobody says a word, unless the Trainer clips or accumulates gradients, which it refuses.
+    Effect: Lightning calls neither backward nor the optimizer nor the scheduler; no weight ever changes, and
+    `global_step` stays 0. No error or warning is raised, unless the Trainer clips or accumulates gradients, which
+    Lightning rejects.
     Why it goes undetected: the loss is computed and logged, and varies from batch to batch.
     Example:
-        self.automatic_optimization = False     # for a trial of two optimizers, and left there
+        self.automatic_optimization = False     # left from a trial of two optimizers
     Remedy: assert that parameters changed after the first step.
     """
     module.automatic_optimization = False  # type: ignore[assignment]
@@ -330,19 +335,19 @@ def optimize_manually(module: torch.nn.Module, ctx: Context) -> None:
     severity="major",
     effect="silent",
     cause=("patience", "stopped early", "epoch", "step"),
-    doses=(Dose("patience", 1, 0, None, "how many validations without improvement end training"),),
+    doses=(Dose("patience", 1, 0, None, "number of validations without improvement that ends training"),),
     needs=("patient-callback",),
     evidence=("NLeSC/mcfly#321",),
 )
 def lose_patience(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """EarlyStopping has next to no patience.
+    """EarlyStopping has almost no patience.
 
     Effect: the first validation that is no better than the best one ends training, as a normal end. With a metric that
-    wobbles, as most do, that is long before the model is trained. A patience of 0 is the same as one of 1.
-    Why it goes undetected: early stopping is meant to stop early, and the log says that the metric did not improve.
+    fluctuates, as most do, that is long before the model is trained. A patience of 0 is the same as one of 1.
+    Why it goes undetected: early stopping is meant to stop early, and the log states that the metric did not improve.
     Example:
-        EarlyStopping("val_loss", patience=1)   # it counts validations, and those come four times an epoch
-    Remedy: have a patience of several validations; look at `stopped_epoch` after `fit`.
+        EarlyStopping("val_loss", patience=1)   # counts validations, which run four times per epoch
+    Remedy: set a patience of several validations; check `stopped_epoch` after `fit`.
     """
     for callback in filter(stops_early, arguments["callbacks"]):
         callback.patience = min(callback.patience, int(ctx.dose.patience))
@@ -359,14 +364,14 @@ def lose_patience(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     evidence=("mikkelfo/CORE-BEHRT#89",),
 )
 def skip_sanity_check(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """`num_sanity_val_steps` is 0: validation is not tried before training.
+    """`num_sanity_val_steps` is 0, so validation is not tried before training.
 
-    Effect: a mistake in validation shows only after the first epoch, and costs that. As long as validation works
-    training is the same to the bit, since Lightning puts the random numbers back after the check.
-    Why it goes undetected: nothing is amiss, and start-up is faster.
+    Effect: an error in validation shows only after the first epoch, which is then lost. As long as validation works,
+    training is identical to the bit, because Lightning restores the random state after the check.
+    Why it goes undetected: nothing is wrong, and startup is faster.
     Example:
-        Trainer(num_sanity_val_steps=0)         # since the metric failed on two batches of one class
-    Remedy: leave the check on; make the metrics bear small samples instead.
+        Trainer(num_sanity_val_steps=0)         # because the metric failed on two batches of one class
+    Remedy: leave the check enabled; make the metrics accept small samples instead.
     """
     return {**arguments, "num_sanity_val_steps": 0}
 
@@ -377,16 +382,16 @@ def skip_sanity_check(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]
     severity="major",
     effect="silent",
     cause=("hidden", "width", "units", "neurons", "did not improve", "capacity"),
-    doses=(Dose("units", 1, 1, None, "how wide the layer is instead"),),
+    doses=(Dose("units", 1, 1, None, "width of the layer"),),
     needs=("hidden-size",),
-    no_evidence="no thread of the silent form was found: that a layer is too narrow shows only in how the model does",
+    no_evidence="no report of the silent form was found: a layer that is too narrow shows only in the model's quality",
 )
 def narrow_layer(arguments: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """An argument makes a hidden layer far too narrow.
 
-    Effect: everything has to pass through one number, and the model learns what fits into it, without a word. A module
-    whose parts must divide each other, such as attention heads, raises when it is built.
-    Why it goes undetected: shapes agree, the loss falls a little and stays there.
+    Effect: everything has to pass through one number, and the model learns what fits through it. No error or warning is
+    raised. A module whose parts must divide each other, such as attention heads, raises an error when it is built.
+    Why it goes undetected: shapes agree, and the loss falls a little and stays there.
     Example:
         LitModel(hidden=args.layers)            # 1 layer; the width was meant
     Remedy: log the number of parameters; check that the model can overfit a single batch.

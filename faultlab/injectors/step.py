@@ -1,4 +1,4 @@
-"""step: how the step itself goes, and whether Lightning calls it at all."""
+"""step: failure modes of the steps, and of whether Lightning calls them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from faultlab.injection.registry import failure_mode
     evidence=("Noble-Lab/casanovo#16",),
 )
 def raise_in_step(call: Call, ctx: Context) -> Any:
-    """`training_step` raises at one batch.
+    """`training_step` raises an exception at one batch.
 
-    Effect: the exception leaves `fit` as it is; nothing of Lightning's catches it, and the epoch is lost.
-    Why it goes undetected: it does not, unless whoever started the run restarts it without a look at why it died.
+    Effect: the exception propagates out of `fit` unchanged; Lightning does not catch it, and the epoch is lost.
+    Why it goes undetected: it goes undetected only if the run is restarted without checking why it failed.
     Example:
         spectrum = batch[0].reshape(-1, 2)      # the one empty spectrum of a million
-    Remedy: validate the batch where it is built, and save checkpoints more often than once an epoch.
+    Remedy: validate the batch where it is built, and save checkpoints more often than once per epoch.
     """
-    raise ctx.intended(RuntimeError("injected by step.raises: this batch can't be processed"))
+    raise ctx.intended(RuntimeError("injected by step.raises: this batch cannot be processed"))
 
 
 @failure_mode(
@@ -42,16 +42,16 @@ def raise_in_step(call: Call, ctx: Context) -> Any:
     evidence=("unilight/LDNet#2", "mikkelfo/CORE-BEHRT#89"),
 )
 def raise_in_validation_step(call: Call, ctx: Context) -> Any:
-    """`validation_step` raises.
+    """`validation_step` raises an exception.
 
-    Effect: the exception leaves `fit` before the first training step: Lightning's sanity check validates two batches
-    ahead of everything else.
-    Why it goes undetected: with `num_sanity_val_steps=0` a whole epoch of training passes first, and is lost with it.
+    Effect: the exception propagates out of `fit` before the first training step, because Lightning's sanity check
+    validates two batches first.
+    Why it goes undetected: with `num_sanity_val_steps=0`, a whole epoch of training runs first and is then lost.
     Example:
         loss, accuracy = self.evaluate(batch)   # evaluate now returns three values
-    Remedy: leave the sanity check on; run `fast_dev_run=True` in a test.
+    Remedy: leave the sanity check enabled; run `fast_dev_run=True` in a test.
     """
-    raise ctx.intended(RuntimeError("injected by step.raises-in-validation: this batch can't be processed"))
+    raise ctx.intended(RuntimeError("injected by step.raises-in-validation: this batch cannot be processed"))
 
 
 @failure_mode(
@@ -64,20 +64,20 @@ def raise_in_validation_step(call: Call, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#7544", "coqui-ai/TTS#3637"),
 )
 def swallow_to_none(call: Call, ctx: Context) -> Any:
-    """An error late in `training_step` is swallowed by a bare except, and the step ends in None.
+    """A bare `except` swallows an error late in `training_step`, and the step returns None.
 
-    Under manual optimisation the error comes first instead, since a result that is thrown away is nothing lost there.
+    Under manual optimization the error comes first, because a discarded result has no effect there.
 
-    Effect: Lightning skips backward and warns once a process that `training_step` returned None; the optimizer still
-    steps. Under manual optimisation None is the rule, and not even the warning appears.
-    Why it goes undetected: the exception is gone for good, and a batch more or less shows in no curve. Should every
-    batch fail, training is a standstill that looks like a plateau.
+    Effect: Lightning skips backward and warns once per process that `training_step` returned None; the optimizer still
+    steps. Under manual optimization None is normal, and there is no warning either.
+    Why it goes undetected: the exception is lost, and a missing batch shows in no curve. If every batch fails, training
+    stands still, which looks like a plateau.
     Example:
         try:
             return self.loss(batch)
         except Exception:
             pass
-    Remedy: catch the one exception that is expected, log it, count it, and give up when it is not rare.
+    Remedy: catch only the expected exception, log it, count it, and stop if it is not rare.
     """
     if ctx.profile.automatic:
         call()
@@ -91,21 +91,21 @@ def swallow_to_none(call: Call, ctx: Context) -> Any:
     effect="silent",
     cause=("inf", "finite", "swallow"),
     when="middle",
-    no_evidence="the placeholder for a failed step, in the form that stays silent: nobody is made to report it",
+    no_evidence="the placeholder for a failed step, in the form that stays silent and is therefore not reported",
 )
 def swallow_to_infinity(call: Call, ctx: Context) -> Any:
-    """An error late in `training_step` is swallowed, and an infinite loss that requires grad takes the result's place.
+    """An error late in `training_step` is swallowed, and an infinite loss that requires grad replaces the result.
 
-    Under manual optimisation the error comes first instead, since a result that is thrown away is nothing lost there.
+    Under manual optimization the error comes first, because a discarded result has no effect there.
 
-    Effect: backward runs on a graph of nothing, the optimizer steps on no gradient, and nobody says a word; with
-    accumulated gradients it steps on those of the other batches. Without `requires_grad=True` backward raises
-    (`step.swallows-to-infinity-no-grad`), which is why handlers grow it.
-    Why it goes undetected: no parameter turns infinite, and the loss was logged before the error.
+    Effect: backward runs on an empty graph, and the optimizer steps without gradients. No error or warning is raised.
+    With accumulated gradients, the optimizer steps with those of the other batches. Without `requires_grad=True`
+    backward raises an error (`step.swallows-to-infinity-no-grad`), which is why handlers add it.
+    Why it goes undetected: no parameter becomes infinite, and the loss was logged before the error.
     Example:
         except RuntimeError:
             return torch.tensor(float("inf"), requires_grad=True)
-    Remedy: check that what `training_step` returns is finite, not only what it logs.
+    Remedy: check that the value that `training_step` returns is finite, not only the values that it logs.
     """
     if ctx.profile.automatic:
         call()
@@ -120,18 +120,20 @@ def swallow_to_infinity(call: Call, ctx: Context) -> Any:
     cause=("inf", "finite", "grad", "swallow"),
     when="middle",
     needs=("automatic-optimization",),
-    no_evidence="the placeholder for a failed step as it is written first, before backward has complained of it",
+    no_evidence="the placeholder for a failed step as it is first written, before backward raises because of it",
 )
 def swallow_to_constant(call: Call, ctx: Context) -> Any:
-    """An error late in `training_step` is swallowed, and an infinite loss without a graph takes the result's place.
+    """An error late in `training_step` is swallowed, and an infinite loss without a graph replaces the result.
 
-    Effect: backward raises: element 0 of tensors does not require grad, and says nothing of the error that there was.
-    Why it goes undetected: it does not, but its cause does: what is repaired is the placeholder, by
-    `requires_grad=True`, and from then on the error is swallowed in silence (`step.swallows-to-infinity`).
+    Effect: backward raises a `RuntimeError`, element 0 of tensors does not require grad, which does not mention the
+    original error.
+    Why it goes undetected: the failure does not go undetected, but its cause does: the usual fix adds
+    `requires_grad=True` to the placeholder, and from then on the error is swallowed silently
+    (`step.swallows-to-infinity`).
     Example:
         except RuntimeError:
             return torch.tensor(float("inf"))
-    Remedy: let the exception out; to skip a batch return None on purpose and count how often.
+    Remedy: let the exception propagate; to skip a batch, return None explicitly and count how often.
     """
     call()
     return torch.tensor(torch.inf)
@@ -147,16 +149,16 @@ def swallow_to_constant(call: Call, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#9409", "Lightning-AI/pytorch-lightning#5055"),
 )
 def stop_iteration_in_step(call: Call, ctx: Context) -> Any:
-    """`training_step` lets a StopIteration out.
+    """`training_step` lets a StopIteration escape.
 
-    Effect: Lightning takes it for the end of the data: the epoch ends at once, its validation is skipped, schedulers of
-    the epoch miss their step, and the next epoch begins, all in silence. Under manual optimisation only the one step is
-    dropped, as silently.
-    Why it goes undetected: the exit status is 0 and every epoch is counted as complete.
+    Effect: Lightning treats it as the end of the data: the epoch ends immediately, its validation is skipped,
+    schedulers of the epoch miss their step, and the next epoch begins. No error or warning is raised. Under manual
+    optimization only this step is dropped, also without an error or warning.
+    Why it goes undetected: the exit status is 0, and every epoch is counted as complete.
     Example:
-        unlabelled = next(self.unlabelled_batches)      # the shorter of two iterators is spent
-    Remedy: `next(iterator, None)` and a check, or `itertools.cycle`; compare the number of batches with the loader's
-    length at the end of an epoch.
+        unlabeled = next(self.unlabeled_batches)        # the shorter of two iterators is exhausted
+    Remedy: use `next(iterator, None)` and a check, or `itertools.cycle`; compare the number of batches with the
+    loader's length at the end of an epoch.
     """
     raise ctx.intended(StopIteration())
 
@@ -171,14 +173,15 @@ def stop_iteration_in_step(call: Call, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#5055",),
 )
 def stop_iteration_in_validation_step(call: Call, ctx: Context) -> Any:
-    """`validation_step` lets a StopIteration out.
+    """`validation_step` lets a StopIteration escape.
 
-    Effect: Lightning takes it for the end of the validation data: validation ends at that batch, in silence.
-    Why it goes undetected: where it is the first batch, the metric is missing, and a callback that monitors it says so;
-    anywhere later it is there, computed on less data.
+    Effect: Lightning treats it as the end of the validation data, so validation ends at that batch. No error or warning
+    is raised.
+    Why it goes undetected: if it is the first batch, the metric is missing, and a callback that monitors it reports
+    that; at any later batch the metric exists, but is computed from less data.
     Example:
         reference = next(self.references)       # fewer references than validation batches
-    Remedy: count validation batches in a guard; don't call `next` without a default inside a step.
+    Remedy: count validation batches in a guard; do not call `next` without a default inside a step.
     """
     raise ctx.intended(StopIteration())
 
@@ -193,10 +196,10 @@ def stop_iteration_in_validation_step(call: Call, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#19916", "Lightning-AI/pytorch-lightning#21623"),
 )
 def exit_in_step(call: Call, ctx: Context) -> Any:
-    """Something within `training_step` calls `sys.exit()`.
+    """Code that `training_step` runs calls `sys.exit()`.
 
-    Effect: the process ends with status 0, half-way through training; callbacks get `on_exception`.
-    Why it goes undetected: to the shell, the scheduler and the pipeline, status 0 is success.
+    Effect: the process ends with status 0, halfway through training; callbacks get `on_exception`.
+    Why it goes undetected: to the shell, the scheduler and the pipeline, status 0 means success.
     Example:
         if not path.exists():
             print("no such file"); sys.exit()
@@ -217,15 +220,15 @@ def exit_in_step(call: Call, ctx: Context) -> Any:
 def interrupt_step(call: Call, ctx: Context) -> Any:
     """A KeyboardInterrupt arrives in the middle of a step.
 
-    Effect: Lightning shuts down in order, calls `on_exception`, and ends the program with exit status 1.
-    Why it goes undetected: older versions returned from `fit` as if it were done, and whatever the script did next was
-    done with a half-trained model; a handler around `fit` brings that back.
+    Effect: Lightning shuts down gracefully, calls `on_exception`, and ends the program with exit status 1.
+    Why it goes undetected: older versions returned from `fit` as if it were complete, and the script continued with a
+    half-trained model; a handler around `fit` restores that behavior.
     Example:
         try:
             trainer.fit(model)
-        except SystemExit:                      # "training was stopped by hand, go on"
+        except SystemExit:                      # "training was stopped by hand, continue"
             pass
-    Remedy: look at `trainer.interrupted` before the model is used or its success is written down.
+    Remedy: check `trainer.interrupted` before the model is used or its success is recorded.
     """
     raise ctx.intended(KeyboardInterrupt())
 
@@ -239,10 +242,10 @@ def interrupt_step(call: Call, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#1199",),
 )
 def rename_training_step(definition: Any, ctx: Context) -> Any:
-    """The module's `training_step` has another name, so that Lightning's own is never overridden.
+    """The module's `training_step` has a wrong name, so Lightning's default is not overridden.
 
-    Effect: Lightning raises a MisconfigurationException before training: no `training_step()` method defined.
-    Why it goes undetected: it does not, except in a test that calls the method by its wrong name.
+    Effect: Lightning raises a `MisconfigurationException` before training: no `training_step()` method defined.
+    Why it goes undetected: it goes undetected only in a test that calls the method by its wrong name.
     Example:
         def train_step(self, batch, batch_idx):
     Remedy: run one batch through the Trainer in a test; mark overrides with `typing.override` for the type checker.
@@ -260,14 +263,14 @@ def rename_training_step(definition: Any, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#5454",),
 )
 def rename_validation_step(definition: Any, ctx: Context) -> Any:
-    """The module's `validation_step` has another name, so that Lightning has nothing to validate with.
+    """The module's `validation_step` has a wrong name, so Lightning cannot validate.
 
     Effect: Lightning warns before training that there is a `val_dataloader` but no `validation_step`, and skips
     validation throughout.
-    Why it goes undetected: training itself is healthy; the warning is one of several at start-up.
+    Why it goes undetected: training itself is healthy, and the warning is one of several at startup.
     Example:
         def val_step(self, batch, batch_idx):
-    Remedy: let a callback monitor a validation metric, which fails when it is missing.
+    Remedy: let a callback monitor a validation metric; it fails if the metric is missing.
     """
     return None
 
@@ -282,10 +285,10 @@ def rename_validation_step(definition: Any, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#4481",),
 )
 def skip_epoch(call: Call, ctx: Context) -> Any:
-    """`on_train_batch_start` returns -1 to skip a batch, and skips the rest of the epoch.
+    """`on_train_batch_start` returns -1 to skip a batch, which skips the rest of the epoch.
 
-    Effect: the epoch ends there and its validation is skipped too, in silence.
-    Why it goes undetected: the hook's name speaks of a batch; the epoch counts as complete.
+    Effect: the epoch ends there, and its validation is skipped, too. No error or warning is raised.
+    Why it goes undetected: the hook's name suggests a single batch, and the epoch counts as complete.
     Example:
         def on_train_batch_start(self, batch, batch_idx):
             if batch is None:
@@ -302,17 +305,18 @@ def skip_epoch(call: Call, ctx: Context) -> Any:
     severity="critical",
     effect="silent",
     cause=("stopiteration", "fewer epochs", "ended early", "cut short"),
-    no_evidence="loops that take StopIteration for their end take it from this hook too; only steps have been reported",
+    no_evidence="loops that StopIteration ends are ended from this hook, too; only reports about steps were found",
 )
 def stop_iteration_at_epoch_end(call: Call, ctx: Context) -> Any:
-    """`on_train_epoch_end` lets a StopIteration out.
+    """`on_train_epoch_end` lets a StopIteration escape.
 
-    Effect: Lightning takes it for the end of all epochs: `fit` returns after the first one, in silence.
-    Why it goes undetected: the exit status is 0, the last checkpoint is there, and the model has learnt something.
+    Effect: Lightning treats it as the end of all epochs, so `fit` returns after the first one. No error or warning is
+    raised.
+    Why it goes undetected: the exit status is 0, the last checkpoint exists, and the model has learned something.
     Example:
         def on_train_epoch_end(self):
             self.log("temperature", next(self.temperatures))    # a schedule shorter than the run
-    Remedy: check after `fit` that `trainer.current_epoch` is what was asked for.
+    Remedy: check after `fit` that `trainer.current_epoch` has the requested value.
     """
     raise ctx.intended(StopIteration())
 
@@ -328,12 +332,12 @@ def stop_iteration_at_epoch_end(call: Call, ctx: Context) -> Any:
 def legacy_hook(definition: Any, ctx: Context) -> Any:
     """The module still has `training_epoch_end`, which Lightning 2.0 removed.
 
-    Effect: Lightning raises a NotImplementedError before training that names the hook and its successor.
-    Why it goes undetected: this one does not. Others of the 1.x series, such as `training_step_end`, have become
-    methods that nobody calls.
+    Effect: Lightning raises a `NotImplementedError` before training that names the hook and its successor.
+    Why it goes undetected: this hook does not go undetected. Others of the 1.x series, such as `training_step_end`,
+    have become methods that Lightning never calls.
     Example:
         def training_epoch_end(self, outputs):
-    Remedy: move the code to `on_train_epoch_end` and keep the outputs on self.
+    Remedy: move the code to `on_train_epoch_end` and keep the outputs on `self`.
     """
     return lambda self, outputs: None
 
@@ -348,12 +352,12 @@ def legacy_hook(definition: Any, ctx: Context) -> Any:
     evidence=("Lightning-AI/pytorch-lightning#4447", "lessw2020/Ranger-Deep-Learning-Optimizer#46"),
 )
 def skip_closure(call: Call, ctx: Context) -> Any:
-    """An overridden `optimizer_step` never runs the closure, which holds `training_step` and backward.
+    """An overridden `optimizer_step` never runs the closure, which contains `training_step` and backward.
 
-    Effect: Lightning 2 raises a MisconfigurationException at the first batch: the closure hasn't been executed. The
-    belief that training goes on without `training_step` being called dates from the 1.x series.
-    Why it goes undetected: a closure that is skipped at some batches only (a warm-up that returns early) is detected at
-    the first of them, which may be late in the run.
+    Effect: Lightning 2 raises a `MisconfigurationException` at the first batch: the closure hasn't been executed. The
+    belief that training continues without calling `training_step` dates from the 1.x series.
+    Why it goes undetected: a closure that is skipped only at some batches (such as in a warm-up that returns early) is
+    detected at the first of them, which may be late in the run.
     Example:
         def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
             if batch_idx % 2 == 0:              # every other batch
@@ -374,14 +378,15 @@ def skip_closure(call: Call, ctx: Context) -> Any:
 def run_step_twice(call: Call, ctx: Context) -> Any:
     """`training_step` runs twice for each batch.
 
-    Effect: the second loss is the one that counts: an update like any other at twice the price, while BatchNorm's
-    statistics take each batch in twice. Under manual optimisation each batch is trained on twice. Nobody says a word.
-    Why it goes undetected: losses look right, and a slow epoch is put down to the machine.
+    Effect: the second loss is the one that counts: the update is normal but costs twice as much, and BatchNorm's
+    statistics include each batch twice. Under manual optimization each batch is trained on twice. No error or warning
+    is raised.
+    Why it goes undetected: losses look right, and a slow epoch is blamed on the machine.
     Example:
         def optimizer_step(self, epoch, batch_idx, optimizer, closure):
             closure()
             optimizer.step(closure=closure)     # runs it again
-    Remedy: count forward passes per batch in a test; watch the time of a step.
+    Remedy: count forward passes per batch in a test; monitor the time of a step.
     """
     call()
     return call()

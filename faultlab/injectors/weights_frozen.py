@@ -1,4 +1,4 @@
-"""weights: which of them are frozen."""
+"""weights: failure modes of frozen and unfrozen parameters."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Module = Any
     evidence=("wannabeOG/MAS-PyTorch#1", "OrderLab/TrainCheck (bugs.md: PT-FORUM-84911)"),
 )
 def freeze_layer(module: Module, ctx: Context) -> None:
-    """A layer, the module's first, does not learn.
+    """The module's first layer is frozen and does not learn.
 
-    Effect: the layer stays as initialised; the others learn around it, without a word.
-    Why it goes undetected: the loss falls; a frozen layer is an ordinary sight in transfer learning.
+    Effect: the layer keeps its initial values, and the others learn around it. No error or warning is raised.
+    Why it goes undetected: the loss falls, and a frozen layer is common in transfer learning.
     Example:
         for parameter in self.encoder.parameters():
-            parameter.requires_grad = False     # and no pretrained weights
-    Remedy: assert after some steps that each parameter meant to learn has changed.
+            parameter.requires_grad = False     # without pretrained weights
+    Remedy: assert after some steps that each parameter that should learn has changed.
     """
     found = layers.trainable(module)
     for name, parameter in found:
@@ -46,14 +46,14 @@ def freeze_layer(module: Module, ctx: Context) -> None:
     evidence=("OrderLab/TrainCheck (bugs.md: PT-FORUM-84911)",),
 )
 def freeze_all(module: Module, ctx: Context) -> None:
-    """No parameter learns.
+    """All parameters are frozen, so none learns.
 
-    Effect: backward raises a RuntimeError: the loss does not require grad and does not have a grad_fn.
-    Why it goes undetected: it does not, unless something else in the loss requires grad, such as an input that is
-    itself optimised.
+    Effect: backward raises a `RuntimeError`: the loss does not require grad and does not have a grad_fn.
+    Why it goes undetected: it goes undetected only if something else in the loss requires grad, such as an input that
+    is itself optimized.
     Example:
-        model.freeze()                          # for a prediction in between; and no unfreeze
-    Remedy: assert that there are trainable parameters before fit.
+        model.freeze()                          # for a prediction; unfreeze is missing
+    Remedy: assert before `fit` that there are trainable parameters.
     """
     for _, parameter in layers.trainable(module):
         parameter.requires_grad_(False)
@@ -69,13 +69,13 @@ def freeze_all(module: Module, ctx: Context) -> None:
     evidence=("open-mmlab/mmpretrain#702", "catalyst-team/catalyst#79"),
 )
 def unfreeze(module: Module, ctx: Context) -> None:
-    """Parameters that should stay as they are learn too.
+    """Parameters that should stay frozen learn, too.
 
-    Effect: they move with the others; with pretrained weights, what these knew is lost. Nobody says a word.
-    Why it goes undetected: the training loss falls all the faster.
+    Effect: they move with the others; if they are pretrained, their knowledge is lost. No error or warning is raised.
+    Why it goes undetected: the training loss falls even faster.
     Example:
         self.backbone.requires_grad = False     # sets an attribute; requires_grad_(False) freezes
-    Remedy: assert after some steps that each frozen parameter is what it was.
+    Remedy: assert after some steps that each frozen parameter is unchanged.
     """
     for parameter in module.parameters():
         if layers.writable(parameter):

@@ -94,7 +94,7 @@ DECLARED: dict[str, Any] = {
         ("loss.x", {"cause": ("",)}, "lowercase"),
         ("loss.x", {"needs": "labels"}, "tuple"),
         ("loss.x", {"colour": "red"}, "colour"),
-        ("loss.x", {"point": "StepOutput"}, "its seam is an injection point"),
+        ("loss.x", {"point": "StepOutput"}, "invalid seam: expected an injection point"),
     ],
 )
 def test_a_wrong_declaration_is_refused_with_its_place(id: str, changed: dict[str, Any], said: str) -> None:
@@ -138,7 +138,7 @@ def test_declaring_twice_is_refused_by_the_index_too(tmp_path: Path, monkeypatch
     for file in (one, other):
         file.write_text(_source(f'@failure_mode("made.up", {GOOD})'))
     monkeypatch.setattr(index, "_files", lambda: [(one, ""), (other, "")])
-    with pytest.raises(CatalogueError, match=r"made\.up is declared twice.*one\.py.*other\.py"):
+    with pytest.raises(CatalogueError, match=r"duplicate failure mode 'made\.up': .*one\.py.*other\.py"):
         index.modes.__wrapped__()
 
 
@@ -225,7 +225,7 @@ def test_an_entry_point_that_names_nothing_gives_a_clear_error(tmp_path: Path) -
     _install(tmp_path, "nowhere.modes")
     done = _python(tmp_path, "from faultlab.cli import main\nimport sys\nsys.argv[1:] = ['list']\nmain()")
     assert done.returncode == 2
-    assert "the entry point more names nowhere.modes, which can't be found" in done.stderr
+    assert "the entry point 'more' names the module 'nowhere.modes', which does not exist" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -288,10 +288,10 @@ def test_a_third_partys_seam_of_its_own_is_read_without_torch_and_attached_by_it
 @pytest.mark.parametrize(
     ("seam", "said"),
     [
-        ("Nowhere", "the seam Nowhere is not imported in this file; define it in a module that imports no torch"),
-        ("points.Nowhere", "the seam points.Nowhere can't be imported: ModuleNotFoundError"),
-        ("failure_mode", "the seam failure_mode is no injection point"),
-        ('StepOutput("loss")', "the seam StepOutput('loss') can't be made: "),
+        ("Nowhere", "the seam Nowhere is not imported in this file. Define it in a module that does not import torch"),
+        ("points.Nowhere", "cannot import the seam points.Nowhere: ModuleNotFoundError"),
+        ("failure_mode", "the seam failure_mode is not an injection point"),
+        ('StepOutput("loss")', "cannot construct the seam StepOutput('loss'): "),
     ],
 )
 def test_a_seam_that_can_not_be_read_is_refused_with_its_line_and_the_remedy(
@@ -311,7 +311,7 @@ def test_a_seam_whose_module_imports_torch_is_refused_with_the_remedy(tmp_path: 
         (tmp_path / "theirs" / f"{name}.py").write_text(text)
     done = _python(tmp_path, "from faultlab.cli import main\nimport sys\nsys.argv[1:] = ['list']\nmain()")
     assert done.returncode == 2
-    assert "modes.py:6: importing the seam Own imports torch; define the seam in a module that" in done.stderr
+    assert "modes.py:6: importing the seam Own imports torch. Define the seam in a module that" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -340,7 +340,7 @@ def test_a_fault_is_completed_by_its_failure_modes_default_trigger() -> None:
 @pytest.mark.parametrize(
     ("dose", "said"),
     [
-        ("y=1", "it has x"),
+        ("y=1", "expected x"),
         ("x=word", "a number"),
         ("x=-0.1", "0.0 to 1.0"),
         ("x=1.1", "0.0 to 1.0"),
@@ -362,8 +362,8 @@ def test_the_nearest_word_is_offered_and_nothing_that_is_far_off() -> None:
 
 def test_a_dose_of_another_kind_is_told_its_own() -> None:
     for dose, value, said in [
-        (Dose("x", "a"), 1, "the dose x is a word"),
-        (Dose("x", 1), "a", "the dose x is a number"),
+        (Dose("x", "a"), 1, "invalid dose 'x=1': expected a word"),
+        (Dose("x", 1), "a", "invalid dose 'x=a': expected a number"),
     ]:
         with pytest.raises(UsageError) as refusal:
             dose.check(value)
@@ -372,14 +372,14 @@ def test_a_dose_of_another_kind_is_told_its_own() -> None:
 
 
 def test_a_dose_that_a_failure_mode_has_not_is_told_those_it_has() -> None:
-    with pytest.raises(UsageError, match=r"has no dose 'x'; it has none$"):
+    with pytest.raises(UsageError, match=r"has no dose 'x': expected none$"):
         MODES["return.none"].complete(Fault("return.none", {"x": 1}), 8)
 
 
 @pytest.mark.parametrize("field", ["cause", "stages", "doses", "needs", "evidence"])
 def test_a_single_value_where_a_tuple_belongs_is_refused(field: str) -> None:
     declaration = {"point": StepOutput(), "severity": "minor", "effect": "silent", "evidence": ("a#1",), field: "loss"}
-    with pytest.raises(CatalogueError, match=rf"{field} is a tuple; one of a single word is written with a comma"):
+    with pytest.raises(CatalogueError, match=rf"invalid {field}: expected a tuple\. Write a single word with a comma"):
         declare(id="loss.made-up", docstring="Made up.", **declaration)
 
 

@@ -131,7 +131,7 @@ def test_a_scaffold_can_be_listed_imported_and_checked_and_is_not_yet_filled_in(
 def test_a_second_scaffold_of_the_same_name_in_a_family_hides_no_function(injectors: Path) -> None:
     for id in ("novel.thing", "novel.thing-2", "novel.novel-thing"):
         scaffold.add(id, None, injectors)
-    with pytest.raises(UsageError, match=r"novel\.thing is there already: .*novel\.py:\d+"):
+    with pytest.raises(UsageError, match=r"novel\.thing already exists: .*novel\.py:\d+"):
         scaffold.add("novel.thing", None, injectors)
     names = re.findall(r"^def (\w+)", (injectors / "novel.py").read_text(), re.MULTILINE)
     assert len(names) == len(set(names)) == 3
@@ -140,7 +140,7 @@ def test_a_second_scaffold_of_the_same_name_in_a_family_hides_no_function(inject
 def test_a_scaffold_knows_what_stands_in_the_other_files_of_its_family(injectors: Path) -> None:
     file, _ = scaffold.add("novel.thing", "Loaders", injectors)
     file.rename(injectors / "novel_more.py")
-    with pytest.raises(UsageError, match=r"novel\.thing is there already: .*novel_more\.py:\d+"):
+    with pytest.raises(UsageError, match=r"novel\.thing already exists: .*novel_more\.py:\d+"):
         scaffold.add("novel.thing", None, injectors)
     added, mode = scaffold.add("novel.other", None, injectors)
     assert (added.name, mode.seam) == ("novel.py", "Loaders")
@@ -157,5 +157,5 @@ def test_every_seam_of_a_failure_mode_can_be_named_for_a_new_one() -> None:
 
 def test_a_file_that_does_not_parse_is_refused(injectors: Path) -> None:
     (injectors / "novel.py").write_text("def broken(:\n")
-    with pytest.raises(UsageError, match=r"novel\.py:1: .*mend the file first"):
+    with pytest.raises(UsageError, match=r"novel\.py:1: .*Fix the file first"):
         scaffold.add("novel.thing", None, injectors)

@@ -98,13 +98,13 @@ def test_a_guard_elsewhere_is_written_and_nothing_else_is(tmp_path: Path) -> Non
     (file,) = guard_scaffold.add("Spread2d", tmp_path)
     assert file == tmp_path / "spread2d.py"
     assert (tmp_path / "__init__.py").read_text() == "mine = 1\n"
-    with pytest.raises(UsageError, match="Spread2d is there already"):
+    with pytest.raises(UsageError, match="Spread2d already exists"):
         guard_scaffold.add("Spread2d", tmp_path)
 
 
 @pytest.mark.parametrize(("name", "why"), [
-    ("labels-spread", "is no guard's name; one is a class, such as LabelsSpread"),
-    ("LossFalls", "LossFalls is there already"),
+    ("labels-spread", "invalid guard name 'labels-spread': expected the name of a class, such as LabelsSpread"),
+    ("LossFalls", "LossFalls already exists"),
 ])  # fmt: skip
 def test_a_guard_of_no_new_name_is_refused(tmp_path: Path, name: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
@@ -131,7 +131,7 @@ def test_a_format_of_no_new_name_is_refused(tmp_path: Path, name: str, why: str)
     (["guard"], "expected [mode|guard|format] NAME"),
     (["guard", "LabelsSpread", "Another"], "expected [mode|guard|format] NAME"),
     (["guard", "LabelsSpread", "--seam", "Loss"], "--seam applies to failure modes only"),
-    (["mode", "loss.nan"], "loss.nan is there already"),
+    (["mode", "loss.nan"], "loss.nan already exists"),
 ])  # fmt: skip
 def test_what_can_not_be_begun_is_told_and_ends_with_status_2(tmp_path: Path, words: list[str], said: str) -> None:
     shutil.copy(ROOT / "faultlab" / "injectors" / "loss.py", tmp_path)

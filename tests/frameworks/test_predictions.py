@@ -61,8 +61,8 @@ def test_noise_that_is_drawn_like_an_input_makes_no_label_of_it() -> None:
 @pytest.mark.parametrize(
     ("factory", "reason"),
     [
-        (parts.two_embeddings, "no layer with parameters runs in what gives the predictions"),
-        (parts.frozen_backbone, "nothing that learns comes before the last layer"),
+        (parts.two_embeddings, "no layer with parameters runs in the part that computes the predictions"),
+        (parts.frozen_backbone, "there is nothing trainable before the last layer"),
         (parts.encoding_forward, ""),
     ],
 )
@@ -73,7 +73,7 @@ def test_a_graph_is_cut_midway_only_where_something_learns_before_the_last_layer
 def test_two_embeddings_are_two_layers_and_a_weight_with_its_bias_is_one() -> None:
     assert REQUIREMENTS["several-layers"](_probed(*parts.two_embeddings())) == ""
     single = _probed(*parts.forward_gives_nothing())
-    assert REQUIREMENTS["several-layers"](single) == "the module has a single layer that learns"
+    assert REQUIREMENTS["several-layers"](single) == "the module has a single trainable layer"
 
 
 def test_of_parts_in_line_the_last_counts_and_of_parts_side_by_side_the_largest() -> None:
@@ -120,11 +120,11 @@ def test_why_a_mode_does_not_apply_is_true_of_this_target() -> None:
     module, (train, _) = parts.watched()
     whole = [DataLoader(train.dataset, batch_size=len(train.dataset)), None]
     repeated = _probed(module, whole, max_epochs=3)
-    assert REQUIREMENTS["differing-batches"](repeated) == "every step of the clean run is given the same batch"
+    assert REQUIREMENTS["differing-batches"](repeated) == "every step of the clean run receives the same batch"
     assert REQUIREMENTS["differing-batches"](_probed(*parts.watched())) == ""
-    assert ModuleArguments().inapplicable(TargetProfile(takes=None)) == "the module's class can't be found by its name"
+    assert ModuleArguments().inapplicable(TargetProfile(takes=None)) == "the module's class cannot be found by its name"
     assert ModuleArguments().inapplicable(TargetProfile(takes=())) == "the module's class takes no arguments"
     passed = ModuleArguments().inapplicable(TargetProfile(takes=("net",)))
-    assert passed == "no argument of the module is known to be a number or a word"
+    assert passed == "no argument of the module is known to be a number or a string"
     limited = TargetProfile(loading=LoaderFacts(batches=4))
     assert REQUIREMENTS["sized-loader"](limited) == "the training loader has no length"

@@ -223,7 +223,7 @@ def test_where_validate_alone_fails_what_a_resume_loses_is_judged_all_the_same()
         (outcome,) = lab.run(["checkpoint.truncated@always"]).values()
         assert lab.judge(outcome).status is Status.DETECTED
         reason = lab.plan(["checkpoint.wrong-best"])["checkpoint.wrong-best@always"]
-        assert reason == f"Trainer.validate fails after the training, with no fault in it: {lab.profile.unevaluated}"
+        assert reason == f"Trainer.validate fails after a training without a fault: {lab.profile.unevaluated}"
 
 
 def test_why_a_target_can_not_go_on_is_said_of_who_is_to_blame() -> None:

@@ -432,7 +432,7 @@ def test_callbacks_that_the_module_brings_are_out_of_reach_of_the_trainers_argum
     assert found.callbacks == ("EarlyStopping", "ModelCheckpoint")
     assert (found.patience, found.ranking, found.monitors) == ({}, (), {})
     for name in ("early-stopping", "patient-callback", "ranking-callback", "best-checkpoint"):
-        assert "the Trainer is built with" in REQUIREMENTS[name](found)
+        assert "passed to the Trainer" in REQUIREMENTS[name](found)
     given = _probed(*_configured(), callbacks=[callbacks.EarlyStopping("val_loss", patience=2)])
     assert (given.patience, given.ranking) == ({"EarlyStopping": 2}, ("EarlyStopping",))
 

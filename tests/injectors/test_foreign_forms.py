@@ -62,7 +62,7 @@ def test_the_arguments_of_a_loader_that_never_asks_for_them_are_not_broken(worki
     lab = Lab(working, f"{FOREIGN}.joined")
     assert (lab.profile.inputs, lab.profile.labels) == (("0",), ("1",))
     plan = lab.plan(["dataset.empty-validation", "dataset.truncated", "loader.batching-disabled", "loader.slow"])
-    reasons = [f"the {stage} loader samples in a way of its own" for stage in ("validation", "training", "training")]
+    reasons = [f"the {stage} loader has custom sampling" for stage in ("validation", "training", "training")]
     assert list(plan.values()) == [*reasons, ""]
 
 
@@ -109,7 +109,7 @@ def test_a_mapping_that_is_no_dict_stays_what_it_is(working: Engine) -> None:
 def test_of_a_graph_no_samples_are_taken(working: Engine) -> None:
     lab = Lab(working, f"{FOREIGN}.graphs")
     plan = lab.plan(["batch.empty", "batch.samples-dropped", "input.constant", "input.nan", "label.shuffled"])
-    reason = "the samples of a batch are joined, as graphs are, and can't be taken out one by one"
+    reason = "the samples of a batch are joined, as graphs are, and cannot be taken out one by one"
     assert list(plan.values()) == [reason, reason, reason, "", ""]
 
 

@@ -1,7 +1,7 @@
-"""Where faults may act, as data: one frozen dataclass for each injection point, which a declaration calls its seam.
+"""The injection points, the places where faults can act, as data: one frozen dataclass each.
 
-Importing it imports no torch, so that the driver plans with them. How a framework attaches to one is its hook (see
-`faultlab.injection.hooks`).
+A declaration passes its injection point as ``seam``. Importing this package does not import torch, so that the driver
+can plan with the points. A hook attaches a framework to a point (see `faultlab.injection.hooks`).
 """
 
 from faultlab.catalogue.injection_points.data import Batch, Loader, LoaderArguments, Loaders, Sample

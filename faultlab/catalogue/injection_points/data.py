@@ -1,4 +1,4 @@
-"""The data: batches as loaders yield them, the items of a dataset, and how both are loaded."""
+"""Injection points of the data: the batches of a loader, the items of a dataset, and how both are loaded."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BEFORE_FORWARD = frozenset({"backward", "metrics"})
 class Batch(InjectionPoint):
     """The batches that the loader yields.
 
-    Without a role the injector maps batch -> batch. With ``role`` (inputs or labels) it maps tensor -> tensor, for
-    every leaf of the batch that plays it, but for masks, lengths and indices among the inputs; ``wanted`` (floating,
-    integer or any) narrows the leaves. Batches are never written into: they may share storage with the dataset, and one
-    broken batch would poison every later epoch.
+    Without a role, the injector maps batch -> batch. With ``role`` (inputs or labels), it maps tensor -> tensor, for
+    every leaf of the batch with that role except masks, lengths and indices among the inputs; ``wanted`` (floating,
+    integer or any) restricts the leaves. Batches are never modified in place: they may share storage with the dataset,
+    and one broken batch would then affect every later epoch.
     """
 
     role: str = ""
@@ -29,7 +29,7 @@ class Batch(InjectionPoint):
     methods = IN_LOADERS
 
     def paths(self, profile: TargetProfile) -> tuple[str, ...]:
-        """The leaves of the batch that play the role."""
+        """Return the leaves of the batch with this role."""
         return profile.contents if self.role == "inputs" else profile.labels
 
     def inapplicable(self, profile: TargetProfile) -> str:
@@ -37,17 +37,17 @@ class Batch(InjectionPoint):
             return ""
         paths = self.paths(profile)
         if not paths:
-            return profile.unlabelled if self.role == "labels" else "no part of the batch is used as inputs"
-        # Complex and sparse tensors, which injectors are spared, have no lowest value either.
+            return profile.unlabelled if self.role == "labels" else "no part of the batch is used as an input"
+        # Complex and sparse tensors, which injectors do not receive, have no lowest value.
         kinds = {leaf.kind for path in paths if (leaf := profile.leaves.get(path)) and leaf.low is not None}
         if not kinds or (self.wanted != "any" and self.wanted not in kinds):
-            return f"the {self.role} hold no {self.wanted.replace('any', 'ordinary')} tensor"
+            return f"the {self.role} contain no {self.wanted.replace('any', 'ordinary')} tensor"
         return ""
 
 
 @dataclass(frozen=True)
 class Loader(InjectionPoint):
-    """How batches arrive. The injector maps Stream -> Stream once an epoch (see `faultlab.injection.values`)."""
+    """The stream of batches. The injector maps Stream -> Stream once per epoch (see `faultlab.injection.values`)."""
 
     attach_at = "fit"
     leaves = _BEFORE_FORWARD
@@ -56,21 +56,21 @@ class Loader(InjectionPoint):
 
 @dataclass(frozen=True)
 class LoaderArguments(InjectionPoint):
-    """The arguments of each DataLoader when the framework takes it over. The injector maps Loading -> Loading."""
+    """The arguments of each DataLoader that the framework receives. The injector maps Loading -> Loading."""
 
     attach_at = "fit"
     leaves = _BEFORE_FORWARD
     methods = IN_LOADERS
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        return "" if profile.loading else "the training data comes from no DataLoader"
+        return "" if profile.loading else "the training data does not come from a DataLoader"
 
 
 @dataclass(frozen=True)
 class Loaders(InjectionPoint):
-    """What the framework is given when it asks for loaders: one, or several in lists and dicts.
+    """The loaders that the framework receives: one, or several in lists and dicts.
 
-    The injector maps loaders -> loaders, whether a hook of the target's returns them or ``fit`` was passed them.
+    The injector maps loaders -> loaders, whether a hook of the target returns them or they are passed to ``fit``.
     """
 
     attach_at = "fit"
@@ -80,11 +80,11 @@ class Loaders(InjectionPoint):
 
 @dataclass(frozen=True)
 class Sample(InjectionPoint):
-    """The items of the dataset, as they are fetched for a batch. The injector maps item -> item.
+    """The items of the dataset when they are fetched for a batch. The injector maps item -> item.
 
-    It has its turn in the loaders' workers too, which are copies of the victim: what it remembers there the victim's
-    own process does not know. A step's trigger acts at one item, the first of the batch that the step waits for; where
-    there is no length, Lightning waits for each batch one step early.
+    It also runs in the loaders' workers, which are copies of the victim: the victim's own process does not see the
+    injector's memory there. A step's trigger acts at one item, the first of the batch that the step waits for; if the
+    loader has no length, Lightning waits for each batch one step early.
     """
 
     attach_at = "fit"
@@ -93,5 +93,5 @@ class Sample(InjectionPoint):
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if profile.loading is None:
-            return "the training data comes from no DataLoader"
-        return "the dataset gives whole batches, and no single items" if profile.loading.whole_batches else ""
+            return "the training data does not come from a DataLoader"
+        return "the dataset returns whole batches instead of single items" if profile.loading.whole_batches else ""

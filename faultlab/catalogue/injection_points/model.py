@@ -1,4 +1,4 @@
-"""The model: its layers and weights, its forward, and what it and its trainer are built with."""
+"""Injection points of the model: its layers, its weights, its forward, and the arguments of module and Trainer."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class Architecture(InjectionPoint):
     """The module after construction and before fit. The injector changes the module's layers or modes in place.
 
-    The change is to this one module and stays with it; the next run builds another. Where somebody else builds the
-    modules, it is to each of them as its constructor ends. Where there is nothing to change yet, since the module makes
-    its layers in ``setup`` or ``configure_model``, it has its turn when they are there.
+    The change affects only this module and persists; the next run builds another module. If the user's code builds the
+    modules, each of them is changed when its constructor ends. If there is nothing to change yet, because the module
+    creates its layers in ``setup`` or ``configure_model``, the injector runs when they exist.
     """
 
     kind = "in_place"
@@ -28,9 +28,9 @@ class Architecture(InjectionPoint):
 
 @dataclass(frozen=True)
 class Weights(InjectionPoint):
-    """The parameters and buffers as a training step finds them. The injector changes them in place.
+    """The parameters and buffers at the start of a training step. The injector changes them in place.
 
-    Values, `requires_grad` and which tensors there are all count.
+    A change of values, of `requires_grad` or of the set of tensors counts as an activation.
     """
 
     kind = "in_place"
@@ -44,49 +44,52 @@ class _Forward(InjectionPoint):
     methods = throughout("forward")
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        return "" if profile.forward is not None else "no part of the model gives tensors in training_step"
+        return "" if profile.forward is not None else "no part of the model returns tensors in training_step"
 
 
 @dataclass(frozen=True)
 class ModuleOutput(_Forward):
-    """The result of forward. The injector maps output -> output (a tensor, or whatever forward returns)."""
+    """The result of forward. The injector maps output -> output (a tensor, or any other type that forward returns)."""
 
 
 @dataclass(frozen=True)
 class HeadInput(_Forward):
-    """What enters the last layer of forward that has parameters of its own. The injector maps input -> input.
+    """The input of the last layer of forward with its own parameters. The injector maps input -> input.
 
-    Which layer is last shows only when forward is over. So it is the one of the forward before and, until there was
-    one, the last that the module registers.
+    The last layer is known only when forward ends. Therefore the last layer of the previous forward is used and, in the
+    first one, the last layer that the module registers.
     """
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if profile.taught_head is None:
-            return super().inapplicable(profile) or "no layer with parameters runs in what gives the predictions"
-        return "" if profile.taught_head else "nothing that learns comes before the last layer"
+            return (
+                super().inapplicable(profile)
+                or "no layer with parameters runs in the part that computes the predictions"
+            )
+        return "" if profile.taught_head else "there is nothing trainable before the last layer"
 
 
 @dataclass(frozen=True)
 class ModuleArguments(InjectionPoint):
-    """The arguments that the module is constructed with. The injector maps dict -> dict, defaults included."""
+    """The arguments of the module's constructor, including defaults. The injector maps dict -> dict."""
 
     attach_at = "construct"
     methods = throughout("__init__")
 
     def inapplicable(self, profile: TargetProfile) -> str:
         if profile.takes is None:
-            return "the module's class can't be found by its name"
+            return "the module's class cannot be found by its name"
         if not profile.takes:
             return "the module's class takes no arguments"
-        return "" if profile.arguments else "no argument of the module is known to be a number or a word"
+        return "" if profile.arguments else "no argument of the module is known to be a number or a string"
 
 
 @dataclass(frozen=True)
 class TrainerArguments(InjectionPoint):
-    """The arguments that the Trainer is constructed with. The injector maps dict -> dict; only what is given is in it.
+    """The explicit arguments of the Trainer's constructor. The injector maps dict -> dict.
 
-    ``callbacks`` is always there, a list. A callback in it may be changed in place; the harness no longer watches it
-    then, since what it does is the failure.
+    ``callbacks`` is always present, as a list. A callback in it may be changed in place; the harness then no longer
+    observes it, because its behavior is the failure.
     """
 
     attach_at = "construct"

@@ -1,4 +1,4 @@
-"""From the loss to the update: the loss, the gradients, the calls around the step, and the optimizers themselves."""
+"""Injection points from the loss to the update: the loss, the gradients, the step, and the optimizers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _AFTER_FORWARD = frozenset({"batches", "forward", "metrics"})
 
 @dataclass(frozen=True)
 class Loss(InjectionPoint):
-    """The loss, whatever form the step's return has. The injector maps loss -> loss (a tensor of one element).
+    """The loss, in any form of return value. The injector maps loss -> loss (a tensor of one element).
 
-    Under manual optimisation it is what goes into ``manual_backward``, or into ``Tensor.backward`` where the module
-    calls that itself.
+    Under manual optimization it is the argument of ``manual_backward``, or of ``Tensor.backward`` if the module calls
+    that itself.
     """
 
     leaves = frozenset({"batches", "forward"})
@@ -30,9 +30,9 @@ class Loss(InjectionPoint):
 
 @dataclass(frozen=True)
 class Backward(InjectionPoint):
-    """Around backward: the module's hook, or ``Tensor.backward`` where the module calls that itself.
+    """The call of backward: the module's hook, or ``Tensor.backward`` if the module calls that itself.
 
-    The injector is given the call.
+    The injector receives the call.
     """
 
     kind = "around"
@@ -45,11 +45,11 @@ class Backward(InjectionPoint):
 
 @dataclass(frozen=True)
 class Gradients(InjectionPoint):
-    """The gradients after backward. The injector gets the parameters that have one and changes ``.grad`` in place.
+    """The gradients after backward. The injector changes the ``.grad`` of the parameters that have one in place.
 
-    It sees what this one backward left; what was accumulated before is added again afterwards. A sign turned on the sum
-    would be turned back by the next batch that is accumulated.
-    It acts before any ``on_after_backward``, so that guards see what it did.
+    It receives the gradients of this backward alone; gradients accumulated before are added afterwards. Otherwise, the
+    next accumulated batch would flip a negated sum back. It acts before any ``on_after_backward``, so that guards see
+    the change.
     """
 
     kind = "in_place"
@@ -61,9 +61,9 @@ class Gradients(InjectionPoint):
 
 @dataclass(frozen=True)
 class Clipping(InjectionPoint):
-    """Around each clipping of gradients. The injector is given the call.
+    """Each call that clips gradients. The injector receives the call.
 
-    ``ctx.memory["unclipped"]`` gives what the call would, and leaves the gradients as they are.
+    ``ctx.memory["unclipped"]`` returns the same value as the call, but leaves the gradients unchanged.
     """
 
     kind = "around"
@@ -76,11 +76,11 @@ class Clipping(InjectionPoint):
 
 @dataclass(frozen=True)
 class OptimizerStep(InjectionPoint):
-    """Around ``optimizer.step(closure)``, of automatic and manual optimisation. The injector is given the call.
+    """The call ``optimizer.step(closure)``, of automatic and manual optimization. The injector receives the call.
 
-    ``ctx.memory["closure"]`` holds the closure, which runs the training step under
-    automatic optimisation; the call takes another in its stead. ``ctx.memory["optimizer"]`` holds the optimizer.
-    What the parameters are after the call counts too.
+    ``ctx.memory["closure"]`` is the closure, which runs the training step under automatic optimization; the call
+    accepts another one instead. ``ctx.memory["optimizer"]`` is the optimizer. A change of the parameters after the call
+    counts as an activation, too.
     """
 
     kind = "around"
@@ -95,7 +95,7 @@ class OptimizerStep(InjectionPoint):
 
 @dataclass(frozen=True)
 class ZeroGrad(InjectionPoint):
-    """Around ``optimizer.zero_grad()``, of automatic and manual optimisation. The injector is given the call."""
+    """The call ``optimizer.zero_grad()``, of automatic and manual optimization. The injector receives the call."""
 
     kind = "around"
     leaves = _AFTER_FORWARD
@@ -108,11 +108,11 @@ class ZeroGrad(InjectionPoint):
 
 @dataclass(frozen=True)
 class Optimizers(InjectionPoint):
-    """What ``configure_optimizers`` returns. The injector maps result -> result, or changes what is in it in place.
+    """The result of ``configure_optimizers``. The injector maps result -> result, or changes its parts in place.
 
-    The result has any of the forms that Lightning takes; ``optimizers_in`` and ``schedules_in`` find the parts (see
-    `faultlab.frameworks.torch.optimizers`), and as a pair they are another such form. Which parameters the module has
-    by then counts too.
+    The result has any form that Lightning accepts; ``optimizers_in`` and ``schedules_in`` find the parts (see
+    `faultlab.frameworks.torch.optimizers`), and a pair of both is another such form. A change of the module's
+    parameters counts as an activation, too.
     """
 
     attach_at = "fit"
@@ -127,9 +127,9 @@ class Optimizers(InjectionPoint):
 
 @dataclass(frozen=True)
 class OptimizerState(InjectionPoint):
-    """What the optimizers remember (momenta, moments), as a training step finds it.
+    """The state of the optimizers (momenta, moments) at the start of a training step.
 
-    The injector gets the list of optimizers and changes their ``state`` in place.
+    The injector receives the list of optimizers and changes their ``state`` in place.
     """
 
     kind = "in_place"

@@ -1,4 +1,4 @@
-"""What an injection point is: a place in a training where a fault may act, as data."""
+"""The base class of injection points: places in a training where a fault can act, as data."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ IN_LOADERS: Mapping[str, str] = {"train": "train_dataloader", "validate": "val_d
 
 
 def throughout(method: str) -> Mapping[str, str]:
-    """The one method that a point stands for, whatever the stage."""
+    """Return the same method for every stage."""
     return dict.fromkeys(STAGES, method)
 
 
 @dataclass(frozen=True)
 class InjectionPoint:
-    """Base of the injection points. How a framework attaches to one is its hook (see `faultlab.injection.hooks`).
+    """The base class of injection points. A hook attaches a framework to one (see `faultlab.injection.hooks`).
 
-    ``kind`` is how an injector acts there: it maps a value to another, is "around" a call, or changes what it is given
-    in place and returns nothing. ``leaves`` names what a fault at this point leaves as it is in a healthy training,
-    among what ready-made guards judge (`faultlab.guards.Guard.judges`): batches, forward, backward, metrics.
-    ``methods`` has for each stage the method of a module that such a fault would be written into, if somebody had made
-    it in the source; a stage without one has none.
+    Attributes:
+        kind: How an injector acts: "map" maps a value to another, "around" wraps a call, and "in_place" changes its
+            argument in place and returns nothing.
+        leaves: The aspects that a fault at this point cannot change, among those that ready-made guards judge
+            (`faultlab.guards.Guard.judges`): batches, forward, backward, metrics.
+        methods: For each stage, the method of a module that would contain such a fault in the source; a stage may have
+            none.
     """
 
     kind: ClassVar[Kind] = "map"
@@ -46,27 +48,28 @@ class InjectionPoint:
 
     @property
     def name(self) -> str:
+        """The name of the class."""
         return type(self).__name__
 
     @property
     def kin(self) -> tuple[type[InjectionPoint], ...]:
-        """Its class and those that it derives from: what has no hook of its own takes the nearest one's."""
+        """The class and its base classes; a point without its own hook uses that of the nearest base class."""
         return tuple(cls for cls in type(self).__mro__ if issubclass(cls, InjectionPoint) and cls is not InjectionPoint)
 
     @property
     def about(self) -> str:
-        """What it says of itself, in one line."""
+        """The docstring, in one line."""
         return " ".join((inspect.getdoc(type(self)) or "").split())
 
     @property
     def attach_at(self) -> Attachment:
-        """The latest place from which the hook may attach: before the target is built, before fit, or at a step."""
+        """The latest time for attaching the hook: before the target is built, before fit, or at a step."""
         return "step"
 
     def hooked(self, profile: TargetProfile) -> bool:
-        """Whether the target's framework has a hook for it, as far as anybody asked."""
+        """Return whether the target's framework has a hook for this point; True if that is unknown."""
         return profile.seams is None or any(kin.__name__ in profile.seams for kin in self.kin)
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        """Why nothing passes this point on this target, or an empty string."""
+        """Return the reason why the target never reaches this point, or an empty string."""
         return ""

@@ -1,4 +1,4 @@
-"""The steps: what they return, how they and the other hooks are called, and in which mode they find the module."""
+"""Injection points of the steps: their return values, the calls of hooks, and the mode of the module."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WITHIN_STEPS = (*IN_STEPS.values(), "on_train_batch_start", "on_train_batch_end
 
 @dataclass(frozen=True)
 class StepOutput(InjectionPoint):
-    """What ``training_step`` and its siblings return. The injector maps output -> output."""
+    """The return value of ``training_step`` and the other steps. The injector maps output -> output."""
 
     leaves = frozenset({"batches", "forward", "metrics"})
     methods = IN_STEPS
@@ -26,7 +26,7 @@ class StepOutput(InjectionPoint):
 
 @dataclass(frozen=True)
 class StepCall(InjectionPoint):
-    """The call of one of the module's hooks. The injector is "around": it may raise, skip, repeat or swallow."""
+    """The call of one of the module's hooks. The injector receives the call and may raise, skip, repeat or swallow."""
 
     hook: str = "training_step"
     kind = "around"
@@ -34,7 +34,7 @@ class StepCall(InjectionPoint):
 
     @property
     def attach_at(self) -> Attachment:
-        """At the step only for what is called within one: hooks of the fit's or epoch's start are over by then."""
+        """At the step only for hooks that run within one; those at the start of fit or of an epoch have run by then."""
         return "step" if self.hook in _WITHIN_STEPS else "fit"
 
     def inapplicable(self, profile: TargetProfile) -> str:
@@ -43,9 +43,9 @@ class StepCall(InjectionPoint):
 
 @dataclass(frozen=True)
 class Definition(InjectionPoint):
-    """What the class defines under a hook's name. The injector maps function or None -> function or None (not defined).
+    """The class's definition of a hook. The injector maps function -> function; None means that it is not defined.
 
-    Which hooks a module has is decided before training, so the hook is in place before fit.
+    Lightning looks for a module's hooks before training, so the injector acts before fit.
     """
 
     hook: str = "training_step"
@@ -55,7 +55,7 @@ class Definition(InjectionPoint):
 
 @dataclass(frozen=True)
 class Mode(InjectionPoint):
-    """The mode of the module and its submodules as a step finds it. The injector changes the module's mode in place."""
+    """The mode of the module and its submodules at the start of a step. The injector changes the mode in place."""
 
     kind = "in_place"
     leaves = frozenset({"batches"})

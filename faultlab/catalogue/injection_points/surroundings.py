@@ -1,4 +1,4 @@
-"""What surrounds the training: what it logs, its callbacks and checkpoints, the process and its random numbers."""
+"""Injection points around the training: logging, callbacks, checkpoints, the process and its random numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BESIDE_TRAINING = frozenset({"backward", "batches", "forward"})
 
 @dataclass(frozen=True)
 class Logging(InjectionPoint):
-    """What the module logs with ``log`` and ``log_dict``. The injector maps Logged -> Logged, or None for nothing."""
+    """A call of ``log`` or ``log_dict`` by the module. The injector maps Logged -> Logged, or to None to drop it."""
 
     leaves = _BESIDE_TRAINING
     methods = IN_STEPS
@@ -26,7 +26,7 @@ class Logging(InjectionPoint):
 
 @dataclass(frozen=True)
 class MetricReset(InjectionPoint):
-    """What clears a logged metric between epochs. The injector is around the reset."""
+    """The reset of a logged metric between epochs. The injector receives the call."""
 
     kind = "around"
     leaves = _BESIDE_TRAINING
@@ -38,7 +38,7 @@ class MetricReset(InjectionPoint):
 
 @dataclass(frozen=True)
 class LoggerCall(InjectionPoint):
-    """What the framework hands the loggers. The injector is around the call."""
+    """A call of the framework to the loggers. The injector receives the call."""
 
     kind = "around"
     leaves = _BESIDE_TRAINING
@@ -46,15 +46,15 @@ class LoggerCall(InjectionPoint):
     def inapplicable(self, profile: TargetProfile) -> str:
         if not profile.loggers:
             return "the Trainer has no logger"
-        return "nothing that is logged reaches the logger" if profile.last_logged is None else ""
+        return "no logged value reaches the logger" if profile.last_logged is None else ""
 
 
 @dataclass(frozen=True)
 class CallbackHook(InjectionPoint):
-    """The hooks of one of the user's callbacks, as the Trainer calls them. The injector is around each call.
+    """The Trainer's calls of a user's callback. The injector receives each call.
 
-    The callback is the first, or the one that the dose ``callback`` names. ``hook`` narrows it to one; "" is every
-    hook. The harness watches guards from within: what is done here is done to the guard, and not detected by it.
+    The callback is the first, or the one that the dose ``callback`` names. ``hook`` selects one hook; "" means every
+    hook. The harness observes guards inside of these calls: a fault here breaks the guard, which does not detect it.
     """
 
     hook: str = ""
@@ -62,16 +62,16 @@ class CallbackHook(InjectionPoint):
     attach_at = "fit"
 
     def inapplicable(self, profile: TargetProfile) -> str:
-        return "" if profile.callbacks else "the Trainer has no callback of the user's"
+        return "" if profile.callbacks else "the Trainer has no user callback"
 
 
 @dataclass(frozen=True)
 class Checkpoint(InjectionPoint):
-    """One part of a checkpoint's way to the disk and back.
+    """One part of saving or loading a checkpoint.
 
-    ``state``: the dict that is saved, dict -> dict. ``save``: around the saving of one file. ``file``: the file once it
-    is written, bytes -> bytes; for both, its path is ``ctx.memory["path"]``. ``resume``: around the loading of the
-    checkpoint that ``fit`` was told to go on from. ``weights``: what a module loads, Restored -> Restored.
+    ``state``: the dict that is saved, dict -> dict. ``save``: the call that saves one file. ``file``: the written file,
+    bytes -> bytes. For these two, ``ctx.memory["path"]`` is the path. ``resume``: the call that loads the checkpoint
+    from which ``fit`` resumes. ``weights``: the weights that a module loads, Restored -> Restored.
     """
 
     part: str = "state"
@@ -84,10 +84,10 @@ class Checkpoint(InjectionPoint):
 
 @dataclass(frozen=True)
 class Process(InjectionPoint):
-    """A process of the training. The injector does something to it, from which it may not return.
+    """A process of the training. The injector acts on it and may not return.
 
-    It is the main process, as a training step begins; with ``worker=True`` the one of a loader's workers that fetches
-    the batch of the trigger's step, when the victim waits for it.
+    It is the main process, at the start of a training step. With ``worker=True``, it is the loader's worker that
+    fetches the batch of the trigger's step, while the victim waits for that batch.
     """
 
     worker: bool = False
@@ -95,7 +95,7 @@ class Process(InjectionPoint):
 
     @property
     def attach_at(self) -> Attachment:
-        """A worker is a copy of the process that starts it, so the hook has to be there by then."""
+        """Before fit for workers, because a worker is a copy of the process that starts it."""
         return "fit" if self.worker else "step"
 
     def inapplicable(self, profile: TargetProfile) -> str:
@@ -104,10 +104,10 @@ class Process(InjectionPoint):
 
 @dataclass(frozen=True)
 class RandomState(InjectionPoint):
-    """The state of the process's random numbers. The injector changes it in place.
+    """The state of the process's random number generators. The injector changes it in place.
 
-    ``before`` is ``step``, as each training step begins, or ``construction``, as the first module of all is built: a
-    network that is passed to the target's constructor has its weights before that begins.
+    ``before`` is ``step``, at the start of each training step, or ``construction``, when the first module is built: a
+    network that is passed to the target's constructor has its weights before that constructor starts.
     """
 
     before: str = "step"
@@ -115,5 +115,5 @@ class RandomState(InjectionPoint):
 
     @property
     def attach_at(self) -> Attachment:
-        """Before the target is built, for what acts as it is."""
+        """Before the target is built, if the point is its construction."""
         return "construct" if self.before == "construction" else "step"

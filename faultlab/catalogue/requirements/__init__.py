@@ -1,6 +1,6 @@
-"""What a failure mode needs of its target, as named requirements judged from the target profile, never by guess.
+"""The requirements of failure modes on their target, by name, each evaluated on the target profile.
 
-Like the catalogue it imports neither torch nor Lightning.
+Like the rest of the catalogue, this package imports neither torch nor Lightning.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ REQUIREMENTS: dict[str, Requirement] = {}
 
 
 def requirement(name: str) -> Callable[[Requirement], Requirement]:
-    """Registers a requirement: a function that says why the target does not meet it, or returns an empty string."""
+    """Register a function that returns the reason why a target does not meet the requirement, or an empty string."""
 
     def register(check: Requirement) -> Requirement:
         REQUIREMENTS[name] = check
@@ -29,14 +29,18 @@ def requirement(name: str) -> Callable[[Requirement], Requirement]:
 
 
 def inapplicable(mode: FailureMode, profile: TargetProfile) -> str:
-    """Why the failure mode can't apply to this target, in words, or an empty string."""
+    """Return the reason why the failure mode does not apply to this target, or an empty string.
+
+    Raises:
+        CatalogueError: The failure mode names an unknown requirement.
+    """
     reason = mode.point.inapplicable(profile)
     if not mode.point.hooked(profile):
         reason = f"faultlab has no hook for {mode.seam} in {profile.framework}"
     for name in mode.needs:
         if name not in REQUIREMENTS:
-            known = f"faultlab knows {', '.join(sorted(REQUIREMENTS))}"
-            raise CatalogueError(f"{mode.id} in {mode.file} needs {name!r}: {known}")
+            known = f"expected one of {', '.join(sorted(REQUIREMENTS))}"
+            raise CatalogueError(f"{mode.id} in {mode.file} names the unknown requirement {name!r}: {known}")
         reason = reason or REQUIREMENTS[name](profile)
     if not reason and mode.judged_by == "reload":
         reason = profile.unreloadable

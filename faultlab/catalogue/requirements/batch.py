@@ -1,4 +1,4 @@
-"""What a failure mode may need of the batch: its parts, its inputs and labels, its classes."""
+"""Requirements on the batch: its parts, its inputs and labels, its classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from faultlab.core.target_profile import Leaf, TargetProfile
 
 @requirement("inputs")
 def _inputs(profile: TargetProfile) -> str:
-    return "" if profile.inputs else "no part of the batch is used as inputs"
+    return "" if profile.inputs else "no part of the batch is used as an input"
 
 
 @requirement("labels")
@@ -21,7 +21,7 @@ def _class_labels(profile: TargetProfile) -> str:
     if reason := _labels(profile):
         return reason
     return (
-        "" if any(leaf.kind == "integer" for leaf in _leaves(profile, profile.labels)) else "the labels are no classes"
+        "" if any(leaf.kind == "integer" for leaf in _leaves(profile, profile.labels)) else "the labels are not classes"
     )
 
 
@@ -55,24 +55,24 @@ def _several_features(profile: TargetProfile) -> str:
 
 @requirement("sample-dimension")
 def _sample_dimension(profile: TargetProfile) -> str:
-    return "the batch has no dimension of samples" if profile.batch_size is None else ""
+    return "the batch has no sample dimension" if profile.batch_size is None else ""
 
 
 @requirement("samples-apart")
 def _samples_apart(profile: TargetProfile) -> str:
     return (
-        "the samples of a batch are joined, as graphs are, and can't be taken out one by one" if profile.joins else ""
+        "the samples of a batch are joined, as graphs are, and cannot be taken out one by one" if profile.joins else ""
     )
 
 
 @requirement("differing-batches")
 def _differing_batches(profile: TargetProfile) -> str:
-    return "" if profile.batches_differ else "every step of the clean run is given the same batch"
+    return "" if profile.batches_differ else "every step of the clean run receives the same batch"
 
 
 @requirement("kept-lists")
 def _kept_lists(profile: TargetProfile) -> str:
-    return "" if profile.keeps_lists else "what the batch is made of stacks every list that it is given"
+    return "" if profile.keeps_lists else "the container of the batch stacks every list that it receives"
 
 
 @requirement("several-tensors")
@@ -90,40 +90,38 @@ def _more_than_inputs(profile: TargetProfile) -> str:
 @requirement("single-precision-inputs")
 def _single_precision_inputs(profile: TargetProfile) -> str:
     single = any(leaf.dtype == "float32" for leaf in _leaves(profile, profile.contents))
-    return "" if single else "the inputs hold no float32 tensor"
+    return "" if single else "the inputs contain no float32 tensor"
 
 
 @requirement("matrix-inputs")
 def _matrix_inputs(profile: TargetProfile) -> str:
     shapes = [leaf.shape for leaf in _leaves(profile, profile.contents)]
     turned = any(len(shape) > 1 and max(shape[len(shape) > 2 :]) > 1 for shape in shapes)
-    return "" if turned else "the inputs have no two dimensions to exchange"
+    return "" if turned else "no input has two dimensions that could be exchanged"
 
 
 @requirement("image-inputs")
 def _image_inputs(profile: TargetProfile) -> str:
     shapes = [leaf.shape for leaf in _leaves(profile, profile.contents) if leaf.kind == "floating"]
     images = any(len(shape) == 4 and max(shape[2:]) > 1 for shape in shapes)
-    return "" if images else "the inputs hold no images: no floating-point tensor of four dimensions"
+    return "" if images else "the inputs contain no images: no floating-point tensor has four dimensions"
 
 
 @requirement("transferred-part")
 def _transferred_part(profile: TargetProfile) -> str:
     if not profile.transfers:
         return "the module's transfer_batch_to_device is not called in training"
-    return "" if profile.movable else "no input or label is a tensor of floating-point numbers"
+    return "" if profile.movable else "no input or label is a floating-point tensor"
 
 
 @requirement("varied-inputs")
 def _varied_inputs(profile: TargetProfile) -> str:
-    return "" if any(_varied(leaf) for leaf in _leaves(profile, profile.contents)) else "the inputs all have one value"
+    return "" if any(_varied(leaf) for leaf in _leaves(profile, profile.contents)) else "all inputs have the same value"
 
 
 @requirement("nonzero-inputs")
 def _nonzero_inputs(profile: TargetProfile) -> str:
-    return (
-        "" if any(leaf.low or leaf.high for leaf in _leaves(profile, profile.contents)) else "the inputs are all zero"
-    )
+    return "" if any(leaf.low or leaf.high for leaf in _leaves(profile, profile.contents)) else "all inputs are zero"
 
 
 @requirement("several-labels")
@@ -135,26 +133,26 @@ def _several_labels(profile: TargetProfile) -> str:
 @requirement("varied-labels")
 def _varied_labels(profile: TargetProfile) -> str:
     varied = any(_varied(leaf) for leaf in _leaves(profile, profile.labels))
-    return _labels(profile) or ("" if varied else "the labels all have one value")
+    return _labels(profile) or ("" if varied else "all labels have the same value")
 
 
 @requirement("several-classes")
 def _several_classes(profile: TargetProfile) -> str:
     varied = any(_varied(leaf) and leaf.kind == "integer" for leaf in _leaves(profile, profile.labels))
-    return _class_labels(profile) or ("" if varied else "the labels are all of one class")
+    return _class_labels(profile) or ("" if varied else "all labels are of the same class")
 
 
 @requirement("numbered-classes")
 def _numbered_classes(profile: TargetProfile) -> str:
     numbered = any(leaf.kind == "integer" and leaf.dtype != "bool" for leaf in _leaves(profile, profile.labels))
-    return _class_labels(profile) or ("" if numbered else "the labels are true or false, which have no range to leave")
+    return _class_labels(profile) or ("" if numbered else "the labels are Boolean, so none can be out of range")
 
 
 @requirement("class-per-sample")
 def _class_per_sample(profile: TargetProfile) -> str:
     shapes = [leaf.shape for leaf in _leaves(profile, profile.labels) if leaf.kind == "integer" and _varied(leaf)]
     alone = any(shape in ((profile.batch_size,), (profile.batch_size, 1)) for shape in shapes)
-    return _several_classes(profile) or ("" if alone else "the labels are not one class a sample")
+    return _several_classes(profile) or ("" if alone else "the labels are not one class per sample")
 
 
 @requirement("coded-classes")
@@ -168,7 +166,7 @@ def _coded_classes(profile: TargetProfile) -> str:
 def _broadcastable_labels(profile: TargetProfile) -> str:
     shapes = [leaf.shape for leaf in _leaves(profile, profile.labels) if leaf.kind == "floating"]
     columns = any(shape and shape[0] > 1 and shape[1:] in ((), (1,)) for shape in shapes)
-    return _real_labels(profile) or ("" if columns else "the labels are no single column of numbers")
+    return _real_labels(profile) or ("" if columns else "the labels are not a single column of numbers")
 
 
 def _named(kind: str) -> str:
@@ -176,12 +174,12 @@ def _named(kind: str) -> str:
 
 
 def _varied(leaf: Leaf) -> bool:
-    # NaN among the values makes both bounds NaN, which differ: they vary.
+    # A NaN among the values makes both bounds NaN, which are unequal, so such values count as varied.
     return leaf.low is not None and leaf.low != leaf.high
 
 
 def _indicators(leaf: Leaf) -> bool:
-    """One column a class, as one-hot labels have."""
+    """Return whether the leaf has one column per class, as one-hot labels have."""
     return len(leaf.shape) == 2 and leaf.shape[1] > 1 and (leaf.low, leaf.high) == (0, 1)
 
 

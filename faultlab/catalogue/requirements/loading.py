@@ -1,4 +1,4 @@
-"""What a failure mode may need of the loading: datasets with a length, shuffling, workers."""
+"""Requirements on the loading of data: datasets with a length, shuffling, workers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from faultlab.core.target_profile import Leaf, TargetProfile
 @requirement("sized-dataset")
 def _sized_dataset(profile: TargetProfile) -> str:
     if profile.loading is None:
-        return "the training data comes from no DataLoader"
+        return "the training data does not come from a DataLoader"
     if profile.loading.samples is None:
         return "the training data has no length"
     return "" if profile.loading.samples > 1 else "the training data is a single sample"
@@ -24,7 +24,7 @@ def _sized_loader(profile: TargetProfile) -> str:
 @requirement("plain-sampling")
 def _plain_sampling(profile: TargetProfile) -> str:
     own = profile.loading is not None and profile.loading.own_sampling
-    return "the training loader samples in a way of its own" if own else ""
+    return "the training loader has custom sampling" if own else ""
 
 
 @requirement("sized-validation")
@@ -32,15 +32,15 @@ def _sized_validation(profile: TargetProfile) -> str:
     if not profile.validation_batches:
         return "there is no validation loop"
     if profile.validation_loading is None:
-        return "the validation data comes from no DataLoader"
+        return "the validation data does not come from a DataLoader"
     if profile.validation_loading.samples is None:
         return "the validation data has no length"
-    return "the validation loader samples in a way of its own" if profile.validation_loading.own_sampling else ""
+    return "the validation loader has custom sampling" if profile.validation_loading.own_sampling else ""
 
 
 @requirement("data-of-its-own-for-validation")
 def _separate_validation(profile: TargetProfile) -> str:
-    return "validation is on the training data already" if profile.validates_on_training_data else ""
+    return "validation already uses the training data" if profile.validates_on_training_data else ""
 
 
 @requirement("validation-labels")
@@ -49,21 +49,21 @@ def _validation_labels(profile: TargetProfile) -> str:
         return "there is no validation loop"
     leaves = [profile.validation_leaves[path] for path in profile.labels if path in profile.validation_leaves]
     if not leaves:
-        return "the labels are not found in the validation batch"
+        return "the validation batch does not contain the labels"
     varied = any(_rows(leaf) > 1 and leaf.low != leaf.high for leaf in leaves)
-    return "" if varied else "the labels of a validation batch all have one value"
+    return "" if varied else "all labels of a validation batch have the same value"
 
 
 @requirement("label-per-sample")
 def _label_per_sample(profile: TargetProfile) -> str:
     leaves = [profile.leaves[path] for path in profile.labels if path in profile.leaves]
     found = any(_rows(leaf) == profile.batch_size and leaf.low != leaf.high for leaf in leaves)
-    return "" if found else "no label has a row for each sample, and varies"
+    return "" if found else "no label has a row for each sample and varies"
 
 
 @requirement("array-items")
 def _array_items(profile: TargetProfile) -> str:
-    return "" if profile.loading and profile.loading.arrays else "the items of the dataset hold no array"
+    return "" if profile.loading and profile.loading.arrays else "the items of the dataset contain no array"
 
 
 @requirement("shuffled-loader")
@@ -80,7 +80,7 @@ def _batching_loader(profile: TargetProfile) -> str:
 @requirement("several-in-a-batch")
 def _several_in_a_batch(profile: TargetProfile) -> str:
     several = profile.loading is not None and (profile.loading.batch_size or 0) > 1
-    return _batching_loader(profile) or ("" if several else "the training loader's batches are of a single sample")
+    return _batching_loader(profile) or ("" if several else "the training loader's batches contain a single sample")
 
 
 @requirement("several-batches")
@@ -100,9 +100,9 @@ def _several_workers(profile: TargetProfile) -> str:
 
 @requirement("fetching-half-way")
 def _fetching_half_way(profile: TargetProfile) -> str:
-    # Without a length Lightning fetches a batch ahead.
+    # Without a length, Lightning fetches one batch ahead.
     early = profile.loading is not None and profile.loading.batches is None
-    return "the batches of both steps are fetched in the first" if early and profile.steps == 2 else ""
+    return "the batches of both steps are fetched in the first step" if early and profile.steps == 2 else ""
 
 
 def _rows(leaf: Leaf) -> int:

@@ -1,4 +1,4 @@
-"""What a failure mode may need of the model: its layers, parameters and buffers."""
+"""Requirements on the model: its layers, parameters and buffers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from faultlab.core.target_profile import ACTIVATIONS, DENSE, NORMALISATIONS, Tar
 @requirement("class-scores")
 def _class_scores(profile: TargetProfile) -> str:
     if profile.names and set(profile.names) == set(profile.labels):
-        return "the labels are only compared with each other, so that the output scores no classes"
-    return "" if (profile.outputs_per_sample or 0) > 1 else "the output has no dimension of classes"
+        return "the labels are only compared with each other, so the output does not score classes"
+    return "" if (profile.outputs_per_sample or 0) > 1 else "the output has no class dimension"
 
 
 @requirement("several-layers")
 def _several_layers(profile: TargetProfile) -> str:
-    return "" if profile.trainable_layers > 1 else "the module has a single layer that learns"
+    return "" if profile.trainable_layers > 1 else "the module has a single trainable layer"
 
 
 @requirement("frozen-parameters")
@@ -25,7 +25,7 @@ def _frozen_parameters(profile: TargetProfile) -> str:
 
 @requirement("floating-buffers")
 def _floating_buffers(profile: TargetProfile) -> str:
-    return "" if profile.floating_buffers else "the module has no buffer of floating-point numbers"
+    return "" if profile.floating_buffers else "the module has no floating-point buffer"
 
 
 @requirement("dense-layer")
@@ -36,13 +36,13 @@ def _dense_layer(profile: TargetProfile) -> str:
 @requirement("neurons")
 def _neurons(profile: TargetProfile) -> str:
     wide = any(part.width > 1 and part.kind in ("linear", "convolution") for part in profile.parts.values())
-    return "" if wide else "no linear or convolutional layer has two neurons"
+    return "" if wide else "no linear or convolutional layer has more than one neuron"
 
 
 @requirement("convolution")
 def _convolution(profile: TargetProfile) -> str:
     found = any(part.width and part.kind == "convolution" for part in profile.parts.values())
-    return "" if found else "there is no convolution with a weight of its own"
+    return "" if found else "no convolution has its own weight"
 
 
 @requirement("biased-layer")
@@ -59,29 +59,29 @@ def _unbiased_layer(profile: TargetProfile) -> str:
 
 @requirement("steady-layer")
 def _steady_layer(profile: TargetProfile) -> str:
-    return "" if profile.steady else "no layer with weights gives the shape that it takes"
+    return "" if profile.steady else "no layer with weights has an output of the shape of its input"
 
 
 @requirement("weighted-layer")
 def _weighted_layer(profile: TargetProfile) -> str:
-    return "" if profile.weighted else "no layer has weights of its own"
+    return "" if profile.weighted else "no layer has its own weights"
 
 
 @requirement("activation")
 def _activation(profile: TargetProfile) -> str:
     found = any(part.steady and part.kind in ACTIVATIONS for part in profile.parts.values())
-    return "" if found else "no activation of torch's is a layer of its own"
+    return "" if found else "no torch activation is a separate layer"
 
 
 @requirement("relu")
 def _relu(profile: TargetProfile) -> str:
     found = any(profile.parts[path].biased for path in profile.fed("relu"))
-    return "" if found else "no layer with a bias feeds a ReLU that is a layer of its own"
+    return "" if found else "no layer with a bias feeds a ReLU that is a separate layer"
 
 
 @requirement("bounded-activation")
 def _bounded_activation(profile: TargetProfile) -> str:
-    return "" if profile.fed("bounded") else "no layer with weights feeds a sigmoid or tanh that is a layer of its own"
+    return "" if profile.fed("bounded") else "no layer with weights feeds a sigmoid or tanh that is a separate layer"
 
 
 @requirement("dropout")
@@ -91,12 +91,12 @@ def _dropout(profile: TargetProfile) -> str:
 
 @requirement("normalisation")
 def _normalisation(profile: TargetProfile) -> str:
-    return _of_kinds(profile, NORMALISATIONS, "normalising layer")
+    return _of_kinds(profile, NORMALISATIONS, "normalization layer")
 
 
 @requirement("batchnorm")
 def _batchnorm(profile: TargetProfile) -> str:
-    return _of_kinds(profile, ("batchnorm",), "batch normalisation that keeps running statistics")
+    return _of_kinds(profile, ("batchnorm",), "batch normalization with running statistics")
 
 
 @requirement("pooling")

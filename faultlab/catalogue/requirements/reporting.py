@@ -1,4 +1,4 @@
-"""What a failure mode may need of what the target reports: the metrics that it logs, and how."""
+"""Requirements on the reports of the target: the metrics that it logs, and how."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def _validation_numbers(profile: TargetProfile) -> str:
 
 @requirement("training-numbers")
 def _training_numbers(profile: TargetProfile) -> str:
-    return "" if profile.logged_before_validation else "no number of training is logged before one of validation is"
+    return (
+        "" if profile.logged_before_validation else "no number is logged in training before one is logged in validation"
+    )
 
 
 @requirement("training-loss-logged")
@@ -31,7 +33,7 @@ def _training_loss_logged(profile: TargetProfile) -> str:
 @requirement("later-logger-call")
 def _later_logger_call(profile: TargetProfile) -> str:
     late = profile.last_logged is not None and profile.last_logged >= profile.steps // 2
-    return "" if late else "nothing reaches the logger half-way or later"
+    return "" if late else "nothing reaches the logger halfway or later"
 
 
 @requirement("several-validation-batches")
@@ -45,7 +47,7 @@ def _uneven_validation(profile: TargetProfile) -> str:
     if not profile.validation_batches:
         return "there is no validation loop"
     if facts is None:
-        return "the validation data comes from no DataLoader"
+        return "the validation data does not come from a DataLoader"
     # An uneven loader of one batch has nothing to average.
     several = facts.uneven and (facts.samples or 0) > (facts.batch_size or 0)
-    return "" if several else "all batches of validation are of one size"
+    return "" if several else "all validation batches have the same size"

@@ -1,4 +1,4 @@
-"""What a failure mode may need of how module and Trainer are set up."""
+"""Requirements on the settings of the module and the Trainer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def _learning_rate(profile: TargetProfile) -> str:
 def _several_updates(profile: TargetProfile) -> str:
     if profile.past_lightning:
         return "the module steps torch's own optimizers, which max_steps does not count"
-    return "" if profile.updates > 1 else "the clean run steps its optimizers no more than once"
+    return "" if profile.updates > 1 else "the clean run steps its optimizers at most once"
 
 
 @requirement("no-fast-dev-run")
 def _no_fast_dev_run(profile: TargetProfile) -> str:
-    return "the Trainer's fast_dev_run is on, which overrules other settings" if "fast_dev_run" in profile.flags else ""
+    return "the Trainer's fast_dev_run is on, which overrides other settings" if "fast_dev_run" in profile.flags else ""
 
 
 @requirement("no-overfitting")
@@ -30,14 +30,14 @@ def _no_overfitting(profile: TargetProfile) -> str:
 
 @requirement("no-anomaly-detection")
 def _no_anomaly_detection(profile: TargetProfile) -> str:
-    return "the Trainer detects anomalies already" if "detect_anomaly" in profile.flags else ""
+    return "the Trainer already detects anomalies" if "detect_anomaly" in profile.flags else ""
 
 
 @requirement("sanity-check")
 def _sanity_check(profile: TargetProfile) -> str:
     if not profile.validation_batches:
         return "there is no validation loop"
-    return "" if "num_sanity_val_steps" in profile.flags else "the Trainer does no sanity check"
+    return "" if "num_sanity_val_steps" in profile.flags else "the Trainer runs no sanity check"
 
 
 @requirement("lightning-clips")
@@ -47,7 +47,7 @@ def _lightning_clips(profile: TargetProfile) -> str:
 
 @requirement("epoch-limit")
 def _epoch_limit(profile: TargetProfile) -> str:
-    return "only its steps would end the training, and then never come" if profile.endless else ""
+    return "only a number of steps ends the training, and the fault prevents these steps" if profile.endless else ""
 
 
 @requirement("hidden-size")
@@ -58,31 +58,31 @@ def _hidden_size(profile: TargetProfile) -> str:
 @requirement("patient-callback")
 def _patient_callback(profile: TargetProfile) -> str:
     if not profile.patience:
-        return "no callback that the Trainer is built with stops early"
-    return "" if max(profile.patience.values()) > 1 else "no callback waits longer than one validation"
+        return "no callback passed to the Trainer stops early"
+    return "" if max(profile.patience.values()) > 1 else "no callback has a patience of more than one validation"
 
 
 @requirement("early-stopping")
 def _early_stopping(profile: TargetProfile) -> str:
-    return "" if profile.patience else "no callback that the Trainer is built with stops early"
+    return "" if profile.patience else "no callback passed to the Trainer stops early"
 
 
 @requirement("ranking-callback")
 def _ranking_callback(profile: TargetProfile) -> str:
-    known = "no callback that the Trainer is built with tells better from worse by a metric"
+    known = "no callback passed to the Trainer ranks by a metric"
     return "" if profile.ranking else known
 
 
 @requirement("mixed-precision")
 def _mixed_precision(profile: TargetProfile) -> str:
-    return "" if profile.precision.endswith("mixed") else "the Trainer asks for no mixed precision"
+    return "" if profile.precision.endswith("mixed") else "the Trainer does not use mixed precision"
 
 
 @requirement("not-half")
 def _not_half(profile: TargetProfile) -> str:
-    return "the model is in half precision already" if profile.precision == "16-true" else ""
+    return "the model is already in half precision" if profile.precision == "16-true" else ""
 
 
 @requirement("not-bfloat")
 def _not_bfloat(profile: TargetProfile) -> str:
-    return "the model is in bfloat16 already" if profile.precision == "bf16-true" else ""
+    return "the model is already in bfloat16" if profile.precision == "bf16-true" else ""

@@ -1,4 +1,4 @@
-"""What a failure mode may need around the training: callbacks, checkpoints, the process, the system."""
+"""Requirements on the surroundings of the training: callbacks, checkpoints, the process, the system."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from faultlab.core.target_profile import TargetProfile
 
 @requirement("called-callback")
 def _called_callback(profile: TargetProfile) -> str:
-    return "" if profile.callback_hooks else "no callback has a hook that is ever called"
+    return "" if profile.callback_hooks else "no callback has a hook that is called"
 
 
 @requirement("callback-hook")
 def _callback_hook(profile: TargetProfile) -> str:
-    return "" if _busiest_calls(profile) else "the first callback has no hook that is called half-way or later"
+    return "" if _busiest_calls(profile) else "the first callback has no hook that is called halfway or later"
 
 
 @requirement("repeated-callback-hook")
 def _repeated_callback_hook(profile: TargetProfile) -> str:
-    once = "no hook of the first callback is called twice while no step is on its way"
+    once = "no hook of the first callback is called twice between steps"
     return _callback_hook(profile) or (once if _busiest_calls(profile, between_steps=True) < 2 else "")
 
 
@@ -27,8 +27,8 @@ def _repeated_callback_hook(profile: TargetProfile) -> str:
 def _best_checkpoint(profile: TargetProfile) -> str:
     if profile.checkpoints:
         monitored = any(name in profile.monitors for name in profile.checkpoints)
-        return "" if monitored else "no callback that the Trainer is built with keeps checkpoints by a metric"
-    return "" if profile.monitor else "nothing is logged by which a checkpoint could be the best"
+        return "" if monitored else "no callback passed to the Trainer keeps checkpoints by a metric"
+    return "" if profile.monitor else "no logged metric could determine the best checkpoint"
 
 
 @requirement("evaluated-best")
@@ -36,42 +36,44 @@ def _evaluated_best(profile: TargetProfile) -> str:
     if reason := _best_checkpoint(profile):
         return reason
     if profile.unevaluated and profile.past_lightning:
-        return "the module steps torch's own optimizers, of which Lightning counts none and keeps no best checkpoint"
+        return "the module steps torch's own optimizers, so Lightning counts no steps and keeps no best checkpoint"
     if profile.unevaluated:
-        return f"Trainer.validate fails after the training, with no fault in it: {profile.unevaluated}"
-    return "" if profile.validation_batches else "without a validation loop no checkpoint is evaluated as the best"
+        return f"Trainer.validate fails after a training without a fault: {profile.unevaluated}"
+    return "" if profile.validation_batches else "without a validation loop, no checkpoint is evaluated as the best"
 
 
 @requirement("later-save")
 def _later_save(profile: TargetProfile) -> str:
     if not profile.past_lightning and (no_optimizer := _optimizer(profile)):
-        return f"{no_optimizer}, and the weights stay as they are"
+        return f"{no_optimizer}, so the weights do not change"
     if profile.saves is not None and profile.saves < 2:
         return "the clean run saves its weights at one step only"
-    # A training that is interrupted half-way resumes from its first epoch's checkpoint if it has no more than three.
+    # A training with at most three epochs that is interrupted halfway resumes from its first epoch's checkpoint.
     resumed = profile.epochs > 3 or bool(profile.checkpoints)
     return "" if profile.validation_batches or resumed else "only the first checkpoint is ever loaded"
 
 
 @requirement("optimizer")
 def _optimizer(profile: TargetProfile) -> str:
-    # Lightning makes one of its own that does nothing.
+    # Without an optimizer, Lightning creates a mock that does nothing.
     return "" if set(profile.optimizers) - {"_MockOptimizer"} else "the Trainer has no optimizer"
 
 
 @requirement("remembering-optimizer")
 def _remembering_optimizer(profile: TargetProfile) -> str:
-    # Those that the module keeps by itself are in no checkpoint.
-    return _optimizer(profile) or (
-        "" if profile.optimizer_state else "no optimizer remembers anything from step to step"
-    )
+    # Optimizers that the module keeps itself are in no checkpoint.
+    return _optimizer(profile) or ("" if profile.optimizer_state else "no optimizer keeps state between steps")
 
 
 @requirement("no-workers")
 def _no_workers(profile: TargetProfile) -> str:
     loaders = (profile.loading, profile.validation_loading)
     busy = any(loader is not None and loader.workers for loader in loaders)
-    return "a loader's workers share memory as files, which the limit that stands for the disk hits too" if busy else ""
+    return (
+        "a loader's workers share memory as files, which the limit that simulates the full disk affects, too"
+        if busy
+        else ""
+    )
 
 
 @requirement("posix")

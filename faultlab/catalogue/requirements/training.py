@@ -1,4 +1,4 @@
-"""What a failure mode may need of the training: its steps and epochs, its optimizers and schedulers."""
+"""Requirements on the training: its steps and epochs, its optimizers and schedulers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from faultlab.core.target_profile import TargetProfile
 
 @requirement("automatic-optimization")
 def _automatic(profile: TargetProfile) -> str:
-    return "" if profile.automatic else "the module optimises manually"
+    return "" if profile.automatic else "the module optimizes manually"
 
 
 @requirement("configured-optimizers")
@@ -54,7 +54,7 @@ def _decaying_weights(profile: TargetProfile) -> str:
 @requirement("optimizer-state")
 def _optimizer_state(profile: TargetProfile) -> str:
     if not profile.optimizer_state or profile.first_update is None:
-        return "no optimizer remembers anything from step to step"
+        return "no optimizer keeps state between steps"
     return "" if profile.first_update < profile.steps // 2 else "no optimizer is stepped in the first half of the run"
 
 
