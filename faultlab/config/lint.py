@@ -79,7 +79,7 @@ def looks_like_a_scenario(file: Path) -> bool:
     if not isinstance(node, yaml.MappingNode):
         return False
     keys = {str(key.value) for key, _ in node.value}
-    return "schema" in keys or ("name" in keys and bool(keys & {"module", "build"}) and bool(keys & _OWN))
+    return "schema" in keys or ("name" in keys and bool(keys & {"module", "build", "train"}) and bool(keys & _OWN))
 
 
 _OWN = {"guards", "faults", "gate", "monitor", "trainer"}

@@ -62,9 +62,11 @@ _Found = tuple[Key, str, str]
 
 def _named(scenario: Scenario) -> Iterator[tuple[Key, str]]:
     """Yield the class paths that are imported, each with its place."""
-    for key in ("module", "data", "build"):
+    for key in ("module", "data", "build", "train", "evaluate"):
         if (component := getattr(scenario, key)) is not None:
             yield (key, "class_path"), component.class_path
+    if scenario.step is not None:
+        yield ("step",), scenario.step
     for number, guard in enumerate(scenario.guards):
         if guard.class_path is not None:
             yield ("guards", number, "class_path"), guard.class_path
@@ -78,6 +80,8 @@ def _class_paths(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
         if module == "__main__":  # of the user's script
             continue
         if missing := module_lookup.missing_module(module, path):
+            if where == ("step",):  # a method, whose class stands before its name
+                continue
             remedy = nearest(missing, module_lookup.siblings(missing, path))
             yield where, f"can't import {module!r}: no module named {missing!r}", remedy or _INSTALL
             continue
@@ -91,7 +95,7 @@ def _class_paths(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
 
 def _arguments(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
     for where, class_path in _named(scenario):
-        if where[0] == "trainer":
+        if where[0] in ("trainer", "step"):
             continue
         entry = scenario.guards[int(where[1])] if where[0] == "guards" else getattr(scenario, str(where[0]))
         module, _, name = class_path.rpartition(".")
@@ -99,6 +103,9 @@ def _arguments(scenario: Scenario, path: Sequence[str]) -> Iterator[_Found]:
         parameters = _signature(source, name) if source is not None else None
         if parameters is None:
             continue
+        if where[0] == "evaluate":
+            # The first is the trained module.
+            parameters = dict(list(parameters.items())[1:])
         for argument in entry.init_args:
             if argument not in parameters:
                 message = f"{class_path}: got an unexpected keyword argument {argument!r}"

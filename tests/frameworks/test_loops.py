@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from faultlab import api
+from faultlab.config import target_check
 from faultlab.config.scenario import load
 from faultlab.core.patching import Patches
 from faultlab.core.report import Report, Status
@@ -266,3 +267,26 @@ def test_a_script_is_broken_as_it_is_and_leaves_nothing_behind(tmp_path: Path) -
 def test_a_script_that_can_not_run_is_an_error(arguments: str, script: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=message):
         api.run(load(scripted(tmp_path, arguments, script)), out=tmp_path / "out", advice=False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train", "{class_path: tests.frameworks.hand_written.mian}", "has no 'mian'"),
+        ("train", "{class_path: tests.frameworks.hand_written.main, init_args: {rat: 1}}", "unexpected keyword"),
+        ("evaluate", "{class_path: tests.frameworks.hand_writen.evaluate}", "can't import"),
+        ("step", "tests.frameworks.hand_written.train_stp", "has no 'train_stp'"),
+    ],
+)
+def test_check_finds_what_a_run_would_refuse(key: str, value: str, message: str, tmp_path: Path) -> None:
+    keys = {"train": "{class_path: tests.frameworks.hand_written.main}", key: value}
+    file = tmp_path / "loop.yaml"
+    file.write_text("\n".join(["schema: 1", "name: loop", "framework: torch", *(f"{k}: {v}" for k, v in keys.items())]))
+    (problem,) = target_check.check(load(file))
+    assert message in problem.message
+
+
+def test_a_whole_loop_passes_the_check(tmp_path: Path) -> None:
+    file = tmp_path / "loop.yaml"
+    file.write_text(TestLoop.scenario)
+    assert target_check.check(load(file)) == []

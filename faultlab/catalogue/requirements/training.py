@@ -13,7 +13,7 @@ def _automatic(profile: TargetProfile) -> str:
 
 @requirement("configured-optimizers")
 def _configured_optimizers(profile: TargetProfile) -> str:
-    return "" if "configure_optimizers" in profile.hooks else "no configure_optimizers returns the optimizers"
+    return "" if "configure_optimizers" in profile.hooks else "no `configure_optimizers` hook returns the optimizers"
 
 
 @requirement("validation")
