@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from faultlab.campaign import curves, guard_advice, plan, verdict
+from faultlab.campaign import curves, guard_advice, plan, provenance, verdict
 from faultlab.campaign.clean_runs import SNAPSHOT_RUN, order
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.guard_worth import Worth, without, worth_of
@@ -106,7 +106,7 @@ class Campaign:
         begun = time.perf_counter()
         tests = self.scenario.test_files
         report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard),
-                        study=self.options.study)  # fmt: skip
+                        study=self.options.study, date=provenance.now())  # fmt: skip
         report.demands, report.exemptions = self.scenario.demands(self.options.fail_under), self.scenario.exemptions
         self.listener.started(self.scenario.name)
         records = Records(self.options.out / self.scenario.name)
@@ -122,6 +122,9 @@ class Campaign:
             root = project_root(self.scenario.file).resolve()
             module = known_as(findings.profile.module, self.scenario.script, root)
             report.target = {**place_of(module, root), "scenario": str(self.scenario.file)}
+            if code := provenance.code_of(report.target, root):
+                report.target["code"] = code
+            report.commit = provenance.commit_of(root)
             if project := within_repository(root):
                 report.target["project"] = project
             self.listener.measured(report.baseline)

@@ -176,10 +176,21 @@ class Target(Part):
     """The line of its class."""
     methods: dict[str, Line] = LEFT_OUT
     """The lines of its methods."""
+    code: dict[str, str] = LEFT_OUT
+    """The source text of these lines, by method."""
     scenario: str = LEFT_OUT
     """The scenario's file, as it was named on the command line."""
     project: str = LEFT_OUT
     """The project's root relative to its git repository; left out where they are the same."""
+
+
+class Commit(Part):
+    """The commit of the user's repository that the campaign ran on."""
+
+    id: str
+    """The commit's hash."""
+    changed: bool
+    """Whether tracked files differed from the commit."""
 
 
 class Demands(Part):
@@ -238,6 +249,10 @@ class Document(Part):
     """The share of the faults that this report has, as `k/n`; left out for all of them."""
     study: str = LEFT_OUT
     """The command that made up what this is of, for a purpose of its own; left out for a scenario of the user's."""
+    date: str = LEFT_OUT
+    """When the campaign began: ISO 8601, in UTC."""
+    commit: Commit = LEFT_OUT
+    """The commit of the user's repository; left out where the project is in none."""
     versions: dict[str, str]
     """The versions of torch, lightning and python that the campaign ran under."""
     target: Target = LEFT_OUT
