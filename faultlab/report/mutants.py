@@ -15,7 +15,7 @@ _COUNTED = {
     Status.SILENT: "survived",
     Status.NOT_ACTIVATED: "never run",
 }
-UNCOUNTED = {Status.NO_EFFECT: "equivalent", Status.IGNORED: "exempted", Status.ERROR: "not judged"}
+UNCOUNTED = {Status.NO_EFFECT: "equivalent", Status.IGNORED: "exempt", Status.ERROR: "not judged"}
 _LONGEST, _AROUND, _MOST = 60, 24, 80
 
 

@@ -16,6 +16,19 @@ def short(text: str, longest: int = 300) -> str:
     return text if len(text) <= longest else f"{text[:longest]} ... [shortened: {len(text):,} characters in full]"
 
 
+def clipped(text: str, longest: int = LONGEST) -> str:
+    """Return the text, or its beginning with an ellipsis."""
+    return text if len(text) <= longest else f"{text[:longest]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, rounded so that only all of it is 100 % and only none of it is 0 %."""
+    whole = round(100 * share)
+    if 0 < share < 1 and whole in (0, 100):
+        return "less than 1 %" if whole == 0 else "more than 99 %"
+    return f"{whole} %"
+
+
 def harmless(text: str) -> str:
     """The text with control characters as a Python literal has them, and shortened where it is beyond reading."""
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], short(text, LONGEST).replace("\r\n", "\n"))

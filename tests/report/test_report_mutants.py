@@ -61,10 +61,10 @@ def test_a_page_of_both_has_the_score_in_its_head_and_the_failure_modes_beside_t
     report.mutants, report.mutation = both.mutants, both.mutation
     page = written(report, tmp_path)
     assert "coverage: 4 of the 7 failure modes" in page.text
-    assert "mutation score 0.43, 3 of the 7 that count were detected, 3 survived" in page.text
+    assert "mutation score 43 %, 3 of the 7 that count were detected, 3 survived" in page.text
     assert "failure modes detected" in page.text
     assert "2 of 7" in page.text
-    assert "mutation score 0.43" in page.source.partition("</title>")[0]
+    assert "mutation score 43 %" in page.source.partition("</title>")[0]
 
 
 def test_the_parts_of_the_score_tell_tests_from_guards_and_guards_from_luck() -> None:
@@ -230,8 +230,8 @@ def test_the_index_has_the_score_of_those_that_have_one(tmp_path: Path) -> None:
     written(mutated(*every()), tmp_path)
     text = Page(tmp_path / "index.html").text
     assert "mutation score" in text
-    assert "0.43" in text
-    assert "Mutants: 1 killed by a test; 1 missed by the tests, detected by a guard in the training" in text
+    assert "43 %" in text
+    assert "1 missed by the tests, detected by a guard in the training" in text
 
 
 def test_a_report_of_mutants_alone_has_no_coverage_in_its_line() -> None:
