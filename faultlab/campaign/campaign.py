@@ -14,6 +14,7 @@ from faultlab.campaign.clean_runs import SNAPSHOT_RUN, order
 from faultlab.campaign.guard_advice import Advice
 from faultlab.campaign.guard_worth import Worth, without, worth_of
 from faultlab.campaign.healthy_runs import Watch
+from faultlab.campaign.logs import Logs, ignore_by_git
 from faultlab.campaign.preparation import Findings, Preparation, deadline
 from faultlab.campaign.scenario_tests import Tests, join
 from faultlab.campaign.second_attempt import is_late, longer
@@ -100,6 +101,7 @@ class Campaign:
     further: Further = lambda results, findings: ()
     _results: dict[str, FaultResult] = field(default_factory=dict)
     _drawn: Twin | None = None
+    _logs: Logs = field(init=False, repr=False)
 
     def run(self) -> Report:
         """Raises ScenarioError where the target can't be built or tests are missing, BaselineError where it fails."""
@@ -111,6 +113,8 @@ class Campaign:
         self.listener.started(self.scenario.name)
         records = Records(self.options.out / self.scenario.name)
         records.clear(self.options.resume, reporters.files())
+        ignore_by_git(self.options.out)
+        self._logs = Logs(records)
         try:
             self.engine.open(self.scenario.name, self.scenario.for_victims())
             imported = time.perf_counter()
@@ -118,6 +122,7 @@ class Campaign:
             selection = self.scenario.selection(self.options.select, self.options.skip)
             findings = preparation.take(selection)
             self.advice = findings.advice
+            self._logs.learn_clean()
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
             root = project_root(self.scenario.file).resolve()
             module = known_as(findings.profile.module, self.scenario.script, root)
@@ -185,11 +190,14 @@ class Campaign:
         compared: dict[str, Twin] = {}
         beside = [*self._canaries(found), *orders.values()]
         for outcome, twin in self._snapshot_run(found).run(beside):
-            records.log(outcome)
+            self._logs.write(outcome)
             compared[outcome.id] = twin
             self._drawn = twin if twin is not found.twin else self._drawn
             if outcome.id not in orders:
-                report.reasons += self._check_canary(outcome, twin, found.profile)
+                wrong = self._check_canary(outcome, twin, found.profile)
+                report.reasons += wrong
+                if not wrong:
+                    self._logs.drop(outcome.id)
             elif self._ended_by_flag(outcome):
                 ended_by_flag[outcome.id] = outcome
             elif is_late(_mode_of(orders[outcome.id]), outcome):
@@ -201,7 +209,7 @@ class Campaign:
         # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
         again = [replace(orders[id].with_training(flags=False), at="construct") for id in ended_by_flag]
         for outcome in self.engine.run(again):
-            records.log(outcome)
+            self._logs.write(outcome)
             guards = [alert for run in outcome.runs for alert in run.alerts if alert.kind == "guard"]
             order, first = orders[outcome.id], ended_by_flag[outcome.id]
             self._conclude(order, first, compared[outcome.id], found, records, guards)
@@ -209,7 +217,7 @@ class Campaign:
         # alone it is the fault's doing.
         for one in alone:
             for outcome in self.engine.run([replace(one, at="construct")]):
-                records.log(outcome)
+                self._logs.write(outcome)
                 self._conclude(one, outcome, found.twin, found, records)
 
     def _weigh(self, planned: Sequence[Planned], found: Findings, records: Records) -> list[Worth]:
@@ -225,7 +233,6 @@ class Campaign:
                 orders[worth.guard] = replace(missing, id=f"{tried.id} without {worth.guard}")
         tried_out = list(orders.values())
         for outcome, twin in self._snapshot_run(found).run(tried_out):
-            records.log(outcome)
             for worth in worths:
                 if worth.guard in orders and orders[worth.guard].id == outcome.id:
                     judged = self._verdict(entries[worth.alone[0]].fault, outcome, twin, found)
@@ -246,6 +253,7 @@ class Campaign:
             if joined != result:
                 self._results[id] = joined
                 records.revise(joined)
+                self._logs.keep_or_drop(joined)
         report.reasons += judged.problems
         report.baseline.false_alarms += [Alert("test", test, 0, why) for test, why in judged.left_out.items()]
 
@@ -294,6 +302,7 @@ class Campaign:
     def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
         self._results[result.id] = result
         records.add(result, advised, curve)
+        self._logs.keep_or_drop(result)
         self.listener.judged(result)
 
     def _ended_by_flag(self, outcome: Outcome) -> bool:

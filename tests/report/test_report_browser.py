@@ -180,9 +180,8 @@ def test_the_page_works_by_keyboard_alone(tmp_path: Path, opened: Open) -> None:
 
 
 def test_a_link_in_the_matrix_leads_to_a_lesson_that_is_closed_or_filtered_away(tmp_path: Path, opened: Open) -> None:
-    page = opened(
-        reported(tmp_path, [fault(f"a.mode-{n}", Status.SILENT, harm=HARMFUL) for n in range(9)]) / "index.html"
-    )
+    faults = [fault(f"a.mode-{n}", Status.SILENT, harm=HARMFUL) for n in range(9)]
+    page = opened(reported(tmp_path, faults) / "index.html")
     closed = page.locator('[id="a.mode-8"]')
     closed.evaluate("each => { each.open = false; each.hidden = true; }")
     page.locator('.matrix a[href="#a.mode-8"]').click()
