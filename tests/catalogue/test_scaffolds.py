@@ -117,7 +117,7 @@ def test_a_guard_of_no_new_name_is_refused(tmp_path: Path, name: str, why: str) 
     ("junit.xml", "faultlab writes a file of that name itself"),
     ("report.json", "faultlab writes a file of that name itself"),
     ("2026.csv", "none may be called '2026'"),
-    ("sarif.txt", "sarif.py is there already"),
+    ("sarif.txt", "sarif.py already exists"),
 ])  # fmt: skip
 def test_a_format_of_no_new_name_is_refused(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "sarif.py").touch()

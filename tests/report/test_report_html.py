@@ -200,7 +200,7 @@ def test_the_parts_of_the_bar_add_up_and_luck_is_not_mixed_with_guards() -> None
         "detected by a guard or test that names the cause": 1,
         "detected by a guard or test for another reason": 1,
         "detected by the module's own check": 1,
-        "fell over by luck, in the framework or the process": 1,
+        "failed by luck, in the framework or the process": 1,
         "only warned": 1,
         "silent and harmful": 1,
         "silent and harmless, as far as measured": 1,
@@ -215,7 +215,7 @@ def test_a_failure_mode_is_counted_as_its_worst_fault() -> None:
     others = [fault(f"c.d-{n}", Status.SILENT, harm=HARMLESS) for n in range(2)]
     report = sample(faults=[guarded, lucky, harmless, harmful, *others])
     assert [(part.words, part.count) for part in document.parts(report) if part.count] == [
-        ("fell over by luck, in the framework or the process", 1),
+        ("failed by luck, in the framework or the process", 1),
         ("silent and harmful", 1),
         ("silent and harmless, as far as measured", 2),
     ]

@@ -92,7 +92,7 @@ def test_the_gravest_come_with_their_place_and_the_guards_that_would_have_detect
     first, *_ = [line for line in text.splitlines() if line.startswith("| **harmful**")]
     assert "`loss.scaled`" in first
     assert "`pkg/model.py:20`" in first
-    assert "Would have detected: faultlab.guards.LossFalls" in first
+    assert "Add a guard that detects it: faultlab.guards.LossFalls" in first
     assert "a ready-made guard alone would detect: `faultlab.guards.LossFalls` 1." in text
     assert text.index("loss.scaled") < text.index("optimizer.double-step")
     assert "Lit.forward: 1 of 2 mutants killed" in text
@@ -101,7 +101,7 @@ def test_the_gravest_come_with_their_place_and_the_guards_that_would_have_detect
 def test_what_got_worse_since_the_run_before_is_said(tmp_path: Path) -> None:
     before = report([fault("loss.nan", Status.DETECTED, detected_by=[found("guard", "Finite")])])
     after = report([fault("loss.nan", Status.SILENT)])
-    assert "Since the run before" not in summary.render(after)
+    assert "Since the previous run" not in summary.render(after)
     assert "newly silent: loss.nan" in summary.render(after, compare(before, after))
     folder = tmp_path / after.scenario
     folder.mkdir()

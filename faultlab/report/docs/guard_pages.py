@@ -1,4 +1,4 @@
-"""The ready-made guards as a page: what each looks for, what it costs, and what it was seen to detect."""
+"""The ready-made guards as a page: the checks, the cost and the measured detections of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARK = "<!-- Made by `faultlab dev docs` from the guards' docstrings and measure
 
 
 def page() -> str:
-    """The text of the page."""
+    """Return the text of the page."""
     return "\n".join(_lines())
 
 

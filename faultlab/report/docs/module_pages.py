@@ -1,4 +1,4 @@
-"""The modules of faultlab as a page: a table for each package, made of the first lines of the docstrings."""
+"""The modules of faultlab as a page: a table for each package, from the first lines of docstrings."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ _WORDS = (
 
 
 class Live(NamedTuple):
-    """How far a running campaign is."""
+    """The progress of a running campaign."""
 
     judged: int
     planned: int
@@ -109,7 +109,10 @@ def _write_page(report: Report, page: Path, index: str, live: Live | None = None
         "guards": watched(page.parent, report.faults),
         "sweeps": sweeps(page.parent),
     }
-    atomic_write.write(page, _rendered("page.jinja", script=_script(), **_content(report), **more, index=index))
+    content = {**_content(report), **more, "index": index}
+    if live is not None:
+        content["summary"] = f"{live.judged} of {live.planned} faults judged"
+    atomic_write.write(page, _rendered("page.jinja", script=_script(), **content))
 
 
 def _section(found: list[Lesson]) -> dict[str, Any]:
