@@ -1,4 +1,4 @@
-"""One scenario carried out by the driver: baseline, plan, runs, verdicts, report."""
+"""The campaign of one scenario, in the driver: baseline, plan, runs, verdicts, report."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from faultlab.gate.baseline_file import Accepted
 from faultlab.gate.demands import check, check_exemptions
 from faultlab.report import reporters
 
-# What ends every training, at the first of these points that the framework has.
+# Failure modes that end every training: the first that the framework supports.
 _TOTAL_BREAKS = ("step.raises", "forward.raises")
 CANARY, NULL = "canary", "null"
 
 
 class Listener(Protocol):
-    """Told of a campaign's progress."""
+    """Receives a campaign's progress."""
 
     def started(self, scenario: str) -> None: ...
 
@@ -63,9 +63,9 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line adds to a scenario. ``timeout`` is a faulted run's deadline in seconds.
+    """Options of the command line for a scenario. ``timeout`` is a faulted run's deadline in seconds.
 
-    ``study`` names the command where it runs what is no scenario of the user's.
+    ``study`` is the name of the command if it runs a scenario that it has generated.
     """
 
     select: tuple[str, ...] = ()
@@ -86,9 +86,9 @@ Further = Callable[[Mapping[str, FaultResult], Findings], Sequence[str]]
 
 @dataclass
 class Campaign:
-    """Carries one scenario out with an engine; ``run`` returns the report, also of a campaign that was interrupted.
+    """The campaign of one scenario with an engine; ``run`` returns the report, even after an interruption.
 
-    ``further`` says which faults to inject next, after those that the scenario asks for, until it names none.
+    ``further`` returns the faults to inject next, after those of the scenario, until it returns none.
     """
 
     scenario: Scenario
@@ -104,7 +104,7 @@ class Campaign:
     _logs: Logs = field(init=False, repr=False)
 
     def run(self) -> Report:
-        """Raises ScenarioError where the target can't be built or tests are missing, BaselineError where it fails."""
+        """Raise ScenarioError if the target can't be built or tests are missing, BaselineError if a clean run fails."""
         begun = time.perf_counter()
         tests = self.scenario.test_files
         report = Report(self.scenario.name, faultlab=__version__, shard=str(self.options.shard),
@@ -151,7 +151,7 @@ class Campaign:
             raise self.scenario.problem(error.where, error.message, error.remedy) from None
         except KeyboardInterrupt:
             self.interrupted = True
-            text = "interrupted: what was done is kept, --resume goes on from here"
+            text = "interrupted: verdicts so far are kept, --resume continues from here"
             report.reasons.append(Reason(ReasonKind.INTERRUPTED, text))
         ended = time.perf_counter()
         report.timing["faults"] = ended - begun - sum(report.timing.values())
@@ -168,9 +168,9 @@ class Campaign:
 
     def _known(self, whole: Sequence[Planned], planned: Sequence[Planned], found: Findings,
                records: Records) -> Mapping[str, FaultResult]:  # fmt: skip
-        """Writes the plan; returns what an interrupted campaign has left of it."""
+        """Write the plan; return the verdicts that an interrupted campaign left."""
         asked = self.scenario.model_dump(mode="json", exclude={"gate", "faults"})
-        # Verdicts of a campaign that asked no guard for advice come without prescriptions.
+        # Verdicts of a campaign without advice have no prescriptions.
         advised = found.advice.order is not None
         circumstances = (asked, found.profile.to_json(), found.sources, self.options.seed, __version__, advised)
         return records.begin(planned, plan.digest(whole, *circumstances), self.options, resume=self.options.resume)
@@ -206,27 +206,27 @@ class Campaign:
                 alone.append(orders[outcome.id])
             else:
                 self._conclude(orders[outcome.id], outcome, twin, found, records)
-        # A flag that raises ends the run before other guards saw it; a second run without it fills their part.
+        # A flag that raises ends the run before other guards see it; a second run without flags has their alerts.
         again = [replace(orders[id].with_training(flags=False), at="construct") for id in ended_by_flag]
         for outcome in self.engine.run(again):
             self._logs.write(outcome)
             guards = [alert for run in outcome.runs for alert in run.alerts if alert.kind == "guard"]
             order, first = orders[outcome.id], ended_by_flag[outcome.id]
             self._conclude(order, first, compared[outcome.id], found, records, guards)
-        # The system kills for want of memory, which the other victims may have taken, as they may have taken the time;
-        # alone it is the fault's doing.
+        # The system kills processes if memory runs out, and other victims may have used that memory, or the time. If the
+        # run fails alone too, the fault itself is the cause.
         for one in alone:
             for outcome in self.engine.run([replace(one, at="construct")]):
                 self._logs.write(outcome)
                 self._conclude(one, outcome, found.twin, found, records)
 
     def _weigh(self, planned: Sequence[Planned], found: Findings, records: Records) -> list[Worth]:
-        """What each of the user's guards is worth, tried out where it is the only one to detect something."""
+        """Return the worth of the user's guards; a fault that only one detects runs again with that guard disabled."""
         worths = worth_of(found.guards, self._results)
         entries = {entry.id: entry for entry in planned}
         orders: dict[str, Order] = {}
         for worth in worths:
-            # What is the process's own affair has no place to be disabled in.
+            # A guard outside of the Trainer's callbacks can't be disabled.
             if worth.alone and worth.guard in found.profile.callbacks:
                 tried = self._faulted(entries[worth.alone[0]], found)
                 missing = tried.with_training(also=(without(worth.guard),))
@@ -241,7 +241,7 @@ class Campaign:
         return worths
 
     def _ask_tests(self, files: Sequence[str], found: Findings, records: Records, report: Report) -> None:
-        """Has the user's tests judge every fault that was run, and joins what they say with the guards' verdicts."""
+        """Run the user's tests under every fault that ran, and join their verdicts with the guards'."""
         self.listener.testing()
         path = self.scenario.for_victims()["path"]
         tests = Tests(files, records.folder, path, self.engine.jobs, self.options.timeout)
@@ -258,7 +258,7 @@ class Campaign:
         report.baseline.false_alarms += [Alert("test", test, 0, why) for test, why in judged.left_out.items()]
 
     def _canaries(self, found: Findings) -> list[Order]:
-        """A total break, and a fault that never acts; with ids of their own, for the plan may hold the same faults."""
+        """Return a total break and a fault that never acts, with their own ids: the plan may have the same faults."""
         breaks = _total_break(found.profile)
         triggers = {CANARY: Trigger("always"), NULL: Trigger("step", 1_000_000_000)}
         faults = {id: Planned(Fault(breaks, trigger=trigger), "fit") for id, trigger in triggers.items()}
@@ -276,14 +276,14 @@ class Campaign:
         if outcome.trajectory is not None and twin.same_run(outcome.trajectory, certain=True):
             return []
         what = "the clean run" if outcome.id == SNAPSHOT_RUN else "a fault that never acts"
-        return [Reason(ReasonKind.CANARY, f"inconclusive: {what} does not run like the clean run before it")]
+        return [Reason(ReasonKind.CANARY, f"inconclusive: {what} differs from the clean run before it")]
 
     def _snapshot_run(self, found: Findings) -> SnapshotRun:
         return SnapshotRun(self.engine, found.twin, self.options.seed, found.advice.order)
 
     def _conclude(self, order: Order, outcome: Outcome, twin: Twin, found: Findings, records: Records,
                   extra: Sequence[Alert] = ()) -> None:  # fmt: skip
-        """Judges an outcome, and what the ready-made guards said of the fault."""
+        """Judge an outcome, and record the alerts of the ready-made guards."""
         mode = _mode_of(order)
         result = self._verdict(_fault_of(order), outcome, twin, found, extra)
         clean = found.reloads if mode.judged_by == "reload" else ()

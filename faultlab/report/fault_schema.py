@@ -12,7 +12,7 @@ class Detection(Part):
     """A detection of a fault."""
 
     kind: Literal["guard", "test", "module", "framework", "process"]
-    """A callback or flag; a test; a raise or assert of the user's; an error in torch or Lightning; the process's end."""
+    """A callback or flag; a test; a raise or assert of the user's; an error in torch or Lightning; a process's end."""
     name: str
     """The guard, the test's id, or the type of the exception."""
     step: Count

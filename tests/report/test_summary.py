@@ -117,7 +117,7 @@ def test_nobody_is_shown_more_than_a_screen_before_it_is_folded() -> None:
     text = summary.render(made)
     open_lines = re.sub(r"<details>.*?</details>", "", text, flags=re.DOTALL).splitlines()
     assert len(open_lines) < 60
-    assert "(10 of 300, the gravest first)" in text
+    assert "(10 of 300, the most severe first)" in text
     assert "and 488 more in the report" in text
 
 

@@ -14,7 +14,7 @@ _SILENT = (Status.SILENT, Status.WARNED)
 
 
 def render(report: Report) -> str:
-    """Return the document: undetected faults fail, inconclusive ones are errors, those that do not count are skipped."""
+    """Return the document: undetected faults fail, inconclusive ones are errors, uncounted ones are skipped."""
     everything = [*report.faults, *report.mutants]
     suite = ElementTree.Element("testsuite", name=harmless(report.scenario))
     for fault in everything:

@@ -103,7 +103,8 @@ def _write_page(report: Report, page: Path, index: str, live: Live | None = None
         "harmless": _section([one for one in found if not (one.worst.harmful or one.worst.harm_unknown)]),
         "alike": lookalikes(harmful, curves),
         "replayed": replay_options(report),
-        "remedy": remedy(report, given),
+        # How guards are constructed is known only once the campaign has ended.
+        "remedy": remedy(report, given) if live is None else None,
         "comparison": since_before(report, page.parent),
         "tests": _tests(page.with_name(TESTS_FILE)),
         "guards": watched(page.parent, report.faults),

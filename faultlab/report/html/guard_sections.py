@@ -81,7 +81,7 @@ def watched(folder: Path, faults: list[FaultResult]) -> dict[str, Any] | None:
 
 
 def sweeps(folder: Path) -> list[dict[str, Any]]:
-    """Return the drawings of a scenario's sweeps: the metric over the dose, and the doses that each detector detects."""
+    """Return a scenario's sweeps as drawn: the metric over the dose, and the doses that each detector detects."""
     return [_drawn(json.loads(file.read_text(encoding="utf-8"))) for file in sorted(folder.glob("sweeps/*/sweep.json"))]
 
 
