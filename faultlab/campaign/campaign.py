@@ -213,7 +213,7 @@ class Campaign:
             guards = [alert for run in outcome.runs for alert in run.alerts if alert.kind == "guard"]
             order, first = orders[outcome.id], ended_by_flag[outcome.id]
             self._conclude(order, first, compared[outcome.id], found, records, guards)
-        # The system kills processes if memory runs out, and other victims may have used that memory, or the time. If the
+        # The system kills processes if memory runs out, and other victims may have used the memory, or the time. If a
         # run fails alone too, the fault itself is the cause.
         for one in alone:
             for outcome in self.engine.run([replace(one, at="construct")]):

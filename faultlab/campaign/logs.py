@@ -23,31 +23,36 @@ class Logs:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._clean: set[str] = set()
+        """The lines that clean runs print: a fork prints some of them, in another order."""
 
     def write(self, outcome: Outcome) -> None:
         """Write what a victim printed."""
         self._records.log(outcome)
 
     def learn_clean(self) -> None:
-        """Remember what clean runs print, and keep one log of each text."""
-        for log in sorted((self._records.folder / LOGS).glob("*.log")):
+        """Remember what clean runs print, and keep only those of their logs that add a line."""
+        for log in sorted((self._records.folder / LOGS).glob("*.log"), key=lambda log: log.stem):
             if _FAULT in log.name:
                 continue
-            text = log.read_text(encoding="utf-8", errors="replace")
-            if text in self._clean:
+            lines = _lines(log)
+            if lines <= self._clean:
                 log.unlink()
-            self._clean.add(text)
+            self._clean |= lines
 
     def keep_or_drop(self, result: FaultResult) -> None:
         """Remove a fault's log unless its verdict is worth a look and it says more than a clean run's."""
         log = Path(self._records.log_file(result.id))
         with contextlib.suppress(OSError):
-            if result.status not in KEPT or log.read_text(encoding="utf-8", errors="replace") in self._clean:
+            if result.status not in KEPT or _lines(log) <= self._clean:
                 log.unlink()
 
     def drop(self, id: str) -> None:
         """Remove the log of a run that is not a fault of the plan."""
         Path(self._records.log_file(id)).unlink(missing_ok=True)
+
+
+def _lines(log: Path) -> set[str]:
+    return set(log.read_text(encoding="utf-8", errors="replace").splitlines())
 
 
 def ignore_by_git(out: Path) -> None:
