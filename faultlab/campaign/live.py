@@ -82,7 +82,7 @@ class Live:
     def _write(self) -> None:
         assert self._report is not None
         begun = time.monotonic()
-        # A page that can't be written costs no verdict; if the disk is full, the report will say so.
+        # A page that can't be written costs no verdict; a full disk fails the report.
         with contextlib.suppress(OSError):
             document.write_live(self._report, self._page, document.Live(len(self._report.faults), self._planned))
         ended = time.monotonic()

@@ -40,7 +40,7 @@ class Logs:
             self._clean |= lines
 
     def keep_or_drop(self, result: FaultResult) -> None:
-        """Remove a fault's log unless its verdict is worth a look and it says more than a clean run's."""
+        """Remove a fault's log unless its verdict is worth a look and it has more than a clean run's."""
         log = Path(self._records.log_file(result.id))
         with contextlib.suppress(OSError):
             if result.status not in KEPT or _lines(log) <= self._clean:

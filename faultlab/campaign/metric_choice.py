@@ -77,7 +77,7 @@ def choose_metric(
     which direction training moves the metric.
     """
     if monitor is not None:
-        return Measure(monitor.metric, monitor.mode == LOWER, "the scenario says so")
+        return Measure(monitor.metric, monitor.mode == LOWER, "declared in the scenario")
     declared = declared or {}
     names = list(trajectory.final or trajectory.metrics)
     if not names:
@@ -91,8 +91,9 @@ def undirected(measure: Measure) -> list[dict[str, str]]:
     """Return a finding if the better direction of the metric is unknown."""
     if measure.lower_is_better is not None:
         return []
-    what = f"harm is measured by {measure.metric}, and {measure.why}: only what is far off, to either side, is harm"
-    remedy = f"Say it in the scenario: monitor: {{metric: {measure.metric}, mode: min}} or mode: max."
+    harm = "only a value far from the clean one, in either direction, is harm"
+    what = f"harm is measured by {measure.metric}, and {measure.why}: {harm}"
+    remedy = f"Declare it in the scenario: monitor: {{metric: {measure.metric}, mode: min}} or mode: max."
     return [{"kind": "direction", "what": what, "evidence": "", "remedy": remedy}]
 
 
@@ -101,7 +102,7 @@ def unevaluated(measure: Measure, why: str) -> list[dict[str, str]]:
     if not why:
         return []
     what = f"the clean run's weights can't be evaluated by themselves: {why}"
-    consequence = f"harm is measured by what the training says of {measure.metric}, which a fault may falsify"
+    consequence = f"harm is measured by the logged {measure.metric}, which a fault may falsify"
     remedy = "Have Trainer.validate work after a training, with a Trainer of its own."
     return [{"kind": "unevaluated", "what": f"{what}; {consequence}", "evidence": "", "remedy": remedy}]
 
@@ -111,17 +112,17 @@ def direction(name: str, said: Mapping[str, str], runs: Sequence[Trajectory]) ->
     votes = {f"{who} says {mode}": mode == LOWER for who, mode in said.items()}
     by_name = lower_by_name(name)
     if by_name is not None:
-        votes["its name says so"] = by_name
+        votes["by its name"] = by_name
     moved = _moved(name, runs)
     # A loss may rise in a clean training that overfits, and declarations outweigh the course of another metric.
     settled = bool(said) or bool(set(_LOSSES) & _words(name))
     if moved is not None and not settled:
-        votes["clean training moves it so"] = moved
+        votes["clean training moves it that way"] = moved
     if not votes:
-        return None, "nothing says which way it gets better"
+        return None, "its better direction is unknown"
     if len(set(votes.values())) > 1:
-        told = ", ".join(f"{'lower' if lower else 'higher'}, for {who}" for who, lower in votes.items())
-        return None, f"it is contradicted which way it gets better ({told})"
+        told = "; ".join(f"{'lower' if lower else 'higher'}: {who}" for who, lower in votes.items())
+        return None, f"its better direction is contradictory ({told})"
     return next(iter(votes.values())), ", ".join(votes)
 
 

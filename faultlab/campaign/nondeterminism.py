@@ -72,4 +72,4 @@ def _remedy(seen: Sequence[Mapping[str, Any]], known: bool) -> str:
         return "Use Trainer(deterministic=True), or another operation."
     if known:
         return "Wait for these threads where the training needs what they do."
-    return "Look for the clock, files that change, and code that is no Python."
+    return "Look for uses of the clock, files that change, and code outside of Python."

@@ -269,7 +269,7 @@ def _add_alarms(findings: Findings, reloads: Sequence[Outcome]) -> None:
     own = [alert for one in reloads if one.run for alert in one.run.of_interruption]
     alerts = [alert for alert in _alerts(reloads) if alert not in own]
     new = [alert for alert in alerts if not any(alert.same_alert(known) for known in before)]
-    said = [replace(alert, message=f"going on from its checkpoints: {alert.message}") for alert in new]
+    said = [replace(alert, message=f"continuing from its checkpoints: {alert.message}") for alert in new]
     findings.baseline.false_alarms += _false_alarms(said)
     findings.reloads = [*findings.reloads, *reloads]
     for outcome in reloads if findings.advice.order else ():

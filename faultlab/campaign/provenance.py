@@ -1,4 +1,4 @@
-"""Where a report comes from: the date, the commit of the user's repository, and the source lines that faults act on."""
+"""The origin of a report: the date, the commit of the user's repository, and the source lines that faults act on."""
 
 from __future__ import annotations
 

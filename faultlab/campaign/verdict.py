@@ -380,7 +380,7 @@ def _compare(trajectory: Trajectory, twin: Twin, value: Callable[[Trajectory], f
         return Harm(twin.metric, clean, faulty, worse > least)
     far = abs(faulty - clean)
     if least < far <= _FAR_OFF * least:
-        return unknown(f"it is not known which way {twin.metric} gets better")
+        return unknown(f"the better direction of {twin.metric} is unknown")
     return Harm(twin.metric, clean, faulty, far > least)
 
 

@@ -36,7 +36,7 @@ class Added(NamedTuple):
 
 @dataclass(frozen=True)
 class Remedy:
-    """Guards in the order in which they detect most of what is left.
+    """Guards, each the one that detects most of what those before it miss.
 
     ``few`` are the first of them and ``code`` is the Python that adds those, ``all_code`` the Python that adds all.
     ``beyond`` counts the silent faults that none of them detects.

@@ -134,7 +134,7 @@ def test_faults_of_one_symptom_share_one_picture_and_a_list(tmp_path: Path) -> N
         ("val_loss is no longer finite", 15),
     ]
     page = written(sample(faults=faults), tmp_path)
-    assert "Val_loss is no longer finite: 15 failure modes" in page.text
+    assert "15 failure modes: val_loss is no longer finite" in page.text
     assert page.source.count("<figure") == 2
     assert [one.symptom for one in by_symptom(found[:2])] == [""], "two are no group"
 

@@ -193,7 +193,9 @@ def test_an_address_that_is_none_keeps_nothing_from_working(tmp_path: Path, open
     page = opened(reported(tmp_path) / "index.html")
     page.evaluate("location.hash = '#100%'")
     page.reload()
-    assert page.locator(".sort").first.is_visible(), "what comes after the links is set up too"
+    assert page.locator("section[aria-labelledby=warned] .sort").first.is_visible(), (
+        "what comes after the links is set up too"
+    )
 
 
 def test_a_silent_fault_is_drawn_over_its_clean_twin_with_what_to_paste(tmp_path: Path, opened: Open) -> None:

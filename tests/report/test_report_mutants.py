@@ -265,7 +265,7 @@ def test_of_a_long_change_the_part_that_differs_is_told() -> None:
     assert "join(None)" in told
     assert len(told) < 200
     assert change(mutant("silent", before="shuffle=True,", after="")) == "`shuffle=True,` removed"
-    assert change(mutant("silent", before="", after="not")) == "`not` put in"
+    assert change(mutant("silent", before="", after="not")) == "`not` inserted"
 
 
 def test_a_diff_marks_whole_words_and_keeps_what_it_can_not_take_apart() -> None:

@@ -36,10 +36,10 @@ def _index(grouped: list[tuple[str, list[FailureMode]]]) -> Iterator[str]:
     total = sum(len(members) for _, members in grouped)
     yield f"# The {total} failure modes\n\n{MARK}\n"
     yield (
-        f"What stock Lightning does about each was measured with {versions} on {len(table.models)} small models: "
-        f"{', '.join(table.models)}. It **raises**: the run ends with an error. It **warns** and goes on. It is "
-        f"**silent**: the run is another one, and nobody says so. **No effect**: the fault acted, and the run is the "
-        f"clean one to the bit. A failure mode that can't happen to a model is not counted on it.\n"
+        f"The effect of each in stock Lightning was measured with {versions} on {len(table.models)} small models: "
+        f"{', '.join(table.models)}. It **raises**: the run ends with an error. It **warns** and continues. It is "
+        f"**silent**: the run differs from the clean one, and nothing reports it. **No effect**: the fault acted, and the "
+        f"run is bitwise the clean one. A failure mode that can't occur in a model is not counted on it.\n"
     )
     for family, members in grouped:
         yield f"## [{family}]({family}.md)\n\n{inline(_about(members))}\n"

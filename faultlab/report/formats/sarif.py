@@ -23,7 +23,7 @@ def render(report: Report) -> str:
         "version": __version__,
         "rules": [_rule(id, *told) for id, told in known.items()],
     }
-    # Code hosts tell the findings of scenarios apart by this.
+    # Code hosts distinguish the findings of scenarios by this.
     details = {"id": f"faultlab/{report.scenario}/"}
     run = {
         "tool": {"driver": driver},

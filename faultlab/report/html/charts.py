@@ -143,7 +143,7 @@ def _chart(name: str, clean: Sequence[Point], faulty: Sequence[Point], acts: int
                 drawn.append([])
             else:
                 drawn[-1].append(f"{across(step)},{down(value)}")
-        # A point alone is no line; drawn to itself, its round ends show it.
+        # A single point is drawn as a line to itself, whose round ends show it.
         return [" ".join(points if len(points) > 1 else points * 2) for points in drawn if points]
 
     beside = dict(clean)

@@ -13,6 +13,8 @@ from faultlab.report.html.charts import Chart, Curves
 from faultlab.report.remedy import code, quickest
 
 _CHOICES = 4
+_CANDIDATES = 5
+"""The lessons of a common symptom from which its picture is chosen."""
 _DRAWN = 40
 """The most lessons of a page that have a picture: those of the worst faults."""
 LISTED = 12
@@ -96,6 +98,13 @@ class Group(NamedTuple):
     symptom: str
     lessons: list[Lesson]
 
+    @property
+    def picture(self) -> Lesson:
+        """The lesson whose charts stand for the group: one that shows a value that is not finite, if there is one."""
+        drawn = [one for one in self.lessons if one.faults[0].charts]
+        broken = [one for one in drawn if any(chart.broken for chart in one.faults[0].charts)]
+        return [*broken, *drawn, *self.lessons][0]
+
 
 def lessons(
     report: Report,
@@ -118,7 +127,7 @@ def lessons(
         measurable = faults[0].harmful or bool(faults[0].harm_unknown) or faults[0].harm is None
         common = symptom(faults[0], known)
         alike[common] = alike.get(common, 0) + 1
-        drawn = every_chart or (measurable and alike[common] <= (1 if common else _DRAWN))
+        drawn = every_chart or (measurable and alike[common] <= (_CANDIDATES if common else _DRAWN))
         shown = [
             Shown(fault, curves.of(fault, known) if drawn and number == 0 else [], replay(fault.id, scenario))
             for number, fault in enumerate(faults)
@@ -173,7 +182,7 @@ def choices(lesson: Lesson, others: Mapping[str, FailureMode]) -> list[tuple[str
     def place(mode: str) -> str:
         return hashlib.sha256(f"{lesson.mode} {mode}".encode()).hexdigest()
 
-    # One of each family: near relatives can't be told apart by their curves.
+    # One of each family: modes of one family have similar curves.
     wrong: dict[str, str] = {}
     for mode in sorted(others, key=place):
         if others[mode].family != lesson.described.family:

@@ -19,7 +19,7 @@ def lookalikes(harmful: Sequence[Lesson], curves: Curves) -> list[Lesson]:
     A family or a symptom has one, so that the curves shown do not resemble each other; any places left are filled up.
     """
     close = [one for one in harmful if _close(one, curves)]
-    # A metric that is not finite is easily seen once somebody looks; a wrong number is not.
+    # A metric that is not finite is easy to see; a wrong number is not.
     close.sort(key=lambda one: bool(one.symptom))
     first: dict[str, Lesson] = {}
     for one in close:
