@@ -101,7 +101,7 @@ class Campaign:
     further: Further = lambda results, findings: ()
     _results: dict[str, FaultResult] = field(default_factory=dict)
     _drawn: Twin | None = None
-    _logs: Logs = field(init=False, repr=False)
+    _written: Logs | None = None
 
     def run(self) -> Report:
         """Raise ScenarioError if the target can't be built or tests are missing, BaselineError if a clean run fails."""
@@ -114,7 +114,6 @@ class Campaign:
         records = Records(self.options.out / self.scenario.name)
         records.clear(self.options.resume, reporters.files())
         ignore_by_git(self.options.out)
-        self._logs = Logs(records)
         try:
             self.engine.open(self.scenario.name, self.scenario.for_victims())
             imported = time.perf_counter()
@@ -122,7 +121,7 @@ class Campaign:
             selection = self.scenario.selection(self.options.select, self.options.skip)
             findings = preparation.take(selection)
             self.advice = findings.advice
-            self._logs.learn_clean()
+            self._logs(records).learn_clean()
             report.baseline, report.versions = findings.baseline, dict(findings.versions)
             root = project_root(self.scenario.file).resolve()
             module = known_as(findings.profile.module, self.scenario.script, root)
@@ -190,14 +189,14 @@ class Campaign:
         compared: dict[str, Twin] = {}
         beside = [*self._canaries(found), *orders.values()]
         for outcome, twin in self._snapshot_run(found).run(beside):
-            self._logs.write(outcome)
+            self._logs(records).write(outcome)
             compared[outcome.id] = twin
             self._drawn = twin if twin is not found.twin else self._drawn
             if outcome.id not in orders:
                 wrong = self._check_canary(outcome, twin, found.profile)
                 report.reasons += wrong
                 if not wrong:
-                    self._logs.drop(outcome.id)
+                    self._logs(records).drop(outcome.id)
             elif self._ended_by_flag(outcome):
                 ended_by_flag[outcome.id] = outcome
             elif is_late(_mode_of(orders[outcome.id]), outcome):
@@ -209,7 +208,7 @@ class Campaign:
         # A flag that raises ends the run before other guards see it; a second run without flags has their alerts.
         again = [replace(orders[id].with_training(flags=False), at="construct") for id in ended_by_flag]
         for outcome in self.engine.run(again):
-            self._logs.write(outcome)
+            self._logs(records).write(outcome)
             guards = [alert for run in outcome.runs for alert in run.alerts if alert.kind == "guard"]
             order, first = orders[outcome.id], ended_by_flag[outcome.id]
             self._conclude(order, first, compared[outcome.id], found, records, guards)
@@ -217,7 +216,7 @@ class Campaign:
         # run fails alone too, the fault itself is the cause.
         for one in alone:
             for outcome in self.engine.run([replace(one, at="construct")]):
-                self._logs.write(outcome)
+                self._logs(records).write(outcome)
                 self._conclude(one, outcome, found.twin, found, records)
 
     def _weigh(self, planned: Sequence[Planned], found: Findings, records: Records) -> list[Worth]:
@@ -253,7 +252,7 @@ class Campaign:
             if joined != result:
                 self._results[id] = joined
                 records.revise(joined)
-                self._logs.keep_or_drop(joined)
+                self._logs(records).keep_or_drop(joined)
         report.reasons += judged.problems
         report.baseline.false_alarms += [Alert("test", test, 0, why) for test, why in judged.left_out.items()]
 
@@ -302,8 +301,13 @@ class Campaign:
     def _settle(self, result: FaultResult, records: Records, advised: Sequence[Any] = (), curve: Any = None) -> None:
         self._results[result.id] = result
         records.add(result, advised, curve)
-        self._logs.keep_or_drop(result)
+        self._logs(records).keep_or_drop(result)
         self.listener.judged(result)
+
+    def _logs(self, records: Records) -> Logs:
+        if self._written is None:
+            self._written = Logs(records)
+        return self._written
 
     def _ended_by_flag(self, outcome: Outcome) -> bool:
         flags = {name for guard in self.scenario.guards for name in guard.trainer_flag or ()}

@@ -48,7 +48,7 @@ def test_where_one_contradicts_another_the_direction_is_unknown(name: str, said:
     assert lower is None
     assert "contradictory" in why
     (told,) = undirected(choose_metric(Trajectory(final={name: 1.0}), None, {name: said}))
-    assert (told["kind"], "either side" in told["what"]) == ("direction", True)
+    assert (told["kind"], "in either direction" in told["what"]) == ("direction", True)
 
 
 def test_that_the_clean_weights_can_not_be_evaluated_is_said_with_the_cause_and_a_remedy() -> None:

@@ -51,7 +51,7 @@ def test_of_a_deterministic_target_all_are_compared_with_the_clean_run_as_they_c
 
 
 def test_where_clean_runs_differ_a_fork_is_compared_with_its_snapshot_run_though_it_ends_before() -> None:
-    engine, twin = Engine(["forked", "anew", "snapshot run-0"], {}), Twin(CLEAN, repeats=[OTHER])
+    engine, twin = Engine(["forked", "anew", "snapshot_run-0"], {}), Twin(CLEAN, repeats=[OTHER])
     compared = _run(engine, twin)
     assert list(compared) == ["anew", SNAPSHOT_RUN, "forked"]
     assert compared["anew"] is twin
@@ -60,7 +60,7 @@ def test_where_clean_runs_differ_a_fork_is_compared_with_its_snapshot_run_though
 
 
 def test_clean_forks_that_stray_say_how_far_a_fork_may() -> None:
-    strayed = {f"snapshot run-{n}": str(n) for n in range(4)}
+    strayed = {f"snapshot_run-{n}": str(n) for n in range(4)}
     twin = _run(Engine([], strayed), Twin(CLEAN, repeats=[OTHER]))["forked"]
     assert not twin.deterministic
     assert [run.digest for run in twin.repeats] == ["0", "1", "2", "3"]

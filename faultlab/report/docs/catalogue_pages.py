@@ -38,8 +38,8 @@ def _index(grouped: list[tuple[str, list[FailureMode]]]) -> Iterator[str]:
     yield (
         f"The effect of each in stock Lightning was measured with {versions} on {len(table.models)} small models: "
         f"{', '.join(table.models)}. It **raises**: the run ends with an error. It **warns** and continues. It is "
-        f"**silent**: the run differs from the clean one, and nothing reports it. **No effect**: the fault acted, and the "
-        f"run is bitwise the clean one. A failure mode that can't occur in a model is not counted on it.\n"
+        f"**silent**: the run differs from the clean one, and nothing reports it. **No effect**: the fault acted, and "
+        f"the run is bitwise the clean one. A failure mode that can't occur in a model is not counted on it.\n"
     )
     for family, members in grouped:
         yield f"## [{family}]({family}.md)\n\n{inline(_about(members))}\n"
