@@ -9,6 +9,7 @@ import pytest
 
 from faultlab.campaign import live
 from faultlab.campaign.live import Live
+from faultlab.core.detection import Prescribed
 from faultlab.core.report import Baseline, Report, Status
 from faultlab.report.html import document
 from tests import warm
@@ -62,6 +63,17 @@ def test_the_page_grows_with_the_verdicts_and_its_address_is_announced_once(tmp_
     assert "2 of 4 faults judged" in page.read_text(encoding="utf-8")
     assert len(addresses) == 1
     assert listener.heard == ["started", "measured", "planned", "judged", "judged", "planned", "testing"]
+
+
+def test_a_running_campaign_recommends_no_guard_before_it_knows_how_each_is_constructed(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    running, _, _ = _running(tmp_path)
+    clock[0] += 10
+    running.judged(result("a.b@once", Status.SILENT, prescription=[Prescribed("faultlab.guards.KnownGood", 1)]))
+    text = (tmp_path / "digits" / "index.html").read_text(encoding="utf-8")
+    assert "a.b@once" in text
+    assert "Trainer(callbacks" not in text
 
 
 def test_a_page_is_not_written_for_every_verdict_of_a_quick_campaign(

@@ -139,6 +139,15 @@ def test_faults_of_one_symptom_share_one_picture_and_a_list(tmp_path: Path) -> N
     assert [one.symptom for one in by_symptom(found[:2])] == [""], "two are no group"
 
 
+def test_the_picture_of_a_symptom_shows_a_value_that_is_not_finite_if_any_does(tmp_path: Path) -> None:
+    gone = Harm("val_loss", 0.5, None, True)
+    faults = [silent(f"loss.m{n}", harm=gone) for n in range(4)]
+    broken = [(0, 1.0), (1, None)]
+    _curves(tmp_path, {each.id: broken if each.mode == "loss.m2" else CLEAN for each in faults})
+    (group,) = by_symptom(lessons(Report("r", faults=faults), {}, Curves(tmp_path)))
+    assert group.picture.mode == "loss.m2"
+
+
 def test_the_page_has_the_date_the_commit_and_the_users_source_line(tmp_path: Path) -> None:
     mode = next(mode for mode in index.modes().values() if mode.method == "training_step")
     report = sample(faults=[silent(mode.id)])

@@ -1,4 +1,4 @@
 """Pages of the documentation that are generated from the source.
 
-The source is parsed, not imported, so that no page needs torch or Lightning.
+The source is parsed: nothing here imports torch, Lightning or the modules that a page describes.
 """
